@@ -1,0 +1,46 @@
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO_ARGS ?=
+TEST_ARGS ?=
+
+.PHONY: install demo test lint format proto lock bench clean
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "extauthz needs Python 3.11 or newer: make PYTHON=python3.13 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+demo: install
+	$(BIN)/extauthz quickstart $(DEMO_ARGS)
+
+test: install
+	$(BIN)/pytest $(TEST_ARGS)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests bench
+	$(BIN)/lint-imports
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install
+	set -e; for script in bench/*.py; do $(BIN)/python $$script; done
+
+# The generated code is committed; a test holds it against proto/.
+proto: install
+	$(BIN)/python proto/generate.py
+
+lock: install
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra demo --group dev --generate-hashes \
+	    --no-emit-index-url --no-header --upgrade pyproject.toml --output-file requirements.lock
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

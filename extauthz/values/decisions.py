@@ -1,0 +1,131 @@
+"""The four answers, and what led to them. A closed union: match it exhaustively and end in `assert_never`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from extauthz.values.grants import Grant
+from extauthz.values.request import EMPTY
+
+Effect = Literal["allow", "deny", "challenge", "approve"]
+Mode = Literal["enforce", "shadow"]
+Outcome = Literal["match", "no-match", "error"]
+Factor = Literal["totp", "webauthn", "oidc", "recovery"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutations:
+    """What matching allows change in the request and in the response of the upstream. Names are lower case."""
+
+    headers: Mapping[str, str] = EMPTY
+    remove_headers: frozenset[str] = frozenset()
+    response_headers: Mapping[str, str] = EMPTY
+    query: Mapping[str, str] = EMPTY
+    remove_query: frozenset[str] = frozenset()
+    metadata: Mapping[str, Any] = EMPTY
+
+
+NO_MUTATIONS = Mutations()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChallengeDemand:
+    """One `challenge` rule that matches and is not met.
+
+    Any one of `factors` meets it; the grant that it leaves is good for `binding` during `max_age` seconds, `uses`
+    times (`None`: as often as wanted). `show` is what the page displays, `description` the rule's own words.
+    """
+
+    rule: str
+    factors: tuple[Factor, ...]
+    max_age: float
+    binding: str
+    uses: int | None = None
+    acr: str | None = None
+    description: str = ""
+    show: Mapping[str, str] = EMPTY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalDemand:
+    """One `approve` rule that matches and is not met. Durations in seconds."""
+
+    rule: str
+    binding: str
+    min: int
+    expires_in: float
+    hold: float
+    description: str = ""
+    show: Mapping[str, str] = EMPTY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allow:
+    """Let it through with these mutations; `grants` are what the decision rests on and are used up together."""
+
+    rule: str
+    reason: str = "allowed"
+    mutations: Mutations = NO_MUTATIONS
+    grants: tuple[Grant, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deny:
+    """Block it. `status` is the HTTP status; `rule` is `None` where no rule decided (`no-rule-allows`, refusals)."""
+
+    reason: str
+    rule: str | None = None
+    status: int = 403
+    headers: Mapping[str, str] = EMPTY
+    body: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """Ask for fresh proof: each of `demands` must be met, they are shown together."""
+
+    rule: str
+    demands: tuple[ChallengeDemand, ...]
+    reason: str = "proof-required"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Wait for an approval: each of `demands` must be given."""
+
+    rule: str
+    demands: tuple[ApprovalDemand, ...]
+    reason: str = "approval-required"
+
+
+Decision = Allow | Deny | Challenge | Hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleResult:
+    """How one candidate rule came out; `rule` is `policy/rule`, `error` the CEL error's text."""
+
+    rule: str
+    effect: Effect
+    mode: Mode
+    result: Outcome
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """A decision with its whole reasoning: every candidate rule and how it came out, by name."""
+
+    decision: Decision
+    rules: tuple[RuleResult, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChallengeOffer:
+    """What a challenged caller is given: the address of the page with its ticket, and the cookies that go with it.
+
+    `location` is a path on the request's own origin, `cookies` are whole `Set-Cookie` values.
+    """
+
+    location: str
+    cookies: tuple[str, ...] = ()

@@ -1,0 +1,51 @@
+"""What a met challenge or a given approval leaves behind, and what a decision looks up (design section 4)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from extauthz.values.identity import Subject
+from extauthz.values.request import EMPTY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A proof given for something: an input to the next decision, never a bearer ticket.
+
+    `binding` is the text that `stepup.binding` makes of the rule's `bind`: the grant is good for what has the same
+    binding. `factor` is an `amr` value of RFC 8176 (`otp`, `hwk`, …). `issued_at` and `expires_at` are seconds since
+    the epoch. `uses` is how often it may still be used up, `None` for as often as wanted until it expires.
+    """
+
+    id: str
+    subject: Subject
+    session: str
+    holder: str
+    binding: str
+    factor: str
+    issued_at: float
+    expires_at: float
+    uses: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """The look-ups that the candidate rules of one request need, and no others."""
+
+    grants: bool = False
+
+    def __bool__(self) -> bool:
+        return self.grants
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the look-ups returned. `device` and `geo` are what conditions see under these names."""
+
+    grants: tuple[Grant, ...] = ()
+    device: Mapping[str, Any] = EMPTY
+    geo: Mapping[str, Any] = EMPTY
+
+
+NO_FACTS = Facts()
+NO_NEEDS = Needs()

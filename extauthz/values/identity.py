@@ -1,0 +1,92 @@
+"""Who calls: the workload, the user, the session and the holder of the request (design section 4)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from extauthz.values.request import EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom a proof belongs to: (issuer, `sub`) for people, the SPIFFE ID with an empty issuer for workloads.
+
+    The same `sub` at two issuers is two subjects.
+    """
+
+    issuer: str
+    id: str
+
+    @property
+    def key(self) -> str:
+        """The unambiguous text that stores index by."""
+        return json.dumps([self.issuer, self.id], separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """A workload by its SPIFFE ID. `verified_by` names the source: `source_principal` or `xfcc`.
+
+    `namespace` and `service_account` are set when the path has Istio's form `/ns/<namespace>/sa/<account>`.
+    """
+
+    id: str
+    trust_domain: str
+    path: str
+    namespace: str | None = None
+    service_account: str | None = None
+    verified_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """A person (or what acts as one) by a verified token.
+
+    `auth_time` and `issued_at` are seconds since the epoch. `sid` is the token's session claim, `token_hash` the
+    SHA-256 of the token in hex. `actor` is the `act` claim (RFC 8693 section 4.1). `verified_by` is the name of the
+    configured source. `cookie` is true when the token came in a cookie.
+    """
+
+    sub: str
+    iss: str
+    aud: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    claims: Mapping[str, Any] = EMPTY
+    amr: tuple[str, ...] = ()
+    acr: str | None = None
+    auth_time: int | None = None
+    issued_at: int | None = None
+    actor: Mapping[str, Any] | None = None
+    verified_by: str = ""
+    sid: str | None = None
+    token_hash: str = ""
+    cookie: bool = False
+
+    @property
+    def subject(self) -> Subject:
+        """The subject that this user's proofs belong to."""
+        return Subject(self.iss, self.sub)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Everything that was established about the caller; what is `None` or empty was not there.
+
+    `session` is the token's `sid`, else the hash of the session cookie, else that of the token itself. `holders` are
+    the things that the caller holds beside the token, each as `kind:digest`; a grant fits if its holder is one of
+    them. `client_ip` is the client's address through the configured number of trusted hops.
+    """
+
+    workload: Workload | None = None
+    user: User | None = None
+    session: str | None = None
+    holders: frozenset[str] = field(default_factory=frozenset)
+    client_ip: str = ""
+
+    @property
+    def subject(self) -> Subject | None:
+        """The user if there is one, else the workload, else `None`."""
+        if self.user is not None:
+            return self.user.subject
+        return Subject("", self.workload.id) if self.workload is not None else None

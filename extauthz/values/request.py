@@ -1,0 +1,81 @@
+"""What a CheckRequest says, after `wire.decode` has refused everything that two readers could read differently."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import Any
+
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """One end of the connection.
+
+    `principal` is the identity that Envoy verified in the certificate of that end (the URI SAN if there is one),
+    empty over plaintext. `certificate` is what Envoy copied from the handshake (URL-encoded PEM), else empty.
+    """
+
+    ip: str = ""
+    port: int = 0
+    principal: str = ""
+    certificate: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRequest:
+    """The `http` part of a Check, in one canonical reading (design section 3, canonical path).
+
+    `method` is upper case as sent; `host` is lower case without port and without one trailing dot, `authority` as
+    sent. `path` is canonical: split at `/`, each segment percent-decoded once, `segments` the same as a tuple ("/" is
+    the empty tuple, one trailing slash is ignored there). `raw_path` and `raw_query` are the bytes as sent before and
+    after the first `?`. `headers` maps lower-case names to every value that was sent, in order; pseudo headers are
+    not among them. `body` is `None` unless the whole body is known. `size` is Envoy's figure, -1 if unknown.
+    """
+
+    id: str
+    method: str
+    scheme: str
+    host: str
+    authority: str
+    path: str
+    segments: tuple[str, ...]
+    raw_path: str
+    raw_query: str
+    protocol: str
+    headers: Mapping[str, tuple[str, ...]]
+    size: int = -1
+    body: bytes | None = None
+
+    def header(self, name: str) -> str | None:
+        """The only value of the header with this lower-case name, `None` if it is absent or sent more than once."""
+        values = self.headers.get(name)
+        return values[0] if values is not None and len(values) == 1 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestView:
+    """One Check: both peers, what the filter was told, and `http` unless it is a TCP check.
+
+    `time` is when Envoy saw the request: seconds and nanoseconds since the epoch, (0, 0) if it did not say.
+    """
+
+    source: Peer = field(default_factory=Peer)
+    destination: Peer = field(default_factory=Peer)
+    http: HttpRequest | None = None
+    time: tuple[int, int] = (0, 0)
+    sni: str = ""
+    context: Mapping[str, str] = EMPTY
+    metadata: Mapping[str, Any] = EMPTY
+
+
+class Caller(Enum):
+    """Who reads the answer: decides the form of a refusal or a challenge (design section 4)."""
+
+    NAVIGATION = "navigation"
+    FORM_POST = "form-post"
+    API = "api"
+    GRPC = "grpc"
+    PREFLIGHT = "preflight"
+    TCP = "tcp"
