@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from extauthz.values.grants import Grant
-from extauthz.values.request import EMPTY
+from extauthz.values.request import empty
 
 Effect = Literal["allow", "deny", "challenge", "approve"]
 Mode = Literal["enforce", "shadow"]
@@ -17,12 +17,12 @@ Factor = Literal["totp", "webauthn", "oidc", "recovery"]
 class Mutations:
     """What matching allows change in the request and in the response of the upstream. Names are lower case."""
 
-    headers: Mapping[str, str] = EMPTY
+    headers: Mapping[str, str] = field(default_factory=empty)
     remove_headers: frozenset[str] = frozenset()
-    response_headers: Mapping[str, str] = EMPTY
-    query: Mapping[str, str] = EMPTY
+    response_headers: Mapping[str, str] = field(default_factory=empty)
+    query: Mapping[str, str] = field(default_factory=empty)
     remove_query: frozenset[str] = frozenset()
-    metadata: Mapping[str, Any] = EMPTY
+    metadata: Mapping[str, Any] = field(default_factory=empty)
 
 
 NO_MUTATIONS = Mutations()
@@ -43,7 +43,7 @@ class ChallengeDemand:
     uses: int | None = None
     acr: str | None = None
     description: str = ""
-    show: Mapping[str, str] = EMPTY
+    show: Mapping[str, str] = field(default_factory=empty)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class ApprovalDemand:
     expires_in: float
     hold: float
     description: str = ""
-    show: Mapping[str, str] = EMPTY
+    show: Mapping[str, str] = field(default_factory=empty)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class Deny:
     reason: str
     rule: str | None = None
     status: int = 403
-    headers: Mapping[str, str] = EMPTY
+    headers: Mapping[str, str] = field(default_factory=empty)
     body: str = ""
 
 

@@ -1,11 +1,11 @@
 """What a met challenge or a given approval leaves behind, and what a decision looks up (design section 4)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from extauthz.values.identity import Subject
-from extauthz.values.request import EMPTY
+from extauthz.values.request import empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +43,8 @@ class Facts:
     """What the look-ups returned. `device` and `geo` are what conditions see under these names."""
 
     grants: tuple[Grant, ...] = ()
-    device: Mapping[str, Any] = EMPTY
-    geo: Mapping[str, Any] = EMPTY
+    device: Mapping[str, Any] = field(default_factory=empty)
+    geo: Mapping[str, Any] = field(default_factory=empty)
 
 
 NO_FACTS = Facts()

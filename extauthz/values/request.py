@@ -9,6 +9,11 @@ from typing import Any
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
+def empty() -> Mapping[str, Any]:
+    """`EMPTY` as a default: Python 3.11 takes a mapping proxy for a mutable one (it has no hash there)."""
+    return EMPTY
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
     """One end of the connection.
@@ -66,8 +71,8 @@ class RequestView:
     http: HttpRequest | None = None
     time: tuple[int, int] = (0, 0)
     sni: str = ""
-    context: Mapping[str, str] = EMPTY
-    metadata: Mapping[str, Any] = EMPTY
+    context: Mapping[str, str] = field(default_factory=empty)
+    metadata: Mapping[str, Any] = field(default_factory=empty)
 
 
 class Caller(Enum):
