@@ -1,0 +1,1 @@
+"""Builds and wires everything, runs it, and reloads what decides."""

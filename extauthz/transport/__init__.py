@@ -1,0 +1,1 @@
+"""What carries Checks: bytes in, bytes out. A transport knows deadlines and threads, and nothing of decisions."""

@@ -1,0 +1,95 @@
+"""Listening sockets for the web parts, bound before anything starts, so that an address in use stops the start."""
+
+import contextlib
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+
+from extauthz.errors import ConfigurationError
+
+_BACKLOG = 1024
+
+
+class WebServer:
+    """One Starlette application on one address, run inside an event loop that somebody else owns."""
+
+    def __init__(self, application: Starlette, *, address: str, key: str) -> None:
+        """Bind `address`; `key` is the setting that names it.
+
+        Raises:
+            ConfigurationError: it can't be listened on.
+        """
+        self._socket = _bind(address, key)
+        self._address = address
+        config = uvicorn.Config(
+            application,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            timeout_graceful_shutdown=5,
+        )
+        self._server = _EmbeddedServer(config)
+
+    @property
+    def address(self) -> str:
+        """Where it listens, with the port that was given if 0 was asked for."""
+        if self._address.startswith("unix:"):
+            return self._address
+        return f"{self._address.rpartition(':')[0]}:{self._socket.getsockname()[1]}"
+
+    async def serve(self) -> None:
+        """Serve until `stop`."""
+        await self._server.serve(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """Take no new connections, finish the requests on their way, end `serve`."""
+        self._server.should_exit = True
+
+    def close(self) -> None:
+        """Release the address."""
+        self._socket.close()
+        if self._address.startswith("unix:"):
+            _unlink_socket(Path(self._address.removeprefix("unix:")))
+
+
+class _EmbeddedServer(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone: they stop the whole server, in order."""
+        yield
+
+
+def _bind(address: str, key: str) -> socket.socket:
+    try:
+        if address.startswith("unix:"):
+            return _bind_unix(Path(address.removeprefix("unix:")))
+        host, _, port = address.rpartition(":")
+        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+        return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise ConfigurationError(f"{key}: can't listen on `{address}`: {error.strerror}") from error
+
+
+def _bind_unix(path: Path) -> socket.socket:
+    _unlink_socket(path)
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(str(path))
+        path.chmod(0o660)  # who may ask is decided by owner, group and folder: a Unix socket has no peer identity here
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _unlink_socket(path: Path) -> None:
+    """Remove what an earlier run left behind, but never anything that is no socket."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(path.lstat().st_mode):
+            path.unlink()

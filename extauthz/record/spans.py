@@ -1,0 +1,94 @@
+"""One OpenTelemetry span per decision, a child of the caller's span (W3C Trace Context `traceparent`).
+
+Attributes follow the semantic conventions where they exist (`http.*`, `url.*`, `client.*`, `user.*`) and are
+`extauthz.*` beyond. The query is never recorded: it carries what people type.
+"""
+
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from extauthz.record.decision import DECISION_NAMES, DecisionRecord
+from extauthz.values.decisions import Deny
+from extauthz.values.identity import Identity
+from extauthz.values.request import RequestView
+
+SPAN_NAME = "authz.check"
+_PROPAGATOR = TraceContextTextMapPropagator()
+_NO_PARENT = Context()
+
+Attributes = dict[str, str | int | float | bool | list[str]]
+
+
+class SpanRecorder:
+    """Makes a span of every record with `tracer`; start and end are those of the decision."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+
+    def record(self, record: DecisionRecord) -> None:
+        """Start and end the span of this decision."""
+        span = self._tracer.start_span(
+            SPAN_NAME,
+            context=_parent(record.request),
+            kind=SpanKind.SERVER,
+            start_time=record.started_ns,
+            attributes=_attributes(record),
+        )
+        if isinstance(record.decision, Deny) and record.decision.status >= 500:
+            span.set_status(Status(StatusCode.ERROR, record.detail or record.decision.reason))
+        span.end(record.ended_ns)
+
+
+def _parent(request: RequestView | None) -> Context:
+    """The caller's context; an empty one, never the thread's own, where there is none (W3C Trace Context section 3)."""
+    if request is None or request.http is None:
+        return _NO_PARENT
+    carrier = {name: value for name in ("traceparent", "tracestate") if (value := request.http.header(name))}
+    return _PROPAGATOR.extract(carrier, context=_NO_PARENT)
+
+
+def _attributes(record: DecisionRecord) -> Attributes:
+    decision = record.decision
+    attributes: Attributes = {
+        "extauthz.decision": DECISION_NAMES[type(decision)],
+        "extauthz.decision_id": record.decision_id,
+        "extauthz.reason": decision.reason,
+        "extauthz.revision": record.revision,
+    }
+    if decision.rule is not None:
+        attributes["extauthz.rule"] = decision.rule
+    for mode, name in (("enforce", "extauthz.rules"), ("shadow", "extauthz.shadow_rules")):
+        results = [f"{rule.rule}:{rule.result}" for rule in record.rules if rule.mode == mode]
+        if results:
+            attributes[name] = results
+    if record.request is not None:
+        _add_request(attributes, record.request)
+    if record.identity is not None:
+        _add_identity(attributes, record.identity)
+    return attributes
+
+
+def _add_request(attributes: Attributes, request: RequestView) -> None:
+    if request.source.ip:
+        attributes["network.peer.address"] = request.source.ip
+        attributes["network.peer.port"] = request.source.port
+    http = request.http
+    if http is not None:
+        attributes["http.request.method"] = http.method
+        attributes["url.path"] = http.path
+        attributes["server.address"] = http.host
+        if http.scheme:
+            attributes["url.scheme"] = http.scheme
+        if http.id:
+            attributes["extauthz.request_id"] = http.id
+
+
+def _add_identity(attributes: Attributes, identity: Identity) -> None:
+    if identity.client_ip:
+        attributes["client.address"] = identity.client_ip
+    if identity.workload is not None:
+        attributes["extauthz.workload"] = identity.workload.id
+    if identity.user is not None:
+        attributes["user.id"] = identity.user.sub
+        attributes["extauthz.user.issuer"] = identity.user.iss

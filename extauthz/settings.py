@@ -1,0 +1,144 @@
+"""The configuration: one YAML file, every key overridable by an environment variable, read once.
+
+`EXTAUTHZ_STORE=memory:` overrides `store`, `EXTAUTHZ_LISTEN__GRPC=…` overrides `listen.grpc`, lists are JSON. Unknown
+keys are errors. Paths are relative to the file.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from extauthz.errors import ConfigurationError
+from extauthz.identity.config import ClientSettings, IdentitySettings
+from extauthz.policy.problems import PolicyErrors, problem_at, problems_of
+from extauthz.policy.yaml_source import Document, decode, load_documents
+
+_TCP_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}")
+
+
+def _address(text: str) -> str:
+    if text.startswith("unix:/") or (_TCP_ADDRESS.fullmatch(text) and int(text.rpartition(":")[2]) < 65536):
+        return text
+    raise ValueError("not an address; write `127.0.0.1:9191`, `[::1]:9191` or `unix:/run/extauthz/grpc.sock`")
+
+
+Address = Annotated[str, AfterValidator(_address)]
+PathRelaxation = Literal["semicolon", "empty_segment", "encoded_slash", "dot_segment"]
+
+
+class _Block(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ListenSettings(_Block):
+    """Where the server listens: `host:port` or `unix:/path`. Port 0 takes a free one, which the log names."""
+
+    grpc: Address = "127.0.0.1:9191"
+    web: Address = "127.0.0.1:9192"
+    admin: Address = "127.0.0.1:9193"
+
+
+class PathSettings(_Block):
+    """Which ambiguous spellings of a path are accepted (design section 3, canonical path)."""
+
+    accept: frozenset[PathRelaxation] = frozenset()
+
+
+class RequestSettings(_Block):
+    """What Envoy sends: the names in `allowed_headers` of its filter, or `all`."""
+
+    headers: Literal["all"] | frozenset[str] = "all"
+
+
+class Settings(BaseSettings):
+    """The whole of `extauthz.yaml`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="EXTAUTHZ_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+    )
+
+    _base: Path = PrivateAttr(default_factory=Path)
+    listen: ListenSettings = ListenSettings()
+    policies: tuple[Path, ...] = Field(min_length=1)
+    store: str = "sqlite:///extauthz.db"
+    keys: Path = Path("keys.json")
+    identity: IdentitySettings = IdentitySettings()
+    client: ClientSettings = ClientSettings()
+    paths: PathSettings = PathSettings()
+    request: RequestSettings = RequestSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment beats the file; there is no third place."""
+        return env_settings, init_settings
+
+    @property
+    def base(self) -> Path:
+        """The folder that relative paths start from: that of the file."""
+        return self._base
+
+    @property
+    def policy_paths(self) -> tuple[Path, ...]:
+        """The policy files and folders."""
+        return tuple(self.base / path for path in self.policies)
+
+    @property
+    def keys_path(self) -> Path:
+        """The key file."""
+        return self.base / self.keys
+
+    @property
+    def declared_headers(self) -> frozenset[str] | None:
+        """The lower-case names of the headers that Envoy sends, `None` for all."""
+        headers = self.request.headers
+        return None if isinstance(headers, str) else frozenset(name.lower() for name in headers)
+
+
+def load_settings(path: Path) -> Settings:
+    """The settings of the YAML file at `path`, with what the environment overrides.
+
+    Raises:
+        ConfigurationError: the file can't be read.
+        PolicyErrors: it is no valid configuration; every problem with its place.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path}: can't read the configuration: {error.strerror}") from error
+    documents = load_documents(decode(raw, str(path)), str(path))
+    if len(documents) != 1:
+        raise ConfigurationError(f"{path}: holds {len(documents)} documents; write one, with at least `policies`")
+    document = documents[0]
+    if not isinstance(document.value, dict):
+        raise PolicyErrors(
+            [problem_at(document, (), "must be a mapping of settings; begin with `policies: [policies/]`")]
+        )
+    try:
+        settings = Settings(**_without_constructor_switches(document))
+    except ValidationError as error:
+        raise PolicyErrors(problems_of(error, Settings, document)) from None
+    except SettingsError as error:
+        raise ConfigurationError(f"environment: {error}; lists and mappings are written as JSON") from error
+    settings._base = path.absolute().parent
+    return settings
+
+
+def _without_constructor_switches(document: Document) -> dict[str, Any]:
+    """The file's keys; one with a leading `_` would be taken for a switch of pydantic-settings, so it is refused."""
+    for key in document.value:
+        if key.startswith("_"):
+            raise PolicyErrors([problem_at(document, (key,), f"unknown field `{key}`", key=True)])
+    return dict(document.value)

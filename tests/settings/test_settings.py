@@ -1,0 +1,80 @@
+"""The configuration file, the environment over it, and what is said of a bad one."""
+
+from pathlib import Path
+
+import pytest
+
+from extauthz.errors import ConfigurationError, ExtauthzError
+from extauthz.settings import Settings, load_settings
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "extauthz.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_policies_alone_are_a_configuration(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path, "policies: [policies/]"))
+    assert settings.policy_paths == (tmp_path / "policies",)
+    assert settings.listen.grpc == "127.0.0.1:9191"
+    assert settings.store == "sqlite:///extauthz.db"
+    assert settings.keys_path == tmp_path / "keys.json"
+    assert settings.declared_headers is None
+    assert settings.identity.users == ()
+
+
+def test_the_environment_beats_the_file_key_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXTAUTHZ_LISTEN__GRPC", "unix:/run/x.sock")
+    monkeypatch.setenv("EXTAUTHZ_POLICIES", '["a", "b"]')
+    settings = load_settings(written(tmp_path, "policies: [c]\nlisten: {grpc: '127.0.0.1:1', web: '127.0.0.1:2'}"))
+    assert settings.listen.grpc == "unix:/run/x.sock"
+    assert settings.listen.web == "127.0.0.1:2"
+    assert settings.policy_paths == (tmp_path / "a", tmp_path / "b")
+
+
+def test_declared_headers_are_compared_in_lower_case(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path, "policies: [p]\nrequest: {headers: [X-Tier]}"))
+    assert settings.declared_headers == frozenset({"x-tier"})
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "message"),
+    [
+        ("policies: [p]\nstroe: memory:", ":2:1", "unknown field `stroe`; did you mean `store`?"),
+        ("policies: [p]\nlisten: {grcp: '1:1'}", ":2:10", "unknown field `grcp`; did you mean `grpc`?"),
+        ("policies: [p]\nlisten:\n  grpc: nowhere", ":3:9", "not an address"),
+        ("policies: [p]\nlisten:\n  grpc: 127.0.0.1:99999", ":3:9", "not an address"),
+        ("policies: []", ":1:11", "must not be empty"),
+        ("store: 'memory:'", ":1:1", "missing field `policies`"),
+        ("- policies", ":1:1", "must be a mapping"),
+        ("policies: [p]\n_env_file: x", ":2:1", "unknown field `_env_file`"),
+        ("policies: [p]\npaths: {accept: [everything]}", ":2:18", "is not one of"),
+        ("policies: [p]\npolicies: [q]", ":2:1", "duplicate key `policies`"),
+        ("policies: [p", ":", "not YAML"),
+        ("", "", "holds 0 documents"),
+    ],
+)
+def test_a_bad_configuration_is_told_with_its_place(tmp_path: Path, text: str, place: str, message: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ExtauthzError) as caught:
+        load_settings(path)
+    assert f"{path}{place}" in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"nowhere\.yaml: can't read the configuration: No such file"):
+        load_settings(tmp_path / "nowhere.yaml")
+
+
+def test_a_bad_environment_variable_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXTAUTHZ_POLICIES", "[unclosed")
+    with pytest.raises(ConfigurationError, match="environment: .*policies"):
+        load_settings(written(tmp_path, "policies: [p]"))
+
+
+def test_settings_can_not_be_changed(tmp_path: Path) -> None:
+    settings: Settings = load_settings(written(tmp_path, "policies: [p]"))
+    with pytest.raises(ValueError, match="frozen"):
+        settings.store = "memory:"
