@@ -1,0 +1,114 @@
+"""Request headers in one reading, whichever form Envoy was told to send them in.
+
+The rule: lower-case names to every value in order; a header that decides something and must be single is single.
+Under `encode_raw_headers` Envoy sends each header line with its bytes, else a map in which lines of one name are
+joined with commas and every byte that is no UTF-8 is replaced.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue
+from extauthz.errors import MalformedRequest
+
+# Two values of one of these would be read by some as the first, by others as the last (RFC 9110 section 5.3).
+SINGLE: Final = frozenset(
+    {
+        "access-control-request-method",
+        "authorization",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "dpop",
+        "host",
+        "origin",
+        "sec-fetch-mode",
+        "x-envoy-auth-partial-body",
+        "x-extauthz-otp",
+    }
+)
+
+# In the joined form a comma gives two values away, except where the grammar has commas of its own.
+_NO_COMMA: Final = SINGLE - {"authorization", "content-encoding", "content-type"}
+# Credentials of the form `scheme token68` (RFC 9110 section 11.4) end without a comma; those with parameters don't
+# match. A media type has commas within quotes only (section 8.3.1).
+_JOINED_CREDENTIALS: Final = re.compile(r"[^ ,]+ +[A-Za-z0-9._~+/-]+=*[ \t]*,|[^ ,]*,")
+_JOINED_TYPES: Final = re.compile(r"[^\",]*(?:\"(?:[^\"\\]|\\.)*\"[^\",]*)*,")
+
+_NAMES: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]*\Z")
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+\Z")
+_PSEUDO: Final = (":authority", ":method", ":path", ":scheme")
+
+
+def from_map(joined: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The headers of the joined form; each name has one value.
+
+    Raises:
+        MalformedRequest: a name or a value is none, or a single header was sent twice.
+    """
+    names = list(joined)
+    values = list(map(joined.__getitem__, names))
+    headers: dict[str, tuple[str, ...]] = dict(zip(names, zip(values, strict=False), strict=True))
+    for pseudo in _PSEUDO:
+        headers.pop(pseudo, None)
+    text = "\0".join(values)
+    if text.count("\0") >= max(len(values), 1) or "\n" in text or "\r" in text:
+        raise _bad_value()
+    if _NAMES.match("".join(headers)) is None or "" in headers:
+        return from_lines(zip(names, values, strict=True))
+    if "," in text:
+        _refuse_joined(headers)
+    return headers
+
+
+def from_raw(entries: Iterable[HeaderValue]) -> dict[str, tuple[str, ...]]:
+    """The headers of the raw form; a byte that is no UTF-8 is read as U+FFFD, which no header can be asked for.
+
+    Raises:
+        MalformedRequest: a name or a value is none, or a single header was sent twice.
+    """
+    return from_lines(
+        (entry.key, entry.raw_value.decode(errors="replace") if entry.raw_value else entry.value) for entry in entries
+    )
+
+
+def from_lines(lines: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """The headers of a request, line by line; pseudo headers are left out (RFC 9113 section 8.3).
+
+    Raises:
+        MalformedRequest: a name or a value is none, or a single header was sent twice.
+    """
+    headers: dict[str, tuple[str, ...]] = {}
+    for sent, value in lines:
+        name = sent.lower()
+        if name.startswith(":"):
+            continue
+        if _NAME.match(name) is None:
+            raise MalformedRequest("a header has no valid name", reason="malformed-header")
+        if "\r" in value or "\n" in value or "\0" in value:
+            raise _bad_value()
+        known = headers.get(name)
+        if known is not None and name in SINGLE:
+            raise _twice(name)
+        headers[name] = (value,) if known is None else (*known, value)
+    _refuse_joined(headers)
+    return headers
+
+
+def _refuse_joined(headers: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse a single header whose value is what a proxy makes of two."""
+    for name in _NO_COMMA:
+        if (values := headers.get(name)) is not None and "," in values[0]:
+            raise _twice(name)
+    for name, joined in (("authorization", _JOINED_CREDENTIALS), ("content-type", _JOINED_TYPES)):
+        if (values := headers.get(name)) is not None and joined.match(values[0]) is not None:
+            raise _twice(name)
+
+
+def _bad_value() -> MalformedRequest:
+    return MalformedRequest("a header value holds CR, LF or NUL", reason="malformed-header")
+
+
+def _twice(name: str) -> MalformedRequest:
+    return MalformedRequest(f"`{name}` was sent more than once", reason="repeated-header")

@@ -1,0 +1,136 @@
+"""The canonical path: one reading of a request target, or none (design section 3, "Canonical path").
+
+The rule: a target that two readers could read differently is refused. Segments are split before they are decoded
+and decoded once; `accept` relaxes single items and nothing beside them.
+"""
+
+import re
+from typing import Final, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from extauthz.errors import MalformedRequest
+
+ACCEPTABLE: Final = frozenset({"semicolon", "empty_segment", "encoded_slash", "dot_segment"})
+
+# What needs neither decoding nor a second look: segments of unreserved and harmless characters that are not empty
+# and don't begin with a dot, one trailing slash, and any query without space, `#`, controls or non-ASCII.
+_PLAIN: Final = re.compile(
+    r"(/(?:[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,=:@-]*(?:/|\Z|(?=\?)))*)(?:\?([!\"$-~]*))?\Z"
+)
+_QUERY: Final = re.compile(r"[!\"$-~]*\Z")
+_SEGMENT: Final = re.compile(r"[!\"$-~]*\Z")
+_BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# An escape, left over after decoding once, for a dot, a slash, a backslash or a control character.
+_HIDDEN: Final = re.compile(r"%(?:2[EeFf]|5[Cc]|[01][0-9A-Fa-f]|7[Ff])")
+# Escapes of escapes are followed this far; what is wrapped deeper is refused unread, so that the work stays linear.
+_MOST_WRAPPINGS: Final = 4
+_DOTS: Final = frozenset({".", ".."})
+
+
+class Target(NamedTuple):
+    """A request target in its one reading: the fields of the same names of `values.request.HttpRequest`."""
+
+    path: str
+    segments: tuple[str, ...]
+    raw_path: str
+    raw_query: str
+
+
+def read(target: str, *, method: str, authority: str, accept: frozenset[str] = frozenset()) -> Target:
+    """Read the target of a request (RFC 9112 section 3.2; RFC 3986 sections 3.3 and 6.2.2).
+
+    `accept` holds names of `ACCEPTABLE`. `*` is read for OPTIONS, the authority form for CONNECT; neither has
+    segments.
+
+    Raises:
+        MalformedRequest: the target is malformed or ambiguous.
+    """
+    plain = _PLAIN.match(target)
+    if plain is not None:
+        path, query = plain.groups("")
+        inner = path[1:-1] if path[-1] == "/" else path[1:]
+        return Target(path, tuple(inner.split("/")) if inner else (), path, query)
+    raw_path, _, raw_query = target.partition("?")
+    if _QUERY.match(raw_query) is None:
+        raise _refused("the query holds a space, `#`, a control character or a byte above 0x7F")
+    if method == "OPTIONS" and target == "*":
+        return Target("*", (), "*", "")
+    if method == "CONNECT" and target in ("", authority):
+        return Target("", (), target, "")
+    if not raw_path.startswith("/"):
+        raise _refused("the path does not begin with `/`")
+    segments = [_segment(text, accept) for text in raw_path[1:].split("/")]
+    if "dot_segment" in accept:
+        segments = _resolved(segments)
+    if "" in segments[:-1] and "empty_segment" not in accept:
+        raise _refused("a segment of the path is empty")
+    path = "/" + "/".join(segment.replace("/", "%2F") for segment in segments)
+    if segments[-1] == "":
+        segments.pop()
+    return Target(path, tuple(segments), raw_path, raw_query)
+
+
+def _segment(text: str, accept: frozenset[str]) -> str:
+    """One segment decoded once, or refused."""
+    if _SEGMENT.match(text) is None:
+        raise _refused("the path holds a space, `#`, a control character or a byte above 0x7F")
+    if ";" in text and "semicolon" not in accept:
+        raise _refused("the path holds `;`")
+    if _BAD_ESCAPE.search(text) is not None:
+        raise _refused("the path holds a `%` that is no escape")
+    try:
+        decoded = unquote_to_bytes(text).decode()
+    except UnicodeDecodeError:
+        raise _refused("an escape of the path is no UTF-8") from None
+    if _CONTROL.search(decoded) is not None:
+        raise _refused("the path holds an escaped control character")
+    if "\\" in decoded:
+        raise _refused("the path holds a backslash")
+    if "/" in decoded and "encoded_slash" not in accept:
+        raise _refused("the path holds an escaped slash")
+    _refuse_hidden(decoded)
+    _refuse_dots(text, decoded, accept)
+    return decoded
+
+
+def _refuse_hidden(decoded: str) -> None:
+    """Refuse escapes that a reader who decodes again would turn into structure: `%252e`, `%25%32%66`."""
+    for _ in range(_MOST_WRAPPINGS):
+        if "%" not in decoded:
+            return
+        if _HIDDEN.search(decoded) is not None:
+            raise _refused("the path holds an escape of an escape")
+        again = unquote_to_bytes(decoded).decode(errors="replace")
+        if again == decoded:
+            return
+        decoded = again
+    raise _refused("the path holds an escape that is wrapped too often")
+
+
+def _refuse_dots(text: str, decoded: str, accept: frozenset[str]) -> None:
+    """Refuse `.` and `..`, also where a reader would find them after dropping parameters or splitting again."""
+    if decoded in _DOTS:
+        if "dot_segment" not in accept:
+            raise _refused("a segment of the path is `.` or `..`")
+        return
+    parts = decoded.split("/")
+    if any(part in _DOTS or part.partition(";")[0] in _DOTS for part in parts):
+        raise _refused(f"a segment of the path hides `.` or `..`: `{text[:40]}`")
+
+
+def _resolved(segments: list[str]) -> list[str]:
+    """`segments` without dot segments (RFC 3986 section 5.2.4); a final one leaves a trailing slash."""
+    resolved: list[str] = []
+    for segment in segments:
+        if segment == "..":
+            del resolved[-1:]
+        elif segment != ".":
+            resolved.append(segment)
+    if segments[-1] in _DOTS:
+        resolved.append("")
+    return resolved or [""]
+
+
+def _refused(message: str) -> MalformedRequest:
+    return MalformedRequest(message, reason="malformed-path")
