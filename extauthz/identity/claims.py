@@ -1,0 +1,123 @@
+"""From the claims of a token to a user (RFC 7519 section 4, RFC 8176, RFC 8693 section 4.1, OpenID Connect Core 2).
+
+The rule: a claim that is there has the type that its specification gives it, or the token is refused. A claim that is
+read as absent because it is odd would slip past every rule that forbids something by it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from extauthz.errors import InvalidCredential
+from extauthz.identity.config import UserSource
+from extauthz.values.identity import User
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validity:
+    """When a token counts, in seconds since the epoch; `leeway` is how far its issuer's clock may run ahead."""
+
+    expires: float
+    starts: tuple[tuple[str, float], ...]
+    leeway: float
+
+    def check(self, now: float) -> None:
+        """Raise `InvalidCredential` unless the token counts at `now`."""
+        if now >= self.expires:  # RFC 7519 section 4.1.4: not on or after; no leeway, so that expired is expired
+            raise InvalidCredential("token: `exp` is over")
+        for name, time in self.starts:
+            if now + self.leeway < time:
+                raise InvalidCredential(f"token: `{name}` is in the future")
+
+
+def validity(claims: Mapping[str, Any], *, leeway: float) -> Validity:
+    """The times in `claims`. Raises `InvalidCredential` without `exp` and for times that are no numbers."""
+    expires = _time(claims, "exp")
+    if expires is None:
+        raise InvalidCredential("token: no `exp`; what never ends is not accepted")
+    starts = ((name, _time(claims, name)) for name in ("nbf", "iat", "auth_time"))
+    return Validity(
+        expires=expires, starts=tuple((name, time) for name, time in starts if time is not None), leeway=leeway
+    )
+
+
+def user(claims: Mapping[str, Any], source: UserSource, *, token_hash: str, cookie: bool) -> User:
+    """The user that these verified claims of `source` name. Raises `InvalidCredential`."""
+    if claims.get("iss") != source.issuer:
+        raise InvalidCredential("token: `iss` is not the issuer that is expected here")
+    audiences = _audiences(claims)
+    if not set(audiences) & set(source.audiences):
+        raise InvalidCredential("token: `aud` names none of the audiences that are expected here")
+    subject = _text(claims, "sub")
+    if subject is None:
+        raise InvalidCredential("token: no `sub`")
+    actor = claims.get("act")
+    if actor is not None and not isinstance(actor, dict):
+        raise InvalidCredential("token: `act` is no object")
+    auth_time = _time(claims, "auth_time")
+    issued_at = _time(claims, "iat")
+    return User(
+        sub=subject,
+        iss=source.issuer,
+        aud=audiences,
+        groups=_texts(claims, source.groups_claim),
+        claims=MappingProxyType(dict(claims)),
+        amr=_texts(claims, "amr"),
+        acr=_text(claims, "acr"),
+        auth_time=None if auth_time is None else int(auth_time),
+        issued_at=None if issued_at is None else int(issued_at),
+        actor=None if actor is None else MappingProxyType(actor),
+        verified_by=source.name,
+        sid=_text(claims, "sid"),
+        token_hash=token_hash,
+        cookie=cookie,
+    )
+
+
+def confirmation(claims: Mapping[str, Any]) -> str | None:
+    """The certificate thumbprint that the token is bound to (RFC 8705 section 3.1), `None` if it is bound to nothing.
+
+    Raises `InvalidCredential` for a binding to anything else: nothing here can prove it, and a bound token must not
+    count as a bearer token.
+    """
+    if "cnf" not in claims:
+        return None
+    match claims["cnf"]:
+        case {"x5t#S256": str(thumbprint), **others} if thumbprint and not others:
+            return thumbprint
+        case _:
+            raise InvalidCredential("token: `cnf` is bound to something that can't be proven here")
+
+
+def _time(claims: Mapping[str, Any], name: str) -> float | None:
+    value = claims.get(name)
+    if value is None and name not in claims:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidCredential(f"token: `{name}` is no number")
+    return value
+
+
+def _text(claims: Mapping[str, Any], name: str) -> str | None:
+    value = claims.get(name)
+    if value is None and name not in claims:
+        return None
+    if not isinstance(value, str) or not value:
+        raise InvalidCredential(f"token: `{name}` is no text")
+    return value
+
+
+def _texts(claims: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = claims.get(name)
+    if value is None and name not in claims:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise InvalidCredential(f"token: `{name}` is no list of texts")
+    return tuple(value)
+
+
+def _audiences(claims: Mapping[str, Any]) -> tuple[str, ...]:
+    """RFC 7519 section 4.1.3: one text or a list of them."""
+    value = claims.get("aud")
+    return (value,) if isinstance(value, str) else _texts(claims, "aud")

@@ -1,0 +1,35 @@
+"""The cookies that identity reads, and their names.
+
+The rule: a cookie that decides something has one value. Cookies of other applications may look as they like.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from extauthz.errors import MalformedRequest
+
+HOLDER_COOKIE = "__Host-extauthz-holder"
+"""Holds a secret that this server has set: who sends it is the browser that was given a proof."""
+
+
+def read(values: Sequence[str], names: Iterable[str]) -> Mapping[str, str]:
+    """The cookies called `names` in all `Cookie` fields of a request (RFC 6265 section 4.2), as they were sent.
+
+    Several fields are one list (RFC 9113 section 8.2.3). Raises `MalformedRequest` if one of the names comes twice:
+    servers differ in which one they take.
+    """
+    wanted = frozenset(names)
+    found: dict[str, str] = {}
+    for field in values:
+        for pair in field.split(";"):
+            name, equals, value = pair.partition("=")
+            # Only what HTTP calls white space: a name after other blanks is another name to a browser, which would
+            # let any page of a sibling domain set a `__Host-` cookie.
+            name = name.strip(" \t")
+            if name not in wanted:
+                continue
+            if not equals:
+                raise MalformedRequest(f"cookie: `{name}` has no value")
+            if name in found:
+                raise MalformedRequest(f"cookie: `{name}` is sent twice")
+            found[name] = value.strip(" \t")
+    return found
