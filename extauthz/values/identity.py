@@ -3,9 +3,20 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from hashlib import sha256
+from typing import Any, Final
 
-from extauthz.values.request import EMPTY
+from extauthz.values.request import empty
+
+HOLDER_COOKIE: Final = "__Host-extauthz-holder"
+"""The cookie whose secret a browser holds beside its token."""
+NONCE_COOKIE: Final = "__Host-extauthz-nonce"
+"""The cookie that ties a challenge ticket to the browser that was sent to the challenge page."""
+
+
+def holder_of_cookie(secret: str) -> str:
+    """The holder text of a browser whose holder cookie has the value `secret`: `cookie:<SHA-256 in hex>`."""
+    return "cookie:" + sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +63,7 @@ class User:
     iss: str
     aud: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
-    claims: Mapping[str, Any] = EMPTY
+    claims: Mapping[str, Any] = field(default_factory=empty)
     amr: tuple[str, ...] = ()
     acr: str | None = None
     auth_time: int | None = None

@@ -1,0 +1,39 @@
+"""The two cookies of a challenge: how they are set and read.
+
+The rule: both are `__Host-` cookies, which no subdomain, no plain connection and no script can set or read (RFC 6265bis
+section 4.1.3.2). `Lax`, not `Strict`: the browser may come to the page from a link on another site.
+"""
+
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable
+from typing import Final
+
+COOKIE_SECRET_BYTES: Final = 32
+
+_SECRET: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+def make_secret(random: bytes) -> str:
+    """A cookie value from COOKIE_SECRET_BYTES random bytes."""
+    return urlsafe_b64encode(random).rstrip(b"=").decode("ascii")
+
+
+def set_cookie(name: str, secret: str) -> str:
+    """The whole `Set-Cookie` value. Without `Max-Age`: it ends with the browser's session."""
+    return f"{name}={secret}; Path=/; Secure; HttpOnly; SameSite=Lax"
+
+
+def read_secret(fields: Iterable[str], name: str) -> str | None:
+    """The value of the cookie `name` in these `Cookie` fields, `None` unless there is one that we can have made.
+
+    Two of one name are none: a reader that picks one can be made to pick the wrong one.
+    """
+    values = [
+        value.strip(" \t")
+        for cookies in fields
+        for pair in cookies.split(";")
+        for given, _, value in [pair.partition("=")]
+        if given.strip(" \t") == name
+    ]
+    return values[0] if len(values) == 1 and _SECRET.fullmatch(values[0]) else None

@@ -1,0 +1,183 @@
+"""The key ring: secrets from oldest to newest, and one sub-key of each for every purpose.
+
+The rule: the newest key makes, every key of the ring verifies and opens; so a new key can be added at any time, and
+what the older ones made stays good. No secret serves two purposes (HKDF, RFC 5869), and none is ever printed.
+"""
+
+import json
+from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from extauthz.errors import ConfigurationError, ExtauthzError
+
+SECRET_BYTES: Final = 32
+SEAL_NONCE_BYTES: Final = 12
+"""The nonce of AES-GCM (NIST SP 800-38D section 8.2.2); random, so a key should seal less than 2**32 times."""
+
+_SEAL_FORM: Final = "s1"
+
+
+class SealBroken(ExtauthzError):
+    """A sealed secret can't be opened: no key of the ring fits, or it is not where it was put."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One key of the ring, as its sub-keys. `created` is when it was made, in seconds since the epoch."""
+
+    kid: str
+    created: int
+    ticket: bytes = field(repr=False)
+    binding: bytes = field(repr=False)
+    seal: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """The keys in force, oldest to newest; at least one."""
+
+    keys: tuple[Key, ...]
+
+    def __post_init__(self) -> None:
+        if not self.keys:
+            raise ConfigurationError("keys: the ring is empty; make a key with `extauthz keys generate`")
+
+    @property
+    def newest(self) -> Key:
+        """The key that makes."""
+        return self.keys[-1]
+
+    @property
+    def binding_keys(self) -> tuple[bytes, ...]:
+        """The keys of binding texts, newest first: the first makes, each of them may have made a grant's."""
+        return tuple(key.binding for key in reversed(self.keys))
+
+    def find(self, kid: str) -> Key | None:
+        """The key with this id."""
+        return next((key for key in self.keys if key.kid == kid), None)
+
+    def seal(self, secret: bytes, *, place: Sequence[str], nonce: bytes) -> str:
+        """`secret` encrypted for storage at `place`, say (subject, factor id); opens nowhere else.
+
+        `nonce` are SEAL_NONCE_BYTES fresh random bytes.
+        """
+        key = self.newest
+        sealed = nonce + AESGCM(key.seal).encrypt(nonce, secret, _place(place))
+        return f"{_SEAL_FORM}.{key.kid}.{urlsafe_b64encode(sealed).decode('ascii')}"
+
+    def open(self, sealed: str, *, place: Sequence[str]) -> bytes:
+        """What `seal` was given.
+
+        Raises:
+            SealBroken: no key fits, the place is another one, or the text was changed.
+        """
+        form, _, rest = sealed.partition(".")
+        kid, _, body = rest.partition(".")
+        key = self.find(kid)
+        if form != _SEAL_FORM or key is None:
+            raise SealBroken(f"a stored secret was sealed with key `{kid}`, which is not in the key file")
+        try:
+            data = urlsafe_b64decode(body)
+            return AESGCM(key.seal).decrypt(data[:SEAL_NONCE_BYTES], data[SEAL_NONCE_BYTES:], _place(place))
+        except (ValueError, InvalidTag) as error:
+            raise SealBroken(f"a stored secret does not open with key `{kid}`: it was changed or moved") from error
+
+
+def generate_key(random: bytes, *, created: int) -> str:
+    """The text of a new key file with one key. `random` are SECRET_BYTES random bytes, `created` epoch seconds."""
+    return _file([_entry(random, created)])
+
+
+def rotate_keys(text: str, random: bytes, *, created: int) -> str:
+    """The text of a key file with one more key, which is from now on the newest.
+
+    Raises:
+        ConfigurationError: `text` is no key file.
+    """
+    parse_keys(text)
+    return _file([*json.loads(text)["keys"], _entry(random, created)])
+
+
+def parse_keys(text: str) -> KeyRing:
+    """The ring in the text of a key file.
+
+    Raises:
+        ConfigurationError: it is no key file; the message never quotes a secret.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise ConfigurationError("keys: not JSON; make a key file with `extauthz keys generate`") from error
+    if not isinstance(document, dict) or document.keys() != {"keys"} or not isinstance(document["keys"], list):
+        raise ConfigurationError('keys: not a key file; it must be `{"keys": […]}`, oldest first')
+    keys = tuple(_key(entry, f"keys[{index}]") for index, entry in enumerate(document["keys"]))
+    if len({key.kid for key in keys}) != len(keys):
+        raise ConfigurationError("keys: a `kid` comes twice; each key needs its own")
+    return KeyRing(keys)
+
+
+def _key(entry: object, place: str) -> Key:
+    if not isinstance(entry, dict) or entry.keys() != {"kid", "created", "secret"}:
+        raise ConfigurationError(f"{place}: a key has `kid`, `created` and `secret`, and nothing else")
+    kid, secret = entry["kid"], _secret(entry["secret"], place)
+    if not isinstance(kid, str) or not kid.isascii() or not kid.isalnum():
+        raise ConfigurationError(f"{place}: `kid` must be a text of ASCII letters and digits")
+    return Key(
+        kid=kid,
+        created=_created(entry["created"], place),
+        ticket=_derive(secret, "ticket"),
+        binding=_derive(secret, "binding"),
+        seal=_derive(secret, "seal"),
+    )
+
+
+def _secret(value: object, place: str) -> bytes:
+    try:
+        secret = b64decode(value, validate=True) if isinstance(value, str) else b""
+    except ValueError:
+        secret = b""
+    if len(secret) < SECRET_BYTES:
+        raise ConfigurationError(f"{place}: `secret` must be base64 of at least {SECRET_BYTES} bytes")
+    return secret
+
+
+def _created(value: object, place: str) -> int:
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ConfigurationError(f"{place}: `created` must be a time like `2026-11-21T10:00:00Z`")
+    return int(moment.timestamp())
+
+
+def _entry(random: bytes, created: int) -> dict[str, str]:
+    if len(random) < SECRET_BYTES:
+        raise ConfigurationError(f"keys: a key needs {SECRET_BYTES} random bytes")
+    return {
+        "kid": sha256(b"extauthz kid" + random).hexdigest()[:12],
+        "created": datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "secret": b64encode(random).decode("ascii"),
+    }
+
+
+def _file(entries: list[dict[str, str]]) -> str:
+    return json.dumps({"keys": entries}, indent=2) + "\n"
+
+
+def _derive(secret: bytes, purpose: str) -> bytes:
+    # The secret is uniformly random, so RFC 5869 section 3.1 lets the salt be absent.
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=f"extauthz/v1/{purpose}".encode()).derive(secret)
+
+
+def _place(parts: Sequence[str]) -> bytes:
+    return json.dumps(list(parts)).encode("ascii")

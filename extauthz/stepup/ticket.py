@@ -1,0 +1,161 @@
+"""The challenge ticket: what a browser carries to the challenge page in the page's address.
+
+The rule: nothing in it is secret and nothing in it can be changed. It is signed, good for five minutes and for one
+use (the store burns its id), and names subject, session, demands and the hash of a cookie that only the browser that
+was sent has: in any other browser it opens nothing.
+"""
+
+import hmac
+import json
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any, Final
+
+from extauthz.errors import ExtauthzError
+from extauthz.stepup.keys import KeyRing
+from extauthz.values.decisions import ChallengeDemand
+from extauthz.values.identity import Subject
+
+TICKET_SECONDS: Final = 300.0
+TICKET_ID_BYTES: Final = 16
+MAX_TICKET_LENGTH: Final = 24_576
+"""Well below the 60 KiB of headers that Envoy lets through by default."""
+
+_FORM: Final = "t1"
+_SHAPE: Final = re.compile(r"(t1\.([A-Za-z0-9]{1,64})\.([A-Za-z0-9_-]+))\.([A-Za-z0-9_-]{43})")
+_SHOWN_ROWS: Final = 16
+_SHOWN_NAME: Final = 60
+_SHOWN_TEXT: Final = 200
+
+
+class InvalidTicket(ExtauthzError):
+    """This text is no ticket of ours, or it was changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """What is about to happen, for people: method, authority and path of the request that was challenged."""
+
+    method: str
+    authority: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """An opened or a new ticket. `expires_at` in seconds since the epoch, `nonce_hash` from `hash_nonce`."""
+
+    id: str
+    subject: Subject
+    session: str
+    nonce_hash: str
+    action: Action
+    return_path: str
+    expires_at: float
+    demands: tuple[ChallengeDemand, ...]
+
+    def fits(self, nonce: str | None) -> bool:
+        """Whether the browser with this nonce cookie is the one that was sent."""
+        return nonce is not None and hmac.compare_digest(hash_nonce(nonce), self.nonce_hash)
+
+
+def hash_nonce(nonce: str) -> str:
+    """What a ticket says of the nonce cookie."""
+    return _encode(sha256(nonce.encode("ascii")).digest())
+
+
+def sign(ticket: Ticket, keys: KeyRing) -> str:
+    """The text of a ticket, URL-safe. What it shows is cut to a bounded length, so that it fits into an address."""
+    payload = {
+        "i": ticket.id,
+        "s": [ticket.subject.issuer, ticket.subject.id],
+        "e": ticket.session,
+        "n": ticket.nonce_hash,
+        "a": [ticket.action.method, ticket.action.authority, _cut(ticket.action.path, _SHOWN_TEXT)],
+        "r": ticket.return_path,
+        "x": ticket.expires_at,
+        "d": [_demand_out(demand) for demand in _shortened(ticket.demands)],
+    }
+    body = _encode(json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace"))
+    signed = f"{_FORM}.{keys.newest.kid}.{body}"
+    return f"{signed}.{_signature(keys.newest.ticket, signed)}"
+
+
+def open_ticket(text: str, keys: KeyRing) -> Ticket:
+    """The ticket that `sign` made. Nothing of it is read before its signature is good; expiry is the caller's to ask.
+
+    Raises:
+        InvalidTicket: it is not ours.
+    """
+    match = _SHAPE.fullmatch(text) if len(text) <= MAX_TICKET_LENGTH else None
+    key = keys.find(match[2]) if match is not None else None
+    if match is None or key is None or not hmac.compare_digest(_signature(key.ticket, match[1]), match[4]):
+        raise InvalidTicket("ticket: not made by this server")
+    payload: dict[str, Any] = json.loads(urlsafe_b64decode(match[3] + "=" * (-len(match[3]) % 4)))
+    issuer, sub = payload["s"]
+    method, authority, path = payload["a"]
+    return Ticket(
+        id=payload["i"],
+        subject=Subject(issuer, sub),
+        session=payload["e"],
+        nonce_hash=payload["n"],
+        action=Action(method=method, authority=authority, path=path),
+        return_path=payload["r"],
+        expires_at=payload["x"],
+        demands=tuple(_demand_in(demand) for demand in payload["d"]),
+    )
+
+
+def _demand_out(demand: ChallengeDemand) -> list[Any]:
+    return [
+        demand.rule,
+        list(demand.factors),
+        demand.max_age,
+        demand.binding,
+        demand.uses,
+        demand.acr,
+        demand.description,
+        dict(demand.show),
+    ]
+
+
+def _demand_in(fields: list[Any]) -> ChallengeDemand:
+    rule, factors, max_age, binding, uses, acr, description, show = fields
+    return ChallengeDemand(
+        rule=rule,
+        factors=tuple(factors),
+        max_age=max_age,
+        binding=binding,
+        uses=uses,
+        acr=acr,
+        description=description,
+        show=show,
+    )
+
+
+def _shortened(demands: tuple[ChallengeDemand, ...]) -> Iterator[ChallengeDemand]:
+    """The demands with what they show cut: a request's author must not be able to make the address too long."""
+    rows = _SHOWN_ROWS
+    for demand in demands:
+        shown = list(demand.show.items())[:rows]
+        rows -= len(shown)
+        yield replace(
+            demand,
+            description=_cut(demand.description, _SHOWN_TEXT),
+            show={_cut(name, _SHOWN_NAME): _cut(value, _SHOWN_TEXT) for name, value in shown},
+        )
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _signature(key: bytes, signed: str) -> str:
+    return _encode(hmac.digest(key, signed.encode("ascii"), "sha256"))
+
+
+def _encode(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode("ascii")

@@ -1,0 +1,35 @@
+"""How the secret of an authenticator app rests in a store: sealed for its subject and factor, opened by key list.
+
+The rule: a secret that somebody moves to another subject or another factor does not open there.
+"""
+
+from collections.abc import Callable
+
+from extauthz.stepup.keys import SEAL_NONCE_BYTES, KeyRing
+from extauthz.store.protocol import TotpFactor
+from extauthz.values.identity import Subject
+
+FACTOR_ID_BYTES = 16
+
+
+def seal_factor(
+    secret: bytes, *, subject: Subject, confirmed: bool, keys: KeyRing, now: float, entropy: Callable[[int], bytes]
+) -> TotpFactor:
+    """A new factor of `subject` with this secret. `now` in seconds since the epoch; `entropy(n)`: n random bytes."""
+    id_ = entropy(FACTOR_ID_BYTES).hex()
+    return TotpFactor(
+        id=id_,
+        subject=subject,
+        sealed=keys.seal(secret, place=(subject.key, id_), nonce=entropy(SEAL_NONCE_BYTES)),
+        created_at=now,
+        confirmed=confirmed,
+    )
+
+
+def open_factor(factor: TotpFactor, keys: KeyRing) -> bytes:
+    """The secret of this factor.
+
+    Raises:
+        SealBroken: no key of the ring opens it, or it was sealed for another place.
+    """
+    return keys.open(factor.sealed, place=(factor.subject.key, factor.id))

@@ -1,0 +1,27 @@
+"""From the `store` setting to a store."""
+
+from pathlib import Path
+from typing import Final
+
+from extauthz.errors import ConfigurationError
+from extauthz.store.memory import MemoryStore
+from extauthz.store.protocol import Store
+from extauthz.store.sqlite import SqliteStore
+
+_SQLITE: Final = "sqlite:///"
+
+
+def open_store(url: str, *, base: Path) -> Store:
+    """The store at `url`: `memory:`, or `sqlite:///path` with a path relative to `base` (four slashes: absolute).
+
+    Raises:
+        ConfigurationError: the address is none of these, or a newer version of this program made the file.
+        StateUnavailable: the file can't be opened or made.
+    """
+    if url == "memory:":
+        return MemoryStore()
+    if url.startswith(_SQLITE) and len(url) > len(_SQLITE):
+        return SqliteStore(base / url.removeprefix(_SQLITE))
+    if url.startswith(("redis:", "rediss:")):
+        raise ConfigurationError("store: `redis:` stores are not in this version; use `sqlite:///path`")
+    raise ConfigurationError(f"store: `{url}` is no address of a store; use `sqlite:///path` or `memory:`")

@@ -1,0 +1,65 @@
+"""The tables of the SQLite store, as the steps that lead to them.
+
+The rule: a step that was released never changes; a new version adds one. `user_version` counts the steps taken.
+"""
+
+import sqlite3
+from typing import Final
+
+from extauthz.errors import ConfigurationError
+
+STEPS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        """CREATE TABLE grants (
+            id TEXT PRIMARY KEY, subject TEXT NOT NULL, session TEXT NOT NULL, holder TEXT NOT NULL,
+            binding TEXT NOT NULL, factor TEXT NOT NULL, issued_at REAL NOT NULL, expires_at REAL NOT NULL,
+            uses INTEGER CHECK (uses >= 0)
+        ) STRICT, WITHOUT ROWID""",
+        "CREATE INDEX grants_of ON grants (subject, session)",
+        "CREATE INDEX grants_end ON grants (expires_at)",
+        """CREATE TABLE spent (
+            grant_id TEXT NOT NULL, fingerprint TEXT NOT NULL, spent_at REAL NOT NULL,
+            PRIMARY KEY (grant_id, fingerprint)
+        ) STRICT, WITHOUT ROWID""",
+        "CREATE TABLE tickets (id TEXT PRIMARY KEY, expires_at REAL NOT NULL) STRICT, WITHOUT ROWID",
+        """CREATE TABLE totp (
+            id TEXT PRIMARY KEY, subject TEXT NOT NULL, sealed TEXT NOT NULL, created_at REAL NOT NULL,
+            confirmed INTEGER NOT NULL, last_step INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID""",
+        "CREATE INDEX totp_of ON totp (subject)",
+        """CREATE TABLE tallies (
+            key TEXT PRIMARY KEY, tries INTEGER NOT NULL, locked_until REAL NOT NULL, forgotten_at REAL NOT NULL
+        ) STRICT, WITHOUT ROWID""",
+    ),
+)
+
+
+def migrate(connection: sqlite3.Connection, place: str) -> None:
+    """Take the steps that this file has not taken yet, all or none; other processes wait for it.
+
+    Raises:
+        ConfigurationError: a newer version of this program made the file.
+        sqlite3.Error: it can't be done.
+    """
+    if not _missing(connection, place):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Asked again: another process may have taken them while this one waited.
+        for step in _missing(connection, place):
+            for statement in step:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(STEPS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _missing(connection: sqlite3.Connection, place: str) -> tuple[tuple[str, ...], ...]:
+    taken = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if taken > len(STEPS):
+        raise ConfigurationError(
+            f"{place}: a newer version made this file (schema {taken}, known are {len(STEPS)}); upgrade extauthz"
+        )
+    return STEPS[taken:]
