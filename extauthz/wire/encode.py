@@ -1,0 +1,111 @@
+"""A decision to CheckResponse bytes: the only place that writes what Envoy obeys.
+
+The rule: every answer is explicit. Status 0 comes with `ok_response` and from Allow alone, every other status with
+`denied_response`; an empty CheckResponse would be an allow, an `error_response` or a gRPC error what
+`failure_mode_allow` says.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, assert_never
+
+from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
+from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from extauthz.values.decisions import Allow, Challenge, ChallengeOffer, Decision, Deny, Hold
+from extauthz.values.request import EMPTY, Caller, RequestView
+from extauthz.wire.grpc_status import Code, code_of
+from extauthz.wire.mutations import ok_response, overwrite
+from extauthz.wire.refusal import Refusal, refuse
+from extauthz.wire.sayable import METADATA, sayable
+
+_ID: Final = re.compile(r"[!-~]{1,200}\Z")
+
+
+def encode(
+    decision: Decision,
+    *,
+    request: RequestView | None,
+    caller: Caller,
+    decision_id: str,
+    revision: str,
+    settable: frozenset[str],
+    offer: ChallengeOffer | None = None,
+) -> bytes:
+    """The answer to one Check.
+
+    `request` is `None` where it could not be read; `settable` are the request headers that the loaded policies can
+    set, in lower case; `offer` is what a challenged caller is given. A decision that can't be said becomes a denial
+    (`sayable`). Equal arguments give equal bytes.
+    """
+    said = sayable(decision, offer=offer)
+    answer = CheckResponse()
+    extra: Mapping[str, Any] = EMPTY
+    match said:
+        case Allow():
+            http = request.http if request is not None else None
+            answer.status.code = Code.OK
+            answer.ok_response.CopyFrom(
+                ok_response(said.mutations, http=http, decision_id=decision_id, settable=settable)
+            )
+            extra = said.mutations.metadata
+        case Deny() | Challenge() | Hold():
+            refusal = refuse(said, caller=caller, decision_id=decision_id, offer=offer)
+            answer.status.code = code_of(401 if isinstance(said, Challenge) else refusal.status)
+            _denied(answer, refusal)
+        case _:
+            assert_never(said)
+    _metadata(answer, said, decision_id, revision, extra)
+    return answer.SerializeToString(deterministic=True)
+
+
+def encode_failure(decision_id: str) -> bytes:
+    """The answer where there is no decision to say: UNAVAILABLE and 503. It needs nothing and fails on nothing."""
+    safe_id = decision_id if _ID.match(decision_id) is not None else "unknown"
+    denial = Deny(reason="internal-error", status=503)
+    return encode(denial, request=None, caller=Caller.API, decision_id=safe_id, revision="", settable=frozenset())
+
+
+def _denied(answer: CheckResponse, refusal: Refusal) -> None:
+    denied = answer.denied_response
+    # The enumeration is open: rules may deny with a status that Envoy has no name for.
+    denied.status.code = refusal.status  # type: ignore[assignment]  # stubs take its named values only
+    denied.body = refusal.body
+    written: set[str] = set()
+    for name, value in refusal.headers:
+        # A second cookie is beside the first; there is no header of the client's that it could join.
+        option = overwrite(name, value) if name not in written else _beside(name, value)
+        denied.headers.append(option)
+        written.add(name)
+
+
+def _beside(name: str, value: str) -> HeaderValueOption:
+    return HeaderValueOption(
+        header=HeaderValue(key=name, value=value), append_action=HeaderValueOption.APPEND_IF_EXISTS_OR_ADD
+    )
+
+
+def _metadata(answer: CheckResponse, said: Decision, decision_id: str, revision: str, extra: Mapping[str, Any]) -> None:
+    """Dynamic metadata, which Envoy keeps under the filter's own namespace for access logs and later filters."""
+    facts = {
+        "decision": _word(said),
+        "decision_id": decision_id,
+        "reason": said.reason,
+        "revision": revision,
+    }
+    if said.rule is not None:
+        facts["rule"] = said.rule
+    answer.dynamic_metadata.update({METADATA: facts, **extra})
+
+
+def _word(decision: Decision) -> str:
+    match decision:
+        case Allow():
+            return "allow"
+        case Deny():
+            return "deny"
+        case Challenge():
+            return "challenge"
+        case Hold():
+            return "hold"
+        case _:
+            assert_never(decision)

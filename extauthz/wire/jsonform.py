@@ -1,0 +1,41 @@
+"""Checks and answers as protobuf JSON, for people and commands; never on the path of a request."""
+
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict, Parse, ParseError
+from google.protobuf.message import DecodeError
+
+from extauthz._pb import POOL
+from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
+from extauthz.errors import ExtauthzError
+
+
+def check_request_from_json(text: str | bytes) -> bytes:
+    """The bytes of a CheckRequest that is written as protobuf JSON; field names in either spelling.
+
+    Raises:
+        ExtauthzError: the text is no JSON, or no CheckRequest; unknown and repeated names are errors.
+    """
+    try:
+        message = Parse(text, CheckRequest(), descriptor_pool=POOL)
+        return message.SerializeToString(deterministic=True)
+    except (ParseError, UnicodeError, RecursionError) as error:
+        raise ExtauthzError(f"no CheckRequest in protobuf JSON: {_line(error)}") from None
+
+
+def check_response_to_json(payload: bytes) -> dict[str, Any]:
+    """A CheckResponse as the object that protobuf JSON gives it.
+
+    Raises:
+        ExtauthzError: the bytes are no CheckResponse.
+    """
+    try:
+        answer: dict[str, Any] = MessageToDict(CheckResponse.FromString(payload), descriptor_pool=POOL)
+    except DecodeError:
+        raise ExtauthzError("the bytes are no CheckResponse") from None
+    return answer
+
+
+def _line(error: Exception) -> str:
+    """The reason on one line; what the parser says, without its full stop."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

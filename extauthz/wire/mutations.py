@@ -1,0 +1,76 @@
+"""What an allow changes in the request, in Envoy's words.
+
+The rule: a name that any policy can set is set or removed in every answer, in each spelling that an upstream could
+take for it, and never both: Envoy removes last.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import quote, unquote_plus
+
+from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption, QueryParameter
+from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import OkHttpResponse
+from extauthz.values.decisions import Mutations
+from extauthz.values.request import HttpRequest
+from extauthz.wire.sayable import DECISION_ID
+
+_OURS: Final = "x-extauthz-"
+_OVERWRITE: Final = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+
+
+def ok_response(
+    mutations: Mutations, *, http: HttpRequest | None, decision_id: str, settable: frozenset[str]
+) -> OkHttpResponse:
+    """The `ok_response` of an allow; `settable` are all names that the loaded policies can set, in lower case."""
+    headers = {name.lower(): value for name, value in mutations.headers.items()}
+    headers[DECISION_ID] = decision_id
+    removed = settable.union(name.lower() for name in mutations.remove_headers)
+    if http is not None:
+        removed = removed.union(_respelled(http.headers, removed.union(headers)))
+    answer = OkHttpResponse(
+        headers=[overwrite(name, value) for name, value in headers.items()],
+        headers_to_remove=sorted(removed.difference(headers)),
+        response_headers_to_add=[
+            overwrite(name.lower(), value)
+            for name, value in (*mutations.response_headers.items(), (DECISION_ID, decision_id))
+        ],
+    )
+    if mutations.query or mutations.remove_query:
+        _query(answer, mutations, http.raw_query if http is not None else "")
+    return answer
+
+
+def overwrite(name: str, value: str) -> HeaderValueOption:
+    """A header that takes the place of whatever is there; `value`, because Envoy does not read `raw_value`."""
+    return HeaderValueOption(header=HeaderValue(key=name, value=value), append_action=_OVERWRITE)
+
+
+def _respelled(sent: Iterable[str], names: frozenset[str]) -> set[str]:
+    """The headers of the request that a CGI-like upstream folds to one of `names` or to one of ours."""
+    folded = {name.replace("_", "-") for name in names}
+    return {name for name in sent if (fold := name.replace("_", "-")) in folded or fold.startswith(_OURS)}
+
+
+def _query(answer: OkHttpResponse, mutations: Mutations, raw_query: str) -> None:
+    """Set and remove query parameters.
+
+    Envoy splices names and values as they are given and compares names undecoded. So ours are escaped, and a
+    parameter that the client has escaped in its own way is removed by that spelling.
+    """
+    values = {_escaped(name): _escaped(value) for name, value in mutations.query.items()}
+    names = {*mutations.query, *mutations.remove_query}
+    removed = {_escaped(name) for name in mutations.remove_query}
+    removed.update(_spellings(raw_query, names))
+    answer.query_parameters_to_set.extend(QueryParameter(key=name, value=value) for name, value in values.items())
+    answer.query_parameters_to_remove.extend(sorted(removed.difference(values)))
+
+
+def _spellings(raw_query: str, names: set[str]) -> Iterable[str]:
+    for pair in raw_query.split("&"):
+        spelling = pair.partition("=")[0]
+        if unquote_plus(spelling) in names:
+            yield spelling
+
+
+def _escaped(text: str) -> str:
+    return quote(text, safe="")

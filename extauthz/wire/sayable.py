@@ -1,0 +1,132 @@
+"""What can be said in an answer: a decision that can't becomes an explicit refusal.
+
+The rule: no header name, header value, status or metadata of ours makes Envoy fail, answer something else, or let
+a header pass that we meant to set. What can't be said is a denial (`response-invalid`, 503), never an exception.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final, assert_never
+
+from extauthz.values.decisions import (
+    NO_MUTATIONS,
+    Allow,
+    Challenge,
+    ChallengeOffer,
+    Decision,
+    Deny,
+    Hold,
+    Mutations,
+)
+
+DECISION_ID: Final = "x-extauthz-decision-id"
+METADATA: Final = "extauthz"
+UNSAYABLE: Final = "response-invalid"
+
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+# RFC 9110 section 5.5 without obs-fold, and without white space at the ends, which the reader would drop: the
+# upstream must not take "alice " for "alice". Above ASCII every character but half a surrogate pair.
+_VALUE: Final = re.compile(
+    r"(?:[^\x00-\x20\x7f\ud800-\udfff](?:[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*[^\x00-\x20\x7f\ud800-\udfff])?)?\Z"
+)
+_TEXT: Final = re.compile(r"[^\ud800-\udfff]*\Z")
+# A path on the request's own origin: no second slash or backslash, which browsers read as another host.
+_LOCATION: Final = re.compile(r"/(?![/\\])[!\"$-\[\]-~]*\Z")
+_LARGEST_EXACT: Final = 2**53
+_DEEPEST: Final = 32
+
+
+def sayable(decision: Decision, *, offer: ChallengeOffer | None = None) -> Decision:
+    """`decision` itself, or the refusal that takes its place because an answer can't carry it.
+
+    `encode` says this by itself; a caller that records the decision asks first, so that the record says the same.
+    """
+    match decision:
+        case Allow(mutations=mutations):
+            fine = mutations is NO_MUTATIONS or _mutations(mutations)
+        case Deny():
+            fine = 200 <= decision.status <= 599 and _headers(decision.headers) and _text(decision.body)
+        case Challenge():
+            fine = _challenge(decision) and (offer is None or _offer(offer))
+        case Hold():
+            fine = True
+        case _:
+            assert_never(decision)
+    if fine and _text(decision.reason) and _text(decision.rule or ""):
+        return decision
+    return Deny(reason=UNSAYABLE, status=503)
+
+
+def _mutations(mutations: Mutations) -> bool:
+    return (
+        _headers(mutations.headers)
+        and _headers(mutations.response_headers)
+        and all(_name(name) for name in mutations.remove_headers)
+        and all(_text(text) for pair in mutations.query.items() for text in pair)
+        and all(_text(name) for name in mutations.remove_query)
+        and METADATA not in mutations.metadata
+        and _json(mutations.metadata, 0)
+    )
+
+
+def _challenge(challenge: Challenge) -> bool:
+    """Somebody is asked for something, in words that a header can hold."""
+    return bool(challenge.demands) and all(
+        math.isfinite(demand.max_age) and _value(demand.acr or "") and _text(demand.description)
+        for demand in challenge.demands
+    )
+
+
+def _offer(offer: ChallengeOffer) -> bool:
+    return _LOCATION.match(offer.location) is not None and all(_value(cookie) for cookie in offer.cookies)
+
+
+def _headers(headers: Mapping[str, str]) -> bool:
+    """Names are valid, not ours, and unlike in any case; values are valid."""
+    if not headers:
+        return True
+    names = {name.lower() for name in headers}
+    return (
+        len(names) == len(headers)
+        and DECISION_ID not in names
+        and all(_name(name) for name in names)
+        and all(_value(value) for value in headers.values())
+    )
+
+
+def _name(name: str) -> bool:
+    return _NAME.match(name) is not None
+
+
+def _value(value: str) -> bool:
+    return _VALUE.match(value) is not None
+
+
+def _text(text: str) -> bool:
+    return text.isascii() or _TEXT.match(text) is not None
+
+
+def _json(value: object, depth: int) -> bool:
+    """Whether a protobuf Struct can hold `value` exactly."""
+    if depth > _DEEPEST:
+        return False
+    match value:
+        case None | bool():
+            return True
+        case str():
+            return _text(value)
+        case int():
+            return -_LARGEST_EXACT <= value <= _LARGEST_EXACT
+        case float():
+            return math.isfinite(value)
+        case Mapping():
+            return all(isinstance(name, str) and _text(name) for name in value) and _all(value.values(), depth)
+        case list() | tuple():
+            return _all(value, depth)
+        case _:
+            return False
+
+
+def _all(values: Iterable[object], depth: int) -> bool:
+    return all(_json(value, depth + 1) for value in values)
