@@ -13,6 +13,9 @@ from extauthz.errors import InvalidCredential
 from extauthz.identity.config import UserSource
 from extauthz.values.identity import User
 
+LAST_SECOND = 253_402_300_799
+"""The end of the year 9999: a later time is one in milliseconds, and would never come."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validity:
@@ -96,6 +99,8 @@ def _time(claims: Mapping[str, Any], name: str) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidCredential(f"token: `{name}` is no number")
+    if not 0 <= value <= LAST_SECOND:
+        raise InvalidCredential(f"token: `{name}` is not in seconds since 1970")
     return value
 
 

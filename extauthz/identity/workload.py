@@ -23,7 +23,7 @@ CACHED_PEERS = 1024
 MAX_CACHED_LENGTH = 8192
 
 _SHA256_HEX = re.compile(r"[0-9A-Fa-f]{64}")
-_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----\s*")
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]++)-----END CERTIFICATE-----\s*+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ def reader(settings: WorkloadSettings) -> Callable[[RequestView], PeerIdentity]:
                 if len(values) != 1:
                     raise MalformedRequest(f"{xfcc.HEADER}: sent {len(values)} times")
                 header = values[0]
-        if header is None and not source.principal:
+        if header is None and not source.principal and not source.certificate:
             return NOBODY
         # A cache of bounded count must also be one of bounded bytes.
         if len(source.certificate) + len(header or "") > MAX_CACHED_LENGTH:

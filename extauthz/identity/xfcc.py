@@ -1,4 +1,4 @@
-"""X-Forwarded-Client-Cert: the header in which Envoy tells whose certificate a request came with.
+r"""X-Forwarded-Client-Cert: the header in which Envoy tells whose certificate a request came with.
 
 The rule: one reading or none. The header is read once, forward, in linear time; whatever another reader could split
 elsewhere is refused. Envoy documents the form under "x-forwarded-client-cert":
@@ -7,7 +7,7 @@ elsewhere is refused. Envoy documents the form under "x-forwarded-client-cert":
     element = pair *( ";" pair )
     pair    = key "=" ( quoted / bare )         keys in any case
     quoted  = DQUOTE … DQUOTE                   `\"` is a quote inside
-    bare    = no `"`, `,`, `;`, `=`, space or control character; may be empty
+    bare    = no `"`, `\\`, `,`, `;`, `=`, space or control character; may be empty
 """
 
 import re
@@ -21,7 +21,7 @@ HEADER = "x-forwarded-client-cert"
 # One pair with what follows it, or else all the rest. Possessive parts: no text is walked more than once.
 _PAIR = re.compile(
     r"([A-Za-z]++)="
-    r'(?:"((?:[^"\\\x00-\x1f\x7f]++|\\[^\x00-\x1f\x7f])*+)"|([^",;=\s\x00-\x1f\x7f]*+))'
+    r'(?:"((?:[^"\\\x00-\x1f\x7f]++|\\[^\x00-\x1f\x7f])*+)"|([^"\\,;=\s\x00-\x1f\x7f]*+))'
     r"(;|[ \t]*+,[ \t]*+|\Z)"
     r"|([\s\S]++)"
 )
@@ -55,7 +55,7 @@ def parse(text: str) -> tuple[Element, ...]:
         raise MalformedRequest(f"{HEADER}: a quote after an even number of backslashes has two readings")
     elements: list[Element] = []
     single: dict[str, str] = {}
-    several: dict[str, tuple[str, ...]] = {}
+    several: dict[str, list[str]] = {}
     separator = ";"
     for name, quoted, bare, separator, rest in _PAIR.findall(text):
         if rest:
@@ -63,7 +63,7 @@ def parse(text: str) -> tuple[Element, ...]:
         key = name.lower()
         value = quoted.replace('\\"', '"') if quoted else bare
         if key in _REPEATABLE:
-            several[key] = (*several[key], value) if key in several else (value,)
+            several.setdefault(key, []).append(value)
         elif key not in _SINGLE:
             raise MalformedRequest(f"{HEADER}: unknown key `{name}`")
         elif key in single:
@@ -78,13 +78,13 @@ def parse(text: str) -> tuple[Element, ...]:
     return tuple(elements)
 
 
-def _element(single: Mapping[str, str], several: Mapping[str, tuple[str, ...]]) -> Element:
+def _element(single: Mapping[str, str], several: Mapping[str, list[str]]) -> Element:
     return Element(
-        by=several.get("by", ()),
+        by=tuple(several.get("by", ())),
         hash=single.get("hash", ""),
         cert=single.get("cert", ""),
         chain=single.get("chain", ""),
         subject=single.get("subject", ""),
-        uri=several.get("uri", ()),
-        dns=several.get("dns", ()),
+        uri=tuple(several.get("uri", ())),
+        dns=tuple(several.get("dns", ())),
     )
