@@ -6,6 +6,7 @@ never an input to method, host or path.
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -19,6 +20,10 @@ from extauthz.values.request import EMPTY, HttpRequest, Peer, RequestView
 from extauthz.wire import headers as header_lines
 from extauthz.wire import host as hosts
 from extauthz.wire import path as targets
+from extauthz.wire.swift import swift
+
+_HttpRequest: Final = swift(HttpRequest)
+_RequestView: Final = swift(RequestView)
 
 # Methods are case-sensitive (RFC 9110 section 9.1), but not to every upstream: one spelling is let in.
 _METHOD: Final = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]+\Z")
@@ -42,29 +47,32 @@ def decode(payload: bytes, *, accept: frozenset[str] = _NONE) -> RequestView:
     except DecodeError:
         raise MalformedRequest("the bytes are no CheckRequest", reason="malformed-check") from None
     request = attributes.request
-    return RequestView(
+    context = attributes.context_extensions
+    return _RequestView(
         source=_peer(attributes.source),
         destination=_peer(attributes.destination),
         http=_http(request.http, accept) if request.HasField("http") else None,
         time=_time(request),
         sni=attributes.tls_session.sni,
-        context=dict(attributes.context_extensions) or EMPTY,
+        context=dict(context) if context else EMPTY,
         metadata=_metadata(attributes.metadata_context) if attributes.HasField("metadata_context") else EMPTY,
     )
 
 
 def _peer(peer: AttributeContext.Peer) -> Peer:
     address = peer.address.socket_address
-    return Peer(
-        ip=address.address,
-        port=address.port_value,
-        principal=peer.principal,
-        certificate=peer.certificate,
-    )
+    return _peer_value(address.address, address.port_value, peer.principal, peer.certificate)
+
+
+@lru_cache(maxsize=1024)
+def _peer_value(ip: str, port: int, principal: str, certificate: str) -> Peer:
+    """One value for the many Checks of one connection."""
+    return Peer(ip=ip, port=port, principal=principal, certificate=certificate)
 
 
 def _time(request: AttributeContext.Request) -> tuple[int, int]:
-    seconds, nanos = request.time.seconds, request.time.nanos
+    time = request.time
+    seconds, nanos = time.seconds, time.nanos
     if not (_FIRST_SECOND <= seconds <= _LAST_SECOND and 0 <= nanos < _BILLION):
         raise MalformedRequest("the time of the request is out of range", reason="malformed-check")
     return seconds, nanos
@@ -75,7 +83,7 @@ def _http(http: AttributeContext.HttpRequest, accept: frozenset[str]) -> HttpReq
     if _METHOD.match(method) is None:
         raise MalformedRequest("the method is no upper-case token", reason="malformed-method")
     host = hosts.read(authority)
-    target = targets.read(http.path, method=method, authority=authority, accept=accept)
+    path, segments, raw_path, raw_query = targets.read(http.path, method, authority, accept)
     headers = (
         header_lines.from_raw(http.header_map.headers)
         if http.HasField("header_map")
@@ -83,16 +91,16 @@ def _http(http: AttributeContext.HttpRequest, accept: frozenset[str]) -> HttpReq
     )
     if (sent := headers.get("host")) is not None and hosts.read(sent[0]) != host:
         raise MalformedRequest("`host` and `:authority` name different hosts", reason="malformed-host")
-    return HttpRequest(
+    return _HttpRequest(
         id=http.id,
         method=method,
         scheme=http.scheme,
         host=host,
         authority=authority,
-        path=target.path,
-        segments=target.segments,
-        raw_path=target.raw_path,
-        raw_query=target.raw_query,
+        path=path,
+        segments=segments,
+        raw_path=raw_path,
+        raw_query=raw_query,
         protocol=http.protocol,
         headers=headers,
         size=http.size,

@@ -4,6 +4,7 @@ The rule: a name that a resolver, a router and an upstream could take for differ
 """
 
 import re
+from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Final
 
@@ -16,6 +17,7 @@ _IPV6: Final = re.compile(r"\[([0-9a-f:.]{2,45})\](?::([0-9]{1,5}))?\Z")
 _LONGEST: Final = 253
 
 
+@lru_cache(maxsize=1024)
 def read(authority: str) -> str:
     """The host of a Host or `:authority` header; an IPv6 address in brackets, in its shortest spelling.
 

@@ -5,7 +5,7 @@ and decoded once; `accept` relaxes single items and nothing beside them.
 """
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from extauthz.errors import MalformedRequest
@@ -28,16 +28,11 @@ _MOST_WRAPPINGS: Final = 4
 _DOTS: Final = frozenset({".", ".."})
 
 
-class Target(NamedTuple):
-    """A request target in its one reading: the fields of the same names of `values.request.HttpRequest`."""
-
-    path: str
-    segments: tuple[str, ...]
-    raw_path: str
-    raw_query: str
+# The canonical path, its segments, and the raw path and query: fields of `values.request.HttpRequest`.
+Target = tuple[str, tuple[str, ...], str, str]
 
 
-def read(target: str, *, method: str, authority: str, accept: frozenset[str] = frozenset()) -> Target:
+def read(target: str, method: str, authority: str, accept: frozenset[str] = frozenset()) -> Target:
     """Read the target of a request (RFC 9112 section 3.2; RFC 3986 sections 3.3 and 6.2.2).
 
     `accept` holds names of `ACCEPTABLE`. `*` is read for OPTIONS, the authority form for CONNECT; neither has
@@ -50,14 +45,14 @@ def read(target: str, *, method: str, authority: str, accept: frozenset[str] = f
     if plain is not None:
         path, query = plain.groups("")
         inner = path[1:-1] if path[-1] == "/" else path[1:]
-        return Target(path, tuple(inner.split("/")) if inner else (), path, query)
+        return path, tuple(inner.split("/")) if inner else (), path, query
     raw_path, _, raw_query = target.partition("?")
     if _QUERY.match(raw_query) is None:
         raise _refused("the query holds a space, `#`, a control character or a byte above 0x7F")
     if method == "OPTIONS" and target == "*":
-        return Target("*", (), "*", "")
+        return "*", (), "*", ""
     if method == "CONNECT" and target in ("", authority):
-        return Target("", (), target, "")
+        return "", (), target, ""
     if not raw_path.startswith("/"):
         raise _refused("the path does not begin with `/`")
     segments = [_segment(text, accept) for text in raw_path[1:].split("/")]
@@ -68,7 +63,7 @@ def read(target: str, *, method: str, authority: str, accept: frozenset[str] = f
     path = "/" + "/".join(segment.replace("/", "%2F") for segment in segments)
     if segments[-1] == "":
         segments.pop()
-    return Target(path, tuple(segments), raw_path, raw_query)
+    return path, tuple(segments), raw_path, raw_query
 
 
 def _segment(text: str, accept: frozenset[str]) -> str:
