@@ -1,0 +1,80 @@
+"""What the pages say when there is nothing to fill in: one table, a status, a title and what to do now."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A page without a form. `again`: it offers to start anew where the challenge began."""
+
+    status: int
+    title: str
+    text: str
+    again: bool = False
+
+
+MALFORMED: Final = Notice(
+    status=400,
+    title="This link is not complete",
+    text="Go back to the application and try again from there.",
+)
+FOREIGN: Final = Notice(
+    status=403,
+    title="This page belongs to another browser",
+    text="A confirmation opens only in the browser that was asked for it. If somebody sent you this link, close the "
+    "page: your code would confirm something of theirs. If it was you, start again.",
+    again=True,
+)
+NOT_OUR_FORM: Final = Notice(
+    status=403,
+    title="This form was not sent by this page",
+    text="Nothing was confirmed. Go back to the application and try again from there.",
+)
+EXPIRED: Final = Notice(
+    status=410,
+    title="This confirmation has expired",
+    text="It was open for a few minutes only. Nothing was confirmed.",
+    again=True,
+)
+USED: Final = Notice(
+    status=409,
+    title="This confirmation was used already",
+    text="Each one serves once. If you still need it, start again.",
+    again=True,
+)
+NOT_ENROLLED: Final = Notice(
+    status=403,
+    title="You have no second factor yet",
+    text="This needs a code from an authenticator app, and none is set up for you. Ask your administrator to enroll "
+    "you, then start again.",
+    again=True,
+)
+NOT_ACCEPTED: Final = Notice(
+    status=403,
+    title="A one-time code is not enough here",
+    text="This needs another kind of second factor, which can't be used on this page. Ask your administrator.",
+)
+NOT_FOUND: Final = Notice(status=404, title="There is no such page", text="Go back to the application.")
+WRONG_METHOD: Final = Notice(
+    status=405, title="This page can't be used like that", text="Go back to the application and try again."
+)
+TOO_LARGE: Final = Notice(
+    status=413, title="That was too much", text="Nothing was confirmed. Go back to the application and try again."
+)
+WRONG_TYPE: Final = Notice(
+    status=415, title="This is not a form", text="Nothing was confirmed. Go back to the application and try again."
+)
+UNAVAILABLE: Final = Notice(
+    status=503,
+    title="This can't be confirmed right now",
+    text="Our side has a problem, not yours. Nothing was confirmed. Try again in a moment.",
+)
+FAILED: Final = Notice(
+    status=500,
+    title="Something went wrong",
+    text="Our side has a problem, not yours. Nothing was confirmed. Try again in a moment.",
+)
+
+BY_STATUS: Final = {notice.status: notice for notice in (MALFORMED, NOT_FOUND, WRONG_METHOD, TOO_LARGE, WRONG_TYPE)}
+"""What stands for a plain HTTP status."""

@@ -1,0 +1,77 @@
+"""From a template to a response: the one place that writes HTML, and the headers that keep it ours.
+
+The rules: everything that comes from outside is escaped, and characters that would make it look like something else
+are shown as what they are; a page loads nothing, runs no script, and is neither kept nor framed.
+"""
+
+import unicodedata
+from base64 import b64encode
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.responses import HTMLResponse
+
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+_DAY: Final = 86400
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
+"""General categories of Unicode: controls, format characters (bidirectional ones too), what has no glyph."""
+
+
+def visible(text: str) -> str:
+    """`text` with every character that shows nothing, or changes the order of others, as its number: `[U+202E]`."""
+    return "".join(
+        f"[U+{ord(character):04X}]" if unicodedata.category(character) in _UNSEEN else character
+        for character in text
+    )
+
+
+def duration(seconds: float) -> str:
+    """A span of time in words, rounded up to a unit that people count in: `5 minutes`."""
+    whole = max(1, -int(-seconds // 1))
+    for unit, name in ((_DAY, "day"), (_HOUR, "hour"), (_MINUTE, "minute")):
+        if whole >= 2 * unit or whole == unit:
+            return _counted(-(-whole // unit), name)
+    return _counted(whole, "second")
+
+
+def _counted(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
+
+
+class Pages:
+    """The templates of this package."""
+
+    def __init__(self) -> None:
+        loader = PackageLoader("extauthz.web")
+        self._environment = Environment(
+            loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
+        self._environment.filters |= {"visible": visible, "duration": duration}
+        style = loader.get_source(self._environment, "style.css")[0]
+        # In the page, so that it needs no second request; the policy names it by its hash.
+        self._environment.globals["style"] = Markup(style)  # noqa: S704 - our own file, no input
+        style_hash = b64encode(sha256(style.encode()).digest()).decode("ascii")
+        self.headers: Final[Mapping[str, str]] = {
+            "content-security-policy": (
+                f"default-src 'none'; style-src 'sha256-{style_hash}'; base-uri 'none'; form-action 'self'; "
+                "frame-ancestors 'none'"
+            ),
+            "cache-control": "no-store",
+            "cross-origin-opener-policy": "same-origin",
+            "cross-origin-resource-policy": "same-origin",
+            "referrer-policy": "no-referrer",
+            "x-content-type-options": "nosniff",
+            "x-frame-options": "DENY",
+        }
+        """What every response of the pages carries."""
+
+    def render(
+        self, template: str, *, status: int, values: Mapping[str, object], headers: Mapping[str, str] = {}
+    ) -> HTMLResponse:
+        """The page of `template` with `values`."""
+        text = self._environment.get_template(template).render(values)
+        return HTMLResponse(text, status_code=status, headers={**self.headers, **headers})
