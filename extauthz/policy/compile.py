@@ -1,0 +1,294 @@
+"""Documents to a PolicySet: everything that can be known before a request comes is worked out here.
+
+Pure: text comes in, `load` reads the files. The rule kept here: all problems of all documents are told at once, and a
+set with one problem is no set.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeVar
+
+from pydantic import ValidationError
+
+from extauthz import cel
+from extauthz.identity import spiffe
+from extauthz.policy import hosts, models, templates
+from extauthz.policy.expressions import Expressions
+from extauthz.policy.hosts import HostPattern
+from extauthz.policy.index import Index, Place
+from extauthz.policy.policy_set import (
+    NOTHING,
+    AllowTerms,
+    ApproveTerms,
+    ChallengeTerms,
+    DenyTerms,
+    Policy,
+    PolicySet,
+    Programs,
+    Rule,
+    Terms,
+)
+from extauthz.policy.problems import Path, PolicyErrors, Problem, did_you_mean, problem_at, problems_of
+from extauthz.policy.yaml_source import Document
+from extauthz.stepup.binding import Kind
+from extauthz.stepup.factors import FACTOR_AMR
+from extauthz.values.decisions import Deny
+from extauthz.values.request import EMPTY
+
+KINDS: Final = ("Policy", "PolicyTest")
+_UNBUILT_KINDS: Final = frozenset({"Definitions"})
+
+Parsed = TypeVar("Parsed")
+
+
+def compile_documents(documents: Iterable[Document], *, declared_headers: frozenset[str] | None = None) -> PolicySet:
+    """The policies among the documents, compiled; those of `kind: PolicyTest` are left to `policy test`.
+
+    `declared_headers` are the lower-case names of the request headers that Envoy sends, `None` if it sends all.
+
+    Raises:
+        PolicyErrors: every problem of every document.
+    """
+    problems: list[Problem] = []
+    seen: dict[str, str] = {}
+    normal: list[dict[str, Any]] = []
+    compiled: list[tuple[Rule, Place]] = []
+    for document in documents:
+        model = _read(document, problems)
+        if model is None:
+            continue
+        name = model.metadata.name
+        place = f"{document.file}:{document.key_place(('metadata', 'name'))[0]}"
+        if name in seen:
+            problems.append(
+                problem_at(document, ("metadata", "name"), f"the policy `{name}` exists already", f"see {seen[name]}")
+            )
+        seen.setdefault(name, place)
+        normal.append(_normalised(model))
+        one = _PolicyCompiler(document, model, declared_headers)
+        compiled += one.rules()
+        problems += one.problems
+    if problems:
+        raise PolicyErrors(problems)
+    compiled.sort(key=lambda pair: pair[0].name)
+    return PolicySet(
+        revision=_revision(normal),
+        settable_headers=frozenset().union(*(_settable(rule) for rule, _ in compiled)),
+        rules=tuple(rule for rule, _ in compiled),
+        index=Index(place for _, place in compiled),
+    )
+
+
+def _read(document: Document, problems: list[Problem]) -> models.PolicyDocument | None:
+    """The document as a model; `None` if it is no policy, or a problem was told."""
+    value = document.value
+    if not isinstance(value, dict):
+        problems.append(problem_at(document, (), "must be a mapping", "begin with `apiVersion: extauthz/v1`"))
+        return None
+    kind = value.get("kind")
+    if kind == "PolicyTest":
+        return None
+    if kind in _UNBUILT_KINDS:
+        problems.append(problem_at(document, ("kind",), f"`{kind}` is not supported by this version of extauthz"))
+        return None
+    if isinstance(kind, str) and kind not in KINDS:
+        hint = did_you_mean(kind, KINDS) or "write `Policy` or `PolicyTest`"
+        problems.append(problem_at(document, ("kind",), f"unknown kind `{kind}`", hint))
+        return None
+    try:
+        return models.PolicyDocument.model_validate(value)
+    except ValidationError as error:
+        problems += problems_of(error, models.PolicyDocument, document)
+        return None
+
+
+def _normalised(model: models.PolicyDocument) -> dict[str, Any]:
+    """The document without what changes nothing: defaults, and the order of rules."""
+    plain = model.model_dump(mode="json", exclude_defaults=True)
+    plain["spec"]["rules"].sort(key=lambda rule: str(rule["name"]))
+    return plain
+
+
+def _revision(normal: list[dict[str, Any]]) -> str:
+    normal.sort(key=lambda plain: str(plain["metadata"]["name"]))
+    text = json.dumps(normal, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return "sha256:" + hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _settable(rule: Rule) -> frozenset[str]:
+    """The request headers that a rule decides about; a shadow rule decides about none."""
+    if rule.mode == "shadow" or not isinstance(rule.terms, AllowTerms):
+        return frozenset()
+    return rule.terms.remove_headers | {name for name, _ in rule.terms.headers}
+
+
+class _PolicyCompiler:
+    """Compiles the rules of one document."""
+
+    def __init__(
+        self, document: Document, model: models.PolicyDocument, declared_headers: frozenset[str] | None
+    ) -> None:
+        self._document = document
+        self._model = model
+        self._expressions = Expressions(document, declared_headers)
+        self._problems: list[Problem] = []
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What is wrong with the document."""
+        return [*self._problems, *self._expressions.problems]
+
+    def rules(self) -> list[tuple[Rule, Place]]:
+        """The rules with where they apply; those with a problem may be missing."""
+        spec = self._model.spec
+        own_hosts = self._patterns(("spec", "hosts"), spec.hosts, hosts.parse)
+        expressions = self._expressions
+        expressions.define(("spec", "variables"), spec.variables or {})
+        per_rule = {name for name, program in expressions.variables.items() if expressions.reads_captures([program])}
+        policy = Policy(
+            name=self._model.metadata.name,
+            shared={name: p for name, p in expressions.variables.items() if name not in per_rule},
+            per_rule={name: p for name, p in expressions.variables.items() if name in per_rule},
+        )
+        seen: set[str] = set()
+        compiled = []
+        for number, model in enumerate(spec.rules):
+            path: Path = ("spec", "rules", number)
+            if model.name in seen:
+                self._refuse((*path, "name"), f"the rule `{model.name}` exists already", "give it another name")
+            seen.add(model.name)
+            compiled.append((self._rule(path, model, policy), self._place(path, model, own_hosts)))
+        return compiled
+
+    def _rule(self, path: Path, model: models.Rule, policy: Policy) -> Rule:
+        when = None if model.when is None else self._expressions.condition((*path, "when"), model.when)
+        terms = self._terms((*path, model.effect), model, policy)
+        programs = [*([] if when is None else [when]), *_programs(terms)]
+        return Rule(
+            name=f"{policy.name}/{model.name}",
+            policy=policy,
+            effect=model.effect,
+            mode=model.mode,
+            workloads=self._patterns((*path, "workloads"), model.workloads, spiffe.pattern),
+            when=when,
+            terms=terms,
+            expires=model.expires,
+            reads_params=self._expressions.reads_captures(programs),
+            description=model.description,
+        )
+
+    def _place(self, path: Path, model: models.Rule, own_hosts: tuple[HostPattern, ...]) -> Place:
+        hosts_here = self._patterns((*path, "hosts"), model.hosts, hosts.parse)
+        if own_hosts and hosts_here:
+            narrowed = hosts.both(hosts_here, own_hosts)
+            if not narrowed:
+                self._refuse(
+                    (*path, "hosts"), "none of these hosts is one of the policy's `hosts`", "remove one of both"
+                )
+            hosts_here = tuple(sorted(narrowed))
+        anywhere = not (own_hosts or hosts_here or model.methods or model.paths)
+        if model.tcp and not anywhere:
+            self._refuse((*path, "tcp"), "`tcp: true` is only for policies without `hosts`", "move the rule")
+        return Place(
+            hosts=tuple(sorted(set(hosts_here or own_hosts))),
+            methods=tuple(sorted(set(model.methods or ()))),
+            templates=tuple(dict.fromkeys(self._patterns((*path, "paths"), model.paths, templates.parse))),
+            tcp=anywhere and (model.tcp or model.effect != "allow"),
+        )
+
+    def _terms(self, path: Path, model: models.Rule, policy: Policy) -> Terms:
+        match model.effect:
+            case "allow":
+                return NOTHING if model.allow is None else self._allow(path, model.allow)
+            case "deny":
+                return _deny(f"{policy.name}/{model.name}", model.deny or models.DenyBlock())
+            case "challenge":
+                assert model.challenge is not None  # noqa: S101 - the model refuses a challenge without its block
+                return self._challenge(path, model.challenge)
+            case "approve":
+                assert model.approve is not None  # noqa: S101 - as above
+                return self._approve(path, model.approve)
+
+    def _allow(self, path: Path, block: models.AllowBlock) -> AllowTerms:
+        removed = frozenset(block.remove_headers or ())
+        for name in sorted(removed & set(block.headers or {})):
+            self._refuse((*path, "headers", name), f"the header `{name}` is both set and removed", "choose one")
+        for name in sorted(set(block.remove_query or ()) & set(block.query or {})):
+            self._refuse((*path, "query", name), f"the parameter `{name}` is both set and removed", "choose one")
+        text, value = self._expressions.text, self._expressions.compile
+        return AllowTerms(
+            headers=self._named((*path, "headers"), block.headers, text),
+            remove_headers=removed,
+            response_headers=self._named((*path, "response_headers"), block.response_headers, text),
+            query=self._named((*path, "query"), block.query, text),
+            remove_query=frozenset(block.remove_query or ()),
+            metadata=self._named((*path, "metadata"), block.metadata, value),
+        )
+
+    def _challenge(self, path: Path, block: models.ChallengeBlock) -> ChallengeTerms:
+        kind, scope = self._bind((*path, "bind"), block.bind)
+        return ChallengeTerms(
+            factors=tuple(dict.fromkeys(block.factors)),
+            accepted=frozenset(FACTOR_AMR[factor] for factor in block.factors),
+            acr=block.acr,
+            max_age=block.max_age,
+            bind=kind,
+            scope=scope,
+            show=self._named((*path, "show"), block.show, self._expressions.compile),
+        )
+
+    def _approve(self, path: Path, block: models.ApproveBlock) -> ApproveTerms:
+        kind, scope = self._bind((*path, "bind"), block.bind)
+        return ApproveTerms(
+            min=block.min,
+            expires_in=block.expires_in,
+            hold=block.hold or 0.0,
+            bind=kind,
+            scope=scope,
+            show=self._named((*path, "show"), block.show, self._expressions.compile),
+        )
+
+    def _bind(self, path: Path, bind: models.Bind) -> tuple[Kind, tuple[cel.Program, ...]]:
+        if not isinstance(bind, models.Scope):
+            return bind, ()
+        scope = [self._expressions.compile((*path, "scope", n), source) for n, source in enumerate(bind.scope)]
+        return "scope", tuple(program for program in scope if program is not None)
+
+    def _named(
+        self,
+        path: Path,
+        sources: Mapping[str, str] | None,
+        compile_one: Callable[[Path, str], cel.Program | None],
+    ) -> Programs:
+        programs = ((name, compile_one((*path, name), source)) for name, source in sorted((sources or {}).items()))
+        return tuple((name, program) for name, program in programs if program is not None)
+
+    def _patterns(self, path: Path, texts: list[str] | None, parse: Callable[[str], Parsed]) -> tuple[Parsed, ...]:
+        parsed = []
+        for number, text in enumerate(texts or ()):
+            try:
+                parsed.append(parse(text))
+            except ValueError as error:
+                message, _, hint = str(error).partition("; ")
+                self._refuse((*path, number), message, hint)
+        return tuple(parsed)
+
+    def _refuse(self, path: Path, message: str, hint: str = "") -> None:
+        self._problems.append(problem_at(self._document, path, message, hint))
+
+
+def _deny(rule: str, block: models.DenyBlock) -> DenyTerms:
+    headers = EMPTY if block.headers is None else dict(sorted(block.headers.items()))
+    return DenyTerms(answer=Deny(reason=block.reason, rule=rule, status=block.status, headers=headers, body=block.body))
+
+
+def _programs(terms: Terms) -> list[cel.Program]:
+    match terms:
+        case AllowTerms():
+            named = (*terms.headers, *terms.response_headers, *terms.query, *terms.metadata)
+            return [program for _, program in named]
+        case ChallengeTerms() | ApproveTerms():
+            return [*terms.scope, *(program for _, program in terms.show)]
+        case DenyTerms():
+            return []

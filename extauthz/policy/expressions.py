@@ -1,0 +1,180 @@
+"""The CEL of one policy: compiled against the declared names, with every problem placed in the YAML file.
+
+Owns the variables too: they are compiled in the order in which they need each other, so that each one's type is known
+to what uses it; cycles are refused.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from extauthz import cel
+from extauthz.cel import errors as cel_errors
+from extauthz.cel import tree
+from extauthz.policy.context import NAMES, PARAMS, VARIABLES
+from extauthz.policy.problems import Path, Placed, Problem, problem_at
+
+MAX_VARIABLES = 100  # they may nest, and each level of nesting takes a few frames of Python's stack
+
+_HEADER_VIEWS = frozenset({"headers", "header_values"})
+
+
+class Expressions:
+    """Compiles the expressions of one document; `problems` collects what is wrong with them.
+
+    `declared_headers` are the lower-case names of the headers that Envoy sends, `None` if it sends all.
+    """
+
+    def __init__(self, document: Placed, declared_headers: frozenset[str] | None) -> None:
+        self.problems: list[Problem] = []
+        self.variables: dict[str, cel.Program] = {}
+        self._document = document
+        self._declared_headers = declared_headers
+        self._names: dict[str, cel.CelType] = dict(NAMES)
+        self._compiled: dict[tuple[str, bool], cel.Program] = {}
+
+    def define(self, path: Path, sources: Mapping[str, str]) -> None:
+        """Compile the variables that stand under `path`; what fails is known afterwards as `dyn`."""
+        if len(sources) > MAX_VARIABLES:
+            self._refuse(path, f"{len(sources)} variables; {MAX_VARIABLES} are the most")
+            return
+        for name in self._in_order(path, sources):
+            program = self.compile((*path, name), sources[name])
+            self._names[VARIABLES + name] = cel.DYN if program is None else program.result_type
+            if program is not None:
+                self.variables[VARIABLES + name] = program
+
+    def condition(self, path: Path, source: str) -> cel.Program | None:
+        """A `when`: of type bool."""
+        program = self.compile(path, source)
+        if program is not None and program.result_type != cel.BOOL:
+            hint = "compare it, say `… == true`" if program.result_type == cel.DYN else ""
+            self._refuse(path, f"a condition must be of type bool, not {program.result_type}", hint)
+            return None
+        return program
+
+    def text(self, path: Path, source: str) -> cel.Program | None:
+        """An expression whose value becomes a header or a parameter: of type string, or dyn and then seen."""
+        program = self.compile(path, source)
+        if program is not None and program.result_type not in (cel.STRING, cel.DYN):
+            self._refuse(path, f"must be of type string, not {program.result_type}", "wrap it in `string(…)`")
+            return None
+        return program
+
+    def compile(self, path: Path, source: str) -> cel.Program | None:
+        """The program of an expression of any type, or `None` and the problems told."""
+        known = self._compiled.get((source, path[-2:-1] == ("variables",)))
+        if known is not None:
+            return known
+        try:
+            program = cel.compile(source, variables=self._names, nan_ordering_is_error=True)
+        except cel.CompileError as error:
+            self.problems += [self._placed(path, problem) for problem in error.problems]
+            return None
+        undeclared = self._undeclared_headers(program.tree)
+        self.problems += [self._placed(path, problem) for problem in undeclared]
+        if undeclared:
+            return None
+        self._compiled[source, path[-2:-1] == ("variables",)] = program
+        return program
+
+    def reads_captures(self, programs: Iterable[cel.Program]) -> bool:
+        """Whether one of the programs depends on `request.params`, by itself or through a variable."""
+        return any(PARAMS in self._reach(program) for program in programs)
+
+    def _reach(self, program: cel.Program) -> set[str]:
+        """The names that a program reads, those of its variables included."""
+        reached: set[str] = set()
+        pending = set(program.names)
+        while pending:
+            name = pending.pop()
+            if name not in reached:
+                reached.add(name)
+                if (variable := self.variables.get(name)) is not None:
+                    pending |= set(variable.names)
+        return reached
+
+    def _in_order(self, path: Path, sources: Mapping[str, str]) -> list[str]:
+        """The variables' names, each after those that it needs."""
+        known = {**NAMES, **{VARIABLES + name: cel.DYN for name in sources}}
+        needs = {name: _needed(source, known) for name, source in sources.items()}
+        ordered: list[str] = []
+        while needs:
+            ready = sorted(name for name, wanted in needs.items() if wanted <= set(ordered))
+            if not ready:
+                circle = "`, `".join(sorted(needs))
+                for name in sorted(needs):
+                    self._refuse((*path, name), f"the variables `{circle}` need each other", "break the circle")
+                    self._names[VARIABLES + name] = cel.DYN
+                return ordered
+            ordered += ready
+            for name in ready:
+                del needs[name]
+        return ordered
+
+    def _undeclared_headers(self, root: tree.Expr) -> list[cel_errors.Problem]:
+        """A header that Envoy may withhold would look absent: it is refused to read one that is not declared."""
+        declared = self._declared_headers
+        if declared is None:
+            return []
+        problems = []
+        read_by_name: set[int] = set()
+        for node in tree.walk(root):
+            view, name = _header_read(node)
+            if view is not None and name is not None:
+                read_by_name.add(id(view))
+                if name.lower() not in declared:
+                    problems.append(_undeclared(node, f"the header `{name}` is not declared"))
+            elif _is_header_view(node) and id(node) not in read_by_name:
+                problems.append(_undeclared(node, "headers are read without a name, and not all are declared"))
+        return problems
+
+    def _placed(self, path: Path, problem: cel_errors.Problem) -> Problem:
+        line, column = self._document.place_in(path, problem.line, problem.column)
+        return Problem(
+            file=self._document.file,
+            line=line,
+            column=column,
+            message=problem.message,
+            hint=problem.hint or "",
+            source_line=self._document.source_line(line),
+        )
+
+    def _refuse(self, path: Path, message: str, hint: str = "") -> None:
+        self.problems.append(problem_at(self._document, path, message, hint))
+
+
+def _needed(source: str, known: Mapping[str, cel.CelType]) -> set[str]:
+    """The variables that a source names; none if it does not compile at all, which is told later."""
+    try:
+        names = cel.compile(source, variables=known, check=False).names
+    except cel.CompileError:
+        return set()
+    return {name.removeprefix(VARIABLES) for name in names if name.startswith(VARIABLES)}
+
+
+def _undeclared(node: tree.Expr, message: str) -> cel_errors.Problem:
+    span = node.span
+    hint = "add it to `request.headers` of the configuration and to `allowed_headers` of the filter"
+    return cel_errors.Problem(message, span.line, span.column, span.end_line, span.end_column, hint)
+
+
+def _is_header_view(node: tree.Expr) -> bool:
+    return (
+        isinstance(node, tree.Select | tree.Has)
+        and node.field in _HEADER_VIEWS
+        and isinstance(node.operand, tree.Variable)
+        and node.operand.name == "request"
+    )
+
+
+def _header_read(node: tree.Expr) -> tuple[tree.Expr | None, str | None]:
+    """The view of headers that a node reads one name of, and the name."""
+    match node:
+        case tree.Select(operand=view, field=name) | tree.Has(operand=view, field=name):
+            pass
+        case tree.Index(operand=view, index=tree.Constant(value=str() as name)):
+            pass
+        case tree.Call(function="@in", args=(tree.Constant(value=str() as name), view)):
+            pass
+        case _:
+            return None, None
+    return (view, name) if _is_header_view(view) else (None, None)

@@ -1,0 +1,88 @@
+"""Policy files to a PolicySet: the one place of this package that reads files.
+
+A directory is read recursively, in the order of the names; of its files those that end in `.yaml` or `.yml`. Names
+that start with a dot are skipped: editors keep swap files under them, and Kubernetes the folders behind a ConfigMap.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from extauthz.policy.compile import compile_documents
+from extauthz.policy.policy_set import PolicySet
+from extauthz.policy.problems import PolicyErrors, Problem
+from extauthz.policy.yaml_source import MAX_CHARACTERS, Document, decode, load_documents
+
+_SUFFIXES = frozenset({".yaml", ".yml"})
+
+
+def load(paths: Sequence[Path], *, declared_headers: frozenset[str] | None = None) -> PolicySet:
+    """The policies of files and folders, compiled.
+
+    `declared_headers` are the lower-case names of the request headers that Envoy sends, `None` if it sends all.
+
+    Raises:
+        PolicyErrors: every problem of every file; also when there is no policy at all.
+    """
+    problems: list[Problem] = []
+    documents = read_documents(paths, problems)
+    try:
+        policies = compile_documents(documents, declared_headers=declared_headers)
+    except PolicyErrors as error:
+        raise PolicyErrors([*problems, *error.problems]) from None
+    if not problems and not policies.rules:
+        where = ", ".join(map(str, paths)) or "no path"
+        problems.append(Problem(file=where, message="no policies found", hint="a file ends in `.yaml` or `.yml`"))
+    if problems:
+        raise PolicyErrors(problems)
+    return policies
+
+
+def load_text(text: str, file: str = "policy.yaml", *, declared_headers: frozenset[str] | None = None) -> PolicySet:
+    """The policies of one text, compiled; `file` is what problems call it. Raises `PolicyErrors`."""
+    return compile_documents(load_documents(text, file), declared_headers=declared_headers)
+
+
+def read_documents(paths: Sequence[Path], problems: list[Problem]) -> list[Document]:
+    """Every YAML document of files and folders; what can't be read is told in `problems`."""
+    documents: list[Document] = []
+    for path in paths:
+        for file in _files(path, (), problems):
+            try:
+                documents += load_documents(decode(_bytes(file), str(file)), str(file))
+            except PolicyErrors as error:
+                problems += error.problems
+            except OSError as error:
+                problems.append(_unreadable(file, error))
+    return documents
+
+
+def _bytes(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        content = stream.read(MAX_CHARACTERS + 1)
+    if len(content) > MAX_CHARACTERS:
+        raise PolicyErrors([Problem(file=str(file), message=f"longer than {MAX_CHARACTERS} bytes", hint="split it")])
+    return content
+
+
+def _files(path: Path, above: tuple[Path, ...], problems: list[Problem]) -> Iterator[Path]:
+    """The files to read under `path`; `above` are the real folders that led there."""
+    try:
+        real = path.resolve(strict=True)
+        if real in above:
+            problems.append(Problem(file=str(path), message="leads back to a folder above it", hint="remove the link"))
+        elif path.is_dir():
+            for inner in sorted(path.iterdir()):
+                if not inner.name.startswith(".") and (inner.suffix in _SUFFIXES or not inner.is_file()):
+                    yield from _files(inner, (*above, real), problems)
+        elif path.is_file():
+            yield path
+        else:
+            problems.append(Problem(file=str(path), message="neither a file nor a folder", hint="remove it"))
+    except RuntimeError:  # what pathlib raises for a loop of links before Python 3.13
+        problems.append(Problem(file=str(path), message="a loop of symbolic links", hint="remove the link"))
+    except OSError as error:
+        problems.append(_unreadable(path, error))
+
+
+def _unreadable(path: Path, error: OSError) -> Problem:
+    return Problem(file=str(path), message=f"can't be read: {(error.strerror or str(error)).lower()}")

@@ -1,0 +1,258 @@
+"""The documents of design section 3 as they are written: what each field may hold, checked one by one.
+
+What a field means together with others (templates, CEL, names that must be unique) is checked by `compile`. The rule
+kept here: a field that this version does not act on is refused by name, and an empty list is an error, never
+"everything".
+"""
+
+import re
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated, ClassVar, Final, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+
+from extauthz.policy.problems import Unbuilt
+from extauthz.values.decisions import Effect, Factor, Mode
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:ms|s|m|h|d))+")
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,126}")
+_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Z-]{1,64}")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")  # RFC 9110 section 5.6.2
+_WORD = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
+_INSTANT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+# What Envoy's `envoy.type.v3.StatusCode` knows of these; it takes no other.
+_STATUSES: Final = frozenset(s.value for s in HTTPStatus if s >= 400) - {418, 425, 451}
+# Names whose change would move the request elsewhere, break its framing, or is ours alone (design section 6).
+_FORBIDDEN_HEADERS: Final = frozenset(
+    ("host", "connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
+)
+_FORBIDDEN_PREFIXES: Final = ("x-extauthz-", "x-envoy-")
+
+
+def seconds(text: object) -> float:
+    """The seconds of a duration as it is written: `5m`, `1h30m`, `500ms`."""
+    if not isinstance(text, str) or not _DURATION.fullmatch(text):
+        raise ValueError("not a duration; write `5m`, `1h30m` or `90s`")
+    return sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
+
+
+def _positive(value: float) -> float:
+    if value <= 0:
+        raise ValueError("a duration must be longer than nothing; write `5m`, `1h30m` or `90s`")
+    return value
+
+
+def instant(text: object) -> float:
+    """Seconds since the epoch of a date and time as RFC 3339 section 5.6 writes it, offset included."""
+    if isinstance(text, str) and _INSTANT.fullmatch(text):
+        try:
+            return datetime.fromisoformat(text.upper()).astimezone(UTC).timestamp()
+        except (ValueError, OverflowError):
+            pass
+    raise ValueError("not a date and time of RFC 3339; write `2026-11-21T10:00:00Z`")
+
+
+def _matching(pattern: re.Pattern[str], what: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(f"`{text[:60]}` is not {what}")
+        return text
+
+    return AfterValidator(check)
+
+
+def _method(text: str) -> str:
+    if not _METHOD.fullmatch(text):
+        raise ValueError(f"`{text[:60]}` is not a method; methods are upper case, like `{text[:60].upper()}`")
+    return text
+
+
+def header_name(text: str) -> str:
+    """The lower-case form of a header name that a policy may set or remove."""
+    name = text.lower()
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"`{text[:60]}` is not a header name")
+    dashed = name.replace("_", "-")
+    if dashed in _FORBIDDEN_HEADERS or dashed.startswith(_FORBIDDEN_PREFIXES):
+        raise ValueError(f"the header `{name}` can't be changed by a policy")
+    return name
+
+
+def _header_value(text: str) -> str:
+    if any(c < " " or c == "\x7f" for c in text):
+        raise ValueError("a header value holds no control characters")
+    return text
+
+
+def _status(value: int) -> int:
+    if value not in _STATUSES:
+        raise ValueError(f"`{value}` is not a status that Envoy can deny with; write 401, 403, 404 or 429")
+    return value
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("an empty expression; write CEL, or remove the field")
+    return text
+
+
+Duration = Annotated[float, BeforeValidator(seconds), AfterValidator(_positive)]
+Instant = Annotated[float, BeforeValidator(instant)]
+Name = Annotated[str, _matching(_NAME, "a name; use letters, digits, `.`, `_` and `-`, at most 128")]
+VariableName = Annotated[str, _matching(_VARIABLE, "a variable name; use letters, digits and `_`")]
+Word = Annotated[str, _matching(_WORD, "a reason; use lower-case words joined by `-`, at most 64 characters")]
+Method = Annotated[str, AfterValidator(_method)]
+HeaderName = Annotated[str, AfterValidator(header_name)]
+HeaderValue = Annotated[str, AfterValidator(_header_value)]
+Key = Annotated[str, Field(min_length=1, max_length=256)]
+Status = Annotated[int, AfterValidator(_status)]
+Cel = Annotated[str, AfterValidator(_not_blank)]
+
+
+class Block(Unbuilt):
+    """The base of every mapping in a document."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Filled(Block):
+    """A block that says at least one thing."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("must not be empty; remove the field, or fill it")
+        return self
+
+
+class AllowBlock(Filled):
+    """What an allow changes: names to CEL values."""
+
+    headers: Annotated[dict[HeaderName, Cel], Field(min_length=1)] | None = None
+    remove_headers: Annotated[list[HeaderName], Field(min_length=1)] | None = None
+    response_headers: Annotated[dict[HeaderName, Cel], Field(min_length=1)] | None = None
+    query: Annotated[dict[Key, Cel], Field(min_length=1)] | None = None
+    remove_query: Annotated[list[Key], Field(min_length=1)] | None = None
+    metadata: Annotated[dict[Key, Cel], Field(min_length=1)] | None = None
+
+
+class DenyBlock(Filled):
+    """How a deny answers: plain text, no CEL."""
+
+    status: Status = 403
+    reason: Word = "denied"
+    headers: Annotated[dict[HeaderName, HeaderValue], Field(min_length=1)] | None = None
+    body: Annotated[str, Field(max_length=65536)] = ""
+
+
+class Scope(Block):
+    """`bind: {scope: [CEL, …]}`: the rule, with these values."""
+
+    scope: Annotated[list[Cel], Field(min_length=1)]
+
+
+Bind = Literal["session", "action", "request"] | Scope
+
+
+class ChallengeBlock(Block):
+    """Which proof a challenge asks for, how old it may be, and what it is good for."""
+
+    not_built: ClassVar[frozenset[str]] = frozenset({"accept_token"})
+
+    factors: Annotated[list[Factor], Field(min_length=1)]
+    acr: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    max_age: Duration = 300.0
+    bind: Bind = "action"
+    show: Annotated[dict[Key, Cel], Field(min_length=1)] | None = None
+
+
+class Approvers(Filled):
+    """Who may answer."""
+
+    not_built: ClassVar[frozenset[str]] = frozenset({"when"})
+
+    groups: Annotated[list[Key], Field(min_length=1)] | None = None
+    subjects: Annotated[list[Key], Field(min_length=1)] | None = None
+
+
+class ApproveBlock(Block):
+    """Who approves, how many, and how long everything lasts."""
+
+    not_built: ClassVar[frozenset[str]] = frozenset(
+        {"deny_min", "valid_for", "uses", "auto", "escalate", "break_glass", "cooldown"}
+    )
+
+    approvers: Approvers
+    min: Annotated[int, Field(ge=1, le=100)] = 1
+    expires_in: Duration = 900.0
+    hold: Duration | None = None
+    bind: Bind = "action"
+    reason: Literal["required", "optional"] = "optional"
+    show: Annotated[dict[Key, Cel], Field(min_length=1)] | None = None
+
+
+class Rule(Block):
+    """One rule: match fields, a condition, an effect."""
+
+    not_built: ClassVar[frozenset[str]] = frozenset({"audit"})
+
+    name: Name
+    hosts: Annotated[list[str], Field(min_length=1)] | None = None
+    methods: Annotated[list[Method], Field(min_length=1)] | None = None
+    paths: Annotated[list[str], Field(min_length=1)] | None = None
+    workloads: Annotated[list[str], Field(min_length=1)] | None = None
+    tcp: bool = False
+    when: Cel | None = None
+    effect: Effect
+    allow: AllowBlock | None = None
+    deny: DenyBlock | None = None
+    challenge: ChallengeBlock | None = None
+    approve: ApproveBlock | None = None
+    mode: Mode = "enforce"
+    expires: Instant | None = None
+    expires_opens: bool = False
+    description: Annotated[str, Field(max_length=4096)] = ""
+
+    @model_validator(mode="after")
+    def _fields_fit_together(self) -> Self:
+        for effect in ("allow", "deny", "challenge", "approve"):
+            if effect != self.effect and getattr(self, effect) is not None:
+                raise ValueError(f"a block `{effect}` beside `effect: {self.effect}`; remove one of them")
+        if self.effect in ("challenge", "approve") and getattr(self, self.effect) is None:
+            raise ValueError(f"`effect: {self.effect}` needs a block `{self.effect}`")
+        if self.tcp and (self.hosts or self.methods or self.paths):
+            raise ValueError("`tcp: true` is only for rules without `hosts`, `methods` and `paths`")
+        if self.expires_opens and (self.expires is None or self.effect == "allow"):
+            raise ValueError("`expires_opens` is only for a guard with `expires`; remove it")
+        if self.expires is not None and self.effect != "allow" and not self.expires_opens:
+            raise ValueError("a guard that expires opens access; add `expires_opens: true` if that is meant")
+        return self
+
+
+class PolicySpec(Block):
+    """What a policy says."""
+
+    hosts: Annotated[list[str], Field(min_length=1)] | None = None
+    variables: Annotated[dict[VariableName, Cel], Field(min_length=1)] | None = None
+    rules: Annotated[list[Rule], Field(min_length=1)]
+
+
+class Metadata(Block):
+    """The name that the document's rules are known under."""
+
+    name: Name
+
+
+class PolicyDocument(Block):
+    """A document of `kind: Policy`."""
+
+    apiVersion: Literal["extauthz/v1"]  # noqa: N815 - the documents' own spelling
+    kind: Literal["Policy"]
+    metadata: Metadata
+    spec: PolicySpec

@@ -1,0 +1,201 @@
+"""What is wrong with a document, where, and how to mend it: for policies and for the settings file alike.
+
+Every problem of a load is told at once; each is one line, `place: what; hint`, with a picture of the place below it.
+"""
+
+import difflib
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Protocol, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from extauthz.errors import ExtauthzError
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One error: 1-based `line` and `column` in `file` (0: the file as a whole), and the source line if known."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+    message: str
+    hint: str = ""
+    source_line: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return _printable(f"{place}: {self.message}" + (f"; {self.hint}" if self.hint else ""))
+
+    def picture(self) -> str:
+        """The line of `str()`, and under it the source line with a caret below the place."""
+        if not self.source_line:
+            return str(self)
+        before = max(0, self.column - 1 - _LEFT)
+        shown = self.source_line[before : self.column - 1 + _RIGHT]
+        indent = "".join(c if c == "\t" else " " for c in self.source_line[before : self.column - 1])
+        gutter = f"{self.line:>5} | "
+        return f"{self}\n{gutter}{_printable(shown)}\n{' ' * (len(gutter) - 2)}| {indent}^"
+
+
+def _printable(text: str) -> str:
+    """What a document says can't move a terminal's cursor or break an encoder."""
+    return "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+_LEFT, _RIGHT = 100, 60  # characters of a long source line that a picture shows around the place
+
+
+class PolicyErrors(ExtauthzError):
+    """Documents that can't be used; `problems` holds every one, by file, line and column."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(set(problems), key=lambda p: (p.file, p.line, p.column, p.message)))
+        super().__init__("\n".join(map(str, self.problems)))
+
+    def render(self) -> str:
+        """All problems with their pictures, for a terminal."""
+        return "\n".join(problem.picture() for problem in self.problems)
+
+
+class Placed(Protocol):
+    """What knows where its values stand: `yaml_source.Document`."""
+
+    @property
+    def file(self) -> str: ...
+
+    def place(self, path: Path) -> tuple[int, int]: ...
+
+    def key_place(self, path: Path) -> tuple[int, int]: ...
+
+    def source_line(self, line: int) -> str: ...
+
+
+def problem_at(document: Placed, path: Path, message: str, hint: str = "", *, key: bool = False) -> Problem:
+    """A problem at the value under `path`, or at its key."""
+    line, column = document.key_place(path) if key else document.place(path)
+    return Problem(
+        file=document.file,
+        line=line,
+        column=column,
+        message=message,
+        hint=hint,
+        source_line=document.source_line(line),
+    )
+
+
+class Unbuilt(BaseModel):
+    """A base for models whose format has fields that this version does not act on: they are refused by name."""
+
+    not_built: ClassVar[frozenset[str]] = frozenset()
+
+
+def problems_of(error: ValidationError, model: type[BaseModel], document: Placed) -> list[Problem]:
+    """Pydantic's errors about `document.value` read as `model`, with places, house wording and suggestions."""
+    return [_problem(details, model, document) for details in error.errors(include_url=False)]
+
+
+def _problem(details: ErrorDetails, model: type[BaseModel], document: Placed) -> Problem:
+    kind, path = details["type"], details["loc"]
+    if kind == "extra_forbidden":
+        message, hint = _unknown(path, model)
+        return problem_at(document, path, message, hint, key=True)
+    if kind == "missing":
+        return problem_at(document, path[:-1], f"missing field `{path[-1]}`")
+    message, hint = _wording(kind, details["msg"], details.get("ctx", {}), details["input"])
+    return problem_at(document, path, message, hint)
+
+
+def _unknown(path: Path, model: type[BaseModel]) -> tuple[str, str]:
+    name = str(path[-1])
+    owner = _model_at(model, path[:-1])
+    if owner is not None and issubclass(owner, Unbuilt) and name in owner.not_built:
+        return f"field `{name}` is not supported by this version of extauthz", "remove it"
+    return f"unknown field `{name}`", did_you_mean(name, _field_names(owner) if owner is not None else ())
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`did you mean …?` for the closest of the known words, else an empty text."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean `{close[0]}`?" if close else ""
+
+
+_TYPES = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "`true` or `false`",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "mapping_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+}
+
+
+def _wording(kind: str, text: str, context: Mapping[str, Any], value: object) -> tuple[str, str]:
+    if kind in _TYPES:
+        return f"must be {_TYPES[kind]}, not {_shown(value)}", ""
+    if kind == "literal_error":
+        known = [word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
+        return f"{_shown(value)} is not one of `{'`, `'.join(known)}`", did_you_mean(str(value), known)
+    if kind == "too_short":
+        return "must not be empty", "an empty list means nothing, never everything: remove the field, or fill it"
+    if kind == "value_error":
+        message, _, hint = str(context["error"]).partition("; ")
+        return message, hint
+    return text[:1].lower() + text[1:].rstrip("."), ""
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, str):
+        return f"`{value if len(value) <= 60 else value[:57] + '…'}`"
+    if isinstance(value, bool) or value is None:
+        return {True: "`true`", False: "`false`", None: "nothing"}[value]
+    if isinstance(value, int | float):
+        return f"`{value}`"
+    return "a list" if isinstance(value, Sequence) else "a mapping"
+
+
+def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
+    """The model that describes the mapping at `path`, `None` where the type is no model.
+
+    `path` is pydantic's: it may hold the names of union members, which are skipped.
+    """
+    here: list[Any] = [model]
+    for step in path:
+        deeper = [inner for kind in here for inner in _step(kind, step)]
+        here = deeper or here
+    models = [kind for kind in here if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    return models[0] if len(models) == 1 else None
+
+
+def _step(kind: object, step: str | int) -> list[Any]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        for name, info in kind.model_fields.items():
+            if step in (name, info.alias):
+                return _members(info.annotation)
+        return []
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is None or not arguments:
+        return []
+    return _members(arguments[-1] if issubclass(origin, Mapping) else arguments[0])
+
+
+def _members(annotation: object) -> list[Any]:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _members(get_args(annotation)[0])
+    if origin in (Union, types.UnionType):
+        return [member for argument in get_args(annotation) for member in _members(argument)]
+    return [annotation]
+
+
+def _field_names(model: type[BaseModel]) -> list[str]:
+    return [info.alias or name for name, info in model.model_fields.items()]

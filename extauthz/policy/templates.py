@@ -1,0 +1,82 @@
+"""Path templates: `/v1/accounts/{account}/**` (design section 3, `paths`).
+
+    template = "/" [ segment *( "/" segment ) ] [ "/" ]
+    segment  = literal | "*" | "{name}" | "**" | "{name=**}"      the last two only at the end
+
+A literal is decoded text, as the canonical path holds it. The rule kept here: what could be read in two ways is
+refused when it is loaded.
+"""
+
+import re
+from dataclasses import dataclass
+
+_CAPTURE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]{0,63})(=\*\*)?\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A template in parts.
+
+    `segments` holds a literal, or `None` for one segment that is not empty; `names` the captures by position; `tail`
+    is whether any number of segments may follow, under the name `tail_name` if it has one.
+    """
+
+    segments: tuple[str | None, ...]
+    names: tuple[tuple[int, str], ...] = ()
+    tail: bool = False
+    tail_name: str | None = None
+
+    @property
+    def capture_names(self) -> frozenset[str]:
+        """The names under which a match is found in `request.params`."""
+        tail = () if self.tail_name is None else (self.tail_name,)
+        return frozenset((*(name for _, name in self.names), *tail))
+
+    def captures(self, segments: tuple[str, ...]) -> dict[str, str]:
+        """What a path that fits gives to `request.params`; a tail's segments are joined by `/`."""
+        params = {name: segments[position] for position, name in self.names}
+        if self.tail_name is not None:
+            params[self.tail_name] = "/".join(segments[len(self.segments) :])
+        return params
+
+
+def parse(text: str) -> Template:
+    """The template that `text` writes. Raises `ValueError` with what is wrong and how to mend it."""
+    if not text.startswith("/"):
+        raise ValueError(f"the template `{text}` does not start with `/`; write `/{text}`")
+    bad = next((c for c in text if c in "%?#\\" or c < " " or c == "\x7f"), None)
+    if bad is not None:
+        raise ValueError(
+            f"`{bad}` never occurs in a canonical path; write the decoded path, without query and fragment"
+        )
+    written = text[1:].removesuffix("/").split("/") if text != "/" else []
+    segments: list[str | None] = []
+    names: list[tuple[int, str]] = []
+    for position, part in enumerate(written):
+        capture = _CAPTURE.fullmatch(part)
+        if part == "**" or (capture is not None and capture[2]):
+            if position != len(written) - 1:
+                raise ValueError(f"`{part}` stands before the end of `{text}`; `**` is only for the last segment")
+            template = Template(tuple(segments), tuple(names), tail=True, tail_name=capture and capture[1])
+            return _distinct(template, text)
+        if capture is not None:
+            names.append((position, capture[1]))
+        segments.append(None if part == "*" or capture is not None else _literal(part, text))
+    return _distinct(Template(tuple(segments), tuple(names)), text)
+
+
+def _literal(part: str, text: str) -> str:
+    if part in ("", ".", ".."):
+        raise ValueError(f"the template `{text}` has a segment `{part}`, which no canonical path has; remove it")
+    if any(c in "*{}" for c in part):
+        raise ValueError(
+            f"`{part}` in `{text}` is neither a literal nor a wildcard; a segment is one or the other: `*`, "
+            "`{name}`, `**` or `{name=**}`"
+        )
+    return part
+
+
+def _distinct(template: Template, text: str) -> Template:
+    if len(template.capture_names) != len(template.names) + (template.tail_name is not None):
+        raise ValueError(f"the template `{text}` captures one name twice; rename one")
+    return template
