@@ -58,8 +58,8 @@ class KeyRing:
 
     @property
     def binding_keys(self) -> tuple[bytes, ...]:
-        """The keys of binding texts, newest first: the first makes, each of them may have made a grant's."""
-        return tuple(key.binding for key in reversed(self.keys))
+        """The keys of binding texts, the newest last: it makes, and each of them may have made a grant's."""
+        return tuple(key.binding for key in self.keys)
 
     def find(self, kid: str) -> Key | None:
         """The key with this id."""
