@@ -68,7 +68,13 @@ class _Server:
         self._stopping = asyncio.Event()
         self._reloads: set[asyncio.Task[None]] = set()
         self._transport = GrpcioTransport(checker, asyncio.get_running_loop(), address=settings.listen.grpc)
-        pages = create_app(store=surroundings.store, keys=surroundings.keys, clock=time.time, entropy=os.urandom)
+        pages = create_app(
+            store=surroundings.store,
+            keys=surroundings.keys,
+            client=settings.client,
+            clock=time.time,
+            entropy=os.urandom,
+        )
         self._web = WebServer(pages, address=settings.listen.web, key="listen.web")
         try:
             probes = create_probes(self._readiness)

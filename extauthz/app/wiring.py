@@ -9,7 +9,7 @@ from extauthz.errors import ConfigurationError
 from extauthz.identity.resolver import Resolver
 from extauthz.policy.load import load
 from extauthz.settings import Settings
-from extauthz.stepup.keys import KeyRing, generate_key, parse_keys
+from extauthz.stepup.keys import SECRET_BYTES, KeyRing, generate_key, parse_keys
 from extauthz.store.open import open_store
 from extauthz.store.protocol import Store
 
@@ -52,7 +52,7 @@ def load_keys(settings: Settings) -> KeyRing:
 
 
 def _make_keys(path: Path) -> None:
-    text = generate_key(os.urandom(32), created=int(time.time()))
+    text = generate_key(os.urandom(SECRET_BYTES), created=int(time.time()))
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -1,0 +1,223 @@
+"""The pipeline of a Check. Every way a request becomes allowed is in this file.
+
+`start` runs in the caller's thread and does no I/O: it answers at once when the candidate rules need no look-up.
+Otherwise it returns an `OpenCase`, and `finish` does the look-up, proves a one-time code that came along, and uses up
+the grants that an allow rests on. Both end in the bytes of an explicit answer, whatever happens.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from extauthz.check.answering import Answering, Case
+from extauthz.check.proof import Proven, prove_totp
+from extauthz.check.refusals import refusal
+from extauthz.errors import Refused, StateUnavailable
+from extauthz.identity.resolver import Resolver
+from extauthz.policy.decide import decide, needs
+from extauthz.policy.policy_set import Candidates, PolicySet
+from extauthz.record.decision import Recorder, WallClock
+from extauthz.stepup.fingerprint import fingerprint
+from extauthz.stepup.holder import choose_holder
+from extauthz.stepup.keys import KeyRing
+from extauthz.store.protocol import Store
+from extauthz.values.decisions import Allow, Challenge, Deny, Evaluation
+from extauthz.values.grants import NO_FACTS, Facts
+from extauthz.values.identity import Identity
+from extauthz.values.request import RequestView
+from extauthz.wire.decode import decode
+
+RESERVED_SEGMENT = ".extauthz"
+CODE_HEADER = "x-extauthz-otp"
+COMMIT_MARGIN = 0.05
+"""Seconds of the caller's deadline that must be left when grants are used up (design section 4)."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """What decides: swapped whole on a reload, so that no decision sees half of two."""
+
+    policies: PolicySet
+    resolver: Resolver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """The world outside of the core.
+
+    `clock` gives nanoseconds since the epoch, `monotonic` seconds, `entropy(n)` n random bytes. `accept` are the
+    relaxed items of the canonical path.
+    """
+
+    clock: WallClock
+    monotonic: Callable[[], float]
+    entropy: Callable[[int], bytes]
+    store: Store
+    keys: KeyRing
+    recorder: Recorder
+    accept: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCase:
+    """A Check that waits for a look-up: who asks, what for, and the rules that may speak to it."""
+
+    case: Case
+    request: RequestView
+    identity: Identity
+    candidates: Candidates
+
+
+class Checker:
+    """Decides Checks. Safe to call from several threads; `finish` belongs to one event loop."""
+
+    def __init__(self, ruling: Ruling, surroundings: Surroundings) -> None:
+        self._ruling = ruling
+        self._around = surroundings
+        self._answering = Answering(
+            keys=surroundings.keys,
+            recorder=surroundings.recorder,
+            clock=surroundings.clock,
+            entropy=surroundings.entropy,
+        )
+        # A random prefix and a counter: unique over replicas and restarts, at a tenth of the cost of a UUID.
+        self._id_prefix = surroundings.entropy(8).hex()
+        self._id_counter = itertools.count(1)
+
+    @property
+    def ruling(self) -> Ruling:
+        """What decides now."""
+        return self._ruling
+
+    def swap(self, ruling: Ruling) -> None:
+        """Let the next Check be decided by `ruling`; those on their way keep what they began with."""
+        self._ruling = ruling
+
+    def start(self, payload: bytes) -> bytes | OpenCase:
+        """The answer to the CheckRequest in `payload`, or what `finish` needs to give it after a look-up."""
+        ruling = self._ruling
+        started_ns = self._around.clock()
+        decision_id = f"{self._id_prefix}-{next(self._id_counter):x}"
+        request: RequestView | None = None
+        identity: Identity | None = None
+
+        def case() -> Case:
+            return Case(
+                decision_id=decision_id,
+                started_ns=started_ns,
+                policies=ruling.policies,
+                request=request,
+                identity=identity,
+            )
+
+        try:
+            request = decode(payload, accept=self._around.accept)
+            if _is_reserved(request):
+                return self._answering.answer(case(), Evaluation(decision=Deny(reason="reserved-path")))
+            identity = ruling.resolver.identify(request, now=started_ns / 1e9)
+            opened = OpenCase(
+                case=case(),
+                request=request,
+                identity=identity,
+                candidates=ruling.policies.candidates(request, identity),
+            )
+            if needs(opened.candidates).grants and identity.subject is not None and identity.session is not None:
+                return opened
+            return self._answering.answer(opened.case, self._decide(opened, NO_FACTS))
+        except Exception as error:  # noqa: BLE001 - every path ends in an explicit answer
+            return self._refuse(case(), error)
+
+    async def finish(self, opened: OpenCase, *, deadline: float | None) -> bytes:
+        """The answer to a Check that needs a look-up. `deadline` is the caller's, on the monotonic clock."""
+        try:
+            facts = await self._look_up(opened)
+            evaluation = self._decide(opened, facts)
+            code = _code(opened.request)
+            if isinstance(evaluation.decision, Challenge) and code is not None:
+                evaluation, facts = await self._prove(opened, evaluation.decision, code, evaluation, facts)
+            evaluation = await self._use_up_grants(opened, evaluation, facts, deadline)
+            return self._answering.answer(opened.case, evaluation)
+        except Exception as error:  # noqa: BLE001 - every path ends in an explicit answer
+            return self._refuse(opened.case, error)
+
+    def abandon(self, opened: OpenCase, error: Refused) -> bytes:
+        """The answer to a Check whose `finish` can't be waited for."""
+        return self._refuse(opened.case, error)
+
+    def _decide(self, opened: OpenCase, facts: Facts) -> Evaluation:
+        return decide(
+            opened.candidates,
+            request=opened.request,
+            identity=opened.identity,
+            facts=facts,
+            now=opened.case.now,
+            binding_keys=self._around.keys.binding_keys,
+        )
+
+    async def _look_up(self, opened: OpenCase) -> Facts:
+        subject, session = opened.identity.subject, opened.identity.session
+        if subject is None or session is None:
+            return NO_FACTS
+        grants = await self._around.store.grants(
+            subject, session, fingerprint=fingerprint(opened.request), now=opened.case.now
+        )
+        return Facts(grants=grants)
+
+    async def _prove(
+        self, opened: OpenCase, challenge: Challenge, code: str, evaluation: Evaluation, facts: Facts
+    ) -> tuple[Evaluation, Facts]:
+        """Try the one-time code that came along; only here, where the decision would otherwise be this challenge."""
+        identity = opened.identity
+        holder = choose_holder(identity.holders)
+        if identity.subject is None or identity.session is None or holder is None:
+            return evaluation, facts
+        outcome = await prove_totp(
+            store=self._around.store,
+            keys=self._around.keys,
+            subject=identity.subject,
+            session=identity.session,
+            holder=holder,
+            demands=challenge.demands,
+            code=code,
+            address=identity.client_ip,
+            now=opened.case.now,
+            entropy=self._around.entropy,
+        )
+        if isinstance(outcome, Proven):
+            facts = replace(facts, grants=(*facts.grants, *outcome.grants))
+            return self._decide(opened, facts), facts
+        return replace(evaluation, decision=replace(challenge, reason=outcome.reason)), facts
+
+    async def _use_up_grants(
+        self, opened: OpenCase, evaluation: Evaluation, facts: Facts, deadline: float | None
+    ) -> Evaluation:
+        """Use up what an allow rests on, all or none; a lost race decides again without it (design section 4)."""
+        while isinstance(evaluation.decision, Allow):
+            spent = tuple(grant.id for grant in evaluation.decision.grants if grant.uses is not None)
+            if not spent:
+                break
+            if deadline is not None and deadline - self._around.monotonic() < COMMIT_MARGIN:
+                raise StateUnavailable("the caller's deadline is too near to use up a grant")
+            if await self._around.store.consume(spent, fingerprint=fingerprint(opened.request), now=opened.case.now):
+                break
+            facts = replace(facts, grants=tuple(grant for grant in facts.grants if grant.id not in spent))
+            evaluation = self._decide(opened, facts)
+        return evaluation
+
+    def _refuse(self, case: Case, error: Exception) -> bytes:
+        if not isinstance(error, Refused):
+            _log.error("check-failed", decision_id=case.decision_id, exc_info=error)
+        return self._answering.answer(case, Evaluation(decision=refusal(error)), detail=f"{error}")
+
+
+def _is_reserved(request: RequestView) -> bool:
+    """Our own pages are served where ext_authz is switched off: a Check that names them came around that."""
+    return request.http is not None and request.http.segments[:1] == (RESERVED_SEGMENT,)
+
+
+def _code(request: RequestView) -> str | None:
+    return request.http.header(CODE_HEADER) if request.http is not None else None

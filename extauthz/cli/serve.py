@@ -1,0 +1,22 @@
+"""`extauthz serve`: the server."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from extauthz.app.logs import configure_logs
+from extauthz.app.server import run
+from extauthz.settings import load_settings
+
+
+def serve(
+    config: Annotated[
+        Path, typer.Option(help="The configuration file.", envvar="EXTAUTHZ_CONFIG", dir_okay=False)
+    ] = Path("extauthz.yaml"),
+) -> None:
+    """Answer Envoy's checks until SIGTERM; SIGHUP reloads policies and key sets."""
+    configure_logs()
+    asyncio.run(run(load_settings(config), os.environ))

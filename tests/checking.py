@@ -1,0 +1,174 @@
+"""A whole checker without a socket: real policies, tokens, keys and store; only clocks and records are the test's."""
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+from extauthz.policy.load import load_text
+from jwt.algorithms import ECAlgorithm
+
+from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from extauthz.check.checker import Checker, Ruling, Surroundings
+from extauthz.identity.config import ClientSettings, IdentitySettings
+from extauthz.identity.resolver import Resolver
+from extauthz.record.decision import DecisionRecord
+from extauthz.stepup.keys import SECRET_BYTES as KEY_BYTES
+from extauthz.stepup.keys import generate_key, parse_keys
+from extauthz.stepup.totp import SECRET_BYTES, code_at, step_at
+from extauthz.store.factor_secret import seal_factor
+from extauthz.store.protocol import Store
+from extauthz.values.identity import Subject
+from extauthz.wire.compose import check_request
+
+ISSUER = "https://idp.example.com"
+SECRET = os.urandom(SECRET_BYTES)
+POLICY = """
+apiVersion: extauthz/v1
+kind: Policy
+metadata: {name: payments}
+spec:
+  hosts: ["payments.example.com"]
+  variables: {amount: double(request.query.amount)}
+  rules:
+    - name: health
+      paths: ["/health"]
+      effect: allow
+    - name: users-may-pay
+      methods: [POST]
+      paths: ["/pay"]
+      when: has(user.sub)
+      effect: allow
+      allow: {headers: {x-authz-subject: user.sub}}
+    - name: large
+      paths: ["/pay"]
+      when: variables.amount > 1000.0
+      effect: challenge
+      challenge: {factors: [totp], max_age: 5m}
+    - name: once
+      paths: ["/pay"]
+      when: has(request.query.once)
+      effect: challenge
+      challenge: {factors: [totp], max_age: 5m, bind: request}
+    - name: crash
+      paths: ["/crash"]
+      when: "1 / int(request.query.by) > 0"
+      effect: deny
+"""
+
+
+class Records:
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.kept: list[DecisionRecord] = []
+
+    def record(self, record: DecisionRecord) -> None:
+        self.kept.append(record)
+
+
+@dataclass(kw_only=True)
+class Bench:
+    """The checker under test, and hands to drive it."""
+
+    checker: Checker
+    store: Store
+    records: Records
+    sign: Callable[[Mapping[str, Any]], str]
+    now: list[float] = field(default_factory=lambda: [time.time()])
+    sequence: list[int] = field(default_factory=lambda: [0])
+
+    def token(self, sub: str = "alice", **claims: object) -> str:
+        now = int(self.now[0])
+        return self.sign(
+            {"iss": ISSUER, "aud": "shop", "sub": sub, "iat": now, "exp": now + 600, "sid": "s1", **claims}
+        )
+
+    def request(
+        self,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        source_ip: str = "203.0.113.9",
+        request_id: str | None = None,
+        time: tuple[int, int] = (0, 0),
+        body: bytes | None = None,
+    ) -> bytes:
+        """A POST to the payments host as Envoy would send it; each has an id of its own unless one is given."""
+        self.sequence[0] += 1
+        return check_request(
+            method="POST",
+            host="payments.example.com",
+            path=path,
+            headers=dict(headers or {}),
+            body=body,
+            source_ip=source_ip,
+            time=time,
+            id=request_id or f"r-{self.sequence[0]}",
+        )
+
+    def as_user(self, path: str, *, code: str | None = None, **headers: str) -> bytes:
+        sent = {"authorization": f"Bearer {self.token()}", **headers}
+        if code is not None:
+            sent["x-extauthz-otp"] = code
+        return self.request(path, headers=sent)
+
+    def code(self) -> str:
+        return code_at(SECRET, step_at(self.now[0]))
+
+    def answer(self, payload: bytes, *, deadline: float | None = None) -> CheckResponse:
+        started = self.checker.start(payload)
+        answered = (
+            started if isinstance(started, bytes) else asyncio.run(self.checker.finish(started, deadline=deadline))
+        )
+        return CheckResponse.FromString(answered)
+
+    def decision(self, payload: bytes, *, deadline: float | None = None) -> tuple[str, str, int]:
+        """(decision, reason, gRPC status) of the answer, after a look at its form."""
+        response = self.answer(payload, deadline=deadline)
+        assert response.WhichOneof("http_response") == (
+            "ok_response" if response.status.code == 0 else "denied_response"
+        )
+        metadata = response.dynamic_metadata.fields
+        return metadata["decision"].string_value, metadata["reason"].string_value, response.status.code
+
+
+def make_bench(store: Store) -> Bench:
+    """A checker over `store` with one enrolled user, `alice`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    jwk = {**ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "k1", "alg": "ES256", "use": "sig"}
+    source = {"name": "idp", "issuer": ISSUER, "audiences": ["shop"], "jwks": "-", "from": ["authorization"]}
+    settings = IdentitySettings.model_validate({"users": [source]})
+    keys = parse_keys(generate_key(os.urandom(KEY_BYTES), created=int(time.time())))
+    records = Records()
+    now = [time.time()]
+    checker = Checker(
+        Ruling(
+            policies=load_text(POLICY, "payments.yaml"),
+            resolver=Resolver(settings, ClientSettings(), {"idp": json.dumps({"keys": [jwk]})}),
+        ),
+        Surroundings(
+            clock=lambda: int(now[0] * 1e9),
+            monotonic=time.monotonic,
+            entropy=os.urandom,
+            store=store,
+            keys=keys,
+            recorder=records,
+        ),
+    )
+    factor = seal_factor(
+        SECRET, subject=Subject(ISSUER, "alice"), confirmed=True, keys=keys, now=now[0], entropy=os.urandom
+    )
+    asyncio.run(store.add_factor(factor))
+    return Bench(
+        checker=checker,
+        store=store,
+        records=records,
+        sign=lambda claims: jwt.encode(dict(claims), key, algorithm="ES256", headers={"kid": "k1"}),
+        now=now,
+    )

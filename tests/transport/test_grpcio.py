@@ -1,0 +1,163 @@
+"""The grpcio transport: the servicer without a socket, and the server on real ones."""
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import grpc
+import grpc_testing
+import pytest
+from checking import Bench
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from extauthz._pb.envoy.service.auth.v3 import external_auth_pb2
+from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from extauthz.errors import ConfigurationError
+from extauthz.transport import grpcio
+from extauthz.transport.grpcio import SERVICE, AuthorizationServicer, GrpcioTransport
+from extauthz.values.grants import Grant
+from extauthz.values.identity import Subject
+
+DESCRIPTOR = external_auth_pb2.DESCRIPTOR.services_by_name["Authorization"]
+CHECK = DESCRIPTOR.methods_by_name["Check"]
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop that turns in a thread of its own, as the server's does beside its workers."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield loop
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+def without_a_socket(servicer: AuthorizationServicer, payload: bytes, *, timeout: float = 5) -> CheckResponse:
+    """The answer through grpcio-testing, whose stand-in for a channel carries the bytes as they are."""
+    server = grpc_testing.server_from_dictionary({DESCRIPTOR: servicer}, grpc_testing.strict_real_time())
+    answer, _, code, _ = server.invoke_unary_unary(CHECK, (), payload, timeout).termination()
+    assert code is grpc.StatusCode.OK
+    return CheckResponse.FromString(answer)
+
+
+def reason(response: CheckResponse) -> str:
+    return response.dynamic_metadata.fields["reason"].string_value
+
+
+class TestServicer:
+    """The servicer, driven without a socket."""
+
+    def test_what_needs_no_look_up_is_answered_without_the_loop(self, bench: Bench) -> None:
+        never_run = asyncio.new_event_loop()
+        response = without_a_socket(AuthorizationServicer(bench.checker, never_run), bench.request("/health"))
+        never_run.close()
+        assert response.status.code == 0
+
+    def test_what_needs_a_look_up_is_finished_on_the_loop(self, bench: Bench, loop: asyncio.AbstractEventLoop) -> None:
+        response = without_a_socket(AuthorizationServicer(bench.checker, loop), bench.as_user("/pay?amount=5000"))
+        assert reason(response) == "proof-required"
+
+    @pytest.mark.parametrize("payload", [b"", b"\xff\xff", b"\x0a\x03abc"])
+    def test_any_bytes_get_an_explicit_denial(
+        self, bench: Bench, loop: asyncio.AbstractEventLoop, payload: bytes
+    ) -> None:
+        response = without_a_socket(AuthorizationServicer(bench.checker, loop), payload)
+        assert response.status.code != 0
+        assert response.WhichOneof("http_response") == "denied_response"
+
+    def test_a_loop_that_is_closed_denies(self, bench: Bench) -> None:
+        closed = asyncio.new_event_loop()
+        closed.close()
+        response = without_a_socket(AuthorizationServicer(bench.checker, closed), bench.as_user("/pay?amount=5000"))
+        assert (response.status.code, reason(response)) == (14, "state-unavailable")
+
+    def test_a_look_up_that_hangs_is_denied_before_the_callers_deadline(
+        self, bench: Bench, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bench.store, "grants", _hangs)
+        response = without_a_socket(
+            AuthorizationServicer(bench.checker, loop), bench.as_user("/pay?amount=5000"), timeout=0.2
+        )
+        assert (response.status.code, reason(response)) == (14, "state-unavailable")
+
+    def test_waiting_calls_are_capped_and_the_others_are_served(
+        self, bench: Bench, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(grpcio, "WAITING", 1)
+        waiting, go_on = threading.Event(), asyncio.Event()
+
+        async def slow(*_: object, **__: object) -> tuple[Grant, ...]:
+            waiting.set()
+            await go_on.wait()
+            return ()
+
+        monkeypatch.setattr(bench.store, "grants", slow)
+        servicer = AuthorizationServicer(bench.checker, loop)
+        payload = bench.as_user("/pay?amount=5000")
+        first: list[CheckResponse] = []
+        caller = threading.Thread(target=lambda: first.append(without_a_socket(servicer, payload)))
+        caller.start()
+        assert waiting.wait(5)
+        second = without_a_socket(servicer, bench.as_user("/pay?amount=5000"))
+        unaffected = without_a_socket(servicer, bench.request("/health"))
+        loop.call_soon_threadsafe(go_on.set)
+        caller.join()
+        assert (second.status.code, reason(second)) == (14, "overloaded")
+        assert unaffected.status.code == 0
+        assert reason(first[0]) == "proof-required"
+        assert reason(without_a_socket(servicer, bench.as_user("/pay?amount=5000"))) == "proof-required"
+
+
+async def _hangs(_subject: Subject, _session: str, **_: object) -> Sequence[Grant]:
+    await asyncio.Event().wait()
+    return ()
+
+
+class TestServer:
+    """The server on real sockets."""
+
+    @pytest.mark.parametrize("kind", ["tcp", "unix"])
+    def test_it_answers_checks_and_health(
+        self, bench: Bench, loop: asyncio.AbstractEventLoop, kind: str, tmp_path: Path
+    ) -> None:
+        address = "127.0.0.1:0" if kind == "tcp" else f"unix:{tmp_path}/grpc.sock"
+        transport = GrpcioTransport(bench.checker, loop, address=address)
+        transport.start()
+        with grpc.insecure_channel(transport.address) as channel:
+            check = channel.unary_unary(f"/{SERVICE}/Check")
+            assert CheckResponse.FromString(check(bench.request("/health"), timeout=5)).status.code == 0
+            assert reason(CheckResponse.FromString(check(bench.as_user("/pay?amount=5000"), timeout=5))) == (
+                "proof-required"
+            )
+            for service in ("", SERVICE):
+                request = health_pb2.HealthCheckRequest(service=service)
+                answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=5)
+                assert answer.status == health_pb2.HealthCheckResponse.SERVING
+            transport.drain()
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+            assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        transport.stop(1).wait()
+
+    def test_an_address_in_use_is_one_clear_error(self, bench: Bench, loop: asyncio.AbstractEventLoop) -> None:
+        first = GrpcioTransport(bench.checker, loop, address="127.0.0.1:0")
+        first.start()
+        second = GrpcioTransport(bench.checker, loop, address=first.address)
+        with pytest.raises(ConfigurationError, match=r"listen\.grpc: can't listen on `127\.0\.0\.1:"):
+            second.start()
+        first.stop(0).wait()
+        second.stop(0).wait()
+
+    def test_a_socket_that_an_earlier_run_left_is_taken_over(
+        self, bench: Bench, loop: asyncio.AbstractEventLoop, tmp_path: Path
+    ) -> None:
+        address = f"unix:{tmp_path}/grpc.sock"
+        for _ in range(2):
+            transport = GrpcioTransport(bench.checker, loop, address=address)
+            transport.start()
+            with grpc.insecure_channel(address) as channel:
+                answer = channel.unary_unary(f"/{SERVICE}/Check")(bench.request("/health"), timeout=5)
+            assert CheckResponse.FromString(answer).status.code == 0
+            transport.stop(0).wait()
