@@ -1,0 +1,142 @@
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from extauthz.identity.config import ClientSettings, IdentitySettings
+
+USER: dict[str, Any] = {
+    "name": "idp",
+    "issuer": "https://idp.example.com",
+    "audiences": ["shop"],
+    "jwks": "jwks.json",
+}
+
+
+def test_without_a_configuration_only_the_principal_proves() -> None:
+    settings = IdentitySettings()
+    assert settings.workload.trust_domains is None
+    assert settings.workload.sources == ("source_principal", "xfcc")
+    assert (settings.workload.xfcc.accept, settings.workload.xfcc.without_principal) == ("last", False)
+    assert settings.users == ()
+    assert (ClientSettings().trusted_hops, ClientSettings().xff) == (0, "appended")
+
+
+def test_every_key_is_read() -> None:
+    settings = IdentitySettings.model_validate(
+        {
+            "workload": {
+                "trust_domains": ["prod.example.org"],
+                "sources": ["source_principal", "xfcc"],
+                "xfcc": {"accept": "only", "without_principal": True},
+            },
+            "users": [
+                {
+                    **USER,
+                    "algorithms": ["ES256", "EdDSA"],
+                    "from": ["authorization", "cookie:session"],
+                    "groups_claim": "roles",
+                    "leeway": "1m",
+                }
+            ],
+        }
+    )
+    (user,) = settings.users
+    assert user.places == ("authorization", "cookie:session")
+    assert (user.algorithms, user.groups_claim, user.leeway) == (("ES256", "EdDSA"), "roles", 60.0)
+    assert settings.workload.xfcc.accept == "only"
+
+
+def test_a_source_reads_the_authorization_header_and_takes_rs256_and_es256_by_default() -> None:
+    (user,) = IdentitySettings.model_validate({"users": [USER]}).users
+    assert (user.places, user.algorithms) == (("authorization",), ("RS256", "ES256"))
+    assert (user.groups_claim, user.leeway) == ("groups", 30.0)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0s", 0), ("500ms", 0.5), ("90s", 90), ("5m", 300), (7, 7)])
+def test_leeway_is_a_duration(text: object, seconds: float) -> None:
+    (user,) = IdentitySettings.model_validate({"users": [{**USER, "leeway": text}]}).users
+    assert user.leeway == seconds
+
+
+def _users(*changes: dict[str, object]) -> dict[str, object]:
+    return {"users": [{**USER, **change} for change in changes]}
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"wrokload": {}}, "Extra inputs"),
+        ({"workload": {"domains": []}}, "Extra inputs"),
+        ({"workload": {"xfcc": {"acept": "last"}}}, "Extra inputs"),
+        # empty means no
+        ({"workload": {"trust_domains": []}}, "at least 1 item"),
+        ({"workload": {"sources": []}}, "at least 1 item"),
+        ({"workload": {"sources": ["xfcc", "xfcc"]}}, "`xfcc` is listed twice"),
+        ({"workload": {"sources": ["xfcc"]}}, "proves nothing alone"),
+        ({"workload": {"sources": ["metadata"]}}, "Input should be"),
+        ({"workload": {"xfcc": {"accept": "first"}}}, "Input should be"),
+        ({"workload": {"xfcc": {"accept": "none", "without_principal": True}}}, "ignores it"),
+        ({"workload": {"trust_domains": ["Prod.example.org"]}}, "`Prod.example.org` is no trust domain"),
+        ({"workload": {"trust_domains": ["spiffe://prod.example.org"]}}, "is no trust domain"),
+        ({"workload": {"trust_domains": ["*"]}}, "is no trust domain"),
+        (_users({"audiences": []}), "at least 1 item"),
+        (_users({"audiences": [""]}), "at least 1 character"),
+        (_users({"algorithms": []}), "at least 1 item"),
+        (_users({"from": []}), "at least 1 item"),
+        (_users({"issuer": ""}), "at least 1 character"),
+        (_users({"jwks": ""}), "at least 1 character"),
+        (_users({"name": ""}), "at least 1 character"),
+        (_users({"groups_claim": ""}), "at least 1 character"),
+        # symmetric and missing signatures
+        (_users({"algorithms": ["none"]}), "`none` proves nothing"),
+        (_users({"algorithms": ["RS256", "HS256"]}), "`HS256` proves nothing"),
+        (_users({"algorithms": ["hs512"]}), "`hs512` proves nothing"),
+        (_users({"algorithms": ["RS1"]}), "Input should be"),
+        (_users({"algorithms": ["ES256", "ES256"]}), "`ES256` is listed twice"),
+        # places
+        (_users({"from": ["header"]}), "`header` is no place for a token"),
+        (_users({"from": ["cookie:"]}), "`` is no name of a cookie"),
+        (_users({"from": ["cookie:a b"]}), "`a b` is no name of a cookie"),
+        (_users({"from": ["cookie:a;b"]}), "`a;b` is no name of a cookie"),
+        (_users({"from": ["cookie:__Host-extauthz-holder"]}), "is set by this server"),
+        (_users({"from": ["authorization", "authorization"]}), "`authorization` is listed twice"),
+        (_users({"places": ["authorization"]}), "Extra inputs"),
+        (_users({"leeway": "6m"}), "less than or equal to 300"),
+        (_users({"leeway": -1}), "greater than or equal to 0"),
+        (_users({"leeway": "soon"}), "`soon` is no duration"),
+        (_users({"jwks_uri": "https://idp.example.com/jwks"}), "Extra inputs"),
+        # one token, one source
+        (_users({}, {"issuer": "https://b.example"}), "`idp` is the name of two sources"),
+        (_users({}, {"name": "b", "audiences": ["other"]}), "both read tokens of"),
+        (_users({"from": ["cookie:a", "cookie:b"]}, {"name": "b", "from": ["cookie:b"]}), "from `cookie:b`"),
+    ],
+)
+def test_what_could_identify_nobody_or_somebody_in_two_ways_is_refused(block: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match="validation error") as caught:
+        IdentitySettings.model_validate(block)
+    assert message in str(caught.value)
+
+
+def test_tokens_verified_by_envoy_are_refused_with_what_to_do() -> None:
+    source = {
+        "name": "edge",
+        "issuer": "https://idp.example.com",
+        "from": ["metadata:envoy.filters.http.jwt_authn/payload"],
+    }
+    with pytest.raises(ValidationError, match="1 validation error") as caught:
+        IdentitySettings.model_validate({"users": [source]})
+    assert "`metadata:envoy.filters.http.jwt_authn/payload`: tokens that Envoy has verified" in str(caught.value)
+
+
+def test_two_sources_may_share_an_issuer_or_a_place() -> None:
+    settings = IdentitySettings.model_validate(
+        _users({}, {"name": "b", "from": ["cookie:b"]}, {"name": "c", "issuer": "https://c.example"})
+    )
+    assert [user.name for user in settings.users] == ["idp", "b", "c"]
+
+
+@pytest.mark.parametrize("block", [{"trusted_hops": -1}, {"trusted_hops": 33}, {"xff": "replaced"}, {"hops": 1}])
+def test_client_settings_are_bounded(block: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        ClientSettings.model_validate(block)
