@@ -112,6 +112,11 @@ class MemoryStore:
             found = (factor for factor in self._factors.values() if subject in (None, factor.subject))
             return tuple(sorted(found, key=lambda factor: (factor.created_at, factor.id)))
 
+    async def remove_factor(self, factor: str) -> bool:
+        with self._lock:
+            self._check_open()
+            return self._factors.pop(factor, None) is not None
+
     async def reset_factors(self, subject: Subject, limits: Sequence[Limit]) -> int:
         with self._lock:
             self._check_open()

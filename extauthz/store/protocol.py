@@ -105,6 +105,9 @@ class Store(Protocol):
     async def factors(self, subject: Subject | None) -> tuple[TotpFactor, ...]:
         """The factors of a subject, of everybody for `None`; oldest first."""
 
+    async def remove_factor(self, factor: str) -> bool:
+        """Forget one factor, by id; false if it is not there. What it proved stays good."""
+
     async def reset_factors(self, subject: Subject, limits: Sequence[Limit]) -> int:
         """Forget the factors and the grants of a subject, and what these limiters counted; how many factors it had.
 

@@ -198,6 +198,12 @@ class SqliteStore:
 
         return await self._read(work)
 
+    async def remove_factor(self, factor: str) -> bool:
+        def work(connection: sqlite3.Connection) -> bool:
+            return connection.execute("DELETE FROM totp WHERE id = ?", (factor,)).rowcount == 1
+
+        return await self._write(work)
+
     async def reset_factors(self, subject: Subject, limits: Sequence[Limit]) -> int:
         def work(connection: sqlite3.Connection) -> int:
             removed = connection.execute("DELETE FROM totp WHERE subject = ?", (subject.key,)).rowcount

@@ -1,0 +1,217 @@
+"""`extauthz factors`: the second factors of users, for whoever runs the server.
+
+The rule: a factor that a person sets up counts from its first right code on, so that a QR code that nobody scanned
+locks nobody out. A program that asks for JSON takes the secret from the answer, so its factor counts at once.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import segno
+import typer
+
+from extauthz.app.wiring import load_keys, open_configured_store
+from extauthz.errors import ConfigurationError, ExtauthzError
+from extauthz.settings import Settings, load_settings
+from extauthz.stepup.keys import KeyRing
+from extauthz.stepup.lockout import limits_of
+from extauthz.stepup.totp import SECRET_BYTES, provisioning_uri, verify
+from extauthz.store.factor_secret import open_factor, seal_factor
+from extauthz.store.protocol import Store, TotpFactor, TotpStep
+from extauthz.values.identity import Subject
+
+app = typer.Typer(name="factors", no_args_is_help=True, help="Second factors of users.")
+
+_PROMPTS = 3
+"""How many wrong first codes are put up with at a terminal."""
+
+_T = TypeVar("_T")
+
+Format = Annotated[Literal["text", "json"], typer.Option("--format", help="For people or for programs.")]
+Config = Annotated[
+    Path, typer.Option("--config", help="The configuration file.", envvar="EXTAUTHZ_CONFIG", dir_okay=False)
+]
+Issuer = Annotated[str | None, typer.Option("--issuer", help="Whose user it is; needed if there are several issuers.")]
+UserName = Annotated[str, typer.Argument(metavar="USER", help="The `sub` of the user's tokens.")]
+
+_DEFAULT_CONFIG = Path("extauthz.yaml")
+
+
+class FactorRefused(ExtauthzError):
+    """A factor can't be set up like this; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Desk:
+    """What the commands work on: an open store, the keys, and the configuration behind them."""
+
+    settings: Settings
+    store: Store
+    keys: KeyRing
+
+    def subject(self, user: str, issuer: str | None) -> Subject:
+        """The user at that issuer, or at the only one."""
+        issuers = sorted({source.issuer for source in self.settings.identity.users})
+        if issuer is None and len(issuers) == 1:
+            return Subject(issuers[0], user)
+        named = ", ".join(f"`{known}`" for known in issuers) or "none is configured"
+        if issuer is None:
+            raise FactorRefused(f"`{user}`: whose user is it? name it with --issuer ({named})")
+        if issuer not in issuers:
+            raise FactorRefused(f"`{issuer}`: no such issuer under `identity.users` ({named})")
+        return Subject(issuer, user)
+
+
+@app.command()
+def enroll(
+    user: UserName,
+    issuer: Issuer = None,
+    confirm: Annotated[
+        str | None, typer.Option("--confirm", metavar="CODE", help="Confirm the app that was set up last.")
+    ] = None,
+    config: Config = _DEFAULT_CONFIG,
+    output: Format = "text",
+) -> None:
+    """Set up an authenticator app for USER: prints its address and a QR code, and asks for a first code."""
+
+    async def work(desk: _Desk) -> None:
+        subject = desk.subject(user, issuer)
+        if confirm is not None:
+            _report_confirmed(await _confirm(desk, subject, confirm), output)
+            return
+        secret = os.urandom(SECRET_BYTES)
+        factor = await _add(desk, subject, secret, confirmed=output == "json")
+        uri = provisioning_uri(secret, account=user, issuer=urlsplit(subject.issuer).hostname or subject.issuer)
+        if output == "json":
+            typer.echo(json.dumps(_described(factor) | {"uri": uri}))
+            return
+        typer.echo(uri)
+        if sys.stdout.isatty():
+            segno.make(uri, error="m").terminal(compact=True)
+        if sys.stdin.isatty():
+            await _ask_for_first_code(desk, subject)
+        else:
+            typer.echo(f"Not in force yet: confirm it with `extauthz factors enroll {user} --confirm CODE`.")
+
+    _run(config, work)
+
+
+@app.command("list")
+def list_(
+    user: Annotated[str | None, typer.Argument(metavar="USER", help="Only this user's.")] = None,
+    issuer: Issuer = None,
+    config: Config = _DEFAULT_CONFIG,
+    output: Format = "text",
+) -> None:
+    """List the factors of USER, or of everybody."""
+
+    async def work(desk: _Desk) -> None:
+        subject = desk.subject(user, issuer) if user is not None else None
+        rows = [_described(factor) for factor in await desk.store.factors(subject)]
+        if output == "json":
+            typer.echo(json.dumps(rows))
+            return
+        for row in rows:
+            state = "in force" if row["confirmed"] else "not confirmed"
+            typer.echo(f"{row['sub']}\t{row['issuer']}\t{row['factor']}\t{state}\t{row['created']}\t{row['id']}")
+        if not rows:
+            typer.echo("no factors", err=True)
+
+    _run(config, work)
+
+
+@app.command()
+def reset(user: UserName, issuer: Issuer = None, config: Config = _DEFAULT_CONFIG, output: Format = "text") -> None:
+    """Remove all factors of USER, end what they proved, and lift a lock-out."""
+
+    async def work(desk: _Desk) -> None:
+        subject = desk.subject(user, issuer)
+        removed = await desk.store.reset_factors(subject, limits_of(subject, ""))
+        if output == "json":
+            typer.echo(json.dumps({"sub": subject.id, "issuer": subject.issuer, "removed": removed}))
+        else:
+            typer.echo(f"Removed {removed} of `{user}`; what was proven with them is void.")
+
+    _run(config, work)
+
+
+def _run(config: Path, work: Callable[[_Desk], Awaitable[_T]]) -> _T:
+    settings = load_settings(config)
+    if settings.store == "memory:":
+        raise ConfigurationError(f"{config}: store `memory:` is inside of the server; use `sqlite:///path`")
+    keys = load_keys(settings)
+
+    async def at_desk() -> _T:
+        store = open_configured_store(settings)
+        try:
+            return await work(_Desk(settings=settings, store=store, keys=keys))
+        finally:
+            await store.close()
+
+    return asyncio.run(at_desk())
+
+
+async def _add(desk: _Desk, subject: Subject, secret: bytes, *, confirmed: bool) -> TotpFactor:
+    """A new factor in the place of those that were never confirmed."""
+    for factor in await desk.store.factors(subject):
+        if factor.confirmed:
+            raise FactorRefused(
+                f"`{subject.id}`: has a second factor already; `extauthz factors reset {subject.id}` removes it"
+            )
+        await desk.store.remove_factor(factor.id)
+    made = seal_factor(
+        secret, subject=subject, confirmed=confirmed, keys=desk.keys, now=time.time(), entropy=os.urandom
+    )
+    await desk.store.add_factor(made)
+    return made
+
+
+async def _confirm(desk: _Desk, subject: Subject, code: str) -> TotpFactor:
+    pending = [factor for factor in await desk.store.factors(subject) if not factor.confirmed]
+    if not pending:
+        raise FactorRefused(f"`{subject.id}`: nothing to confirm; set up an app with `extauthz factors enroll` first")
+    for factor in pending:
+        step = verify(open_factor(factor, desk.keys), code, time.time())
+        if step is not None and await desk.store.confirm_factor(TotpStep(factor=factor.id, step=step)):
+            return factor
+    raise FactorRefused(f"`{subject.id}`: the code is not right; enter the six digits that the app shows now")
+
+
+async def _ask_for_first_code(desk: _Desk, subject: Subject) -> None:
+    for left in range(_PROMPTS - 1, -1, -1):
+        code = typer.prompt("First code").strip()
+        try:
+            _report_confirmed(await _confirm(desk, subject, code), "text")
+        except FactorRefused as error:
+            if left == 0:
+                raise
+            typer.echo(str(error), err=True)
+        else:
+            return
+
+
+def _report_confirmed(factor: TotpFactor, output: Literal["text", "json"]) -> None:
+    if output == "json":
+        typer.echo(json.dumps(_described(factor) | {"confirmed": True}))
+    else:
+        typer.echo("Confirmed: it is in force.")
+
+
+def _described(factor: TotpFactor) -> dict[str, Any]:
+    return {
+        "id": factor.id,
+        "sub": factor.subject.id,
+        "issuer": factor.subject.issuer,
+        "factor": "totp",
+        "confirmed": factor.confirmed,
+        "created": datetime.fromtimestamp(factor.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
