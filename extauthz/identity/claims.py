@@ -56,7 +56,7 @@ def user(claims: Mapping[str, Any], source: UserSource, *, token_hash: str, cook
     if subject is None:
         raise InvalidCredential("token: no `sub`")
     actor = claims.get("act")
-    if actor is not None and not isinstance(actor, dict):
+    if "act" in claims and not isinstance(actor, dict):
         raise InvalidCredential("token: `act` is no object")
     auth_time = _time(claims, "auth_time")
     issued_at = _time(claims, "iat")
@@ -95,7 +95,7 @@ def confirmation(claims: Mapping[str, Any]) -> str | None:
 
 def _time(claims: Mapping[str, Any], name: str) -> float | None:
     value = claims.get(name)
-    if value is None and name not in claims:
+    if name not in claims:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidCredential(f"token: `{name}` is no number")
@@ -106,7 +106,7 @@ def _time(claims: Mapping[str, Any], name: str) -> float | None:
 
 def _text(claims: Mapping[str, Any], name: str) -> str | None:
     value = claims.get(name)
-    if value is None and name not in claims:
+    if name not in claims:
         return None
     if not isinstance(value, str) or not value:
         raise InvalidCredential(f"token: `{name}` is no text")
@@ -115,7 +115,7 @@ def _text(claims: Mapping[str, Any], name: str) -> str | None:
 
 def _texts(claims: Mapping[str, Any], name: str) -> tuple[str, ...]:
     value = claims.get(name)
-    if value is None and name not in claims:
+    if name not in claims:
         return ()
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise InvalidCredential(f"token: `{name}` is no list of texts")

@@ -140,7 +140,7 @@ def test_claims_that_are_refused(issuer: Issuer, claims: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize(
-    "claim", ["exp", "nbf", "iat", "auth_time", "aud", "sub", "groups", "amr", "acr", "sid", "cnf"]
+    "claim", ["exp", "nbf", "iat", "auth_time", "aud", "sub", "groups", "amr", "acr", "sid", "act", "cnf"]
 )
 def test_a_claim_that_is_null_is_not_absent(issuer: Issuer, claim: str) -> None:
     payload = json.dumps(good_claims() | {claim: None})
