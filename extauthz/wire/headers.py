@@ -40,7 +40,7 @@ _JOINED: Final = dict.fromkeys(SINGLE, _COMMA) | {
 }
 
 _NAMES: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]*\Z")
-_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+\Z")
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _PSEUDO: Final = (":authority", ":method", ":path", ":scheme")
 
 
@@ -84,13 +84,13 @@ def from_lines(lines: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     """
     headers: dict[str, tuple[str, ...]] = {}
     for sent, value in lines:
-        name = sent.lower()
-        if name.startswith(":"):
-            continue
-        if _NAME.match(name) is None:
-            raise MalformedRequest("a header has no valid name", reason="malformed-header")
         if "\r" in value or "\n" in value or "\0" in value:
             raise _bad_value()
+        if sent.startswith(":"):
+            continue
+        if _NAME.match(sent) is None:
+            raise MalformedRequest("a header has no valid name", reason="malformed-header")
+        name = sent.lower()
         known = headers.get(name)
         if known is not None and name in SINGLE:
             raise _twice(name)

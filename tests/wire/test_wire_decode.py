@@ -1,0 +1,240 @@
+"""CheckRequest bytes to a RequestView."""
+
+import contextlib
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
+from extauthz.errors import MalformedRequest
+from extauthz.values.request import HttpRequest, Peer, RequestView
+from extauthz.wire.compose import check_request, tcp_check_request
+from extauthz.wire.decode import decode
+from extauthz.wire.swift import swift
+
+
+def http_of(payload: bytes) -> HttpRequest:
+    http = decode(payload).http
+    assert http is not None
+    return http
+
+
+def body_of(*, body: str = "", raw_body: bytes = b"", partial: str | None) -> bytes | None:
+    message = CheckRequest.FromString(check_request(host="a.example"))
+    http = message.attributes.request.http
+    http.body, http.raw_body = body, raw_body
+    if partial is not None:
+        http.headers["x-envoy-auth-partial-body"] = partial
+    return http_of(message.SerializeToString()).body
+
+
+def test_every_part_of_a_check_is_read() -> None:
+    payload = check_request(
+        id="42",
+        method="POST",
+        host="Shop.Example:8443",
+        path="/v1/a%20b/?q=1&q=2",
+        headers={"Accept": ["text/html", "*/*"], "x-tier": "gold"},
+        body=b'{"a": 1}',
+        source_ip="203.0.113.9",
+        source_port=40312,
+        principal="spiffe://prod.example.org/ns/shop/sa/web",
+        certificate="-----BEGIN%20CERTIFICATE-----",
+        destination=Peer(ip="10.0.0.2", port=8443, principal="spiffe://prod.example.org/ns/pay/sa/api"),
+        context={"tenant": "t1"},
+        metadata={"envoy.filters.http.jwt_authn": {"payload": {"sub": "u1", "roles": ["a", None, True, 2.5]}}},
+        sni="shop.example",
+        time=(1_790_000_000, 5),
+        raw_headers=True,
+    )
+    assert decode(payload) == RequestView(
+        source=Peer(
+            ip="203.0.113.9",
+            port=40312,
+            principal="spiffe://prod.example.org/ns/shop/sa/web",
+            certificate="-----BEGIN%20CERTIFICATE-----",
+        ),
+        destination=Peer(ip="10.0.0.2", port=8443, principal="spiffe://prod.example.org/ns/pay/sa/api"),
+        http=HttpRequest(
+            id="42",
+            method="POST",
+            scheme="https",
+            host="shop.example",
+            authority="Shop.Example:8443",
+            path="/v1/a b/",
+            segments=("v1", "a b"),
+            raw_path="/v1/a%20b/",
+            raw_query="q=1&q=2",
+            protocol="HTTP/2",
+            headers={
+                "accept": ("text/html", "*/*"),
+                "x-tier": ("gold",),
+                "x-envoy-auth-partial-body": ("false",),
+            },
+            size=-1,
+            body=b'{"a": 1}',
+        ),
+        time=(1_790_000_000, 5),
+        sni="shop.example",
+        context={"tenant": "t1"},
+        metadata={"envoy.filters.http.jwt_authn": {"payload": {"sub": "u1", "roles": ["a", None, True, 2.5]}}},
+    )
+
+
+def test_an_empty_check_and_one_without_http_are_tcp_checks() -> None:
+    assert decode(b"") == RequestView()
+    tcp = decode(tcp_check_request(source_ip="10.0.0.1", source_port=5, principal="spiffe://a.example/x", sni="db"))
+    assert tcp == RequestView(source=Peer(ip="10.0.0.1", port=5, principal="spiffe://a.example/x"), sni="db")
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"\xff", b"\x0a", b"\x0a\x7f", b"not protobuf", b"\x0a\x06\x22\x04\x12\x02\x12\xff", json.dumps({}).encode()],
+)
+def test_bytes_that_are_no_check_request_are_malformed(payload: bytes) -> None:
+    with pytest.raises(MalformedRequest) as refused:
+        decode(payload)
+    assert refused.value.reason == "malformed-check"
+
+
+def test_text_that_is_no_utf8_is_malformed() -> None:
+    payload = check_request(host="a.example", path="/MARK").replace(b"MARK", b"\xff\xfe\xfd\xfc")
+    with pytest.raises(MalformedRequest):
+        decode(payload)
+
+
+@pytest.mark.parametrize("method", ["", "get", "Post", "GET ", "GE T", "G\u00c9T", "GET\n", "GET\0"])
+def test_a_method_that_is_no_upper_case_token_is_refused(method: str) -> None:
+    with pytest.raises(MalformedRequest) as refused:
+        decode(check_request(host="a.example", method=method))
+    assert refused.value.reason == "malformed-method"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PATCH", "M-SEARCH", "PROPFIND", "BASELINE-CONTROL", "X1"])
+def test_any_upper_case_token_is_a_method(method: str) -> None:
+    assert http_of(check_request(host="a.example", method=method)).method == method
+
+
+def test_a_host_header_that_names_another_host_is_refused() -> None:
+    assert http_of(check_request(host="a.example", headers={"host": "A.example:80"})).host == "a.example"
+    with pytest.raises(MalformedRequest):
+        decode(check_request(host="a.example", headers={"host": "b.example"}))
+
+
+def test_accept_relaxes_single_items_of_the_path() -> None:
+    payload = check_request(host="a.example", path="/a;b")
+    with pytest.raises(MalformedRequest):
+        decode(payload)
+    http = decode(payload, accept=frozenset({"semicolon"})).http
+    assert http is not None
+    assert http.segments == ("a;b",)
+
+
+@pytest.mark.parametrize("seconds_nanos", [(0, -1), (0, 1_000_000_000), (2**62, 0), (-(2**62), 0)])
+def test_a_time_that_is_none_is_refused(seconds_nanos: tuple[int, int]) -> None:
+    with pytest.raises(MalformedRequest):
+        decode(check_request(host="a.example", time=seconds_nanos))
+
+
+def test_without_the_partial_body_header_no_body_is_known() -> None:
+    assert body_of(partial=None) is None
+    assert body_of(body="{}", partial=None) is None
+    assert body_of(raw_body=b"{}", partial=None) is None
+
+
+def test_a_truncated_body_is_not_known() -> None:
+    assert body_of(raw_body=b"{}", partial="true") is None
+    assert http_of(check_request(host="a.example", body=b"{}", truncated=True)).body is None
+
+
+@pytest.mark.parametrize("partial", ["", "False", "false ", "false,false", "0", "no"])
+def test_only_the_word_false_makes_a_body_known(partial: str) -> None:
+    try:
+        assert body_of(raw_body=b"{}", partial=partial) is None
+    except MalformedRequest:
+        assert "," in partial
+
+
+def test_a_whole_body_is_known_in_either_form() -> None:
+    assert body_of(raw_body=b"\xff\0", partial="false") == b"\xff\0"
+    assert body_of(body='{"a": "é"}', partial="false") == '{"a": "é"}'.encode()
+    assert body_of(partial="false") == b""
+
+
+def test_a_text_body_in_which_envoy_may_have_replaced_bytes_is_not_known() -> None:
+    assert body_of(body='{"a": "!"}', partial="false") is None
+    assert body_of(raw_body=b'{"a": "!"}', partial="false") == b'{"a": "!"}'
+
+
+def test_path_holds_the_query_and_the_query_field_is_never_read() -> None:
+    message = CheckRequest.FromString(check_request(host="a.example", path="/a?b=c"))
+    message.attributes.request.http.query = "admin=1"
+    message.attributes.request.http.fragment = "x"
+    http = http_of(message.SerializeToString())
+    assert (http.path, http.raw_query) == ("/a", "b=c")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x-forwarded-uri", "x-forwarded-host", "x-forwarded-method", "x-envoy-original-path", "x-original-url",
+        "x-rewrite-url", "x-http-method-override", ":path", ":method", ":authority",
+    ],
+)  # fmt: skip
+def test_forwarded_and_original_headers_are_never_an_input(name: str) -> None:
+    message = CheckRequest.FromString(check_request(host="a.example", path="/a"))
+    message.attributes.request.http.headers[name] = "/admin"
+    http = http_of(message.SerializeToString())
+    assert (http.method, http.host, http.path, http.raw_path) == ("GET", "a.example", "/a", "/a")
+
+
+def test_a_trailing_dot_of_the_host_is_ignored() -> None:
+    assert http_of(check_request(host="payments.example.com.")).host == "payments.example.com"
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_a_view_or_malformed_request(payload: bytes) -> None:
+    with contextlib.suppress(MalformedRequest):
+        assert isinstance(decode(payload), RequestView)
+
+
+SPOILT = check_request(
+    host="a.example", path="/a/b?c=d", headers={"x": "y"}, body=b"z", metadata={"n": {"k": [1, {"a": "b"}]}}, sni="s"
+)
+
+
+@given(st.integers(0, len(SPOILT) - 1), st.binary(max_size=4))
+def test_a_spoilt_check_gives_a_view_or_malformed_request(at: int, junk: bytes) -> None:
+    with contextlib.suppress(MalformedRequest):
+        assert isinstance(decode(SPOILT[:at] + junk + SPOILT[at + len(junk) :]), RequestView)
+
+
+@given(
+    method=st.text(max_size=5), host=st.text(max_size=8), path=st.text(max_size=8), name=st.text(max_size=4),
+    value=st.text(max_size=4), raw=st.booleans(),
+)  # fmt: skip
+def test_any_text_in_a_check_gives_a_view_or_malformed_request(
+    *, method: str, host: str, path: str, name: str, value: str, raw: bool
+) -> None:
+    payload = check_request(method=method, host=host, path="/" + path, headers={name: value}, raw_headers=raw)
+    with contextlib.suppress(MalformedRequest):
+        assert http_of(payload).method == method
+
+
+def test_metadata_nests_as_deep_as_protobuf_lets_it() -> None:
+    nested: object = "x"
+    for _ in range(20):
+        nested = {"a": nested}
+    assert decode(check_request(host="a.example", metadata={"n": {"k": nested}})).metadata == {"n": {"k": nested}}
+
+
+def test_a_swiftly_made_value_is_the_frozen_value() -> None:
+    http = http_of(check_request(host="a.example"))
+    assert type(http) is HttpRequest
+    assert http == dataclasses.replace(http)
+    assert hash(Peer(ip="a")) == hash(swift(Peer)(ip="a", port=0, principal="", certificate=""))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        http.host = "b"  # type: ignore[misc]  # this is what must fail

@@ -1,0 +1,159 @@
+"""Request headers in both of Envoy's forms."""
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue
+from extauthz._pb.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
+from extauthz.errors import MalformedRequest
+from extauthz.wire.headers import SINGLE, from_lines, from_map, from_raw
+
+
+def from_message(headers: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    return from_map(AttributeContext.HttpRequest(headers=headers).headers)
+
+
+def raw(*lines: tuple[str, bytes]) -> dict[str, tuple[str, ...]]:
+    return from_raw([HeaderValue(key=name, raw_value=value) for name, value in lines])
+
+
+def test_pseudo_headers_are_not_among_the_headers() -> None:
+    sent = {":authority": "a", ":method": "GET", ":path": "/", ":scheme": "https", ":protocol": "websocket", "x": "1"}
+    assert from_message(sent) == {"x": ("1",)}
+    assert raw(*((name, value.encode()) for name, value in sent.items())) == {"x": ("1",)}
+
+
+def test_the_raw_form_keeps_lines_apart_and_in_order() -> None:
+    assert raw(("accept", b"a"), ("x", b"1"), ("accept", b"b, c")) == {"accept": ("a", "b, c"), "x": ("1",)}
+
+
+def test_the_joined_form_has_one_value_a_name() -> None:
+    assert from_message({"accept": "a,b, c"}) == {"accept": ("a,b, c",)}
+
+
+def test_names_are_lower_case_and_merge_when_they_differ_by_case() -> None:
+    assert from_message({"X-A": "1"}) == {"x-a": ("1",)}
+    assert sorted(from_message({"X-A": "1", "x-a": "2"})["x-a"]) == ["1", "2"]
+    with pytest.raises(MalformedRequest):
+        from_message({"Authorization": "Bearer a", "authorization": "Bearer b"})
+
+
+def test_names_with_an_underscore_are_kept_as_they_are() -> None:
+    assert from_message({"x_user": "1", "x-user": "2"}) == {"x_user": ("1",), "x-user": ("2",)}
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a\n", "a\0", "a:b", "a,b", "caf\u00e9", "a(", "\u212a"])
+def test_a_name_that_is_no_token_is_refused(name: str) -> None:
+    with pytest.raises(MalformedRequest):
+        from_message({name: "1"})
+    with pytest.raises(MalformedRequest):
+        raw((name, b"1"))
+
+
+@pytest.mark.parametrize("value", ["a\rb", "a\nb", "a\0b", "\r\n", "\0", "\n"])
+def test_cr_lf_and_nul_in_a_value_are_refused(value: str) -> None:
+    for sent in ({"x": value}, {"a": "1", "x": value, "z": "2"}):
+        with pytest.raises(MalformedRequest) as refused:
+            from_message(sent)
+        assert refused.value.reason == "malformed-header"
+    with pytest.raises(MalformedRequest):
+        raw(("x", value.encode()))
+
+
+@pytest.mark.parametrize("value", ["", " ", "a\tb", "caf\u00e9", "x" * 60_000, '"', "a=b; c=d"])
+def test_empty_odd_and_very_long_values_are_read(value: str) -> None:
+    assert from_message({"x": value}) == {"x": (value,)}
+    assert raw(("x", value.encode())) == {"x": (value,)}
+
+
+def test_no_headers_are_no_headers() -> None:
+    assert from_message({}) == {}
+    assert raw() == {}
+
+
+def test_bytes_that_are_no_utf8_are_read_as_what_no_rule_can_ask_for() -> None:
+    assert raw(("x-user", b"j\xfcrgen")) == {"x-user": ("j\ufffdrgen",)}
+
+
+@pytest.mark.parametrize("name", sorted(SINGLE))
+def test_a_single_valued_header_with_several_values_is_refused(name: str) -> None:
+    with pytest.raises(MalformedRequest) as refused:
+        raw((name, b"a"), (name, b"b"))
+    assert refused.value.reason == "repeated-header"
+    with pytest.raises(MalformedRequest):
+        raw((name, b"a"), (name, b"a"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("host", "a.example,b.example"),
+        ("content-length", "1,1"),
+        ("content-type", "text/plain,application/json"),
+        ("content-type", 'multipart/form-data; boundary="a,b",text/plain'),
+        ("authorization", "Bearer a.b.c,Bearer d.e.f"),
+        ("authorization", "Bearer a.b.c==, Basic eA=="),
+        ("authorization", "Bearer a ,x"),
+        ("authorization", ",Bearer a"),
+        ("authorization", "Negotiate,Bearer a"),
+        ("sec-fetch-mode", "navigate,cors"),
+        ("origin", "https://a.example,https://b.example"),
+        ("x-extauthz-otp", "123456,654321"),
+        ("dpop", "a.b.c,d.e.f"),
+    ],
+)
+def test_a_single_valued_header_that_envoy_joined_from_several_is_refused(name: str, value: str) -> None:
+    with pytest.raises(MalformedRequest) as refused:
+        from_message({name: value})
+    assert refused.value.reason == "repeated-header"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("authorization", 'Digest username="a", realm="b"'),
+        ("authorization", "AWS4-HMAC-SHA256 Credential=A/2026/s3/aws4_request, SignedHeaders=host, Signature=0"),
+        ("authorization", "Bearer a.b.c"),
+        ("content-type", 'multipart/form-data; boundary="a,b"'),
+        ("content-type", 'text/plain; x="\\",\\""'),
+        ("content-encoding", "gzip, br"),
+        ("cookie", "a=1; b=2,3"),
+        ("user-agent", "Mozilla/5.0 (KHTML, like Gecko)"),
+    ],
+)
+def test_commas_of_a_headers_own_grammar_are_read(name: str, value: str) -> None:
+    assert from_message({name: value}) == {name: (value,)}
+
+
+NAMES = st.sampled_from(["a", "A", "x_y", "host", "authorization", "Content-Type", ":path", "", "b c"]) | st.text(
+    max_size=4
+)
+VALUES = st.text(alphabet="a,\r\n\0 =\u00e9", max_size=6)
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=5))
+def test_the_quick_reading_of_the_joined_form_is_the_careful_one(sent: dict[str, str]) -> None:
+    def outcome(read: object) -> object:
+        try:
+            return read() if callable(read) else None
+        except MalformedRequest:
+            return "refused"
+
+    assert outcome(lambda: from_map(sent)) == outcome(lambda: from_lines(sent.items()))
+
+
+@given(st.lists(st.tuples(NAMES, st.binary(max_size=6)), max_size=5))
+def test_what_is_read_has_valid_names_and_values(lines: list[tuple[str, bytes]]) -> None:
+    try:
+        headers = raw(*lines)
+    except MalformedRequest:
+        return
+    for name, values in headers.items():
+        assert name == name.lower()
+        assert not name.startswith(":")
+        assert values
+        assert name not in SINGLE or len(values) == 1
+        assert not any(set(value) & set("\r\n\0") for value in values)
