@@ -8,8 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from extauthz.identity.cookies import HOLDER_COOKIE
 from extauthz.identity.spiffe import is_trust_domain
+from extauthz.values.identity import HOLDER_COOKIE, NONCE_COOKIE
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
 WorkloadSource = Literal["source_principal", "xfcc"]
@@ -44,7 +44,7 @@ def _place(text: str) -> str:
     name = text.removeprefix(COOKIE_PREFIX)
     if _COOKIE_NAME.fullmatch(name) is None:
         raise ValueError(f"`{name}` is no name of a cookie")
-    if name == HOLDER_COOKIE:
+    if name in {HOLDER_COOKIE, NONCE_COOKIE}:
         raise ValueError(f"`{name}` is set by this server; name the cookie that holds the token")
     return text
 

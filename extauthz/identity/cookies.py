@@ -1,4 +1,4 @@
-"""The cookies that identity reads, and their names.
+"""The cookies that identity reads.
 
 The rule: a cookie that decides something has one value. Cookies of other applications may look as they like.
 """
@@ -6,9 +6,6 @@ The rule: a cookie that decides something has one value. Cookies of other applic
 from collections.abc import Iterable, Mapping, Sequence
 
 from extauthz.errors import MalformedRequest
-
-HOLDER_COOKIE = "__Host-extauthz-holder"
-"""Holds a secret that this server has set: who sends it is the browser that was given a proof."""
 
 
 def read(values: Sequence[str], names: Iterable[str]) -> Mapping[str, str]:

@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 from hashlib import sha256
 
-from extauthz.values.identity import User
+from extauthz.values.identity import User, holder_of_cookie
 
 # What this server sets: base64url of 16 random bytes or more. Anything else was not set by it.
 _COOKIE_SECRET = re.compile(r"[A-Za-z0-9_-]{22,128}")
@@ -26,7 +26,7 @@ def cookie_holder(secret: str) -> str | None:
     """The holder by the value of the holder cookie; `None` if this server can't have set that value."""
     if _COOKIE_SECRET.fullmatch(secret) is None:
         return None
-    return "cookie:" + sha256(secret.encode("ascii")).hexdigest()
+    return holder_of_cookie(secret)
 
 
 def certificate_holder(thumbprint: str) -> str:

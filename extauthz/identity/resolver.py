@@ -14,7 +14,7 @@ from extauthz.identity.address import client_ip
 from extauthz.identity.config import AUTHORIZATION, COOKIE_PREFIX, ClientSettings, IdentitySettings
 from extauthz.identity.tokens import VerifiedToken, Verifier
 from extauthz.identity.workload import PeerIdentity, reader
-from extauthz.values.identity import Identity, User
+from extauthz.values.identity import HOLDER_COOKIE, Identity, User
 from extauthz.values.request import HttpRequest, RequestView
 
 _SCHEME = re.compile(r"[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)")
@@ -38,7 +38,7 @@ class Resolver:
         self._token_cookies = tuple(
             sorted(place.removeprefix(COOKIE_PREFIX) for place in places if place != AUTHORIZATION)
         )
-        self._cookies = (*self._token_cookies, cookies.HOLDER_COOKIE)
+        self._cookies = (*self._token_cookies, HOLDER_COOKIE)
 
     def identify(self, request: RequestView, *, now: float) -> Identity:
         """Who makes `request` at `now` (seconds since the epoch).
@@ -55,7 +55,7 @@ class Resolver:
             workload=peer.workload,
             user=_one_user(tokens, peer),
             session=_session(tokens),
-            holders=_holders(peer, address, sent.get(cookies.HOLDER_COOKIE)),
+            holders=_holders(peer, address, sent.get(HOLDER_COOKIE)),
             client_ip=address,
         )
 

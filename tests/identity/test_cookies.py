@@ -4,8 +4,9 @@ from hypothesis import strategies as st
 
 from extauthz.errors import MalformedRequest
 from extauthz.identity import cookies
+from extauthz.values.identity import HOLDER_COOKIE
 
-NAMES = ("session", cookies.HOLDER_COOKIE)
+NAMES = ("session", HOLDER_COOKIE)
 
 
 @pytest.mark.parametrize(
@@ -22,14 +23,14 @@ NAMES = ("session", cookies.HOLDER_COOKIE)
         (['session="a"'], {"session": '"a"'}),
         # several fields are one list
         (["a=b", "session=a"], {"session": "a"}),
-        ([f"session=a; {cookies.HOLDER_COOKIE}=b"], {"session": "a", cookies.HOLDER_COOKIE: "b"}),
+        ([f"session=a; {HOLDER_COOKIE}=b"], {"session": "a", HOLDER_COOKIE: "b"}),
         # names are case-sensitive and whole
         (["Session=a; xsession=b; session2=c; sess=d"], {}),
         # cookies of others may look as they like
         (["a; =; ;; b==; =session=x; {json: 1}; session=a"], {"session": "a"}),
         # only what HTTP calls white space is trimmed: this is another cookie, that any sibling domain may set
-        ([f"\u2003{cookies.HOLDER_COOKIE}=a"], {}),
-        ([f"\x0b{cookies.HOLDER_COOKIE}=a; \xa0session=b"], {}),
+        ([f"\u2003{HOLDER_COOKIE}=a"], {}),
+        ([f"\x0b{HOLDER_COOKIE}=a; \xa0session=b"], {}),
     ],
 )
 def test_cookies_are_read_as_sent(fields: list[str], expected: dict[str, str]) -> None:
@@ -46,7 +47,7 @@ def test_cookies_are_read_as_sent(fields: list[str], expected: dict[str, str]) -
         ["session=a; session="],
         ["session"],
         ["session=a; session"],
-        [f"{cookies.HOLDER_COOKIE}=a; {cookies.HOLDER_COOKIE}=b"],
+        [f"{HOLDER_COOKIE}=a; {HOLDER_COOKIE}=b"],
     ],
 )
 def test_a_cookie_that_decides_and_comes_twice_is_refused(fields: list[str]) -> None:

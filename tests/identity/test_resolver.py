@@ -7,9 +7,8 @@ from identity.issuer import AUDIENCE, ISSUER, NOW, Issuer
 
 from extauthz.errors import ConfigurationError, IdentityConflict, InvalidCredential, MalformedRequest, Refused
 from extauthz.identity.config import ClientSettings, IdentitySettings
-from extauthz.identity.cookies import HOLDER_COOKIE
 from extauthz.identity.resolver import Resolver
-from extauthz.values.identity import Identity, Subject
+from extauthz.values.identity import HOLDER_COOKIE, Identity, Subject
 from extauthz.values.request import Peer, RequestView
 
 WEB = "spiffe://prod.example.org/ns/shop/sa/web"
@@ -276,7 +275,7 @@ def test_the_time_is_looked_at_on_every_request(issuer: Issuer) -> None:
         users.identify(request, now=NOW + 5)
 
 
-def test_keys_must_be_there_for_each_source(issuer: Issuer) -> None:
+def test_keys_must_be_there_for_each_source() -> None:
     settings = IdentitySettings.model_validate({"users": [IDP]})
     with pytest.raises(ConfigurationError, match="no keys were given for `idp`"):
         Resolver(settings, ClientSettings(), {})
