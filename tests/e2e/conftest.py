@@ -1,0 +1,70 @@
+"""What the end-to-end tests share: one stage for all of them that need nothing else, and what can be missing."""
+
+import copy
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Never
+
+import pytest
+from e2e import bootstrap
+from e2e.collector import Collector, collecting
+from e2e.stage import Script, Stage, stage
+
+from extauthz.cli.quickstart.envoy import find_envoy
+from extauthz.errors import ConfigurationError
+
+POLICIES = (Path(__file__).parent / "policies" / "gateway.yaml").read_text()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def envoy_binary() -> Path:
+    """The binary; without it these tests are skipped, or fail where everything is required."""
+    try:
+        return find_envoy()
+    except ConfigurationError as error:
+        missing(str(error))
+
+
+@pytest.fixture(scope="session")
+def collector() -> Iterator[Collector]:
+    """Where Envoy and extauthz send their spans."""
+    with collecting() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def gateway(collector: Collector) -> Iterator[Stage]:
+    """`envoy/gateway.yaml` as it is shipped, and beside its listener some that differ from it in one setting."""
+    with stage(Script(policies=POLICIES, edit=_add_listeners, collector=collector)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """The browser; without it tests are skipped, or fail where everything is required."""
+    path = Path("/usr/bin/chromium")
+    if not path.exists():
+        missing(f"no browser at `{path}`; install chromium")
+    return path
+
+
+def missing(message: str) -> Never:
+    """Skip, or fail where `REQUIRE_ALL` is set."""
+    if os.environ.get("REQUIRE_ALL"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def _add_listeners(tree: bootstrap.Tree) -> None:
+    for name, settings in {
+        "appending": {"forward_client_cert_details": "APPEND_FORWARD"},
+        # Nobody should run this; it is how a client's own words get to extauthz beside a verified certificate.
+        "forwarding": {"forward_client_cert_details": "ALWAYS_FORWARD_ONLY"},
+        "underscored": {"common_http_protocol_options": {"headers_with_underscores_action": "ALLOW"}},
+        "unnormalised": {"normalize_path": False},
+    }.items():
+        listener = copy.deepcopy(tree["static_resources"]["listeners"][0])
+        listener["name"] = name
+        listener["filter_chains"][0]["filters"][0]["typed_config"].update(settings)
+        tree["static_resources"]["listeners"].append(listener)

@@ -1,0 +1,253 @@
+"""A stage: one real Envoy, one real extauthz, services behind them, in a folder of their own.
+
+Rule kept here: everything listens on sockets in the folder or on ports that the system chose, and is waited for by
+asking it.
+"""
+
+import json
+import os
+import shutil
+import ssl
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pyotp
+import yaml
+from e2e import bootstrap
+from e2e.collector import Collector
+from e2e.services import HttpService, grpc_service, http_service, tcp_service
+
+from extauthz.cli.quickstart.certificates import Authority, Pair, create_authority
+from extauthz.cli.quickstart.demo import EXTAUTHZ, answers
+from extauthz.cli.quickstart.envoy import Admin, envoy_command, find_envoy
+from extauthz.cli.quickstart.processes import Child, Processes
+from extauthz.cli.quickstart.tokens import AUDIENCE, ISSUER, TokenIssuer
+
+START_SECONDS = 60.0
+LISTENERS = {"grpc": "grpc", "web": "web", "admin": "probes"}
+DISCARD_PORT = 9  # nobody listens there: spans of a stage without a collector go nowhere
+HOST = "payments.example.com"
+SHOP = "spiffe://prod.example.org/ns/shop/sa/web"
+STRANGER = "spiffe://elsewhere.example.net/ns/shop/sa/web"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What runs, and hands to drive it."""
+
+    folder: Path
+    processes: Processes
+    envoy: Child
+    extauthz: Child
+    admin: Admin
+    service: HttpService
+    authority: Authority
+    issuer: TokenIssuer
+    clients: ExitStack = field(default_factory=ExitStack)
+
+    def url(self, listener: str = "https") -> str:
+        """The address of an Envoy listener."""
+        return f"https://localhost:{self.admin.port(listener)}"
+
+    def context(self, pair: Pair | None = None) -> ssl.SSLContext:
+        """TLS as a client of this stage speaks it, with a certificate or without."""
+        context = ssl.create_default_context(cafile=str(self.authority.certificate))
+        if pair is not None:
+            context.load_cert_chain(pair.certificate, pair.key)
+        return context
+
+    def workload(self, spiffe_id: str) -> Pair:
+        """A certificate of the stage's CA for this workload, made when it is first asked for."""
+        name = spiffe_id.rpartition("//")[2].replace("/", "-")
+        pair = Pair(certificate=self.folder / f"{name}.pem", key=self.folder / f"{name}.key")
+        return pair if pair.key.exists() else self.authority.issue_workload(self.folder / name, spiffe_id)
+
+    def client(
+        self, workload: str | None = None, *, host: str = HOST, listener: str = "https", http2: bool = False
+    ) -> httpx.Client:
+        """An HTTP client of an Envoy listener that calls `host`; closed with the stage."""
+        pair = None if workload is None else self.workload(workload)
+        client = httpx.Client(
+            verify=self.context(pair),
+            base_url=self.url(listener),
+            headers={"host": host},
+            http2=http2,
+            timeout=15,
+            trust_env=False,
+        )
+        return self.clients.enter_context(client)
+
+    def token(self, sub: str, **claims: object) -> str:
+        """A token of the configured issuer."""
+        return self.issuer.token(sub, claims, now=time.time())
+
+    def bearer(self, sub: str, **claims: object) -> dict[str, str]:
+        """The header with such a token."""
+        return {"authorization": f"Bearer {self.token(sub, **claims)}"}
+
+    def decided(self, response: httpx.Response) -> Mapping[str, Any]:
+        """The line of Envoy's access log for the request of `response`."""
+        return self.logged("decision_id", response.headers["x-extauthz-decision-id"])
+
+    def logged(self, key: str, value: str) -> Mapping[str, Any]:
+        """The first line of Envoy's access log with this value; they come a few milliseconds after the answer."""
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            for line in self.envoy.log.read_text().split("\n")[:-1]:
+                if line.startswith("{"):
+                    entry: Mapping[str, Any] = json.loads(line)
+                    if entry[key] == value:
+                        return entry
+            time.sleep(0.02)
+        raise AssertionError(f"no line with {key} {value} in the access log")
+
+    def enroll(self, sub: str) -> pyotp.TOTP:
+        """The authenticator of a new second factor of this person."""
+        enrolled = extauthz_command(
+            *("factors", "enroll", sub, "--issuer", ISSUER),
+            *("--config", str(self.folder / "extauthz.yaml"), "--format", "json"),
+        )
+        assert enrolled.returncode == 0, enrolled.stderr
+        authenticator = pyotp.parse_uri(json.loads(enrolled.stdout)["uri"])
+        assert isinstance(authenticator, pyotp.TOTP)
+        return authenticator
+
+
+def extauthz_command(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command `extauthz` to its end."""
+    return subprocess.run([*EXTAUTHZ, *arguments], capture_output=True, text=True, check=False, timeout=60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """What a stage is to be: Envoy with `envoy/<shipped>.yaml`, changed by `edit`, and extauthz with these policies.
+
+    `configuration` replaces top-level keys of extauthz.yaml. With a `collector` both send their spans there.
+    """
+
+    policies: str
+    shipped: str = "gateway"
+    edit: Callable[[bootstrap.Tree], None] = lambda _: None
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    collector: Collector | None = None
+
+
+@contextmanager
+def stage(script: Script) -> Iterator[Stage]:
+    """Run it."""
+    # Not pytest's tmp_path: the name of a socket must be short.
+    folder = Path(tempfile.mkdtemp(prefix="e2e-"))
+    try:
+        with ExitStack() as stack:
+            # Entered last and so left first: no process outlives the services that it calls.
+            service = stack.enter_context(http_service())
+            endpoints = _endpoints(stack, script, folder, service)
+            processes = stack.enter_context(Processes())
+            authority = create_authority(folder / "ca.pem", common_name="e2e", now=datetime.now(UTC))
+            issuer = TokenIssuer.create()
+            _write(script, folder, authority, issuer, endpoints)
+            extauthz = start_extauthz(processes, folder, script.collector)
+            envoy = start_envoy(processes, folder)
+            wait_for_extauthz(extauthz, folder)
+            admin = Admin(folder / "admin.sock")
+            envoy.wait_until(admin.ready, seconds=START_SECONDS)
+            yield Stage(
+                folder=folder,
+                processes=processes,
+                envoy=envoy,
+                extauthz=extauthz,
+                admin=admin,
+                service=service,
+                authority=authority,
+                issuer=issuer,
+                clients=stack.enter_context(ExitStack()),
+            )
+    finally:
+        shutil.rmtree(folder)
+
+
+def start_extauthz(processes: Processes, folder: Path, collector: Collector | None = None) -> Child:
+    """`extauthz serve` with the configuration in `folder`."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("EXTAUTHZ_", "OTEL_"))}
+    if collector is not None:
+        environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{collector.port}"
+        environment["OTEL_EXPORTER_OTLP_PROTOCOL"] = "grpc"
+        environment["OTEL_BSP_SCHEDULE_DELAY"] = "100"
+    return processes.start(
+        "extauthz",
+        [*EXTAUTHZ, "serve", "--config", folder / "extauthz.yaml"],
+        log=folder / "extauthz.log",
+        folder=folder,
+        environment=environment,
+    )
+
+
+def wait_for_extauthz(extauthz: Child, folder: Path) -> None:
+    """Until it answers."""
+    extauthz.wait_until(lambda: answers(folder / "probes.sock", "/ready"), seconds=START_SECONDS)
+
+
+def start_envoy(processes: Processes, folder: Path) -> Child:
+    """Envoy with the bootstrap in `folder`."""
+    command = envoy_command(find_envoy(), folder / "envoy.yaml")
+    return processes.start("envoy", command, log=folder / "envoy.log", folder=folder)
+
+
+def _endpoints(stack: ExitStack, script: Script, folder: Path, service: HttpService) -> Mapping[str, bootstrap.Tree]:
+    """Where Envoy's clusters lead."""
+    collector = script.collector.port if script.collector is not None else DISCARD_PORT
+    endpoints = {
+        "service": bootstrap.tcp(service.port),
+        "service_grpc": bootstrap.tcp(stack.enter_context(grpc_service())),
+        "extauthz": bootstrap.pipe(folder / "grpc.sock"),
+        "extauthz_web": bootstrap.pipe(folder / "web.sock"),
+        "otel_collector": bootstrap.tcp(collector),
+    }
+    if script.shipped == "sidecar":
+        endpoints["service_tcp"] = bootstrap.tcp(stack.enter_context(tcp_service()))
+    return endpoints
+
+
+def _write(
+    script: Script,
+    folder: Path,
+    authority: Authority,
+    issuer: TokenIssuer,
+    endpoints: Mapping[str, bootstrap.Tree],
+) -> None:
+    authority.issue(folder / "server", common_name="localhost", dns=["localhost", HOST], addresses=["127.0.0.1"])
+    (folder / "jwks.json").write_text(issuer.jwks())
+    (folder / "policies").mkdir()
+    (folder / "policies" / "policies.yaml").write_text(script.policies)
+    configuration = {
+        "listen": {name: f"unix:{folder / socket}.sock" for name, socket in LISTENERS.items()},
+        "policies": ["policies/"],
+        "identity": {
+            "workload": {"trust_domains": ["prod.example.org"]},
+            "users": [
+                {
+                    "name": "idp",
+                    "issuer": ISSUER,
+                    "audiences": [AUDIENCE],
+                    "jwks": "jwks.json",
+                    "algorithms": ["ES256"],
+                    "from": ["authorization", "cookie:session"],
+                }
+            ],
+        },
+        **script.configuration,
+    }
+    (folder / "extauthz.yaml").write_text(yaml.safe_dump(configuration))
+    tree = bootstrap.load(script.shipped, tls=folder, run=folder)
+    for cluster, address in endpoints.items():
+        bootstrap.point(tree, cluster, address)
+    script.edit(tree)
+    (folder / "envoy.yaml").write_text(yaml.safe_dump(tree))

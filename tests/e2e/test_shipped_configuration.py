@@ -1,0 +1,66 @@
+"""The configurations in `envoy/` are ones that Envoy takes, and the quickstart runs the same thing."""
+
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from e2e import bootstrap
+
+from extauthz.cli.quickstart.certificates import create_authority
+from extauthz.cli.quickstart.envoy import render_bootstrap
+from extauthz.cli.quickstart.layout import prepare
+
+SHIPPED = sorted(path.stem for path in bootstrap.SHIPPED.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_envoy_takes_the_shipped_configuration_without_a_warning(name: str, tmp_path: Path, envoy_binary: Path) -> None:
+    create_authority(tmp_path / "ca.pem", common_name="test", now=datetime.now(UTC)).issue_server(tmp_path / "server")
+    text = (bootstrap.SHIPPED / f"{name}.yaml").read_text().replace("/etc/envoy/tls", str(tmp_path))
+    (tmp_path / "envoy.yaml").write_text(text)
+    validated = subprocess.run(
+        [envoy_binary, "--mode", "validate", "-c", tmp_path / "envoy.yaml", "--log-level", "warning"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert validated.returncode == 0, validated.stderr
+    assert validated.stderr == ""
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_nothing_is_let_through_when_extauthz_does_not_answer(name: str, tmp_path: Path) -> None:
+    tree = bootstrap.load(name, tls=tmp_path, run=tmp_path)
+    for listener in tree["static_resources"]["listeners"]:
+        for entry in listener["filter_chains"][0]["filters"]:
+            filters = [entry, *entry["typed_config"].get("http_filters", [])]
+            asking = [entry for entry in filters if entry["name"].endswith(".ext_authz")]
+            assert all(entry["typed_config"]["failure_mode_allow"] is False for entry in asking)
+            assert all(entry["typed_config"]["transport_api_version"] == "V3" for entry in asking)
+
+
+def test_the_quickstart_asks_and_identifies_as_the_shipped_gateway_does(tmp_path: Path) -> None:
+    demo = yaml.safe_load(render_bootstrap(prepare(_short(tmp_path), now=datetime.now(UTC))))
+    shipped = bootstrap.load("gateway", tls=tmp_path, run=tmp_path)
+    asked, shown = bootstrap.ext_authz(demo), bootstrap.ext_authz(shipped)
+    asked["grpc_service"].pop("timeout")
+    shown["grpc_service"].pop("timeout")
+    assert asked == shown
+    ours, theirs = bootstrap.connection_manager(demo), bootstrap.connection_manager(shipped)
+    differing = {"access_log", "tracing", "route_config", "http_filters"}
+    assert {key: value for key, value in ours.items() if key not in differing} == {
+        key: value for key, value in theirs.items() if key not in differing
+    }
+    assert bootstrap.routes(demo)[0] == bootstrap.routes(shipped)[0]
+    tls = demo["static_resources"]["listeners"][0]["filter_chains"][0]["transport_socket"]["typed_config"]
+    assert tls["require_client_certificate"] is False
+    assert tls["common_tls_context"]["validation_context"]["trusted_ca"]
+
+
+def _short(tmp_path: Path) -> Path:
+    folder = tmp_path / "d"
+    folder.mkdir()
+    return folder
