@@ -22,21 +22,25 @@ def session(user: User) -> str:
     return ("cookie:" if user.cookie else "token:") + _digest(user.iss, user.token_hash)
 
 
-def cookie_holder(secret: str) -> str | None:
-    """The holder by the value of the holder cookie; `None` if this server can't have set that value."""
-    if _COOKIE_SECRET.fullmatch(secret) is None:
-        return None
-    return holder_of_cookie(secret)
+def holders(*, workload: str, certificate: str, address: str, secret: str | None) -> frozenset[str]:
+    """Everything that the caller holds: `cookie:`, `cert:` and `peer:`, each with a digest.
 
-
-def certificate_holder(thumbprint: str) -> str:
-    """The holder by the SHA-256 of a certificate in lower-case hex."""
-    return "cert:" + thumbprint
+    `secret` is the value of the holder cookie, which counts only if this server can have set it; `certificate` the
+    SHA-256 of a proven certificate in lower-case hex; `workload` the SPIFFE ID, empty for none, which together with
+    the client's `address` is a holder where the address is known.
+    """
+    found = []
+    if address:
+        found.append(_peer(workload, address))
+    if certificate:
+        found.append("cert:" + certificate)
+    if secret is not None and _COOKIE_SECRET.fullmatch(secret) is not None:
+        found.append(holder_of_cookie(secret))
+    return frozenset(found)
 
 
 @lru_cache(maxsize=4096)
-def peer_holder(workload: str, address: str) -> str:
-    """The holder by the SPIFFE ID of the workload, empty if there is none, and the client's address."""
+def _peer(workload: str, address: str) -> str:
     return "peer:" + _digest(workload, address)
 
 

@@ -9,9 +9,10 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 
 from extauthz.errors import IdentityConflict, InvalidCredential, MalformedRequest
-from extauthz.identity import cookies, holders
+from extauthz.identity import cookies
 from extauthz.identity.address import client_ip
 from extauthz.identity.config import AUTHORIZATION, COOKIE_PREFIX, ClientSettings, IdentitySettings
+from extauthz.identity.holders import holders
 from extauthz.identity.tokens import VerifiedToken, Verifier
 from extauthz.identity.workload import PeerIdentity, reader
 from extauthz.values.identity import HOLDER_COOKIE, Identity, User
@@ -38,7 +39,7 @@ class Resolver:
         self._token_cookies = tuple(
             sorted(place.removeprefix(COOKIE_PREFIX) for place in places if place != AUTHORIZATION)
         )
-        self._cookies = (*self._token_cookies, HOLDER_COOKIE)
+        self._cookies = frozenset({*self._token_cookies, HOLDER_COOKIE})
 
     def identify(self, request: RequestView, *, now: float) -> Identity:
         """Who makes `request` at `now` (seconds since the epoch).
@@ -55,7 +56,12 @@ class Resolver:
             workload=peer.workload,
             user=_one_user(tokens, peer),
             session=_session(tokens),
-            holders=_holders(peer, address, sent.get(HOLDER_COOKIE)),
+            holders=holders(
+                workload="" if peer.workload is None else peer.workload.id,
+                certificate=peer.certificate,
+                address=address,
+                secret=sent.get(HOLDER_COOKIE),
+            ),
             client_ip=address,
         )
 
@@ -85,16 +91,16 @@ def _bearer(http: HttpRequest) -> str | None:
     if len(values) != 1:
         raise MalformedRequest(f"authorization: sent {len(values)} times")
     value = values[0]
+    token = _BEARER.fullmatch(value)
+    if token is not None:
+        return token[1]
     scheme = _SCHEME.match(value)
     if scheme is None or scheme[1].lower() != "bearer":
         # Envoy joins repeated headers with a comma; a reader that takes the last would see a token.
         if _LATER_BEARER.search(value) is not None:
             raise MalformedRequest("authorization: two credentials in one header")
         return None
-    token = _BEARER.fullmatch(value)
-    if token is None:
-        raise InvalidCredential("authorization: expected `Bearer` and one token")
-    return token[1]
+    raise InvalidCredential("authorization: expected `Bearer` and one token")
 
 
 def _one_user(tokens: list[VerifiedToken], peer: PeerIdentity) -> User | None:
@@ -127,16 +133,3 @@ def _session(tokens: list[VerifiedToken]) -> str | None:
             if token.user.cookie:
                 return token.session
     return first.session
-
-
-def _holders(peer: PeerIdentity, address: str, secret: str | None) -> frozenset[str]:
-    found: list[str] = []
-    if secret is not None:
-        holder = holders.cookie_holder(secret)
-        if holder is not None:
-            found.append(holder)
-    if peer.certificate:
-        found.append(holders.certificate_holder(peer.certificate))
-    if address:
-        found.append(holders.peer_holder(peer.workload.id if peer.workload is not None else "", address))
-    return frozenset(found)

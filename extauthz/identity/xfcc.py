@@ -80,11 +80,11 @@ def parse(text: str) -> tuple[Element, ...]:
 
 def _element(single: Mapping[str, str], several: Mapping[str, list[str]]) -> Element:
     return Element(
-        by=tuple(several.get("by", ())),
+        by=tuple(several["by"]) if "by" in several else (),
         hash=single.get("hash", ""),
         cert=single.get("cert", ""),
         chain=single.get("chain", ""),
         subject=single.get("subject", ""),
-        uri=tuple(several.get("uri", ())),
-        dns=tuple(several.get("dns", ())),
+        uri=tuple(several["uri"]) if "uri" in several else (),
+        dns=tuple(several["dns"]) if "dns" in several else (),
     )

@@ -1,0 +1,174 @@
+"""What it costs to know who calls: tokens, certificate headers and the whole identity of a request.
+
+Medians over rounds in which every case runs in turn, so that the ratios hold though the machine's speed drifts.
+
+    python bench/identity.py [--json FILE] [--check]
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from statistics import median
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+from extauthz.identity import xfcc
+from extauthz.identity.config import ClientSettings, IdentitySettings
+from extauthz.identity.resolver import Resolver
+from extauthz.identity.tokens import VerifiedToken, Verifier
+from extauthz.identity.workload import establish
+from extauthz.values.request import HttpRequest, Peer, RequestView
+
+ISSUER = "https://idp.example.com"
+NOW = 1_800_000_000.0
+ROUNDS = 31
+ROUND_SECONDS = 0.01
+
+WEB = "spiffe://prod.example.org/ns/shop/sa/web"
+ELEMENT = f'By=spiffe://prod.example.org/ns/pay/sa/api;Hash={"ab" * 32};Subject="CN=web,O=Shop";URI={WEB}'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One thing to measure; `target` in microseconds is what `--check` holds it to."""
+
+    name: str
+    run: Callable[[], object]
+    target: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The median of one case in microseconds, and how many times that of the first case it is."""
+
+    name: str
+    microseconds: float
+    ratio: float
+    target: float | None
+
+    @property
+    def missed(self) -> bool:
+        return self.target is not None and self.microseconds >= self.target
+
+
+def token(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, algorithm: str, number: int = 0) -> str:
+    claims = {"iss": ISSUER, "aud": "shop", "sub": "u1", "exp": NOW + 600, "iat": NOW, "groups": ["dev"], "n": number}
+    return jwt.encode(claims, key, algorithm=algorithm, headers={"kid": algorithm})
+
+
+def cases() -> list[Case]:
+    rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    ec_key = ec.generate_private_key(ec.SECP256R1())
+    keys = [
+        RSAAlgorithm.to_jwk(rsa_key.public_key(), as_dict=True) | {"kid": "RS256"},
+        ECAlgorithm.to_jwk(ec_key.public_key(), as_dict=True) | {"kid": "ES256"},
+    ]
+    jwks = {"idp": json.dumps({"keys": keys})}
+    source = {"name": "idp", "issuer": ISSUER, "audiences": ["shop"], "jwks": "jwks.json"}
+    settings = IdentitySettings.model_validate({"users": [source]})
+    verifier = Verifier(settings.users, jwks)
+    resolver = Resolver(settings, ClientSettings(), jwks)
+    known = token(rsa_key, "RS256")
+    request = check({"authorization": f"Bearer {known}", xfcc.HEADER: ELEMENT, "cookie": "theme=dark; lang=en"})
+
+    rs256 = first_seen(settings, jwks, [token(rsa_key, "RS256", number) for number in range(200)])
+    es256 = first_seen(settings, jwks, [token(ec_key, "ES256", number) for number in range(200)])
+    return [
+        Case(name="SHA-256 of the token", run=lambda: sha256(known.encode()).digest()),
+        Case(
+            name="token from the cache",
+            run=lambda: verifier.verify(known, place="authorization", now=NOW),
+            target=10,
+        ),
+        Case(name="token of RS256, first seen", run=lambda: next(rs256)),
+        Case(name="token of ES256, first seen", run=lambda: next(es256)),
+        Case(name="XFCC, one element", run=lambda: xfcc.parse(ELEMENT), target=5),
+        Case(name="XFCC, eight elements", run=lambda: xfcc.parse(",".join([ELEMENT] * 8))),
+        Case(
+            name="workload, first seen",
+            run=lambda: establish(settings.workload, principal=WEB, certificate="", header=ELEMENT),
+        ),
+        Case(name="whole identity, known token and peer", run=lambda: resolver.identify(request, now=NOW)),
+    ]
+
+
+def first_seen(settings: IdentitySettings, jwks: dict[str, str], tokens: list[str]) -> Iterator[VerifiedToken]:
+    """Verify the tokens for ever; a new verifier, which knows none of them, begins each turn."""
+    while True:
+        verifier = Verifier(settings.users, jwks)
+        for text in tokens:
+            yield verifier.verify(text, place="authorization", now=NOW)
+
+
+def check(headers: dict[str, str]) -> RequestView:
+    http = HttpRequest(
+        id="1",
+        method="GET",
+        scheme="https",
+        host="shop.example.com",
+        authority="shop.example.com",
+        path="/",
+        segments=(),
+        raw_path="/",
+        raw_query="",
+        protocol="HTTP/2",
+        headers={name: (value,) for name, value in headers.items()},
+    )
+    return RequestView(source=Peer(ip="192.0.2.1", principal=WEB), http=http)
+
+
+def measure(cases: list[Case]) -> list[Result]:
+    numbers = [calibrate(case.run) for case in cases]
+    samples: list[list[float]] = [[] for _ in cases]
+    for _ in range(ROUNDS):
+        for case, number, sample in zip(cases, numbers, samples, strict=True):
+            sample.append(timed(case.run, number) / number * 1e6)
+    medians = [median(sample) for sample in samples]
+    return [
+        Result(name=case.name, microseconds=value, ratio=value / medians[0], target=case.target)
+        for case, value in zip(cases, medians, strict=True)
+    ]
+
+
+def calibrate(run: Callable[[], object]) -> int:
+    """How many runs fill one round; what they leave in caches is the warm-up."""
+    number = 1
+    while (seconds := timed(run, number)) < ROUND_SECONDS / 2:
+        number *= 2
+    return max(1, round(number * ROUND_SECONDS / seconds))
+
+
+def timed(run: Callable[[], object], number: int) -> float:
+    start = time.perf_counter()
+    for _ in range(number):
+        run()
+    return time.perf_counter() - start
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to FILE")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
+    options = parser.parse_args()
+    results = measure(cases())
+    print(f"{'case':<40}{'µs':>9}{'ratio':>9}{'target':>9}")
+    for result in results:
+        target = "" if result.target is None else f"< {result.target:g}"
+        print(f"{result.name:<40}{result.microseconds:>9.2f}{result.ratio:>9.2f}{target:>9}")
+    if options.json is not None:
+        options.json.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n", encoding="utf-8")
+    missed = [result for result in results if result.missed]
+    for result in missed:
+        print(f"missed: {result.name}: {result.microseconds:.2f} µs, target < {result.target:g} µs")
+    return 1 if options.check and missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
