@@ -17,10 +17,16 @@ def check_request_from_json(text: str | bytes) -> bytes:
         ExtauthzError: the text is no JSON, or no CheckRequest; unknown and repeated names are errors.
     """
     try:
-        message = Parse(text, CheckRequest(), descriptor_pool=POOL)
-        return message.SerializeToString(deterministic=True)
+        return _parsed(text.decode() if isinstance(text, bytes) else text).SerializeToString(deterministic=True)
     except (ParseError, UnicodeError, RecursionError) as error:
         raise ExtauthzError(f"no CheckRequest in protobuf JSON: {_line(error)}") from None
+
+
+def _parsed(text: str) -> CheckRequest:
+    # The parser would take an empty list for an empty message, which is a TCP check.
+    if not text.lstrip().startswith("{"):
+        raise ParseError("it is no JSON object")
+    return Parse(text, CheckRequest(), descriptor_pool=POOL)
 
 
 def check_response_to_json(payload: bytes) -> dict[str, Any]:

@@ -1,0 +1,399 @@
+"""Answers: each decision for each caller, and what never leaves."""
+
+import json
+from base64 import b64decode
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from google.rpc.error_details_pb2 import ErrorInfo  # type: ignore[import-untyped]  # no py.typed
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # no py.typed
+from hypothesis import given
+from hypothesis import strategies as st
+from wire.answers import ALLOW, CHALLENGE, DECISIONS, DENY, HOLD, OFFER, Answer, answer
+
+from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from extauthz.values.decisions import (
+    Allow,
+    Challenge,
+    ChallengeDemand,
+    ChallengeOffer,
+    Decision,
+    Deny,
+    Hold,
+    Mutations,
+)
+from extauthz.values.request import Caller
+from extauthz.wire.encode import encode, encode_failure
+from extauthz.wire.sayable import sayable
+
+REFUSALS: list[Decision] = [DENY, CHALLENGE, HOLD]
+# The table of design section 6.
+CODES = [
+    (ALLOW, 0),
+    (DENY, 7),
+    (Deny(reason="no-rule-allows"), 7),
+    (Deny(reason="no-rule-allows", status=401), 16),
+    (Deny(reason="invalid-token", status=401), 16),
+    (Deny(reason="malformed-path", status=400), 3),
+    (Deny(reason="state-unavailable", status=503), 14),
+    (Deny(reason="teapot", status=418), 7),
+    (Deny(reason="away", status=302, headers={"location": "https://elsewhere.example/"}), 7),
+    (CHALLENGE, 16),
+    (HOLD, 7),
+]
+
+
+@pytest.mark.parametrize("caller", Caller)
+@pytest.mark.parametrize(("decision", "code"), CODES)
+def test_the_code_follows_the_decision_whoever_asks(decision: Decision, code: int, caller: Caller) -> None:
+    said = answer(decision, caller=caller, offer=OFFER)
+    assert said.code == code
+    assert said.is_explicit
+
+
+@pytest.mark.parametrize("caller", Caller)
+@pytest.mark.parametrize("word", DECISIONS)
+def test_every_answer_names_its_decision(word: str, caller: Caller) -> None:
+    decision = DECISIONS[word]
+    said = answer(decision, caller=caller, offer=OFFER)
+    assert said.facts == {
+        "decision": word,
+        "decision_id": "d-1",
+        "rule": decision.rule,
+        "reason": decision.reason,
+        "revision": "sha256:abc",
+    }
+    to_client = (
+        said.message.ok_response.response_headers_to_add if word == "allow" else said.message.denied_response.headers
+    )
+    assert ("x-extauthz-decision-id", "d-1") in [(option.header.key, option.header.value) for option in to_client]
+
+
+def test_a_decision_without_a_rule_names_none() -> None:
+    assert "rule" not in answer(Deny(reason="no-rule-allows")).facts
+
+
+def test_an_allow_tells_the_upstream_its_decision() -> None:
+    assert answer(ALLOW).upstream == {"x-extauthz-decision-id": "d-1"}
+
+
+@pytest.mark.parametrize("caller", Caller)
+@pytest.mark.parametrize("decision", REFUSALS)
+def test_nothing_that_is_denied_may_be_cached(decision: Decision, caller: Caller) -> None:
+    assert answer(decision, caller=caller, offer=OFFER).denied["cache-control"] == "no-store"
+
+
+def problem(said: Answer) -> dict[str, Any]:
+    assert said.denied["content-type"] == "application/problem+json"
+    document: dict[str, Any] = json.loads(said.body)
+    assert document["status"] == said.status
+    assert document["decision_id"] == "d-1"
+    return document
+
+
+@pytest.mark.parametrize("caller", [Caller.API, Caller.PREFLIGHT])
+def test_an_api_gets_a_problem_document(caller: Caller) -> None:
+    said = answer(DENY, caller=caller)
+    assert problem(said) == {
+        "title": "Forbidden",
+        "status": 403,
+        "detail": "The request is not allowed.",
+        "reason": "account-frozen",
+        "decision_id": "d-1",
+    }
+
+
+class Page(HTMLParser):
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str | None] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name == "href"]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.mark.parametrize("caller", [Caller.NAVIGATION, Caller.FORM_POST])
+def test_a_person_gets_a_page(caller: Caller) -> None:
+    said = answer(Deny(reason="<script>x</script>"), caller=caller)
+    assert said.status == 403
+    assert said.denied["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in said.denied["content-security-policy"]
+    assert said.denied["x-content-type-options"] == "nosniff"
+    page = Page(said.body)
+    assert "script" not in page.tags
+    assert "<script>x</script>" in page.text
+    assert "d-1" in page.text
+
+
+def error_info(said: Answer) -> ErrorInfo:
+    details = said.denied["grpc-status-details-bin"]
+    status = Status.FromString(b64decode(details + "=" * (-len(details) % 4)))
+    assert str(status.code) == said.denied["grpc-status"]
+    info = ErrorInfo()
+    assert status.details[0].Unpack(info)
+    return info
+
+
+@pytest.mark.parametrize(
+    ("decision", "status"),
+    [
+        (DENY, "7"),
+        (CHALLENGE, "16"),
+        (HOLD, "7"),
+        (Deny(reason="x-y", status=400), "3"),
+        (Deny(reason="x", status=503), "14"),
+    ],
+)
+def test_a_grpc_client_gets_a_status_of_its_own_kind(decision: Decision, status: str) -> None:
+    said = answer(decision, caller=Caller.GRPC, offer=OFFER)
+    assert said.denied["grpc-status"] == status
+    assert said.denied["grpc-message"].isascii()
+    assert said.body == ""
+    info = error_info(said)
+    assert info.reason == decision.reason.upper().replace("-", "_")
+    assert info.domain == "extauthz"
+    assert info.metadata["decision_id"] == "d-1"
+
+
+def test_a_grpc_message_is_percent_encoded() -> None:
+    said = answer(Deny(reason="x", body="50 % of caf\u00e9"), caller=Caller.GRPC)
+    assert said.denied["grpc-message"] == "50 %25 of caf%C3%A9"
+
+
+def test_a_tcp_client_gets_a_code_and_nothing_to_read() -> None:
+    said = answer(Deny(reason="needs-http"), caller=Caller.TCP)
+    assert (said.code, said.body) == (7, "")
+
+
+def test_the_rules_own_body_and_headers_win() -> None:
+    rule = Deny(reason="x", headers={"Cache-Control": "private", "x-why": "y"}, body='{"error": "frozen"}')
+    for caller in (Caller.API, Caller.NAVIGATION):
+        said = answer(rule, caller=caller)
+        assert said.body == '{"error": "frozen"}'
+        assert said.denied == {
+            "cache-control": "private",
+            "content-type": "application/json",
+            "x-extauthz-decision-id": "d-1",
+            "x-why": "y",
+        }
+    assert answer(Deny(reason="x", body="frozen")).denied["content-type"] == "text/plain; charset=utf-8"
+    page = Deny(reason="x", body="<p>frozen", headers={"content-type": "text/html"})
+    assert answer(page).denied["content-type"] == "text/html"
+
+
+@pytest.mark.parametrize("status", [204, 205, 304])
+def test_a_status_without_a_body_has_none(status: int) -> None:
+    said = answer(Deny(reason="x", status=status))
+    assert said.body == ""
+    assert "content-type" not in said.denied
+
+
+def test_every_401_says_how_to_authenticate() -> None:
+    assert answer(Deny(reason="no-rule-allows", status=401)).denied["www-authenticate"] == "Bearer"
+    invalid = answer(Deny(reason="invalid-token", status=401)).denied["www-authenticate"]
+    assert invalid == 'Bearer error="invalid_token"'
+
+
+INSUFFICIENT = (
+    'Bearer error="insufficient_user_authentication", error_description="This needs fresh proof of who you are.", '
+    'acr_values="gold q\\"uoted", max_age="60"'
+)
+
+
+def test_a_challenged_navigation_is_redirected_with_its_cookies() -> None:
+    said = answer(CHALLENGE, caller=Caller.NAVIGATION, offer=OFFER)
+    assert said.status == 302
+    assert said.denied["location"] == OFFER.location
+    assert said.denied["set-cookie"].split("\n") == list(OFFER.cookies)
+
+
+def test_a_challenged_form_gets_a_page_that_leads_to_the_challenge() -> None:
+    said = answer(CHALLENGE, caller=Caller.FORM_POST, offer=OFFER)
+    assert said.status == 401
+    assert Page(said.body).links == [OFFER.location]
+    assert said.denied["set-cookie"].split("\n") == list(OFFER.cookies)
+    assert said.denied["www-authenticate"] == INSUFFICIENT
+
+
+def test_a_challenged_api_gets_rfc_9470_and_the_address_of_the_challenge() -> None:
+    said = answer(CHALLENGE, offer=OFFER)
+    assert said.status == 401
+    assert said.denied["www-authenticate"] == INSUFFICIENT
+    assert said.denied["set-cookie"].split("\n") == list(OFFER.cookies)
+    document = problem(said)
+    assert document["challenge_uri"] == OFFER.location
+    assert document["acr_values"] == 'gold q"uoted'
+    assert document["max_age"] == 60
+    assert document["demands"] == [
+        {"factors": ["totp", "webauthn"], "max_age": 300, "description": "Transfers above 1,000"},
+        {"factors": ["totp"], "max_age": 60},
+    ]
+
+
+def test_a_challenged_grpc_call_is_unauthenticated_and_told_the_address() -> None:
+    info = error_info(answer(CHALLENGE, caller=Caller.GRPC, offer=OFFER))
+    assert info.metadata["challenge_uri"] == OFFER.location
+    assert info.metadata["max_age"] == "60"
+
+
+def test_a_cors_preflight_is_never_redirected() -> None:
+    for decision in REFUSALS:
+        said = answer(decision, caller=Caller.PREFLIGHT, offer=OFFER)
+        assert said.status in (401, 403)
+        assert not {"location", "set-cookie"} & said.denied.keys()
+
+
+@pytest.mark.parametrize("caller", Caller)
+def test_a_challenge_without_an_offer_is_an_explicit_401(caller: Caller) -> None:
+    said = answer(CHALLENGE, caller=caller)
+    assert (said.code, said.status) == (16, 401)
+    assert "location" not in said.denied
+    assert OFFER.location not in said.body
+
+
+def test_a_hold_says_when_to_come_back() -> None:
+    said = answer(HOLD)
+    assert said.status == 403
+    assert problem(said)["retry_after"] == int(said.denied["retry-after"]) > 0
+
+
+def demanding(*, max_age: float, acr: str | None = None) -> Challenge:
+    demand = ChallengeDemand(rule="r", factors=("totp",), max_age=max_age, binding="b", acr=acr)
+    return Challenge(rule="r", demands=(demand,))
+
+
+UNSAYABLE: list[tuple[str, Decision, ChallengeOffer | None]] = [
+    ("cr-in-value", Allow(rule="r", mutations=Mutations(headers={"x": "a\rb"})), None),
+    ("lf-in-value", Allow(rule="r", mutations=Mutations(headers={"x": "a\nb"})), None),
+    ("nul-in-value", Allow(rule="r", mutations=Mutations(headers={"x": "a\0b"})), None),
+    ("control-in-value", Allow(rule="r", mutations=Mutations(headers={"x": "a\x07b"})), None),
+    ("space-before", Allow(rule="r", mutations=Mutations(headers={"x": " alice"})), None),
+    ("space-after", Allow(rule="r", mutations=Mutations(headers={"x": "alice "})), None),
+    ("surrogate", Allow(rule="r", mutations=Mutations(headers={"x": "\ud800"})), None),
+    ("empty-name", Allow(rule="r", mutations=Mutations(headers={"": "a"})), None),
+    ("pseudo-name", Allow(rule="r", mutations=Mutations(headers={":path": "/"})), None),
+    ("name-with-space", Allow(rule="r", mutations=Mutations(headers={"x y": "a"})), None),
+    ("name-with-lf", Allow(rule="r", mutations=Mutations(headers={"x\n": "a"})), None),
+    ("name-twice", Allow(rule="r", mutations=Mutations(headers={"X": "a", "x": "b"})), None),
+    ("our-name", Allow(rule="r", mutations=Mutations(headers={"x-extauthz-decision-id": "a"})), None),
+    ("response-value", Allow(rule="r", mutations=Mutations(response_headers={"x": "a\r\nb: c"})), None),
+    ("removed-name", Allow(rule="r", mutations=Mutations(remove_headers=frozenset({"a b"}))), None),
+    ("query-surrogate", Allow(rule="r", mutations=Mutations(query={"a": "\udfff"})), None),
+    ("metadata-namespace", Allow(rule="r", mutations=Mutations(metadata={"extauthz": {}})), None),
+    ("metadata-nan", Allow(rule="r", mutations=Mutations(metadata={"a": float("nan")})), None),
+    ("metadata-bytes", Allow(rule="r", mutations=Mutations(metadata={"a": [b""]})), None),
+    ("metadata-inexact", Allow(rule="r", mutations=Mutations(metadata={"a": 2**53 + 1})), None),
+    ("deny-header", Deny(reason="x", headers={"x": "a\nb"}), None),
+    ("deny-body", Deny(reason="x", body="\ud800"), None),
+    ("deny-status-low", Deny(reason="x", status=101), None),
+    ("deny-status-high", Deny(reason="x", status=600), None),
+    ("deny-reason", Deny(reason="\ud800"), None),
+    ("no-demand", Challenge(rule="r", demands=()), None),
+    ("acr", demanding(max_age=60.0, acr="a\n"), None),
+    ("max-age", demanding(max_age=float("inf")), None),
+    ("other-host", CHALLENGE, ChallengeOffer(location="//evil.example/")),
+    ("other-host-backslash", CHALLENGE, ChallengeOffer(location="/\\evil.example/")),
+    ("absolute", CHALLENGE, ChallengeOffer(location="https://evil.example/")),
+    ("location-with-tab", CHALLENGE, ChallengeOffer(location="/\t/evil.example/")),
+    ("location-with-lf", CHALLENGE, ChallengeOffer(location="/a\n")),
+    ("cookie-with-lf", CHALLENGE, ChallengeOffer(location="/a", cookies=("a=b\r\nx: y",))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("caller", Caller)
+@pytest.mark.parametrize(("decision", "offer"), [case[1:] for case in UNSAYABLE], ids=[case[0] for case in UNSAYABLE])
+def test_what_can_not_be_said_is_a_denial(decision: Decision, offer: ChallengeOffer | None, caller: Caller) -> None:
+    said = answer(decision, caller=caller, offer=offer)
+    assert (said.code, said.status) == (14, 503)
+    assert said.is_explicit
+    assert said.facts["reason"] == "response-invalid"
+    assert sayable(decision, offer=offer) == Deny(reason="response-invalid", status=503)
+
+
+@pytest.mark.parametrize("decision", DECISIONS.values())
+def test_what_can_be_said_is_said_as_it_is(decision: Decision) -> None:
+    assert sayable(decision, offer=OFFER) is decision
+
+
+@pytest.mark.parametrize("decision_id", ["d-1", "", "\ud800", "a\nb", "x" * 10_000])
+def test_the_last_resort_is_a_denial_whatever_its_id(decision_id: str) -> None:
+    said = Answer(CheckResponse.FromString(encode_failure(decision_id)))
+    assert (said.code, said.status) == (14, 503)
+    assert said.is_explicit
+
+
+TEXTS = st.text(max_size=6) | st.sampled_from(["x-a", "x_a", "a\nb", "a\r", "\0", "\ud800", "ok"])
+TABLES = st.dictionaries(TEXTS, TEXTS, max_size=2)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS | st.binary(max_size=2),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXTS, inner, max_size=2),
+    max_leaves=4,
+)
+ANY_DECISION: st.SearchStrategy[Decision] = st.one_of(
+    st.builds(
+        Allow,
+        rule=TEXTS,
+        mutations=st.builds(
+            Mutations,
+            headers=TABLES,
+            remove_headers=st.frozensets(TEXTS, max_size=2),
+            response_headers=TABLES,
+            query=TABLES,
+            remove_query=st.frozensets(TEXTS, max_size=2),
+            metadata=st.dictionaries(TEXTS, JSON, max_size=2),
+        ),
+    ),
+    st.builds(Deny, reason=TEXTS, rule=st.none() | TEXTS, status=st.integers(-1, 700), headers=TABLES, body=TEXTS),
+    st.builds(
+        Challenge,
+        rule=TEXTS,
+        demands=st.lists(
+            st.builds(
+                ChallengeDemand,
+                rule=TEXTS,
+                factors=st.just(("totp",)),
+                max_age=st.floats(),
+                binding=TEXTS,
+                acr=st.none() | TEXTS,
+                description=TEXTS,
+            ),
+            max_size=2,
+        ).map(tuple),
+    ),
+    st.builds(Hold, rule=TEXTS, demands=st.just(())),
+)
+ANY_OFFER = st.none() | st.builds(
+    ChallengeOffer, location=TEXTS.map(lambda text: "/" + text), cookies=st.lists(TEXTS, max_size=2).map(tuple)
+)
+
+
+@given(ANY_DECISION, st.sampled_from(Caller), ANY_OFFER, st.frozensets(st.sampled_from(["x-a", "x-b", "ok"])))
+def test_an_answer_is_never_empty_and_allows_only_what_is_allowed(
+    decision: Decision, caller: Caller, offer: ChallengeOffer | None, settable: frozenset[str]
+) -> None:
+    said = answer(decision, caller=caller, settable=settable, offer=offer)
+    assert said.is_explicit
+    assert (said.code == 0) == (isinstance(decision, Allow) and sayable(decision) is decision)
+    assert not set(said.upstream) & set(said.removed)
+    assert settable <= set(said.upstream) | set(said.removed) or said.code != 0
+    ok, denied = said.message.ok_response, said.message.denied_response
+    for option in (*ok.headers, *ok.response_headers_to_add, *denied.headers):
+        assert not set(option.header.key + option.header.value) & set("\r\n\0")
+
+
+@given(ANY_DECISION, st.sampled_from(Caller), ANY_OFFER)
+def test_equal_arguments_give_equal_bytes(decision: Decision, caller: Caller, offer: ChallengeOffer | None) -> None:
+    def say() -> bytes:
+        return encode(
+            decision, request=None, caller=caller, decision_id="d", revision="r", settable=frozenset("cab"), offer=offer
+        )
+
+    assert say() == say()
