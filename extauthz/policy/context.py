@@ -133,8 +133,10 @@ class HeaderLists(Mapping[str, tuple[str, ...]]):
     def __init__(self, headers: Mapping[str, tuple[str, ...]]) -> None:
         self._headers = headers
 
-    def __getitem__(self, name: str) -> tuple[str, ...]:
-        return self._headers[name.lower() if isinstance(name, str) else name]
+    def __getitem__(self, name: object) -> tuple[str, ...]:
+        if not isinstance(name, str):  # a key of type dyn may be anything
+            raise KeyError(name)
+        return self._headers[name.lower()]
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower() in self._headers
@@ -156,7 +158,7 @@ class Absent:
 
 
 def _is_absent(value: object) -> bool:
-    return value is None or value in ("", ())
+    return value is None or value == "" or value == ()
 
 
 class Attributes:

@@ -10,7 +10,8 @@ from extauthz import cel
 from extauthz.cel import errors as cel_errors
 from extauthz.cel import tree
 from extauthz.policy.context import NAMES, PARAMS, VARIABLES
-from extauthz.policy.problems import Path, Placed, Problem, problem_at
+from extauthz.policy.problems import Path, Problem, problem_at
+from extauthz.policy.yaml_source import Document
 
 MAX_VARIABLES = 100  # they may nest, and each level of nesting takes a few frames of Python's stack
 
@@ -23,7 +24,7 @@ class Expressions:
     `declared_headers` are the lower-case names of the headers that Envoy sends, `None` if it sends all.
     """
 
-    def __init__(self, document: Placed, declared_headers: frozenset[str] | None) -> None:
+    def __init__(self, document: Document, declared_headers: frozenset[str] | None) -> None:
         self.problems: list[Problem] = []
         self.variables: dict[str, cel.Program] = {}
         self._document = document

@@ -174,8 +174,9 @@ class Contradictory(Mapping[str, str]):
 
 def _merged(one: Mapping[str, str], other: Mapping[str, str]) -> Mapping[str, str]:
     clashes: frozenset[str] = frozenset()
+    known = one
     if isinstance(one, Contradictory):
-        one, clashes = one.captured, one.contradictions
-    clashes |= {name for name in other if name in one and one[name] != other[name]}
-    union = {**one, **other}
+        known, clashes = one.captured, one.contradictions
+    clashes |= {name for name in other if name in known and known[name] != other[name]}
+    union = {**known, **other}
     return Contradictory(union, clashes) if clashes else union

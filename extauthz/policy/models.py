@@ -121,17 +121,7 @@ class Block(Unbuilt):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Filled(Block):
-    """A block that says at least one thing."""
-
-    @model_validator(mode="after")
-    def _says_something(self) -> Self:
-        if not self.model_fields_set:
-            raise ValueError("must not be empty; remove the field, or fill it")
-        return self
-
-
-class AllowBlock(Filled):
+class AllowBlock(Block):
     """What an allow changes: names to CEL values."""
 
     headers: Annotated[dict[HeaderName, Cel], Field(min_length=1)] | None = None
@@ -142,7 +132,7 @@ class AllowBlock(Filled):
     metadata: Annotated[dict[Key, Cel], Field(min_length=1)] | None = None
 
 
-class DenyBlock(Filled):
+class DenyBlock(Block):
     """How a deny answers: plain text, no CEL."""
 
     status: Status = 403
@@ -172,13 +162,19 @@ class ChallengeBlock(Block):
     show: Annotated[dict[Key, Cel], Field(min_length=1)] | None = None
 
 
-class Approvers(Filled):
+class Approvers(Block):
     """Who may answer."""
 
     not_built: ClassVar[frozenset[str]] = frozenset({"when"})
 
     groups: Annotated[list[Key], Field(min_length=1)] | None = None
     subjects: Annotated[list[Key], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if self.groups is None and self.subjects is None:
+            raise ValueError("nobody can approve; name `groups` or `subjects`")
+        return self
 
 
 class ApproveBlock(Block):

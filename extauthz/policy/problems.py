@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from extauthz.errors import ExtauthzError
 
 Path = tuple[str | int, ...]
+"""The way from a document's root to a value: keys and numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,8 @@ def _problem(details: ErrorDetails, model: type[BaseModel], document: Placed) ->
     if kind == "missing":
         return problem_at(document, path[:-1], f"missing field `{path[-1]}`")
     message, hint = _wording(kind, details["msg"], details.get("ctx", {}), details["input"])
+    if path and path[-1] == "[key]":  # pydantic's way to say that the key is meant, not its value
+        return problem_at(document, path[:-1], message, hint, key=True)
     return problem_at(document, path, message, hint)
 
 
@@ -141,10 +144,13 @@ _TYPES = {
 
 def _wording(kind: str, text: str, context: Mapping[str, Any], value: object) -> tuple[str, str]:
     if kind in _TYPES:
-        return f"must be {_TYPES[kind]}, not {_shown(value)}", ""
+        text = "the text " if isinstance(value, str) else ""
+        return f"must be {_TYPES[kind]}, not {text}{_shown(value)}", ""
     if kind == "literal_error":
         known = [word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
-        return f"{_shown(value)} is not one of `{'`, `'.join(known)}`", did_you_mean(str(value), known)
+        if not isinstance(value, str):
+            return f"must be one of `{'`, `'.join(known)}`, not {_shown(value)}", ""
+        return f"{_shown(value)} is not one of `{'`, `'.join(known)}`", did_you_mean(value, known)
     if kind == "too_short":
         return "must not be empty", "an empty list means nothing, never everything: remove the field, or fill it"
     if kind == "value_error":

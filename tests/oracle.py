@@ -1,0 +1,214 @@
+"""A naive reading of design section 3: what the compiled policies must agree with on decision, rule and reason.
+
+It scans every rule of the plain documents and matches templates by recursion. It shares nothing with
+`extauthz.policy.decide` and its index but CEL, the views that conditions see, and `bind`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from extauthz import cel
+from extauthz.errors import Refused
+from extauthz.policy.context import NAMES, Inputs, RequestScope
+from extauthz.stepup.binding import bind
+from extauthz.stepup.factors import FACTOR_AMR
+from extauthz.values.grants import Facts
+from extauthz.values.identity import Identity
+from extauthz.values.request import RequestView
+
+Document = Mapping[str, Any]
+
+
+class Verdict(NamedTuple):
+    """What both readings must agree on."""
+
+    decision: str
+    rule: str | None
+    reason: str
+
+
+class Expressions:
+    """Evaluates the expressions of one rule; variables anew each time."""
+
+    def __init__(self, policy: Document, inputs: Inputs, params: Mapping[str, str]) -> None:
+        self._variables = policy["spec"].get("variables", {})
+        self._scope = RequestScope(inputs)
+        self._scope["request.params"] = params
+        self._types = {**NAMES, **{f"variables.{name}": cel.DYN for name in self._variables}}
+
+    def value(self, source: str) -> object:
+        program = cel.compile(source, variables=self._types, nan_ordering_is_error=True)
+        names = dict.fromkeys(program.names)
+        return program(_Late({name: self._late(name) for name in names}))
+
+    def _late(self, name: str) -> Callable[[], object]:
+        if name.startswith("variables."):
+            return lambda: self.value(self._variables[name.removeprefix("variables.")])
+        return lambda: self._scope[name]
+
+
+class _Late(dict[str, Callable[[], object]]):
+    """Values that are worked out when they are looked up."""
+
+    def __getitem__(self, name: str) -> object:  # type: ignore[override] - gives the value, not its maker
+        return super().__getitem__(name)()
+
+
+def judge(  # noqa: C901 - it is read beside the text, step by step
+    documents: Iterable[Document], request: RequestView, identity: Identity, facts: Facts, now: float, key: bytes
+) -> Verdict:
+    """The decision on one request by the letter of "How rules combine"."""
+    inputs = Inputs(request=request, identity=identity, facts=facts, now=now)
+    rules: list[tuple[str, Document, Expressions, object]] = []
+    for policy in documents:
+        for rule in policy["spec"]["rules"]:
+            name = f"{policy['metadata']['name']}/{rule['name']}"
+            params = captures(policy, rule, request)
+            if params is None or not fits_workload(rule, identity) or rule.get("mode") == "shadow":
+                continue
+            if "expires" in rule and now >= datetime.fromisoformat(rule["expires"]).timestamp():
+                continue
+            expressions = Expressions(policy, inputs, params)
+            rules.append((name, rule, expressions, outcome(expressions, rule.get("when", "true"))))
+    rules.sort(key=lambda entry: entry[0])
+
+    def matching(effect: str) -> list[tuple[str, Document, Expressions]]:
+        return [(name, r, e) for name, r, e, result in rules if r["effect"] == effect and result is True]
+
+    for name, rule, _ in matching("deny"):
+        return Verdict("deny", name, rule.get("deny", {}).get("reason", "denied"))
+    for name, rule, _, result in rules:
+        if rule["effect"] != "allow" and result == "error":
+            return Verdict("deny", name, "policy-error")
+    allows = matching("allow")
+    if not allows:
+        return Verdict("deny", None, "no-rule-allows")
+    for effect, word, reason in (
+        ("challenge", "challenge", "proof-required"),
+        ("approve", "hold", "approval-required"),
+    ):
+        guards = matching(effect)
+        subject = identity.user if effect == "challenge" else identity.subject
+        if guards and request.http is None:
+            return Verdict("deny", guards[0][0], "needs-http")
+        if guards and subject is None:
+            return Verdict("deny", guards[0][0], "needs-subject")
+        unmet = []
+        for name, rule, expressions in guards:
+            binding = bound(name, rule[effect], expressions, inputs, key)
+            if binding is None:
+                return Verdict("deny", name, "policy-error")
+            if isinstance(binding, Refused):
+                return Verdict("deny", name, binding.reason)
+            if not (effect == "challenge" and met(rule["challenge"], binding, inputs)):
+                unmet.append(name)
+        if unmet:
+            return Verdict(word, unmet[0], reason)
+    return mutated(allows)
+
+
+def mutated(allows: Sequence[tuple[str, Document, Expressions]]) -> Verdict:
+    """Step 6, with request headers alone: the other kinds of mutations have tests of their own."""
+    said: dict[str, list[tuple[str, object]]] = {}
+    for name, rule, expressions in allows:
+        for header, source in sorted(rule.get("allow", {}).get("headers", {}).items()):
+            try:
+                said.setdefault(header, []).append((name, expressions.value(source)))
+            except cel.EvalError:
+                return Verdict("deny", name, "policy-error")
+    quarrels = [who[0][0] for who in said.values() if len({value for _, value in who}) > 1]
+    if quarrels:
+        return Verdict("deny", min(quarrels), "header-conflict")
+    return Verdict("allow", allows[0][0], "allowed")
+
+
+def outcome(expressions: Expressions, source: str) -> object:
+    try:
+        return expressions.value(source)
+    except cel.EvalError:
+        return "error"
+
+
+def bound(rule: str, block: Document, expressions: Expressions, inputs: Inputs, key: bytes) -> str | Refused | None:
+    kind = block.get("bind", "action")
+    try:
+        scope = [expressions.value(source) for source in kind["scope"]] if isinstance(kind, dict) else []
+        word = "scope" if isinstance(kind, dict) else kind
+        return bind(word, rule=rule, scope=scope, request=inputs.request, identity=inputs.identity, key=key)
+    except cel.EvalError:
+        return None
+    except Refused as error:
+        return error
+
+
+def met(block: Document, binding: str, inputs: Inputs) -> bool:
+    minutes = float(block.get("max_age", "5m").removesuffix("m"))
+    return any(
+        grant.subject == inputs.identity.subject
+        and grant.session == inputs.identity.session
+        and grant.holder in inputs.identity.holders
+        and grant.binding == binding
+        and grant.factor in [FACTOR_AMR[factor] for factor in block["factors"]]
+        and inputs.now < grant.issued_at + minutes * 60
+        and inputs.now < grant.expires_at
+        and grant.uses != 0
+        for grant in inputs.facts.grants
+    )
+
+
+def captures(policy: Document, rule: Document, request: RequestView) -> dict[str, str] | None:
+    """What the rule's templates capture, or `None` if host, method or path do not fit."""
+    http = request.http
+    hosts = [rule.get("hosts"), policy["spec"].get("hosts")]
+    if http is None:
+        anywhere = not any((*hosts, rule.get("methods"), rule.get("paths")))
+        return {} if anywhere and (rule.get("tcp") or rule["effect"] != "allow") else None
+    for patterns in hosts:
+        if patterns and not any(fits_host(pattern, http.host) for pattern in patterns):
+            return None
+    methods = rule.get("methods")
+    if methods and http.method not in methods and not (http.method == "HEAD" and "GET" in methods):
+        return None
+    if "paths" not in rule:
+        return {}
+    found = [walk(template.strip("/").split("/"), list(http.segments)) for template in rule["paths"]]
+    fitting = [one for one in found if one is not None]
+    return {name: value for one in fitting for name, value in one.items()} if fitting else None
+
+
+def walk(template: list[str], segments: list[str]) -> dict[str, str] | None:
+    if template in ([], [""]):
+        return {} if not segments else None
+    head, rest = template[0], template[1:]
+    if head == "**":
+        return {}
+    if head.endswith("=**}"):
+        return {head[1:-4]: "/".join(segments)}
+    if not segments or not segments[0]:
+        return None
+    if head.startswith("{"):
+        deeper = walk(rest, segments[1:])
+        return None if deeper is None else {head[1:-1]: segments[0], **deeper}
+    return walk(rest, segments[1:]) if head in ("*", segments[0]) else None
+
+
+def fits_host(pattern: str, host: str) -> bool:
+    return host.endswith(pattern[1:]) and host != pattern[1:] if pattern.startswith("*.") else host == pattern
+
+
+def fits_workload(rule: Document, identity: Identity) -> bool:
+    if "workloads" not in rule:
+        return True
+    if identity.workload is None:
+        return False
+    have = identity.workload.id.split("/")
+    for pattern in rule["workloads"]:
+        want = pattern.split("/")
+        if want[-1] == "**" and len(have) >= len(want) - 1:
+            want, have_here = want[:-1], have[: len(want) - 1]
+        else:
+            have_here = have
+        if len(want) == len(have_here) and all(w in ("*", h) for w, h in zip(want, have_here, strict=True)):
+            return True
+    return False
