@@ -1,0 +1,76 @@
+"""The way of a source: text, tokens, tree, checked tree, code."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from extauthz.cel.checker import check
+from extauthz.cel.constants import report_bad_constants
+from extauthz.cel.errors import CompileError, Problem, Source
+from extauthz.cel.functions import Function, table_of
+from extauthz.cel.lexer import tokens_of
+from extauthz.cel.library import standard
+from extauthz.cel.limits import DEFAULT, Limits
+from extauthz.cel.names import Names
+from extauthz.cel.parser import Parser
+from extauthz.cel.program import Program
+from extauthz.cel.reporter import Reporter
+from extauthz.cel.types import CelType
+
+_TOO_DEEP: Final = "nested too deeply"
+
+
+def compile(  # noqa: A001  # the name that the design fixes; it is used as cel.compile
+    source: str,
+    *,
+    variables: Mapping[str, CelType] | None = None,
+    container: str = "",
+    check: bool = True,
+    macros: bool = True,
+    limits: Limits = DEFAULT,
+    functions: Iterable[Function] = (),
+    nan_ordering_is_error: bool = False,
+) -> Program:
+    """Compiles an expression (cel-spec, doc/langdef.md).
+
+    `variables` are the declared names, which may have dots, and their types; without it every name is `dyn`.
+    `container` is the namespace in which names are looked up first. With `check=False` types are not checked and
+    nothing is assumed of them; with `macros=False` macros are calls like any other. `functions` are known besides
+    the standard library. With `nan_ordering_is_error`, `<`, `<=`, `>` and `>=` fail for NaN instead of being false.
+
+    Raises `CompileError` with all problems of the source, and nothing else.
+    """
+    if len(source) > limits.source_length:
+        message = f"longer than {limits.source_length} characters"
+        raise CompileError("", (Problem(message, 1, 1, 1, 1, "split the expression"),))
+    reporter = Reporter(Source(source), limits.problems)
+    _refuse_surrogates(source, reporter)
+    table = dict(standard(limits, nan_ordering_is_error=nan_ordering_is_error))
+    for name, overloads in table_of(functions).items():
+        table[name] = table.get(name, ()) + overloads
+    names = Names(variables, container, table)
+    try:
+        return _compiled(source, names, reporter, limits, strict=check, macros=macros, flag=nan_ordering_is_error)
+    except (RecursionError, MemoryError, SyntaxError):
+        # What the limits allow may still be too much for Python's own compiler or for a deep stack.
+        reporter.fail(_TOO_DEEP, reporter.source.span(0, len(source)), "split the expression")
+
+
+def _compiled(
+    source: str, names: Names, reporter: Reporter, limits: Limits, *, strict: bool, macros: bool, flag: bool
+) -> Program:
+    tokens = tokens_of(source, reporter)
+    parsed = Parser(tokens, reporter, limits, macros=macros).parse()
+    checked = check(parsed, names, reporter, limits, strict=strict)
+    if strict and not reporter:
+        report_bad_constants(checked, reporter, limits)
+    if reporter:
+        reporter.stop()
+    return Program(source, checked, limits, nan_ordering_is_error=flag)
+
+
+def _refuse_surrogates(source: str, reporter: Reporter) -> None:
+    try:
+        source.encode()
+    except UnicodeEncodeError as error:
+        span = reporter.source.span(error.start, error.start + 1)
+        reporter.fail("a surrogate is no character", span, "write the source in UTF-8")

@@ -1,0 +1,1 @@
+"""How each kind of nodes becomes Python: one module for each family of nodes."""

@@ -1,0 +1,178 @@
+"""From a source to a program that evaluates it, and what such a program tells of itself."""
+
+from collections.abc import Callable, Iterable, Mapping
+from types import CodeType, FunctionType, TracebackType
+from typing import Any, Final, NamedTuple
+
+from extauthz.cel.codegen import Code, generate
+from extauthz.cel.errors import EvalError, Span
+from extauthz.cel.fold import fold
+from extauthz.cel.limits import Limits
+from extauthz.cel.tree import Call, Expr, Variable, walk
+from extauthz.cel.types import CelType
+
+_TRACED_MAX: Final = 10_000
+"""Steps that `explain` keeps."""
+
+
+class Program:
+    """A compiled expression.
+
+    Calling it with a mapping of names to values gives the value or raises `EvalError`; `evaluate` is the same
+    function without the detour over the class, for who counts nanoseconds. Values are trusted to be of the types
+    that their variables were declared with.
+    """
+
+    __slots__ = ("_lazy", "_nan_ordering_is_error", "_tree_folded", "evaluate", "limits", "names", "source", "tree")
+
+    source: str
+    """The text it was compiled from."""
+    tree: Expr
+    """The checked tree, before constants were folded."""
+    names: frozenset[str]
+    """The variables of the activation that it reads, functions' bindings included."""
+    limits: Limits
+    evaluate: Callable[[Mapping[str, Any]], Any]
+
+    def __init__(self, source: str, tree: Expr, limits: Limits, *, nan_ordering_is_error: bool) -> None:
+        self.source = source
+        self.tree = tree
+        self.limits = limits
+        self.names = frozenset(_names(tree))
+        self._nan_ordering_is_error = nan_ordering_is_error
+        self._tree_folded = fold(tree)
+        self._lazy: Callable[[Mapping[str, Any]], Any] | None = None
+        self.evaluate = _function(self._generate(lazily=False), {"lazily": self._lazily})
+
+    @property
+    def result_type(self) -> CelType:
+        """The type that the checker deduced for the result."""
+        return self.tree.type
+
+    def __call__(self, bindings: Mapping[str, Any]) -> Any:  # noqa: ANN401  # a value of any CEL type
+        """The value of the expression; raises `EvalError` if it has none."""
+        return self.evaluate(bindings)
+
+    def __repr__(self) -> str:
+        return f"Program({self.source!r})"
+
+    def _generate(self, *, lazily: bool, trace: bool = False) -> Code:
+        tree = self.tree if trace else self._tree_folded
+        flag = self._nan_ordering_is_error
+        return generate(tree, self.limits, nan_ordering_is_error=flag, lazily=lazily, trace=trace)
+
+    def _lazily(self, bindings: Mapping[str, Any]) -> Any:  # noqa: ANN401  # a value of any CEL type
+        """Evaluates where a variable is missing, which is no error if its value does not matter."""
+        if self._lazy is None:
+            self._lazy = _function(self._generate(lazily=True), {})
+        return self._lazy(bindings)
+
+
+def _names(tree: Expr) -> Iterable[str]:
+    for node in walk(tree):
+        if isinstance(node, Variable):
+            yield node.name
+        elif isinstance(node, Call):
+            for overload in node.overloads:
+                yield from overload.bindings
+
+
+def _function(code: Code, names: Mapping[str, object]) -> Callable[[Mapping[str, Any]], Any]:
+    """The function of a code object, which sees nothing but what it names: no builtins."""
+    scope = {
+        "__builtins__": {},
+        "Exception": Exception,
+        "failed": _failer(code.code, code.spans),
+        **code.globals,
+        **names,
+    }
+    function: Callable[[Mapping[str, Any]], Any] = FunctionType(code.code, scope)
+    return function
+
+
+def _failer(code: CodeType, spans: tuple[Span, ...]) -> Callable[[Exception], EvalError]:
+    """Makes what was raised in a code object an `EvalError` with its place."""
+
+    def failed(error: Exception) -> EvalError:
+        if isinstance(error, EvalError) and error.span is not None:
+            return error
+        # An exception may be an application's own, kept and raised many times: it is not changed.
+        placed = EvalError(_message(error), _place(error.__traceback__, code, spans))
+        if type(error) in _PLAIN_ERRORS:
+            # A variable of the frame holds the error, and its traceback the frame.
+            error.__traceback__ = None
+        else:
+            placed.__cause__ = error
+        return placed
+
+    return failed
+
+
+_PLAIN_ERRORS: Final = frozenset({EvalError, KeyError, IndexError, ZeroDivisionError})
+_MESSAGES: Final[dict[type[Exception], str]] = {
+    IndexError: "index out of range",
+    ZeroDivisionError: "division by zero",
+    RecursionError: "a value is nested too deeply",
+    MemoryError: "a value is too large",
+    OverflowError: "a number is out of range",
+    UnicodeEncodeError: "a string holds a surrogate, which is no character",
+}
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, EvalError):
+        return error.message
+    if isinstance(error, KeyError) and error.args:
+        key = error.args[0]
+        return f"no such key: `{key[:60] if isinstance(key, str) else type(key).__name__}`"
+    return _MESSAGES.get(type(error), f"failed with {type(error).__name__}")
+
+
+def _place(traceback: TracebackType | None, code: CodeType, spans: tuple[Span, ...]) -> Span | None:
+    """The subexpression whose number is the line of the innermost frame of the code."""
+    line = None
+    while traceback is not None:
+        if traceback.tb_frame.f_code is code:
+            line = traceback.tb_lineno
+        traceback = traceback.tb_next
+    return spans[line - 1] if line is not None else None
+
+
+class Step(NamedTuple):
+    """A subexpression that was evaluated: where it is, its text, and its value or the `EvalError` it failed with."""
+
+    span: Span
+    source: str
+    value: object
+
+
+def explain(program: Program, bindings: Mapping[str, Any]) -> tuple[Step, ...]:
+    """Every subexpression that an evaluation visits, in the order in which their values are known.
+
+    What is skipped, like the other branch of `?:`, is missing; what a macro evaluates for each element is there
+    once for each. The last is the whole expression. Of an error that passes through several subexpressions, the
+    innermost and the whole are named. Never raises; keeps 10,000 steps at most.
+    """
+    steps: list[Step] = []
+    code = program._generate(lazily=True, trace=True)  # noqa: SLF001  # the other half of the class
+    failed = _failer(code.code, code.spans)
+
+    def note(span: Span, value: object) -> None:
+        if len(steps) < _TRACED_MAX:
+            steps.append(Step(span, program.source[span.start : span.end], value))
+
+    def trace(number: int, value: object) -> object:
+        note(code.spans[number - 1], value)
+        return value
+
+    def noted(error: Exception) -> EvalError:
+        placed = failed(error)
+        if placed is not error:
+            note(placed.span or program.tree.span, placed)
+        return placed
+
+    try:
+        _function(code, {"trace": trace, "failed": noted})(bindings)
+    except EvalError as error:
+        steps.append(Step(program.tree.span, program.source, error))
+    return tuple(steps)
