@@ -19,7 +19,6 @@ from extauthz.values.identity import HOLDER_COOKIE, Identity, User
 from extauthz.values.request import HttpRequest, RequestView
 
 _SCHEME = re.compile(r"[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)")
-_BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +(\S+)")  # RFC 9110 section 11.4, RFC 6750 section 2.1
 _LATER_BEARER = re.compile(r",[ \t]*bearer[ \t]", re.IGNORECASE)
 
 
@@ -91,16 +90,16 @@ def _bearer(http: HttpRequest) -> str | None:
     if len(values) != 1:
         raise MalformedRequest(f"authorization: sent {len(values)} times")
     value = values[0]
-    token = _BEARER.fullmatch(value)
-    if token is not None:
-        return token[1]
-    scheme = _SCHEME.match(value)
-    if scheme is None or scheme[1].lower() != "bearer":
-        # Envoy joins repeated headers with a comma; a reader that takes the last would see a token.
-        if _LATER_BEARER.search(value) is not None:
-            raise MalformedRequest("authorization: two credentials in one header")
-        return None
-    raise InvalidCredential("authorization: expected `Bearer` and one token")
+    scheme, _, token = value.partition(" ")
+    if scheme.lower() == "bearer":  # RFC 9110 section 11.4, RFC 6750 section 2.1
+        return token.lstrip(" ")
+    odd = _SCHEME.match(value)
+    if odd is not None and odd[1].lower() == "bearer":
+        raise InvalidCredential("authorization: expected `Bearer`, a blank and one token")
+    # Envoy joins repeated headers with a comma; a reader that takes the last would see a token.
+    if _LATER_BEARER.search(value) is not None:
+        raise MalformedRequest("authorization: two credentials in one header")
+    return None
 
 
 def _one_user(tokens: list[VerifiedToken], peer: PeerIdentity) -> User | None:

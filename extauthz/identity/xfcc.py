@@ -21,7 +21,7 @@ HEADER = "x-forwarded-client-cert"
 # One pair with what follows it, or else all the rest. Possessive parts: no text is walked more than once.
 _PAIR = re.compile(
     r"([A-Za-z]++)="
-    r'(?:"((?:[^"\\\x00-\x1f\x7f]++|\\[^\x00-\x1f\x7f])*+)"|([^"\\,;=\s\x00-\x1f\x7f]*+))'
+    r'(?:"((?:[^"\\\x00-\x1f\x7f]++|\\[^\x00-\x1f\x7f])*+)"|([!#-+\--:<>-\[\]-~]*+))'
     r"(;|[ \t]*+,[ \t]*+|\Z)"
     r"|([\s\S]++)"
 )
