@@ -26,8 +26,9 @@ from e2e.collector import Collector
 from e2e.services import HttpService, grpc_service, http_service, tcp_service
 
 from extauthz.cli.quickstart.certificates import Authority, Pair, create_authority
-from extauthz.cli.quickstart.demo import EXTAUTHZ, answers
+from extauthz.cli.quickstart.demo import EXTAUTHZ
 from extauthz.cli.quickstart.envoy import Admin, envoy_command, find_envoy
+from extauthz.cli.quickstart.local_http import answers
 from extauthz.cli.quickstart.processes import Child, Processes
 from extauthz.cli.quickstart.tokens import AUDIENCE, ISSUER, TokenIssuer
 

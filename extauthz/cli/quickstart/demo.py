@@ -8,13 +8,12 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-import httpx
 import pyotp
 
 from extauthz.cli.quickstart.envoy import Admin, envoy_command, find_envoy, render_bootstrap
 from extauthz.cli.quickstart.layout import Layout
+from extauthz.cli.quickstart.local_http import answers
 from extauthz.cli.quickstart.people import ALICE
 from extauthz.cli.quickstart.processes import Processes, ProcessFailed
 from extauthz.cli.quickstart.tokens import ISSUER
@@ -44,7 +43,6 @@ def start(layout: Layout, processes: Processes) -> Demo:
     binary = find_envoy()
     layout.bootstrap.write_text(render_bootstrap(layout))
     authenticator = _enroll(layout)
-    # The children are started before anything here starts a thread: see `processes._end_with_parent`.
     service = processes.start(
         "the demo service",
         [
@@ -91,12 +89,3 @@ def _enroll(layout: Layout) -> pyotp.TOTP:
 def _environment() -> dict[str, str]:
     """Ours, without what would override the configuration of the demo."""
     return {name: value for name, value in os.environ.items() if not name.startswith("EXTAUTHZ_")}
-
-
-def answers(socket: Path, path: str) -> bool:
-    """Whether the HTTP server on this Unix socket answers GET `path` with 200."""
-    try:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), timeout=2) as client:
-            return client.get(f"http://demo{path}").status_code == httpx.codes.OK
-    except httpx.TransportError:
-        return False

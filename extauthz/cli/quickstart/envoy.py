@@ -3,14 +3,15 @@
 The bootstrap is a template beside this module, kept recognisably the same as envoy/gateway.yaml of the project.
 """
 
+import json
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import httpx
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from extauthz.cli.quickstart.layout import Layout
+from extauthz.cli.quickstart.local_http import answers, get
 from extauthz.errors import ConfigurationError
 
 # A laptop that starts three servers at once is slower than a server: the wait for an answer is longer than the quarter
@@ -61,17 +62,10 @@ class Admin:
 
     def ready(self) -> bool:
         """Whether it has loaded its configuration and its listeners take connections."""
-        try:
-            return self._get("/ready").status_code == httpx.codes.OK
-        except httpx.TransportError:
-            return False
+        return answers(self._socket, "/ready")
 
     def port(self, listener: str) -> int:
         """The port that the listener of this name got."""
-        statuses: list[dict[str, Any]] = self._get("/listeners?format=json").json()["listener_statuses"]
+        statuses: list[dict[str, Any]] = json.loads(get(self._socket, "/listeners?format=json")[1])["listener_statuses"]
         address = next(status["local_address"] for status in statuses if status["name"] == listener)
         return int(address["socket_address"]["port_value"])
-
-    def _get(self, path: str) -> httpx.Response:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(self._socket)), timeout=2) as client:
-            return client.get(f"http://envoy{path}")

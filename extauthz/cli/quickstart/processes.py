@@ -5,7 +5,6 @@ Linux the kernel ends a child whose parent was killed without a chance to stop i
 """
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -22,7 +21,16 @@ from extauthz.errors import ExtauthzError
 STOP_SECONDS = 8.0
 POLL_SECONDS = 0.05
 TAIL_LINES = 12
-PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+# Asks for SIGTERM at the death of its parent (PR_SET_PDEATHSIG is 1 in <linux/prctl.h>), looks whether that has come
+# already, and becomes the command. In a process of its own: code between fork and exec is no place for Python.
+LAUNCHER = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("its parent is gone")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -107,14 +115,13 @@ class Processes:
         try:
             with log.open("ab") as output:
                 process = subprocess.Popen(  # noqa: S603 - the command is ours, no shell reads it
-                    [str(word) for word in command],
+                    [*_ending_with_parent(), *(str(word) for word in command)],
                     cwd=folder,
                     env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
-                    preexec_fn=_end_with_parent(),
                 )
         except OSError as error:
             raise ProcessFailed(f"{name} could not be started: {error}", "") from None
@@ -152,16 +159,8 @@ def stop_signals_ignored() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _end_with_parent() -> Callable[[], None] | None:
-    """What a child runs before it becomes the command: ask the kernel for SIGTERM when the parent dies."""
+def _ending_with_parent() -> tuple[str, ...]:
+    """What comes before a command so that it is stopped when this process dies, where the system knows how."""
     if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl  # looked up before the fork: the child must not import or allocate much
-    parent = os.getpid()
-
-    def ask() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != parent:  # it died before the call
-            os._exit(1)
-
-    return ask
+        return ()
+    return (sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()))

@@ -20,7 +20,7 @@ from extauthz.cli.quickstart.invitation import Invitation
 from extauthz.cli.quickstart.layout import prepare
 from extauthz.cli.quickstart.processes import STOPPING_SIGNALS, Processes, ProcessFailed, stop_signals_ignored
 from extauthz.cli.quickstart.steps import STEPS
-from extauthz.cli.quickstart.table import differences, show_walk
+from extauthz.cli.quickstart.table import differences, make_console, show_walk
 from extauthz.cli.quickstart.walk import Walker
 from extauthz.errors import ConfigurationError
 
@@ -34,7 +34,7 @@ def run(*, check: bool, folder: Path | None) -> int:
     Raises:
         ConfigurationError: it can't start here; the message says what to do.
     """
-    console = Console()
+    console = make_console()
     try:
         with _interruptible(), _folder(folder) as place, Processes() as processes:
             console.print("Starting Envoy, a demo service and extauthz …", style="dim")

@@ -1,6 +1,7 @@
 """The requests of the walk and what each of them should come to."""
 
 import json
+from dataclasses import replace
 
 import httpx
 
@@ -147,7 +148,7 @@ STEPS = (
         person="alice",
         body=_transfer(7000),
         with_code=True,
-        expected=CHALLENGED,
+        expected=replace(CHALLENGED, reason="code-used"),
     ),
     Step(
         who="Alice in a browser",
@@ -191,6 +192,6 @@ STEPS = (
         workload="shop",
         person="alice",
         body=_transfer(50),
-        expected=_denied("malformed-request", status=400),
+        expected=_denied("malformed-path", status=400),
     ),
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -9,12 +10,23 @@ from rich.text import Text
 
 from extauthz.cli.quickstart.walk import Outcome
 
+PAGE_WIDTH = 150
 STYLES = {"allow": "green", "deny": "red", "challenge": "yellow", "hold": "cyan"}
 
 
+def make_console() -> Console:
+    """Standard output; wide enough for whole lines where it is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PAGE_WIDTH)
+
+
 def show_walk(console: Console, outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """Draw each outcome as it comes; all of them."""
+    """Draw each outcome as it comes, or all of them at the end where nobody watches; all of them."""
     seen: list[Outcome] = []
+    if not console.is_terminal:
+        seen.extend(outcomes)
+        console.print(_table(seen))
+        return seen
     # Drawn when something has changed, not by a thread of its own.
     with Live(_table(seen), console=console, auto_refresh=False) as live:
         for outcome in outcomes:
@@ -31,12 +43,12 @@ def differences(outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 
 def _table(outcomes: Sequence[Outcome]) -> Table:
-    table = Table(title="Envoy asks, extauthz answers", title_justify="left", title_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("who")
     table.add_column("what")
     table.add_column("decision")
-    table.add_column("rule")
-    table.add_column("why")
+    table.add_column("rule", overflow="fold")
+    table.add_column("why", overflow="fold")
     table.add_column("ms", justify="right")
     for outcome in outcomes:
         decision = Text(f"{outcome.decision} {outcome.status}", style=STYLES.get(outcome.decision, "bold red"))
