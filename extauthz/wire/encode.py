@@ -9,12 +9,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, assert_never
 
-from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.values.decisions import Allow, Challenge, ChallengeOffer, Decision, Deny, Hold
 from extauthz.values.request import EMPTY, Caller, RequestView
 from extauthz.wire.grpc_status import Code, code_of
-from extauthz.wire.mutations import ok_response, overwrite
+from extauthz.wire.mutations import BESIDE, OVERWRITE, write_header, write_mutations
 from extauthz.wire.refusal import Refusal, refuse
 from extauthz.wire.sayable import METADATA, sayable
 
@@ -44,9 +43,7 @@ def encode(
         case Allow():
             http = request.http if request is not None else None
             answer.status.code = Code.OK
-            answer.ok_response.CopyFrom(
-                ok_response(said.mutations, http=http, decision_id=decision_id, settable=settable)
-            )
+            write_mutations(answer.ok_response, said.mutations, http=http, decision_id=decision_id, settable=settable)
             extra = said.mutations.metadata
         case Deny() | Challenge() | Hold():
             refusal = refuse(said, caller=caller, decision_id=decision_id, offer=offer)
@@ -73,28 +70,22 @@ def _denied(answer: CheckResponse, refusal: Refusal) -> None:
     written: set[str] = set()
     for name, value in refusal.headers:
         # A second cookie is beside the first; there is no header of the client's that it could join.
-        option = overwrite(name, value) if name not in written else _beside(name, value)
-        denied.headers.append(option)
+        write_header(denied.headers, name, value, BESIDE if name in written else OVERWRITE)
         written.add(name)
-
-
-def _beside(name: str, value: str) -> HeaderValueOption:
-    return HeaderValueOption(
-        header=HeaderValue(key=name, value=value), append_action=HeaderValueOption.APPEND_IF_EXISTS_OR_ADD
-    )
 
 
 def _metadata(answer: CheckResponse, said: Decision, decision_id: str, revision: str, extra: Mapping[str, Any]) -> None:
     """Dynamic metadata, which Envoy keeps under the filter's own namespace for access logs and later filters."""
-    facts = {
-        "decision": _word(said),
-        "decision_id": decision_id,
-        "reason": said.reason,
-        "revision": revision,
-    }
+    fields = answer.dynamic_metadata.fields
+    facts = fields[METADATA].struct_value.fields
+    facts["decision"].string_value = _word(said)
+    facts["decision_id"].string_value = decision_id
+    facts["reason"].string_value = said.reason
+    facts["revision"].string_value = revision
     if said.rule is not None:
-        facts["rule"] = said.rule
-    answer.dynamic_metadata.update({METADATA: facts, **extra})
+        facts["rule"].string_value = said.rule
+    if extra:
+        answer.dynamic_metadata.update(extra)
 
 
 def _word(decision: Decision) -> str:

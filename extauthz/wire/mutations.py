@@ -5,44 +5,62 @@ take for it, and never both: Envoy removes last.
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote_plus
 
-from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption, QueryParameter
+from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValueOption, QueryParameter
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import OkHttpResponse
 from extauthz.values.decisions import Mutations
 from extauthz.values.request import HttpRequest
 from extauthz.wire.sayable import DECISION_ID
 
+if TYPE_CHECKING:
+    # The stubs' name for a repeated field; at run time it is a class of upb's own.
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
 _OURS: Final = "x-extauthz-"
-_OVERWRITE: Final = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+OVERWRITE: Final = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+BESIDE: Final = HeaderValueOption.APPEND_IF_EXISTS_OR_ADD
 
 
-def ok_response(
-    mutations: Mutations, *, http: HttpRequest | None, decision_id: str, settable: frozenset[str]
-) -> OkHttpResponse:
-    """The `ok_response` of an allow; `settable` are all names that the loaded policies can set, in lower case."""
+def write_mutations(
+    answer: OkHttpResponse,
+    mutations: Mutations,
+    *,
+    http: HttpRequest | None,
+    decision_id: str,
+    settable: frozenset[str],
+) -> None:
+    """Fill the `ok_response` of an allow; `settable` are all names that the loaded policies can set, in lower case."""
     headers = {name.lower(): value for name, value in mutations.headers.items()}
     headers[DECISION_ID] = decision_id
-    removed = settable.union(name.lower() for name in mutations.remove_headers)
+    removed = settable
+    if mutations.remove_headers:
+        removed = settable.union(name.lower() for name in mutations.remove_headers)
     if http is not None:
         removed = removed.union(_respelled(http.headers, removed.union(headers)))
-    answer = OkHttpResponse(
-        headers=[overwrite(name, value) for name, value in headers.items()],
-        headers_to_remove=sorted(removed.difference(headers)),
-        response_headers_to_add=[
-            overwrite(name.lower(), value)
-            for name, value in (*mutations.response_headers.items(), (DECISION_ID, decision_id))
-        ],
-    )
+    for name, value in headers.items():
+        write_header(answer.headers, name, value)
+    answer.headers_to_remove.extend(sorted(removed.difference(headers)))
+    for name, value in mutations.response_headers.items():
+        write_header(answer.response_headers_to_add, name.lower(), value)
+    write_header(answer.response_headers_to_add, DECISION_ID, decision_id)
     if mutations.query or mutations.remove_query:
         _query(answer, mutations, http.raw_query if http is not None else "")
-    return answer
 
 
-def overwrite(name: str, value: str) -> HeaderValueOption:
-    """A header that takes the place of whatever is there; `value`, because Envoy does not read `raw_value`."""
-    return HeaderValueOption(header=HeaderValue(key=name, value=value), append_action=_OVERWRITE)
+def write_header(
+    options: "RepeatedCompositeFieldContainer[HeaderValueOption]", name: str, value: str, action: int = OVERWRITE
+) -> None:
+    """Add a header that by default takes the place of whatever is there.
+
+    `value` it is, because Envoy does not read `raw_value`, and never no action: it would append.
+    """
+    option = options.add()
+    option.append_action = action  # type: ignore[assignment]  # the stubs hide that an enumeration's values are ints
+    header = option.header
+    header.key = name
+    header.value = value
 
 
 def _respelled(sent: Iterable[str], names: frozenset[str]) -> set[str]:

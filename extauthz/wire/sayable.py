@@ -62,11 +62,10 @@ def _mutations(mutations: Mutations) -> bool:
     return (
         _headers(mutations.headers)
         and _headers(mutations.response_headers)
-        and all(_name(name) for name in mutations.remove_headers)
-        and all(_text(text) for pair in mutations.query.items() for text in pair)
-        and all(_text(name) for name in mutations.remove_query)
-        and METADATA not in mutations.metadata
-        and _json(mutations.metadata, 0)
+        and (not mutations.remove_headers or all(map(_name, mutations.remove_headers)))
+        and (not mutations.query or all(_text(text) for pair in mutations.query.items() for text in pair))
+        and (not mutations.remove_query or all(map(_text, mutations.remove_query)))
+        and (not mutations.metadata or (METADATA not in mutations.metadata and _json(mutations.metadata, 0)))
     )
 
 
@@ -87,12 +86,9 @@ def _headers(headers: Mapping[str, str]) -> bool:
     if not headers:
         return True
     names = {name.lower() for name in headers}
-    return (
-        len(names) == len(headers)
-        and DECISION_ID not in names
-        and all(_name(name) for name in names)
-        and all(_value(value) for value in headers.values())
-    )
+    if len(names) < len(headers) or DECISION_ID in names:
+        return False
+    return all(map(_name, headers)) and all(map(_value, headers.values()))
 
 
 def _name(name: str) -> bool:
