@@ -10,13 +10,13 @@ from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
-from extauthz.policy.load import load_text
 from jwt.algorithms import ECAlgorithm
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.check.checker import Checker, Ruling, Surroundings
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver
+from extauthz.policy.load import load_text
 from extauthz.record.decision import DecisionRecord
 from extauthz.stepup.keys import SECRET_BYTES as KEY_BYTES
 from extauthz.stepup.keys import generate_key, parse_keys
@@ -134,8 +134,14 @@ class Bench:
         assert response.WhichOneof("http_response") == (
             "ok_response" if response.status.code == 0 else "denied_response"
         )
-        metadata = response.dynamic_metadata.fields
-        return metadata["decision"].string_value, metadata["reason"].string_value, response.status.code
+        said = told(response)
+        return said["decision"], said["reason"], response.status.code
+
+
+def told(response: CheckResponse) -> dict[str, str]:
+    """What the answer tells Envoy's access log."""
+    fields = response.dynamic_metadata.fields["extauthz"].struct_value.fields
+    return {name: value.string_value for name, value in fields.items()}
 
 
 def make_bench(store: Store) -> Bench:

@@ -20,6 +20,6 @@ def bench(store: Store) -> Bench:
 
 
 @pytest.fixture(scope="session")
-def sharedmake_bench() -> Bench:
+def shared_bench() -> Bench:
     """A checker that one property test may use for all of its examples."""
     return make_bench(MemoryStore())

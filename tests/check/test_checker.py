@@ -32,7 +32,7 @@ def test_an_allow_carries_the_rules_headers_and_is_recorded(bench: Bench) -> Non
 @pytest.mark.parametrize(
     ("payload", "expected"),
     [
-        (b"\xff\xff not a message", ("deny", "malformed-request", INVALID_ARGUMENT)),
+        (b"\xff\xff not a message", ("deny", "malformed-check", INVALID_ARGUMENT)),
         (b"", ("deny", "no-rule-allows", UNAUTHENTICATED)),
     ],
 )
