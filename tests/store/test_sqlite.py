@@ -1,0 +1,241 @@
+"""The SQLite store on a real disk: several processes, restarts, schema, and everything that can be out of reach."""
+
+import asyncio
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from stepup.proofs import ALICE, NOW, SESSION
+from store.parts import LIMIT, factor, grant, redemption
+
+from extauthz.errors import ConfigurationError, StateUnavailable
+from extauthz.store import sqlite as sqlite_store
+from extauthz.store.open import open_store
+from extauthz.store.protocol import Redeemed
+from extauthz.store.schema import STEPS
+from extauthz.store.sqlite import SqliteStore
+
+URL = "sqlite:///state.db"
+TESTS = Path(__file__).parents[1]
+
+_T = TypeVar("_T")
+
+
+def run(work: Coroutine[Any, Any, _T]) -> _T:
+    return asyncio.run(work)
+
+
+def filled(path: Path) -> None:
+    """A file with a factor and a grant for one use."""
+    store = SqliteStore(path)
+    run(store.add_factor(factor()))
+    run(store.add_factor(factor("f0")))
+    run(store.redeem(redemption(grant(uses=1), of="f0"), now=NOW))
+    run(store.close())
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("grant", 1), ("step", 1), ("ticket", 1), ("tries", LIMIT.free)])
+def test_of_two_processes_that_race_for_one_thing_one_gets_it(tmp_path: Path, kind: str, expected: int) -> None:
+    filled(tmp_path / "state.db")
+    command = [sys.executable, str(TESTS / "store" / "racer.py"), URL, str(tmp_path), kind]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    racers = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(2)
+    ]
+    try:
+        for racer in racers:
+            assert racer.stdout is not None
+            assert racer.stdout.readline() == "ready\n"
+        for racer in racers:
+            assert racer.stdin is not None
+            racer.stdin.write("go\n")
+            racer.stdin.flush()
+        succeeded = [int(racer.communicate(timeout=60)[0]) for racer in racers]
+    finally:
+        for racer in racers:
+            racer.kill()
+            racer.wait()
+    assert sum(succeeded) == expected
+
+
+def test_processes_that_open_a_new_file_at_once_all_get_it(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from extauthz.store.sqlite import SqliteStore\n"
+        "SqliteStore(Path(sys.argv[1]))\n"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-W", "ignore", "-c", script, str(tmp_path / "new.db")]) for _ in range(4)
+    ]
+    assert [process.wait(timeout=60) for process in processes] == [0] * 4
+
+
+def test_what_was_answered_survives_a_kill(tmp_path: Path) -> None:
+    script = (
+        "import asyncio, os, signal, sys; from pathlib import Path\n"
+        "from extauthz.store.sqlite import SqliteStore\n"
+        "store = SqliteStore(Path(sys.argv[1]))\n"
+        f"assert asyncio.run(store.consume(['g1'], fingerprint='f', now={NOW}))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    filled(tmp_path / "state.db")
+    killed = subprocess.run([sys.executable, "-c", script, str(tmp_path / "state.db")], check=False, timeout=60)
+    assert killed.returncode == -9
+    store = SqliteStore(tmp_path / "state.db")
+    assert not run(store.consume(["g1"], fingerprint="g", now=NOW))
+    run(store.close())
+
+
+def test_state_survives_a_restart(tmp_path: Path) -> None:
+    filled(tmp_path / "state.db")
+    store = SqliteStore(tmp_path / "state.db")
+    assert run(store.grants(ALICE, SESSION, fingerprint="", now=NOW)) == (grant(uses=1),)
+    assert run(store.redeem(redemption(of="f0"), now=NOW)) is Redeemed.STEP_USED
+    run(store.close())
+
+
+def test_the_file_is_its_owners_only_and_writes_reach_the_disk(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "state.db")
+    run(store.ping())
+    for name in ("state.db", "state.db-wal", "state.db-shm"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    connection = store._connection
+    assert connection is not None
+    future = store._executor.submit(
+        lambda: [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+    )
+    assert future.result() == ["wal", 2]
+    run(store.close())
+
+
+def test_a_new_file_has_the_newest_schema(tmp_path: Path) -> None:
+    filled(tmp_path / "state.db")
+    connection = sqlite3.connect(tmp_path / "state.db")
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(STEPS),)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+
+
+def test_a_file_of_an_older_version_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(tmp_path / "state.db")
+    newer = (*STEPS, ("ALTER TABLE grants ADD COLUMN note TEXT", "CREATE TABLE notes (x TEXT)"))
+    monkeypatch.setattr("extauthz.store.schema.STEPS", newer)
+    store = SqliteStore(tmp_path / "state.db")
+    assert len(run(store.grants(ALICE, SESSION, fingerprint="", now=NOW))) == 1
+    run(store.close())
+
+
+def test_a_step_of_the_schema_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(tmp_path / "state.db")
+    with monkeypatch.context() as patched:
+        patched.setattr("extauthz.store.schema.STEPS", (*STEPS, ("CREATE TABLE notes (x TEXT)", "NO SQL")))
+        with pytest.raises(StateUnavailable):
+            SqliteStore(tmp_path / "state.db")
+    store = SqliteStore(tmp_path / "state.db")
+    assert len(run(store.grants(ALICE, SESSION, fingerprint="", now=NOW))) == 1
+    run(store.close())
+
+
+def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    filled(tmp_path / "state.db")
+    connection = sqlite3.connect(tmp_path / "state.db")
+    connection.execute(f"PRAGMA user_version = {len(STEPS) + 1}")
+    connection.close()
+    with pytest.raises(ConfigurationError, match="newer version"):
+        SqliteStore(tmp_path / "state.db")
+
+
+def test_a_full_disk_is_an_outage_that_ends(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "state.db")
+    connection = store._connection
+    assert connection is not None
+    pages = store._executor.submit(lambda: connection.execute("PRAGMA page_count").fetchone()[0]).result()
+    store._executor.submit(lambda: connection.execute(f"PRAGMA max_page_count = {pages}").fetchall()).result()
+
+    async def fill() -> None:
+        for number in range(2000):
+            await store.add_factor(factor(f"{number}" + "x" * 500))
+
+    with pytest.raises(StateUnavailable, match="full"):
+        run(fill())
+    with pytest.raises(StateUnavailable, match="full"):
+        run(fill())
+    store._executor.submit(lambda: connection.execute("PRAGMA max_page_count = 100000").fetchall()).result()
+    run(store.add_factor(factor("after")))
+    run(store.close())
+
+
+def test_a_file_that_vanished_is_an_outage_and_not_an_empty_store(tmp_path: Path) -> None:
+    filled(tmp_path / "state.db")
+    store = SqliteStore(tmp_path / "state.db")
+    (tmp_path / "state.db").rename(tmp_path / "away.db")
+    for _ in range(2):
+        with pytest.raises(StateUnavailable):
+            run(store.grants(ALICE, SESSION, fingerprint="", now=NOW))
+        with pytest.raises(StateUnavailable):
+            run(store.redeem(redemption(), now=NOW))
+    assert not (tmp_path / "state.db").exists()
+    for suffix in ("-wal", "-shm"):
+        (tmp_path / f"state.db{suffix}").unlink(missing_ok=True)
+    (tmp_path / "away.db").rename(tmp_path / "state.db")
+    assert len(run(store.grants(ALICE, SESSION, fingerprint="", now=NOW))) == 1
+    run(store.close())
+
+
+def test_a_lock_that_lasts_too_long_is_an_outage_that_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_store, "BUSY_SECONDS", 0.05)
+    store = SqliteStore(tmp_path / "state.db")
+    other = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StateUnavailable, match="locked"):
+        run(store.ping())
+    assert run(store.grants(ALICE, SESSION, fingerprint="", now=NOW)) == ()
+    other.execute("ROLLBACK")
+    other.close()
+    run(store.ping())
+    run(store.close())
+
+
+def test_a_file_that_is_no_database_is_an_outage(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_bytes(b"something else entirely" * 100)
+    with pytest.raises(StateUnavailable, match="not a database"):
+        SqliteStore(tmp_path / "state.db")
+
+
+def test_a_place_that_can_not_be_written_is_an_outage(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path, tmp_path / "missing" / "state.db", tmp_path / "file" / "state.db", Path("/proc/state.db")):
+        with pytest.raises(StateUnavailable, match=str(path)):
+            SqliteStore(path)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("redis://localhost", "not in this version"),
+        ("rediss://localhost", "not in this version"),
+        ("sqlite:///", "no address"),
+        ("sqlite://state.db", "no address"),
+        ("postgres://x", "no address"),
+        ("memory", "no address"),
+        ("", "no address"),
+    ],
+)
+def test_an_address_of_no_store_is_refused(tmp_path: Path, url: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        open_store(url, base=tmp_path)
+
+
+def test_paths_are_relative_to_the_configuration_or_absolute(tmp_path: Path) -> None:
+    for url, path in (
+        ("sqlite:///a.db", tmp_path / "a.db"),
+        (f"sqlite:///{tmp_path}/b?c#d%20e.db", tmp_path / "b?c#d%20e.db"),
+    ):
+        run(open_store(url, base=tmp_path).close())
+        assert path.exists()
