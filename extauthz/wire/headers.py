@@ -41,7 +41,6 @@ _JOINED: Final = dict.fromkeys(SINGLE, _COMMA) | {
 
 _NAMES: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]*\Z")
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
-_PSEUDO: Final = (":authority", ":method", ":path", ":scheme")
 
 
 def from_map(joined: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
@@ -50,15 +49,13 @@ def from_map(joined: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     Raises:
         MalformedRequest: a name or a value is none, or a single header was sent twice.
     """
-    names = list(joined)
-    values = list(map(joined.__getitem__, names))
+    names = [name for name in joined if name[:1] != ":"]
+    values = [joined[name] for name in names]
     headers: dict[str, tuple[str, ...]] = dict(zip(names, zip(values)))  # noqa: B905  equal lengths, hot
-    for pseudo in _PSEUDO:
-        headers.pop(pseudo, None)
     text = "\n".join(values)
     if text.count("\n") >= len(values) > 0 or "\r" in text or "\0" in text:
         raise _bad_value()
-    if _NAMES.match("".join(headers)) is None or "" in headers:
+    if _NAMES.match("".join(names)) is None or "" in headers:
         return from_lines(zip(names, values, strict=True))
     if "," in text:
         _refuse_joined(headers)
@@ -84,10 +81,10 @@ def from_lines(lines: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     """
     headers: dict[str, tuple[str, ...]] = {}
     for sent, value in lines:
-        if "\r" in value or "\n" in value or "\0" in value:
-            raise _bad_value()
         if sent.startswith(":"):
             continue
+        if "\r" in value or "\n" in value or "\0" in value:
+            raise _bad_value()
         if _NAME.match(sent) is None:
             raise MalformedRequest("a header has no valid name", reason="malformed-header")
         name = sent.lower()
