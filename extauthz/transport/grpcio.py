@@ -84,7 +84,9 @@ class GrpcioTransport:
             futures.ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="check"), options=_OPTIONS
         )
         servicer = AuthorizationServicer(checker, loop)
-        handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {"Check": grpc.unary_unary_rpc_method_handler(servicer.Check)}
+        handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+            "Check": grpc.unary_unary_rpc_method_handler(servicer.Check)
+        }
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
