@@ -6,12 +6,13 @@ It scans every rule of the plain documents and matches templates by recursion. I
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
 from extauthz import cel
 from extauthz.errors import Refused
 from extauthz.policy.context import NAMES, Inputs, RequestScope
-from extauthz.stepup.binding import bind
+from extauthz.stepup.binding import Kind, bind
 from extauthz.stepup.factors import FACTOR_AMR
 from extauthz.values.grants import Facts
 from extauthz.values.identity import Identity
@@ -35,24 +36,30 @@ class Expressions:
         self._variables = policy["spec"].get("variables", {})
         self._scope = RequestScope(inputs)
         self._scope["request.params"] = params
-        self._types = {**NAMES, **{f"variables.{name}": cel.DYN for name in self._variables}}
 
     def value(self, source: str) -> object:
-        program = cel.compile(source, variables=self._types, nan_ordering_is_error=True)
-        names = dict.fromkeys(program.names)
-        return program(_Late({name: self._late(name) for name in names}))
+        return program(source, tuple(self._variables))(_Names(self.look_up))
 
-    def _late(self, name: str) -> Callable[[], object]:
+    def look_up(self, name: str) -> object:
         if name.startswith("variables."):
-            return lambda: self.value(self._variables[name.removeprefix("variables.")])
-        return lambda: self._scope[name]
+            return self.value(self._variables[name.removeprefix("variables.")])
+        return self._scope[name]
 
 
-class _Late(dict[str, Callable[[], object]]):
-    """Values that are worked out when they are looked up."""
+@cache
+def program(source: str, variables: tuple[str, ...]) -> cel.Program:
+    types = {**NAMES, **{f"variables.{name}": cel.DYN for name in variables}}
+    return cel.compile(source, variables=types, nan_ordering_is_error=True)
 
-    def __getitem__(self, name: str) -> object:  # type: ignore[override] - gives the value, not its maker
-        return super().__getitem__(name)()
+
+class _Names(dict[str, object]):
+    """Keeps nothing: every value is looked up when it is read."""
+
+    def __init__(self, look_up: Callable[[str], object]) -> None:
+        self._look_up = look_up
+
+    def __missing__(self, name: str) -> object:
+        return self._look_up(name)
 
 
 def judge(  # noqa: C901 - it is read beside the text, step by step
@@ -134,7 +141,7 @@ def bound(rule: str, block: Document, expressions: Expressions, inputs: Inputs, 
     kind = block.get("bind", "action")
     try:
         scope = [expressions.value(source) for source in kind["scope"]] if isinstance(kind, dict) else []
-        word = "scope" if isinstance(kind, dict) else kind
+        word: Kind = "scope" if isinstance(kind, dict) else kind
         return bind(word, rule=rule, scope=scope, request=inputs.request, identity=inputs.identity, key=key)
     except cel.EvalError:
         return None

@@ -1,0 +1,114 @@
+"""Policies, requests and identities for tests, by the same ways as real ones: YAML text in, Check bytes decoded."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from extauthz.identity import spiffe
+from extauthz.policy.decide import decide
+from extauthz.policy.load import load_text
+from extauthz.policy.policy_set import PolicySet
+from extauthz.values.decisions import Evaluation
+from extauthz.values.grants import Facts, Grant
+from extauthz.values.identity import Identity, User
+from extauthz.values.request import RequestView
+from extauthz.wire.compose import check_request, tcp_check_request
+from extauthz.wire.decode import decode
+
+NOW = 1_795_000_000.0
+KEY = b"the key of these tests"
+WEB = "spiffe://prod.example.org/ns/shop/sa/web"
+
+Document = dict[str, Any]
+
+
+def document(name: str, *rules: Document, **spec: object) -> Document:
+    """A policy as a plain document."""
+    return {
+        "apiVersion": "extauthz/v1",
+        "kind": "Policy",
+        "metadata": {"name": name},
+        "spec": {**spec, "rules": list(rules)},
+    }
+
+
+def rule(name: str, effect: str, **fields: object) -> Document:
+    """A rule; a challenge or an approve without its block gets a plain one."""
+    blocks = {"challenge": {"factors": ["totp"]}, "approve": {"approvers": {"groups": ["chiefs"]}}}
+    block = {effect: blocks[effect]} if effect in blocks and effect not in fields else {}
+    return {"name": name, "effect": effect, **block, **fields}
+
+
+def compiled(*documents: Document, declared_headers: frozenset[str] | None = None) -> PolicySet:
+    """The documents as a policy set; JSON is YAML too."""
+    text = "\n---\n".join(json.dumps(one, ensure_ascii=False) for one in documents)
+    return load_text(text, "policies.yaml", declared_headers=declared_headers)
+
+
+def http(path: str = "/", method: str = "GET", host: str = "app.example", **more: Any) -> RequestView:  # noqa: ANN401
+    """An HTTP request as decoded from its Check; `more` goes to `wire.compose.check_request`."""
+    return decode(check_request(host=host, method=method, path=path, raw_headers=True, **more))
+
+
+def tcp(**more: Any) -> RequestView:  # noqa: ANN401 - handed on
+    """A TCP check."""
+    return decode(tcp_check_request(**more))
+
+
+def caller(
+    *,
+    sub: str | None = None,
+    workload: str | None = None,
+    groups: Sequence[str] = (),
+    claims: Mapping[str, object] | None = None,
+    **more: Any,  # noqa: ANN401 - handed on
+) -> Identity:
+    """An identity; a user has a session and a holder."""
+    user = None
+    if sub is not None:
+        user = User(sub=sub, iss="https://idp.example", groups=tuple(groups), claims=claims or {}, **more)
+    return Identity(
+        workload=None if workload is None else spiffe.parse(workload, verified_by="source_principal"),
+        user=user,
+        session=None if sub is None else "s1",
+        holders=frozenset() if sub is None else frozenset({"cookie:h1"}),
+        client_ip="192.0.2.7",
+    )
+
+
+def grant(binding: str, **changes: Any) -> Grant:  # noqa: ANN401 - a field's value
+    """A fresh TOTP grant of the user `u1`."""
+    whole = {
+        "id": "g1",
+        "subject": caller(sub="u1").subject,
+        "session": "s1",
+        "holder": "cookie:h1",
+        "binding": binding,
+        "factor": "otp",
+        "issued_at": NOW - 10,
+        "expires_at": NOW + 1000,
+        "uses": None,
+    }
+    return Grant(**{**whole, **changes})
+
+
+def evaluate(
+    policies: PolicySet,
+    request: RequestView | None = None,
+    identity: Identity | None = None,
+    *,
+    facts: Facts | None = None,
+    now: float = NOW,
+    keys: Sequence[bytes] = (KEY,),
+) -> Evaluation:
+    """What is decided; by default on a plain GET of nobody."""
+    request = request if request is not None else http()
+    identity = identity if identity is not None else Identity()
+    return decide(
+        policies.candidates(request, identity),
+        request=request,
+        identity=identity,
+        facts=facts if facts is not None else Facts(),
+        now=now,
+        binding_keys=keys,
+    )

@@ -1,0 +1,300 @@
+"""The laws of design section 3 as properties, and the agreement with the oracle."""
+
+import random
+from typing import Any
+
+import oracle
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from policy.making import KEY, NOW, WEB, Document, caller, compiled, document, evaluate, grant, http, rule, tcp
+
+from extauthz.values.decisions import Allow, Challenge, Decision, Deny, Evaluation, Hold
+from extauthz.values.grants import Facts
+from extauthz.values.identity import Identity
+from extauthz.values.request import RequestView
+
+lawful = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+CONDITIONS = (
+    "true",
+    "request.truncated || true",
+    "request.path.startsWith('/')",
+    "false",
+    "user.sub == 'u1'",
+    "has(user.sub) && user.sub == 'u2'",
+    "'staff' in user.groups",
+    "double(request.query.amount) > 10.0",
+    "request.query[?'amount'].orValue('0') == '50'",
+    "request.headers['x-tier'] == 'gold'",
+    "request.params.x == 'a'",
+    "has(request.params.x)",
+    "workload.namespace == 'shop'",
+    "context.tenant == 't1'",
+    "request.json.amount > 10",
+    "variables.v",
+    "variables.v || user.sub == 'u1'",
+    "!variables.w",
+    "1 / int(request.query.amount) == 0",
+)
+TEMPLATES = ("/", "/a", "/{x}", "/a/{x}", "/*/b", "/a/**", "/**", "/{x}/{y}", "/a/{rest=**}", "/a/b/c")
+HOSTS = ("app.example", "b.app.example", "*.app.example", "*.example", "other.test")
+WORKLOADS = (
+    WEB,
+    "spiffe://prod.example.org/ns/shop/sa/*",
+    "spiffe://prod.example.org/**",
+    "spiffe://dev.example.org/**",
+)
+HEADER_VALUES = ("'1'", "'2'", "user.sub", "request.params.x")
+
+
+def some(choices: tuple[str, ...]) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(choices), min_size=1, max_size=2, unique=True)
+
+
+binds = st.sampled_from(("session", "action", "request", {"scope": ["request.path", "request.query.amount"]}))
+blocks = {
+    "allow": st.fixed_dictionaries(
+        {"headers": st.dictionaries(st.sampled_from(("x-a", "x-b")), st.sampled_from(HEADER_VALUES), min_size=1)}
+    ),
+    "deny": st.fixed_dictionaries({}, optional={"reason": st.sampled_from(("closed", "frozen"))}),
+    "challenge": st.fixed_dictionaries(
+        {"factors": some(("totp", "webauthn"))},
+        optional={"bind": binds, "max_age": st.sampled_from(("1m", "5m"))},
+    ),
+    "approve": st.fixed_dictionaries({"approvers": st.just({"groups": ["chiefs"]})}, optional={"bind": binds}),
+}
+
+
+@st.composite
+def rules(draw: st.DrawFn, effects: tuple[str, ...] = ("allow", "allow", "deny", "challenge", "approve")) -> Document:
+    effect = draw(st.sampled_from(effects))
+    made: Document = {"name": draw(st.sampled_from("abcdefgh")), "effect": effect}
+    for field, choices in (
+        ("hosts", some(HOSTS)),
+        ("methods", some(("GET", "POST", "HEAD"))),
+        ("paths", some(TEMPLATES)),
+        ("workloads", some(WORKLOADS)),
+    ):
+        if draw(st.integers(0, 3)) == 0:
+            made[field] = draw(choices)
+    if draw(st.booleans()):
+        made["when"] = draw(st.sampled_from(CONDITIONS))
+    if effect in ("challenge", "approve") or draw(st.integers(0, 3)) == 0:
+        made[effect] = draw(blocks[effect])
+    if draw(st.integers(0, 5)) == 0:
+        made["mode"] = "shadow"
+    if draw(st.integers(0, 5)) == 0:
+        made["expires"] = draw(st.sampled_from(("2020-01-01T00:00:00Z", "2035-01-01T00:00:00Z")))
+        if effect != "allow":
+            made["expires_opens"] = True
+    if not {"hosts", "methods", "paths"} & set(made) and draw(st.booleans()):
+        made["tcp"] = True
+    return made
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> list[Document]:
+    made = []
+    for name in draw(st.lists(st.sampled_from(("p", "q", "r")), min_size=1, max_size=2, unique=True)):
+        own = draw(st.lists(rules(), min_size=1, max_size=5, unique_by=lambda one: one["name"]))
+        spec: dict[str, Any] = {
+            "variables": {
+                "v": draw(st.sampled_from(("user.sub == 'u1'", "request.params.x == 'a'", "request.method == 'GET'"))),
+                "w": draw(st.sampled_from(("variables.v && has(user.sub)", "has(request.params.y) || variables.v"))),
+            }
+        }
+        if not any("tcp" in one or "hosts" in one for one in own) and draw(st.integers(0, 3)) == 0:
+            spec["hosts"] = draw(some(HOSTS))
+        made.append(document(name, *own, **spec))
+    if draw(st.integers(0, 3)) > 0:  # without it most requests would end at step 3
+        made.append(document("base", rule("all", "allow", tcp=True)))
+    return made
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> RequestView:
+    if draw(st.integers(0, 9)) == 0:
+        return tcp(source_ip="192.0.2.7")
+    path = draw(st.sampled_from(("/", "/a", "/b", "/a/b", "/a/a", "/b/b", "/a/b/c", "/x/y/z", "/a/")))
+    query = draw(st.sampled_from(("", "?amount=5", "?amount=50", "?amount=NaN", "?amount=0", "?amount=5&amount=50")))
+    body = draw(st.sampled_from((None, b"", b'{"amount": 5}', b'{"amount": 50}', b'{"amount": 5, "amount": 50}')))
+    return http(
+        path + query,
+        method=draw(st.sampled_from(("GET", "POST", "HEAD", "OPTIONS"))),
+        host=draw(st.sampled_from(("app.example", "b.app.example", "c.b.app.example", "other.test"))),
+        headers={
+            "content-type": "application/json",
+            **draw(st.sampled_from(({}, {"x-tier": "gold"}, {"X-Tier": ["gold", "none"]}))),
+        },
+        body=body,
+        context=draw(st.sampled_from(({}, {"tenant": "t1"}))),
+    )
+
+
+identities = st.builds(
+    caller,
+    sub=st.sampled_from((None, "u1", "u1", "u2")),
+    workload=st.sampled_from((None, WEB, "spiffe://prod.example.org/ns/pay/sa/web", "spiffe://dev.example.org/x")),
+    groups=st.sampled_from(((), ("staff",))),
+)
+NO_FLAW: dict[str, Any] = {}
+flaws: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+    (
+        NO_FLAW,
+        NO_FLAW,
+        NO_FLAW,
+        {"session": "s2"},
+        {"holder": "cookie:h2"},
+        {"binding": "action:nothing"},
+        {"factor": "hwk"},
+        {"issued_at": NOW - 100},
+        {"issued_at": NOW - 1000},
+        {"expires_at": NOW},
+        {"uses": 0},
+        {"uses": 1},
+        {"subject": caller(sub="u9").subject},
+    )
+)
+
+
+def verdict(decision: Decision) -> oracle.Verdict:
+    words = {Allow: "allow", Deny: "deny", Challenge: "challenge", Hold: "hold"}
+    return oracle.Verdict(words[type(decision)], decision.rule, decision.reason)
+
+
+def passes(evaluation: Evaluation) -> bool:
+    return isinstance(evaluation.decision, Allow)
+
+
+@lawful
+@given(policies(), requests(), identities, st.data())
+def test_compiled_policies_and_the_oracle_agree(
+    documents: list[Document], request: RequestView, identity: Identity, data: st.DataObject
+) -> None:
+    policies_set = compiled(*documents)
+    first = evaluate(policies_set, request, identity)
+    assert verdict(first.decision) == oracle.judge(documents, request, identity, Facts(), NOW, KEY)
+    if isinstance(first.decision, Challenge):
+        grants = [
+            grant(**{"binding": one.binding, "id": str(n), "subject": identity.subject, **data.draw(flaws)})
+            for n, one in enumerate(first.decision.demands)
+        ]
+        facts = Facts(grants=tuple(grants))
+        again = evaluate(policies_set, request, identity, facts=facts)
+        assert verdict(again.decision) == oracle.judge(documents, request, identity, facts, NOW, KEY)
+
+
+@lawful
+@given(policies(), rules(("deny", "challenge", "approve")), requests(), identities)
+def test_a_guard_never_allows_more(
+    documents: list[Document], guard: Document, request: RequestView, identity: Identity
+) -> None:
+    with_guard = evaluate(compiled(*documents, guarded(guard)), request, identity)
+    if passes(with_guard):
+        assert passes(evaluate(compiled(*documents), request, identity))
+
+
+def guarded(one: Document) -> Document:
+    variables = {"v": "user.sub == 'u1'", "w": "variables.v && has(user.sub)"}
+    return document("added", one, variables=variables)
+
+
+@lawful
+@given(policies(), rules(("allow",)), requests(), identities)
+def test_an_allow_that_changes_nothing_never_lets_less_through(
+    documents: list[Document], allow: Document, request: RequestView, identity: Identity
+) -> None:
+    plain = {name: value for name, value in allow.items() if name != "allow"}
+    if passes(evaluate(compiled(*documents), request, identity)):
+        assert passes(evaluate(compiled(*documents, guarded(plain)), request, identity))
+
+
+@lawful
+@given(policies(), requests(), identities, st.randoms(use_true_random=False))
+def test_the_order_of_rules_and_files_is_irrelevant(
+    documents: list[Document], request: RequestView, identity: Identity, chance: random.Random
+) -> None:
+    shuffled = []
+    for one in chance.sample(documents, len(documents)):
+        own = one["spec"]["rules"]
+        shuffled.append({**one, "spec": {**one["spec"], "rules": chance.sample(own, len(own))}})
+    before, after = compiled(*documents), compiled(*shuffled)
+    assert before.revision == after.revision
+    assert evaluate(before, request, identity) == evaluate(after, request, identity)
+
+
+@lawful
+@given(policies(), rules(), requests(), identities)
+def test_a_shadow_rule_is_recorded_and_never_obeyed(
+    documents: list[Document], shadow: Document, request: RequestView, identity: Identity
+) -> None:
+    shadow = {name: value for name, value in shadow.items() if name not in ("expires", "expires_opens")}
+    enforced, silent = ({**shadow, "mode": mode} for mode in ("enforce", "shadow"))
+    without = evaluate(compiled(*documents), request, identity)
+    with_shadow = evaluate(compiled(*documents, guarded(silent)), request, identity)
+    assert with_shadow.decision == without.decision
+    recorded = {one.rule: one.result for one in with_shadow.rules}.get(f"added/{shadow['name']}")
+    alone = {one.rule for one in evaluate(compiled(guarded(enforced)), request, identity).rules}
+    assert (recorded is not None) == bool(alone)
+
+
+@lawful
+@given(st.lists(rules(("deny", "challenge", "approve")), min_size=1, max_size=4), requests(), identities)
+def test_only_an_allow_can_allow(guards: list[Document], request: RequestView, identity: Identity) -> None:
+    named = [{**one, "name": f"g{number}"} for number, one in enumerate(guards)]
+    variables = {"v": "user.sub == 'u1'", "w": "variables.v && has(user.sub)"}
+    assert not passes(evaluate(compiled(document("p", *named, variables=variables)), request, identity))
+
+
+FAILING = ("1 / int(request.query.nothing) == 0", "user.claims.nothing.more == 1", "[1][5] == 1")
+
+
+@lawful
+@given(policies(), st.sampled_from(FAILING), st.sampled_from(("deny", "challenge", "approve")), requests(), identities)
+def test_a_guard_that_errors_denies(
+    documents: list[Document], when: str, effect: str, request: RequestView, identity: Identity
+) -> None:
+    broken = document("broken", rule("guard", effect, when=when))
+    evaluation = evaluate(compiled(*documents, broken), request, identity)
+    assert isinstance(evaluation.decision, Deny)
+    recorded = [one for one in evaluation.rules if one.rule == "broken/guard"]
+    assert recorded[0].result == "error"
+    assert recorded[0].error
+
+
+@lawful
+@given(policies(), st.sampled_from(FAILING), requests(), identities)
+def test_an_allow_that_errors_is_recorded_and_does_not_match(
+    documents: list[Document], when: str, request: RequestView, identity: Identity
+) -> None:
+    without = evaluate(compiled(*documents), request, identity)
+    evaluation = evaluate(
+        compiled(*documents, document("broken", rule("allow", "allow", tcp=True, when=when))), request, identity
+    )
+    assert evaluation.decision == without.decision
+    assert [one.result for one in evaluation.rules if one.rule == "broken/allow"] == ["error"]
+
+
+@lawful
+@given(policies(), rules(), requests(), identities)
+def test_an_expired_rule_is_as_if_absent(
+    documents: list[Document], gone: Document, request: RequestView, identity: Identity
+) -> None:
+    opens = {} if gone["effect"] == "allow" else {"expires_opens": True}
+    gone = {**gone, "expires": "2020-01-01T00:00:00Z", **opens}
+    with_gone = evaluate(compiled(*documents, guarded(gone)), request, identity)
+    assert with_gone == evaluate(compiled(*documents), request, identity)
+
+
+@pytest.mark.parametrize("comparison", ["> 1000.0", ">= 1000.0", "< 0.0", "<= 0.0"])
+def test_nan_slips_under_no_limit(comparison: str) -> None:
+    policies_set = compiled(
+        document(
+            "p",
+            rule("all", "allow"),
+            rule("limit", "challenge", when=f"double(request.query.amount) {comparison}"),
+        )
+    )
+    evaluation = evaluate(policies_set, http("/?amount=NaN"), caller(sub="u1"))
+    assert verdict(evaluation.decision) == oracle.Verdict("deny", "p/limit", "policy-error")
