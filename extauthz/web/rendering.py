@@ -24,8 +24,7 @@ _UNSEEN: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 def visible(text: str) -> str:
     """`text` with every character that shows nothing, or changes the order of others, as its number: `[U+202E]`."""
     return "".join(
-        f"[U+{ord(character):04X}]" if unicodedata.category(character) in _UNSEEN else character
-        for character in text
+        f"[U+{ord(character):04X}]" if unicodedata.category(character) in _UNSEEN else character for character in text
     )
 
 
@@ -55,9 +54,11 @@ class Pages:
         # In the page, so that it needs no second request; the policy names it by its hash.
         self._environment.globals["style"] = Markup(style)  # noqa: S704 - our own file, no input
         style_hash = b64encode(sha256(style.encode()).digest()).decode("ascii")
+        # `form-action 'self'` would also bind the redirects after the form: an application that sends the browser on to
+        # another origin, say to log in, would end in a blank page (Chromium holds the whole chain to it).
         self.headers: Final[Mapping[str, str]] = {
             "content-security-policy": (
-                f"default-src 'none'; style-src 'sha256-{style_hash}'; base-uri 'none'; form-action 'self'; "
+                f"default-src 'none'; style-src 'sha256-{style_hash}'; base-uri 'none'; form-action https:; "
                 "frame-ancestors 'none'"
             ),
             "cache-control": "no-store",

@@ -1,8 +1,10 @@
 """The pages with a store, an enrolled person and a clock that only a test moves."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -20,10 +22,18 @@ from extauthz.values.decisions import Challenge, ChallengeOffer
 from extauthz.values.request import Caller, RequestView
 from extauthz.web.pages import create_app
 
+_T = TypeVar("_T")
+
 SECRET = b"12345678901234567890"
 ORIGIN = "https://app.example.com"
 PAGE = "/.extauthz/challenge"
 SAME_ORIGIN = {"origin": "null", "sec-fetch-site": "same-origin"}
+
+
+def run(work: Coroutine[Any, Any, _T]) -> _T:
+    """The result of `work`, from a thread of its own: playwright keeps an event loop in the thread of the tests."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 class Browser:
@@ -51,7 +61,7 @@ class Browser:
                 self.cookies = client.cookies
                 return response
 
-        return asyncio.run(send())
+        return run(send())
 
     def open(self, ticket: str) -> httpx.Response:
         """GET the challenge page."""
@@ -88,7 +98,7 @@ class World:
         factor = seal_factor(
             SECRET, subject=ALICE, confirmed=confirmed, keys=self.keys, now=self.now, entropy=self.entropy
         )
-        asyncio.run(self.store.add_factor(factor))
+        run(self.store.add_factor(factor))
 
     def code(self, ahead: int = 0) -> str:
         """What Alice's app shows, `ahead` steps from now."""
@@ -114,7 +124,7 @@ class World:
 
     def grants(self) -> int:
         """How many grants Alice has in her session."""
-        return len(asyncio.run(self.store.grants(ALICE, "sid:1", fingerprint="", now=self.now)))
+        return len(run(self.store.grants(ALICE, "sid:1", fingerprint="", now=self.now)))
 
 
 def keep(browser: Browser, made: ChallengeOffer) -> None:
@@ -129,4 +139,4 @@ def world() -> Iterator[World]:
     made = World()
     made.enroll()
     yield made
-    asyncio.run(made.store.close())
+    run(made.store.close())

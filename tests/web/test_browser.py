@@ -1,0 +1,296 @@
+"""The challenge in a real browser: cookies, redirects, policies and what a person sees.
+
+Screenshots of each page are written to the folder in SCREENSHOTS, else to a temporary one.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from stepup.proofs import ALICE, NOW, challenge, demand
+from web.conftest import World, run
+from web.origin import Origin, serve
+
+CHROMIUM = shutil.which("chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+TRANSFER = challenge(
+    demand(
+        "payments/large-transfer",
+        description="Above 1,000 the owner proves to be there, for this account and amount",
+        show={"account": "acc-1", "amount": "5000.00 EUR", "to": "DE89 3704 0044 0532 0130 00"},
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        if os.environ.get("REQUIRE_ALL") == "1":
+            pytest.fail("chromium is not installed; `apt-get install chromium`")
+        pytest.skip("chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    named = os.environ.get("SCREENSHOTS")
+    folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def origin(world: World, tmp_path: Path) -> Iterator[str]:
+    with serve(Origin(world, TRANSFER), tmp_path) as port:
+        yield f"https://localhost:{port}"
+
+
+@pytest.fixture
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    made = chromium.new_context(ignore_https_errors=True, viewport={"width": 800, "height": 900})
+    made.set_default_timeout(10_000)
+    yield made
+    made.close()
+
+
+def enter(page: Page, code: str) -> None:
+    page.get_by_label("One-time code").fill(code)
+    page.get_by_role("button", name="Confirm").click()
+
+
+def test_a_challenge_is_met_and_the_browser_comes_back(
+    world: World, origin: str, context: BrowserContext, screenshots: Path
+) -> None:
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto(f"{origin}/pay/a1?amount=5")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Confirm that it is you")
+    expect(page.get_by_text("5000.00 EUR")).to_be_visible()
+    expect(page.get_by_label("One-time code")).to_be_focused()
+    page.screenshot(path=screenshots / "challenge-light.png", full_page=True)
+    page.keyboard.type(world.code())
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{origin}/pay/a1?amount=5")
+    expect(page.locator("body")).to_have_text("paid /pay/a1?amount=5")
+    assert complaints == []
+    cookies = {cookie["name"]: cookie for cookie in context.cookies()}
+    assert set(cookies) == {"__Host-extauthz-nonce", "__Host-extauthz-holder"}
+    assert all(cookie["httpOnly"] and cookie["secure"] for cookie in cookies.values())
+    # Proven once: the next request passes until the grant is over.
+    page.goto(f"{origin}/pay/a2")
+    expect(page.locator("body")).to_have_text("paid /pay/a2?")
+    world.now += 301
+    page.goto(f"{origin}/pay/a2")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Confirm that it is you")
+
+
+def test_a_challenge_that_begins_on_another_site_is_met_as_well(
+    world: World, origin: str, context: BrowserContext
+) -> None:
+    page = context.new_page()
+    page.goto(origin.replace("localhost", "127.0.0.1") + "/start")
+    page.evaluate(f"location.href = '{origin}/pay/a1'")
+    page.wait_for_url(f"{origin}/.extauthz/challenge**")
+    enter(page, world.code())
+    page.wait_for_url(f"{origin}/pay/a1")
+
+
+def test_an_application_that_redirects_elsewhere_after_the_challenge_is_followed(
+    world: World, origin: str, context: BrowserContext
+) -> None:
+    page = context.new_page()
+    page.goto(f"{origin}/away")
+    enter(page, world.code())
+    page.wait_for_url("https://127.0.0.1:*/elsewhere")
+
+
+def test_a_wrong_code_is_said_and_can_be_mended(
+    world: World, origin: str, context: BrowserContext, screenshots: Path
+) -> None:
+    page = context.new_page()
+    page.goto(f"{origin}/pay/a1")
+    enter(page, "000000")
+    expect(page.get_by_role("alert")).to_contain_text("That code is not right")
+    expect(page.get_by_label("One-time code")).to_be_focused()
+    assert page.title().startswith("Error: ")
+    page.screenshot(path=screenshots / "wrong-code.png", full_page=True)
+    enter(page, world.code())
+    page.wait_for_url(f"{origin}/pay/a1")
+
+
+def test_five_wrong_codes_lock_out(world: World, origin: str, context: BrowserContext, screenshots: Path) -> None:
+    page = context.new_page()
+    page.goto(f"{origin}/pay/a1")
+    for _ in range(6):
+        enter(page, "000000")
+    expect(page.get_by_role("alert")).to_contain_text("Try again in 30 seconds")
+    page.screenshot(path=screenshots / "locked-out.png", full_page=True)
+    world.now += 31
+    enter(page, world.code())
+    page.wait_for_url(f"{origin}/pay/a1")
+
+
+def test_an_expired_ticket_offers_a_new_start(
+    world: World, origin: str, context: BrowserContext, screenshots: Path
+) -> None:
+    page = context.new_page()
+    page.goto(f"{origin}/pay/a1")
+    world.now += 301
+    enter(page, world.code())
+    expect(page.get_by_role("heading")).to_have_text("This confirmation has expired")
+    page.screenshot(path=screenshots / "expired.png", full_page=True)
+    page.get_by_role("link", name="Start again").click()
+    enter(page, world.code())
+    page.wait_for_url(f"{origin}/pay/a1")
+
+
+def test_a_foreign_ticket_opens_nothing(
+    chromium: Browser, world: World, origin: str, context: BrowserContext, screenshots: Path
+) -> None:
+    theirs = context.new_page()
+    theirs.goto(f"{origin}/pay/a1")
+    victim = chromium.new_context(ignore_https_errors=True, viewport={"width": 800, "height": 900})
+    page = victim.new_page()
+    page.goto(theirs.url)
+    expect(page.get_by_role("heading")).to_have_text("This page belongs to another browser")
+    assert page.get_by_label("One-time code").count() == 0
+    page.screenshot(path=screenshots / "foreign.png", full_page=True)
+    victim.close()
+    assert world.grants() == 0
+
+
+def test_a_form_on_another_site_proves_nothing(world: World, origin: str, context: BrowserContext) -> None:
+    page = context.new_page()
+    page.goto(f"{origin}/pay/a1")
+    ticket = page.locator("input[name=ticket]").input_value()
+    page.goto(origin.replace("localhost", "127.0.0.1") + "/evil")
+    page.evaluate(
+        """([target, ticket, code]) => {
+            const form = document.createElement('form');
+            form.method = 'post';
+            form.action = target;
+            for (const [name, value] of [['ticket', ticket], ['code', code]]) {
+                const field = document.createElement('input');
+                field.name = name;
+                field.value = value;
+                form.append(field);
+            }
+            document.body.append(form);
+            form.submit();
+        }""",
+        [f"{origin}/.extauthz/challenge", ticket, world.code()],
+    )
+    page.wait_for_url(f"{origin}/.extauthz/challenge")
+    expect(page.get_by_role("heading")).to_have_text("This form was not sent by this page")
+    assert world.grants() == 0
+
+
+def test_the_back_button_replays_nothing(world: World, origin: str, context: BrowserContext, screenshots: Path) -> None:
+    page = context.new_page()
+    page.goto(f"{origin}/start")
+    page.goto(f"{origin}/pay/a1")
+    enter(page, world.code())
+    page.wait_for_url(f"{origin}/pay/a1")
+    page.go_back()
+    enter(page, world.code(ahead=1))
+    expect(page.get_by_role("heading")).to_have_text("This confirmation was used already")
+    page.screenshot(path=screenshots / "used.png", full_page=True)
+    page.get_by_role("link", name="Start again").click()
+    page.wait_for_url(f"{origin}/pay/a1")
+    assert world.grants() == 1
+
+
+def test_two_tabs_are_both_met(world: World, origin: str, context: BrowserContext) -> None:
+    first, second = context.new_page(), context.new_page()
+    first.goto(f"{origin}/pay/a1")
+    second.goto(f"{origin}/pay/a2")
+    enter(first, world.code())
+    first.wait_for_url(f"{origin}/pay/a1")
+    enter(second, world.code(ahead=1))
+    second.wait_for_url(f"{origin}/pay/a2")
+    assert world.grants() == 2
+
+
+def test_without_javascript_in_the_dark_and_on_a_phone(
+    chromium: Browser, world: World, origin: str, screenshots: Path
+) -> None:
+    context = chromium.new_context(
+        ignore_https_errors=True,
+        java_script_enabled=False,
+        color_scheme="dark",
+        viewport={"width": 360, "height": 780},
+        device_scale_factor=2,
+    )
+    page = context.new_page()
+    page.goto(f"{origin}/pay/a1")
+    page.screenshot(path=screenshots / "challenge-dark-phone.png", full_page=True)
+    enter(page, "000000")
+    page.screenshot(path=screenshots / "wrong-code-dark-phone.png", full_page=True)
+    enter(page, world.code())
+    page.wait_for_url(f"{origin}/pay/a1")
+    context.close()
+
+
+def test_who_is_not_enrolled_is_told_whom_to_ask(
+    world: World, origin: str, context: BrowserContext, screenshots: Path
+) -> None:
+    run(world.store.reset_factors(ALICE, ()))
+    page = context.new_page()
+    page.goto(f"{origin}/pay/a1")
+    expect(page.get_by_text("Ask your administrator")).to_be_visible()
+    page.screenshot(path=screenshots / "not-enrolled.png", full_page=True)
+
+
+def test_the_text_can_be_read_in_light_and_dark(
+    chromium: Browser, world: World, origin: str, screenshots: Path
+) -> None:
+    """WCAG 2.2 success criterion 1.4.3: a contrast of at least 4.5 to 1, computed from what the browser paints."""
+    assert world.now == NOW
+    for scheme in ("light", "dark"):
+        context = chromium.new_context(ignore_https_errors=True, color_scheme=scheme)
+        page = context.new_page()
+        page.goto(f"{origin}/pay/a1")
+        enter(page, "000000")
+        page.screenshot(path=screenshots / f"wrong-code-{scheme}.png", full_page=True)
+        low = page.evaluate(CONTRASTS)
+        assert low == [], f"{scheme}: {low}"
+        context.close()
+
+
+CONTRASTS = """() => {
+    const channels = text => (text.match(/[\\d.]+/g) || []).map(Number);
+    const luminance = ([r, g, b]) => {
+        const [R, G, B] = [r, g, b].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * R + 0.7152 * G + 0.0722 * B;
+    };
+    const background = element => {
+        for (let at = element; at; at = at.parentElement) {
+            const found = channels(getComputedStyle(at).backgroundColor);
+            if (found.length === 3 || found[3] === 1) return found;
+        }
+        return [255, 255, 255];
+    };
+    const low = [];
+    const texts = 'h1, h2, dt, dd, p, label, input[type=text], button, a, small, code';
+    for (const element of document.querySelectorAll(texts)) {
+        const [a, b] = [luminance(channels(getComputedStyle(element).color)), luminance(background(element))];
+        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        if (ratio < 4.5) low.push([element.tagName, element.className, ratio]);
+    }
+    return low;
+}"""
