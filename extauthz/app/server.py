@@ -11,13 +11,14 @@ import time
 from collections.abc import Mapping
 
 import structlog
-from opentelemetry.trace import NoOpTracer
+from opentelemetry.sdk.trace import TracerProvider
 
 from extauthz import __version__
 from extauthz.app.listening import WebServer
 from extauthz.app.wiring import load_keys, make_ruling, open_configured_store
 from extauthz.check.checker import Checker, Ruling, Surroundings
 from extauthz.errors import ExtauthzError
+from extauthz.record.decision import NoRecorder, Recorder
 from extauthz.record.provider import tracer_provider
 from extauthz.record.spans import SpanRecorder
 from extauthz.settings import Settings
@@ -42,14 +43,13 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
     provider = tracer_provider(environ, version=__version__)
     store = open_configured_store(settings)
     try:
-        tracer = provider.get_tracer("extauthz", __version__) if provider is not None else NoOpTracer()
         surroundings = Surroundings(
             clock=time.time_ns,
             monotonic=time.monotonic,
             entropy=os.urandom,
             store=store,
             keys=keys,
-            recorder=SpanRecorder(tracer),
+            recorder=_recorder(provider),
             accept=settings.paths.accept,
         )
         await store.ping()
@@ -58,6 +58,10 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
         await store.close()
         if provider is not None:
             await asyncio.to_thread(provider.shutdown)
+
+
+def _recorder(provider: TracerProvider | None) -> Recorder:
+    return NoRecorder() if provider is None else SpanRecorder(provider.get_tracer("extauthz", __version__))
 
 
 class _Server:

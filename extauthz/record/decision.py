@@ -43,3 +43,10 @@ class Recorder(Protocol):
 
     def record(self, record: DecisionRecord) -> None:
         """Take one record."""
+
+
+class NoRecorder:
+    """Where nobody asked for records."""
+
+    def record(self, record: DecisionRecord) -> None:
+        """Let it go."""

@@ -1,0 +1,181 @@
+"""What a whole Check costs in one process, from bytes to bytes, beside the bare parse of the same bytes.
+
+python bench/check.py [--json FILE] [--check]
+
+Without records: what spans cost is a matter of their own.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+import timeit
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
+
+from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
+from extauthz.check.checker import Checker, Ruling, Surroundings
+from extauthz.identity.config import ClientSettings, IdentitySettings
+from extauthz.identity.resolver import Resolver
+from extauthz.policy.load import load_text
+from extauthz.record.decision import NoRecorder
+from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
+from extauthz.store.open import open_store
+from extauthz.wire.compose import check_request
+
+ROUNDS = 9
+CALLS = 1_000
+MAX_RATIO = {"workload allowed": 80.0, "user allowed": 120.0}
+"""Times the bare parse; see docs/performance.md."""
+ISSUER = "https://idp.example.com"
+POLICY = """
+apiVersion: extauthz/v1
+kind: Policy
+metadata: {name: payments}
+spec:
+  hosts: [payments.example.com]
+  variables: {amount: double(request.query.amount)}
+  rules:
+    - {name: reports, paths: ["/v1/reports"], workloads: ["spiffe://prod.example.org/ns/shop/sa/*"], effect: allow}
+    - name: transfer
+      methods: [POST]
+      paths: ["/v1/accounts/{account}/transfers"]
+      when: has(user.sub) && request.params.account.startsWith("a")
+      effect: allow
+      allow: {headers: {x-authz-subject: user.sub}}
+    - name: frozen
+      paths: ["/v1/accounts/{account}/**"]
+      when: request.params.account in ["acc-13", "acc-14"]
+      effect: deny
+    - name: confirm
+      paths: ["/v1/confirmed/transfers"]
+      when: variables.amount > 1000.0
+      effect: challenge
+      challenge: {factors: [totp], max_age: 5m}
+    - {name: confirmed, paths: ["/v1/confirmed/transfers"], effect: allow}
+"""
+
+
+def signer() -> tuple[str, str]:
+    """A JWK Set, and a token of its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    jwk = {**ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "k1", "alg": "ES256", "use": "sig"}
+    now = int(time.time())
+    claims = {"iss": ISSUER, "aud": "shop", "sub": "alice", "iat": now, "exp": now + 3600, "sid": "s1"}
+    return json.dumps({"keys": [jwk]}), jwt.encode(claims, key, algorithm="ES256", headers={"kid": "k1"})
+
+
+def payload(path: str, token: str | None) -> bytes:
+    """A Check of about 1 KB from a workload, with a user's token where there is one."""
+    headers = {
+        "user-agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)",
+        "accept": "application/json",
+        "x-forwarded-proto": "https",
+        "x-forwarded-for": "203.0.113.9",
+        "x-request-id": "0c7c9d1e-6f2b-4a55-9c3e-2f6f5d7f6c11",
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    }
+    if token is not None:
+        headers["authorization"] = f"Bearer {token}"
+    return check_request(
+        id="9713526382617712390",
+        method="POST",
+        host="payments.example.com",
+        path=path,
+        headers=headers,
+        source_ip="10.1.2.3",
+        principal="spiffe://prod.example.org/ns/shop/sa/web",
+        time=(1_790_000_000, 123_456_789),
+    )
+
+
+def cases(checker: Checker, token: str) -> dict[str, Callable[[], object]]:
+    """What is measured; the look-ups go to a real SQLite file."""
+    loop = asyncio.new_event_loop()
+
+    def whole(request: bytes) -> Callable[[], bytes]:
+        def run() -> bytes:
+            started = checker.start(request)
+            if isinstance(started, bytes):
+                return started
+            return loop.run_until_complete(checker.finish(started, deadline=None))
+
+        return run
+
+    reports, transfer = payload("/v1/reports", None), payload("/v1/accounts/a1/transfers?amount=5", token)
+    return {
+        "bare parse": lambda: CheckRequest.FromString(transfer),
+        "workload allowed": whole(reports),
+        "user allowed": whole(transfer),
+        "user denied by a guard": whole(payload("/v1/accounts/acc-13/transfers", token)),
+        "ambiguous path refused": whole(payload("/v1//reports", token)),
+        "challenged, with a look-up": whole(payload("/v1/confirmed/transfers?amount=5000", token)),
+    }
+
+
+def measure(steps: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    """Median microseconds of each step, rounds interleaved so that a drift of the machine meets all alike."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(ROUNDS):
+        for name, step in steps.items():
+            times[name].append(timeit.timeit(step, number=CALLS) / CALLS * 1e6)
+    return {name: median(taken) for name, taken in times.items()}
+
+
+def main() -> int:
+    """Print the table; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
+    options = parser.parse_args()
+    jwks, token = signer()
+    source = {"name": "idp", "issuer": ISSUER, "audiences": ["shop"], "jwks": "-"}
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store("sqlite:///bench.db", base=Path(folder))
+        ruling = Ruling(
+            policies=load_text(POLICY),
+            resolver=Resolver(IdentitySettings.model_validate({"users": [source]}), ClientSettings(), {"idp": jwks}),
+        )
+        surroundings = Surroundings(
+            clock=time.time_ns,
+            monotonic=time.monotonic,
+            entropy=os.urandom,
+            store=store,
+            keys=parse_keys(generate_key(os.urandom(SECRET_BYTES), created=int(time.time()))),
+            recorder=NoRecorder(),
+        )
+        steps = cases(Checker(ruling, surroundings), token)
+        expected = {"workload allowed": 0, "user allowed": 0, "user denied by a guard": 7}
+        for name, code in expected.items():
+            answer = steps[name]()
+            assert isinstance(answer, bytes)
+            assert CheckResponse.FromString(answer).status.code == code, name
+        figures = measure(steps)
+        asyncio.run(store.close())
+    return report(figures, options)
+
+
+def report(figures: Mapping[str, float], options: argparse.Namespace) -> int:
+    """Print, write and judge."""
+    base = figures["bare parse"]
+    print(f"{'step':30} {'µs':>8} {'/ parse':>8}")
+    for name, taken in figures.items():
+        print(f"{name:30} {taken:8.1f} {taken / base:8.1f}")
+    if options.json:
+        options.json.write_text(json.dumps({name: {"us": us, "ratio": us / base} for name, us in figures.items()}))
+    missed = [name for name, ratio in MAX_RATIO.items() if figures[name] / base > ratio]
+    for name in missed:
+        print(f"missed: {name}: {figures[name] / base:.1f} times the bare parse, not {MAX_RATIO[name]:.0f}")
+    return 1 if options.check and missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
