@@ -6,6 +6,9 @@ The rule: only what a browser shows to a person is redirected or answered with a
 import re
 from typing import Final
 
+from google.protobuf.message import DecodeError
+
+from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from extauthz.values.request import Caller, HttpRequest, RequestView
 
 _GRPC: Final = re.compile(r"application/grpc(?:-web(?:-text)?)?(?=[+; \t]|\Z)", re.IGNORECASE)
@@ -34,6 +37,20 @@ def classify(request: RequestView) -> Caller:
     if mode != ("navigate",):
         return Caller.API
     return Caller.NAVIGATION if http.method in _READS else Caller.FORM_POST
+
+
+def guess(payload: bytes) -> Caller:
+    """The caller of a Check that `decode` has refused: gRPC if it says so anywhere, else an API.
+
+    Only for the form of the refusal. A gRPC client that got a plain 400 would read INTERNAL.
+    """
+    try:
+        http = CheckRequest.FromString(payload).attributes.request.http
+    except DecodeError:
+        return Caller.API
+    sent = [http.headers["content-type"]] if "content-type" in http.headers else []
+    sent += [line.raw_value.decode(errors="replace") for line in http.header_map.headers if line.key == "content-type"]
+    return Caller.GRPC if any(_GRPC.match(value) for value in sent) else Caller.API
 
 
 def _without_fetch_metadata(http: HttpRequest) -> Caller:

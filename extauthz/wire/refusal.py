@@ -68,9 +68,11 @@ def refuse(
 
 
 def _deny(decision: Deny, caller: Caller, decision_id: str) -> Refusal:
+    redirects = HTTPStatus.MULTIPLE_CHOICES <= decision.status < HTTPStatus.BAD_REQUEST
     refusal = _render(
         caller,
-        status=decision.status,
+        # A preflight that is redirected fails for a reason that nobody sees (the Fetch standard, section 4.9).
+        status=403 if redirects and caller is Caller.PREFLIGHT else decision.status,
         reason=decision.reason,
         detail=_detail(decision),
         decision_id=decision_id,

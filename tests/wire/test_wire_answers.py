@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wire.answers import ALLOW, CHALLENGE, DECISIONS, DENY, HOLD, OFFER, Answer, answer
 
-from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValueOption
+from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse, OkHttpResponse
 from extauthz.values.decisions import (
     Allow,
     Challenge,
@@ -249,6 +250,16 @@ def test_a_cors_preflight_is_never_redirected() -> None:
         said = answer(decision, caller=Caller.PREFLIGHT, offer=OFFER)
         assert said.status in (401, 403)
         assert not {"location", "set-cookie"} & said.denied.keys()
+    away = Deny(reason="away", status=302, headers={"location": "https://elsewhere.example/"})
+    assert (answer(away).status, answer(away, caller=Caller.PREFLIGHT).status) == (302, 403)
+
+
+def test_what_failure_mode_allow_or_a_deprecated_field_would_turn_around_can_not_be_said() -> None:
+    """No `error_response`; nothing that overrides the metadata; no `append` that is unset."""
+    message = CheckResponse.DESCRIPTOR
+    assert "error_response" not in message.fields_by_name
+    assert "dynamic_metadata" not in OkHttpResponse.DESCRIPTOR.fields_by_name
+    assert "append" not in HeaderValueOption.DESCRIPTOR.fields_by_name
 
 
 @pytest.mark.parametrize("caller", Caller)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extauthz.values.request import Caller, RequestView
-from extauthz.wire.caller import classify
+from extauthz.wire.caller import classify, guess
 from extauthz.wire.compose import check_request, tcp_check_request
 from extauthz.wire.decode import decode
 
@@ -70,6 +70,17 @@ def test_the_form_of_the_answer_follows_the_caller(
 def test_a_check_without_http_is_a_tcp_caller() -> None:
     assert classify(decode(tcp_check_request())) is Caller.TCP
     assert classify(RequestView()) is Caller.TCP
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_refused_check_of_a_grpc_client_is_still_known_as_such(*, raw: bool) -> None:
+    def refused(headers: dict[str, str | list[str]]) -> bytes:
+        return check_request(host="a.example", path="//", headers=headers, raw_headers=raw)
+
+    assert guess(refused({"content-type": "application/grpc+proto"})) is Caller.GRPC
+    assert guess(refused({"content-type": "application/json"})) is Caller.API
+    assert guess(refused({})) is Caller.API
+    assert guess(b"\xff") is Caller.API
 
 
 @given(
