@@ -117,14 +117,16 @@ class Expressions:
         if declared is None:
             return []
         problems = []
-        read_by_name: set[int] = set()
+        understood: set[int] = set()  # a walk meets what holds a node before the node
         for node in tree.walk(root):
+            if isinstance(node, tree.Select | tree.Has) and _is_request(node.operand):
+                understood.add(id(node.operand))
             view, name = _header_read(node)
             if view is not None and name is not None:
-                read_by_name.add(id(view))
+                understood.add(id(view))
                 if name.lower() not in declared:
                     problems.append(_undeclared(node, f"the header `{name}` is not declared"))
-            elif _is_header_view(node) and id(node) not in read_by_name:
+            elif (_is_header_view(node) or _is_request(node)) and id(node) not in understood:
                 problems.append(_undeclared(node, "headers are read without a name, and not all are declared"))
         return problems
 
@@ -159,12 +161,11 @@ def _undeclared(node: tree.Expr, message: str) -> cel_errors.Problem:
 
 
 def _is_header_view(node: tree.Expr) -> bool:
-    return (
-        isinstance(node, tree.Select | tree.Has)
-        and node.field in _HEADER_VIEWS
-        and isinstance(node.operand, tree.Variable)
-        and node.operand.name == "request"
-    )
+    return isinstance(node, tree.Select | tree.Has) and node.field in _HEADER_VIEWS and _is_request(node.operand)
+
+
+def _is_request(node: tree.Expr) -> bool:
+    return isinstance(node, tree.Variable) and node.name == "request"
 
 
 def _header_read(node: tree.Expr) -> tuple[tree.Expr | None, str | None]:

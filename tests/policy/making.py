@@ -45,12 +45,12 @@ def compiled(*documents: Document, declared_headers: frozenset[str] | None = Non
     return load_text(text, "policies.yaml", declared_headers=declared_headers)
 
 
-def http(path: str = "/", method: str = "GET", host: str = "app.example", **more: Any) -> RequestView:  # noqa: ANN401
+def http(path: str = "/", method: str = "GET", host: str = "app.example", **more: Any) -> RequestView:
     """An HTTP request as decoded from its Check; `more` goes to `wire.compose.check_request`."""
     return decode(check_request(host=host, method=method, path=path, raw_headers=True, **more))
 
 
-def tcp(**more: Any) -> RequestView:  # noqa: ANN401 - handed on
+def tcp(**more: Any) -> RequestView:
     """A TCP check."""
     return decode(tcp_check_request(**more))
 
@@ -61,7 +61,7 @@ def caller(
     workload: str | None = None,
     groups: Sequence[str] = (),
     claims: Mapping[str, object] | None = None,
-    **more: Any,  # noqa: ANN401 - handed on
+    **more: Any,
 ) -> Identity:
     """An identity; a user has a session and a holder."""
     user = None
@@ -76,7 +76,7 @@ def caller(
     )
 
 
-def grant(binding: str, **changes: Any) -> Grant:  # noqa: ANN401 - a field's value
+def grant(binding: str, **changes: Any) -> Grant:
     """A fresh TOTP grant of the user `u1`."""
     whole = {
         "id": "g1",
