@@ -5,22 +5,25 @@ from collections.abc import Callable
 from typing import Final
 
 from extauthz.cel import pyast as py
+from extauthz.cel.access import optional
 from extauthz.cel.dispatch import Dispatcher, bindings_of
 from extauthz.cel.emit import comparisons, operators
 from extauthz.cel.emit.members import fused_or_value
-from extauthz.cel.emitter import Emitter
+from extauthz.cel.emitter import Emitter, Part
 from extauthz.cel.equality import contains, equal, has_key
 from extauthz.cel.errors import EvalError
 from extauthz.cel.inference import is_concrete
 from extauthz.cel.library.regexes import search_of
 from extauthz.cel.library.times import PARTS, part_in_zone, zone_of
-from extauthz.cel.tree import Call, Constant
-from extauthz.cel.types import TypeParam
+from extauthz.cel.tree import Call, Constant, Expr
+from extauthz.cel.types import OptionalType, TypeParam
 
 Inline = Callable[[Emitter, Call, int], ast.expr | None]
 
 
 def call(emitter: Emitter, node: Call, line: int) -> ast.expr:
+    if len(node.overloads) == 1 and (lazy := _LAZY.get(node.overloads[0].id)):
+        return lazy(emitter, node, line)
     if _is_static(node):
         inline = _INLINE.get(node.overloads[0].id)
         emitted = inline(emitter, node, line) if inline is not None else None
@@ -101,22 +104,28 @@ def _zoned(name: str) -> Inline:
     return inline
 
 
+def _maybe(emitter: Emitter, node: Expr, line: int) -> ast.expr:
+    """An optional, checked to be one where its type does not say so."""
+    value = emitter.emit(node)
+    return value if isinstance(node.type, OptionalType) else emitter.call(optional, [value], line)
+
+
 def _or_value(emitter: Emitter, node: Call, line: int) -> ast.expr:
     """The default is evaluated only if it is needed."""
     maybe, default = node.args[0], emitter.part(emitter.emit, node.args[1])
     fused = fused_or_value(emitter, maybe, default, line)
     if fused is not None:
         return fused
-    value = emitter.simple(emitter.emit(maybe), line)
-    present = emitter.part(lambda _: py.attribute(value, "content", line), maybe)
+    value = emitter.simple(_maybe(emitter, maybe, line), line)
+    present = Part([], py.attribute(value, "content", line), False)
     return emitter.choose(py.attribute(value, "present", line), present, default, line)
 
 
 def _or(emitter: Emitter, node: Call, line: int) -> ast.expr:
     """The other optional is evaluated only if it is needed."""
-    value = emitter.simple(emitter.emit(node.args[0]), line)
-    present = emitter.part(lambda _: value, node.args[0])
-    return emitter.choose(py.attribute(value, "present", line), present, emitter.part(emitter.emit, node.args[1]), line)
+    value = emitter.simple(_maybe(emitter, node.args[0], line), line)
+    other = emitter.part(lambda arg: _maybe(emitter, arg, line), node.args[1])
+    return emitter.choose(py.attribute(value, "present", line), Part([], value, False), other, line)
 
 
 def _in_list(emitter: Emitter, node: Call, line: int) -> ast.expr:
@@ -153,6 +162,10 @@ def _equal_values(emitter: Emitter, node: Call, line: int, *, negate: bool) -> a
     return py.negated(value, line) if negate else value
 
 
+_LAZY: Final[dict[str, Callable[[Emitter, Call, int], ast.expr]]] = {
+    "optional_or_value": _or_value,
+    "optional_or": _or,
+}
 _INLINE: Final[dict[str, Inline]] = {
     "starts_with_string": _method("startswith"),
     "ends_with_string": _method("endswith"),
@@ -163,8 +176,6 @@ _INLINE: Final[dict[str, Inline]] = {
     "matches_string": _matches,
     "logical_not": _not,
     "to_dyn": _same,
-    "optional_or_value": _or_value,
-    "optional_or": _or,
     "in_list": _in_list,
     "in_map": _in_map,
     "equals": _equals,
