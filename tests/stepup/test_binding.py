@@ -39,7 +39,7 @@ def scoped(*scope: object, rule: str = "p/r", key: bytes = KEY) -> str:
     return bind("scope", rule=rule, scope=scope, request=view(), identity=alice(), key=key)
 
 
-def exact(request: RequestView | None = None, identity: Identity | None = None, **changed: Any) -> str:  # noqa: ANN401 - whatever `bind` takes
+def exact(request: RequestView | None = None, identity: Identity | None = None, **changed: Any) -> str:
     arguments = {"rule": "p/r", "key": KEY, **changed}
     return bind("request", request=request or view(), identity=identity or alice(), **arguments)
 
@@ -117,7 +117,7 @@ def test_not_bindable_is_a_refusal() -> None:
 
 
 def test_session_and_action_are_plain() -> None:
-    def plain(kind: Any, rule: str) -> str:  # noqa: ANN401 - a literal
+    def plain(kind: Any, rule: str) -> str:
         return bind(kind, rule=rule, request=view(), identity=alice(), key=KEY)
 
     assert plain("session", "p/r") == plain("session", "p/s") == "session"

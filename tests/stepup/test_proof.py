@@ -49,7 +49,7 @@ class Person:
         asyncio.run(self.store.add_factor(factor))
         return factor
 
-    def prove(self, given: str, **changed: Any) -> ProofOutcome:  # noqa: ANN401 - whatever `prove_totp` takes
+    def prove(self, given: str, **changed: Any) -> ProofOutcome:
         arguments: dict[str, Any] = {
             "store": self.store,
             "keys": self.keys,

@@ -56,7 +56,7 @@ def test_a_sealed_secret_opens_nowhere_else() -> None:
 
 
 @pytest.mark.parametrize("change", [lambda s: s[:-4] + "AAAA", lambda s: s[:20], lambda s: "s2" + s[2:], lambda _: ""])
-def test_a_sealed_secret_that_was_changed_does_not_open(change: Any) -> None:  # noqa: ANN401 - a function of texts
+def test_a_sealed_secret_that_was_changed_does_not_open(change: Any) -> None:
     keys = ring()
     with pytest.raises(SealBroken):
         keys.open(change(keys.seal(b"secret", place=PLACE, nonce=NONCE)), place=PLACE)

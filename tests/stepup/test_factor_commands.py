@@ -1,0 +1,253 @@
+"""`extauthz factors` and `extauthz keys` as an operator uses them."""
+
+import asyncio
+import json
+import os
+import pty
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyotp
+import pytest
+from stepup.proofs import SESSION, demand
+from typer.testing import CliRunner
+
+from extauthz.app.wiring import load_keys, open_configured_store
+from extauthz.check.proof import NotEnrolled, ProofOutcome, Proven, StepUsed, prove_totp
+from extauthz.cli.factors import FactorRefused
+from extauthz.cli.factors import app as factors
+from extauthz.cli.keys import app as keys
+from extauthz.errors import ConfigurationError
+from extauthz.settings import load_settings
+from extauthz.stepup.keys import parse_keys
+from extauthz.values.identity import Subject
+
+ISSUER = "https://idp.example.com"
+CONFIGURATION = f"""\
+policies: [policies/]
+identity:
+  users:
+    - {{name: idp, issuer: "{ISSUER}", audiences: [shop], jwks: jwks.json}}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "extauthz.yaml"
+    path.write_text(CONFIGURATION)
+    return path
+
+
+def call(*arguments: str, config: Path) -> str:
+    """The output of `extauthz factors`; errors are raised."""
+    result = CliRunner().invoke(
+        factors, [arguments[0], "--config", str(config), *arguments[1:]], catch_exceptions=False
+    )
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def enroll_as_program(config: Path, user: str = "alice") -> tuple[dict[str, Any], pyotp.TOTP]:
+    answer: dict[str, Any] = json.loads(call("enroll", user, "--format", "json", config=config))
+    app = pyotp.parse_uri(answer["uri"])
+    assert isinstance(app, pyotp.TOTP)
+    return answer, app
+
+
+def prove(config: Path, code: str, user: str = "alice") -> ProofOutcome:
+    settings = load_settings(config)
+    ring = load_keys(settings)
+
+    async def proven() -> ProofOutcome:
+        store = open_configured_store(settings)
+        try:
+            return await prove_totp(
+                store=store,
+                keys=ring,
+                subject=Subject(ISSUER, user),
+                session=SESSION,
+                holder="peer:x",
+                demands=(demand(),),
+                code=code,
+                address="",
+                now=time.time(),
+                entropy=os.urandom,
+            )
+        finally:
+            await store.close()
+
+    return asyncio.run(proven())
+
+
+def test_a_program_can_use_the_factor_at_once(config: Path) -> None:
+    answer, app = enroll_as_program(config)
+    assert (answer["sub"], answer["issuer"], answer["confirmed"]) == ("alice", ISSUER, True)
+    assert isinstance(prove(config, app.now()), Proven)
+
+
+def test_the_secret_is_not_in_the_file(config: Path) -> None:
+    _, app = enroll_as_program(config)
+    content = b"".join(path.read_bytes() for path in config.parent.glob("extauthz.db*"))
+    assert app.secret.encode() not in content
+    assert app.byte_secret() not in content
+
+
+def test_a_person_confirms_with_a_first_code(config: Path) -> None:
+    output = call("enroll", "alice", config=config)
+    uri, hint = output.splitlines()
+    assert "--confirm CODE" in hint
+    app = pyotp.parse_uri(uri)
+    assert isinstance(app, pyotp.TOTP)
+    assert prove(config, app.now()) == NotEnrolled()
+    with pytest.raises(FactorRefused, match="code is not right"):
+        call("enroll", "alice", "--confirm", "000000", config=config)
+    code = app.now()
+    assert "in force" in call("enroll", "alice", "--confirm", code, config=config)
+    assert prove(config, code) == StepUsed()
+    assert isinstance(prove(config, app.at(int(time.time()) + 30)), Proven)
+
+
+def test_a_person_at_a_terminal_scans_a_code_and_is_asked(config: Path) -> None:
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-c", "from extauthz.cli import main; main()"),
+            *("factors", "enroll", "alice", "--config", str(config)),
+        ],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    seen = b""
+    try:
+        while b"First code" not in seen:
+            seen += os.read(controller, 65_536)
+        uri = next(line for line in seen.decode().splitlines() if line.startswith("otpauth://"))
+        app = pyotp.parse_uri(uri)
+        assert isinstance(app, pyotp.TOTP)
+        os.write(controller, b"000000\n")
+        while seen.count(b"First code") < 2:
+            seen += os.read(controller, 65_536)
+        os.write(controller, app.now().encode() + b"\n")
+        while b"in force" not in seen:
+            seen += os.read(controller, 65_536)
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(controller)
+    assert "▀" in seen.decode() or "▄" in seen.decode()
+    assert "code is not right" in seen.decode()
+
+
+def test_a_second_enrolment_replaces_what_was_never_confirmed(config: Path) -> None:
+    call("enroll", "alice", config=config)
+    _, app = enroll_as_program(config)
+    assert len(json.loads(call("list", "alice", "--format", "json", config=config))) == 1
+    assert isinstance(prove(config, app.now()), Proven)
+
+
+def test_a_factor_in_force_is_not_replaced_in_passing(config: Path) -> None:
+    enroll_as_program(config)
+    with pytest.raises(FactorRefused, match="factors reset alice"):
+        call("enroll", "alice", config=config)
+
+
+def test_nothing_pending_is_nothing_to_confirm(config: Path) -> None:
+    with pytest.raises(FactorRefused, match="nothing to confirm"):
+        call("enroll", "alice", "--confirm", "123456", config=config)
+
+
+def test_factors_are_listed_without_their_secrets(config: Path) -> None:
+    _, app = enroll_as_program(config)
+    call("enroll", "bob", config=config)
+    text = call("list", config=config)
+    assert [line.split("\t")[0::3] for line in text.splitlines()] == [["alice", "in force"], ["bob", "not confirmed"]]
+    rows = json.loads(call("list", "--format", "json", config=config))
+    assert [(row["sub"], row["confirmed"]) for row in rows] == [("alice", True), ("bob", False)]
+    assert app.secret not in text + json.dumps(rows)
+    assert json.loads(call("list", "carol", "--format", "json", config=config)) == []
+
+
+def test_a_reset_ends_the_factor_and_its_proofs(config: Path) -> None:
+    _, app = enroll_as_program(config)
+    assert isinstance(prove(config, app.now()), Proven)
+    answer = json.loads(call("reset", "alice", "--format", "json", config=config))
+    assert answer == {"sub": "alice", "issuer": ISSUER, "removed": 1}
+    assert prove(config, app.now()) == NotEnrolled()
+    assert "Removed 0" in call("reset", "alice", config=config)
+
+
+def test_an_issuer_must_be_one_that_is_configured_and_named_if_there_are_several(config: Path) -> None:
+    with pytest.raises(FactorRefused, match="no such issuer"):
+        call("enroll", "alice", "--issuer", "https://other.example", config=config)
+    config.write_text(
+        CONFIGURATION + '    - {name: two, issuer: "https://two.example", audiences: [shop], jwks: jwks.json}\n'
+    )
+    with pytest.raises(FactorRefused, match="--issuer"):
+        call("enroll", "alice", config=config)
+    call("enroll", "alice", "--issuer", "https://two.example", config=config)
+
+
+def test_without_users_there_is_nobody_to_enroll(config: Path) -> None:
+    config.write_text("policies: [policies/]\n")
+    with pytest.raises(FactorRefused, match="none is configured"):
+        call("enroll", "alice", config=config)
+
+
+def test_a_store_inside_of_the_server_can_not_be_reached(config: Path) -> None:
+    config.write_text(CONFIGURATION + 'store: "memory:"\n')
+    with pytest.raises(ConfigurationError, match="inside of the server"):
+        call("list", config=config)
+
+
+def call_keys(*arguments: str) -> str:
+    result = CliRunner().invoke(keys, [*arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_key_file_is_its_owners_only_and_not_overwritten(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    assert "made with key" in call_keys("generate", str(file))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    before = file.read_text()
+    with pytest.raises(ConfigurationError, match="is there already"):
+        call_keys("generate", str(file))
+    assert file.read_text() == before
+    call_keys("generate", str(file), "--overwrite")
+    assert parse_keys(file.read_text()).newest != parse_keys(before).newest
+    assert [path.name for path in tmp_path.iterdir()] == ["keys.json"]
+
+
+def test_no_command_prints_a_secret(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    output = call_keys("generate", str(file)) + call_keys("rotate", str(file))
+    for entry in json.loads(file.read_text())["keys"]:
+        assert entry["secret"] not in output
+
+
+def test_rotation_keeps_everybodys_factor(config: Path) -> None:
+    _, app = enroll_as_program(config)
+    file = config.parent / "keys.json"
+    before = parse_keys(file.read_text())
+    assert "newest of 2" in call_keys("rotate", str(file))
+    after = parse_keys(file.read_text())
+    assert after.keys[:1] == before.keys
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert isinstance(prove(config, app.now()), Proven)
+
+
+def test_rotation_needs_a_key_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="can't read"):
+        call_keys("rotate", str(tmp_path / "keys.json"))
+    (tmp_path / "keys.json").write_text("{}")
+    with pytest.raises(ConfigurationError, match="not a key file"):
+        call_keys("rotate", str(tmp_path / "keys.json"))
+    with pytest.raises(ConfigurationError, match="can't write"):
+        call_keys("generate", str(tmp_path / "missing" / "keys.json"))
