@@ -74,9 +74,11 @@ def http_service() -> Iterator[HttpService]:
 
 
 class _Echo(grpc.GenericRpcHandler):
-    """Any unary method: the request's bytes come back."""
+    """Any method: the request's bytes come back, those of a stream one by one."""
 
-    def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":  # noqa: ARG002 - its interface
+    def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
+        if details.method.endswith("/Follow"):
+            return grpc.stream_stream_rpc_method_handler(lambda requests, _: requests)
         return grpc.unary_unary_rpc_method_handler(lambda request, _: request)
 
 

@@ -24,7 +24,9 @@ import yaml
 from e2e import bootstrap
 from e2e.collector import Collector
 from e2e.services import HttpService, grpc_service, http_service, tcp_service
+from typer.testing import CliRunner
 
+from extauthz.cli import app
 from extauthz.cli.quickstart.certificates import Authority, Pair, create_authority
 from extauthz.cli.quickstart.demo import EXTAUTHZ
 from extauthz.cli.quickstart.envoy import Admin, envoy_command, find_envoy
@@ -112,11 +114,9 @@ class Stage:
 
     def enroll(self, sub: str) -> pyotp.TOTP:
         """The authenticator of a new second factor of this person."""
-        enrolled = extauthz_command(
-            *("factors", "enroll", sub, "--issuer", ISSUER),
-            *("--config", str(self.folder / "extauthz.yaml"), "--format", "json"),
-        )
-        assert enrolled.returncode == 0, enrolled.stderr
+        configuration = str(self.folder / "extauthz.yaml")
+        enrolled = CliRunner().invoke(app, ["factors", "enroll", sub, "--config", configuration, "--format", "json"])
+        assert enrolled.exit_code == 0, enrolled.output
         authenticator = pyotp.parse_uri(json.loads(enrolled.stdout)["uri"])
         assert isinstance(authenticator, pyotp.TOTP)
         return authenticator
