@@ -5,20 +5,20 @@ wrong here still ends in an explicit denied answer.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from extauthz.check.refusals import INTERNAL_ERROR
 from extauthz.policy.policy_set import PolicySet
 from extauthz.record.decision import DecisionRecord, Recorder, WallClock
-from extauthz.stepup.challenge import offer
+from extauthz.stepup.challenge import offer as challenge_offer
 from extauthz.stepup.keys import KeyRing
 from extauthz.values.decisions import Challenge, ChallengeOffer, Evaluation
 from extauthz.values.identity import Identity
 from extauthz.values.request import Caller, RequestView
-from extauthz.wire.caller import classify
 from extauthz.wire.encode import encode, encode_failure
+from extauthz.wire.sayable import sayable
 
 _log = structlog.get_logger(__name__)
 
@@ -33,6 +33,7 @@ class Case:
     decision_id: str
     started_ns: int
     policies: PolicySet
+    caller: Caller
     request: RequestView | None
     identity: Identity | None
 
@@ -57,7 +58,10 @@ class Answering:
         `detail` is what the record says beyond the reason; it does not leave.
         """
         try:
-            payload = self._encode(case, evaluation)
+            offer = self._offer(case, evaluation)
+            # What can't be said is recorded as what is said instead.
+            evaluation = replace(evaluation, decision=sayable(evaluation.decision, offer=offer))
+            payload = self._encode(case, evaluation, offer)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an explicit denial
             _log.exception("answer-failed", decision_id=case.decision_id)
             evaluation, detail = Evaluation(decision=INTERNAL_ERROR, rules=evaluation.rules), repr(error)
@@ -65,28 +69,27 @@ class Answering:
         self._record(case, evaluation, detail)
         return payload
 
-    def _encode(self, case: Case, evaluation: Evaluation) -> bytes:
-        caller = classify(case.request) if case.request is not None else Caller.API
+    def _encode(self, case: Case, evaluation: Evaluation, offer: ChallengeOffer | None) -> bytes:
         return encode(
             evaluation.decision,
             request=case.request,
-            caller=caller,
+            caller=case.caller,
             decision_id=case.decision_id,
             revision=case.policies.revision,
             settable=case.policies.settable_headers,
-            offer=self._offer(case, evaluation, caller),
+            offer=offer,
         )
 
-    def _offer(self, case: Case, evaluation: Evaluation, caller: Caller) -> ChallengeOffer | None:
-        if not isinstance(evaluation.decision, Challenge) or caller not in _WITH_PAGE:
+    def _offer(self, case: Case, evaluation: Evaluation) -> ChallengeOffer | None:
+        if not isinstance(evaluation.decision, Challenge) or case.caller not in _WITH_PAGE:
             return None
         if case.request is None or case.identity is None:
             return None
-        return offer(
+        return challenge_offer(
             evaluation.decision,
             identity=case.identity,
             request=case.request,
-            caller=caller,
+            caller=case.caller,
             keys=self._keys,
             now=case.now,
             entropy=self._entropy,

@@ -27,6 +27,7 @@ from extauthz.values.decisions import Allow, Challenge, Deny, Evaluation
 from extauthz.values.grants import NO_FACTS, Facts
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
+from extauthz.wire.caller import classify, guess
 from extauthz.wire.decode import decode
 
 RESERVED_SEGMENT = ".extauthz"
@@ -110,6 +111,7 @@ class Checker:
                 decision_id=decision_id,
                 started_ns=started_ns,
                 policies=ruling.policies,
+                caller=classify(request) if request is not None else guess(payload),
                 request=request,
                 identity=identity,
             )

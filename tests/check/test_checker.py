@@ -225,3 +225,16 @@ def test_any_bytes_get_an_explicit_denial(shared_bench: Bench, payload: bytes) -
     response: CheckResponse = shared_bench.answer(payload)
     assert response.status.code != OK
     assert response.WhichOneof("http_response") == "denied_response"
+
+
+def test_a_grpc_caller_whose_request_is_malformed_still_gets_a_grpc_status(bench: Bench) -> None:
+    payload = bench.request("/pay//x", headers={"content-type": "application/grpc"})
+    headers = {option.header.key: option.header.value for option in bench.answer(payload).denied_response.headers}
+    assert headers["grpc-status"] == str(INVALID_ARGUMENT)
+
+
+def test_what_can_not_be_said_is_recorded_as_what_is_said_instead(bench: Bench) -> None:
+    token = bench.token("al\nice")
+    response = bench.answer(bench.request("/pay?amount=5", headers={"authorization": f"Bearer {token}"}))
+    assert (response.status.code, response.denied_response.status.code) == (UNAVAILABLE, 503)
+    assert bench.records.kept[0].decision == Deny(reason="response-invalid", status=503)
