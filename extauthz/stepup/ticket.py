@@ -79,7 +79,9 @@ def sign(ticket: Ticket, keys: KeyRing) -> str:
         "x": ticket.expires_at,
         "d": [_demand_out(demand) for demand in _shortened(ticket.demands)],
     }
-    body = _encode(json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace"))
+    text = json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
+    # A `sub` may hold what is no Unicode (a lone surrogate): it must come back as it was, not as somebody else.
+    body = _encode(text.encode("utf-8", "surrogatepass"))
     signed = f"{_FORM}.{keys.newest.kid}.{body}"
     return f"{signed}.{_signature(keys.newest.ticket, signed)}"
 
@@ -94,7 +96,8 @@ def open_ticket(text: str, keys: KeyRing) -> Ticket:
     key = keys.find(match[2]) if match is not None else None
     if match is None or key is None or not hmac.compare_digest(_signature(key.ticket, match[1]), match[4]):
         raise InvalidTicket("ticket: not made by this server")
-    payload: dict[str, Any] = json.loads(urlsafe_b64decode(match[3] + "=" * (-len(match[3]) % 4)))
+    body = urlsafe_b64decode(match[3] + "=" * (-len(match[3]) % 4))
+    payload: dict[str, Any] = json.loads(body.decode("utf-8", "surrogatepass"))
     issuer, sub = payload["s"]
     method, authority, path = payload["a"]
     return Ticket(

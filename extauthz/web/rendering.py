@@ -62,7 +62,6 @@ class Pages:
                 "frame-ancestors 'none'"
             ),
             "cache-control": "no-store",
-            "cross-origin-opener-policy": "same-origin",
             "cross-origin-resource-policy": "same-origin",
             "referrer-policy": "no-referrer",
             "x-content-type-options": "nosniff",

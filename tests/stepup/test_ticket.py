@@ -12,7 +12,7 @@ from extauthz.stepup.challenge import NotChallengeable, offer
 from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.ticket import MAX_TICKET_LENGTH, InvalidTicket, Ticket, hash_nonce, open_ticket, sign
 from extauthz.values.decisions import Challenge, ChallengeOffer
-from extauthz.values.identity import NONCE_COOKIE, Identity
+from extauthz.values.identity import NONCE_COOKIE, Identity, Subject, User
 from extauthz.values.request import Caller, RequestView
 
 
@@ -153,9 +153,12 @@ def test_a_huge_request_makes_no_huge_ticket() -> None:
     assert opened.return_path == "/"
 
 
-def test_texts_that_are_no_unicode_are_carried() -> None:
-    made = offered(challenge(demand(show={"x": "\udcff"})))
-    assert open_ticket(ticket_of(made), ring()).demands[0].show == {"x": "?"}
+def test_a_subject_that_is_no_unicode_comes_back_as_itself() -> None:
+    odd = alice(user=User(sub="alic\ud800", iss=ALICE.issuer))
+    made = offered(challenge(demand(show={"x": "\udcff"})), identity=odd)
+    opened = open_ticket(ticket_of(made), ring())
+    assert opened.subject == Subject(ALICE.issuer, "alic\ud800")
+    assert opened.demands[0].show == {"x": "\udcff"}
 
 
 @pytest.mark.parametrize(

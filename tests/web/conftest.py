@@ -82,16 +82,19 @@ class World:
     now: float = NOW
     entropy: Callable[[int], bytes] = field(default_factory=counted_entropy)
 
-    def browser(self, *, client: ClientSettings | None = None) -> Browser:
-        """A new browser."""
-        app = create_app(
+    def app(self, *, client: ClientSettings | None = None) -> Starlette:
+        """The pages."""
+        return create_app(
             store=self.store,
             keys=self.keys,
             client=client or ClientSettings(),
             clock=lambda: self.now,
             entropy=self.entropy,
         )
-        return Browser(app)
+
+    def browser(self, *, client: ClientSettings | None = None) -> Browser:
+        """A new browser."""
+        return Browser(self.app(client=client))
 
     def enroll(self, *, confirmed: bool = True) -> None:
         """Give Alice an authenticator app."""

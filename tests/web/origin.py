@@ -23,13 +23,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from stepup.proofs import ALICE, SESSION, alice, view
 from web.conftest import World
 
-from extauthz.identity.config import ClientSettings
 from extauthz.stepup.challenge import offer
 from extauthz.stepup.cookies import read_secret
 from extauthz.values.decisions import Challenge
 from extauthz.values.identity import HOLDER_COOKIE, holder_of_cookie
 from extauthz.values.request import Caller
-from extauthz.web.pages import create_app
 
 
 class Origin:
@@ -38,13 +36,7 @@ class Origin:
     def __init__(self, world: World, decision: Challenge) -> None:
         self._world = world
         self.decision = decision
-        self._pages: ASGIApp = create_app(
-            store=world.store,
-            keys=world.keys,
-            client=ClientSettings(),
-            clock=lambda: world.now,
-            entropy=world.entropy,
-        )
+        self._pages = world.app()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""

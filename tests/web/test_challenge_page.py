@@ -2,11 +2,11 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 
 import pytest
 from stepup.proofs import ALICE, NOW, challenge, demand, view
-from web.conftest import ORIGIN, PAGE, SAME_ORIGIN, World
+from web.conftest import ORIGIN, PAGE, SAME_ORIGIN, World, run
 
 from extauthz.identity.config import ClientSettings
 from extauthz.values.identity import HOLDER_COOKIE, NONCE_COOKIE, holder_of_cookie
@@ -58,7 +58,7 @@ def test_the_page_says_what_is_confirmed_and_who_asks(world: World) -> None:
     decision = challenge(
         demand(
             description="A transfer above 1,000",
-            show={"to": "<b>acc-7</b>", "amount": "5,000\u202e00"},
+            show={"to": "<b>acc-7</b>", "amount": "5,000\u202e00", "note": "\udcff"},
             max_age=600.0,
             uses=1,
         )
@@ -68,6 +68,7 @@ def test_the_page_says_what_is_confirmed_and_who_asks(world: World) -> None:
         "A transfer above 1,000",
         "&lt;b&gt;acc-7&lt;/b&gt;",
         "5,000[U+202E]00",
+        "[U+DCFF]",
         "10 minutes, once",
         "GET app.example.com/pay/a1",
         "alice",
@@ -331,3 +332,24 @@ def test_a_request_whose_query_hides_another_place_leads_home(world: World) -> N
     ticket = world.challenged(browser, request=view(raw_path="//evil.example/", raw_query=""))
     response = browser.answer(ticket, world.code())
     assert response.headers["location"] == "/"
+
+
+def test_a_browser_that_leaves_in_the_middle_of_a_form_is_no_failure_of_ours(world: World) -> None:
+    sent: list[dict[str, object]] = []
+
+    async def leave() -> dict[str, object]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: MutableMapping[str, object]) -> None:
+        sent.append(dict(message))
+
+    headers = {**SAME_ORIGIN, "host": "app.example.com", "content-type": "application/x-www-form-urlencoded"}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": PAGE,
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }
+    run(world.app()(scope, leave, send))
+    assert sent[0]["status"] == 400
