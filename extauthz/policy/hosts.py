@@ -7,9 +7,9 @@ form, so that matching is a look-up.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv6Address
 
 _LABELS = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*")
-_IPV6 = re.compile(r"\[[0-9a-f:.]+\]")
 _PORT = re.compile(r":[0-9]{1,5}$")
 
 
@@ -30,9 +30,14 @@ def parse(text: str) -> HostPattern:
     lowered = _PORT.sub("", text.lower()).removesuffix(".")
     deeper = lowered.startswith("*.")
     name = lowered.removeprefix("*.")
-    if len(name) > 253 or not (_LABELS.fullmatch(name) or (not deeper and _IPV6.fullmatch(name))):
-        raise ValueError(f"`{text[:80]}` is not a host; write `www.example.com`, or `*.example.com` for all below it")
-    return HostPattern(name, deeper)
+    if len(name) <= 253 and _LABELS.fullmatch(name):
+        return HostPattern(name, deeper)
+    if name.startswith("[") and name.endswith("]") and not deeper:
+        try:
+            return HostPattern(f"[{IPv6Address(name[1:-1]).compressed}]")
+        except AddressValueError:
+            pass
+    raise ValueError(f"`{text[:80]}` is not a host; write `www.example.com`, or `*.example.com` for all below it")
 
 
 def both(one: Iterable[HostPattern], other: Iterable[HostPattern]) -> frozenset[HostPattern]:

@@ -1,0 +1,150 @@
+"""Templates, hosts and the look-up of candidates."""
+
+import cProfile
+
+import pytest
+from policy.making import WEB, caller, compiled, document, http, rule
+
+from extauthz.policy import hosts, templates
+from extauthz.policy.index import Index, Place
+from extauthz.values.identity import Identity
+from extauthz.wire.compose import check_request
+from extauthz.wire.decode import decode
+
+
+def found(*rules: dict[str, object], request: str = "/", host: str = "app.example", method: str = "GET") -> list[str]:
+    policies = compiled(document("p", *rules))
+    candidates = policies.candidates(http(request, method=method, host=host), Identity())
+    return [item.rule.name for item in candidates.items]
+
+
+@pytest.mark.parametrize(
+    ("template", "path", "params"),
+    [
+        ("/", "/", {}),
+        ("/a", "/a", {}),
+        ("/a", "/a/", {}),
+        ("/a/", "/a", {}),
+        ("/a", "/A", None),
+        ("/a", "/a/b", None),
+        ("/a/b", "/a", None),
+        ("/*", "/", None),
+        ("/*", "/a", {}),
+        ("/*", "/a/b", None),
+        ("/{x}", "/a%20b", {"x": "a b"}),
+        ("/a/{x}/c", "/a/b/c", {"x": "b"}),
+        ("/a/**", "/a", {}),
+        ("/a/**", "/a/b/c", {}),
+        ("/a/**", "/ab", None),
+        ("/**", "/", {}),
+        ("/{rest=**}", "/", {"rest": ""}),
+        ("/a/{rest=**}", "/a/b/c/", {"rest": "b/c"}),
+        ("/{x}/{y}", "/a/b", {"x": "a", "y": "b"}),
+        ("/café", "/caf%C3%A9", {}),
+        ("/a:b", "/a:b", {}),
+    ],
+)
+def test_a_template_fits_whole_canonical_paths(template: str, path: str, params: dict[str, str] | None) -> None:
+    index = Index([Place(templates=(templates.parse(template),))])
+    request = http(path).http
+    assert request is not None
+    assert index.for_http(request) == ([] if params is None else [(0, params)])
+
+
+def test_an_empty_segment_fits_no_wildcard() -> None:
+    payload = check_request(host="app.example", path="/a//b")
+    request = decode(payload, accept=frozenset({"empty_segment"})).http
+    assert request is not None
+    assert request.segments == ("a", "", "b")
+    assert Index([Place(templates=(templates.parse("/a/*/b"),))]).for_http(request) == []
+    assert Index([Place(templates=(templates.parse("/a/**"),))]).for_http(request) == [(0, {})]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "host", "fits"),
+    [
+        ("app.example", "app.example", True),
+        ("App.Example.", "app.example", True),
+        ("app.example:8443", "app.example", True),
+        ("app.example", "APP.example.:443", True),
+        ("app.example", "b.app.example", False),
+        ("*.app.example", "app.example", False),
+        ("*.app.example", "b.app.example", True),
+        ("*.app.example", "c.b.app.example", True),
+        ("*.app.example", "bapp.example", False),
+        ("127.0.0.1", "127.0.0.1:80", True),
+        ("[::1]", "[::1]:80", True),
+        ("[0:0::1]", "[::1]", True),
+    ],
+)
+def test_a_host_pattern_fits_canonical_hosts(pattern: str, host: str, fits: bool) -> None:
+    request = http(host=host).http
+    assert request is not None
+    parsed = hosts.parse(pattern)
+    assert parsed.fits(request.host) is fits
+    assert bool(Index([Place(hosts=(parsed,))]).for_http(request)) is fits
+
+
+@pytest.mark.parametrize("text", ["", "*", "*.", "a..b", "a/b", "http://a", "a b", "*.*.a", "a.*.b", "[::1", "*.[::1]"])
+def test_what_is_no_host_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a host"):
+        hosts.parse(text)
+
+
+def test_a_rule_narrows_the_hosts_of_its_policy() -> None:
+    policies = compiled(
+        document("p", rule("a", "allow", hosts=["*.b.app.example", "x.app.example"]), hosts=["*.app.example"])
+    )
+    hosts_found = [
+        host
+        for host in ("app.example", "x.app.example", "y.app.example", "z.b.app.example", "b.app.example")
+        if policies.candidates(http(host=host), Identity()).items
+    ]
+    assert hosts_found == ["x.app.example", "z.b.app.example"]
+
+
+def test_get_covers_head_and_nothing_else_does() -> None:
+    read, post, every = (
+        rule("read", "allow", methods=["GET"]),
+        rule("post", "allow", methods=["POST"]),
+        rule("any", "allow"),
+    )
+    assert found(read, post, every, method="HEAD") == ["p/any", "p/read"]
+    assert found(read, post, every, method="POST") == ["p/any", "p/post"]
+    assert found(read, post, every, method="PUT") == ["p/any"]
+
+
+def test_connect_and_options_asterisk_fit_no_template() -> None:
+    tree, every = rule("tree", "allow", paths=["/**", "/"]), rule("any", "allow")
+    assert found(tree, every, request="*", method="OPTIONS") == ["p/any"]
+    assert found(tree, every, request="", method="CONNECT") == ["p/any"]
+
+
+def test_a_rule_is_a_candidate_once_however_many_ways_it_fits() -> None:
+    many = rule("a", "allow", hosts=["app.example", "*.example"], paths=["/a", "/*", "/**"], methods=["GET", "HEAD"])
+    assert found(many, request="/a") == ["p/a"]
+
+
+def test_workloads_fit_by_pattern_and_nobody_fits_none() -> None:
+    policies = compiled(document("p", rule("a", "allow", workloads=["spiffe://prod.example.org/ns/*/sa/web"])))
+    for workload, fits in (
+        (WEB, True),
+        ("spiffe://prod.example.org/ns/shop/sa/web/x", False),
+        ("spiffe://dev.example.org/ns/shop/sa/web", False),
+        (None, False),
+    ):
+        assert bool(policies.candidates(http(), caller(workload=workload)).items) is fits
+
+
+def test_a_look_up_costs_the_same_among_ten_rules_and_three_thousand() -> None:
+    """In calls of Python functions, which don't depend on the machine."""
+    request = http("/r7/5").http
+    assert request is not None
+    calls = []
+    for size in (10, 3000):
+        places = [Place(templates=(templates.parse(f"/r{n}/{{id}}"),), methods=("GET",)) for n in range(size)]
+        index = Index([*places, Place(templates=(templates.parse("/r7/**"),))])
+        profile = cProfile.Profile()
+        assert profile.runcall(index.for_http, request) == [(7, {"id": "5"}), (size, {})]
+        calls.append(sum(entry.callcount for entry in profile.getstats()))
+    assert calls[0] == calls[1]
