@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.check.refusals import refusal
@@ -158,7 +158,7 @@ def _print_explanation(explanation: dict[str, Any]) -> None:
     console.print(
         f"[bold {_COLOURS[word]}]{word}[/] {escape(explanation['reason'] + rule)}, status {explanation['status']}"
     )
-    table = Table("rule", "effect", "mode", "result", "error")
+    table = Table(Column("rule", overflow="fold"), "effect", "mode", "result", Column("error", overflow="fold"))
     for one in explanation["rules"]:
         table.add_row(*(escape(one[name] or "") for name in ("rule", "effect", "mode", "result", "error")))
     if explanation["rules"]:
@@ -208,18 +208,17 @@ def run_tests(paths: PathsArgument, output: FormatOption = "text") -> None:
 
 
 def _print_outcomes(outcomes: list[cases.Outcome]) -> None:
-    table = Table("", "test", "decision", "rule", "reason")
+    table = Table("", "test", "decision", Column("rule", overflow="fold"), "reason")
     for outcome in outcomes:
         mark = "[red]failed[/]" if outcome.differences else "[green]ok[/]"
         colour = _COLOURS[outcome.decision]
         decision = f"[{colour}]{outcome.decision}[/]"
         name = escape(f"{outcome.suite}: {outcome.case}")
         table.add_row(mark, name, decision, escape(outcome.rule or ""), escape(outcome.reason))
-    console = Console()
-    console.print(table)
+    Console().print(table)
     for outcome in outcomes:
         for difference in outcome.differences:
-            console.print(f"{outcome.suite}: {outcome.case}: {difference}", markup=False, highlight=False)
+            typer.echo(f"{outcome.suite}: {outcome.case}: {difference}")
 
 
 @app.command()

@@ -55,7 +55,7 @@ def compile_documents(documents: Iterable[Document], *, declared_headers: frozen
     normal: list[dict[str, Any]] = []
     compiled: list[tuple[Rule, Place]] = []
     for document in documents:
-        model = _read(document, problems)
+        model = _read(document, problems, declared_headers)
         if model is None:
             continue
         name = model.metadata.name
@@ -80,7 +80,9 @@ def compile_documents(documents: Iterable[Document], *, declared_headers: frozen
     )
 
 
-def _read(document: Document, problems: list[Problem]) -> models.PolicyDocument | None:
+def _read(
+    document: Document, problems: list[Problem], declared_headers: frozenset[str] | None
+) -> models.PolicyDocument | None:
     """The document as a model; `None` if it is no policy, or a problem was told."""
     value = document.value
     if not isinstance(value, dict):
@@ -100,7 +102,23 @@ def _read(document: Document, problems: list[Problem]) -> models.PolicyDocument 
         return models.PolicyDocument.model_validate(value)
     except ValidationError as error:
         problems += problems_of(error, models.PolicyDocument, document)
+        problems += _problems_of_conditions(document, declared_headers)
         return None
+
+
+def _problems_of_conditions(document: Document, declared_headers: frozenset[str] | None) -> list[Problem]:
+    """What is wrong with the conditions of a document that is wrong in other ways too, so that all is told at once."""
+    spec = document.value.get("spec")
+    variables, rules = (spec.get("variables"), spec.get("rules")) if isinstance(spec, dict) else (None, None)
+    expressions = Expressions(document, declared_headers)
+    if isinstance(variables, dict) and all(isinstance(source, str) for source in variables.values()):
+        expressions.define(("spec", "variables"), variables)
+    elif variables is not None:
+        return []  # the names that conditions may use are not known
+    for number, rule in enumerate(rules if isinstance(rules, list) else ()):
+        if isinstance(rule, dict) and isinstance(rule.get("when"), str) and rule["when"].strip():
+            expressions.condition(("spec", "rules", number, "when"), rule["when"])
+    return expressions.problems
 
 
 def _normalised(model: models.PolicyDocument) -> dict[str, Any]:
