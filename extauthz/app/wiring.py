@@ -1,15 +1,14 @@
 """From settings to the parts: the one place that reads the files that they name."""
 
-import os
-import time
 from pathlib import Path
 
+from extauthz.app.key_file import load_or_make_keys
 from extauthz.check.checker import Ruling
 from extauthz.errors import ConfigurationError
 from extauthz.identity.resolver import Resolver
 from extauthz.policy.load import load
 from extauthz.settings import Settings
-from extauthz.stepup.keys import SECRET_BYTES, KeyRing, generate_key, parse_keys
+from extauthz.stepup.keys import KeyRing
 from extauthz.store.open import open_store
 from extauthz.store.protocol import Store
 
@@ -43,24 +42,9 @@ def load_keys(settings: Settings) -> KeyRing:
     """The key ring. An embedded store gets one on first start: it serves this machine alone.
 
     Raises:
-        ConfigurationError: the file is missing, or can't be read, made or used.
+        ConfigurationError: the file can't be read, made or used.
     """
-    path = settings.keys_path
-    if not path.exists():
-        _make_keys(path)
-    return parse_keys(_read(path, "keys"))
-
-
-def _make_keys(path: Path) -> None:
-    text = generate_key(os.urandom(SECRET_BYTES), created=int(time.time()))
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        return  # another process made it in this very moment
-    except OSError as error:
-        raise ConfigurationError(f"{path}: can't write the key file: {error.strerror}") from error
+    return load_or_make_keys(settings.keys_path)
 
 
 def _read(path: Path, what: str) -> str:

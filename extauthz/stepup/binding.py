@@ -80,6 +80,7 @@ def _request_parts(http: HttpRequest, identity: Identity, chosen: Sequence[str])
     yield _bytes(http.authority)
     yield _bytes(http.raw_path)
     yield _bytes(http.raw_query)
+    yield b"?" if http.has_query else b""
     for name in ("content-type", "content-encoding", *METHOD_OVERRIDES, *sorted(set(chosen))):
         yield _framed([_bytes(name), *(_bytes(value) for value in http.headers.get(name, ()))])
     yield sha256(http.body).digest()

@@ -35,8 +35,9 @@ class HttpRequest:
     `method` is upper case as sent; `host` is lower case without port and without one trailing dot, `authority` as
     sent. `path` is canonical: split at `/`, each segment percent-decoded once, `segments` the same as a tuple ("/" is
     the empty tuple, one trailing slash is ignored there). `raw_path` and `raw_query` are the bytes as sent before and
-    after the first `?`. `headers` maps lower-case names to every value that was sent, in order; pseudo headers are
-    not among them. `body` is `None` unless the whole body is known. `size` is Envoy's figure, -1 if unknown.
+    after the first `?`, `has_query` is whether there is one: `/x` and `/x?` are two targets. `headers` maps lower-
+    case names to every value that was sent, in order; pseudo headers are not among them. `body` is `None` unless the
+    whole body is known. `size` is Envoy's figure, -1 if unknown.
     """
 
     id: str
@@ -52,6 +53,7 @@ class HttpRequest:
     headers: Mapping[str, tuple[str, ...]]
     size: int = -1
     body: bytes | None = None
+    has_query: bool = False
 
     def header(self, name: str) -> str | None:
         """The only value of the header with this lower-case name, `None` if it is absent or sent more than once."""

@@ -105,6 +105,7 @@ def _http(http: AttributeContext.HttpRequest, accept: frozenset[str]) -> HttpReq
         headers=headers,
         size=http.size,
         body=_body(http) if headers.get("x-envoy-auth-partial-body") == ("false",) else None,
+        has_query="?" in http.path,
     )
 
 

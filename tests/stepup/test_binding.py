@@ -133,6 +133,7 @@ CHANGES: dict[str, dict[str, object]] = {
     "host": {"authority": "app.example.con"},
     "port": {"authority": "app.example.com:8443"},
     "path": {"raw_path": "/pay/a2"},
+    "a mark without a query": {"has_query": True},
     "path spelled otherwise": {"raw_path": "/pay/%611"},
     "query": {"raw_query": "amount=6"},
     "path into query": {"raw_path": "/pay/a", "raw_query": "1amount=5"},

@@ -76,6 +76,7 @@ def test_every_part_of_a_check_is_read() -> None:
             },
             size=-1,
             body=b'{"a": 1}',
+            has_query=True,
         ),
         time=(1_790_000_000, 5),
         sni="shop.example",

@@ -1,0 +1,83 @@
+"""The key file on disk: read, made on first start, and replaced so that no reader ever sees half of one."""
+
+import contextlib
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from extauthz.errors import ConfigurationError
+from extauthz.stepup.keys import SECRET_BYTES, KeyRing, generate_key, parse_keys, rotate_keys
+
+
+def load_or_make_keys(path: Path) -> KeyRing:
+    """The key ring in `path`, which is made with one key if it is not there.
+
+    Raises:
+        ConfigurationError: the file can't be read, made or used.
+    """
+    if not path.exists():
+        # Another process may make it in this very moment; then its file is the one.
+        with contextlib.suppress(FileExistsError):
+            _write(path, _new_keys(), replace=False)
+    return parse_keys(_read(path))
+
+
+def make_keys(path: Path, *, replace: bool) -> KeyRing:
+    """Write a file with one new key.
+
+    Raises:
+        ConfigurationError: the file is there and `replace` is false, or it can't be written.
+    """
+    text = _new_keys()
+    try:
+        _write(path, text, replace=replace)
+    except FileExistsError as error:
+        raise ConfigurationError(f"{path}: is there already; `extauthz keys rotate` adds a key to it") from error
+    return parse_keys(text)
+
+
+def add_key(path: Path) -> KeyRing:
+    """Add a key to the file, which is from now on the newest.
+
+    Raises:
+        ConfigurationError: the file is missing, or can't be read, written or used.
+    """
+    text = rotate_keys(_read(path), os.urandom(SECRET_BYTES), created=int(time.time()))
+    _write(path, text, replace=True)
+    return parse_keys(text)
+
+
+def _new_keys() -> str:
+    return generate_key(os.urandom(SECRET_BYTES), created=int(time.time()))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{path}: can't read the key file: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: the key file is not UTF-8 text") from error
+
+
+def _write(path: Path, text: str, *, replace: bool) -> None:
+    """Write beside it, to disk, then into its place; `FileExistsError` if it must not be replaced and is there."""
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")  # mode 0600
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as beside:
+                beside.write(text)
+                beside.flush()
+                os.fsync(beside.fileno())
+            if replace:
+                Path(name).replace(path)
+            else:
+                os.link(name, path)  # unlike a rename it never replaces
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                Path(name).unlink()
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise ConfigurationError(f"{path}: can't write the key file: {error.strerror}") from error
