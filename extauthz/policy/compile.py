@@ -54,6 +54,7 @@ def compile_documents(documents: Iterable[Document], *, declared_headers: frozen
     seen: dict[str, str] = {}
     normal: list[dict[str, Any]] = []
     compiled: list[tuple[Rule, Place]] = []
+    shared: dict[str, cel.Program] = {}
     for document in documents:
         model = _read(document, problems, declared_headers)
         if model is None:
@@ -66,7 +67,7 @@ def compile_documents(documents: Iterable[Document], *, declared_headers: frozen
             )
         seen.setdefault(name, place)
         normal.append(_normalised(model))
-        one = _PolicyCompiler(document, model, declared_headers)
+        one = _PolicyCompiler(document, model, declared_headers, shared)
         compiled += one.rules()
         problems += one.problems
     if problems:
@@ -110,7 +111,7 @@ def _problems_of_conditions(document: Document, declared_headers: frozenset[str]
     """What is wrong with the conditions of a document that is wrong in other ways too, so that all is told at once."""
     spec = document.value.get("spec")
     variables, rules = (spec.get("variables"), spec.get("rules")) if isinstance(spec, dict) else (None, None)
-    expressions = Expressions(document, declared_headers)
+    expressions = Expressions(document, declared_headers, {})
     if isinstance(variables, dict) and all(isinstance(source, str) for source in variables.values()):
         expressions.define(("spec", "variables"), variables)
     elif variables is not None:
@@ -145,11 +146,15 @@ class _PolicyCompiler:
     """Compiles the rules of one document."""
 
     def __init__(
-        self, document: Document, model: models.PolicyDocument, declared_headers: frozenset[str] | None
+        self,
+        document: Document,
+        model: models.PolicyDocument,
+        declared_headers: frozenset[str] | None,
+        shared: dict[str, cel.Program],
     ) -> None:
         self._document = document
         self._model = model
-        self._expressions = Expressions(document, declared_headers)
+        self._expressions = Expressions(document, declared_headers, shared)
         self._problems: list[Problem] = []
 
     @property

@@ -21,22 +21,27 @@ _HEADER_VIEWS = frozenset({"headers", "header_values"})
 class Expressions:
     """Compiles the expressions of one document; `problems` collects what is wrong with them.
 
-    `declared_headers` are the lower-case names of the headers that Envoy sends, `None` if it sends all.
+    `declared_headers` are the lower-case names of the headers that Envoy sends, `None` if it sends all. `shared` keeps
+    the programs of documents without variables of their own: what they write alike is compiled once.
     """
 
-    def __init__(self, document: Document, declared_headers: frozenset[str] | None) -> None:
+    def __init__(
+        self, document: Document, declared_headers: frozenset[str] | None, shared: dict[str, cel.Program]
+    ) -> None:
         self.problems: list[Problem] = []
         self.variables: dict[str, cel.Program] = {}
         self._document = document
         self._declared_headers = declared_headers
         self._names: dict[str, cel.CelType] = dict(NAMES)
-        self._compiled: dict[tuple[str, bool], cel.Program] = {}
+        self._compiled = shared
 
     def define(self, path: Path, sources: Mapping[str, str]) -> None:
         """Compile the variables that stand under `path`; what fails is known afterwards as `dyn`."""
         if len(sources) > MAX_VARIABLES:
             self._refuse(path, f"{len(sources)} variables; {MAX_VARIABLES} are the most")
             return
+        if sources:
+            self._compiled = {}
         for name in self._in_order(path, sources):
             program = self.compile((*path, name), sources[name])
             self._names[VARIABLES + name] = cel.DYN if program is None else program.result_type
@@ -62,7 +67,7 @@ class Expressions:
 
     def compile(self, path: Path, source: str) -> cel.Program | None:
         """The program of an expression of any type, or `None` and the problems told."""
-        known = self._compiled.get((source, path[-2:-1] == ("variables",)))
+        known = self._compiled.get(source)
         if known is not None:
             return known
         try:
@@ -74,7 +79,7 @@ class Expressions:
         self.problems += [self._placed(path, problem) for problem in undeclared]
         if undeclared:
             return None
-        self._compiled[source, path[-2:-1] == ("variables",)] = program
+        self._compiled[source] = program
         return program
 
     def reads_captures(self, programs: Iterable[cel.Program]) -> bool:
