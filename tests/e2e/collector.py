@@ -39,11 +39,13 @@ class Collector(TraceServiceServicer):
         return ExportTraceServiceResponse()
 
     def wait_for(
-        self, wanted: Callable[[list[tuple[str, Span]]], bool], *, seconds: float = 20
+        self, wanted: Callable[[list[tuple[str, Span]]], bool], *, seconds: float = 10
     ) -> list[tuple[str, Span]]:
         """All spans (service, span), once `wanted` holds of them."""
         with self._arrived:
-            assert self._arrived.wait_for(lambda: wanted(self._spans), seconds), self._spans
+            assert self._arrived.wait_for(lambda: wanted(self._spans), seconds), [
+                (service, span.name, span.trace_id.hex(), span.parent_span_id.hex()) for service, span in self._spans
+            ]
             return list(self._spans)
 
 

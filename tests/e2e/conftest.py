@@ -63,8 +63,16 @@ def _add_listeners(tree: bootstrap.Tree) -> None:
         "forwarding": {"forward_client_cert_details": "ALWAYS_FORWARD_ONLY"},
         "underscored": {"common_http_protocol_options": {"headers_with_underscores_action": "ALLOW"}},
         "unnormalised": {"normalize_path": False},
+        "repeating": {"route_config": _repeating(bootstrap.connection_manager(tree)["route_config"])},
     }.items():
         listener = copy.deepcopy(tree["static_resources"]["listeners"][0])
         listener["name"] = name
         listener["filter_chains"][0]["filters"][0]["typed_config"].update(settings)
         tree["static_resources"]["listeners"].append(listener)
+
+
+def _repeating(routes: bootstrap.Tree) -> bootstrap.Tree:
+    """The same routes, with a last one that repeats a request when the service breaks off."""
+    repeating = copy.deepcopy(routes)
+    repeating["virtual_hosts"][0]["routes"][-1]["route"]["retry_policy"] = {"retry_on": "reset", "num_retries": 2}
+    return repeating

@@ -30,7 +30,7 @@ from extauthz.cli import app
 from extauthz.cli.quickstart.certificates import Authority, Pair, create_authority
 from extauthz.cli.quickstart.demo import EXTAUTHZ
 from extauthz.cli.quickstart.envoy import Admin, envoy_command, find_envoy
-from extauthz.cli.quickstart.local_http import answers
+from extauthz.cli.quickstart.local_http import answers, get
 from extauthz.cli.quickstart.processes import Child, Processes
 from extauthz.cli.quickstart.tokens import AUDIENCE, ISSUER, TokenIssuer
 
@@ -111,6 +111,11 @@ class Stage:
                         return entry
             time.sleep(0.02)
         raise AssertionError(f"no line with {key} {value} in the access log")
+
+    def counter(self, name: str) -> int:
+        """A statistic of Envoy's."""
+        text = get(self.folder / "admin.sock", f"/stats?filter=^{name}$")[1].decode()
+        return int(text.removeprefix(f"{name}: "))
 
     def enroll(self, sub: str) -> pyotp.TOTP:
         """The authenticator of a new second factor of this person."""

@@ -128,9 +128,12 @@ def test_the_pages_path_is_served_without_a_check_and_nothing_beside_it_is(gatew
         assert gateway.decided(response)["decision"] == "deny"
 
 
-def test_the_router_repeats_a_request_without_asking_again(gateway: Stage) -> None:
-    gateway.service.failures = 0
-    before = len(gateway.service.received)
-    response = gateway.client(http2=True).get("/health")
+def test_a_request_that_the_router_repeats_was_decided_once(gateway: Stage) -> None:
+    client = gateway.client(SHOP, listener="repeating")
+    received, asked = len(gateway.service.received), gateway.counter("cluster.extauthz.upstream_rq_total")
+    gateway.service.failures = 1
+    response = client.get("/v1/accounts/acc-1", headers={"x-authz-workload": "root"})
     assert response.status_code == 200
-    assert len(gateway.service.received) == before + 1
+    assert len(gateway.service.received) == received + 2
+    assert gateway.counter("cluster.extauthz.upstream_rq_total") == asked + 1
+    assert all(one.all("x-authz-workload") == [SHOP] for one in gateway.service.received[-2:])

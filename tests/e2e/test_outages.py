@@ -15,8 +15,6 @@ from e2e import bootstrap
 from e2e.stage import Script, Stage, extauthz_command, stage, start_extauthz, wait_for_extauthz
 from grpc_health.v1 import health_pb2
 
-from extauthz.cli.quickstart.local_http import get
-
 POLICIES = """
 apiVersion: extauthz/v1
 kind: Policy
@@ -151,7 +149,5 @@ def _serving(folder: Path) -> bool:
 
 
 def _until_a_check_waits(running: Stage) -> None:
-    """Envoy has a request to extauthz on its way that is not answered: its statistics say so."""
-    socket = running.folder / "admin.sock"
-    gauge = b"cluster.extauthz.upstream_rq_active: 1"
-    running.envoy.wait_until(lambda: gauge in get(socket, "/stats?filter=upstream_rq_active")[1], seconds=15)
+    """Envoy has a Check on its way that is not answered: its statistics say so."""
+    running.envoy.wait_until(lambda: running.counter("cluster.extauthz.upstream_rq_active") == 1, seconds=15)

@@ -17,15 +17,16 @@ from extauthz.cli.quickstart.demo import Demo
 from extauthz.cli.quickstart.people import ALICE
 
 ACCOUNT = "/v1/accounts/acc-1"
-LARGE = '{"amount": 5000}'
+LARGE = '{"amount": 3000}'
 
 
 class Invitation:
-    """Prints to `console` what can be done with `demo`."""
+    """Prints to `console` what can be done with `demo`; `spent` is the code that the walk has used."""
 
-    def __init__(self, console: Console, demo: Demo) -> None:
+    def __init__(self, console: Console, demo: Demo, *, spent: str) -> None:
         self._console = console
         self._demo = demo
+        self._spent = spent
         self._code = ""
 
     def show(self) -> None:
@@ -55,16 +56,22 @@ class Invitation:
         with Live(Text(), console=self._console, auto_refresh=False, transient=True) as live:
 
             def refresh(now: float) -> None:
-                authenticator = self._demo.authenticator
-                code = authenticator.at(int(now))
+                code = self._code_at(now)
                 if code != self._code:
                     write_private(self._demo.layout.code, code.encode())
                     self._code = code
-                left = int(authenticator.interval - now % authenticator.interval)
-                text = Text.assemble("code ", (code, "bold"), f" for {left} s more, good once. Ctrl-C stops.")
+                interval = self._demo.authenticator.interval
+                left = int(interval - now % interval)
+                text = Text.assemble("code ", (code, "bold"), f", good once; the next in {left} s. Ctrl-C stops.")
                 live.update(text, refresh=self._console.is_terminal)
 
             yield refresh
+
+    def _code_at(self, now: float) -> str:
+        """The code of this half minute; if the walk has used it the next one, which servers take a little early."""
+        authenticator = self._demo.authenticator
+        code = authenticator.at(int(now))
+        return code if code != self._spent else authenticator.at(int(now) + authenticator.interval)
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         layout = self._demo.layout
@@ -76,7 +83,7 @@ class Invitation:
         account, transfers = f"{self._demo.url}{ACCOUNT}", f"{self._demo.url}{ACCOUNT}/transfers"
         yield "nobody: 401", f"{curl} {account}"
         yield "Alice: 200", f"{curl} {token} {account}"
-        yield "the shop for Alice, 5,000: 401, prove that it is you", f"{curl} {certificate} {token} {body} {transfers}"
+        yield "the shop for Alice, 3,000: 401, prove that it is you", f"{curl} {certificate} {token} {body} {transfers}"
         yield (
             "the same with a one-time code: 201",
             f'{curl} {certificate} {token} -H "x-extauthz-otp: $(cat {self._quoted(layout.code)})" {body} {transfers}',

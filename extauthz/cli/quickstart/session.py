@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import Never
 
 from rich.console import Console
 
@@ -35,25 +36,28 @@ def run(*, check: bool, folder: Path | None) -> int:
         ConfigurationError: it can't start here; the message says what to do.
     """
     console = make_console()
+    walked = False
     try:
         with _interruptible(), _folder(folder) as place, Processes() as processes:
             console.print("Starting Envoy, a demo service and extauthz …", style="dim")
             demo = start(prepare(place, now=datetime.now(UTC)), processes)
-            faults = _walk(console, demo)
-            if check:
-                return DIFFERENT if faults else SUCCESS
-            _stay(console, demo, processes)
+            code = demo.authenticator.now()
+            faults = _walk(console, demo, code)
+            walked = True
+            if not check:
+                _stay(Invitation(console, demo, spent=code), processes)
     except ProcessFailed as error:
         console.print(error.tail, style="dim", markup=False, highlight=False)
         raise
     except KeyboardInterrupt:
         console.print("Stopped everything that was started.", style="dim")
-        return INTERRUPTED
-    return SUCCESS
+        if not walked:
+            return INTERRUPTED
+    return DIFFERENT if check and faults else SUCCESS
 
 
-def _walk(console: Console, demo: Demo) -> list[str]:
-    with Walker(demo.layout, demo.url, code=demo.authenticator.now) as walker:
+def _walk(console: Console, demo: Demo, code: str) -> list[str]:
+    with Walker(demo.layout, demo.url, code=code) as walker:
         outcomes = show_walk(console, walker.walk(STEPS))
     faults = list(differences(outcomes))
     for fault in faults:
@@ -63,11 +67,10 @@ def _walk(console: Console, demo: Demo) -> list[str]:
     return faults
 
 
-def _stay(console: Console, demo: Demo, processes: Processes) -> None:
-    """Until Ctrl-C: keep the file with the one-time code fresh, and end when a part ends."""
-    invitation = Invitation(console, demo)
+def _stay(invitation: Invitation, processes: Processes) -> Never:
+    """Until a signal: keep the file with the one-time code fresh, and end when a part ends."""
     invitation.show()
-    with contextlib.suppress(KeyboardInterrupt), invitation.live_code() as refresh:
+    with invitation.live_code() as refresh:
         while True:
             processes.check()
             refresh(time.time())

@@ -39,7 +39,7 @@ class Expected:
 class Step:
     """One request: by whom (`workload` brings a certificate, `person` a token), what, and what should come of it.
 
-    `body` is JSON text; `with_code` adds the one-time code of the moment.
+    `body` is JSON text; `with_code` adds the one-time code of the walk.
     """
 
     who: str
@@ -91,8 +91,8 @@ class AccessLog:
 class Walker:
     """Sends steps through Envoy at `url`; holds a client for each workload and one for none."""
 
-    def __init__(self, layout: Layout, url: str, *, code: Callable[[], str]) -> None:
-        """`code` returns the one-time code of the moment."""
+    def __init__(self, layout: Layout, url: str, *, code: str) -> None:
+        """`code` is the one-time code that every step with one sends: a second use must not meet a new one."""
         self._layout = layout
         self._url = url
         self._code = code
@@ -110,7 +110,7 @@ class Walker:
         if step.person is not None:
             headers["authorization"] = f"Bearer {self._layout.token(step.person).read_text()}"
         if step.with_code:
-            headers["x-extauthz-otp"] = self._code()
+            headers["x-extauthz-otp"] = self._code
         if step.body is not None:
             headers["content-type"] = "application/json"
         started = time.perf_counter()
