@@ -9,7 +9,7 @@ from extauthz.cel import pyast as py
 from extauthz.cel.access import boolean
 from extauthz.cel.errors import EvalError, Span
 from extauthz.cel.limits import Limits
-from extauthz.cel.tree import Constant, Expr
+from extauthz.cel.tree import Constant, Expr, Local
 from extauthz.cel.types import BOOL
 from extauthz.cel.values import MixedMap
 
@@ -67,7 +67,7 @@ class Emitter:
         self.spans.append(node.span)
         line = len(self.spans)
         value = self.emitters[type(node)](self, node, line)
-        if self.trace:
+        if self.trace and not (isinstance(node, Local) and node.name.startswith("@")):
             self.fails = True
             return py.call(py.name("trace", line), [py.constant(line, line), value], line)
         return value

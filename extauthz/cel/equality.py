@@ -8,6 +8,7 @@ from typing import Final
 
 from extauthz.cel.errors import EvalError
 from extauthz.cel.kinds import kind_of
+from extauthz.cel.limits import COMPARED_MAX
 from extauthz.cel.network import IPAddress, Network
 from extauthz.cel.values import Duration, MixedMap, Optional, Timestamp, Type, UInt
 
@@ -15,8 +16,23 @@ _PLAIN: Final = frozenset(
     {str, bytes, bool, int, UInt, float, type(None), Timestamp, Duration, Type, IPAddress, Network}
 )
 """Classes whose own `==` is CEL's among values of the same class."""
+_CONTAINERS: Final = (list, tuple, Mapping, Optional)
 _NUMBERS: Final = frozenset({int, UInt, float})
 _KEYS: Final = frozenset({bool, int, UInt, str})
+
+
+class _Budget:
+    """Pairs of values that may still be compared."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = COMPARED_MAX
+
+    def spend(self, pairs: int) -> None:
+        self.left -= pairs
+        if self.left < 0:
+            raise EvalError("too many values to compare")
 
 
 def equal(left: object, right: object) -> bool:
@@ -28,30 +44,40 @@ def equal(left: object, right: object) -> bool:
         if left_class is float or right_class is float:
             return float(left) == float(right)  # type: ignore[arg-type]  # both are numbers
         return left == right
-    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
-        return len(left) == len(right) and all(map(equal, left, right))
-    if isinstance(left, Mapping) and isinstance(right, Mapping):
-        return len(left) == len(right) and all(_holds(right, key, value) for key, value in left.items())
-    if left_class is Optional and right_class is Optional:
-        return _equal_optionals(left, right)  # type: ignore[arg-type]  # both are optionals
-    for cls in (left_class, right_class):
-        if kind_of(cls) is None:
-            raise EvalError("no such overload: a value of this kind can't be compared")
-    return False
+    return _deeply_equal(left, right, _Budget())
 
 
 def unequal(left: object, right: object) -> bool:
     return not equal(left, right)
 
 
-def _equal_optionals(left: Optional, right: Optional) -> bool:
-    if left.present and right.present:
-        return equal(left.value, right.value)
-    return left.present == right.present
+def _deeply_equal(left: object, right: object, budget: _Budget) -> bool:
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        if len(left) != len(right):
+            return False
+        budget.spend(len(left))
+        return all(_parts_equal(a, b, budget) for a, b in zip(left, right, strict=True))
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        if len(left) != len(right):
+            return False
+        budget.spend(len(left))
+        return all(
+            has_key(right, key) and _parts_equal(value, lookup(right, key), budget) for key, value in left.items()
+        )
+    if isinstance(left, Optional) and isinstance(right, Optional):
+        if left.present and right.present:
+            return _parts_equal(left.content, right.content, budget)
+        return left.present == right.present
+    for value in (left, right):
+        if kind_of(type(value)) is None:
+            raise EvalError("no such overload: a value of this kind can't be compared")
+    return False
 
 
-def _holds(mapping: Mapping[object, object], key: object, value: object) -> bool:
-    return has_key(mapping, key) and equal(lookup(mapping, key), value)
+def _parts_equal(left: object, right: object, budget: _Budget) -> bool:
+    if isinstance(left, _CONTAINERS) and isinstance(right, _CONTAINERS):
+        return _deeply_equal(left, right, budget)
+    return equal(left, right)
 
 
 def lookup(mapping: Mapping[object, object], key: object) -> object:
@@ -85,7 +111,12 @@ def has_key(mapping: Mapping[object, object], key: object) -> bool:
 def contains(item: object, container: object) -> bool:
     """`item in container`"""
     if isinstance(container, list | tuple):
-        return any(equal(item, element) for element in container)
+        if type(item) is str:
+            return item in container
+        if not isinstance(item, _CONTAINERS):
+            return any(equal(item, element) for element in container)
+        budget = _Budget()
+        return any(_parts_equal(item, element, budget) for element in container)
     if isinstance(container, Mapping):
         return has_key(container, item)
     raise EvalError("no such overload: `in` takes a list or a map")

@@ -29,7 +29,8 @@ class Limits:
     """Instructions of a compiled regular expression; `(a{500}){500}` is short, but not small."""
 
     iterations: int = 100_000
-    """Elements that all loops of one evaluation visit together."""
+    """Elements that all loops of one evaluation visit together, with those that functions called in loops read; 256
+    characters count as one."""
     string_length: int = 1_000_000
     """Characters of a string, or bytes of a byte string, that an expression builds."""
     list_length: int = 100_000
@@ -37,3 +38,6 @@ class Limits:
 
 
 DEFAULT = Limits()
+
+COMPARED_MAX = 1_000_000
+"""Pairs of values that one `==` or `in` looks at: a list that holds one list many times is larger than its memory."""

@@ -115,6 +115,7 @@ _MESSAGES: Final[dict[type[Exception], str]] = {
     RecursionError: "a value is nested too deeply",
     MemoryError: "a value is too large",
     OverflowError: "a number is out of range",
+    ValueError: "a value is out of range",
     UnicodeEncodeError: "a string holds a surrogate, which is no character",
 }
 

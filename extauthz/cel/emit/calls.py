@@ -7,7 +7,7 @@ from typing import Final
 from extauthz.cel import pyast as py
 from extauthz.cel.access import optional
 from extauthz.cel.dispatch import Dispatcher, bindings_of
-from extauthz.cel.emit import comparisons, operators
+from extauthz.cel.emit import comparisons, operators, work
 from extauthz.cel.emit.members import fused_or_value
 from extauthz.cel.emitter import Emitter, Part
 from extauthz.cel.equality import contains, equal, has_key
@@ -22,6 +22,12 @@ Inline = Callable[[Emitter, Call, int], ast.expr | None]
 
 
 def call(emitter: Emitter, node: Call, line: int) -> ast.expr:
+    if work.is_charged(emitter, node):
+        return work.charged(emitter, node, lambda counted: _call(emitter, counted, line), line)
+    return _call(emitter, node, line)
+
+
+def _call(emitter: Emitter, node: Call, line: int) -> ast.expr:
     if len(node.overloads) == 1 and (lazy := _LAZY.get(node.overloads[0].id)):
         return lazy(emitter, node, line)
     if _is_static(node):

@@ -8,18 +8,14 @@ from typing import Final
 
 from extauthz.cel import access
 from extauthz.cel import pyast as py
+from extauthz.cel.emit.work import charge
 from extauthz.cel.emitter import Emitter, Part
 from extauthz.cel.equality import build_map, merge_maps
-from extauthz.cel.errors import EvalError
+from extauthz.cel.library.operators import too_long
 from extauthz.cel.tree import Loop
 from extauthz.cel.types import BOOL, INT, STRING, UINT, ListType, MapType
 
 _PLAIN_KEYS: Final = (BOOL, INT, UINT, STRING)
-
-
-def too_many() -> None:
-    """More elements visited than the limits allow."""
-    raise EvalError("too many elements visited in one evaluation")
 
 
 def loop(emitter: Emitter, node: Loop, line: int) -> ast.expr:
@@ -27,7 +23,8 @@ def loop(emitter: Emitter, node: Loop, line: int) -> ast.expr:
     if not isinstance(node.range.type, ListType | MapType):
         items = emitter.call(access.elements, [items], line)
     items = emitter.simple(items, line)
-    _charge(emitter, items, line)
+    emitter.loops += 1
+    charge(emitter, emitter.call(len, [items], line), line)
     names = [(node.variable, emitter.temporary())]
     if node.second is not None:
         names.append((node.second, emitter.temporary()))
@@ -51,17 +48,6 @@ def loop(emitter: Emitter, node: Loop, line: int) -> ast.expr:
     if node.kind == "existsOne":
         return _count(emitter, (target, source), where, line)
     return _quantify(emitter, node.kind == "all", (target, source), where, line)
-
-
-def _charge(emitter: Emitter, items: ast.expr, line: int) -> None:
-    """Counts the elements to visit, all loops together."""
-    emitter.fails = True
-    emitter.loops += 1
-    length = emitter.call(len, [items], line)
-    visited = py.binary(py.name("visited", line), ast.Add(), length, line)
-    emitter.body.append(py.assign("visited", visited, line))
-    over = py.compare(py.name("visited", line), ast.Gt(), py.constant(emitter.limits.iterations, line), line)
-    emitter.body.append(py.when(over, [py.do(emitter.call(too_many, [], line), line)], [], line))
 
 
 def _header(
@@ -136,6 +122,10 @@ def _collect(
     emitter.body.append(py.assign(collected, empty, line))
     emitter.body.append(py.loop(*header, body, line))
     whole = py.name(collected, line)
+    if emitter.limits.list_length < emitter.limits.iterations:
+        length = emitter.call(len, [whole], line)
+        over = py.compare(length, ast.Gt(), py.constant(emitter.limits.list_length, line), line)
+        emitter.body.append(py.when(over, [py.do(emitter.call(too_long, [], line), line)], [], line))
     if node.kind == "mapEntry":
         return emitter.call(merge_maps, [whole], line)
     if node.kind == "map" and not plain_map:

@@ -117,10 +117,13 @@ class _Room:
     def __init__(self, left: int) -> None:
         self.left = left
 
-    def take(self, text: str) -> str:
-        self.left -= len(text)
+    def spend(self, characters: int) -> None:
+        self.left -= characters + 1
         if self.left < 0:
             raise EvalError("the string is longer than the limits allow")
+
+    def take(self, text: str) -> str:
+        self.spend(len(text))
         return text
 
 
@@ -128,9 +131,11 @@ def _string(value: object, room: _Room, depth: int = 0) -> str:
     if depth > _DEPTH_MAX:
         raise EvalError("lists and maps nested too deeply for format")
     if isinstance(value, list | tuple):
+        room.spend(2 * len(value))
         inner = ", ".join(_string(element, room, depth + 1) for element in value)
         return f"[{inner}]"
     if isinstance(value, Mapping):
+        room.spend(4 * len(value))
         entries = [(_string(key, room, depth + 1), _string(element, room, depth + 1)) for key, element in value.items()]
         return "{" + ", ".join(f"{key}: {element}" for key, element in sorted(entries)) + "}"
     return room.take(_scalar(value))

@@ -17,6 +17,7 @@ _TIMESTAMP: Final = re.compile(
     r"(?:[Zz]|(?P<sign>[+-])(?P<hours>[0-9]{2}):(?P<minutes>[0-9]{2}))"
 )
 _PART: Final = re.compile(r"(?P<whole>[0-9]*)(?:\.(?P<fraction>[0-9]*))?(?P<unit>h|ms|m|s|us|µs|μs|ns)")
+_DURATION_LENGTH_MAX: Final = 200
 _UNITS: Final = {
     "h": 3600 * NANOS, "m": 60 * NANOS, "s": NANOS, "ms": 1_000_000,
     "us": 1000, "µs": 1000, "μs": 1000, "ns": 1,
@@ -59,6 +60,8 @@ def parse_duration(text: str) -> Duration:
     """A sequence of numbers with units: `1h30m`, `-1.5s`, `250ms`; units are h, m, s, ms, us, ns."""
     negative = text.startswith("-")
     unsigned = text[1:] if text[:1] in ("+", "-") else text
+    if len(unsigned) > _DURATION_LENGTH_MAX:
+        raise EvalError(f"a duration of more than {_DURATION_LENGTH_MAX} characters")
     if unsigned == "0":
         return Duration(0)
     total = position = 0
