@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -54,9 +55,14 @@ def check(paths: PathsArgument, output: FormatOption = "text") -> None:
             count = len(error.problems)
             typer.echo(f"{count} error{'s' if count > 1 else ''}", err=True)
         raise typer.Exit(1) from None
+    now = time.time()
+    expired = [rule.name for rule in policies.rules if rule.expires is not None and rule.expires <= now]
     if output == "json":
-        _print_json({"ok": True, "problems": [], "rules": len(policies.rules), "revision": policies.revision})
+        count = len(policies.rules)
+        _print_json({"ok": True, "problems": [], "expired": expired, "rules": count, "revision": policies.revision})
     else:
+        for name in expired:
+            typer.echo(f"warning: the rule `{name}` has expired; remove it", err=True)
         typer.echo(f"{len(policies.rules)} rules, no errors, revision {policies.revision}")
 
 
@@ -105,7 +111,7 @@ def explain(
     if output == "json":
         _print_json(explanation)
     else:
-        _print_explanation(explanation)
+        _print_explanation(explanation, {rule.name: rule.description for rule in policies.rules})
 
 
 def _identity_sources(config: Path | None) -> tuple[Resolver, frozenset[str] | None, frozenset[str]]:
@@ -151,7 +157,7 @@ def _status(payload: bytes) -> int:
     return int(response.denied_response.status.code) if response.HasField("denied_response") else 200
 
 
-def _print_explanation(explanation: dict[str, Any]) -> None:
+def _print_explanation(explanation: dict[str, Any], descriptions: Mapping[str, str]) -> None:
     console = Console()
     word = explanation["decision"]
     rule = f" by {explanation['rule']}" if explanation["rule"] else ""
@@ -160,7 +166,11 @@ def _print_explanation(explanation: dict[str, Any]) -> None:
     )
     table = Table(Column("rule", overflow="fold"), "effect", "mode", "result", Column("error", overflow="fold"))
     for one in explanation["rules"]:
-        table.add_row(*(escape(one[name] or "") for name in ("rule", "effect", "mode", "result", "error")))
+        description = descriptions[one["rule"]]
+        table.add_row(
+            escape(one["rule"]) + (f"\n[dim]{escape(description)}[/]" if description else ""),
+            *(escape(one[name] or "") for name in ("effect", "mode", "result", "error")),
+        )
     if explanation["rules"]:
         console.print(table)
     else:
@@ -176,6 +186,8 @@ def run_tests(paths: PathsArgument, output: FormatOption = "text") -> None:
     if problems:
         raise PolicyErrors(problems)
     policies = compile_documents(documents)
+    if not policies.rules:
+        raise ExtauthzError("no policies found; name them beside their tests")
     suites = cases.read_cases(documents)
     if not suites:
         raise ExtauthzError("no tests found; write documents of `kind: PolicyTest`")

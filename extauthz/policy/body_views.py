@@ -16,6 +16,7 @@ from extauthz.values.request import HttpRequest
 MAX_DEPTH: Final = 64
 _INT64: Final = range(-(2**63), 2**63)
 _BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s\";]*)\"?", re.IGNORECASE)
 _JSON_TYPE = re.compile(r"application/(?:[a-z0-9!#$&^_.+-]+\+)?json")
 _FORM_TYPE = re.compile(r"application/x-www-form-urlencoded")
@@ -31,16 +32,16 @@ def pairs(text: str, what: str) -> Mapping[str, tuple[str, ...]]:
         raise EvalError(f"{what} is ambiguous: some readers take `;` for a separator")
     if _BAD_ESCAPE.search(text):
         raise EvalError(f"{what} holds a `%` that is no escape")
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, list[str]] = {}
     try:
         for part in text.split("&"):
             if part:
                 name, _, value = part.replace("+", " ").partition("=")
-                key = unquote_to_bytes(name).decode("utf-8")
-                found[key] = (*found.get(key, ()), unquote_to_bytes(value).decode("utf-8"))
+                known = found.setdefault(unquote_to_bytes(name).decode("utf-8"), [])
+                known.append(unquote_to_bytes(value).decode("utf-8"))
     except UnicodeDecodeError:
         raise EvalError(f"{what} is not UTF-8") from None
-    return found
+    return {name: tuple(values) for name, values in found.items()}
 
 
 def known_body(http: HttpRequest) -> bytes:
@@ -74,7 +75,9 @@ def json_of(http: HttpRequest) -> Any:  # noqa: ANN401 - JSON is dynamic
         raise EvalError(f"the JSON body is nested deeper than {MAX_DEPTH} levels") from None
     except ValueError as error:
         raise EvalError(f"the body is not JSON: {error}") from None
-    _bound(value, 0)
+    # Only what escapes can hold a surrogate, and only what opens often enough is deep: most bodies need no walk.
+    if "\\u" in text or text.count("[") + text.count("{") > MAX_DEPTH:
+        _bound(value, 0)
     return value
 
 
@@ -122,7 +125,7 @@ def _constant(text: str) -> float:
 
 def _bound(value: object, depth: int) -> None:
     if isinstance(value, str):
-        if any("\ud800" <= c <= "\udfff" for c in value):
+        if _SURROGATE.search(value):
             raise EvalError("the JSON body holds a lone surrogate")
     elif isinstance(value, dict | list):
         if depth >= MAX_DEPTH:

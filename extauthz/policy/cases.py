@@ -63,7 +63,7 @@ class UserModel(Block):
 
 
 class GrantModel(Block):
-    """A proof that was given for `rule` (`policy/rule`), `age` ago."""
+    """A proof that was given for `rule` (`policy/rule`), `age` ago; it meets nothing but what that rule asks for."""
 
     rule: str
     factor: Factor
@@ -119,7 +119,7 @@ class CasesDocument(Block):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a case came out; `differences` is empty if as expected. `rules` are those that matched or erred."""
+    """How a case came out; `differences` is empty if as expected. `status` is that of a deny."""
 
     suite: Name
     case: str

@@ -136,10 +136,10 @@ def _revision(normal: list[dict[str, Any]]) -> str:
 
 
 def _settable(rule: Rule) -> frozenset[str]:
-    """The request headers that a rule decides about; a shadow rule decides about none."""
+    """The request headers that a rule can set; a shadow rule sets none, one that has expired could have."""
     if rule.mode == "shadow" or not isinstance(rule.terms, AllowTerms):
         return frozenset()
-    return rule.terms.remove_headers | {name for name, _ in rule.terms.headers}
+    return frozenset(name for name, _ in rule.terms.headers)
 
 
 class _PolicyCompiler:

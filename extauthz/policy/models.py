@@ -84,6 +84,17 @@ def header_name(text: str) -> str:
     return name
 
 
+def _distinct_headers(named: object) -> object:
+    """Refuse names that a reader could take for one: `X-A`, `x-a`, `x_a`."""
+    seen: dict[str, str] = {}
+    for name in named if isinstance(named, dict) else ():
+        folded = str(name).lower().replace("_", "-")
+        if folded in seen:
+            raise ValueError(f"`{seen[folded]}` and `{name}` are one header; remove one")
+        seen[folded] = str(name)
+    return named
+
+
 def _header_value(text: str) -> str:
     if any(c < " " or c == "\x7f" for c in text):
         raise ValueError("a header value holds no control characters")
@@ -110,9 +121,11 @@ Word = Annotated[str, _matching(_WORD, "a reason; use lower-case words joined by
 Method = Annotated[str, AfterValidator(_method)]
 HeaderName = Annotated[str, AfterValidator(header_name)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
+Cel = Annotated[str, AfterValidator(_not_blank)]
+Headers = Annotated[dict[HeaderName, Cel], Field(min_length=1), BeforeValidator(_distinct_headers)]
+PlainHeaders = Annotated[dict[HeaderName, HeaderValue], Field(min_length=1), BeforeValidator(_distinct_headers)]
 Key = Annotated[str, Field(min_length=1, max_length=256)]
 Status = Annotated[int, AfterValidator(_status)]
-Cel = Annotated[str, AfterValidator(_not_blank)]
 
 
 class Block(Unbuilt):
@@ -124,9 +137,9 @@ class Block(Unbuilt):
 class AllowBlock(Block):
     """What an allow changes: names to CEL values."""
 
-    headers: Annotated[dict[HeaderName, Cel], Field(min_length=1)] | None = None
+    headers: Headers | None = None
     remove_headers: Annotated[list[HeaderName], Field(min_length=1)] | None = None
-    response_headers: Annotated[dict[HeaderName, Cel], Field(min_length=1)] | None = None
+    response_headers: Headers | None = None
     query: Annotated[dict[Key, Cel], Field(min_length=1)] | None = None
     remove_query: Annotated[list[Key], Field(min_length=1)] | None = None
     metadata: Annotated[dict[Key, Cel], Field(min_length=1)] | None = None
@@ -137,7 +150,7 @@ class DenyBlock(Block):
 
     status: Status = 403
     reason: Word = "denied"
-    headers: Annotated[dict[HeaderName, HeaderValue], Field(min_length=1)] | None = None
+    headers: PlainHeaders | None = None
     body: Annotated[str, Field(max_length=65536)] = ""
 
 

@@ -5,10 +5,14 @@ The rule kept here: a value that has no one plain form is an `EvalError`, never 
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from extauthz.cel import Duration, EvalError, Timestamp
+
+_CONTROL = re.compile("[\\x00-\\x1f\\x7f]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -16,7 +20,7 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 def header_value(value: object) -> str:
     """The text of a header; CR, LF, NUL and other control characters would end or split it (RFC 9110 section 5.5)."""
     text = parameter_value(value)
-    if any(c < " " or c == "\x7f" for c in text):
+    if _CONTROL.search(text):
         raise EvalError("a header value holds no control characters")
     return text
 
@@ -25,7 +29,7 @@ def parameter_value(value: object) -> str:
     """The text of a query parameter."""
     if not isinstance(value, str):
         raise EvalError("not a string; wrap it in `string(…)`")
-    if any("\ud800" <= c <= "\udfff" for c in value):
+    if _SURROGATE.search(value):
         raise EvalError("a lone surrogate is no character")
     return value
 

@@ -118,7 +118,7 @@ class PolicySet:
     """All policies of one load.
 
     `revision` is `sha256:` and the hash of the normalised documents; `settable_headers` every request header, in
-    lower case, that some rule can set or remove.
+    lower case, that some rule can set.
     """
 
     revision: str

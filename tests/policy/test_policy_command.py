@@ -1,12 +1,15 @@
 """`extauthz policy`: what the commands print and how they end."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from extauthz.cli.policy import app
+from extauthz.errors import ExtauthzError
+from extauthz.policy.problems import PolicyErrors
 
 POLICY = """\
 apiVersion: extauthz/v1
@@ -109,6 +112,14 @@ def test_check_of_good_policies_ends_with_0(folder: Path) -> None:
     assert told["rules"] == 3
 
 
+def test_check_warns_of_rules_that_have_expired(folder: Path) -> None:
+    text = POLICY.replace("      effect: allow\n", "      effect: allow\n      expires: 2020-01-01T00:00:00Z\n")
+    (folder / "payments.yaml").write_text(text)
+    result = invoke("check", folder)
+    assert result.exit_code == 0
+    assert result.stderr == "warning: the rule `payments/shop-may-transfer` has expired; remove it\n"
+
+
 def test_check_of_bad_policies_draws_every_problem_and_ends_with_1(folder: Path) -> None:
     (folder / "payments.yaml").write_text(POLICY.replace("1000.0", "'much'").replace("effect: deny", "efect: deny"))
     result = invoke("check", folder)
@@ -208,8 +219,47 @@ def test_a_difference_is_told_and_ends_with_1(folder: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [("payments.yaml", "no tests found"), ("payments_test.yaml", "no policies found")],
+)
+def test_a_run_of_nothing_is_an_error(folder: Path, kept: str, told: str) -> None:
+    result = invoke("test", folder / kept)
+    assert isinstance(result.exception, ExtauthzError)
+    assert told in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "told"),
+    [
+        (
+            "user: {sub: u1}",
+            "user: {sbu: u1}",
+            ["16:13: missing field `sub`", "16:14: unknown field `sbu`; did you mean `sub`?"],
+        ),
+        ("ns/shop/sa/web", "ns//sa/web", ["9:17: `spiffe://prod.example.org/ns//sa/web` is not a SPIFFE ID"]),
+    ],
+)
+def test_a_bad_test_document_is_told_with_its_place(folder: Path, good: str, bad: str, told: list[str]) -> None:
+    file = folder / "payments_test.yaml"
+    file.write_text(file.read_text().replace(good, bad, 1))
+    result = invoke("test", folder)
+    assert isinstance(result.exception, PolicyErrors)
+    assert [str(problem).removeprefix(f"{file}:") for problem in result.exception.problems] == told
+
+
 def test_the_schema_knows_every_field_of_a_rule() -> None:
     schema = json.loads(invoke("schema").stdout)
     assert {"name", "hosts", "paths", "when", "effect", "challenge"} <= schema["$defs"]["Rule"]["properties"].keys()
     assert schema["$defs"]["Rule"]["additionalProperties"] is False
     assert len(schema["oneOf"]) == 2
+
+
+def test_the_documents_of_the_manual_are_good(tmp_path: Path) -> None:
+    manual = Path(__file__).parents[2] / "docs" / "policies.md"
+    blocks = re.findall(r"```yaml\n(.*?)```", manual.read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    (tmp_path / "manual.yaml").write_text("---\n".join(blocks))
+    result = invoke("test", tmp_path)
+    assert result.exit_code == 0, result.stdout
+    assert result.stdout.endswith("2 passed, 0 failed\n")

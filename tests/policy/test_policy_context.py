@@ -143,6 +143,10 @@ def test_a_repeated_parameter_is_there_and_has_its_list() -> None:
         value("request.query[?'x'].orValue('none') == 'none'", request)
 
 
+def test_reading_a_query_is_linear_in_its_length() -> None:
+    assert value("request.query_all.a.size() == 100000", http("/?" + "a=&" * 100_000)) is True
+
+
 def test_a_repeated_header_can_not_be_read_as_one() -> None:
     request = http(headers={"x-tier": ["gold", "none"]})
     assert value("'x-tier' in request.headers && request.header_values['x-tier'] == ['gold', 'none']", request) is True

@@ -184,7 +184,7 @@ def test_mutations_of_all_matching_allows_are_put_together() -> None:
         remove_query=frozenset({"debug"}),
         metadata={"groups": ["staff"], "n": 1, "t": "2026-11-18T11:06:40Z", "d": "90s"},
     )
-    assert policies.settable_headers == {"x-sub", "cookie"}
+    assert policies.settable_headers == {"x-sub"}
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,15 @@ def test_a_header_both_set_and_removed_by_one_rule_is_refused() -> None:
         compiled(document("p", rule("a", "allow", allow=block)))
 
 
+@pytest.mark.parametrize("other", ["X-A", "x_a"])
+@pytest.mark.parametrize("block", [{"allow": ("headers", "response_headers")}, {"deny": ("headers",)}])
+def test_two_spellings_of_one_header_are_refused(other: str, block: dict[str, tuple[str, ...]]) -> None:
+    ((effect, fields),) = block.items()
+    for field in fields:
+        with pytest.raises(PolicyErrors, match=f"`x-a` and `{other}` are one header; remove one"):
+            compiled(document("p", rule("a", effect, **{effect: {field: {"x-a": "'1'", other: "'2'"}}})))
+
+
 def test_tcp_is_not_for_policies_with_hosts() -> None:
     with pytest.raises(PolicyErrors, match="only for policies without `hosts`"):
         compiled(document("p", rule("a", "allow", tcp=True), hosts=["app.example"]))
