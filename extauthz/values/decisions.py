@@ -114,10 +114,15 @@ class RuleResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """A decision with its whole reasoning: every candidate rule and how it came out, by name."""
+    """A decision with its whole reasoning: every candidate rule and how it came out, by name.
+
+    `audit_required` is whether a rule that matched says `audit: required`: its record must be on disk before the
+    answer leaves.
+    """
 
     decision: Decision
     rules: tuple[RuleResult, ...] = field(default=())
+    audit_required: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
