@@ -70,12 +70,29 @@ class GrantModel(Block):
     age: Duration = 1.0
 
 
+class DeviceModel(Block):
+    """What is known of the device; what is not named is absent."""
+
+    id: str | None = None
+    known: bool | None = None
+
+
+class GeoModel(Block):
+    """Where the client's address is; what is not named is absent."""
+
+    country: str | None = None
+    city: str | None = None
+    asn: int | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+
+
 class FactsModel(Block):
     """What the look-ups returned."""
 
     grants: list[GrantModel] = Field(default_factory=list)
-    device: dict[str, Any] = Field(default_factory=dict)
-    geo: dict[str, Any] = Field(default_factory=dict)
+    device: DeviceModel = DeviceModel()
+    geo: GeoModel = GeoModel()
 
 
 class Expectation(Block):
@@ -189,7 +206,11 @@ def _decide(case: Case, policies: PolicySet, now: float) -> Decision:
     candidates = policies.candidates(request, identity)
 
     def decided(grants: tuple[Grant, ...]) -> Decision:
-        facts = Facts(grants=grants, device=case.facts.device, geo=case.facts.geo)
+        facts = Facts(
+            grants=grants,
+            device=case.facts.device.model_dump(exclude_none=True),
+            geo=case.facts.geo.model_dump(exclude_none=True),
+        )
         return decide(
             candidates, request=request, identity=identity, facts=facts, now=now, binding_keys=[_KEY]
         ).decision
