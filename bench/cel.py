@@ -28,6 +28,7 @@ sys.path = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(
 
 import celpy  # noqa: E402  # after the search path is right
 from celpy import celtypes  # noqa: E402  # as above
+from celpy.adapter import json_to_cel  # noqa: E402  # as above
 
 from extauthz import cel  # noqa: E402  # as above
 
@@ -148,51 +149,51 @@ NINETY_TWO = ipaddress.ip_network("192.168.0.0/16")
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
-def by_method(b: Mapping[str, Any]) -> bool:
+def by_method(b: Mapping[str, Any]) -> object:
     return b["request"].method == "POST"
 
 
-def by_strings(b: Mapping[str, Any]) -> bool:
+def by_strings(b: Mapping[str, Any]) -> object:
     r = b["request"]
     return r.method in ("POST", "PUT") and r.path.startswith("/v1/accounts/") and r.host.endswith(".example.com")
 
 
-def by_headers(b: Mapping[str, Any]) -> bool:
+def by_headers(b: Mapping[str, Any]) -> object:
     headers = b["request"].headers
     return headers["x-tenant"] == b["user"].claims["tenant"] and "authorization" in headers
 
 
-def by_groups(b: Mapping[str, Any]) -> bool:
+def by_groups(b: Mapping[str, Any]) -> object:
     groups = b["user"].groups
     return any(group.startswith("treasury-") for group in groups) and "frozen" not in groups
 
 
-def by_regex(b: Mapping[str, Any]) -> bool:
+def by_regex(b: Mapping[str, Any]) -> object:
     r = b["request"]
     return TRANSFERS.search(r.path) is not None and r.method == "POST"
 
 
-def by_time(b: Mapping[str, Any]) -> bool:
+def by_time(b: Mapping[str, Any]) -> object:
     now = b["now"]
     return now - b["login"] < timedelta(minutes=5) and 8 <= now.astimezone(BERLIN).hour < 18
 
 
-def by_claims(b: Mapping[str, Any]) -> bool:
+def by_claims(b: Mapping[str, Any]) -> object:
     claims = b["user"].claims
     return "payer" in claims["roles"] and claims["tenant"] == "t1" and claims["limits"]["daily"] >= 5000
 
 
-def by_numbers(b: Mapping[str, Any]) -> bool:
+def by_numbers(b: Mapping[str, Any]) -> object:
     r = b["request"]
     return r.size * 8 + 1024 < 1_000_000 and r.size % 7 != 3 and float(r.query["amount"]) * 1.05 <= 6000.0
 
 
-def by_network(b: Mapping[str, Any]) -> bool:
+def by_network(b: Mapping[str, Any]) -> object:
     address = ipaddress.ip_address(b["source"].ip)
     return address in TENS or address in NINETY_TWO
 
 
-def by_all(b: Mapping[str, Any]) -> bool:
+def by_all(b: Mapping[str, Any]) -> object:
     r, u = b["request"], b["user"]
     headers = r.headers
     return (
@@ -215,7 +216,7 @@ def by_all(b: Mapping[str, Any]) -> bool:
 class Condition:
     name: str
     source: str
-    hand: Callable[[Mapping[str, Any]], bool]
+    hand: Callable[[Mapping[str, Any]], object]
     rust: str | None = None
     """The condition for the Rust binding, where it needs another form."""
 
@@ -248,8 +249,7 @@ CONDITIONS = [
         "now - user.auth_time < duration('5m') && now.getHours('Europe/Berlin') >= 8"
         " && now.getHours('Europe/Berlin') < 18",
         by_time,
-        "now - user.auth_time < duration('5m') && hours(now, 'Europe/Berlin') >= 8"
-        " && hours(now, 'Europe/Berlin') < 18",
+        "now - user.auth_time < duration('5m') && hours(now, 'Europe/Berlin') >= 8 && hours(now, 'Europe/Berlin') < 18",
     ),
     Condition(
         "dynamic map",
@@ -258,8 +258,7 @@ CONDITIONS = [
     ),
     Condition(
         "arithmetic",
-        "request.size * 8 + 1024 < 1000000 && request.size % 7 != 3"
-        " && double(request.query.amount) * 1.05 <= 6000.0",
+        "request.size * 8 + 1024 < 1000000 && request.size % 7 != 3 && double(request.query.amount) * 1.05 <= 6000.0",
         by_numbers,
     ),
     Condition(
@@ -324,7 +323,7 @@ def _to_celpy(value: Any) -> Any:  # noqa: ANN401  # any value of a request
         return celtypes.TimestampType(value)
     if isinstance(value, dict):
         return celtypes.MapType({celtypes.StringType(key): _to_celpy(item) for key, item in value.items()})
-    return celpy.json_to_cel(value)
+    return json_to_cel(value)
 
 
 def with_rust(condition: Condition) -> Callable[[], object]:

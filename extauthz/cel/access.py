@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
-from extauthz.cel.errors import EvalError
 from extauthz.cel.equality import has_key, lookup
+from extauthz.cel.errors import EvalError
 from extauthz.cel.values import NONE, Optional, UInt
 
 

@@ -3,8 +3,9 @@
 With the check off, everything is `dyn` and what the check would refuse fails when it is evaluated, if it is.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from extauthz.cel.errors import Span
 from extauthz.cel.functions import Overload
@@ -76,34 +77,8 @@ class _Checker:
         self._loops = 0
 
     def check(self, node: Expr) -> Expr:
-        match node:
-            case Constant():
-                return self._typed(node, _LITERALS[type(node.value)])
-            case Ident():
-                return self._ident(node)
-            case Select():
-                return self._select(node)
-            case Has():
-                return self._has(node)
-            case Index():
-                return self._index(node)
-            case Call():
-                return self._call(node)
-            case Logic():
-                terms = tuple(self._bool(term) for term in node.terms)
-                return self._typed(replace(node, terms=terms), BOOL)
-            case Conditional():
-                return self._conditional(node)
-            case ListDisplay():
-                return self._list(node)
-            case MapDisplay():
-                return self._map(node)
-            case Loop():
-                return self._loop(node)
-            case Bind():
-                return self._bind(node)
-            case Failure() | Variable() | Local():
-                return node
+        check = _CHECKS.get(type(node))
+        return node if check is None else check(self, node)
 
     def settle(self, node: Expr) -> Expr:
         """The tree with its final types; only sources with `[]` and the like have any left to settle."""
@@ -127,6 +102,12 @@ class _Checker:
         checked = self.check(node)
         self._expect(checked, BOOL, "a condition")
         return checked
+
+    def _constant(self, node: Constant) -> Expr:
+        return self._typed(node, _LITERALS[type(node.value)])
+
+    def _logic(self, node: Logic) -> Expr:
+        return self._typed(replace(node, terms=tuple(map(self._bool, node.terms))), BOOL)
 
     # Names
 
@@ -343,6 +324,23 @@ class _Checker:
         elif node.unwrap == "optFlatMap":
             self._expect(body, OptionalType(DYN), "the result of optFlatMap()")
         return self._typed(replace(node, value=value, body=body), result)
+
+
+# The rules of the class by the nodes that they check; what the parser could not read is left as it is.
+_CHECKS: Final[dict[type, Callable[[_Checker, Any], Expr]]] = {
+    Constant: _Checker._constant,
+    Ident: _Checker._ident,
+    Select: _Checker._select,
+    Has: _Checker._has,
+    Index: _Checker._index,
+    Call: _Checker._call,
+    Logic: _Checker._logic,
+    Conditional: _Checker._conditional,
+    ListDisplay: _Checker._list,
+    MapDisplay: _Checker._map,
+    Loop: _Checker._loop,
+    Bind: _Checker._bind,
+}
 
 
 def _with_types(node: Expr, types: Inference) -> Expr:

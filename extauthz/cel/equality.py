@@ -132,7 +132,7 @@ def build_map(entries: list[tuple[object, object]]) -> Mapping[object, object]:
         bools += type(key) is bool
         plain[key] = value
     mixed = 0 < bools < len(entries)
-    built: Mapping[object, object] = MixedMap(entries) if mixed else plain  # type: ignore[arg-type]  # keys are hashable
+    built: Mapping[object, object] = MixedMap(entries) if mixed else plain
     if len(built) < len(entries):
         raise EvalError("a key occurs twice in a map")
     return built

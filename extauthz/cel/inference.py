@@ -103,7 +103,9 @@ class Inference:
                 return self._bind(left, right)
             case (_, TypeVar()):
                 return self._bind(right, left)
-            case (ListType(), ListType()) | (OptionalType(), OptionalType()):
+            case (ListType(), ListType()):
+                return self._unify(left.element, right.element)
+            case (OptionalType(), OptionalType()):
                 return self._unify(left.element, right.element)
             case (MapType(), MapType()):
                 return self._unify(left.key, right.key) and self._unify(left.value, right.value)

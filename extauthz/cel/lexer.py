@@ -34,7 +34,10 @@ class Token(NamedTuple):
 
 KEYWORDS: Final = frozenset({"true", "false", "null", "in"})
 RESERVED: Final = frozenset(
-    "as break const continue else for function if import let loop package namespace return var void while".split()
+    {
+        *("as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop"),
+        *("package", "namespace", "return", "var", "void", "while"),
+    }
 )
 """Names that an expression must not use as identifiers, though as fields and methods (langdef, "Syntax")."""
 
@@ -85,7 +88,7 @@ def tokens_of(text: str, reporter: Reporter) -> list[Token]:
         if kind == "string":
             end = _string(match, tokens, reporter)
         elif kind != "space":
-            tokens.append(_plain(kind, match, reporter))
+            tokens.append(_plain(kind, match))
         position = end
     tokens.append(Token(Kind.END, "end of the expression", len(text), len(text)))
     return tokens
@@ -105,7 +108,7 @@ def _unknown(char: str) -> str:
     return f"unexpected character `{shown}`{hints.get(char, '')}"
 
 
-def _plain(kind: str | None, match: re.Match[str], reporter: Reporter) -> Token:
+def _plain(kind: str | None, match: re.Match[str]) -> Token:
     text, start, end = match[0], match.start(), match.end()
     if kind == "name":
         return Token(Kind.KEYWORD if text in KEYWORDS else Kind.NAME, text, start, end)

@@ -31,8 +31,8 @@ def number_value(text: str) -> "int | Unsigned | float":
     """The value of a number's text, of any size and without its sign."""
     if text[:2] in ("0x", "0X"):
         if text[-1] in "uU":
-            return Unsigned(int(text[2:-1], 16))
-        return int(text[2:], 16)
+            return Unsigned(int(text[:-1], 16))
+        return int(text, 16)
     if text[-1] in "uU":
         return Unsigned(_decimal(text[:-1]))
     if text.isdecimal():

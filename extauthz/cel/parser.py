@@ -327,20 +327,23 @@ class Parser:
     def _number(self, start: int, sign: int) -> Expr:
         value = self._advance().value
         span = self.span_from(start)
-        if isinstance(value, float):
-            if value == float("inf"):
-                self.report("double out of range", span, "write double('inf') for infinity")
-            return Constant(span=span, value=sign * value)
-        assert isinstance(value, int)
-        if isinstance(value, Unsigned):
-            if value > UINT_MAX or sign < 0:
-                self.report("uint out of range", span, "the largest is 18446744073709551615u, the least 0u")
-                value = Unsigned(0)
-            return Constant(span=span, value=UInt(value))
-        if not INT_MIN <= sign * value <= INT_MAX:
-            self.report("int out of range", span, "the largest is 9223372036854775807, the least its negative minus 1")
-            value = 0
-        return Constant(span=span, value=sign * value)
+        match value:
+            case float():
+                if value == float("inf"):
+                    self.report("double out of range", span, "write double('inf') for infinity")
+                return Constant(span=span, value=sign * value)
+            case Unsigned():
+                if value > UINT_MAX or sign < 0:
+                    self.report("uint out of range", span, "the largest is 18446744073709551615u, the least 0u")
+                    value = Unsigned(0)
+                return Constant(span=span, value=UInt(value))
+            case int():
+                if not INT_MIN <= sign * value <= INT_MAX:
+                    self.report("int out of range", span, "it is between -9223372036854775808 and 9223372036854775807")
+                    value = 0
+                return Constant(span=span, value=sign * value)
+            case _:
+                raise AssertionError(value)
 
     def _list(self, start: int) -> Expr:
         """List = "[" [["?"] Expr {"," ["?"] Expr}] [","] "]\""""

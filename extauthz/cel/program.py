@@ -155,7 +155,7 @@ def explain(program: Program, bindings: Mapping[str, Any]) -> tuple[Step, ...]:
     innermost and the whole are named. Never raises; keeps 10,000 steps at most.
     """
     steps: list[Step] = []
-    code = program._generate(lazily=True, trace=True)  # noqa: SLF001  # the other half of the class
+    code = program._generate(lazily=True, trace=True)  # the other half of the class
     failed = _failer(code.code, code.spans)
 
     def note(span: Span, value: object) -> None:

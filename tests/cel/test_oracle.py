@@ -32,7 +32,7 @@ def by_oracle(program: cel.Program, bindings: dict[str, Any]) -> object:
 @given(st.integers(0, 2**32))
 @SETTINGS
 def test_a_well_typed_program_and_the_oracle_agree(seed: int) -> None:
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311  # test data
     source = written(chance, mixed=False)
     program = cel.compile(source, variables=VARIABLES)
     for _ in range(5):
@@ -43,7 +43,7 @@ def test_a_well_typed_program_and_the_oracle_agree(seed: int) -> None:
 @given(st.integers(0, 2**32))
 @SETTINGS
 def test_an_ill_typed_program_and_the_oracle_agree(seed: int) -> None:
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311  # test data
     source = written(chance, mixed=True)
     program = cel.compile(source, variables={name: VARIABLES[name] for name in VARIABLES}, check=False)
     for _ in range(5):

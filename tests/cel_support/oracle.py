@@ -4,7 +4,8 @@ It shares the parser and the checker with the product, and nothing that computes
 arithmetic and its absorption of errors are written anew from langdef.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from extauthz import cel
@@ -54,7 +55,7 @@ def truth(node: tree.Expr, scope: Scope) -> bool:
     return bool(value)
 
 
-def absorbing(tests: list[Callable[[], bool]], decisive: bool) -> bool:
+def absorbing(tests: Sequence[Callable[[], bool]], decisive: bool) -> bool:
     """&& (decided by false) and || (decided by true), whatever the order of terms and errors."""
     failures = 0
     for test in tests:
@@ -281,7 +282,7 @@ def to_timestamp(value: Value) -> cel.Timestamp:
 
 
 def to_duration(value: Value) -> cel.Duration:
-    if kind(value) == "duration":
+    if isinstance(value, cel.Duration):
         return value
     if kind(value) != "string" or not value.endswith("s"):
         raise Failed("no such overload")
@@ -411,8 +412,9 @@ def loop(node: tree.Loop, scope: Scope) -> Value:
         scopes.append(inner)
     where = node.where
     if node.kind in ("all", "exists"):
-        tests = [lambda inner=inner: truth(where, inner) for inner in scopes]  # type: ignore[misc,arg-type]
-        return absorbing(tests, node.kind == "exists")
+        if where is None:
+            raise Failed("no condition")
+        return absorbing([partial(truth, where, inner) for inner in scopes], node.kind == "exists")
     chosen = [inner for inner in scopes if where is None or truth(where, inner)]
     if node.kind == "existsOne":
         return len(chosen) == 1
@@ -425,7 +427,7 @@ def conditional(node: tree.Conditional, scope: Scope) -> Value:
 
 
 def logic(node: tree.Logic, scope: Scope) -> bool:
-    return absorbing([lambda term=term: truth(term, scope) for term in node.terms], node.operator == "||")  # type: ignore[misc]
+    return absorbing([partial(truth, term, scope) for term in node.terms], node.operator == "||")
 
 
 def bind(node: tree.Bind, scope: Scope) -> Value:

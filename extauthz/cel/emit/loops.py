@@ -44,7 +44,8 @@ def loop(emitter: Emitter, node: Loop, line: int) -> ast.expr:
     emitter.loop_depth -= 1
     if result is not None:
         return _collect(emitter, node, (target, source), names[0][1], where, result, line)
-    assert where is not None
+    if where is None:
+        raise AssertionError(f"{node.kind} without a condition")
     if node.kind == "existsOne":
         return _count(emitter, (target, source), where, line)
     return _quantify(emitter, node.kind == "all", (target, source), where, line)

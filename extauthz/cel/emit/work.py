@@ -56,7 +56,7 @@ def weight(value: object, most: int) -> int:
 
 def is_charged(emitter: Emitter, node: Call) -> bool:
     """Whether a call stands in a loop and reads what its arguments hold."""
-    if not emitter.loop_depth or any(overload.id in _FREE for overload in node.overloads):
+    if not emitter.loop_depth or all(overload.id in _FREE for overload in node.overloads):
         return False
     return not (node.overloads[0].id in _SHORT_SECOND and any(map(_is_short, node.args)))
 

@@ -29,7 +29,8 @@ _A: Final = TypeParam("A")
 _B: Final = TypeParam("B")
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,40}")
 _DOUBLE: Final = re.compile(
-    r"[+-]?(?:(?:[0-9]{1,400}(?:\.[0-9]{0,400})?|\.[0-9]{1,400})(?:[eE][+-]?[0-9]{1,5})?|inf(?:inity)?|nan)", re.I
+    r"[+-]?(?:(?:[0-9]{1,400}(?:\.[0-9]{0,400})?|\.[0-9]{1,400})(?:[eE][+-]?[0-9]{1,5})?|inf(?:inity)?|nan)",
+    re.IGNORECASE,
 )
 _BOOLS: Final = {
     "1": True, "t": True, "T": True, "true": True, "TRUE": True, "True": True,

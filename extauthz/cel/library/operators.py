@@ -26,7 +26,7 @@ from extauthz.cel.values import INT_MAX, INT_MIN, Duration, Timestamp, UInt
 
 _A: Final = TypeParam("A")
 _B: Final = TypeParam("B")
-_Sized = TypeVar("_Sized", str, bytes, Sequence[object])
+_Text = TypeVar("_Text", str, bytes)
 
 
 def overflow() -> int:
@@ -137,13 +137,10 @@ def too_long() -> Any:  # noqa: ANN401  # it stands for a value of any type and 
 def functions(limits: Limits, *, nan_ordering_is_error: bool) -> list[Function]:
     """The operators; `limits` bound what `+` builds."""
 
-    def concatenation(limit: int) -> Callable[[_Sized, _Sized], _Sized]:
-        def concatenate(left: _Sized, right: _Sized) -> _Sized:
-            if len(left) + len(right) > limit:
-                too_long()
-            return left + right  # type: ignore[operator]  # both are of one type
-
-        return concatenate
+    def concatenate(left: _Text, right: _Text) -> _Text:
+        if len(left) + len(right) > limits.string_length:
+            too_long()
+        return left + right
 
     lists = ListType(_A)
 
@@ -152,7 +149,6 @@ def functions(limits: Limits, *, nan_ordering_is_error: bool) -> list[Function]:
             too_long()
         return [*left, *right]
 
-    strings = concatenation(limits.string_length)
     return [
         Function(
             "_+_",
@@ -160,8 +156,8 @@ def functions(limits: Limits, *, nan_ordering_is_error: bool) -> list[Function]:
                 Overload("add_int64", (INT, INT), INT, add_int),
                 Overload("add_uint64", (UINT, UINT), UINT, add_uint),
                 Overload("add_double", (DOUBLE, DOUBLE), DOUBLE, operator.add, total=True),
-                Overload("add_string", (STRING, STRING), STRING, strings),
-                Overload("add_bytes", (BYTES, BYTES), BYTES, strings),
+                Overload("add_string", (STRING, STRING), STRING, concatenate),
+                Overload("add_bytes", (BYTES, BYTES), BYTES, concatenate),
                 Overload("add_list", (lists, lists), lists, concatenate_lists),
                 Overload("add_timestamp_duration", (TIMESTAMP, DURATION), TIMESTAMP, add_time),
                 Overload("add_duration_timestamp", (DURATION, TIMESTAMP), TIMESTAMP, add_time_reversed),

@@ -11,7 +11,10 @@ from extauthz.cel.library.regexes import searcher
 from extauthz.cel.limits import Limits
 from extauthz.cel.types import BOOL, INT, LIST_OF_DYN, STRING, ListType
 
-WHITE_SPACE: Final = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+WHITE_SPACE: Final = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
 """What `trim` takes away: the characters that Unicode calls White_Space."""
 _UPPER: Final = {lower: lower - 32 for lower in range(ord("a"), ord("z") + 1)}
 _LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
@@ -90,44 +93,43 @@ def trim(text: str) -> str:
     return text.strip(WHITE_SPACE)
 
 
-def quote(text: str) -> str:
-    """The text between double quotes, safe to print."""
-    return f'"{_TO_QUOTE.sub(lambda match: _QUOTED[match[0]], text)}"'
+class _Growing:
+    """The functions whose result may be longer than their arguments, within limits."""
 
+    def __init__(self, limits: Limits) -> None:
+        self._string_length = limits.string_length
+        self._list_length = limits.list_length
 
-def functions(limits: Limits) -> list[Function]:
-    """The functions on strings; `limits` bound what they build."""
-    list_limit, length_limit = limits.list_length, limits.string_length
-
-    def grown(length: int) -> None:
-        if length > length_limit:
+    def _check(self, length: int) -> None:
+        if length > self._string_length:
             raise EvalError("the string is longer than the limits allow")
 
-    def join(parts: Sequence[str]) -> str:
-        return join_with(parts, "")
+    def join(self, parts: Sequence[str]) -> str:
+        return self.join_with(parts, "")
 
-    def join_with(parts: Sequence[str], separator: str) -> str:
-        grown(sum(map(len, parts)) + len(separator) * len(parts))
+    def join_with(self, parts: Sequence[str], separator: str) -> str:
+        self._check(sum(map(len, parts)) + len(separator) * len(parts))
         return separator.join(parts)
 
-    def replace_all(text: str, old: str, new: str) -> str:
-        return replace(text, old, new, -1)
+    def replace_all(self, text: str, old: str, new: str) -> str:
+        return self.replace(text, old, new, -1)
 
-    def replace(text: str, old: str, new: str, count: int) -> str:
+    def replace(self, text: str, old: str, new: str, count: int) -> str:
+        """The first `count` places replaced; all for a negative count."""
         found = text.count(old)
         made = found if count < 0 else min(found, count)
-        grown(len(text) + made * (len(new) - len(old)))
+        self._check(len(text) + made * (len(new) - len(old)))
         return text.replace(old, new, made)
 
-    def split_all(text: str, separator: str) -> list[str]:
-        return split(text, separator, -1)
+    def split_all(self, text: str, separator: str) -> list[str]:
+        return self.split(text, separator, -1)
 
-    def split(text: str, separator: str, count: int) -> list[str]:
+    def split(self, text: str, separator: str, count: int) -> list[str]:
         """At most `count` parts, the last holding the rest; all for a negative count."""
         if count == 0:
             return []
         parts = len(text) if not separator else text.count(separator) + 1
-        if (parts if count < 0 else min(parts, count)) > list_limit:
+        if (parts if count < 0 else min(parts, count)) > self._list_length:
             raise EvalError("the list is longer than the limits allow")
         if separator:
             return text.split(separator, count - 1 if count > 0 else -1)
@@ -135,10 +137,15 @@ def functions(limits: Limits) -> list[Function]:
             return list(text)
         return [*text[: count - 1], text[count - 1 :]]
 
-    def quoted(text: str) -> str:
-        grown(2 * len(text) + 2)
-        return quote(text)
+    def quote(self, text: str) -> str:
+        """The text between double quotes, safe to print."""
+        self._check(2 * len(text) + 2)
+        return f'"{_TO_QUOTE.sub(lambda match: _QUOTED[match[0]], text)}"'
 
+
+def functions(limits: Limits) -> list[Function]:
+    """The functions on strings; `limits` bound what they build."""
+    growing = _Growing(limits)
     strings = ListType(STRING)
     return [
         _method("startsWith", Overload("starts_with_string", (STRING, STRING), BOOL, starts_with, True, total=True)),
@@ -163,21 +170,21 @@ def functions(limits: Limits) -> list[Function]:
         ),
         _method(
             "join",
-            Overload("join", (strings,), STRING, join, True),
-            Overload("join_with", (strings, STRING), STRING, join_with, True),
+            Overload("join", (strings,), STRING, growing.join, True),
+            Overload("join_with", (strings, STRING), STRING, growing.join_with, True),
         ),
         _method("lowerAscii", Overload("lower_ascii", (STRING,), STRING, lower_ascii, True, total=True)),
         _method("upperAscii", Overload("upper_ascii", (STRING,), STRING, upper_ascii, True, total=True)),
         _method("reverse", Overload("reverse", (STRING,), STRING, reverse, True, total=True)),
         _method(
             "replace",
-            Overload("replace", (STRING, STRING, STRING), STRING, replace_all, True),
-            Overload("replace_count", (STRING, STRING, STRING, INT), STRING, replace, True),
+            Overload("replace", (STRING, STRING, STRING), STRING, growing.replace_all, True),
+            Overload("replace_count", (STRING, STRING, STRING, INT), STRING, growing.replace, True),
         ),
         _method(
             "split",
-            Overload("split", (STRING, STRING), strings, split_all, True),
-            Overload("split_count", (STRING, STRING, INT), strings, split, True),
+            Overload("split", (STRING, STRING), strings, growing.split_all, True),
+            Overload("split_count", (STRING, STRING, INT), strings, growing.split, True),
         ),
         _method(
             "substring",
@@ -185,7 +192,7 @@ def functions(limits: Limits) -> list[Function]:
             Overload("substring_to", (STRING, INT, INT), STRING, substring_to, True),
         ),
         _method("trim", Overload("trim", (STRING,), STRING, trim, True, total=True)),
-        Function("strings.quote", [Overload("quote", (STRING,), STRING, quoted)]),
+        Function("strings.quote", [Overload("quote", (STRING,), STRING, growing.quote)]),
     ]
 
 

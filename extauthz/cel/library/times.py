@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Final
@@ -24,6 +25,7 @@ _UNITS: Final = {
 }  # fmt: skip
 _OFFSET: Final = re.compile(r"(?P<sign>[+-]?)(?P<hours>[0-9]{2}):(?P<minutes>[0-9]{2})")
 _ZONE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,3}")
+_ZONE_LENGTH_MAX: Final = 60
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -95,12 +97,11 @@ def zone_of(name: str) -> tzinfo:
             raise EvalError(f"`{name}` is no offset from UTC")
         offset = timedelta(hours=hours, minutes=minutes)
         return timezone(-offset if match["sign"] == "-" else offset)
-    try:
-        if len(name) > 60 or not _ZONE.fullmatch(name):
-            raise ValueError(name)
-        return ZoneInfo(name)
-    except (ValueError, OSError, KeyError):
-        raise EvalError(f"unknown time zone `{name[:60]}`; write its IANA name or an offset") from None
+    # Only what looks like a name is looked up: it becomes a path.
+    if len(name) <= _ZONE_LENGTH_MAX and _ZONE.fullmatch(name):
+        with suppress(ValueError, OSError, KeyError):
+            return ZoneInfo(name)
+    raise EvalError(f"unknown time zone `{name[:_ZONE_LENGTH_MAX]}`; write its IANA name or an offset")
 
 
 def _in_zone(value: Timestamp, zone: tzinfo) -> datetime:
