@@ -1,6 +1,7 @@
 """Envoy's configuration for these tests: the files of `envoy/` that users get, with the addresses of a test put in.
 
-Rule kept here: everything but addresses, certificates' paths and what a test names is as it is shipped.
+Rule kept here: everything but addresses, paths of certificates, the timeout of a Check and what a test names is as it
+is shipped.
 """
 
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import yaml
 
 SHIPPED = Path(__file__).parents[2] / "envoy"
+CHECK_TIMEOUT = "8s"
 EXT_AUTHZ = "envoy.filters.http.ext_authz"
 
 Tree = dict[str, Any]
@@ -21,6 +23,11 @@ def load(name: str, *, tls: Path, run: Path) -> Tree:
     tree: Tree = yaml.safe_load(text)
     for listener in tree["static_resources"]["listeners"]:
         listener["address"] = tcp(0)
+        for entry in listener["filter_chains"][0]["filters"]:
+            for asking in (entry, *entry["typed_config"].get("http_filters", [])):
+                if asking["name"].endswith(".ext_authz"):
+                    # A machine that runs a browser beside may stall for longer than the quarter of a second.
+                    asking["typed_config"]["grpc_service"]["timeout"] = CHECK_TIMEOUT
     return tree
 
 

@@ -22,12 +22,12 @@ class Person:
     def __init__(self, gateway: Stage, sub: str) -> None:
         self.sub = sub
         self._authenticator: pyotp.TOTP = gateway.enroll(sub)
-        self._step = int(time.time()) // 30 - 2
+        self._step = 0
 
     def code(self) -> str:
-        """A code that was not used yet; steps from one before to one after the present one are good."""
-        self._step += 1
-        assert self._step <= int(time.time()) // 30 + 1, "there are three codes at a time"
+        """A code that was not used yet: of this half minute, else of the next one, which is good already."""
+        self._step = max(self._step + 1, int(time.time()) // 30)
+        assert self._step <= int(time.time()) // 30 + 1, "there are two codes at a time"
         return self._authenticator.generate_otp(self._step)
 
 

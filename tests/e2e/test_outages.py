@@ -11,7 +11,6 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
-from e2e import bootstrap
 from e2e.stage import Script, Stage, extauthz_command, stage, start_extauthz, wait_for_extauthz
 from grpc_health.v1 import health_pb2
 
@@ -35,15 +34,10 @@ spec:
 """
 
 
-def _wait_longer(tree: bootstrap.Tree) -> None:
-    """Long enough for a test to act while a Check waits."""
-    bootstrap.ext_authz(tree)["grpc_service"]["timeout"] = "8s"
-
-
 @pytest.fixture
 def running() -> Iterator[Stage]:
     """A stage that a test may break."""
-    with stage(Script(policies=POLICIES, edit=_wait_longer)) as fresh:
+    with stage(Script(policies=POLICIES)) as fresh:
         yield fresh
 
 
