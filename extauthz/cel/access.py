@@ -10,6 +10,8 @@ from extauthz.cel.values import NONE, Optional, UInt
 
 def select(operand: object, name: str) -> object:
     """`operand.name`; on an optional the field of its value, as an optional."""
+    if type(operand) is dict:
+        return operand[name]
     if isinstance(operand, Mapping):
         return operand[name]
     if isinstance(operand, Optional):

@@ -6,7 +6,8 @@ nothing can fail no error is caught. Every Python node carries the number of its
 """
 
 import ast
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any, Final
@@ -40,6 +41,7 @@ _EMITTERS: Final[dict[type, Callable[[Emitter, Any, int], ast.expr]]] = {
 class Code:
     """The code of a function `evaluate(bindings)`, the Python objects that it names and its subexpressions' places.
 
+    `reads` are the lines that read a variable, by name.
     Besides `globals` it names `failed`, which makes an exception an `EvalError`; `lazily`, which evaluates anew when
     a variable is missing; and, if it traces, `trace` and `failed_at`.
     """
@@ -47,15 +49,25 @@ class Code:
     code: CodeType
     globals: dict[str, object]
     spans: tuple[Span, ...]
+    reads: Mapping[int, str]
 
 
 def generate(node: tree.Expr, limits: Limits, *, nan_ordering_is_error: bool, lazily: bool, trace: bool) -> Code:
     """The code for a checked tree.
 
-    It reads all variables first and, if one is missing, returns `lazily(bindings)`; with `lazily=True` it reads them
-    where they are used. With `trace=True` it calls `trace(number, value)` for every subexpression.
+    It reads variables that are used more than once first and, if one is missing, returns `lazily(bindings)`; with
+    `lazily=True` it reads all where they are used. With `trace=True` it calls `trace(number, value)` for every
+    subexpression.
     """
-    emitter = Emitter(limits, _EMITTERS, nan_ordering_is_error=nan_ordering_is_error, lazily=lazily, trace=trace)
+    uses = Counter(tree.variables_of(node))
+    emitter = Emitter(
+        limits,
+        _EMITTERS,
+        nan_ordering_is_error=nan_ordering_is_error,
+        lazily=lazily,
+        often=frozenset(name for name, count in uses.items() if count > 1),
+        trace=trace,
+    )
     value = emitter.emit(node)
     line = len(emitter.spans)
     body = emitter.body
@@ -74,4 +86,4 @@ def generate(node: tree.Expr, limits: Limits, *, nan_ordering_is_error: bool, la
     module = py.function("evaluate", "bindings", whole)
     compiled = compile(module, "<cel>", "exec")
     code = next(value for value in compiled.co_consts if isinstance(value, CodeType))
-    return Code(code, emitter.globals, tuple(emitter.spans))
+    return Code(code, emitter.globals, tuple(emitter.spans), emitter.reads)

@@ -7,20 +7,11 @@ from typing import Any, Final, TypeVar
 
 from extauthz.cel import pyast as py
 from extauthz.cel.access import boolean
-from extauthz.cel.errors import EvalError, Span
+from extauthz.cel.errors import Span
 from extauthz.cel.limits import Limits
 from extauthz.cel.tree import Constant, Expr, Local
 from extauthz.cel.types import BOOL
 from extauthz.cel.values import MixedMap
-
-
-def read(bindings: Mapping[str, object], name: str) -> object:
-    """The value of a variable, which may be missing."""
-    try:
-        return bindings[name]
-    except KeyError:
-        raise EvalError(f"variable `{name}` is not bound") from None
-
 
 _T = TypeVar("_T")
 _PYTHON_CONSTANTS: Final = frozenset({str, bytes, bool, int, float, type(None)})
@@ -40,20 +31,23 @@ class Emitter:
     """Writes the code of one expression.
 
     `emitters` say how a kind of nodes is emitted.
-    `lazily` reads a variable where it is used, not all of them first, so that one that is missing only fails
-    where it matters. `trace` names the function that is told every subexpression's value, if any.
+    Variables that are used `often` are read first, unless `lazily` says that one may be missing; others are read
+    where they are used, whose lines `reads` names. With `trace`, a function of
+    this name is told every subexpression's value.
     """
 
     limits: Limits
     emitters: Mapping[type, Callable[["Emitter", Any, int], ast.expr]]
     nan_ordering_is_error: bool = False
     lazily: bool = False
+    often: frozenset[str] = frozenset()
     trace: bool = False
     body: list[ast.stmt] = field(default_factory=list)
     fails: bool = False
     spans: list[Span] = field(default_factory=list)
     globals: dict[str, object] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
+    reads: dict[int, str] = field(default_factory=dict)
     loops: int = 0
     loop_depth: int = 0
     _scopes: list[tuple[str, str]] = field(default_factory=list)
@@ -139,11 +133,13 @@ class Emitter:
 
     def variable(self, name: str, line: int) -> ast.expr:
         """The value of a variable of the activation."""
-        if name not in self.variables:
-            self.variables[name] = f"v{len(self.variables)}"
-        if not self.lazily:
+        if not self.lazily and (self.loop_depth or name in self.often):
+            if name not in self.variables:
+                self.variables[name] = f"v{len(self.variables)}"
             return py.name(self.variables[name], line)
-        return self.call(read, [py.name("bindings", line), py.constant(name, line)], line)
+        self.fails = True
+        self.reads[line] = name
+        return py.subscript(py.name("bindings", line), py.constant(name, line), line)
 
     def scoped(self, bound: list[tuple[str, str]], emit: Callable[[], _T]) -> _T:
         """What `emit` gives while names of CEL stand for these of Python."""

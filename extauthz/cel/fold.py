@@ -60,7 +60,7 @@ def _value(node: Call | Select | Has | Index | ListDisplay | MapDisplay) -> tupl
             if any(overload.bindings for overload in node.overloads):
                 return ()
             values = [arg.value for arg in args if isinstance(arg, Constant)]
-            return (Dispatcher(node.function, node.overloads)(*values),)
+            return (Dispatcher(node.function, node.overloads).function()(*values),)
         case Select(operand=Constant(value=value), optional=optional):
             return ((access.select_optional if optional else access.select)(value, node.field),)
         case Has(operand=Constant(value=value)):

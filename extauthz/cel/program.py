@@ -1,6 +1,6 @@
 """From a source to a program that evaluates it, and what such a program tells of itself."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import CodeType, FunctionType, TracebackType
 from typing import Any, Final, NamedTuple
 
@@ -8,7 +8,7 @@ from extauthz.cel.codegen import Code, generate
 from extauthz.cel.errors import EvalError, Span
 from extauthz.cel.fold import fold
 from extauthz.cel.limits import Limits
-from extauthz.cel.tree import Call, Expr, Variable, walk
+from extauthz.cel.tree import Expr, variables_of
 from extauthz.cel.types import CelType
 
 _TRACED_MAX: Final = 10_000
@@ -38,7 +38,7 @@ class Program:
         self.source = source
         self.tree = tree
         self.limits = limits
-        self.names = frozenset(_names(tree))
+        self.names = frozenset(variables_of(tree))
         self._nan_ordering_is_error = nan_ordering_is_error
         self._tree_folded = fold(tree)
         self._lazy: Callable[[Mapping[str, Any]], Any] | None = None
@@ -68,21 +68,12 @@ class Program:
         return self._lazy(bindings)
 
 
-def _names(tree: Expr) -> Iterable[str]:
-    for node in walk(tree):
-        if isinstance(node, Variable):
-            yield node.name
-        elif isinstance(node, Call):
-            for overload in node.overloads:
-                yield from overload.bindings
-
-
 def _function(code: Code, names: Mapping[str, object]) -> Callable[[Mapping[str, Any]], Any]:
     """The function of a code object, which sees nothing but what it names: no builtins."""
     scope = {
         "__builtins__": {},
         "Exception": Exception,
-        "failed": _failer(code.code, code.spans),
+        "failed": _failer(code),
         **code.globals,
         **names,
     }
@@ -90,14 +81,15 @@ def _function(code: Code, names: Mapping[str, object]) -> Callable[[Mapping[str,
     return function
 
 
-def _failer(code: CodeType, spans: tuple[Span, ...]) -> Callable[[Exception], EvalError]:
+def _failer(code: Code) -> Callable[[Exception], EvalError]:
     """Makes what was raised in a code object an `EvalError` with its place."""
 
     def failed(error: Exception) -> EvalError:
         if isinstance(error, EvalError) and error.span is not None:
             return error
         # An exception may be an application's own, kept and raised many times: it is not changed.
-        placed = EvalError(_message(error), _place(error.__traceback__, code, spans))
+        line = _line(error.__traceback__, code.code)
+        placed = EvalError(_message(error, code.reads.get(line)), code.spans[line - 1] if line else None)
         if type(error) in _PLAIN_ERRORS:
             # A variable of the frame holds the error, and its traceback the frame.
             error.__traceback__ = None
@@ -120,23 +112,26 @@ _MESSAGES: Final[dict[type[Exception], str]] = {
 }
 
 
-def _message(error: Exception) -> str:
+def _message(error: Exception, variable: str | None) -> str:
+    """What failed; `variable` is the one that was being read."""
     if isinstance(error, EvalError):
         return error.message
+    if isinstance(error, KeyError) and variable is not None:
+        return f"variable `{variable}` is not bound"
     if isinstance(error, KeyError) and error.args:
         key = error.args[0]
         return f"no such key: `{key[:60] if isinstance(key, str) else type(key).__name__}`"
     return _MESSAGES.get(type(error), f"failed with {type(error).__name__}")
 
 
-def _place(traceback: TracebackType | None, code: CodeType, spans: tuple[Span, ...]) -> Span | None:
-    """The subexpression whose number is the line of the innermost frame of the code."""
-    line = None
+def _line(traceback: TracebackType | None, code: CodeType) -> int:
+    """The line of the innermost frame of the code, which is the number of a subexpression; 0 if there is none."""
+    line = 0
     while traceback is not None:
         if traceback.tb_frame.f_code is code:
             line = traceback.tb_lineno
         traceback = traceback.tb_next
-    return spans[line - 1] if line is not None else None
+    return line
 
 
 class Step(NamedTuple):
@@ -156,7 +151,7 @@ def explain(program: Program, bindings: Mapping[str, Any]) -> tuple[Step, ...]:
     """
     steps: list[Step] = []
     code = program._generate(lazily=True, trace=True)  # the other half of the class
-    failed = _failer(code.code, code.spans)
+    failed = _failer(code)
 
     def note(span: Span, value: object) -> None:
         if len(steps) < _TRACED_MAX:

@@ -235,3 +235,12 @@ def mapped(node: Expr, change: Callable[[Expr], Expr]) -> Expr:
                 replace(entry, key=change(entry.key), value=change(entry.value)) for entry in value
             )
     return replace(node, **changes) if changes else node  # type: ignore[arg-type]  # the fields keep their types
+
+
+def variables_of(node: Expr) -> Iterator[str]:
+    """The variables of the activation that an expression reads, once for each use; functions' bindings included."""
+    for part in walk(node):
+        if isinstance(part, Variable):
+            yield part.name
+        elif isinstance(part, Call):
+            yield from dict.fromkeys(name for overload in part.overloads for name in overload.bindings)

@@ -41,7 +41,7 @@ def _call(emitter: Emitter, node: Call, line: int) -> ast.expr:
     if _is_static(node):
         overload = node.overloads[0]
         return emitter.call(overload.implementation, args, line, total=overload.total)
-    return emitter.call(Dispatcher(node.function, node.overloads), args, line)
+    return emitter.call(Dispatcher(node.function, node.overloads).function(), args, line)
 
 
 def _is_static(node: Call) -> bool:

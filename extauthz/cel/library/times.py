@@ -106,7 +106,7 @@ def zone_of(name: str) -> tzinfo:
 
 def _in_zone(value: Timestamp, zone: tzinfo) -> datetime:
     try:
-        return (_EPOCH + timedelta(seconds=value.ns // NANOS)).astimezone(zone)
+        return datetime.fromtimestamp(value.ns // NANOS, zone)
     except OverflowError:
         raise EvalError("timestamp out of range in this time zone") from None
 
