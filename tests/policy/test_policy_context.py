@@ -319,11 +319,15 @@ def test_variables_are_evaluated_at_most_once_and_only_when_used() -> None:
             rule("a", "allow", when="variables.country == 'DE'"),
             rule("b", "allow", when="variables.country == 'FR'"),
             rule("c", "allow", when="false && variables.city == 'Berlin'"),
-            variables={"country": "geo.country", "city": "geo.city"},
+            rule("d", "allow", when="variables.net == 1"),
+            rule("e", "allow", when="variables.net == 2"),
+            variables={"country": "geo.country", "city": "geo.city", "net": "geo.asn"},
         )
     )
-    evaluate(policies, facts=Facts(geo=Spy(country="DE")))
-    assert read == ["country"]
+    evaluation = evaluate(policies, facts=Facts(geo=Spy(country="DE")))
+    assert read == ["country", "asn"]
+    assert [one.result for one in evaluation.rules] == ["match", "no-match", "no-match", "error", "error"]
+    assert evaluation.rules[-1].error == "1:1: in `variables.net`: 1:1: no such field: `asn` is not set"
 
 
 def test_a_variable_may_depend_on_the_captures_of_each_rule() -> None:

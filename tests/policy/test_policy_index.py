@@ -3,9 +3,12 @@
 import cProfile
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from policy.making import WEB, caller, compiled, document, http, rule
 
 from extauthz.policy import hosts, templates
+from extauthz.policy.hosts import HostPattern
 from extauthz.policy.index import Index, Place
 from extauthz.values.identity import Identity
 from extauthz.wire.compose import check_request
@@ -101,6 +104,18 @@ def test_a_rule_narrows_the_hosts_of_its_policy() -> None:
         if policies.candidates(http(host=host), Identity()).items
     ]
     assert hosts_found == ["x.app.example", "z.b.app.example"]
+
+
+NAMES = st.lists(st.sampled_from("ab"), min_size=1, max_size=4).map(".".join)
+PATTERNS = st.builds(HostPattern, NAMES, st.booleans())
+
+
+@given(st.lists(PATTERNS, max_size=3), st.lists(PATTERNS, max_size=3), NAMES)
+def test_a_host_fits_both_lists_if_and_only_if_it_fits_each(
+    one: list[HostPattern], other: list[HostPattern], host: str
+) -> None:
+    fits_each = any(pattern.fits(host) for pattern in one) and any(pattern.fits(host) for pattern in other)
+    assert any(pattern.fits(host) for pattern in hosts.both(one, other)) == fits_each
 
 
 def test_get_covers_head_and_nothing_else_does() -> None:
