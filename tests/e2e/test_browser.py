@@ -107,7 +107,7 @@ def test_a_script_that_is_asked_leads_to_the_page_and_goes_on(page: Page, demo: 
     asking.wait_for_url("**/transfer")
 
     page.get_by_role("button", name="Send").click()
-    expect(page.locator("#answer")).to_contain_text('"status":"booked"')
+    expect(page.locator("#answer")).to_contain_text('"status": "booked"')
     page.get_by_label("Amount").fill("6000")
     page.get_by_role("button", name="Send").click()
     expect(page.locator("#answer")).to_contain_text("proof-required")

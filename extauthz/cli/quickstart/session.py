@@ -63,7 +63,7 @@ def _walk(console: Console, demo: Demo, code: str) -> list[str]:
     for fault in faults:
         console.print(fault, style="red", markup=False, highlight=False)
     if not faults:
-        console.print(f"{len(outcomes)} requests, each decided as expected.", style="green")
+        console.print(f"{len(outcomes)} requests, each decided as expected.", style="green", highlight=False)
     return faults
 
 

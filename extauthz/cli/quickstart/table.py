@@ -46,9 +46,9 @@ def _table(outcomes: Sequence[Outcome]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("who")
     table.add_column("what")
-    table.add_column("decision")
-    table.add_column("rule", overflow="fold")
-    table.add_column("why", overflow="fold")
+    table.add_column("decision", no_wrap=True)
+    table.add_column("rule", no_wrap=True)
+    table.add_column("why", no_wrap=True)
     table.add_column("ms", justify="right")
     for outcome in outcomes:
         decision = Text(f"{outcome.decision} {outcome.status}", style=STYLES.get(outcome.decision, "bold red"))
