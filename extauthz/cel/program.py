@@ -23,7 +23,7 @@ class Program:
     that their variables were declared with.
     """
 
-    __slots__ = ("_lazy", "_nan_ordering_is_error", "_tree_folded", "evaluate", "limits", "names", "source", "tree")
+    __slots__ = ("_nan_ordering_is_error", "evaluate", "limits", "names", "source", "tree")
 
     source: str
     """The text it was compiled from."""
@@ -40,9 +40,10 @@ class Program:
         self.limits = limits
         self.names = frozenset(variables_of(tree))
         self._nan_ordering_is_error = nan_ordering_is_error
-        self._tree_folded = fold(tree)
-        self._lazy: Callable[[Mapping[str, Any]], Any] | None = None
-        self.evaluate = _function(self._generate(lazily=False), {"lazily": self._lazily})
+        folded = fold(tree)
+        code = generate(folded, limits, nan_ordering_is_error=nan_ordering_is_error, lazily=False, trace=False)
+        lazily = _Lazily(folded, limits, nan_ordering_is_error=nan_ordering_is_error)
+        self.evaluate = _function(code, {"lazily": lazily})
 
     @property
     def result_type(self) -> CelType:
@@ -56,16 +57,32 @@ class Program:
     def __repr__(self) -> str:
         return f"Program({self.source!r})"
 
-    def _generate(self, *, lazily: bool, trace: bool = False) -> Code:
-        tree = self.tree if trace else self._tree_folded
+    def _traced(self) -> Code:
         flag = self._nan_ordering_is_error
-        return generate(tree, self.limits, nan_ordering_is_error=flag, lazily=lazily, trace=trace)
+        return generate(self.tree, self.limits, nan_ordering_is_error=flag, lazily=True, trace=True)
 
-    def _lazily(self, bindings: Mapping[str, Any]) -> Any:  # noqa: ANN401  # a value of any CEL type
-        """Evaluates where a variable is missing, which is no error if its value does not matter."""
-        if self._lazy is None:
-            self._lazy = _function(self._generate(lazily=True), {})
-        return self._lazy(bindings)
+
+class _Lazily:
+    """Evaluates where a variable is missing, which is no error if its value does not matter.
+
+    It does not know its program: without a circle, ten thousand programs that are replaced are freed as they go, and
+    no search of the garbage collector stops the process.
+    """
+
+    __slots__ = ("_evaluate", "_flag", "_folded", "_limits")
+
+    def __init__(self, folded: Expr, limits: Limits, *, nan_ordering_is_error: bool) -> None:
+        self._folded = folded
+        self._limits = limits
+        self._flag = nan_ordering_is_error
+        self._evaluate: Callable[[Mapping[str, Any]], Any] | None = None
+
+    def __call__(self, bindings: Mapping[str, Any]) -> Any:  # noqa: ANN401  # a value of any CEL type
+        if self._evaluate is None:
+            flag = self._flag
+            code = generate(self._folded, self._limits, nan_ordering_is_error=flag, lazily=True, trace=False)
+            self._evaluate = _function(code, {})
+        return self._evaluate(bindings)
 
 
 def _function(code: Code, names: Mapping[str, object]) -> Callable[[Mapping[str, Any]], Any]:
@@ -150,7 +167,7 @@ def explain(program: Program, bindings: Mapping[str, Any]) -> tuple[Step, ...]:
     innermost and the whole are named. Never raises; keeps 10,000 steps at most.
     """
     steps: list[Step] = []
-    code = program._generate(lazily=True, trace=True)  # the other half of the class
+    code = program._traced()  # the other half of the class
     failed = _failer(code)
 
     def note(span: Span, value: object) -> None:
