@@ -15,6 +15,7 @@ from extauthz.errors import ConfigurationError
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.policy.problems import PolicyErrors, problem_at, problems_of
 from extauthz.policy.yaml_source import Document, decode, load_documents
+from extauthz.record.config import AuditSettings
 
 _TCP_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}")
 
@@ -72,6 +73,7 @@ class Settings(BaseSettings):
     client: ClientSettings = ClientSettings()
     paths: PathSettings = PathSettings()
     request: RequestSettings = RequestSettings()
+    audit: AuditSettings | None = None
 
     @classmethod
     def settings_customise_sources(

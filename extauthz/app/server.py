@@ -15,9 +15,10 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from extauthz import __version__
 from extauthz.app.listening import WebServer
-from extauthz.app.wiring import load_keys, make_ruling, open_configured_store
+from extauthz.app.wiring import load_keys, make_ruling, open_audit, open_configured_store
 from extauthz.check.checker import Checker, Ruling, Surroundings
 from extauthz.errors import ExtauthzError
+from extauthz.record.audit_file import AuditFile
 from extauthz.record.decision import NoRecorder, Recorder
 from extauthz.record.provider import tracer_provider
 from extauthz.record.spans import SpanRecorder
@@ -42,7 +43,9 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
     keys = load_keys(settings)
     provider = tracer_provider(environ, version=__version__)
     store = open_configured_store(settings)
+    audit: AuditFile | None = None
     try:
+        audit = open_audit(settings)
         surroundings = Surroundings(
             clock=time.time_ns,
             monotonic=time.monotonic,
@@ -50,11 +53,14 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
             store=store,
             keys=keys,
             recorder=_recorder(provider),
+            audit=audit,
             accept=settings.paths.accept,
         )
         await store.ping()
         await _Server(settings, Checker(ruling, surroundings), surroundings).serve()
     finally:
+        if audit is not None:
+            await asyncio.to_thread(audit.close)
         await store.close()
         if provider is not None:
             await asyncio.to_thread(provider.shutdown)

@@ -7,6 +7,8 @@ from extauthz.check.checker import Ruling
 from extauthz.errors import ConfigurationError
 from extauthz.identity.resolver import Resolver
 from extauthz.policy.load import load
+from extauthz.record.audit_file import AuditFile
+from extauthz.record.masking import Keep
 from extauthz.settings import Settings
 from extauthz.stepup.keys import KeyRing
 from extauthz.store.open import open_store
@@ -36,6 +38,16 @@ def make_resolver(settings: Settings) -> Resolver:
 def open_configured_store(settings: Settings) -> Store:
     """The store that the settings name."""
     return open_store(settings.store, base=settings.base)
+
+
+def open_audit(settings: Settings) -> AuditFile | None:
+    """The audit file that the settings name, its writer running; `None` if they name none.
+
+    Raises:
+        ConfigurationError: it can't be written.
+    """
+    audit = settings.audit
+    return None if audit is None else AuditFile(settings.base / audit.path, Keep.of(audit.keep))
 
 
 def load_keys(settings: Settings) -> KeyRing:

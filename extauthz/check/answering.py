@@ -4,14 +4,17 @@ An empty CheckResponse means *allow* to Envoy and a gRPC error whatever `failure
 wrong here still ends in an explicit denied answer.
 """
 
+import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 import structlog
 
-from extauthz.check.refusals import INTERNAL_ERROR
+from extauthz.check.refusals import AUDIT_UNAVAILABLE, INTERNAL_ERROR
+from extauthz.errors import ConfigurationError
 from extauthz.policy.policy_set import PolicySet
-from extauthz.record.decision import DecisionRecord, Recorder, WallClock
+from extauthz.record.decision import AuditTrail, DecisionRecord, Recorder, Trace, WallClock
 from extauthz.stepup.challenge import offer as challenge_offer
 from extauthz.stepup.keys import KeyRing
 from extauthz.values.decisions import Challenge, ChallengeOffer, Evaluation
@@ -19,6 +22,9 @@ from extauthz.values.identity import Identity
 from extauthz.values.request import Caller, RequestView
 from extauthz.wire.encode import encode, encode_failure
 from extauthz.wire.sayable import sayable
+
+AUDIT_PATIENCE = 0.15
+"""Seconds that an answer waits for its record to be on disk; Envoy waits 0.2 unless it is told otherwise."""
 
 _log = structlog.get_logger(__name__)
 
@@ -28,7 +34,7 @@ _WITH_PAGE = frozenset({Caller.NAVIGATION, Caller.FORM_POST, Caller.API})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One Check and what was established about it; `None` is what was not."""
+    """One Check and what was established about it; `None` is what was not. `trace` is the call's trace context."""
 
     decision_id: str
     started_ns: int
@@ -36,6 +42,7 @@ class Case:
     caller: Caller
     request: RequestView | None
     identity: Identity | None
+    trace: Trace = ()
 
     @property
     def now(self) -> float:
@@ -43,20 +50,63 @@ class Case:
         return self.started_ns / 1e9
 
 
-class Answering:
-    """Encodes decisions and hands their records on."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """The bytes of an answer, and what led to what it says."""
 
-    def __init__(self, *, keys: KeyRing, recorder: Recorder, clock: WallClock, entropy: Callable[[int], bytes]) -> None:
+    payload: bytes
+    evaluation: Evaluation
+    detail: str | None
+
+
+class Answering:
+    """Encodes decisions and hands their records on.
+
+    Where a matching rule says `audit: required`, no answer leaves before its record is on disk; if it can't be, the
+    answer is a denial.
+    """
+
+    def __init__(
+        self,
+        *,
+        keys: KeyRing,
+        recorder: Recorder,
+        audit: AuditTrail | None,
+        clock: WallClock,
+        entropy: Callable[[int], bytes],
+    ) -> None:
         self._keys = keys
         self._recorder = recorder
+        self._audit = audit
         self._clock = clock
         self._entropy = entropy
 
     def answer(self, case: Case, evaluation: Evaluation, *, detail: str | None = None) -> bytes:
         """The bytes of this decision's CheckResponse; never empty, never an exception.
 
-        `detail` is what the record says beyond the reason; it does not leave.
+        `detail` is what the record says beyond the reason; it does not leave. Blocks while a record is required.
         """
+        answer = self._answer(case, evaluation, detail)
+        if evaluation.audit_required:
+            try:
+                self._commit(case, answer).result(AUDIT_PATIENCE)
+            except Exception as error:  # noqa: BLE001 - without its record nothing is allowed, whatever the cause
+                return self._without_record(case, answer, error)
+        self._record(case, answer, audited=evaluation.audit_required)
+        return answer.payload
+
+    async def answer_later(self, case: Case, evaluation: Evaluation) -> bytes:
+        """As `answer`, but the event loop goes on while a record is required."""
+        answer = self._answer(case, evaluation, None)
+        if evaluation.audit_required:
+            try:
+                await asyncio.wait_for(asyncio.wrap_future(self._commit(case, answer)), AUDIT_PATIENCE)
+            except Exception as error:  # noqa: BLE001 - without its record nothing is allowed, whatever the cause
+                return self._without_record(case, answer, error)
+        self._record(case, answer, audited=evaluation.audit_required)
+        return answer.payload
+
+    def _answer(self, case: Case, evaluation: Evaluation, detail: str | None) -> _Answer:
         try:
             offer = self._offer(case, evaluation)
             # What can't be said is recorded as what is said instead.
@@ -64,10 +114,21 @@ class Answering:
             payload = self._encode(case, evaluation, offer)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an explicit denial
             _log.exception("answer-failed", decision_id=case.decision_id)
-            evaluation, detail = Evaluation(decision=INTERNAL_ERROR, rules=evaluation.rules), repr(error)
+            evaluation, detail = replace(evaluation, decision=INTERNAL_ERROR), repr(error)
             payload = encode_failure(case.decision_id)
-        self._record(case, evaluation, detail)
-        return payload
+        return _Answer(payload=payload, evaluation=evaluation, detail=detail)
+
+    def _commit(self, case: Case, answer: _Answer) -> Future[None]:
+        if self._audit is None:
+            raise ConfigurationError("a rule requires its record to be written, but no `audit.path` is set")
+        return self._audit.commit(self._record_of(case, answer))
+
+    def _without_record(self, case: Case, answer: _Answer, error: Exception) -> bytes:
+        """The denial in place of an answer whose record is not on disk."""
+        _log.error("audit-unavailable", decision_id=case.decision_id, error=str(error) or type(error).__name__)
+        denied = self._answer(case, replace(answer.evaluation, decision=AUDIT_UNAVAILABLE), str(error))
+        self._record(case, denied, audited=False)
+        return denied.payload
 
     def _encode(self, case: Case, evaluation: Evaluation, offer: ChallengeOffer | None) -> bytes:
         return encode(
@@ -95,20 +156,25 @@ class Answering:
             entropy=self._entropy,
         )
 
-    def _record(self, case: Case, evaluation: Evaluation, detail: str | None) -> None:
+    def _record_of(self, case: Case, answer: _Answer) -> DecisionRecord:
+        return DecisionRecord(
+            decision_id=case.decision_id,
+            revision=case.policies.revision,
+            decision=answer.evaluation.decision,
+            rules=answer.evaluation.rules,
+            request=case.request,
+            identity=case.identity,
+            detail=answer.detail,
+            trace=case.trace,
+            started_ns=case.started_ns,
+            ended_ns=self._clock(),
+        )
+
+    def _record(self, case: Case, answer: _Answer, *, audited: bool) -> None:
         try:
-            self._recorder.record(
-                DecisionRecord(
-                    decision_id=case.decision_id,
-                    revision=case.policies.revision,
-                    decision=evaluation.decision,
-                    rules=evaluation.rules,
-                    request=case.request,
-                    identity=case.identity,
-                    detail=detail,
-                    started_ns=case.started_ns,
-                    ended_ns=self._clock(),
-                )
-            )
-        except Exception:  # noqa: BLE001 - a record that fails changes no decision
+            record = self._record_of(case, answer)
+            self._recorder.record(record)
+            if self._audit is not None and not audited:
+                self._audit.record(record)
+        except Exception:  # noqa: BLE001 - a record that nobody requires changes no decision
             _log.exception("record-failed", decision_id=case.decision_id)

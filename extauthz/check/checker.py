@@ -18,7 +18,7 @@ from extauthz.errors import Refused, StateUnavailable
 from extauthz.identity.resolver import Resolver
 from extauthz.policy.decide import decide, needs
 from extauthz.policy.policy_set import Candidates, PolicySet
-from extauthz.record.decision import Recorder, WallClock
+from extauthz.record.decision import AuditTrail, Recorder, Trace, WallClock
 from extauthz.stepup.fingerprint import fingerprint
 from extauthz.stepup.holder import choose_holder
 from extauthz.stepup.keys import KeyRing
@@ -51,7 +51,7 @@ class Surroundings:
     """The world outside of the core.
 
     `clock` gives nanoseconds since the epoch, `monotonic` seconds, `entropy(n)` n random bytes. `accept` are the
-    relaxed items of the canonical path.
+    relaxed items of the canonical path. `audit` is `None` where no audit file is configured.
     """
 
     clock: WallClock
@@ -60,6 +60,7 @@ class Surroundings:
     store: Store
     keys: KeyRing
     recorder: Recorder
+    audit: AuditTrail | None = None
     accept: frozenset[str] = frozenset()
 
 
@@ -82,6 +83,7 @@ class Checker:
         self._answering = Answering(
             keys=surroundings.keys,
             recorder=surroundings.recorder,
+            audit=surroundings.audit,
             clock=surroundings.clock,
             entropy=surroundings.entropy,
         )
@@ -98,8 +100,11 @@ class Checker:
         """Let the next Check be decided by `ruling`; those on their way keep what they began with."""
         self._ruling = ruling
 
-    def start(self, payload: bytes) -> bytes | OpenCase:
-        """The answer to the CheckRequest in `payload`, or what `finish` needs to give it after a look-up."""
+    def start(self, payload: bytes, *, trace: Trace = ()) -> bytes | OpenCase:
+        """The answer to the CheckRequest in `payload`, or what `finish` needs to give it after a look-up.
+
+        `trace` is the trace context in the metadata of the call.
+        """
         ruling = self._ruling
         started_ns = self._around.clock()
         decision_id = f"{self._id_prefix}-{next(self._id_counter):x}"
@@ -114,6 +119,7 @@ class Checker:
                 caller=classify(request) if request is not None else guess(payload),
                 request=request,
                 identity=identity,
+                trace=trace,
             )
 
         try:
@@ -142,7 +148,7 @@ class Checker:
             if isinstance(evaluation.decision, Challenge) and code is not None:
                 evaluation, facts = await self._prove(opened, evaluation.decision, code, evaluation, facts)
             evaluation = await self._use_up_grants(opened, evaluation, facts, deadline)
-            return self._answering.answer(opened.case, evaluation)
+            return await self._answering.answer_later(opened.case, evaluation)
         except Exception as error:  # noqa: BLE001 - every path ends in an explicit answer
             return self._refuse(opened.case, error)
 

@@ -19,6 +19,7 @@ _STATUS: dict[type[Refused], int] = {
 }
 
 INTERNAL_ERROR = Deny(reason="internal-error", status=503)
+AUDIT_UNAVAILABLE = Deny(reason="audit-unavailable", status=503)
 
 
 def refusal(error: Exception) -> Deny:

@@ -208,7 +208,7 @@ class TlsFields:
 
     @property
     def peer_certificate_sha256(self) -> object:
-        return _fingerprint(self._certificate) if self._certificate else cel.UNSET
+        return certificate_sha256(self._certificate) if self._certificate else cel.UNSET
 
 
 class PeerFields:
@@ -225,7 +225,7 @@ class PeerFields:
 _PEM = re.compile(rb"\s*-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 
 
-def _fingerprint(certificate: str) -> str:
+def certificate_sha256(certificate: str) -> str:
     """The SHA-256 in hex of a URL-encoded PEM certificate; of the first, if a chain follows."""
     pem = _PEM.match(unquote_to_bytes(certificate))
     if pem is None:

@@ -1,8 +1,9 @@
 """The record of one decision: everything that spans, logs and audit say about it comes from here."""
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from extauthz.values.decisions import Allow, Challenge, Decision, Deny, Hold, RuleResult
 from extauthz.values.identity import Identity
@@ -11,7 +12,13 @@ from extauthz.values.request import RequestView
 WallClock = Callable[[], int]
 """Nanoseconds since the epoch."""
 
-DECISION_NAMES: dict[type[Decision], str] = {
+TRACE_HEADERS = ("traceparent", "tracestate")
+"""Names of W3C Trace Context (sections 3.2 and 3.3)."""
+Trace = tuple[tuple[str, str], ...]
+"""The trace context of a call: pairs of such a name and its value."""
+
+DecisionName = Literal["allow", "deny", "challenge", "hold"]
+DECISION_NAMES: dict[type[Decision], DecisionName] = {
     Allow: "allow",
     Deny: "deny",
     Challenge: "challenge",
@@ -24,7 +31,8 @@ class DecisionRecord:
     """One decision with its reasoning.
 
     `request` and `identity` are `None` where they could not be established. `detail` is the full text of what went
-    wrong, for the operator only. Times are nanoseconds since the epoch.
+    wrong, for the operator only. `trace` is the trace context that came with the Check itself (`traceparent` and
+    `tracestate` in the call's metadata): the caller's own span. Times are nanoseconds since the epoch.
     """
 
     decision_id: str
@@ -34,6 +42,7 @@ class DecisionRecord:
     request: RequestView | None = None
     identity: Identity | None = None
     detail: str | None = None
+    trace: Trace = ()
     started_ns: int
     ended_ns: int
 
@@ -43,6 +52,13 @@ class Recorder(Protocol):
 
     def record(self, record: DecisionRecord) -> None:
         """Take one record."""
+
+
+class AuditTrail(Recorder, Protocol):
+    """A recorder that can promise: what a rule with `audit: required` decides is answered only after `commit`."""
+
+    def commit(self, record: DecisionRecord) -> Future[None]:
+        """Take one record; the future ends when it is on disk, and fails with `OSError` if it can't be."""
 
 
 class NoRecorder:

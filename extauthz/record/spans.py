@@ -8,7 +8,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from extauthz.record.decision import DECISION_NAMES, DecisionRecord
+from extauthz.record.decision import DECISION_NAMES, TRACE_HEADERS, DecisionRecord
 from extauthz.values.decisions import Deny
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
@@ -30,7 +30,7 @@ class SpanRecorder:
         """Start and end the span of this decision."""
         span = self._tracer.start_span(
             SPAN_NAME,
-            context=_parent(record.request),
+            context=_parent(record),
             kind=SpanKind.SERVER,
             start_time=record.started_ns,
             attributes=_attributes(record),
@@ -40,11 +40,15 @@ class SpanRecorder:
         span.end(record.ended_ns)
 
 
-def _parent(request: RequestView | None) -> Context:
-    """The caller's context; an empty one, never the thread's own, where there is none (W3C Trace Context section 3)."""
-    if request is None or request.http is None:
-        return _NO_PARENT
-    carrier = {name: value for name in ("traceparent", "tracestate") if (value := request.http.header(name))}
+def _parent(record: DecisionRecord) -> Context:
+    """The span of the Check itself, else that of the request, never the thread's own (W3C Trace Context section 3).
+
+    Envoy writes its own span into the metadata of the Check; the request's headers are still what the client sent.
+    """
+    carrier = dict(record.trace)
+    http = record.request.http if record.request is not None else None
+    if "traceparent" not in carrier and http is not None:
+        carrier = {name: value for name in TRACE_HEADERS if (value := http.header(name))}
     return _PROPAGATOR.extract(carrier, context=_NO_PARENT)
 
 

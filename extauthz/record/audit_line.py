@@ -1,0 +1,142 @@
+"""The form of an audit record: one JSON object a line.
+
+The rule kept here: fields are only ever added. A reader takes what it knows and leaves the rest, and a line with
+another `v` is not its to read. What is masked is there by name alone; see `masking`.
+"""
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from extauthz.record.decision import DecisionName
+from extauthz.values.decisions import Effect, Mode, Outcome
+
+VERSION: Final = 1
+
+Masked = int | list[str]
+"""The values in the clear, or how many there were."""
+
+
+class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is absent or empty takes no room in the file."""
+
+
+class RuleLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
+    """How one candidate rule came out."""
+
+    rule: str
+    effect: Effect
+    mode: Mode
+    result: Outcome
+    error: str | None = None
+
+
+class PeerLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
+    """One end of the connection; of its certificate the SHA-256 in hex."""
+
+    ip: str = ""
+    port: int = 0
+    principal: str = ""
+    certificate_sha256: str = ""
+
+
+class RequestLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
+    """The HTTP part. `raw_path` is there where it is not `path`.
+
+    `query` is missing where the query can't be read in one way; `query_error` then says why. `unnamed` counts the
+    parameters whose names are masked too. `body` is its length in bytes, missing unless the whole body was known.
+    """
+
+    id: str = ""
+    method: str
+    scheme: str = ""
+    host: str
+    authority: str = ""
+    path: str
+    raw_path: str | None = None
+    has_query: bool = False
+    query: dict[str, Masked] = {}
+    unnamed: int = 0
+    query_error: str | None = None
+    protocol: str = ""
+    headers: dict[str, Masked] = {}
+    size: int = -1
+    body: int | None = None
+
+
+class WorkloadLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
+    """A workload and the source that proved it."""
+
+    id: str
+    verified_by: str
+
+
+class UserLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
+    """A user. `claims` are names; `kept` are the claims in the clear. Of `actor` only issuers and subjects are kept."""
+
+    sub: str
+    iss: str
+    aud: list[str] = []
+    groups: list[str] = []
+    claims: list[str] = []
+    kept: dict[str, Any] = {}
+    amr: list[str] = []
+    acr: str | None = None
+    auth_time: int | None = None
+    issued_at: int | None = None
+    actor: dict[str, Any] | None = None
+    verified_by: str = ""
+    cookie: bool = False
+
+
+class IdentityLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
+    """Who called. `session` is the first half of the session's SHA-256 in hex, `holders` are kinds without digests."""
+
+    workload: WorkloadLine | None = None
+    user: UserLine | None = None
+    session: str | None = None
+    holders: list[str] = []
+    client_ip: str = ""
+
+
+class GrantLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
+    """A grant that an allow rests on: which kind of binding, for which rule (empty for `session`), how old."""
+
+    bind: str
+    rule: str = ""
+    factor: str
+    age_s: float
+
+
+class DecisionLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
+    """One decision.
+
+    `time` is RFC 3339 in UTC with nanoseconds. `status` is the HTTP status of the answer, 200 for an allow. `demands`
+    are the rules that a challenge or a hold asks to be met, `grants` what an allow rests on. `request_time` is when
+    Envoy saw the request, as seconds and nanoseconds since the epoch. `metadata` are namespaces and the names in
+    them. `detail` is what went wrong. `request` is missing for TCP and where it could not be read, `identity` where it
+    could not be established.
+    """
+
+    v: Literal[1]
+    time: str
+    decision_id: str
+    decision: DecisionName
+    reason: str
+    rule: str | None = None
+    status: int
+    revision: str
+    duration_us: float
+    rules: list[RuleLine] = []
+    demands: list[str] = []
+    grants: list[GrantLine] = []
+    tcp: bool = False
+    request: RequestLine | None = None
+    request_time: tuple[int, int] | None = None
+    source: PeerLine | None = None
+    destination: PeerLine | None = None
+    sni: str = ""
+    context: dict[str, str] = {}
+    metadata: dict[str, list[str]] = {}
+    identity: IdentityLine | None = None
+    detail: str | None = None

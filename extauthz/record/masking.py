@@ -1,0 +1,286 @@
+"""From a decision to its audit line: what of a request is written down, and what is masked.
+
+The rule kept here: a value is masked unless it is listed here or kept by the configuration. Of a masked value the
+name stays, and how often it came: enough to say later that it was there, not what it was. Credentials, bodies and
+what a code or a token is made of are never written, whatever the configuration says.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Final, assert_never
+
+from extauthz.cel import EvalError
+from extauthz.policy.body_views import pairs
+from extauthz.policy.views import certificate_sha256
+from extauthz.record.audit_line import (
+    VERSION,
+    DecisionLine,
+    GrantLine,
+    IdentityLine,
+    Masked,
+    PeerLine,
+    RequestLine,
+    RuleLine,
+    UserLine,
+    WorkloadLine,
+)
+from extauthz.record.config import NEVER_KEPT, KeepSettings
+from extauthz.record.decision import DECISION_NAMES, DecisionRecord
+from extauthz.values.decisions import Allow, Challenge, Decision, Deny, Hold
+from extauthz.values.grants import Grant
+from extauthz.values.identity import Identity, User
+from extauthz.values.request import Caller, HttpRequest, Peer, RequestView
+from extauthz.wire.caller import classify
+
+HEADERS: Final = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "access-control-request-headers",
+        "access-control-request-method",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "grpc-timeout",
+        "origin",
+        "sec-fetch-dest",
+        "sec-fetch-mode",
+        "sec-fetch-site",
+        "te",
+        "traceparent",
+        "upgrade",
+        "user-agent",
+        "x-envoy-auth-partial-body",
+        "x-forwarded-proto",
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-request-id",
+    }
+)
+"""Headers that are recorded in the clear: what a client is and which form it speaks, not who it is."""
+CLAIMS: Final = frozenset(
+    {"acr", "amr", "aud", "auth_time", "azp", "client_id", "exp", "iat", "iss", "nbf", "scope", "scp", "sub"}
+)
+"""Claims that are recorded in the clear: those that the audit names anyway, and what a token may be used for."""
+LONGEST: Final = 512
+"""Characters of a header value in the clear; a longer one is masked."""
+
+_NOBODY: Final = Peer()
+_QUERY_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]-]{0,31}")
+_BARE_NAME: Final = re.compile(r"[A-Za-z_-]{1,32}")
+_QUOTED: Final = re.compile(r"`([^`]*)`|'[^']*'|\"[^\"]*\"")
+# What RE2 says of a pattern has the pattern in it.
+_PATTERN_REASON: Final = re.compile(r"(bad regular expression): .*", re.DOTALL)
+_PLACE_HELD: Final = "`…`"
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """The names whose values are recorded in the clear, defaults included; headers in lower case."""
+
+    headers: frozenset[str] = HEADERS
+    query: frozenset[str] = frozenset()
+    claims: frozenset[str] = CLAIMS
+
+    @classmethod
+    def of(cls, settings: KeepSettings) -> "Keep":
+        """The defaults and what the configuration adds."""
+        return cls(HEADERS | settings.headers - NEVER_KEPT, settings.query, CLAIMS | settings.claims)
+
+
+def line_of(record: DecisionRecord, keep: Keep) -> DecisionLine:
+    """The audit line of a decision."""
+    request, identity, decision = record.request, record.identity, record.decision
+    http = request.http if request is not None else None
+    query, unnamed, query_error = _query(http, keep) if http is not None else ({}, 0, None)
+    claims = identity.user.claims if identity is not None and identity.user is not None else {}
+    known = frozenset((*query, *(http.headers if http is not None else ()), *claims))
+    return DecisionLine(
+        v=VERSION,
+        time=rfc3339(record.started_ns),
+        decision_id=record.decision_id,
+        decision=DECISION_NAMES[type(decision)],
+        reason=decision.reason,
+        rule=decision.rule,
+        status=_status(decision, request),
+        revision=record.revision,
+        duration_us=(record.ended_ns - record.started_ns) / 1000,
+        rules=[
+            RuleLine(
+                rule=one.rule,
+                effect=one.effect,
+                mode=one.mode,
+                result=one.result,
+                error=None if one.error is None else scrubbed(one.error, known),
+            )
+            for one in record.rules
+        ],
+        demands=[demand.rule for demand in decision.demands] if isinstance(decision, Challenge | Hold) else [],
+        grants=[_grant(grant, record.started_ns / 1e9) for grant in _grants(decision)],
+        tcp=request is not None and http is None,
+        request=None if http is None else _request(http, keep, query, unnamed, query_error),
+        request_time=request.time if request is not None and request.time != (0, 0) else None,
+        source=_peer(request.source) if request is not None else None,
+        destination=_peer(request.destination) if request is not None else None,
+        sni=request.sni if request is not None else "",
+        context=dict(request.context) if request is not None else {},
+        metadata={name: _names(part) for name, part in request.metadata.items()} if request is not None else {},
+        identity=None if identity is None else _identity(identity, keep),
+        detail=None if record.detail is None else scrubbed(record.detail, known),
+    )
+
+
+def rfc3339(nanoseconds: int) -> str:
+    """Nanoseconds since the epoch as RFC 3339 writes them, in UTC."""
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+def scrubbed(message: str, known: frozenset[str]) -> str:
+    """A message without what it quotes: that may be a value of the request. Names that are recorded anyway stay."""
+    text = _PATTERN_REASON.sub(r"\1", message)
+    return _QUOTED.sub(lambda quoted: quoted[0] if quoted[1] in known else _PLACE_HELD, text)
+
+
+def session_hash(session: str) -> str:
+    """What a record calls a session: the first half of its SHA-256 in hex."""
+    return sha256(session.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _status(decision: Decision, request: RequestView | None) -> int:
+    match decision:
+        case Allow():
+            return 200
+        case Deny():
+            return decision.status
+        case Challenge():
+            return 302 if request is not None and classify(request) is Caller.NAVIGATION else 401
+        case Hold():
+            return 403
+        case _:
+            assert_never(decision)
+
+
+def _grants(decision: Decision) -> tuple[Grant, ...]:
+    return decision.grants if isinstance(decision, Allow) else ()
+
+
+def _grant(grant: Grant, now: float) -> GrantLine:
+    """What a grant was given for, without the keyed hash in the middle of its binding."""
+    bind, _, rest = grant.binding.partition(":")
+    rule = rest if bind == "action" else rest.partition(":")[2]
+    return GrantLine(bind=bind, rule=rule, factor=grant.factor, age_s=round(now - grant.issued_at, 3))
+
+
+def _request(
+    http: HttpRequest, keep: Keep, query: dict[str, Masked], unnamed: int, query_error: str | None
+) -> RequestLine:
+    return RequestLine(
+        id=http.id,
+        method=http.method,
+        scheme=http.scheme,
+        host=http.host,
+        authority=http.authority,
+        path=http.path,
+        raw_path=None if http.raw_path == http.path else http.raw_path,
+        has_query=http.has_query,
+        query=query,
+        unnamed=unnamed,
+        query_error=query_error,
+        protocol=http.protocol,
+        headers={name: _header(name, values, keep) for name, values in http.headers.items()},
+        size=http.size,
+        body=None if http.body is None else len(http.body),
+    )
+
+
+def _header(name: str, values: tuple[str, ...], keep: Keep) -> Masked:
+    if name in keep.headers and all(len(value) <= LONGEST and value.isascii() for value in values):
+        return list(values)
+    return len(values)
+
+
+def _query(http: HttpRequest, keep: Keep) -> tuple[dict[str, Masked], int, str | None]:
+    """The parameters, how many have a name that is masked too, and why the query can't be read."""
+    if not http.raw_query:
+        return {}, 0, None
+    try:
+        read = pairs(http.raw_query, "the query")
+    except EvalError as error:
+        return {}, 0, error.message
+    named = {
+        name: list(values) if name in keep.query else len(values)
+        for name, values in read.items()
+        if name in keep.query or _is_name(name, values)
+    }
+    return named, len(read) - len(named), None
+
+
+def _is_name(name: str, values: tuple[str, ...]) -> bool:
+    """Whether this is a parameter's name: what stands alone in a query may be a value, so it must look like a word."""
+    return (_BARE_NAME if values == ("",) else _QUERY_NAME).fullmatch(name) is not None
+
+
+def _peer(peer: Peer) -> PeerLine | None:
+    if peer == _NOBODY:
+        return None
+    digest = ""
+    if peer.certificate:
+        try:
+            digest = certificate_sha256(peer.certificate)
+        except EvalError:
+            digest = "unreadable"
+    return PeerLine(ip=peer.ip, port=peer.port, principal=peer.principal, certificate_sha256=digest)
+
+
+def _names(part: Any) -> list[str]:  # noqa: ANN401 - metadata is dynamic
+    return sorted(part) if isinstance(part, Mapping) else []
+
+
+def _identity(identity: Identity, keep: Keep) -> IdentityLine:
+    workload, user = identity.workload, identity.user
+    return IdentityLine(
+        workload=None if workload is None else WorkloadLine(id=workload.id, verified_by=workload.verified_by),
+        user=None if user is None else _user(user, keep),
+        session=None if identity.session is None else session_hash(identity.session),
+        holders=_kinds(identity.holders),
+        client_ip=identity.client_ip,
+    )
+
+
+def _kinds(holders: Iterable[str]) -> list[str]:
+    return sorted({holder.partition(":")[0] for holder in holders})
+
+
+def _user(user: User, keep: Keep) -> UserLine:
+    return UserLine(
+        sub=user.sub,
+        iss=user.iss,
+        aud=list(user.aud),
+        groups=list(user.groups),
+        claims=sorted(name for name in user.claims if name not in keep.claims),
+        kept={name: value for name, value in user.claims.items() if name in keep.claims},
+        amr=list(user.amr),
+        acr=user.acr,
+        auth_time=user.auth_time,
+        issued_at=user.issued_at,
+        actor=None if user.actor is None else actor_chain(user.actor),
+        verified_by=user.verified_by,
+        cookie=user.cookie,
+    )
+
+
+def actor_chain(actor: Mapping[str, Any]) -> dict[str, Any]:
+    """Who acts for whom, by issuer and subject alone (RFC 8693 section 4.1)."""
+    chain: dict[str, Any] = {name: actor[name] for name in ("iss", "sub") if isinstance(actor.get(name), str)}
+    inner = actor.get("act")
+    if isinstance(inner, Mapping):
+        chain["act"] = actor_chain(inner)
+    masked = sorted(name for name in actor if name not in chain)
+    return {**chain, "masked": masked} if masked else chain
