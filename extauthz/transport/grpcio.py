@@ -8,7 +8,7 @@ that may wait are fewer than the threads: what needs no look-up is always served
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent import futures
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from extauthz.check.checker import Checker, OpenCase
 from extauthz.errors import ConfigurationError, Overloaded, StateUnavailable
+from extauthz.record.decision import TRACE_HEADERS, Trace
 
 SERVICE = "envoy.service.auth.v3.Authorization"
 THREADS = 64
@@ -39,6 +40,9 @@ class CallContext(Protocol):
     def time_remaining(self) -> float | None:
         """Seconds until the caller's deadline, `None` if there is none."""
 
+    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]]:
+        """The headers of the call."""
+
 
 class AuthorizationServicer:
     """`envoy.service.auth.v3.Authorization` on raw bytes."""
@@ -50,7 +54,7 @@ class AuthorizationServicer:
 
     def Check(self, request: bytes, context: CallContext) -> bytes:  # noqa: N802 - the name is Envoy's
         """The bytes of the CheckResponse to the CheckRequest in `request`; never raises."""
-        started = self._checker.start(request)
+        started = self._checker.start(request, trace=_trace(context))
         if isinstance(started, bytes):
             return started
         if not self._waiting.acquire(blocking=False):
@@ -74,6 +78,12 @@ class AuthorizationServicer:
             if not future.cancel() and not future.cancelled():
                 return future.result()  # it ended in this very moment
             return self._checker.abandon(opened, StateUnavailable("the look-up took longer than the caller waits"))
+
+
+def _trace(context: CallContext) -> Trace:
+    """The caller's span, which Envoy sends beside the CheckRequest and not in it."""
+    metadata = context.invocation_metadata()
+    return tuple((name, value) for name, value in metadata if name in TRACE_HEADERS and isinstance(value, str))
 
 
 class GrpcioTransport:
