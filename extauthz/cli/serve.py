@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from extauthz.app.logs import configure_logs
-from extauthz.app.server import run
 from extauthz.settings import load_settings
 
 
@@ -18,5 +16,9 @@ def serve(
     ] = Path("extauthz.yaml"),
 ) -> None:
     """Answer Envoy's checks until SIGTERM; SIGHUP reloads policies and key sets."""
+    # The server's imports take longer than all of the other commands'.
+    from extauthz.app.logs import configure_logs
+    from extauthz.app.server import run
+
     configure_logs()
     asyncio.run(run(load_settings(config), os.environ))

@@ -21,7 +21,7 @@ from extauthz.cli.quickstart.tokens import ISSUER
 START_SECONDS = 30.0
 
 # The command itself, with the interpreter that runs this.
-EXTAUTHZ = (sys.executable, "-c", "from extauthz.cli import main; main()")
+EXTAUTHZ = (sys.executable, "-m", "extauthz")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
