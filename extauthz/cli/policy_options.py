@@ -1,0 +1,31 @@
+"""What the commands of `extauthz policy` share: their options, colours, and the way they read and print."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import typer
+
+from extauthz.errors import ExtauthzError
+
+Format = Literal["text", "json"]
+FormatOption = Annotated[Format, typer.Option("--format", help="For people, or for programs.")]
+PathsArgument = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.", show_default=False)]
+
+COLOURS: Final = {"allow": "green", "deny": "red", "challenge": "yellow", "hold": "magenta"}
+"""The colour of each decision."""
+
+
+def read_text(file: Path) -> str:
+    """The text of a file. Raises `ExtauthzError` if it can't be read."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ExtauthzError(f"{file}: can't be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ExtauthzError(f"{file}: not UTF-8; save it as UTF-8") from None
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
