@@ -6,7 +6,7 @@ The rule kept here: what can't be evaluated never helps a request through.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from extauthz import cel
 from extauthz.errors import Refused
@@ -34,10 +34,11 @@ from extauthz.values.decisions import (
     Deny,
     Evaluation,
     Hold,
+    Mode,
     Outcome,
     RuleResult,
 )
-from extauthz.values.grants import Facts, Grant, Needs
+from extauthz.values.grants import NO_NEEDS, Facts, Grant, Needs
 from extauthz.values.identity import Identity, User
 from extauthz.values.request import RequestView
 
@@ -47,16 +48,17 @@ NEEDS_SUBJECT = "needs-subject"
 NEEDS_HTTP = "needs-http"
 HEADER_CONFLICT = "header-conflict"
 
+_GRANTS = Needs(grants=True)
+
 Kind = TypeVar("Kind", AllowTerms, DenyTerms, ChallengeTerms, ApproveTerms)
 
 
 def needs(candidates: Candidates) -> Needs:
     """The look-ups that `decide` wants to know the results of: grants, where a challenge may have been met."""
-    return Needs(
-        grants=any(
-            isinstance(item.rule.terms, ChallengeTerms) and item.rule.mode == "enforce" for item in candidates.items
-        )
-    )
+    for item in candidates.items:
+        if item.mode == "enforce" and item.rule.effect == "challenge":
+            return _GRANTS
+    return NO_NEEDS
 
 
 def decide(
@@ -67,17 +69,29 @@ def decide(
     facts: Facts,
     now: float,
     binding_keys: Sequence[bytes],
+    scope: RequestScope | None = None,
 ) -> Evaluation:
     """The decision on one request, and how every candidate rule came out.
 
     `candidates` are those of this request and identity, `facts` what the look-ups named by `needs` returned, `now`
-    seconds since the epoch, `binding_keys` the keys of grants, the newest last. Raises nothing that a policy or a
-    request can cause.
+    seconds since the epoch, `binding_keys` the keys of grants, the newest last. `scope` is what conditions see where
+    that is not made of these arguments: of a recorded request, some of which is masked. Raises nothing that a policy
+    or a request can cause.
     """
-    case = _Case(Inputs(request=request, identity=identity, facts=facts, now=now), binding_keys)
+    case = _Case(Inputs(request=request, identity=identity, facts=facts, now=now), binding_keys, _shared=scope)
     judged = [_judge(item, case) for item in candidates.items if item.rule.expires is None or now < item.rule.expires]
-    decision = _combine([one for one in judged if one.rule.mode == "enforce"], case)
-    return Evaluation(decision=decision, rules=tuple(_result(one, case.faults.get(one.rule.name)) for one in judged))
+    obeyed = [one for one in judged if one.mode == "enforce"]
+    decision = _combine(obeyed, case)
+    return Evaluation(
+        decision=decision,
+        rules=tuple([_result(one, case.faults.get(one.rule.name)) for one in judged]),
+        audit_required=any(one.rule.audit_required and _spoke(one) for one in obeyed),
+    )
+
+
+def _spoke(one: "_Judged") -> bool:
+    """Whether a rule took part in the decision: it matches, or it is a guard that errors and so denies."""
+    return one.outcome == "match" or (one.outcome == "error" and one.rule.effect != "allow")
 
 
 @dataclass(slots=True)
@@ -109,11 +123,11 @@ class _Case:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Judged:
+class _Judged(NamedTuple):
     """A candidate and what became of its condition; `scope` is what its other expressions see."""
 
     rule: Rule
+    mode: Mode
     scope: dict[str, object]
     outcome: Outcome
     error: str | None = None
@@ -121,20 +135,20 @@ class _Judged:
 
 def _judge(item: Candidate, case: _Case) -> _Judged:
     """Step 1, second half: of the candidates, those whose `when` is true match."""
-    rule = item.rule
-    scope = case.scope(rule, item.params)
+    rule, params, mode = item
+    scope = case.scope(rule, params)
     try:
         holds = rule.when is None or rule.when(scope) is True
     except cel.EvalError as error:
-        return _Judged(rule, scope, "error", str(error))
-    return _Judged(rule, scope, "match" if holds else "no-match")
+        return _Judged(rule, mode, scope, "error", str(error))
+    return _Judged(rule, mode, scope, "match" if holds else "no-match")
 
 
 def _result(one: _Judged, fault: str | None) -> RuleResult:
     return RuleResult(
         rule=one.rule.name,
         effect=one.rule.effect,
-        mode=one.rule.mode,
+        mode=one.mode,
         result=one.outcome if fault is None else "error",
         error=one.error if fault is None else fault,
     )

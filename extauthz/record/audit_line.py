@@ -13,6 +13,11 @@ from extauthz.values.decisions import Effect, Mode, Outcome
 
 VERSION: Final = 1
 
+UNREADABLE: Final = "unreadable"
+"""In place of the digest of a certificate that is none."""
+MASKED_NAMES: Final = "*"
+"""The key in an actor under which the names of what is masked are."""
+
 Masked = int | list[str]
 """The values in the clear, or how many there were."""
 

@@ -16,6 +16,8 @@ from extauthz.cel import EvalError
 from extauthz.policy.body_views import pairs
 from extauthz.policy.views import certificate_sha256
 from extauthz.record.audit_line import (
+    MASKED_NAMES,
+    UNREADABLE,
     VERSION,
     DecisionLine,
     GrantLine,
@@ -235,7 +237,7 @@ def _peer(peer: Peer) -> PeerLine | None:
         try:
             digest = certificate_sha256(peer.certificate)
         except EvalError:
-            digest = "unreadable"
+            digest = UNREADABLE
     return PeerLine(ip=peer.ip, port=peer.port, principal=peer.principal, certificate_sha256=digest)
 
 
@@ -283,4 +285,4 @@ def actor_chain(actor: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(inner, Mapping):
         chain["act"] = actor_chain(inner)
     masked = sorted(name for name in actor if name not in chain)
-    return {**chain, "masked": masked} if masked else chain
+    return {**chain, MASKED_NAMES: masked} if masked else chain

@@ -1,0 +1,184 @@
+"""A recorded request, decided again by other policies: an evaluation, or "undecidable".
+
+The rule kept here: where something masked was looked at, every value that it can have had is tried, and only what
+comes out the same for all counts as decided. Rules that are as they were have the outcome that the record gives them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Final
+
+from extauthz import cel
+from extauthz.history.proofs import Proofs, Unknown
+from extauthz.history.recorded import Recorded
+from extauthz.policy.decide import decide
+from extauthz.policy.policy_set import NOTHING, AllowTerms, Candidate, Candidates, ChallengeTerms, PolicySet, Rule
+from extauthz.record.decision import DECISION_NAMES
+from extauthz.values.decisions import Challenge, Evaluation, Outcome
+from extauthz.values.grants import NO_FACTS, Facts
+
+MOST_TRIALS: Final = 128
+"""Combinations of outcomes that are tried for one request; with more it is undecidable."""
+_KEY: Final = b"what is replayed leaves nothing behind, so it binds to nothing"
+_FIXED: Final[Mapping[Outcome, cel.Program]] = {
+    "match": cel.compile("true", variables={}),
+    "no-match": cel.compile("false", variables={}),
+    "error": cel.compile("1 / 0 == 0", variables={}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Undecidable:
+    """The record holds too little; `missing` names what it would take."""
+
+    missing: tuple[str, ...]
+
+
+class Redecider:
+    """Decides recorded requests by `policies`; `unchanged` are the rules that are as they were when it was recorded.
+
+    Records come in the order of their times: what was proven is learnt from those before.
+    """
+
+    def __init__(self, policies: PolicySet, *, unchanged: frozenset[str] = frozenset()) -> None:
+        self._policies = policies
+        self._unchanged = unchanged
+        self._proofs = Proofs(unchanged)
+
+    def decide(self, recorded: Recorded) -> Evaluation | Undecidable:
+        """What the policies say to this request now."""
+        try:
+            return self._decide(recorded)
+        except Unknown as unknown:
+            return Undecidable((f"proof for {unknown}",))
+        finally:
+            self._proofs.note(recorded.line)
+
+    def _decide(self, recorded: Recorded) -> Evaluation | Undecidable:
+        candidates = self._policies.candidates(recorded.request, recorded.identity).items
+        evaluation = self._evaluate(recorded, candidates)
+        missing = tuple(sorted(recorded.trace.seen))
+        if not missing or not _errors(evaluation):
+            return evaluation
+        candidates = self._settled(recorded, candidates)
+        open_rules = self._open(recorded, candidates, evaluation)
+        found: Evaluation | None = None
+        for trial in _trials(candidates, open_rules):
+            recorded.trace.seen.clear()
+            outcome = self._evaluate(recorded, trial)
+            if recorded.trace.seen and self._is_at_fault(outcome, open_rules):
+                return Undecidable(missing)
+            if found is not None and type(found.decision) is not type(outcome.decision):
+                return Undecidable(missing)
+            found = found or outcome
+        return found or Undecidable(missing)
+
+    def _evaluate(self, recorded: Recorded, candidates: Sequence[Candidate]) -> Evaluation:
+        evaluation = _evaluate(recorded, candidates, NO_FACTS)
+        if isinstance(evaluation.decision, Challenge):
+            grants = self._proofs.grants(recorded, evaluation.decision.demands)
+            if grants:
+                return _evaluate(recorded, candidates, Facts(grants=grants))
+        return evaluation
+
+    def _settled(self, recorded: Recorded, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+        """The candidates, with the outcome that the record gives to those that are as they were."""
+        line = recorded.line
+        told = {one.rule: one.result for one in line.rules if one.rule in self._unchanged and one.mode == "enforce"}
+        passed = {rule for rule, result in told.items() if result == "match" and line.decision != "deny"}
+        changed = _named([item.rule for item in candidates if item.rule.name not in passed])
+        return tuple(
+            replace(item, rule=_settled(item.rule, told[item.rule.name], item.rule.name in passed, changed))
+            if item.rule.name in told
+            else item
+            for item in candidates
+        )
+
+    def _open(
+        self, recorded: Recorded, candidates: Sequence[Candidate], evaluation: Evaluation
+    ) -> dict[str, tuple[Outcome, ...]]:
+        """The rules whose outcome the record leaves open, with the outcomes to try."""
+        found: dict[str, tuple[Outcome, ...]] = {}
+        errors = _errors(evaluation)
+        for item in candidates:
+            if item.rule.name not in errors:
+                continue
+            # On its own, so that what a rule before has looked at does not count.
+            recorded.trace.seen.clear()
+            _evaluate(recorded, [item], NO_FACTS)
+            if recorded.trace.seen:
+                # An allow that errs is one that does not match.
+                allows = item.rule.effect == "allow"
+                found[item.rule.name] = ("match", "no-match") if allows else ("match", "no-match", "error")
+        return found
+
+    def _is_at_fault(self, outcome: Evaluation, open_rules: Mapping[str, object]) -> bool:
+        """Whether something else than a condition erred: it may have been for what is masked."""
+        return any(rule not in open_rules for rule in _errors(outcome)) or any(
+            one.rule in open_rules and one.result == "error" and one.effect == "allow" for one in outcome.rules
+        )
+
+
+def _evaluate(recorded: Recorded, candidates: Sequence[Candidate], facts: Facts) -> Evaluation:
+    return decide(
+        Candidates(tuple(candidates)),
+        request=recorded.request,
+        identity=recorded.identity,
+        facts=facts,
+        now=recorded.now,
+        binding_keys=[_KEY],
+        scope=recorded.scope(facts),
+    )
+
+
+def _errors(evaluation: Evaluation) -> frozenset[str]:
+    return frozenset(one.rule for one in evaluation.rules if one.result == "error" and one.mode == "enforce")
+
+
+def _trials(
+    candidates: Sequence[Candidate], open_rules: Mapping[str, tuple[Outcome, ...]]
+) -> Iterator[list[Candidate]]:
+    """The candidates, once for every combination of outcomes of the open rules; none if there are too many."""
+    count = 1
+    for outcomes in open_rules.values():
+        count *= len(outcomes)
+    if count > MOST_TRIALS:
+        return
+    for combination in product(*open_rules.values()):
+        given = dict(zip(open_rules, combination, strict=True))
+        yield [
+            replace(item, rule=replace(item.rule, when=_FIXED[given[item.rule.name]]))
+            if item.rule.name in given
+            else item
+            for item in candidates
+        ]
+
+
+def _named(rules: Sequence[Rule]) -> frozenset[str]:
+    """Every name that these allows change."""
+    return frozenset(name for rule in rules if isinstance(rule.terms, AllowTerms) for name in _names(rule.terms))
+
+
+def _names(terms: AllowTerms) -> Iterator[str]:
+    for programs in (terms.headers, terms.response_headers, terms.query, terms.metadata):
+        yield from (name.replace("_", "-") for name, _ in programs)
+    yield from (name.replace("_", "-") for name in (*terms.remove_headers, *terms.remove_query))
+
+
+def _settled(rule: Rule, outcome: Outcome, passed: bool, changed: frozenset[str]) -> Rule:
+    """The rule with the outcome that it had; if it took part in an answer, without the terms that went well then.
+
+    An allow keeps its terms where another one changes the same names: they might disagree now.
+    """
+    terms = rule.terms
+    if passed and isinstance(terms, AllowTerms) and not changed.intersection(_names(terms)):
+        terms = NOTHING
+    elif passed and isinstance(terms, ChallengeTerms):
+        terms = replace(terms, show=())
+    return replace(rule, when=_FIXED[outcome], terms=terms)
+
+
+def word(evaluation: Evaluation) -> str:
+    """The decision in one word."""
+    return DECISION_NAMES[type(evaluation.decision)]

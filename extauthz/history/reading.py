@@ -1,0 +1,78 @@
+"""Audit files, line by line.
+
+The rule kept here: a line that is no record is told with its number and stops nothing. The last line may be cut
+where a process was killed while it wrote, or is being written.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from extauthz.errors import ExtauthzError
+from extauthz.record.audit_line import DecisionLine
+
+_DECODER = msgspec.json.Decoder(DecisionLine)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A line that is no record of this version; `torn` if it is the last one and has no end."""
+
+    number: int
+    reason: str
+    torn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One line of the file: what it holds, and its length in bytes."""
+
+    content: DecisionLine | Unreadable
+    size: int
+
+
+def read(path: Path) -> Iterator[Read]:
+    """Every line of an audit file, from its beginning; empty lines are left out.
+
+    Raises:
+        ExtauthzError: the file can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, raw in enumerate(file, 1):
+                if raw.strip():
+                    yield Read(_parse(number, raw), len(raw))
+    except OSError as error:
+        raise ExtauthzError(f"{path}: can't read the audit file: {(error.strerror or str(error)).lower()}") from error
+
+
+def find(path: Path, decision_id: str) -> DecisionLine:
+    """The record of one decision; of several with its id the last, which is what was answered.
+
+    Raises:
+        ExtauthzError: the file can't be read, or has no such record.
+    """
+    wanted = decision_id.encode()
+    found: DecisionLine | None = None
+    try:
+        with path.open("rb") as file:
+            for number, raw in enumerate(file, 1):
+                if wanted in raw:
+                    content = _parse(number, raw)
+                    if isinstance(content, DecisionLine) and content.decision_id == decision_id:
+                        found = content
+    except OSError as error:
+        raise ExtauthzError(f"{path}: can't read the audit file: {(error.strerror or str(error)).lower()}") from error
+    if found is None:
+        raise ExtauthzError(f"{path}: holds no decision `{decision_id}`; its id is in the answer's headers")
+    return found
+
+
+def _parse(number: int, raw: bytes) -> DecisionLine | Unreadable:
+    try:
+        return _DECODER.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        reason = str(error) or type(error).__name__
+        return Unreadable(number, reason[:1].lower() + reason[1:], torn=not raw.endswith(b"\n"))
