@@ -51,8 +51,8 @@ def is_trust_domain(text: str) -> bool:
     return len(text) <= MAX_TRUST_DOMAIN_BYTES and _TRUST_DOMAIN_ONLY.fullmatch(text) is not None
 
 
-def pattern(text: str) -> re.Pattern[str]:
-    """Compile a pattern of workload IDs; the result's `fullmatch` takes a `Workload.id`, in linear time.
+def pattern_parts(text: str) -> tuple[str, ...]:
+    """The trust domain and the segments of a pattern of workload IDs.
 
     The trust domain is literal; in the path `*` is one segment and a final `**` is zero or more. Raises `ValueError`
     with what to mend (no place: the caller knows it).
@@ -65,18 +65,9 @@ def pattern(text: str) -> re.Pattern[str]:
         raise ValueError(f"`{trust_domain}` is no trust domain; write it out in lower case, without `*` and port")
     if not segments:
         raise ValueError(f"`{text}` has no path; end it with `/**` for every workload of the trust domain")
-    tail = ""
-    if segments[-1] == "**":
-        segments.pop()
-        tail = rf"(?:/{_SEGMENT})*"
-    return re.compile(re.escape(f"spiffe://{trust_domain}") + "".join(map(_segment, segments)) + tail)
-
-
-def _segment(segment: str) -> str:
-    if segment == "*":
-        return rf"/{_SEGMENT}"
-    if segment == "**":
-        raise ValueError("`**` must be the last segment")
-    if _LITERAL.fullmatch(segment) is None:
-        raise ValueError(f"`{segment}` is no segment of a SPIFFE ID; `*` stands for a whole segment only")
-    return "/" + re.escape(segment)
+    for number, segment in enumerate(segments, 1):
+        if segment == "**" and number < len(segments):
+            raise ValueError("`**` must be the last segment")
+        if segment not in ("*", "**") and _LITERAL.fullmatch(segment) is None:
+            raise ValueError(f"`{segment}` is no segment of a SPIFFE ID; `*` stands for a whole segment only")
+    return trust_domain, *segments

@@ -12,8 +12,7 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 
 from extauthz import cel
-from extauthz.identity import spiffe
-from extauthz.policy import hosts, models, templates
+from extauthz.policy import hosts, models, staging, templates, workloads
 from extauthz.policy.expressions import Expressions
 from extauthz.policy.hosts import HostPattern
 from extauthz.policy.index import Index, Place
@@ -30,12 +29,16 @@ from extauthz.policy.policy_set import (
     Terms,
 )
 from extauthz.policy.problems import Path, PolicyErrors, Problem, did_you_mean, problem_at, problems_of
+from extauthz.policy.staging import Staged
 from extauthz.policy.yaml_source import Document
 from extauthz.stepup.binding import Kind
 from extauthz.stepup.factors import FACTOR_AMR
-from extauthz.values.decisions import Deny
+from extauthz.values.decisions import Deny, Mode
+from extauthz.values.identity import Subject
 from extauthz.values.request import EMPTY
 
+MAX_ENTRIES: Final = 10_000
+"""Of the index, for one rule: each host with each method with each path with each workload is one."""
 KINDS: Final = ("Policy", "PolicyTest")
 _UNBUILT_KINDS: Final = frozenset({"Definitions"})
 
@@ -53,7 +56,7 @@ def compile_documents(documents: Iterable[Document], *, declared_headers: frozen
     problems: list[Problem] = []
     seen: dict[str, str] = {}
     normal: list[dict[str, Any]] = []
-    compiled: list[tuple[Rule, Place]] = []
+    compiled: list[Rule] = []
     shared: dict[str, cel.Program] = {}
     for document in documents:
         model = _read(document, problems, declared_headers)
@@ -72,12 +75,12 @@ def compile_documents(documents: Iterable[Document], *, declared_headers: frozen
         problems += one.problems
     if problems:
         raise PolicyErrors(problems)
-    compiled.sort(key=lambda pair: pair[0].name)
+    compiled.sort(key=lambda rule: rule.name)
     return PolicySet(
         revision=_revision(normal),
-        settable_headers=frozenset().union(*(_settable(rule) for rule, _ in compiled)),
-        rules=tuple(rule for rule, _ in compiled),
-        index=Index(place for _, place in compiled),
+        settable_headers=frozenset().union(*(_settable(rule) for rule in compiled)),
+        rules=tuple(compiled),
+        index=Index(rule.place for rule in compiled),
     )
 
 
@@ -162,8 +165,8 @@ class _PolicyCompiler:
         """What is wrong with the document."""
         return [*self._problems, *self._expressions.problems]
 
-    def rules(self) -> list[tuple[Rule, Place]]:
-        """The rules with where they apply; those with a problem may be missing."""
+    def rules(self) -> list[Rule]:
+        """The rules; those with a problem may be missing."""
         spec = self._model.spec
         own_hosts = self._patterns(("spec", "hosts"), spec.hosts, hosts.parse)
         expressions = self._expressions
@@ -181,19 +184,20 @@ class _PolicyCompiler:
             if model.name in seen:
                 self._refuse((*path, "name"), f"the rule `{model.name}` exists already", "give it another name")
             seen.add(model.name)
-            compiled.append((self._rule(path, model, policy), self._place(path, model, own_hosts)))
+            compiled.append(self._rule(path, model, policy, self._place(path, model, own_hosts)))
         return compiled
 
-    def _rule(self, path: Path, model: models.Rule, policy: Policy) -> Rule:
+    def _rule(self, path: Path, model: models.Rule, policy: Policy, place: Place) -> Rule:
         when = None if model.when is None else self._expressions.condition((*path, "when"), model.when)
         terms = self._terms((*path, model.effect), model, policy)
         programs = [*([] if when is None else [when]), *_programs(terms)]
         return Rule(
             name=f"{policy.name}/{model.name}",
             policy=policy,
+            place=place,
             effect=model.effect,
-            mode=model.mode,
-            workloads=self._patterns((*path, "workloads"), model.workloads, spiffe.pattern),
+            mode=self._mode((*path, "mode"), model.mode),
+            audit_required=model.audit == "required",
             when=when,
             terms=terms,
             expires=model.expires,
@@ -213,11 +217,35 @@ class _PolicyCompiler:
         anywhere = not (own_hosts or hosts_here or model.methods or model.paths)
         if model.tcp and not anywhere:
             self._refuse((*path, "tcp"), "`tcp: true` is only for policies without `hosts`", "move the rule")
-        return Place(
+        place = Place(
             hosts=tuple(sorted(set(hosts_here or own_hosts))),
             methods=tuple(sorted(set(model.methods or ()))),
             templates=tuple(dict.fromkeys(self._patterns((*path, "paths"), model.paths, templates.parse))),
+            workloads=tuple(
+                dict.fromkeys(self._patterns((*path, "workloads"), model.workloads, workloads.parse)),
+            ),
             tcp=anywhere and (model.tcp or model.effect != "allow"),
+        )
+        if place.entries > MAX_ENTRIES:
+            message = (
+                f"its hosts, methods, paths and workloads combine in {place.entries} ways; {MAX_ENTRIES} are the most"
+            )
+            self._refuse(path, message, "split the rule")
+            return Place()
+        return place
+
+    def _mode(self, path: Path, mode: Mode | models.StagedMode) -> Mode | Staged:
+        if not isinstance(mode, models.StagedMode):
+            return mode
+        path = (*path, "enforce_for")
+        stage = mode.enforce_for
+        return Staged(
+            share=staging.share(stage.percent),
+            subjects=frozenset(one for one in stage.subjects or () if isinstance(one, str)),
+            exact_subjects=frozenset(
+                Subject(one.issuer, one.sub) for one in stage.subjects or () if not isinstance(one, str)
+            ),
+            workloads=self._patterns((*path, "workloads"), stage.workloads, workloads.parse),
         )
 
     def _terms(self, path: Path, model: models.Rule, policy: Policy) -> Terms:

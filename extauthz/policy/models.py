@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, ClassVar, Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from extauthz.policy.problems import Unbuilt
 from extauthz.values.decisions import Effect, Factor, Mode
@@ -160,7 +160,15 @@ class Scope(Block):
     scope: Annotated[list[Cel], Field(min_length=1)]
 
 
-Bind = Literal["session", "action", "request"] | Scope
+def _shape(value: object) -> str:
+    return "mapping" if isinstance(value, dict | Block) else "text"
+
+
+# Where a text or a mapping may stand, what is wrong is told of the one that is there.
+_TEXT, _MAPPING, _text_or_mapping = Tag("text"), Tag("mapping"), Discriminator(_shape)
+Bind = Annotated[
+    Annotated[Literal["session", "action", "request"], _TEXT] | Annotated[Scope, _MAPPING], _text_or_mapping
+]
 
 
 class ChallengeBlock(Block):
@@ -206,10 +214,41 @@ class ApproveBlock(Block):
     show: Annotated[dict[Key, Cel], Field(min_length=1)] | None = None
 
 
+class SubjectName(Block):
+    """One subject by issuer and `sub`; a subject written as text is meant at any issuer."""
+
+    issuer: Annotated[str, Field(min_length=1, max_length=2048)]
+    sub: Key
+
+
+NamedSubject = Annotated[Annotated[Key, _TEXT] | Annotated[SubjectName, _MAPPING], _text_or_mapping]
+
+
+class Stage(Block):
+    """For whom a rule is enforced already; for everyone else it is in shadow."""
+
+    percent: Annotated[float, Field(ge=0, le=100)] = 0.0
+    subjects: Annotated[list[NamedSubject], Field(min_length=1)] | None = None
+    workloads: Annotated[list[str], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if "percent" not in self.model_fields_set and self.subjects is None and self.workloads is None:
+            raise ValueError("enforced for nobody; name `percent`, `subjects` or `workloads`, or write `mode: shadow`")
+        return self
+
+
+class StagedMode(Block):
+    """`mode: {enforce_for: …}`: staged enforcement."""
+
+    enforce_for: Stage
+
+
+ModeField = Annotated[Annotated[Mode, _TEXT] | Annotated[StagedMode, _MAPPING], _text_or_mapping]
+
+
 class Rule(Block):
     """One rule: match fields, a condition, an effect."""
-
-    not_built: ClassVar[frozenset[str]] = frozenset({"audit"})
 
     name: Name
     hosts: Annotated[list[str], Field(min_length=1)] | None = None
@@ -223,9 +262,10 @@ class Rule(Block):
     deny: DenyBlock | None = None
     challenge: ChallengeBlock | None = None
     approve: ApproveBlock | None = None
-    mode: Mode = "enforce"
+    mode: ModeField = "enforce"
     expires: Instant | None = None
     expires_opens: bool = False
+    audit: Literal["required"] | None = None
     description: Annotated[str, Field(max_length=4096)] = ""
 
     @model_validator(mode="after")

@@ -1,11 +1,12 @@
 """Compiled policies: what a load makes of the documents, immutable, and shared by all decisions until the next one."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from extauthz.cel import Program
-from extauthz.policy.index import Index
+from extauthz.policy.index import Index, Place
+from extauthz.policy.staging import Staged
 from extauthz.stepup.binding import Kind
 from extauthz.values.decisions import Deny, Effect, Factor, Mode
 from extauthz.values.identity import Identity
@@ -77,33 +78,35 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rule:
-    """A compiled rule. `name` is `policy/rule`; `reads_params` is whether anything in it depends on the captures."""
+    """A compiled rule. `name` is `policy/rule`; `reads_params` is whether anything in it depends on the captures.
+
+    `place` is what the index finds it by, kept for people who ask why it was not found.
+    """
 
     name: str
     policy: Policy
+    place: Place
     effect: Effect
-    mode: Mode
-    workloads: tuple[re.Pattern[str], ...]
+    mode: Mode | Staged
     when: Program | None
     terms: Terms
+    audit_required: bool
     expires: float | None
     reads_params: bool
     description: str
 
-    def fits(self, identity: Identity) -> bool:
-        """Whether this caller's workload is one of the rule's."""
-        if not self.workloads:
-            return True
-        workload = identity.workload
-        return workload is not None and any(pattern.fullmatch(workload.id) for pattern in self.workloads)
+    def mode_for(self, identity: Identity) -> Mode:
+        """Whether the rule is obeyed for this caller, or in shadow."""
+        mode = self.mode
+        return mode if isinstance(mode, str) else mode.mode_for(self.name, identity)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A rule whose match fields fit, and what its templates captured."""
+class Candidate(NamedTuple):
+    """A rule whose match fields fit, what its templates captured, and whether it is obeyed for this caller."""
 
     rule: Rule
     params: Mapping[str, str]
+    mode: Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +131,12 @@ class PolicySet:
 
     def candidates(self, request: RequestView, identity: Identity) -> Candidates:
         """Step 1 of section 3, first half: the rules whose match fields fit this request and caller."""
-        http = request.http
-        found = self.index.for_tcp() if http is None else self.index.for_http(http)
+        http, workload = request.http, identity.workload
+        workload_id = None if workload is None else workload.id
+        found = self.index.for_tcp(workload_id) if http is None else self.index.for_http(http, workload_id)
         rules = self.rules
         return Candidates(
-            tuple(Candidate(rule, params) for number, params in found if (rule := rules[number]).fits(identity))
+            tuple(
+                [Candidate(rule := rules[number], params, rule.mode_for(identity)) for number, params in found],
+            )
         )

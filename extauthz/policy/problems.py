@@ -156,6 +156,8 @@ def _wording(kind: str, text: str, context: Mapping[str, Any], value: object) ->
     if kind == "value_error":
         message, _, hint = str(context["error"]).partition("; ")
         return message, hint
+    if text.startswith("Input should be "):
+        return "must be " + text.removeprefix("Input should be ").rstrip("."), ""
     return text[:1].lower() + text[1:].rstrip("."), ""
 
 
@@ -189,7 +191,7 @@ def _step(kind: object, step: str | int) -> list[Any]:
                 return _members(info.annotation)
         return []
     origin, arguments = get_origin(kind), get_args(kind)
-    if origin is None or not arguments:
+    if not isinstance(origin, type) or not arguments:
         return []
     return _members(arguments[-1] if issubclass(origin, Mapping) else arguments[0])
 

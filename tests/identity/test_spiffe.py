@@ -79,61 +79,6 @@ def test_an_id_has_at_most_2048_bytes_and_a_trust_domain_255() -> None:
     assert spiffe.parse(f"spiffe://{'d' * 256}/a", verified_by="xfcc") is None
 
 
-@pytest.mark.parametrize(
-    ("pattern", "matching", "other"),
-    [
-        ("spiffe://td/a", ["/a"], ["/ab", "/a/b", "/b"]),
-        ("spiffe://td/*", ["/a", "/b-1"], ["/a/b"]),
-        ("spiffe://td/ns/*/sa/web", ["/ns/shop/sa/web"], ["/ns/sa/web", "/ns/a/b/sa/web", "/ns/shop/sa/webx"]),
-        ("spiffe://td/ns/**", ["/ns", "/ns/a", "/ns/a/b/c"], ["/nsx", "/n", "/x/ns"]),
-        ("spiffe://td/**", ["/a", "/a/b"], []),
-        ("spiffe://td/*/**", ["/a", "/a/b"], []),
-        ("spiffe://td/a.b", ["/a.b"], ["/axb"]),
-    ],
-)
-def test_patterns(pattern: str, matching: list[str], other: list[str]) -> None:
-    compiled = spiffe.pattern(pattern)
-    assert [path for path in matching + other if compiled.fullmatch(f"spiffe://td{path}")] == matching
-    assert not any(compiled.fullmatch(f"spiffe://td.evil{path}") for path in matching)
-
-
-@pytest.mark.parametrize(
-    ("pattern", "message"),
-    [
-        ("td/a", "must begin with `spiffe://`"),
-        ("https://td/a", "must begin with `spiffe://`"),
-        ("spiffe://*/a", "`*` is no trust domain"),
-        ("spiffe://Td/a", "`Td` is no trust domain"),
-        ("spiffe://td", "end it with `/**`"),
-        ("spiffe://td/", "`` is no segment"),
-        ("spiffe://td/**/a", "`**` must be the last segment"),
-        ("spiffe://td/web-*", "`web-*` is no segment"),
-        ("spiffe://td/..", "`..` is no segment"),
-        ("spiffe://td/a?b", "`a?b` is no segment"),
-    ],
-)
-def test_patterns_that_can_match_nothing_are_refused(pattern: str, message: str) -> None:
-    with pytest.raises(ValueError) as caught:  # noqa: PT011  the text is what the assertion below is about
-        spiffe.pattern(pattern)
-    assert message in str(caught.value)
-
-
-@given(domain=DOMAINS, path=PATHS, other=PATHS)
-def test_a_pattern_without_wildcards_matches_only_itself(domain: str, path: list[str], other: list[str]) -> None:
-    text = f"spiffe://{domain}/{'/'.join(path)}"
-    compiled = spiffe.pattern(text)
-    assert compiled.fullmatch(text)
-    assert bool(compiled.fullmatch(f"spiffe://{domain}/{'/'.join(other)}")) == (path == other)
-
-
-@given(domain=DOMAINS, path=PATHS, data=st.data())
-def test_a_star_matches_exactly_one_segment(domain: str, path: list[str], data: st.DataObject) -> None:
-    index = data.draw(st.integers(0, len(path) - 1))
-    compiled = spiffe.pattern(f"spiffe://{domain}/{'/'.join([*path[:index], '*', *path[index + 1 :]])}")
-    assert compiled.fullmatch(f"spiffe://{domain}/{'/'.join(path)}")
-    assert not compiled.fullmatch(f"spiffe://{domain}/{'/'.join([*path[:index], *path[index:], 'x'])}")
-
-
 @given(domain=DOMAINS, path=PATHS)
 def test_every_id_that_is_parsed_is_its_own_text(domain: str, path: list[str]) -> None:
     text = f"spiffe://{domain}/{'/'.join(path)}"

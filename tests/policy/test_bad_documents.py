@@ -10,7 +10,7 @@ import pytest
 from extauthz.policy.load import load
 from extauthz.policy.problems import PolicyErrors
 
-BAD = sorted((Path(__file__).parent / "bad").glob("*.yaml"))
+BAD = sorted((Path(__file__).parents[1] / "corpus" / "bad").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("file", BAD, ids=lambda file: file.stem)

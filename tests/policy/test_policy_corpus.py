@@ -13,7 +13,7 @@ from policy.making import caller, compiled, evaluate, grant, http, tcp
 from extauthz.values.decisions import Allow, Challenge, Deny, Hold
 from extauthz.values.grants import Facts
 
-CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.yaml"))
+CORPUS = sorted((Path(__file__).parents[1] / "corpus" / "decisions").glob("*.yaml"))
 WORDS = {Allow: "allow", Deny: "deny", Challenge: "challenge", Hold: "hold"}
 
 

@@ -51,7 +51,7 @@ def test_a_template_fits_whole_canonical_paths(template: str, path: str, params:
     index = Index([Place(templates=(templates.parse(template),))])
     request = http(path).http
     assert request is not None
-    assert index.for_http(request) == ([] if params is None else [(0, params)])
+    assert index.for_http(request, None) == ([] if params is None else [(0, params)])
 
 
 def test_an_empty_segment_fits_no_wildcard() -> None:
@@ -59,8 +59,8 @@ def test_an_empty_segment_fits_no_wildcard() -> None:
     request = decode(payload, accept=frozenset({"empty_segment"})).http
     assert request is not None
     assert request.segments == ("a", "", "b")
-    assert Index([Place(templates=(templates.parse("/a/*/b"),))]).for_http(request) == []
-    assert Index([Place(templates=(templates.parse("/a/**"),))]).for_http(request) == [(0, {})]
+    assert Index([Place(templates=(templates.parse("/a/*/b"),))]).for_http(request, None) == []
+    assert Index([Place(templates=(templates.parse("/a/**"),))]).for_http(request, None) == [(0, {})]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_host_pattern_fits_canonical_hosts(pattern: str, host: str, fits: bool
     assert request is not None
     parsed = hosts.parse(pattern)
     assert parsed.fits(request.host) is fits
-    assert bool(Index([Place(hosts=(parsed,))]).for_http(request)) is fits
+    assert bool(Index([Place(hosts=(parsed,))]).for_http(request, None)) is fits
 
 
 @pytest.mark.parametrize("text", ["", "*", "*.", "a..b", "a/b", "http://a", "a b", "*.*.a", "a.*.b", "[::1", "*.[::1]"])
@@ -160,6 +160,6 @@ def test_a_look_up_costs_the_same_among_ten_rules_and_three_thousand() -> None:
         places = [Place(templates=(templates.parse(f"/r{n}/{{id}}"),), methods=("GET",)) for n in range(size)]
         index = Index([*places, Place(templates=(templates.parse("/r7/**"),))])
         profile = cProfile.Profile()
-        assert profile.runcall(index.for_http, request) == [(7, {"id": "5"}), (size, {})]
+        assert profile.runcall(index.for_http, request, None) == [(7, {"id": "5"}), (size, {})]
         calls.append(sum(entry.callcount for entry in profile.getstats()))
     assert calls[0] == calls[1]
