@@ -4,7 +4,7 @@ A directory is read recursively, in the order of the names; of its files those t
 that start with a dot are skipped: editors keep swap files under them, and Kubernetes the folders behind a ConfigMap.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from extauthz.policy.compile import compile_documents
@@ -15,9 +15,15 @@ from extauthz.policy.yaml_source import MAX_CHARACTERS, Document, decode, load_d
 _SUFFIXES = frozenset({".yaml", ".yml"})
 
 
-def load(paths: Sequence[Path], *, declared_headers: frozenset[str] | None = None) -> PolicySet:
+def load(
+    paths: Sequence[Path],
+    *,
+    unpacked: Iterable[tuple[str, bytes]] = (),
+    declared_headers: frozenset[str] | None = None,
+) -> PolicySet:
     """The policies of files and folders, compiled.
 
+    `unpacked` are further files, by the name that problems call them, whose content is at hand: those of bundles.
     `declared_headers` are the lower-case names of the request headers that Envoy sends, `None` if it sends all.
 
     Raises:
@@ -25,6 +31,11 @@ def load(paths: Sequence[Path], *, declared_headers: frozenset[str] | None = Non
     """
     problems: list[Problem] = []
     documents = read_documents(paths, problems)
+    for name, raw in unpacked:
+        try:
+            documents += load_documents(decode(raw, name), name)
+        except PolicyErrors as error:
+            problems += error.problems
     try:
         policies = compile_documents(documents, declared_headers=declared_headers)
     except PolicyErrors as error:

@@ -35,11 +35,25 @@ def search_of(pattern: str, limits: Limits) -> Callable[[str], object]:
     if compiled.programsize > _SMALL:
         # Falls back to a slower automaton when memory runs out, instead of finding nothing.
         return lambda text: compiled.search(text.encode())
-    patterns = re2.Set.SearchSet(_options())
+    match: Callable[[str], object] = _prepared(pattern).Match
+    return match
+
+
+class _OnePattern(re2.Set):  # type: ignore[misc]  # google-re2 has no types
+    """A set of one pattern, which is pickled as that."""
+
+    __slots__ = ("pattern",)
+
+    def __reduce__(self) -> tuple[Callable[[str], "_OnePattern"], tuple[str]]:
+        return _prepared, (self.pattern,)
+
+
+def _prepared(pattern: str) -> _OnePattern:
+    patterns: _OnePattern = _OnePattern.SearchSet(_options())
+    patterns.pattern = pattern
     patterns.Add(pattern)
     patterns.Compile()
-    match: Callable[[str], object] = patterns.Match
-    return match
+    return patterns
 
 
 def searcher(limits: Limits) -> Callable[[str, str], bool]:
