@@ -9,6 +9,7 @@ from extauthz.cli.policy_explain import explain
 from extauthz.cli.policy_options import FormatOption, PathsArgument, print_json
 from extauthz.cli.policy_schema import schema
 from extauthz.cli.policy_test import run_tests
+from extauthz.cli.replay import replay
 from extauthz.policy.load import load
 from extauthz.policy.problems import PolicyErrors, Problem
 
@@ -16,6 +17,7 @@ app = typer.Typer(help="Check, test and explain policies.", no_args_is_help=True
 app.command("explain")(explain)
 app.command("test")(run_tests)
 app.command("schema")(schema)
+app.command("replay")(replay)
 
 
 @app.command()

@@ -14,9 +14,10 @@ from extauthz.history.proofs import Proofs, Unknown
 from extauthz.history.recorded import Recorded
 from extauthz.policy.decide import decide
 from extauthz.policy.policy_set import NOTHING, AllowTerms, Candidate, Candidates, ChallengeTerms, PolicySet, Rule
-from extauthz.record.decision import DECISION_NAMES
+from extauthz.record.audit_line import DecisionLine
 from extauthz.values.decisions import Challenge, Evaluation, Outcome
 from extauthz.values.grants import NO_FACTS, Facts
+from extauthz.values.request import EMPTY
 
 MOST_TRIALS: Final = 128
 """Combinations of outcomes that are tried for one request; with more it is undecidable."""
@@ -36,15 +37,16 @@ class Undecidable:
 
 
 class Redecider:
-    """Decides recorded requests by `policies`; `unchanged` are the rules that are as they were when it was recorded.
+    """Decides recorded requests by `policies`.
 
-    Records come in the order of their times: what was proven is learnt from those before.
+    `unchanged` has, by the revision that a record was decided by, the rules that are as they were then; those of the
+    same revision are all. Records come in the order of their times: what was proven is learnt from those before.
     """
 
-    def __init__(self, policies: PolicySet, *, unchanged: frozenset[str] = frozenset()) -> None:
+    def __init__(self, policies: PolicySet, *, unchanged: Mapping[str, frozenset[str]] = EMPTY) -> None:
         self._policies = policies
-        self._unchanged = unchanged
-        self._proofs = Proofs(unchanged)
+        self._unchanged = {**unchanged, policies.revision: frozenset(rule.name for rule in policies.rules)}
+        self._proofs = Proofs()
 
     def decide(self, recorded: Recorded) -> Evaluation | Undecidable:
         """What the policies say to this request now."""
@@ -57,67 +59,47 @@ class Redecider:
 
     def _decide(self, recorded: Recorded) -> Evaluation | Undecidable:
         candidates = self._policies.candidates(recorded.request, recorded.identity).items
-        evaluation = self._evaluate(recorded, candidates)
+        unchanged = self._unchanged.get(recorded.line.revision, frozenset())
+        evaluation = self._evaluate(recorded, candidates, unchanged)
         missing = tuple(sorted(recorded.trace.seen))
         if not missing or not _errors(evaluation):
             return evaluation
-        candidates = self._settled(recorded, candidates)
-        open_rules = self._open(recorded, candidates, evaluation)
+        candidates = _settled_candidates(recorded.line, candidates, unchanged)
+        doubts = _doubts(recorded, candidates, _errors(evaluation))
         found: Evaluation | None = None
-        for trial in _trials(candidates, open_rules):
+        for given, trial in _trials(candidates, doubts):
             recorded.trace.seen.clear()
-            outcome = self._evaluate(recorded, trial)
-            if recorded.trace.seen and self._is_at_fault(outcome, open_rules):
-                return Undecidable(missing)
+            outcome = self._evaluate(recorded, trial, unchanged)
+            expected = {rule for rule in _errors(outcome) if given.get(rule, "error") == "error" and rule in doubts}
+            if recorded.trace.seen and _errors(outcome) - expected:
+                return Undecidable(missing)  # something else than a condition erred: it may have been for a mask
             if found is not None and type(found.decision) is not type(outcome.decision):
                 return Undecidable(missing)
             found = found or outcome
         return found or Undecidable(missing)
 
-    def _evaluate(self, recorded: Recorded, candidates: Sequence[Candidate]) -> Evaluation:
+    def _evaluate(self, recorded: Recorded, candidates: Sequence[Candidate], unchanged: frozenset[str]) -> Evaluation:
         evaluation = _evaluate(recorded, candidates, NO_FACTS)
         if isinstance(evaluation.decision, Challenge):
-            grants = self._proofs.grants(recorded, evaluation.decision.demands)
+            grants = self._proofs.grants(recorded, evaluation.decision.demands, unchanged)
             if grants:
                 return _evaluate(recorded, candidates, Facts(grants=grants))
         return evaluation
 
-    def _settled(self, recorded: Recorded, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-        """The candidates, with the outcome that the record gives to those that are as they were."""
-        line = recorded.line
-        told = {one.rule: one.result for one in line.rules if one.rule in self._unchanged and one.mode == "enforce"}
-        passed = {rule for rule, result in told.items() if result == "match" and line.decision != "deny"}
-        changed = _named([item.rule for item in candidates if item.rule.name not in passed])
-        return tuple(
-            replace(item, rule=_settled(item.rule, told[item.rule.name], item.rule.name in passed, changed))
-            if item.rule.name in told
-            else item
-            for item in candidates
-        )
 
-    def _open(
-        self, recorded: Recorded, candidates: Sequence[Candidate], evaluation: Evaluation
-    ) -> dict[str, tuple[Outcome, ...]]:
-        """The rules whose outcome the record leaves open, with the outcomes to try."""
-        found: dict[str, tuple[Outcome, ...]] = {}
-        errors = _errors(evaluation)
-        for item in candidates:
-            if item.rule.name not in errors:
-                continue
-            # On its own, so that what a rule before has looked at does not count.
-            recorded.trace.seen.clear()
-            _evaluate(recorded, [item], NO_FACTS)
-            if recorded.trace.seen:
-                # An allow that errs is one that does not match.
-                allows = item.rule.effect == "allow"
-                found[item.rule.name] = ("match", "no-match") if allows else ("match", "no-match", "error")
-        return found
-
-    def _is_at_fault(self, outcome: Evaluation, open_rules: Mapping[str, object]) -> bool:
-        """Whether something else than a condition erred: it may have been for what is masked."""
-        return any(rule not in open_rules for rule in _errors(outcome)) or any(
-            one.rule in open_rules and one.result == "error" and one.effect == "allow" for one in outcome.rules
-        )
+def _settled_candidates(
+    line: DecisionLine, candidates: Sequence[Candidate], unchanged: frozenset[str]
+) -> tuple[Candidate, ...]:
+    """The candidates, with the outcome that the record gives to those that are as they were."""
+    told = {one.rule: one.result for one in line.rules if one.rule in unchanged and one.mode == "enforce"}
+    passed = {rule for rule, result in told.items() if result == "match" and line.decision != "deny"}
+    changed = _named([item.rule for item in candidates if item.rule.name not in passed])
+    return tuple(
+        item._replace(rule=_settled(item.rule, told[item.rule.name], item.rule.name in passed, changed))
+        if item.rule.name in told
+        else item
+        for item in candidates
+    )
 
 
 def _evaluate(recorded: Recorded, candidates: Sequence[Candidate], facts: Facts) -> Evaluation:
@@ -136,23 +118,40 @@ def _errors(evaluation: Evaluation) -> frozenset[str]:
     return frozenset(one.rule for one in evaluation.rules if one.result == "error" and one.mode == "enforce")
 
 
+def _doubts(
+    recorded: Recorded, candidates: Sequence[Candidate], errors: frozenset[str]
+) -> dict[str, tuple[Outcome, ...]]:
+    """The rules that erred, with the outcomes that they may have had: one alone where nothing masked was looked at."""
+    found: dict[str, tuple[Outcome, ...]] = {}
+    for item in candidates:
+        if item.rule.name in errors:
+            # On its own, so that what a rule before has looked at does not count.
+            recorded.trace.seen.clear()
+            _evaluate(recorded, [item], NO_FACTS)
+            found[item.rule.name] = ("match", "no-match", "error") if recorded.trace.seen else ("error",)
+    return found
+
+
 def _trials(
-    candidates: Sequence[Candidate], open_rules: Mapping[str, tuple[Outcome, ...]]
-) -> Iterator[list[Candidate]]:
-    """The candidates, once for every combination of outcomes of the open rules; none if there are too many."""
+    candidates: Sequence[Candidate], doubts: Mapping[str, tuple[Outcome, ...]]
+) -> Iterator[tuple[Mapping[str, Outcome], list[Candidate]]]:
+    """The candidates, once for every combination of outcomes of those in doubt; none if there are too many."""
     count = 1
-    for outcomes in open_rules.values():
+    for outcomes in doubts.values():
         count *= len(outcomes)
     if count > MOST_TRIALS:
         return
-    for combination in product(*open_rules.values()):
-        given = dict(zip(open_rules, combination, strict=True))
-        yield [
-            replace(item, rule=replace(item.rule, when=_FIXED[given[item.rule.name]]))
-            if item.rule.name in given
-            else item
-            for item in candidates
-        ]
+    for combination in product(*doubts.values()):
+        given = dict(zip(doubts, combination, strict=True))
+        yield (
+            given,
+            [
+                item._replace(rule=replace(item.rule, when=_FIXED[given[item.rule.name]]))
+                if item.rule.name in given
+                else item
+                for item in candidates
+            ],
+        )
 
 
 def _named(rules: Sequence[Rule]) -> frozenset[str]:
@@ -177,8 +176,3 @@ def _settled(rule: Rule, outcome: Outcome, passed: bool, changed: frozenset[str]
     elif passed and isinstance(terms, ChallengeTerms):
         terms = replace(terms, show=())
     return replace(rule, when=_FIXED[outcome], terms=terms)
-
-
-def word(evaluation: Evaluation) -> str:
-    """The decision in one word."""
-    return DECISION_NAMES[type(evaluation.decision)]

@@ -17,15 +17,14 @@ _SESSION = "session"
 _ANYTHING = ""
 
 
-class Unknown(Exception):  # noqa: N818 - an outcome, not a fault
+class Unknown(Exception):
     """The record does not say whether the proof for a rule was there; the message names the rule."""
 
 
 @dataclass(slots=True)
 class Proofs:
-    """What the records so far tell of who was asked for which proof; `unchanged` are rules that are as they were."""
+    """What the records so far tell of who was asked for which proof."""
 
-    unchanged: frozenset[str] = frozenset()
     _asked: set[tuple[str, str]] = field(default_factory=set)
 
     def note(self, line: DecisionLine) -> None:
@@ -37,11 +36,16 @@ class Proofs:
         self._asked.update((session, rule) for rule in line.demands)
         self._asked.update((session, grant.rule) for grant in line.grants)
 
-    def grants(self, recorded: Recorded, demands: Sequence[ChallengeDemand]) -> tuple[Grant, ...]:
-        """The proofs for `demands` that the caller had, as facts for deciding again. Raises `Unknown`."""
-        return tuple(grant for demand in demands for grant in self._given(recorded, demand))
+    def grants(
+        self, recorded: Recorded, demands: Sequence[ChallengeDemand], unchanged: frozenset[str]
+    ) -> tuple[Grant, ...]:
+        """The proofs for `demands` that the caller had, as facts for deciding again.
 
-    def _given(self, recorded: Recorded, demand: ChallengeDemand) -> Iterator[Grant]:
+        `unchanged` are the rules that are as they were. Raises `Unknown`.
+        """
+        return tuple(grant for demand in demands for grant in self._given(recorded, demand, demand.rule in unchanged))
+
+    def _given(self, recorded: Recorded, demand: ChallengeDemand, unchanged: bool) -> Iterator[Grant]:
         line, bind = recorded.line, demand.binding.partition(":")[0]
         if demand.rule in line.demands:
             return
@@ -50,12 +54,12 @@ class Proofs:
         for grant in line.grants:
             is_its = grant.bind == _SESSION or (told and grant.rule == demand.rule)
             # A changed scope may be another one: its values are in the grant as a keyed hash only.
-            if is_its and grant.bind == bind and (bind != "scope" or demand.rule in self.unchanged):
+            if is_its and grant.bind == bind and (bind != "scope" or unchanged):
                 found = True
                 yield _grant(recorded, demand, grant.factor, grant.age_s)
         if found:
             return
-        if told and demand.rule in self.unchanged:
+        if told and unchanged:
             yield _grant(recorded, demand, FACTOR_AMR[demand.factors[0]], 0.0)
         elif told or self._was_asked(line, demand.rule if bind != _SESSION else _ANYTHING):
             raise Unknown(demand.rule)

@@ -1,0 +1,187 @@
+"""`extauthz policy replay`: what other policies would have said to what was recorded."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+
+from extauthz.cli.policy_options import COLOURS, FormatOption, print_json
+from extauthz.errors import ExtauthzError
+from extauthz.history.reading import Read, read
+from extauthz.history.replay import Change, Replay, Tally, unchanged_rules
+from extauthz.policy.load import load, read_documents
+from extauthz.policy.policy_set import PolicySet
+from extauthz.policy.problems import PolicyErrors, Problem
+from extauthz.policy.yaml_source import Document
+
+STEP: Final = 500
+"""Records between two looks at the progress bar."""
+SHOWN: Final = 10
+"""Rows of each table for people; JSON has all."""
+
+PolicyOption = Annotated[list[Path], typer.Option(help="A policy file or folder; may be given several times.")]
+AuditOption = Annotated[Path, typer.Option(help="An audit file that `extauthz serve` has written.", dir_okay=False)]
+ConfigOption = Annotated[
+    Path | None, typer.Option(help="The configuration that says which headers Envoy sends.", dir_okay=False)
+]
+
+
+def replay(
+    policy: PolicyOption,
+    audit: AuditOption,
+    baseline: Annotated[
+        list[Path] | None,
+        typer.Option(help="The policies that were in force: their rules that are unchanged decide as recorded."),
+    ] = None,
+    config: ConfigOption = None,
+    output: FormatOption = "text",
+) -> None:
+    """Decide recorded requests again by other policies and tell what would change, for whom, by which rule.
+
+    What a masked record no longer holds makes a case undecidable: it is counted, never guessed.
+    """
+    declared = declared_headers(config)
+    policies = load(policy, declared_headers=declared)
+    unchanged = {}
+    if baseline:
+        revision = load(baseline, declared_headers=declared).revision
+        unchanged[revision] = unchanged_rules(_documents(baseline), _documents(policy))
+    replaying = Replay(policies, unchanged=unchanged)
+    for one in with_progress(audit, read(audit), quiet=output == "json"):
+        replaying.take(one.content)
+    for revision in unchanged.keys() - replaying.tally.revisions.keys():
+        typer.echo(f"extauthz: warning: no record was decided by the baseline, whose revision is {revision}", err=True)
+    if output == "json":
+        print_json(_summary(replaying.tally, policies))
+    else:
+        _print(replaying.tally, policies)
+
+
+def declared_headers(config: Path | None) -> frozenset[str] | None:
+    """The headers that the configuration says Envoy sends, `None` for all."""
+    if config is None:
+        return None
+    # Imported here: the other commands of this group need no settings.
+    from extauthz.settings import load_settings
+
+    return load_settings(config).declared_headers
+
+
+def with_progress(audit: Path, lines: Iterable[Read], *, quiet: bool) -> Iterator[Read]:
+    """The lines of the file, with a bar on standard error that says how far they are; none where nobody watches."""
+    console = Console(stderr=True, quiet=quiet)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(escape(audit.name), total=_size(audit))
+        done = 0
+        for number, line in enumerate(lines):
+            yield line
+            done += line.size
+            if number % STEP == 0:
+                progress.update(task, completed=done)
+
+
+def _size(audit: Path) -> int:
+    try:
+        return audit.stat().st_size
+    except OSError as error:
+        raise ExtauthzError(f"{audit}: can't read the audit file: {(error.strerror or str(error)).lower()}") from error
+
+
+def _documents(paths: list[Path]) -> list[Document]:
+    problems: list[Problem] = []
+    documents = read_documents(paths, problems)
+    if problems:
+        raise PolicyErrors(problems)
+    return documents
+
+
+def _summary(tally: Tally, policies: PolicySet) -> dict[str, Any]:
+    """The object of `--format json`; every list begins with what is most."""
+    return {
+        "revision": policies.revision,
+        "records": tally.total,
+        "unchanged": tally.unchanged,
+        "changed": tally.changed.total(),
+        "undecidable": tally.undecidable,
+        "not_by_policy": tally.not_by_policy,
+        "malformed": tally.malformed,
+        "first": tally.first or None,
+        "last": tally.last or None,
+        "recorded_revisions": [{"revision": name, "count": count} for name, count in tally.revisions.most_common()],
+        "changes": [
+            {
+                "from": change[0],
+                "to": change[1],
+                "count": count,
+                "examples": [asdict(example) for example in tally.examples[change]],
+            }
+            for change, count in tally.changed.most_common()
+        ],
+        "by_rule": _rows("rule", tally.by_rule),
+        "by_subject": _rows("subject", tally.by_subject),
+        "prompts": [{"rule": rule, "count": count} for rule, count in tally.prompts.most_common()],
+        "missing": [{"what": what, "count": count} for what, count in tally.missing.most_common()],
+        "unreadable": [asdict(line) for line in tally.unreadable],
+    }
+
+
+def _rows(what: str, counts: Counter[tuple[str, Change]]) -> list[dict[str, Any]]:
+    return [
+        {what: name, "from": change[0], "to": change[1], "count": count}
+        for (name, change), count in counts.most_common()
+    ]
+
+
+def _print(tally: Tally, policies: PolicySet) -> None:
+    console = Console()
+    console.print(f"{tally.total} records" + (f" from {tally.first} to {tally.last}" if tally.total else ""))
+    console.print(f"  [bold]{tally.changed.total():>8}[/] would change")
+    console.print(f"  {tally.unchanged:>8} stay as they are")
+    console.print(f"  {tally.undecidable:>8} undecidable: the record does not hold what the policies ask for")
+    console.print(f"  {tally.not_by_policy:>8} not decided by policies (malformed, invalid token, …)")
+    if tally.malformed:
+        console.print(f"  [red]{tally.malformed:>8}[/] lines are no records")
+    if tally.changed:
+        _print_changes(console, tally)
+    _print_counts(console, "people would be asked", "times", tally.prompts, "if each challenge is met at once")
+    _print_counts(console, "missing in records", "cases", tally.missing, "see `audit.keep` and `--baseline`")
+    for line in tally.unreadable:
+        cut = ", cut off at the end of the file" if line.torn else ""
+        console.print(f"line {line.number}: {escape(line.reason)}{cut}", style="red", highlight=False)
+    console.print(f"revision {policies.revision}", style="dim")
+
+
+def _print_changes(console: Console, tally: Tally) -> None:
+    for title, counts in (("rule", tally.by_rule), ("subject", tally.by_subject)):
+        table = Table(Column(title, overflow="fold"), "from", "to", Column("records", justify="right"))
+        for (name, change), count in counts.most_common(SHOWN):
+            table.add_row(escape(name), *map(_coloured, change), str(count))
+        if len(counts) > SHOWN:
+            table.add_row(f"… and {len(counts) - SHOWN} more", "", "", "")
+        console.print(table)
+    table = Table(Column("example", overflow="fold"), Column("request", overflow="fold"), "who", "from", "to")
+    for change, _ in tally.changed.most_common():
+        for one in tally.examples[change]:
+            table.add_row(*map(escape, (one.decision_id, one.request, one.subject, one.before, one.after)))
+    console.print(table)
+
+
+def _print_counts(console: Console, title: str, unit: str, counts: Counter[str], note: str) -> None:
+    if not counts:
+        return
+    table = Table(Column(title, overflow="fold"), Column(unit, justify="right"), caption=note)
+    for name, count in counts.most_common(SHOWN):
+        table.add_row(escape(name), str(count))
+    console.print(table)
+
+
+def _coloured(word: str) -> str:
+    return f"[{COLOURS[word]}]{word}[/]"
