@@ -4,6 +4,7 @@ A directory is read recursively, in the order of the names; of its files those t
 that start with a dot are skipped: editors keep swap files under them, and Kubernetes the folders behind a ConfigMap.
 """
 
+import errno
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -89,10 +90,12 @@ def _files(path: Path, above: tuple[Path, ...], problems: list[Problem]) -> Iter
             yield path
         else:
             problems.append(Problem(file=str(path), message="neither a file nor a folder", hint="remove it"))
-    except RuntimeError:  # what pathlib raises for a loop of links before Python 3.13
-        problems.append(Problem(file=str(path), message="a loop of symbolic links", hint="remove the link"))
-    except OSError as error:
-        problems.append(_unreadable(path, error))
+    except (RuntimeError, OSError) as error:
+        # For a loop of links pathlib raises RuntimeError before Python 3.13.
+        if isinstance(error, OSError) and error.errno != errno.ELOOP:
+            problems.append(_unreadable(path, error))
+        else:
+            problems.append(Problem(file=str(path), message="a loop of symbolic links", hint="remove the link"))
 
 
 def _unreadable(path: Path, error: OSError) -> Problem:
