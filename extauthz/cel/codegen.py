@@ -75,7 +75,7 @@ def generate(node: tree.Expr, limits: Limits, *, nan_ordering_is_error: bool, la
         body.insert(0, py.assign("visited", py.constant(0, line), line))
     body.append(py.give(value, line))
     failed = py.throw(py.call(py.name("failed", line), [py.name("caught", line)], line), line)
-    whole = [py.attempt(body, "caught", [failed], line)]
+    whole = [py.attempt(body, "caught", [failed], line, kind="anything")]
     if emitter.variables and not lazily:
         again = py.give(py.call(py.name("lazily", line), [py.name("bindings", line)], line), line)
         reads = [

@@ -6,7 +6,7 @@ Python's own `==` would take `true` for 1, a NaN in a list for equal to itself, 
 from collections.abc import Mapping
 from typing import Final
 
-from extauthz.cel.errors import EvalError
+from extauthz.cel.errors import EvalError, Exhausted
 from extauthz.cel.kinds import kind_of
 from extauthz.cel.limits import COMPARED_MAX
 from extauthz.cel.network import IPAddress, Network
@@ -32,7 +32,7 @@ class _Budget:
     def spend(self, pairs: int) -> None:
         self.left -= pairs
         if self.left < 0:
-            raise EvalError("too many values to compare")
+            raise Exhausted("too many values to compare")
 
 
 def equal(left: object, right: object) -> bool:

@@ -98,6 +98,13 @@ def _picture(problem: Problem, source: Source) -> str:
     return f"{problem}\n | {printable}\n | {margin}{carets}"
 
 
+class Exhausted(BaseException):
+    """An evaluation has done all the work that it may; `&&`, `||` and macros must not absorb that and go on.
+
+    It never leaves the package: the program makes it an `EvalError`.
+    """
+
+
 class EvalError(CelError):
     """An evaluation that has no value.
 

@@ -10,6 +10,7 @@ from typing import Final
 from extauthz.cel import access
 from extauthz.cel.dispatch import Dispatcher
 from extauthz.cel.equality import build_map
+from extauthz.cel.errors import Exhausted
 from extauthz.cel.tree import (
     Call,
     Conditional,
@@ -46,7 +47,7 @@ def fold(node: Expr) -> Expr:
 def _evaluated(node: Call | Select | Has | Index | ListDisplay | MapDisplay) -> Expr:
     try:
         found = _value(node)
-    except Exception:  # noqa: BLE001  # whatever it is, it will be raised again and reported at run time
+    except (Exception, Exhausted):  # noqa: BLE001  # whatever it is, it will be raised again at run time
         return node
     if not found or (isinstance(found[0], str | bytes | Sequence | Mapping) and len(found[0]) > _VALUE_MAX):
         return node

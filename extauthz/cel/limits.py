@@ -39,5 +39,5 @@ class Limits:
 
 DEFAULT = Limits()
 
-COMPARED_MAX = 1_000_000
+COMPARED_MAX = 250_000
 """Pairs of values that one `==` or `in` looks at: a list that holds one list many times is larger than its memory."""

@@ -5,7 +5,7 @@ from types import CodeType, FunctionType, TracebackType
 from typing import Any, Final, NamedTuple
 
 from extauthz.cel.codegen import Code, generate
-from extauthz.cel.errors import EvalError, Span
+from extauthz.cel.errors import EvalError, Exhausted, Span
 from extauthz.cel.fold import fold
 from extauthz.cel.limits import Limits
 from extauthz.cel.tree import Expr, variables_of
@@ -90,6 +90,7 @@ def _function(code: Code, names: Mapping[str, object]) -> Callable[[Mapping[str,
     scope = {
         "__builtins__": {},
         "Exception": Exception,
+        "anything": (Exception, Exhausted),
         "failed": _failer(code),
         **code.globals,
         **names,
@@ -98,10 +99,10 @@ def _function(code: Code, names: Mapping[str, object]) -> Callable[[Mapping[str,
     return function
 
 
-def _failer(code: Code) -> Callable[[Exception], EvalError]:
+def _failer(code: Code) -> Callable[[Exception | Exhausted], EvalError]:
     """Makes what was raised in a code object an `EvalError` with its place."""
 
-    def failed(error: Exception) -> EvalError:
+    def failed(error: Exception | Exhausted) -> EvalError:
         if isinstance(error, EvalError) and error.span is not None:
             return error
         # An exception may be an application's own, kept and raised many times: it is not changed.
@@ -117,7 +118,7 @@ def _failer(code: Code) -> Callable[[Exception], EvalError]:
     return failed
 
 
-_PLAIN_ERRORS: Final = frozenset({EvalError, KeyError, IndexError, ZeroDivisionError})
+_PLAIN_ERRORS: Final = frozenset({EvalError, Exhausted, KeyError, IndexError, ZeroDivisionError})
 _MESSAGES: Final[dict[type[Exception], str]] = {
     IndexError: "index out of range",
     ZeroDivisionError: "division by zero",
@@ -129,12 +130,14 @@ _MESSAGES: Final[dict[type[Exception], str]] = {
 }
 
 
-def _message(error: Exception, variable: str | None) -> str:
+def _message(error: Exception | Exhausted, variable: str | None) -> str:
     """What failed; `variable` is the one that was being read."""
     if isinstance(error, EvalError):
         return error.message
     if isinstance(error, KeyError) and variable is not None:
         return f"variable `{variable}` is not bound"
+    if isinstance(error, Exhausted):
+        return str(error)
     if isinstance(error, KeyError) and error.args:
         key = error.args[0]
         return f"no such key: `{key[:60] if isinstance(key, str) else type(key).__name__}`"
@@ -170,15 +173,16 @@ def explain(program: Program, bindings: Mapping[str, Any]) -> tuple[Step, ...]:
     code = program._traced()  # the other half of the class
     failed = _failer(code)
 
-    def note(span: Span, value: object) -> None:
-        if len(steps) < _TRACED_MAX:
+    def note(span: Span, value: object, *, always: bool = False) -> None:
+        if always or len(steps) < _TRACED_MAX - 1:
             steps.append(Step(span, program.source[span.start : span.end], value))
 
     def trace(number: int, value: object) -> object:
-        note(code.spans[number - 1], value)
+        # The whole expression has the first number, and is always told.
+        note(code.spans[number - 1], value, always=number == 1)
         return value
 
-    def noted(error: Exception) -> EvalError:
+    def noted(error: Exception | Exhausted) -> EvalError:
         placed = failed(error)
         if placed is not error:
             note(placed.span or program.tree.span, placed)

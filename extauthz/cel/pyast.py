@@ -95,9 +95,11 @@ def when(test: ast.expr, body: list[ast.stmt], otherwise: list[ast.stmt], line: 
     return ast.If(test, body, otherwise, **_at(line))
 
 
-def attempt(body: list[ast.stmt], error: str, handler: list[ast.stmt], line: int) -> ast.stmt:
-    """try: body; except Exception as error: handler"""
-    caught = ast.ExceptHandler(name("Exception", line), error, handler, **_at(line))
+def attempt(
+    body: list[ast.stmt], error: str, handler: list[ast.stmt], line: int, *, kind: str = "Exception"
+) -> ast.stmt:
+    """try: body; except kind as error: handler"""
+    caught = ast.ExceptHandler(name(kind, line), error, handler, **_at(line))
     return ast.Try(body, [caught], [], [], **_at(line))
 
 

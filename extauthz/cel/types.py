@@ -1,6 +1,6 @@
 """The types that the checker knows: what a variable is declared as, and what an expression turns out to be."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -14,6 +14,9 @@ class SimpleType:
 
     def __str__(self) -> str:
         return self.name
+
+    def __reduce__(self) -> tuple[Callable[[str], "SimpleType"], tuple[str]]:
+        return simple_type, (self.name,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +113,20 @@ TYPE: Final = SimpleType("type")
 IP: Final = SimpleType("net.IP")
 CIDR: Final = SimpleType("net.CIDR")
 
+_SIMPLE: Final = {
+    kind.name: kind for kind in (BOOL, INT, UINT, DOUBLE, STRING, BYTES, NULL, TIMESTAMP, DURATION, DYN, TYPE, IP, CIDR)
+}
+
+
+def simple_type(name: str) -> SimpleType:
+    """The type of a name; `dyn` is one object, also in the process that a copy of it goes to."""
+    return _SIMPLE.get(name) or SimpleType(name)
+
+
 LIST_OF_DYN: Final = ListType(DYN)
 MAP_OF_DYN: Final = MapType(DYN, DYN)
 
-TYPE_NAMES: Final = frozenset(
-    {t.name for t in (BOOL, INT, UINT, DOUBLE, STRING, BYTES, NULL, TIMESTAMP, DURATION, TYPE, IP, CIDR)}
-    | {"list", "map", "dyn", "optional_type"}
-)
+TYPE_NAMES: Final = frozenset({*_SIMPLE, "list", "map", "optional_type"})
 """What an expression may say as a type (langdef, "Abstract Types")."""
 
 

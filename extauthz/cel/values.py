@@ -192,6 +192,9 @@ class Unset:
     def __bool__(self) -> bool:
         raise EvalError("a field that is not set is no value")
 
+    def __reduce__(self) -> str:
+        return "UNSET"  # there is one, also in the process that a copy of it goes to
+
 
 UNSET: Final = Unset()
 

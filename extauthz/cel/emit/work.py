@@ -10,7 +10,7 @@ from typing import Final
 
 from extauthz.cel import pyast as py
 from extauthz.cel.emitter import Emitter
-from extauthz.cel.errors import EvalError
+from extauthz.cel.errors import Exhausted
 from extauthz.cel.tree import Call, Constant, Expr, Local
 from extauthz.cel.types import BYTES, DYN, STRING, ListType, MapType, OptionalType
 
@@ -28,7 +28,7 @@ _SHORT_SECOND: Final = frozenset({"starts_with_string", "ends_with_string", "equ
 
 def too_many() -> None:
     """More elements visited than the limits allow."""
-    raise EvalError("too many elements visited in one evaluation")
+    raise Exhausted("too many elements visited in one evaluation")
 
 
 def weight(value: object, most: int) -> int:

@@ -1,0 +1,64 @@
+"""Nothing but CelError leaves, whatever the source or the input.
+
+The run is bounded; `CEL_FUZZ_EXAMPLES` in the environment makes it longer.
+"""
+
+import os
+import random
+from contextlib import suppress
+from typing import Any
+
+from cel_support.expressions import VARIABLES, anything, written
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from extauthz import cel
+
+EXAMPLES = int(os.environ.get("CEL_FUZZ_EXAMPLES", "500"))
+SETTINGS = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+PIECES = [
+    *("(", ")", "[", "]", "{", "}", ".", ",", "?", ":", "&&", "||", "!", "-", "+", "*", "/", "%", "==", "<", " in "),
+    *("'a'", "b'\\xff'", "r'", "'''", '"', "1", "1u", "0x", "1e", "9e999", ".5", "x", "s", "has(", ".map(v,", ".all("),
+    *("cel.bind(", "optional.of(", ".matches('", ".format([", "\n", "\\", "\0", "é", "\U0001f600", "`a-b`", "[?", ".?"),
+    *("duration('", "timestamp(", "type(", "true", "null", "//", "math.greatest(", "ip('", "cidr('", "int(", "double("),
+]
+
+
+def check(source: str, seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311  # test data
+    try:
+        program = cel.compile(
+            source,
+            variables=chance.choice((None, VARIABLES)),
+            check=chance.random() < 0.5,
+            macros=chance.random() < 0.9,
+        )
+    except cel.CompileError as error:
+        error.render()
+        return
+    bindings: dict[str, Any] = {name: anything(chance, 3) for name in VARIABLES}
+    with suppress(cel.EvalError):
+        program(bindings)
+    assert cel.explain(program, bindings)
+
+
+@given(st.text(max_size=40), st.integers(0, 2**32))
+@SETTINGS
+def test_any_text(source: str, seed: int) -> None:
+    check(source, seed)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=20).map("".join), st.integers(0, 2**32))
+@SETTINGS
+def test_any_sequence_of_tokens(source: str, seed: int) -> None:
+    check(source, seed)
+
+
+@given(st.integers(0, 2**32), st.lists(st.tuples(st.integers(0, 200), st.sampled_from(["", *PIECES])), max_size=3))
+@SETTINGS
+def test_any_expression_with_some_pieces_replaced(seed: int, changes: list[tuple[int, str]]) -> None:
+    source = written(random.Random(seed), mixed=True)  # noqa: S311  # test data
+    for position, piece in changes:
+        place = position % (len(source) + 1)
+        source = source[:place] + piece + source[place + 1 :]
+    check(source, seed)
