@@ -4,15 +4,20 @@
 keys are errors. Paths are relative to the file.
 """
 
+import ipaddress
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from extauthz.errors import ConfigurationError
 from extauthz.identity.config import ClientSettings, IdentitySettings
+from extauthz.policy.bundle import bundle_name
+from extauthz.policy.models import Duration
 from extauthz.policy.problems import PolicyErrors, problem_at, problems_of
 from extauthz.policy.yaml_source import Document, decode, load_documents
 from extauthz.record.config import AuditSettings
@@ -42,6 +47,27 @@ class ListenSettings(_Block):
     admin: Address = "127.0.0.1:9193"
 
 
+def _bundle_url(text: str) -> str:
+    """HTTPS; HTTP within this machine only. The signature protects the content, TLS what it is and that it is new."""
+    try:
+        url = urlsplit(text)
+        host, _ = url.hostname or "", url.port
+    except ValueError:
+        host = ""
+    if not host or url.username is not None or url.fragment:
+        raise ValueError("not a URL; write `https://host/path/policies.tar.gz`, without user, password and fragment")
+    if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(host)):
+        raise ValueError("must be an `https://` URL; `http://` is for loopback addresses only")
+    return text
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class PathSettings(_Block):
     """Which ambiguous spellings of a path are accepted (design section 3, canonical path)."""
 
@@ -52,6 +78,40 @@ class RequestSettings(_Block):
     """What Envoy sends: the names in `allowed_headers` of its filter, or `all`."""
 
     headers: Literal["all"] | frozenset[str] = "all"
+
+
+class ReloadSettings(_Block):
+    """When policies and key sets are read again besides on SIGHUP: `watch`, when their files change."""
+
+    watch: bool = True
+
+
+_MAX_POLL = 86_400.0
+
+
+def _poll(seconds: float) -> float:
+    if seconds > _MAX_POLL:
+        raise ValueError("longer than a day; write `24h` or less")
+    return seconds
+
+
+class BundleSettings(_Block):
+    """A signed archive of policies, from `url` or from the file `path`.
+
+    `key` is the file of the public key, `poll` the seconds between two looks at the URL.
+    """
+
+    name: Annotated[str, AfterValidator(bundle_name)] = "policies"
+    url: Annotated[str, AfterValidator(_bundle_url)] | None = None
+    path: Path | None = None
+    key: Path
+    poll: Annotated[Duration, AfterValidator(_poll)] = 60.0
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        if (self.url is None) == (self.path is None):
+            raise ValueError("a bundle needs one of `url` and `path`; write `url: https://…/policies.tar.gz`")
+        return self
 
 
 class Settings(BaseSettings):
@@ -66,7 +126,10 @@ class Settings(BaseSettings):
 
     _base: Path = PrivateAttr(default_factory=Path)
     listen: ListenSettings = ListenSettings()
-    policies: tuple[Path, ...] = Field(min_length=1)
+    policies: tuple[Path, ...] = Field(default=(), min_length=1)
+    bundles: tuple[BundleSettings, ...] = ()
+    bundle_cache: Path = Path("bundles")
+    reload: ReloadSettings = ReloadSettings()
     store: str = "sqlite:///extauthz.db"
     keys: Path = Path("keys.json")
     identity: IdentitySettings = IdentitySettings()
@@ -92,10 +155,24 @@ class Settings(BaseSettings):
         """The folder that relative paths start from: that of the file."""
         return self._base
 
+    @model_validator(mode="after")
+    def _has_policies(self) -> Self:
+        if not self.policies and not self.bundles:
+            raise ValueError("missing field `policies`; write `policies: [policies/]`, or name `bundles`")
+        names = [bundle.name for bundle in self.bundles]
+        if len(set(names)) < len(names):
+            raise ValueError("two of the `bundles` have one name; give each the `name` that it was built with")
+        return self
+
     @property
     def policy_paths(self) -> tuple[Path, ...]:
         """The policy files and folders."""
         return tuple(self.base / path for path in self.policies)
+
+    @property
+    def jwks_paths(self) -> Mapping[str, Path]:
+        """The files of key sets, by the name of the user source."""
+        return {source.name: self.base / source.jwks for source in self.identity.users}
 
     @property
     def keys_path(self) -> Path:

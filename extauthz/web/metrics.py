@@ -1,0 +1,70 @@
+"""What Prometheus is told of the policies in force and of how they came to be.
+
+Read on the admin address, `GET /metrics`. Nothing here is touched by a decision.
+"""
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """The metrics of one server; times are seconds since the epoch."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self._info = Gauge("extauthz_policy_info", "The policies in force.", ["revision"], registry=registry)
+        self._rules = Gauge("extauthz_policy_rules", "Rules in force.", registry=registry)
+        self._reloads = Counter(
+            "extauthz_policy_reloads", "Reloads: swapped in, or refused.", ["result"], registry=registry
+        )
+        self._succeeded = Gauge(
+            "extauthz_policy_last_reload_successful", "1 if the newest policies are in force.", registry=registry
+        )
+        self._succeeded_at = Gauge(
+            "extauthz_policy_last_reload_success_timestamp_seconds", "When policies came in force.", registry=registry
+        )
+        self._bundle = Gauge(
+            "extauthz_bundle_version", "Version of the bundle in force.", ["bundle"], registry=registry
+        )
+        self._fetches = Counter(
+            "extauthz_bundle_fetches",
+            "Fetches of bundles: changed, unchanged, failed (out of reach), refused.",
+            ["bundle", "result"],
+            registry=registry,
+        )
+        for result in ("accepted", "refused"):
+            self._reloads.labels(result)
+
+    def in_force(self, *, revision: str, rules: int, bundles: Mapping[str, int], now: float) -> None:
+        """These policies decide now; `bundles` are versions by name."""
+        self._info.clear()
+        self._info.labels(revision).set(1)
+        self._rules.set(rules)
+        self._succeeded.set(1)
+        self._succeeded_at.set(now)
+        for name, version in bundles.items():
+            self._bundle.labels(name).set(version)
+
+    def reload_accepted(self) -> None:
+        """A reload swapped policies in."""
+        self._reloads.labels("accepted").inc()
+
+    def reload_refused(self) -> None:
+        """A reload changed nothing, because something was wrong."""
+        self._reloads.labels("refused").inc()
+        self._succeeded.set(0)
+
+    def fetched(self, bundle: str, result: str) -> None:
+        """A fetch of a bundle ended."""
+        self._fetches.labels(bundle, result).inc()
+
+    def exposition(self) -> bytes:
+        """All of it in Prometheus' text format."""
+        return generate_latest(self._registry)
