@@ -20,6 +20,9 @@ class HostPattern:
     name: str
     deeper: bool = False
 
+    def __str__(self) -> str:
+        return f"*.{self.name}" if self.deeper else self.name
+
     def fits(self, host: str) -> bool:
         """Whether a canonical host is one of those that this stands for."""
         return host.endswith("." + self.name) and len(host) > len(self.name) + 1 if self.deeper else host == self.name

@@ -26,6 +26,29 @@ class Template:
     tail: bool = False
     tail_name: str | None = None
 
+    def __str__(self) -> str:
+        names = dict(self.names)
+        parts = [
+            segment if segment is not None else f"{{{names[position]}}}" if position in names else "*"
+            for position, segment in enumerate(self.segments)
+        ]
+        if self.tail:
+            parts.append("**" if self.tail_name is None else f"{{{self.tail_name}=**}}")
+        return "/" + "/".join(parts)
+
+    def fitting(self, segments: tuple[str, ...]) -> int:
+        """How many of a path's segments, from the first, are as this wants them."""
+        for position, (want, have) in enumerate(zip(self.segments, segments, strict=False)):
+            if not have if want is None else have != want:
+                return position
+        return min(len(self.segments), len(segments))
+
+    def fits(self, segments: tuple[str, ...]) -> bool:
+        """Whether a path of these segments is one of those that this stands for."""
+        want = len(self.segments)
+        long_enough = len(segments) >= want if self.tail else len(segments) == want
+        return long_enough and self.fitting(segments) == want
+
     @property
     def capture_names(self) -> frozenset[str]:
         """The names under which a match is found in `request.params`."""

@@ -19,6 +19,10 @@ class WorkloadPattern:
     segments: tuple[str | None, ...]
     tail: bool = False
 
+    def __str__(self) -> str:
+        parts = ["*" if segment is None else segment for segment in self.segments]
+        return _SCHEME + "/".join([*parts, "**"] if self.tail else parts)
+
     def fits(self, workload_id: str) -> bool:
         """Whether a canonical SPIFFE ID is one of those that this stands for."""
         have, want = _parts(workload_id), self.segments
