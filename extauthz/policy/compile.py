@@ -13,6 +13,9 @@ from pydantic import ValidationError
 
 from extauthz import cel
 from extauthz.policy import hosts, models, staging, templates, workloads
+from extauthz.policy.context import PARAMS, VARIABLES
+from extauthz.policy.defining import define
+from extauthz.policy.definitions import PREFIX as DEFINITIONS
 from extauthz.policy.expressions import Expressions
 from extauthz.policy.hosts import HostPattern
 from extauthz.policy.index import Index, Place
@@ -39,8 +42,7 @@ from extauthz.values.request import EMPTY
 
 MAX_ENTRIES: Final = 10_000
 """Of the index, for one rule: each host with each method with each path with each workload is one."""
-KINDS: Final = ("Policy", "PolicyTest")
-_UNBUILT_KINDS: Final = frozenset({"Definitions"})
+KINDS: Final = ("Policy", "Definitions", "PolicyTest")
 
 Parsed = TypeVar("Parsed")
 
@@ -53,68 +55,85 @@ def compile_documents(documents: Iterable[Document], *, declared_headers: frozen
     Raises:
         PolicyErrors: every problem of every document.
     """
-    problems: list[Problem] = []
-    seen: dict[str, str] = {}
-    normal: list[dict[str, Any]] = []
+    read = _Reading(documents)
+    problems = read.problems
+    definitions = define(read.definitions, problems)
     compiled: list[Rule] = []
     shared: dict[str, cel.Program] = {}
-    for document in documents:
-        model = _read(document, problems, declared_headers)
-        if model is None:
-            continue
-        name = model.metadata.name
-        place = f"{document.file}:{document.key_place(('metadata', 'name'))[0]}"
-        if name in seen:
-            problems.append(
-                problem_at(document, ("metadata", "name"), f"the policy `{name}` exists already", f"see {seen[name]}")
-            )
-        seen.setdefault(name, place)
-        normal.append(_normalised(model))
-        one = _PolicyCompiler(document, model, declared_headers, shared)
+    for document, model in read.policies:
+        one = _PolicyCompiler(document, model, Expressions(document, declared_headers, shared, definitions))
         compiled += one.rules()
         problems += one.problems
+    for document in read.broken:
+        problems += _problems_of_conditions(document, Expressions(document, declared_headers, {}, definitions))
     if problems:
         raise PolicyErrors(problems)
     compiled.sort(key=lambda rule: rule.name)
     return PolicySet(
-        revision=_revision(normal),
+        revision=_revision(*(model for _, model in read.definitions), *(model for _, model in read.policies)),
         settable_headers=frozenset().union(*(_settable(rule) for rule in compiled)),
         rules=tuple(compiled),
         index=Index(rule.place for rule in compiled),
     )
 
 
-def _read(
-    document: Document, problems: list[Problem], declared_headers: frozenset[str] | None
-) -> models.PolicyDocument | None:
-    """The document as a model; `None` if it is no policy, or a problem was told."""
-    value = document.value
-    if not isinstance(value, dict):
-        problems.append(problem_at(document, (), "must be a mapping", "begin with `apiVersion: extauthz/v1`"))
-        return None
-    kind = value.get("kind")
-    if kind == "PolicyTest":
-        return None
-    if kind in _UNBUILT_KINDS:
-        problems.append(problem_at(document, ("kind",), f"`{kind}` is not supported by this version of extauthz"))
-        return None
-    if isinstance(kind, str) and kind not in KINDS:
-        hint = did_you_mean(kind, KINDS) or "write `Policy` or `PolicyTest`"
-        problems.append(problem_at(document, ("kind",), f"unknown kind `{kind}`", hint))
-        return None
-    try:
-        return models.PolicyDocument.model_validate(value)
-    except ValidationError as error:
-        problems += problems_of(error, models.PolicyDocument, document)
-        problems += _problems_of_conditions(document, declared_headers)
-        return None
+Model = TypeVar("Model", models.PolicyDocument, models.DefinitionsDocument)
 
 
-def _problems_of_conditions(document: Document, declared_headers: frozenset[str] | None) -> list[Problem]:
+class _Reading:
+    """Documents by kind, as models; `broken` are policies that are none, whose problems are told."""
+
+    def __init__(self, documents: Iterable[Document]) -> None:
+        self.problems: list[Problem] = []
+        self.policies: list[tuple[Document, models.PolicyDocument]] = []
+        self.definitions: list[tuple[Document, models.DefinitionsDocument]] = []
+        self.broken: list[Document] = []
+        self._seen: dict[tuple[str, str], str] = {}
+        for document in documents:
+            self._read(document)
+
+    def _read(self, document: Document) -> None:
+        value = document.value
+        if not isinstance(value, dict):
+            self._refuse(document, (), "must be a mapping", "begin with `apiVersion: extauthz/v1`")
+            return
+        kind = value.get("kind")
+        if kind == "PolicyTest":
+            return
+        if kind == "Definitions":
+            definitions = self._model(document, models.DefinitionsDocument)
+            if definitions is not None:
+                self.definitions.append((document, definitions))
+        elif isinstance(kind, str) and kind not in KINDS:
+            hint = did_you_mean(kind, KINDS) or "write `Policy`, `Definitions` or `PolicyTest`"
+            self._refuse(document, ("kind",), f"unknown kind `{kind}`", hint)
+        else:
+            policy = self._model(document, models.PolicyDocument)
+            if policy is not None:
+                self.policies.append((document, policy))
+            else:
+                self.broken.append(document)
+
+    def _model(self, document: Document, of: type[Model]) -> Model | None:
+        try:
+            model = of.model_validate(document.value)
+        except ValidationError as error:
+            self.problems += problems_of(error, of, document)
+            return None
+        name, word = model.metadata.name, model.kind.lower()
+        place = f"{document.file}:{document.key_place(('metadata', 'name'))[0]}"
+        if (first := self._seen.setdefault((word, name), place)) is not place:
+            self._refuse(document, ("metadata", "name"), f"the {word} `{name}` exists already", f"see {first}")
+        return model
+
+    def _refuse(self, document: Document, path: Path, message: str, hint: str) -> None:
+        self.problems.append(problem_at(document, path, message, hint))
+
+
+def _problems_of_conditions(document: Document, expressions: Expressions) -> list[Problem]:
     """What is wrong with the conditions of a document that is wrong in other ways too, so that all is told at once."""
     spec = document.value.get("spec")
     variables, rules = (spec.get("variables"), spec.get("rules")) if isinstance(spec, dict) else (None, None)
-    expressions = Expressions(document, declared_headers, {})
     if isinstance(variables, dict) and all(isinstance(source, str) for source in variables.values()):
         expressions.define(("spec", "variables"), variables)
     elif variables is not None:
@@ -125,15 +144,16 @@ def _problems_of_conditions(document: Document, declared_headers: frozenset[str]
     return expressions.problems
 
 
-def _normalised(model: models.PolicyDocument) -> dict[str, Any]:
+def _normalised(model: models.PolicyDocument | models.DefinitionsDocument) -> dict[str, Any]:
     """The document without what changes nothing: defaults, and the order of rules."""
     plain = model.model_dump(mode="json", exclude_defaults=True)
-    plain["spec"]["rules"].sort(key=lambda rule: str(rule["name"]))
+    if isinstance(model, models.PolicyDocument):
+        plain["spec"]["rules"].sort(key=lambda rule: str(rule["name"]))
     return plain
 
 
-def _revision(normal: list[dict[str, Any]]) -> str:
-    normal.sort(key=lambda plain: str(plain["metadata"]["name"]))
+def _revision(*documents: models.PolicyDocument | models.DefinitionsDocument) -> str:
+    normal = sorted(map(_normalised, documents), key=lambda plain: (str(plain["kind"]), str(plain["metadata"]["name"])))
     text = json.dumps(normal, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return "sha256:" + hashlib.sha256(text.encode("utf-8")).hexdigest()
 
@@ -152,12 +172,11 @@ class _PolicyCompiler:
         self,
         document: Document,
         model: models.PolicyDocument,
-        declared_headers: frozenset[str] | None,
-        shared: dict[str, cel.Program],
+        expressions: Expressions,
     ) -> None:
         self._document = document
         self._model = model
-        self._expressions = Expressions(document, declared_headers, shared)
+        self._expressions = expressions
         self._problems: list[Problem] = []
 
     @property
@@ -171,11 +190,12 @@ class _PolicyCompiler:
         own_hosts = self._patterns(("spec", "hosts"), spec.hosts, hosts.parse)
         expressions = self._expressions
         expressions.define(("spec", "variables"), spec.variables or {})
-        per_rule = {name for name, program in expressions.variables.items() if expressions.reads_captures([program])}
+        per_rule = {name for name, one in expressions.variables.items() if PARAMS in expressions.reach([one])}
         policy = Policy(
             name=self._model.metadata.name,
             shared={name: p for name, p in expressions.variables.items() if name not in per_rule},
             per_rule={name: p for name, p in expressions.variables.items() if name in per_rule},
+            constants=expressions.definitions.values,
         )
         seen: set[str] = set()
         compiled = []
@@ -190,7 +210,7 @@ class _PolicyCompiler:
     def _rule(self, path: Path, model: models.Rule, policy: Policy, place: Place) -> Rule:
         when = None if model.when is None else self._expressions.condition((*path, "when"), model.when)
         terms = self._terms((*path, model.effect), model, policy)
-        programs = [*([] if when is None else [when]), *_programs(terms)]
+        reads = self._expressions.reach([*([] if when is None else [when]), *_programs(terms)])
         return Rule(
             name=f"{policy.name}/{model.name}",
             policy=policy,
@@ -201,7 +221,8 @@ class _PolicyCompiler:
             when=when,
             terms=terms,
             expires=model.expires,
-            reads_params=self._expressions.reads_captures(programs),
+            reads_params=PARAMS in reads,
+            reads_variables=any(name.startswith((VARIABLES, DEFINITIONS)) for name in reads),
             description=model.description,
         )
 

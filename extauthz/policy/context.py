@@ -167,19 +167,30 @@ class RequestScope(dict[str, object]):
 
 
 class VariableScope(dict[str, object]):
-    """The names of an outer scope, and variables that are evaluated at most once, when first used."""
+    """The names of an outer scope, constants, and variables that are evaluated at most once, when first used."""
 
-    __slots__ = ("_failures", "_outer", "_programs")
+    __slots__ = ("_constants", "_failures", "_outer", "_programs")
 
-    def __init__(self, outer: dict[str, object], programs: Mapping[str, cel.Program]) -> None:
+    def __init__(
+        self,
+        outer: dict[str, object],
+        programs: Mapping[str, cel.Program],
+        constants: Mapping[str, object] = EMPTY,
+    ) -> None:
         super().__init__()
+        self._constants = constants
         self._outer = outer
         self._programs = programs
         self._failures: dict[str, str] = {}
 
     def __missing__(self, name: str) -> object:
-        program = self._programs.get(name)
-        value = self[name] = self._outer[name] if program is None else self._evaluated(name, program)
+        if (program := self._programs.get(name)) is not None:
+            value = self._evaluated(name, program)
+        elif name in self._constants:
+            value = self._constants[name]
+        else:
+            value = self._outer[name]
+        self[name] = value
         return value
 
     def _evaluated(self, name: str, program: cel.Program) -> object:

@@ -109,7 +109,7 @@ class _Case:
         if self._shared is None:
             self._shared = RequestScope(self.inputs)
         scope: dict[str, object] = self._shared
-        if rule.policy.shared:
+        if rule.reads_variables:
             scope = self._policy_scope(rule.policy, scope)
         if rule.reads_params:
             scope = VariableScope(scope, rule.policy.per_rule)
@@ -119,7 +119,7 @@ class _Case:
     def _policy_scope(self, policy: Policy, outer: dict[str, object]) -> dict[str, object]:
         found = self._policies.get(id(policy))
         if found is None:
-            found = self._policies[id(policy)] = VariableScope(outer, policy.shared)
+            found = self._policies[id(policy)] = VariableScope(outer, policy.shared, policy.constants)
         return found
 
 

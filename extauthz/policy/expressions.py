@@ -4,35 +4,49 @@ Owns the variables too: they are compiled in the order in which they need each o
 to what uses it; cycles are refused.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from extauthz import cel
 from extauthz.cel import errors as cel_errors
 from extauthz.cel import tree
-from extauthz.policy.context import NAMES, PARAMS, VARIABLES
-from extauthz.policy.problems import Path, Problem, problem_at
+from extauthz.policy.context import NAMES, VARIABLES
+from extauthz.policy.definitions import PREFIX, Definitions
+from extauthz.policy.problems import Path, Problem, did_you_mean, problem_at
 from extauthz.policy.yaml_source import Document
 
 MAX_VARIABLES = 100  # they may nest, and each level of nesting takes a few frames of Python's stack
 
+_DOTTED = re.compile(r"(?:variables|definitions)\.\w+")
+_UNDECLARED = frozenset({"undeclared name `variables`", "undeclared name `definitions`"})
 _HEADER_VIEWS = frozenset({"headers", "header_values"})
 
 
 class Expressions:
     """Compiles the expressions of one document; `problems` collects what is wrong with them.
 
+    `names` are those that they see beside `definitions`; unless given, what a condition sees.
+
     `declared_headers` are the lower-case names of the headers that Envoy sends, `None` if it sends all. `shared` keeps
     the programs of documents without variables of their own: what they write alike is compiled once.
     """
 
     def __init__(
-        self, document: Document, declared_headers: frozenset[str] | None, shared: dict[str, cel.Program]
+        self,
+        document: Document,
+        declared_headers: frozenset[str] | None,
+        shared: dict[str, cel.Program],
+        definitions: Definitions,
+        *,
+        names: Mapping[str, cel.CelType] = NAMES,
     ) -> None:
         self.problems: list[Problem] = []
         self.variables: dict[str, cel.Program] = {}
         self._document = document
         self._declared_headers = declared_headers
-        self._names: dict[str, cel.CelType] = dict(NAMES)
+        self.definitions = definitions
+        self._names: dict[str, cel.CelType] = {**definitions.types, **names}
         self._compiled = shared
 
     def define(self, path: Path, sources: Mapping[str, str]) -> None:
@@ -71,9 +85,18 @@ class Expressions:
         if known is not None:
             return known
         try:
-            program = cel.compile(source, variables=self._names, nan_ordering_is_error=True)
+            program = cel.compile(
+                source, variables=self._names, functions=self.definitions.functions, nan_ordering_is_error=True
+            )
         except cel.CompileError as error:
-            self.problems += [self._placed(path, problem) for problem in error.problems]
+            if not (self.definitions.broken and PREFIX in source):  # what is broken is told where it stands
+                self.problems += [self._placed(path, self._named(problem, source)) for problem in error.problems]
+            return None
+        try:
+            self.definitions.cost(program.tree)
+        except ValueError as error:
+            message, _, hint = str(error).partition("; ")
+            self._refuse(path, message, hint)
             return None
         undeclared = self._undeclared_headers(program.tree)
         self.problems += [self._placed(path, problem) for problem in undeclared]
@@ -82,14 +105,10 @@ class Expressions:
         self._compiled[source] = program
         return program
 
-    def reads_captures(self, programs: Iterable[cel.Program]) -> bool:
-        """Whether one of the programs depends on `request.params`, by itself or through a variable."""
-        return any(PARAMS in self._reach(program) for program in programs)
-
-    def _reach(self, program: cel.Program) -> set[str]:
-        """The names that a program reads, those of its variables included."""
+    def reach(self, programs: Iterable[cel.Program]) -> set[str]:
+        """The names that programs read, those of their variables included."""
         reached: set[str] = set()
-        pending = set(program.names)
+        pending = {name for program in programs for name in program.names}
         while pending:
             name = pending.pop()
             if name not in reached:
@@ -100,8 +119,9 @@ class Expressions:
 
     def _in_order(self, path: Path, sources: Mapping[str, str]) -> list[str]:
         """The variables' names, each after those that it needs."""
-        known = {**NAMES, **{VARIABLES + name: cel.DYN for name in sources}}
-        needs = {name: _needed(source, known) for name, source in sources.items()}
+        known = {**self._names, **{VARIABLES + name: cel.DYN for name in sources}}
+        functions = self.definitions.functions
+        needs = {name: _needed(source, known, functions) for name, source in sources.items()}
         ordered: list[str] = []
         while needs:
             ready = sorted(name for name, wanted in needs.items() if wanted <= set(ordered))
@@ -135,6 +155,19 @@ class Expressions:
                 problems.append(_undeclared(node, "headers are read without a name, and not all are declared"))
         return problems
 
+    def _named(self, problem: cel_errors.Problem, source: str) -> cel_errors.Problem:
+        """The problem with the whole name, if a variable or definition that does not exist is what was meant."""
+        if problem.message not in _UNDECLARED or (line := source.splitlines()[problem.line - 1 :][:1]) == []:
+            return problem
+        whole = _DOTTED.match(line[0], problem.column - 1)
+        if whole is None:
+            return problem
+        functions = {function.name for function in self.definitions.functions}
+        if whole[0] in functions:
+            return replace(problem, message=f"`{whole[0]}` is a function", hint=f"call it: `{whole[0]}(…)`")
+        hint = did_you_mean(whole[0], [*self._names, *functions])
+        return replace(problem, message=f"undeclared name `{whole[0]}`", hint=hint or problem.hint)
+
     def _placed(self, path: Path, problem: cel_errors.Problem) -> Problem:
         line, column = self._document.place_in(path, problem.line, problem.column)
         return Problem(
@@ -150,10 +183,10 @@ class Expressions:
         self.problems.append(problem_at(self._document, path, message, hint))
 
 
-def _needed(source: str, known: Mapping[str, cel.CelType]) -> set[str]:
+def _needed(source: str, known: Mapping[str, cel.CelType], functions: Sequence[cel.Function]) -> set[str]:
     """The variables that a source names; none if it does not compile at all, which is told later."""
     try:
-        names = cel.compile(source, variables=known, check=False).names
+        names = cel.compile(source, variables=known, functions=functions, check=False).names
     except cel.CompileError:
         return set()
     return {name.removeprefix(VARIABLES) for name in names if name.startswith(VARIABLES)}

@@ -298,6 +298,50 @@ class Metadata(Block):
     name: Name
 
 
+class Parameter(Block):
+    """A parameter of a function, in its place."""
+
+    name: VariableName
+    type: Key
+
+
+class DefinedFunction(Block):
+    """A named expression of parameters; without `result` its type is the one that is deduced."""
+
+    parameters: Annotated[list[Parameter], Field(min_length=1, max_length=20)] | None = None
+    result: Key | None = None
+    body: Cel
+    description: Annotated[str, Field(max_length=4096)] = ""
+
+
+Constant = str | bool | int | float
+
+
+class DefinitionsSpec(Block):
+    """What all documents may use as `definitions.name`."""
+
+    functions: Annotated[dict[VariableName, DefinedFunction], Field(min_length=1)] | None = None
+    lists: Annotated[dict[VariableName, Annotated[list[Constant], Field(min_length=1)]], Field(min_length=1)] | None = (
+        None
+    )
+    constants: Annotated[dict[VariableName, Constant], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.functions is None and self.lists is None and self.constants is None:
+            raise ValueError("defines nothing; write `functions`, `lists` or `constants`")
+        return self
+
+
+class DefinitionsDocument(Block):
+    """A document of `kind: Definitions`."""
+
+    apiVersion: Literal["extauthz/v1"]  # noqa: N815 - the documents' own spelling
+    kind: Literal["Definitions"]
+    metadata: Metadata
+    spec: DefinitionsSpec
+
+
 class PolicyDocument(Block):
     """A document of `kind: Policy`."""
 

@@ -69,16 +69,21 @@ Terms = AllowTerms | DenyTerms | ChallengeTerms | ApproveTerms
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Policy:
-    """A document's name and variables; those in `per_rule` depend on the captures of the rule that reads them."""
+    """A document's name and variables; those in `per_rule` depend on the captures of the rule that reads them.
+
+    `constants` are the lists and constants of all definitions, under their whole names.
+    """
 
     name: str
     shared: Mapping[str, Program] = field(default_factory=empty)
     per_rule: Mapping[str, Program] = field(default_factory=empty)
+    constants: Mapping[str, object] = field(default_factory=empty)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rule:
-    """A compiled rule. `name` is `policy/rule`; `reads_params` is whether anything in it depends on the captures.
+    """A compiled rule. `name` is `policy/rule`; `reads_params` is whether anything in it depends on the captures,
+    `reads_variables` on variables, or on lists and constants of definitions.
 
     `place` is what the index finds it by, kept for people who ask why it was not found.
     """
@@ -93,6 +98,7 @@ class Rule:
     audit_required: bool
     expires: float | None
     reads_params: bool
+    reads_variables: bool
     description: str
 
     def mode_for(self, identity: Identity) -> Mode:

@@ -248,7 +248,7 @@ def test_a_form_is_read_like_a_query() -> None:
         ("request.grpc == 'x'", "p.yaml:8:13: `request` has no field `grpc`"),
         ("risk.score > 1", "p.yaml:8:13: undeclared name `risk`"),
         ("rate('a', duration('1m')) > 1", "p.yaml:8:13: unknown function `rate`"),
-        ("variables.nothing > 1", "p.yaml:8:13: undeclared name `variables`"),
+        ("variables.nothing > 1", "p.yaml:8:13: undeclared name `variables.nothing`"),
         ("user.sub", "p.yaml:8:13: a condition must be of type bool, not string"),
         ("user.claims.admin", "p.yaml:8:13: a condition must be of type bool, not dyn; compare it, say `… == true`"),
         ('"user.sub ==\\n usr"', "p.yaml:8:28: undeclared name `usr`; did you mean `user`?"),
