@@ -167,7 +167,7 @@ def _print_changes(console: Console, tally: Tally) -> None:
         if len(counts) > SHOWN:
             table.add_row(f"… and {len(counts) - SHOWN} more", "", "", "")
         console.print(table)
-    table = Table(Column("example", overflow="fold"), Column("request", overflow="fold"), "who", "from", "to")
+    table = Table(*(Column(title, overflow="fold") for title in ("example", "request", "who", "from", "to")))
     for change, _ in tally.changed.most_common():
         for one in tally.examples[change]:
             table.add_row(*map(escape, (one.decision_id, one.request, one.subject, one.before, one.after)))

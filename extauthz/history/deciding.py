@@ -127,8 +127,11 @@ def _doubts(
         if item.rule.name in errors:
             # On its own, so that what a rule before has looked at does not count.
             recorded.trace.seen.clear()
-            _evaluate(recorded, [item], NO_FACTS)
-            found[item.rule.name] = ("match", "no-match", "error") if recorded.trace.seen else ("error",)
+            alone = _evaluate(recorded, [item], NO_FACTS)
+            if recorded.trace.seen:
+                found[item.rule.name] = ("match", "no-match", "error")
+            elif _errors(alone):
+                found[item.rule.name] = ("error",)
     return found
 
 
@@ -174,5 +177,6 @@ def _settled(rule: Rule, outcome: Outcome, passed: bool, changed: frozenset[str]
     if passed and isinstance(terms, AllowTerms) and not changed.intersection(_names(terms)):
         terms = NOTHING
     elif passed and isinstance(terms, ChallengeTerms):
-        terms = replace(terms, show=())
+        # What it was bound to is in the record as a keyed hash only; that it was met, or not, is told.
+        terms = replace(terms, show=(), scope=(), bind="action" if terms.bind == "scope" else terms.bind)
     return replace(rule, when=_FIXED[outcome], terms=terms)

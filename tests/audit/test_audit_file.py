@@ -1,0 +1,263 @@
+"""The audit file: whole lines, in order, by many writers, through rotation, torn ends and full disks."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+from audit.auditing import decision, ids, lines
+
+from extauthz.errors import ConfigurationError
+from extauthz.record.audit_file import AuditFile
+from extauthz.record.masking import Keep
+from extauthz.values.identity import User
+
+Open = Callable[..., AuditFile]
+
+
+@pytest.fixture
+def opened() -> Iterator[Open]:
+    """Opens audit files, and closes those that a test leaves open."""
+    files: list[AuditFile] = []
+
+    def start(path: Path, **options: int) -> AuditFile:
+        files.append(AuditFile(path, Keep(), **options))
+        return files[-1]
+
+    yield start
+    for file in files:
+        file.close()
+
+
+def until(holds: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Wait until something holds; fail if it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_what_is_recorded_is_in_the_file_soon_and_in_order(tmp_path: Path, opened: Open) -> None:
+    audit = opened(tmp_path / "audit.jsonl")
+    for number in range(500):
+        audit.record(decision(number))
+    until(lambda: audit.counts.written == 500)
+    assert ids(tmp_path / "audit.jsonl") == [f"d-{number}" for number in range(500)]
+
+
+def test_closing_writes_what_waits(tmp_path: Path, opened: Open) -> None:
+    audit = opened(tmp_path / "audit.jsonl")
+    for number in range(1_000):
+        audit.record(decision(number))
+    audit.close()
+    assert len(ids(tmp_path / "audit.jsonl")) == 1_000
+    assert audit.counts.lost == 0
+
+
+def test_the_file_is_its_owners_alone_and_is_appended_to(tmp_path: Path, opened: Open) -> None:
+    path = tmp_path / "audit.jsonl"
+    for number in (1, 2):
+        audit = opened(path)
+        audit.record(decision(number))
+        audit.close()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert ids(path) == ["d-1", "d-2"]
+
+
+def test_the_name_is_followed_when_a_rotation_moves_the_file(tmp_path: Path, opened: Open) -> None:
+    path = tmp_path / "audit.jsonl"
+    audit = opened(path)
+    audit.record(decision(1))
+    until(lambda: audit.counts.written == 1)
+    path.rename(tmp_path / "audit.jsonl.1")
+    audit.record(decision(2))
+    until(lambda: audit.counts.written == 2)
+    path.unlink()
+    audit.record(decision(3))
+    until(lambda: audit.counts.written == 3)
+    assert (ids(tmp_path / "audit.jsonl.1"), ids(path)) == (["d-1"], ["d-3"])
+
+
+def test_a_torn_last_line_spoils_no_other(tmp_path: Path, opened: Open) -> None:
+    path = tmp_path / "audit.jsonl"
+    path.write_text('{"v":1,"decision_id":"to')
+    audit = opened(path)
+    audit.record(decision(1))
+    audit.close()
+    torn, whole = path.read_text().splitlines()
+    assert torn == '{"v":1,"decision_id":"to'
+    assert json.loads(whole)["decision_id"] == "d-1"
+
+
+def test_a_full_disk_loses_nothing_that_the_queue_can_hold(tmp_path: Path, opened: Open) -> None:
+    path = tmp_path / "audit.jsonl"
+    path.symlink_to("/dev/full")
+    audit = opened(path, queue=10)
+    for number in range(12):
+        audit.record(decision(number))
+    until(lambda: audit.counts.lost == 2)
+    assert audit.counts.written == 0
+    path.unlink()  # room again
+    until(lambda: audit.counts.written == 10)
+    assert ids(path) == [f"d-{number}" for number in range(10)]
+
+
+def test_losses_are_told(tmp_path: Path, opened: Open, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "audit.jsonl"
+    path.symlink_to("/dev/full")
+    audit = opened(path, queue=1)
+    for number in range(3):
+        audit.record(decision(number))
+    audit.close()
+    said = capsys.readouterr().out
+    assert "audit-write-failed" in said
+    assert "No space left on device" in said
+    assert "audit-records-lost" in said
+    assert audit.counts.lost == 3
+
+
+def test_a_line_that_the_disk_cut_is_ended_before_the_next(tmp_path: Path) -> None:
+    """A child whose files may not grow over 4 KiB meets the limit within a line; then the limit goes away."""
+    path = tmp_path / "audit.jsonl"
+    child = """
+import resource, signal, sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from audit.auditing import decision
+from extauthz.record.audit_file import AuditFile
+from extauthz.record.masking import Keep
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+audit = AuditFile(Path(sys.argv[1]), Keep())
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+for number in range(20):
+    audit.record(decision(number))
+while Path(sys.argv[1]).stat().st_size < 4096:
+    time.sleep(0.01)
+time.sleep(0.1)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+audit.close()
+print(audit.counts.written, audit.counts.lost)
+"""
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
+    ended = subprocess.run(
+        [sys.executable, "-c", child, str(path), str(Path(__file__).parents[1])],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    whole, torn = [], []
+    for line in path.read_text().splitlines():
+        try:
+            whole.append(json.loads(line)["decision_id"])
+        except ValueError:
+            torn.append(line)
+    assert len(torn) == 1
+    assert whole == [f"d-{number}" for number in range(20)]
+    assert ended.stdout.splitlines()[-1] == "20 0"
+
+
+def test_lines_of_two_processes_do_not_mix(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    child = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from audit.auditing import decision
+from extauthz.record.audit_file import AuditFile
+from extauthz.record.masking import Keep
+audit = AuditFile(Path(sys.argv[1]), Keep())
+for number in range(2000):
+    audit.record(decision(f"{sys.argv[2]}-{number}"))
+audit.close()
+"""
+    here = str(Path(__file__).parents[1])
+    children = [subprocess.Popen([sys.executable, "-c", child, str(path), name, here]) for name in ("a", "b")]
+    assert [one.wait(60) for one in children] == [0, 0]
+    written = ids(path)
+    for name in ("a", "b"):
+        assert [one for one in written if one.startswith(f"d-{name}-")] == [f"d-{name}-{n}" for n in range(2000)]
+
+
+def test_what_is_committed_is_in_the_file_before_the_future_ends(tmp_path: Path, opened: Open) -> None:
+    path = tmp_path / "audit.jsonl"
+    audit = opened(path)
+    for number in range(20):
+        audit.commit(decision(number)).result(5)
+        assert ids(path)[-1] == f"d-{number}"
+
+
+def test_commits_of_many_threads_all_end(tmp_path: Path, opened: Open) -> None:
+    path = tmp_path / "audit.jsonl"
+    audit = opened(path)
+    threads = [threading.Thread(target=lambda n=n: audit.commit(decision(n)).result(5)) for n in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(ids(path)) == sorted(f"d-{n}" for n in range(64))
+
+
+def test_a_commit_fails_at_once_where_the_disk_is_full_even_behind_others(tmp_path: Path, opened: Open) -> None:
+    path = tmp_path / "audit.jsonl"
+    path.symlink_to("/dev/full")
+    audit = opened(path)
+    for number in range(1_000):
+        audit.record(decision(number))
+    with pytest.raises(OSError, match="No space left"):
+        audit.commit(decision(1_000)).result(0.5)
+
+
+def test_a_commit_that_is_cancelled_in_time_leaves_no_record(tmp_path: Path, opened: Open) -> None:
+    path = tmp_path / "audit.jsonl"
+    audit = opened(path)
+    held: list[Future[None]] = []
+    while not any(future.cancelled() for future in held):
+        future = audit.commit(decision(len(held)))
+        future.cancel()
+        held.append(future)
+    audit.close()
+    kept = [f"d-{n}" for n, future in enumerate(held) if not future.cancelled()]
+    assert ids(path) == kept
+
+
+def test_after_closing_nothing_is_promised(tmp_path: Path, opened: Open) -> None:
+    audit = opened(tmp_path / "audit.jsonl")
+    audit.close()
+    audit.record(decision(1))
+    assert audit.counts.lost == 1
+    with pytest.raises(OSError, match="closed"):
+        audit.commit(decision(2)).result(1)
+
+
+@pytest.mark.parametrize("where", ["missing/audit.jsonl", "."])
+def test_a_file_that_can_not_be_opened_is_told_at_once(tmp_path: Path, where: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^audit\.path: can't write `"):
+        AuditFile(tmp_path / where, Keep())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_can_not_be_written_is_told_at_once(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(ConfigurationError, match="Permission denied"):
+        AuditFile(tmp_path / "audit.jsonl", Keep())
+
+
+def test_a_record_that_can_not_be_told_leaves_its_outcome(tmp_path: Path, opened: Open) -> None:
+    deep: dict[str, object] = {"sub": "a"}
+    for _ in range(5_000):
+        deep = {"sub": "a", "act": deep}
+    audit = opened(tmp_path / "audit.jsonl")
+    audit.record(decision(1, user=User(sub="u", iss="i", actor=deep)))
+    audit.record(decision(2, user=User(sub="lone \ud800", iss="i")))
+    audit.close()
+    first, second = lines(tmp_path / "audit.jsonl")
+    assert (first["decision"], first["detail"], first.get("identity")) == ("allow", "record cut: RecursionError", None)
+    assert second["identity"]["user"]["sub"] == "lone ?"
