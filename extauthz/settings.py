@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from extauthz.errors import ConfigurationError
 from extauthz.identity.config import ClientSettings, IdentitySettings
+from extauthz.policy import hosts
 from extauthz.policy.bundle import bundle_name
 from extauthz.policy.models import Duration
 from extauthz.policy.problems import PolicyErrors, problem_at, problems_of
@@ -74,10 +75,17 @@ class PathSettings(_Block):
     accept: frozenset[PathRelaxation] = frozenset()
 
 
+def _host(text: str) -> str:
+    hosts.parse(text)
+    return text
+
+
 class RequestSettings(_Block):
-    """What Envoy sends: the names in `allowed_headers` of its filter, or `all`."""
+    """What Envoy sends: the names in `allowed_headers` of its filter, or `all`; and the hosts that lead to it, written
+    as in policies, which `policy check` compares with those of the policies (`None`: any)."""
 
     headers: Literal["all"] | frozenset[str] = "all"
+    hosts: tuple[Annotated[str, AfterValidator(_host)], ...] | None = Field(default=None, min_length=1)
 
 
 class ReloadSettings(_Block):
@@ -126,7 +134,7 @@ class Settings(BaseSettings):
 
     _base: Path = PrivateAttr(default_factory=Path)
     listen: ListenSettings = ListenSettings()
-    policies: tuple[Path, ...] = Field(default=(), min_length=1)
+    policies: tuple[Path, ...] = Field(default=(), min_length=1, validate_default=False)
     bundles: tuple[BundleSettings, ...] = ()
     bundle_cache: Path = Path("bundles")
     reload: ReloadSettings = ReloadSettings()

@@ -30,6 +30,16 @@ def load(
     Raises:
         PolicyErrors: every problem of every file; also when there is no policy at all.
     """
+    return load_with_documents(paths, unpacked=unpacked, declared_headers=declared_headers)[1]
+
+
+def load_with_documents(
+    paths: Sequence[Path],
+    *,
+    unpacked: Iterable[tuple[str, bytes]] = (),
+    declared_headers: frozenset[str] | None = None,
+) -> tuple[list[Document], PolicySet]:
+    """The same, with the documents that the policies came from, for who asks where something stands."""
     problems: list[Problem] = []
     documents = read_documents(paths, problems)
     for name, raw in unpacked:
@@ -46,12 +56,18 @@ def load(
         problems.append(Problem(file=where, message="no policies found", hint="a file ends in `.yaml` or `.yml`"))
     if problems:
         raise PolicyErrors(problems)
-    return policies
+    return documents, policies
 
 
 def load_text(text: str, file: str = "policy.yaml", *, declared_headers: frozenset[str] | None = None) -> PolicySet:
     """The policies of one text, compiled; `file` is what problems call it. Raises `PolicyErrors`."""
     return compile_documents(load_documents(text, file), declared_headers=declared_headers)
+
+
+def policy_files(paths: Sequence[Path]) -> Iterator[Path]:
+    """The files that are read for `paths`; what can't be read is left out."""
+    for path in paths:
+        yield from _files(path, (), [])
 
 
 def read_documents(paths: Sequence[Path], problems: list[Problem]) -> list[Document]:

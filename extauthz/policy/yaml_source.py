@@ -9,6 +9,7 @@ import bisect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 import yaml
@@ -19,6 +20,7 @@ MAX_CHARACTERS: Final = 8 * 1024 * 1024
 MAX_DEPTH: Final = 32
 # libyaml's parser gives the same events some ten times faster, where PyYAML was built with it.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_COMMENT = re.compile(r"(?<!\S)#")  # YAML 1.2.2 section 6.6: a blank stands before it, or the line begins with it
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what YAML 1.1, and so PyYAML, counts as a line break
 
 
@@ -51,6 +53,10 @@ class _Text:
         start = self._starts[number - 1]
         end = self._starts[number] if number < len(self._starts) else len(self.text)
         return self.text[start:end].rstrip("\r\n\x85\u2028\u2029")
+
+    def start(self, number: int) -> int:
+        """The index at which a 1-based line starts; the end of the text for a line that does not exist."""
+        return self._starts[number - 1] if 1 <= number <= len(self._starts) else len(self.text)
 
     def place(self, index: int) -> tuple[int, int]:
         """1-based line and column of an index."""
@@ -111,11 +117,42 @@ class Document:
         offset = sum(len(text) + 1 for text in lines[: line - 1]) + column - 1
         return self._text.place(_index_in(self._text.text, node, offset))
 
+    def end_line(self, path: Path) -> int:
+        """The last line of the value under `path`, comments behind it on that line included."""
+        return max(
+            node.line if node.children else self._text.place(max(node.start, node.end - 1))[0]
+            for node in _inner(self._node(path))
+        )
+
+    def comment(self, line: int) -> tuple[int, str] | None:
+        """The comment that ends a 1-based line: its column, and its text from `#` on. A `#` in a text is none."""
+        text, start = self._text.line(line), self._text.start(line)
+        for found in _COMMENT.finditer(text):
+            at = start + found.start()
+            before = bisect.bisect_right(self._scalars, (at, at)) - 1
+            if before < 0 or self._scalars[before][1] <= at:
+                return found.start() + 1, text[found.start() :]
+        return None
+
+    @cached_property
+    def _scalars(self) -> list[tuple[int, int]]:
+        """Where the document's texts and numbers begin and end in the file, in order."""
+        return sorted((node.start, node.end) for node in _inner(self._root) if node.start < node.end)
+
     def _node(self, path: Path) -> Node:
         node = self._root
         for step in path:
             node = node.children.get(step, node)
         return node
+
+
+def _inner(node: Node) -> Iterator[Node]:
+    """The node and all nodes in it."""
+    pending = [node]
+    while pending:
+        current = pending.pop()
+        yield current
+        pending.extend(current.children.values())
 
 
 def load_documents(text: str, file: str) -> list[Document]:

@@ -1,0 +1,99 @@
+"""`extauthz policy check`: every error of policies, and what they will probably be regretted for."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from extauthz import __version__
+from extauthz.cli.policy_options import PathsArgument, print_json
+from extauthz.policy import hosts
+from extauthz.policy.lint.findings import Finding
+from extauthz.policy.lint.foreign import Configured
+from extauthz.policy.lint.run import lint
+from extauthz.policy.lint.sarif import report
+from extauthz.policy.load import load_with_documents
+from extauthz.policy.policy_set import PolicySet
+from extauthz.policy.problems import PolicyErrors, Problem
+
+CheckFormat = Literal["text", "json", "sarif"]
+
+
+def check(
+    paths: PathsArgument,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="The configuration whose headers, hosts and trust domains apply.", dir_okay=False),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 on warnings too.")] = False,
+    output: Annotated[
+        CheckFormat, typer.Option("--format", help="For people, for programs, or for code scanning.")
+    ] = "text",
+) -> None:
+    """Parse, type-check and lint policies; exit with 1 if there is any error."""
+    declared_headers, configured = _configured(config)
+    try:
+        documents, policies = load_with_documents(paths, declared_headers=declared_headers)
+    except PolicyErrors as error:
+        _tell_errors(error, output)
+        raise typer.Exit(1) from None
+    findings = lint(documents, policies, now=time.time(), configured=configured)
+    _tell(policies, findings, output)
+    if strict and findings:
+        raise typer.Exit(1)
+
+
+def _configured(config: Path | None) -> tuple[frozenset[str] | None, Configured]:
+    """The headers that Envoy sends, and the hosts and trust domains that there are."""
+    if config is None:
+        return None, Configured()
+    # Imported here: without a configuration the command needs no settings.
+    from extauthz.settings import load_settings
+
+    settings = load_settings(config)
+    domains, names = settings.identity.workload.trust_domains, settings.request.hosts
+    return settings.declared_headers, Configured(
+        trust_domains=None if domains is None else frozenset(domains),
+        hosts=None if names is None else tuple(map(hosts.parse, names)),
+    )
+
+
+def _tell_errors(error: PolicyErrors, output: CheckFormat) -> None:
+    match output:
+        case "json":
+            print_json({"ok": False, "problems": [_plain(problem) for problem in error.problems], "warnings": []})
+        case "sarif":
+            print_json(report(error.problems, (), version=__version__))
+        case "text":
+            typer.echo(error.render(), err=True)
+            typer.echo(_counted(len(error.problems), "error"), err=True)
+
+
+def _tell(policies: PolicySet, findings: tuple[Finding, ...], output: CheckFormat) -> None:
+    match output:
+        case "json":
+            warnings = [{"kind": one.kind, "rule": one.rule, **_plain(one.problem)} for one in findings]
+            count, revision = len(policies.rules), policies.revision
+            print_json({"ok": True, "problems": [], "warnings": warnings, "rules": count, "revision": revision})
+        case "sarif":
+            print_json(report((), findings, version=__version__))
+        case "text":
+            for one in findings:
+                typer.echo(one.picture(), err=True)
+            warned = f", {_counted(len(findings), 'warning')}" if findings else ""
+            typer.echo(f"{_counted(len(policies.rules), 'rule')}, no errors{warned}, revision {policies.revision}")
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _plain(problem: Problem) -> dict[str, Any]:
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "message": problem.message,
+        "hint": problem.hint,
+    }

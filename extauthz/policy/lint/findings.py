@@ -1,0 +1,177 @@
+"""Warnings: their kinds with stable names, and one warning with its place.
+
+The names are part of the interface: comments in policies and code scanning know them, so none is ever renamed.
+"""
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from extauthz.policy import models
+from extauthz.policy.policy_set import Rule
+from extauthz.policy.problems import Path, Problem
+from extauthz.policy.yaml_source import Document
+
+
+class Kind(NamedTuple):
+    """What a kind of warning says in a few words, and what it means and what to do."""
+
+    summary: str
+    help: str
+
+
+KINDS: Final[dict[str, Kind]] = {
+    "unreachable-rule": Kind(
+        "A rule never takes part in a decision",
+        "A `deny` without a condition covers every request of this rule, so that its effect never shows. Remove the "
+        "rule, or narrow the deny.",
+    ),
+    "redundant-rule": Kind(
+        "A rule repeats another one",
+        "Another rule of the same effect covers every request of this one and does the same. Two copies drift apart; "
+        "remove one.",
+    ),
+    "contradictory-condition": Kind(
+        "A condition is never true",
+        "The condition contradicts itself or the rule's match fields, like `request.method == 'GET'` in a rule for "
+        "`POST`. The rule never matches.",
+    ),
+    "expired-rule": Kind(
+        "A rule has expired",
+        "From its `expires` on a rule is as if absent. Remove it, or renew it after a review.",
+    ),
+    "open-allow": Kind(
+        "An allow is open to everybody",
+        "An `allow` without `when` and without `workloads` lets callers through that nobody has identified. Add a "
+        "condition, or say in a comment why it is meant.",
+    ),
+    "unreachable-guard": Kind(
+        "A guard where nothing is allowed",
+        "No `allow` shares a request with this guard, so that it guards nothing: often its path, host or method is "
+        "misspelt.",
+    ),
+    "guard-misses-paths": Kind(
+        "An allow reaches paths beside a guard",
+        "The guard names single paths, the allow everything below one of their prefixes: `/users/7` and `/users.json` "
+        "are allowed beside a guarded `/users`. End the guard's path in `/**`, or narrow the allow.",
+    ),
+    "guard-misses-methods": Kind(
+        "An allow reaches methods beside a guard",
+        "The same path is allowed with methods that the guard does not name. Drop the guard's `methods`, or name those "
+        "of the allow.",
+    ),
+    "guard-misses-hosts": Kind(
+        "An allow reaches hosts beside a guard",
+        "The same path is allowed on hosts that the guard does not name, and they may lead to the same service. Drop "
+        "the guard's `hosts`, or name those of the allow.",
+    ),
+    "foreign-workload": Kind(
+        "A workload of a trust domain that is not configured",
+        "`identity.workload.trust_domains` does not list the trust domain, so that no such workload is ever known.",
+    ),
+    "foreign-host": Kind(
+        "A host that is not configured",
+        "`request.hosts` of the configuration lists the hosts that reach Envoy, and this is none of them.",
+    ),
+    "absent-value": Kind(
+        "An allow reads what may be absent",
+        "Reading what is not there is an error: an `allow` whose condition errs does not match, and one whose changes "
+        "err denies. Test with `has()` or `in` first, or read with `?.`, `[?]` and `orValue()`.",
+    ),
+    "bad-ignore": Kind(
+        "A comment that ignores nothing",
+        "A comment `# lint: ignore[name] reason` names known warnings and gives a reason; this one does not count.",
+    ),
+    "unused-ignore": Kind(
+        "A comment that is no longer needed",
+        "No warning of that name is left at this rule. Remove the comment, so that it hides no later one.",
+    ),
+}
+"""All kinds by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Related:
+    """Another place that a warning speaks of."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One warning. `kind` is a key of `KINDS`, `rule` the `policy/rule`, empty where there is none.
+
+    `topic` tells two warnings of one kind at one rule apart, whatever moves in the file.
+    """
+
+    kind: str
+    rule: str
+    problem: Problem
+    topic: str = ""
+    related: tuple[Related, ...] = ()
+
+    def picture(self) -> str:
+        """The warning with its source line and a caret, for a terminal."""
+        known = self.problem
+        worded = Problem(
+            file=known.file,
+            line=known.line,
+            column=known.column,
+            message=f"warning: {known.message}",
+            hint=f"{known.hint} [{self.kind}]",
+            source_line=known.source_line,
+        )
+        return worded.picture()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Subject:
+    """A rule as it is looked at: compiled, as written with the hosts of its policy, and where it stands."""
+
+    rule: Rule
+    model: models.Rule
+    policy_hosts: tuple[str, ...]
+    document: Document
+    path: Path
+
+    @property
+    def start(self) -> tuple[int, int]:
+        """Line and column of its first key."""
+        return self.document.place(self.path)
+
+    def finding(
+        self, kind: str, steps: Path, message: str, hint: str, *, topic: str = "", related: tuple[Related, ...] = ()
+    ) -> Finding:
+        """A warning at the value under `steps` of the rule, or at its first key where that is not written."""
+        return self.finding_at(
+            kind, self.document.place((*self.path, *steps)), message, hint, topic=topic, related=related
+        )
+
+    def finding_at(
+        self,
+        kind: str,
+        place: tuple[int, int],
+        message: str,
+        hint: str,
+        *,
+        topic: str = "",
+        related: tuple[Related, ...] = (),
+    ) -> Finding:
+        """A warning at a line and column of the rule's file."""
+        line, column = place
+        problem = Problem(
+            file=self.document.file,
+            line=line,
+            column=column,
+            message=message,
+            hint=hint,
+            source_line=self.document.source_line(line),
+        )
+        return Finding(kind=kind, rule=self.rule.name, problem=problem, topic=topic, related=related)
+
+    def related(self) -> Related:
+        """This rule as the other place of a warning."""
+        line, column = self.document.place((*self.path, "name"))
+        return Related(file=self.document.file, line=line, column=column, message=f"`{self.rule.name}` is here")

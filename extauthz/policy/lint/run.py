@@ -1,0 +1,54 @@
+"""All warnings about a policy set, from every family, in the order of the files.
+
+Pure: documents and their policy set come in, compiled without a problem; time and configuration are arguments.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from extauthz.policy.lint import absence, foreign, ignores, neighbours, reach
+from extauthz.policy.lint.findings import Finding, Subject
+from extauthz.policy.lint.foreign import Configured
+from extauthz.policy.models import PolicyDocument
+from extauthz.policy.policy_set import PolicySet
+from extauthz.policy.yaml_source import Document
+
+
+def lint(
+    documents: Iterable[Document], policies: PolicySet, *, now: float, configured: Configured | None = None
+) -> tuple[Finding, ...]:
+    """Every warning that no comment accepts. `now` is in seconds since the epoch; `configured` is what
+    extauthz.yaml lists, if there is one."""
+    rules = _subjects(documents, policies)
+    found = [
+        *reach.findings(rules, now),
+        *neighbours.findings([one for one in rules if one.rule.expires is None or one.rule.expires > now]),
+        *absence.findings(rules),
+        *foreign.findings(rules, configured or Configured()),
+    ]
+    return tuple(sorted(ignores.accepted(rules, found), key=_order))
+
+
+def _order(finding: Finding) -> tuple[str, int, int, str, str]:
+    problem = finding.problem
+    return problem.file, problem.line, problem.column, finding.kind, finding.topic
+
+
+def _subjects(documents: Iterable[Document], policies: PolicySet) -> Sequence[Subject]:
+    """The rules of the documents as written and as compiled."""
+    compiled = {rule.name: rule for rule in policies.rules}
+    found = []
+    for document in documents:
+        if document.value.get("kind") != "Policy":
+            continue
+        model = PolicyDocument.model_validate(document.value)
+        for number, rule in enumerate(model.spec.rules):
+            found.append(
+                Subject(
+                    rule=compiled[f"{model.metadata.name}/{rule.name}"],
+                    model=rule,
+                    policy_hosts=tuple(model.spec.hosts or ()),
+                    document=document,
+                    path=("spec", "rules", number),
+                )
+            )
+    return found
