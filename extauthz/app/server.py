@@ -1,22 +1,26 @@
-"""The running server: starts the parts in order, reloads on SIGHUP, stops in order on SIGTERM and SIGINT.
+"""The running server: starts the parts in order, reloads on SIGHUP and on news, stops in order on SIGTERM and SIGINT.
 
-Nothing listens before the policies are good: an error at start ends it with the place of the error. A reload that
-fails changes nothing.
+Nothing listens before the policies are good: an error at start ends it with the place of the error.
 """
 
 import asyncio
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 import structlog
 from opentelemetry.sdk.trace import TracerProvider
+from starlette.applications import Starlette
 
 from extauthz import __version__
+from extauthz.app.bundles import Bundles
 from extauthz.app.listening import WebServer
-from extauthz.app.wiring import load_keys, make_ruling, open_audit, open_configured_store
-from extauthz.check.checker import Checker, Ruling, Surroundings
+from extauthz.app.reload import Reloader, Status, first_ruling
+from extauthz.app.watching import Fingerprint, Watched, changes
+from extauthz.app.wiring import load_keys, open_audit, open_configured_store
+from extauthz.check.checker import Checker, Surroundings
 from extauthz.errors import ExtauthzError
 from extauthz.record.audit_file import AuditFile
 from extauthz.record.decision import NoRecorder, Recorder
@@ -24,6 +28,7 @@ from extauthz.record.provider import tracer_provider
 from extauthz.record.spans import SpanRecorder
 from extauthz.settings import Settings
 from extauthz.transport.grpcio import GrpcioTransport
+from extauthz.web.metrics import Metrics
 from extauthz.web.pages import create_app
 from extauthz.web.probes import Readiness, create_probes
 
@@ -39,7 +44,11 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
     Raises:
         ExtauthzError: it can't start; nothing is left running.
     """
-    ruling = make_ruling(settings)
+    readiness, metrics = Readiness(), Metrics()
+    bundles = Bundles(settings, metrics.fetched)
+    watched = Watched(policies=settings.policy_paths, files=(*settings.jwks_paths.values(), *bundles.files))
+    seen = watched.fingerprint()  # before anything is read, so that no change is missed
+    ruling, versions = await first_ruling(settings, bundles)
     keys = load_keys(settings)
     provider = tracer_provider(environ, version=__version__)
     store = open_configured_store(settings)
@@ -57,7 +66,16 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
             accept=settings.paths.accept,
         )
         await store.ping()
-        await _Server(settings, Checker(ruling, surroundings), surroundings).serve()
+        checker = Checker(ruling, surroundings)
+        status = Status(readiness, metrics)
+        reloader = Reloader(settings, checker, bundles, status)
+        server = _Server(settings, checker, surroundings, readiness, create_probes(readiness, metrics), reloader)
+        status.in_force(ruling, versions)
+        del ruling  # or what is replaced would never go
+        await server.serve(
+            bundles.follow(reloader.request),
+            *([_reload_on_change(reloader, watched, seen)] if settings.reload.watch else []),
+        )
     finally:
         if audit is not None:
             await asyncio.to_thread(audit.close)
@@ -70,13 +88,25 @@ def _recorder(provider: TracerProvider | None) -> Recorder:
     return NoRecorder() if provider is None else SpanRecorder(provider.get_tracer("extauthz", __version__))
 
 
+async def _reload_on_change(reloader: Reloader, watched: Watched, seen: Fingerprint) -> None:
+    async for _ in changes(watched, seen):
+        reloader.request()
+
+
 class _Server:
-    def __init__(self, settings: Settings, checker: Checker, surroundings: Surroundings) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: Settings,
+        checker: Checker,
+        surroundings: Surroundings,
+        readiness: Readiness,
+        probes: Starlette,
+        reloader: Reloader,
+    ) -> None:
         self._checker = checker
-        self._readiness = Readiness()
+        self._readiness = readiness
+        self._reloader = reloader
         self._stopping = asyncio.Event()
-        self._reloads: set[asyncio.Task[None]] = set()
         self._transport = GrpcioTransport(checker, asyncio.get_running_loop(), address=settings.listen.grpc)
         pages = create_app(
             store=surroundings.store,
@@ -87,13 +117,14 @@ class _Server:
         )
         self._web = WebServer(pages, address=settings.listen.web, key="listen.web")
         try:
-            probes = create_probes(self._readiness)
             self._admin = WebServer(probes, address=settings.listen.admin, key="listen.admin")
         except ExtauthzError:
             self._web.close()
             raise
 
-    async def serve(self) -> None:
+    async def serve(self, *following: Coroutine[Any, Any, None]) -> None:
+        """Serve until told to stop; `following` bring news meanwhile."""
+        news = [asyncio.create_task(one) for one in following]
         try:
             self._transport.start()
             self._handle_signals()
@@ -103,6 +134,8 @@ class _Server:
             # A page server that ends by itself would leave challenges without a page: stop, and be started again.
             await asyncio.wait((stopping, *serving), return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
+            for task in news:
+                task.cancel()
             await self._stop(serving)
         finally:
             self._web.close()
@@ -112,36 +145,16 @@ class _Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
+        loop.add_signal_handler(signal.SIGHUP, self._reloader.request)
 
     def _report_ready(self) -> None:
-        revision = self._checker.ruling.policies.revision
-        self._readiness.ready(revision)
         _log.info(
             "serving",
             grpc=self._transport.address,
             web=self._web.address,
             admin=self._admin.address,
-            revision=revision,
+            revision=self._checker.ruling.policies.revision,
         )
-
-    def _begin_reload(self) -> None:
-        task = asyncio.create_task(self._reload())
-        self._reloads.add(task)
-        task.add_done_callback(self._reloads.discard)
-
-    async def _reload(self) -> None:
-        """Compile what the files say now, off the path of requests, and swap it in whole; or keep what is there."""
-        try:
-            ruling: Ruling = await asyncio.to_thread(make_ruling, self._settings)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the policies in force stay in force
-            known = isinstance(error, ExtauthzError)
-            _log.error("reload-refused", error=str(error), exc_info=None if known else error)
-            self._readiness.reload_failed(str(error))
-            return
-        self._checker.swap(ruling)
-        self._readiness.ready(ruling.policies.revision)
-        _log.info("reloaded", revision=ruling.policies.revision)
 
     async def _stop(self, serving: list[asyncio.Task[None]]) -> None:
         """Stop in the order that answers every call: health first, then the calls, then the pages."""
@@ -149,6 +162,7 @@ class _Server:
         self._transport.drain()
         ended = self._transport.stop(GRACE)
         await asyncio.to_thread(ended.wait)
+        await self._reloader.stop()
         for server in (self._web, self._admin):
             server.stop()
         await asyncio.gather(*serving)

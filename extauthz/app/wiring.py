@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from extauthz.app.key_file import load_or_make_keys
-from extauthz.check.checker import Ruling
 from extauthz.errors import ConfigurationError
 from extauthz.identity.resolver import Resolver
-from extauthz.policy.load import load
+from extauthz.policy.policy_set import PolicySet
 from extauthz.record.audit_file import AuditFile
 from extauthz.record.masking import Keep
 from extauthz.settings import Settings
@@ -15,23 +14,20 @@ from extauthz.store.open import open_store
 from extauthz.store.protocol import Store
 
 
-def make_ruling(settings: Settings) -> Ruling:
-    """What decides: policies and identity sources as their files say now.
-
-    Raises:
-        PolicyErrors: a policy has an error.
-        ConfigurationError: a file that the settings name can't be read or used.
-    """
-    policies = load(settings.policy_paths, declared_headers=settings.declared_headers)
-    return Ruling(policies=policies, resolver=make_resolver(settings))
+def require_audit(policies: PolicySet, settings: Settings) -> None:
+    """Raise `ConfigurationError` if a rule requires records and there is no file for them: it would deny everything."""
+    requiring = [rule.name for rule in policies.rules if rule.audit_required]
+    if requiring and settings.audit is None:
+        raise ConfigurationError(f"audit: no `path` is set, but the rule `{requiring[0]}` says `audit: required`")
 
 
 def make_resolver(settings: Settings) -> Resolver:
-    """The identity resolver with the key sets that the settings name."""
-    jwks = {
-        source.name: _read(settings.base / source.jwks, f"identity.users: jwks of `{source.name}`")
-        for source in settings.identity.users
-    }
+    """The identity resolver with the key sets that the settings name, as their files say now.
+
+    Raises:
+        ConfigurationError: one of them can't be read or used.
+    """
+    jwks = {name: _read(path, f"identity.users: jwks of `{name}`") for name, path in settings.jwks_paths.items()}
     return Resolver(settings.identity, settings.client, jwks)
 
 

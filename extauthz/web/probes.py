@@ -1,12 +1,14 @@
-"""Probes for whoever runs the server: is it alive, is it ready, and with which policies.
+"""For whoever runs the server: is it alive, is it ready, with which policies, and what it counts.
 
 Served on the admin address, never through Envoy.
 """
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from extauthz.web.metrics import CONTENT_TYPE, Metrics
 
 
 class Readiness:
@@ -40,8 +42,8 @@ class Readiness:
         return {"serving": self._serving, "revision": self._revision, "reload_error": self._reload_error}
 
 
-def create_probes(readiness: Readiness) -> Starlette:
-    """The application with `GET /live` (200 while the loop turns) and `GET /ready` (200, or 503 when not serving)."""
+def create_probes(readiness: Readiness, metrics: Metrics) -> Starlette:
+    """`GET /live` (200 while the loop turns), `GET /ready` (200, or 503 when not serving) and `GET /metrics`."""
 
     async def live(_: Request) -> JSONResponse:
         return JSONResponse({"live": True})
@@ -49,4 +51,7 @@ def create_probes(readiness: Readiness) -> Starlette:
     async def ready(_: Request) -> JSONResponse:
         return JSONResponse(readiness.report, status_code=200 if readiness.serving else 503)
 
-    return Starlette(routes=[Route("/live", live), Route("/ready", ready)])
+    async def exposition(_: Request) -> Response:
+        return Response(metrics.exposition(), media_type=CONTENT_TYPE)
+
+    return Starlette(routes=[Route("/live", live), Route("/ready", ready), Route("/metrics", exposition)])
