@@ -4,7 +4,6 @@ With the check off, everything is `dyn` and what the check would refuse fails wh
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
 
 from extauthz.cel.errors import Span
@@ -33,6 +32,7 @@ from extauthz.cel.tree import (
     MapDisplay,
     Select,
     Variable,
+    changed,
     mapped,
 )
 from extauthz.cel.types import (
@@ -87,7 +87,7 @@ class _Checker:
         return _with_types(node, self._types)
 
     def _typed(self, node: Expr, kind: CelType) -> Expr:
-        return replace(node, type=kind) if self._strict else node
+        return changed(node, type=kind) if self._strict else node
 
     def _report(self, message: str, span: Span, hint: str | None = None) -> None:
         if self._strict:
@@ -107,7 +107,7 @@ class _Checker:
         return self._typed(node, _LITERALS[type(node.value)])
 
     def _logic(self, node: Logic) -> Expr:
-        return self._typed(replace(node, terms=tuple(map(self._bool, node.terms))), BOOL)
+        return self._typed(changed(node, terms=tuple(map(self._bool, node.terms))), BOOL)
 
     # Names
 
@@ -143,23 +143,23 @@ class _Checker:
             return resolved
         operand = self.check(node.operand)
         if not self._strict:
-            return replace(node, operand=operand)
+            return changed(node, operand=operand)
         kind = self._members.field(operand.type, node.field, node.span, optional=node.optional)
-        return replace(node, operand=operand, type=kind)
+        return changed(node, operand=operand, type=kind)
 
     def _has(self, node: Has) -> Expr:
         operand = self.check(node.operand)
         if self._strict:
             self._members.field(operand.type, node.field, node.span, optional=node.optional)
-        return self._typed(replace(node, operand=operand), BOOL)
+        return self._typed(changed(node, operand=operand), BOOL)
 
     def _index(self, node: Index) -> Expr:
         operand, index = self.check(node.operand), self.check(node.index)
-        checked = replace(node, operand=operand, index=index)
+        checked = changed(node, operand=operand, index=index)
         if not self._strict:
             return checked
         kind = self._members.item(operand.type, index, node.span, optional=node.optional)
-        return replace(checked, type=kind)
+        return changed(checked, type=kind)
 
     # Calls
 
@@ -208,7 +208,7 @@ class _Checker:
             fitting = tuple(overload for overload in overloads if len(overload.args) == len(args))
             if not fitting:
                 return Failure(span=node.span, message=f"`{name}` does not take {len(args)} arguments")
-            return replace(node, function=name, args=args, target=None, overloads=fitting)
+            return changed(node, function=name, args=args, target=None, overloads=fitting)
         kinds = [arg.type for arg in args]
         fitting, kind = self._types.matching(overloads, kinds)
         if name in ("_==_", "_!=_") and any(isinstance(self._types.resolve(k), StructType) for k in kinds):
@@ -216,7 +216,7 @@ class _Checker:
         if not fitting:
             self._no_overload(node, name, overloads, kinds)
             kind = DYN
-        return replace(node, function=name, args=args, target=None, overloads=fitting, type=kind)
+        return changed(node, function=name, args=args, target=None, overloads=fitting, type=kind)
 
     def _no_overload(self, node: Call, name: str, overloads: tuple[Overload, ...], kinds: list[CelType]) -> None:
         shown = name.strip("_@") if not name[0].isalpha() else name
@@ -234,14 +234,14 @@ class _Checker:
     def _conditional(self, node: Conditional) -> Expr:
         test = self._bool(node.test)
         then, otherwise = self.check(node.then), self.check(node.otherwise)
-        checked = replace(node, test=test, then=then, otherwise=otherwise)
+        checked = changed(node, test=test, then=then, otherwise=otherwise)
         if not self._strict:
             return checked
         if not self._types.fits(then.type, otherwise.type):
             left, right = self._types.final(then.type), self._types.final(otherwise.type)
             hint = "make them one type, or wrap one in `dyn(…)`"
             self._reporter.report(f"`?:` gives `{left}` or `{right}`", node.span, hint)
-        return replace(checked, type=self._types.join(then.type, otherwise.type))
+        return changed(checked, type=self._types.join(then.type, otherwise.type))
 
     def _value(self, checked: Expr, optional: bool) -> CelType:
         """The type of an element or value, which `?` takes out of an optional."""
@@ -262,7 +262,7 @@ class _Checker:
             found = self._value(value, element.optional)
             kind = found if kind is None else self._types.join(kind, found)
         whole = ListType(self._types.fresh() if kind is None else kind)
-        return self._typed(replace(node, elements=tuple(elements)), whole)
+        return self._typed(changed(node, elements=tuple(elements)), whole)
 
     def _map(self, node: MapDisplay) -> Expr:
         keys: CelType | None = None
@@ -279,7 +279,7 @@ class _Checker:
             values = found if values is None else self._types.join(values, found)
         if keys is None or values is None:
             keys, values = self._types.fresh(), self._types.fresh()
-        return self._typed(replace(node, entries=tuple(entries)), MapType(keys, values))
+        return self._typed(changed(node, entries=tuple(entries)), MapType(keys, values))
 
     # Macros
 
@@ -307,7 +307,7 @@ class _Checker:
         elif result is not None and node.kind == "mapEntry":
             self._expect(result, MapType(DYN, DYN), "what transformMapEntry() collects")
             kind = result.type
-        return self._typed(replace(node, range=items, where=where, result=result), kind)
+        return self._typed(changed(node, range=items, where=where, result=result), kind)
 
     def _bind(self, node: Bind) -> Expr:
         value = self.check(node.value)
@@ -323,7 +323,7 @@ class _Checker:
             result = OptionalType(result)
         elif node.unwrap == "optFlatMap":
             self._expect(body, OptionalType(DYN), "the result of optFlatMap()")
-        return self._typed(replace(node, value=value, body=body), result)
+        return self._typed(changed(node, value=value, body=body), result)
 
 
 # The rules of the class by the nodes that they check; what the parser could not read is left as it is.
@@ -345,4 +345,4 @@ _CHECKS: Final[dict[type, Callable[[_Checker, Any], Expr]]] = {
 
 def _with_types(node: Expr, types: Inference) -> Expr:
     settled = mapped(node, lambda child: _with_types(child, types))
-    return replace(settled, type=types.final(node.type))
+    return changed(settled, type=types.final(node.type))

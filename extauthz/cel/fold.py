@@ -4,7 +4,6 @@ What fails is left as it is, to fail when it is evaluated: its error may be abso
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 from extauthz.cel import access
@@ -22,6 +21,7 @@ from extauthz.cel.tree import (
     Logic,
     MapDisplay,
     Select,
+    changed,
     mapped,
 )
 from extauthz.cel.types import BOOL
@@ -88,9 +88,9 @@ def _logic(node: Logic) -> Expr:
     terms = [term for term in node.terms if not (isinstance(term, Constant) and term.value is neutral)]
     for term in terms:
         if isinstance(term, Constant) and term.value is not neutral and isinstance(term.value, bool):
-            return replace(term, span=node.span)
+            return changed(term, span=node.span)
     if not terms:
         return Constant(span=node.span, type=BOOL, value=neutral)
     if len(terms) == 1 and terms[0].type == BOOL:
         return terms[0]
-    return replace(node, terms=tuple(terms))
+    return changed(node, terms=tuple(terms))
