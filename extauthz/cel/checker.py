@@ -345,4 +345,5 @@ _CHECKS: Final[dict[type, Callable[[_Checker, Any], Expr]]] = {
 
 def _with_types(node: Expr, types: Inference) -> Expr:
     settled = mapped(node, lambda child: _with_types(child, types))
-    return changed(settled, type=types.final(node.type))
+    kind = types.final(node.type)
+    return settled if kind is settled.type else changed(settled, type=kind)

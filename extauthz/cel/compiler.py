@@ -1,12 +1,13 @@
 """The way of a source: text, tokens, tree, checked tree, code."""
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Final
 
 from extauthz.cel.checker import check
 from extauthz.cel.constants import report_bad_constants
 from extauthz.cel.errors import CompileError, Problem, Source
-from extauthz.cel.functions import Function, table_of
+from extauthz.cel.functions import Function, Overload, table_of
 from extauthz.cel.lexer import tokens_of
 from extauthz.cel.library import standard
 from extauthz.cel.limits import DEFAULT, Limits
@@ -37,7 +38,8 @@ def compile(  # noqa: A001  # the name that the design fixes; it is used as cel.
     nothing is assumed of them; with `macros=False` macros are calls like any other. `functions` are known besides
     the standard library. With `nan_ordering_is_error`, `<`, `<=`, `>` and `>=` fail for NaN instead of being false.
 
-    Raises `CompileError` with all problems of the source, and nothing else.
+    Raises `CompileError` with all problems of the source, and nothing else. (`ValueError` for a function that has the
+    id of an overload of the library: the compiler knows these by their ids.)
     """
     if len(source) > limits.source_length:
         message = f"longer than {limits.source_length} characters"
@@ -46,6 +48,7 @@ def compile(  # noqa: A001  # the name that the design fixes; it is used as cel.
     _refuse_surrogates(source, reporter)
     table = dict(standard(limits, nan_ordering_is_error=nan_ordering_is_error))
     for name, overloads in table_of(functions).items():
+        _refuse_taken(overloads)
         table[name] = table.get(name, ()) + overloads
     names = Names(variables, container, table)
     try:
@@ -66,6 +69,18 @@ def _compiled(
     if reporter:
         reporter.stop()
     return Program(source, checked, limits, nan_ordering_is_error=flag)
+
+
+@cache
+def _standard_ids() -> frozenset[str]:
+    table = standard(DEFAULT, nan_ordering_is_error=False)
+    return frozenset(overload.id for overloads in table.values() for overload in overloads)
+
+
+def _refuse_taken(overloads: tuple[Overload, ...]) -> None:
+    for overload in overloads:
+        if overload.id in _standard_ids():
+            raise ValueError(f"overload `{overload.id}` has the id of one of the library; choose another")
 
 
 def _refuse_surrogates(source: str, reporter: Reporter) -> None:

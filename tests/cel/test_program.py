@@ -301,6 +301,18 @@ def test_a_function_extends_one_of_the_library() -> None:
     assert cel.compile("size(true) + size('ab') + size(x)", functions=[size])({"x": [1]}) == 4
 
 
+def test_an_overload_has_an_id_of_its_own() -> None:
+    function = cel.Function("mine", [cel.Overload("starts_with_string", (cel.STRING,), cel.BOOL, bool)])
+    with pytest.raises(ValueError, match="has the id of one of the library"):
+        cel.compile("mine('a')", functions=[function])
+
+
+def test_a_function_of_an_application_has_no_known_bounds() -> None:
+    size = cel.Function("size", [cel.Overload("size_bool", (cel.BOOL,), cel.INT, lambda _: -1)])
+    with pytest.raises(cel.EvalError, match="index out of range"):
+        cel.compile("[1, 2][size(b)]", variables={"b": cel.BOOL}, functions=[size])({"b": True})
+
+
 def test_a_function_needs_an_overload() -> None:
     with pytest.raises(ValueError, match="needs an overload"):
         cel.Function("empty", [])

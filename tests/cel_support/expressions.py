@@ -213,7 +213,7 @@ _FORMS = {
     ],
     "int": [
         *(f"({{int}} {op} {{int}})" for op in "+-*/%"),
-        "-({int})",
+        "(-({int}))",
         "({int} % 5)",
         "({int} / 3)",
         "size({string})",
@@ -234,7 +234,7 @@ _FORMS = {
         "{string}.indexOf({string})",
     ],
     "uint": [*(f"({{uint}} {op} {{uint}})" for op in "+-*/%"), "uint({int})", "uint({double})"],
-    "double": [*(f"({{double}} {op} {{double}})" for op in "+-*/"), "-({double})"],
+    "double": [*(f"({{double}} {op} {{double}})" for op in "+-*/"), "(-({double}))"],
     "string": [
         "({string} + {string})",
         "{string}.substring({int}, {int})",

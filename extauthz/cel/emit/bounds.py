@@ -10,14 +10,13 @@ Bounds: TypeAlias = tuple[int, int]
 
 ANY: Final[Bounds] = (INT_MIN, INT_MAX)
 _SIZE: Final[Bounds] = (0, 2**48)
-_BY_FUNCTION: Final[dict[str, Bounds]] = {
-    "size": _SIZE,
-    "indexOf": (-1, 2**48),
-    "lastIndexOf": (-1, 2**48),
-    "prefixLength": (0, 128),
-    "family": (4, 6),
-}
+_OPERATORS: Final = frozenset({"_+_", "_-_", "_*_", "_/_", "_%_", "-_"})
 _BY_OVERLOAD: Final[dict[str, Bounds]] = {
+    **{f"size{member}_{kind}": _SIZE for member in ("", "_member") for kind in ("string", "bytes", "list", "map")},
+    "index_of": (-1, 2**48),
+    "last_index_of": (-1, 2**48),
+    "cidr_prefix_length": (0, 128),
+    "ip_family": (4, 6),
     "timestamp_getFullYear": (1, 9999),
     "timestamp_getHours": (0, 23),
     "timestamp_getMinutes": (0, 59),
@@ -33,10 +32,10 @@ def bounds(node: Expr) -> Bounds:
         return (value, value) if type(value) is int or type(value) is UInt else ANY
     if not isinstance(node, Call) or node.type != INT or len(node.overloads) != 1:
         return ANY
-    known = _BY_FUNCTION.get(node.function) or _BY_OVERLOAD.get(node.overloads[0].id)
+    known = _BY_OVERLOAD.get(node.overloads[0].id)
     if known is not None:
         return known
-    if all(arg.type == INT for arg in node.args):
+    if node.function in _OPERATORS and all(arg.type == INT for arg in node.args):
         low, high = raw_bounds(node)
         return max(low, INT_MIN), min(high, INT_MAX)
     return ANY

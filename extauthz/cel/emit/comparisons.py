@@ -47,8 +47,18 @@ def equals(emitter: Emitter, node: Call, line: int, *, negate: bool) -> ast.expr
                 return py.compare(emitter.emit(other), same, emitter.emit(value), line)
             if value.value is None or isinstance(value.value, bool):
                 identical: ast.cmpop = ast.IsNot() if negate else ast.Is()
-                return py.compare(emitter.emit(other), identical, emitter.emit(value), line)
+                return py.compare(_no_literal(emitter, other, line), identical, emitter.emit(value), line)
     return None
+
+
+def _no_literal(emitter: Emitter, node: Expr, line: int) -> ast.expr:
+    """A value that is no literal in Python, which warns of `1 is True`."""
+    value = emitter.emit(node)
+    if not isinstance(value, ast.Constant):
+        return value
+    named = emitter.temporary()
+    emitter.body.append(py.assign(named, value, line))
+    return py.name(named, line)
 
 
 def prepared_members(item: CelType, container: Expr) -> frozenset[object] | tuple[object, ...] | None:

@@ -107,11 +107,6 @@ def nanoseconds(emitter: Emitter, node: Expr) -> ast.expr:
     line = len(emitter.spans)
     if isinstance(node, Constant) and isinstance(node.value, Timestamp | Duration) and not emitter.trace:
         return py.constant(node.value.ns, line)
-    # A sum that was just made for us need not become an object first.
-    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and len(value.args) == 2:
-        made = emitter.globals.get(value.func.id)
-        if made is Timestamp or made is Duration:
-            return py.attribute(value, "ns", line)
     return py.attribute(value, "ns", line)
 
 
