@@ -1,71 +1,187 @@
-"""`extauthz policy explain`: how one request is decided, and why."""
+"""`extauthz policy explain`: how one request is decided, what every condition saw, and why other rules had no say.
+
+The request is a CheckRequest, or the record of one in an audit file. What a record has masked is told as masked; a
+decision that depends on it is `undecidable`, never guessed.
+"""
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
+from rich.text import Text
 
-from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.check.refusals import refusal
+from extauthz.cli import policy_trace
 from extauthz.cli.policy_options import COLOURS, FormatOption, print_json, read_text
-from extauthz.errors import Refused
+from extauthz.errors import ExtauthzError, Refused
+from extauthz.history.deciding import Redecider, Undecidable
+from extauthz.history.reading import find
+from extauthz.history.recorded import Recorded, is_decidable
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver
+from extauthz.policy.compile import compile_documents
+from extauthz.policy.context import Inputs, RequestScope
 from extauthz.policy.decide import decide
-from extauthz.policy.load import load
+from extauthz.policy.explain import others_as_json, rules_as_json, traces
+from extauthz.policy.load import read_documents
+from extauthz.policy.mismatch import Other, others
 from extauthz.policy.policy_set import PolicySet
-from extauthz.values.decisions import Allow, Challenge, Deny, Evaluation, Hold
+from extauthz.policy.problems import PolicyErrors, Problem
+from extauthz.policy.sources import Sources
+from extauthz.policy.trace import RuleTrace
+from extauthz.policy.trial import WORDS, http_status, response_to
+from extauthz.record.audit_line import DecisionLine
+from extauthz.values.decisions import Decision, Evaluation
 from extauthz.values.grants import NO_FACTS
-from extauthz.values.request import Caller, RequestView
-from extauthz.wire.caller import classify
+from extauthz.values.identity import Identity
+from extauthz.values.request import RequestView
 from extauthz.wire.decode import decode
-from extauthz.wire.encode import encode
 from extauthz.wire.jsonform import check_request_from_json, check_response_to_json
 
-_KEY = b"what is explained leaves nothing behind, so it binds to nothing"
-_DECISIONS = {Allow: "allow", Deny: "deny", Challenge: "challenge", Hold: "hold"}
+_KEY: Final = b"what is explained leaves nothing behind, so it binds to nothing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """A decision with its reasons. `decision` is `None` where a record holds too little, for want of `missing`."""
+
+    policies: PolicySet
+    sources: Sources
+    decision: Decision | None
+    evaluation: Evaluation
+    traces: Mapping[str, RuleTrace]
+    others: tuple[Other, ...]
+    request: RequestView | None = None
+    recorded: DecisionLine | None = None
+    missing: tuple[str, ...] = ()
 
 
 def explain(
     policy: Annotated[list[Path], typer.Option(help="A policy file or folder; may be given several times.")],
-    request: Annotated[Path, typer.Option(help="A CheckRequest as protobuf JSON.", dir_okay=False)],
+    request: Annotated[Path | None, typer.Option(help="A CheckRequest as protobuf JSON.", dir_okay=False)] = None,
+    audit: Annotated[Path | None, typer.Option(help="An audit file, instead of a request.", dir_okay=False)] = None,
+    decision_id: Annotated[str | None, typer.Option("--id", help="Which decision of the audit file.")] = None,
     config: Annotated[
         Path | None, typer.Option(help="The configuration whose identity sources apply.", dir_okay=False)
     ] = None,
     output: FormatOption = "text",
 ) -> None:
-    """Decide one request and show how every candidate rule came out.
+    """Decide one request and show how every rule came out.
 
-    Nothing is looked up: no grant is known. The time is the request's own, or now if it has none.
+    Nothing is looked up: of a request no grant is known, of a recorded one those that the record names. The time is
+    the request's own, or now if it has none.
     """
+    if (request is None) == (audit is None) or (audit is None) != (decision_id is None):
+        raise typer.BadParameter("name either `--request`, or `--audit` with `--id`", param_hint="--request")
+    if request is not None:
+        explanation = _of_request(policy, read_text(request), config)
+    elif audit is not None and decision_id is not None:
+        explanation = _of_record(policy, find(audit, decision_id), config)
+    if output == "json":
+        print_json(_as_json(explanation))
+    else:
+        _print(explanation)
+
+
+def _of_request(paths: list[Path], text: str, config: Path | None) -> Explanation:
     resolver, declared_headers, accept = _identity_sources(config)
-    policies = load(policy, declared_headers=declared_headers)
-    payload = check_request_from_json(read_text(request))
+    policies, sources = _load(paths, declared_headers)
+    payload = check_request_from_json(text)
     view: RequestView | None = None
     try:
         view = decode(payload, accept=accept)
         now = view.time[0] + view.time[1] / 1e9 if view.time != (0, 0) else time.time()
         identity = resolver.identify(view, now=now)
-        evaluation = decide(
-            policies.candidates(view, identity),
-            request=view,
-            identity=identity,
-            facts=NO_FACTS,
-            now=now,
-            binding_keys=[_KEY],
-        )
     except Refused as error:
-        evaluation = Evaluation(decision=refusal(error))
-    explanation = _explanation(evaluation, view, policies)
-    if output == "json":
-        print_json(explanation)
-    else:
-        _print_explanation(explanation, {rule.name: rule.description for rule in policies.rules})
+        refused = Evaluation(decision=refusal(error))
+        return Explanation(
+            policies=policies,
+            sources=sources,
+            decision=refused.decision,
+            evaluation=refused,
+            traces={},
+            others=(),
+            request=view,
+        )
+    candidates = policies.candidates(view, identity)
+    evaluation = decide(candidates, request=view, identity=identity, facts=NO_FACTS, now=now, binding_keys=[_KEY])
+    scope = RequestScope(Inputs(request=view, identity=identity, facts=NO_FACTS, now=now))
+    return Explanation(
+        policies=policies,
+        sources=sources,
+        decision=evaluation.decision,
+        evaluation=evaluation,
+        traces=traces(candidates, evaluation, scope),
+        others=_others(policies, evaluation, view, identity, now),
+        request=view,
+    )
+
+
+def _of_record(paths: list[Path], line: DecisionLine, config: Path | None) -> Explanation:
+    if not is_decidable(line):
+        raise ExtauthzError(
+            f"the decision `{line.decision_id}` was not made by policies but for `{line.reason}`; the record says all"
+        )
+    _, declared_headers, _ = _identity_sources(config)
+    policies, sources = _load(paths, declared_headers)
+    recorded = Recorded(line)
+    outcome = Redecider(policies).decide(recorded)
+    candidates = policies.candidates(recorded.request, recorded.identity)
+    # What the conditions saw themselves: the outcome above may rest on what the record says of its own rules.
+    evaluation = decide(
+        candidates,
+        request=recorded.request,
+        identity=recorded.identity,
+        facts=NO_FACTS,
+        now=recorded.now,
+        binding_keys=[_KEY],
+        scope=recorded.scope(),
+    )
+    return Explanation(
+        policies=policies,
+        sources=sources,
+        decision=None if isinstance(outcome, Undecidable) else outcome.decision,
+        evaluation=evaluation if isinstance(outcome, Undecidable) else _with_own_errors(outcome, evaluation),
+        traces=traces(candidates, evaluation, recorded.scope()),
+        others=_others(policies, evaluation, recorded.request, recorded.identity, recorded.now),
+        request=recorded.request,
+        recorded=line,
+        missing=outcome.missing if isinstance(outcome, Undecidable) else (),
+    )
+
+
+def _with_own_errors(outcome: Evaluation, seen: Evaluation) -> Evaluation:
+    """The outcome, with the errors that the conditions had here: of one that was as it was, the record has none."""
+    errors = {one.rule: one.error for one in seen.rules}
+    return replace(
+        outcome,
+        rules=tuple(
+            replace(one, error=errors.get(one.rule) or one.error) if one.result == "error" else one
+            for one in outcome.rules
+        ),
+    )
+
+
+def _others(
+    policies: PolicySet, evaluation: Evaluation, request: RequestView, identity: Identity, now: float
+) -> tuple[Other, ...]:
+    spoke = [one.rule for one in evaluation.rules]
+    return others(policies, spoke, request=request, identity=identity, now=now)
+
+
+def _load(paths: list[Path], declared_headers: frozenset[str] | None) -> tuple[PolicySet, Sources]:
+    problems: list[Problem] = []
+    documents = read_documents(paths, problems)
+    if problems:
+        raise PolicyErrors(problems)
+    policies = compile_documents(documents, declared_headers=declared_headers)
+    if not policies.rules:
+        raise ExtauthzError(f"no policies found in {', '.join(map(str, paths))}; a file ends in `.yaml` or `.yml`")
+    return policies, Sources(documents)
 
 
 def _identity_sources(config: Path | None) -> tuple[Resolver, frozenset[str] | None, frozenset[str]]:
@@ -80,53 +196,65 @@ def _identity_sources(config: Path | None) -> tuple[Resolver, frozenset[str] | N
     return make_resolver(settings), settings.declared_headers, frozenset(settings.paths.accept)
 
 
-def _explanation(evaluation: Evaluation, view: RequestView | None, policies: PolicySet) -> dict[str, Any]:
-    """The object of design section 7."""
-    decision = evaluation.decision
-    payload = encode(
-        decision,
-        request=view,
-        caller=classify(view) if view is not None else Caller.API,
-        decision_id="explain",
-        revision=policies.revision,
-        settable=policies.settable_headers,
-    )
-    return {
-        "decision": _DECISIONS[type(decision)],
-        "reason": decision.reason,
-        "rule": decision.rule,
-        "status": _status(payload),
-        "revision": policies.revision,
-        "rules": [
-            {"rule": one.rule, "effect": one.effect, "mode": one.mode, "result": one.result, "error": one.error}
-            for one in evaluation.rules
-        ],
-        "response": check_response_to_json(payload),
+def _as_json(one: Explanation) -> dict[str, Any]:
+    """The object of design section 7, and beside it `others`; of a record also `recorded` and `missing`."""
+    response = _response(one)
+    decision = one.decision
+    plain: dict[str, Any] = {
+        "decision": None if decision is None else WORDS[type(decision)],
+        "reason": "undecidable" if decision is None else decision.reason,
+        "rule": None if decision is None else decision.rule,
+        "status": None if response is None else http_status(response),
+        "revision": one.policies.revision,
+        "rules": rules_as_json(one.evaluation.rules, one.traces, one.sources),
+        "response": None if response is None else check_response_to_json(response),
+        "others": others_as_json(one.others, one.sources),
     }
+    line = one.recorded
+    if line is not None:
+        plain["recorded"] = {
+            "decision": line.decision,
+            "reason": line.reason,
+            "rule": line.rule,
+            "status": line.status,
+            "revision": line.revision,
+            "time": line.time,
+        }
+        plain["missing"] = list(one.missing)
+    return plain
 
 
-def _status(payload: bytes) -> int:
-    """The HTTP status that the caller gets from Envoy; of an allow 200, though the upstream has its own say."""
-    response = CheckResponse.FromString(payload)
-    return int(response.denied_response.status.code) if response.HasField("denied_response") else 200
+def _response(one: Explanation) -> bytes | None:
+    """The CheckResponse; none of a recorded request, of which too little is left to say it."""
+    if one.decision is None or one.recorded is not None:
+        return None
+    return response_to(one.decision, one.request, one.policies, decision_id="explain")
 
 
-def _print_explanation(explanation: dict[str, Any], descriptions: Mapping[str, str]) -> None:
-    console = Console()
-    word = explanation["decision"]
-    rule = f" by {explanation['rule']}" if explanation["rule"] else ""
-    console.print(
-        f"[bold {COLOURS[word]}]{word}[/] {escape(explanation['reason'] + rule)}, status {explanation['status']}"
-    )
-    table = Table(Column("rule", overflow="fold"), "effect", "mode", "result", Column("error", overflow="fold"))
-    for one in explanation["rules"]:
-        description = descriptions[one["rule"]]
-        table.add_row(
-            escape(one["rule"]) + (f"\n[dim]{escape(description)}[/]" if description else ""),
-            *(escape(one[name] or "") for name in ("effect", "mode", "result", "error")),
-        )
-    if explanation["rules"]:
-        console.print(table)
-    else:
+def _print(one: Explanation) -> None:
+    console = Console(highlight=False)
+    _print_decision(console, one)
+    if one.evaluation.rules:
+        descriptions = {rule.name: rule.description for rule in one.policies.rules}
+        console.print(policy_trace.rules(one.evaluation.rules, one.traces, descriptions))
+    elif one.others:
         console.print("no rule covers this request")
-    console.print(f"revision {explanation['revision']}", style="dim")
+    if one.others:
+        console.print(policy_trace.others(one.others))
+    console.print(f"revision {one.policies.revision}", style="dim")
+
+
+def _print_decision(console: Console, one: Explanation) -> None:
+    response, decision = _response(one), one.decision
+    if decision is None:
+        missing = ", ".join(one.missing)
+        console.print(Text.assemble(("undecidable", "bold"), f": the record does not hold {missing}"))
+    else:
+        word = WORDS[type(decision)]
+        by = f" by {decision.rule}" if decision.rule else ""
+        status = "" if response is None else f", status {http_status(response)}"
+        console.print(Text.assemble((word, f"bold {COLOURS[word]}"), f" {decision.reason}{by}{status}"))
+    if one.recorded is not None:
+        line = one.recorded
+        by = f" by {line.rule}" if line.rule else ""
+        console.print(f"recorded: {line.decision} {line.reason}{by}, status {line.status}, {line.time}", markup=False)

@@ -3,53 +3,28 @@
 The rule kept here: an explanation repeats the decision's own evaluation, it never makes another.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from extauthz import cel
 from extauthz.cel import tree
 from extauthz.policy.context import RequestScope
-from extauthz.policy.mismatch import Mismatch, Other, others
-from extauthz.policy.policy_set import PolicySet
+from extauthz.policy.mismatch import Mismatch, Other
+from extauthz.policy.policy_set import Candidates
 from extauthz.policy.sources import Sources
 from extauthz.policy.trace import RuleTrace, Traced, told, trace_rule
-from extauthz.values.decisions import Evaluation
-from extauthz.values.identity import Identity
-from extauthz.values.request import RequestView
+from extauthz.values.decisions import Evaluation, RuleResult
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reasons:
-    """The traces of the candidates by `policy/rule`, and the other rules, the nearest first."""
-
-    traces: Mapping[str, RuleTrace]
-    others: tuple[Other, ...]
-
-
-def reasons(
-    policies: PolicySet,
-    evaluation: Evaluation,
-    *,
-    request: RequestView,
-    identity: Identity,
-    now: float,
-    scope: RequestScope,
-) -> Reasons:
-    """The reasons of a decision that was made of the same arguments. `scope` is what its conditions saw."""
+def traces(candidates: Candidates, evaluation: Evaluation, scope: RequestScope) -> Mapping[str, RuleTrace]:
+    """The trace of every candidate that had a say, by `policy/rule`. `scope` is what the conditions saw."""
     spoke = frozenset(one.rule for one in evaluation.rules)
-    candidates = policies.candidates(request, identity).items
-    return Reasons(
-        traces={item.rule.name: trace_rule(item, scope) for item in candidates if item.rule.name in spoke},
-        others=others(policies, spoke, request=request, identity=identity, now=now),
-    )
+    return {item.rule.name: trace_rule(item, scope) for item in candidates.items if item.rule.name in spoke}
 
 
-NO_REASONS = Reasons(traces={}, others=())
-"""Those of a request that was refused before any rule saw it."""
-
-
-def rules_as_json(evaluation: Evaluation, found: Reasons, sources: Sources) -> list[dict[str, Any]]:
+def rules_as_json(
+    rules: Iterable[RuleResult], found: Mapping[str, RuleTrace], sources: Sources
+) -> list[dict[str, Any]]:
     """The `rules` of `policy explain`: the keys of design section 7, and `place`, `trace` and `variables`."""
     return [
         {
@@ -62,12 +37,12 @@ def rules_as_json(evaluation: Evaluation, found: Reasons, sources: Sources) -> l
             "trace": None if trace.condition is None else as_json(trace.condition),
             "variables": {name: as_json(traced) for name, traced in trace.variables.items()},
         }
-        for one in evaluation.rules
-        for trace in (found.traces[one.rule],)
+        for one in rules
+        for trace in (found[one.rule],)
     ]
 
 
-def others_as_json(found: Reasons, sources: Sources) -> list[dict[str, Any]]:
+def others_as_json(found: Iterable[Other], sources: Sources) -> list[dict[str, Any]]:
     """The `others` of `policy explain`: every rule that is no candidate, and each match field that does not fit."""
     return [
         {
@@ -76,7 +51,7 @@ def others_as_json(found: Reasons, sources: Sources) -> list[dict[str, Any]]:
             "place": str(sources.of_rule(other.rule.name)),
             "because": [_mismatch(one) for one in other.mismatches],
         }
-        for other in found.others
+        for other in found
     ]
 
 

@@ -36,8 +36,8 @@ class Mismatch:
             case "expired":
                 return f"the rule expired at {self.got}"
             case "host" | "method" | "path" | "workload":
-                got = f"the {self.field} `{self.got}` is not" if self.got is not None else f"no {self.field}; wanted is"
-                return f"{got} {_any_of(self.wanted)}"
+                got = f"no {self.field}" if self.got is None else f"the {self.field} `{self.got}`"
+                return f"{got} where {_any_of(self.wanted)} is wanted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,13 +86,13 @@ def _traced(node: tree.Expr, source: str, values: Mapping[tuple[int, int], list[
 
 def trace_rule(item: Candidate, shared: RequestScope) -> RuleTrace:
     """The trace of a candidate's condition and of the variables that it reads. `shared` is what all policies see."""
-    rule = item.rule
+    rule, policy = item.rule, item.rule.policy
     if rule.when is None:
         return RuleTrace(condition=None, variables={})
-    scope = VariableScope(VariableScope(shared, rule.policy.shared), rule.policy.per_rule)
+    scope = VariableScope(VariableScope(shared, policy.shared, policy.constants), policy.per_rule)
     scope[PARAMS] = item.params
     condition = trace(rule.when, scope)
-    programs = {**rule.policy.shared, **rule.policy.per_rule}
+    programs = {**policy.shared, **policy.per_rule}
     variables: dict[str, Traced] = {}
     pending = [condition]
     while pending:
