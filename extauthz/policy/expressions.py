@@ -93,7 +93,8 @@ class Expressions:
                 self.problems += [self._placed(path, self._named(problem, source)) for problem in error.problems]
             return None
         try:
-            self.definitions.cost(program.tree)
+            if self.definitions.costs:
+                self.definitions.cost(program.tree)
         except ValueError as error:
             message, _, hint = str(error).partition("; ")
             self._refuse(path, message, hint)
