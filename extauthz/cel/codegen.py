@@ -37,6 +37,10 @@ _EMITTERS: Final[dict[type, Callable[[Emitter, Any, int], ast.expr]]] = {
 }
 
 
+TOO_DEEP: Final = (RecursionError, MemoryError, SyntaxError)
+"""What Python's own compiler raises for code that is nested too deeply for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Code:
     """The code of a function `evaluate(bindings)`, the Python objects that it names and its subexpressions' places.
@@ -57,7 +61,7 @@ def generate(node: tree.Expr, limits: Limits, *, nan_ordering_is_error: bool, la
 
     It reads variables that are used more than once first and, if one is missing, returns `lazily(bindings)`; with
     `lazily=True` it reads all where they are used. With `trace=True` it calls `trace(number, value)` for every
-    subexpression.
+    subexpression. Raises one of `TOO_DEEP` for a tree that the limits allow and Python does not.
     """
     uses = Counter(tree.variables_of(node))
     emitter = Emitter(

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Final
 
 from extauthz.cel.checker import check
+from extauthz.cel.codegen import TOO_DEEP
 from extauthz.cel.constants import report_bad_constants
 from extauthz.cel.errors import CompileError, Problem, Source
 from extauthz.cel.functions import Function, Overload, table_of
@@ -16,8 +16,6 @@ from extauthz.cel.parser import Parser
 from extauthz.cel.program import Program
 from extauthz.cel.reporter import Reporter
 from extauthz.cel.types import CelType
-
-_TOO_DEEP: Final = "nested too deeply"
 
 
 def compile(  # noqa: A001  # the name that the design fixes; it is used as cel.compile
@@ -53,9 +51,9 @@ def compile(  # noqa: A001  # the name that the design fixes; it is used as cel.
     names = Names(variables, container, table)
     try:
         return _compiled(source, names, reporter, limits, strict=check, macros=macros, flag=nan_ordering_is_error)
-    except (RecursionError, MemoryError, SyntaxError):
+    except TOO_DEEP:
         # What the limits allow may still be too much for Python's own compiler or for a deep stack.
-        reporter.fail(_TOO_DEEP, reporter.source.span(0, len(source)), "split the expression")
+        reporter.fail("nested too deeply", reporter.source.span(0, len(source)), "split the expression")
 
 
 def _compiled(

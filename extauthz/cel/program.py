@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import CodeType, FunctionType, TracebackType
 from typing import Any, Final, NamedTuple
 
-from extauthz.cel.codegen import Code, generate
+from extauthz.cel.codegen import TOO_DEEP, Code, generate
 from extauthz.cel.errors import EvalError, Exhausted, Span
 from extauthz.cel.fold import fold
 from extauthz.cel.limits import Limits
@@ -80,7 +80,10 @@ class _Lazily:
     def __call__(self, bindings: Mapping[str, Any]) -> Any:  # noqa: ANN401  # a value of any CEL type
         if self._evaluate is None:
             flag = self._flag
-            code = generate(self._folded, self._limits, nan_ordering_is_error=flag, lazily=True, trace=False)
+            try:
+                code = generate(self._folded, self._limits, nan_ordering_is_error=flag, lazily=True, trace=False)
+            except TOO_DEEP:
+                raise EvalError("nested too deeply to tell whether a missing variable matters") from None
             self._evaluate = _function(code, {})
         return self._evaluate(bindings)
 
@@ -154,6 +157,13 @@ def _line(traceback: TracebackType | None, code: CodeType) -> int:
     return line
 
 
+def _outcome(program: Program, bindings: Mapping[str, Any]) -> object:
+    try:
+        return program(bindings)
+    except EvalError as error:
+        return error
+
+
 class Step(NamedTuple):
     """A subexpression that was evaluated: where it is, its text, and its value or the `EvalError` it failed with."""
 
@@ -167,10 +177,14 @@ def explain(program: Program, bindings: Mapping[str, Any]) -> tuple[Step, ...]:
 
     What is skipped, like the other branch of `?:`, is missing; what a macro evaluates for each element is there
     once for each. The last is the whole expression. Of an error that passes through several subexpressions, the
-    innermost and the whole are named. Never raises; keeps 10,000 steps at most.
+    innermost and the whole are named. Never raises; keeps 10,000 steps at most, and the whole alone of an expression
+    that is nested too deeply to be followed.
     """
     steps: list[Step] = []
-    code = program._traced()  # the other half of the class
+    try:
+        code = program._traced()  # the other half of the class
+    except TOO_DEEP:
+        return (Step(program.tree.span, program.source, _outcome(program, bindings)),)
     failed = _failer(code)
 
     def note(span: Span, value: object, *, always: bool = False) -> None:

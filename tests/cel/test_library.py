@@ -14,7 +14,8 @@ TRUE = [
     "'ab'.replace('', '-') == '-a-b-'",
     "'aXbX'.lastIndexOf('X', 2) == 1 && 'aXbX'.lastIndexOf('X', 3) == 3 && 'abc'.indexOf('', 3) == 3",
     "'ÀB'.lowerAscii() == 'Àb' && 'àb'.upperAscii() == 'àB' && 'AB'.lowerAscii() == 'ab'",
-    "'%d|%s|%x|%X|%o|%b|%e|%.2f|%%'.format([1, 2u, 255, b'\\xab', 8, 5, 1.5, 2]) == '1|2|ff|AB|10|101|1.500000e+00|2.00|%'",
+    "'%d|%s|%x|%X|%o|%b|%%'.format([1, 2u, 255, b'\\xab', 8, 5]) == '1|2|ff|AB|10|101|%'",
+    "'%e|%.2f|%f'.format([1.5, 2, 3u]) == '1.500000e+00|2.00|3.000000'",
     "'%s'.format([[1, 'a', null, 2.0, {'b': true}]]) == '[1, a, null, 2, {b: true}]'",
     "'%s %s'.format([type(1), int]) == 'int int' && '%d'.format([-5]) == '-5' && '%x'.format([-255]) == '-ff'",
     # conversions
@@ -68,7 +69,8 @@ TRUE = [
     "cidr('10.0.0.0/8').containsCIDR('10.1.0.0/16') && !cidr('10.1.0.0/16').containsCIDR('10.0.0.0/8')",
     "cidr('0.0.0.0/0').containsIP('255.255.255.255') && !cidr('0.0.0.0/0').containsIP('::1')",
     "cidr('::/0').containsIP('::1') && !cidr('::/0').containsIP('1.2.3.4') && cidr('1.2.3.4/32').containsIP('1.2.3.4')",
-    "ip('::1').isLoopback() && ip('127.1.2.3').isLoopback() && ip('::').isUnspecified() && ip('fe80::1').isLinkLocalUnicast()",
+    "ip('::1').isLoopback() && ip('127.1.2.3').isLoopback() && !ip('128.0.0.1').isLoopback()",
+    "ip('::').isUnspecified() && ip('fe80::1').isLinkLocalUnicast() && ip('224.0.0.9').isLinkLocalMulticast()",
     "!ip('255.255.255.255').isGlobalUnicast() && ip('10.0.0.1').isGlobalUnicast() && ip('::ffff:c0a8:1').family() == 4",
     "!isIP('01.2.3.4') && !isIP('1.2.3.4/8') && !isIP('::ffff:1.2.3.4') && !isIP('fe80::1%eth0') && isIP('::')",
     "ip('1.2.3.4') in [ip('1.2.3.4')] && ip('1.2.3.4') != ip('::1') && cidr('10.0.0.0/8') == cidr('10.0.0.0/8')",
@@ -76,7 +78,8 @@ TRUE = [
     "base64.decode('aGk') == b'hi' && base64.decode('aGk=') == b'hi' && base64.encode(b'\\xff\\xfe') == '//4='",
     # types
     "type(1) == int && type(optional.of(1)) == optional_type && type(type(1)) == type && type(ip('::1')) == net.IP",
-    "type({}) == map && type([]) == list && type(null) == null_type && type(duration('1s')) == google.protobuf.Duration",
+    "type({}) == map && type([]) == list && type(null) == null_type",
+    "type(duration('1s')) == google.protobuf.Duration && type(timestamp(0)) == google.protobuf.Timestamp",
     "type(dyn) == type && [int, string] == [type(1), type('')]",
 ]
 FAIL = [

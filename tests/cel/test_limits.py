@@ -222,3 +222,25 @@ def test_what_python_can_not_compile_is_a_compile_error() -> None:
 def test_a_long_chain_is_no_nesting() -> None:
     program = cel.compile(" && ".join(["x.a > 0"] * 800))
     assert program({"x": {"a": 1}}) is True
+
+
+def test_what_python_can_not_compile_to_explain_it_is_explained_as_a_whole() -> None:
+    source = "x.b"
+    for _ in range(30):
+        source = f"(x.a && ({source} || x.b))"
+    program = cel.compile(source, limits=cel.Limits(nesting=200))
+    (step,) = cel.explain(program, {"x": {"a": True, "b": True}})
+    assert step.value is True
+    (step,) = cel.explain(program, {})
+    assert isinstance(step.value, cel.EvalError)
+
+
+def test_what_python_can_not_compile_for_a_missing_variable_fails() -> None:
+    # Where every variable is there, nothing in it can fail; where one may be missing, every term can.
+    source = "b"
+    for _ in range(30):
+        source = f"size([b && {source}]) == 1"
+    program = cel.compile(source, limits=cel.Limits(nesting=200), variables={"b": cel.BOOL})
+    assert program({"b": True}) is True
+    with pytest.raises(cel.EvalError, match="nested too deeply"):
+        program({})
