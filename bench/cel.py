@@ -341,41 +341,44 @@ def with_rust(condition: Condition) -> Callable[[], object]:
 COMPETITORS = {"extauthz": with_us, "hand-written": with_hand, "cel-python": with_celpy, "rust binding": with_rust}
 
 
-def median_seconds(run: Callable[[], object], budget: float) -> float:
-    """The median time of a call, over rounds that take `budget` seconds together."""
-    run()
-    began = time.perf_counter()
-    run()
-    once = max(time.perf_counter() - began, 1e-7)
-    rounds = 25
-    calls = max(1, round(budget / rounds / once))
-    samples = []
-    for _ in range(rounds):
+ROUNDS = 25
+
+
+def medians(runs: Mapping[str, Callable[[], object]], budget: float) -> dict[str, float]:
+    """The median seconds of a call of each, over rounds in which they take turns, `budget` seconds for each."""
+    calls: dict[str, int] = {}
+    for name, run in runs.items():
+        run()
         began = time.perf_counter()
-        for _ in range(calls):
-            run()
-        samples.append((time.perf_counter() - began) / calls)
-    return statistics.median(samples)
+        run()
+        calls[name] = max(1, round(budget / ROUNDS / max(time.perf_counter() - began, 1e-7)))
+    samples: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(ROUNDS):
+        for name, run in runs.items():
+            began = time.perf_counter()
+            for _ in range(calls[name]):
+                run()
+            samples[name].append((time.perf_counter() - began) / calls[name])
+    return {name: statistics.median(times) for name, times in samples.items()}
 
 
 def measured(budget: float) -> dict[str, dict[str, float]]:
     """Median seconds by condition and competitor; every competitor must find the condition true."""
     table: dict[str, dict[str, float]] = {}
     for condition in CONDITIONS:
-        row = table[condition.name] = {}
-        for name, prepare in COMPETITORS.items():
-            run = prepare(condition)
+        runs = {name: prepare(condition) for name, prepare in COMPETITORS.items()}
+        for name, run in runs.items():
             if not run():
                 raise SystemExit(f"{name} finds `{condition.name}` false")
-            row[name] = median_seconds(run, budget)
+        table[condition.name] = medians(runs, budget)
     return table
 
 
 def compile_seconds(budget: float) -> float:
+    """The median time to compile a condition of some 200 characters."""
     source = CONDITIONS[-1].source
-    source = source[: source.rindex(" && ", 0, 215)]
-    source += " " * (200 - len(source))
-    return median_seconds(lambda: cel.compile(source, variables=VARIABLES), budget)
+    source = source[: source.index(" && ", 200)]  # 209 of them, to the end of a term
+    return medians({"compile": lambda: cel.compile(source, variables=VARIABLES)}, budget)["compile"]
 
 
 def geometric_mean(values: list[float]) -> float:
