@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-WORK = 0.000_1
+WORK = 0.000_5
 """Seconds of work between two rests: what a decision may have to wait."""
-REST = 0.000_5
+REST = 0.005
 """Seconds of a rest."""
 _NEVER = 1_000_000_000
 
