@@ -13,9 +13,19 @@ from extauthz import cel
 from extauthz.history.proofs import Proofs, Unknown
 from extauthz.history.recorded import Recorded
 from extauthz.policy.decide import decide
-from extauthz.policy.policy_set import NOTHING, AllowTerms, Candidate, Candidates, ChallengeTerms, PolicySet, Rule
-from extauthz.record.audit_line import DecisionLine
-from extauthz.values.decisions import Challenge, Evaluation, Outcome
+from extauthz.policy.policy_set import (
+    NOTHING,
+    AllowTerms,
+    ApproveTerms,
+    Candidate,
+    Candidates,
+    ChallengeTerms,
+    PolicySet,
+    Rule,
+)
+from extauthz.record.audit_line import DecisionLine, RuleLine
+from extauthz.record.decision import DecisionName
+from extauthz.values.decisions import Challenge, Effect, Evaluation, Outcome
 from extauthz.values.grants import NO_FACTS, Facts
 from extauthz.values.request import EMPTY
 
@@ -27,6 +37,13 @@ _FIXED: Final[Mapping[Outcome, cel.Program]] = {
     "no-match": cel.compile("false", variables={}),
     "error": cel.compile("1 / 0 == 0", variables={}),
 }
+_WORKED: Final[Mapping[Effect, frozenset[DecisionName]]] = {
+    "allow": frozenset({"allow"}),
+    "deny": frozenset(),
+    "challenge": frozenset({"allow", "challenge", "hold"}),
+    "approve": frozenset({"hold"}),
+}
+"""By effect, the decisions that come after its terms are worked out (design section 3, steps 4 to 6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +56,13 @@ class Undecidable:
 class Redecider:
     """Decides recorded requests by `policies`.
 
-    `unchanged` has, by the revision that a record was decided by, the rules that are as they were then; those of the
-    same revision are all. Records come in the order of their times: what was proven is learnt from those before.
+    `unchanged` has, by the revision that a record was decided by, the rules that are as they were then. Records come in
+    the order of their times: what was proven is learnt from those before.
     """
 
     def __init__(self, policies: PolicySet, *, unchanged: Mapping[str, frozenset[str]] = EMPTY) -> None:
         self._policies = policies
-        self._unchanged = {**unchanged, policies.revision: frozenset(rule.name for rule in policies.rules)}
+        self._unchanged = unchanged
         self._proofs = Proofs()
 
     def decide(self, recorded: Recorded) -> Evaluation | Undecidable:
@@ -57,6 +74,10 @@ class Redecider:
         finally:
             self._proofs.note(recorded.line)
 
+    def note(self, line: DecisionLine) -> None:
+        """Learn from a record that needs no deciding again."""
+        self._proofs.note(line)
+
     def _decide(self, recorded: Recorded) -> Evaluation | Undecidable:
         candidates = self._policies.candidates(recorded.request, recorded.identity).items
         unchanged = self._unchanged.get(recorded.line.revision, frozenset())
@@ -65,12 +86,12 @@ class Redecider:
         if not missing or not _errors(evaluation):
             return evaluation
         candidates = _settled_candidates(recorded.line, candidates, unchanged)
-        doubts = _doubts(recorded, candidates, _errors(evaluation))
+        doubts, certain = _sorted_out(recorded, candidates, _errors(evaluation))
         found: Evaluation | None = None
         for given, trial in _trials(candidates, doubts):
             recorded.trace.seen.clear()
             outcome = self._evaluate(recorded, trial, unchanged)
-            expected = {rule for rule in _errors(outcome) if given.get(rule, "error") == "error" and rule in doubts}
+            expected = certain | {rule for rule, result in given.items() if result == "error"}
             if recorded.trace.seen and _errors(outcome) - expected:
                 return Undecidable(missing)  # something else than a condition erred: it may have been for a mask
             if found is not None and type(found.decision) is not type(outcome.decision):
@@ -91,8 +112,8 @@ def _settled_candidates(
     line: DecisionLine, candidates: Sequence[Candidate], unchanged: frozenset[str]
 ) -> tuple[Candidate, ...]:
     """The candidates, with the outcome that the record gives to those that are as they were."""
-    told = {one.rule: one.result for one in line.rules if one.rule in unchanged and one.mode == "enforce"}
-    passed = {rule for rule, result in told.items() if result == "match" and line.decision != "deny"}
+    told = {one.rule: one.result for one in line.rules if one.rule in unchanged and _is_of_condition(one, line)}
+    passed = {rule.rule for rule in line.rules if rule.rule in told and rule.result == "match" and _worked(rule, line)}
     changed = _named([item.rule for item in candidates if item.rule.name not in passed])
     return tuple(
         item._replace(rule=_settled(item.rule, told[item.rule.name], item.rule.name in passed, changed))
@@ -100,6 +121,16 @@ def _settled_candidates(
         else item
         for item in candidates
     )
+
+
+def _is_of_condition(one: RuleLine, line: DecisionLine) -> bool:
+    """Whether the result is that of the condition: the rule that a denial names may have erred in its terms."""
+    return one.mode == "enforce" and not (one.result == "error" and line.rule == one.rule)
+
+
+def _worked(one: RuleLine, line: DecisionLine) -> bool:
+    """Whether the terms of a matching rule were worked out, and without an error: else it would have been a denial."""
+    return line.decision in _WORKED[one.effect]
 
 
 def _evaluate(recorded: Recorded, candidates: Sequence[Candidate], facts: Facts) -> Evaluation:
@@ -118,33 +149,33 @@ def _errors(evaluation: Evaluation) -> frozenset[str]:
     return frozenset(one.rule for one in evaluation.rules if one.result == "error" and one.mode == "enforce")
 
 
-def _doubts(
+def _sorted_out(
     recorded: Recorded, candidates: Sequence[Candidate], errors: frozenset[str]
-) -> dict[str, tuple[Outcome, ...]]:
-    """The rules that erred, with the outcomes that they may have had: one alone where nothing masked was looked at."""
-    found: dict[str, tuple[Outcome, ...]] = {}
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Of the rules that erred, those that had looked at something masked, and those that err whatever it was.
+
+    Each on its own, so that what another one has looked at does not count. Those that err in terms which are worked
+    out beside others only are neither.
+    """
+    doubts, certain = set(), set()
     for item in candidates:
         if item.rule.name in errors:
-            # On its own, so that what a rule before has looked at does not count.
             recorded.trace.seen.clear()
             alone = _evaluate(recorded, [item], NO_FACTS)
             if recorded.trace.seen:
-                found[item.rule.name] = ("match", "no-match", "error")
+                doubts.add(item.rule.name)
             elif _errors(alone):
-                found[item.rule.name] = ("error",)
-    return found
+                certain.add(item.rule.name)
+    return frozenset(doubts), frozenset(certain)
 
 
 def _trials(
-    candidates: Sequence[Candidate], doubts: Mapping[str, tuple[Outcome, ...]]
+    candidates: Sequence[Candidate], doubts: frozenset[str]
 ) -> Iterator[tuple[Mapping[str, Outcome], list[Candidate]]]:
     """The candidates, once for every combination of outcomes of those in doubt; none if there are too many."""
-    count = 1
-    for outcomes in doubts.values():
-        count *= len(outcomes)
-    if count > MOST_TRIALS:
+    if len(_FIXED) ** len(doubts) > MOST_TRIALS:
         return
-    for combination in product(*doubts.values()):
+    for combination in product(_FIXED, repeat=len(doubts)):
         given = dict(zip(doubts, combination, strict=True))
         yield (
             given,
@@ -176,7 +207,7 @@ def _settled(rule: Rule, outcome: Outcome, passed: bool, changed: frozenset[str]
     terms = rule.terms
     if passed and isinstance(terms, AllowTerms) and not changed.intersection(_names(terms)):
         terms = NOTHING
-    elif passed and isinstance(terms, ChallengeTerms):
+    elif passed and isinstance(terms, ChallengeTerms | ApproveTerms):
         # What it was bound to is in the record as a keyed hash only; that it was met, or not, is told.
         terms = replace(terms, show=(), scope=(), bind="action" if terms.bind == "scope" else terms.bind)
     return replace(rule, when=_FIXED[outcome], terms=terms)

@@ -64,6 +64,7 @@ class Replay:
 
     def __init__(self, policies: PolicySet, *, unchanged: Mapping[str, frozenset[str]] = EMPTY) -> None:
         """`unchanged` has, by revision, the rules that are as they were when it was in force."""
+        self._revision = policies.revision
         self._redecider = Redecider(policies, unchanged=unchanged)
         self._prompted: dict[tuple[str, str], float] = {}
         self.tally = Tally()
@@ -82,6 +83,10 @@ class Replay:
         tally.last = max(tally.last, line.time)
         if not is_decidable(line):
             tally.not_by_policy += 1
+            return
+        if line.revision == self._revision:  # these very policies: they would say the same again
+            self._redecider.note(line)
+            tally.unchanged += 1
             return
         outcome = self._redecider.decide(Recorded(line))
         if isinstance(outcome, Undecidable):
