@@ -17,7 +17,7 @@ from typing import cast
 
 from extauthz import __version__
 from extauthz.app import portable
-from extauthz.app.pace import Pace, building_what_stays
+from extauthz.app.pace import Building, Pace
 from extauthz.errors import ExtauthzError
 from extauthz.policy.load import load
 from extauthz.policy.policy_set import PolicySet
@@ -109,8 +109,8 @@ def _answer_of(process: subprocess.Popen[bytes], sources: Sources) -> PolicySet:
         raise CompilingFailed(
             f"version {greeting[0]} of extauthz is installed and {__version__} runs; restart the server"
         )
-    with building_what_stays():
-        answer = portable.read(stream, Pace().breathe)
+    with Building() as pace:
+        answer = portable.read(stream, pace.breathe)
     if isinstance(answer, PolicySet):
         return answer
     raise PolicyErrors(answer)

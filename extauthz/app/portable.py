@@ -60,16 +60,16 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - the signature is pickle's
         """The functions that take a while rest before it."""
         found = super().find_class(module, name)
-        if found in (_function, _pattern):
-            return self._resting(found)
-        return found
+        return _resting(found, self._breathe) if found in (_function, _pattern) else found
 
-    def _resting(self, function: Callable[..., object]) -> Callable[..., object]:
-        def rested(*args: object) -> object:
-            self._breathe()
-            return function(*args)
 
-        return rested
+def _resting(function: Callable[..., object], breathe: Callable[[], None]) -> Callable[..., object]:
+    # It must not know the unpickler, which keeps all that it read and would be kept by it.
+    def rested(*args: object) -> object:
+        breathe()
+        return function(*args)
+
+    return rested
 
 
 def _is_found_by_name(function: FunctionType) -> bool:

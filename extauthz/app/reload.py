@@ -13,7 +13,7 @@ import structlog
 
 from extauthz.app.bundles import Bundles, Candidate, places
 from extauthz.app.compiling import Compiler, Sources
-from extauthz.app.pace import Pace, building_what_stays, release
+from extauthz.app.pace import Building, Pace, release
 from extauthz.app.wiring import make_resolver, require_audit
 from extauthz.check.checker import Checker, Ruling
 from extauthz.errors import ExtauthzError
@@ -141,7 +141,7 @@ async def first_ruling(settings: Settings, bundles: Bundles) -> tuple[Ruling, Ma
 
 def _first(settings: Settings, candidates: Mapping[str, Candidate]) -> Ruling:
     # Nobody waits for decisions yet: it is compiled here.
-    with building_what_stays():
+    with Building():
         policies = sources_of(settings, candidates).load()
     require_audit(policies, settings)
     return Ruling(policies=policies, resolver=make_resolver(settings))
