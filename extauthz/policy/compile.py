@@ -36,7 +36,7 @@ from extauthz.policy.staging import Staged
 from extauthz.policy.yaml_source import Document
 from extauthz.stepup.binding import Kind
 from extauthz.stepup.factors import FACTOR_AMR
-from extauthz.values.decisions import Deny, Mode
+from extauthz.values.decisions import Deny, Effect, Mode, Outcome, RuleResult
 from extauthz.values.identity import Subject
 from extauthz.values.request import EMPTY
 
@@ -211,12 +211,13 @@ class _PolicyCompiler:
         when = None if model.when is None else self._expressions.condition((*path, "when"), model.when)
         terms = self._terms((*path, model.effect), model, policy)
         reads = self._expressions.reach([*([] if when is None else [when]), *_programs(terms)])
+        name, mode = f"{policy.name}/{model.name}", self._mode((*path, "mode"), model.mode)
         return Rule(
-            name=f"{policy.name}/{model.name}",
+            name=name,
             policy=policy,
             place=place,
             effect=model.effect,
-            mode=self._mode((*path, "mode"), model.mode),
+            mode=mode,
             audit_required=model.audit == "required",
             when=when,
             terms=terms,
@@ -224,6 +225,7 @@ class _PolicyCompiler:
             reads_params=PARAMS in reads,
             reads_variables=any(name.startswith((VARIABLES, DEFINITIONS)) for name in reads),
             description=model.description,
+            results=_results(name, model.effect, mode),
         )
 
     def _place(self, path: Path, model: models.Rule, own_hosts: tuple[HostPattern, ...]) -> Place:
@@ -348,6 +350,16 @@ class _PolicyCompiler:
 
     def _refuse(self, path: Path, message: str, hint: str = "") -> None:
         self._problems.append(problem_at(self._document, path, message, hint))
+
+
+def _results(name: str, effect: Effect, mode: Mode | Staged) -> Mapping[tuple[Mode, Outcome], RuleResult]:
+    modes: tuple[Mode, ...] = ("enforce", "shadow") if isinstance(mode, Staged) else (mode,)
+    outcomes: tuple[Outcome, ...] = ("match", "no-match")
+    return {
+        (one, result): RuleResult(rule=name, effect=effect, mode=one, result=result)
+        for one in modes
+        for result in outcomes
+    }
 
 
 def _deny(rule: str, block: models.DenyBlock) -> DenyTerms:

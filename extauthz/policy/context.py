@@ -5,8 +5,7 @@ names is in `views`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from extauthz import cel
 from extauthz.policy.views import (
@@ -104,8 +103,7 @@ NAMES: Final[Mapping[str, cel.CelType]] = {
 """Every name that any condition may use; a policy's `variables.…` come on top."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inputs:
+class Inputs(NamedTuple):
     """Everything that a condition can depend on. `now` is in seconds since the epoch."""
 
     request: RequestView
@@ -197,7 +195,7 @@ class VariableScope(dict[str, object]):
         if name in self._failures:
             raise cel.EvalError(self._failures[name])
         try:
-            return program(self)
+            return program.evaluate(self)
         except cel.EvalError as error:
             self._failures[name] = f"in `{name}`: {error}"
             raise cel.EvalError(self._failures[name]) from None

@@ -6,7 +6,7 @@ The rule kept here: what can't be evaluated never helps a request through.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, assert_never
 
 from extauthz import cel
 from extauthz.errors import Refused
@@ -50,8 +50,6 @@ HEADER_CONFLICT = "header-conflict"
 
 _GRANTS = Needs(grants=True)
 
-Kind = TypeVar("Kind", AllowTerms, DenyTerms, ChallengeTerms, ApproveTerms)
-
 
 def needs(candidates: Candidates) -> Needs:
     """The look-ups that `decide` wants to know the results of: grants, where a challenge may have been met."""
@@ -80,18 +78,13 @@ def decide(
     """
     case = _Case(Inputs(request=request, identity=identity, facts=facts, now=now), binding_keys, _shared=scope)
     judged = [_judge(item, case) for item in candidates.items if item.rule.expires is None or now < item.rule.expires]
-    obeyed = [one for one in judged if one.mode == "enforce"]
-    decision = _combine(obeyed, case)
+    speaking = _Speaking(judged)
+    decision = _combine(speaking, case)
     return Evaluation(
         decision=decision,
-        rules=tuple([_result(one, case.faults.get(one.rule.name)) for one in judged]),
-        audit_required=any(one.rule.audit_required and _spoke(one) for one in obeyed),
+        rules=tuple([_result(one, case.faults) for one in judged]),
+        audit_required=speaking.audit_required,
     )
-
-
-def _spoke(one: "_Judged") -> bool:
-    """Whether a rule took part in the decision: it matches, or it is a guard that errors and so denies."""
-    return one.outcome == "match" or (one.outcome == "error" and one.rule.effect != "allow")
 
 
 @dataclass(slots=True)
@@ -138,49 +131,86 @@ def _judge(item: Candidate, case: _Case) -> _Judged:
     rule, params, mode = item
     scope = case.scope(rule, params)
     try:
-        holds = rule.when is None or rule.when(scope) is True
+        holds = rule.when is None or rule.when.evaluate(scope) is True
     except cel.EvalError as error:
         return _Judged(rule, mode, scope, "error", str(error))
     return _Judged(rule, mode, scope, "match" if holds else "no-match")
 
 
-def _result(one: _Judged, fault: str | None) -> RuleResult:
+def _result(one: _Judged, faults: Mapping[str, str]) -> RuleResult:
+    fault = faults.get(one.rule.name) if faults else None
+    if fault is None and one.outcome != "error":
+        return one.rule.results[one.mode, one.outcome]
     return RuleResult(
         rule=one.rule.name,
         effect=one.rule.effect,
         mode=one.mode,
-        result=one.outcome if fault is None else "error",
+        result="error",
         error=one.error if fault is None else fault,
     )
 
 
-def _combine(judged: Sequence[_Judged], case: _Case) -> Decision:
+class _Speaking:
+    """The rules that take part in a decision, by effect: those that are obeyed and match, and guards that error.
+
+    `audit_required` is whether one of them wants its record on disk.
+    """
+
+    __slots__ = ("allows", "approvals", "audit_required", "challenges", "denials", "faulty_guards")
+
+    def __init__(self, judged: Iterable[_Judged]) -> None:
+        self.denials: list[DenyTerms] = []
+        self.faulty_guards: list[Rule] = []
+        self.allows: list[tuple[_Judged, AllowTerms]] = []
+        self.challenges: list[tuple[_Judged, ChallengeTerms]] = []
+        self.approvals: list[tuple[_Judged, ApproveTerms]] = []
+        self.audit_required = False
+        for one in judged:
+            if one.mode == "enforce" and one.outcome != "no-match":
+                self._add(one)
+
+    def _add(self, one: _Judged) -> None:
+        rule = one.rule
+        if one.outcome == "error":
+            if rule.effect == "allow":
+                return
+            self.faulty_guards.append(rule)
+        else:
+            match rule.terms:
+                case AllowTerms() as terms:
+                    self.allows.append((one, terms))
+                case DenyTerms() as terms:
+                    self.denials.append(terms)
+                case ChallengeTerms() as terms:
+                    self.challenges.append((one, terms))
+                case ApproveTerms() as terms:
+                    self.approvals.append((one, terms))
+                case _:
+                    assert_never(rule.terms)
+        self.audit_required |= rule.audit_required
+
+
+def _combine(speaking: _Speaking, case: _Case) -> Decision:
     """Steps 2 to 6. Rules come in the order of their names, so the first of each kind is the one reported."""
     # Step 2: a matching deny; otherwise a guard whose condition errors.
-    for _, denial in _matching(judged, DenyTerms):
-        return denial.answer
-    for one in judged:
-        if one.outcome == "error" and one.rule.effect != "allow":
-            return Deny(reason=POLICY_ERROR, rule=one.rule.name)
+    if speaking.denials:
+        return speaking.denials[0].answer
+    if speaking.faulty_guards:
+        return Deny(reason=POLICY_ERROR, rule=speaking.faulty_guards[0].name)
     # Step 3: only an allow can allow.
-    allows = _matching(judged, AllowTerms)
-    if not allows:
+    if not speaking.allows:
         identity = case.inputs.identity
         anonymous = identity.workload is None and identity.user is None
         return Deny(reason=NO_RULE_ALLOWS, status=401 if anonymous else 403)
     # Step 4: every matching challenge must be met.
-    grants = _challenge(challenges, case) if (challenges := _matching(judged, ChallengeTerms)) else ()
+    grants = _challenge(speaking.challenges, case) if speaking.challenges else ()
     if not isinstance(grants, tuple):
         return grants
     # Step 5: every matching approve must be met, after the challenges.
-    if approvals := _matching(judged, ApproveTerms):
-        return _hold(approvals, case)
+    if speaking.approvals:
+        return _hold(speaking.approvals, case)
     # Step 6: otherwise allow.
-    return _allow(allows, grants, case)
-
-
-def _matching(judged: Iterable[_Judged], kind: type[Kind]) -> list[tuple[_Judged, Kind]]:
-    return [(one, one.rule.terms) for one in judged if one.outcome == "match" and isinstance(one.rule.terms, kind)]
+    return _allow(speaking.allows, grants, case)
 
 
 def _challenge(challenges: list[tuple[_Judged, ChallengeTerms]], case: _Case) -> tuple[Grant, ...] | Deny | Challenge:

@@ -12,6 +12,7 @@ from typing import TypeVar
 from extauthz.policy.plain import Json, header_value, json_value, parameter_value
 from extauthz.policy.policy_set import NOTHING, AllowTerms, Programs
 from extauthz.values.decisions import NO_MUTATIONS, Mutations
+from extauthz.values.request import EMPTY
 
 Value = TypeVar("Value")
 
@@ -39,7 +40,7 @@ def evaluate(terms: AllowTerms, scope: dict[str, object]) -> Mutations:
 
 
 def _values(programs: Programs, scope: dict[str, object], convert: Callable[[object], Value]) -> Mapping[str, Value]:
-    return {name: convert(program(scope)) for name, program in programs}
+    return {name: convert(program.evaluate(scope)) for name, program in programs} if programs else EMPTY
 
 
 _REMOVED = object()

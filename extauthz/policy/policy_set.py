@@ -8,7 +8,7 @@ from extauthz.cel import Program
 from extauthz.policy.index import Index, Place
 from extauthz.policy.staging import Staged
 from extauthz.stepup.binding import Kind
-from extauthz.values.decisions import Deny, Effect, Factor, Mode
+from extauthz.values.decisions import Deny, Effect, Factor, Mode, Outcome, RuleResult
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView, empty
 
@@ -85,7 +85,8 @@ class Rule:
     """A compiled rule. `name` is `policy/rule`; `reads_params` is whether anything in it depends on the captures,
     `reads_variables` on variables, or on lists and constants of definitions.
 
-    `place` is what the index finds it by, kept for people who ask why it was not found.
+    `results` are how it can come out without an error. `place` is what the index finds it by, kept for people who ask
+    why it was not found.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Rule:
     reads_params: bool
     reads_variables: bool
     description: str
+    results: Mapping[tuple[Mode, Outcome], RuleResult]
 
     def mode_for(self, identity: Identity) -> Mode:
         """Whether the rule is obeyed for this caller, or in shadow."""
