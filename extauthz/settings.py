@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from extauthz.errors import ConfigurationError
@@ -22,6 +22,7 @@ from extauthz.policy.models import Duration
 from extauthz.policy.problems import PolicyErrors, problem_at, problems_of
 from extauthz.policy.yaml_source import Document, decode, load_documents
 from extauthz.record.config import AuditSettings
+from extauthz.values.block import Block, Switch, with_a_value
 
 _TCP_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}")
 
@@ -36,11 +37,7 @@ Address = Annotated[str, AfterValidator(_address)]
 PathRelaxation = Literal["semicolon", "empty_segment", "encoded_slash", "dot_segment"]
 
 
-class _Block(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ListenSettings(_Block):
+class ListenSettings(Block):
     """Where the server listens: `host:port` or `unix:/path`. Port 0 takes a free one, which the log names."""
 
     grpc: Address = "127.0.0.1:9191"
@@ -69,7 +66,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-class PathSettings(_Block):
+class PathSettings(Block):
     """Which ambiguous spellings of a path are accepted (design section 3, canonical path)."""
 
     accept: frozenset[PathRelaxation] = frozenset()
@@ -80,7 +77,7 @@ def _host(text: str) -> str:
     return text
 
 
-class RequestSettings(_Block):
+class RequestSettings(Block):
     """What Envoy sends: the names in `allowed_headers` of its filter, or `all`; and the hosts that lead to it, written
     as in policies, which `policy check` compares with those of the policies (`None`: any)."""
 
@@ -88,10 +85,10 @@ class RequestSettings(_Block):
     hosts: tuple[Annotated[str, AfterValidator(_host)], ...] | None = Field(default=None, min_length=1)
 
 
-class ReloadSettings(_Block):
+class ReloadSettings(Block):
     """When policies and key sets are read again besides on SIGHUP: `watch`, when their files change."""
 
-    watch: bool = True
+    watch: Switch = True
 
 
 _MAX_POLL = 86_400.0
@@ -103,7 +100,7 @@ def _poll(seconds: float) -> float:
     return seconds
 
 
-class BundleSettings(_Block):
+class BundleSettings(Block):
     """A signed archive of policies, from `url` or from the file `path`.
 
     `key` is the file of the public key, `poll` the seconds between two looks at the URL.
@@ -130,11 +127,12 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
+        validate_default=False,
     )
 
     _base: Path = PrivateAttr(default_factory=Path)
     listen: ListenSettings = ListenSettings()
-    policies: tuple[Path, ...] = Field(default=(), min_length=1, validate_default=False)
+    policies: tuple[Path, ...] = Field(default=(), min_length=1)
     bundles: tuple[BundleSettings, ...] = ()
     bundle_cache: Path = Path("bundles")
     reload: ReloadSettings = ReloadSettings()
@@ -157,6 +155,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment beats the file; there is no third place."""
         return env_settings, init_settings
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _has_a_value(cls, value: object) -> object:
+        return with_a_value(value)
 
     @property
     def base(self) -> Path:

@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from extauthz.errors import ConfigurationError
+from extauthz.transport import unix_sockets
 
 _BACKLOG = 1024
 
@@ -25,6 +25,8 @@ class WebServer:
         """
         self._socket = _bind(address, key)
         self._address = address
+        self._path = _path(address)
+        self._bound = unix_sockets.inode(self._path) if self._path is not None else None
         config = uvicorn.Config(
             application,
             log_config=None,
@@ -38,7 +40,7 @@ class WebServer:
     @property
     def address(self) -> str:
         """Where it listens, with the port that was given if 0 was asked for."""
-        if self._address.startswith("unix:"):
+        if self._path is not None:
             return self._address
         return f"{self._address.rpartition(':')[0]}:{self._socket.getsockname()[1]}"
 
@@ -53,8 +55,8 @@ class WebServer:
     def close(self) -> None:
         """Release the address."""
         self._socket.close()
-        if self._address.startswith("unix:"):
-            _unlink_socket(Path(self._address.removeprefix("unix:")))
+        if self._path is not None and self._bound is not None:
+            unix_sockets.remove(self._path, self._bound)
 
 
 class _EmbeddedServer(uvicorn.Server):
@@ -66,8 +68,9 @@ class _EmbeddedServer(uvicorn.Server):
 
 def _bind(address: str, key: str) -> socket.socket:
     try:
-        if address.startswith("unix:"):
-            return _bind_unix(Path(address.removeprefix("unix:")))
+        path = _path(address)
+        if path is not None:
+            return _bind_unix(path)
         host, _, port = address.rpartition(":")
         family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
         return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=_BACKLOG)
@@ -76,11 +79,11 @@ def _bind(address: str, key: str) -> socket.socket:
 
 
 def _bind_unix(path: Path) -> socket.socket:
-    _unlink_socket(path)
+    unix_sockets.make_way(path)
     listener = socket.socket(socket.AF_UNIX)
     try:
         listener.bind(str(path))
-        path.chmod(0o660)  # who may ask is decided by owner, group and folder: a Unix socket has no peer identity here
+        path.chmod(unix_sockets.MODE)
         listener.listen(_BACKLOG)
     except OSError:
         listener.close()
@@ -88,8 +91,5 @@ def _bind_unix(path: Path) -> socket.socket:
     return listener
 
 
-def _unlink_socket(path: Path) -> None:
-    """Remove what an earlier run left behind, but never anything that is no socket."""
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISSOCK(path.lstat().st_mode):
-            path.unlink()
+def _path(address: str) -> Path | None:
+    return Path(address.removeprefix("unix:")) if address.startswith("unix:") else None

@@ -6,9 +6,11 @@ The rule: what could never identify anybody, or could identify somebody in two w
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from extauthz.identity.spiffe import is_trust_domain
+from extauthz.values.block import Block, Count, Switch
+from extauthz.values.duration import seconds
 from extauthz.values.identity import HOLDER_COOKIE, NONCE_COOKIE
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
@@ -19,8 +21,6 @@ COOKIE_PREFIX = "cookie:"
 
 MAX_LEEWAY = 300.0
 
-_DURATION = re.compile(r"(\d{1,6})(ms|s|m)")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 6265 section 4.1.1: an RFC 2616 token
 
 
@@ -49,13 +49,8 @@ def _place(text: str) -> str:
     return text
 
 
-def _seconds(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    match = _DURATION.fullmatch(value)
-    if match is None:
-        raise ValueError(f"`{value}` is no duration; write it like `30s`")
-    return int(match[1]) * _UNITS[match[2]]
+def _leeway(value: object) -> object:
+    return seconds(value) if isinstance(value, str) else value
 
 
 def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -65,11 +60,7 @@ def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-class _Block(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class XfccSettings(_Block):
+class XfccSettings(Block):
     """How X-Forwarded-Client-Cert is read.
 
     `accept`: `last` takes the last element (the immediate peer under APPEND_FORWARD), `only` refuses more than one,
@@ -78,7 +69,7 @@ class XfccSettings(_Block):
     """
 
     accept: Literal["last", "only", "none"] = "last"
-    without_principal: bool = False
+    without_principal: Switch = False
 
     @model_validator(mode="after")
     def _something_is_accepted(self) -> Self:
@@ -87,7 +78,7 @@ class XfccSettings(_Block):
         return self
 
 
-class WorkloadSettings(_Block):
+class WorkloadSettings(Block):
     """Whose workloads are known: `trust_domains` (`None`: any) and the sources that prove them."""
 
     trust_domains: tuple[Annotated[str, AfterValidator(_trust_domain)], ...] | None = Field(default=None, min_length=1)
@@ -106,7 +97,7 @@ class WorkloadSettings(_Block):
         return self
 
 
-class UserSource(_Block):
+class UserSource(Block):
     """One issuer of user tokens.
 
     `jwks` is the path of its JWK Set, `places` (`from` in the file) where its tokens are read, `groups_claim` the
@@ -114,7 +105,7 @@ class UserSource(_Block):
     moves `nbf`, `iat` and `auth_time`, never `exp`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_alias=True, validate_by_name=False)
+    model_config = ConfigDict(validate_by_alias=True, validate_by_name=False)
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_.-]+$")
     issuer: str = Field(min_length=1)
@@ -127,7 +118,7 @@ class UserSource(_Block):
         default=(AUTHORIZATION,), min_length=1, alias="from"
     )
     groups_claim: str = Field(default="groups", min_length=1)
-    leeway: Annotated[float, BeforeValidator(_seconds)] = Field(default=30.0, ge=0, le=MAX_LEEWAY)
+    leeway: Annotated[float, BeforeValidator(_leeway)] = Field(default=30.0, ge=0, le=MAX_LEEWAY)
 
     @model_validator(mode="before")
     @classmethod
@@ -143,7 +134,7 @@ class UserSource(_Block):
         return value
 
 
-class IdentitySettings(_Block):
+class IdentitySettings(Block):
     """The `identity:` block. Without one: workloads of any trust domain by `source.principal`, and no users."""
 
     workload: WorkloadSettings = WorkloadSettings()
@@ -167,12 +158,12 @@ class IdentitySettings(_Block):
         return self
 
 
-class ClientSettings(_Block):
+class ClientSettings(Block):
     """The `client:` block: how the client's address is found in X-Forwarded-For.
 
     `trusted_hops` is the number of proxies in front of Envoy whose word is taken; `xff` says whether Envoy has
     `appended` its own peer to the header (`use_remote_address`) or left it `untouched`.
     """
 
-    trusted_hops: int = Field(default=0, ge=0, le=32)
+    trusted_hops: Count = Field(default=0, ge=0, le=32)
     xff: Literal["appended", "untouched"] = "appended"

@@ -11,13 +11,15 @@ from extauthz.errors import MalformedRequest
 def read(fields: Sequence[str], names: frozenset[str]) -> Mapping[str, str]:
     """The cookies called `names` in the `Cookie` fields of a request (RFC 6265 section 4.2), as they were sent.
 
-    Several fields are one list (RFC 9113 section 8.2.3). Raises `MalformedRequest` if one of the names comes twice:
-    servers differ in which one they take.
+    Several fields are one list (RFC 9113 section 8.2.3). Raises `MalformedRequest` if one of the names comes twice,
+    or behind a comma: servers differ in which one they take, and Envoy joins several `Cookie` lines with a comma where
+    it does not send them raw, so that what stands behind one may be a cookie to the upstream.
     """
     found: dict[str, str] = {}
     for field in fields:
         if not any(name in field for name in names):  # most requests; cheaper than taking the list apart
             continue
+        _refuse_behind_a_comma(field, names)
         for pair in field.split(";"):
             name, equals, value = pair.partition("=")
             # Only what HTTP calls white space: a name after other blanks is another name to a browser, which would
@@ -31,3 +33,10 @@ def read(fields: Sequence[str], names: frozenset[str]) -> Mapping[str, str]:
                 raise MalformedRequest(f"cookie: `{name}` is sent twice")
             found[name] = value.strip(" \t")
     return found
+
+
+def _refuse_behind_a_comma(field: str, names: frozenset[str]) -> None:
+    for part in field.split(",")[1:]:
+        name = part.partition(";")[0].partition("=")[0].strip(" \t")
+        if name in names:
+            raise MalformedRequest(f"cookie: `{name}` stands behind a comma")

@@ -4,7 +4,7 @@ What a case may say and what it may expect; `trial` runs them.
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, ValidationError
 
@@ -86,6 +86,8 @@ class Expectation(Block):
     out. They may be a part of what comes out. `factors` are those of the first challenge. `rules` is how single
     candidates come out, say those in shadow.
     """
+
+    nullable: ClassVar[frozenset[str]] = frozenset({"rule"})
 
     decision: Literal["allow", "deny", "challenge", "hold"]
     rule: str | None = None

@@ -10,14 +10,22 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, ClassVar, Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 
 from extauthz.policy.problems import Unbuilt
+from extauthz.values import block as blocks
 from extauthz.values.decisions import Effect, Factor, Mode
+from extauthz.values.duration import DURATION, seconds
 
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:ms|s|m|h|d))+")
-_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,126}")
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Z-]{1,64}")
@@ -33,13 +41,6 @@ _FORBIDDEN_HEADERS: Final = frozenset(
     ("host", "connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
 )
 _FORBIDDEN_PREFIXES: Final = ("x-extauthz-", "x-envoy-")
-
-
-def seconds(text: object) -> float:
-    """The seconds of a duration as it is written: `5m`, `1h30m`, `500ms`."""
-    if not isinstance(text, str) or not _DURATION.fullmatch(text):
-        raise ValueError("not a duration; write `5m`, `1h30m` or `90s`")
-    return sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
 
 
 def _positive(value: float) -> float:
@@ -113,25 +114,32 @@ def _not_blank(text: str) -> str:
     return text
 
 
-Duration = Annotated[float, BeforeValidator(seconds), AfterValidator(_positive)]
-Instant = Annotated[float, BeforeValidator(instant)]
-Name = Annotated[str, _matching(_NAME, "a name; use letters, digits, `.`, `_` and `-`, at most 128")]
-VariableName = Annotated[str, _matching(_VARIABLE, "a variable name; use letters, digits and `_`")]
-Word = Annotated[str, _matching(_WORD, "a reason; use lower-case words joined by `-`, at most 64 characters")]
-Method = Annotated[str, AfterValidator(_method)]
-HeaderName = Annotated[str, AfterValidator(header_name)]
+def _written(pattern: re.Pattern[str], **more: object) -> WithJsonSchema:
+    """How the JSON Schema tells what a text must be like, where pydantic can't know."""
+    return WithJsonSchema({"type": "string", "pattern": f"^(?:{pattern.pattern})$", **more})
+
+
+Duration = Annotated[float, BeforeValidator(seconds), AfterValidator(_positive), _written(DURATION, examples=["5m"])]
+Instant = Annotated[float, BeforeValidator(instant), _written(_INSTANT, examples=["2026-11-21T10:00:00Z"])]
+Name = Annotated[str, _matching(_NAME, "a name; use letters, digits, `.`, `_` and `-`, at most 128"), _written(_NAME)]
+VariableName = Annotated[str, _matching(_VARIABLE, "a variable name; use letters, digits and `_`"), _written(_VARIABLE)]
+Word = Annotated[
+    str, _matching(_WORD, "a reason; use lower-case words joined by `-`, at most 64 characters"), _written(_WORD)
+]
+Method = Annotated[str, AfterValidator(_method), _written(_METHOD)]
+HeaderName = Annotated[str, AfterValidator(header_name), _written(_TOKEN)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
 Cel = Annotated[str, AfterValidator(_not_blank)]
 Headers = Annotated[dict[HeaderName, Cel], Field(min_length=1), BeforeValidator(_distinct_headers)]
 PlainHeaders = Annotated[dict[HeaderName, HeaderValue], Field(min_length=1), BeforeValidator(_distinct_headers)]
 Key = Annotated[str, Field(min_length=1, max_length=256)]
-Status = Annotated[int, AfterValidator(_status)]
+Status = Annotated[int, AfterValidator(_status), WithJsonSchema({"type": "integer", "enum": sorted(_STATUSES)})]
 
 
-class Block(Unbuilt):
+class Block(blocks.Block, Unbuilt):
     """The base of every mapping in a document."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(strict=True)
 
 
 class AllowBlock(Block):

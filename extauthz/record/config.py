@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator
+
+from extauthz.values.block import Block
 
 NEVER_KEPT: Final = frozenset(
     {
@@ -25,11 +27,7 @@ def _kept_header(name: str) -> str:
     return name.lower()
 
 
-class _Block(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class KeepSettings(_Block):
+class KeepSettings(Block):
     """Values that are recorded in the clear on top of the defaults; every other value is masked."""
 
     headers: frozenset[Annotated[str, AfterValidator(_kept_header)]] = frozenset()
@@ -37,7 +35,7 @@ class KeepSettings(_Block):
     claims: frozenset[str] = frozenset()
 
 
-class AuditSettings(_Block):
+class AuditSettings(Block):
     """The file that one JSON line per decision is appended to, relative to the configuration's folder."""
 
     path: Path

@@ -36,7 +36,7 @@ class SpanRecorder:
             attributes=_attributes(record),
         )
         if isinstance(record.decision, Deny) and record.decision.status >= 500:
-            span.set_status(Status(StatusCode.ERROR, record.detail or record.decision.reason))
+            span.set_status(Status(StatusCode.ERROR, record.decision.reason))
         span.end(record.ended_ns)
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent import futures
+from pathlib import Path
 from typing import Protocol
 
 import grpc
@@ -18,6 +19,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from extauthz.check.checker import Checker, OpenCase
 from extauthz.errors import ConfigurationError, Overloaded, StateUnavailable
 from extauthz.record.decision import TRACE_HEADERS, Trace
+from extauthz.transport import unix_sockets
 
 SERVICE = "envoy.service.auth.v3.Authorization"
 THREADS = 64
@@ -117,14 +119,22 @@ class GrpcioTransport:
             ConfigurationError: the address can't be listened on.
         """
         try:
-            self._port = self._server.add_insecure_port(self._address)
-        except RuntimeError as error:
+            self._bind()
+        except (RuntimeError, OSError) as error:
             raise ConfigurationError(
                 f"listen.grpc: can't listen on `{self._address}`; is it in use, or not an address of this machine?"
             ) from error
         self._server.start()
         for service in ("", SERVICE):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    def _bind(self) -> None:
+        path = Path(self._address.removeprefix("unix:")) if self._address.startswith("unix:") else None
+        if path is not None:
+            unix_sockets.make_way(path)  # gRPC itself would push a running server aside
+        self._port = self._server.add_insecure_port(self._address)
+        if path is not None:
+            path.chmod(unix_sockets.MODE)
 
     def drain(self) -> None:
         """Report NOT_SERVING, so that the callers' health checks look elsewhere."""

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -176,3 +177,23 @@ def test_keys_are_made_once_for_their_owner_alone(serve: Callable[[], Served], f
     made = keys.read_text()
     serve()
     assert keys.read_text() == made
+
+
+def test_a_second_start_on_the_same_unix_sockets_leaves_the_first_alone(
+    serve: Callable[[], Served], folder: Path
+) -> None:
+    sockets = {name: folder / f"{name}.sock" for name in ("grpc", "web", "admin")}
+    listen = ", ".join(f"{name}: 'unix:{path}'" for name, path in sockets.items())
+    (folder / "extauthz.yaml").write_text(f"listen: {{{listen}}}\npolicies: [policies/]\n")
+    first = serve()
+    for path in sockets.values():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    for name in sockets:
+        free = {f"EXTAUTHZ_LISTEN__{other.upper()}": "127.0.0.1:0" for other in sockets if other != name}
+        assert f"listen.{name}: can't listen on `unix:" in refused_start(folder, **free)
+    assert first.allows("/one")
+    assert all(path.exists() for path in sockets.values())
+    first.process.kill()
+    first.process.wait()
+    second = serve()
+    assert second.allows("/one")

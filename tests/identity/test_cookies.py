@@ -62,3 +62,16 @@ def test_any_cookie_header_is_read_or_refused(fields: list[str]) -> None:
     except MalformedRequest:
         return
     assert NAMES.issuperset(found)
+
+
+@pytest.mark.parametrize(
+    "field", ["a=1,session=x", "a=1, session=x", "a=1;b=2 ,\tsession = x", "session=a,session=b", "a=1,session;b=2"]
+)
+def test_a_cookie_that_envoy_has_joined_behind_a_comma_hides_nobody(field: str) -> None:
+    """Without `encode_raw_headers` two `Cookie` lines arrive as one, with a comma between them."""
+    with pytest.raises(MalformedRequest):
+        cookies.read([field], NAMES)
+
+
+def test_commas_in_cookies_of_others_are_theirs() -> None:
+    assert cookies.read(["a=1,b=2; session=x; c=3,4"], NAMES) == {"session": "x"}

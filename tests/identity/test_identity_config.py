@@ -104,7 +104,7 @@ def _users(*changes: dict[str, object]) -> dict[str, object]:
         (_users({"places": ["authorization"]}), "Extra inputs"),
         (_users({"leeway": "6m"}), "less than or equal to 300"),
         (_users({"leeway": -1}), "greater than or equal to 0"),
-        (_users({"leeway": "soon"}), "`soon` is no duration"),
+        (_users({"leeway": "soon"}), "not a duration"),
         (_users({"jwks_uri": "https://idp.example.com/jwks"}), "Extra inputs"),
         # one token, one source
         (_users({}, {"issuer": "https://b.example"}), "`idp` is the name of two sources"),

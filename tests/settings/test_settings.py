@@ -53,6 +53,10 @@ def test_declared_headers_are_compared_in_lower_case(tmp_path: Path) -> None:
         ("policies: [p]\npolicies: [q]", ":2:1", "duplicate key `policies`"),
         ("policies: [p", ":", "not YAML"),
         ("", "", "holds 0 documents"),
+        ("policies: [p]\naudit:", ":2:7", "must not be empty"),
+        ("policies: [p]\nidentity: {workload: {trust_domains: }}", ":2:38", "must not be empty"),
+        ("policies: [p]\nidentity: {workload: {xfcc: {without_principal: yes}}}", ":2:49", "`true` or `false`"),
+        ("policies: [p]\nclient: {trusted_hops: true}", ":2:24", "must be a whole number"),
     ],
 )
 def test_a_bad_configuration_is_told_with_its_place(tmp_path: Path, text: str, place: str, message: str) -> None:
