@@ -100,9 +100,9 @@ class Reloader:
         except Exception as error:  # noqa: BLE001 - whatever it is, what decides stays
             self._status.refused(error)
             return
-        rules: list[object] = [*self._checker.ruling.policies.rules]
+        before: list[object] = [self._checker.ruling.policies]
         self._checker.swap(ruling)
-        task = asyncio.create_task(_release_later(rules))
+        task = asyncio.create_task(_release_later(before))
         self._releasing.add(task)
         task.add_done_callback(self._releasing.discard)
         self._status.accepted(ruling, versions_of(candidates), seconds=time.monotonic() - began)
@@ -159,6 +159,6 @@ def versions_of(candidates: Mapping[str, Candidate]) -> Mapping[str, int]:
     return {name: candidate.bundle.version for name, candidate in candidates.items()}
 
 
-async def _release_later(rules: list[object]) -> None:
+async def _release_later(before: list[object]) -> None:
     await asyncio.sleep(LAST_CALLS)
-    await asyncio.to_thread(release, rules, Pace())
+    await asyncio.to_thread(release, before, Pace())
