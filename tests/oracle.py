@@ -4,9 +4,12 @@ It scans every rule of the plain documents and matches templates by recursion. I
 `extauthz.policy.decide` and its index but CEL, the views that conditions see, and `bind`.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from fractions import Fraction
 from functools import cache
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 from extauthz import cel
@@ -32,13 +35,15 @@ class Verdict(NamedTuple):
 class Expressions:
     """Evaluates the expressions of one rule; variables anew each time."""
 
-    def __init__(self, policy: Document, inputs: Inputs, params: Mapping[str, str]) -> None:
+    def __init__(self, policy: Document, inputs: Inputs, params: Mapping[str, str], definitions: "Definitions") -> None:
         self._variables = policy["spec"].get("variables", {})
+        self._definitions = definitions
         self._scope = RequestScope(inputs)
-        self._scope["request.params"] = params
+        self._scope.update({"request.params": params, **definitions.values})
 
     def value(self, source: str) -> object:
-        return program(source, tuple(self._variables))(_Names(self.look_up))
+        names = (*(f"variables.{name}" for name in self._variables), *self._definitions.values)
+        return program(source, names, self._definitions.functions)(_Names(self.look_up))
 
     def look_up(self, name: str) -> object:
         if name.startswith("variables."):
@@ -47,9 +52,40 @@ class Expressions:
 
 
 @cache
-def program(source: str, variables: tuple[str, ...]) -> cel.Program:
-    types = {**NAMES, **{f"variables.{name}": cel.DYN for name in variables}}
-    return cel.compile(source, variables=types, nan_ordering_is_error=True)
+def program(source: str, names: tuple[str, ...], functions: tuple[cel.Function, ...]) -> cel.Program:
+    types = {**NAMES, **dict.fromkeys(names, cel.DYN)}
+    return cel.compile(source, variables=types, functions=functions, nan_ordering_is_error=True)
+
+
+class Definitions(NamedTuple):
+    """Lists and constants by name, and functions that evaluate their bodies anew at every call."""
+
+    values: dict[str, object]
+    functions: tuple[cel.Function, ...]
+
+
+def defined(documents: Iterable[Document]) -> Definitions:
+    specs = [one["spec"] for one in documents if one["kind"] == "Definitions"]
+    plain = [
+        (name, value) for one in specs for kind in ("lists", "constants") for name, value in one.get(kind, {}).items()
+    ]
+    values = {f"definitions.{name}": value for name, value in plain}
+    functions: list[cel.Function] = []
+
+    def function(name: str, parameters: list[str], body: str) -> cel.Function:
+        def call(*args: object) -> object:
+            known = {**values, **dict(zip(parameters, args, strict=True))}
+            return cel.compile(
+                body, variables=dict.fromkeys(known, cel.DYN), functions=functions, nan_ordering_is_error=True
+            )(known)
+
+        return cel.Function(name, [cel.Overload(name, (cel.DYN,) * len(parameters), cel.DYN, call)])
+
+    for spec in specs:
+        for name, one in spec.get("functions", {}).items():
+            parameters = [parameter["name"] for parameter in one.get("parameters", [])]
+            functions.append(function(f"definitions.{name}", parameters, one["body"]))
+    return Definitions(values, tuple(functions))
 
 
 class _Names(dict[str, object]):
@@ -62,23 +98,58 @@ class _Names(dict[str, object]):
         return self._look_up(name)
 
 
+Judged = tuple[str, Document, Expressions, object]
+"""A rule that is obeyed, by name, and what became of its condition: `True`, `False` or `"error"`."""
+
+
+def obeyed(documents: Sequence[Document], inputs: Inputs) -> list[Judged]:
+    """Step 1: the candidates, without those that are in shadow or expired, in the order of their names."""
+    rules: list[Judged] = []
+    definitions = defined(documents)
+    for policy in documents:
+        for rule in policy["spec"].get("rules", ()):
+            name = f"{policy['metadata']['name']}/{rule['name']}"
+            params = captures(policy, rule, inputs.request)
+            if params is None or not fits_workload(rule.get("workloads"), inputs.identity):
+                continue
+            if "expires" in rule and inputs.now >= datetime.fromisoformat(rule["expires"]).timestamp():
+                continue
+            if enforced(name, rule.get("mode", "enforce"), inputs.identity):
+                expressions = Expressions(policy, inputs, params, definitions)
+                rules.append((name, rule, expressions, outcome(expressions, rule.get("when", "true"))))
+    return sorted(rules, key=lambda entry: entry[0])
+
+
+def enforced(name: str, mode: Any, identity: Identity) -> bool:
+    if isinstance(mode, str):
+        return mode == "enforce"
+    stage, subject = mode["enforce_for"], identity.subject
+    if "workloads" in stage and fits_workload(stage["workloads"], identity):
+        return True
+    if subject is None:
+        return False
+    key = json.dumps([subject.issuer, subject.id], separators=(",", ":"))
+    place = int(sha256(f"{name}\n{key}".encode()).hexdigest()[:16], 16)
+    return subject.id in stage.get("subjects", ()) or place < Fraction(stage.get("percent", 0)) / 100 * 2**64
+
+
+def audit_required(
+    documents: Sequence[Document], request: RequestView, identity: Identity, facts: Facts, now: float
+) -> bool:
+    """Whether a rule that wants its record on disk matches, or is a guard that errors."""
+    rules = obeyed(documents, Inputs(request=request, identity=identity, facts=facts, now=now))
+    return any(
+        "audit" in rule and (result is True or (result == "error" and rule["effect"] != "allow"))
+        for _, rule, _, result in rules
+    )
+
+
 def judge(  # noqa: C901 - it is read beside the text, step by step
-    documents: Iterable[Document], request: RequestView, identity: Identity, facts: Facts, now: float, key: bytes
+    documents: Sequence[Document], request: RequestView, identity: Identity, facts: Facts, now: float, key: bytes
 ) -> Verdict:
     """The decision on one request by the letter of "How rules combine"."""
     inputs = Inputs(request=request, identity=identity, facts=facts, now=now)
-    rules: list[tuple[str, Document, Expressions, object]] = []
-    for policy in documents:
-        for rule in policy["spec"]["rules"]:
-            name = f"{policy['metadata']['name']}/{rule['name']}"
-            params = captures(policy, rule, request)
-            if params is None or not fits_workload(rule, identity) or rule.get("mode") == "shadow":
-                continue
-            if "expires" in rule and now >= datetime.fromisoformat(rule["expires"]).timestamp():
-                continue
-            expressions = Expressions(policy, inputs, params)
-            rules.append((name, rule, expressions, outcome(expressions, rule.get("when", "true"))))
-    rules.sort(key=lambda entry: entry[0])
+    rules = obeyed(documents, inputs)
 
     def matching(effect: str) -> list[tuple[str, Document, Expressions]]:
         return [(name, r, e) for name, r, e, result in rules if r["effect"] == effect and result is True]
@@ -204,13 +275,13 @@ def fits_host(pattern: str, host: str) -> bool:
     return host.endswith(pattern[1:]) and host != pattern[1:] if pattern.startswith("*.") else host == pattern
 
 
-def fits_workload(rule: Document, identity: Identity) -> bool:
-    if "workloads" not in rule:
+def fits_workload(patterns: Sequence[str] | None, identity: Identity) -> bool:
+    if patterns is None:
         return True
     if identity.workload is None:
         return False
     have = identity.workload.id.split("/")
-    for pattern in rule["workloads"]:
+    for pattern in patterns:
         want = pattern.split("/")
         if want[-1] == "**" and len(have) >= len(want) - 1:
             want, have_here = want[:-1], have[: len(want) - 1]

@@ -26,6 +26,8 @@ def define(documents: Sequence[tuple[Document, models.DefinitionsDocument]], pro
     functions: list[cel.Function] = []
     costs: dict[str, Cost] = {}
     for name in collected.in_order():
+        if not collected.calls[name] <= costs.keys():  # what is wrong is told where it stands
+            continue
         known = Definitions(types=collected.types, values=collected.values, functions=tuple(functions), costs=costs)
         compiled = collected.compile(name, known)
         if compiled is not None:
@@ -57,6 +59,7 @@ class _Collected:
         self.problems: list[Problem] = []
         self.values: dict[str, object] = {}
         self.types: dict[str, cel.CelType] = {}
+        self.calls: Mapping[str, set[str]] = {}
         self._functions: dict[str, _Source] = {}
         self._seen: dict[str, str] = {}
         self._stubs: list[cel.Function] = []
@@ -93,7 +96,8 @@ class _Collected:
 
     def in_order(self) -> list[str]:
         """The functions' names, each after those that it calls; those in a circle are told and left out."""
-        needs = {name: self._called(source.model.body) for name, source in self._functions.items()}
+        self.calls = {name: self._called(source.model.body) for name, source in self._functions.items()}
+        needs = dict(self.calls)
         ordered: list[str] = []
         while needs:
             ready = sorted(name for name, called in needs.items() if not called & set(needs))

@@ -7,6 +7,7 @@ and on nothing else, so that a larger share only adds subjects, on every replica
 from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import sha256
+from math import ceil
 from typing import Final
 
 from extauthz.policy.workloads import WorkloadPattern
@@ -18,7 +19,7 @@ _PLACES: Final = 2**64
 
 def share(percent: float) -> int:
     """The number of places, of 2^64, that a percentage from 0 to 100 takes."""
-    return int(Fraction(percent) * _PLACES / 100)
+    return ceil(Fraction(percent) * _PLACES / 100)
 
 
 def place(rule: str, subject: Subject) -> int:

@@ -32,6 +32,17 @@ def document(name: str, *rules: Document, **spec: object) -> Document:
     }
 
 
+def definitions(name: str, **spec: object) -> Document:
+    """Definitions as a plain document."""
+    return {"apiVersion": "extauthz/v1", "kind": "Definitions", "metadata": {"name": name}, "spec": spec}
+
+
+def function(body: str, **parameters: str) -> Document:
+    """A defined function, its parameters with their types."""
+    named = [{"name": name, "type": kind} for name, kind in parameters.items()]
+    return {"body": body, **({"parameters": named} if named else {})}
+
+
 def rule(name: str, effect: str, **fields: object) -> Document:
     """A rule; a challenge or an approve without its block gets a plain one."""
     blocks = {"challenge": {"factors": ["totp"]}, "approve": {"approvers": {"groups": ["chiefs"]}}}

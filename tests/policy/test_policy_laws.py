@@ -7,14 +7,29 @@ import oracle
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from policy.making import KEY, NOW, WEB, Document, caller, compiled, document, evaluate, grant, http, rule, tcp
+from policy.making import (
+    KEY,
+    NOW,
+    WEB,
+    Document,
+    caller,
+    compiled,
+    definitions,
+    document,
+    evaluate,
+    function,
+    grant,
+    http,
+    rule,
+    tcp,
+)
 
 from extauthz.values.decisions import Allow, Challenge, Decision, Deny, Evaluation, Hold
 from extauthz.values.grants import Facts
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
 
-lawful = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+lawful = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 CONDITIONS = (
     "true",
@@ -36,6 +51,26 @@ CONDITIONS = (
     "variables.v || user.sub == 'u1'",
     "!variables.w",
     "1 / int(request.query.amount) == 0",
+    "definitions.is_first(user.sub)",
+    "has(user.sub) && definitions.is_first(user.sub)",
+    "definitions.over(double(request.query.amount))",
+    "user.sub in definitions.known || definitions.fails(request.path)",
+)
+SHARED = (
+    definitions(
+        "values",
+        constants={"limit": 10.0, "first": "u1"},
+        lists={"known": ["u1", "u2"]},
+        functions={"over": function("amount > definitions.limit", amount="double")},
+    ),
+    definitions(
+        "functions",
+        functions={
+            "is_first": function("definitions.is(who, definitions.first) && who in definitions.known", who="string"),
+            "is": function("a == b", a="string", b="string"),
+            "fails": function("1 / size(text) == 0 && 1 / (size(text) - 1) == 0", text="string"),
+        },
+    ),
 )
 TEMPLATES = ("/", "/a", "/{x}", "/a/{x}", "/*/b", "/a/**", "/**", "/{x}/{y}", "/a/{rest=**}", "/a/b/c")
 HOSTS = ("app.example", "b.app.example", "*.app.example", "*.example", "other.test")
@@ -66,6 +101,12 @@ blocks = {
 }
 
 
+modes = st.sampled_from(("shadow", "enforce")) | st.fixed_dictionaries(
+    {"percent": st.sampled_from((0, 0.5, 50, 99.5, 100))},
+    optional={"subjects": some(("u1", "u2", WEB)), "workloads": some(WORKLOADS)},
+).map(lambda stage: {"enforce_for": stage})
+
+
 @st.composite
 def rules(draw: st.DrawFn, effects: tuple[str, ...] = ("allow", "allow", "deny", "challenge", "approve")) -> Document:
     effect = draw(st.sampled_from(effects))
@@ -83,7 +124,9 @@ def rules(draw: st.DrawFn, effects: tuple[str, ...] = ("allow", "allow", "deny",
     if effect in ("challenge", "approve") or draw(st.integers(0, 3)) == 0:
         made[effect] = draw(blocks[effect])
     if draw(st.integers(0, 5)) == 0:
-        made["mode"] = "shadow"
+        made["audit"] = "required"
+    if draw(st.integers(0, 3)) == 0:
+        made["mode"] = draw(modes)
     if draw(st.integers(0, 5)) == 0:
         made["expires"] = draw(st.sampled_from(("2020-01-01T00:00:00Z", "2035-01-01T00:00:00Z")))
         if effect != "allow":
@@ -109,7 +152,7 @@ def policies(draw: st.DrawFn) -> list[Document]:
         made.append(document(name, *own, **spec))
     if draw(st.integers(0, 3)) > 0:  # without it most requests would end at step 3
         made.append(document("base", rule("all", "allow", tcp=True)))
-    return made
+    return [*made, *SHARED]
 
 
 @st.composite
@@ -167,7 +210,7 @@ def passes(evaluation: Evaluation) -> bool:
     return isinstance(evaluation.decision, Allow)
 
 
-@lawful
+@settings(lawful, max_examples=150)
 @given(policies(), requests(), identities, st.data())
 def test_compiled_policies_and_the_oracle_agree(
     documents: list[Document], request: RequestView, identity: Identity, data: st.DataObject
@@ -175,6 +218,7 @@ def test_compiled_policies_and_the_oracle_agree(
     policies_set = compiled(*documents)
     first = evaluate(policies_set, request, identity)
     assert verdict(first.decision) == oracle.judge(documents, request, identity, Facts(), NOW, KEY)
+    assert first.audit_required == oracle.audit_required(documents, request, identity, Facts(), NOW)
     if isinstance(first.decision, Challenge):
         grants = [
             grant(**{"binding": one.binding, "id": str(n), "subject": identity.subject, **data.draw(flaws)})
@@ -217,8 +261,9 @@ def test_the_order_of_rules_and_files_is_irrelevant(
 ) -> None:
     shuffled = []
     for one in chance.sample(documents, len(documents)):
-        own = one["spec"]["rules"]
-        shuffled.append({**one, "spec": {**one["spec"], "rules": chance.sample(own, len(own))}})
+        own = one["spec"].get("rules", [])
+        spec = {**one["spec"], "rules": chance.sample(own, len(own))} if own else one["spec"]
+        shuffled.append({**one, "spec": spec})
     before, after = compiled(*documents), compiled(*shuffled)
     assert before.revision == after.revision
     assert evaluate(before, request, identity) == evaluate(after, request, identity)
@@ -235,7 +280,7 @@ def test_a_shadow_rule_is_recorded_and_never_obeyed(
     with_shadow = evaluate(compiled(*documents, guarded(silent)), request, identity)
     assert with_shadow.decision == without.decision
     recorded = {one.rule: one.result for one in with_shadow.rules}.get(f"added/{shadow['name']}")
-    alone = {one.rule for one in evaluate(compiled(guarded(enforced)), request, identity).rules}
+    alone = {one.rule for one in evaluate(compiled(guarded(enforced), *SHARED), request, identity).rules}
     assert (recorded is not None) == bool(alone)
 
 
@@ -244,7 +289,7 @@ def test_a_shadow_rule_is_recorded_and_never_obeyed(
 def test_only_an_allow_can_allow(guards: list[Document], request: RequestView, identity: Identity) -> None:
     named = [{**one, "name": f"g{number}"} for number, one in enumerate(guards)]
     variables = {"v": "user.sub == 'u1'", "w": "variables.v && has(user.sub)"}
-    assert not passes(evaluate(compiled(document("p", *named, variables=variables)), request, identity))
+    assert not passes(evaluate(compiled(document("p", *named, variables=variables), *SHARED), request, identity))
 
 
 FAILING = ("1 / int(request.query.nothing) == 0", "user.claims.nothing.more == 1", "[1][5] == 1")
