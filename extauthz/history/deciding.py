@@ -11,7 +11,7 @@ from typing import Final
 
 from extauthz import cel
 from extauthz.history.proofs import Proofs, Unknown
-from extauthz.history.recorded import Recorded
+from extauthz.history.recorded import MASKED, Recorded
 from extauthz.policy.decide import decide
 from extauthz.policy.policy_set import (
     NOTHING,
@@ -64,6 +64,7 @@ class Redecider:
         self._policies = policies
         self._unchanged = unchanged
         self._proofs = Proofs()
+        self._fixed: dict[tuple[str, Outcome], Rule] = {}
 
     def decide(self, recorded: Recorded) -> Evaluation | Undecidable:
         """What the policies say to this request now."""
@@ -85,10 +86,11 @@ class Redecider:
         missing = tuple(sorted(recorded.trace.seen))
         if not missing or not _errors(evaluation):
             return evaluation
-        candidates = _settled_candidates(recorded.line, candidates, unchanged)
-        doubts, certain = _sorted_out(recorded, candidates, _errors(evaluation))
+        if unchanged:
+            candidates = _settled_candidates(recorded.line, candidates, unchanged)
+        doubts, certain = _sorted_out(recorded, candidates, evaluation)
         found: Evaluation | None = None
-        for given, trial in _trials(candidates, doubts):
+        for given, trial in self._trials(candidates, doubts):
             recorded.trace.seen.clear()
             outcome = self._evaluate(recorded, trial, unchanged)
             expected = certain | {rule for rule, result in given.items() if result == "error"}
@@ -106,6 +108,31 @@ class Redecider:
             if grants:
                 return _evaluate(recorded, candidates, Facts(grants=grants))
         return evaluation
+
+    def _trials(
+        self, candidates: Sequence[Candidate], doubts: frozenset[str]
+    ) -> Iterator[tuple[Mapping[str, Outcome], list[Candidate]]]:
+        """The candidates, once for every combination of outcomes of those in doubt; none if there are too many."""
+        if len(_FIXED) ** len(doubts) > MOST_TRIALS:
+            return
+        for combination in product(_FIXED, repeat=len(doubts)):
+            given = dict(zip(doubts, combination, strict=True))
+            yield (
+                given,
+                [
+                    item._replace(rule=self._fixed_rule(item.rule, given[item.rule.name]))
+                    if item.rule.name in given
+                    else item
+                    for item in candidates
+                ],
+            )
+
+    def _fixed_rule(self, rule: Rule, outcome: Outcome) -> Rule:
+        """The rule as if its condition came out so. Kept, as long as the rule is the policies' own."""
+        found = self._fixed.get((rule.name, outcome))
+        if found is None or found.terms is not rule.terms:
+            found = self._fixed[rule.name, outcome] = replace(rule, when=_FIXED[outcome])
+        return found
 
 
 def _settled_candidates(
@@ -150,16 +177,19 @@ def _errors(evaluation: Evaluation) -> frozenset[str]:
 
 
 def _sorted_out(
-    recorded: Recorded, candidates: Sequence[Candidate], errors: frozenset[str]
+    recorded: Recorded, candidates: Sequence[Candidate], evaluation: Evaluation
 ) -> tuple[frozenset[str], frozenset[str]]:
     """Of the rules that erred, those that had looked at something masked, and those that err whatever it was.
 
     Each on its own, so that what another one has looked at does not count. Those that err in terms which are worked
     out beside others only are neither.
     """
+    errors = {one.rule: one.error or "" for one in evaluation.rules if one.result == "error" and one.mode == "enforce"}
     doubts, certain = set(), set()
     for item in candidates:
-        if item.rule.name in errors:
+        if MASKED in errors.get(item.rule.name, ""):
+            doubts.add(item.rule.name)
+        elif item.rule.name in errors:
             recorded.trace.seen.clear()
             alone = _evaluate(recorded, [item], NO_FACTS)
             if recorded.trace.seen:
@@ -167,25 +197,6 @@ def _sorted_out(
             elif _errors(alone):
                 certain.add(item.rule.name)
     return frozenset(doubts), frozenset(certain)
-
-
-def _trials(
-    candidates: Sequence[Candidate], doubts: frozenset[str]
-) -> Iterator[tuple[Mapping[str, Outcome], list[Candidate]]]:
-    """The candidates, once for every combination of outcomes of those in doubt; none if there are too many."""
-    if len(_FIXED) ** len(doubts) > MOST_TRIALS:
-        return
-    for combination in product(_FIXED, repeat=len(doubts)):
-        given = dict(zip(doubts, combination, strict=True))
-        yield (
-            given,
-            [
-                item._replace(rule=replace(item.rule, when=_FIXED[given[item.rule.name]]))
-                if item.rule.name in given
-                else item
-                for item in candidates
-            ],
-        )
 
 
 def _named(rules: Sequence[Rule]) -> frozenset[str]:

@@ -29,6 +29,8 @@ from extauthz.values.request import HttpRequest, Peer, RequestView
 
 HOLDER: Final = "recorded:holder"
 """Stands for what the caller held: the record has kinds of holders only."""
+MASKED: Final = "is masked in the record"
+"""What the message of `Masked` says of a name."""
 
 
 class Masked(cel.EvalError):
@@ -46,7 +48,7 @@ class Trace:
     def miss(self, what: str) -> NoReturn:
         """Note that `what` was looked at, and raise `Masked`."""
         self.seen.add(what)
-        raise Masked(f"`{what}` is masked in the record")
+        raise Masked(f"`{what}` {MASKED}")
 
 
 class Recorded:

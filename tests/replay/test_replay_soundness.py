@@ -113,7 +113,7 @@ def test_what_is_decided_again_is_what_the_whole_request_would_get(
 
 
 @lawful
-@given(before=policies, after=policies, check=checks)
+@given(before=masked_policies(), after=masked_policies(), check=checks)
 def test_unchanged_rules_decide_as_recorded(
     before: list[Document], after: list[Document], check: tuple[RequestView, Identity]
 ) -> None:
