@@ -87,7 +87,10 @@ def uint_from_string(text: str) -> UInt:
 def double_from_string(text: str) -> float:
     if not _DOUBLE.fullmatch(text):
         raise _not(text, "double")
-    return float(text)
+    value = float(text)
+    if value in (float("inf"), float("-inf")) and any(c.isdigit() for c in text):
+        raise _out_of_range("double")
+    return value
 
 
 def bool_from_string(text: str) -> bool:
