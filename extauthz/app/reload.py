@@ -70,6 +70,7 @@ class Reloader:
         self._status = status
         self._compiler = Compiler()
         self._wanted = False
+        self._stopped = False
         self._working: asyncio.Task[None] | None = None
         self._releasing: set[asyncio.Task[None]] = set()
 
@@ -81,7 +82,7 @@ class Reloader:
 
     async def stop(self) -> None:
         """End what runs; nothing is swapped after it."""
-        self._wanted = False
+        self._wanted, self._stopped = False, True
         self._compiler.stop()
         for task in self._releasing:
             task.cancel()
@@ -98,7 +99,8 @@ class Reloader:
         try:
             ruling, candidates = await asyncio.to_thread(self._make)
         except Exception as error:  # noqa: BLE001 - whatever it is, what decides stays
-            self._status.refused(error)
+            if not self._stopped:
+                self._status.refused(error)
             return
         before: list[object] = [self._checker.ruling.policies]
         self._checker.swap(ruling)

@@ -1,0 +1,76 @@
+"""A whole server in a process of its own, as tests start and watch it."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import grpc
+import httpx
+
+from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from extauthz.transport.grpcio import SERVICE
+from extauthz.wire.compose import check_request
+
+POLICY = """
+apiVersion: extauthz/v1
+kind: Policy
+metadata: {{name: site}}
+spec:
+  rules:
+    - {{name: open, paths: ["{path}"], effect: allow}}
+"""
+CONFIG = """
+listen: {grpc: "127.0.0.1:0", web: "127.0.0.1:0", admin: "127.0.0.1:0"}
+policies: [policies/]
+"""
+
+
+@dataclass
+class Served:
+    """A running server, and what it has said since."""
+
+    process: subprocess.Popen[str]
+    folder: Path
+    said: dict[str, Any]
+    heard: list[dict[str, Any]]
+
+    def next_event(self, name: str) -> dict[str, Any]:
+        """The next log line with this event; the process must not end before it."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            said: dict[str, Any] = json.loads(line)
+            self.heard.append(said)
+            if said["event"] == name:
+                return said
+        raise AssertionError(f"the server ended before it said `{name}`")
+
+    def allows(self, path: str, **headers: str) -> bool:
+        with grpc.insecure_channel(self.said["grpc"]) as channel:
+            check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/Check")
+            request = check_request(host="example.com", path=path, headers=headers, source_ip="127.0.0.1")
+            answer = check(request, timeout=5)
+        return bool(CheckResponse.FromString(answer).status.code == 0)
+
+    def probe(self, path: str) -> httpx.Response:
+        return httpx.get(f"http://{self.said['admin']}{path}")
+
+    def metric(self, name: str) -> float:
+        """The value of a metric, given with its labels."""
+        lines = self.probe("/metrics").text.splitlines()
+        return float(next(line.rpartition(" ")[2] for line in lines if line.startswith(f"{name} ")))
+
+    def write_policy(self, path: str) -> None:
+        (self.folder / "policies" / "site.yaml").write_text(POLICY.format(path=path))
+
+
+class Serve(Protocol):
+    """Starts a server, with variables added to its environment."""
+
+    def __call__(self, **environ: str) -> Served: ...
+
+
+def command(folder: Path) -> list[str]:
+    return [str(Path(sys.executable).parent / "extauthz"), "serve", "--config", str(folder / "extauthz.yaml")]
