@@ -7,6 +7,7 @@ set with one problem is no set.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
@@ -58,6 +59,8 @@ def compile_documents(documents: Iterable[Document], *, declared_headers: frozen
     read = _Reading(documents)
     problems = read.problems
     definitions = define(read.definitions, problems)
+    if read.broken_definitions:
+        definitions = replace(definitions, broken=True)
     compiled: list[Rule] = []
     shared: dict[str, cel.Program] = {}
     for document, model in read.policies:
@@ -81,13 +84,17 @@ Model = TypeVar("Model", models.PolicyDocument, models.DefinitionsDocument)
 
 
 class _Reading:
-    """Documents by kind, as models; `broken` are policies that are none, whose problems are told."""
+    """Documents by kind, as models.
+
+    `broken` are policies that are none, whose problems are told; `broken_definitions` is whether there are such too.
+    """
 
     def __init__(self, documents: Iterable[Document]) -> None:
         self.problems: list[Problem] = []
         self.policies: list[tuple[Document, models.PolicyDocument]] = []
         self.definitions: list[tuple[Document, models.DefinitionsDocument]] = []
         self.broken: list[Document] = []
+        self.broken_definitions = False
         self._seen: dict[tuple[str, str], str] = {}
         for document in documents:
             self._read(document)
@@ -104,6 +111,8 @@ class _Reading:
             definitions = self._model(document, models.DefinitionsDocument)
             if definitions is not None:
                 self.definitions.append((document, definitions))
+            else:
+                self.broken_definitions = True
         elif isinstance(kind, str) and kind not in KINDS:
             hint = did_you_mean(kind, KINDS) or "write `Policy`, `Definitions` or `PolicyTest`"
             self._refuse(document, ("kind",), f"unknown kind `{kind}`", hint)

@@ -43,6 +43,7 @@ class Expressions:
     ) -> None:
         self.problems: list[Problem] = []
         self.variables: dict[str, cel.Program] = {}
+        self._failed: set[str] = set()
         self._document = document
         self._declared_headers = declared_headers
         self.definitions = definitions
@@ -58,14 +59,22 @@ class Expressions:
             self._compiled = {}
         for name in self._in_order(path, sources):
             program = self.compile((*path, name), sources[name])
-            self._names[VARIABLES + name] = cel.DYN if program is None else program.result_type
-            if program is not None:
+            if program is None:
+                self._fail(VARIABLES + name)
+            else:
+                self._names[VARIABLES + name] = program.result_type
                 self.variables[VARIABLES + name] = program
+
+    def _fail(self, name: str) -> None:
+        self._names[name] = cel.DYN
+        self._failed.add(name)
 
     def condition(self, path: Path, source: str) -> cel.Program | None:
         """A `when`: of type bool."""
         program = self.compile(path, source)
         if program is not None and program.result_type != cel.BOOL:
+            if program.names & self._failed:  # it may have been of another type: what is wrong is told there
+                return None
             hint = "compare it, say `… == true`" if program.result_type == cel.DYN else ""
             self._refuse(path, f"a condition must be of type bool, not {program.result_type}", hint)
             return None
@@ -128,9 +137,11 @@ class Expressions:
             ready = sorted(name for name, wanted in needs.items() if wanted <= set(ordered))
             if not ready:
                 circle = "`, `".join(sorted(needs))
+                several = f"the variables `{circle}` need each other"
                 for name in sorted(needs):
-                    self._refuse((*path, name), f"the variables `{circle}` need each other", "break the circle")
-                    self._names[VARIABLES + name] = cel.DYN
+                    message = several if len(needs) > 1 else f"the variable `{name}` needs itself"
+                    self._refuse((*path, name), message, "break the circle")
+                    self._fail(VARIABLES + name)
                 return ordered
             ordered += ready
             for name in ready:
