@@ -33,9 +33,7 @@ def configured(text: str) -> Configured:
     if not first.startswith("# configured: "):
         return Configured()
     listed = yaml.safe_load(first.removeprefix("# configured: "))
-    return Configured(
-        trust_domains=frozenset(listed["trust_domains"]), hosts=tuple(map(hosts.parse, listed["hosts"]))
-    )
+    return Configured(trust_domains=frozenset(listed["trust_domains"]), hosts=tuple(map(hosts.parse, listed["hosts"])))
 
 
 def expected(text: str) -> Counter[tuple[int, str]]:

@@ -25,6 +25,7 @@ PATHS: list[tuple[str, ...] | None] = [
     *(segments for length in range(4) for segments in product("abz", repeat=length)),
     *(("a", "a", *rest) for rest in product("abz", repeat=2)),
     *((first, *empty, "z") for first in "abz" for empty in (("",), ("", ""), ("", "a"), ("a", ""))),
+    *((*("",) * count, "z") for count in (1, 2, 3)),
     ("a", "b", "", "z"),
     ("a", "b", "", "", "z"),
     ("a", "z", "", "", "z"),
