@@ -2,6 +2,7 @@
 
 import typer
 
+from extauthz.cli.discover import discover
 from extauthz.cli.policy_check import check
 from extauthz.cli.policy_explain import explain
 from extauthz.cli.policy_schema import schema
@@ -14,3 +15,4 @@ app.command("explain")(explain)
 app.command("test")(run_tests)
 app.command("schema")(schema)
 app.command("replay")(replay)
+app.command("discover")(discover)

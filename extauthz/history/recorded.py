@@ -259,7 +259,7 @@ def _http(line: RequestLine, trace: Trace) -> HttpRequest:
         host=line.host,
         authority=line.authority,
         path=line.path,
-        segments=_segments(line.path),
+        segments=segments_of(line.path),
         raw_path=line.path if line.raw_path is None else line.raw_path,
         raw_query="",
         protocol=line.protocol,
@@ -270,7 +270,7 @@ def _http(line: RequestLine, trace: Trace) -> HttpRequest:
     )
 
 
-def _segments(path: str) -> tuple[str, ...]:
+def segments_of(path: str) -> tuple[str, ...]:
     """The segments behind a canonical path, in which a `/` within one is written `%2F`."""
     inner = path[1:-1] if path.endswith("/") else path[1:]
     return tuple(segment.replace("%2F", "/") for segment in inner.split("/")) if inner else ()
