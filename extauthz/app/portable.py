@@ -84,7 +84,7 @@ def _parts(function: FunctionType) -> tuple[object, ...]:
     scope: object = function.__globals__
     module = function.__globals__.get("__name__")
     return (
-        marshal.dumps(function.__code__),
+        function.__code__,  # an object of its own: a function may look for its own frames by it
         scope if module is None else module,
         function.__name__,
         function.__defaults__,
@@ -94,7 +94,7 @@ def _parts(function: FunctionType) -> tuple[object, ...]:
 
 
 def _function(
-    code: bytes,
+    code: CodeType,
     scope: str | dict[str, object],
     name: str,
     defaults: tuple[object, ...] | None,
@@ -102,7 +102,7 @@ def _function(
     closed_over: tuple[object, ...],
 ) -> FunctionType:
     names = vars(sys.modules[scope]) if isinstance(scope, str) else scope
-    function = FunctionType(marshal.loads(code), names, name, defaults, tuple(map(CellType, closed_over)))  # noqa: S302 - our own child's
+    function = FunctionType(code, names, name, defaults, tuple(map(CellType, closed_over)))
     function.__kwdefaults__ = named_defaults
     return function
 
