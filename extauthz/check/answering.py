@@ -17,11 +17,10 @@ from extauthz.policy.policy_set import PolicySet
 from extauthz.record.decision import AuditTrail, DecisionRecord, Recorder, Trace, WallClock
 from extauthz.stepup.challenge import offer as challenge_offer
 from extauthz.stepup.keys import KeyRing
-from extauthz.values.decisions import Challenge, ChallengeOffer, Evaluation
+from extauthz.values.decisions import Challenge, ChallengeOffer, Decision, Evaluation
 from extauthz.values.identity import Identity
 from extauthz.values.request import Caller, RequestView
-from extauthz.wire.encode import encode, encode_failure
-from extauthz.wire.sayable import sayable
+from extauthz.wire.encode import encode_failure, say
 
 AUDIT_PATIENCE = 0.15
 """Seconds that an answer waits for its record to be on disk; Envoy waits 0.2 unless it is told otherwise."""
@@ -109,9 +108,9 @@ class Answering:
     def _answer(self, case: Case, evaluation: Evaluation, detail: str | None) -> _Answer:
         try:
             offer = self._offer(case, evaluation)
-            # What can't be said is recorded as what is said instead.
-            evaluation = replace(evaluation, decision=sayable(evaluation.decision, offer=offer))
-            payload = self._encode(case, evaluation, offer)
+            payload, said = self._encode(case, evaluation, offer)
+            if said is not evaluation.decision:  # what can't be said is recorded as what is said instead
+                evaluation = replace(evaluation, decision=said)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an explicit denial
             _log.exception("answer-failed", decision_id=case.decision_id)
             evaluation, detail = replace(evaluation, decision=INTERNAL_ERROR), repr(error)
@@ -130,8 +129,8 @@ class Answering:
         self._record(case, denied, audited=False)
         return denied.payload
 
-    def _encode(self, case: Case, evaluation: Evaluation, offer: ChallengeOffer | None) -> bytes:
-        return encode(
+    def _encode(self, case: Case, evaluation: Evaluation, offer: ChallengeOffer | None) -> tuple[bytes, Decision]:
+        return say(
             evaluation.decision,
             request=case.request,
             caller=case.caller,

@@ -20,7 +20,7 @@ from extauthz.wire.sayable import METADATA, sayable
 _ID: Final = re.compile(r"[!-~]{1,200}\Z")
 
 
-def encode(
+def say(
     decision: Decision,
     *,
     request: RequestView | None,
@@ -29,12 +29,12 @@ def encode(
     revision: str,
     settable: frozenset[str],
     offer: ChallengeOffer | None = None,
-) -> bytes:
-    """The answer to one Check.
+) -> tuple[bytes, Decision]:
+    """The answer to one Check, and the decision that it says.
 
     `request` is `None` where it could not be read; `settable` are the request headers that the loaded policies can
     set, in lower case; `offer` is what a challenged caller is given. A decision that can't be said becomes a denial
-    (`sayable`). Equal arguments give equal bytes.
+    (`sayable`); the other one is returned as it is. Equal arguments give equal bytes.
     """
     said = sayable(decision, offer=offer)
     answer = CheckResponse()
@@ -52,7 +52,30 @@ def encode(
         case _:
             assert_never(said)
     _metadata(answer, said, decision_id, revision, extra)
-    return answer.SerializeToString(deterministic=True)
+    return answer.SerializeToString(deterministic=True), said
+
+
+def encode(
+    decision: Decision,
+    *,
+    request: RequestView | None,
+    caller: Caller,
+    decision_id: str,
+    revision: str,
+    settable: frozenset[str],
+    offer: ChallengeOffer | None = None,
+) -> bytes:
+    """The answer of `say` alone."""
+    payload, _ = say(
+        decision,
+        request=request,
+        caller=caller,
+        decision_id=decision_id,
+        revision=revision,
+        settable=settable,
+        offer=offer,
+    )
+    return payload
 
 
 def encode_failure(decision_id: str) -> bytes:

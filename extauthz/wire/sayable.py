@@ -40,7 +40,7 @@ _DEEPEST: Final = 32
 def sayable(decision: Decision, *, offer: ChallengeOffer | None = None) -> Decision:
     """`decision` itself, or the refusal that takes its place because an answer can't carry it.
 
-    `encode` says this by itself; a caller that records the decision asks first, so that the record says the same.
+    `encode.say` asks this by itself, and returns what is said, so that the record says the same.
     """
     match decision:
         case Allow(mutations=mutations):

@@ -81,7 +81,7 @@ def test_an_answer_that_can_not_be_encoded_is_503(bench: Bench, monkeypatch: pyt
     def fail(*_: object, **__: object) -> None:
         raise UnicodeError("no words")
 
-    monkeypatch.setattr("extauthz.check.answering.encode", fail)
+    monkeypatch.setattr("extauthz.check.answering.say", fail)
     response = bench.answer(bench.request("/health"))
     assert (response.status.code, response.denied_response.status.code) == (UNAVAILABLE, 503)
     assert bench.records.kept[0].decision == Deny(reason="internal-error", status=503)
