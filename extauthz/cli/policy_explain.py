@@ -23,14 +23,12 @@ from extauthz.history.reading import find
 from extauthz.history.recorded import Recorded, is_decidable
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver
-from extauthz.policy.compile import compile_documents
 from extauthz.policy.context import Inputs, RequestScope
 from extauthz.policy.decide import decide
 from extauthz.policy.explain import others_as_json, rules_as_json, traces
-from extauthz.policy.load import read_documents
+from extauthz.policy.load import load_with_documents
 from extauthz.policy.mismatch import Other, others
 from extauthz.policy.policy_set import PolicySet
-from extauthz.policy.problems import PolicyErrors, Problem
 from extauthz.policy.sources import Sources
 from extauthz.policy.trace import RuleTrace
 from extauthz.policy.trial import WORDS, http_status, response_to
@@ -174,13 +172,7 @@ def _others(
 
 
 def _load(paths: list[Path], declared_headers: frozenset[str] | None) -> tuple[PolicySet, Sources]:
-    problems: list[Problem] = []
-    documents = read_documents(paths, problems)
-    if problems:
-        raise PolicyErrors(problems)
-    policies = compile_documents(documents, declared_headers=declared_headers)
-    if not policies.rules:
-        raise ExtauthzError(f"no policies found in {', '.join(map(str, paths))}; a file ends in `.yaml` or `.yml`")
+    documents, policies = load_with_documents(paths, declared_headers=declared_headers)
     return policies, Sources(documents)
 
 

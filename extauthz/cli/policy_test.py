@@ -16,11 +16,10 @@ from extauthz.cli.policy_junit import junit
 from extauthz.cli.policy_options import COLOURS, PathsArgument, print_json
 from extauthz.errors import ExtauthzError
 from extauthz.policy.cases import read_cases
-from extauthz.policy.compile import compile_documents
 from extauthz.policy.coverage import Count, Coverage, Gap
 from extauthz.policy.explain import others_as_json, rules_as_json
-from extauthz.policy.load import read_documents
-from extauthz.policy.problems import PolicyErrors, Problem
+from extauthz.policy.load import load_with_documents
+from extauthz.policy.problems import PolicyErrors
 from extauthz.policy.sources import Sources
 from extauthz.policy.trial import Outcome, run
 
@@ -81,13 +80,7 @@ def _run_once(paths: list[Path], output: Output, coverage_min: float) -> bool:
 
 
 def _report(paths: list[Path]) -> Report:
-    problems: list[Problem] = []
-    documents = read_documents(paths, problems)
-    if problems:
-        raise PolicyErrors(problems)
-    policies = compile_documents(documents)
-    if not policies.rules:
-        raise ExtauthzError("no policies found; name them beside their tests")
+    documents, policies = load_with_documents(paths)
     suites = read_cases(documents)
     if not suites:
         raise ExtauthzError("no tests found; write documents of `kind: PolicyTest`")
