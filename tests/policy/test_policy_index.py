@@ -1,15 +1,18 @@
 """Templates, hosts and the look-up of candidates."""
 
 import cProfile
+import dataclasses
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from policy.making import WEB, caller, compiled, document, http, rule
+from policy.making import WEB, caller, compiled, document, http, rule, tcp
 
-from extauthz.policy import hosts, templates
+from extauthz.policy import hosts, templates, workloads
 from extauthz.policy.hosts import HostPattern
 from extauthz.policy.index import Index, Place
+from extauthz.policy.policy_set import Rule
 from extauthz.values.identity import Identity
 from extauthz.wire.compose import check_request
 from extauthz.wire.decode import decode
@@ -151,15 +154,65 @@ def test_workloads_fit_by_pattern_and_nobody_fits_none() -> None:
         assert bool(policies.candidates(http(), caller(workload=workload)).items) is fits
 
 
-def test_a_look_up_costs_the_same_among_ten_rules_and_three_thousand() -> None:
+def place(kind: str, number: int) -> Place:
+    """The place of one rule among many that differ in one respect."""
+    path = {"paths": f"/r{number}/{{id}}", "wildcards": f"/*/{{id}}/r{number}/**"}.get(kind, "/r7/{id}")
+    workload = f"spiffe://td/ns{number}/*" if kind == "workloads" else "spiffe://td/ns7/sa"
+    return Place(
+        templates=(templates.parse(path),),
+        methods=("GET", f"M{number}") if kind == "methods" and number == 7 else (f"M{number}",) * (kind == "methods"),
+        hosts=(hosts.parse(f"h{number}.example" if kind == "hosts" else "*.example"),),
+        workloads=(workloads.parse(workload),),
+    )
+
+
+@pytest.mark.parametrize("kind", ["paths", "wildcards", "methods", "hosts", "workloads"])
+def test_a_look_up_touches_no_other_rule_and_costs_the_same_among_ten_and_three_thousand(kind: str) -> None:
     """In calls of Python functions, which don't depend on the machine."""
-    request = http("/r7/5").http
+    request = http("/r7/5/r7" if kind == "wildcards" else "/r7/5", host="h7.example").http
     assert request is not None
     calls = []
     for size in (10, 3000):
-        places = [Place(templates=(templates.parse(f"/r{n}/{{id}}"),), methods=("GET",)) for n in range(size)]
-        index = Index([*places, Place(templates=(templates.parse("/r7/**"),))])
+        index = Index([*(place(kind, number) for number in range(size)), Place(templates=(templates.parse("/r7/**"),))])
         profile = cProfile.Profile()
-        assert profile.runcall(index.for_http, request, None) == [(7, {"id": "5"}), (size, {})]
+        assert profile.runcall(index.for_http, request, "spiffe://td/ns7/sa") == [(7, {"id": "5"}), (size, {})]
         calls.append(sum(entry.callcount for entry in profile.getstats()))
     assert calls[0] == calls[1]
+
+
+class Touched(tuple[Rule, ...]):
+    """Rules that know which of them were looked at."""
+
+    __slots__ = ()
+    numbers: ClassVar[set[int]] = set()
+
+    def __getitem__(self, number: Any) -> Any:
+        self.numbers.add(number)
+        return super().__getitem__(number)
+
+
+def test_candidates_are_found_without_touching_other_rules() -> None:
+    many = [
+        rule(f"r{n}", "allow", paths=[f"/r{n % 50}/{{id}}"], workloads=[f"spiffe://prod.example.org/ns/n{n}/sa/*"])
+        for n in range(500)
+    ]
+    policies = compiled(document("p", *many, rule("deny", "deny", paths=["/r7/**"])))
+    rules = Touched(policies.rules)
+    found = dataclasses.replace(policies, rules=rules).candidates(
+        http("/r7/1"), caller(workload="spiffe://prod.example.org/ns/n57/sa/web")
+    )
+    assert [item.rule.name for item in found.items] == ["p/deny", "p/r57"]
+    assert len(rules.numbers) == 2
+
+
+def test_a_tcp_check_finds_rules_by_workload_too() -> None:
+    policies = compiled(
+        document(
+            "p",
+            rule("web", "allow", tcp=True, workloads=["spiffe://prod.example.org/ns/*/sa/web", WEB]),
+            rule("other", "allow", tcp=True, workloads=["spiffe://dev.example.org/**"]),
+            rule("guard", "deny"),
+        )
+    )
+    assert [item.rule.name for item in policies.candidates(tcp(), caller(workload=WEB)).items] == ["p/guard", "p/web"]
+    assert [item.rule.name for item in policies.candidates(tcp(), Identity()).items] == ["p/guard"]
