@@ -122,6 +122,8 @@ def told(value: object) -> Json:
             return f"b{str(value)[1:]}"
         case cel.Timestamp() | cel.Duration():
             return shown(value)
+        case cel.Type():
+            return value.name
         case cel.Optional():
             return {"optional": told(value.content)} if value.present else {}
         case Mapping():

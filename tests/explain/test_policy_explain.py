@@ -1,0 +1,311 @@
+"""`extauthz policy explain`: the object of the design, the values behind it, and why other rules had no say."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from policy.making import NOW, caller, compiled, document, evaluate, http, rule
+from policytest.shop import check_request, invoke, write
+from replay.recording import write as write_audit
+
+from extauthz.errors import ExtauthzError
+from extauthz.policy.policy_set import PolicySet
+from extauthz.record.decision import DecisionRecord
+from extauthz.values.identity import Identity
+from extauthz.values.request import RequestView
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write(tmp_path)
+
+
+def told(*arguments: str | Path) -> Any:
+    """What `policy explain --format json` prints."""
+    result = invoke("explain", "--format", "json", *arguments)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def words(text: str) -> str:
+    """Text without the lines of its trees."""
+    return " ".join("".join(" " if c in "│├└─" else c for c in text).split())
+
+
+def test_explain_prints_the_object_of_the_design(folder: Path) -> None:
+    request = check_request(folder / "request.json")
+    result = invoke("explain", "--policy", folder, "--request", request, "--format", "json")
+    assert result.exit_code == 0
+    explained = json.loads(result.stdout)
+    response = explained.pop("response")
+    revision = explained.pop("revision")
+    assert explained.pop("others") == []
+    for one in explained["rules"]:
+        assert {"place", "trace", "variables"} <= one.keys()
+        del one["place"], one["trace"], one["variables"]
+    assert explained == {
+        "decision": "deny",
+        "reason": "needs-subject",
+        "rule": "payments/large-transfer",
+        "status": 401,
+        "rules": [
+            {
+                "rule": "payments/frozen-accounts",
+                "effect": "deny",
+                "mode": "enforce",
+                "result": "no-match",
+                "error": None,
+            },
+            {
+                "rule": "payments/large-transfer",
+                "effect": "challenge",
+                "mode": "enforce",
+                "result": "match",
+                "error": None,
+            },
+            {
+                "rule": "payments/shop-may-transfer",
+                "effect": "allow",
+                "mode": "enforce",
+                "result": "match",
+                "error": None,
+            },
+        ],
+    }
+    assert response["status"]["code"] == 16
+    assert response["dynamicMetadata"]["extauthz"]["revision"] == revision
+
+
+def test_explain_of_an_allow_and_of_a_refusal(folder: Path) -> None:
+    request = check_request(folder / "request.json", "/v1/accounts/a1/transfers?amount=5")
+    found = told("--policy", folder, "--request", request)
+    assert (found["decision"], found["status"], found["rule"]) == ("allow", 200, "payments/shop-may-transfer")
+    assert "okResponse" in found["response"]
+    request = check_request(folder / "request.json", "/v1/../accounts")
+    found = told("--policy", folder, "--request", request)
+    assert (found["decision"], found["status"], found["reason"]) == ("deny", 400, "malformed-path")
+    assert found["rules"] == []
+
+
+def test_explain_for_people(folder: Path) -> None:
+    request = check_request(folder / "request.json", "/v1/accounts/a1/transfers")
+    result = invoke("explain", "--policy", folder, "--request", request)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("deny policy-error by payments/large-transfer, status 403")
+    assert "no such key: `amount`" in words(result.stdout)
+
+
+def test_explain_reads_identity_sources_from_the_configuration(folder: Path) -> None:
+    config = folder / "extauthz.conf"
+    config.write_text("policies: [.]\nidentity: {workload: {trust_domains: [other.example.org]}}\n")
+    request = check_request(folder / "request.json", "/v1/accounts/a1/transfers?amount=5")
+    arguments = ("explain", "--policy", folder, "--request", request, "--format", "json")
+    assert json.loads(invoke(*arguments).stdout)["decision"] == "allow"
+    found = json.loads(invoke(*arguments, "--config", config).stdout)
+    assert (found["decision"], found["reason"]) == ("deny", "no-rule-allows")
+
+
+def test_every_subexpression_is_told_with_its_value(folder: Path) -> None:
+    request = check_request(folder / "request.json")
+    rules = told("--policy", folder, "--request", request)["rules"]
+    assert [one["place"].rpartition("/")[2] for one in rules] == [
+        "payments.yaml:19:13",
+        "payments.yaml:14:13",
+        "payments.yaml:9:13",
+    ]
+    frozen, large, shop = rules
+    assert frozen["trace"]["parts"][0] == {
+        "expression": "request.params.account",
+        "line": 1,
+        "column": 1,
+        "value": "a1",
+        "parts": [{"expression": "request.params", "line": 1, "column": 1, "value": {"account": "a1"}, "parts": []}],
+    }
+    assert large["trace"]["value"] is True
+    variable = large["variables"]["variables.amount"]
+    assert (variable["expression"], variable["value"]) == ("double(request.query.amount)", 5000.0)
+    assert variable["parts"][0]["value"] == "5000"
+    assert (shop["trace"], shop["variables"]) == (None, {})
+
+
+def one_rule(folder: Path, when: str, **request: Any) -> dict[str, Any]:
+    """The trace of a condition on a request."""
+    made = document("p", rule("r", "allow", when=when), variables={"a": "variables.b + 1", "b": "size(request.path)"})
+    (folder / "p.yaml").write_text(json.dumps(made))
+    found: dict[str, Any] = told("--policy", folder, "--request", check_request(folder / "r.json", **request))["rules"][
+        0
+    ]
+    return found
+
+
+def test_what_an_evaluation_leaves_out_is_skipped(tmp_path: Path) -> None:
+    trace = one_rule(tmp_path, "false && has(user.sub) || (true ? request.method == 'GET' : has(user.iss))")["trace"]
+    conjunction, choice = trace["parts"]
+    assert conjunction["value"] is False
+    assert [part["expression"] for part in conjunction["parts"]] == ["has(user.sub)"]
+    assert conjunction["parts"][0]["skipped"] is True
+    assert [part.get("skipped", part.get("value")) for part in choice["parts"]] == [False, True]
+
+
+def test_an_error_is_told_where_it_arose_and_in_all_that_it_passed_through(tmp_path: Path) -> None:
+    rule_told = one_rule(tmp_path, "double(request.query.sum) * 2.0 > 10.0", path="/")
+    assert rule_told["result"] == "error"
+    product = rule_told["trace"]["parts"][0]
+    assert product["error"] == product["parts"][0]["error"] == "no such key: `sum`"
+
+
+def test_variables_are_told_once_however_often_they_are_used(tmp_path: Path) -> None:
+    found = one_rule(tmp_path, "variables.a + variables.a + variables.b > 0", path="/abc")
+    assert {name: one["value"] for name, one in found["variables"].items()} == {"variables.a": 5, "variables.b": 4}
+    again = one_rule(tmp_path, "true || variables.a > 0", path="/abc")
+    assert again["variables"] == {}
+
+
+def test_a_macro_is_told_for_each_element(tmp_path: Path) -> None:
+    trace = one_rule(tmp_path, "[1, 2, 0].all(n, 2 / n > 0)")["trace"]
+    test = next(part for part in trace["parts"] if part["expression"] == "2 / n > 0")
+    assert test["each"][:2] == [{"value": True}, {"value": True}]
+    division = test["parts"][0]
+    assert division["each"] == [{"value": 2}, {"value": 1}, {"error": "division by zero"}]
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("b'ab\\x00'", "b'ab\\x00'"),
+        ("duration('90s')", "90s"),
+        ("timestamp('2026-11-21T10:00:00Z')", "2026-11-21T10:00:00Z"),
+        ("1.0 / 0.0", "inf"),
+        ("request.headers[?'x-none']", {}),
+        ("request.headers[?'x-a']", {"optional": "1"}),
+        ("{'a': [1, 2u]}", {"a": [1, 2]}),
+        ("{1: true}", {"1": True}),
+        ("type(1)", "int"),
+        ("request.query", {"b": "1", "a": "(the query parameter `a` came 2 times)"}),
+    ],
+)
+def test_values_of_every_kind_can_be_told(tmp_path: Path, expression: str, value: object) -> None:
+    trace = one_rule(tmp_path, f"dyn({expression}) == dyn({expression})", path="/?b=1&a=1&a=2", headers={"x-a": "1"})[
+        "trace"
+    ]
+    assert trace["parts"][0]["value"] == value
+
+
+def test_other_rules_are_told_with_every_field_that_does_not_fit_the_nearest_first(tmp_path: Path) -> None:
+    made = document(
+        "p",
+        rule("a-far", "allow", hosts=["other.example.com"], methods=["GET"], paths=["/x"]),
+        rule("b-near", "allow", paths=["/v1/accounts/{a}/payees"]),
+        rule("c-path", "allow", paths=["/v2"]),
+        rule("d-workload", "allow", workloads=["spiffe://prod.example.org/ns/pay/**"]),
+        rule("e-expired", "allow", expires="2020-01-01T00:00:00Z"),
+    )
+    (tmp_path / "p.yaml").write_text(json.dumps(made))
+    request = check_request(tmp_path / "request.json")
+    others = told("--policy", tmp_path, "--request", request)["others"]
+    assert [(one["rule"], [why["field"] for why in one["because"]]) for one in others] == [
+        ("p/b-near", ["path"]),
+        ("p/c-path", ["path"]),
+        ("p/d-workload", ["workload"]),
+        ("p/e-expired", ["expired"]),
+        ("p/a-far", ["host", "method", "path"]),
+    ]
+    assert others[3]["because"] == [{"field": "expired", "wanted": [], "got": "2020-01-01T00:00:00Z"}]
+    text = words(invoke("explain", "--policy", tmp_path, "--request", request).stdout)
+    assert "no rule covers this request" in text
+    assert "the path `/v1/accounts/a1/transfers` where `/v1/accounts/{a}/payees` is wanted" in text
+    assert "2 more rules are no candidates" in text
+    assert "p/a-far" not in text
+
+
+def test_of_thousands_of_rules_the_nearest_are_shown_and_all_are_in_json(tmp_path: Path) -> None:
+    made = document("p", *(rule(f"r{n}", "allow", paths=[f"/v1/accounts/{{a}}/{n}"]) for n in range(2000)))
+    (tmp_path / "p.yaml").write_text(json.dumps(made))
+    request = check_request(tmp_path / "request.json", "/v1/accounts/a1/7")
+    assert len(told("--policy", tmp_path, "--request", request)["others"]) == 1999
+    text = invoke("explain", "--policy", tmp_path, "--request", request).stdout
+    assert "1996 more rules are no candidates" in text
+    assert len(text.splitlines()) < 15
+
+
+def test_it_is_readable_in_80_columns_and_moves_no_cursor(tmp_path: Path) -> None:
+    long = "x" * 500
+    when = f"request.query.note != '{long}' || request.query.note.contains('a') && has(user.sub)"
+    (tmp_path / "p.yaml").write_text(json.dumps(document("p", rule("r", "allow", when=when, description="why " * 99))))
+    request = check_request(tmp_path / "request.json", "/?note=%1B%5B2J" + long)
+    text = invoke("explain", "--policy", tmp_path, "--request", request).stdout
+    assert "\x1b" not in text
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert len(text.splitlines()) < 20
+
+
+def test_a_request_and_a_record_can_not_both_be_explained(folder: Path) -> None:
+    request = check_request(folder / "request.json")
+    for arguments in (
+        (),
+        ("--request", request, "--audit", request, "--id", "d"),
+        ("--audit", request),
+        ("--request", request, "--id", "d"),
+    ):
+        result = invoke("explain", "--policy", folder, *arguments)
+        assert result.exit_code == 2
+        assert "name either" in words(result.stderr)
+
+
+# Recorded decisions.
+
+
+def audit(folder: Path, policies: PolicySet, request: RequestView, identity: Identity) -> Path:
+    """An audit file with one decision, `d-1`."""
+    evaluation = evaluate(policies, request, identity)
+    record = DecisionRecord(
+        decision_id="d-1",
+        revision=policies.revision,
+        decision=evaluation.decision,
+        rules=evaluation.rules,
+        request=request,
+        identity=identity,
+        started_ns=int(NOW) * 1_000_000_000,
+        ended_ns=int(NOW) * 1_000_000_000,
+    )
+    return write_audit([record], folder / "audit.jsonl")
+
+
+def recorded(folder: Path, *rules: Mapping[str, Any]) -> Path:
+    """The record of what a user's transfer met: an allow for all."""
+    before = compiled(document("p", rule("all", "allow")))
+    (folder / "policies").mkdir()
+    (folder / "policies" / "p.yaml").write_text(json.dumps(document("p", *(dict(one) for one in rules))))
+    return audit(folder, before, http("/pay?amount=5000"), caller(sub="u1", claims={"tenant": "t1"}))
+
+
+def test_a_recorded_decision_is_explained_by_what_the_record_holds(tmp_path: Path) -> None:
+    file = recorded(tmp_path, rule("all", "allow"), rule("u1", "deny", when="user.sub == 'u1'"))
+    found = told("--policy", tmp_path / "policies", "--audit", file, "--id", "d-1")
+    assert (found["decision"], found["reason"], found["rule"]) == ("deny", "denied", "p/u1")
+    assert found["rules"][1]["trace"]["parts"][0]["value"] == "u1"
+    assert (found["recorded"]["decision"], found["recorded"]["rule"]) == ("allow", "p/all")
+    assert (found["missing"], found["response"], found["status"]) == ([], None, None)
+    text = invoke("explain", "--policy", tmp_path / "policies", "--audit", file, "--id", "d-1").stdout
+    assert text.startswith("deny denied by p/u1\nrecorded: allow allowed by p/all, status 200, ")
+
+
+def test_what_depends_on_a_masked_value_is_undecidable(tmp_path: Path) -> None:
+    file = recorded(tmp_path, rule("all", "allow"), rule("rich", "deny", when="double(request.query.amount) > 10.0"))
+    found = told("--policy", tmp_path / "policies", "--audit", file, "--id", "d-1")
+    assert (found["decision"], found["reason"], found["rule"]) == (None, "undecidable", None)
+    assert found["missing"] == ["request.query.amount"]
+    rich = found["rules"][1]
+    assert (rich["rule"], rich["result"]) == ("p/rich", "error")
+    assert "`request.query.amount` is masked in the record" in rich["error"]
+    text = invoke("explain", "--policy", tmp_path / "policies", "--audit", file, "--id", "d-1").stdout
+    assert text.startswith("undecidable: the record does not hold request.query.amount\n")
+
+
+def test_a_decision_that_is_not_in_the_file_is_an_error(tmp_path: Path) -> None:
+    file = recorded(tmp_path, rule("all", "allow"))
+    result = invoke("explain", "--policy", tmp_path / "policies", "--audit", file, "--id", "d-2")
+    assert isinstance(result.exception, ExtauthzError)
+    assert "holds no decision `d-2`" in str(result.exception)
