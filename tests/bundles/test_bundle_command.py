@@ -1,0 +1,59 @@
+"""`extauthz bundle` as a person uses it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from serving import POLICY
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).parent / "extauthz"), "bundle", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "policies" / "teams").mkdir(parents=True)
+    (tmp_path / "policies" / "site.yaml").write_text(POLICY.format(path="/one"))
+    (tmp_path / "policies" / "teams" / "a.yaml").write_text(POLICY.format(path="/a").replace("name: site", "name: a"))
+    (tmp_path / "policies" / "README.md").write_text("not packed")
+    return tmp_path
+
+
+def test_keys_are_made_and_bundles_built_and_verified(folder: Path) -> None:
+    made = run(folder, "keygen")
+    assert made.returncode == 0, made.stderr
+    assert (folder / "bundle-private.pem").stat().st_mode & 0o777 == 0o600
+    again = run(folder, "keygen")
+    assert (again.returncode, "is there already" in again.stderr) == (1, True)
+    build = ("build", "policies", "--key", "bundle-private.pem", "--version", "7", "-o", "p.tar.gz")
+    built = run(folder, *build)
+    assert built.returncode == 0, built.stderr
+    assert "bundle `policies` version 7, 2 files, revision sha256:" in built.stdout
+    verified = run(folder, "verify", "p.tar.gz", "--key", "bundle-public.pem", "--format", "json")
+    said = json.loads(verified.stdout)
+    assert (said["version"], said["files"]) == (7, ["site.yaml", "teams/a.yaml"])
+    assert said["revision"] in built.stdout
+
+    other = run(folder, "verify", "p.tar.gz", "--key", "bundle-public.pem", "--name", "staging")
+    assert (other.returncode, "is the bundle `policies`" in other.stderr) == (1, True)
+    (folder / "p.tar.gz").write_bytes((folder / "p.tar.gz").read_bytes() + b"\n")
+    tampered = run(folder, "verify", "p.tar.gz", "--key", "bundle-public.pem")
+    assert (tampered.returncode, "the signature is not" in tampered.stderr) == (1, True)
+    assert "Traceback" not in tampered.stderr
+
+
+def test_what_would_not_load_is_not_signed(folder: Path) -> None:
+    assert run(folder, "keygen").returncode == 0
+    (folder / "policies" / "site.yaml").write_text(POLICY.format(path="no slash"))
+    build = ("build", "policies", "--key", "bundle-private.pem", "--version", "1", "-o", "p.tar.gz")
+    refused = run(folder, *build)
+    assert (refused.returncode, "site.yaml:7:" in refused.stderr) == (1, True)
+    assert not (folder / "p.tar.gz").exists()
+    wrong_key = run(folder, *build[:3], "bundle-public.pem", *build[4:])
+    assert (wrong_key.returncode, "private key" in wrong_key.stderr) == (1, True)
+    wrong_name = run(folder, *build, "--name", "Big")
+    assert (wrong_name.returncode, "--name: not a name" in wrong_name.stderr) == (1, True)
