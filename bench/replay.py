@@ -139,7 +139,7 @@ def measure(count: int, folder: Path) -> dict[str, float]:
     handed = time.perf_counter() - began
     audit.close()
     written = time.process_time() - before
-    assert audit.counts.written == count
+    assert audit.count().written == count
     replay = Replay(load_text(CHANGED))
     began = time.perf_counter()
     for line in read(path):

@@ -55,6 +55,8 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
     audit: AuditFile | None = None
     try:
         audit = open_audit(settings)
+        if audit is not None:
+            metrics.follow_audit(audit.count)
         surroundings = Surroundings(
             clock=time.time_ns,
             monotonic=time.monotonic,

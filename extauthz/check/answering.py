@@ -88,7 +88,7 @@ class Answering:
         answer = self._answer(case, evaluation, detail)
         if evaluation.audit_required:
             try:
-                self._commit(case, answer).result(AUDIT_PATIENCE)
+                _wait(self._commit(case, answer))
             except Exception as error:  # noqa: BLE001 - without its record nothing is allowed, whatever the cause
                 return self._without_record(case, answer, error)
         self._record(case, answer, audited=evaluation.audit_required)
@@ -177,3 +177,12 @@ class Answering:
                 self._audit.record(record)
         except Exception:  # noqa: BLE001 - a record that nobody requires changes no decision
             _log.exception("record-failed", decision_id=case.decision_id)
+
+
+def _wait(written: Future[None]) -> None:
+    """Wait until a record is on disk. One that comes too late is called back: it says what is not answered."""
+    try:
+        written.result(AUDIT_PATIENCE)
+    except TimeoutError:
+        written.cancel()
+        raise

@@ -114,8 +114,7 @@ class AuditFile:
         self._wake.set()
         return done
 
-    @property
-    def counts(self) -> AuditCounts:
+    def count(self) -> AuditCounts:
         """How many records are waiting, written and lost."""
         waiting = len(self._queue) + len(self._required)
         return AuditCounts(waiting=waiting, written=self._written, lost=self._lost)

@@ -1,13 +1,17 @@
-"""What Prometheus is told of the policies in force and of how they came to be.
+"""What Prometheus is told of the policies in force and of how they came to be, and of audit records.
 
 Read on the admin address, `GET /metrics`. Nothing here is touched by a decision.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from extauthz.record.audit_file import AuditCounts
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -65,6 +69,25 @@ class Metrics:
         """A fetch of a bundle ended."""
         self._fetches.labels(bundle, result).inc()
 
+    def follow_audit(self, counts: Callable[[], AuditCounts]) -> None:
+        """Tell what `counts` says of the audit file, whenever it is asked."""
+        self._registry.register(_Audit(counts))
+
     def exposition(self) -> bytes:
         """All of it in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+class _Audit(Collector):
+    """Reads the counts of the audit file when Prometheus asks for them."""
+
+    def __init__(self, counts: Callable[[], AuditCounts]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        now = self._counts()
+        records = CounterMetricFamily("extauthz_audit_records", "Audit records: written, lost.", labels=["result"])
+        records.add_metric(["written"], now.written)
+        records.add_metric(["lost"], now.lost)
+        yield records
+        yield GaugeMetricFamily("extauthz_audit_waiting", "Audit records not written yet.", value=now.waiting)

@@ -48,7 +48,7 @@ def test_what_is_recorded_is_in_the_file_soon_and_in_order(tmp_path: Path, opene
     audit = opened(tmp_path / "audit.jsonl")
     for number in range(500):
         audit.record(decision(number))
-    until(lambda: audit.counts.written == 500)
+    until(lambda: audit.count().written == 500)
     assert ids(tmp_path / "audit.jsonl") == [f"d-{number}" for number in range(500)]
 
 
@@ -58,7 +58,7 @@ def test_closing_writes_what_waits(tmp_path: Path, opened: Open) -> None:
         audit.record(decision(number))
     audit.close()
     assert len(ids(tmp_path / "audit.jsonl")) == 1_000
-    assert audit.counts.lost == 0
+    assert audit.count().lost == 0
 
 
 def test_the_file_is_its_owners_alone_and_is_appended_to(tmp_path: Path, opened: Open) -> None:
@@ -75,13 +75,13 @@ def test_the_name_is_followed_when_a_rotation_moves_the_file(tmp_path: Path, ope
     path = tmp_path / "audit.jsonl"
     audit = opened(path)
     audit.record(decision(1))
-    until(lambda: audit.counts.written == 1)
+    until(lambda: audit.count().written == 1)
     path.rename(tmp_path / "audit.jsonl.1")
     audit.record(decision(2))
-    until(lambda: audit.counts.written == 2)
+    until(lambda: audit.count().written == 2)
     path.unlink()
     audit.record(decision(3))
-    until(lambda: audit.counts.written == 3)
+    until(lambda: audit.count().written == 3)
     assert (ids(tmp_path / "audit.jsonl.1"), ids(path)) == (["d-1"], ["d-3"])
 
 
@@ -102,10 +102,10 @@ def test_a_full_disk_loses_nothing_that_the_queue_can_hold(tmp_path: Path, opene
     audit = opened(path, queue=10)
     for number in range(12):
         audit.record(decision(number))
-    until(lambda: audit.counts.lost == 2)
-    assert audit.counts.written == 0
+    until(lambda: audit.count().lost == 2)
+    assert audit.count().written == 0
     path.unlink()  # room again
-    until(lambda: audit.counts.written == 10)
+    until(lambda: audit.count().written == 10)
     assert ids(path) == [f"d-{number}" for number in range(10)]
 
 
@@ -120,7 +120,7 @@ def test_losses_are_told(tmp_path: Path, opened: Open, capsys: pytest.CaptureFix
     assert "audit-write-failed" in said
     assert "No space left on device" in said
     assert "audit-records-lost" in said
-    assert audit.counts.lost == 3
+    assert audit.count().lost == 3
 
 
 def test_a_line_that_the_disk_cut_is_ended_before_the_next(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ while Path(sys.argv[1]).stat().st_size < 4096:
 time.sleep(0.1)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 audit.close()
-print(audit.counts.written, audit.counts.lost)
+print(audit.count().written, audit.count().lost)
 """
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
     ended = subprocess.run(
@@ -232,7 +232,7 @@ def test_after_closing_nothing_is_promised(tmp_path: Path, opened: Open) -> None
     audit = opened(tmp_path / "audit.jsonl")
     audit.close()
     audit.record(decision(1))
-    assert audit.counts.lost == 1
+    assert audit.count().lost == 1
     with pytest.raises(OSError, match="closed"):
         audit.commit(decision(2)).result(1)
 

@@ -1,0 +1,108 @@
+"""`audit: required` in a whole checker: both ways to an answer wait for the record, and fail closed without it."""
+
+import asyncio
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from audit.auditing import ids, lines
+from checking import POLICY, Bench, make_bench
+
+from extauthz.check import answering
+from extauthz.check.checker import Checker, Ruling, Surroundings
+from extauthz.policy.load import load_text
+from extauthz.record.audit_file import AuditFile
+from extauthz.record.decision import AuditTrail, DecisionRecord
+from extauthz.record.masking import Keep
+from extauthz.store.open import open_store
+
+REQUIRING = POLICY.replace('paths: ["/health"]', 'paths: ["/health"]\n      audit: required').replace(
+    "when: variables.amount > 1000.0", "when: variables.amount > 1000.0\n      audit: required"
+)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return make_bench(open_store("memory:", base=Path()))
+
+
+def requiring(bench: Bench, audit: AuditTrail | None) -> Bench:
+    """The bench with policies that require records of `/health` and of large payments."""
+    around: Surroundings = bench.checker._around
+    ruling = Ruling(policies=load_text(REQUIRING), resolver=bench.checker.ruling.resolver)
+    return replace(bench, checker=Checker(ruling, replace(around, audit=audit)))
+
+
+def test_the_record_is_in_the_file_when_the_answer_is_here(bench: Bench, tmp_path: Path) -> None:
+    audit = AuditFile(tmp_path / "audit.jsonl", Keep())
+    bench = requiring(bench, audit)
+    assert bench.decision(bench.request("/health"))[0] == "allow"
+    assert len(ids(tmp_path / "audit.jsonl")) == 1
+    assert bench.decision(bench.as_user("/pay?amount=5000"))[0] == "challenge"  # by way of a look-up
+    assert [line["decision"] for line in lines(tmp_path / "audit.jsonl")] == ["allow", "challenge"]
+    audit.close()
+    assert len(ids(tmp_path / "audit.jsonl")) == 2
+    assert [type(record.decision).__name__ for record in bench.records.kept] == ["Allow", "Challenge"]
+
+
+def test_without_room_on_the_disk_what_requires_a_record_is_denied_and_nothing_else(
+    bench: Bench, tmp_path: Path
+) -> None:
+    (tmp_path / "audit.jsonl").symlink_to("/dev/full")
+    audit = AuditFile(tmp_path / "audit.jsonl", Keep())
+    bench = requiring(bench, audit)
+    denied = ("deny", "audit-unavailable", 14)
+    assert bench.decision(bench.request("/health")) == denied
+    assert bench.decision(bench.as_user("/pay?amount=5000", code=bench.code())) == denied
+    assert bench.decision(bench.as_user("/pay?amount=5"))[0] == "allow"
+    audit.close()
+    assert {record.decision.reason for record in bench.records.kept} == {"audit-unavailable", "allowed"}
+
+
+def test_without_an_audit_file_what_requires_a_record_is_denied(bench: Bench) -> None:
+    bench = requiring(bench, None)
+    assert bench.decision(bench.request("/health")) == ("deny", "audit-unavailable", 14)
+    assert bench.decision(bench.as_user("/pay?amount=5"))[0] == "allow"
+
+
+class Stuck:
+    """A disk that never answers."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Future[None]] = []
+
+    def record(self, record: DecisionRecord) -> None:
+        """Nobody waits for this one."""
+
+    def commit(self, record: DecisionRecord) -> Future[None]:  # noqa: ARG002 - nobody ever writes it
+        self.waiting.append(Future())
+        return self.waiting[-1]
+
+
+def test_a_disk_that_hangs_denies_before_envoy_gives_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering, "AUDIT_PATIENCE", 0.02)
+    stuck = Stuck()
+    bench = requiring(bench, stuck)
+    assert bench.decision(bench.request("/health"))[1] == "audit-unavailable"
+    assert bench.decision(bench.as_user("/pay?amount=5000"))[1] == "audit-unavailable"
+    assert all(future.cancelled() for future in stuck.waiting), "what was denied must not be recorded as allowed"
+
+
+def test_other_calls_go_on_while_one_waits_for_its_record(bench: Bench) -> None:
+    stuck = Stuck()
+    bench = requiring(bench, stuck)
+    waiting, other = (bench.checker.start(bench.as_user(path)) for path in ("/pay?amount=5000", "/pay?amount=5"))
+
+    async def both() -> list[str]:
+        ended: list[str] = []
+
+        async def finish(name: str, opened: object) -> None:
+            assert not isinstance(opened, bytes)
+            await bench.checker.finish(opened, deadline=None)  # type: ignore[arg-type]  # narrowed above
+            ended.append(name)
+
+        await asyncio.gather(finish("waiting", waiting), finish("other", other))
+        return ended
+
+    assert asyncio.run(both()) == ["other", "waiting"]
