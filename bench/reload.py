@@ -23,7 +23,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
-from typing import Any
 
 import grpc
 import structlog
@@ -31,7 +30,7 @@ import structlog
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.app.bundles import Bundles
 from extauthz.app.reload import Reloader, Status, first_ruling
-from extauthz.check.checker import Checker, Surroundings
+from extauthz.check.checker import Checker, Ruling, Surroundings
 from extauthz.record.decision import NoRecorder
 from extauthz.settings import Settings, load_settings
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
@@ -74,7 +73,7 @@ class Figures:
 
 
 def write_policies(folder: Path, rules: int, generation: int) -> None:
-    """`rules` rules on as many routes, each with a condition of its own; `/generation/N` is allowed by this one only."""
+    """`rules` rules on as many routes, each with its own condition; `/generation/N` is allowed by this one only."""
     folder.mkdir(exist_ok=True)
     for number in range(rules // PER_FILE):
         lines = [
@@ -101,7 +100,9 @@ def write_policies(folder: Path, rules: int, generation: int) -> None:
 def payload(path: str) -> bytes:
     """A Check as a gateway sends it."""
     headers = {":authority": "shop.example.com", ":method": "GET", ":path": path, "user-agent": "bench"}
-    return check_request(id="1", method="GET", host="shop.example.com", path=path, headers=headers, source_ip="10.1.2.3")
+    return check_request(
+        id="1", method="GET", host="shop.example.com", path=path, headers=headers, source_ip="10.1.2.3"
+    )
 
 
 OLD, NEW = payload("/generation/1"), payload("/generation/2")
@@ -132,9 +133,9 @@ class Judge:
 
 def judged(judges: list[Judge], reload: Callable[[], None], ended: threading.Event) -> Figures:
     """Let the judges ask before the reload and while it lasts."""
-    before, during = [], []
+    before: list[float] = []
+    during: list[float] = []
     began = time.monotonic()
-    seconds = 0.0
 
     def phase(taken: list[float], over: Callable[[], bool]) -> None:
         parts: list[list[float]] = [[] for _ in judges]
@@ -181,8 +182,10 @@ def measure_in_process(folder: Path, rules: int) -> Figures:
             assert isinstance(answer, bytes)
             return answer
 
-        judge = Judge(ask, checker.ruling.policies.revision)
-        figures = judged([judge], lambda: loop.call_soon_threadsafe(reloader.request) and None, ended)
+        def reload() -> None:
+            loop.call_soon_threadsafe(reloader.request)
+
+        figures = judged([Judge(ask, checker.ruling.policies.revision)], reload, ended)
         asyncio.run_coroutine_threadsafe(reloader.stop(), loop).result()
     finally:
         loop.call_soon_threadsafe(loop.stop)
@@ -196,8 +199,8 @@ async def _parts(settings: Settings) -> tuple[Checker, Reloader, threading.Event
     class Ended(Status):
         """Tells the end of a reload, good or bad."""
 
-        def accepted(self, *arguments: Any, **named: Any) -> None:
-            super().accepted(*arguments, **named)
+        def accepted(self, ruling: Ruling, versions: Mapping[str, int], *, seconds: float) -> None:
+            super().accepted(ruling, versions, seconds=seconds)
             ended.set()
 
         def refused(self, error: Exception) -> None:
@@ -236,8 +239,12 @@ def serving(folder: Path, ended: threading.Event) -> Iterator[tuple["subprocess.
     assert process.stderr is not None
     try:
         said = _event(process, "serving")
-        listener = threading.Thread(target=lambda: (_event(process, "reloaded"), ended.set()), daemon=True)
-        listener.start()
+
+        def listen() -> None:
+            _event(process, "reloaded")
+            ended.set()
+
+        threading.Thread(target=listen, daemon=True).start()
         yield process, said
     finally:
         process.kill()
