@@ -10,6 +10,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import traceback
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -23,7 +24,7 @@ from extauthz.policy.load import load
 from extauthz.policy.policy_set import PolicySet
 from extauthz.policy.problems import PolicyErrors, Problem
 
-LONGEST = 300.0
+LONGEST = 600.0
 """Seconds after which a compiler that has not ended is killed."""
 _NICENESS = 10
 _STACK = 256 * 1024 * 1024
@@ -111,9 +112,19 @@ def _answer_of(process: subprocess.Popen[bytes], sources: Sources) -> PolicySet:
         )
     with Building() as pace:
         answer = portable.read(stream, pace.breathe)
-    if isinstance(answer, PolicySet):
-        return answer
-    raise PolicyErrors(answer)
+    match answer:
+        case PolicySet():
+            return answer
+        case str():
+            raise CompilingFailed(f"the process that compiles policies failed: {answer}")
+        case _:
+            raise PolicyErrors(answer)
+
+
+def _told(error: Exception) -> str:
+    """An error of our own in one line, with the place that raised it."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{error!r} at {Path(last.filename).name}:{last.lineno}"
 
 
 def main() -> None:
@@ -128,9 +139,11 @@ def main() -> None:
 def _compile() -> None:
     sources: Sources = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our parent, over a pipe
     try:
-        answer: PolicySet | tuple[Problem, ...] = sources.load()
+        answer: PolicySet | tuple[Problem, ...] | str = sources.load()
     except PolicyErrors as error:
         answer = error.problems
+    except Exception as error:  # noqa: BLE001 - whatever it is, our parent says it in its log
+        answer = _told(error)
     # Expressions are pickled by recursion: deeper than they are compiled, and this thread's stack has room for it.
     sys.setrecursionlimit(_DEPTH)
     portable.write(sys.stdout.buffer, _GREETING)

@@ -156,6 +156,12 @@ def test_a_compiler_that_is_ended_gives_no_set(tmp_path: Path) -> None:
         compiler.compile(Sources(paths=(tmp_path,)))
 
 
+def test_what_breaks_in_the_other_process_is_said_in_one_line() -> None:
+    broken = Sources(paths=(cast("Path", 7),))
+    with pytest.raises(CompilingFailed, match=r"failed: AttributeError\(.*\) at \w+\.py:\d+$"):
+        Compiler().compile(broken)
+
+
 def test_another_version_is_not_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "p.yaml").write_text(POLICY)
     monkeypatch.setattr(compiling, "_GREETING", ("0.0.0", "3.11"))
