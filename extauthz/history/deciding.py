@@ -87,7 +87,9 @@ class Redecider:
         if not missing or not _errors(evaluation):
             return evaluation
         if unchanged:
+            recorded.trace.seen.clear()
             candidates = _settled_candidates(recorded.line, candidates, unchanged)
+            evaluation = self._evaluate(recorded, candidates, unchanged)
         doubts, certain = _sorted_out(recorded, candidates, evaluation)
         found: Evaluation | None = None
         for given, trial in self._trials(candidates, doubts):

@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,7 @@ from extauthz.record.decision import DecisionRecord
 from extauthz.record.masking import Keep, line_of
 
 QUEUE: Final = 50_000
-"""Records that wait to be written before further ones are dropped: some 100 MB with large requests."""
+"""Records that wait to be written before further ones are dropped: some 60 MB as lines."""
 BATCH: Final = 64
 """Records that are encoded at a time. Small, because encoding keeps other threads from running."""
 GATHER: Final = 0.01
@@ -74,6 +74,7 @@ class AuditFile:
         self._room = queue
         self._encoder = msgspec.json.Encoder()
         self._queue: deque[DecisionRecord] = deque()
+        self._lines: deque[bytes] = deque()  # older than what is in the queue; the writer's alone
         self._required: deque[_Required] = deque()
         self._wake = threading.Event()
         self._urgent = threading.Event()
@@ -93,7 +94,7 @@ class AuditFile:
 
     def record(self, record: DecisionRecord) -> None:
         """Take a record to be written soon; drop and count it if too many wait already."""
-        if len(self._queue) >= self._room or self._closing:
+        if len(self._queue) + len(self._lines) >= self._room or self._closing:
             self._lose(1)
         else:
             self._queue.append(record)
@@ -116,7 +117,7 @@ class AuditFile:
 
     def count(self) -> AuditCounts:
         """How many records are waiting, written and lost."""
-        waiting = len(self._queue) + len(self._required)
+        waiting = len(self._queue) + len(self._lines) + len(self._required)
         return AuditCounts(waiting=waiting, written=self._written, lost=self._lost)
 
     def close(self) -> None:
@@ -126,7 +127,9 @@ class AuditFile:
         self._wake.set()
         self._thread.join(CLOSING)
         if self._thread.is_alive():
-            _log.error("audit-records-lost", path=str(self._path), lost=self._lost + len(self._queue))
+            _log.error(
+                "audit-records-lost", path=str(self._path), lost=self._lost + len(self._queue) + len(self._lines)
+            )
 
     def _run(self) -> None:
         closing = False
@@ -149,9 +152,9 @@ class AuditFile:
 
     def _drain(self) -> None:
         """Write what waits, batch by batch, first what somebody waits for. Raises `OSError`."""
-        if self._queue or self._required:
+        if self._queue or self._lines or self._required:
             self._follow_name()
-        while self._required or self._queue:
+        while self._required or self._queue or self._lines:
             if self._required:
                 self._write_required()
             else:
@@ -171,21 +174,28 @@ class AuditFile:
             entry.done.set_result(None)
 
     def _write_batch(self) -> None:
-        batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+        while self._queue and len(self._lines) < BATCH:
+            self._encode_next()
         before = self._written
         try:
-            self._append([self._line(record) for record in batch])
-        except OSError:
-            self._queue.extendleft(reversed(batch[self._written - before :]))
-            raise
+            self._append(list(islice(self._lines, BATCH)))
+        finally:
+            for _ in range(self._written - before):
+                self._lines.popleft()
+
+    def _encode_next(self) -> None:
+        self._lines.append(self._line(self._queue.popleft()))
 
     def _fail(self, error: OSError) -> None:
         """The file can't be written: whoever waits is told now."""
-        _log.error("audit-write-failed", path=str(self._path), error=error.strerror, waiting=len(self._queue))
+        _log.error("audit-write-failed", path=str(self._path), error=error.strerror, waiting=self.count().waiting)
         while self._required:
             entry = self._required.popleft()
             if entry.done.set_running_or_notify_cancel():
                 entry.done.set_exception(error)
+        # What waits for longer waits as its line: a record holds on to its request, with the body.
+        while self._queue:
+            self._encode_next()
 
     def _append(self, lines: list[bytes]) -> None:
         """Write whole lines, counting those that are out. What a full disk leaves of one is ended before the next."""
@@ -245,8 +255,9 @@ class AuditFile:
         """The end of the writer: what came while it ended, or can't be written, is lost."""
         if self._required:
             self._fail(OSError(errno.ESHUTDOWN, "the audit file is closed"))
-        self._lose(len(self._queue))
+        self._lose(len(self._queue) + len(self._lines))
         self._queue.clear()
+        self._lines.clear()
         self._told_at = -LOG_EVERY
         self._tell_losses()
         try:
