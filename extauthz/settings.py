@@ -5,6 +5,7 @@ keys are errors. Paths are relative to the file.
 """
 
 import ipaddress
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.policy import hosts
 from extauthz.policy.bundle import bundle_name
 from extauthz.policy.models import Duration
-from extauthz.policy.problems import PolicyErrors, problem_at, problems_of
+from extauthz.policy.problems import PolicyErrors, did_you_mean, problem_at, problems_of
 from extauthz.policy.yaml_source import Document, decode, load_documents
 from extauthz.record.config import AuditSettings
 from extauthz.values.block import Block, Switch, with_a_value
@@ -32,6 +33,12 @@ def _address(text: str) -> str:
         return text
     raise ValueError("not an address; write `127.0.0.1:9191`, `[::1]:9191` or `unix:/run/extauthz/grpc.sock`")
 
+
+_PREFIX = "EXTAUTHZ_"
+# What Kubernetes puts beside every pod for a Service that is called `extauthz`.
+_SERVICE_LINK = re.compile(_PREFIX + r"(?:SERVICE_(?:HOST|PORT(?:_.+)?)|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_.+)?)?)")
+CONFIG_VARIABLE = "EXTAUTHZ_CONFIG"
+"""Names the configuration file itself; for the commands."""
 
 Address = Annotated[str, AfterValidator(_address)]
 PathRelaxation = Literal["semicolon", "empty_segment", "encoded_slash", "dot_segment"]
@@ -123,7 +130,7 @@ class Settings(BaseSettings):
     """The whole of `extauthz.yaml`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="EXTAUTHZ_",
+        env_prefix=_PREFIX,
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
@@ -216,6 +223,7 @@ def load_settings(path: Path) -> Settings:
         raise PolicyErrors(
             [problem_at(document, (), "must be a mapping of settings; begin with `policies: [policies/]`")]
         )
+    _refuse_unknown_variables(os.environ)
     try:
         settings = Settings(**_without_constructor_switches(document))
     except ValidationError as error:
@@ -224,6 +232,18 @@ def load_settings(path: Path) -> Settings:
         raise ConfigurationError(f"environment: {error}; lists and mappings are written as JSON") from error
     settings._base = path.absolute().parent
     return settings
+
+
+def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
+    """A misspelt variable must not leave a default in force without a word."""
+    known = {_PREFIX + name.upper() for name in Settings.model_fields}
+    for variable in sorted(environ):
+        name = variable.upper().partition("__")[0]
+        if not name.startswith(_PREFIX) or _SERVICE_LINK.fullmatch(name):
+            continue
+        if name != CONFIG_VARIABLE and name not in known:
+            hint = did_you_mean(name, known) or "unset it"
+            raise ConfigurationError(f"environment: {variable}: no such setting; {hint}")
 
 
 def _without_constructor_switches(document: Document) -> dict[str, Any]:

