@@ -39,6 +39,12 @@ class IdentityConflict(Refused):
     reason = "identity-conflict"
 
 
+class IssuerUnavailable(Refused):
+    """Whoever must be asked to know the caller (an issuer, a platform) does not answer; answered with 503."""
+
+    reason = "issuer-unavailable"
+
+
 class StateUnavailable(Refused):
     """A look-up or a write that the decision needs could not be made; answered with 503."""
 

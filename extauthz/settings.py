@@ -4,13 +4,11 @@
 keys are errors. Paths are relative to the file.
 """
 
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
@@ -24,6 +22,7 @@ from extauthz.policy.problems import PolicyErrors, did_you_mean, problem_at, pro
 from extauthz.policy.yaml_source import Document, decode, load_documents
 from extauthz.record.config import AuditSettings
 from extauthz.values.block import Block, Switch, with_a_value
+from extauthz.values.url import fetch_url
 
 _TCP_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}")
 
@@ -50,27 +49,6 @@ class ListenSettings(Block):
     grpc: Address = "127.0.0.1:9191"
     web: Address = "127.0.0.1:9192"
     admin: Address = "127.0.0.1:9193"
-
-
-def _bundle_url(text: str) -> str:
-    """HTTPS; HTTP within this machine only. The signature protects the content, TLS what it is and that it is new."""
-    try:
-        url = urlsplit(text)
-        host, _ = url.hostname or "", url.port
-    except ValueError:
-        host = ""
-    if not host or url.username is not None or url.fragment:
-        raise ValueError("not a URL; write `https://host/path/policies.tar.gz`, without user, password and fragment")
-    if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(host)):
-        raise ValueError("must be an `https://` URL; `http://` is for loopback addresses only")
-    return text
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class PathSettings(Block):
@@ -114,7 +92,7 @@ class BundleSettings(Block):
     """
 
     name: Annotated[str, AfterValidator(bundle_name)] = "policies"
-    url: Annotated[str, AfterValidator(_bundle_url)] | None = None
+    url: Annotated[str, AfterValidator(fetch_url)] | None = None
     path: Path | None = None
     key: Path
     poll: Annotated[Duration, AfterValidator(_poll)] = 60.0
@@ -190,7 +168,7 @@ class Settings(BaseSettings):
     @property
     def jwks_paths(self) -> Mapping[str, Path]:
         """The files of key sets, by the name of the user source."""
-        return {source.name: self.base / source.jwks for source in self.identity.users}
+        return {source.name: self.base / source.jwks for source in self.identity.users if source.keys_url is None}
 
     @property
     def keys_path(self) -> Path:

@@ -1,10 +1,12 @@
 """The pipeline of a Check. Every way a request becomes allowed is in this file.
 
 `start` runs in the caller's thread and does no I/O: it answers at once when the candidate rules need no look-up.
-Otherwise it returns an `OpenCase`, and `finish` does the look-up, proves a one-time code that came along, and uses up
-the grants that an allow rests on. Both end in the bytes of an explicit answer, whatever happens.
+Otherwise it returns an open case, and `finish` asks who must be asked to know the caller, does the look-up, proves a
+one-time code that came along, and uses up the grants that an allow rests on. Both end in the bytes of an explicit
+answer, whatever happens.
 """
 
+import asyncio
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,8 +16,10 @@ import structlog
 from extauthz.check.answering import Answering, Case
 from extauthz.check.proof import Proven, prove_totp
 from extauthz.check.refusals import refusal
-from extauthz.errors import Refused, StateUnavailable
+from extauthz.errors import IssuerUnavailable, Refused, StateUnavailable
+from extauthz.identity.lookups import Answer, Awaiting, Lookup
 from extauthz.identity.resolver import Resolver
+from extauthz.lookup.inquiries import NO_INQUIRIES, Inquiries
 from extauthz.policy.decide import decide, needs
 from extauthz.policy.policy_set import Candidates, PolicySet
 from extauthz.record.decision import AuditTrail, Recorder, Trace, WallClock
@@ -35,6 +39,9 @@ CODE_HEADER = "x-extauthz-otp"
 COMMIT_MARGIN = 0.05
 """Seconds of the caller's deadline that must be left when grants are used up (design section 4)."""
 
+MOST_INQUIRIES = 4
+"""How often the answers to some questions may lead to others."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -51,7 +58,8 @@ class Surroundings:
     """The world outside of the core.
 
     `clock` gives nanoseconds since the epoch, `monotonic` seconds, `entropy(n)` n random bytes. `accept` are the
-    relaxed items of the canonical path. `audit` is `None` where no audit file is configured.
+    relaxed items of the canonical path. `audit` is `None` where no audit file is configured. `inquiries` asks whoever
+    must be asked to know a caller.
     """
 
     clock: WallClock
@@ -60,8 +68,18 @@ class Surroundings:
     store: Store
     keys: KeyRing
     recorder: Recorder
+    inquiries: Inquiries = NO_INQUIRIES
     audit: AuditTrail | None = None
     accept: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unidentified:
+    """A Check whose caller is not known before `awaiting` is answered."""
+
+    case: Case
+    request: RequestView
+    awaiting: Awaiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +90,10 @@ class OpenCase:
     request: RequestView
     identity: Identity
     candidates: Candidates
+
+
+Opened = Unidentified | OpenCase
+"""What `start` hands to `finish`."""
 
 
 class Checker:
@@ -100,7 +122,7 @@ class Checker:
         """Let the next Check be decided by `ruling`; those on their way keep what they began with."""
         self._ruling = ruling
 
-    def start(self, payload: bytes, *, trace: Trace = ()) -> bytes | OpenCase:
+    def start(self, payload: bytes, *, trace: Trace = ()) -> bytes | Opened:
         """The answer to the CheckRequest in `payload`, or what `finish` needs to give it after a look-up.
 
         `trace` is the trace context in the metadata of the call.
@@ -126,35 +148,51 @@ class Checker:
             request = decode(payload, accept=self._around.accept)
             if _is_reserved(request):
                 return self._answering.answer(case(), Evaluation(decision=Deny(reason="reserved-path")))
-            identity = ruling.resolver.identify(request, now=started_ns / 1e9)
-            opened = OpenCase(
-                case=case(),
-                request=request,
-                identity=identity,
-                candidates=ruling.policies.candidates(request, identity),
-            )
-            if needs(opened.candidates).grants and identity.subject is not None and identity.session is not None:
+            known = ruling.resolver.identify(request, now=started_ns / 1e9)
+            if isinstance(known, Awaiting):
+                return Unidentified(case=case(), request=request, awaiting=known)
+            identity = known
+            opened = _open(case(), request, identity)
+            if _needs_grants(opened):
                 return opened
             return self._answering.answer(opened.case, self._decide(opened, NO_FACTS))
         except Exception as error:  # noqa: BLE001 - every path ends in an explicit answer
             return self._refuse(case(), error)
 
-    async def finish(self, opened: OpenCase, *, deadline: float | None) -> bytes:
-        """The answer to a Check that needs a look-up. `deadline` is the caller's, on the monotonic clock."""
+    async def finish(self, opened: Opened, *, deadline: float | None) -> bytes:
+        """The answer to a Check that `start` left open. `deadline` is the caller's, on the monotonic clock."""
+        case = opened.case
         try:
+            if isinstance(opened, Unidentified):
+                opened = await self._identify(opened)
+                case = opened.case
             facts = await self._look_up(opened)
             evaluation = self._decide(opened, facts)
             code = _code(opened.request)
             if isinstance(evaluation.decision, Challenge) and code is not None:
                 evaluation, facts = await self._prove(opened, evaluation.decision, code, evaluation, facts)
             evaluation = await self._use_up_grants(opened, evaluation, facts, deadline)
-            return await self._answering.answer_later(opened.case, evaluation)
+            return await self._answering.answer_later(case, evaluation)
         except Exception as error:  # noqa: BLE001 - every path ends in an explicit answer
-            return self._refuse(opened.case, error)
+            return self._refuse(case, error)
 
-    def abandon(self, opened: OpenCase, error: Refused) -> bytes:
+    def abandon(self, opened: Opened, error: Refused) -> bytes:
         """The answer to a Check whose `finish` can't be waited for."""
         return self._refuse(opened.case, error)
+
+    async def _identify(self, waiting: Unidentified) -> OpenCase:
+        """Ask until the caller is known. What decides is what does by then: an answer may have brought new keys."""
+        case, request, awaiting = waiting.case, waiting.request, waiting.awaiting
+        answers: dict[Lookup, Answer] = {}
+        for _ in range(MOST_INQUIRIES):
+            given = await asyncio.gather(*(self._around.inquiries.ask(lookup) for lookup in awaiting.lookups))
+            answers.update(zip(awaiting.lookups, given, strict=True))
+            ruling = self._ruling
+            known = ruling.resolver.identify(request, now=case.now, answers=answers)
+            if not isinstance(known, Awaiting):
+                return _open(replace(case, identity=known, policies=ruling.policies), request, known)
+            awaiting = known
+        raise IssuerUnavailable(f"`{awaiting.lookups[0]}` is asked for again and again")
 
     def _decide(self, opened: OpenCase, facts: Facts) -> Evaluation:
         return decide(
@@ -168,7 +206,7 @@ class Checker:
 
     async def _look_up(self, opened: OpenCase) -> Facts:
         subject, session = opened.identity.subject, opened.identity.session
-        if subject is None or session is None:
+        if subject is None or session is None or not _needs_grants(opened):
             return NO_FACTS
         grants = await self._around.store.grants(
             subject, session, fingerprint=fingerprint(opened.request), now=opened.case.now
@@ -220,6 +258,17 @@ class Checker:
         if not isinstance(error, Refused):
             _log.error("check-failed", decision_id=case.decision_id, exc_info=error)
         return self._answering.answer(case, Evaluation(decision=refusal(error)), detail=f"{error}")
+
+
+def _open(case: Case, request: RequestView, identity: Identity) -> OpenCase:
+    return OpenCase(
+        case=case, request=request, identity=identity, candidates=case.policies.candidates(request, identity)
+    )
+
+
+def _needs_grants(opened: OpenCase) -> bool:
+    identity = opened.identity
+    return needs(opened.candidates).grants and identity.subject is not None and identity.session is not None
 
 
 def _is_reserved(request: RequestView) -> bool:

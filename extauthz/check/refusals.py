@@ -3,6 +3,7 @@
 from extauthz.errors import (
     IdentityConflict,
     InvalidCredential,
+    IssuerUnavailable,
     MalformedRequest,
     Overloaded,
     Refused,
@@ -14,6 +15,7 @@ _STATUS: dict[type[Refused], int] = {
     MalformedRequest: 400,
     InvalidCredential: 401,
     IdentityConflict: 403,
+    IssuerUnavailable: 503,
     StateUnavailable: 503,
     Overloaded: 503,
 }

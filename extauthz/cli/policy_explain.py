@@ -17,11 +17,12 @@ from rich.text import Text
 from extauthz.check.refusals import refusal
 from extauthz.cli import policy_trace
 from extauthz.cli.policy_options import COLOURS, FormatOption, print_json, read_text
-from extauthz.errors import ExtauthzError, Refused
+from extauthz.errors import ExtauthzError, IssuerUnavailable, Refused
 from extauthz.history.deciding import Redecider, Undecidable
 from extauthz.history.reading import find
 from extauthz.history.recorded import Recorded, is_decidable
 from extauthz.identity.config import ClientSettings, IdentitySettings
+from extauthz.identity.lookups import Awaiting
 from extauthz.identity.resolver import Resolver
 from extauthz.policy.context import Inputs, RequestScope
 from extauthz.policy.decide import decide
@@ -93,7 +94,10 @@ def _of_request(paths: list[Path], text: str, config: Path | None) -> Explanatio
     try:
         view = decode(payload, accept=accept)
         now = view.time[0] + view.time[1] / 1e9 if view.time != (0, 0) else time.time()
-        identity = resolver.identify(view, now=now)
+        known = resolver.identify(view, now=now)
+        if isinstance(known, Awaiting):
+            raise IssuerUnavailable(f"the credential can't be checked without asking `{known.lookups[0].source}`")
+        identity = known
     except Refused as error:
         refused = Evaluation(decision=refusal(error))
         return Explanation(

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from extauthz.errors import InvalidCredential
-from extauthz.identity.config import UserSource
+from extauthz.identity.user_config import UserSource
 from extauthz.values.identity import User
 
 LAST_SECOND = 253_402_300_799

@@ -13,7 +13,7 @@ from jwt.algorithms import Algorithm as SignatureAlgorithm
 
 from extauthz.errors import ConfigurationError
 from extauthz.identity.compact import Unreadable, json_object
-from extauthz.identity.config import Algorithm
+from extauthz.identity.user_config import Algorithm
 
 # RFC 7518 section 3.1 and RFC 8037 section 3.1: the key type and curve that each algorithm takes.
 _FITS: Mapping[Algorithm, tuple[str, str | None]] = {

@@ -6,21 +6,25 @@ cache or not. What a token says of itself chooses only among what the configurat
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from hashlib import sha256
 from threading import Lock
+from typing import Self
 
-from extauthz.errors import ConfigurationError, InvalidCredential
+from extauthz.errors import ConfigurationError, InvalidCredential, IssuerUnavailable
 from extauthz.identity import claims
-from extauthz.identity.compact import CompactToken, Unreadable, take_apart
-from extauthz.identity.config import COOKIE_PREFIX, UserSource
+from extauthz.identity.compact import Unreadable, take_apart
 from extauthz.identity.holders import session
 from extauthz.identity.keys import KeySet, read_keys
+from extauthz.identity.lookups import NO_ANSWERS, Answers, FetchKeys, Lookup, Unreachable
+from extauthz.identity.signed import key_and_algorithm
+from extauthz.identity.user_config import COOKIE_PREFIX, UserSource
 from extauthz.values.identity import User
 
 CACHED_TOKENS = 4096
 
-# RFC 8725 section 3.11: a token made for something else (`logout+jwt`, `dpop+jwt`, …) is not an access token.
+# Not `logout+jwt`, `dpop+jwt` and the like.
 _TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
 
 
@@ -41,26 +45,42 @@ class VerifiedToken:
 class Verifier:
     """Verifies tokens of the configured sources; may be shared by threads.
 
-    `jwks` maps the name of each source to the text of its JWK Set; keys that have changed need a new verifier, so that
-    no verified token outlives its key. Raises `ConfigurationError` for a source without usable keys.
+    `jwks` maps the name of each source to the text of its JWK Set; only a source whose keys are fetched may be without
+    one. Keys that have changed need a new verifier (`with_keys`), so that no verified token outlives its key. Raises
+    `ConfigurationError` for a source without usable keys.
     """
 
     def __init__(self, sources: tuple[UserSource, ...], jwks: Mapping[str, str]) -> None:
-        self._sources: dict[tuple[str, str], tuple[UserSource, KeySet]] = {}
+        self._sources = {(place, source.issuer): source for source in sources for place in source.places}
+        self._keys: dict[str, KeySet] = {}
         for source in sources:
             document = jwks.get(source.name)
-            if document is None:
+            if document is not None:
+                self._keys[source.name] = read_keys(document, name=source.name, algorithms=source.algorithms)
+            elif source.keys_url is None:
                 raise ConfigurationError(f"users: no keys were given for `{source.name}`")
-            keys = read_keys(document, name=source.name, algorithms=source.algorithms)
-            for place in source.places:
-                self._sources[place, source.issuer] = (source, keys)
         self._verified: OrderedDict[tuple[str, bytes], VerifiedToken] = OrderedDict()
         self._lock = Lock()
 
-    def verify(self, token: str, *, place: str, now: float) -> VerifiedToken:
-        """The token that was found at `place` (`authorization` or `cookie:NAME`). Raises `InvalidCredential`.
+    def with_keys(self, source: UserSource, document: str) -> Self:
+        """A verifier with the JWK Set in `document` for this source, which has forgotten what its old keys verified.
 
-        `now` is in seconds since the epoch.
+        Raises `ConfigurationError` if they can't be used.
+        """
+        keys = read_keys(document, name=source.name, algorithms=source.algorithms)
+        renewed = copy(self)
+        renewed._keys = {**self._keys, source.name: keys}
+        renewed._lock = Lock()
+        with self._lock:
+            kept = ((key, token) for key, token in self._verified.items() if token.user.verified_by != source.name)
+            renewed._verified = OrderedDict(kept)
+        return renewed
+
+    def verify(self, token: str, *, place: str, now: float, answers: Answers = NO_ANSWERS) -> VerifiedToken | Lookup:
+        """The token that was found at `place` (`authorization` or `cookie:NAME`), or what must be known before.
+
+        `now` is in seconds since the epoch. Raises `InvalidCredential`, and `IssuerUnavailable` if the answer to what
+        had to be known is that it can't be.
         """
         # The digest, not the text: the cache keeps no secrets, and what it compares tells nothing about one.
         digest = sha256(token.encode("utf-8", "surrogatepass"))
@@ -70,7 +90,10 @@ class Verifier:
             if verified is not None:
                 self._verified.move_to_end(key)
         if verified is None:
-            verified = self._verify(token, place=place, token_hash=digest.hexdigest())
+            outcome = self._verify(token, place=place, token_hash=digest.hexdigest(), answers=answers)
+            if not isinstance(outcome, VerifiedToken):
+                return outcome
+            verified = outcome
             with self._lock:
                 self._verified[key] = verified
                 while len(self._verified) > CACHED_TOKENS:
@@ -78,7 +101,7 @@ class Verifier:
         verified.validity.check(now)
         return verified
 
-    def _verify(self, token: str, *, place: str, token_hash: str) -> VerifiedToken:
+    def _verify(self, token: str, *, place: str, token_hash: str, answers: Answers) -> VerifiedToken | Lookup:
         """Everything but the time."""
         try:
             parts = take_apart(token)
@@ -86,11 +109,17 @@ class Verifier:
             raise InvalidCredential(f"{place}: token: {error}") from None
         # 1. RFC 8725 section 3.8: the issuer chooses the keys, and only tokens of known issuers are looked at.
         issuer = parts.claims.get("iss")
-        source, keys = self._sources.get((place, issuer), (None, None)) if isinstance(issuer, str) else (None, None)
-        if source is None or keys is None:
+        source = self._sources.get((place, issuer)) if isinstance(issuer, str) else None
+        if source is None:
             raise InvalidCredential(f"{place}: token: `iss` is not of an issuer whose tokens are read here")
         # 2. The signature, under a key and an algorithm that belong together.
-        _check_signature(parts, source, keys)
+        kid, algorithm = key_and_algorithm(parts, algorithms=source.algorithms, types=_TYPES)
+        keys = self._keys.get(source.name)
+        found = keys.find(kid, algorithm) if keys is not None else None
+        if found is None:
+            return _missing_key(source, keys, answers)
+        if not found.verifies(parts.signature, parts.signing_input):
+            raise InvalidCredential("token: the signature is wrong")
         # 3. What it says.
         user = claims.user(parts.claims, source, token_hash=token_hash, cookie=place.startswith(COOKIE_PREFIX))
         return VerifiedToken(
@@ -101,22 +130,14 @@ class Verifier:
         )
 
 
-def _check_signature(parts: CompactToken, source: UserSource, keys: KeySet) -> None:
-    header = parts.header
-    # RFC 7515 section 4.1.11: no extension is understood here; RFC 7797 section 6: `b64` would be one.
-    for name in ("crit", "b64"):
-        if name in header:
-            raise InvalidCredential(f"token: header `{name}` is not understood")
-    if "typ" in header and (not isinstance(header["typ"], str) or header["typ"].lower() not in _TYPES):
-        raise InvalidCredential("token: `typ` is not that of an access token")
-    algorithm = header.get("alg")
-    if not isinstance(algorithm, str) or algorithm not in source.algorithms:
-        raise InvalidCredential("token: `alg` is not one of those that are configured")
-    kid = header.get("kid")
-    if not isinstance(kid, str) and "kid" in header:
-        raise InvalidCredential("token: `kid` is no text")
-    key = keys.find(kid, algorithm)
-    if key is None:
-        raise InvalidCredential("token: `kid` and `alg` fit no key of the issuer")
-    if not key.verifies(parts.signature, parts.signing_input):
-        raise InvalidCredential("token: the signature is wrong")
+def _missing_key(source: UserSource, keys: KeySet | None, answers: Answers) -> Lookup:
+    """Ask for the keys once; a token that fits none of those that were found then is not of this issuer."""
+    lookup = FetchKeys(source=source.name)
+    if source.keys_url is not None and lookup not in answers:
+        return lookup
+    answer = answers.get(lookup)
+    if isinstance(answer, Unreachable):
+        raise IssuerUnavailable(f"keys of `{source.name}`: {answer.detail}")
+    if keys is None:
+        raise IssuerUnavailable(f"keys of `{source.name}`: none were found")
+    raise InvalidCredential("token: `kid` and `alg` fit no key of the issuer")

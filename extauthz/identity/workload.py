@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from extauthz.errors import IdentityConflict, MalformedRequest
 from extauthz.identity import spiffe, xfcc
-from extauthz.identity.config import WorkloadSettings
+from extauthz.identity.workload_config import WorkloadSettings
 from extauthz.values.identity import Workload
 from extauthz.values.request import RequestView
 

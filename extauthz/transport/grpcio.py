@@ -16,7 +16,7 @@ from typing import Protocol
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from extauthz.check.checker import Checker, OpenCase
+from extauthz.check.checker import Checker, Opened
 from extauthz.errors import ConfigurationError, Overloaded, StateUnavailable
 from extauthz.record.decision import TRACE_HEADERS, Trace
 from extauthz.transport import unix_sockets
@@ -66,7 +66,7 @@ class AuthorizationServicer:
         finally:
             self._waiting.release()
 
-    def _wait(self, opened: OpenCase, remaining: float | None) -> bytes:
+    def _wait(self, opened: Opened, remaining: float | None) -> bytes:
         patience = LONGEST_WAIT if remaining is None else min(remaining, LONGEST_WAIT)
         finishing = self._checker.finish(opened, deadline=time.monotonic() + patience)
         try:

@@ -50,3 +50,15 @@ Switch = Annotated[bool, BeforeValidator(_switch)]
 """True or false, and nothing that only looks like it."""
 Count = Annotated[int, BeforeValidator(_count)]
 """A whole number; `true` is none."""
+
+
+def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    """The values, if each is there once.
+
+    Raises:
+        ValueError: one is listed twice.
+    """
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise ValueError(f"`{value}` is listed twice")
+    return values

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from identity.checks import build_request
 
 from extauthz.errors import IdentityConflict, MalformedRequest
-from extauthz.identity.config import WorkloadSettings
+from extauthz.identity.workload_config import WorkloadSettings
 from extauthz.identity.workload import NOBODY, PeerIdentity, reader
 from extauthz.values.request import Peer, RequestView
 

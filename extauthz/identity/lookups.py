@@ -1,0 +1,48 @@
+"""What identity may have to ask somebody else before it knows who calls: the questions and their answers.
+
+The rule: the core asks nobody. It says what it has to know (`Awaiting`), is called again with the answers, and whoever
+can't be reached is never taken for a yes: the Check ends with `IssuerUnavailable`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchKeys:
+    """The keys of the source with this name: none are known yet, or a token names one that is not among them.
+
+    Whoever answers has given the resolver the keys that were found; there is nothing in the answer itself.
+    """
+
+    source: str
+
+
+Lookup = FetchKeys
+"""A closed union of the questions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """It was done; the answer has no content."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreachable:
+    """Nobody answered, or not in a way that can be understood; `detail` is for the record."""
+
+    detail: str
+
+
+Answer = Done | Unreachable
+Answers = Mapping[Lookup, Answer]
+NO_ANSWERS: Final[Answers] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Awaiting:
+    """The caller is not known before these are answered; they do not depend on each other."""
+
+    lookups: tuple[Lookup, ...]

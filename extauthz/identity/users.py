@@ -1,0 +1,144 @@
+"""The user of a request by the tokens that it carries, and the session that they belong to.
+
+The rule: every token that was presented at a place that is configured is valid, or the Check ends here; two that name
+two subjects are nobody.
+"""
+
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass
+from typing import Self
+
+from extauthz.errors import IdentityConflict, InvalidCredential, MalformedRequest
+from extauthz.identity.lookups import Answers, Awaiting, Lookup
+from extauthz.identity.tokens import VerifiedToken, Verifier
+from extauthz.identity.user_config import AUTHORIZATION, COOKIE_PREFIX, UserSource
+from extauthz.values.identity import User
+from extauthz.values.request import HttpRequest
+
+_SCHEME = re.compile(r"[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)")
+_LATER_BEARER = re.compile(r",[ \t]*bearer[ \t]", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presented:
+    """What the tokens of a request prove; `session` is `None` where there is no user."""
+
+    user: User | None = None
+    session: str | None = None
+
+
+NOBODY = Presented()
+
+
+class Users:
+    """Reads the users of requests under one configuration; may be shared by threads.
+
+    `jwks` maps the names of the sources to the texts of their JWK Sets. Raises `ConfigurationError` for keys that
+    can't be used.
+    """
+
+    def __init__(self, sources: tuple[UserSource, ...], jwks: Mapping[str, str]) -> None:
+        places = {place for source in sources for place in source.places}
+        self._by_name = {source.name: source for source in sources}
+        self._verifier = Verifier(sources, jwks)
+        self._reads_authorization = AUTHORIZATION in places
+        self.cookies = tuple(sorted(place.removeprefix(COOKIE_PREFIX) for place in places if place != AUTHORIZATION))
+        """The names of the cookies that hold tokens."""
+
+    def with_keys(self, name: str, document: str) -> Self:
+        """The same with the JWK Set in `document` for the source `name`.
+
+        Raises `ConfigurationError` if they can't be used.
+        """
+        renewed = copy(self)
+        renewed._verifier = self._verifier.with_keys(self._by_name[name], document)
+        return renewed
+
+    def read(
+        self, http: HttpRequest, cookies: Mapping[str, str], *, certificate: str, now: float, answers: Answers
+    ) -> Presented | Awaiting:
+        """The user of `http`, whose `cookies` are those of `self.cookies`, or what must be known before.
+
+        `certificate` is the SHA-256 in hex of the certificate that the connection proves, empty without one. Raises
+        `MalformedRequest`, `InvalidCredential`, `IdentityConflict` and `IssuerUnavailable`.
+        """
+        outcomes = [
+            self._verifier.verify(token, place=place, now=now, answers=answers)
+            for place, token in self._tokens(http, cookies)
+        ]
+        if not outcomes:
+            return NOBODY
+        tokens: list[VerifiedToken] = []
+        missing: list[Lookup] = []
+        for outcome in outcomes:
+            if isinstance(outcome, VerifiedToken):
+                tokens.append(outcome)
+            else:
+                missing.append(outcome)
+        if missing:
+            return Awaiting(lookups=tuple(missing))
+        return Presented(user=_one_user(tokens, certificate), session=_session(tokens))
+
+    def _tokens(self, http: HttpRequest, cookies: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Every token that was presented with its place: the one of the Authorization header first."""
+        found: list[tuple[str, str]] = []
+        if self._reads_authorization:
+            bearer = _bearer(http)
+            if bearer is not None:
+                found.append((AUTHORIZATION, bearer))
+        for name in self.cookies:
+            value = cookies.get(name)
+            if value is not None:
+                found.append((COOKIE_PREFIX + name, value))
+        return found
+
+
+def _bearer(http: HttpRequest) -> str | None:
+    """The bearer token of the Authorization header; `None` without the header and for other schemes."""
+    values = http.headers.get("authorization")
+    if values is None:
+        return None
+    if len(values) != 1:
+        raise MalformedRequest(f"authorization: sent {len(values)} times")
+    value = values[0]
+    scheme, _, token = value.partition(" ")
+    if scheme.lower() == "bearer":  # RFC 9110 section 11.4, RFC 6750 section 2.1
+        return token.lstrip(" ")
+    odd = _SCHEME.match(value)
+    if odd is not None and odd[1].lower() == "bearer":
+        raise InvalidCredential("authorization: expected `Bearer`, a blank and one token")
+    # Envoy joins repeated headers with a comma; a reader that takes the last would see a token.
+    if _LATER_BEARER.search(value) is not None:
+        raise MalformedRequest("authorization: two credentials in one header")
+    return None
+
+
+def _one_user(tokens: list[VerifiedToken], certificate: str) -> User:
+    first, *others = tokens
+    for other in others:
+        if other.user.subject != first.user.subject:
+            raise IdentityConflict(
+                f"tokens: `{first.user.verified_by}` and `{other.user.verified_by}` name two subjects"
+            )
+    for token in tokens:
+        # RFC 8705 section 3: a token that is bound to a certificate counts only beside it.
+        if token.confirmation is not None and token.confirmation != _x5t(certificate):
+            raise InvalidCredential("token: `cnf` is not the certificate of this connection")
+    return first.user
+
+
+def _x5t(certificate: str) -> str:
+    return urlsafe_b64encode(bytes.fromhex(certificate)).rstrip(b"=").decode("ascii")
+
+
+def _session(tokens: list[VerifiedToken]) -> str:
+    """The token's `sid`, else the hash of the session cookie, else that of the token."""
+    first = tokens[0]
+    if first.user.sid is None:
+        for token in tokens:
+            if token.user.cookie:
+                return token.session
+    return first.session

@@ -1,0 +1,1 @@
+"""Asks issuers and platforms what identity must know: their keys, and what they say of a token."""
