@@ -3,7 +3,83 @@
 A message is one line for people: lower case, place first, user input in backticks, and what to do. `Refused` and
 what is under it end a single Check; `check` is the one place that turns them into answers. Everything else ends a
 command, which prints the message and exits with 1.
+
+Here is also the vocabulary of reasons: every word that an answer of ours can give for itself. Rules that deny may have
+words of their own.
 """
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+Reason = Literal[
+    "allowed",
+    "approval-required",
+    "audit-unavailable",
+    "code-used",
+    "denied",
+    "factor-not-accepted",
+    "header-conflict",
+    "identity-conflict",
+    "internal-error",
+    "invalid-token",
+    "issuer-unavailable",
+    "locked-out",
+    "malformed-check",
+    "malformed-header",
+    "malformed-host",
+    "malformed-method",
+    "malformed-path",
+    "malformed-request",
+    "needs-http",
+    "needs-subject",
+    "no-rule-allows",
+    "not-bindable",
+    "not-enrolled",
+    "overloaded",
+    "policy-error",
+    "proof-required",
+    "repeated-header",
+    "reserved-path",
+    "response-invalid",
+    "state-unavailable",
+    "wrong-code",
+]
+"""Stable words, for records, metadata and callers; `docs/requests.md` says of each what it means and what to do."""
+
+STATUS: Final[Mapping[Reason, int]] = {
+    "allowed": 200,
+    "approval-required": 403,
+    "audit-unavailable": 503,
+    "code-used": 401,
+    "denied": 403,
+    "factor-not-accepted": 401,
+    "header-conflict": 403,
+    "identity-conflict": 403,
+    "internal-error": 503,
+    "invalid-token": 401,
+    "issuer-unavailable": 503,
+    "locked-out": 401,
+    "malformed-check": 400,
+    "malformed-header": 400,
+    "malformed-host": 400,
+    "malformed-method": 400,
+    "malformed-path": 400,
+    "malformed-request": 400,
+    "needs-http": 403,
+    "needs-subject": 401,
+    "no-rule-allows": 403,  # 401 for a caller that is nobody
+    "not-bindable": 403,
+    "not-enrolled": 401,
+    "overloaded": 503,
+    "policy-error": 403,
+    "proof-required": 401,
+    "repeated-header": 400,
+    "reserved-path": 403,
+    "response-invalid": 503,
+    "state-unavailable": 503,
+    "wrong-code": 401,
+}
+"""The HTTP status that a reason comes with."""
 
 
 class ExtauthzError(Exception):
@@ -11,48 +87,48 @@ class ExtauthzError(Exception):
 
 
 class Refused(ExtauthzError):
-    """A Check that is answered without asking a policy.
+    """A Check that is answered without asking a policy, with the status of its reason.
 
-    `reason` is the stable word for records and metadata, the message is detail for the audit and never leaves.
+    The message is detail for the audit and never leaves.
     """
 
-    reason = "refused"
+    reason: Reason
 
 
 class MalformedRequest(Refused):
-    """The request is malformed, or two readers could read it differently; answered with 400."""
+    """The request is malformed, or two readers could read it differently."""
 
-    def __init__(self, message: str, *, reason: str = "malformed-request") -> None:
+    def __init__(self, message: str, *, reason: Reason = "malformed-request") -> None:
         super().__init__(message)
         self.reason = reason
 
 
 class InvalidCredential(Refused):
-    """A credential was presented and is not valid: never anonymous; answered with 401."""
+    """A credential was presented and is not valid: never anonymous."""
 
     reason = "invalid-token"
 
 
 class IdentityConflict(Refused):
-    """Two sources of identity disagree; answered with 403."""
+    """Two sources of identity disagree."""
 
     reason = "identity-conflict"
 
 
 class IssuerUnavailable(Refused):
-    """Whoever must be asked to know the caller (an issuer, a platform) does not answer; answered with 503."""
+    """Whoever must be asked to know the caller (an issuer, a platform) does not answer."""
 
     reason = "issuer-unavailable"
 
 
 class StateUnavailable(Refused):
-    """A look-up or a write that the decision needs could not be made; answered with 503."""
+    """A look-up or a write that the decision needs could not be made."""
 
     reason = "state-unavailable"
 
 
 class Overloaded(Refused):
-    """Too many calls wait already; answered with 503."""
+    """Too many calls wait already."""
 
     reason = "overloaded"
 

@@ -10,11 +10,12 @@ import asyncio
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import assert_never
 
 import structlog
 
 from extauthz.check.answering import Answering, Case
-from extauthz.check.proof import Proven, prove_totp
+from extauthz.check.proof import LockedOut, NotProven, Proven, TicketUsed, prove_totp
 from extauthz.check.refusals import refusal
 from extauthz.errors import IssuerUnavailable, Refused, StateUnavailable
 from extauthz.identity.lookups import Answer, Awaiting, Lookup
@@ -27,7 +28,7 @@ from extauthz.stepup.fingerprint import fingerprint
 from extauthz.stepup.holder import choose_holder
 from extauthz.stepup.keys import KeyRing
 from extauthz.store.protocol import Store
-from extauthz.values.decisions import Allow, Challenge, Deny, Evaluation
+from extauthz.values.decisions import Allow, Challenge, Evaluation, denial
 from extauthz.values.grants import NO_FACTS, Facts
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
@@ -147,7 +148,7 @@ class Checker:
         try:
             request = decode(payload, accept=self._around.accept)
             if _is_reserved(request):
-                return self._answering.answer(case(), Evaluation(decision=Deny(reason="reserved-path")))
+                return self._answering.answer(case(), Evaluation(decision=denial("reserved-path")))
             known = ruling.resolver.identify(request, now=started_ns / 1e9)
             if isinstance(known, Awaiting):
                 return Unidentified(case=case(), request=request, awaiting=known)
@@ -233,10 +234,19 @@ class Checker:
             now=opened.case.now,
             entropy=self._around.entropy,
         )
-        if isinstance(outcome, Proven):
-            facts = replace(facts, grants=(*facts.grants, *outcome.grants))
-            return self._decide(opened, facts), facts
-        return replace(evaluation, decision=replace(challenge, reason=outcome.reason)), facts
+        match outcome:
+            case Proven():
+                facts = replace(facts, grants=(*facts.grants, *outcome.grants))
+                return self._decide(opened, facts), facts
+            case NotProven():
+                challenge = replace(challenge, reason=outcome.reason)
+            case LockedOut():
+                challenge = replace(challenge, reason=outcome.reason, retry_after=outcome.retry_after)
+            case TicketUsed():
+                raise AssertionError("no ticket came along")
+            case _:
+                assert_never(outcome)
+        return replace(evaluation, decision=challenge), facts
 
     async def _use_up_grants(
         self, opened: OpenCase, evaluation: Evaluation, facts: Facts, deadline: float | None

@@ -6,7 +6,7 @@ counted before its code is looked at.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Literal, assert_never
 
 from extauthz.errors import StateUnavailable
 from extauthz.stepup.factors import FACTOR_AMR
@@ -15,7 +15,7 @@ from extauthz.stepup.lockout import limits_of
 from extauthz.stepup.totp import is_code, verify
 from extauthz.store.factor_secret import open_factor
 from extauthz.store.protocol import Redeemed, Redemption, SpentTicket, Store, TotpFactor, TotpStep
-from extauthz.values.decisions import ChallengeDemand
+from extauthz.values.decisions import ChallengeDemand, ProofFailure
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Subject
 
@@ -27,14 +27,19 @@ class Proven:
     """The code was right; these grants are in the store."""
 
     grants: tuple[Grant, ...]
-    reason: str = "proven"
+    reason: Literal["proven"] = "proven"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WrongCode:
-    """No authenticator of the subject shows this code now."""
+class NotProven:
+    """Nothing was proven.
 
-    reason: str = "wrong-code"
+    `wrong-code`: no authenticator of the subject shows this code now. `code-used`: it was right and was used before;
+    the next one will do. `not-enrolled`: the subject has no authenticator app. `factor-not-accepted`: no demand can be
+    met by a one-time code.
+    """
+
+    reason: ProofFailure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,38 +47,17 @@ class LockedOut:
     """Too many wrong codes; ask again after `retry_after` seconds. The code was not looked at."""
 
     retry_after: float
-    reason: str = "locked-out"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotEnrolled:
-    """The subject has no authenticator app."""
-
-    reason: str = "not-enrolled"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotAccepted:
-    """No demand can be met by a one-time code."""
-
-    reason: str = "factor-not-accepted"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepUsed:
-    """The code was right and was used before; the next one will do."""
-
-    reason: str = "code-used"
+    reason: Literal["locked-out"] = "locked-out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TicketUsed:
     """The ticket has served its one challenge."""
 
-    reason: str = "ticket-used"
+    reason: Literal["ticket-used"] = "ticket-used"
 
 
-ProofOutcome = Proven | WrongCode | LockedOut | NotEnrolled | NotAccepted | StepUsed | TicketUsed
+ProofOutcome = Proven | NotProven | LockedOut | TicketUsed
 
 
 async def prove_totp(
@@ -100,19 +84,19 @@ async def prove_totp(
     """
     accepted = [demand for demand in demands if "totp" in demand.factors]
     if not accepted:
-        return NotAccepted()
+        return NotProven(reason="factor-not-accepted")
     factors = [factor for factor in await store.factors(subject) if factor.confirmed]
     if not factors:
-        return NotEnrolled()
+        return NotProven(reason="not-enrolled")
     if not is_code(code):
-        return WrongCode()
+        return NotProven(reason="wrong-code")
     limits = limits_of(subject, address)
     wait = await store.attempt(limits, now=now)
     if wait > 0:
         return LockedOut(retry_after=wait)
     step = _find_step(factors, keys, code, now)
     if step is None:
-        return WrongCode()
+        return NotProven(reason="wrong-code")
     grants = tuple(
         Grant(
             id=entropy(GRANT_ID_BYTES).hex(),
@@ -132,11 +116,11 @@ async def prove_totp(
         case Redeemed.DONE:
             return Proven(grants=grants)
         case Redeemed.STEP_USED:
-            return StepUsed()
+            return NotProven(reason="code-used")
         case Redeemed.TICKET_USED:
             return TicketUsed()
         case Redeemed.FACTOR_GONE:
-            return NotEnrolled()
+            return NotProven(reason="not-enrolled")
         case _:
             assert_never(redeemed)
 

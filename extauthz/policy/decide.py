@@ -37,16 +37,11 @@ from extauthz.values.decisions import (
     Mode,
     Outcome,
     RuleResult,
+    denial,
 )
 from extauthz.values.grants import NO_NEEDS, Facts, Grant, Needs
 from extauthz.values.identity import Identity, User
 from extauthz.values.request import RequestView
-
-POLICY_ERROR = "policy-error"
-NO_RULE_ALLOWS = "no-rule-allows"
-NEEDS_SUBJECT = "needs-subject"
-NEEDS_HTTP = "needs-http"
-HEADER_CONFLICT = "header-conflict"
 
 _GRANTS = Needs(grants=True)
 
@@ -196,12 +191,12 @@ def _combine(speaking: _Speaking, case: _Case) -> Decision:
     if speaking.denials:
         return speaking.denials[0].answer
     if speaking.faulty_guards:
-        return Deny(reason=POLICY_ERROR, rule=speaking.faulty_guards[0].name)
+        return denial("policy-error", rule=speaking.faulty_guards[0].name)
     # Step 3: only an allow can allow.
     if not speaking.allows:
         identity = case.inputs.identity
         anonymous = identity.workload is None and identity.user is None
-        return Deny(reason=NO_RULE_ALLOWS, status=401 if anonymous else 403)
+        return denial("no-rule-allows", status=401 if anonymous else None)
     # Step 4: every matching challenge must be met.
     grants = _challenge(speaking.challenges, case) if speaking.challenges else ()
     if not isinstance(grants, tuple):
@@ -218,9 +213,9 @@ def _challenge(challenges: list[tuple[_Judged, ChallengeTerms]], case: _Case) ->
     first = challenges[0][0].rule.name
     user = case.inputs.identity.user
     if case.inputs.request.http is None:
-        return Deny(reason=NEEDS_HTTP, rule=first)
+        return denial("needs-http", rule=first)
     if user is None:
-        return Deny(reason=NEEDS_SUBJECT, rule=first, status=401)
+        return denial("needs-subject", rule=first)
     grants: dict[str, Grant] = {}
     demands: list[ChallengeDemand] = []
     for one, terms in challenges:
@@ -274,9 +269,9 @@ def _hold(approvals: list[tuple[_Judged, ApproveTerms]], case: _Case) -> Deny | 
     """Step 5: nothing gives an approval yet, so none that is asked for is met."""
     first = approvals[0][0].rule.name
     if case.inputs.request.http is None:
-        return Deny(reason=NEEDS_HTTP, rule=first)
+        return denial("needs-http", rule=first)
     if case.inputs.identity.subject is None:
-        return Deny(reason=NEEDS_SUBJECT, rule=first, status=401)
+        return denial("needs-subject", rule=first)
     demands: list[ApprovalDemand] = []
     for one, terms in approvals:
         try:
@@ -307,7 +302,7 @@ def _allow(allows: list[tuple[_Judged, AllowTerms]], grants: tuple[Grant, ...], 
     mutations = merged(given)
     if isinstance(mutations, Conflict):
         case.faults[mutations.rule] = mutations.message
-        return Deny(reason=HEADER_CONFLICT, rule=mutations.rule)
+        return denial("header-conflict", rule=mutations.rule)
     return Allow(rule=allows[0][0].rule.name, mutations=mutations, grants=grants)
 
 
@@ -334,5 +329,4 @@ def _shown(show: Programs, scope: dict[str, object]) -> dict[str, str]:
 def _faulty(one: _Judged, error: cel.EvalError | Refused, case: _Case) -> Deny:
     """A rule that matches but whose own terms can't be worked out denies."""
     case.faults[one.rule.name] = str(error)
-    reason = error.reason if isinstance(error, Refused) else POLICY_ERROR
-    return Deny(reason=reason, rule=one.rule.name)
+    return denial(error.reason if isinstance(error, Refused) else "policy-error", rule=one.rule.name)

@@ -23,7 +23,17 @@ from extauthz.policy.sources import SourcePlace
 from extauthz.policy.trace import RuleTrace
 from extauthz.stepup.challenge import CHALLENGE_PATH
 from extauthz.stepup.factors import FACTOR_AMR
-from extauthz.values.decisions import Allow, Challenge, ChallengeOffer, Decision, Deny, Evaluation, Hold, RuleResult
+from extauthz.values.decisions import (
+    Allow,
+    Challenge,
+    ChallengeOffer,
+    Decision,
+    Deny,
+    Evaluation,
+    Hold,
+    RuleResult,
+    denial,
+)
 from extauthz.values.grants import NO_FACTS, Facts, Grant
 from extauthz.values.identity import Identity, User, Workload
 from extauthz.values.request import EMPTY, Caller, RequestView
@@ -126,7 +136,7 @@ def _rule_on(case: Case, policies: PolicySet, now: float) -> _Ruling:
     try:
         request = _request(case, now)
     except Refused as error:
-        refused = Evaluation(decision=Deny(reason=error.reason, status=400))
+        refused = Evaluation(decision=denial(error.reason))
         return _Ruling(evaluation=refused, identity=identity, now=now)
     candidates = policies.candidates(request, identity)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from extauthz.errors import STATUS, Reason
 from extauthz.values.grants import Grant
 from extauthz.values.request import empty
 
@@ -64,14 +65,17 @@ class Allow:
     """Let it through with these mutations; `grants` are what the decision rests on and are used up together."""
 
     rule: str
-    reason: str = "allowed"
+    reason: Reason = "allowed"
     mutations: Mutations = NO_MUTATIONS
     grants: tuple[Grant, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deny:
-    """Block it. `status` is the HTTP status; `rule` is `None` where no rule decided (`no-rule-allows`, refusals)."""
+    """Block it. `status` is the HTTP status; `rule` is `None` where no rule decided (`no-rule-allows`, refusals).
+
+    `reason` is a rule's own word, or one of `errors.Reason`: such a denial is made by `denial`.
+    """
 
     reason: str
     rule: str | None = None
@@ -80,13 +84,26 @@ class Deny:
     body: str = ""
 
 
+def denial(reason: Reason, *, rule: str | None = None, status: int | None = None) -> Deny:
+    """The denial that is no rule's own; `status` is the reason's unless it is said."""
+    return Deny(reason=reason, rule=rule, status=STATUS[reason] if status is None else status)
+
+
+ProofFailure = Literal["wrong-code", "code-used", "not-enrolled", "factor-not-accepted"]
+"""Why what came along as a proof is none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Challenge:
-    """Ask for fresh proof: each of `demands` must be met, they are shown together."""
+    """Ask for fresh proof: each of `demands` must be met, they are shown together.
+
+    `retry_after` are the seconds for which no proof is looked at (`locked-out`).
+    """
 
     rule: str
     demands: tuple[ChallengeDemand, ...]
-    reason: str = "proof-required"
+    reason: Literal["proof-required", "locked-out"] | ProofFailure = "proof-required"
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +112,7 @@ class Hold:
 
     rule: str
     demands: tuple[ApprovalDemand, ...]
-    reason: str = "approval-required"
+    reason: Reason = "approval-required"
 
 
 Decision = Allow | Deny | Challenge | Hold

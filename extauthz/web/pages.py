@@ -16,17 +16,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from extauthz.check.proof import (
-    LockedOut,
-    NotAccepted,
-    NotEnrolled,
-    ProofOutcome,
-    Proven,
-    StepUsed,
-    TicketUsed,
-    WrongCode,
-    prove_totp,
-)
+from extauthz.check.proof import LockedOut, NotProven, ProofOutcome, Proven, TicketUsed, prove_totp
 from extauthz.errors import StateUnavailable
 from extauthz.identity.config import ClientSettings
 from extauthz.stepup.challenge import CHALLENGE_PATH
@@ -34,6 +24,7 @@ from extauthz.stepup.cookies import COOKIE_SECRET_BYTES, make_secret, read_secre
 from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.ticket import InvalidTicket, Ticket, open_ticket
 from extauthz.store.protocol import SpentTicket, Store
+from extauthz.values.decisions import ProofFailure
 from extauthz.values.identity import HOLDER_COOKIE, NONCE_COOKIE, holder_of_cookie
 from extauthz.web import notices
 from extauthz.web.address import browser_address
@@ -142,24 +133,31 @@ class _ChallengePages:
         match outcome:
             case Proven():
                 return RedirectResponse(ticket.return_path, status_code=303, headers=self.pages.headers)
-            case WrongCode():
-                error = "That code is not right. Enter the six digits that your app shows now, without blanks."
-                return self._form(text, ticket, status=422, error=error)
-            case StepUsed():
-                error = "That code was used already. Wait until your app shows the next one."
-                return self._form(text, ticket, status=422, error=error)
             case LockedOut():
                 wait = duration(outcome.retry_after)
                 error = f"Too many wrong codes. Try again in {wait}."
                 return self._form(text, ticket, status=429, error=error, retry_after=outcome.retry_after)
             case TicketUsed():
                 return self._notice(notices.USED, ticket)
-            case NotEnrolled():
-                return self._notice(notices.NOT_ENROLLED, ticket)
-            case NotAccepted():
-                return self._notice(notices.NOT_ACCEPTED, ticket)
+            case NotProven():
+                return self._after_failure(outcome.reason, text, ticket)
             case _:
                 assert_never(outcome)
+
+    def _after_failure(self, reason: ProofFailure, text: str, ticket: Ticket) -> Response:
+        match reason:
+            case "wrong-code":
+                error = "That code is not right. Enter the six digits that your app shows now, without blanks."
+                return self._form(text, ticket, status=422, error=error)
+            case "code-used":
+                error = "That code was used already. Wait until your app shows the next one."
+                return self._form(text, ticket, status=422, error=error)
+            case "not-enrolled":
+                return self._notice(notices.NOT_ENROLLED, ticket)
+            case "factor-not-accepted":
+                return self._notice(notices.NOT_ACCEPTED, ticket)
+            case _:
+                assert_never(reason)
 
     def _form(
         self, text: str, ticket: Ticket, *, status: int, error: str = "", retry_after: float | None = None

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final, assert_never
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
-from extauthz.values.decisions import Allow, Challenge, ChallengeOffer, Decision, Deny, Hold
+from extauthz.values.decisions import Allow, Challenge, ChallengeOffer, Decision, Deny, Hold, denial
 from extauthz.values.request import EMPTY, Caller, RequestView
 from extauthz.wire.grpc_status import Code, code_of
 from extauthz.wire.mutations import BESIDE, OVERWRITE, write_header, write_mutations
@@ -81,8 +81,14 @@ def encode(
 def encode_failure(decision_id: str) -> bytes:
     """The answer where there is no decision to say: UNAVAILABLE and 503. It needs nothing and fails on nothing."""
     safe_id = decision_id if _ID.match(decision_id) is not None else "unknown"
-    denial = Deny(reason="internal-error", status=503)
-    return encode(denial, request=None, caller=Caller.API, decision_id=safe_id, revision="", settable=frozenset())
+    return encode(
+        denial("internal-error"),
+        request=None,
+        caller=Caller.API,
+        decision_id=safe_id,
+        revision="",
+        settable=frozenset(),
+    )
 
 
 def _denied(answer: CheckResponse, refusal: Refusal) -> None:

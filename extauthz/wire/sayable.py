@@ -18,11 +18,11 @@ from extauthz.values.decisions import (
     Deny,
     Hold,
     Mutations,
+    denial,
 )
 
 DECISION_ID: Final = "x-extauthz-decision-id"
 METADATA: Final = "extauthz"
-UNSAYABLE: Final = "response-invalid"
 
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 # RFC 9110 section 5.5 without obs-fold, and without white space at the ends, which the reader would drop: the
@@ -55,7 +55,7 @@ def sayable(decision: Decision, *, offer: ChallengeOffer | None = None) -> Decis
             assert_never(decision)
     if fine and _text(decision.reason) and _text(decision.rule or ""):
         return decision
-    return Deny(reason=UNSAYABLE, status=503)
+    return denial("response-invalid")
 
 
 def _mutations(mutations: Mutations) -> bool:

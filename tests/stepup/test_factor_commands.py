@@ -17,7 +17,7 @@ from stepup.proofs import SESSION, demand
 from typer.testing import CliRunner
 
 from extauthz.app.wiring import load_keys, open_configured_store
-from extauthz.check.proof import NotEnrolled, ProofOutcome, Proven, StepUsed, prove_totp
+from extauthz.check.proof import NotProven, ProofOutcome, Proven, prove_totp
 from extauthz.cli.factors import FactorRefused
 from extauthz.cli.factors import app as factors
 from extauthz.cli.keys import app as keys
@@ -102,12 +102,12 @@ def test_a_person_confirms_with_a_first_code(config: Path) -> None:
     assert "--confirm CODE" in hint
     app = pyotp.parse_uri(uri)
     assert isinstance(app, pyotp.TOTP)
-    assert prove(config, app.now()) == NotEnrolled()
+    assert prove(config, app.now()) == NotProven(reason="not-enrolled")
     with pytest.raises(FactorRefused, match="code is not right"):
         call("enroll", "alice", "--confirm", "000000", config=config)
     code = app.now()
     assert "in force" in call("enroll", "alice", "--confirm", code, config=config)
-    assert prove(config, code) == StepUsed()
+    assert prove(config, code) == NotProven(reason="code-used")
     assert isinstance(prove(config, app.at(int(time.time()) + 30)), Proven)
 
 
@@ -179,7 +179,7 @@ def test_a_reset_ends_the_factor_and_its_proofs(config: Path) -> None:
     assert isinstance(prove(config, app.now()), Proven)
     answer = json.loads(call("reset", "alice", "--format", "json", config=config))
     assert answer == {"sub": "alice", "issuer": ISSUER, "removed": 1}
-    assert prove(config, app.now()) == NotEnrolled()
+    assert prove(config, app.now()) == NotProven(reason="not-enrolled")
     assert "Removed 0" in call("reset", "alice", config=config)
 
 
