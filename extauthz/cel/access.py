@@ -6,6 +6,7 @@ from typing import cast
 from extauthz.cel.equality import has_key, lookup
 from extauthz.cel.errors import EvalError
 from extauthz.cel.values import NONE, Optional, UInt
+from extauthz.values.quoting import given
 
 
 def select(operand: object, name: str) -> object:
@@ -84,7 +85,7 @@ def _position(operand: Sequence[object], index: object) -> int:
 
 def outside(index: int) -> object:
     """The value of an index that is negative: there is none."""
-    raise EvalError(f"index out of range: `{index}`")
+    raise EvalError(f"index out of range: {given(str(index))}")
 
 
 def unset(name: str) -> object:

@@ -45,7 +45,7 @@ TOO_DEEP: Final = (RecursionError, MemoryError, SyntaxError)
 class Code:
     """The code of a function `evaluate(bindings)`, the Python objects that it names and its subexpressions' places.
 
-    `reads` are the lines that read a variable, by name.
+    `reads` are the lines that read a variable, by name, `keys` those that look up a key which the source itself holds.
     Besides `globals` it names `failed`, which makes an exception an `EvalError`; `lazily`, which evaluates anew when
     a variable is missing; and, if it traces, `trace` and `failed_at`.
     """
@@ -54,6 +54,7 @@ class Code:
     globals: dict[str, object]
     spans: tuple[Span, ...]
     reads: Mapping[int, str]
+    keys: Mapping[int, str]
 
 
 def generate(node: tree.Expr, limits: Limits, *, nan_ordering_is_error: bool, lazily: bool, trace: bool) -> Code:
@@ -90,4 +91,4 @@ def generate(node: tree.Expr, limits: Limits, *, nan_ordering_is_error: bool, la
     module = py.function("evaluate", "bindings", whole)
     compiled = compile(module, "<cel>", "exec")
     code = next(value for value in compiled.co_consts if isinstance(value, CodeType))
-    return Code(code, emitter.globals, tuple(emitter.spans), emitter.reads)
+    return Code(code, emitter.globals, tuple(emitter.spans), emitter.reads, emitter.keys)

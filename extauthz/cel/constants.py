@@ -8,6 +8,7 @@ from extauthz.cel.library.times import zone_of
 from extauthz.cel.limits import Limits
 from extauthz.cel.reporter import Reporter
 from extauthz.cel.tree import Call, Constant, Expr, walk
+from extauthz.values.quoting import owned
 
 _PARSED: Final = frozenset({"string_to_timestamp", "string_to_duration", "string_to_ip", "string_to_cidr"})
 """Overloads that read a text, and have no value for one that is wrong."""
@@ -22,7 +23,7 @@ def report_bad_constants(tree: Expr, reporter: Reporter, limits: Limits) -> None
                 try:
                     _read(node, last.value, limits)
                 except EvalError as error:
-                    reporter.report(error.message, last.span)
+                    reporter.report(owned(error.message), last.span)
 
 
 def _read(node: Call, text: str, limits: Limits) -> None:

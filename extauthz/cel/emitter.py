@@ -32,8 +32,8 @@ class Emitter:
 
     `emitters` say how a kind of nodes is emitted.
     Variables that are used `often` are read first, unless `lazily` says that one may be missing; others are read
-    where they are used, whose lines `reads` names. With `trace`, a function of
-    this name is told every subexpression's value.
+    where they are used, whose lines `reads` names. `keys` names the lines that look up a key which the source itself
+    holds. With `trace`, a function of this name is told every subexpression's value.
     """
 
     limits: Limits
@@ -48,6 +48,7 @@ class Emitter:
     globals: dict[str, object] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
     reads: dict[int, str] = field(default_factory=dict)
+    keys: dict[int, str] = field(default_factory=dict)
     loops: int = 0
     loop_depth: int = 0
     _scopes: list[tuple[str, str]] = field(default_factory=list)

@@ -109,7 +109,8 @@ class EvalError(CelError):
     """An evaluation that has no value.
 
     `line` and `column` (from 1, in characters) name the failing subexpression. An implementation of a function or
-    an attribute raises `EvalError("message")` without a place; the program that runs it fills the place in.
+    an attribute raises `EvalError("message")` without a place; the program that runs it fills the place in. What the
+    message quotes of a value is marked by `extauthz.values.quoting.given`, names of the source stand in backticks.
     """
 
     def __init__(self, message: str, span: Span | None = None) -> None:

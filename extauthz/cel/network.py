@@ -4,6 +4,7 @@ import ipaddress
 from typing import Final, final
 
 from extauthz.cel.errors import EvalError
+from extauthz.values.quoting import given
 
 _BITS: Final = {4: 32, 6: 128}
 
@@ -72,22 +73,18 @@ def parse_address(text: str) -> IPAddress:
             raise EvalError("an IP address with a zone is not allowed")
         return IPAddress(6, int(ipaddress.IPv6Address(text)))
     except ValueError:
-        raise EvalError(f"`{_shown(text)}` is no IP address") from None
+        raise EvalError(f"{given(text)} is no IP address") from None
 
 
 def parse_network(text: str) -> Network:
     """cidr(string): an address and the length of its prefix; an IPv6 one has no IPv4 address in it."""
     written, slash, length = text.partition("/")
     if not slash or not (length.isascii() and length.isdecimal()) or len(length) > 3:
-        raise EvalError(f"`{_shown(text)}` is no network; write an address, `/` and a length")
+        raise EvalError(f"{given(text)} is no network; write an address, `/` and a length")
     address = parse_address(written)
     if ":" in written and address.family == 4:
         raise EvalError("an IPv4 address within an IPv6 network is not allowed")
     bits = int(length)
     if bits > _BITS[address.family] or (len(length) > 1 and length[0] == "0"):
-        raise EvalError(f"`{_shown(text)}` is no network; its prefix has {_BITS[address.family]} bits at most")
+        raise EvalError(f"{given(text)} is no network; its prefix has {_BITS[address.family]} bits at most")
     return Network(address, bits)
-
-
-def _shown(text: str) -> str:
-    return text if len(text) <= 60 else text[:60] + "…"

@@ -10,6 +10,7 @@ from extauthz.cel.fold import fold
 from extauthz.cel.limits import Limits
 from extauthz.cel.tree import Expr, variables_of
 from extauthz.cel.types import CelType
+from extauthz.values.quoting import given, owned
 
 _TRACED_MAX: Final = 10_000
 """Steps that `explain` keeps."""
@@ -110,7 +111,8 @@ def _failer(code: Code) -> Callable[[Exception | Exhausted], EvalError]:
             return error
         # An exception may be an application's own, kept and raised many times: it is not changed.
         line = _line(error.__traceback__, code.code)
-        placed = EvalError(_message(error, code.reads.get(line)), code.spans[line - 1] if line else None)
+        message = _message(error, code.reads.get(line), code.keys.get(line))
+        placed = EvalError(message, code.spans[line - 1] if line else None)
         if type(error) in _PLAIN_ERRORS:
             # A variable of the frame holds the error, and its traceback the frame.
             error.__traceback__ = None
@@ -133,17 +135,19 @@ _MESSAGES: Final[dict[type[Exception], str]] = {
 }
 
 
-def _message(error: Exception | Exhausted, variable: str | None) -> str:
-    """What failed; `variable` is the one that was being read."""
+def _message(error: Exception | Exhausted, variable: str | None, key: str | None) -> str:
+    """What failed; `variable` is the one that was being read, `key` the one of the source that was looked up."""
     if isinstance(error, EvalError):
-        return error.message
+        return error.message if key is None else error.message.replace(given(key), owned(given(key)))
     if isinstance(error, KeyError) and variable is not None:
         return f"variable `{variable}` is not bound"
     if isinstance(error, Exhausted):
         return str(error)
+    if isinstance(error, KeyError) and key is not None:
+        return f"no such key: {owned(given(key))}"
     if isinstance(error, KeyError) and error.args:
-        key = error.args[0]
-        return f"no such key: `{key[:60] if isinstance(key, str) else type(key).__name__}`"
+        missing = error.args[0]
+        return f"no such key: {given(missing) if isinstance(missing, str) else f'`{type(missing).__name__}`'}"
     return _MESSAGES.get(type(error), f"failed with {type(error).__name__}")
 
 

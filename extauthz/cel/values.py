@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Final, final
 
 from extauthz.cel.errors import EvalError
+from extauthz.values.quoting import given
 
 INT_MIN: Final = -(2**63)
 INT_MAX: Final = 2**63 - 1
@@ -31,7 +32,7 @@ class UInt(int):
 
     def __new__(cls, value: int = 0) -> "UInt":
         if not 0 <= value <= UINT_MAX:
-            raise EvalError(f"uint out of range: `{_digits(value)}`")
+            raise EvalError(f"uint out of range: {given(_digits(value))}")
         return super().__new__(cls, value)
 
     def __repr__(self) -> str:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, NoReturn
 
+from extauthz.values.quoting import given
+
 MAX_TOKEN_LENGTH = 16384
 MAX_DEPTH = 16
 MAX_INTEGER = 2**63
@@ -90,7 +92,7 @@ def _distinct_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise Unreadable(f"`{name}` is not JSON")
+    raise Unreadable(f"{given(name)} is not JSON")
 
 
 def _integer(digits: str) -> int:

@@ -17,6 +17,7 @@ from extauthz.errors import IdentityConflict, MalformedRequest
 from extauthz.identity import spiffe, xfcc
 from extauthz.identity.workload_config import WorkloadSettings
 from extauthz.values.identity import Workload
+from extauthz.values.quoting import given
 from extauthz.values.request import RequestView
 
 CACHED_PEERS = 1024
@@ -75,11 +76,11 @@ def establish(settings: WorkloadSettings, *, principal: str, certificate: str, h
     # 2. Two sources that speak of one connection must agree, whatever each of them proves.
     claimed = "" if element is None else _uri(element)
     if principal and claimed and principal != claimed:
-        raise IdentityConflict(f"{xfcc.HEADER}: `{claimed}` is not source.principal `{principal}`")
+        raise IdentityConflict(f"{xfcc.HEADER}: {given(claimed)} is not source.principal {given(principal)}")
     thumbprint = _thumbprint(certificate)
     claimed_hash = "" if element is None else _hash(element)
     if thumbprint and claimed_hash and thumbprint != claimed_hash:
-        raise IdentityConflict(f"{xfcc.HEADER}: hash `{claimed_hash}` is not that of source.certificate")
+        raise IdentityConflict(f"{xfcc.HEADER}: hash {given(claimed_hash)} is not that of source.certificate")
     # 3. The proof, and what only the operator's word makes one. That the header names the principal proves its name,
     #    not its hash: under ALWAYS_FORWARD_ONLY a client writes both.
     workload = None
@@ -112,7 +113,7 @@ def _uri(element: xfcc.Element) -> str:
 
 def _hash(element: xfcc.Element) -> str:
     if element.hash and _SHA256_HEX.fullmatch(element.hash) is None:
-        raise MalformedRequest(f"{xfcc.HEADER}: `{element.hash}` is no SHA-256 in hex")
+        raise MalformedRequest(f"{xfcc.HEADER}: {given(element.hash)} is no SHA-256 in hex")
     return element.hash.lower()
 
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from extauthz.errors import MalformedRequest
+from extauthz.values.quoting import given
 
 HEADER = "x-forwarded-client-cert"
 
@@ -65,9 +66,9 @@ def parse(text: str) -> tuple[Element, ...]:
         if key in _REPEATABLE:
             several.setdefault(key, []).append(value)
         elif key not in _SINGLE:
-            raise MalformedRequest(f"{HEADER}: unknown key `{name}`")
+            raise MalformedRequest(f"{HEADER}: unknown key {given(name)}")
         elif key in single:
-            raise MalformedRequest(f"{HEADER}: `{name}` twice in one element")
+            raise MalformedRequest(f"{HEADER}: `{key}` twice in one element")
         else:
             single[key] = value
         if separator != ";":

@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from extauthz.cel import EvalError
+from extauthz.values.quoting import given
 from extauthz.values.request import HttpRequest
 
 MAX_DEPTH: Final = 64
@@ -73,8 +74,8 @@ def json_of(http: HttpRequest) -> Any:  # noqa: ANN401 - JSON is dynamic
         )
     except RecursionError:
         raise EvalError(f"the JSON body is nested deeper than {MAX_DEPTH} levels") from None
-    except ValueError as error:
-        raise EvalError(f"the body is not JSON: {error}") from None
+    except json.JSONDecodeError as error:  # its own words may quote the body
+        raise EvalError(f"the body is not JSON from line {error.lineno}, column {error.colno} on") from None
     # Only what escapes can hold a surrogate, and only what opens often enough is deep: most bodies need no walk.
     if "\\u" in text or text.count("[") + text.count("{") > MAX_DEPTH:
         _bound(value, 0)
@@ -120,7 +121,7 @@ def _double(text: str) -> float:
 
 
 def _constant(text: str) -> float:
-    raise EvalError(f"the JSON body holds `{text}`, which is no JSON")
+    raise EvalError(f"the JSON body holds {given(text)}, which is no JSON")
 
 
 def _bound(value: object, depth: int) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import unquote_to_bytes
 from extauthz import cel
 from extauthz.policy import body_views
 from extauthz.values.identity import User
+from extauthz.values.quoting import given
 from extauthz.values.request import HttpRequest, Peer, RequestView
 
 
@@ -31,7 +32,7 @@ class OneEach(Mapping[str, str]):
     def __getitem__(self, name: str) -> str:
         values = self._lists[name]
         if len(values) != 1:
-            raise cel.EvalError(f"the {self._what} `{name[:60]}` came {len(values)} times")
+            raise cel.EvalError(f"the {self._what} {given(name)} came {len(values)} times")
         return values[0]
 
     def __contains__(self, name: object) -> bool:

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from extauthz.errors import MalformedRequest
+from extauthz.values.quoting import given
 
 ACCEPTABLE: Final = frozenset({"semicolon", "empty_segment", "encoded_slash", "dot_segment"})
 
@@ -117,7 +118,7 @@ def _refuse_dots(text: str, decoded: str, accept: frozenset[str]) -> None:
         return
     parts = decoded.split("/")
     if any(part in _DOTS or part.partition(";")[0] in _DOTS for part in parts):
-        raise _refused(f"a segment of the path hides `.` or `..`: `{text[:40]}`")
+        raise _refused(f"a segment of the path hides `.` or `..`: {given(text)}")
 
 
 def _resolved(segments: list[str]) -> list[str]:

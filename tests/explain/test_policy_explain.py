@@ -183,7 +183,7 @@ def test_a_macro_is_told_for_each_element(tmp_path: Path) -> None:
         ("{'a': [1, 2u]}", {"a": [1, 2]}),
         ("{1: true}", {"1": True}),
         ("type(1)", "int"),
-        ("request.query", {"b": "1", "a": "(the query parameter `a` came 2 times)"}),
+        ("request.query", {"b": "1", "a": "(the query parameter “a” came 2 times)"}),
     ],
 )
 def test_values_of_every_kind_can_be_told(tmp_path: Path, expression: str, value: object) -> None:

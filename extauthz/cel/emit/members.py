@@ -6,7 +6,7 @@ from extauthz.cel import access
 from extauthz.cel import pyast as py
 from extauthz.cel.emit.bounds import bounds
 from extauthz.cel.emitter import Emitter, Part
-from extauthz.cel.tree import Expr, Has, Index, Select
+from extauthz.cel.tree import Constant, Expr, Has, Index, Select
 from extauthz.cel.types import (
     BOOL,
     INT,
@@ -25,6 +25,7 @@ from extauthz.cel.values import NONE, UNSET, Optional
 def select(emitter: Emitter, node: Select, line: int) -> ast.expr:
     operand = emitter.shared(node.operand)
     emitter.fails = True
+    _note_key(emitter, node, line)
     match node.operand.type:
         case StructType(fields=fields):
             return _attribute(emitter, operand, node.field, fields[node.field], node.optional, line)
@@ -89,6 +90,7 @@ def _is_set(emitter: Emitter, operand: ast.expr, name: str, line: int) -> ast.ex
 def index(emitter: Emitter, node: Index, line: int) -> ast.expr:
     operand, position = emitter.shared(node.operand), emitter.emit(node.index)
     emitter.fails = True
+    _note_key(emitter, node, line)
     kind = node.operand.type
     if isinstance(kind, MapType) and is_native_key(kind, node.index.type):
         if node.optional:
@@ -98,6 +100,14 @@ def index(emitter: Emitter, node: Index, line: int) -> ast.expr:
         return _element(emitter, node.index, operand, position, line)
     function = access.item_optional if node.optional else access.item
     return emitter.call(function, [operand, position], line)
+
+
+def _note_key(emitter: Emitter, node: Select | Index, line: int) -> None:
+    """What fails at this line may quote the key: one that is written in the source is no secret of a value."""
+    if isinstance(node, Select):
+        emitter.keys[line] = node.field
+    elif isinstance(node.index, Constant) and isinstance(node.index.value, str):
+        emitter.keys[line] = node.index.value
 
 
 def _element(emitter: Emitter, index: Expr, operand: ast.expr, position: ast.expr, line: int) -> ast.expr:
@@ -128,5 +138,6 @@ def fused_or_value(emitter: Emitter, maybe: Expr, default: Part, line: int) -> a
     key = py.constant(maybe.field, line) if isinstance(maybe, Select) else emitter.emit(maybe.index)
     key = emitter.simple(key, line)
     emitter.fails = True
+    _note_key(emitter, maybe, line)
     found = Part([], py.subscript(operand, key, line), True)
     return emitter.choose(py.compare(key, ast.In(), operand, line), found, default, line)

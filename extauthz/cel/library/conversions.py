@@ -24,6 +24,7 @@ from extauthz.cel.types import (
     name_of,
 )
 from extauthz.cel.values import INT_MAX, INT_MIN, UINT_MAX, Timestamp, UInt
+from extauthz.values.quoting import given
 
 _A: Final = TypeParam("A")
 _B: Final = TypeParam("B")
@@ -43,8 +44,7 @@ def _out_of_range(kind: str) -> EvalError:
 
 
 def _not(text: str, kind: str) -> EvalError:
-    shown = text if len(text) <= 60 else text[:60] + "…"
-    return EvalError(f"`{shown}` is no {kind}")
+    return EvalError(f"{given(text)} is no {kind}")
 
 
 def int_from_number(value: float) -> int:

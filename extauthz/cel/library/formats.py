@@ -10,6 +10,7 @@ from extauthz.cel.library.conversions import plain_double
 from extauthz.cel.library.times import duration_text, timestamp_text
 from extauthz.cel.limits import Limits
 from extauthz.cel.values import Duration, Timestamp, Type, UInt
+from extauthz.values.quoting import given
 
 _CLAUSE: Final = re.compile(r"%(?:\.(?P<precision>[0-9]{1,4}))?(?P<verb>.?)", re.DOTALL)
 _PRECISION_MAX: Final = 1000
@@ -49,7 +50,7 @@ def _clause(match: re.Match[str], value: object, room: int) -> str:
     if precision > _PRECISION_MAX:
         raise EvalError(f"a precision over {_PRECISION_MAX} in format")
     if match["precision"] is not None and verb not in ("f", "e"):
-        raise EvalError(f"a precision does not go with `%{verb}` in format")
+        raise EvalError(f"a precision does not go with {given(f'%{verb}')} in format")
     match verb:
         case "s":
             return _string(value, _Room(room))
@@ -62,7 +63,7 @@ def _clause(match: re.Match[str], value: object, room: int) -> str:
         case "x" | "X":
             return _hex(value, verb)
         case _:
-            raise EvalError(f"unknown clause `%{verb}` in format")
+            raise EvalError(f"unknown clause {given(f'%{verb}')} in format")
 
 
 def _wrong(value: object, verb: str) -> EvalError:

@@ -10,6 +10,7 @@ from extauthz.cel.functions import Function, Overload
 from extauthz.cel.library.operators import negate_int
 from extauthz.cel.types import BOOL, DOUBLE, DYN, INT, UINT, CelType, ListType
 from extauthz.cel.values import INT_MAX, UINT_MAX, UInt
+from extauthz.values.quoting import given
 
 _NUMBERS: Final[tuple[CelType, ...]] = (INT, UINT, DOUBLE)
 
@@ -67,7 +68,7 @@ def _wrap(value: int) -> int:
 
 def _offset(bits: int) -> int:
     if bits < 0:
-        raise EvalError(f"a shift by a negative offset: `{bits}`")
+        raise EvalError(f"a shift by a negative offset: {given(str(bits))}")
     return min(bits, 64)
 
 

@@ -8,6 +8,7 @@ import re2
 
 from extauthz.cel.errors import EvalError
 from extauthz.cel.limits import Limits
+from extauthz.values.quoting import given
 
 _SMALL: Final = 2_000
 """Instructions up to which a program can't exhaust the memory of RE2's automaton, where a set would give up."""
@@ -29,7 +30,9 @@ def search_of(pattern: str, limits: Limits) -> Callable[[str], object]:
         compiled = re2.compile(pattern, _options())
     except re2.error as error:
         reason = error.args[0].decode(errors="replace") if error.args else "invalid"
-        raise EvalError(f"bad regular expression: {reason[:200]}") from None
+        # RE2's own words, and behind them a piece of the pattern.
+        fault, colon, piece = reason.partition(": ")
+        raise EvalError(f"bad regular expression: {fault}{colon}{given(piece) if piece else ''}") from None
     if compiled.programsize > limits.regex_program:
         raise EvalError(f"regular expression with more than {limits.regex_program} instructions")
     if compiled.programsize > _SMALL:

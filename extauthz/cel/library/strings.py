@@ -10,6 +10,7 @@ from extauthz.cel.library.formats import formatter
 from extauthz.cel.library.regexes import searcher
 from extauthz.cel.limits import Limits
 from extauthz.cel.types import BOOL, INT, LIST_OF_DYN, STRING, ListType
+from extauthz.values.quoting import given
 
 WHITE_SPACE: Final = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
@@ -40,7 +41,7 @@ def contains(text: str, part: str) -> bool:
 def char_at(text: str, index: int) -> str:
     """The character at an index, or "" at the end of the text."""
     if not 0 <= index <= len(text):
-        raise EvalError(f"index out of range: `{index}`")
+        raise EvalError(f"index out of range: {given(str(index))}")
     return text[index : index + 1]
 
 
@@ -50,7 +51,7 @@ def index_of(text: str, part: str) -> int:
 
 def index_of_from(text: str, part: str, start: int) -> int:
     if not 0 <= start <= len(text):
-        raise EvalError(f"index out of range: `{start}`")
+        raise EvalError(f"index out of range: {given(str(start))}")
     return text.find(part, start)
 
 
@@ -61,7 +62,7 @@ def last_index_of(text: str, part: str) -> int:
 def last_index_of_to(text: str, part: str, last: int) -> int:
     """Where the part begins last, at `last` or before."""
     if not 0 <= last <= len(text):
-        raise EvalError(f"index out of range: `{last}`")
+        raise EvalError(f"index out of range: {given(str(last))}")
     return text.rfind(part, 0, last + len(part))
 
 
@@ -83,9 +84,9 @@ def substring(text: str, start: int) -> str:
 
 def substring_to(text: str, start: int, end: int) -> str:
     if not 0 <= start <= len(text) or not 0 <= end <= len(text):
-        raise EvalError(f"index out of range: `{start if not 0 <= start <= len(text) else end}`")
+        raise EvalError(f"index out of range: {given(str(start if not 0 <= start <= len(text) else end))}")
     if start > end:
-        raise EvalError(f"invalid range: `{start}` is behind `{end}`")
+        raise EvalError(f"invalid range: {given(str(start))} is behind {given(str(end))}")
     return text[start:end]
 
 

@@ -12,6 +12,7 @@ from extauthz.cel.errors import EvalError
 from extauthz.cel.functions import Function, Overload
 from extauthz.cel.types import DURATION, INT, STRING, TIMESTAMP
 from extauthz.cel.values import NANOS, Duration, Timestamp
+from extauthz.values.quoting import given
 
 _TIMESTAMP: Final = re.compile(
     r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})[Tt](?P<time>[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.(?P<fraction>[0-9]{1,9}))?"
@@ -33,16 +34,16 @@ def parse_timestamp(text: str) -> Timestamp:
     """RFC 3339 with up to nine digits of a second."""
     match = _TIMESTAMP.fullmatch(text)
     if match is None:
-        raise EvalError(f"`{text[:60]}` is no timestamp; write it like 2026-11-21T10:00:00Z")
+        raise EvalError(f"{given(text)} is no timestamp; write it like 2026-11-21T10:00:00Z")
     try:
         moment = datetime.fromisoformat(f"{match['date']}T{match['time']}+00:00")
     except ValueError as error:
-        raise EvalError(f"timestamp out of range: {error}") from None
+        raise EvalError(f"timestamp out of range: {given(str(error))}") from None
     seconds = (moment - _EPOCH) // timedelta(seconds=1)
     if match["sign"]:
         hours, minutes = int(match["hours"]), int(match["minutes"])
         if hours > 23 or minutes > 59:
-            raise EvalError(f"timestamp out of range: no such offset in `{text}`")
+            raise EvalError(f"timestamp out of range: no such offset in {given(text)}")
         offset = hours * 3600 + minutes * 60
         seconds -= offset if match["sign"] == "+" else -offset
     return Timestamp(seconds, int((match["fraction"] or "0").ljust(9, "0")))
@@ -76,7 +77,7 @@ def parse_duration(text: str) -> Duration:
         total += int(match["whole"] or "0") * unit + int(fraction or "0") * unit // 10 ** len(fraction)
         position = match.end()
     if not unsigned or position < len(unsigned):
-        raise EvalError(f"`{text[:60]}` is no duration; write it like 1h30m or 250ms")
+        raise EvalError(f"{given(text)} is no duration; write it like 1h30m or 250ms")
     return Duration(0, -total if negative else total)
 
 
@@ -94,14 +95,14 @@ def zone_of(name: str) -> tzinfo:
     if match is not None:
         hours, minutes = int(match["hours"]), int(match["minutes"])
         if hours > 23 or minutes > 59:
-            raise EvalError(f"`{name}` is no offset from UTC")
+            raise EvalError(f"{given(name)} is no offset from UTC")
         offset = timedelta(hours=hours, minutes=minutes)
         return timezone(-offset if match["sign"] == "-" else offset)
     # Only what looks like a name is looked up: it becomes a path.
     if len(name) <= _ZONE_LENGTH_MAX and _ZONE.fullmatch(name):
         with suppress(ValueError, OSError, KeyError):
             return ZoneInfo(name)
-    raise EvalError(f"unknown time zone `{name[:_ZONE_LENGTH_MAX]}`; write its IANA name or an offset")
+    raise EvalError(f"unknown time zone {given(name)}; write its IANA name or an offset")
 
 
 def _in_zone(value: Timestamp, zone: tzinfo) -> datetime:
