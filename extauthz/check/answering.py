@@ -19,6 +19,7 @@ from extauthz.stepup.challenge import offer as challenge_offer
 from extauthz.stepup.keys import KeyRing
 from extauthz.values.decisions import Challenge, ChallengeOffer, Decision, Evaluation
 from extauthz.values.identity import Identity
+from extauthz.values.quoting import detail_of
 from extauthz.values.request import Caller, RequestView
 from extauthz.wire.encode import encode_failure, say
 
@@ -113,7 +114,7 @@ class Answering:
                 evaluation = replace(evaluation, decision=said)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an explicit denial
             _log.exception("answer-failed", decision_id=case.decision_id)
-            evaluation, detail = replace(evaluation, decision=INTERNAL_ERROR), repr(error)
+            evaluation, detail = replace(evaluation, decision=INTERNAL_ERROR), detail_of(error)
             payload = encode_failure(case.decision_id)
         return _Answer(payload=payload, evaluation=evaluation, detail=detail)
 
@@ -125,7 +126,7 @@ class Answering:
     def _without_record(self, case: Case, answer: _Answer, error: Exception) -> bytes:
         """The denial in place of an answer whose record is not on disk."""
         _log.error("audit-unavailable", decision_id=case.decision_id, error=str(error) or type(error).__name__)
-        denied = self._answer(case, replace(answer.evaluation, decision=AUDIT_UNAVAILABLE), str(error))
+        denied = self._answer(case, replace(answer.evaluation, decision=AUDIT_UNAVAILABLE), detail_of(error))
         self._record(case, denied, audited=False)
         return denied.payload
 

@@ -31,6 +31,7 @@ from extauthz.store.protocol import Store
 from extauthz.values.decisions import Allow, Challenge, Evaluation, denial
 from extauthz.values.grants import NO_FACTS, Facts
 from extauthz.values.identity import Identity
+from extauthz.values.quoting import detail_of
 from extauthz.values.request import RequestView
 from extauthz.wire.caller import classify, guess
 from extauthz.wire.decode import decode
@@ -267,7 +268,7 @@ class Checker:
     def _refuse(self, case: Case, error: Exception) -> bytes:
         if not isinstance(error, Refused):
             _log.error("check-failed", decision_id=case.decision_id, exc_info=error)
-        return self._answering.answer(case, Evaluation(decision=refusal(error)), detail=f"{error}")
+        return self._answering.answer(case, Evaluation(decision=refusal(error)), detail=detail_of(error))
 
 
 def _open(case: Case, request: RequestView, identity: Identity) -> OpenCase:

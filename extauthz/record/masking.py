@@ -2,7 +2,8 @@
 
 The rule kept here: a value is masked unless it is listed here or kept by the configuration. Of a masked value the
 name stays, and how often it came: enough to say later that it was there, not what it was. Credentials, bodies and
-what a code or a token is made of are never written, whatever the configuration says.
+what a code or a token is made of are never written, whatever the configuration says. Texts of errors keep the names
+that they mention and lose what they quote of the request; they tell the two apart (`values.quoting`).
 """
 
 import re
@@ -34,6 +35,7 @@ from extauthz.record.decision import DECISION_NAMES, DecisionRecord
 from extauthz.values.decisions import Allow, Challenge, Decision, Deny, Hold
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Identity, User
+from extauthz.values.quoting import masked
 from extauthz.values.request import Caller, HttpRequest, Peer, RequestView
 from extauthz.wire.caller import classify
 
@@ -76,10 +78,6 @@ LONGEST: Final = 512
 _NOBODY: Final = Peer()
 _QUERY_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]-]{0,31}")
 _BARE_NAME: Final = re.compile(r"[A-Za-z_-]{1,32}")
-_QUOTED: Final = re.compile(r"`([^`]*)`|'[^']*'|\"[^\"]*\"")
-# What RE2 says of a pattern has the pattern in it.
-_PATTERN_REASON: Final = re.compile(r"(bad regular expression): .*", re.DOTALL)
-_PLACE_HELD: Final = "`…`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +99,6 @@ def line_of(record: DecisionRecord, keep: Keep) -> DecisionLine:
     request, identity, decision = record.request, record.identity, record.decision
     http = request.http if request is not None else None
     query, unnamed, query_error = _query(http, keep) if http is not None else ({}, 0, None)
-    claims = identity.user.claims if identity is not None and identity.user is not None else {}
-    known = frozenset((*query, *(http.headers if http is not None else ()), *claims))
     return DecisionLine(
         v=VERSION,
         time=rfc3339(record.started_ns),
@@ -119,7 +115,7 @@ def line_of(record: DecisionRecord, keep: Keep) -> DecisionLine:
                 effect=one.effect,
                 mode=one.mode,
                 result=one.result,
-                error=None if one.error is None else scrubbed(one.error, known),
+                error=None if one.error is None else masked(one.error),
             )
             for one in record.rules
         ],
@@ -134,7 +130,7 @@ def line_of(record: DecisionRecord, keep: Keep) -> DecisionLine:
         context=dict(request.context) if request is not None else {},
         metadata={name: _names(part) for name, part in request.metadata.items()} if request is not None else {},
         identity=None if identity is None else _identity(identity, keep),
-        detail=None if record.detail is None else scrubbed(record.detail, known),
+        detail=None if record.detail is None else masked(record.detail),
     )
 
 
@@ -142,12 +138,6 @@ def rfc3339(nanoseconds: int) -> str:
     """Nanoseconds since the epoch as RFC 3339 writes them, in UTC."""
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
-
-
-def scrubbed(message: str, known: frozenset[str]) -> str:
-    """A message without what it quotes: that may be a value of the request. Names that are recorded anyway stay."""
-    text = _PATTERN_REASON.sub(r"\1", message)
-    return _QUOTED.sub(lambda quoted: quoted[0] if quoted[1] in known else _PLACE_HELD, text)
 
 
 def session_hash(session: str) -> str:
