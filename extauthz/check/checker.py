@@ -194,7 +194,7 @@ class Checker:
             if not isinstance(known, Awaiting):
                 return _open(replace(case, identity=known, policies=ruling.policies), request, known)
             awaiting = known
-        raise IssuerUnavailable(f"`{awaiting.lookups[0]}` is asked for again and again")
+        raise IssuerUnavailable(f"`{awaiting.lookups[0].source}` is asked again and again")
 
     def _decide(self, opened: OpenCase, facts: Facts) -> Evaluation:
         return decide(
