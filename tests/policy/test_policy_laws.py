@@ -24,6 +24,7 @@ from policy.making import (
     tcp,
 )
 
+from extauthz.policy.context import Inputs
 from extauthz.values.decisions import Allow, Challenge, Decision, Deny, Evaluation, Hold
 from extauthz.values.grants import Facts
 from extauthz.values.identity import Identity
@@ -217,8 +218,9 @@ def test_compiled_policies_and_the_oracle_agree(
 ) -> None:
     policies_set = compiled(*documents)
     first = evaluate(policies_set, request, identity)
-    assert verdict(first.decision) == oracle.judge(documents, request, identity, Facts(), NOW, KEY)
-    assert first.audit_required == oracle.audit_required(documents, request, identity, Facts(), NOW)
+    inputs = Inputs(request=request, identity=identity, facts=Facts(), now=NOW)
+    assert verdict(first.decision) == oracle.judge(documents, inputs, KEY)
+    assert first.audit_required == oracle.audit_required(documents, inputs)
     if isinstance(first.decision, Challenge):
         grants = [
             grant(**{"binding": one.binding, "id": str(n), "subject": identity.subject, **data.draw(flaws)})
@@ -226,7 +228,7 @@ def test_compiled_policies_and_the_oracle_agree(
         ]
         facts = Facts(grants=tuple(grants))
         again = evaluate(policies_set, request, identity, facts=facts)
-        assert verdict(again.decision) == oracle.judge(documents, request, identity, facts, NOW, KEY)
+        assert verdict(again.decision) == oracle.judge(documents, inputs._replace(facts=facts), KEY)
 
 
 @lawful
