@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from extauthz.errors import ConfigurationError
 from extauthz.identity.config import ClientSettings, IdentitySettings
+from extauthz.identity.key_config import KeyFile
 from extauthz.policy import hosts
 from extauthz.policy.bundle import bundle_name
 from extauthz.policy.models import Duration
@@ -167,8 +168,12 @@ class Settings(BaseSettings):
 
     @property
     def jwks_paths(self) -> Mapping[str, Path]:
-        """The files of key sets, by the name of the user source."""
-        return {source.name: self.base / source.jwks for source in self.identity.users if source.keys_url is None}
+        """The files of key sets, by the name of the source."""
+        return {
+            source.name: self.base / source.place.path
+            for source in self.identity.keys
+            if isinstance(source.place, KeyFile)
+        }
 
     @property
     def keys_path(self) -> Path:

@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from extauthz.identity.key_config import KeySource
 from extauthz.identity.user_config import UserSource
 from extauthz.identity.workload_config import WorkloadSettings
 from extauthz.values.block import Block, Count
@@ -17,6 +18,11 @@ class IdentitySettings(Block):
 
     workload: WorkloadSettings = WorkloadSettings()
     users: tuple[UserSource, ...] = ()
+
+    @property
+    def keys(self) -> tuple[KeySource, ...]:
+        """Everybody whose keys are needed."""
+        return tuple(source.keys for source in self.users)
 
     @model_validator(mode="after")
     def _each_token_has_one_source(self) -> Self:

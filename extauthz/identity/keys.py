@@ -1,4 +1,4 @@
-"""The public keys of one issuer: a JWK Set, read once (RFC 7517).
+"""The public keys of one issuer or trust domain: a JWK Set, read once (RFC 7517).
 
 The rule: a key is good for the algorithms that its type, its curve, its `alg`, `use` and `key_ops` allow and that the
 configuration names, and for no other. A token chooses among these pairs; it never tells how a key is used.
@@ -6,14 +6,17 @@ configuration names, and for no other. A token chooses among these pairs; it nev
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jwt
 from jwt.algorithms import Algorithm as SignatureAlgorithm
 
 from extauthz.errors import ConfigurationError
 from extauthz.identity.compact import Unreadable, json_object
-from extauthz.identity.user_config import Algorithm
+
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+KeyUse = Literal["sig", "jwt-svid"]
+"""What keys are for: to sign tokens (RFC 7517 section 4.2), or a trust domain's JWT-SVIDs (SPIFFE)."""
 
 # RFC 7518 section 3.1 and RFC 8037 section 3.1: the key type and curve that each algorithm takes.
 _FITS: Mapping[Algorithm, tuple[str, str | None]] = {
@@ -21,8 +24,11 @@ _FITS: Mapping[Algorithm, tuple[str, str | None]] = {
     "RS384": ("RSA", None),
     "RS512": ("RSA", None),
     "PS256": ("RSA", None),
+    "PS384": ("RSA", None),
+    "PS512": ("RSA", None),
     "ES256": ("EC", "P-256"),
     "ES384": ("EC", "P-384"),
+    "ES512": ("EC", "P-521"),
     "EdDSA": ("OKP", "Ed25519"),
 }
 
@@ -41,10 +47,15 @@ class VerificationKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeySet:
-    """All usable keys of one issuer by `kid` and algorithm; a key without `kid` is under `None`."""
+    """All usable keys of one issuer by `kid` and algorithm; a key without `kid` is under `None`.
+
+    `refresh_hint` is after how many seconds whoever publishes them wants to be asked again; `None` if that is not in
+    the document.
+    """
 
     keys: Mapping[tuple[str | None, str], VerificationKey]
     ids: frozenset[str | None]
+    refresh_hint: float | None = None
 
     def find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
         """The key that a token with this `kid` and `alg` is signed with, `None` if there is none or it is unclear.
@@ -58,54 +69,72 @@ class KeySet:
         return self.keys.get((kid, algorithm))
 
 
-def read_keys(document: str, *, name: str, algorithms: Sequence[Algorithm]) -> KeySet:
+def read_keys(document: str, *, name: str, algorithms: Sequence[Algorithm], use: KeyUse = "sig") -> KeySet:
     """The keys of the JWK Set in `document` that can check one of `algorithms`.
 
-    Keys for other purposes and of unknown types are passed over (RFC 7517 section 5). Raises `ConfigurationError`,
-    with `name` as the place, for text that is no JWK Set, a private or a broken key, two keys that a token could not
-    tell apart, and a set without any key that fits.
+    Keys for other purposes and of unknown types are passed over (RFC 7517 section 5). The bundle of a trust domain
+    may have no keys: then it vouches for nobody (SPIFFE Trust Domain and Bundle section 4.1.3). Raises
+    `ConfigurationError`, with `name` as the place, for text that is no JWK Set, a private or a broken key, two keys
+    that a token could not tell apart, and another set without any key that fits.
     """
     place = f"jwks of `{name}`"
     keys: dict[tuple[str | None, str], VerificationKey] = {}
     ids: set[str | None] = set()
-    for number, jwk in enumerate(_members(document, place), start=1):
+    published = _published(document, place)
+    for number, jwk in enumerate(_members(published, place), start=1):
         label = f"{place}: key {number}"
         kid = jwk.get("kid")
         if kid is not None and not isinstance(kid, str):
             raise ConfigurationError(f"{label}: `kid` must be a string")
         if "d" in jwk or jwk.get("kty") == "oct":
             raise ConfigurationError(f"{label}: holds a secret; publish only public keys, and replace this one")
-        fitting = [algorithm for algorithm in algorithms if _fits(jwk, algorithm)]
+        fitting = [algorithm for algorithm in algorithms if _fits(jwk, algorithm, use)]
         if not fitting:
             continue
+        if kid is None and use == "jwt-svid":
+            raise ConfigurationError(f"{label}: `kid` is missing; JWT-SVIDs name their keys")
         if kid in ids or (ids and None in {kid, *ids}):
             raise ConfigurationError(f"{label}: nothing tells it from another key; give each key a `kid` of its own")
         ids.add(kid)
         for algorithm in fitting:
             keys[kid, algorithm] = _key(jwk, algorithm, label)
-    if not keys:
+    if not keys and use == "sig":
         raise ConfigurationError(f"{place}: no public key for {', '.join(algorithms)}")
-    return KeySet(keys=keys, ids=frozenset(ids))
+    return KeySet(keys=keys, ids=frozenset(ids), refresh_hint=_refresh_hint(published, place))
 
 
-def _members(document: str, place: str) -> list[dict[str, Any]]:
+def _published(document: str, place: str) -> dict[str, Any]:
     try:
-        members = json_object(document).get("keys")
+        return json_object(document)
     except Unreadable as error:
         raise ConfigurationError(f"{place}: {error}; expected a JWK Set") from None
+
+
+def _members(published: Mapping[str, Any], place: str) -> list[dict[str, Any]]:
+    members = published.get("keys")
     if not isinstance(members, list) or not all(isinstance(member, dict) for member in members):
         raise ConfigurationError(f"{place}: expected a JWK Set: an object with `keys`, a list of objects")
     return members
 
 
-def _fits(jwk: Mapping[str, Any], algorithm: Algorithm) -> bool:
+def _refresh_hint(published: Mapping[str, Any], place: str) -> float | None:
+    """SPIFFE Trust Domain and Bundle section 4.1.2; a whole number of seconds."""
+    hint = published.get("spiffe_refresh_hint")
+    if hint is not None and (not isinstance(hint, int) or isinstance(hint, bool) or hint < 0):
+        raise ConfigurationError(f"{place}: `spiffe_refresh_hint` is no number of seconds")
+    return hint
+
+
+def _fits(jwk: Mapping[str, Any], algorithm: Algorithm, use: KeyUse) -> bool:
     key_type, curve = _FITS[algorithm]
     operations = jwk.get("key_ops")
+    # In a bundle a key without `use` is for nothing (SPIFFE Trust Domain and Bundle section 4.2.2).
+    stated = jwk.get("use", "sig" if use == "sig" else None)
     return (
         jwk.get("kty") == key_type
         and (curve is None or jwk.get("crv") == curve)
         and jwk.get("alg", algorithm) == algorithm
-        and jwk.get("use", "sig") == "sig"
+        and stated == use
         and (operations is None or (isinstance(operations, list) and "verify" in operations))
     )
 

@@ -12,6 +12,7 @@ from extauthz.identity import cookies
 from extauthz.identity.address import client_ip
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.holders import holders
+from extauthz.identity.keys import KeySet
 from extauthz.identity.lookups import NO_ANSWERS, Answers, Awaiting
 from extauthz.identity.users import NOBODY, Users
 from extauthz.identity.workload import reader
@@ -32,13 +33,10 @@ class Resolver:
         self._users = Users(settings.users, jwks)
         self._cookies = frozenset({*self._users.cookies, HOLDER_COOKIE})
 
-    def with_keys(self, name: str, document: str) -> Self:
-        """A resolver with the JWK Set in `document` for the source `name`; it keeps what does not depend on that.
-
-        Raises `ConfigurationError` if they can't be used.
-        """
+    def with_keys(self, name: str, keys: KeySet) -> Self:
+        """A resolver with these keys for the source `name`; it keeps what does not depend on them."""
         renewed = copy(self)
-        renewed._users = self._users.with_keys(name, document)
+        renewed._users = self._users.with_keys(name, keys)
         return renewed
 
     def identify(self, request: RequestView, *, now: float, answers: Answers = NO_ANSWERS) -> Identity | Awaiting:

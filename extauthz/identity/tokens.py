@@ -16,7 +16,8 @@ from extauthz.errors import ConfigurationError, InvalidCredential, IssuerUnavail
 from extauthz.identity import claims
 from extauthz.identity.compact import Unreadable, take_apart
 from extauthz.identity.holders import session
-from extauthz.identity.keys import KeySet, read_keys
+from extauthz.identity.key_config import KeyFile
+from extauthz.identity.keys import KeySet
 from extauthz.identity.lookups import NO_ANSWERS, Answers, FetchKeys, Lookup, Unreachable
 from extauthz.identity.signed import key_and_algorithm
 from extauthz.identity.user_config import COOKIE_PREFIX, UserSource
@@ -56,23 +57,19 @@ class Verifier:
         for source in sources:
             document = jwks.get(source.name)
             if document is not None:
-                self._keys[source.name] = read_keys(document, name=source.name, algorithms=source.algorithms)
-            elif source.keys_url is None:
+                self._keys[source.name] = source.keys.read(document)
+            elif isinstance(source.keys.place, KeyFile):
                 raise ConfigurationError(f"users: no keys were given for `{source.name}`")
         self._verified: OrderedDict[tuple[str, bytes], VerifiedToken] = OrderedDict()
         self._lock = Lock()
 
-    def with_keys(self, source: UserSource, document: str) -> Self:
-        """A verifier with the JWK Set in `document` for this source, which has forgotten what its old keys verified.
-
-        Raises `ConfigurationError` if they can't be used.
-        """
-        keys = read_keys(document, name=source.name, algorithms=source.algorithms)
+    def with_keys(self, name: str, keys: KeySet) -> Self:
+        """A verifier with these keys for the source `name`, which has forgotten what the old ones verified."""
         renewed = copy(self)
-        renewed._keys = {**self._keys, source.name: keys}
+        renewed._keys = {**self._keys, name: keys}
         renewed._lock = Lock()
         with self._lock:
-            kept = ((key, token) for key, token in self._verified.items() if token.user.verified_by != source.name)
+            kept = ((key, token) for key, token in self._verified.items() if token.user.verified_by != name)
             renewed._verified = OrderedDict(kept)
         return renewed
 
@@ -133,7 +130,7 @@ class Verifier:
 def _missing_key(source: UserSource, keys: KeySet | None, answers: Answers) -> Lookup:
     """Ask for the keys once; a token that fits none of those that were found then is not of this issuer."""
     lookup = FetchKeys(source=source.name)
-    if source.keys_url is not None and lookup not in answers:
+    if not isinstance(source.keys.place, KeyFile) and lookup not in answers:
         return lookup
     answer = answers.get(lookup)
     if isinstance(answer, Unreachable):

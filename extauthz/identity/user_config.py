@@ -4,16 +4,15 @@ The rule: a source that could identify nobody, or anybody, is refused when it is
 """
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
-from extauthz.values.block import Block, distinct
+from extauthz.identity.key_config import KeyFields, KeySource
+from extauthz.identity.keys import Algorithm
+from extauthz.values.block import distinct
 from extauthz.values.duration import seconds
 from extauthz.values.identity import HOLDER_COOKIE, NONCE_COOKIE
-from extauthz.values.url import fetch_url
-
-Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
 
 AUTHORIZATION = "authorization"
 COOKIE_PREFIX = "cookie:"
@@ -21,17 +20,12 @@ COOKIE_PREFIX = "cookie:"
 MAX_LEEWAY = 300.0
 
 _COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 6265 section 4.1.1: an RFC 2616 token
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def _algorithm(text: object) -> object:
     if isinstance(text, str) and (text.lower() == "none" or text.upper().startswith("HS")):
         raise ValueError(f"`{text}` proves nothing with public keys; use RS256, ES256 or another signature")
     return text
-
-
-def _file_or_url(text: str) -> str:
-    return fetch_url(text) if _URL.match(text) is not None else text
 
 
 def _place(text: str) -> str:
@@ -51,12 +45,12 @@ def _leeway(value: object) -> object:
     return seconds(value) if isinstance(value, str) else value
 
 
-class UserSource(Block):
+class UserSource(KeyFields):
     """One issuer of user tokens.
 
-    `jwks` is the path or the URL of its JWK Set, `places` (`from` in the file) where its tokens are read,
-    `groups_claim` the claim that becomes `user.groups`, `leeway` in seconds how far the issuer's clock may run ahead of
-    ours: it moves `nbf`, `iat` and `auth_time`, never `exp`.
+    `places` (`from` in the file) is where its tokens are read, `groups_claim` the claim that becomes `user.groups`,
+    `leeway` in seconds how far the issuer's clock may run ahead of ours: it moves `nbf`, `iat` and `auth_time`, never
+    `exp`.
     """
 
     model_config = ConfigDict(validate_by_alias=True, validate_by_name=False)
@@ -64,7 +58,6 @@ class UserSource(Block):
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_.-]+$")
     issuer: str = Field(min_length=1)
     audiences: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
-    jwks: Annotated[str, AfterValidator(_file_or_url)] = Field(min_length=1)
     algorithms: Annotated[tuple[Annotated[Algorithm, BeforeValidator(_algorithm)], ...], AfterValidator(distinct)] = (
         Field(default=("RS256", "ES256"), min_length=1)
     )
@@ -75,9 +68,17 @@ class UserSource(Block):
     leeway: Annotated[float, BeforeValidator(_leeway)] = Field(default=30.0, ge=0, le=MAX_LEEWAY)
 
     @property
-    def keys_url(self) -> str | None:
-        """Where its keys are fetched from; `None` if they are in a file."""
-        return self.jwks if _URL.match(self.jwks) is not None else None
+    def keys(self) -> KeySource:
+        """Where its keys are, and what is taken of them."""
+        place = self.place_of_keys(self.issuer)
+        assert place is not None  # noqa: S101 - the validator below has seen to it
+        return KeySource(name=self.name, place=place, algorithms=self.algorithms)
+
+    @model_validator(mode="after")
+    def _has_keys(self) -> Self:
+        if self.place_of_keys(self.issuer) is None:
+            raise ValueError("missing field `jwks`; name the file or the URL of its keys, or set `discovery: openid`")
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from extauthz.errors import IdentityConflict, InvalidCredential, MalformedRequest
+from extauthz.identity.keys import KeySet
 from extauthz.identity.lookups import Answers, Awaiting, Lookup
 from extauthz.identity.tokens import VerifiedToken, Verifier
 from extauthz.identity.user_config import AUTHORIZATION, COOKIE_PREFIX, UserSource
@@ -42,19 +43,15 @@ class Users:
 
     def __init__(self, sources: tuple[UserSource, ...], jwks: Mapping[str, str]) -> None:
         places = {place for source in sources for place in source.places}
-        self._by_name = {source.name: source for source in sources}
         self._verifier = Verifier(sources, jwks)
         self._reads_authorization = AUTHORIZATION in places
         self.cookies = tuple(sorted(place.removeprefix(COOKIE_PREFIX) for place in places if place != AUTHORIZATION))
         """The names of the cookies that hold tokens."""
 
-    def with_keys(self, name: str, document: str) -> Self:
-        """The same with the JWK Set in `document` for the source `name`.
-
-        Raises `ConfigurationError` if they can't be used.
-        """
+    def with_keys(self, name: str, keys: KeySet) -> Self:
+        """The same with these keys for the source `name`."""
         renewed = copy(self)
-        renewed._verifier = self._verifier.with_keys(self._by_name[name], document)
+        renewed._verifier = self._verifier.with_keys(name, keys)
         return renewed
 
     def read(

@@ -7,8 +7,7 @@ from identity.issuer import Issuer, public_jwk
 from jwt.algorithms import ECAlgorithm
 
 from extauthz.errors import ConfigurationError
-from extauthz.identity.user_config import Algorithm
-from extauthz.identity.keys import KeySet, read_keys
+from extauthz.identity.keys import Algorithm, KeySet, read_keys
 
 DEFAULT: tuple[Algorithm, ...] = ("RS256", "ES256")
 

@@ -1,0 +1,104 @@
+"""Where the keys of an issuer are: the fields of extauthz.yaml that say it, and what they come to.
+
+The rule: one place for one issuer. Two places that could disagree, or one that nobody can vouch for, are refused when
+they are loaded.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from extauthz.identity.discovery import DiscoveryKind, metadata_url
+from extauthz.identity.keys import Algorithm, KeySet, KeyUse, read_keys
+from extauthz.values.block import Block
+from extauthz.values.url import fetch_url
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFile:
+    """A file, relative to the configuration."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyAddress:
+    """A URL; `ca` is the file with the authorities that its certificate may come from, `None` for those of the system.
+
+    `token` is the file of a bearer token that is sent along, for those who ask for one.
+    """
+
+    url: str
+    ca: Path | None = None
+    token: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscoveredKeys:
+    """The URL that the issuer's own metadata, at `metadata_url`, names; `ca` as in `KeyAddress`."""
+
+    issuer: str
+    metadata_url: str
+    ca: Path | None = None
+
+
+KeyPlace = KeyFile | KeyAddress | DiscoveredKeys
+"""A closed union of where keys can be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySource:
+    """One publisher of keys: where they are and what is taken of them.
+
+    `name` is that of a source of users, or the SPIFFE ID of a trust domain: `FetchKeys` and `Resolver.with_keys` go by
+    it.
+    """
+
+    name: str
+    place: KeyPlace
+    algorithms: tuple[Algorithm, ...]
+    use: KeyUse = "sig"
+
+    def read(self, document: str) -> KeySet:
+        """The keys in what it publishes; raises `ConfigurationError` for what can't be used, as `read_keys` does."""
+        return read_keys(document, name=self.name, algorithms=self.algorithms, use=self.use)
+
+
+def _file_or_url(text: str) -> str:
+    return fetch_url(text) if _URL.match(text) is not None else text
+
+
+class KeyFields(Block):
+    """The keys of an issuer: `jwks` is the path or the URL of its JWK Set; `discovery` says that the issuer's metadata
+    names the URL (`openid`: OpenID Connect Discovery, `oauth`: RFC 8414).
+
+    `ca` is the file with the authorities of whoever is asked for them; without it, those of the system.
+    """
+
+    jwks: Annotated[str, Field(min_length=1), AfterValidator(_file_or_url)] | None = None
+    discovery: DiscoveryKind | None = None
+    ca: Path | None = None
+
+    @model_validator(mode="after")
+    def _in_one_place(self) -> Self:
+        if self.jwks is not None and self.discovery is not None:
+            raise ValueError("`jwks` and `discovery` both say where the keys are; keep one of them")
+        if self.ca is not None and self.jwks is not None and _URL.match(self.jwks) is None:
+            raise ValueError("`ca` is for keys that are fetched, and `jwks` names a file; remove it")
+        return self
+
+    def place_of_keys(self, issuer: str) -> KeyPlace | None:
+        """Where the keys of `issuer` are, `None` if nothing says it. Raises `ValueError` for an issuer without
+        metadata."""
+        if self.discovery is not None:
+            return DiscoveredKeys(issuer=issuer, metadata_url=metadata_url(issuer, self.discovery), ca=self.ca)
+        if self.jwks is None:
+            return None
+        if _URL.match(self.jwks) is not None:
+            return KeyAddress(url=self.jwks, ca=self.ca)
+        return KeyFile(path=Path(self.jwks))
