@@ -224,7 +224,7 @@ LETTERS = "qzxqzx"
 """Before a value where only letters may stand."""
 ODD: tuple[Callable[[str], Sent], ...] = (
     *(
-        lambda secret, name=name: Sent(claims={name: {"odd": secret}})  # type: ignore[misc]  # of a lambda's default
+        lambda secret, name=name: Sent(claims={name: {"odd": secret}})
         for name in ("aud", "exp", "nbf", "iat", "auth_time", "sub", "acr", "amr", "groups", "sid")
     ),
     lambda secret: Sent(claims={"act": secret}),
