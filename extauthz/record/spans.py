@@ -1,7 +1,7 @@
 """One OpenTelemetry span per decision, a child of the caller's span (W3C Trace Context `traceparent`).
 
 Attributes follow the semantic conventions where they exist (`http.*`, `url.*`, `client.*`, `user.*`) and are
-`extauthz.*` beyond. The query is never recorded: it carries what people type.
+`extauthz.*` beyond. The query is never recorded: it carries what people type. What went wrong is masked as in the audit.
 """
 
 from opentelemetry.context import Context
@@ -11,6 +11,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from extauthz.record.decision import DECISION_NAMES, TRACE_HEADERS, DecisionRecord
 from extauthz.values.decisions import Deny
 from extauthz.values.identity import Identity
+from extauthz.values.quoting import masked
 from extauthz.values.request import RequestView
 
 SPAN_NAME = "authz.check"
@@ -62,6 +63,8 @@ def _attributes(record: DecisionRecord) -> Attributes:
     }
     if decision.rule is not None:
         attributes["extauthz.rule"] = decision.rule
+    if record.detail is not None:
+        attributes["extauthz.detail"] = masked(record.detail)
     for mode, name in (("enforce", "extauthz.rules"), ("shadow", "extauthz.shadow_rules")):
         results = [f"{rule.rule}:{rule.result}" for rule in record.rules if rule.mode == mode]
         if results:

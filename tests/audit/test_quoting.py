@@ -57,6 +57,7 @@ NAMES = {
     "identity/tokens.py": {"place", "error", "answer.detail"},
     "identity/users.py": {"first.user.verified_by", "other.user.verified_by"},  # names of sources
     "identity/xfcc.py": {"key", "len(text) - len(rest)"},  # one of the header's four
+    "lookup/key_sets.py": {"error"},  # of a fetch
     "policy/body_views.py": {"what", "error.lineno", "error.colno"},
     "policy/context.py": {"self._failures[name]"},
     "policy/definitions.py": {"name", "error", "', '.join(map(str, types))"},

@@ -12,6 +12,7 @@ from extauthz.record.provider import tracer_provider
 from extauthz.record.spans import SpanRecorder
 from extauthz.values.decisions import Allow, Deny, RuleResult
 from extauthz.values.identity import Identity, User, Workload
+from extauthz.values.quoting import detail_of, given
 from extauthz.values.request import HttpRequest, Peer, RequestView
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -128,20 +129,37 @@ def test_a_span_says_who_what_and_why_and_never_the_query() -> None:
     assert span.status.status_code is StatusCode.UNSET
 
 
-def test_our_own_failure_is_an_error_span_without_its_detail() -> None:
+def test_a_refusal_says_what_failed_and_not_over_which_value() -> None:
+    span = span_of(
+        DecisionRecord(
+            decision_id="d",
+            revision="r",
+            decision=Deny(reason="invalid-token", status=401),
+            detail=f"token: `aud` is not {given('s3cr3t')}",
+            started_ns=1,
+            ended_ns=2,
+        )
+    )
+    assert (span.attributes or {})["extauthz.detail"] == "token: `aud` is not “…”"
+    assert "s3cr3t" not in span.to_json()
+    assert span.status.status_code is StatusCode.UNSET
+
+
+def test_our_own_failure_is_an_error_span_with_the_type_of_what_was_raised() -> None:
     span = span_of(
         DecisionRecord(
             decision_id="d",
             revision="r",
             decision=Deny(reason="internal-error", status=503),
-            detail="ZeroDivisionError()",
+            detail=detail_of(ZeroDivisionError("s3cr3t")),
             started_ns=1,
             ended_ns=2,
         )
     )
     assert span.status.status_code is StatusCode.ERROR
     assert span.status.description == "internal-error"
-    assert "ZeroDivisionError" not in span.to_json()
+    assert (span.attributes or {})["extauthz.detail"] == "ZeroDivisionError: “…”"
+    assert "s3cr3t" not in span.to_json()
 
 
 @pytest.mark.parametrize(
