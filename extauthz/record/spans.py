@@ -1,7 +1,8 @@
 """One OpenTelemetry span per decision, a child of the caller's span (W3C Trace Context `traceparent`).
 
 Attributes follow the semantic conventions where they exist (`http.*`, `url.*`, `client.*`, `user.*`) and are
-`extauthz.*` beyond. The query is never recorded: it carries what people type. What went wrong is masked as in the audit.
+`extauthz.*` beyond. The query is never recorded: it carries what people type. What went wrong is masked as in the
+audit.
 """
 
 from opentelemetry.context import Context
