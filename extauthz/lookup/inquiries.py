@@ -4,13 +4,19 @@ The rule: a question always gets an answer. Nobody to ask, nobody there, nonsens
 never an exception and never a yes.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
-from extauthz.identity.lookups import Answer, Lookup, Unreachable
+from extauthz.errors import IssuerUnavailable
+from extauthz.identity.lookups import Answer, Answers, Awaiting, Lookup, Unreachable
 
+MOST_ROUNDS: Final = 4
+"""How often the answers to some questions may lead to others."""
+
+Known = TypeVar("Known")
 Ask = Callable[[Lookup], Awaitable[Answer]]
 
 _log = structlog.get_logger(__name__)
@@ -21,6 +27,21 @@ class Inquiries:
 
     def __init__(self, informants: Mapping[str, Ask]) -> None:
         self._informants = informants
+
+    async def until_known(self, awaiting: Awaiting, identify: Callable[[Answers], Known | Awaiting]) -> Known:
+        """What `identify` makes of the answers to what is awaited, and to what it then asks for.
+
+        Raises `IssuerUnavailable` if it never comes to an end, and what `identify` raises.
+        """
+        answers: dict[Lookup, Answer] = {}
+        for _ in range(MOST_ROUNDS):
+            given = await asyncio.gather(*(self.ask(lookup) for lookup in awaiting.lookups))
+            answers.update(zip(awaiting.lookups, given, strict=True))
+            known = identify(answers)
+            if not isinstance(known, Awaiting):
+                return known
+            awaiting = known
+        raise IssuerUnavailable(f"`{awaiting.lookups[0].source}` is asked again and again")
 
     async def ask(self, lookup: Lookup) -> Answer:
         """The answer to one question; of a source that nobody knows, that it can't be reached."""
