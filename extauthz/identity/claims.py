@@ -10,6 +10,9 @@ from types import MappingProxyType
 from typing import Any
 
 from extauthz.errors import InvalidCredential
+from extauthz.identity.actors import actor
+from extauthz.identity.confirmation import Confirmation, confirmation
+from extauthz.identity.holders import session
 from extauthz.identity.user_config import UserSource
 from extauthz.values.identity import User
 
@@ -45,19 +48,43 @@ def validity(claims: Mapping[str, Any], *, leeway: float) -> Validity:
     )
 
 
-def user(claims: Mapping[str, Any], source: UserSource, *, token_hash: str, cookie: bool) -> User:
-    """The user that these verified claims of `source` name. Raises `InvalidCredential`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedToken:
+    """A user by claims that somebody has vouched for: a signature, the issuer itself, or Envoy.
+
+    `session` is the token's own word for its session, or the token itself. `confirmation` is what must be there beside
+    the token, which whoever uses it has to check.
+    """
+
+    user: User
+    session: str
+    validity: Validity
+    confirmation: Confirmation
+
+
+def verified(claims: Mapping[str, Any], source: UserSource, *, token_hash: str, cookie: bool = False) -> VerifiedToken:
+    """What these claims of `source` say; `token_hash` is the SHA-256 in hex of what they were read from.
+
+    `cookie` is whether that was a cookie. Raises `InvalidCredential`; the time is not looked at.
+    """
+    named = _user(claims, source, token_hash=token_hash, cookie=cookie)
+    return VerifiedToken(
+        user=named,
+        session=session(named),
+        validity=validity(claims, leeway=source.leeway),
+        confirmation=confirmation(claims),
+    )
+
+
+def _user(claims: Mapping[str, Any], source: UserSource, *, token_hash: str, cookie: bool) -> User:
     if claims.get("iss") != source.issuer:
         raise InvalidCredential("token: `iss` is not the issuer that is expected here")
     audiences = _audiences(claims)
-    if not set(audiences) & set(source.audiences):
+    if source.audiences and not set(audiences) & set(source.audiences):
         raise InvalidCredential("token: `aud` names none of the audiences that are expected here")
     subject = _text(claims, "sub")
     if subject is None:
         raise InvalidCredential("token: no `sub`")
-    actor = claims.get("act")
-    if "act" in claims and not isinstance(actor, dict):
-        raise InvalidCredential("token: `act` is no object")
     auth_time = _time(claims, "auth_time")
     issued_at = _time(claims, "iat")
     return User(
@@ -70,27 +97,12 @@ def user(claims: Mapping[str, Any], source: UserSource, *, token_hash: str, cook
         acr=_text(claims, "acr"),
         auth_time=None if auth_time is None else int(auth_time),
         issued_at=None if issued_at is None else int(issued_at),
-        actor=None if actor is None else MappingProxyType(actor),
+        actor=actor(claims),
         verified_by=source.name,
         sid=_text(claims, "sid"),
         token_hash=token_hash,
         cookie=cookie,
     )
-
-
-def confirmation(claims: Mapping[str, Any]) -> str | None:
-    """The certificate thumbprint that the token is bound to (RFC 8705 section 3.1), `None` if it is bound to nothing.
-
-    Raises `InvalidCredential` for a binding to anything else: nothing here can prove it, and a bound token must not
-    count as a bearer token.
-    """
-    if "cnf" not in claims:
-        return None
-    match claims["cnf"]:
-        case {"x5t#S256": str(thumbprint), **others} if thumbprint and not others:
-            return thumbprint
-        case _:
-            raise InvalidCredential("token: `cnf` is bound to something that can't be proven here")
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float | None:
@@ -122,7 +134,7 @@ def _texts(claims: Mapping[str, Any], name: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _audiences(claims: Mapping[str, Any]) -> tuple[str, ...]:
-    """RFC 7519 section 4.1.3: one text or a list of them."""
+def audiences(claims: Mapping[str, Any]) -> tuple[str, ...]:
+    """Whom a token is for (RFC 7519 section 4.1.3): one text or a list of them. Raises `InvalidCredential`."""
     value = claims.get("aud")
     return (value,) if isinstance(value, str) else _texts(claims, "aud")

@@ -16,7 +16,7 @@ from extauthz.errors import ConfigurationError, InvalidCredential, IssuerUnavail
 from extauthz.identity import claims
 from extauthz.identity.compact import Unreadable, take_apart
 from extauthz.identity.holders import session
-from extauthz.identity.key_config import KeyFile
+from extauthz.identity.key_config import KeyFile, KeySource
 from extauthz.identity.keys import KeySet
 from extauthz.identity.lookups import NO_ANSWERS, Answers, FetchKeys, Lookup, Unreachable
 from extauthz.identity.signed import key_and_algorithm
@@ -27,20 +27,6 @@ CACHED_TOKENS = 4096
 
 # Not `logout+jwt`, `dpop+jwt` and the like.
 _TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifiedToken:
-    """A user by a token whose signature and claims hold.
-
-    `session` is the token's own word for its session, or the token itself. `confirmation` is the `cnf.x5t#S256`, if
-    there is one.
-    """
-
-    user: User
-    session: str
-    validity: claims.Validity
-    confirmation: str | None
 
 
 class Verifier:
@@ -114,23 +100,21 @@ class Verifier:
         keys = self._keys.get(source.name)
         found = keys.find(kid, algorithm) if keys is not None else None
         if found is None:
-            return _missing_key(source, keys, answers)
+            return missing_key(source.keys, keys, answers)
         if not found.verifies(parts.signature, parts.signing_input):
             raise InvalidCredential("token: the signature is wrong")
         # 3. What it says.
-        user = claims.user(parts.claims, source, token_hash=token_hash, cookie=place.startswith(COOKIE_PREFIX))
-        return VerifiedToken(
-            user=user,
-            session=session(user),
-            validity=claims.validity(parts.claims, leeway=source.leeway),
-            confirmation=claims.confirmation(parts.claims),
-        )
+        return verified(parts.claims, source, token_hash=token_hash, cookie=place.startswith(COOKIE_PREFIX))
 
 
-def _missing_key(source: UserSource, keys: KeySet | None, answers: Answers) -> Lookup:
-    """Ask for the keys once; a token that fits none of those that were found then is not of this issuer."""
+def missing_key(source: KeySource, keys: KeySet | None, answers: Answers) -> Lookup:
+    """What to ask when `keys` have none that fits a token: for the keys, once.
+
+    Raises `InvalidCredential` for a token that fits none of those that were found then, and `IssuerUnavailable` if none
+    were.
+    """
     lookup = FetchKeys(source=source.name)
-    if not isinstance(source.keys.place, KeyFile) and lookup not in answers:
+    if not isinstance(source.place, KeyFile) and lookup not in answers:
         return lookup
     answer = answers.get(lookup)
     if isinstance(answer, Unreachable):
