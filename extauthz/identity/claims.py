@@ -79,8 +79,8 @@ def verified(claims: Mapping[str, Any], source: UserSource, *, token_hash: str, 
 def _user(claims: Mapping[str, Any], source: UserSource, *, token_hash: str, cookie: bool) -> User:
     if claims.get("iss") != source.issuer:
         raise InvalidCredential("token: `iss` is not the issuer that is expected here")
-    audiences = _audiences(claims)
-    if source.audiences and not set(audiences) & set(source.audiences):
+    named = audiences(claims)
+    if source.audiences and not set(named) & set(source.audiences):
         raise InvalidCredential("token: `aud` names none of the audiences that are expected here")
     subject = _text(claims, "sub")
     if subject is None:
@@ -90,7 +90,7 @@ def _user(claims: Mapping[str, Any], source: UserSource, *, token_hash: str, coo
     return User(
         sub=subject,
         iss=source.issuer,
-        aud=audiences,
+        aud=named,
         groups=_texts(claims, source.groups_claim),
         claims=MappingProxyType(dict(claims)),
         amr=_texts(claims, "amr"),
