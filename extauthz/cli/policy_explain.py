@@ -17,7 +17,7 @@ from rich.text import Text
 from extauthz.check.refusals import refusal
 from extauthz.cli import policy_trace
 from extauthz.cli.policy_options import COLOURS, FormatOption, print_json, read_text
-from extauthz.errors import ExtauthzError, IssuerUnavailable, Refused
+from extauthz.errors import IssuerUnavailable, Refused
 from extauthz.history.deciding import Redecider, Undecidable
 from extauthz.history.reading import find
 from extauthz.history.recorded import Recorded, is_decidable
@@ -34,7 +34,7 @@ from extauthz.policy.sources import Sources
 from extauthz.policy.trace import RuleTrace
 from extauthz.policy.trial import WORDS, http_status, response_to
 from extauthz.record.audit_line import DecisionLine
-from extauthz.values.decisions import Decision, Evaluation
+from extauthz.values.decisions import Decision, Deny, Evaluation
 from extauthz.values.grants import NO_FACTS
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
@@ -46,7 +46,11 @@ _KEY: Final = b"what is explained leaves nothing behind, so it binds to nothing"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """A decision with its reasons. `decision` is `None` where a record holds too little, for want of `missing`."""
+    """A decision with its reasons.
+
+    `decision` is `None` where a record holds too little, for want of `missing`, or where no policy gave the recorded
+    answer. `detail` is what was wrong with a request that is refused before any policy is asked, in full.
+    """
 
     policies: PolicySet
     sources: Sources
@@ -57,6 +61,7 @@ class Explanation:
     request: RequestView | None = None
     recorded: DecisionLine | None = None
     missing: tuple[str, ...] = ()
+    detail: str | None = None
 
 
 def explain(
@@ -108,6 +113,7 @@ def _of_request(paths: list[Path], text: str, config: Path | None) -> Explanatio
             traces={},
             others=(),
             request=view,
+            detail=str(error),
         )
     candidates = policies.candidates(view, identity)
     evaluation = decide(candidates, request=view, identity=identity, facts=NO_FACTS, now=now, binding_keys=[_KEY])
@@ -124,12 +130,19 @@ def _of_request(paths: list[Path], text: str, config: Path | None) -> Explanatio
 
 
 def _of_record(paths: list[Path], line: DecisionLine, config: Path | None) -> Explanation:
-    if not is_decidable(line):
-        raise ExtauthzError(
-            f"the decision `{line.decision_id}` was not made by policies but for `{line.reason}`; the record says all"
-        )
     _, declared_headers, _ = _identity_sources(config)
     policies, sources = _load(paths, declared_headers)
+    if not is_decidable(line):
+        refused = Evaluation(decision=Deny(reason=line.reason, status=line.status))
+        return Explanation(
+            policies=policies,
+            sources=sources,
+            decision=None,
+            evaluation=refused,
+            traces={},
+            others=(),
+            recorded=line,
+        )
     recorded = Recorded(line)
     outcome = Redecider(policies).decide(recorded)
     candidates = policies.candidates(recorded.request, recorded.identity)
@@ -203,6 +216,7 @@ def _as_json(one: Explanation) -> dict[str, Any]:
         "status": None if response is None else http_status(response),
         "revision": one.policies.revision,
         "rules": rules_as_json(one.evaluation.rules, one.traces, one.sources),
+        "detail": one.detail,
         "response": None if response is None else check_response_to_json(response),
         "others": others_as_json(one.others, one.sources),
     }
@@ -215,6 +229,7 @@ def _as_json(one: Explanation) -> dict[str, Any]:
             "status": line.status,
             "revision": line.revision,
             "time": line.time,
+            "detail": line.detail,
         }
         plain["missing"] = list(one.missing)
     return plain
@@ -243,14 +258,21 @@ def _print(one: Explanation) -> None:
 def _print_decision(console: Console, one: Explanation) -> None:
     response, decision = _response(one), one.decision
     if decision is None:
-        missing = ", ".join(one.missing)
-        console.print(Text.assemble(("undecidable", "bold"), f": the record does not hold {missing}"))
+        cause = f"the record does not hold {', '.join(one.missing)}" if one.missing else "no policy gave this answer"
+        console.print(Text.assemble(("undecidable", "bold"), f": {cause}"))
     else:
         word = WORDS[type(decision)]
         by = f" by {decision.rule}" if decision.rule else ""
         status = "" if response is None else f", status {http_status(response)}"
         console.print(Text.assemble((word, f"bold {COLOURS[word]}"), f" {decision.reason}{by}{status}"))
+        _print_detail(console, one.detail)
     if one.recorded is not None:
         line = one.recorded
         by = f" by {line.rule}" if line.rule else ""
         console.print(f"recorded: {line.decision} {line.reason}{by}, status {line.status}, {line.time}", markup=False)
+        _print_detail(console, line.detail)
+
+
+def _print_detail(console: Console, detail: str | None) -> None:
+    if detail is not None:
+        console.print(Text(policy_trace.printable(detail), "red"))

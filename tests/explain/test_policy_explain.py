@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from identity.issuer import AUDIENCE, ISSUER, Issuer
 from policy.making import NOW, caller, compiled, document, evaluate, http, rule
 from policytest.shop import check_request, invoke, write
 from replay.recording import write as write_audit
@@ -13,7 +15,9 @@ from replay.recording import write as write_audit
 from extauthz.errors import ExtauthzError
 from extauthz.policy.policy_set import PolicySet
 from extauthz.record.decision import DecisionRecord
+from extauthz.values.decisions import Deny
 from extauthz.values.identity import Identity
+from extauthz.values.quoting import given
 from extauthz.values.request import RequestView
 
 
@@ -50,6 +54,7 @@ def test_explain_prints_the_object_of_the_design(folder: Path) -> None:
         "reason": "needs-subject",
         "rule": "payments/large-transfer",
         "status": 401,
+        "detail": None,
         "rules": [
             {
                 "rule": "payments/frozen-accounts",
@@ -105,6 +110,43 @@ def test_explain_reads_identity_sources_from_the_configuration(folder: Path) -> 
     assert json.loads(invoke(*arguments).stdout)["decision"] == "allow"
     found = json.loads(invoke(*arguments, "--config", config).stdout)
     assert (found["decision"], found["reason"]) == ("deny", "no-rule-allows")
+
+
+def test_what_was_wrong_with_a_refused_request_is_told_in_full(folder: Path) -> None:
+    request = check_request(folder / "request.json", headers={"x-forwarded-client-cert": "frobnicate=1"})
+    detail = "x-forwarded-client-cert: unknown key “frobnicate”"
+    found = told("--policy", folder, "--request", request)
+    assert (found["reason"], found["detail"]) == ("malformed-request", detail)
+    text = invoke("explain", "--policy", folder, "--request", request).stdout
+    assert text.startswith(f"deny malformed-request, status 400\n{detail}\n")
+
+
+@pytest.mark.parametrize(
+    ("claims", "detail"),
+    [
+        ({"exp": 1}, "token: `exp` is over"),
+        ({"aud": "other"}, "token: `aud` names none of the audiences that are expected here"),
+        ({"iss": "https://other.example.com"}, "token: `iss` is not of an issuer whose tokens are read here"),
+    ],
+)
+def test_why_a_token_is_refused_is_told_by_the_configuration(
+    folder: Path, claims: Mapping[str, Any], detail: str
+) -> None:
+    issuer = Issuer(keys={"ec": generate_private_key(SECP256R1())}, algorithms={"ec": "ES256"})
+    (folder / "jwks.json").write_text(issuer.jwks)
+    config = folder / "extauthz.conf"
+    config.write_text(
+        f"policies: [.]\nidentity: {{users: [{{name: idp, issuer: '{ISSUER}', audiences: [{AUDIENCE}], "
+        "jwks: jwks.json, algorithms: [ES256], from: [authorization]}]}\n"
+    )
+    headers = {"authorization": f"Bearer {issuer.token(**claims)}"}
+    request = check_request(folder / "request.json", headers=headers)
+    arguments = ("--policy", folder, "--request", request, "--config", config)
+    found = told(*arguments)
+    assert (found["decision"], found["reason"], found["status"]) == ("deny", "invalid-token", 401)
+    assert found["detail"].endswith(detail)
+    text = invoke("explain", *arguments).stdout
+    assert words(text).startswith(f"deny invalid-token, status 401 {found['detail']}")
 
 
 def test_every_subexpression_is_told_with_its_value(folder: Path) -> None:
@@ -302,6 +344,35 @@ def test_what_depends_on_a_masked_value_is_undecidable(tmp_path: Path) -> None:
     assert "`request.query.amount` is masked in the record" in rich["error"]
     text = invoke("explain", "--policy", tmp_path / "policies", "--audit", file, "--id", "d-1").stdout
     assert text.startswith("undecidable: the record does not hold request.query.amount\n")
+
+
+def test_an_answer_that_no_policy_gave_is_told_with_what_went_wrong(tmp_path: Path) -> None:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "p.yaml").write_text(json.dumps(document("p", rule("all", "allow"))))
+    refused = DecisionRecord(
+        decision_id="d-1",
+        revision="sha256:0",
+        decision=Deny(reason="invalid-token", status=401),
+        detail=f"token: `kid` {given('k1')} fits no key",
+        request=http("/pay"),
+        started_ns=int(NOW) * 1_000_000_000,
+        ended_ns=int(NOW) * 1_000_000_000,
+    )
+    arguments = ("--policy", tmp_path / "policies", "--audit", write_audit([refused], tmp_path / "audit.jsonl"))
+    found = told(*arguments, "--id", "d-1")
+    assert (found["decision"], found["reason"], found["rules"]) == (None, "undecidable", [])
+    assert found["recorded"] == {
+        "decision": "deny",
+        "reason": "invalid-token",
+        "rule": None,
+        "status": 401,
+        "revision": "sha256:0",
+        "time": "2026-11-18T11:06:40.000000000Z",
+        "detail": "token: `kid` “…” fits no key",
+    }
+    text = invoke("explain", *arguments, "--id", "d-1").stdout
+    assert text.startswith("undecidable: no policy gave this answer\nrecorded: deny invalid-token, status 401, ")
+    assert "\ntoken: `kid` “…” fits no key\n" in text
 
 
 def test_a_decision_that_is_not_in_the_file_is_an_error(tmp_path: Path) -> None:
