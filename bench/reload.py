@@ -31,6 +31,7 @@ from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.app.bundles import Bundles
 from extauthz.app.reload import Reloader, Status, first_ruling
 from extauthz.check.checker import Checker, Ruling, Surroundings
+from extauthz.lookup.key_sets import KeySets
 from extauthz.record.decision import NoRecorder
 from extauthz.settings import Settings, load_settings
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
@@ -217,7 +218,11 @@ async def _parts(settings: Settings) -> tuple[Checker, Reloader, threading.Event
         recorder=NoRecorder(),
     )
     checker = Checker(ruling, surroundings)
-    return checker, Reloader(settings, checker, bundles, Ended(Readiness(), Metrics())), ended
+    return (
+        checker,
+        Reloader(settings, checker, bundles, KeySets((), base=settings.base), Ended(Readiness(), Metrics())),
+        ended,
+    )
 
 
 def measure_server(folder: Path, rules: int) -> Figures:

@@ -8,6 +8,7 @@ ourselves.
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 import structlog
 
@@ -17,6 +18,7 @@ from extauthz.app.pace import Building, Pace, release
 from extauthz.app.wiring import make_resolver, require_audit
 from extauthz.check.checker import Checker, Ruling
 from extauthz.errors import ExtauthzError
+from extauthz.lookup.key_sets import KeySets
 from extauthz.policy.problems import PolicyErrors
 from extauthz.settings import Settings
 from extauthz.web.metrics import Metrics
@@ -63,10 +65,11 @@ class Status:
 class Reloader:
     """Reloads on request."""
 
-    def __init__(self, settings: Settings, checker: Checker, bundles: Bundles, status: Status) -> None:
+    def __init__(self, settings: Settings, checker: Checker, bundles: Bundles, keys: KeySets, status: Status) -> None:
         self._settings = settings
         self._checker = checker
         self._bundles = bundles
+        self._keys = keys
         self._status = status
         self._compiler = Compiler()
         self._wanted = False
@@ -103,7 +106,8 @@ class Reloader:
                 self._status.refused(error)
             return
         before: list[object] = [self._checker.ruling.policies]
-        self._checker.swap(ruling)
+        # It was made of files, in a thread, and keys were fetched meanwhile: between these two lines nothing can be.
+        self._checker.swap(replace(ruling, resolver=self._keys.newest(ruling.resolver)))
         task = asyncio.create_task(_release_later(before))
         self._releasing.add(task)
         task.add_done_callback(self._releasing.discard)

@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 
 from extauthz import __version__
 from extauthz.app.bundles import Bundles
+from extauthz.app.informants import Informants
 from extauthz.app.listening import WebServer
 from extauthz.app.reload import Reloader, Status, first_ruling
 from extauthz.app.watching import Fingerprint, Watched, changes
@@ -50,6 +51,9 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
     seen = watched.fingerprint()  # before anything is read, so that no change is missed
     ruling, versions = await first_ruling(settings, bundles)
     keys = load_keys(settings)
+    informants = Informants(settings)
+    metrics.follow_keys(lambda: informants.keys.standings)
+    readiness.follow_keys(lambda: informants.keys.standings)
     provider = tracer_provider(environ, version=__version__)
     store = open_configured_store(settings)
     audit: AuditFile | None = None
@@ -64,23 +68,27 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
             store=store,
             keys=keys,
             recorder=_recorder(provider),
+            inquiries=informants.inquiries,
             audit=audit,
             accept=settings.paths.accept,
         )
         await store.ping()
         checker = Checker(ruling, surroundings)
+        informants.serve(checker)
         status = Status(readiness, metrics)
-        reloader = Reloader(settings, checker, bundles, status)
+        reloader = Reloader(settings, checker, bundles, informants.keys, status)
         server = _Server(settings, checker, surroundings, readiness, create_probes(readiness, metrics), reloader)
         status.in_force(ruling, versions)
         del ruling  # or what is replaced would never go
         await server.serve(
             bundles.follow(reloader.request),
+            informants.follow(),
             *([_reload_on_change(reloader, watched, seen)] if settings.reload.watch else []),
         )
     finally:
         if audit is not None:
             await asyncio.to_thread(audit.close)
+        await informants.close()
         await store.close()
         if provider is not None:
             await asyncio.to_thread(provider.shutdown)

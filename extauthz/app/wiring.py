@@ -22,12 +22,12 @@ def require_audit(policies: PolicySet, settings: Settings) -> None:
 
 
 def make_resolver(settings: Settings) -> Resolver:
-    """The identity resolver with the key sets that the settings name, as their files say now.
+    """The identity resolver with the key sets that are in files, as they are now. What is fetched comes later.
 
     Raises:
         ConfigurationError: one of them can't be read or used.
     """
-    jwks = {name: _read(path, f"identity.users: jwks of `{name}`") for name, path in settings.jwks_paths.items()}
+    jwks = {name: _read(path, f"keys of `{name}`") for name, path in settings.jwks_paths.items()}
     return Resolver(settings.identity, settings.client, jwks)
 
 

@@ -1,4 +1,4 @@
-"""What Prometheus is told of the policies in force and of how they came to be, and of audit records.
+"""What Prometheus is told of the policies in force and of how they came to be, of fetched keys and of audit records.
 
 Read on the admin address, `GET /metrics`. Nothing here is touched by a decision.
 """
@@ -11,6 +11,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from extauthz.lookup.key_sets import Standing
 from extauthz.record.audit_file import AuditCounts
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -73,6 +74,10 @@ class Metrics:
         """Tell what `counts` says of the audit file, whenever it is asked."""
         self._registry.register(_Audit(counts))
 
+    def follow_keys(self, standings: Callable[[], Mapping[str, Standing]]) -> None:
+        """Tell how it stands with fetched keys, by the name of the source, whenever it is asked."""
+        self._registry.register(_Keys(standings))
+
     def exposition(self) -> bytes:
         """All of it in Prometheus' text format."""
         return generate_latest(self._registry)
@@ -91,3 +96,31 @@ class _Audit(Collector):
         records.add_metric(["lost"], now.lost)
         yield records
         yield GaugeMetricFamily("extauthz_audit_waiting", "Audit records not written yet.", value=now.waiting)
+
+
+class _Keys(Collector):
+    """Looks at the fetched keys when Prometheus asks for them."""
+
+    def __init__(self, standings: Callable[[], Mapping[str, Standing]]) -> None:
+        self._standings = standings
+
+    def collect(self) -> Iterable[Metric]:
+        fetches = CounterMetricFamily(
+            "extauthz_keys_fetches",
+            "Fetches of keys: changed, unchanged, failed (out of reach), refused.",
+            labels=["source", "result"],
+        )
+        successful = GaugeMetricFamily(
+            "extauthz_keys_last_fetch_successful", "1 if the keys are what is published.", labels=["source"]
+        )
+        confirmed = GaugeMetricFamily(
+            "extauthz_keys_confirmed_timestamp_seconds",
+            "When keys were last known to be what is published; 0 before there are any.",
+            labels=["source"],
+        )
+        for source, standing in self._standings().items():
+            for result, count in standing.fetches.items():
+                fetches.add_metric([source, result], count)
+            successful.add_metric([source], standing.confirmed_at is not None and standing.error is None)
+            confirmed.add_metric([source], standing.confirmed_at or 0.0)
+        yield from (fetches, successful, confirmed)

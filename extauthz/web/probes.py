@@ -3,11 +3,14 @@
 Served on the admin address, never through Envoy.
 """
 
+from collections.abc import Callable, Mapping
+
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from extauthz.lookup.key_sets import Standing
 from extauthz.web.metrics import CONTENT_TYPE, Metrics
 
 
@@ -18,6 +21,11 @@ class Readiness:
         self._serving = False
         self._revision = ""
         self._reload_error: str | None = None
+        self._standings: Callable[[], Mapping[str, Standing]] = dict
+
+    def follow_keys(self, standings: Callable[[], Mapping[str, Standing]]) -> None:
+        """Report how it stands with fetched keys, by the name of the source."""
+        self._standings = standings
 
     def ready(self, revision: str) -> None:
         """Policies of this revision are in force."""
@@ -39,7 +47,20 @@ class Readiness:
     @property
     def report(self) -> dict[str, object]:
         """What `/ready` says."""
-        return {"serving": self._serving, "revision": self._revision, "reload_error": self._reload_error}
+        return {
+            "serving": self._serving,
+            "revision": self._revision,
+            "reload_error": self._reload_error,
+            "keys": {source: _report(standing) for source, standing in self._standings().items()},
+        }
+
+
+def _report(standing: Standing) -> dict[str, object]:
+    return {
+        "known": standing.confirmed_at is not None,
+        "failing_since": standing.failing_since,
+        "error": standing.error,
+    }
 
 
 def create_probes(readiness: Readiness, metrics: Metrics) -> Starlette:

@@ -19,6 +19,7 @@ from extauthz.app.compiling import Compiler, CompilingFailed, Sources
 from extauthz.app.pace import Building, Pace, release
 from extauthz.app.reload import Reloader, Status, first_ruling
 from extauthz.check.checker import Checker, Ruling, Surroundings
+from extauthz.lookup.key_sets import KeySets
 from extauthz.policy.problems import PolicyErrors
 from extauthz.record.decision import NoRecorder
 from extauthz.settings import load_settings
@@ -198,7 +199,7 @@ def test_requests_while_one_is_served_are_one_more(tmp_path: Path) -> None:
         bundles = Bundles(settings, lambda *_: None)
         ruling, _ = await first_ruling(settings, bundles)
         checker = Checker(ruling, surroundings)
-        reloader = Reloader(settings, checker, bundles, Told(Readiness(), Metrics()))
+        reloader = Reloader(settings, checker, bundles, KeySets((), base=tmp_path), Told(Readiness(), Metrics()))
         for _ in range(5):
             reloader.request()
         await asyncio.sleep(0)  # it begins

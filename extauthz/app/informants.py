@@ -1,0 +1,64 @@
+"""Everybody who is asked under some settings: to whom each question of identity goes.
+
+The rule: the server and the commands ask the same ones in the same way.
+"""
+
+from dataclasses import replace
+
+from extauthz.check.checker import Checker
+from extauthz.identity.keys import KeySet
+from extauthz.identity.lookups import Awaiting
+from extauthz.identity.resolver import Resolver
+from extauthz.lookup.inquiries import Inquiries
+from extauthz.lookup.key_sets import PACE, KeySets, Pace
+from extauthz.settings import Settings
+from extauthz.values.identity import Identity
+from extauthz.values.request import RequestView
+
+UNHURRIED = Pace(patience=60.0)
+"""For a person who waits for the one answer; the timeouts of the questions bound it."""
+
+
+class Informants:
+    """Who is asked under `settings`. Belongs to one event loop.
+
+    Raises `ConfigurationError` for files that can't be used.
+    """
+
+    def __init__(self, settings: Settings, *, pace: Pace = PACE) -> None:
+        self.keys = KeySets(settings.identity.keys, base=settings.base, pace=pace)
+        self.inquiries = Inquiries(self.keys.informants)
+
+    def serve(self, checker: Checker) -> None:
+        """Let `checker` decide by all that is learnt from now on."""
+
+        def renew(name: str, keys: KeySet) -> None:
+            ruling = checker.ruling
+            checker.swap(replace(ruling, resolver=ruling.resolver.with_keys(name, keys)))
+
+        self.keys.subscribe(renew)
+
+    async def follow(self) -> None:
+        """Keep what is learnt new, for ever."""
+        await self.keys.follow()
+
+    async def close(self) -> None:
+        """End what runs, and close the connections."""
+        await self.keys.close()
+
+
+async def identified(
+    settings: Settings, resolver: Resolver, request: RequestView, awaiting: Awaiting, *, now: float
+) -> Identity:
+    """Who makes `request`, of which `resolver` awaits something, by asking.
+
+    Raises `Refused` if that ends it, and `ConfigurationError` for files that can't be used.
+    """
+    informants = Informants(settings, pace=UNHURRIED)
+    try:
+        return await informants.inquiries.until_known(
+            awaiting,
+            lambda answers: informants.keys.newest(resolver).identify(request, now=now, answers=answers),
+        )
+    finally:
+        await informants.close()
