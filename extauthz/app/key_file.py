@@ -1,13 +1,22 @@
-"""The key file on disk: read, made on first start, and replaced so that no reader ever sees half of one."""
+"""The key file on disk: read, made on first start, and replaced so that no reader ever sees half of one.
+
+The rule kept here: it is made for its owner alone, and whoever else can read it is told.
+"""
 
 import contextlib
 import os
+import stat
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import structlog
 
 from extauthz.errors import ConfigurationError
 from extauthz.stepup.keys import SECRET_BYTES, KeyRing, generate_key, parse_keys, rotate_keys
+
+_log = structlog.get_logger(__name__)
 
 
 def load_or_make_keys(path: Path) -> KeyRing:
@@ -20,7 +29,28 @@ def load_or_make_keys(path: Path) -> KeyRing:
         # Another process may make it in this very moment; then its file is the one.
         with contextlib.suppress(FileExistsError):
             _write(path, _new_keys(), replace=False)
-    return parse_keys(_read(path))
+    text = _read(path)
+    with _naming(path):
+        return parse_keys(text)
+
+
+def tell_if_exposed(path: Path) -> None:
+    """Warn in the log if others than the owner of the key file can read it, or write it: it holds signing secrets.
+
+    It is no error: a Kubernetes Secret that is mounted for a group looks so too.
+    """
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError:  # not there yet, or not readable: whoever opens it tells
+        return
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        _log.warning(
+            "key-file-exposed",
+            path=str(path),
+            mode=f"{mode:04o}",
+            remedy="others than its owner have access to the secrets in it; chmod 600, and if they may have read it, "
+            "make new keys",
+        )
 
 
 def make_keys(path: Path, *, replace: bool) -> KeyRing:
@@ -43,13 +73,24 @@ def add_key(path: Path) -> KeyRing:
     Raises:
         ConfigurationError: the file is missing, or can't be read, written or used.
     """
-    text = rotate_keys(_read(path), os.urandom(SECRET_BYTES), created=int(time.time()))
+    before = _read(path)
+    with _naming(path):
+        text = rotate_keys(before, os.urandom(SECRET_BYTES), created=int(time.time()))
     _write(path, text, replace=True)
     return parse_keys(text)
 
 
 def _new_keys() -> str:
     return generate_key(os.urandom(SECRET_BYTES), created=int(time.time()))
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """What is wrong with the text of the file is told with its name."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {str(error).removeprefix('keys: ')}") from error
 
 
 def _read(path: Path) -> str:

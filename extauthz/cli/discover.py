@@ -27,7 +27,8 @@ def discover(
         Path | None, typer.Option(help="A folder for the draft; without it, it is printed.", file_okay=False)
     ] = None,
     policy: Annotated[
-        list[Path] | None, typer.Option(help="The policies in force, to find what nobody uses of them.")
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="The policies in force, to find what nobody uses of them."),
     ] = None,
     config: ConfigOption = None,
     output: FormatOption = "text",

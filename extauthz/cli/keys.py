@@ -13,7 +13,7 @@ from extauthz.app.key_file import add_key, make_keys
 
 app = typer.Typer(name="keys", no_args_is_help=True, help="Keys that sign tickets, bind proofs and seal secrets.")
 
-KeyFile = Annotated[Path, typer.Argument(metavar="[FILE]", help="The key file.", dir_okay=False)]
+KeyFile = Annotated[Path, typer.Argument(metavar="FILE", help="The key file.", dir_okay=False)]
 _DEFAULT_FILE = Path("keys.json")
 
 

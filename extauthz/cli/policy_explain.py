@@ -65,7 +65,9 @@ class Explanation:
 
 
 def explain(
-    policy: Annotated[list[Path], typer.Option(help="A policy file or folder; may be given several times.")],
+    policy: Annotated[
+        list[Path], typer.Option(metavar="PATH", help="A policy file or folder; may be given several times.")
+    ],
     request: Annotated[Path | None, typer.Option(help="A CheckRequest as protobuf JSON.", dir_okay=False)] = None,
     audit: Annotated[Path | None, typer.Option(help="An audit file, instead of a request.", dir_okay=False)] = None,
     decision_id: Annotated[str | None, typer.Option("--id", help="Which decision of the audit file.")] = None,

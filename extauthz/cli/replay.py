@@ -26,7 +26,9 @@ STEP: Final = 500
 SHOWN: Final = 10
 """Rows of each table for people; JSON has all."""
 
-PolicyOption = Annotated[list[Path], typer.Option(help="A policy file or folder; may be given several times.")]
+PolicyOption = Annotated[
+    list[Path], typer.Option(metavar="PATH", help="A policy file or folder; may be given several times.")
+]
 AuditOption = Annotated[Path, typer.Option(help="An audit file that `extauthz serve` has written.", dir_okay=False)]
 ConfigOption = Annotated[
     Path | None, typer.Option(help="The configuration that says which headers Envoy sends.", dir_okay=False)
@@ -38,7 +40,9 @@ def replay(
     audit: AuditOption,
     baseline: Annotated[
         list[Path] | None,
-        typer.Option(help="The policies that were in force: their rules that are unchanged decide as recorded."),
+        typer.Option(
+            metavar="PATH", help="The policies that were in force: their rules that are unchanged decide as recorded."
+        ),
     ] = None,
     config: ConfigOption = None,
     output: FormatOption = "text",

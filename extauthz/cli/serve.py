@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from extauthz.cli.interrupts import ending_at_once
 from extauthz.settings import load_settings
 
 
@@ -17,8 +18,12 @@ def serve(
 ) -> None:
     """Answer Envoy's checks until SIGTERM; SIGHUP reloads policies and key sets."""
     # The server's imports take longer than all of the other commands'.
-    from extauthz.app.logs import configure_logs
-    from extauthz.app.server import run
+    with ending_at_once():
+        from extauthz.app.key_file import tell_if_exposed
+        from extauthz.app.logs import configure_logs
+        from extauthz.app.server import run
 
     configure_logs()
-    asyncio.run(run(load_settings(config), os.environ))
+    settings = load_settings(config)
+    tell_if_exposed(settings.keys_path)
+    asyncio.run(run(settings, os.environ))

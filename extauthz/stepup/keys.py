@@ -116,7 +116,7 @@ def parse_keys(text: str) -> KeyRing:
     try:
         document = json.loads(text)
     except ValueError as error:
-        raise ConfigurationError("keys: not JSON; make a key file with `extauthz keys generate`") from error
+        raise ConfigurationError("keys: not JSON; restore the key file from a copy") from error
     if not isinstance(document, dict) or document.keys() != {"keys"} or not isinstance(document["keys"], list):
         raise ConfigurationError('keys: not a key file; it must be `{"keys": […]}`, oldest first')
     keys = tuple(_key(entry, f"keys[{index}]") for index, entry in enumerate(document["keys"]))

@@ -15,13 +15,17 @@ def open_store(url: str, *, base: Path) -> Store:
     """The store at `url`: `memory:`, or `sqlite:///path` with a path relative to `base` (four slashes: absolute).
 
     Raises:
-        ConfigurationError: the address is none of these, or a newer version of this program made the file.
+        ConfigurationError: the address is none of these, its folder is missing, or a newer version of this program made
+            the file.
         StateUnavailable: the file can't be opened or made.
     """
     if url == "memory:":
         return MemoryStore()
     if url.startswith(_SQLITE) and len(url) > len(_SQLITE):
-        return SqliteStore(base / url.removeprefix(_SQLITE))
+        path = base / url.removeprefix(_SQLITE)
+        if not path.parent.is_dir():
+            raise ConfigurationError(f"store: the folder `{path.parent}` is not there; make it, or change `store`")
+        return SqliteStore(path)
     if url.startswith(("redis:", "rediss:")):
         raise ConfigurationError("store: `redis:` stores are not in this version; use `sqlite:///path`")
     raise ConfigurationError(f"store: `{url}` is no address of a store; use `sqlite:///path` or `memory:`")

@@ -11,6 +11,8 @@ import httpx
 import pytest
 from serving import POLICY, Serve, command
 
+from extauthz.app.key_file import make_keys
+
 
 def test_it_serves_checks_probes_and_pages_and_stops_cleanly(serve: Serve) -> None:
     served = serve()
@@ -62,7 +64,7 @@ def test_an_address_in_use_stops_the_start(folder: Path) -> None:
     ("variable", "value", "message"),
     [
         ("EXTAUTHZ_STORE", "mysql://x", "store: `mysql://x` is no address of a store"),
-        ("EXTAUTHZ_STORE", "sqlite:////nowhere/at/all.db", "nowhere"),
+        ("EXTAUTHZ_STORE", "sqlite:////nowhere/at/all.db", "store: the folder `/nowhere/at` is not there; make it"),
         ("EXTAUTHZ_POLICIES", '["missing/"]', "missing"),
         ("EXTAUTHZ_KEYS", "/nowhere/keys.json", "can't write the key file"),
     ],
@@ -78,6 +80,16 @@ def test_keys_are_made_once_for_their_owner_alone(serve: Serve, folder: Path) ->
     made = keys.read_text()
     serve()
     assert keys.read_text() == made
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, []), (0o640, ["0640"]), (0o604, ["0604"])])
+def test_secrets_that_others_can_read_are_warned_of(serve: Serve, folder: Path, mode: int, warned: list[str]) -> None:
+    keys = folder / "keys.json"
+    make_keys(keys, replace=False)
+    keys.chmod(mode)
+    warnings = [line for line in serve().heard if line["event"] == "key-file-exposed"]
+    assert [line["mode"] for line in warnings] == warned
+    assert all((line["level"], line["path"]) == ("warning", str(keys)) for line in warnings)
 
 
 def test_a_second_start_on_the_same_unix_sockets_leaves_the_first_alone(serve: Serve, folder: Path) -> None:

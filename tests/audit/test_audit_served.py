@@ -12,7 +12,7 @@ from serving import Serve
 from typer.testing import CliRunner
 
 from extauthz.app.wiring import require_audit
-from extauthz.cli import app
+from extauthz.cli.commands import app
 from extauthz.errors import ConfigurationError
 from extauthz.policy.load import load_text
 from extauthz.record.config import AuditSettings

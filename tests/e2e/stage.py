@@ -26,7 +26,7 @@ from e2e.collector import Collector
 from e2e.services import HttpService, grpc_service, http_service, tcp_service
 from typer.testing import CliRunner
 
-from extauthz.cli import app
+from extauthz.cli.commands import app
 from extauthz.cli.quickstart.certificates import Authority, Pair, create_authority
 from extauthz.cli.quickstart.demo import EXTAUTHZ
 from extauthz.cli.quickstart.envoy import Admin, envoy_command, find_envoy

@@ -12,7 +12,7 @@ from policy.making import WEB, caller, compiled, document, evaluate, http, rule,
 from replay.recording import recorded
 from typer.testing import CliRunner
 
-from extauthz.cli import app
+from extauthz.cli.commands import app
 from extauthz.history.discover import Traffic
 from extauthz.history.draft import draft
 from extauthz.history.routes import routes

@@ -10,7 +10,7 @@ from checking import POLICY, Bench, make_bench
 from replay.recording import replayed, write
 from typer.testing import CliRunner
 
-from extauthz.cli import app
+from extauthz.cli.commands import app
 from extauthz.history.replay import Tally
 from extauthz.policy.load import load_text
 from extauthz.record.masking import Keep

@@ -206,6 +206,12 @@ def test_a_store_inside_of_the_server_can_not_be_reached(config: Path) -> None:
         call("list", config=config)
 
 
+def test_a_store_without_its_folder_is_told_with_the_folder(config: Path) -> None:
+    config.write_text(CONFIGURATION + "store: sqlite:///state/extauthz.db\n")
+    with pytest.raises(ConfigurationError, match=f"^store: the folder `{config.parent}/state` is not there; make it"):
+        call("list", config=config)
+
+
 def call_keys(*arguments: str) -> str:
     result = CliRunner().invoke(keys, [*arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
@@ -246,8 +252,14 @@ def test_rotation_keeps_everybodys_factor(config: Path) -> None:
 def test_rotation_needs_a_key_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="can't read"):
         call_keys("rotate", str(tmp_path / "keys.json"))
-    (tmp_path / "keys.json").write_text("{}")
-    with pytest.raises(ConfigurationError, match="not a key file"):
-        call_keys("rotate", str(tmp_path / "keys.json"))
+    for text, told in (
+        ("{}", "not a key file"),
+        ("{", "not JSON; restore"),
+        ('{"keys": [{}]}', "keys\\[0\\]: a key has"),
+    ):
+        (tmp_path / "keys.json").write_text(text)
+        with pytest.raises(ConfigurationError, match=f"^{tmp_path}/keys.json: {told}"):
+            call_keys("rotate", str(tmp_path / "keys.json"))
+        assert (tmp_path / "keys.json").read_text() == text
     with pytest.raises(ConfigurationError, match="can't write"):
         call_keys("generate", str(tmp_path / "missing" / "keys.json"))

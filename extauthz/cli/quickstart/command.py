@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from extauthz.cli.interrupts import ending_at_once
 from extauthz.errors import ConfigurationError
 
 HTTP_CLIENT = ("httpx", "h2")
@@ -30,6 +31,7 @@ def quickstart(
         raise ConfigurationError(
             f"quickstart: `{missing[0]}` is not installed; `pip install '.[demo]'` in the project's folder brings it"
         )
-    from extauthz.cli.quickstart.session import run
+    with ending_at_once():
+        from extauthz.cli.quickstart.session import run
 
     raise typer.Exit(run(check=check, folder=folder))

@@ -16,6 +16,7 @@ from typing import Never
 
 from rich.console import Console
 
+from extauthz.cli.interrupts import INTERRUPTED
 from extauthz.cli.quickstart.demo import Demo, start
 from extauthz.cli.quickstart.invitation import Invitation
 from extauthz.cli.quickstart.layout import prepare
@@ -25,7 +26,7 @@ from extauthz.cli.quickstart.table import differences, make_console, show_walk
 from extauthz.cli.quickstart.walk import Walker
 from extauthz.errors import ConfigurationError
 
-SUCCESS, DIFFERENT, INTERRUPTED = 0, 1, 130
+SUCCESS, DIFFERENT = 0, 1
 WATCH_SECONDS = 0.25
 
 
