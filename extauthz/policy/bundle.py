@@ -94,6 +94,10 @@ def public_key(pem: bytes) -> Ed25519PublicKey:
         key = serialization.load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
         key = None
+    if b"PRIVATE KEY-----" in pem:
+        raise BundleRefused(
+            "this is a private key; give the public one, `bundle-public.pem` of `extauthz bundle keygen`"
+        )
     if not isinstance(key, Ed25519PublicKey):
         raise BundleRefused("not an Ed25519 public key in PEM; make one with `extauthz bundle keygen`")
     return key
@@ -105,6 +109,10 @@ def private_key(pem: bytes) -> Ed25519PrivateKey:
         key = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):  # `TypeError`: it is encrypted
         key = None
+    if b"PUBLIC KEY-----" in pem:
+        raise BundleRefused(
+            "this is a public key; give the private one, `bundle-private.pem` of `extauthz bundle keygen`"
+        )
     if not isinstance(key, Ed25519PrivateKey):
         raise BundleRefused("not an unencrypted Ed25519 private key in PEM; make one with `extauthz bundle keygen`")
     return key

@@ -53,7 +53,21 @@ def test_what_would_not_load_is_not_signed(folder: Path) -> None:
     refused = run(folder, *build)
     assert (refused.returncode, "site.yaml:7:" in refused.stderr) == (1, True)
     assert not (folder / "p.tar.gz").exists()
-    wrong_key = run(folder, *build[:3], "bundle-public.pem", *build[4:])
-    assert (wrong_key.returncode, "private key" in wrong_key.stderr) == (1, True)
     wrong_name = run(folder, *build, "--name", "Big")
     assert (wrong_name.returncode, "--name: not a name" in wrong_name.stderr) == (1, True)
+
+
+def test_the_other_key_of_the_pair_is_told_apart_from_no_key(folder: Path) -> None:
+    assert run(folder, "keygen").returncode == 0
+    (folder / "some.pem").write_text("-----BEGIN CERTIFICATE-----")
+    build = ("build", "policies", "--version", "1", "-o", "p.tar.gz", "--key")
+    verify = ("verify", "p.tar.gz", "--key")
+    for command, key, told in (
+        (build, "bundle-public.pem", "this is a public key; give the private one"),
+        (verify, "bundle-private.pem", "this is a private key; give the public one"),
+        (build, "some.pem", "not an unencrypted Ed25519 private key"),
+        (verify, "some.pem", "not an Ed25519 public key"),
+    ):
+        refused = run(folder, *command, key)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert refused.stderr.startswith(f"extauthz: {key}: {told}")
