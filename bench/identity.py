@@ -20,9 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from extauthz.identity import xfcc
+from extauthz.identity.claims import VerifiedToken
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver
-from extauthz.identity.tokens import VerifiedToken, Verifier
+from extauthz.identity.tokens import Verifier
 from extauthz.identity.workload import establish
 from extauthz.values.request import HttpRequest, Peer, RequestView
 
@@ -104,7 +105,9 @@ def first_seen(settings: IdentitySettings, jwks: dict[str, str], tokens: list[st
     while True:
         verifier = Verifier(settings.users, jwks)
         for text in tokens:
-            yield verifier.verify(text, place="authorization", now=NOW)
+            verified = verifier.verify(text, place="authorization", now=NOW)
+            assert isinstance(verified, VerifiedToken)
+            yield verified
 
 
 def check(headers: dict[str, str]) -> RequestView:

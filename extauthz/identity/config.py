@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from extauthz.identity.key_config import KeySource
-from extauthz.identity.user_config import UserSource
+from extauthz.identity.user_config import IntrospectionSource, JwtSource, UserSource
 from extauthz.identity.workload_config import WorkloadSettings
 from extauthz.values.block import Block, Count
 
@@ -22,12 +22,13 @@ class IdentitySettings(Block):
     @property
     def keys(self) -> tuple[KeySource, ...]:
         """Everybody whose keys are needed."""
-        return tuple(source.keys for source in self.users)
+        return tuple(source.keys for source in self.users if isinstance(source, JwtSource))
 
     @model_validator(mode="after")
     def _each_token_has_one_source(self) -> Self:
         names: set[str] = set()
         readers: dict[tuple[str, str], str] = {}
+        askers: dict[str, str] = {}
         for source in self.users:
             if source.name in names:
                 raise ValueError(f"users: `{source.name}` is the name of two sources")
@@ -38,6 +39,12 @@ class IdentitySettings(Block):
                     raise ValueError(
                         f"users: `{other}` and `{source.name}` both read tokens of `{source.issuer}` from `{place}`;"
                         " join them or read from different places"
+                    )
+                # Such a token does not say whose it is, and nobody else's issuer may see it.
+                if isinstance(source, IntrospectionSource) and askers.setdefault(place, source.name) != source.name:
+                    raise ValueError(
+                        f"users: `{askers[place]}` and `{source.name}` both ask about tokens from `{place}`;"
+                        " read from different places"
                     )
         return self
 

@@ -5,23 +5,20 @@ cache or not. What a token says of itself chooses only among what the configurat
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import copy
-from dataclasses import dataclass
 from hashlib import sha256
 from threading import Lock
 from typing import Self
 
 from extauthz.errors import ConfigurationError, InvalidCredential, IssuerUnavailable
-from extauthz.identity import claims
+from extauthz.identity.claims import VerifiedToken, verified
 from extauthz.identity.compact import Unreadable, take_apart
-from extauthz.identity.holders import session
 from extauthz.identity.key_config import KeyFile, KeySource
 from extauthz.identity.keys import KeySet
 from extauthz.identity.lookups import NO_ANSWERS, Answers, FetchKeys, Lookup, Unreachable
 from extauthz.identity.signed import key_and_algorithm
-from extauthz.identity.user_config import COOKIE_PREFIX, UserSource
-from extauthz.values.identity import User
+from extauthz.identity.user_config import COOKIE_PREFIX, JwtSource, UserSource
 
 CACHED_TOKENS = 4096
 
@@ -37,10 +34,13 @@ class Verifier:
     `ConfigurationError` for a source without usable keys.
     """
 
-    def __init__(self, sources: tuple[UserSource, ...], jwks: Mapping[str, str]) -> None:
-        self._sources = {(place, source.issuer): source for source in sources for place in source.places}
+    def __init__(self, sources: Iterable[UserSource], jwks: Mapping[str, str]) -> None:
+        self._sources: dict[tuple[str, str], JwtSource] = {}
         self._keys: dict[str, KeySet] = {}
         for source in sources:
+            if not isinstance(source, JwtSource):
+                continue
+            self._sources |= {(place, source.issuer): source for place in source.places}
             document = jwks.get(source.name)
             if document is not None:
                 self._keys[source.name] = source.keys.read(document)
@@ -69,20 +69,20 @@ class Verifier:
         digest = sha256(token.encode("utf-8", "surrogatepass"))
         key = (place, digest.digest())
         with self._lock:
-            verified = self._verified.get(key)
-            if verified is not None:
+            known = self._verified.get(key)
+            if known is not None:
                 self._verified.move_to_end(key)
-        if verified is None:
+        if known is None:
             outcome = self._verify(token, place=place, token_hash=digest.hexdigest(), answers=answers)
             if not isinstance(outcome, VerifiedToken):
                 return outcome
-            verified = outcome
+            known = outcome
             with self._lock:
-                self._verified[key] = verified
+                self._verified[key] = known
                 while len(self._verified) > CACHED_TOKENS:
                     self._verified.popitem(last=False)
-        verified.validity.check(now)
-        return verified
+        known.validity.check(now)
+        return known
 
     def _verify(self, token: str, *, place: str, token_hash: str, answers: Answers) -> VerifiedToken | Lookup:
         """Everything but the time."""

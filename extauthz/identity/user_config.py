@@ -1,25 +1,35 @@
 """The `identity.users:` list of extauthz.yaml: whose tokens are read, where, and how they are verified.
 
-The rule: a source that could identify nobody, or anybody, is refused when it is loaded.
+The rule: a source that could identify nobody, or anybody, is refused when it is loaded. Which kind of source is meant
+is told by its keys: `introspection` means one, a place in Envoy's metadata another, all else a JWT that is verified
+here.
 """
 
 import re
-from typing import Annotated, Self
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar, Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from extauthz.identity.key_config import KeyFields, KeySource
 from extauthz.identity.keys import Algorithm
-from extauthz.values.block import distinct
+from extauthz.values.block import Block, distinct
 from extauthz.values.duration import seconds
 from extauthz.values.identity import HOLDER_COOKIE, NONCE_COOKIE
+from extauthz.values.url import fetch_url
 
-AUTHORIZATION = "authorization"
-COOKIE_PREFIX = "cookie:"
+AUTHORIZATION: Final = "authorization"
+COOKIE_PREFIX: Final = "cookie:"
+METADATA_PREFIX: Final = "metadata:"
 
-MAX_LEEWAY = 300.0
+MAX_LEEWAY: Final = 300.0
+MAX_REMEMBERED: Final = 3600.0
 
 _COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 6265 section 4.1.1: an RFC 2616 token
+_METADATA = re.compile(r"metadata:([^/\s]+)/(\S(?:.*\S)?)")
+
+DpopMode = Literal["off", "optional", "required"]
 
 
 def _algorithm(text: object) -> object:
@@ -31,6 +41,8 @@ def _algorithm(text: object) -> object:
 def _place(text: str) -> str:
     if text == AUTHORIZATION:
         return text
+    if text.startswith(METADATA_PREFIX):
+        raise ValueError(f"`{text}` holds claims that Envoy has verified; make that a source of its own")
     if not text.startswith(COOKIE_PREFIX):
         raise ValueError(f"`{text}` is no place for a token; use `authorization` or `cookie:NAME`")
     name = text.removeprefix(COOKIE_PREFIX)
@@ -41,31 +53,71 @@ def _place(text: str) -> str:
     return text
 
 
-def _leeway(value: object) -> object:
+def _metadata_place(text: str) -> str:
+    if not text.startswith(METADATA_PREFIX):
+        raise ValueError(f"`{text}` beside a `metadata:` place; what Envoy has not verified needs a source of its own")
+    if _METADATA.fullmatch(text) is None:
+        raise ValueError(f"`{text}` is no place in the metadata; write `metadata:NAMESPACE/KEY`")
+    return text
+
+
+def _duration(value: object) -> object:
     return seconds(value) if isinstance(value, str) else value
 
 
-class UserSource(KeyFields):
-    """One issuer of user tokens.
+Text = Annotated[str, Field(min_length=1)]
+Audiences = Annotated[tuple[Text, ...], Field(min_length=1)]
 
-    `places` (`from` in the file) is where its tokens are read, `groups_claim` the claim that becomes `user.groups`,
-    `leeway` in seconds how far the issuer's clock may run ahead of ours: it moves `nbf`, `iat` and `auth_time`, never
-    `exp`.
+
+class SourceFields(Block):
+    """What every source of users says.
+
+    `issuer` is exactly the `iss` of its tokens, `groups_claim` the claim that becomes `user.groups`, `leeway` in
+    seconds how far the issuer's clock may run ahead of ours: it moves `nbf`, `iat` and `auth_time`, never `exp`.
     """
 
     model_config = ConfigDict(validate_by_alias=True, validate_by_name=False)
 
+    foreign: ClassVar[Mapping[str, str]] = {}
+    """Fields that belong to another kind of source, and what to do about one that is there."""
+
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_.-]+$")
-    issuer: str = Field(min_length=1)
-    audiences: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
-    algorithms: Annotated[tuple[Annotated[Algorithm, BeforeValidator(_algorithm)], ...], AfterValidator(distinct)] = (
-        Field(default=("RS256", "ES256"), min_length=1)
-    )
+    issuer: Text
+    groups_claim: Text = "groups"
+    leeway: Annotated[float, BeforeValidator(_duration)] = Field(default=30.0, ge=0, le=MAX_LEEWAY)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_kind(cls, value: object) -> object:
+        for field in value if isinstance(value, Mapping) else ():
+            if field in cls.foreign:
+                raise ValueError(f"`{field}` {cls.foreign[field]}")
+        return value
+
+
+class TokenFields(SourceFields):
+    """A source of tokens that clients send. `places` (`from` in the file) is where they are read; `dpop` whether proofs
+    of possession (RFC 9449) are looked at (`optional`) or asked for (`required`)."""
+
     places: Annotated[tuple[Annotated[str, AfterValidator(_place)], ...], AfterValidator(distinct)] = Field(
         default=(AUTHORIZATION,), min_length=1, alias="from"
     )
-    groups_claim: str = Field(default="groups", min_length=1)
-    leeway: Annotated[float, BeforeValidator(_leeway)] = Field(default=30.0, ge=0, le=MAX_LEEWAY)
+    dpop: DpopMode = "optional"
+
+    @model_validator(mode="after")
+    def _proofs_can_come(self) -> Self:
+        if self.dpop == "required" and self.places != (AUTHORIZATION,):
+            raise ValueError("`dpop: required` is for tokens in the header; write `from: [authorization]`")
+        return self
+
+
+class JwtSource(KeyFields, TokenFields):
+    """An issuer of JWTs that are verified here, with its keys."""
+
+    audiences: Audiences
+    algorithms: Annotated[tuple[Annotated[Algorithm, BeforeValidator(_algorithm)], ...], AfterValidator(distinct)] = (
+        Field(default=("RS256", "ES256"), min_length=1)
+    )
 
     @property
     def keys(self) -> KeySource:
@@ -80,15 +132,77 @@ class UserSource(KeyFields):
             raise ValueError("missing field `jwks`; name the file or the URL of its keys, or set `discovery: openid`")
         return self
 
-    @model_validator(mode="before")
-    @classmethod
-    def _verified_here(cls, value: object) -> object:
-        # First of all: such a source has no `jwks` and no `audiences`, and their absence is not what is wrong.
-        places = value.get("from") if isinstance(value, dict) else None
-        for place in places if isinstance(places, (list, tuple)) else ():
-            if isinstance(place, str) and place.startswith("metadata:"):
-                raise ValueError(
-                    f"`{place}`: tokens that Envoy has verified are not supported yet;"
-                    " verify here with `jwks`, and read from `authorization` or `cookie:NAME`"
-                )
-        return value
+
+class IntrospectionSettings(Block):
+    """Whom to ask of a token (RFC 7662), and as whom.
+
+    `client_secret_file` holds the secret of `client_id`, which is sent as HTTP `basic` or in the `post` body
+    (RFC 6749 section 2.3.1); `ca` the authorities of the endpoint, without it those of the system; `cache` is for how
+    many seconds an answer is taken for the next request.
+    """
+
+    url: Annotated[str, AfterValidator(fetch_url)]
+    client_id: Text
+    client_secret_file: Path
+    auth: Literal["basic", "post"] = "basic"
+    ca: Path | None = None
+    cache: Annotated[float, BeforeValidator(_duration)] = Field(default=30.0, ge=0, le=MAX_REMEMBERED)
+
+
+class IntrospectionSource(TokenFields):
+    """An issuer whose tokens only it can read."""
+
+    foreign: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("jwks", "discovery", "algorithms"),
+        "beside `introspection`: its issuer verifies the token; remove it, or make it two sources",
+    ) | {"ca": "is for keys that are fetched; write it under `introspection`"}
+
+    audiences: Audiences = ()
+    introspection: IntrospectionSettings
+
+
+class MetadataSource(SourceFields):
+    """An issuer whose tokens Envoy's `jwt_authn` has verified; `places` (`from`) is where it leaves the claims."""
+
+    foreign: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("jwks", "discovery", "algorithms", "ca"),
+        "beside a `metadata:` place: Envoy has verified the token; remove it, or make it two sources",
+    ) | {"dpop": "beside a `metadata:` place: a proof is checked with the token itself; remove it"}
+
+    audiences: Audiences = ()
+    places: Annotated[tuple[Annotated[str, AfterValidator(_metadata_place)], ...], AfterValidator(distinct)] = Field(
+        min_length=1, alias="from"
+    )
+
+
+def namespace_and_key(place: str) -> tuple[str, str]:
+    """The two parts of a `metadata:NAMESPACE/KEY` that was loaded."""
+    namespace, _, key = place.removeprefix(METADATA_PREFIX).partition("/")
+    return namespace, key
+
+
+_JWT: Final = "signed token"
+_INTROSPECTION: Final = "introspected token"
+_CLAIMS: Final = "claims from Envoy"
+
+
+def _kind(value: object) -> str:
+    match value:
+        case IntrospectionSource() | {"introspection": _}:
+            return _INTROSPECTION
+        case MetadataSource():
+            return _CLAIMS
+        case {"from": list(places) | tuple(places)}:
+            verified = any(isinstance(place, str) and place.startswith(METADATA_PREFIX) for place in places)
+            return _CLAIMS if verified else _JWT
+        case _:
+            return _JWT
+
+
+UserSource = Annotated[
+    Annotated[JwtSource, Tag(_JWT)]
+    | Annotated[IntrospectionSource, Tag(_INTROSPECTION)]
+    | Annotated[MetadataSource, Tag(_CLAIMS)],
+    Discriminator(_kind),
+]
+"""A closed union of the kinds of sources; what is wrong with one is told in the words of its kind."""

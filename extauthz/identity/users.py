@@ -5,17 +5,23 @@ two subjects are nobody.
 """
 
 import re
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from extauthz.errors import IdentityConflict, InvalidCredential, MalformedRequest
+from extauthz.identity.claims import VerifiedToken
+from extauthz.identity.envoy_claims import EnvoyClaims
 from extauthz.identity.keys import KeySet
 from extauthz.identity.lookups import Answers, Awaiting, Lookup
-from extauthz.identity.tokens import VerifiedToken, Verifier
-from extauthz.identity.user_config import AUTHORIZATION, COOKIE_PREFIX, UserSource
+from extauthz.identity.tokens import Verifier
+from extauthz.identity.user_config import (
+    AUTHORIZATION,
+    COOKIE_PREFIX,
+    MetadataSource,
+    UserSource,
+)
 from extauthz.values.identity import User
 from extauthz.values.request import HttpRequest
 
@@ -44,8 +50,11 @@ class Users:
     def __init__(self, sources: tuple[UserSource, ...], jwks: Mapping[str, str]) -> None:
         places = {place for source in sources for place in source.places}
         self._verifier = Verifier(sources, jwks)
+        self._envoy_claims = EnvoyClaims(source for source in sources if isinstance(source, MetadataSource))
         self._reads_authorization = AUTHORIZATION in places
-        self.cookies = tuple(sorted(place.removeprefix(COOKIE_PREFIX) for place in places if place != AUTHORIZATION))
+        self.cookies = tuple(
+            sorted(place.removeprefix(COOKIE_PREFIX) for place in places if place.startswith(COOKIE_PREFIX))
+        )
         """The names of the cookies that hold tokens."""
 
     def with_keys(self, name: str, keys: KeySet) -> Self:
@@ -55,19 +64,25 @@ class Users:
         return renewed
 
     def read(
-        self, http: HttpRequest, cookies: Mapping[str, str], *, certificate: str, now: float, answers: Answers
+        self,
+        http: HttpRequest,
+        cookies: Mapping[str, str],
+        metadata: Mapping[str, Any],
+        *,
+        certificate: str,
+        now: float,
+        answers: Answers,
     ) -> Presented | Awaiting:
         """The user of `http`, whose `cookies` are those of `self.cookies`, or what must be known before.
 
-        `certificate` is the SHA-256 in hex of the certificate that the connection proves, empty without one. Raises
-        `MalformedRequest`, `InvalidCredential`, `IdentityConflict` and `IssuerUnavailable`.
+        `metadata` is that of Envoy's filters, by namespace; `certificate` is the SHA-256 in hex of the certificate that
+        the connection proves, empty without one. Raises `MalformedRequest`, `InvalidCredential`, `IdentityConflict`
+        and `IssuerUnavailable`.
         """
         outcomes = [
             self._verifier.verify(token, place=place, now=now, answers=answers)
             for place, token in self._tokens(http, cookies)
         ]
-        if not outcomes:
-            return NOBODY
         tokens: list[VerifiedToken] = []
         missing: list[Lookup] = []
         for outcome in outcomes:
@@ -77,7 +92,12 @@ class Users:
                 missing.append(outcome)
         if missing:
             return Awaiting(lookups=tuple(missing))
-        return Presented(user=_one_user(tokens, certificate), session=_session(tokens))
+        tokens += self._envoy_claims.read(metadata, now=now)
+        if not tokens:
+            return NOBODY
+        for token in tokens:
+            token.confirmation.check(certificate=certificate, key="")
+        return Presented(user=_one_user(tokens), session=_session(tokens))
 
     def _tokens(self, http: HttpRequest, cookies: Mapping[str, str]) -> list[tuple[str, str]]:
         """Every token that was presented with its place: the one of the Authorization header first."""
@@ -113,22 +133,14 @@ def _bearer(http: HttpRequest) -> str | None:
     return None
 
 
-def _one_user(tokens: list[VerifiedToken], certificate: str) -> User:
+def _one_user(tokens: list[VerifiedToken]) -> User:
     first, *others = tokens
     for other in others:
         if other.user.subject != first.user.subject:
             raise IdentityConflict(
                 f"tokens: `{first.user.verified_by}` and `{other.user.verified_by}` name two subjects"
             )
-    for token in tokens:
-        # RFC 8705 section 3: a token that is bound to a certificate counts only beside it.
-        if token.confirmation is not None and token.confirmation != _x5t(certificate):
-            raise InvalidCredential("token: `cnf` is not the certificate of this connection")
     return first.user
-
-
-def _x5t(certificate: str) -> str:
-    return urlsafe_b64encode(bytes.fromhex(certificate)).rstrip(b"=").decode("ascii")
 
 
 def _session(tokens: list[VerifiedToken]) -> str:

@@ -50,6 +50,7 @@ NAMES = {
     "cel/network.py": {"_BITS[address.family]"},
     "cel/program.py": {"message"},  # made of another one
     "check/proof.py": {"factor.id", "error"},  # of the store
+    "identity/actors.py": {"name"},  # `sub` or `iss`
     "identity/claims.py": {"name"},  # registered claims, and the configured one of groups
     "identity/compact.py": {"name"},  # `header`, `claims`, `signature`
     "identity/cookies.py": {"name"},  # configured

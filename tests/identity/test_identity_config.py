@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from extauthz.identity.config import ClientSettings, IdentitySettings
+from extauthz.identity.user_config import IntrospectionSource, JwtSource, MetadataSource, namespace_and_key
 
 USER: dict[str, Any] = {
     "name": "idp",
@@ -42,6 +43,7 @@ def test_every_key_is_read() -> None:
         }
     )
     (user,) = settings.users
+    assert isinstance(user, JwtSource)
     assert user.places == ("authorization", "cookie:session")
     assert (user.algorithms, user.groups_claim, user.leeway) == (("ES256", "EdDSA"), "roles", 60.0)
     assert settings.workload.xfcc.accept == "only"
@@ -49,6 +51,7 @@ def test_every_key_is_read() -> None:
 
 def test_a_source_reads_the_authorization_header_and_takes_rs256_and_es256_by_default() -> None:
     (user,) = IdentitySettings.model_validate({"users": [USER]}).users
+    assert isinstance(user, JwtSource)
     assert (user.places, user.algorithms) == (("authorization",), ("RS256", "ES256"))
     assert (user.groups_claim, user.leeway) == ("groups", 30.0)
 
@@ -118,15 +121,104 @@ def test_what_could_identify_nobody_or_somebody_in_two_ways_is_refused(block: di
     assert message in str(caught.value)
 
 
-def test_tokens_verified_by_envoy_are_refused_with_what_to_do() -> None:
-    source = {
-        "name": "edge",
-        "issuer": "https://idp.example.com",
-        "from": ["metadata:envoy.filters.http.jwt_authn/payload"],
-    }
-    with pytest.raises(ValidationError, match="1 validation error") as caught:
+EDGE: dict[str, Any] = {
+    "name": "edge",
+    "issuer": "https://idp.example.com",
+    "from": ["metadata:envoy.filters.http.jwt_authn/payload"],
+}
+ASKED: dict[str, Any] = {
+    "name": "asked",
+    "issuer": "https://idp.example.com",
+    "introspection": {
+        "url": "https://idp.example.com/introspect",
+        "client_id": "extauthz",
+        "client_secret_file": "secret",
+    },
+}
+
+
+def test_the_keys_of_a_source_tell_its_kind() -> None:
+    edge, asked, idp = IdentitySettings.model_validate(
+        {"users": [EDGE, {**ASKED, "from": ["cookie:opaque"]}, USER]}
+    ).users
+    assert isinstance(edge, MetadataSource)
+    assert isinstance(asked, IntrospectionSource)
+    assert isinstance(idp, JwtSource)
+    assert (edge.places, edge.audiences) == (("metadata:envoy.filters.http.jwt_authn/payload",), ())
+    assert (asked.audiences, asked.dpop, asked.introspection.auth, asked.introspection.cache) == (
+        (),
+        "optional",
+        "basic",
+        30.0,
+    )
+    # and what was read can be handed on
+    assert IdentitySettings(users=(edge, asked, idp)).users == (edge, asked, idp)
+
+
+def test_a_place_in_the_metadata_is_a_namespace_and_a_key() -> None:
+    assert namespace_and_key("metadata:envoy.filters.http.jwt_authn/payload") == (
+        "envoy.filters.http.jwt_authn",
+        "payload",
+    )
+    # Envoy's `payload_in_metadata` is one key, whatever it looks like
+    assert namespace_and_key("metadata:ns/https://idp.example.com") == ("ns", "https://idp.example.com")
+
+
+def _asked(**changes: object) -> dict[str, Any]:
+    return {**ASKED, "introspection": {**ASKED["introspection"], **changes}}
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({**EDGE, "jwks": "jwks.json"}, "`jwks` beside a `metadata:` place: Envoy has verified the token"),
+        ({**EDGE, "discovery": "openid"}, "`discovery` beside a `metadata:` place"),
+        ({**EDGE, "algorithms": ["ES256"]}, "`algorithms` beside a `metadata:` place"),
+        ({**EDGE, "dpop": "optional"}, "`dpop` beside a `metadata:` place"),
+        ({**EDGE, "audiences": []}, "at least 1 item"),
+        ({**EDGE, "from": ["metadata:a/b", "metadata:a/b"]}, "`metadata:a/b` is listed twice"),
+        ({**EDGE, "from": ["metadata:a/b", "authorization"]}, "`authorization` beside a `metadata:` place"),
+        ({**EDGE, "from": ["metadata:a"]}, "write `metadata:NAMESPACE/KEY`"),
+        ({**EDGE, "from": ["metadata:/b"]}, "write `metadata:NAMESPACE/KEY`"),
+        ({**EDGE, "from": ["metadata:a/"]}, "write `metadata:NAMESPACE/KEY`"),
+        ({**EDGE, "isuer": "x"}, "Extra inputs"),
+        ({**ASKED, "jwks": "jwks.json"}, "`jwks` beside `introspection`"),
+        ({**ASKED, "algorithms": ["ES256"]}, "`algorithms` beside `introspection`"),
+        ({**ASKED, "ca": "ca.pem"}, "`ca` is for keys that are fetched; write it under `introspection`"),
+        ({**ASKED, "audiences": [""]}, "at least 1 character"),
+        ({**ASKED, "from": ["metadata:a/b"]}, "`metadata:a/b` holds claims that Envoy has verified"),
+        ({**ASKED, "introspection": {}}, "Field required"),
+        (_asked(url="http://idp.example.com/introspect"), "must be an `https://` URL"),
+        (_asked(url="https://u:p@idp.example.com/introspect"), "without user, password and fragment"),
+        (_asked(client_secret="s3cret"), "Extra inputs"),
+        (_asked(client_id=""), "at least 1 character"),
+        (_asked(auth="none"), "Input should be"),
+        (_asked(cache="2h"), "less than or equal to 3600"),
+        (_asked(cache=-1), "greater than or equal to 0"),
+        ({**USER, "dpop": "always"}, "Input should be"),
+        ({**USER, "dpop": "required", "from": ["cookie:session"]}, "`dpop: required` is for tokens in the header"),
+        ({**USER, "dpop": "required", "from": ["authorization", "cookie:s"]}, "write `from: [authorization]`"),
+        ({"name": "idp", "issuer": "https://a.example", "audiences": ["a"]}, "missing field `jwks`"),
+        ("idp", "Input should be a valid dictionary"),
+    ],
+)
+def test_what_is_wrong_with_a_source_is_told_in_the_words_of_its_kind(source: object, message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
         IdentitySettings.model_validate({"users": [source]})
-    assert "`metadata:envoy.filters.http.jwt_authn/payload`: tokens that Envoy has verified" in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_an_opaque_token_has_one_issuer_at_a_place() -> None:
+    other = {**ASKED, "name": "other", "issuer": "https://other.example.com"}
+    with pytest.raises(ValidationError, match="`asked` and `other` both ask about tokens from `authorization`"):
+        IdentitySettings.model_validate({"users": [ASKED, other]})
+    assert len(IdentitySettings.model_validate({"users": [ASKED, {**other, "from": ["cookie:o"]}]}).users) == 2
+
+
+def test_an_answer_may_be_asked_for_every_time() -> None:
+    (asked,) = IdentitySettings.model_validate({"users": [_asked(cache="0s")]}).users
+    assert isinstance(asked, IntrospectionSource)
+    assert asked.introspection.cache == 0
 
 
 def test_two_sources_may_share_an_issuer_or_a_place() -> None:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from identity.issuer import AUDIENCE, ISSUER, NOW, Issuer, encode, good_claims, public_jwk
 
 from extauthz.errors import ConfigurationError, InvalidCredential
+from extauthz.identity.claims import VerifiedToken
 from extauthz.identity.config import IdentitySettings
-from extauthz.identity.tokens import CACHED_TOKENS, VerifiedToken, Verifier
+from extauthz.identity.tokens import CACHED_TOKENS, Verifier
 
 PLACE = "authorization"
 EVERY_ALGORITHM = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
