@@ -3,6 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from identity.issuer import NOW
+
+from extauthz.identity.resolver import Resolver
+from extauthz.values.identity import Identity
 from extauthz.values.request import HttpRequest, Peer, RequestView
 
 
@@ -35,3 +39,10 @@ def build_request(
     return RequestView(
         source=Peer(ip=ip, principal=principal, certificate=certificate), http=http, metadata=metadata or {}
     )
+
+
+def identified(resolver: Resolver, request: RequestView, *, now: float = NOW) -> Identity:
+    """Who makes the request, which is known without asking anybody."""
+    known = resolver.identify(request, now=now)
+    assert isinstance(known, Identity)
+    return known

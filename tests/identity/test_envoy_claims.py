@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.json_format import ParseDict
 from hypothesis import given
 from hypothesis import strategies as st
-from identity.checks import build_request
+from identity.checks import build_request, identified
 from identity.issuer import AUDIENCE, ISSUER, NOW, Issuer, good_claims
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
@@ -42,9 +42,7 @@ def through_envoy(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def identify(metadata: Mapping[str, Any], users: Resolver | None = None, **headers: str) -> Identity:
     request = build_request(headers, metadata=through_envoy(metadata))
-    known = (users or resolver()).identify(request, now=NOW)
-    assert isinstance(known, Identity)
-    return known
+    return identified(users or resolver(), request)
 
 
 def user(users: Resolver | None = None, **claims: object) -> User:
@@ -71,8 +69,7 @@ def test_a_user_is_the_same_whoever_verified_the_token(issuer: Issuer) -> None:
     }
     by_envoy = user(**said, act={"sub": "agent"}, amr=["otp"])
     token = issuer.token(**said, act={"sub": "agent"}, amr=["otp"], exp=int(NOW) + 600, iat=int(NOW) - 10)
-    here = resolver(IDP, jwks=issuer.jwks).identify(build_request({"authorization": f"Bearer {token}"}), now=NOW)
-    assert isinstance(here, Identity)
+    here = identified(resolver(IDP, jwks=issuer.jwks), build_request({"authorization": f"Bearer {token}"}))
     assert here.user is not None
     for name in ("sub", "iss", "aud", "amr", "auth_time", "issued_at", "actor", "claims"):
         assert getattr(by_envoy, name) == getattr(here.user, name), name
@@ -204,10 +201,9 @@ _CLAIMS = st.dictionaries(
 def test_any_claims_are_a_user_of_the_issuer_or_refused(changes: dict[str, Any]) -> None:
     request = build_request(metadata={JWT_AUTHN: {"payload": good_claims() | changes}})
     try:
-        known = resolver().identify(request, now=NOW)
+        known = identified(resolver(), request)
     except Refused:
         return
-    assert isinstance(known, Identity)
     assert known.user is not None
     assert (known.user.iss, known.user.claims["iss"]) == (ISSUER, ISSUER)
     assert known.user.claims["exp"] > NOW

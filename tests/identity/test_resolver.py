@@ -2,7 +2,7 @@ from base64 import urlsafe_b64encode
 from typing import Any
 
 import pytest
-from identity.checks import build_request
+from identity.checks import build_request, identified
 from identity.issuer import AUDIENCE, ISSUER, NOW, Issuer
 
 from extauthz.errors import ConfigurationError, IdentityConflict, InvalidCredential, MalformedRequest, Refused
@@ -30,7 +30,7 @@ def resolver(issuer: Issuer, *sources: dict[str, Any], workload: dict[str, Any] 
 
 
 def identify(resolver: Resolver, **headers: str | list[str]) -> Identity:
-    return resolver.identify(build_request(headers), now=NOW)
+    return identified(resolver, build_request(headers))
 
 
 def outcome(resolver: Resolver, **headers: str | list[str]) -> str | type[Refused] | None:
@@ -64,8 +64,8 @@ def test_a_token_in_the_header_or_in_the_cookie_is_a_user(issuer: Issuer) -> Non
 def test_the_user_is_the_subject_else_the_workload(issuer: Issuer) -> None:
     users = resolver(issuer, IDP)
     request = build_request({"authorization": f"Bearer {issuer.token()}"}, principal=WEB)
-    assert users.identify(request, now=NOW).subject == Subject(ISSUER, "u1")
-    assert users.identify(build_request(principal=WEB), now=NOW).subject == Subject("", WEB)
+    assert identified(users, request).subject == Subject(ISSUER, "u1")
+    assert identified(users, build_request(principal=WEB)).subject == Subject("", WEB)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_the_same_sid_at_two_issuers_is_two_sessions(issuer: Issuer) -> None:
 
 
 def holders(users: Resolver, request: RequestView, kind: str) -> frozenset[str]:
-    return frozenset(text for text in users.identify(request, now=NOW).holders if text.startswith(f"{kind}:"))
+    return frozenset(text for text in identified(users, request).holders if text.startswith(f"{kind}:"))
 
 
 def test_the_holder_cookie_is_a_holder_if_this_server_can_have_set_it(issuer: Issuer) -> None:
@@ -262,7 +262,7 @@ def test_a_token_bound_to_a_certificate_counts_only_beside_it(issuer: Issuer) ->
 
 
 def test_a_tcp_check_has_a_workload_and_an_address(issuer: Issuer) -> None:
-    identity = resolver(issuer, IDP).identify(RequestView(source=Peer(ip="192.0.2.1", principal=WEB)), now=NOW)
+    identity = identified(resolver(issuer, IDP), RequestView(source=Peer(ip="192.0.2.1", principal=WEB)))
     assert identity.workload is not None
     assert (identity.workload.id, identity.user, identity.client_ip) == (WEB, None, "192.0.2.1")
 
@@ -270,7 +270,7 @@ def test_a_tcp_check_has_a_workload_and_an_address(issuer: Issuer) -> None:
 def test_the_time_is_looked_at_on_every_request(issuer: Issuer) -> None:
     users = resolver(issuer, IDP)
     request = build_request({"authorization": f"Bearer {issuer.token(exp=NOW + 5)}"})
-    assert users.identify(request, now=NOW).user is not None
+    assert identified(users, request).user is not None
     with pytest.raises(InvalidCredential):
         users.identify(request, now=NOW + 5)
 
