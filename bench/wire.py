@@ -13,8 +13,8 @@ from statistics import median
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from extauthz.values.decisions import Allow, Challenge, ChallengeDemand, ChallengeOffer, Decision, Deny, Mutations
-from extauthz.values.request import Caller, Peer
-from extauthz.wire.caller import classify
+from extauthz.values.request import Peer, RequestView
+from extauthz.wire.caller import reader
 from extauthz.wire.compose import check_request
 from extauthz.wire.decode import decode
 from extauthz.wire.encode import encode
@@ -60,12 +60,22 @@ SETTABLE = frozenset({"x-authz-subject", "x-authz-tenant"})
 OFFER = ChallengeOffer(location="/.extauthz/challenge?ticket=abc", cookies=("__Host-nonce=a; Path=/; Secure",))
 
 
-def answer(word: str, caller: Caller) -> bytes:
-    """The bytes that `encode` makes of one decision."""
+def from_caller(headers: dict[str, str | list[str]]) -> RequestView:
+    """The request as this caller would have sent it."""
+    return decode(check_request(host="payments.example.com", method="POST", headers=headers, body=b'{"a": "bcd"}'))
+
+
+CALLERS = {
+    "gRPC": from_caller({"content-type": "application/grpc"}),
+    "navigation": decode(check_request(host="payments.example.com", headers={"sec-fetch-mode": "navigate"})),
+}
+
+
+def answer(word: str, request: RequestView = REQUEST) -> bytes:
+    """The bytes that `encode` makes of one decision; of a refusal, in the form that the caller reads."""
     return encode(
         DECISIONS[word],
-        request=REQUEST,
-        caller=caller,
+        request=request,
         decision_id="01-0123456789",
         revision="sha256:0123456789abcdef",
         settable=SETTABLE,
@@ -73,18 +83,18 @@ def answer(word: str, caller: Caller) -> bytes:
     )
 
 
-ALLOWED = answer("allow", Caller.API)
+ALLOWED = answer("allow")
 
 STEPS: dict[str, Callable[[], object]] = {
     "bare parse": lambda: CheckRequest.FromString(PAYLOAD),
     "decode": lambda: decode(PAYLOAD),
-    "classify": lambda: classify(REQUEST),
+    "reader": lambda: reader(REQUEST),
     "bare parse of an answer": lambda: CheckResponse.FromString(ALLOWED),
-    "encode allow": lambda: answer("allow", Caller.API),
-    "encode deny, API": lambda: answer("deny", Caller.API),
-    "encode deny, gRPC": lambda: answer("deny", Caller.GRPC),
-    "encode challenge, navigation": lambda: answer("challenge", Caller.NAVIGATION),
-    "encode challenge, API": lambda: answer("challenge", Caller.API),
+    "encode allow": lambda: answer("allow"),
+    "encode deny, API": lambda: answer("deny"),
+    "encode deny, gRPC": lambda: answer("deny", CALLERS["gRPC"]),
+    "encode challenge, navigation": lambda: answer("challenge", CALLERS["navigation"]),
+    "encode challenge, API": lambda: answer("challenge"),
 }
 
 

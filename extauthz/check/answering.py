@@ -21,6 +21,7 @@ from extauthz.values.decisions import Challenge, ChallengeOffer, Decision, Evalu
 from extauthz.values.identity import Identity
 from extauthz.values.quoting import detail_of
 from extauthz.values.request import Caller, RequestView
+from extauthz.wire.caller import classify
 from extauthz.wire.encode import encode_failure, say
 
 AUDIT_PATIENCE = 0.15
@@ -34,12 +35,15 @@ _WITH_PAGE = frozenset({Caller.NAVIGATION, Caller.FORM_POST, Caller.API})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One Check and what was established about it; `None` is what was not. `trace` is the call's trace context."""
+    """One Check and what was established about it; `None` is what was not.
+
+    `payload` are its bytes, `trace` is the call's trace context.
+    """
 
     decision_id: str
     started_ns: int
     policies: PolicySet
-    caller: Caller
+    payload: bytes
     request: RequestView | None
     identity: Identity | None
     trace: Trace = ()
@@ -134,23 +138,24 @@ class Answering:
         return say(
             evaluation.decision,
             request=case.request,
-            caller=case.caller,
             decision_id=case.decision_id,
             revision=case.policies.revision,
             settable=case.policies.settable_headers,
+            unread=case.payload,
             offer=offer,
         )
 
     def _offer(self, case: Case, evaluation: Evaluation) -> ChallengeOffer | None:
-        if not isinstance(evaluation.decision, Challenge) or case.caller not in _WITH_PAGE:
+        if not isinstance(evaluation.decision, Challenge) or case.request is None or case.identity is None:
             return None
-        if case.request is None or case.identity is None:
+        caller = classify(case.request)
+        if caller not in _WITH_PAGE:
             return None
         return challenge_offer(
             evaluation.decision,
             identity=case.identity,
             request=case.request,
-            caller=case.caller,
+            caller=caller,
             keys=self._keys,
             now=case.now,
             entropy=self._entropy,

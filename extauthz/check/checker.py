@@ -33,7 +33,6 @@ from extauthz.values.grants import NO_FACTS, Facts
 from extauthz.values.identity import Identity
 from extauthz.values.quoting import detail_of
 from extauthz.values.request import RequestView
-from extauthz.wire.caller import classify, guess
 from extauthz.wire.decode import decode
 
 RESERVED_SEGMENT = ".extauthz"
@@ -140,7 +139,7 @@ class Checker:
                 decision_id=decision_id,
                 started_ns=started_ns,
                 policies=ruling.policies,
-                caller=classify(request) if request is not None else guess(payload),
+                payload=payload,
                 request=request,
                 identity=identity,
                 trace=trace,

@@ -123,7 +123,6 @@ def response_to(decision: Decision, request: RequestView | None, policies: Polic
     return encode(
         decision,
         request=request,
-        caller=caller,
         decision_id=decision_id,
         revision=policies.revision,
         settable=policies.settable_headers,

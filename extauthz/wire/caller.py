@@ -1,24 +1,78 @@
-"""Who reads the answer: which form a refusal or a challenge takes (design section 4).
+"""Who reads the answer, and in what form (design section 4).
 
-The rule: only what a browser shows to a person is redirected or answered with a page; a preflight never is.
+The rule: only what a browser shows to a person is redirected; a preflight never is. Everyone else gets what they
+accept, and callers of a protocol that has errors of its own get one of these.
 """
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache, lru_cache
+from typing import Final, assert_never
 
 from google.protobuf.message import DecodeError
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
-from extauthz.values.request import Caller, HttpRequest, RequestView
+from extauthz.values.request import Caller, RequestView
+from extauthz.wire import accept, jsonrpc
+from extauthz.wire.jsonrpc import Calls
 
-_GRPC: Final = re.compile(r"application/grpc(?:-web(?:-text)?)?(?=[+; \t]|\Z)", re.IGNORECASE)
-_HTML: Final = re.compile(r"(?:^|,)[ \t]*text/html[ \t]*(?=[;,]|\Z)", re.IGNORECASE)
+_GRPC: Final = re.compile(r"application/grpc(?=[+; \t]|\Z)", re.IGNORECASE)
+_GRPC_WEB: Final = re.compile(r"application/grpc-web(?:-text)?(\+[a-z0-9.-]+)?(?=[; \t]|\Z)", re.IGNORECASE)
 _TOKEN: Final = re.compile(r"(?:bearer|dpop) ", re.IGNORECASE)
 # What a form can send without a script (the HTML standard, form submission).
 _FORM: Final = re.compile(
     r"(?:application/x-www-form-urlencoded|multipart/form-data|text/plain)[ \t]*(?=;|\Z)", re.IGNORECASE
 )
+# What JSON-RPC is sent as.
+_JSON: Final = re.compile(r"application/(?:json|json-rpc|jsonrequest)[ \t]*(?=;|\Z)", re.IGNORECASE)
 _READS: Final = frozenset({"GET", "HEAD"})
+_PARTIAL: Final = "x-envoy-auth-partial-body"
+
+
+class Form(Enum):
+    """What a refusal is written in."""
+
+    PAGE = "page"
+    PROBLEM = "problem"
+    TEXT = "text"
+    GRPC = "grpc"
+    GRPC_WEB = "grpc-web"
+    CONNECT = "connect"
+    JSON_RPC = "json-rpc"
+    NOTHING = "nothing"
+
+
+_TYPES: Final[Mapping[Form, tuple[str, ...]]] = {
+    Form.PAGE: ("text/html",),
+    # Who asks for JSON gets a problem document: it is some.
+    Form.PROBLEM: ("application/problem+json", "application/json"),
+    Form.TEXT: ("text/plain",),
+}
+# Of what is equally welcome, the first.
+_FOR_PEOPLE: Final = (Form.PAGE, Form.PROBLEM, Form.TEXT)
+_FOR_PROGRAMS: Final = (Form.PROBLEM, Form.TEXT, Form.PAGE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """Who reads the answer, and what they can read.
+
+    `head` is whether a body would be left out. `content_type` is that of an answer in gRPC-Web, `calls` are those that
+    one in JSON-RPC answers.
+    """
+
+    caller: Caller
+    form: Form
+    head: bool = False
+    content_type: str = ""
+    calls: Calls | None = None
+
+
+NOBODY_KNOWN: Final = Reader(caller=Caller.API, form=Form.PROBLEM)
+"""Who reads the answer to what is no Check at all."""
+Headers = Mapping[str, tuple[str, ...]]
 
 
 def classify(request: RequestView) -> Caller:
@@ -26,42 +80,125 @@ def classify(request: RequestView) -> Caller:
     http = request.http
     if http is None:
         return Caller.TCP
-    # CORS preflight (the Fetch standard, section 4.9).
-    if http.method == "OPTIONS" and "origin" in http.headers and "access-control-request-method" in http.headers:
-        return Caller.PREFLIGHT
-    if _GRPC.match(http.header("content-type") or "") is not None:
-        return Caller.GRPC
-    mode = http.headers.get("sec-fetch-mode")
-    if mode is None:
-        return _without_fetch_metadata(http)
-    if mode != ("navigate",):
-        return Caller.API
-    return Caller.NAVIGATION if http.method in _READS else Caller.FORM_POST
+    headers = http.headers
+    return _caller(http.method, headers, _single(headers, "content-type"), _accept(headers))
 
 
-def guess(payload: bytes) -> Caller:
-    """The caller of a Check that `decode` has refused: gRPC if it says so anywhere, else an API.
+def reader(request: RequestView) -> Reader:
+    """Who reads the answer to `request`."""
+    http = request.http
+    if http is None:
+        return Reader(caller=Caller.TCP, form=Form.NOTHING)
+    return _reader(http.method, http.headers, http.body)
 
-    Only for the form of the refusal. A gRPC client that got a plain 400 would read INTERNAL.
+
+def guess(payload: bytes) -> Reader:
+    """Who reads the answer to a Check that `decode` has refused; only for the form of the refusal.
+
+    Nothing of it is checked. A gRPC client that got a plain 400 would read INTERNAL, a person a problem document.
     """
     try:
         http = CheckRequest.FromString(payload).attributes.request.http
     except DecodeError:
+        return NOBODY_KNOWN
+    lines = [*http.headers.items()]
+    lines += [(line.key, line.raw_value.decode(errors="replace") or line.value) for line in http.header_map.headers]
+    headers: dict[str, tuple[str, ...]] = {}
+    for name, value in lines:
+        headers[name.lower()] = (*headers.get(name.lower(), ()), value)
+    body = http.raw_body or http.body.encode() if headers.get(_PARTIAL) == ("false",) else None
+    return _reader(http.method, headers, body)
+
+
+def _caller(method: str, headers: Headers, content_type: str, accepted: str) -> Caller:
+    # CORS preflight (the Fetch standard, section 4.9).
+    if method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers:
+        return Caller.PREFLIGHT
+    if _GRPC.match(content_type) is not None or _GRPC_WEB.match(content_type) is not None:
+        return Caller.GRPC
+    mode = headers.get("sec-fetch-mode")
+    if mode is None:
+        return _without_fetch_metadata(method, headers, content_type, accepted)
+    if mode != ("navigate",):
         return Caller.API
-    sent = [http.headers["content-type"]] if "content-type" in http.headers else []
-    sent += [line.raw_value.decode(errors="replace") for line in http.header_map.headers if line.key == "content-type"]
-    return Caller.GRPC if any(_GRPC.match(value) for value in sent) else Caller.API
+    return Caller.NAVIGATION if method in _READS else Caller.FORM_POST
 
 
-def _without_fetch_metadata(http: HttpRequest) -> Caller:
+def _without_fetch_metadata(method: str, headers: Headers, content_type: str, accepted: str) -> Caller:
     """The caller behind a browser that sends no `Sec-Fetch-Mode`, or behind no browser."""
-    accept = http.headers.get("accept")
-    if accept is None or _HTML.search(",".join(accept)) is None:
+    # A program that takes anything is no browser: that one names what it shows.
+    if not _names_html(accepted) or _TOKEN.match(_single(headers, "authorization")) is not None:
         return Caller.API
-    if _TOKEN.match(http.header("authorization") or "") is not None:
-        return Caller.API
-    if http.method == "GET":
+    if method == "GET":
         return Caller.NAVIGATION
-    if http.method == "POST" and _FORM.match(http.header("content-type") or "") is not None:
+    if method == "POST" and _FORM.match(content_type) is not None:
         return Caller.FORM_POST
     return Caller.API
+
+
+def _reader(method: str, headers: Headers, body: bytes | None) -> Reader:
+    content_type, accepted = _single(headers, "content-type"), _accept(headers)
+    caller = _caller(method, headers, content_type, accepted)
+    head = method == "HEAD"
+    match caller:
+        case Caller.GRPC:
+            return _grpc_reader(content_type, accepted)
+        case Caller.NAVIGATION | Caller.FORM_POST:
+            return _of_form(caller, _preferred(accepted, _FOR_PEOPLE), head)
+        case Caller.API | Caller.PREFLIGHT:
+            if calls := _calls(method, content_type, body):
+                return Reader(caller=caller, form=Form.JSON_RPC, calls=calls)
+            # Connect's unary calls; its streams read the status (the Connect protocol, error codes).
+            connect = "connect-protocol-version" in headers
+            form = Form.CONNECT if connect else _preferred(accepted, _FOR_PROGRAMS)
+            return _of_form(caller, form, head)
+        case Caller.TCP:
+            return Reader(caller=caller, form=Form.NOTHING)
+        case _:
+            assert_never(caller)
+
+
+@cache
+def _of_form(caller: Caller, form: Form, head: bool) -> Reader:
+    return Reader(caller=caller, form=form, head=head)
+
+
+def _grpc_reader(content_type: str, accepted: str) -> Reader:
+    """gRPC, or gRPC-Web in its binary or its text variant, as the caller accepts it (PROTOCOL-WEB)."""
+    web = _GRPC_WEB.match(content_type)
+    if web is None:
+        return _of_form(Caller.GRPC, Form.GRPC, False)
+    wanted = _GRPC_WEB.match(accepted) or web
+    variant = "-text" if "-text" in wanted[0].lower() else ""
+    message = (wanted[1] or web[1] or "+proto").lower()
+    return Reader(caller=Caller.GRPC, form=Form.GRPC_WEB, content_type=f"application/grpc-web{variant}{message}")
+
+
+def _calls(method: str, content_type: str, body: bytes | None) -> Calls | None:
+    if method != "POST" or body is None or _JSON.match(content_type) is None:
+        return None
+    return jsonrpc.read(body)
+
+
+def _accept(headers: Headers) -> str:
+    return ",".join(headers.get("accept", ()))
+
+
+# Callers differ in many ways, and in few that they say here.
+@lru_cache(maxsize=512)
+def _preferred(accepted: str, order: tuple[Form, ...]) -> Form:
+    """The form that is most welcome; the first if nothing is said or nothing fits (RFC 9110 section 12.5.1)."""
+    ranges = accept.ranges(accepted)
+    return max(order, key=lambda form: accept.weight(ranges, _TYPES[form]))
+
+
+@lru_cache(maxsize=512)
+def _names_html(accepted: str) -> bool:
+    """Whether a page is what is most welcome, and named."""
+    return bool(accept.ranges(accepted).get("text/html")) and _preferred(accepted, _FOR_PEOPLE) is Form.PAGE
+
+
+def _single(headers: Headers, name: str) -> str:
+    """The only value of a header, else nothing."""
+    values = headers.get(name, ())
+    return values[0] if len(values) == 1 else ""

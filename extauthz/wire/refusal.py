@@ -1,97 +1,66 @@
-"""What the client gets in place of what it asked for: status, headers and body by decision and by caller.
+"""What the client gets in place of what it asked for: status, headers and body by decision and by reader.
 
-The rule: everyone gets a form that it reads, nothing of it may be cached, and it says no more than the stable reason
-and the decision's id. Details are for the audit.
+The rule: everyone gets a form that they read, and it says no more than the stable reason and the decision's id. A rule
+has its own words beside them.
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from http import HTTPStatus
+import math
 from typing import Final, assert_never
 
+from extauthz.errors import STATUS
 from extauthz.values.decisions import Challenge, ChallengeDemand, ChallengeOffer, Deny, Hold
 from extauthz.values.request import Caller
-from extauthz.wire import grpc_status
-from extauthz.wire.page import HEADERS as PAGE_HEADERS
-from extauthz.wire.page import page
+from extauthz.wire.caller import Reader
+from extauthz.wire.forms import NO_STORE, Body, Headers, Refusal, Told, render
 from extauthz.wire.sayable import DECISION_ID
+from extauthz.wire.wording import detail
 
 # Seconds until an approval that was not given in time is worth asking for again.
 RETRY_AFTER: Final = 5
 
-_NO_STORE: Final = ("cache-control", "no-store")
-_PROBLEM: Final = ("content-type", "application/problem+json")
-_NO_BODY: Final = frozenset({204, 205, 304})
-_DETAILS: Final = {
-    400: "The request is malformed, or could be read in more than one way.",
-    401: "The request does not prove who sends it.",
-    403: "The request is not allowed.",
-    503: "The request can't be decided now.",
-}
-_PROOF: Final = "This needs fresh proof of who you are."
-_APPROVAL: Final = "This waits for an approval. Repeat the same request later."
-
-Headers = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """An HTTP response of ours. A name occurs once in `headers`, but for `set-cookie`."""
-
-    status: int
-    headers: Headers
-    body: str = ""
+_CONTENT_TYPE: Final = "content-type"
 
 
 def refuse(
-    decision: Deny | Challenge | Hold, *, caller: Caller, decision_id: str, offer: ChallengeOffer | None
+    decision: Deny | Challenge | Hold, *, reader: Reader, decision_id: str, offer: ChallengeOffer | None
 ) -> Refusal:
     """The response for a decision that does not let the request through; `sayable` has seen it."""
     match decision:
         case Deny():
-            return _deny(decision, caller, decision_id)
+            return _deny(decision, reader, decision_id)
         case Challenge():
-            return _challenge(decision, caller, decision_id, offer)
+            return _challenge(decision, reader, decision_id, offer)
         case Hold():
-            return _render(
-                caller,
-                status=403,
+            status = STATUS[decision.reason]
+            told = Told(
+                status=status,
                 reason=decision.reason,
-                detail=_APPROVAL,
+                detail=detail(decision.reason, status),
                 decision_id=decision_id,
-                headers=(("retry-after", str(RETRY_AFTER)),),
-                members={"retry_after": RETRY_AFTER},
+                retry_after=RETRY_AFTER,
             )
+            return render(told, reader)
         case _:
             assert_never(decision)
 
 
-def _deny(decision: Deny, caller: Caller, decision_id: str) -> Refusal:
-    redirects = HTTPStatus.MULTIPLE_CHOICES <= decision.status < HTTPStatus.BAD_REQUEST
-    refusal = _render(
-        caller,
-        # A preflight that is redirected fails for a reason that nobody sees (the Fetch standard, section 4.9).
-        status=403 if redirects and caller is Caller.PREFLIGHT else decision.status,
+def _deny(decision: Deny, reader: Reader, decision_id: str) -> Refusal:
+    redirects = 300 <= decision.status < 400
+    # A preflight that is redirected fails for a reason that nobody sees (the Fetch standard, section 4.9).
+    status = 403 if redirects and reader.caller is Caller.PREFLIGHT else decision.status
+    given = {name.lower(): value for name, value in decision.headers.items()} if decision.headers else {}
+    # What the rule says of its body is said of no other.
+    content_type = given.pop(_CONTENT_TYPE, None)
+    told = Told(
+        status=status,
         reason=decision.reason,
-        detail=_detail(decision),
+        detail=detail(decision.reason, decision.status),
         decision_id=decision_id,
-        headers=(("www-authenticate", _bearer(decision)),) if decision.status == HTTPStatus.UNAUTHORIZED else (),
+        headers=(("www-authenticate", _bearer(decision)),) if status == 401 else (),
+        body=_body(decision.body, content_type) if decision.body else None,
     )
-    if not decision.headers and not decision.body:
-        return refusal
-    given = {name.lower(): value for name, value in decision.headers.items()}
-    if decision.body and caller is not Caller.GRPC:
-        kept = tuple(pair for pair in refusal.headers if pair not in PAGE_HEADERS)
-        refusal = Refusal(status=refusal.status, headers=kept, body=decision.body)
-        given.setdefault("content-type", _content_type(decision.body))
-    own = tuple(pair for pair in refusal.headers if pair[0] not in given)
-    return Refusal(status=refusal.status, headers=(*own, *given.items()), body=refusal.body)
-
-
-def _detail(decision: Deny) -> str:
-    """The sentence for people; a gRPC client, which has no body, gets the rule's own words."""
-    return decision.body or _DETAILS.get(decision.status, _DETAILS[403])
+    refusal = render(told, reader)
+    return refusal.with_headers(given) if given else refusal
 
 
 def _bearer(decision: Deny) -> str:
@@ -99,38 +68,45 @@ def _bearer(decision: Deny) -> str:
     return 'Bearer error="invalid_token"' if decision.reason == "invalid-token" else "Bearer"
 
 
-def _content_type(body: str) -> str:
-    return "application/json" if body.lstrip()[:1] in ("{", "[") else "text/plain; charset=utf-8"
+def _body(text: str, content_type: str | None) -> Body:
+    if content_type is None:
+        content_type = "application/json" if text.lstrip()[:1] in ("{", "[") else "text/plain; charset=utf-8"
+    return Body(text=text, content_type=content_type)
 
 
-def _challenge(decision: Challenge, caller: Caller, decision_id: str, offer: ChallengeOffer | None) -> Refusal:
+def _challenge(decision: Challenge, reader: Reader, decision_id: str, offer: ChallengeOffer | None) -> Refusal:
     cookies: Headers = ()
     location = None
-    if offer is not None and caller is not Caller.PREFLIGHT:
+    if offer is not None and reader.caller is not Caller.PREFLIGHT:
         cookies = tuple(("set-cookie", cookie) for cookie in offer.cookies)
         location = offer.location
-    if caller is Caller.NAVIGATION and location is not None:
-        return Refusal(status=302, headers=(_NO_STORE, (DECISION_ID, decision_id), ("location", location), *cookies))
+    if reader.caller is Caller.NAVIGATION and location is not None:
+        headers = ((DECISION_ID, decision_id), ("location", location), *cookies)
+        return Refusal(status=302, fixed=(NO_STORE,), headers=headers)
     members: dict[str, object] = {"max_age": _max_age(decision), "demands": [_demand(d) for d in decision.demands]}
     if acr_values := _acr_values(decision):
         members["acr_values"] = acr_values
     if location is not None:
         members["challenge_uri"] = location
-    return _render(
-        caller,
-        status=401,
+    status = STATUS[decision.reason]
+    retry_after = None if decision.retry_after is None else math.ceil(decision.retry_after)
+    told = Told(
+        status=status,
         reason=decision.reason,
-        detail=_PROOF,
+        detail=detail(decision.reason, status, retry_after=retry_after),
         decision_id=decision_id,
         headers=(("www-authenticate", _insufficient(decision)), *cookies),
         members=members,
         link=(location, "Prove who you are") if location is not None else None,
+        retry_after=retry_after,
     )
+    return render(told, reader)
 
 
 def _insufficient(decision: Challenge) -> str:
     """The step-up challenge of RFC 9470 section 3."""
-    challenge = f'Bearer error="insufficient_user_authentication", error_description="{_PROOF}"'
+    description = detail("proof-required", 401)
+    challenge = f'Bearer error="insufficient_user_authentication", error_description="{description}"'
     if acr_values := _acr_values(decision):
         challenge += f", acr_values={_quoted(acr_values)}"
     return f'{challenge}, max_age="{_max_age(decision)}"'
@@ -156,47 +132,3 @@ def _quoted(text: str) -> str:
     """A quoted-string (RFC 9110 section 5.6.4)."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-def _render(
-    caller: Caller,
-    *,
-    status: int,
-    reason: str,
-    detail: str,
-    decision_id: str,
-    headers: Headers = (),
-    members: Mapping[str, object] | None = None,
-    link: tuple[str, str] | None = None,
-) -> Refusal:
-    """A refusal in the caller's own form; `members` extend the problem document (RFC 9457 section 3.2)."""
-    common: Headers = (_NO_STORE, (DECISION_ID, decision_id))
-    match caller:
-        case Caller.TCP:
-            return Refusal(status=status, headers=common)
-        case Caller.GRPC:
-            metadata = {"decision_id": decision_id} | {
-                name: value if isinstance(value, str) else json.dumps(value) for name, value in (members or {}).items()
-            }
-            outcome = grpc_status.headers(grpc_status.code_of(status), message=detail, reason=reason, metadata=metadata)
-            return Refusal(status=status, headers=(*common, *headers, *outcome))
-        case Caller.NAVIGATION | Caller.FORM_POST:
-            content: Headers = PAGE_HEADERS
-            body = page(title=_title(status), detail=detail, reason=reason, decision_id=decision_id, link=link)
-        case Caller.API | Caller.PREFLIGHT:
-            content = (_PROBLEM,)
-            problem = {"title": _title(status), "status": status, "detail": detail, "reason": reason}
-            body = json.dumps(problem | {"decision_id": decision_id} | dict(members or {}))
-        case _:
-            assert_never(caller)
-    if status in _NO_BODY:
-        return Refusal(status=status, headers=(*common, *headers))
-    return Refusal(status=status, headers=(*common, *content, *headers), body=body)
-
-
-def _title(status: int) -> str:
-    """The words of the status, as RFC 9457 section 4.2.1 asks of a problem without a type of its own."""
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Refused"

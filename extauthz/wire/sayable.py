@@ -71,9 +71,14 @@ def _mutations(mutations: Mutations) -> bool:
 
 def _challenge(challenge: Challenge) -> bool:
     """Somebody is asked for something, in words that a header can hold."""
-    return bool(challenge.demands) and all(
-        math.isfinite(demand.max_age) and _value(demand.acr or "") and _text(demand.description)
-        for demand in challenge.demands
+    wait = challenge.retry_after
+    return (
+        (wait is None or (math.isfinite(wait) and wait >= 0))
+        and bool(challenge.demands)
+        and all(
+            math.isfinite(demand.max_age) and _value(demand.acr or "") and _text(demand.description)
+            for demand in challenge.demands
+        )
     )
 
 

@@ -1,10 +1,15 @@
 """Reading answers as Envoy does, for the tests of this folder."""
 
+import json
+from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass
+from html.parser import HTMLParser
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo  # type: ignore[import-untyped]  # no py.typed
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # no py.typed
 
 from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValueOption
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
@@ -19,6 +24,8 @@ from extauthz.values.decisions import (
     Hold,
 )
 from extauthz.values.request import Caller, RequestView
+from extauthz.wire.compose import check_request, tcp_check_request
+from extauthz.wire.decode import decode
 from extauthz.wire.encode import encode
 
 OFFER = ChallengeOffer(
@@ -46,6 +53,40 @@ HOLD = Hold(
 ALLOW = Allow(rule="pay/small")
 DENY = Deny(reason="account-frozen", rule="pay/frozen")
 DECISIONS: dict[str, Decision] = {"allow": ALLOW, "deny": DENY, "challenge": CHALLENGE, "hold": HOLD}
+
+
+NAVIGATES = {"sec-fetch-mode": "navigate", "accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def asked(
+    headers: dict[str, str | list[str]] | None = None, *, method: str = "GET", body: bytes | None = None
+) -> RequestView:
+    """A request with these headers."""
+    return decode(check_request(host="a.example", method=method, headers=headers or {}, body=body))
+
+
+BY_CALLER: dict[Caller, RequestView] = {
+    Caller.NAVIGATION: asked({**NAVIGATES}),
+    Caller.FORM_POST: asked({**NAVIGATES, "content-type": "multipart/form-data; boundary=x"}, method="POST"),
+    Caller.API: asked({"accept": "*/*"}),
+    Caller.GRPC: asked({"content-type": "application/grpc", "te": "trailers"}, method="POST"),
+    Caller.PREFLIGHT: asked(
+        {"origin": "https://b.example", "access-control-request-method": "PUT", "accept": "*/*"}, method="OPTIONS"
+    ),
+    Caller.TCP: decode(tcp_check_request(source_ip="10.0.0.1")),
+}
+"""A request of each kind of caller."""
+CALL = b'{"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "export"}}'
+BY_FORM: dict[str, RequestView] = {
+    **{caller.value: request for caller, request in BY_CALLER.items()},
+    "text": asked({"accept": "text/plain"}),
+    "head": asked({"accept": "*/*"}, method="HEAD"),
+    "grpc-web": asked({"content-type": "application/grpc-web+proto"}, method="POST"),
+    "grpc-web-text": asked({"content-type": "application/grpc-web-text"}, method="POST"),
+    "connect": asked({"content-type": "application/proto", "connect-protocol-version": "1"}, method="POST"),
+    "json-rpc": asked({"content-type": "application/json"}, method="POST", body=CALL),
+}
+"""A request for each form that a refusal has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +154,67 @@ def answer(
     *,
     request: RequestView | None = None,
     caller: Caller = Caller.API,
+    unread: bytes | None = None,
     settable: frozenset[str] = frozenset(),
     offer: ChallengeOffer | None = None,
 ) -> Answer:
-    """What `encode` says, with a fixed id and revision."""
+    """What `encode` says, with a fixed id and revision: to `request`, to what could not be read, or to `caller`."""
     payload = encode(
         decision,
-        request=request,
-        caller=caller,
+        request=(request or BY_CALLER[caller]) if unread is None else None,
+        unread=unread or b"",
         decision_id="d-1",
         revision="sha256:abc",
         settable=settable,
         offer=offer,
     )
     return Answer(CheckResponse.FromString(payload))
+
+
+def problem(said: Answer) -> dict[str, Any]:
+    """The problem document of a refusal."""
+    assert said.denied["content-type"] == "application/problem+json"
+    document: dict[str, Any] = json.loads(said.body)
+    assert document["status"] == said.status
+    assert document["decision_id"] == "d-1"
+    return document
+
+
+class Page(HTMLParser):
+    """What a person sees of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str | None] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name == "href"]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def grpc_details(said: Answer) -> Status:
+    """The details of a refused call, which name the same code as its header."""
+    binary = said.denied["grpc-status-details-bin"]
+    status = Status.FromString(b64decode(binary + "=" * (-len(binary) % 4)))
+    assert str(status.code) == said.denied["grpc-status"]
+    return status
+
+
+def error_info(said: Answer) -> ErrorInfo:
+    """What went wrong, as a gRPC client reads it."""
+    info = ErrorInfo()
+    assert grpc_details(said).details[0].Unpack(info)
+    return info
+
+
+def retry_seconds(said: Answer) -> int:
+    """When to try again, as a gRPC client reads it."""
+    info = RetryInfo()
+    assert grpc_details(said).details[1].Unpack(info)
+    return int(info.retry_delay.seconds)

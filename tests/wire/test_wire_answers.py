@@ -1,16 +1,24 @@
 """Answers: each decision for each caller, and what never leaves."""
 
-import json
-from base64 import b64decode
-from html.parser import HTMLParser
-from typing import Any
+from dataclasses import replace
 
 import pytest
-from google.rpc.error_details_pb2 import ErrorInfo  # type: ignore[import-untyped]  # no py.typed
-from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # no py.typed
 from hypothesis import given
 from hypothesis import strategies as st
-from wire.answers import ALLOW, CHALLENGE, DECISIONS, DENY, HOLD, OFFER, Answer, answer
+from wire.answers import (
+    ALLOW,
+    BY_FORM,
+    CHALLENGE,
+    DECISIONS,
+    DENY,
+    HOLD,
+    OFFER,
+    Answer,
+    Page,
+    answer,
+    error_info,
+    problem,
+)
 
 from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValueOption
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse, OkHttpResponse
@@ -45,19 +53,19 @@ CODES = [
 ]
 
 
-@pytest.mark.parametrize("caller", Caller)
+@pytest.mark.parametrize("form", BY_FORM)
 @pytest.mark.parametrize(("decision", "code"), CODES)
-def test_the_code_follows_the_decision_whoever_asks(decision: Decision, code: int, caller: Caller) -> None:
-    said = answer(decision, caller=caller, offer=OFFER)
+def test_the_code_follows_the_decision_whoever_asks(decision: Decision, code: int, form: str) -> None:
+    said = answer(decision, request=BY_FORM[form], offer=OFFER)
     assert said.code == code
     assert said.is_explicit
 
 
-@pytest.mark.parametrize("caller", Caller)
+@pytest.mark.parametrize("form", BY_FORM)
 @pytest.mark.parametrize("word", DECISIONS)
-def test_every_answer_names_its_decision(word: str, caller: Caller) -> None:
+def test_every_answer_names_its_decision(word: str, form: str) -> None:
     decision = DECISIONS[word]
-    said = answer(decision, caller=caller, offer=OFFER)
+    said = answer(decision, request=BY_FORM[form], offer=OFFER)
     assert said.facts == {
         "decision": word,
         "decision_id": "d-1",
@@ -79,94 +87,10 @@ def test_an_allow_tells_the_upstream_its_decision() -> None:
     assert answer(ALLOW).upstream == {"x-extauthz-decision-id": "d-1"}
 
 
-@pytest.mark.parametrize("caller", Caller)
+@pytest.mark.parametrize("form", BY_FORM)
 @pytest.mark.parametrize("decision", REFUSALS)
-def test_nothing_that_is_denied_may_be_cached(decision: Decision, caller: Caller) -> None:
-    assert answer(decision, caller=caller, offer=OFFER).denied["cache-control"] == "no-store"
-
-
-def problem(said: Answer) -> dict[str, Any]:
-    assert said.denied["content-type"] == "application/problem+json"
-    document: dict[str, Any] = json.loads(said.body)
-    assert document["status"] == said.status
-    assert document["decision_id"] == "d-1"
-    return document
-
-
-@pytest.mark.parametrize("caller", [Caller.API, Caller.PREFLIGHT])
-def test_an_api_gets_a_problem_document(caller: Caller) -> None:
-    said = answer(DENY, caller=caller)
-    assert problem(said) == {
-        "title": "Forbidden",
-        "status": 403,
-        "detail": "The request is not allowed.",
-        "reason": "account-frozen",
-        "decision_id": "d-1",
-    }
-
-
-class Page(HTMLParser):
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.links: list[str | None] = []
-        self.text = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.links += [value for name, value in attrs if name == "href"]
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-@pytest.mark.parametrize("caller", [Caller.NAVIGATION, Caller.FORM_POST])
-def test_a_person_gets_a_page(caller: Caller) -> None:
-    said = answer(Deny(reason="<script>x</script>"), caller=caller)
-    assert said.status == 403
-    assert said.denied["content-type"] == "text/html; charset=utf-8"
-    assert "default-src 'none'" in said.denied["content-security-policy"]
-    assert said.denied["x-content-type-options"] == "nosniff"
-    page = Page(said.body)
-    assert "script" not in page.tags
-    assert "<script>x</script>" in page.text
-    assert "d-1" in page.text
-
-
-def error_info(said: Answer) -> ErrorInfo:
-    details = said.denied["grpc-status-details-bin"]
-    status = Status.FromString(b64decode(details + "=" * (-len(details) % 4)))
-    assert str(status.code) == said.denied["grpc-status"]
-    info = ErrorInfo()
-    assert status.details[0].Unpack(info)
-    return info
-
-
-@pytest.mark.parametrize(
-    ("decision", "status"),
-    [
-        (DENY, "7"),
-        (CHALLENGE, "16"),
-        (HOLD, "7"),
-        (Deny(reason="x-y", status=400), "3"),
-        (Deny(reason="x", status=503), "14"),
-    ],
-)
-def test_a_grpc_client_gets_a_status_of_its_own_kind(decision: Decision, status: str) -> None:
-    said = answer(decision, caller=Caller.GRPC, offer=OFFER)
-    assert said.denied["grpc-status"] == status
-    assert said.denied["grpc-message"].isascii()
-    assert said.body == ""
-    info = error_info(said)
-    assert info.reason == decision.reason.upper().replace("-", "_")
-    assert info.domain == "extauthz"
-    assert info.metadata["decision_id"] == "d-1"
-
-
-def test_a_grpc_message_is_percent_encoded() -> None:
-    said = answer(Deny(reason="x", body="50 % of caf\u00e9"), caller=Caller.GRPC)
-    assert said.denied["grpc-message"] == "50 %25 of caf%C3%A9"
+def test_nothing_that_is_denied_may_be_cached(decision: Decision, form: str) -> None:
+    assert answer(decision, request=BY_FORM[form], offer=OFFER).denied["cache-control"] == "no-store"
 
 
 def test_a_tcp_client_gets_a_code_and_nothing_to_read() -> None:
@@ -182,6 +106,7 @@ def test_the_rules_own_body_and_headers_win() -> None:
         assert said.denied == {
             "cache-control": "private",
             "content-type": "application/json",
+            "x-content-type-options": "nosniff",
             "x-extauthz-decision-id": "d-1",
             "x-why": "y",
         }
@@ -310,6 +235,8 @@ UNSAYABLE: list[tuple[str, Decision, ChallengeOffer | None]] = [
     ("no-demand", Challenge(rule="r", demands=()), None),
     ("acr", demanding(max_age=60.0, acr="a\n"), None),
     ("max-age", demanding(max_age=float("inf")), None),
+    ("retry-after", replace(CHALLENGE, retry_after=float("nan")), None),
+    ("retry-before", replace(CHALLENGE, retry_after=-1.0), None),
     ("other-host", CHALLENGE, ChallengeOffer(location="//evil.example/")),
     ("other-host-backslash", CHALLENGE, ChallengeOffer(location="/\\evil.example/")),
     ("absolute", CHALLENGE, ChallengeOffer(location="https://evil.example/")),
@@ -319,11 +246,11 @@ UNSAYABLE: list[tuple[str, Decision, ChallengeOffer | None]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("caller", Caller)
+@pytest.mark.parametrize("form", BY_FORM)
 @pytest.mark.parametrize(("decision", "offer"), [case[1:] for case in UNSAYABLE], ids=[case[0] for case in UNSAYABLE])
-def test_what_can_not_be_said_is_a_denial(decision: Decision, offer: ChallengeOffer | None, caller: Caller) -> None:
-    said = answer(decision, caller=caller, offer=offer)
-    assert (said.code, said.status) == (14, 503)
+def test_what_can_not_be_said_is_a_denial(decision: Decision, offer: ChallengeOffer | None, form: str) -> None:
+    said = answer(decision, request=BY_FORM[form], offer=offer)
+    assert (said.code, said.status) == (14, 200 if form.startswith("grpc-web") else 503)
     assert said.is_explicit
     assert said.facts["reason"] == "response-invalid"
     assert sayable(decision, offer=offer) == Deny(reason="response-invalid", status=503)
@@ -378,6 +305,7 @@ ANY_DECISION: st.SearchStrategy[Decision] = st.one_of(
             ),
             max_size=2,
         ).map(tuple),
+        retry_after=st.none() | st.floats(),
     ),
     st.builds(Hold, rule=TEXTS, demands=st.just(())),
 )
@@ -386,11 +314,11 @@ ANY_OFFER = st.none() | st.builds(
 )
 
 
-@given(ANY_DECISION, st.sampled_from(Caller), ANY_OFFER, st.frozensets(st.sampled_from(["x-a", "x-b", "ok"])))
+@given(ANY_DECISION, st.sampled_from(sorted(BY_FORM)), ANY_OFFER, st.frozensets(st.sampled_from(["x-a", "x-b", "ok"])))
 def test_an_answer_is_never_empty_and_allows_only_what_is_allowed(
-    decision: Decision, caller: Caller, offer: ChallengeOffer | None, settable: frozenset[str]
+    decision: Decision, form: str, offer: ChallengeOffer | None, settable: frozenset[str]
 ) -> None:
-    said = answer(decision, caller=caller, settable=settable, offer=offer)
+    said = answer(decision, request=BY_FORM[form], settable=settable, offer=offer)
     assert said.is_explicit
     assert (said.code == 0) == (isinstance(decision, Allow) and sayable(decision) is decision)
     assert not set(said.upstream) & set(said.removed)
@@ -400,11 +328,16 @@ def test_an_answer_is_never_empty_and_allows_only_what_is_allowed(
         assert not set(option.header.key + option.header.value) & set("\r\n\0")
 
 
-@given(ANY_DECISION, st.sampled_from(Caller), ANY_OFFER)
-def test_equal_arguments_give_equal_bytes(decision: Decision, caller: Caller, offer: ChallengeOffer | None) -> None:
+@given(ANY_DECISION, st.sampled_from(sorted(BY_FORM)), ANY_OFFER)
+def test_equal_arguments_give_equal_bytes(decision: Decision, form: str, offer: ChallengeOffer | None) -> None:
     def say() -> bytes:
         return encode(
-            decision, request=None, caller=caller, decision_id="d", revision="r", settable=frozenset("cab"), offer=offer
+            decision,
+            request=BY_FORM[form],
+            decision_id="d",
+            revision="r",
+            settable=frozenset("cab"),
+            offer=offer,
         )
 
     assert say() == say()

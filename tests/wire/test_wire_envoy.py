@@ -21,7 +21,6 @@ from wire.answers import CHALLENGE, OFFER
 from extauthz.errors import MalformedRequest
 from extauthz.values.decisions import Allow, Decision, Deny, Hold, Mutations
 from extauthz.values.request import RequestView
-from extauthz.wire.caller import classify, guess
 from extauthz.wire.decode import decode
 from extauthz.wire.encode import encode
 
@@ -210,7 +209,7 @@ def gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         return encode(
             decision or DECISIONS.get(path, Allow(rule="p/rest")),
             request=view,
-            caller=classify(view) if view is not None else guess(payload),
+            unread=payload,
             decision_id="d-1",
             revision="sha256:abc",
             settable=SETTABLE,

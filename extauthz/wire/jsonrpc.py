@@ -1,0 +1,85 @@
+"""Errors of JSON-RPC 2.0 for requests of JSON-RPC 2.0.
+
+The rule: a body is such a request only if it can be read in one way, and an error names the call that it answers.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+CONTENT_TYPE: Final = "application/json"
+# Of the codes that a server may define (section 5.1). What happened is in `data.reason`.
+SERVER_ERROR: Final = -32000
+# An answer to each of very many calls would be many times as long as they are.
+MOST_CALLS: Final = 100
+
+_NAME: Final = b'"jsonrpc"'
+
+Id = str | int | float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """What a body asks for: the ids of its calls, without notifications; `batch` is whether they came in a list."""
+
+    ids: tuple[Id, ...]
+    batch: bool
+
+
+def read(body: bytes) -> Calls | None:
+    """The calls in a body, `None` if it is no request of JSON-RPC 2.0, or could be read in two ways."""
+    if _NAME not in body:
+        return None
+    try:
+        parsed = json.loads(body.decode(), object_pairs_hook=_distinct, parse_constant=_refused)
+    except (ValueError, RecursionError):
+        return None
+    calls = parsed if isinstance(parsed, list) else [parsed]
+    if not calls or not all(isinstance(call, dict) and _is_call(call) for call in calls):
+        return None
+    if len(calls) > MOST_CALLS:
+        return Calls(ids=(), batch=False)
+    ids = tuple(_id(call["id"]) for call in calls if "id" in call)
+    return Calls(ids=ids, batch=isinstance(parsed, list))
+
+
+def error(calls: Calls, *, message: str, problem: Mapping[str, object]) -> str:
+    """The answer to `calls` (section 5): an error for each. Where there is nothing to name, its id is null."""
+    if calls.batch and calls.ids:
+        return json.dumps([_error(one, message, problem) for one in calls.ids])
+    return json.dumps(_error(calls.ids[0] if calls.ids else None, message, problem))
+
+
+def _error(call: Id, message: str, problem: Mapping[str, object]) -> dict[str, object]:
+    described = {"code": SERVER_ERROR, "message": message, "data": problem}
+    return {"jsonrpc": "2.0", "id": call, "error": described}
+
+
+def _is_call(call: Mapping[str, Any]) -> bool:
+    return call.get("jsonrpc") == "2.0" and isinstance(call.get("method"), str)
+
+
+def _id(given: object) -> Id:
+    """The id as it is named in the answer; what is none (section 4) can't be."""
+    match given:
+        case bool():
+            return None
+        case str() | int():
+            return given
+        case float() if math.isfinite(given):
+            return given
+        case _:
+            return None
+
+
+def _distinct(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    named = dict(members)
+    if len(named) < len(members):
+        raise ValueError("a name comes twice")
+    return named
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")

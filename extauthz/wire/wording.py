@@ -1,0 +1,49 @@
+"""What a refusal says in words.
+
+The rule: words follow from the reason, or else from the status. Nothing of the request, of a policy or of our own state
+is in them; details are for the audit.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+from extauthz.errors import Reason
+
+_BY_REASON: Final[Mapping[str, str]] = {
+    "approval-required": "This waits for an approval. Repeat the same request later.",
+    "code-used": "This code was used before. Send the next one that your app shows.",
+    "factor-not-accepted": "A one-time code is not enough here.",
+    "identity-conflict": "The request names two different callers.",
+    "invalid-token": "The token is not valid here.",
+    "malformed-header": "A header of the request is malformed.",
+    "malformed-host": "The host of the request is malformed.",
+    "malformed-method": "The method of the request is malformed.",
+    "malformed-path": "The path of the request is malformed, or could be read in more than one way.",
+    "needs-subject": "This needs somebody who can be asked. Sign in first.",
+    "not-bindable": "A proof for this very request can't be given: its body is not known.",
+    "not-enrolled": "You have no authenticator app that could show a code. Ask your administrator to enroll you.",
+    "overloaded": "Too many requests wait for an answer. Repeat it later.",
+    "proof-required": "This needs fresh proof of who you are.",
+    "repeated-header": "A header of the request must come once and came twice.",
+    "wrong-code": "This code is not right. Send the six digits that your app shows now.",
+}
+_BY_STATUS: Final[Mapping[int, str]] = {
+    400: "The request is malformed, or could be read in more than one way.",
+    401: "The request does not prove who sends it.",
+    403: "The request is not allowed.",
+    503: "The request can't be decided now.",
+}
+_PHRASES: Final[Mapping[int, str]] = {status.value: status.phrase for status in HTTPStatus}
+
+
+def detail(reason: Reason | str, status: int, *, retry_after: int | None = None) -> str:
+    """The sentence for people; `reason` may be a rule's own word. `retry_after` in seconds."""
+    if reason == "locked-out":
+        return f"Too many wrong codes. Try again in {retry_after} seconds."
+    return _BY_REASON.get(reason) or _BY_STATUS.get(status, _BY_STATUS[403])
+
+
+def title(status: int) -> str:
+    """The words of the status, as RFC 9457 section 4.2.1 asks of a problem without a type of its own."""
+    return _PHRASES.get(status, "Refused")
