@@ -6,6 +6,7 @@ read as absent because it is odd would slip past every rule that forbids somethi
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from types import MappingProxyType
 from typing import Any
 
@@ -15,6 +16,8 @@ from extauthz.identity.confirmation import Confirmation, confirmation
 from extauthz.identity.holders import session
 from extauthz.identity.user_config import UserSource
 from extauthz.values.identity import User
+
+_SPIFFE = "spiffe://"
 
 LAST_SECOND = 253_402_300_799
 """The end of the year 9999: a later time is one in milliseconds, and would never come."""
@@ -37,9 +40,14 @@ class Validity:
                 raise InvalidCredential(f"token: `{name}` is in the future")
 
 
-def validity(claims: Mapping[str, Any], *, leeway: float) -> Validity:
-    """The times in `claims`. Raises `InvalidCredential` without `exp` and for times that are no numbers."""
+def validity(claims: Mapping[str, Any], *, leeway: float, may_be_endless: bool = False) -> Validity:
+    """The times in `claims`. Raises `InvalidCredential` without `exp` and for times that are no numbers.
+
+    `may_be_endless` accepts what does not say when it ends.
+    """
     expires = _time(claims, "exp")
+    if expires is None and may_be_endless:
+        expires = inf
     if expires is None:
         raise InvalidCredential("token: no `exp`; what never ends is not accepted")
     starts = ((name, _time(claims, name)) for name in ("nbf", "iat", "auth_time"))
@@ -62,16 +70,24 @@ class VerifiedToken:
     confirmation: Confirmation
 
 
-def verified(claims: Mapping[str, Any], source: UserSource, *, token_hash: str, cookie: bool = False) -> VerifiedToken:
+def verified(
+    claims: Mapping[str, Any],
+    source: UserSource,
+    *,
+    token_hash: str,
+    cookie: bool = False,
+    may_be_endless: bool = False,
+) -> VerifiedToken:
     """What these claims of `source` say; `token_hash` is the SHA-256 in hex of what they were read from.
 
-    `cookie` is whether that was a cookie. Raises `InvalidCredential`; the time is not looked at.
+    `cookie` is whether that was a cookie, `may_be_endless` whether the issuer is asked so often that `exp` is not
+    needed. Raises `InvalidCredential`; the time is not looked at.
     """
     named = _user(claims, source, token_hash=token_hash, cookie=cookie)
     return VerifiedToken(
         user=named,
         session=session(named),
-        validity=validity(claims, leeway=source.leeway),
+        validity=validity(claims, leeway=source.leeway, may_be_endless=may_be_endless),
         confirmation=confirmation(claims),
     )
 
@@ -85,6 +101,9 @@ def _user(claims: Mapping[str, Any], source: UserSource, *, token_hash: str, coo
     subject = _text(claims, "sub")
     if subject is None:
         raise InvalidCredential("token: no `sub`")
+    if subject[: len(_SPIFFE)].lower() == _SPIFFE:
+        # A JWT-SVID, by whatever issuer: workloads have sources of their own, and one token is never both.
+        raise InvalidCredential("token: `sub` is that of a workload; read it with `workload.jwt_svid`")
     auth_time = _time(claims, "auth_time")
     issued_at = _time(claims, "iat")
     return User(

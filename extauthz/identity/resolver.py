@@ -51,7 +51,15 @@ class Resolver:
         http = request.http
         sent = self._read_cookies(http) if http is not None else {}
         presented = (
-            self._users.read(http, sent, request.metadata, certificate=peer.certificate, now=now, answers=answers)
+            self._users.read(
+                http,
+                sent,
+                request.metadata,
+                certificate=peer.certificate,
+                bearer_is_taken=False,
+                now=now,
+                answers=answers,
+            )
             if http is not None
             else NOBODY
         )

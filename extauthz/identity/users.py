@@ -4,13 +4,13 @@ The rule: every token that was presented at a place that is configured is valid,
 two subjects are nobody.
 """
 
-import re
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, Self
 
-from extauthz.errors import IdentityConflict, InvalidCredential, MalformedRequest
+from extauthz.errors import IdentityConflict
+from extauthz.identity.authorization import bearer
 from extauthz.identity.claims import VerifiedToken
 from extauthz.identity.envoy_claims import EnvoyClaims
 from extauthz.identity.keys import KeySet
@@ -24,9 +24,6 @@ from extauthz.identity.user_config import (
 )
 from extauthz.values.identity import User
 from extauthz.values.request import HttpRequest
-
-_SCHEME = re.compile(r"[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)")
-_LATER_BEARER = re.compile(r",[ \t]*bearer[ \t]", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +48,8 @@ class Users:
         places = {place for source in sources for place in source.places}
         self._verifier = Verifier(sources, jwks)
         self._envoy_claims = EnvoyClaims(source for source in sources if isinstance(source, MetadataSource))
-        self._reads_authorization = AUTHORIZATION in places
+        self.reads_authorization = AUTHORIZATION in places
+        """Whether bearer credentials are tokens of users."""
         self.cookies = tuple(
             sorted(place.removeprefix(COOKIE_PREFIX) for place in places if place.startswith(COOKIE_PREFIX))
         )
@@ -70,18 +68,19 @@ class Users:
         metadata: Mapping[str, Any],
         *,
         certificate: str,
+        bearer_is_taken: bool,
         now: float,
         answers: Answers,
     ) -> Presented | Awaiting:
         """The user of `http`, whose `cookies` are those of `self.cookies`, or what must be known before.
 
         `metadata` is that of Envoy's filters, by namespace; `certificate` is the SHA-256 in hex of the certificate that
-        the connection proves, empty without one. Raises `MalformedRequest`, `InvalidCredential`, `IdentityConflict`
-        and `IssuerUnavailable`.
+        the connection proves, empty without one; `bearer_is_taken` says that the bearer credential is a workload's.
+        Raises `MalformedRequest`, `InvalidCredential`, `IdentityConflict` and `IssuerUnavailable`.
         """
         outcomes = [
             self._verifier.verify(token, place=place, now=now, answers=answers)
-            for place, token in self._tokens(http, cookies)
+            for place, token in self._tokens(http, cookies, bearer_is_taken=bearer_is_taken)
         ]
         tokens: list[VerifiedToken] = []
         missing: list[Lookup] = []
@@ -99,38 +98,18 @@ class Users:
             token.confirmation.check(certificate=certificate, key="")
         return Presented(user=_one_user(tokens), session=_session(tokens))
 
-    def _tokens(self, http: HttpRequest, cookies: Mapping[str, str]) -> list[tuple[str, str]]:
+    def _tokens(self, http: HttpRequest, cookies: Mapping[str, str], *, bearer_is_taken: bool) -> list[tuple[str, str]]:
         """Every token that was presented with its place: the one of the Authorization header first."""
         found: list[tuple[str, str]] = []
-        if self._reads_authorization:
-            bearer = _bearer(http)
-            if bearer is not None:
-                found.append((AUTHORIZATION, bearer))
+        if self.reads_authorization and not bearer_is_taken:
+            token = bearer(http)
+            if token is not None:
+                found.append((AUTHORIZATION, token))
         for name in self.cookies:
             value = cookies.get(name)
             if value is not None:
                 found.append((COOKIE_PREFIX + name, value))
         return found
-
-
-def _bearer(http: HttpRequest) -> str | None:
-    """The bearer token of the Authorization header; `None` without the header and for other schemes."""
-    values = http.headers.get("authorization")
-    if values is None:
-        return None
-    if len(values) != 1:
-        raise MalformedRequest(f"authorization: sent {len(values)} times")
-    value = values[0]
-    scheme, _, token = value.partition(" ")
-    if scheme.lower() == "bearer":  # RFC 9110 section 11.4, RFC 6750 section 2.1
-        return token.lstrip(" ")
-    odd = _SCHEME.match(value)
-    if odd is not None and odd[1].lower() == "bearer":
-        raise InvalidCredential("authorization: expected `Bearer`, a blank and one token")
-    # Envoy joins repeated headers with a comma; a reader that takes the last would see a token.
-    if _LATER_BEARER.search(value) is not None:
-        raise MalformedRequest("authorization: two credentials in one header")
-    return None
 
 
 def _one_user(tokens: list[VerifiedToken]) -> User:
