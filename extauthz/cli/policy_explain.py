@@ -146,7 +146,9 @@ def _of_record(paths: list[Path], line: DecisionLine, config: Path | None) -> Ex
             recorded=line,
         )
     recorded = Recorded(line)
-    outcome = Redecider(policies).decide(recorded)
+    # By the very policies that decided then, every rule came out as the record says.
+    as_then = frozenset(rule.name for rule in policies.rules)
+    outcome = Redecider(policies, unchanged={policies.revision: as_then}).decide(recorded)
     candidates = policies.candidates(recorded.request, recorded.identity)
     # What the conditions saw themselves: the outcome above may rest on what the record says of its own rules.
     evaluation = decide(

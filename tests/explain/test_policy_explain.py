@@ -334,6 +334,17 @@ def test_a_recorded_decision_is_explained_by_what_the_record_holds(tmp_path: Pat
     assert text.startswith("deny denied by p/u1\nrecorded: allow allowed by p/all, status 200, ")
 
 
+def test_by_the_policies_that_decided_then_the_outcome_is_the_records_whatever_is_masked(tmp_path: Path) -> None:
+    made = document("p", rule("all", "allow"), rule("rich", "deny", when="double(request.query.amount) > 10.0"))
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "p.yaml").write_text(json.dumps(made))
+    file = audit(tmp_path, compiled(made), http("/pay?amount=5000"), caller())
+    found = told("--policy", tmp_path / "policies", "--audit", file, "--id", "d-1")
+    assert (found["decision"], found["rule"], found["missing"]) == ("deny", "p/rich", [])
+    assert [(one["rule"], one["result"]) for one in found["rules"]] == [("p/all", "match"), ("p/rich", "match")]
+    assert "masked" in found["rules"][1]["trace"]["error"]
+
+
 def test_what_depends_on_a_masked_value_is_undecidable(tmp_path: Path) -> None:
     file = recorded(tmp_path, rule("all", "allow"), rule("rich", "deny", when="double(request.query.amount) > 10.0"))
     found = told("--policy", tmp_path / "policies", "--audit", file, "--id", "d-1")
