@@ -7,10 +7,7 @@ set with one problem is no set.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from typing import Any, Final, TypeVar
-
-from pydantic import ValidationError
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from extauthz import cel
 from extauthz.policy import hosts, models, staging, templates, workloads
@@ -32,8 +29,10 @@ from extauthz.policy.policy_set import (
     Rule,
     Terms,
 )
-from extauthz.policy.problems import Path, PolicyErrors, Problem, did_you_mean, problem_at, problems_of
+from extauthz.policy.problems import Path, PolicyErrors, Problem, problem_at
+from extauthz.policy.reading import Reading
 from extauthz.policy.staging import Staged
+from extauthz.policy.together import problems_of_rule
 from extauthz.policy.yaml_source import Document
 from extauthz.stepup.binding import Kind
 from extauthz.stepup.factors import FACTOR_AMR
@@ -43,114 +42,40 @@ from extauthz.values.request import EMPTY
 
 MAX_ENTRIES: Final = 10_000
 """Of the index, for one rule: each host with each method with each path with each workload is one."""
-KINDS: Final = ("Policy", "Definitions", "PolicyTest")
 
 Parsed = TypeVar("Parsed")
 
 
-def compile_documents(documents: Iterable[Document], *, declared_headers: frozenset[str] | None = None) -> PolicySet:
+def compile_documents(
+    documents: Iterable[Document], *, declared_headers: frozenset[str] | None = None, complete: bool = True
+) -> PolicySet:
     """The policies among the documents, compiled; those of `kind: PolicyTest` are left to `policy test`.
 
     `declared_headers` are the lower-case names of the request headers that Envoy sends, `None` if it sends all.
+    `complete` is whether the documents are all that there are: no others could not be read.
 
     Raises:
         PolicyErrors: every problem of every document.
     """
-    read = _Reading(documents)
-    problems = read.problems
-    definitions = define(read.definitions, problems)
-    if read.broken_definitions:
-        definitions = replace(definitions, broken=True)
+    reading = Reading(documents)
+    problems = reading.problems
+    definitions = define(reading.definitions, problems, complete=complete and reading.complete)
     compiled: list[Rule] = []
     shared: dict[str, cel.Program] = {}
-    for document, model in read.policies:
-        one = _PolicyCompiler(document, model, Expressions(document, declared_headers, shared, definitions))
+    for mended in reading.policies:
+        expressions = Expressions(mended.document, declared_headers, shared, definitions)
+        one = _PolicyCompiler(mended.document, mended.model, expressions)
         compiled += one.rules()
         problems += one.problems
-    for document in read.broken:
-        problems += _problems_of_conditions(document, Expressions(document, declared_headers, {}, definitions))
     if problems:
         raise PolicyErrors(problems)
     compiled.sort(key=lambda rule: rule.name)
     return PolicySet(
-        revision=_revision(*(model for _, model in read.definitions), *(model for _, model in read.policies)),
+        revision=_revision(*(one.model for one in reading.definitions), *(one.model for one in reading.policies)),
         settable_headers=frozenset().union(*(_settable(rule) for rule in compiled)),
         rules=tuple(compiled),
         index=Index(rule.place for rule in compiled),
     )
-
-
-Model = TypeVar("Model", models.PolicyDocument, models.DefinitionsDocument)
-
-
-class _Reading:
-    """Documents by kind, as models.
-
-    `broken` are policies that are none, whose problems are told; `broken_definitions` is whether there are such too.
-    """
-
-    def __init__(self, documents: Iterable[Document]) -> None:
-        self.problems: list[Problem] = []
-        self.policies: list[tuple[Document, models.PolicyDocument]] = []
-        self.definitions: list[tuple[Document, models.DefinitionsDocument]] = []
-        self.broken: list[Document] = []
-        self.broken_definitions = False
-        self._seen: dict[tuple[str, str], str] = {}
-        for document in documents:
-            self._read(document)
-
-    def _read(self, document: Document) -> None:
-        value = document.value
-        if not isinstance(value, dict):
-            self._refuse(document, (), "must be a mapping", "begin with `apiVersion: extauthz/v1`")
-            return
-        kind = value.get("kind")
-        if kind == "PolicyTest":
-            return
-        if kind == "Definitions":
-            definitions = self._model(document, models.DefinitionsDocument)
-            if definitions is not None:
-                self.definitions.append((document, definitions))
-            else:
-                self.broken_definitions = True
-        elif isinstance(kind, str) and kind not in KINDS:
-            hint = did_you_mean(kind, KINDS) or "write `Policy`, `Definitions` or `PolicyTest`"
-            self._refuse(document, ("kind",), f"unknown kind `{kind}`", hint)
-        else:
-            policy = self._model(document, models.PolicyDocument)
-            if policy is not None:
-                self.policies.append((document, policy))
-            else:
-                self.broken.append(document)
-
-    def _model(self, document: Document, of: type[Model]) -> Model | None:
-        try:
-            model = of.model_validate(document.value)
-        except ValidationError as error:
-            self.problems += problems_of(error, of, document)
-            return None
-        name, word = model.metadata.name, model.kind.lower()
-        place = f"{document.file}:{document.key_place(('metadata', 'name'))[0]}"
-        if (first := self._seen.setdefault((word, name), place)) is not place:
-            self._refuse(document, ("metadata", "name"), f"the {word} `{name}` exists already", f"see {first}")
-        return model
-
-    def _refuse(self, document: Document, path: Path, message: str, hint: str) -> None:
-        self.problems.append(problem_at(document, path, message, hint))
-
-
-def _problems_of_conditions(document: Document, expressions: Expressions) -> list[Problem]:
-    """What is wrong with the conditions of a document that is wrong in other ways too, so that all is told at once."""
-    spec = document.value.get("spec")
-    variables, rules = (spec.get("variables"), spec.get("rules")) if isinstance(spec, dict) else (None, None)
-    if isinstance(variables, dict) and all(isinstance(source, str) for source in variables.values()):
-        expressions.define(("spec", "variables"), variables)
-    elif variables is not None:
-        return []  # the names that conditions may use are not known
-    for number, rule in enumerate(rules if isinstance(rules, list) else ()):
-        if isinstance(rule, dict) and isinstance(rule.get("when"), str) and rule["when"].strip():
-            expressions.condition(("spec", "rules", number, "when"), rule["when"])
-    return expressions.problems
 
 
 def _normalised(model: models.PolicyDocument | models.DefinitionsDocument) -> dict[str, Any]:
@@ -210,17 +135,23 @@ class _PolicyCompiler:
         compiled = []
         for number, model in enumerate(spec.rules):
             path: Path = ("spec", "rules", number)
-            if model.name in seen:
+            self._problems += problems_of_rule(self._document, path, model)
+            if model.name in seen and not self._document.is_lost((*path, "name")):
                 self._refuse((*path, "name"), f"the rule `{model.name}` exists already", "give it another name")
             seen.add(model.name)
-            compiled.append(self._rule(path, model, policy, self._place(path, model, own_hosts)))
+            rule = self._rule(path, model, policy, self._place(path, model, own_hosts))
+            if rule is not None:
+                compiled.append(rule)
         return compiled
 
-    def _rule(self, path: Path, model: models.Rule, policy: Policy, place: Place) -> Rule:
+    def _rule(self, path: Path, model: models.Rule, policy: Policy, place: Place) -> Rule | None:
         when = None if model.when is None else self._expressions.condition((*path, "when"), model.when)
-        terms = self._terms((*path, model.effect), model, policy)
+        terms = self._terms(path, model, policy)
+        mode = self._mode((*path, "mode"), model.mode)
+        if terms is None:
+            return None
+        name = f"{policy.name}/{model.name}"
         reads = self._expressions.reach([*([] if when is None else [when]), *_programs(terms)])
-        name, mode = f"{policy.name}/{model.name}", self._mode((*path, "mode"), model.mode)
         return Rule(
             name=name,
             policy=policy,
@@ -237,26 +168,27 @@ class _PolicyCompiler:
             results=_results(name, model.effect, mode),
         )
 
-    def _place(self, path: Path, model: models.Rule, own_hosts: tuple[HostPattern, ...]) -> Place:
-        hosts_here = self._patterns((*path, "hosts"), model.hosts, hosts.parse)
+    def _place(self, path: Path, model: models.Rule, policy_hosts: "_Patterns[HostPattern]") -> Place:
+        rule_hosts = self._patterns((*path, "hosts"), model.hosts, hosts.parse)
+        own_hosts, hosts_here = policy_hosts.parsed, rule_hosts.parsed
         if own_hosts and hosts_here:
             narrowed = hosts.both(hosts_here, own_hosts)
-            if not narrowed:
+            if not narrowed and policy_hosts.whole and rule_hosts.whole:
                 self._refuse(
                     (*path, "hosts"), "none of these hosts is one of the policy's `hosts`", "remove one of both"
                 )
             hosts_here = tuple(sorted(narrowed))
-        anywhere = not (own_hosts or hosts_here or model.methods or model.paths)
-        if model.tcp and not anywhere:
+        anywhere = not (model.hosts or model.methods or model.paths)
+        if model.tcp and anywhere and self._document.has(("spec", "hosts")):
             self._refuse((*path, "tcp"), "`tcp: true` is only for policies without `hosts`", "move the rule")
         place = Place(
             hosts=tuple(sorted(set(hosts_here or own_hosts))),
             methods=tuple(sorted(set(model.methods or ()))),
-            templates=tuple(dict.fromkeys(self._patterns((*path, "paths"), model.paths, templates.parse))),
+            templates=tuple(dict.fromkeys(self._patterns((*path, "paths"), model.paths, templates.parse).parsed)),
             workloads=tuple(
-                dict.fromkeys(self._patterns((*path, "workloads"), model.workloads, workloads.parse)),
+                dict.fromkeys(self._patterns((*path, "workloads"), model.workloads, workloads.parse).parsed),
             ),
-            tcp=anywhere and (model.tcp or model.effect != "allow"),
+            tcp=anywhere and not own_hosts and (model.tcp or model.effect != "allow"),
         )
         if place.entries > MAX_ENTRIES:
             message = (
@@ -277,32 +209,30 @@ class _PolicyCompiler:
             exact_subjects=frozenset(
                 Subject(one.issuer, one.sub) for one in stage.subjects or () if not isinstance(one, str)
             ),
-            workloads=self._patterns((*path, "workloads"), stage.workloads, workloads.parse),
+            workloads=self._patterns((*path, "workloads"), stage.workloads, workloads.parse).parsed,
         )
 
-    def _terms(self, path: Path, model: models.Rule, policy: Policy) -> Terms:
+    def _terms(self, path: Path, model: models.Rule, policy: Policy) -> Terms | None:
+        """The terms of the rule's effect, `None` without a block that it needs; a block of another effect, which is
+        refused, is compiled too."""
+        allow = NOTHING if model.allow is None else self._allow((*path, "allow"), model.allow)
+        challenge = None if model.challenge is None else self._challenge((*path, "challenge"), model.challenge)
+        approve = None if model.approve is None else self._approve((*path, "approve"), model.approve)
         match model.effect:
             case "allow":
-                return NOTHING if model.allow is None else self._allow(path, model.allow)
+                return allow
             case "deny":
                 return _deny(f"{policy.name}/{model.name}", model.deny or models.DenyBlock())
             case "challenge":
-                assert model.challenge is not None  # noqa: S101 - the model refuses a challenge without its block
-                return self._challenge(path, model.challenge)
+                return challenge
             case "approve":
-                assert model.approve is not None  # noqa: S101 - as above
-                return self._approve(path, model.approve)
+                return approve
 
     def _allow(self, path: Path, block: models.AllowBlock) -> AllowTerms:
-        removed = frozenset(block.remove_headers or ())
-        for name in sorted(removed & set(block.headers or {})):
-            self._refuse((*path, "headers", name), f"the header `{name}` is both set and removed", "choose one")
-        for name in sorted(set(block.remove_query or ()) & set(block.query or {})):
-            self._refuse((*path, "query", name), f"the parameter `{name}` is both set and removed", "choose one")
         text, value = self._expressions.text, self._expressions.compile
         return AllowTerms(
             headers=self._named((*path, "headers"), block.headers, text),
-            remove_headers=removed,
+            remove_headers=frozenset(block.remove_headers or ()),
             response_headers=self._named((*path, "response_headers"), block.response_headers, text),
             query=self._named((*path, "query"), block.query, text),
             remove_query=frozenset(block.remove_query or ()),
@@ -347,7 +277,7 @@ class _PolicyCompiler:
         programs = ((name, compile_one((*path, name), source)) for name, source in sorted((sources or {}).items()))
         return tuple((name, program) for name, program in programs if program is not None)
 
-    def _patterns(self, path: Path, texts: list[str] | None, parse: Callable[[str], Parsed]) -> tuple[Parsed, ...]:
+    def _patterns(self, path: Path, texts: list[str] | None, parse: Callable[[str], Parsed]) -> "_Patterns[Parsed]":
         parsed = []
         for number, text in enumerate(texts or ()):
             try:
@@ -355,10 +285,18 @@ class _PolicyCompiler:
             except ValueError as error:
                 message, _, hint = str(error).partition("; ")
                 self._refuse((*path, number), message, hint)
-        return tuple(parsed)
+        whole = len(parsed) == len(texts or ()) and not self._document.lost(path)
+        return _Patterns(tuple(parsed), whole)
 
     def _refuse(self, path: Path, message: str, hint: str = "") -> None:
         self._problems.append(problem_at(self._document, path, message, hint))
+
+
+class _Patterns(NamedTuple, Generic[Parsed]):
+    """The patterns of a list, and whether all of them could be read."""
+
+    parsed: tuple[Parsed, ...]
+    whole: bool
 
 
 def _results(name: str, effect: Effect, mode: Mode | Staged) -> Mapping[tuple[Mode, Outcome], RuleResult]:

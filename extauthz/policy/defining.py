@@ -3,7 +3,7 @@
 Pure. The rule kept here: the order of documents, and of what stands in them, means nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,146 +12,184 @@ from extauthz.cel import tree
 from extauthz.policy import cel_types, models
 from extauthz.policy.definitions import NO_DEFINITIONS, PREFIX, Cost, Definitions, function
 from extauthz.policy.expressions import Expressions
+from extauthz.policy.mending import Mended
+from extauthz.policy.ordering import in_order
 from extauthz.policy.problems import Path, Problem, problem_at
+from extauthz.policy.together import problems_of_definitions
 from extauthz.policy.yaml_source import Document
 
 _KINDS: Final[Mapping[type, cel.CelType]] = {str: cel.STRING, bool: cel.BOOL, int: cel.INT, float: cel.DOUBLE}
 
 
-def define(documents: Sequence[tuple[Document, models.DefinitionsDocument]], problems: list[Problem]) -> Definitions:
-    """The definitions of all documents; what is wrong with them is told in `problems`."""
-    if not documents:
+def define(
+    documents: Sequence[Mended[models.DefinitionsDocument]], problems: list[Problem], *, complete: bool
+) -> Definitions:
+    """The definitions of all documents; what is wrong with them is told in `problems`.
+
+    `complete` is whether there are no others, in documents that can't be read.
+    """
+    if not documents and complete:
         return NO_DEFINITIONS
     collected = _Collected(documents)
-    functions: list[cel.Function] = []
-    costs: dict[str, Cost] = {}
-    for name in collected.in_order():
-        if not collected.calls[name] <= costs.keys():  # what is wrong is told where it stands
-            continue
-        known = Definitions(types=collected.types, values=collected.values, functions=tuple(functions), costs=costs)
-        compiled = collected.compile(name, known)
-        if compiled is not None:
-            functions.append(compiled[0])
-            costs[name] = compiled[1]
+    compiled: dict[str, tuple[cel.Function, Cost]] = {}
+    for source in collected.in_order():
+        one = collected.compile(source, collected.known(compiled, complete))
+        if one is None:
+            collected.failed.add(source.name)
+        elif source.name not in collected.failed:
+            compiled[source.name] = one
     problems += collected.problems
-    return Definitions(
-        types=collected.types,
-        values=collected.values,
-        functions=tuple(functions),
-        costs=costs,
-        broken=bool(collected.problems),
-    )
+    return collected.known(compiled, complete)
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A function as it stands in a document."""
+    """A function as it stands in a document; its name has the prefix."""
 
+    name: str
     document: Document
     path: Path
     model: models.DefinedFunction
 
+    @property
+    def has_names(self) -> bool:
+        """Whether the names of all parameters are known."""
+        path: Path = (*self.path, "parameters")
+        names = ((*path, number, "name") for number in range(len(self.model.parameters or ())))
+        return not self.document.lost(path) and not any(map(self.document.is_lost, (path, *names)))
+
 
 class _Collected:
-    """The definitions of all documents before the functions are compiled; names with their prefix."""
+    """The definitions of all documents before the functions are compiled; names with their prefix.
 
-    def __init__(self, documents: Iterable[tuple[Document, models.DefinitionsDocument]]) -> None:
+    `failed` are the names that stand for something of which the type is not known.
+    """
+
+    def __init__(self, documents: Iterable[Mended[models.DefinitionsDocument]]) -> None:
         self.problems: list[Problem] = []
-        self.values: dict[str, object] = {}
-        self.types: dict[str, cel.CelType] = {}
-        self.calls: Mapping[str, set[str]] = {}
+        self.failed: set[str] = set()
+        self._values: dict[str, object] = {}
+        self._types: dict[str, cel.CelType] = {}
         self._functions: dict[str, _Source] = {}
+        self._again: list[_Source] = []
         self._seen: dict[str, str] = {}
-        self._stubs: list[cel.Function] = []
-        for document, model in documents:
-            spec = model.spec
+        for mended in documents:
+            document, spec = mended.document, mended.model.spec
+            self.problems += problems_of_definitions(document)
             for name, defined in (spec.functions or {}).items():
                 path: Path = ("spec", "functions", name)
+                source = _Source(PREFIX + name, document, path, defined)
                 if self._is_new(document, path, name):
-                    self._functions[PREFIX + name] = _Source(document, path, defined)
-                    self._stubs.append(_stub(PREFIX + name, len(defined.parameters or ())))
+                    self._functions[source.name] = source
+                else:
+                    self._again.append(source)
             for name, items in (spec.lists or {}).items():
                 self._value(document, ("spec", "lists", name), name, items)
             for name, constant in (spec.constants or {}).items():
                 self._value(document, ("spec", "constants", name), name, constant)
+            self.failed |= {f"{PREFIX}{name}" for name in document.lost(("spec", "functions"))}
+            lost = document.lost(("spec", "lists")) | document.lost(("spec", "constants"))
+            self.failed |= {f"{PREFIX}{name}" for name in lost}
+            self._types |= {f"{PREFIX}{name}": cel.DYN for name in lost if name}
 
     def _value(self, document: Document, path: Path, name: str, value: object) -> None:
         if not self._is_new(document, path, name):
+            self._types[PREFIX + name] = cel.DYN
             return
         kinds = {_KINDS[type(item)] for item in (value if isinstance(value, list) else [value])}
         kind = kinds.pop()
         if kinds:
             hint = "a list holds text, or whole numbers, or numbers with a point, or `true` and `false`"
             self.problems.append(problem_at(document, path, f"`{name}` holds values of several types", hint))
-        self.values[PREFIX + name] = value
-        self.types[PREFIX + name] = cel.list_of(kind) if isinstance(value, list) else kind
+            self.failed.add(PREFIX + name)
+            kind = cel.DYN
+        self._values[PREFIX + name] = value
+        self._types[PREFIX + name] = cel.list_of(kind) if isinstance(value, list) else kind
 
     def _is_new(self, document: Document, path: Path, name: str) -> bool:
         if name in self._seen:
             message, hint = f"`{name}` is defined already", f"see {self._seen[name]}"
             self.problems.append(problem_at(document, path, message, hint, key=True))
+            self.failed.add(PREFIX + name)
             return False
         self._seen[name] = f"{document.file}:{document.key_place(path)[0]}"
         return True
 
-    def in_order(self) -> list[str]:
-        """The functions' names, each after those that it calls; those in a circle are told and left out."""
-        self.calls = {name: self._called(source.model.body) for name, source in self._functions.items()}
-        needs = dict(self.calls)
-        ordered: list[str] = []
-        while needs:
-            ready = sorted(name for name, called in needs.items() if not called & set(needs))
-            if not ready:
-                self._tell_circle(sorted(needs))
-                break
-            ordered += ready
-            for name in ready:
-                del needs[name]
-        return ordered
+    def known(self, compiled: Mapping[str, tuple[cel.Function, Cost]], complete: bool) -> Definitions:
+        """What an expression may use when these functions are compiled."""
+        return Definitions(
+            types=self._types,
+            values=self._values,
+            functions=tuple(one for one, _ in compiled.values()),
+            costs={name: cost for name, (_, cost) in compiled.items()},
+            failed=frozenset(self.failed),
+            complete=complete,
+        )
 
-    def _called(self, body: str) -> set[str]:
+    def in_order(self) -> Iterator[_Source]:
+        """The functions, each after those that it calls; those in a circle are told. Second ones come last."""
+        stubs = [_stub(name, len(source.model.parameters or ())) for name, source in self._functions.items()]
+        calls = {name: self._called(source.model.body, stubs) for name, source in self._functions.items()}
+        for group in in_order(calls):
+            if len(group) > 1 or group[0] in calls[group[0]]:
+                self._tell_circle(group)
+            for name in group:
+                yield self._functions[name]
+        yield from self._again
+
+    def _called(self, body: str, stubs: Sequence[cel.Function]) -> set[str]:
         """The defined functions that a body calls; none if it does not compile at all, which is told later."""
         try:
-            root = cel.compile(body, check=False, functions=self._stubs).tree
+            root = cel.compile(body, check=False, functions=stubs).tree
         except cel.CompileError:
             return set()
         return {node.function for node in tree.walk(root) if isinstance(node, tree.Call)} & set(self._functions)
 
-    def _tell_circle(self, names: list[str]) -> None:
-        several = f"the functions `{'`, `'.join(names)}` need each other"
-        for name in names:
-            source = self._functions[name]
-            message = several if len(names) > 1 else f"the function `{name}` calls itself"
-            self.problems.append(problem_at(source.document, source.path, message, "break the circle", key=True))
+    def _tell_circle(self, names: Sequence[str]) -> None:
+        """Told where the first of them stands."""
+        self.failed |= set(names)
+        message = f"the functions `{'`, `'.join(names)}` need each other"
+        if len(names) == 1:
+            message = f"the function `{names[0]}` calls itself"
+        told = [
+            problem_at(source.document, source.path, message, "break the circle", key=True)
+            for source in map(self._functions.__getitem__, names)
+        ]
+        self.problems.append(min(told, key=lambda problem: (problem.file, problem.line, problem.column)))
 
-    def compile(self, name: str, known: Definitions) -> tuple[cel.Function, Cost] | None:
-        """A function and what it costs; `known` are the definitions that it may use. `None` if a problem is told."""
-        source = self._functions[name]
-        types = {
-            parameter.name: self._type(source, ("parameters", number, "type"), parameter.type)
-            for number, parameter in enumerate(source.model.parameters or ())
-        }
-        if len(types) < len(source.model.parameters or ()):
+    def compile(self, source: _Source, known: Definitions) -> tuple[cel.Function, Cost] | None:
+        """A function and what it costs; `known` are the definitions that it may use. `None` if its type is not known,
+        the problem told."""
+        parameters = source.model.parameters or ()
+        types: dict[str, cel.CelType] = {}
+        for number, parameter in enumerate(parameters):
+            types[parameter.name] = self._type(source, ("parameters", number, "type"), parameter.type) or cel.DYN
+        declared = source.model.result
+        result = None if declared is None else self._type(source, ("result",), declared)
+        if not source.has_names:
+            return None
+        if len(types) < len(parameters):
             self._refuse(source, ("parameters",), "a parameter stands there twice", "rename one")
+        if source.document.is_lost((*source.path, "body")):
+            return None
         expressions = Expressions(source.document, None, {}, known, names=types)
-        path: Path = (*source.path, "body")
-        body = expressions.compile(path, source.model.body)
+        body = expressions.compile((*source.path, "body"), source.model.body)
         self.problems += expressions.problems
         if body is None:
             return None
-        declared = source.model.result
-        if declared is not None and self._type(source, ("result",), declared) != body.result_type:
+        if result is not None and result != body.result_type and expressions.knows(body):
             hint = f"convert it, or declare `{body.result_type}`"
             self._refuse(source, ("body",), f"must be of type {declared}, not {body.result_type}", hint)
-        return function(name, types, body, known.values), known.cost(body.tree)
+            return None
+        return function(source.name, types, body, known.values), known.cost(body.tree)
 
-    def _type(self, source: _Source, path: Path, text: str) -> cel.CelType:
+    def _type(self, source: _Source, path: Path, text: str) -> cel.CelType | None:
         try:
             return cel_types.parse(text)
         except ValueError as error:
             message, _, hint = str(error).partition("; ")
             self._refuse(source, path, message, hint)
-            return cel.DYN
+            return None
 
     def _refuse(self, source: _Source, path: Path, message: str, hint: str) -> None:
         self.problems.append(problem_at(source.document, (*source.path, *path), message, hint))

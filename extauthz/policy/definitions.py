@@ -32,14 +32,20 @@ class Cost:
 class Definitions:
     """What all definitions of a policy set come to, names with their prefix.
 
-    `broken` are those with problems: what uses them is not judged.
+    `failed` are those whose type is not known because something is wrong with them, and `complete` is whether there are
+    no others: both are told where they stand, and not again where they are used.
     """
 
     types: Mapping[str, cel.CelType] = field(default_factory=empty)
     values: Mapping[str, object] = field(default_factory=empty)
     functions: tuple[cel.Function, ...] = ()
     costs: Mapping[str, Cost] = field(default_factory=empty)
-    broken: bool = False
+    failed: frozenset[str] = frozenset()
+    complete: bool = True
+
+    def fails(self, name: str) -> bool:
+        """Whether a name that is not known may be one that something is wrong with."""
+        return name in self.failed or not self.complete
 
     def cost(self, root: tree.Expr) -> Cost:
         """What an evaluation of a checked expression may cost. Raises `ValueError` if that is too much."""

@@ -1,25 +1,31 @@
 """The CEL of one policy: compiled against the declared names, with every problem placed in the YAML file.
 
 Owns the variables too: they are compiled in the order in which they need each other, so that each one's type is known
-to what uses it; cycles are refused.
+to what uses it; circles are refused. The rule kept here: what is wrong with a variable or definition is told where that
+stands, and not again where it is used; there it is `dyn`.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from extauthz import cel
 from extauthz.cel import errors as cel_errors
 from extauthz.cel import tree
 from extauthz.policy.context import NAMES, VARIABLES
-from extauthz.policy.definitions import PREFIX, Definitions
+from extauthz.policy.definitions import PREFIX as DEFINITIONS
+from extauthz.policy.definitions import Definitions
+from extauthz.policy.ordering import in_order
 from extauthz.policy.problems import Path, Problem, did_you_mean, problem_at
 from extauthz.policy.yaml_source import Document
 
 MAX_VARIABLES = 100  # they may nest, and each level of nesting takes a few frames of Python's stack
 
+_ALL_VARIABLES: Final = VARIABLES.removesuffix(".")
 _DOTTED = re.compile(r"(?:variables|definitions)\.\w+")
 _UNDECLARED = frozenset({"undeclared name `variables`", "undeclared name `definitions`"})
+_UNKNOWN = re.compile(r"(?:undeclared name|unknown function) `(definitions\.\w+)`")
 _HEADER_VIEWS = frozenset({"headers", "header_values"})
 
 
@@ -43,7 +49,7 @@ class Expressions:
     ) -> None:
         self.problems: list[Problem] = []
         self.variables: dict[str, cel.Program] = {}
-        self._failed: set[str] = set()
+        self._failed = set(definitions.failed)
         self._document = document
         self._declared_headers = declared_headers
         self.definitions = definitions
@@ -52,28 +58,41 @@ class Expressions:
 
     def define(self, path: Path, sources: Mapping[str, str]) -> None:
         """Compile the variables that stand under `path`; what fails is known afterwards as `dyn`."""
-        if len(sources) > MAX_VARIABLES:
+        if self._document.is_lost(path):
+            self._fail(_ALL_VARIABLES)
+        elif len(sources) > MAX_VARIABLES:
             self._refuse(path, f"{len(sources)} variables; {MAX_VARIABLES} are the most")
+            self._fail(_ALL_VARIABLES)
             return
-        if sources:
+        lost = self._document.lost(path)
+        for name in lost:
+            self._fail(f"{VARIABLES}{name}")
+        if sources or self._failed:
             self._compiled = {}
         for name in self._in_order(path, sources):
             program = self.compile((*path, name), sources[name])
             if program is None:
                 self._fail(VARIABLES + name)
-            else:
+                continue
+            self.variables[VARIABLES + name] = program
+            if not self.knows(program):
+                self._fail(VARIABLES + name)
+            elif VARIABLES + name not in self._failed:
                 self._names[VARIABLES + name] = program.result_type
-                self.variables[VARIABLES + name] = program
 
     def _fail(self, name: str) -> None:
         self._names[name] = cel.DYN
         self._failed.add(name)
 
+    def knows(self, program: cel.Program) -> bool:
+        """Whether the type of the program's result is known: not where it is `dyn` for what failed elsewhere."""
+        return program.result_type != cel.DYN or not program.names & self._failed
+
     def condition(self, path: Path, source: str) -> cel.Program | None:
         """A `when`: of type bool."""
         program = self.compile(path, source)
         if program is not None and program.result_type != cel.BOOL:
-            if program.names & self._failed:  # it may have been of another type: what is wrong is told there
+            if not self.knows(program):
                 return None
             hint = "compare it, say `… == true`" if program.result_type == cel.DYN else ""
             self._refuse(path, f"a condition must be of type bool, not {program.result_type}", hint)
@@ -98,8 +117,9 @@ class Expressions:
                 source, variables=self._names, functions=self.definitions.functions, nan_ordering_is_error=True
             )
         except cel.CompileError as error:
-            if not (self.definitions.broken and PREFIX in source):  # what is broken is told where it stands
-                self.problems += [self._placed(path, self._named(problem, source)) for problem in error.problems]
+            named = [self._named(problem, source) for problem in error.problems]
+            told = [*filter(self._is_news, named), *self._undeclared_headers_of(source)]
+            self.problems += [self._placed(path, problem) for problem in told]
             return None
         try:
             if self.definitions.costs:
@@ -127,26 +147,28 @@ class Expressions:
                     pending |= set(variable.names)
         return reached
 
-    def _in_order(self, path: Path, sources: Mapping[str, str]) -> list[str]:
-        """The variables' names, each after those that it needs."""
+    def _in_order(self, path: Path, sources: Mapping[str, str]) -> Iterator[str]:
+        """The variables' names, each after those that it needs; those in a circle are told where the first stands."""
         known = {**self._names, **{VARIABLES + name: cel.DYN for name in sources}}
         functions = self.definitions.functions
         needs = {name: _needed(source, known, functions) for name, source in sources.items()}
-        ordered: list[str] = []
-        while needs:
-            ready = sorted(name for name, wanted in needs.items() if wanted <= set(ordered))
-            if not ready:
-                circle = "`, `".join(sorted(needs))
-                several = f"the variables `{circle}` need each other"
-                for name in sorted(needs):
-                    message = several if len(needs) > 1 else f"the variable `{name}` needs itself"
-                    self._refuse((*path, name), message, "break the circle")
+        for group in in_order(needs):
+            if len(group) > 1 or group[0] in needs[group[0]]:
+                message = f"the variables `{'`, `'.join(group)}` need each other"
+                if len(group) == 1:
+                    message = f"the variable `{group[0]}` needs itself"
+                first = min(group, key=lambda name: self._document.place((*path, name)))
+                self._refuse((*path, first), message, "break the circle")
+                for name in group:
                     self._fail(VARIABLES + name)
-                return ordered
-            ordered += ready
-            for name in ready:
-                del needs[name]
-        return ordered
+            yield from group
+
+    def _undeclared_headers_of(self, source: str) -> list[cel_errors.Problem]:
+        """Those of a source that can't be compiled, as far as it can be read."""
+        try:
+            return self._undeclared_headers(cel.compile(source, variables=self._names, check=False).tree)
+        except cel.CompileError:
+            return []
 
     def _undeclared_headers(self, root: tree.Expr) -> list[cel_errors.Problem]:
         """A header that Envoy may withhold would look absent: it is refused to read one that is not declared."""
@@ -167,18 +189,34 @@ class Expressions:
                 problems.append(_undeclared(node, "headers are read without a name, and not all are declared"))
         return problems
 
+    def _is_news(self, problem: cel_errors.Problem) -> bool:
+        """Whether it is not only that something is wrong with a definition."""
+        unknown = _UNKNOWN.fullmatch(problem.message)
+        return unknown is None or not self.definitions.fails(unknown[1])
+
     def _named(self, problem: cel_errors.Problem, source: str) -> cel_errors.Problem:
         """The problem with the whole name, if a variable or definition that does not exist is what was meant."""
+        if (unknown := _UNKNOWN.fullmatch(problem.message)) is not None:
+            return replace(problem, hint=self._hint(unknown[1]))
         if problem.message not in _UNDECLARED or (line := source.splitlines()[problem.line - 1 :][:1]) == []:
             return problem
         whole = _DOTTED.match(line[0], problem.column - 1)
         if whole is None:
             return problem
-        functions = {function.name for function in self.definitions.functions}
-        if whole[0] in functions:
+        if whole[0] in {function.name for function in self.definitions.functions}:
             return replace(problem, message=f"`{whole[0]}` is a function", hint=f"call it: `{whole[0]}(…)`")
-        hint = did_you_mean(whole[0], [*self._names, *functions])
-        return replace(problem, message=f"undeclared name `{whole[0]}`", hint=hint or problem.hint)
+        return replace(problem, message=f"undeclared name `{whole[0]}`", hint=self._hint(whole[0]))
+
+    def _hint(self, name: str) -> str:
+        """What to do about a variable or definition that does not exist."""
+        prefix = VARIABLES if name.startswith(VARIABLES) else DEFINITIONS
+        known = [*self._names, *(function.name for function in self.definitions.functions)]
+        hint = did_you_mean(name, [one for one in known if one.startswith(prefix)])
+        if hint:
+            return hint
+        if prefix == VARIABLES:
+            return "define it under `variables` of the policy"
+        return "no loaded document defines it; name the file or folder with its `kind: Definitions` document too"
 
     def _placed(self, path: Path, problem: cel_errors.Problem) -> Problem:
         line, column = self._document.place_in(path, problem.line, problem.column)

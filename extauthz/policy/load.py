@@ -2,6 +2,7 @@
 
 A directory is read recursively, in the order of the names; of its files those that end in `.yaml` or `.yml`. Names
 that start with a dot are skipped: editors keep swap files under them, and Kubernetes the folders behind a ConfigMap.
+A file is read once, whatever leads to it.
 """
 
 import errno
@@ -13,7 +14,7 @@ from pathlib import Path
 from extauthz.policy.compile import compile_documents
 from extauthz.policy.policy_set import PolicySet
 from extauthz.policy.problems import PolicyErrors, Problem
-from extauthz.policy.yaml_source import MAX_CHARACTERS, Document, decode, load_documents
+from extauthz.policy.yaml_source import MAX_CHARACTERS, Document, decode, load_documents, read_stream
 
 _SUFFIXES = frozenset({".yaml", ".yml"})
 
@@ -54,25 +55,29 @@ def load_with_documents(
     *,
     unpacked: Iterable[tuple[str, bytes]] = (),
     declared_headers: frozenset[str] | None = None,
+    definitions_alone: bool = False,
 ) -> tuple[list[Document], PolicySet]:
-    """The same, with the documents that the policies came from, for who asks where something stands."""
-    problems: list[Problem] = []
-    documents = read_documents(paths, problems)
+    """The same, with the documents that the policies came from, for who asks where something stands.
+
+    With `definitions_alone`, definitions are enough where there is no policy.
+    """
+    read = _Read()
+    for found in _files(paths):
+        read.file(found)
     for name, raw in unpacked:
-        try:
-            documents += load_documents(decode(raw, name), name)
-        except PolicyErrors as error:
-            problems += error.problems
+        read.content(name, raw)
     try:
-        policies = compile_documents(documents, declared_headers=declared_headers)
+        policies = compile_documents(read.documents, declared_headers=declared_headers, complete=read.whole)
     except PolicyErrors as error:
-        raise PolicyErrors([*problems, *error.problems]) from None
-    if not problems and not policies.rules:
+        raise PolicyErrors([*read.problems, *error.problems]) from None
+    enough = policies.rules or (definitions_alone and any(map(_is_definitions, read.documents)))
+    if not read.problems and not enough:
         where = ", ".join(map(str, paths)) or "no path"
-        problems.append(Problem(file=where, message="no policies found", hint="a file ends in `.yaml` or `.yml`"))
-    if problems:
-        raise PolicyErrors(problems)
-    return documents, policies
+        hint = "a file ends in `.yaml` or `.yml`"
+        read.problems.append(Problem(file=where, message="no policies found", hint=hint))
+    if read.problems:
+        raise PolicyErrors(read.problems)
+    return read.documents, policies
 
 
 @_uncollected()
@@ -83,52 +88,101 @@ def load_text(text: str, file: str = "policy.yaml", *, declared_headers: frozens
 
 def policy_files(paths: Sequence[Path]) -> Iterator[Path]:
     """The files that are read for `paths`; what can't be read is left out."""
-    for path in paths:
-        yield from _files(path, (), [])
+    return (found for found in _files(paths) if isinstance(found, Path))
 
 
 def read_documents(paths: Sequence[Path], problems: list[Problem]) -> list[Document]:
-    """Every YAML document of files and folders; what can't be read is told in `problems`."""
-    documents: list[Document] = []
-    for path in paths:
-        for file in _files(path, (), problems):
-            try:
-                documents += load_documents(decode(_bytes(file), str(file)), str(file))
-            except PolicyErrors as error:
-                problems += error.problems
-            except OSError as error:
-                problems.append(_unreadable(file, error))
-    return documents
+    """Every YAML document of files and folders; what can't be read, and what of a document, is told in `problems`."""
+    read = _Read()
+    for found in _files(paths):
+        read.file(found)
+    problems += read.problems
+    return read.documents
+
+
+class _Read:
+    """The documents of files, and what is wrong with them; `whole` is whether none is missing."""
+
+    def __init__(self) -> None:
+        self.documents: list[Document] = []
+        self.problems: list[Problem] = []
+        self.whole = True
+
+    def file(self, found: Path | Problem) -> None:
+        """Read a file, or note why there is none."""
+        if isinstance(found, Problem):
+            self._missing(found)
+            return
+        try:
+            content = _bytes(found)
+        except OSError as error:
+            self._missing(_unreadable(found, error))
+            return
+        self.content(str(found), content)
+
+    def content(self, name: str, content: bytes) -> None:
+        """Read what a file of that name holds."""
+        if len(content) > MAX_CHARACTERS:
+            self._missing(Problem(file=name, message=f"longer than {MAX_CHARACTERS} bytes", hint="split it"))
+            return
+        try:
+            text = decode(content, name)
+        except PolicyErrors as error:
+            self._missing(*error.problems)
+            return
+        stream = read_stream(text, name)
+        self.documents += stream.documents
+        self.problems += stream.problems
+        self.whole &= stream.whole
+
+    def _missing(self, *problems: Problem) -> None:
+        self.problems += problems
+        self.whole = False
 
 
 def _bytes(file: Path) -> bytes:
+    """What a file holds; of one that is too long, enough to see that it is."""
     with file.open("rb") as stream:
-        content = stream.read(MAX_CHARACTERS + 1)
-    if len(content) > MAX_CHARACTERS:
-        raise PolicyErrors([Problem(file=str(file), message=f"longer than {MAX_CHARACTERS} bytes", hint="split it")])
-    return content
+        return stream.read(MAX_CHARACTERS + 1)
 
 
-def _files(path: Path, above: tuple[Path, ...], problems: list[Problem]) -> Iterator[Path]:
+def _is_definitions(document: Document) -> bool:
+    return isinstance(document.value, dict) and document.value.get("kind") == "Definitions"
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path | Problem]:
+    """The files to read for `paths`, each once, and what stands in the way of others."""
+    seen: set[Path] = set()
+    for path in paths:
+        for found in _under(path, ()):
+            if isinstance(found, Path):
+                real = found.resolve()
+                if real in seen:
+                    continue
+                seen.add(real)
+            yield found
+
+
+def _under(path: Path, above: tuple[Path, ...]) -> Iterator[Path | Problem]:
     """The files to read under `path`; `above` are the real folders that led there."""
     try:
         real = path.resolve(strict=True)
         if real in above:
-            problems.append(Problem(file=str(path), message="leads back to a folder above it", hint="remove the link"))
+            yield Problem(file=str(path), message="leads back to a folder above it", hint="remove the link")
         elif path.is_dir():
             for inner in sorted(path.iterdir()):
                 if not inner.name.startswith(".") and (inner.suffix in _SUFFIXES or not inner.is_file()):
-                    yield from _files(inner, (*above, real), problems)
+                    yield from _under(inner, (*above, real))
         elif path.is_file():
             yield path
         else:
-            problems.append(Problem(file=str(path), message="neither a file nor a folder", hint="remove it"))
+            yield Problem(file=str(path), message="neither a file nor a folder", hint="remove it")
     except (RuntimeError, OSError) as error:
         # For a loop of links pathlib raises RuntimeError before Python 3.13.
         if isinstance(error, OSError) and error.errno != errno.ELOOP:
-            problems.append(_unreadable(path, error))
+            yield _unreadable(path, error)
         else:
-            problems.append(Problem(file=str(path), message="a loop of symbolic links", hint="remove the link"))
+            yield Problem(file=str(path), message="a loop of symbolic links", hint="remove the link")
 
 
 def _unreadable(path: Path, error: OSError) -> Problem:

@@ -1,14 +1,14 @@
 """The documents of design section 3 as they are written: what each field may hold, checked one by one.
 
-What a field means together with others (templates, CEL, names that must be unique) is checked by `compile`. The rule
-kept here: a field that this version does not act on is refused by name, and an empty list is an error, never
-"everything".
+What fields mean together is checked by `together`, what they mean at all (templates, CEL, names that must be unique) by
+`compile`. The rule kept here: a field that this version does not act on is refused by name, and an empty list is an
+error, never "everything".
 """
 
 import re
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, ClassVar, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -18,7 +18,6 @@ from pydantic import (
     Field,
     Tag,
     WithJsonSchema,
-    model_validator,
 )
 
 from extauthz.policy.problems import Unbuilt
@@ -85,17 +84,6 @@ def header_name(text: str) -> str:
     return name
 
 
-def _distinct_headers(named: object) -> object:
-    """Refuse names that a reader could take for one: `X-A`, `x-a`, `x_a`."""
-    seen: dict[str, str] = {}
-    for name in named if isinstance(named, dict) else ():
-        folded = str(name).lower().replace("_", "-")
-        if folded in seen:
-            raise ValueError(f"`{seen[folded]}` and `{name}` are one header; remove one")
-        seen[folded] = str(name)
-    return named
-
-
 def _header_value(text: str) -> str:
     if any(c < " " or c == "\x7f" for c in text):
         raise ValueError("a header value holds no control characters")
@@ -130,8 +118,8 @@ Method = Annotated[str, AfterValidator(_method), _written(_METHOD)]
 HeaderName = Annotated[str, AfterValidator(header_name), _written(_TOKEN)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
 Cel = Annotated[str, AfterValidator(_not_blank)]
-Headers = Annotated[dict[HeaderName, Cel], Field(min_length=1), BeforeValidator(_distinct_headers)]
-PlainHeaders = Annotated[dict[HeaderName, HeaderValue], Field(min_length=1), BeforeValidator(_distinct_headers)]
+Headers = Annotated[dict[HeaderName, Cel], Field(min_length=1)]
+PlainHeaders = Annotated[dict[HeaderName, HeaderValue], Field(min_length=1)]
 Key = Annotated[str, Field(min_length=1, max_length=256)]
 Status = Annotated[int, AfterValidator(_status), WithJsonSchema({"type": "integer", "enum": sorted(_STATUSES)})]
 
@@ -199,12 +187,6 @@ class Approvers(Block):
     groups: Annotated[list[Key], Field(min_length=1)] | None = None
     subjects: Annotated[list[Key], Field(min_length=1)] | None = None
 
-    @model_validator(mode="after")
-    def _somebody(self) -> Self:
-        if self.groups is None and self.subjects is None:
-            raise ValueError("nobody can approve; name `groups` or `subjects`")
-        return self
-
 
 class ApproveBlock(Block):
     """Who approves, how many, and how long everything lasts."""
@@ -239,12 +221,6 @@ class Stage(Block):
     subjects: Annotated[list[NamedSubject], Field(min_length=1)] | None = None
     workloads: Annotated[list[str], Field(min_length=1)] | None = None
 
-    @model_validator(mode="after")
-    def _somebody(self) -> Self:
-        if "percent" not in self.model_fields_set and self.subjects is None and self.workloads is None:
-            raise ValueError("enforced for nobody; name `percent`, `subjects` or `workloads`, or write `mode: shadow`")
-        return self
-
 
 class StagedMode(Block):
     """`mode: {enforce_for: …}`: staged enforcement."""
@@ -275,21 +251,6 @@ class Rule(Block):
     expires_opens: bool = False
     audit: Literal["required"] | None = None
     description: Annotated[str, Field(max_length=4096)] = ""
-
-    @model_validator(mode="after")
-    def _fields_fit_together(self) -> Self:
-        for effect in ("allow", "deny", "challenge", "approve"):
-            if effect != self.effect and getattr(self, effect) is not None:
-                raise ValueError(f"a block `{effect}` beside `effect: {self.effect}`; remove one of them")
-        if self.effect in ("challenge", "approve") and getattr(self, self.effect) is None:
-            raise ValueError(f"`effect: {self.effect}` needs a block `{self.effect}`")
-        if self.tcp and (self.hosts or self.methods or self.paths):
-            raise ValueError("`tcp: true` is only for rules without `hosts`, `methods` and `paths`")
-        if self.expires_opens and (self.expires is None or self.effect == "allow"):
-            raise ValueError("`expires_opens` is only for a guard with `expires`; remove it")
-        if self.expires is not None and self.effect != "allow" and not self.expires_opens:
-            raise ValueError("a guard that expires opens access; add `expires_opens: true` if that is meant")
-        return self
 
 
 class PolicySpec(Block):
@@ -322,7 +283,14 @@ class DefinedFunction(Block):
     description: Annotated[str, Field(max_length=4096)] = ""
 
 
-Constant = str | bool | int | float
+def _constant(value: object) -> object:
+    """Told here once: pydantic would tell it for each type that a constant may have."""
+    if not isinstance(value, str | bool | int | float):
+        raise ValueError("must be text, a number, `true` or `false`")  # noqa: TRY004 - what pydantic expects
+    return value
+
+
+Constant = Annotated[str | bool | int | float, BeforeValidator(_constant)]
 
 
 class DefinitionsSpec(Block):
@@ -333,12 +301,6 @@ class DefinitionsSpec(Block):
         None
     )
     constants: Annotated[dict[VariableName, Constant], Field(min_length=1)] | None = None
-
-    @model_validator(mode="after")
-    def _something(self) -> Self:
-        if self.functions is None and self.lists is None and self.constants is None:
-            raise ValueError("defines nothing; write `functions`, `lists` or `constants`")
-        return self
 
 
 class DefinitionsDocument(Block):

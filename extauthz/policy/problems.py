@@ -49,6 +49,7 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+_LONGEST_WORD = 100  # to compare is quadratic in a word's length
 _LEFT, _RIGHT = 100, 60  # characters of a long source line that a picture shows around the place
 
 
@@ -98,37 +99,78 @@ class Unbuilt(BaseModel):
 
 def problems_of(error: ValidationError, model: type[BaseModel], document: Placed) -> list[Problem]:
     """Pydantic's errors about `document.value` read as `model`, with places, house wording and suggestions."""
-    return [_problem(details, model, document) for details in error.errors(include_url=False)]
+    return [fault.problem for fault in faults_of(error, model, document)]
 
 
-def _problem(details: ErrorDetails, model: type[BaseModel], document: Placed) -> Problem:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One of pydantic's errors, and what is told of it.
+
+    `path` is pydantic's: it may hold the names of union members, and `[key]` behind a key that is meant itself; for a
+    missing field it leads to where that would stand. `owner` is the model of the mapping that the last step leads into,
+    where there is one. `meant` is the known field that an unknown one resembles, or empty.
+    """
+
+    kind: str
+    path: Path
+    owner: type[BaseModel] | None
+    meant: str = ""
+    problem: Problem
+
+
+def faults_of(error: ValidationError, model: type[BaseModel], document: Placed) -> list[Fault]:
+    """Pydantic's errors about `document.value` read as `model`, each mistake once."""
+    found = [_fault(details, model, document) for details in error.errors(include_url=False) if _is_news(details)]
+    meant = {(*fault.path[:-1], fault.meant) for fault in found if fault.meant}
+    return [fault for fault in found if fault.kind != "missing" or fault.path not in meant]
+
+
+def _is_news(details: ErrorDetails) -> bool:
+    """Pydantic counts the items of a tuple that are good: a single wrong one would be told twice."""
+    return details["type"] != "too_short" or not details["input"]
+
+
+def _fault(details: ErrorDetails, model: type[BaseModel], document: Placed) -> Fault:
     kind, path = details["type"], details["loc"]
-    if kind == "extra_forbidden":
-        message, hint = _unknown(path, model)
-        return problem_at(document, path, message, hint, key=True)
-    if kind == "missing":
-        return problem_at(document, path[:-1], f"missing field `{path[-1]}`")
-    message, hint = _wording(kind, details["msg"], details.get("ctx", {}), details["input"])
-    if path and path[-1] == "[key]":  # pydantic's way to say that the key is meant, not its value
-        return problem_at(document, path[:-1], message, hint, key=True)
-    return problem_at(document, path, message, hint)
-
-
-def _unknown(path: Path, model: type[BaseModel]) -> tuple[str, str]:
-    name = str(path[-1])
     owner = _model_at(model, path[:-1])
-    if owner is not None and issubclass(owner, Unbuilt) and name in owner.not_built:
+    if kind == "extra_forbidden":
+        name = str(path[-1])
+        meant = "" if _is_unbuilt(owner, name) else closest(name, () if owner is None else _field_names(owner))
+        problem = problem_at(document, path, *_unknown(owner, name, meant), key=True)
+        return Fault(kind=kind, path=path, owner=owner, meant=meant, problem=problem)
+    if kind == "missing":
+        problem = problem_at(document, path[:-1], f"missing field `{path[-1]}`")
+    else:
+        message, hint = _wording(kind, details["msg"], details.get("ctx", {}), details["input"])
+        if path and path[-1] == "[key]":  # pydantic's way to say that the key is meant, not its value
+            problem = problem_at(document, path[:-1], message, hint, key=True)
+        else:
+            problem = problem_at(document, path, message, hint)
+    return Fault(kind=kind, path=path, owner=owner, problem=problem)
+
+
+def _is_unbuilt(owner: type[BaseModel] | None, name: str) -> bool:
+    return owner is not None and issubclass(owner, Unbuilt) and name in owner.not_built
+
+
+def _unknown(owner: type[BaseModel] | None, name: str, meant: str) -> tuple[str, str]:
+    if _is_unbuilt(owner, name):
         return f"field `{name}` is not supported by this version of extauthz", "remove it"
-    return f"unknown field `{name}`", did_you_mean(name, _field_names(owner) if owner is not None else ())
+    return f"unknown field {_shown(name)}", f"did you mean `{meant}`?" if meant else ""
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """The known word that is most like a misspelt one; empty if none is."""
+    return next(iter(difflib.get_close_matches(word[:_LONGEST_WORD], list(known), n=1, cutoff=0.6)), "")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`did you mean …?` for the closest of the known words, else an empty text."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"did you mean `{close[0]}`?" if close else ""
+    close = closest(word, known)
+    return f"did you mean `{close}`?" if close else ""
 
 
-_TYPES = {
+WRONG_TYPES = {
     "string_type": "text",
     "int_type": "a whole number",
     "float_type": "a number",
@@ -143,9 +185,9 @@ _TYPES = {
 
 
 def _wording(kind: str, text: str, context: Mapping[str, Any], value: object) -> tuple[str, str]:
-    if kind in _TYPES:
+    if kind in WRONG_TYPES:
         text = "the text " if isinstance(value, str) else ""
-        return f"must be {_TYPES[kind]}, not {text}{_shown(value)}", ""
+        return f"must be {WRONG_TYPES[kind]}, not {text}{_shown(value)}", ""
     if kind == "literal_error":
         known = [word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
         if not isinstance(value, str):

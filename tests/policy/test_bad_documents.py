@@ -81,7 +81,7 @@ def long_key(folder: Path) -> str:
 def many_errors(folder: Path) -> str:
     rules = "".join(f"    - name: r{number}\n      efect: allow\n" for number in range(1000))
     (folder / "many.yaml").write_text(POLICY + rules)
-    return "2000 errors"
+    return "1000 errors"
 
 
 def latin_1(folder: Path) -> str:

@@ -38,4 +38,4 @@ def test_check_of_bad_policies_draws_every_problem_and_ends_with_1(folder: Path)
     assert "   22 |       efect: deny\n      |       ^" in result.stderr
     told = json.loads(invoke("check", folder, "--format", "json").stdout)
     assert told["ok"] is False
-    assert [problem["line"] for problem in told["problems"]] == [16, 19, 22]
+    assert [problem["line"] for problem in told["problems"]] == [16, 22]

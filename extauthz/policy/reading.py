@@ -1,0 +1,124 @@
+"""Documents by kind, as models; what of a wrong one can be read is read.
+
+The rule kept here: what can't be read may have defined anything, so that `complete` says whether any of it is missing.
+"""
+
+import shlex
+from collections.abc import Iterable
+from pathlib import PurePath
+from typing import Final, TypeVar
+
+from extauthz.policy import models
+from extauthz.policy.mending import Mended, read
+from extauthz.policy.problems import Path, Problem, closest, problem_at
+from extauthz.policy.yaml_nodes import Supply
+from extauthz.policy.yaml_source import Document
+
+KINDS: Final = ("Policy", "Definitions", "PolicyTest")
+_FIELDS: Final = frozenset(models.PolicyDocument.model_fields)
+_OF_DEFINITIONS: Final = frozenset(models.DefinitionsSpec.model_fields)
+_OF_TESTS: Final = frozenset({"cases"})
+_OF_A_CONFIGURATION: Final = frozenset({"policies", "bundles"})
+
+Model = TypeVar("Model", models.PolicyDocument, models.DefinitionsDocument)
+
+
+class Reading:
+    """The documents of a load: policies and definitions as far as they can be read, and what is wrong with all.
+
+    Tests of policies are left to `policy test`. `complete` is whether all definitions that there are have been read.
+    """
+
+    def __init__(self, documents: Iterable[Document]) -> None:
+        self.problems: list[Problem] = []
+        self.policies: list[Mended[models.PolicyDocument]] = []
+        self.definitions: list[Mended[models.DefinitionsDocument]] = []
+        self.complete = True
+        self._seen: dict[tuple[str, str], str] = {}
+        for document in documents:
+            self._read(document)
+
+    def _read(self, document: Document) -> None:
+        self.problems += document.problems
+        value = document.value
+        if not isinstance(value, dict):
+            self._refuse(document, (), "must be a mapping", "begin with `apiVersion: extauthz/v1`")
+            self.complete = False
+        elif not any(document.has((field,)) for field in _FIELDS):
+            self._refuse_foreign(document)
+        else:
+            self._read_as(self._kind(document), document)
+
+    def _refuse_foreign(self, document: Document) -> None:
+        """A mapping with no field of a document: one message, not one for each field."""
+        self.complete = False
+        if _OF_A_CONFIGURATION & set(document.keys(())):
+            named = document.value.get("policies")
+            folder = PurePath(document.file).parent
+            paths = named if isinstance(named, list) and all(isinstance(one, str) for one in named) else ["PATH"]
+            command = shlex.join(["--config", document.file, *(str(folder / one) for one in paths)])
+            hint = f"to check policies with it, run `extauthz policy check {command}`"
+            self._refuse(document, (), "a configuration of extauthz, no policy", hint)
+        elif not document.problems:
+            message = "no document of extauthz: it has neither `apiVersion` nor `kind`, `metadata` or `spec`"
+            self._refuse(document, (), message, "begin with `apiVersion: extauthz/v1`")
+
+    def _kind(self, document: Document) -> str:
+        """The kind of a document; where it is not written right, the one that is probably meant, or empty."""
+        written = document.value.get("kind")
+        if written in KINDS:
+            return str(written)
+        likely = closest(written, KINDS) if isinstance(written, str) else _kind_by_fields(document)
+        if isinstance(written, str):
+            hint = f"did you mean `{likely}`?" if likely else "write `Policy`, `Definitions` or `PolicyTest`"
+            self._refuse(document, ("kind",), f"unknown kind `{written}`", hint)
+        elif document.has(("kind",)):
+            if "kind" in document.value:
+                self._refuse(document, ("kind",), "must be `Policy`, `Definitions` or `PolicyTest`", "")
+        elif likely == "PolicyTest":
+            self._refuse(document, (), "missing field `kind`", "write `kind: PolicyTest`")
+        return likely
+
+    def _read_as(self, kind: str, document: Document) -> None:
+        if document.has(("kind",)) and document.value.get("kind") != kind:
+            document = document.edited({("kind",): Supply(kind)})
+        match kind:
+            case "Policy":
+                policy = self._model(document, models.PolicyDocument)
+                if policy is not None:
+                    self.policies.append(policy)
+            case "Definitions":
+                definitions = self._model(document, models.DefinitionsDocument)
+                if definitions is None:
+                    self.complete = False
+                else:
+                    self.definitions.append(definitions)
+                    self.complete &= not definitions.document.lost(("spec",))
+            case "PolicyTest":
+                pass
+            case _:
+                self.complete = False
+
+    def _model(self, document: Document, of: type[Model]) -> Mended[Model] | None:
+        mended = read(document, of)
+        if not isinstance(mended, Mended):
+            self.problems += mended
+            return None
+        self.problems += mended.problems
+        document = mended.document
+        if not (document.is_lost(("metadata",)) or document.is_lost(("metadata", "name"))):
+            name, word = mended.model.metadata.name, mended.model.kind.lower()
+            place = f"{document.file}:{document.key_place(('metadata', 'name'))[0]}"
+            if (first := self._seen.setdefault((word, name), place)) is not place:
+                self._refuse(document, ("metadata", "name"), f"the {word} `{name}` exists already", f"see {first}")
+        return mended
+
+    def _refuse(self, document: Document, path: Path, message: str, hint: str) -> None:
+        self.problems.append(problem_at(document, path, message, hint))
+
+
+def _kind_by_fields(document: Document) -> str:
+    fields = set(document.keys(("spec",)))
+    if fields & _OF_TESTS:
+        return "PolicyTest"
+    return "Definitions" if fields & _OF_DEFINITIONS else "Policy"
