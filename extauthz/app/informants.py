@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from extauthz.check.checker import Checker
 from extauthz.identity.keys import KeySet
-from extauthz.identity.lookups import Awaiting
+from extauthz.identity.lookups import Awaiting, FetchKeys
 from extauthz.identity.resolver import Resolver
 from extauthz.lookup.inquiries import Inquiries
 from extauthz.lookup.key_sets import PACE, KeySets, Pace
@@ -27,7 +27,7 @@ class Informants:
 
     def __init__(self, settings: Settings, *, pace: Pace = PACE) -> None:
         self.keys = KeySets(settings.identity.keys, base=settings.base, pace=pace)
-        self.inquiries = Inquiries(self.keys.informants)
+        self.inquiries = Inquiries({FetchKeys: self.keys.ask})
 
     def serve(self, checker: Checker) -> None:
         """Let `checker` decide by all that is learnt from now on."""

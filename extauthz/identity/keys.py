@@ -5,7 +5,7 @@ configuration names, and for no other. A token chooses among these pairs; it nev
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import jwt
@@ -37,7 +37,7 @@ _FITS: Mapping[Algorithm, tuple[str, str | None]] = {
 class VerificationKey:
     """One public key for one algorithm."""
 
-    algorithm: SignatureAlgorithm
+    algorithm: SignatureAlgorithm = field(compare=False)  # two of one name are alike, and the name is beside it
     key: Any  # the key object of `cryptography` that belongs to the algorithm
 
     def verifies(self, signature: bytes, signing_input: bytes) -> bool:
@@ -47,7 +47,8 @@ class VerificationKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeySet:
-    """All usable keys of one issuer by `kid` and algorithm; a key without `kid` is under `None`.
+    """All usable keys of one issuer by `kid` and algorithm; a key without `kid` is under `None`. Two are equal if they
+    verify the same.
 
     `refresh_hint` is after how many seconds whoever publishes them wants to be asked again; `None` if that is not in
     the document.
@@ -55,7 +56,7 @@ class KeySet:
 
     keys: Mapping[tuple[str | None, str], VerificationKey]
     ids: frozenset[str | None]
-    refresh_hint: float | None = None
+    refresh_hint: float | None = field(default=None, compare=False)
 
     def find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
         """The key that a token with this `kid` and `alg` is signed with, `None` if there is none or it is unclear.

@@ -23,9 +23,9 @@ _log = structlog.get_logger(__name__)
 
 
 class Inquiries:
-    """Asks; `informants` are who is asked, by the name of the source. Belongs to one event loop."""
+    """Asks; `informants` are who is asked, by the kind of the question. Belongs to one event loop."""
 
-    def __init__(self, informants: Mapping[str, Ask]) -> None:
+    def __init__(self, informants: Mapping[type[Lookup], Ask]) -> None:
         self._informants = informants
 
     async def until_known(self, awaiting: Awaiting, identify: Callable[[Answers], Known | Awaiting]) -> Known:
@@ -44,10 +44,10 @@ class Inquiries:
         raise IssuerUnavailable(f"`{awaiting.lookups[0].source}` is asked again and again")
 
     async def ask(self, lookup: Lookup) -> Answer:
-        """The answer to one question; of a source that nobody knows, that it can't be reached."""
-        ask = self._informants.get(lookup.source)
+        """The answer to one question; where there is nobody to ask, that nobody can be reached."""
+        ask = self._informants.get(type(lookup))
         if ask is None:
-            return Unreachable(detail=f"nobody knows the source `{lookup.source}`")
+            return Unreachable(detail=f"nobody can be asked about `{lookup.source}`")
         try:
             return await ask(lookup)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is no answer

@@ -20,7 +20,6 @@ from extauthz.identity.key_config import DiscoveredKeys, KeyAddress, KeyFile, Ke
 from extauthz.identity.keys import KeySet
 from extauthz.identity.lookups import Answer, Done, Lookup, Unreachable
 from extauthz.identity.resolver import Resolver
-from extauthz.lookup.inquiries import Ask
 from extauthz.lookup.key_fetching import KeyFetcher, Published
 from extauthz.lookup.peers import TIMEOUT
 
@@ -95,14 +94,14 @@ class KeySets:
         }
 
     @property
-    def informants(self) -> Mapping[str, Ask]:
-        """Who answers `FetchKeys`, by the name of the source."""
-        return {name: followed.ask for name, followed in self._followed.items()}
-
-    @property
     def standings(self) -> Mapping[str, Standing]:
         """How it stands with each source."""
         return {name: followed.standing for name, followed in self._followed.items()}
+
+    async def ask(self, lookup: Lookup) -> Answer:
+        """`Done` if what the source publishes is known now, as far as that can be known."""
+        followed = self._followed.get(lookup.source)
+        return Unreachable(detail="nothing says where its keys are") if followed is None else await followed.ask()
 
     def subscribe(self, taker: Taker) -> None:
         """Hand all new keys to `taker`, before whoever asked for them is answered."""
@@ -148,8 +147,7 @@ class _Followed:
         self._provoked_at = -pace.between_provoked
         self._rescheduled = asyncio.Event()
 
-    async def ask(self, _: Lookup) -> Answer:
-        """`Done` if what it publishes is known now, as far as that can be known."""
+    async def ask(self) -> Answer:
         failing = self.standing.error is not None
         now = time.monotonic()
         if self._running is None and now - self._provoked_at >= self._pace.between_provoked:
@@ -202,7 +200,7 @@ class _Followed:
             self._rescheduled.set()
 
     def _succeeded(self, published: Published, keys: KeySet) -> None:
-        changed = keys is not self.keys
+        changed = keys != self.keys
         before, name = self.standing, self._source.name
         self._held, self.keys, self._failures = published, keys, 0
         self._count("changed" if changed else "unchanged")
@@ -210,6 +208,7 @@ class _Followed:
         wanted = keys.refresh_hint if keys.refresh_hint is not None else published.max_age
         self._schedule(self._pace.after_success(wanted))
         if changed:
+            self._provoked_at = -self._pace.between_provoked  # whoever provoked it was right
             _log.info("keys-changed", source=name, url=published.url, keys=len(keys.ids))
             self._told(name, keys)
         if before.failing_since is not None:
