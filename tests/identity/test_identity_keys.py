@@ -102,3 +102,48 @@ def test_what_cannot_be_a_set_of_public_keys_is_refused(issuer: Issuer) -> None:
 def test_text_that_is_no_key_set_is_refused(document: str) -> None:
     with pytest.raises(ConfigurationError, match=r"jwks of `idp`: .*expected a JWK Set"):
         read_keys(document, name="idp", algorithms=DEFAULT)
+
+
+def bundle(*keys: object, **members: object) -> KeySet:
+    document = json.dumps({"keys": keys, "spiffe_sequence": 1} | members)
+    return read_keys(document, name="spiffe://prod.example.org", algorithms=("ES256", "RS256"), use="jwt-svid")
+
+
+def test_of_a_trust_bundle_the_keys_of_jwt_svids_are_taken(issuer: Issuer) -> None:
+    authority = jwk(issuer, "rsa", use="x509-svid", x5c=["MIIB"], kid="x")
+    keys = bundle(
+        authority,
+        {name: value for name, value in authority.items() if name != "kid"},
+        jwk(issuer, "ec", use="jwt-svid"),
+        jwk(issuer, "stranger", use="sig"),
+        {name: value for name, value in jwk(issuer, "pss").items() if name != "use"},
+        spiffe_refresh_hint=600,
+    )
+    assert keys.ids == {"ec"}
+    assert keys.find("ec", "ES256") is not None
+    assert keys.refresh_hint == 600
+    with pytest.raises(ConfigurationError, match="no public key for"):
+        read(jwk(issuer, "ec", use="jwt-svid"))
+
+
+def test_a_trust_bundle_may_vouch_for_nobody(issuer: Issuer) -> None:
+    for keys in (bundle(), bundle(jwk(issuer, "rsa", use="x509-svid"))):
+        assert keys.ids == frozenset()
+        assert keys.find(None, "ES256") is None
+
+
+def test_a_broken_trust_bundle_is_refused(issuer: Issuer) -> None:
+    nameless = {name: value for name, value in jwk(issuer, "ec", use="jwt-svid").items() if name != "kid"}
+    with pytest.raises(ConfigurationError, match="key 1: `kid` is missing"):
+        bundle(nameless)
+    for hint in ("600", -1, True, 1.5):
+        with pytest.raises(ConfigurationError, match="`spiffe_refresh_hint` is no number of seconds"):
+            bundle(spiffe_refresh_hint=hint)
+
+
+def test_sets_are_equal_if_they_verify_the_same(issuer: Issuer) -> None:
+    first = read(jwk(issuer, "ec"), jwk(issuer, "rsa"))
+    assert first == read(jwk(issuer, "rsa", x5t="other"), jwk(issuer, "ec"))
+    assert first != read(jwk(issuer, "ec"))
+    assert first != read(jwk(issuer, "ec"), jwk(issuer, "pss", kid="rsa"))
+    assert first != read(jwk(issuer, "stranger", kid="ec"), jwk(issuer, "rsa"))
