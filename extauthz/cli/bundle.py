@@ -27,6 +27,7 @@ from extauthz.policy.bundle import (
     sign,
 )
 from extauthz.policy.load import load, policy_files
+from extauthz.values.counting import counted
 
 _T = TypeVar("_T")
 
@@ -113,8 +114,7 @@ def _tell(bundle: Bundle, path: Path, revision: str, output_format: Format) -> N
         }
         typer.echo(json.dumps(said))
     else:
-        count = len(bundle.files)
-        files = f"{count} file{'s' if count != 1 else ''}"
+        files = counted(len(bundle.files), "file")
         typer.echo(f"{path}: bundle `{bundle.name}` version {bundle.version}, {files}, revision {revision}")
 
 

@@ -9,13 +9,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from extauthz.cli.policy_options import FormatOption, print_json
-from extauthz.cli.replay import AuditOption, ConfigOption, declared_headers, with_progress
+from extauthz.cli.audit_options import (
+    AuditOption,
+    ConfigOption,
+    broken_lines,
+    declared_headers,
+    require_records,
+    with_progress,
+)
+from extauthz.cli.policy_options import FormatOption, make_console, print_json
 from extauthz.errors import ExtauthzError
 from extauthz.history.discover import CRITICAL, Excess, Route, Traffic
 from extauthz.history.draft import Drafted, draft
 from extauthz.history.reading import read
 from extauthz.policy.load import load
+from extauthz.values.counting import counted
 
 SHOWN: Final = 20
 """Rows of each table for people; JSON has all."""
@@ -41,6 +49,7 @@ def discover(
     traffic = Traffic()
     for line in with_progress(audit, read(audit), quiet=output == "json"):
         traffic.take(line.content)
+    require_records(audit, records=traffic.records, malformed=traffic.malformed)
     drafted = draft(traffic)
     files = _write(drafted, out) if out is not None else []
     routes = traffic.routes()
@@ -116,10 +125,10 @@ def _print(
             typer.echo("\n---\n".join(text.rstrip() for text in (one.policy, one.tests) if text is not None))
             typer.echo("---")
     # The draft may be piped into a file, so what people read goes to the other stream.
-    console = Console(stderr=True)
+    console = make_console(stderr=True)
     left_out = f", {traffic.skipped} not decided by policies" if traffic.skipped else ""
-    broken = f", {traffic.malformed} lines are no records" if traffic.malformed else ""
-    console.print(f"{traffic.records} records, {len(routes)} routes{left_out}{broken}")
+    broken = f", {traffic.malformed} {broken_lines(traffic.malformed)}" if traffic.malformed else ""
+    console.print(f"{counted(traffic.records, 'record')}, {counted(len(routes), 'route')}{left_out}{broken}")
     critical = sorted((route for route in routes if route.points >= CRITICAL), key=lambda route: -route.points)
     rows = [(f"{one.method} {one.host}{one.template}", ", ".join(one.reasons)) for one in critical]
     _print_table(console, ("looks critical", "why"), rows)

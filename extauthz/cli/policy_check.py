@@ -16,6 +16,7 @@ from extauthz.policy.lint.sarif import report
 from extauthz.policy.load import load_with_documents
 from extauthz.policy.policy_set import PolicySet
 from extauthz.policy.problems import PolicyErrors, Problem
+from extauthz.values.counting import counted
 
 CheckFormat = Literal["text", "json", "sarif"]
 
@@ -67,7 +68,7 @@ def _tell_errors(error: PolicyErrors, output: CheckFormat) -> None:
             print_json(report(error.problems, (), version=__version__))
         case "text":
             typer.echo(error.render(), err=True)
-            typer.echo(_counted(len(error.problems), "error"), err=True)
+            typer.echo(counted(len(error.problems), "error"), err=True)
 
 
 def _tell(policies: PolicySet, findings: tuple[Finding, ...], output: CheckFormat) -> None:
@@ -81,12 +82,8 @@ def _tell(policies: PolicySet, findings: tuple[Finding, ...], output: CheckForma
         case "text":
             for one in findings:
                 typer.echo(one.picture(), err=True)
-            warned = f", {_counted(len(findings), 'warning')}" if findings else ""
-            typer.echo(f"{_counted(len(policies.rules), 'rule')}, no errors{warned}, revision {policies.revision}")
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
+            warned = f", {counted(len(findings), 'warning')}" if findings else ""
+            typer.echo(f"{counted(len(policies.rules), 'rule')}, no errors{warned}, revision {policies.revision}")
 
 
 def _plain(problem: Problem) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import typer
+from rich.console import Console
 
 from extauthz.errors import ExtauthzError
 
@@ -15,6 +16,8 @@ PathsArgument = Annotated[list[Path], typer.Argument(metavar="PATH", help="Files
 COLOURS: Final = {"allow": "green", "deny": "red", "challenge": "yellow", "hold": "magenta"}
 """The colour of each decision."""
 
+_UNBOUNDED: Final = 65_536
+
 
 def read_text(file: Path) -> str:
     """The text of a file. Raises `ExtauthzError` if it can't be read."""
@@ -24,6 +27,14 @@ def read_text(file: Path) -> str:
         raise ExtauthzError(f"{file}: can't be read: {error.strerror}") from error
     except UnicodeDecodeError:
         raise ExtauthzError(f"{file}: not UTF-8; save it as UTF-8") from None
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """A console for people. Where no terminal is, nothing is as wide as a line may be: it breaks none."""
+    console = Console(stderr=stderr, highlight=False)
+    if not console.file.isatty():
+        console.width = _UNBOUNDED
+    return console
 
 
 def print_json(value: object) -> None:

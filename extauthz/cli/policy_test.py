@@ -13,7 +13,7 @@ from rich.table import Column, Table
 
 from extauthz.cli import policy_trace
 from extauthz.cli.policy_junit import junit
-from extauthz.cli.policy_options import COLOURS, PathsArgument, print_json
+from extauthz.cli.policy_options import COLOURS, PathsArgument, make_console, print_json
 from extauthz.errors import ExtauthzError
 from extauthz.policy.cases import read_cases
 from extauthz.policy.coverage import Count, Coverage, Gap
@@ -136,8 +136,8 @@ def _count_as_json(count: Count) -> dict[str, Any]:
 
 
 def _print(report: Report) -> None:
-    console = Console(highlight=False)
-    table = Table("", "test", "decision", Column("rule", overflow="fold"), "reason")
+    console = make_console()
+    table = Table("", Column("test", overflow="fold"), "decision", Column("rule", overflow="fold"), "reason")
     for outcome in report.outcomes:
         mark = "[red]failed[/]" if outcome.differences else "[green]ok[/]"
         decision = f"[{COLOURS[outcome.decision]}]{outcome.decision}[/]"
@@ -158,12 +158,12 @@ def _print_reasons(console: Console, outcome: Outcome, report: Report) -> None:
     """How the candidates of a case came out, and why the rules that it names were none."""
     described = {rule.name: rule.description for rule in report.coverage.policies.rules}
     if outcome.rules:
-        console.print(Padding(policy_trace.rules(outcome.rules, outcome.traces, described), (0, 0, 0, 4)))
+        console.print(Padding.indent(policy_trace.rules(outcome.rules, outcome.traces, described), 4))
     if outcome.others:
         wanted = [
             other.rule.name for other in outcome.others if f"`{other.rule.name}`" in " ".join(outcome.differences)
         ]
-        console.print(Padding(policy_trace.others(outcome.others, wanted=wanted), (0, 0, 0, 4)))
+        console.print(Padding.indent(policy_trace.others(outcome.others, wanted=wanted), 4))
 
 
 def _print_coverage(report: Report) -> None:

@@ -62,7 +62,7 @@ def others(found: Sequence[Other], *, wanted: Iterable[str] = ()) -> RenderableT
     for other in shown:
         reasons = "; ".join(map(str, other.mismatches)) or "it was no candidate"
         lines.append(Text.assemble((printable(other.rule.name), "bold"), "  no candidate"))
-        lines.append(Padding(Text(printable(reasons), "dim"), (0, 0, 0, 4)))
+        lines.append(Padding.indent(Text(printable(reasons), "dim"), 4))
     if len(found) > len(shown):
         more = len(found) - len(shown)
         lines.append(Text(f"{more} more rule{'s are' if more > 1 else ' is'} no candidate{'s' * (more > 1)}", "dim"))

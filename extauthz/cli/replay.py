@@ -1,7 +1,6 @@
 """`extauthz policy replay`: what other policies would have said to what was recorded."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -9,29 +8,32 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from extauthz.cli.policy_options import COLOURS, FormatOption, print_json
-from extauthz.errors import ExtauthzError
-from extauthz.history.reading import Read, read
+from extauthz.cli.audit_options import (
+    AuditOption,
+    ConfigOption,
+    broken_lines,
+    declared_headers,
+    require_records,
+    with_progress,
+)
+from extauthz.cli.policy_options import COLOURS, FormatOption, make_console, print_json
+from extauthz.history.reading import read
 from extauthz.history.replay import Change, Replay, Tally, unchanged_rules
 from extauthz.policy.load import load, read_documents
 from extauthz.policy.policy_set import PolicySet
 from extauthz.policy.problems import PolicyErrors, Problem
 from extauthz.policy.yaml_source import Document
+from extauthz.values.counting import counted
 
-STEP: Final = 500
-"""Records between two looks at the progress bar."""
 SHOWN: Final = 10
 """Rows of each table for people; JSON has all."""
+BROKEN: Final = 3
+"""Lines that can't be read of which people are told why; JSON has more."""
 
 PolicyOption = Annotated[
     list[Path], typer.Option(metavar="PATH", help="A policy file or folder; may be given several times.")
-]
-AuditOption = Annotated[Path, typer.Option(help="An audit file that `extauthz serve` has written.", dir_okay=False)]
-ConfigOption = Annotated[
-    Path | None, typer.Option(help="The configuration that says which headers Envoy sends.", dir_okay=False)
 ]
 
 
@@ -60,43 +62,13 @@ def replay(
     replaying = Replay(policies, unchanged=unchanged)
     for one in with_progress(audit, read(audit), quiet=output == "json"):
         replaying.take(one.content)
+    require_records(audit, records=replaying.tally.total, malformed=replaying.tally.malformed)
     for revision in unchanged.keys() - replaying.tally.revisions.keys():
         typer.echo(f"extauthz: warning: no record was decided by the baseline, whose revision is {revision}", err=True)
     if output == "json":
         print_json(_summary(replaying.tally, policies))
     else:
         _print(replaying.tally, policies)
-
-
-def declared_headers(config: Path | None) -> frozenset[str] | None:
-    """The headers that the configuration says Envoy sends, `None` for all."""
-    if config is None:
-        return None
-    # Imported here: the other commands of this group need no settings.
-    from extauthz.settings import load_settings
-
-    return load_settings(config).declared_headers
-
-
-def with_progress(audit: Path, lines: Iterable[Read], *, quiet: bool) -> Iterator[Read]:
-    """The lines of the file, with a bar on standard error that says how far they are; none where nobody watches."""
-    console = Console(stderr=True, quiet=quiet)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(escape(audit.name), total=_size(audit))
-        done = 0
-        for number, line in enumerate(lines):
-            yield line
-            done += line.size
-            if number % STEP == 0:
-                progress.update(task, completed=done)
-
-
-def _size(audit: Path) -> int:
-    try:
-        return audit.stat().st_size
-    except OSError as error:
-        raise ExtauthzError(f"{audit}: can't read the audit file: {(error.strerror or str(error)).lower()}") from error
 
 
 def _documents(paths: list[Path]) -> list[Document]:
@@ -145,19 +117,19 @@ def _rows(what: str, counts: Counter[tuple[str, Change]]) -> list[dict[str, Any]
 
 
 def _print(tally: Tally, policies: PolicySet) -> None:
-    console = Console()
-    console.print(f"{tally.total} records" + (f" from {tally.first} to {tally.last}" if tally.total else ""))
+    console = make_console()
+    console.print(f"{counted(tally.total, 'record')} from {tally.first} to {tally.last}")
     console.print(f"  [bold]{tally.changed.total():>8}[/] would change")
-    console.print(f"  {tally.unchanged:>8} stay as they are")
+    console.print(f"  {tally.unchanged:>8} {'stays as it is' if tally.unchanged == 1 else 'stay as they are'}")
     console.print(f"  {tally.undecidable:>8} undecidable: the record does not hold what the policies ask for")
     console.print(f"  {tally.not_by_policy:>8} not decided by policies (malformed, invalid token, …)")
     if tally.malformed:
-        console.print(f"  [red]{tally.malformed:>8}[/] lines are no records")
+        console.print(f"  [red]{tally.malformed:>8}[/] {broken_lines(tally.malformed)}")
     if tally.changed:
         _print_changes(console, tally)
     _print_counts(console, "people would be asked", "times", tally.prompts, "if each challenge is met at once")
     _print_counts(console, "missing in records", "cases", tally.missing, "see `audit.keep` and `--baseline`")
-    for line in tally.unreadable:
+    for line in tally.unreadable[:BROKEN]:
         cut = ", cut off at the end of the file" if line.torn else ""
         console.print(f"line {line.number}: {escape(line.reason)}{cut}", style="red", highlight=False)
     console.print(f"revision {policies.revision}", style="dim")

@@ -13,6 +13,7 @@ from extauthz.history.recorded import is_decidable, segments_of
 from extauthz.history.routes import Path, routes
 from extauthz.policy.policy_set import PolicySet
 from extauthz.record.audit_line import DecisionLine
+from extauthz.values.counting import counted
 
 WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 """Methods that change something (RFC 9110 section 9.2.1: they are not safe)."""
@@ -60,7 +61,7 @@ class Route:
         return (
             *([f"{self.method} changes something"] if self.method in WRITES else ()),
             *([f"`{word[0]}` in its path"] if word else ()),
-            *([f"{self.denied.total()} denials"] if self.denied else ()),
+            *([counted(self.denied.total(), "denial")] if self.denied else ()),
         )
 
 

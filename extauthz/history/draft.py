@@ -19,6 +19,7 @@ from extauthz.policy.hosts import parse as parse_host
 from extauthz.policy.load import load_text
 from extauthz.policy.trial import run
 from extauthz.policy.yaml_source import load_documents
+from extauthz.values.counting import counted
 
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9]+")
 _LONGEST: Final = 100
@@ -107,7 +108,7 @@ def _rule(name: str, methods: list[str], template: str, callers: Counter[Caller]
     workloads = sorted({workload for workload, _ in callers})
     rule: Plain = {
         "name": name,
-        "description": f"seen {callers.total()} times",
+        "description": f"seen {counted(callers.total(), 'time')}",
         "methods": [method for method in methods if not (method == "HEAD" and "GET" in methods)],
         "paths": [template],
     }
@@ -159,7 +160,12 @@ def _case(route: Route, caller: Caller, expect: Plain) -> Plain:
 
 def _draft_tcp(name: str, callers: Counter[str]) -> Drafted:
     workloads = sorted(callers)
-    rule: Plain = {"name": "tcp", "description": f"seen {callers.total()} times", "tcp": True, "effect": "allow"}
+    rule: Plain = {
+        "name": "tcp",
+        "description": f"seen {counted(callers.total(), 'time')}",
+        "tcp": True,
+        "effect": "allow",
+    }
     if "" not in workloads:
         rule["workloads"] = workloads
     case: Plain = {"name": "tcp-is-allowed", "request": {"tcp": True}, "expect": {"decision": "allow"}}

@@ -75,4 +75,6 @@ def _parse(number: int, raw: bytes) -> DecisionLine | Unreadable:
         return _DECODER.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         reason = str(error) or type(error).__name__
-        return Unreadable(number, reason[:1].lower() + reason[1:], torn=not raw.endswith(b"\n"))
+        # `Object missing…` begins a sentence, `JSON is malformed…` is a name.
+        reason = reason if reason[1:2].isupper() else reason[:1].lower() + reason[1:]
+        return Unreadable(number, reason, torn=not raw.endswith(b"\n"))

@@ -56,6 +56,23 @@ def test_cases_are_run_and_told(folder: Path) -> None:
     assert result.stdout.endswith("covered: 3 of 3 rules\n6 passed, 0 failed\n")
 
 
+def test_where_no_terminal_is_no_name_is_broken_or_cut(folder: Path) -> None:
+    """Whatever COLUMNS says: logs of CI are searched for names."""
+    rule, case = "transfers-" * 9 + "x", "transfers_" * 12
+    policy(folder, f"    - {{name: {rule}, when: \"request.path == '/{case}'\", effect: allow}}\n")
+    cases(
+        folder,
+        f"request: {{path: /{case}}}, expect: {{decision: allow}}",
+        "request: {path: /}, expect: {decision: allow}",
+    )
+    text = (folder / "t.yaml").read_text()
+    (folder / "t.yaml").write_text(text.replace("case 0", f"{case} is one word"))
+    said = invoke("test", folder).stdout
+    rows = [line.split("│")[1:] for line in said.splitlines() if "│ ok " in line]
+    assert [cell.strip() for cell in rows[-1]][:4] == ["ok", f"t: {case} is one word", "allow", f"p/{rule}"]
+    assert max(map(len, said.splitlines())) < 1000
+
+
 def test_a_difference_is_told_with_its_place_and_ends_with_1(folder: Path) -> None:
     file = folder / "payments_test.yaml"
     file.write_text(file.read_text().replace("rule: payments/large-transfer}", "rule: payments/small-transfer}"))

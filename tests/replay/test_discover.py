@@ -208,4 +208,18 @@ def test_without_a_folder_the_draft_goes_to_standard_output(tmp_path: Path) -> N
     done = invoke("policy", "discover", "--audit", audit)
     assert len(load_text(done.stdout).rules) == 2
     assert "looks critical" in done.stderr
-    assert "1 lines are no records" in done.stderr
+    assert "1 record, 1 route, 1 line is no record" in done.stderr
+    assert "seen 1 time\n" in done.stdout
+
+
+def test_one_denial_is_one_denial() -> None:
+    denied = (http("/never/1", "POST"), caller(sub="u1"))
+    assert [traffic(*[denied] * times).routes()[0].reasons[-1] for times in (1, 2)] == ["1 denial", "2 denials"]
+
+
+def test_a_file_without_records_is_no_source_of_a_draft(tmp_path: Path) -> None:
+    empty = audit_file(tmp_path / "audit.jsonl")
+    done = CliRunner().invoke(app, ["policy", "discover", "--audit", str(empty), "--out", str(tmp_path / "draft")])
+    assert done.exit_code == 1
+    assert str(done.exception).startswith(f"{empty}: holds no record of a decision, but 1 other line; ")
+    assert not (tmp_path / "draft").exists()

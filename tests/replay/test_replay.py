@@ -1,6 +1,7 @@
 """Traffic of a real checker, replayed by other policies: what changes, for whom, and what can't be known."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from replay.recording import replayed, write
 from typer.testing import CliRunner
 
 from extauthz.cli.commands import app
+from extauthz.cli.quickstart.demo import EXTAUTHZ
 from extauthz.history.replay import Tally
 from extauthz.policy.load import load_text
 from extauthz.record.masking import Keep
@@ -157,6 +159,45 @@ def test_a_baseline_of_another_time_is_told(bench: Bench, tmp_path: Path) -> Non
     (tmp_path / "other.yaml").write_text(POLICY.replace("1000.0", "9.0"))
     done = invoke("--policy", tmp_path / "other.yaml", "--audit", audit, "--baseline", tmp_path / "other.yaml")
     assert "no record was decided by the baseline" in done.stderr
+
+
+def test_broken_lines_do_not_bury_the_result(bench: Bench, tmp_path: Path) -> None:
+    bench.answer(bench.request("/health"))
+    audit = write(bench.records.kept, tmp_path / "audit.jsonl")
+    (tmp_path / "p.yaml").write_text(POLICY)
+    with audit.open("ab") as file:
+        file.write(b"no JSON\n" + b"{}\n" * 30)
+    said = invoke("--policy", tmp_path / "p.yaml", "--audit", audit).stdout
+    assert said.startswith("1 record from ")
+    assert "1 stays as it is\n" in said
+    assert "31 lines are no records\n" in said
+    assert [line.partition(":")[0] for line in said.splitlines() if line.startswith("line ")] == [
+        "line 2",
+        "line 3",
+        "line 4",
+    ]
+    assert "line 2: JSON is malformed" in said
+    assert "line 3: object missing required field" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "told"), [("", ""), ("{}\n", ", but 1 other line"), ("{}\nx", ", but 2 other lines")]
+)
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_a_file_without_records_is_one_clear_error(tmp_path: Path, content: str, told: str, output: str) -> None:
+    (tmp_path / "p.yaml").write_text(POLICY)
+    (tmp_path / "a.jsonl").write_text(content)
+    done = subprocess.run(
+        [*EXTAUTHZ, "policy", "replay", "--policy", "p.yaml", "--audit", "a.jsonl", "--format", output],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"extauthz: a.jsonl: holds no record of a decision{told}; `audit.path` names the file to read\n"
+    )
 
 
 def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:

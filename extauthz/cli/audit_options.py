@@ -1,0 +1,65 @@
+"""What the commands that read audit files share: their options, the progress bar, and what they say of broken lines."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from extauthz.errors import ExtauthzError
+from extauthz.history.reading import Read
+from extauthz.values.counting import counted
+
+STEP: Final = 500
+"""Records between two looks at the progress bar."""
+
+AuditOption = Annotated[Path, typer.Option(help="An audit file that `extauthz serve` has written.", dir_okay=False)]
+ConfigOption = Annotated[
+    Path | None, typer.Option(help="The configuration that says which headers Envoy sends.", dir_okay=False)
+]
+
+
+def declared_headers(config: Path | None) -> frozenset[str] | None:
+    """The headers that the configuration says Envoy sends, `None` for all."""
+    if config is None:
+        return None
+    # Imported here: the other commands of this group need no settings.
+    from extauthz.settings import load_settings
+
+    return load_settings(config).declared_headers
+
+
+def with_progress(audit: Path, lines: Iterable[Read], *, quiet: bool) -> Iterator[Read]:
+    """The lines of the file, with a bar on standard error that says how far they are; none where nobody watches."""
+    console = Console(stderr=True, quiet=quiet)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(escape(audit.name), total=_size(audit))
+        done = 0
+        for number, line in enumerate(lines):
+            yield line
+            done += line.size
+            if number % STEP == 0:
+                progress.update(task, completed=done)
+
+
+def _size(audit: Path) -> int:
+    try:
+        return audit.stat().st_size
+    except OSError as error:
+        raise ExtauthzError(f"{audit}: can't read the audit file: {(error.strerror or str(error)).lower()}") from error
+
+
+def require_records(audit: Path, *, records: int, malformed: int) -> None:
+    """Raise `ExtauthzError` if there was not one record of a decision: it is another file, or an empty one."""
+    if not records:
+        other = f", but {counted(malformed, 'other line')}" if malformed else ""
+        raise ExtauthzError(f"{audit}: holds no record of a decision{other}; `audit.path` names the file to read")
+
+
+def broken_lines(count: int) -> str:
+    """What so many lines are, after their number."""
+    return "line is no record" if count == 1 else "lines are no records"
