@@ -5,9 +5,9 @@ can't be reached is never taken for a yes: the Check ends with `IssuerUnavailabl
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,23 @@ class FetchKeys:
     source: str
 
 
-Lookup = FetchKeys
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Introspect:
+    """What the issuer of the source with this name says of a token (RFC 7662)."""
+
+    source: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewToken:
+    """What the API server of the cluster with this name says of a service account's token (TokenReview)."""
+
+    source: str
+    token: str = field(repr=False)
+
+
+Lookup = FetchKeys | Introspect | ReviewToken
 """A closed union of the questions."""
 
 
@@ -36,7 +52,23 @@ class Unreachable:
     detail: str
 
 
-Answer = Done | Unreachable
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Introspected:
+    """What the issuer said: the members of its response, of which `active` is there and a boolean."""
+
+    response: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reviewed:
+    """What the API server said: whether it knows the token, whose it is, and whom it is for."""
+
+    authenticated: bool
+    username: str
+    audiences: tuple[str, ...]
+
+
+Answer = Done | Unreachable | Introspected | Reviewed
 Answers = Mapping[Lookup, Answer]
 NO_ANSWERS: Final[Answers] = MappingProxyType({})
 

@@ -1,0 +1,44 @@
+"""A bounded memory of what was worked out, for several threads.
+
+The rule: what was longest unused goes first, and nothing is found that was not put there.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from threading import Lock
+from typing import Generic, Self, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class Remembered(Generic[Key, Value]):
+    """At most `most` values by key."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[Key, Value] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: Key) -> Value | None:
+        """The value for `key`, `None` if there is none."""
+        with self._lock:
+            value = self._values.get(key)
+            if value is not None:
+                self._values.move_to_end(key)
+            return value
+
+    def put(self, key: Key, value: Value) -> None:
+        """Remember `value`, and forget what is too much."""
+        with self._lock:
+            self._values[key] = value
+            self._values.move_to_end(key)
+            while len(self._values) > self._most:
+                self._values.popitem(last=False)
+
+    def without(self, forgotten: Callable[[Value], bool]) -> Self:
+        """A copy that does not hold the values that are to be `forgotten`."""
+        kept = type(self)(self._most)
+        with self._lock:
+            kept._values = OrderedDict((key, value) for key, value in self._values.items() if not forgotten(value))
+        return kept
