@@ -6,7 +6,6 @@ one-time code that came along, and uses up the grants that an allow rests on. Bo
 answer, whatever happens.
 """
 
-import asyncio
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,8 +16,8 @@ import structlog
 from extauthz.check.answering import Answering, Case
 from extauthz.check.proof import LockedOut, NotProven, Proven, TicketUsed, prove_totp
 from extauthz.check.refusals import refusal
-from extauthz.errors import IssuerUnavailable, Refused, StateUnavailable
-from extauthz.identity.lookups import Answer, Awaiting, Lookup
+from extauthz.errors import Refused, StateUnavailable
+from extauthz.identity.lookups import Answers, Awaiting
 from extauthz.identity.resolver import Resolver
 from extauthz.lookup.inquiries import NO_INQUIRIES, Inquiries
 from extauthz.policy.decide import decide, needs
@@ -39,9 +38,6 @@ RESERVED_SEGMENT = ".extauthz"
 CODE_HEADER = "x-extauthz-otp"
 COMMIT_MARGIN = 0.05
 """Seconds of the caller's deadline that must be left when grants are used up (design section 4)."""
-
-MOST_INQUIRIES = 4
-"""How often the answers to some questions may lead to others."""
 
 _log = structlog.get_logger(__name__)
 
@@ -183,17 +179,16 @@ class Checker:
 
     async def _identify(self, waiting: Unidentified) -> OpenCase:
         """Ask until the caller is known. What decides is what does by then: an answer may have brought new keys."""
-        case, request, awaiting = waiting.case, waiting.request, waiting.awaiting
-        answers: dict[Lookup, Answer] = {}
-        for _ in range(MOST_INQUIRIES):
-            given = await asyncio.gather(*(self._around.inquiries.ask(lookup) for lookup in awaiting.lookups))
-            answers.update(zip(awaiting.lookups, given, strict=True))
+        case, request = waiting.case, waiting.request
+
+        def identify(answers: Answers) -> OpenCase | Awaiting:
             ruling = self._ruling
             known = ruling.resolver.identify(request, now=case.now, answers=answers)
-            if not isinstance(known, Awaiting):
-                return _open(replace(case, identity=known, policies=ruling.policies), request, known)
-            awaiting = known
-        raise IssuerUnavailable(f"`{awaiting.lookups[0].source}` is asked again and again")
+            if isinstance(known, Awaiting):
+                return known
+            return _open(replace(case, identity=known, policies=ruling.policies), request, known)
+
+        return await self._around.inquiries.until_known(waiting.awaiting, identify)
 
     def _decide(self, opened: OpenCase, facts: Facts) -> Evaluation:
         return decide(

@@ -16,8 +16,8 @@ from typing import Protocol
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from extauthz.check.checker import Checker, Opened
-from extauthz.errors import ConfigurationError, Overloaded, StateUnavailable
+from extauthz.check.checker import Checker, Opened, Unidentified
+from extauthz.errors import ConfigurationError, IssuerUnavailable, Overloaded, Refused, StateUnavailable
 from extauthz.record.decision import TRACE_HEADERS, Trace
 from extauthz.transport import unix_sockets
 
@@ -79,7 +79,13 @@ class AuthorizationServicer:
         except (TimeoutError, futures.CancelledError):
             if not future.cancel() and not future.cancelled():
                 return future.result()  # it ended in this very moment
-            return self._checker.abandon(opened, StateUnavailable("the look-up took longer than the caller waits"))
+            return self._checker.abandon(opened, _too_late(opened))
+
+
+def _too_late(opened: Opened) -> Refused:
+    if isinstance(opened, Unidentified):
+        return IssuerUnavailable("who calls was not known before the caller's deadline")
+    return StateUnavailable("the look-up took longer than the caller waits")
 
 
 def _trace(context: CallContext) -> Trace:
