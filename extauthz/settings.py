@@ -6,12 +6,19 @@ keys are errors. Paths are relative to the file.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from extauthz.errors import ConfigurationError
 from extauthz.identity.config import ClientSettings, IdentitySettings
@@ -19,7 +26,7 @@ from extauthz.identity.key_config import KeyFile
 from extauthz.policy import hosts
 from extauthz.policy.bundle import bundle_name
 from extauthz.policy.models import Duration
-from extauthz.policy.problems import PolicyErrors, did_you_mean, problem_at, problems_of
+from extauthz.policy.problems import PolicyErrors, Problem, did_you_mean, faults_of, problem_at
 from extauthz.policy.yaml_source import Document, decode, load_documents
 from extauthz.record.config import AuditSettings
 from extauthz.values.block import Block, Switch, with_a_value
@@ -35,6 +42,7 @@ def _address(text: str) -> str:
 
 
 _PREFIX = "EXTAUTHZ_"
+_DELIMITER = "__"
 # What Kubernetes puts beside every pod for a Service that is called `extauthz`.
 _SERVICE_LINK = re.compile(_PREFIX + r"(?:SERVICE_(?:HOST|PORT(?:_.+)?)|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_.+)?)?)")
 CONFIG_VARIABLE = "EXTAUTHZ_CONFIG"
@@ -110,7 +118,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=_PREFIX,
-        env_nested_delimiter="__",
+        env_nested_delimiter=_DELIMITER,
         extra="forbid",
         frozen=True,
         validate_default=False,
@@ -210,7 +218,7 @@ def load_settings(path: Path) -> Settings:
     try:
         settings = Settings(**_without_constructor_switches(document))
     except ValidationError as error:
-        raise PolicyErrors(problems_of(error, Settings, document)) from None
+        raise PolicyErrors(_problems(error, document, os.environ)) from None
     except SettingsError as error:
         raise ConfigurationError(f"environment: {error}; lists and mappings are written as JSON") from error
     settings._base = path.absolute().parent
@@ -221,12 +229,53 @@ def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
     """A misspelt variable must not leave a default in force without a word."""
     known = {_PREFIX + name.upper() for name in Settings.model_fields}
     for variable in sorted(environ):
-        name = variable.upper().partition("__")[0]
+        name = variable.upper().partition(_DELIMITER)[0]
         if not name.startswith(_PREFIX) or _SERVICE_LINK.fullmatch(name):
             continue
         if name != CONFIG_VARIABLE and name not in known:
             hint = did_you_mean(name, known) or "unset it"
             raise ConfigurationError(f"environment: {variable}: no such setting; {hint}")
+
+
+def _problems(error: ValidationError, document: Document, environ: Mapping[str, str]) -> Iterator[Problem]:
+    """Every problem with its place: the variable that says what is wrong, else the line and column in the file."""
+    said = EnvSettingsSource(Settings)()
+    variables = {_path_of(name): name for name in environ if name.upper().startswith(_PREFIX)}
+    for fault in faults_of(error, Settings, document):
+        if not _is_of_environment(fault.path, said, document.value):
+            yield fault.problem
+            continue
+        path = max(variables, key=lambda path: _shared_steps(path, fault.path))
+        place = f"environment: {variables[path]}"
+        if fault.kind == "extra_forbidden" and path == fault.path:
+            meant = _DELIMITER.join((*path[:-1], fault.meant)).upper()
+            hint = f"did you mean `{_PREFIX}{meant}`?" if fault.meant else "unset it"
+            yield Problem(file=place, message="no such setting", hint=hint)
+        else:
+            yield Problem(file=place, message=fault.problem.message, hint=fault.problem.hint)
+
+
+def _path_of(variable: str) -> tuple[str, ...]:
+    return tuple(variable.lower().removeprefix(_PREFIX.lower()).split(_DELIMITER))
+
+
+def _shared_steps(one: tuple[str, ...], other: tuple[str | int, ...]) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def _is_of_environment(path: tuple[str | int, ...], said: object, written: object) -> bool:
+    """Whether what is at `path`, or is missing there, is as the environment `said` it and not as the file has it.
+
+    Mappings of both are one mapping; anything else that the environment says takes the place of what is in the file.
+    """
+    for step in path:
+        if not isinstance(said, Mapping):
+            return True
+        if step not in said:
+            return not isinstance(written, Mapping)
+        said = said[step]
+        written = written.get(step) if isinstance(written, Mapping) else None
+    return bool(path)
 
 
 def _without_constructor_switches(document: Document) -> dict[str, Any]:

@@ -91,6 +91,48 @@ def test_a_misspelt_variable_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("EXTAUTHZ_LISTEN__GPRC", "x", "no such setting; did you mean `EXTAUTHZ_LISTEN__GRPC`?"),
+        ("extauthz_listen__gprc", "x", "no such setting; did you mean `EXTAUTHZ_LISTEN__GRPC`?"),
+        ("EXTAUTHZ_LISTEN__ZZZ", "x", "no such setting; unset it"),
+        ("EXTAUTHZ_CLIENT__TRUSTED_HPOS", "1", "no such setting; did you mean `EXTAUTHZ_CLIENT__TRUSTED_HOPS`?"),
+        ("EXTAUTHZ_IDENTITY__WORKLOAD__XFCC__ACEPT", "last", "no such setting; did you mean `"),
+        ("EXTAUTHZ_LISTEN__GRPC", "nowhere", "not an address; write "),
+        ("EXTAUTHZ_LISTEN", '{"gprc": "127.0.0.1:1"}', "unknown field `gprc`; did you mean `grpc`?"),
+        ("EXTAUTHZ_POLICIES", "[]", "must not be empty; "),
+        ("EXTAUTHZ_BUNDLES", '[{"name": "p", "path": "p.tar.gz"}]', "missing field `key`"),
+        ("EXTAUTHZ_AUDIT__KEEP__QUERY", '["amount"]', "missing field `path`"),
+        ("EXTAUTHZ_CLIENT__TRUSTED_HOPS__X", "1", "must be "),
+    ],
+)
+def test_what_is_wrong_in_the_environment_is_told_of_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    path = written(tmp_path, "policies: [p]\nlisten: {web: '127.0.0.1:2'}\nbundles: [{name: q, path: q, key: k}]")
+    with pytest.raises(ExtauthzError) as caught:
+        load_settings(path)
+    assert str(caught.value).startswith(f"environment: {variable}: {told}")
+    assert "extauthz.yaml" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_wrong_in_the_file_is_told_of_the_file_beside_a_variable_of_the_same_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXTAUTHZ_LISTEN__GRPC", "nowhere")
+    path = written(tmp_path, "policies: [p]\nlisten:\n  wbe: '127.0.0.1:2'\n  admin: nowhere")
+    with pytest.raises(ExtauthzError) as caught:
+        load_settings(path)
+    assert [line.partition(": ")[0] for line in str(caught.value).splitlines()] == [
+        f"{path}:3:3",
+        f"{path}:4:10",
+        "environment",
+    ]
+
+
+@pytest.mark.parametrize(
     "name", ["EXTAUTHZ_SERVICE_HOST", "EXTAUTHZ_SERVICE_PORT_GRPC", "EXTAUTHZ_PORT", "EXTAUTHZ_PORT_9191_TCP_ADDR"]
 )
 def test_what_kubernetes_says_of_a_service_of_our_name_is_no_setting(
