@@ -22,9 +22,9 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from extauthz.identity import xfcc
 from extauthz.identity.claims import VerifiedToken
 from extauthz.identity.config import ClientSettings, IdentitySettings
+from extauthz.identity.connection import establish
 from extauthz.identity.resolver import Resolver
 from extauthz.identity.tokens import Verifier
-from extauthz.identity.workload import establish
 from extauthz.values.request import HttpRequest, Peer, RequestView
 
 ISSUER = "https://idp.example.com"
@@ -94,7 +94,7 @@ def cases() -> list[Case]:
         Case(name="XFCC, eight elements", run=lambda: xfcc.parse(",".join([ELEMENT] * 8))),
         Case(
             name="workload, first seen",
-            run=lambda: establish(settings.workload, principal=WEB, certificate="", header=ELEMENT),
+            run=lambda: establish(settings.workload, principal=WEB, forwarded=(ELEMENT,)),
         ),
         Case(name="whole identity, known token and peer", run=lambda: resolver.identify(request, now=NOW)),
     ]

@@ -22,7 +22,19 @@ class IdentitySettings(Block):
     @property
     def keys(self) -> tuple[KeySource, ...]:
         """Everybody whose keys are needed."""
-        return tuple(source.keys for source in self.users if isinstance(source, JwtSource))
+        users = (source.keys for source in self.users if isinstance(source, JwtSource))
+        return (*users, *self.workload.keys)
+
+    @model_validator(mode="after")
+    def _no_issuer_speaks_for_both(self) -> Self:
+        cluster = self.workload.kubernetes
+        for source in self.users:
+            if cluster is not None and source.issuer == cluster.issuer:
+                raise ValueError(
+                    f"`{source.issuer}` is the issuer of `{source.name}` and of `workload.kubernetes`; its tokens are"
+                    " those of users or of workloads, remove one of them"
+                )
+        return self
 
     @model_validator(mode="after")
     def _each_token_has_one_source(self) -> Self:

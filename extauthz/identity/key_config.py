@@ -47,7 +47,14 @@ class DiscoveredKeys:
     ca: Path | None = None
 
 
-KeyPlace = KeyFile | KeyAddress | DiscoveredKeys
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadApi:
+    """The SPIFFE Workload API behind the Unix socket `socket`, which hands out the keys of trust domains."""
+
+    socket: Path
+
+
+KeyPlace = KeyFile | KeyAddress | DiscoveredKeys | WorkloadApi
 """A closed union of where keys can be."""
 
 
@@ -73,6 +80,14 @@ def _file_or_url(text: str) -> str:
     return fetch_url(text) if _URL.match(text) is not None else text
 
 
+FileOrUrl = Annotated[str, Field(min_length=1), AfterValidator(_file_or_url)]
+
+
+def place_of(written: str, *, ca: Path | None) -> KeyFile | KeyAddress:
+    """The place that a `FileOrUrl` writes; `ca` as in `KeyAddress`."""
+    return KeyAddress(url=written, ca=ca) if _URL.match(written) is not None else KeyFile(path=Path(written))
+
+
 class KeyFields(Block):
     """The keys of an issuer: `jwks` is the path or the URL of its JWK Set; `discovery` says that the issuer's metadata
     names the URL (`openid`: OpenID Connect Discovery, `oauth`: RFC 8414).
@@ -80,7 +95,7 @@ class KeyFields(Block):
     `ca` is the file with the authorities of whoever is asked for them; without it, those of the system.
     """
 
-    jwks: Annotated[str, Field(min_length=1), AfterValidator(_file_or_url)] | None = None
+    jwks: FileOrUrl | None = None
     discovery: DiscoveryKind | None = None
     ca: Path | None = None
 
@@ -97,8 +112,4 @@ class KeyFields(Block):
         metadata."""
         if self.discovery is not None:
             return DiscoveredKeys(issuer=issuer, metadata_url=metadata_url(issuer, self.discovery), ca=self.ca)
-        if self.jwks is None:
-            return None
-        if _URL.match(self.jwks) is not None:
-            return KeyAddress(url=self.jwks, ca=self.ca)
-        return KeyFile(path=Path(self.jwks))
+        return None if self.jwks is None else place_of(self.jwks, ca=self.ca)

@@ -15,7 +15,7 @@ from extauthz.identity.holders import holders
 from extauthz.identity.keys import KeySet
 from extauthz.identity.lookups import NO_ANSWERS, Answers, Awaiting
 from extauthz.identity.users import NOBODY, Users
-from extauthz.identity.workload import reader
+from extauthz.identity.workload import NO_FILES, WorkloadFiles, Workloads
 from extauthz.values.identity import HOLDER_COOKIE, Identity
 from extauthz.values.request import HttpRequest, RequestView
 
@@ -23,20 +23,27 @@ from extauthz.values.request import HttpRequest, RequestView
 class Resolver:
     """Resolves requests to identities under one configuration; may be shared by threads.
 
-    `jwks` maps the names of the sources in `settings.users` to the texts of their JWK Sets. Raises
-    `ConfigurationError` for keys that can't be used. Changed keys need a new resolver.
+    `jwks` maps the names of `settings.keys` to the texts of their key sets, `files` is what the other files say. Raises
+    `ConfigurationError` for what can't be used. Changed keys need a new resolver.
     """
 
-    def __init__(self, settings: IdentitySettings, client: ClientSettings, jwks: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        settings: IdentitySettings,
+        client: ClientSettings,
+        jwks: Mapping[str, str],
+        files: WorkloadFiles = NO_FILES,
+    ) -> None:
         self._client = client
-        self._peer = reader(settings.workload)
         self._users = Users(settings.users, jwks)
+        self._workloads = Workloads(settings.workload, jwks, files, users_read_bearer=self._users.reads_authorization)
         self._cookies = frozenset({*self._users.cookies, HOLDER_COOKIE})
 
     def with_keys(self, name: str, keys: KeySet) -> Self:
         """A resolver with these keys for the source `name`; it keeps what does not depend on them."""
         renewed = copy(self)
         renewed._users = self._users.with_keys(name, keys)
+        renewed._workloads = self._workloads.with_keys(name, keys)
         return renewed
 
     def identify(self, request: RequestView, *, now: float, answers: Answers = NO_ANSWERS) -> Identity | Awaiting:
@@ -46,7 +53,7 @@ class Resolver:
         that does not hold, `IdentityConflict` for two that disagree, `IssuerUnavailable` where somebody who must be
         asked does not answer.
         """
-        peer = self._peer(request)
+        peer = self._workloads.read(request, now=now, answers=answers)
         address = client_ip(request, self._client)
         http = request.http
         sent = self._read_cookies(http) if http is not None else {}
@@ -56,15 +63,16 @@ class Resolver:
                 sent,
                 request.metadata,
                 certificate=peer.certificate,
-                bearer_is_taken=False,
+                bearer_is_taken=peer.takes_bearer,
                 now=now,
                 answers=answers,
             )
             if http is not None
             else NOBODY
         )
-        if isinstance(presented, Awaiting):
-            return presented
+        lookups = (*peer.lookups, *(presented.lookups if isinstance(presented, Awaiting) else ()))
+        if lookups or isinstance(presented, Awaiting):
+            return Awaiting(lookups=lookups)
         return Identity(
             workload=peer.workload,
             user=presented.user,

@@ -1,128 +1,174 @@
-"""The workload at the other end of the connection, and the certificate that it holds.
+"""The workload of a request: by its connection, by the tokens that it carries, or by both.
 
-The rule: Envoy's `source.principal` is proof, X-Forwarded-Client-Cert is hearsay. The header may repeat the principal
-and must never contradict it; alone it counts only where the operator says that nobody but the gateway can reach us.
+The rule: every source that is in use and names anybody names the same workload, or the Check ends here. So no header
+changes whom a certificate proves, and two that disagree are nobody.
 """
 
-import binascii
-import re
-from base64 import b64decode
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from hashlib import sha256
-from urllib.parse import unquote
+from typing import Final, Self
 
-from extauthz.errors import IdentityConflict, MalformedRequest
-from extauthz.identity import spiffe, xfcc
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from extauthz.errors import IdentityConflict
+from extauthz.identity import client_cert, xfcc
+from extauthz.identity.authorities import Authorities
+from extauthz.identity.certificates import Validity
+from extauthz.identity.connection import Connection, Lines, establish
+from extauthz.identity.keys import KeySet
+from extauthz.identity.lookups import NO_ANSWERS, Answers, Lookup
+from extauthz.identity.remembered import Remembered
 from extauthz.identity.workload_config import WorkloadSettings
+from extauthz.identity.workload_tokens import WorkloadTokens
 from extauthz.values.identity import Workload
 from extauthz.values.quoting import given
-from extauthz.values.request import RequestView
+from extauthz.values.request import RequestView, empty
 
-CACHED_PEERS = 1024
-MAX_CACHED_LENGTH = 8192
-
-_SHA256_HEX = re.compile(r"[0-9A-Fa-f]{64}")
-_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]++)-----END CERTIFICATE-----\s*+")
+CACHED_PEERS: Final = 1024
+MAX_CACHED_LENGTH: Final = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PeerIdentity:
-    """What the connection proves: the workload, and the SHA-256 of its certificate in lower-case hex or empty."""
+class WorkloadFiles:
+    """What the files beside the key sets say that `WorkloadSettings` names.
+
+    `authorities` are PEM or SPIFFE bundles by trust domain, `attributes` what the platform knows of a workload, by
+    SPIFFE ID.
+    """
+
+    authorities: Mapping[str, str] = field(default_factory=empty)
+    attributes: Mapping[str, Mapping[str, str]] = field(default_factory=empty)
+
+
+NO_FILES: Final = WorkloadFiles()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Who is there, as far as it is known.
+
+    `certificate` is the SHA-256 of the certificate that the connection proves, in lower-case hex or empty. `lookups`
+    are what must be known before there is a `workload`. `takes_bearer`: the bearer credential is a workload's.
+    """
 
     workload: Workload | None = None
     certificate: str = ""
+    lookups: tuple[Lookup, ...] = ()
+    takes_bearer: bool = False
 
 
-NOBODY = PeerIdentity()
+NOBODY: Final = Found()
 
 
-def reader(settings: WorkloadSettings) -> Callable[[RequestView], PeerIdentity]:
-    """A function that reads the peer of a request; it keeps a bounded cache keyed by the texts that it reads.
+class Workloads:
+    """Finds the workloads of requests under one configuration; may be shared by threads.
 
-    The function raises `MalformedRequest` for a certificate header that is malformed or has two readings, and
-    `IdentityConflict` where two sources disagree.
+    What is found of a connection is remembered by the texts that speak of it, within bounds; times are looked at on
+    every request. `jwks` and `users_read_bearer` are as in `WorkloadTokens`. Raises `ConfigurationError` for files that
+    can't be used.
     """
-    reads_header = "xfcc" in settings.sources and settings.xfcc.accept != "none"
 
-    @lru_cache(maxsize=CACHED_PEERS)
-    def cached(principal: str, certificate: str, header: str | None) -> PeerIdentity:
-        return establish(settings, principal=principal, certificate=certificate, header=header)
+    def __init__(
+        self,
+        settings: WorkloadSettings,
+        jwks: Mapping[str, str],
+        files: WorkloadFiles = NO_FILES,
+        *,
+        users_read_bearer: bool = False,
+    ) -> None:
+        self._authorities = Authorities(files.authorities)
+        self._attributes = files.attributes
+        self._verified: Remembered[tuple[str, tuple[bytes, ...]], Validity] = Remembered(CACHED_PEERS)
+        self._tokens = WorkloadTokens(settings, jwks, users_read_bearer=users_read_bearer)
+        self._reads_xfcc = "xfcc" in settings.sources and settings.xfcc.accept != "none"
+        self._reads_client_cert = "client_cert" in settings.sources
+        self._reads_tokens = bool(settings.keys) or "kubernetes" in settings.sources
+        self._settings = settings
+        self._cached = lru_cache(maxsize=CACHED_PEERS)(self._establish)
 
-    def read(request: RequestView) -> PeerIdentity:
-        source = request.source
-        header: str | None = None
-        if reads_header and request.http is not None:
-            values = request.http.headers.get(xfcc.HEADER)
-            if values is not None:
-                if len(values) != 1:
-                    raise MalformedRequest(f"{xfcc.HEADER}: sent {len(values)} times")
-                header = values[0]
-        if header is None and not source.principal and not source.certificate:
-            return NOBODY
-        # A cache of bounded count must also be one of bounded bytes.
-        if len(source.certificate) + len(header or "") > MAX_CACHED_LENGTH:
-            return establish(settings, principal=source.principal, certificate=source.certificate, header=header)
-        return cached(source.principal, source.certificate, header)
+    def with_keys(self, name: str, keys: KeySet) -> Self:
+        """The same with these keys for the source `name`."""
+        renewed = copy(self)
+        renewed._tokens = self._tokens.with_keys(name, keys)
+        return renewed
 
-    return read
+    def read(self, request: RequestView, *, now: float, answers: Answers = NO_ANSWERS) -> Found:
+        """The workload of `request` at `now` (seconds since the epoch), or what must be known before.
 
+        Raises `MalformedRequest` for a credential that is malformed or has two readings, `InvalidCredential` for one
+        that does not hold, `IdentityConflict` where two disagree, `IssuerUnavailable` where somebody who must be asked
+        does not answer.
+        """
+        connection = self._connection(request, now)
+        if not self._reads_tokens or request.http is None:
+            if connection is None:
+                return NOBODY
+            return Found(workload=connection.workload, certificate=connection.certificate)
+        presented = self._tokens.read(request.http, now=now, answers=answers)
+        by_token, named = presented.workload, "" if connection is None else connection.named
+        if by_token is not None and named and by_token.id != named:
+            raise IdentityConflict(f"token: {given(by_token.id)} is not {given(named)}, as the connection says")
+        workload = None if connection is None else connection.workload
+        return Found(
+            workload=self._described(by_token) if workload is None else workload,
+            certificate="" if connection is None else connection.certificate,
+            lookups=presented.lookups,
+            takes_bearer=presented.takes_bearer,
+        )
 
-def establish(settings: WorkloadSettings, *, principal: str, certificate: str, header: str | None) -> PeerIdentity:
-    """What these texts prove together: Envoy's principal, its copy of the certificate, the header (or `None`)."""
-    # 1. Read the header; nobody looks at it before it has one reading.
-    element = None if header is None else _deciding(settings, xfcc.parse(header))
-    # 2. Two sources that speak of one connection must agree, whatever each of them proves.
-    claimed = "" if element is None else _uri(element)
-    if principal and claimed and principal != claimed:
-        raise IdentityConflict(f"{xfcc.HEADER}: {given(claimed)} is not source.principal {given(principal)}")
-    thumbprint = _thumbprint(certificate)
-    claimed_hash = "" if element is None else _hash(element)
-    if thumbprint and claimed_hash and thumbprint != claimed_hash:
-        raise IdentityConflict(f"{xfcc.HEADER}: hash {given(claimed_hash)} is not that of source.certificate")
-    # 3. The proof, and what only the operator's word makes one. That the header names the principal proves its name,
-    #    not its hash: under ALWAYS_FORWARD_ONLY a client writes both.
-    workload = None
-    if principal and "source_principal" in settings.sources:
-        workload = spiffe.parse(principal, verified_by="source_principal")
-    elif claimed and settings.xfcc.without_principal:
-        workload = spiffe.parse(claimed, verified_by="xfcc")
-    if not thumbprint and settings.xfcc.without_principal:
-        thumbprint = claimed_hash
-    # 4. An ID of a trust domain that is not ours is as good as none.
-    domains = settings.trust_domains
-    if workload is not None and domains is not None and workload.trust_domain not in domains:
-        workload = None
-    return PeerIdentity(workload=workload, certificate=thumbprint)
+    def _connection(self, request: RequestView, now: float) -> Connection | None:
+        source, http = request.source, request.http
+        forwarded = handed = behind = None
+        if http is not None:
+            if self._reads_xfcc:
+                forwarded = http.headers.get(xfcc.HEADER)
+            if self._reads_client_cert:
+                handed = http.headers.get(client_cert.HEADER)
+                behind = http.headers.get(client_cert.CHAIN_HEADER)
+        if not source.principal and not source.certificate and forwarded is handed is behind is None:
+            return None
+        # A memory of bounded count must also be one of bounded bytes.
+        length = len(source.certificate) + sum(map(len, (*(forwarded or ()), *(handed or ()), *(behind or ()))))
+        established = self._establish if length > MAX_CACHED_LENGTH else self._cached
+        connection = established(source.principal, source.certificate, forwarded, handed, behind)
+        if connection.presented:
+            connection = self._in_force(connection, now)
+        return connection
 
+    def _establish(
+        self, principal: str, certificate: str, forwarded: Lines, handed: Lines, behind: Lines
+    ) -> Connection:
+        connection = establish(
+            self._settings,
+            principal=principal,
+            certificate=certificate,
+            forwarded=forwarded,
+            handed=handed,
+            handed_chain=behind,
+        )
+        return replace(connection, workload=self._described(connection.workload))
 
-def _deciding(settings: WorkloadSettings, elements: tuple[xfcc.Element, ...]) -> xfcc.Element:
-    """The element of the immediate peer; the earlier ones are what that peer says of others."""
-    if settings.xfcc.accept == "only" and len(elements) != 1:
-        raise MalformedRequest(f"{xfcc.HEADER}: {len(elements)} elements where one is accepted")
-    return elements[-1]
+    def _in_force(self, connection: Connection, now: float) -> Connection:
+        """The connection, if its certificates count at `now` and come from an authority where that is asked for."""
+        for leaf in connection.presented:
+            leaf.check(now)
+        copied, workload = connection.copied, connection.workload
+        if copied is None or workload is None or not self._settings.peer_certificate.bundles:
+            return connection
+        domain = workload.trust_domain
+        if domain not in self._authorities:  # as good as one that is not listed
+            return replace(connection, workload=None)
+        chain = tuple(certificate.fingerprint(SHA256()) for certificate in connection.intermediates)
+        key = (copied.fingerprint, chain)
+        validity = self._verified.get(key)
+        if validity is None or not validity.covers(now):
+            validity = self._authorities.verify(copied, domain, connection.intermediates, now=now)
+            self._verified.put(key, validity)
+        return connection
 
-
-def _uri(element: xfcc.Element) -> str:
-    # X509-SVID section 2: exactly one URI, and a certificate with more must be rejected.
-    if len(element.uri) > 1:
-        raise MalformedRequest(f"{xfcc.HEADER}: {len(element.uri)} URIs in one certificate")
-    return element.uri[0] if element.uri else ""
-
-
-def _hash(element: xfcc.Element) -> str:
-    if element.hash and _SHA256_HEX.fullmatch(element.hash) is None:
-        raise MalformedRequest(f"{xfcc.HEADER}: {given(element.hash)} is no SHA-256 in hex")
-    return element.hash.lower()
-
-
-def _thumbprint(certificate: str) -> str:
-    """SHA-256 over the DER of a URL-encoded PEM certificate; empty if it is none."""
-    match = _PEM.fullmatch(unquote(certificate)) if certificate else None
-    if match is None:
-        return ""
-    try:
-        return sha256(b64decode("".join(match[1].split()), validate=True)).hexdigest()
-    except binascii.Error:
-        return ""
+    def _described(self, workload: Workload | None) -> Workload | None:
+        """The workload with what the platform knows of it."""
+        attributes = None if workload is None else self._attributes.get(workload.id)
+        return workload if workload is None or attributes is None else replace(workload, attributes=attributes)

@@ -37,9 +37,10 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """A workload by its SPIFFE ID. `verified_by` names the source: `source_principal` or `xfcc`.
+    """A workload by its SPIFFE ID. `verified_by` names the source, such as `source_principal` or `jwt_svid`.
 
     `namespace` and `service_account` are set when the path has Istio's form `/ns/<namespace>/sa/<account>`.
+    `attributes` are what the platform knows of it, `None` if it knows nothing.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Workload:
     namespace: str | None = None
     service_account: str | None = None
     verified_by: str
+    attributes: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

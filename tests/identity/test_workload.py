@@ -8,10 +8,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from identity.checks import build_request
+from identity.issuer import NOW
 
 from extauthz.errors import IdentityConflict, MalformedRequest
+from extauthz.identity.workload import NOBODY, Found, Workloads
 from extauthz.identity.workload_config import WorkloadSettings
-from extauthz.identity.workload import NOBODY, PeerIdentity, reader
 from extauthz.values.request import Peer, RequestView
 
 WEB = "spiffe://prod.example.org/ns/shop/sa/web"
@@ -19,12 +20,16 @@ ADMIN = "spiffe://prod.example.org/ns/shop/sa/admin"
 HASH = "ab" * 32
 
 
-def read(header: str | None, principal: str = "", **settings: object) -> PeerIdentity:
+def read(header: str | None, principal: str = "", **settings: object) -> Found:
     headers = {} if header is None else {"x-forwarded-client-cert": header}
-    return reader(WorkloadSettings.model_validate(settings))(build_request(headers, principal=principal))
+    return read_request(build_request(headers, principal=principal), **settings)
 
 
-def named(peer: PeerIdentity) -> tuple[str, str] | None:
+def read_request(request: RequestView, **settings: object) -> Found:
+    return Workloads(WorkloadSettings.model_validate(settings), {}).read(request, now=NOW)
+
+
+def named(peer: Found) -> tuple[str, str] | None:
     return None if peer.workload is None else (peer.workload.id, peer.workload.verified_by)
 
 
@@ -89,7 +94,7 @@ def test_earlier_elements_may_have_several_uris() -> None:
 def test_a_header_that_is_sent_twice_is_refused() -> None:
     request = build_request({"x-forwarded-client-cert": [f"URI={WEB}", f"URI={WEB}"]}, principal=WEB)
     with pytest.raises(MalformedRequest):
-        reader(WorkloadSettings())(request)
+        read_request(request)
 
 
 def test_a_workload_of_another_trust_domain_is_no_identity() -> None:
@@ -110,7 +115,7 @@ def test_sources_that_are_not_configured_are_not_read() -> None:
 
 def test_a_tcp_check_is_identified_by_the_principal() -> None:
     request = RequestView(source=Peer(ip="192.0.2.1", principal=WEB))
-    assert named(reader(WorkloadSettings())(request)) == (WEB, "source_principal")
+    assert named(read_request(request)) == (WEB, "source_principal")
 
 
 def test_the_hash_of_the_header_proves_nothing_that_a_client_can_write() -> None:
@@ -143,9 +148,9 @@ def test_the_certificate_that_envoy_copied_is_proof(certificate: x509.Certificat
     pem = quote(certificate.public_bytes(Encoding.PEM).decode(), safe="")
     thumbprint = sha256(certificate.public_bytes(Encoding.DER)).hexdigest()
     assert certificate.fingerprint(hashes.SHA256()).hex() == thumbprint
-    read_peer = reader(WorkloadSettings())
+    read_peer = read_request
     assert read_peer(build_request(principal=WEB, certificate=pem)).certificate == thumbprint
-    assert read_peer(build_request(certificate=pem)) == PeerIdentity(certificate=thumbprint)
+    assert read_peer(build_request(certificate=pem)) == Found(certificate=thumbprint)
     agreeing = build_request({"x-forwarded-client-cert": f"Hash={thumbprint}"}, principal=WEB, certificate=pem)
     assert read_peer(agreeing).certificate == thumbprint
     with pytest.raises(IdentityConflict):
