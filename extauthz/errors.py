@@ -2,7 +2,8 @@
 
 A message is one line for people: lower case, place first, user input in backticks, and what to do. `Refused` and
 what is under it end a single Check; `check` is the one place that turns them into answers. Everything else ends a
-command, which prints the message and exits with 1.
+command, which prints the message and exits with 1. What came with a request is quoted by `values.quoting.given`, so
+that records can leave it out.
 
 Here is also the vocabulary of reasons: every word that an answer of ours can give for itself. Rules that deny may have
 words of their own.
