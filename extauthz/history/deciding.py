@@ -207,7 +207,7 @@ def _named(rules: Sequence[Rule]) -> frozenset[str]:
 
 
 def _names(terms: AllowTerms) -> Iterator[str]:
-    for programs in (terms.headers, terms.response_headers, terms.query, terms.metadata):
+    for _, programs in terms.blocks:
         yield from (name.replace("_", "-") for name, _ in programs)
     yield from (name.replace("_", "-") for name in (*terms.remove_headers, *terms.remove_query))
 

@@ -5,14 +5,14 @@ The rule kept here: what can't be evaluated never helps a request through.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, assert_never
 
 from extauthz import cel
 from extauthz.errors import Refused
 from extauthz.policy.context import PARAMS, Inputs, RequestScope, VariableScope
 from extauthz.policy.mutations import Conflict, evaluate, merged
-from extauthz.policy.plain import shown
+from extauthz.policy.plain import header_value, parameter_value, shown
 from extauthz.policy.policy_set import (
     AllowTerms,
     ApproveTerms,
@@ -154,7 +154,7 @@ class _Speaking:
     __slots__ = ("allows", "approvals", "audit_required", "challenges", "denials", "faulty_guards")
 
     def __init__(self, judged: Iterable[_Judged]) -> None:
-        self.denials: list[DenyTerms] = []
+        self.denials: list[tuple[_Judged, DenyTerms]] = []
         self.faulty_guards: list[Rule] = []
         self.allows: list[tuple[_Judged, AllowTerms]] = []
         self.challenges: list[tuple[_Judged, ChallengeTerms]] = []
@@ -175,7 +175,7 @@ class _Speaking:
                 case AllowTerms() as terms:
                     self.allows.append((one, terms))
                 case DenyTerms() as terms:
-                    self.denials.append(terms)
+                    self.denials.append((one, terms))
                 case ChallengeTerms() as terms:
                     self.challenges.append((one, terms))
                 case ApproveTerms() as terms:
@@ -189,7 +189,7 @@ def _combine(speaking: _Speaking, case: _Case) -> Decision:
     """Steps 2 to 6. Rules come in the order of their names, so the first of each kind is the one reported."""
     # Step 2: a matching deny; otherwise a guard whose condition errors.
     if speaking.denials:
-        return speaking.denials[0].answer
+        return _deny(*speaking.denials[0], case)
     if speaking.faulty_guards:
         return denial("policy-error", rule=speaking.faulty_guards[0].name)
     # Step 3: only an allow can allow.
@@ -206,6 +206,25 @@ def _combine(speaking: _Speaking, case: _Case) -> Decision:
         return _hold(speaking.approvals, case)
     # Step 6: otherwise allow.
     return _allow(speaking.allows, grants, case)
+
+
+def _deny(one: _Judged, terms: DenyTerms, case: _Case) -> Deny:
+    """Step 2: the rule's own denial. A value of it that errors is left out: what is denied stays denied."""
+    answer = terms.answer
+    if not terms.headers and terms.body is None:
+        return answer
+    headers, body = dict(answer.headers), answer.body
+    for name, program in terms.headers:
+        try:
+            headers[name] = header_value(program.evaluate(one.scope))
+        except cel.EvalError as error:
+            case.faults[one.rule.name] = str(error)
+    if terms.body is not None:
+        try:
+            body = parameter_value(terms.body.evaluate(one.scope))
+        except cel.EvalError as error:
+            case.faults[one.rule.name] = str(error)
+    return replace(answer, headers=headers, body=body)
 
 
 def _challenge(challenges: list[tuple[_Judged, ChallengeTerms]], case: _Case) -> tuple[Grant, ...] | Deny | Challenge:

@@ -25,6 +25,11 @@ def header_value(value: object) -> str:
     return text
 
 
+def header_lines(value: object) -> tuple[str, ...]:
+    """The texts of a header that comes in several lines: of a string one, of a list one for each string in it."""
+    return tuple(map(header_value, value)) if isinstance(value, list | tuple) else (header_value(value),)
+
+
 def parameter_value(value: object) -> str:
     """The text of a query parameter."""
     if not isinstance(value, str):

@@ -21,11 +21,25 @@ class AllowTerms:
     """What an allow changes."""
 
     headers: Programs = ()
+    append_headers: Programs = ()
     remove_headers: frozenset[str] = frozenset()
     response_headers: Programs = ()
+    append_response_headers: Programs = ()
     query: Programs = ()
     remove_query: frozenset[str] = frozenset()
     metadata: Programs = ()
+
+    @property
+    def blocks(self) -> tuple[tuple[str, Programs], ...]:
+        """The expressions, under the name of the block that they stand in."""
+        return (
+            ("headers", self.headers),
+            ("append_headers", self.append_headers),
+            ("response_headers", self.response_headers),
+            ("append_response_headers", self.append_response_headers),
+            ("query", self.query),
+            ("metadata", self.metadata),
+        )
 
 
 NOTHING = AllowTerms()
@@ -34,9 +48,11 @@ NOTHING = AllowTerms()
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DenyTerms:
-    """How a deny answers."""
+    """How a deny answers: with `answer`, and what these make of the request beside it or in its place."""
 
     answer: Deny
+    headers: Programs = ()
+    body: Program | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

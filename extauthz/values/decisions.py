@@ -16,11 +16,16 @@ Factor = Literal["totp", "webauthn", "oidc", "recovery"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutations:
-    """What matching allows change in the request and in the response of the upstream. Names are lower case."""
+    """What matching allows change in the request and in the response of the upstream. Names are lower case.
+
+    A header that is set takes the place of what is there; what is appended comes behind it, a line for each value.
+    """
 
     headers: Mapping[str, str] = field(default_factory=empty)
+    append_headers: Mapping[str, tuple[str, ...]] = field(default_factory=empty)
     remove_headers: frozenset[str] = frozenset()
     response_headers: Mapping[str, str] = field(default_factory=empty)
+    append_response_headers: Mapping[str, tuple[str, ...]] = field(default_factory=empty)
     query: Mapping[str, str] = field(default_factory=empty)
     remove_query: frozenset[str] = frozenset()
     metadata: Mapping[str, Any] = field(default_factory=empty)

@@ -19,7 +19,7 @@ from extauthz.wire import accept, jsonrpc
 from extauthz.wire.jsonrpc import Calls
 
 _GRPC: Final = re.compile(r"application/grpc(?=[+; \t]|\Z)", re.IGNORECASE)
-_GRPC_WEB: Final = re.compile(r"application/grpc-web(?:-text)?(\+[a-z0-9.-]+)?(?=[; \t]|\Z)", re.IGNORECASE)
+_GRPC_WEB: Final = re.compile(r"application/grpc-web(?:-text)?(?=[+; \t]|\Z)", re.IGNORECASE)
 _TOKEN: Final = re.compile(r"(?:bearer|dpop) ", re.IGNORECASE)
 # What a form can send without a script (the HTML standard, form submission).
 _FORM: Final = re.compile(
@@ -57,16 +57,10 @@ _FOR_PROGRAMS: Final = (Form.PROBLEM, Form.TEXT, Form.PAGE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """Who reads the answer, and what they can read.
-
-    `head` is whether a body would be left out. `content_type` is that of an answer in gRPC-Web, `calls` are those that
-    one in JSON-RPC answers.
-    """
+    """Who reads the answer, and what they can read; `calls` are those that an answer in JSON-RPC is about."""
 
     caller: Caller
     form: Form
-    head: bool = False
-    content_type: str = ""
     calls: Calls | None = None
 
 
@@ -88,7 +82,7 @@ def reader(request: RequestView) -> Reader:
     """Who reads the answer to `request`."""
     http = request.http
     if http is None:
-        return Reader(caller=Caller.TCP, form=Form.NOTHING)
+        return _of_form(Caller.TCP, Form.NOTHING)
     return _reader(http.method, http.headers, http.body)
 
 
@@ -139,39 +133,28 @@ def _without_fetch_metadata(method: str, headers: Headers, content_type: str, ac
 def _reader(method: str, headers: Headers, body: bytes | None) -> Reader:
     content_type, accepted = _single(headers, "content-type"), _accept(headers)
     caller = _caller(method, headers, content_type, accepted)
-    head = method == "HEAD"
     match caller:
         case Caller.GRPC:
-            return _grpc_reader(content_type, accepted)
+            # Where Envoy translates gRPC-Web before it asks, the content type is that of gRPC.
+            web = "x-grpc-web" in headers or _GRPC.match(content_type) is None
+            return _of_form(caller, Form.GRPC_WEB if web else Form.GRPC)
         case Caller.NAVIGATION | Caller.FORM_POST:
-            return _of_form(caller, _preferred(accepted, _FOR_PEOPLE), head)
+            return _of_form(caller, _preferred(accepted, _FOR_PEOPLE))
         case Caller.API | Caller.PREFLIGHT:
             if calls := _calls(method, content_type, body):
                 return Reader(caller=caller, form=Form.JSON_RPC, calls=calls)
             # Connect's unary calls; its streams read the status (the Connect protocol, error codes).
             connect = "connect-protocol-version" in headers
-            form = Form.CONNECT if connect else _preferred(accepted, _FOR_PROGRAMS)
-            return _of_form(caller, form, head)
+            return _of_form(caller, Form.CONNECT if connect else _preferred(accepted, _FOR_PROGRAMS))
         case Caller.TCP:
-            return Reader(caller=caller, form=Form.NOTHING)
+            return _of_form(caller, Form.NOTHING)
         case _:
             assert_never(caller)
 
 
 @cache
-def _of_form(caller: Caller, form: Form, head: bool) -> Reader:
-    return Reader(caller=caller, form=form, head=head)
-
-
-def _grpc_reader(content_type: str, accepted: str) -> Reader:
-    """gRPC, or gRPC-Web in its binary or its text variant, as the caller accepts it (PROTOCOL-WEB)."""
-    web = _GRPC_WEB.match(content_type)
-    if web is None:
-        return _of_form(Caller.GRPC, Form.GRPC, False)
-    wanted = _GRPC_WEB.match(accepted) or web
-    variant = "-text" if "-text" in wanted[0].lower() else ""
-    message = (wanted[1] or web[1] or "+proto").lower()
-    return Reader(caller=Caller.GRPC, form=Form.GRPC_WEB, content_type=f"application/grpc-web{variant}{message}")
+def _of_form(caller: Caller, form: Form) -> Reader:
+    return Reader(caller=caller, form=form)
 
 
 def _calls(method: str, content_type: str, body: bytes | None) -> Calls | None:

@@ -99,7 +99,7 @@ def render(told: Told, reader: Reader) -> Refusal:
         fixed, body = _NO_CONTENT, ""
     retry: Headers = () if told.retry_after is None else (("retry-after", str(told.retry_after)),)
     headers = ((DECISION_ID, told.decision_id), *own, *retry, *told.headers)
-    return Refusal(status=status, fixed=fixed, headers=headers, body="" if reader.head else body)
+    return Refusal(status=status, fixed=fixed, headers=headers, body=body)
 
 
 def _form(told: Told, reader: Reader) -> tuple[int, Headers, Headers, str]:
@@ -111,9 +111,9 @@ def _form(told: Told, reader: Reader) -> tuple[int, Headers, Headers, str]:
         case Form.GRPC:
             return status, _NO_CONTENT, grpc_status.headers(_grpc_status(told)), ""
         case Form.GRPC_WEB:
-            # Trailers only, in the headers. A client looks at them only if the status is 200 (PROTOCOL-WEB).
-            fixed = (NO_STORE, ("content-type", reader.content_type))
-            return _OK, fixed, grpc_status.headers(_grpc_status(told)), ""
+            # Trailers only, in the headers. Clients look at them only if the status is 200 (PROTOCOL-WEB). The content
+            # type, in either variant, is Envoy's affair: it takes that of an answer without a body away.
+            return _OK, _NO_CONTENT, grpc_status.headers(_grpc_status(told)), ""
         case Form.CONNECT:
             error = grpc_status.connect_error(_grpc_status(told))
             return status, _content("application/json"), (), _json(error)

@@ -4,7 +4,7 @@ The rule: a name that any policy can set is set or removed in every answer, in e
 take for it, and never both: Envoy removes last.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote_plus
 
@@ -41,9 +41,14 @@ def write_mutations(
         removed = removed.union(_respelled(http.headers, removed.union(headers)))
     for name, value in headers.items():
         write_header(answer.headers, name, value)
-    answer.headers_to_remove.extend(sorted(removed.difference(headers)))
+    for name, values in mutations.append_headers.items():
+        # The client's own line stays in front, unless it is one of those that never pass.
+        _append(answer.headers, name.lower(), values, alone=name.lower() in removed)
+    answer.headers_to_remove.extend(sorted(removed.difference(headers, map(str.lower, mutations.append_headers))))
     for name, value in mutations.response_headers.items():
         write_header(answer.response_headers_to_add, name.lower(), value)
+    for name, values in mutations.append_response_headers.items():
+        _append(answer.response_headers_to_add, name.lower(), values, alone=False)
     write_header(answer.response_headers_to_add, DECISION_ID, decision_id)
     if mutations.query or mutations.remove_query:
         _query(answer, mutations, http.raw_query if http is not None else "")
@@ -61,6 +66,13 @@ def write_header(
     header = option.header
     header.key = name
     header.value = value
+
+
+def _append(
+    options: "RepeatedCompositeFieldContainer[HeaderValueOption]", name: str, values: Sequence[str], *, alone: bool
+) -> None:
+    for number, value in enumerate(values):
+        write_header(options, name, value, OVERWRITE if alone and number == 0 else BESIDE)
 
 
 def _respelled(sent: Iterable[str], names: frozenset[str]) -> set[str]:

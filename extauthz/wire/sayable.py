@@ -6,7 +6,7 @@ a header pass that we meant to set. What can't be said is a denial (`response-in
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, assert_never
 
 from extauthz.values.decisions import (
@@ -62,6 +62,11 @@ def _mutations(mutations: Mutations) -> bool:
     return (
         _headers(mutations.headers)
         and _headers(mutations.response_headers)
+        and (not mutations.append_headers or _lines(mutations.append_headers, mutations.headers))
+        and (
+            not mutations.append_response_headers
+            or _lines(mutations.append_response_headers, mutations.response_headers)
+        )
         and (not mutations.remove_headers or all(map(_name, mutations.remove_headers)))
         and (not mutations.query or all(_text(text) for pair in mutations.query.items() for text in pair))
         and (not mutations.remove_query or all(map(_text, mutations.remove_query)))
@@ -94,6 +99,17 @@ def _headers(headers: Mapping[str, str]) -> bool:
     if len(names) < len(headers) or DECISION_ID in names:
         return False
     return all(map(_name, headers)) and all(map(_value, headers.values()))
+
+
+def _lines(appended: Mapping[str, Sequence[str]], given: Mapping[str, str]) -> bool:
+    """As `_headers`; no name is set as well, and each has lines."""
+    first = {name: values[0] if values else "\n" for name, values in appended.items()}
+    names = {name.lower() for name in given}
+    return (
+        _headers(first)
+        and names.isdisjoint(map(str.lower, appended))
+        and all(_value(value) for values in appended.values() for value in values)
+    )
 
 
 def _name(name: str) -> bool:

@@ -27,7 +27,10 @@ class Received:
 
 @dataclass(slots=True)
 class HttpService:
-    """Answers everything with 200 and a JSON echo, but for the first `failures` requests, whose connection it cuts."""
+    """Answers everything with 200 and a JSON echo, but for the first `failures` requests, whose connection it cuts.
+
+    A request header `x-answer: name: value` is a header of the answer.
+    """
 
     port: int
     received: list[Received] = field(default_factory=list)
@@ -53,6 +56,8 @@ def http_service() -> Iterator[HttpService]:
             self.send_response(200)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(echo)))
+            for line in self.headers.get_all("x-answer", []):
+                self.send_header(*line.split(": ", 1))
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(echo)

@@ -80,9 +80,9 @@ CALL = b'{"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": 
 BY_FORM: dict[str, RequestView] = {
     **{caller.value: request for caller, request in BY_CALLER.items()},
     "text": asked({"accept": "text/plain"}),
-    "head": asked({"accept": "*/*"}, method="HEAD"),
     "grpc-web": asked({"content-type": "application/grpc-web+proto"}, method="POST"),
     "grpc-web-text": asked({"content-type": "application/grpc-web-text"}, method="POST"),
+    "grpc-web-translated": asked({"content-type": "application/grpc+proto", "x-grpc-web": "1"}, method="POST"),
     "connect": asked({"content-type": "application/proto", "connect-protocol-version": "1"}, method="POST"),
     "json-rpc": asked({"content-type": "application/json"}, method="POST", body=CALL),
 }

@@ -220,6 +220,17 @@ UNSAYABLE: list[tuple[str, Decision, ChallengeOffer | None]] = [
     ("name-with-lf", Allow(rule="r", mutations=Mutations(headers={"x\n": "a"})), None),
     ("name-twice", Allow(rule="r", mutations=Mutations(headers={"X": "a", "x": "b"})), None),
     ("our-name", Allow(rule="r", mutations=Mutations(headers={"x-extauthz-decision-id": "a"})), None),
+    ("appended-value", Allow(rule="r", mutations=Mutations(append_headers={"x": ("a", "b\n")})), None),
+    ("appended-nothing", Allow(rule="r", mutations=Mutations(append_headers={"x": ()})), None),
+    ("appended-name", Allow(rule="r", mutations=Mutations(append_headers={"x y": ("a",)})), None),
+    ("appended-ours", Allow(rule="r", mutations=Mutations(append_headers={"X-Extauthz-Decision-Id": ("a",)})), None),
+    ("set-and-appended", Allow(rule="r", mutations=Mutations(headers={"X": "a"}, append_headers={"x": ("a",)})), None),
+    ("appended-cookie", Allow(rule="r", mutations=Mutations(append_response_headers={"x": ("a\r",)})), None),
+    (
+        "response-set-and-appended",
+        Allow(rule="r", mutations=Mutations(response_headers={"x": "a"}, append_response_headers={"x": ("a",)})),
+        None,
+    ),
     ("response-value", Allow(rule="r", mutations=Mutations(response_headers={"x": "a\r\nb: c"})), None),
     ("removed-name", Allow(rule="r", mutations=Mutations(remove_headers=frozenset({"a b"}))), None),
     ("query-surrogate", Allow(rule="r", mutations=Mutations(query={"a": "\udfff"})), None),
@@ -270,6 +281,7 @@ def test_the_last_resort_is_a_denial_whatever_its_id(decision_id: str) -> None:
 
 TEXTS = st.text(max_size=6) | st.sampled_from(["x-a", "x_a", "a\nb", "a\r", "\0", "\ud800", "ok"])
 TABLES = st.dictionaries(TEXTS, TEXTS, max_size=2)
+LINES = st.dictionaries(TEXTS, st.lists(TEXTS, max_size=2).map(tuple), max_size=2)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXTS | st.binary(max_size=2),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXTS, inner, max_size=2),
@@ -283,7 +295,9 @@ ANY_DECISION: st.SearchStrategy[Decision] = st.one_of(
             Mutations,
             headers=TABLES,
             remove_headers=st.frozensets(TEXTS, max_size=2),
+            append_headers=LINES,
             response_headers=TABLES,
+            append_response_headers=LINES,
             query=TABLES,
             remove_query=st.frozensets(TEXTS, max_size=2),
             metadata=st.dictionaries(TEXTS, JSON, max_size=2),

@@ -164,7 +164,7 @@ def test_a_check_that_can_not_be_read_is_answered_in_the_callers_form_too(
     with pytest.raises(MalformedRequest):
         decode(payload)
     known = guess(payload)
-    assert (known.caller, known.form, known.head) == (caller, form, False)
+    assert (known.caller, known.form) == (caller, form)
 
 
 def test_a_json_rpc_call_that_can_not_be_read_keeps_its_id() -> None:
@@ -172,10 +172,6 @@ def test_a_json_rpc_call_that_can_not_be_read_keeps_its_id() -> None:
         host="a.example", path="//", method="POST", headers={"content-type": "application/json"}, body=CALL
     )
     assert guess(payload).calls == Calls(ids=(7,), batch=False)
-
-
-def test_a_head_request_that_can_not_be_read_gets_no_body() -> None:
-    assert guess(check_request(host="a.example", path="//", method="HEAD")).head
 
 
 @pytest.mark.parametrize("payload", [b"", b"\xff", b"\n\x00"])

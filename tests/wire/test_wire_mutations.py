@@ -4,12 +4,13 @@ from urllib.parse import parse_qsl
 
 from hypothesis import given
 from hypothesis import strategies as st
-from wire.answers import answer
+from wire.answers import Answer, answer
 
 from extauthz.values.decisions import Allow, Deny, Mutations
 from extauthz.values.request import RequestView
 from extauthz.wire.compose import check_request, tcp_check_request
 from extauthz.wire.decode import decode
+from extauthz.wire.mutations import BESIDE, OVERWRITE
 
 SETTABLE = frozenset({"x-authz-subject", "x-tier"})
 
@@ -69,9 +70,44 @@ def test_a_header_that_a_rule_removes_goes_in_every_spelling() -> None:
     assert said.removed == ["x-internal", "x_internal"]
 
 
+def lines(said: Answer, name: str) -> list[tuple[str, bool]]:
+    """The values of a request header in an answer, and whether each takes the place of what is there."""
+    return [
+        (option.header.value, option.append_action == option.OVERWRITE_IF_EXISTS_OR_ADD)
+        for option in said.message.ok_response.headers
+        if option.header.key == name
+    ]
+
+
+def test_what_is_appended_comes_behind_what_the_client_sent() -> None:
+    said = answer(allow(append_headers={"X-Scope": ("a", "b")}), request=request(x__scope="c"), settable=SETTABLE)
+    assert lines(said, "x-scope") == [("a", False), ("b", False)]
+    assert said.removed == ["x-authz-subject", "x-tier"]
+
+
+def test_what_some_policy_can_set_is_not_the_clients_when_another_appends_to_it() -> None:
+    sent = request(x__tier="gold", x_tier="gold")
+    said = answer(allow(append_headers={"x-tier": ("silver", "late")}), request=sent, settable=SETTABLE)
+    assert lines(said, "x-tier") == [("silver", True), ("late", False)]
+    assert said.removed == ["x-authz-subject", "x_tier"]
+
+
+def test_a_cookie_is_appended_to_those_of_the_service() -> None:
+    said = answer(allow(append_response_headers={"set-cookie": ("a=1; Path=/", "b=2")}))
+    assert [
+        (option.header.key, option.header.value, option.append_action)
+        for option in said.message.ok_response.response_headers_to_add
+    ] == [
+        ("set-cookie", "a=1; Path=/", BESIDE),
+        ("set-cookie", "b=2", BESIDE),
+        ("x-extauthz-decision-id", "d-1", OVERWRITE),
+    ]
+
+
 def test_dynamic_metadata_is_the_check_responses_own() -> None:
-    said = answer(allow(metadata={"route": {"tier": "gold", "list": [1, None, True, "x"]}}))
-    assert said.metadata["route"] == {"tier": "gold", "list": [1, None, True, "x"]}
+    said = answer(allow(metadata={"route": {"tier": "gold", "list": [1, None, True, "x", 0.5, []]}, "n": -2, "s": ""}))
+    assert said.metadata["route"] == {"tier": "gold", "list": [1, None, True, "x", 0.5, []]}
+    assert (said.metadata["n"], said.metadata["s"]) == (-2, "")
     assert "dynamic_metadata" not in said.message.ok_response.DESCRIPTOR.fields_by_name
 
 

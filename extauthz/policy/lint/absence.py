@@ -118,13 +118,7 @@ def _programs(rule: Rule) -> Iterator[tuple[Path, Program]]:
     if rule.when is not None:
         yield ("when",), rule.when
     if isinstance(rule.terms, AllowTerms):
-        terms = rule.terms
-        for block, programs in (
-            ("headers", terms.headers),
-            ("response_headers", terms.response_headers),
-            ("query", terms.query),
-            ("metadata", terms.metadata),
-        ):
+        for block, programs in rule.terms.blocks:
             for name, program in programs:
                 yield ("allow", block, name), program
 
