@@ -4,14 +4,15 @@ The rule: the server and the commands ask the same ones in the same way.
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 from extauthz.check.checker import Checker
+from extauthz.identity.config import IdentitySettings
 from extauthz.identity.keys import KeySet
 from extauthz.identity.lookups import Awaiting, FetchKeys
 from extauthz.identity.resolver import Resolver
 from extauthz.lookup.inquiries import Inquiries
 from extauthz.lookup.key_sets import PACE, KeySets, Pace
-from extauthz.settings import Settings
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
 
@@ -20,13 +21,13 @@ UNHURRIED = Pace(patience=60.0)
 
 
 class Informants:
-    """Who is asked under `settings`. Belongs to one event loop.
+    """Who is asked under `settings`; paths are relative to `base`. Belongs to one event loop.
 
     Raises `ConfigurationError` for files that can't be used.
     """
 
-    def __init__(self, settings: Settings, *, pace: Pace = PACE) -> None:
-        self.keys = KeySets(settings.identity.keys, base=settings.base, pace=pace)
+    def __init__(self, settings: IdentitySettings, *, base: Path, pace: Pace = PACE) -> None:
+        self.keys = KeySets(settings.keys, base=base, pace=pace)
         self.inquiries = Inquiries({FetchKeys: self.keys.ask})
 
     def serve(self, checker: Checker) -> None:
@@ -48,13 +49,13 @@ class Informants:
 
 
 async def identified(
-    settings: Settings, resolver: Resolver, request: RequestView, awaiting: Awaiting, *, now: float
+    resolver: Resolver, request: RequestView, awaiting: Awaiting, *, settings: IdentitySettings, base: Path, now: float
 ) -> Identity:
-    """Who makes `request`, of which `resolver` awaits something, by asking.
+    """Who makes `request`, of which `resolver` awaits something, by asking whoever a server under `settings` asks.
 
     Raises `Refused` if that ends it, and `ConfigurationError` for files that can't be used.
     """
-    informants = Informants(settings, pace=UNHURRIED)
+    informants = Informants(settings, base=base, pace=UNHURRIED)
     try:
         return await informants.inquiries.until_known(
             awaiting,

@@ -51,7 +51,7 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
     seen = watched.fingerprint()  # before anything is read, so that no change is missed
     ruling, versions = await first_ruling(settings, bundles)
     keys = load_keys(settings)
-    informants = Informants(settings)
+    informants = Informants(settings.identity, base=settings.base)
     metrics.follow_keys(lambda: informants.keys.standings)
     readiness.follow_keys(lambda: informants.keys.standings)
     provider = tracer_provider(environ, version=__version__)

@@ -25,7 +25,9 @@ def check(
     paths: PathsArgument,
     config: Annotated[
         Path | None,
-        typer.Option(help="The configuration whose headers, hosts and trust domains apply.", dir_okay=False),
+        typer.Option(
+            help="The configuration whose headers, hosts, trust domains and identity sources apply.", dir_okay=False
+        ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 on warnings too.")] = False,
     output: Annotated[
@@ -46,13 +48,18 @@ def check(
 
 
 def _configured(config: Path | None) -> tuple[frozenset[str] | None, Configured]:
-    """The headers that Envoy sends, and the hosts and trust domains that there are."""
+    """The headers that Envoy sends, and the hosts and trust domains that there are. The files of identity sources are
+    read: with one that can't be used the server would not start."""
     if config is None:
         return None, Configured()
     # Imported here: without a configuration the command needs no settings.
+    from extauthz.app.informants import Informants
+    from extauthz.app.wiring import make_resolver
     from extauthz.settings import load_settings
 
     settings = load_settings(config)
+    make_resolver(settings)
+    Informants(settings.identity, base=settings.base)
     domains, names = settings.identity.workload.trust_domains, settings.request.hosts
     return settings.declared_headers, Configured(
         trust_domains=None if domains is None else frozenset(domains),

@@ -4,6 +4,7 @@ The request is a CheckRequest, or the record of one in an audit file. What a rec
 decision that depends on it is `undecidable`, never guessed.
 """
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from rich.text import Text
 from extauthz.check.refusals import refusal
 from extauthz.cli import policy_trace
 from extauthz.cli.policy_options import COLOURS, FormatOption, print_json, read_text
-from extauthz.errors import IssuerUnavailable, Refused
+from extauthz.errors import Refused
 from extauthz.history.deciding import Redecider, Undecidable
 from extauthz.history.reading import find
 from extauthz.history.recorded import Recorded, is_decidable
@@ -78,8 +79,8 @@ def explain(
 ) -> None:
     """Decide one request and show how every rule came out.
 
-    Nothing is looked up: of a request no grant is known, of a recorded one those that the record names. The time is
-    the request's own, or now if it has none.
+    The store is not looked at: of a request no grant is known, of a recorded one those that the record names. Issuers
+    are asked as the server would ask them. The time is the request's own, or now if it has none.
     """
     if (request is None) == (audit is None) or (audit is None) != (decision_id is None):
         raise typer.BadParameter("name either `--request`, or `--audit` with `--id`", param_hint="--request")
@@ -94,17 +95,14 @@ def explain(
 
 
 def _of_request(paths: list[Path], text: str, config: Path | None) -> Explanation:
-    resolver, declared_headers, accept = _identity_sources(config)
-    policies, sources = _load(paths, declared_headers)
+    configured = _configured(config)
+    policies, sources = _load(paths, configured.declared_headers)
     payload = check_request_from_json(text)
     view: RequestView | None = None
     try:
-        view = decode(payload, accept=accept)
+        view = decode(payload, accept=configured.accept)
         now = view.time[0] + view.time[1] / 1e9 if view.time != (0, 0) else time.time()
-        known = resolver.identify(view, now=now)
-        if isinstance(known, Awaiting):
-            raise IssuerUnavailable(f"the credential can't be checked without asking `{known.lookups[0].source}`")
-        identity = known
+        identity = _identify(configured, view, now)
     except Refused as error:
         refused = Evaluation(decision=refusal(error))
         return Explanation(
@@ -132,8 +130,7 @@ def _of_request(paths: list[Path], text: str, config: Path | None) -> Explanatio
 
 
 def _of_record(paths: list[Path], line: DecisionLine, config: Path | None) -> Explanation:
-    _, declared_headers, _ = _identity_sources(config)
-    policies, sources = _load(paths, declared_headers)
+    policies, sources = _load(paths, _configured(config).declared_headers)
     if not is_decidable(line):
         refused = Evaluation(decision=Deny(reason=line.reason, status=line.status))
         return Explanation(
@@ -197,16 +194,54 @@ def _load(paths: list[Path], declared_headers: frozenset[str] | None) -> tuple[P
     return policies, Sources(documents)
 
 
-def _identity_sources(config: Path | None) -> tuple[Resolver, frozenset[str] | None, frozenset[str]]:
-    """Who is who, which headers Envoy sends, and what is accepted in a path."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Configured:
+    """What a configuration says of requests: who is who, which headers Envoy sends, what is accepted in a path."""
+
+    identity: IdentitySettings
+    base: Path
+    resolver: Resolver
+    declared_headers: frozenset[str] | None
+    accept: frozenset[str]
+
+
+def _configured(config: Path | None) -> _Configured:
     if config is None:
-        return Resolver(IdentitySettings(), ClientSettings(), {}), None, frozenset()
+        return _Configured(
+            identity=(nobody := IdentitySettings()),
+            base=Path(),
+            resolver=Resolver(nobody, ClientSettings(), {}),
+            declared_headers=None,
+            accept=frozenset(),
+        )
     # Imported here: the other commands of this group need neither settings nor what they wire.
     from extauthz.app.wiring import make_resolver
     from extauthz.settings import load_settings
 
     settings = load_settings(config)
-    return make_resolver(settings), settings.declared_headers, frozenset(settings.paths.accept)
+    return _Configured(
+        identity=settings.identity,
+        base=settings.base,
+        resolver=make_resolver(settings),
+        declared_headers=settings.declared_headers,
+        accept=frozenset(settings.paths.accept),
+    )
+
+
+def _identify(configured: _Configured, request: RequestView, now: float) -> Identity:
+    """Who makes the request; whoever the server would ask is really asked."""
+    known = configured.resolver.identify(request, now=now)
+    if not isinstance(known, Awaiting):
+        return known
+    # Imported here: most requests need nobody else.
+    from extauthz.app.informants import identified
+    from extauthz.app.logs import no_logs
+
+    asking = identified(
+        configured.resolver, request, known, settings=configured.identity, base=configured.base, now=now
+    )
+    with no_logs():
+        return asyncio.run(asking)
 
 
 def _as_json(one: Explanation) -> dict[str, Any]:

@@ -124,7 +124,7 @@ class Asking:
 @asynccontextmanager
 async def asking(settings: Settings, *, pace: Pace = SLOW, follow: bool = True) -> AsyncIterator[Asking]:
     """As the server does it; `follow` keeps what is learnt new."""
-    informants = Informants(settings, pace=pace)
+    informants = Informants(settings.identity, base=settings.base, pace=pace)
     checker = Checker(
         Ruling(policies=load_text(POLICY, "site.yaml"), resolver=make_resolver(settings)),
         Surroundings(
