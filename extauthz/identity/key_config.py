@@ -49,9 +49,10 @@ class DiscoveredKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadApi:
-    """The SPIFFE Workload API behind the Unix socket `socket`, which hands out the keys of trust domains."""
+    """The SPIFFE Workload API behind the Unix socket `socket`, which hands out the keys of `trust_domain`."""
 
     socket: Path
+    trust_domain: str
 
 
 KeyPlace = KeyFile | KeyAddress | DiscoveredKeys | WorkloadApi

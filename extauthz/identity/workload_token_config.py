@@ -116,7 +116,7 @@ class JwtSvidSettings(Block):
         places: dict[str, KeyPlace] = {}
         if self.workload_api is not None:
             socket = Path(self.workload_api.removeprefix("unix:"))
-            places = dict.fromkeys(trust_domains or (), WorkloadApi(socket=socket))
+            places = {domain: WorkloadApi(socket=socket, trust_domain=domain) for domain in trust_domains or ()}
         places.update(self._bundle_places())
         return tuple(
             KeySource(name=key_name(domain), place=place, algorithms=ALGORITHMS, use="jwt-svid")

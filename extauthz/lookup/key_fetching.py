@@ -7,7 +7,7 @@ import asyncio
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, assert_never
+from typing import Final, Protocol, assert_never
 
 from extauthz.errors import ConfigurationError
 from extauthz.identity.discovery import endpoint
@@ -34,6 +34,21 @@ class Published:
     url: str
     etag: str | None
     max_age: float | None
+
+
+class Fetcher(Protocol):
+    """Fetches the keys of one place."""
+
+    async def fetch(self, held: Published | None, *, anew: bool) -> Published:
+        """What is published now, where `held` was before; `anew` is for what has no answer in what was `held`.
+
+        Raises:
+            OutOfReach: somebody on the way gives no answer.
+            ConfigurationError: somebody's answer is none that can be used.
+        """
+
+    async def close(self) -> None:
+        """Close the connections."""
 
 
 class KeyFetcher:

@@ -16,11 +16,11 @@ from typing import Final, Literal
 import structlog
 
 from extauthz.errors import ConfigurationError, ExtauthzError
-from extauthz.identity.key_config import DiscoveredKeys, KeyAddress, KeyFile, KeySource
+from extauthz.identity.key_config import DiscoveredKeys, KeyAddress, KeyFile, KeySource, WorkloadApi
 from extauthz.identity.keys import KeySet
 from extauthz.identity.lookups import Answer, Done, Lookup, Unreachable
 from extauthz.identity.resolver import Resolver
-from extauthz.lookup.key_fetching import KeyFetcher, Published
+from extauthz.lookup.key_fetching import Fetcher, KeyFetcher, Published
 from extauthz.lookup.peers import TIMEOUT
 
 Result = Literal["changed", "unchanged", "failed", "refused"]
@@ -132,18 +132,25 @@ class _Followed:
     """One source."""
 
     def __init__(
-        self, source: KeySource, place: KeyAddress | DiscoveredKeys, *, base: Path, pace: Pace, told: Taker
+        self,
+        source: KeySource,
+        place: KeyAddress | DiscoveredKeys | WorkloadApi,
+        *,
+        base: Path,
+        pace: Pace,
+        told: Taker,
     ) -> None:
         self.standing = Standing()
         self.keys: KeySet | None = None
         self._source = source
-        self._fetcher = KeyFetcher(place, base=base, timeout=pace.timeout)
+        self._fetcher = _fetcher(place, base=base, timeout=pace.timeout, news=self._hurry)
         self._pace = pace
         self._told = told
         self._held: Published | None = None
         self._failures = 0
         self._running: asyncio.Task[None] | None = None
         self._due = 0.0
+        self._hurried = False
         self._provoked_at = -pace.between_provoked
         self._rescheduled = asyncio.Event()
 
@@ -183,7 +190,13 @@ class _Followed:
                 await self._running
         await self._fetcher.close()
 
+    def _hurry(self) -> None:
+        """There is something new, perhaps newer than what is being fetched: fetch it now, or after that."""
+        self._hurried, self._due = True, 0.0
+        self._rescheduled.set()
+
     def _start(self, *, anew: bool) -> None:
+        self._hurried = False
         self._running = asyncio.create_task(self._refresh(anew=anew))
 
     async def _refresh(self, *, anew: bool) -> None:
@@ -237,5 +250,22 @@ class _Followed:
         self.standing = replace(self.standing, fetches={**counts, result: counts[result] + 1})
 
     def _schedule(self, delay: float) -> None:
+        if self._hurried:
+            return
         # Never the same for many servers.
         self._due = time.monotonic() + delay * random.uniform(0.8, 1.0)  # noqa: S311 - no secret
+
+
+def _fetcher(
+    place: KeyAddress | DiscoveredKeys | WorkloadApi, *, base: Path, timeout: float, news: Callable[[], None]
+) -> Fetcher:
+    if not isinstance(place, WorkloadApi):
+        return KeyFetcher(place, base=base, timeout=timeout)
+    try:
+        # An extra: most servers have no agent.
+        from extauthz.lookup.workload_api import BundleFetcher
+    except ImportError:
+        raise ConfigurationError(
+            "identity.workload: `workload_api` needs the extra `extauthz[spiffe]`; install it"
+        ) from None
+    return BundleFetcher(place.trust_domain, socket=base / place.socket, timeout=timeout, news=news)
