@@ -48,8 +48,8 @@ class Dispatcher:
                 if len(self._known) < 256:  # classes are an application's own, and it might make them in a loop
                     self._known[classes] = implementation
                 return implementation
-        shown = self._name if self._name[0].isalpha() else self._name.strip("_@")
-        raise EvalError(f"no such overload: `{shown}` does not take these types")
+        name = self._name if self._name[0].isalpha() else self._name.strip("_@")
+        raise EvalError(f"no such overload: `{name}` does not take these types")
 
     def _implementation(self, overload: Overload) -> Callable[..., Any]:
         if overload.bindings == self._bindings:

@@ -307,8 +307,8 @@ def test_no_value_of_a_refused_request_is_ever_in_its_record(
         ({"sub": None}, "token: no `sub`"),
         ({"act": "x"}, "token: `act` is no object"),
         ({"groups": "treasury"}, "token: `groups` is no list of texts"),
-        ({"cnf": {"jkt": "x"}}, "token: `cnf` is bound to something that can't be proven here"),
-        ({"cnf": {"x5t#S256": "x"}}, "token: `cnf` is not the certificate of this connection"),
+        ({"cnf": {"odd": "x"}}, "token: `cnf` is bound to something that can't be proven here"),
+        ({"cnf": {"x5t#S256": "A" * 43}}, "token: `cnf` is not the certificate of this connection"),
     ],
 )
 def test_the_record_of_a_refused_token_names_the_claim(bench: Bench, claims: Mapping[str, Any], detail: str) -> None:

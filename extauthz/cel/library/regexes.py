@@ -31,8 +31,8 @@ def search_of(pattern: str, limits: Limits) -> Callable[[str], object]:
     except re2.error as error:
         reason = error.args[0].decode(errors="replace") if error.args else "invalid"
         # RE2's own words, and behind them a piece of the pattern.
-        fault, colon, piece = reason.partition(": ")
-        raise EvalError(f"bad regular expression: {fault}{colon}{given(piece) if piece else ''}") from None
+        fault, _, piece = reason.partition(": ")
+        raise EvalError(f"bad regular expression: {fault}" + (f": {given(piece)}" if piece else "")) from None
     if compiled.programsize > limits.regex_program:
         raise EvalError(f"regular expression with more than {limits.regex_program} instructions")
     if compiled.programsize > _SMALL:
