@@ -44,7 +44,7 @@ NAMES = frozenset(
     {"field", "function", "header", "key", "kind", "name", "other", "place", "source", "trust_domain", "verb", "what"}
 )
 """What variables are called that hold names: of fields, claims, headers, sources and the like; values are not."""
-MESSAGES = frozenset({"detail", "error", "failure", "failures", "fault", "message", "outcome"})
+MESSAGES = frozenset({"detail", "error", "failure", "failures", "fault", "message", "outcome", "trouble"})
 """What variables are called that hold messages, which are looked at where they are made."""
 OURS = frozenset({"__name__", "id", "path", "types", "url", "verified_by"})
 """Of our own: classes, factors in the store, files, types of CEL, addresses that are configured."""
