@@ -1,4 +1,4 @@
-"""What the commands of `extauthz policy` share: their options, colours, and the way they read and print."""
+"""What the commands that read policies and records share: their options, colours, and the way they read and print."""
 
 import json
 from pathlib import Path

@@ -70,11 +70,16 @@ def find(path: Path, decision_id: str) -> DecisionLine:
     return found
 
 
-def _parse(number: int, raw: bytes) -> DecisionLine | Unreadable:
+def parse(raw: bytes) -> DecisionLine | str:
+    """The record in a line, or why it is none."""
     try:
         return _DECODER.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         reason = str(error) or type(error).__name__
         # `Object missing…` begins a sentence, `JSON is malformed…` is a name.
-        reason = reason if reason[1:2].isupper() else reason[:1].lower() + reason[1:]
-        return Unreadable(number, reason, torn=not raw.endswith(b"\n"))
+        return reason if reason[1:2].isupper() else reason[:1].lower() + reason[1:]
+
+
+def _parse(number: int, raw: bytes) -> DecisionLine | Unreadable:
+    content = parse(raw)
+    return Unreadable(number, content, torn=not raw.endswith(b"\n")) if isinstance(content, str) else content
