@@ -184,6 +184,24 @@ class Settings(BaseSettings):
         }
 
     @property
+    def authorities_paths(self) -> Mapping[str, Path]:
+        """The files with the authorities of workloads' certificates, by trust domain."""
+        bundles = self.identity.workload.peer_certificate.bundles
+        return {domain: self.base / path for domain, path in bundles.items()}
+
+    @property
+    def attributes_path(self) -> Path | None:
+        """The file in which the platform writes what it knows of workloads."""
+        attributes = self.identity.workload.attributes
+        return None if attributes is None else self.base / attributes
+
+    @property
+    def identity_files(self) -> tuple[Path, ...]:
+        """Every file that decides who somebody is: read at start, and again on a reload."""
+        attributes = () if self.attributes_path is None else (self.attributes_path,)
+        return (*self.jwks_paths.values(), *self.authorities_paths.values(), *attributes)
+
+    @property
     def keys_path(self) -> Path:
         """The key file."""
         return self.base / self.keys

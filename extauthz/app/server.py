@@ -47,7 +47,7 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
     """
     readiness, metrics = Readiness(), Metrics()
     bundles = Bundles(settings, metrics.fetched)
-    watched = Watched(policies=settings.policy_paths, files=(*settings.jwks_paths.values(), *bundles.files))
+    watched = Watched(policies=settings.policy_paths, files=(*settings.identity_files, *bundles.files))
     seen = watched.fingerprint()  # before anything is read, so that no change is missed
     ruling, versions = await first_ruling(settings, bundles)
     keys = load_keys(settings)

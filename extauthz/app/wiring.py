@@ -5,6 +5,8 @@ from pathlib import Path
 from extauthz.app.key_file import load_or_make_keys
 from extauthz.errors import ConfigurationError
 from extauthz.identity.resolver import Resolver
+from extauthz.identity.workload import WorkloadFiles
+from extauthz.policy.attributes import read_attributes
 from extauthz.policy.policy_set import PolicySet
 from extauthz.record.audit_file import AuditFile
 from extauthz.record.masking import Keep
@@ -22,13 +24,23 @@ def require_audit(policies: PolicySet, settings: Settings) -> None:
 
 
 def make_resolver(settings: Settings) -> Resolver:
-    """The identity resolver with the key sets that are in files, as they are now. What is fetched comes later.
+    """The identity resolver with what is in files, as they are now. What is fetched comes later.
 
     Raises:
         ConfigurationError: one of them can't be read or used.
+        PolicyErrors: the attributes of workloads are wrong.
     """
     jwks = {name: _read(path, f"keys of `{name}`") for name, path in settings.jwks_paths.items()}
-    return Resolver(settings.identity, settings.client, jwks)
+    return Resolver(settings.identity, settings.client, jwks, _workload_files(settings))
+
+
+def _workload_files(settings: Settings) -> WorkloadFiles:
+    authorities = {
+        domain: _read(path, f"authorities of `{domain}`") for domain, path in settings.authorities_paths.items()
+    }
+    path = settings.attributes_path
+    attributes = {} if path is None else read_attributes(_bytes(path, "attributes of workloads"), str(path))
+    return WorkloadFiles(authorities=authorities, attributes=attributes)
 
 
 def open_configured_store(settings: Settings) -> Store:
@@ -57,8 +69,13 @@ def load_keys(settings: Settings) -> KeyRing:
 
 def _read(path: Path, what: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"{path}: can't read the {what}: {error.strerror}") from error
+        return _bytes(path, what).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: the {what} is not UTF-8 text") from error
+
+
+def _bytes(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path}: can't read the {what}: {error.strerror}") from error
