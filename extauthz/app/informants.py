@@ -9,10 +9,13 @@ from pathlib import Path
 from extauthz.check.checker import Checker
 from extauthz.identity.config import IdentitySettings
 from extauthz.identity.keys import KeySet
-from extauthz.identity.lookups import Awaiting, FetchKeys
+from extauthz.identity.lookups import Awaiting, FetchKeys, ReviewToken, Introspect
 from extauthz.identity.resolver import Resolver
+from extauthz.identity.user_config import IntrospectionSource
 from extauthz.lookup.inquiries import Inquiries
+from extauthz.lookup.introspection import Introspections
 from extauthz.lookup.key_sets import PACE, KeySets, Pace
+from extauthz.lookup.token_review import TokenReviewer
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
 
@@ -28,7 +31,9 @@ class Informants:
 
     def __init__(self, settings: IdentitySettings, *, base: Path, pace: Pace = PACE) -> None:
         self.keys = KeySets(settings.keys, base=base, pace=pace)
-        self.inquiries = Inquiries({FetchKeys: self.keys.ask})
+        introspected = (source for source in settings.users if isinstance(source, IntrospectionSource))
+        self._introspections = Introspections(introspected, base=base)
+        self.inquiries = Inquiries({FetchKeys: self.keys.ask, Introspect: self._introspections.ask})
 
     def serve(self, checker: Checker) -> None:
         """Let `checker` decide by all that is learnt from now on."""
@@ -46,6 +51,7 @@ class Informants:
     async def close(self) -> None:
         """End what runs, and close the connections."""
         await self.keys.close()
+        await self._introspections.close()
 
 
 async def identified(

@@ -59,7 +59,7 @@ class Introspection:
                 return known.outcome
         return None
 
-    def verify(self, token: str, *, key: TokenKey, now: float, answers: Answers) -> VerifiedToken | Introspect:
+    def verify(self, token: str, *, key: TokenKey, answers: Answers) -> VerifiedToken | Introspect:
         """The token as its issuer answered, or the question.
 
         Raises `InvalidCredential`, and `IssuerUnavailable` if there was no answer. The token's own time is not looked
@@ -72,24 +72,24 @@ class Introspection:
                 if len(token) > MAX_TOKEN_LENGTH or _TOKEN.fullmatch(token) is None:
                     raise InvalidCredential("token: not the characters or the length of a token")
                 return lookup
-            case Introspected(response=response):
-                return self._remember(response, key, now)
+            case Introspected():
+                return self._remember(answer, key)
             case Unreachable(detail=detail):
                 raise IssuerUnavailable(f"introspection by `{lookup.source}`: {detail}")
             case _:
                 raise IssuerUnavailable(f"introspection by `{lookup.source}`: no answer to the question")
 
-    def _remember(self, response: Mapping[str, Any], key: TokenKey, now: float) -> VerifiedToken:
-        seconds = self.source.introspection.cache
+    def _remember(self, answer: Introspected, key: TokenKey) -> VerifiedToken:
+        seconds, since = self.source.introspection.cache, answer.asked_at
         try:
-            outcome = self._read(response, key)
+            outcome = self._read(answer.response, key)
         except InvalidCredential as refused:
             if seconds:
-                until = now + min(seconds, REFUSED_SECONDS)
-                self._refused.put(key, _Remembered(outcome=str(refused), since=now, until=until))
+                until = since + min(seconds, REFUSED_SECONDS)
+                self._refused.put(key, _Remembered(outcome=str(refused), since=since, until=until))
             raise
         if seconds:
-            self._active.put(key, _Remembered(outcome=outcome, since=now, until=now + seconds))
+            self._active.put(key, _Remembered(outcome=outcome, since=since, until=since + seconds))
         return outcome
 
     def _read(self, response: Mapping[str, Any], key: TokenKey) -> VerifiedToken:

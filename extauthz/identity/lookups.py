@@ -54,9 +54,13 @@ class Unreachable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Introspected:
-    """What the issuer said: the members of its response, of which `active` is there and a boolean."""
+    """What the issuer said: the members of its response, of which `active` is there and a boolean.
+
+    `asked_at` is when it was asked, in seconds since the epoch.
+    """
 
     response: Mapping[str, Any]
+    asked_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,7 +68,7 @@ class Verifier:
         digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
         known = self._recall((place, digest), now)
         if known is None:
-            outcome = self._establish(token, (place, digest), now, answers)
+            outcome = self._establish(token, (place, digest), answers)
             if not isinstance(outcome, VerifiedToken):
                 return outcome
             known = outcome
@@ -82,7 +82,7 @@ class Verifier:
         asker = self._askers.get(key[0])
         return asker.recall(key, now=now) if asker is not None else None
 
-    def _establish(self, token: str, key: TokenKey, now: float, answers: Answers) -> VerifiedToken | Lookup:
+    def _establish(self, token: str, key: TokenKey, answers: Answers) -> VerifiedToken | Lookup:
         """Everything but the time, of a token that is not known yet."""
         place, _ = key
         asker = self._askers.get(place)
@@ -95,7 +95,7 @@ class Verifier:
                 self._verified.put(key, outcome)
             return outcome
         if asker is not None and issuer in (None, asker.source.issuer):
-            return asker.verify(token, key=key, now=now, answers=answers)
+            return asker.verify(token, key=key, answers=answers)
         if isinstance(parts, Unreadable):
             raise InvalidCredential(f"{place}: token: {parts}")
         # RFC 8725 section 3.8: only tokens of known issuers are looked at, and no other issuer is shown them.

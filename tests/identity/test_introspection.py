@@ -57,7 +57,9 @@ def verifier(**changes: Any) -> Verifier:
 
 def response(**changes: object) -> Introspected:
     """The issuer's answer, changed; a change to `...` leaves a member out."""
-    return Introspected(response={name: value for name, value in (ACTIVE | changes).items() if value is not ...})
+    return Introspected(
+        response={name: value for name, value in (ACTIVE | changes).items() if value is not ...}, asked_at=NOW
+    )
 
 
 QUESTION = Introspect(source="asked", token=TOKEN)
@@ -160,6 +162,13 @@ def test_an_answer_counts_for_as_long_as_configured() -> None:
     for now in (NOW + 30, NOW - 1):
         assert tokens.verify(TOKEN, place=PLACE, now=now) == QUESTION
     assert isinstance(tokens.verify(TOKEN, place="cookie:session", now=NOW), Introspect), "another place, another token"
+
+
+def test_an_answer_counts_from_when_it_was_asked_for() -> None:
+    # Whoever shares a question that is on its way does not make its answer younger.
+    tokens = verifier(cache="30s")
+    known(tokens, response(), now=NOW + 1.5)
+    assert tokens.verify(TOKEN, place=PLACE, now=NOW + 30) == QUESTION
 
 
 def test_an_answer_never_outlives_the_token() -> None:
@@ -280,4 +289,4 @@ def test_a_response_with_no_or_two_readings_is_none(body: bytes) -> None:
 )
 def test_no_token_counts_that_its_issuer_does_not_call_active(members: dict[str, Any]) -> None:
     with pytest.raises(InvalidCredential):
-        told(verifier(), Introspected(response={**ACTIVE, **members, "active": False}))
+        told(verifier(), Introspected(response={**ACTIVE, **members, "active": False}, asked_at=NOW))
