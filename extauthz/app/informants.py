@@ -9,13 +9,13 @@ from pathlib import Path
 from extauthz.check.checker import Checker
 from extauthz.identity.config import IdentitySettings
 from extauthz.identity.keys import KeySet
-from extauthz.identity.lookups import Awaiting, FetchKeys, ReviewToken, Introspect
+from extauthz.identity.lookups import Awaiting, FetchKeys, Introspect, ReviewToken
 from extauthz.identity.resolver import Resolver
 from extauthz.identity.user_config import IntrospectionSource
 from extauthz.lookup.inquiries import Inquiries
 from extauthz.lookup.introspection import Introspections
 from extauthz.lookup.key_sets import PACE, KeySets, Pace
-from extauthz.lookup.token_review import TokenReviewer
+from extauthz.lookup.token_review import TokenReviews
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
 
@@ -33,7 +33,10 @@ class Informants:
         self.keys = KeySets(settings.keys, base=base, pace=pace)
         introspected = (source for source in settings.users if isinstance(source, IntrospectionSource))
         self._introspections = Introspections(introspected, base=base)
-        self.inquiries = Inquiries({FetchKeys: self.keys.ask, Introspect: self._introspections.ask})
+        self._reviews = TokenReviews(settings.workload.kubernetes, base=base)
+        self.inquiries = Inquiries(
+            {FetchKeys: self.keys.ask, Introspect: self._introspections.ask, ReviewToken: self._reviews.ask}
+        )
 
     def serve(self, checker: Checker) -> None:
         """Let `checker` decide by all that is learnt from now on."""
@@ -52,6 +55,7 @@ class Informants:
         """End what runs, and close the connections."""
         await self.keys.close()
         await self._introspections.close()
+        await self._reviews.close()
 
 
 async def identified(

@@ -29,17 +29,18 @@ _MAX_REVIEW: Final = 256 * 1024
 _log = structlog.get_logger(__name__)
 
 
-class TokenReviewer:
+class TokenReviews:
     """Asks the API server that `settings.token_review` names; paths are relative to `base`, and an answer may take
     `timeout` seconds. Belongs to one event loop.
 
     Raises `ConfigurationError` if the file of authorities can't be used.
     """
 
-    def __init__(self, settings: KubernetesSettings, *, base: Path, timeout: float = TIMEOUT) -> None:
+    def __init__(self, settings: KubernetesSettings | None, *, base: Path, timeout: float = TIMEOUT) -> None:
         self._settings = settings
         self._base = base
-        self._peer = Peer(ca=None if settings.ca is None else base / settings.ca, timeout=timeout)
+        ca = None if settings is None or settings.token_review is None else settings.ca
+        self._peer = Peer(ca=None if ca is None else base / ca, timeout=timeout)
         self._running: dict[str, asyncio.Task[Answer]] = {}
         self._failure = ""
         self._silent_until = 0.0
@@ -47,7 +48,7 @@ class TokenReviewer:
     async def ask(self, lookup: Lookup) -> Answer:
         """The answer to a `ReviewToken`."""
         if not isinstance(lookup, ReviewToken):
-            return Unreachable(detail="the API server knows tokens only")
+            return Unreachable(detail="an API server is asked about tokens only")
         running = self._running.get(lookup.token)
         if running is None:
             if time.monotonic() < self._silent_until:
@@ -75,8 +76,8 @@ class TokenReviewer:
 
     async def _post(self, token: str) -> str:
         settings = self._settings
-        assert settings.token_review is not None  # noqa: S101 - nobody makes this without
-        assert settings.token is not None  # noqa: S101 - the settings have seen to it
+        if settings is None or settings.token_review is None or settings.token is None:
+            raise ConfigurationError("no API server is configured")
         own = await asyncio.to_thread(read_secret, self._base / settings.token)
         spec = {"token": token, "audiences": list(settings.audiences)}
         url = settings.token_review.rstrip("/") + PATH
