@@ -1,7 +1,7 @@
 # ruff: noqa: INP001 (a script beside the files that it compiles)
 """Compiles `proto/` into `extauthz/_pb`; owns everything there but its `__init__.py`.
 
-The compiler writes modules for a top-level package `envoy` and for protobuf's default pool. Here they live under
+The compiler writes modules for top-level packages and for protobuf's default pool. Here they live under
 `extauthz._pb` and in a pool of their own, so that another package with Envoy's full API can share the process.
 
     python proto/generate.py [--out DIR]
@@ -23,6 +23,7 @@ COMMITTED = SOURCES.parent.joinpath(*PACKAGE.split("."))
 
 # `from envoy.x import y_pb2 as z`; imports of `google` stay, these modules are installed.
 OWN_IMPORT = re.compile(r"^from envoy\.", re.MULTILINE)
+OWN_MODULE = re.compile(r"\(DESCRIPTOR, '(?=envoy\.|extauthz\.)")
 DEFAULT_POOL = "from google.protobuf import descriptor_pool as _descriptor_pool"
 OWN_POOL = f"from {PACKAGE} import POOL as _POOL"
 
@@ -57,7 +58,7 @@ def _rehome(code: str) -> str:
     """`code` with the project's own package and pool in place of the compiler's."""
     code = OWN_IMPORT.sub(f"from {PACKAGE}.envoy.", code)
     code = code.replace(DEFAULT_POOL, OWN_POOL).replace("_descriptor_pool.Default()", "_POOL")
-    return code.replace("(DESCRIPTOR, 'envoy.", f"(DESCRIPTOR, '{PACKAGE}.envoy.")
+    return OWN_MODULE.sub(f"(DESCRIPTOR, '{PACKAGE}.", code)
 
 
 def main() -> int:

@@ -1,10 +1,14 @@
-"""What a CheckRequest says, after `wire.decode` has refused everything that two readers could read differently."""
+"""What a CheckRequest says, after `wire.decode` has refused everything that two readers could read differently.
+
+One of each is made for every Check: msgspec makes such frozen values at a fifth of what a frozen dataclass costs.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 from typing import Any
+
+import msgspec
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -14,8 +18,7 @@ def empty() -> Mapping[str, Any]:
     return EMPTY
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
+class Peer(msgspec.Struct, frozen=True, kw_only=True):
     """One end of the connection.
 
     `principal` is the identity that Envoy verified in the certificate of that end (the URI SAN if there is one),
@@ -28,8 +31,7 @@ class Peer:
     certificate: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpRequest:
+class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The `http` part of a Check, in one canonical reading (design section 3, canonical path).
 
     `method` is upper case as sent; `host` is lower case without port and without one trailing dot, `authority` as
@@ -61,20 +63,22 @@ class HttpRequest:
         return values[0] if values is not None and len(values) == 1 else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestView:
+class RequestView(msgspec.Struct, frozen=True, kw_only=True):
     """One Check: both peers, what the filter was told, and `http` unless it is a TCP check.
 
-    `time` is when Envoy saw the request: seconds and nanoseconds since the epoch, (0, 0) if it did not say.
+    `time` is when Envoy saw the request: seconds and nanoseconds since the epoch, (0, 0) if it did not say. `metadata`
+    is what filters before noted about this request, `route_metadata` what the operator wrote at its route; both by
+    namespace.
     """
 
-    source: Peer = field(default_factory=Peer)
-    destination: Peer = field(default_factory=Peer)
+    source: Peer = Peer()
+    destination: Peer = Peer()
     http: HttpRequest | None = None
     time: tuple[int, int] = (0, 0)
     sni: str = ""
-    context: Mapping[str, str] = field(default_factory=empty)
-    metadata: Mapping[str, Any] = field(default_factory=empty)
+    context: Mapping[str, str] = EMPTY
+    metadata: Mapping[str, Any] = EMPTY
+    route_metadata: Mapping[str, Any] = EMPTY
 
 
 class Caller(Enum):

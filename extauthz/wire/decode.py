@@ -7,27 +7,28 @@ never an input to method, host or path.
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
 from extauthz._pb.envoy.config.core.v3.base_pb2 import Metadata
 from extauthz._pb.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
-from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
+from extauthz._pb.extauthz.check_pb2 import Check
 from extauthz.errors import MalformedRequest
 from extauthz.values.request import EMPTY, HttpRequest, Peer, RequestView
 from extauthz.wire import headers as header_lines
 from extauthz.wire import host as hosts
 from extauthz.wire import path as targets
-from extauthz.wire.swift import swift
-
-_HttpRequest: Final = swift(HttpRequest)
-_RequestView: Final = swift(RequestView)
 
 # Methods are case-sensitive (RFC 9110 section 9.1), but not to every upstream: one spelling is let in.
 _METHOD: Final = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]+\Z")
+# What was read of requests that look like this is kept: not too much of it, whatever clients send.
+_USUAL: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
+_LONGEST_KEPT: Final = 256
 _NONE: Final[frozenset[str]] = frozenset()
+_PARTIAL: Final = "x-envoy-auth-partial-body"
+_WHOLE: Final = ("false",)
 _BILLION: Final = 1_000_000_000
 # What a timestamp of protobuf can say: the years 1 to 9999.
 _FIRST_SECOND: Final = -62_135_596_800
@@ -43,31 +44,36 @@ def decode(payload: bytes, *, accept: frozenset[str] = _NONE) -> RequestView:
         MalformedRequest: the bytes are no CheckRequest, or the request is malformed or ambiguous.
     """
     try:
-        attributes = CheckRequest.FromString(payload).attributes
+        attributes = Check.FromString(payload).attributes
+        source, destination, sni = _connection(attributes.source, attributes.destination, attributes.tls_session)
+        metadata, route_metadata = attributes.metadata_context, attributes.route_metadata_context
+        context = attributes.context_extensions
+        request = attributes.request
+        return RequestView(
+            source=source,
+            destination=destination,
+            http=_http(request, accept),
+            time=_time(request),
+            sni=sni,
+            context=dict(context) if context else EMPTY,
+            metadata=_metadata(metadata) if metadata else EMPTY,
+            route_metadata=_route_metadata(route_metadata) if route_metadata else EMPTY,
+        )
     except DecodeError:
         raise MalformedRequest("the bytes are no CheckRequest", reason="malformed-check") from None
-    request = attributes.request
-    context = attributes.context_extensions
-    return _RequestView(
-        source=_peer(attributes.source),
-        destination=_peer(attributes.destination),
-        http=_http(request.http, accept) if request.HasField("http") else None,
-        time=_time(request),
-        sni=attributes.tls_session.sni,
-        context=dict(context) if context else EMPTY,
-        metadata=_metadata(attributes.metadata_context) if attributes.HasField("metadata_context") else EMPTY,
-    )
 
 
-def _peer(peer: AttributeContext.Peer) -> Peer:
+@lru_cache(maxsize=512)
+def _connection(source: bytes, destination: bytes, tls_session: bytes) -> tuple[Peer, Peer, str]:
+    """Both ends and the SNI, once for the many Checks of a connection."""
+    sni = AttributeContext.TLSSession.FromString(tls_session).sni
+    return _peer(source), _peer(destination), sni
+
+
+def _peer(payload: bytes) -> Peer:
+    peer = AttributeContext.Peer.FromString(payload)
     address = peer.address.socket_address
-    return _peer_value(address.address, address.port_value, peer.principal, peer.certificate)
-
-
-@lru_cache(maxsize=1024)
-def _peer_value(ip: str, port: int, principal: str, certificate: str) -> Peer:
-    """One value for the many Checks of one connection."""
-    return Peer(ip=ip, port=port, principal=principal, certificate=certificate)
+    return Peer(ip=address.address, port=address.port_value, principal=peer.principal, certificate=peer.certificate)
 
 
 def _time(request: AttributeContext.Request) -> tuple[int, int]:
@@ -78,20 +84,22 @@ def _time(request: AttributeContext.Request) -> tuple[int, int]:
     return seconds, nanos
 
 
-def _http(http: AttributeContext.HttpRequest, accept: frozenset[str]) -> HttpRequest:
+def _http(request: AttributeContext.Request, accept: frozenset[str]) -> HttpRequest | None:
+    http = request.http
     method, authority = http.method, http.host
-    if _METHOD.match(method) is None:
-        raise MalformedRequest("the method is no upper-case token", reason="malformed-method")
-    host = hosts.read(authority)
-    path, segments, raw_path, raw_query = targets.read(http.path, method, authority, accept)
-    headers = (
-        header_lines.from_raw(http.header_map.headers)
-        if http.HasField("header_map")
-        else header_lines.from_map(http.headers)
-    )
+    if not method and not request.HasField("http"):
+        return None
+    raw_path, mark, raw_query = http.path.partition("?")
+    if mark:
+        targets.check_query(raw_path, raw_query)
+    line = _line if method in _USUAL and len(raw_path) <= _LONGEST_KEPT else _line.__wrapped__
+    host, path, segments = line(method, authority, raw_path, accept)
+    # Envoy sends one of the two forms.
+    joined = http.headers
+    headers = header_lines.from_map(joined) if joined else header_lines.from_raw(http.header_map.headers)
     if (sent := headers.get("host")) is not None and hosts.read(sent[0]) != host:
         raise MalformedRequest("`host` and `:authority` name different hosts", reason="malformed-host")
-    return _HttpRequest(
+    return HttpRequest(
         id=http.id,
         method=method,
         scheme=http.scheme,
@@ -104,25 +112,35 @@ def _http(http: AttributeContext.HttpRequest, accept: frozenset[str]) -> HttpReq
         protocol=http.protocol,
         headers=headers,
         size=http.size,
-        body=_body(http) if headers.get("x-envoy-auth-partial-body") == ("false",) else None,
-        has_query="?" in http.path,
+        # Envoy says that it has buffered the whole of it.
+        body=(http.raw_body or _text(http.body)) if headers.get(_PARTIAL) == _WHOLE else None,
+        has_query=mark != "",
     )
 
 
-def _body(http: AttributeContext.HttpRequest) -> bytes | None:
-    """The whole body, which Envoy says it has buffered.
+@lru_cache(maxsize=4_096)
+def _line(method: str, authority: str, raw_path: str, accept: frozenset[str]) -> tuple[str, str, tuple[str, ...]]:
+    """The canonical host and path, and its segments, once for the many requests that have them in common."""
+    if _METHOD.match(method) is None:
+        raise MalformedRequest("the method is no upper-case token", reason="malformed-method")
+    return hosts.read(authority), *targets.canonical(raw_path, method, authority, accept)
 
-    Without `pack_as_bytes` it comes as text in which Envoy has put `!` for every byte that is no UTF-8: text with a
-    `!` is not known to be what the upstream reads.
+
+def _text(body: str) -> bytes | None:
+    """A body that came as text.
+
+    Without `pack_as_bytes` Envoy has put `!` for every byte that is no UTF-8: text with a `!` is not known to be what
+    the upstream reads.
     """
-    text = http.body
-    if not text:
-        return http.raw_body
-    return None if "!" in text else text.encode()
+    return None if "!" in body else body.encode()
 
 
-def _metadata(context: Metadata) -> Mapping[str, object]:
-    return {name: _struct(content) for name, content in context.filter_metadata.items()}
+def _metadata(payload: bytes) -> Mapping[str, Any]:
+    """What filters noted, by the filter's name."""
+    return {name: _struct(content) for name, content in Metadata.FromString(payload).filter_metadata.items()}
+
+
+_route_metadata = lru_cache(maxsize=128)(_metadata)  # a route's is the operator's, and always the same
 
 
 def _struct(struct: Struct) -> dict[str, object]:

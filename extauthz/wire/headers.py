@@ -1,16 +1,22 @@
 """Request headers in one reading, whichever form Envoy was told to send them in.
 
 The rule: lower-case names to every value in order; a header that decides something and must be single is single.
-Under `encode_raw_headers` Envoy sends each header line with its bytes, else a map in which lines of one name are
-joined with commas and every byte that is no UTF-8 is replaced.
+Every name and value is looked at before any of them can be read, so that what is refused depends on no policy. Under
+`encode_raw_headers` Envoy sends each header line with its bytes, else a map in which lines of one name are joined
+with commas and every byte that is no UTF-8 is replaced.
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
+from operator import itemgetter
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue
 from extauthz.errors import MalformedRequest
+
+Headers = Mapping[str, tuple[str, ...]]
 
 # Two values of one of these would be read by some as the first, by others as the last (RFC 9110 section 5.3).
 SINGLE: Final = frozenset(
@@ -39,41 +45,108 @@ _JOINED: Final = dict.fromkeys(SINGLE, _COMMA) | {
     "content-type": re.compile(r"[^\",]*(?:\"(?:[^\"\\]|\\.)*\"[^\",]*)*,"),
 }
 
-_NAMES: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]*\Z")
+# Names are the clients' to choose: what is kept of them is bounded.
+_LONGEST_KEPT: Final = 2_048
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
 
-def from_map(joined: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+class OneLineEach(Mapping[str, tuple[str, ...]]):
+    """Headers of which each came in one line."""
+
+    __slots__ = ("_places", "_values")
+
+    def __init__(self, places: Mapping[str, int], values: tuple[str, ...]) -> None:
+        """`places` are the indices into `values`, by name."""
+        self._places = places
+        self._values = values
+
+    def __getitem__(self, name: str) -> tuple[str, ...]:
+        return (self._values[self._places[name]],)
+
+    def get(self, name: str, default: Any = None, /) -> Any:  # noqa: ANN401 - as the mapping has it, without its try
+        place = self._places.get(name)
+        return default if place is None else (self._values[place],)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+class _Shape(NamedTuple):
+    """What requests with the same names of headers have in common.
+
+    `total` is how many names there are, pseudo headers included, `places` those of the others in what `values` gives;
+    joined by line feeds it has `breaks` of these. The first `single` are those that must be single.
+    """
+
+    total: int
+    places: Mapping[str, int]
+    values: Callable[[Mapping[str, str]], tuple[str, ...]]
+    breaks: int
+    single: int
+
+
+def from_map(joined: Mapping[str, str]) -> Headers:
     """The headers of the joined form; each name has one value.
 
     Raises:
         MalformedRequest: a name or a value is none, or a single header was sent twice.
     """
-    names = [name for name in joined if name[:1] != ":"]
-    values = [joined[name] for name in names]
-    headers: dict[str, tuple[str, ...]] = dict(zip(names, zip(values)))  # noqa: B905  equal lengths, hot
+    names = "\n".join(joined)
+    shape = _shape(names) if len(names) <= _LONGEST_KEPT else None
+    # As many names as the shape has leave no line feed of the text to any of them.
+    if shape is None or shape.total != len(joined):
+        return from_lines(joined.items())
+    values = shape.values(joined)
     text = "\n".join(values)
-    if text.count("\n") >= len(values) > 0 or "\r" in text or "\0" in text:
+    if text.count("\n") != shape.breaks or "\r" in text or "\0" in text:
         raise _bad_value()
-    if _NAMES.match("".join(names)) is None or "" in headers:
-        return from_lines(zip(names, values, strict=True))
-    if "," in text:
-        _refuse_joined(headers)
-    return headers
+    if "," in "".join(values[: shape.single]):
+        _refuse_joined(zip(shape.places, values))  # noqa: B905 - equal lengths, by the shape
+    return OneLineEach(shape.places, values)
 
 
-def from_raw(entries: Iterable[HeaderValue]) -> dict[str, tuple[str, ...]]:
+@lru_cache(maxsize=512)
+def _shape(text: str) -> _Shape | None:
+    """The shape of requests with these names, a line each, or `None`: they need to be looked at one by one.
+
+    A client sends the same names again and again, and Envoy in the same order: they are looked at once.
+    """
+    names = text.split("\n")
+    kept = sorted((name for name in names if name[:1] != ":"), key=lambda name: (name not in SINGLE, name))
+    if len(kept) < 2 or not all(_NAME.match(name) is not None and name == name.lower() for name in kept):
+        return None
+    return _Shape(
+        total=len(names),
+        places={name: place for place, name in enumerate(kept)},
+        values=itemgetter(*kept),
+        breaks=len(kept) - 1,
+        single=sum(name in SINGLE for name in kept),
+    )
+
+
+def from_raw(entries: Collection[HeaderValue]) -> Headers:
     """The headers of the raw form; a byte that is no UTF-8 is read as U+FFFD, which no header can be asked for.
 
     Raises:
         MalformedRequest: a name or a value is none, or a single header was sent twice.
     """
-    return from_lines(
+    lines = [
         (entry.key, entry.raw_value.decode(errors="replace") if entry.raw_value else entry.value) for entry in entries
-    )
+    ]
+    joined = dict(lines)
+    return from_map(joined) if len(joined) == len(lines) else from_lines(lines)
 
 
-def from_lines(lines: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+def from_lines(lines: Iterable[tuple[str, str]]) -> Headers:
     """The headers of a request, line by line; pseudo headers are left out (RFC 9113 section 8.3).
 
     Raises:
@@ -92,15 +165,14 @@ def from_lines(lines: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
         if known is not None and name in SINGLE:
             raise _twice(name)
         headers[name] = (value,) if known is None else (*known, value)
-    _refuse_joined(headers)
-    return headers
+    _refuse_joined((name, values[0]) for name, values in headers.items())
+    return MappingProxyType(headers)
 
 
-def _refuse_joined(headers: Mapping[str, tuple[str, ...]]) -> None:
+def _refuse_joined(lines: Iterable[tuple[str, str]]) -> None:
     """Refuse a single header whose value is what a proxy makes of two."""
-    for name in SINGLE.intersection(headers):
-        value = headers[name][0]
-        if "," in value and _JOINED[name].match(value) is not None:
+    for name, value in lines:
+        if "," in value and name in SINGLE and _JOINED[name].match(value) is not None:
             raise _twice(name)
 
 

@@ -13,11 +13,9 @@ from extauthz.values.quoting import given
 
 ACCEPTABLE: Final = frozenset({"semicolon", "empty_segment", "encoded_slash", "dot_segment"})
 
-# What needs neither decoding nor a second look: segments of unreserved and harmless characters that are not empty
-# and don't begin with a dot, one trailing slash, and any query without space, `#`, controls or non-ASCII.
-_PLAIN: Final = re.compile(
-    r"(/(?:[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,=:@-]*(?:/|\Z|(?=\?)))*)(?:\?([!\"$-~]*))?\Z"
-)
+# What needs no decoding: a path of unreserved and harmless characters, unless it has an empty segment or one that
+# begins with a dot.
+_PLAIN: Final = re.compile(r"/[A-Za-z0-9._~!$&'()*+,=:@/-]*\Z")
 _QUERY: Final = re.compile(r"[!\"$-~]*\Z")
 _SEGMENT: Final = re.compile(r"[!\"$-~]*\Z")
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -27,49 +25,53 @@ _HIDDEN: Final = re.compile(r"%(?:2[EeFf]|3[Bb]|5[Cc]|[01][0-9A-Fa-f]|7[Ff])")
 # Escapes of escapes are followed this far; what is wrapped deeper is refused unread, so that the work stays linear.
 _MOST_WRAPPINGS: Final = 4
 _DOTS: Final = frozenset({".", ".."})
-# A path that needs a second look is looked at segment by segment; nobody's has so many, and they cost time.
+# Nobody's path has so many, and one that needs decoding is looked at segment by segment.
 _MOST_SEGMENTS: Final = 1_024
 
 
-# The canonical path, its segments, and the raw path and query: fields of `values.request.HttpRequest`.
-Target = tuple[str, tuple[str, ...], str, str]
+def check_query(raw_path: str, raw_query: str) -> None:
+    """Refuse a query that is malformed, and any after what is no path.
+
+    Raises:
+        MalformedRequest: it is.
+    """
+    if raw_path[:1] != "/":
+        raise _refused("the path does not begin with `/`")
+    if _QUERY.match(raw_query) is None:
+        raise _refused("the query holds a space, `#`, a control character or a byte above 0x7F")
 
 
-def read(target: str, method: str, authority: str, accept: frozenset[str] = frozenset()) -> Target:
-    """Read the target of a request (RFC 9112 section 3.2; RFC 3986 sections 3.3 and 6.2.2).
+def canonical(
+    raw_path: str, method: str, authority: str, accept: frozenset[str] = frozenset()
+) -> tuple[str, tuple[str, ...]]:
+    """The canonical path and its segments (RFC 9112 section 3.2; RFC 3986 sections 3.3 and 6.2.2).
 
     `accept` holds names of `ACCEPTABLE`. `*` is read for OPTIONS, the authority form for CONNECT; neither has
     segments.
 
     Raises:
-        MalformedRequest: the target is malformed or ambiguous.
+        MalformedRequest: the path is malformed or ambiguous.
     """
-    plain = _PLAIN.match(target)
-    if plain is not None:
-        path, query = plain.groups("")
-        inner = path[1:-1] if path[-1] == "/" else path[1:]
-        return path, tuple(inner.split("/")) if inner else (), path, query
-    raw_path, _, raw_query = target.partition("?")
-    if _QUERY.match(raw_query) is None:
-        raise _refused("the query holds a space, `#`, a control character or a byte above 0x7F")
-    if method == "OPTIONS" and target == "*":
-        return "*", (), "*", ""
-    if method == "CONNECT" and target in ("", authority):
-        return "", (), target, ""
-    if not raw_path.startswith("/"):
+    if raw_path[:1] != "/":
+        if method == "OPTIONS" and raw_path == "*":
+            return "*", ()
+        if method == "CONNECT" and raw_path in ("", authority):
+            return "", ()
         raise _refused("the path does not begin with `/`")
     if "//" in raw_path and "empty_segment" not in accept:
         raise _refused("a segment of the path is empty")
-    texts = raw_path[1:].split("/")
-    if len(texts) > _MOST_SEGMENTS:
+    segments = raw_path[1:].split("/")
+    if len(segments) > _MOST_SEGMENTS:
         raise _refused(f"the path has more than {_MOST_SEGMENTS} segments")
-    segments = [_segment(text, accept) for text in texts]
-    if "dot_segment" in accept:
-        segments = _resolved(segments)
-    path = "/" + "/".join(segment.replace("/", "%2F") for segment in segments)
+    path = raw_path
+    if _PLAIN.match(raw_path) is None or "/." in raw_path:
+        segments = [_segment(text, accept) for text in segments]
+        if "dot_segment" in accept:
+            segments = _resolved(segments)
+        path = "/" + "/".join(segment.replace("/", "%2F") for segment in segments)
     if segments[-1] == "":
         segments.pop()
-    return path, tuple(segments), raw_path, raw_query
+    return path, tuple(segments)
 
 
 def _segment(text: str, accept: frozenset[str]) -> str:

@@ -1,12 +1,12 @@
 """What a proof is bound to: equal texts mean the same thing, one byte of difference another one."""
 
-from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from stepup.proofs import alice, http, shop, view
 
 from extauthz.cel.values import Duration, Timestamp, UInt

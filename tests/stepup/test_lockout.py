@@ -1,10 +1,11 @@
 """Limiters, holders and fingerprints: the small rules."""
 
-from dataclasses import replace
+import dataclasses
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from stepup.proofs import ALICE, NOW, view
 
 from extauthz.stepup.fingerprint import fingerprint
@@ -59,7 +60,7 @@ def test_a_right_code_forgets_the_subjects_wrong_ones() -> None:
 
 def test_a_right_code_gives_an_address_back_its_own_try_only() -> None:
     tally = Tally(tries=40, locked_until=NOW + 100, forgotten_at=NOW + 1000)
-    assert give_back(tally, ADDRESS, NOW) == replace(tally, tries=39, locked_until=NOW)
+    assert give_back(tally, ADDRESS, NOW) == dataclasses.replace(tally, tries=39, locked_until=NOW)
 
 
 def test_the_same_sub_at_another_issuer_has_a_limiter_of_its_own() -> None:

@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from extauthz.errors import MalformedRequest
-from extauthz.wire.path import ACCEPTABLE, read
+from extauthz.wire import path as targets
+from extauthz.wire.path import ACCEPTABLE
 
 # What is read, and as what: target, canonical path, segments.
 READ = [
@@ -202,6 +203,16 @@ REFUSED = [
     "/%25%2532%2565",
     "/" + "%25" + "25" * 20 + "41",
 ]
+
+
+def read(
+    target: str, method: str, authority: str, accept: frozenset[str] = frozenset()
+) -> tuple[str, tuple[str, ...], str, str]:
+    """The canonical path, its segments, the raw path and the raw query."""
+    raw_path, mark, raw_query = target.partition("?")
+    if mark:
+        targets.check_query(raw_path, raw_query)
+    return *targets.canonical(raw_path, method, authority, accept), raw_path, raw_query
 
 
 def canonical(target: str, *accept: str, method: str = "GET", authority: str = "a") -> str:

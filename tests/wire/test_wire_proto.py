@@ -18,6 +18,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from extauthz._pb.envoy.config.core.v3 import address_pb2, base_pb2
 from extauthz._pb.envoy.service.auth.v3 import attribute_context_pb2, external_auth_pb2
 from extauthz._pb.envoy.type.v3 import http_status_pb2
+from extauthz._pb.extauthz import check_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = [
@@ -145,6 +146,26 @@ def test_every_enumeration_is_envoys(enum: EnumDescriptor) -> None:
     assert {value.name: value.number for value in enum.values} == {member.name: member.value for member in members}
 
 
+@pytest.mark.parametrize(
+    ("pieces", "whole"),
+    [
+        (check_pb2.Check.DESCRIPTOR, external_auth_pb2.CheckRequest.DESCRIPTOR),
+        (check_pb2.Check.Attributes.DESCRIPTOR, attribute_context_pb2.AttributeContext.DESCRIPTOR),
+    ],
+    ids=["check", "attributes"],
+)
+def test_the_pieces_of_a_check_are_envoys_or_bytes_of_envoys_messages(pieces: Descriptor, whole: Descriptor) -> None:
+    known = {field.name: field for field in whole.fields}
+    for field in pieces.fields:
+        theirs = known[field.name]
+        if field.type == FieldDescriptor.TYPE_BYTES:
+            assert (field.number, field.is_repeated) == (theirs.number, theirs.is_repeated)
+            assert theirs.type == FieldDescriptor.TYPE_MESSAGE
+        else:
+            assert described(field) == described(theirs)
+    assert known.keys() == {field.name for field in pieces.fields}
+
+
 def test_the_service_is_envoys() -> None:
     service = external_auth_pb2.DESCRIPTOR.services_by_name["Authorization"]
     (method,) = service.methods
@@ -172,6 +193,7 @@ from google.rpc import error_details_pb2, status_pb2
 from extauthz._pb.envoy.config.core.v3 import address_pb2, base_pb2
 from extauthz._pb.envoy.service.auth.v3 import attribute_context_pb2, external_auth_pb2
 from extauthz._pb.envoy.type.v3 import http_status_pb2
+from extauthz._pb.extauthz import check_pb2
 import opentelemetry.exporter.otlp.proto.grpc.trace_exporter
 import opentelemetry.exporter.otlp.proto.http.trace_exporter
 import grpc_health.v1.health_pb2

@@ -1,0 +1,38 @@
+from extauthz._pb.envoy.service.auth.v3 import attribute_context_pb2 as _attribute_context_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Check(_message.Message):
+    __slots__ = ("attributes",)
+    class Attributes(_message.Message):
+        __slots__ = ("source", "destination", "request", "context_extensions", "metadata_context", "tls_session", "route_metadata_context")
+        class ContextExtensionsEntry(_message.Message):
+            __slots__ = ("key", "value")
+            KEY_FIELD_NUMBER: _ClassVar[int]
+            VALUE_FIELD_NUMBER: _ClassVar[int]
+            key: str
+            value: str
+            def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+        SOURCE_FIELD_NUMBER: _ClassVar[int]
+        DESTINATION_FIELD_NUMBER: _ClassVar[int]
+        REQUEST_FIELD_NUMBER: _ClassVar[int]
+        CONTEXT_EXTENSIONS_FIELD_NUMBER: _ClassVar[int]
+        METADATA_CONTEXT_FIELD_NUMBER: _ClassVar[int]
+        TLS_SESSION_FIELD_NUMBER: _ClassVar[int]
+        ROUTE_METADATA_CONTEXT_FIELD_NUMBER: _ClassVar[int]
+        source: bytes
+        destination: bytes
+        request: _attribute_context_pb2.AttributeContext.Request
+        context_extensions: _containers.ScalarMap[str, str]
+        metadata_context: bytes
+        tls_session: bytes
+        route_metadata_context: bytes
+        def __init__(self, source: _Optional[bytes] = ..., destination: _Optional[bytes] = ..., request: _Optional[_Union[_attribute_context_pb2.AttributeContext.Request, _Mapping]] = ..., context_extensions: _Optional[_Mapping[str, str]] = ..., metadata_context: _Optional[bytes] = ..., tls_session: _Optional[bytes] = ..., route_metadata_context: _Optional[bytes] = ...) -> None: ...
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    attributes: Check.Attributes
+    def __init__(self, attributes: _Optional[_Union[Check.Attributes, _Mapping]] = ...) -> None: ...
