@@ -62,6 +62,7 @@ WORKLOAD: Final = _struct(
     namespace=cel.STRING,
     service_account=cel.STRING,
     verified_by=cel.STRING,
+    attributes=_TEXTS,
 )
 USER: Final = _struct(
     "user",
