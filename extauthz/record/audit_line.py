@@ -70,10 +70,11 @@ class RequestLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class WorkloadLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
-    """A workload and the source that proved it."""
+    """A workload, the source that proved it, and what the platform knew of it; that is not masked."""
 
     id: str
     verified_by: str
+    attributes: dict[str, str] | None = None
 
 
 class UserLine(_Line, frozen=True, kw_only=True, omit_defaults=True):

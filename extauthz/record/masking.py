@@ -34,7 +34,7 @@ from extauthz.record.config import NEVER_KEPT, KeepSettings
 from extauthz.record.decision import DECISION_NAMES, DecisionRecord
 from extauthz.values.decisions import Allow, Challenge, Decision, Deny, Hold
 from extauthz.values.grants import Grant
-from extauthz.values.identity import Identity, User
+from extauthz.values.identity import Identity, User, Workload
 from extauthz.values.quoting import masked
 from extauthz.values.request import Caller, HttpRequest, Peer, RequestView
 from extauthz.wire.caller import classify
@@ -238,12 +238,18 @@ def _names(part: Any) -> list[str]:  # noqa: ANN401 - metadata is dynamic
 def _identity(identity: Identity, keep: Keep) -> IdentityLine:
     workload, user = identity.workload, identity.user
     return IdentityLine(
-        workload=None if workload is None else WorkloadLine(id=workload.id, verified_by=workload.verified_by),
+        workload=None if workload is None else _workload(workload),
         user=None if user is None else _user(user, keep),
         session=None if identity.session is None else session_hash(identity.session),
         holders=_kinds(identity.holders),
         client_ip=identity.client_ip,
     )
+
+
+def _workload(workload: Workload) -> WorkloadLine:
+    known = workload.attributes
+    attributes = None if known is None else dict(known)
+    return WorkloadLine(id=workload.id, verified_by=workload.verified_by, attributes=attributes)
 
 
 def _kinds(holders: Iterable[str]) -> list[str]:
