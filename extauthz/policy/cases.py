@@ -82,8 +82,9 @@ class Expectation(Block):
     """What must come out; what is not named may be anything. `rule: null` is "no rule".
 
     `status` is what the caller gets, 200 for an allow. `headers` are what an allow sets in the request, or a deny in
-    its answer; `response_headers`, `query` and `metadata` what an allow sets; `removed` are headers that it takes
-    out. They may be a part of what comes out. `factors` are those of the first challenge. `rules` is how single
+    its answer; `response_headers`, `query` and `metadata` what an allow sets; `append_headers` and
+    `append_response_headers` the lines that it adds; `removed` are headers that it takes out. They may be a part of
+    what comes out. `body` is a deny's own. `factors` are those of the first challenge. `rules` is how single
     candidates come out, say those in shadow.
     """
 
@@ -94,10 +95,13 @@ class Expectation(Block):
     reason: str | None = None
     status: int | None = None
     headers: dict[HeaderName, str] | None = None
+    append_headers: dict[HeaderName, list[str]] | None = None
     response_headers: dict[HeaderName, str] | None = None
+    append_response_headers: dict[HeaderName, list[str]] | None = None
     removed: list[HeaderName] | None = None
     query: dict[str, str] | None = None
     metadata: dict[str, Any] | None = None
+    body: str | None = None
     factors: list[Factor] | None = None
     rules: dict[str, Literal["match", "no-match", "error", "no-candidate"]] | None = None
 

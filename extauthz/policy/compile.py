@@ -216,28 +216,53 @@ class _PolicyCompiler:
         """The terms of the rule's effect, `None` without a block that it needs; a block of another effect, which is
         refused, is compiled too."""
         allow = NOTHING if model.allow is None else self._allow((*path, "allow"), model.allow)
+        deny = self._deny((*path, "deny"), f"{policy.name}/{model.name}", model.deny or models.DenyBlock())
         challenge = None if model.challenge is None else self._challenge((*path, "challenge"), model.challenge)
         approve = None if model.approve is None else self._approve((*path, "approve"), model.approve)
         match model.effect:
             case "allow":
                 return allow
             case "deny":
-                return _deny(f"{policy.name}/{model.name}", model.deny or models.DenyBlock())
+                return deny
             case "challenge":
                 return challenge
             case "approve":
                 return approve
 
     def _allow(self, path: Path, block: models.AllowBlock) -> AllowTerms:
-        text, value = self._expressions.text, self._expressions.compile
+        text, lines, value = self._expressions.text, self._expressions.lines, self._expressions.compile
         return AllowTerms(
             headers=self._named((*path, "headers"), block.headers, text),
+            append_headers=self._named((*path, "append_headers"), block.append_headers, lines),
             remove_headers=frozenset(block.remove_headers or ()),
             response_headers=self._named((*path, "response_headers"), block.response_headers, text),
+            append_response_headers=self._named(
+                (*path, "append_response_headers"), block.append_response_headers, lines
+            ),
             query=self._named((*path, "query"), block.query, text),
             remove_query=frozenset(block.remove_query or ()),
             metadata=self._named((*path, "metadata"), block.metadata, value),
         )
+
+    def _deny(self, path: Path, rule: str, block: models.DenyBlock) -> DenyTerms:
+        headers, body = block.headers or {}, block.body
+        plain = {name: text for name, text in sorted(headers.items()) if isinstance(text, str)}
+        computed = ((name, value) for name, value in sorted(headers.items()) if isinstance(value, models.Computed))
+        programs = ((name, self._computed((*path, "headers", name), value)) for name, value in computed)
+        return DenyTerms(
+            answer=Deny(
+                reason=block.reason,
+                rule=rule,
+                status=block.status,
+                headers=plain or EMPTY,
+                body=body if isinstance(body, str) else "",
+            ),
+            headers=tuple((name, program) for name, program in programs if program is not None),
+            body=self._computed((*path, "body"), body) if isinstance(body, models.Computed) else None,
+        )
+
+    def _computed(self, path: Path, value: models.Computed) -> cel.Program | None:
+        return self._expressions.text((*path, "cel"), value.cel)
 
     def _challenge(self, path: Path, block: models.ChallengeBlock) -> ChallengeTerms:
         kind, scope = self._bind((*path, "bind"), block.bind)
@@ -309,17 +334,11 @@ def _results(name: str, effect: Effect, mode: Mode | Staged) -> Mapping[tuple[Mo
     }
 
 
-def _deny(rule: str, block: models.DenyBlock) -> DenyTerms:
-    headers = EMPTY if block.headers is None else dict(sorted(block.headers.items()))
-    return DenyTerms(answer=Deny(reason=block.reason, rule=rule, status=block.status, headers=headers, body=block.body))
-
-
 def _programs(terms: Terms) -> list[cel.Program]:
     match terms:
         case AllowTerms():
-            named = (*terms.headers, *terms.response_headers, *terms.query, *terms.metadata)
-            return [program for _, program in named]
+            return [program for _, programs in terms.blocks for _, program in programs]
         case ChallengeTerms() | ApproveTerms():
             return [*terms.scope, *(program for _, program in terms.show)]
         case DenyTerms():
-            return []
+            return [*(program for _, program in terms.headers), *([] if terms.body is None else [terms.body])]

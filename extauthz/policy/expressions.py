@@ -107,6 +107,15 @@ class Expressions:
             return None
         return program
 
+    def lines(self, path: Path, source: str) -> cel.Program | None:
+        """An expression whose value becomes lines of a header: as `text`, or of type list(string), or a list of dyn."""
+        program = self.compile(path, source)
+        fitting = (cel.STRING, cel.DYN, cel.list_of(cel.STRING), cel.list_of(cel.DYN))
+        if program is not None and program.result_type not in fitting:
+            self._refuse(path, f"must be of type string or list(string), not {program.result_type}")
+            return None
+        return program
+
     def compile(self, path: Path, source: str) -> cel.Program | None:
         """The program of an expression of any type, or `None` and the problems told."""
         known = self._compiled.get(source)

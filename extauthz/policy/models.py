@@ -8,7 +8,7 @@ error, never "everything".
 import re
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -20,10 +20,12 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from extauthz.errors import Reason
 from extauthz.policy.problems import Unbuilt
 from extauthz.values import block as blocks
 from extauthz.values.decisions import Effect, Factor, Mode
 from extauthz.values.duration import DURATION, seconds
+from extauthz.wire.headers import SINGLE
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,126}")
@@ -35,11 +37,31 @@ _INSTANT = re.compile(
 )
 # What Envoy's `envoy.type.v3.StatusCode` knows of these; it takes no other.
 _STATUSES: Final = frozenset(s.value for s in HTTPStatus if s >= 400) - {418, 425, 451}
-# Names whose change would move the request elsewhere, break its framing, or is ours alone (design section 6).
+# Names whose change would move the request elsewhere, break the framing (RFC 9110 section 7.6.1, RFC 9113 section
+# 8.2.2), tell a gRPC client another outcome than ours, or is ours alone (design section 6).
 _FORBIDDEN_HEADERS: Final = frozenset(
-    ("host", "connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
+    (
+        "host",
+        "connection",
+        "content-length",
+        "http2-settings",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "grpc-message",
+        "grpc-status",
+        "grpc-status-details-bin",
+    )
 )
 _FORBIDDEN_PREFIXES: Final = ("x-extauthz-", "x-envoy-")
+# Headers that have one value (RFC 9110 section 5.3): of two, readers take one or the other.
+_ONE_VALUE: Final = SINGLE | {"location"}
+# What the dynamic metadata of an answer holds beside what policies set: our own facts, and a figure of Envoy's.
+_TAKEN_KEYS: Final = frozenset({"extauthz", "ext_authz_duration"})
+_TAKEN_WORDS: Final = frozenset(get_args(Reason)) - {"denied"}
 
 
 def _positive(value: float) -> float:
@@ -84,6 +106,25 @@ def header_name(text: str) -> str:
     return name
 
 
+def _appended_name(text: str) -> str:
+    name = header_name(text)
+    if name.replace("_", "-") in _ONE_VALUE:
+        raise ValueError(f"the header `{name}` has one value; set it, or append to another")
+    return name
+
+
+def _metadata_key(text: str) -> str:
+    if text in _TAKEN_KEYS:
+        raise ValueError(f"the key `{text}` is taken; choose another")
+    return text
+
+
+def _own_word(text: str) -> str:
+    if text in _TAKEN_WORDS:
+        raise ValueError(f"`{text}` is a reason of extauthz itself; choose another word")
+    return text
+
+
 def _header_value(text: str) -> str:
     if any(c < " " or c == "\x7f" for c in text):
         raise ValueError("a header value holds no control characters")
@@ -117,10 +158,14 @@ Word = Annotated[
 Method = Annotated[str, AfterValidator(_method), _written(_METHOD)]
 HeaderName = Annotated[str, AfterValidator(header_name), _written(_TOKEN)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
+OwnWord = Annotated[Word, AfterValidator(_own_word)]
 Cel = Annotated[str, AfterValidator(_not_blank)]
 Headers = Annotated[dict[HeaderName, Cel], Field(min_length=1)]
-PlainHeaders = Annotated[dict[HeaderName, HeaderValue], Field(min_length=1)]
+AppendedHeaders = Annotated[
+    dict[Annotated[str, AfterValidator(_appended_name), _written(_TOKEN)], Cel], Field(min_length=1)
+]
 Key = Annotated[str, Field(min_length=1, max_length=256)]
+MetadataKey = Annotated[Key, AfterValidator(_metadata_key)]
 Status = Annotated[int, AfterValidator(_status), WithJsonSchema({"type": "integer", "enum": sorted(_STATUSES)})]
 
 
@@ -134,20 +179,13 @@ class AllowBlock(Block):
     """What an allow changes: names to CEL values."""
 
     headers: Headers | None = None
+    append_headers: AppendedHeaders | None = None
     remove_headers: Annotated[list[HeaderName], Field(min_length=1)] | None = None
     response_headers: Headers | None = None
+    append_response_headers: AppendedHeaders | None = None
     query: Annotated[dict[Key, Cel], Field(min_length=1)] | None = None
     remove_query: Annotated[list[Key], Field(min_length=1)] | None = None
-    metadata: Annotated[dict[Key, Cel], Field(min_length=1)] | None = None
-
-
-class DenyBlock(Block):
-    """How a deny answers: plain text, no CEL."""
-
-    status: Status = 403
-    reason: Word = "denied"
-    headers: PlainHeaders | None = None
-    body: Annotated[str, Field(max_length=65536)] = ""
+    metadata: Annotated[dict[MetadataKey, Cel], Field(min_length=1)] | None = None
 
 
 class Scope(Block):
@@ -165,6 +203,27 @@ _TEXT, _MAPPING, _text_or_mapping = Tag("text"), Tag("mapping"), Discriminator(_
 Bind = Annotated[
     Annotated[Literal["session", "action", "request"], _TEXT] | Annotated[Scope, _MAPPING], _text_or_mapping
 ]
+
+
+class Computed(Block):
+    """`{cel: …}` where a text may stand too: the value of an expression."""
+
+    cel: Cel
+
+
+HeaderText = Annotated[Annotated[HeaderValue, _TEXT] | Annotated[Computed, _MAPPING], _text_or_mapping]
+BodyText = Annotated[
+    Annotated[Annotated[str, Field(max_length=65536)], _TEXT] | Annotated[Computed, _MAPPING], _text_or_mapping
+]
+
+
+class DenyBlock(Block):
+    """How a deny answers: in plain text, or with what `{cel: …}` makes of the request."""
+
+    status: Status = 403
+    reason: OwnWord = "denied"
+    headers: Annotated[dict[HeaderName, HeaderText], Field(min_length=1)] | None = None
+    body: BodyText = ""
 
 
 class ChallengeBlock(Block):

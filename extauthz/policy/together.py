@@ -71,13 +71,20 @@ def _expiry(document: Document, path: Path, rule: models.Rule) -> Iterator[Probl
 
 
 def _allow(document: Document, path: Path, block: models.AllowBlock) -> Iterator[Problem]:
-    yield from _distinct_headers(document, (*path, "headers"))
-    yield from _distinct_headers(document, (*path, "response_headers"))
-    removed = set(block.remove_headers or ())
-    for name in document.keys((*path, "headers")):
-        if name.lower() in removed:
-            message = f"the header `{name.lower()}` is both set and removed"
-            yield problem_at(document, (*path, "headers", name), message, "choose one", key=True)
+    removed = frozenset(block.remove_headers or ())
+    for given, appended in (("headers", "append_headers"), ("response_headers", "append_response_headers")):
+        yield from _distinct_headers(document, (*path, given))
+        yield from _distinct_headers(document, (*path, appended))
+        both = {_folded(name) for name in document.keys((*path, given))}
+        for name in document.keys((*path, appended)):
+            if _folded(name) in both:
+                message = f"the header `{name.lower()}` is both set and appended"
+                yield problem_at(document, (*path, appended, name), message, "choose one", key=True)
+    for said, field in (("set", "headers"), ("appended", "append_headers")):
+        for name in document.keys((*path, field)):
+            if name.lower() in removed:
+                message = f"the header `{name.lower()}` is both {said} and removed"
+                yield problem_at(document, (*path, field, name), message, "choose one", key=True)
     for name in document.keys((*path, "query")):
         if name in (block.remove_query or ()):
             message = f"the parameter `{name}` is both set and removed"
@@ -88,7 +95,10 @@ def _distinct_headers(document: Document, path: Path) -> Iterator[Problem]:
     """Names that a reader could take for one are refused: `X-A`, `x-a`, `x_a`."""
     seen: dict[str, str] = {}
     for name in document.keys(path):
-        folded = name.lower().replace("_", "-")
-        first = seen.setdefault(folded, name)
+        first = seen.setdefault(_folded(name), name)
         if first != name:
             yield problem_at(document, (*path, name), f"`{first}` and `{name}` are one header", "remove one", key=True)
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("_", "-")

@@ -229,16 +229,23 @@ def _actual(ruling: _Ruling, status: int, names: list[str]) -> dict[str, Any]:
         "reason": decision.reason,
         "status": status,
         "headers": headers,
+        "append_headers": {} if changes is None else _listed(changes.append_headers),
         "response_headers": EMPTY if changes is None else changes.response_headers,
+        "append_response_headers": {} if changes is None else _listed(changes.append_response_headers),
         "removed": [] if changes is None else sorted(changes.remove_headers),
         "query": EMPTY if changes is None else changes.query,
         "metadata": EMPTY if changes is None else changes.metadata,
+        "body": decision.body if isinstance(decision, Deny) else "",
         "factors": list(decision.demands[0].factors) if isinstance(decision, Challenge) else [],
         "rules": {
             **dict.fromkeys(names, "no-candidate"),
             **{one.rule: one.result for one in ruling.evaluation.rules},
         },
     }
+
+
+def _listed(lines: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
+    return {name: list(values) for name, values in lines.items()}
 
 
 def _quoted(value: object) -> str:
