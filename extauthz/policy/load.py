@@ -14,7 +14,7 @@ from pathlib import Path
 from extauthz.policy.compile import compile_documents
 from extauthz.policy.policy_set import PolicySet
 from extauthz.policy.problems import PolicyErrors, Problem
-from extauthz.policy.yaml_source import MAX_CHARACTERS, Document, decode, load_documents, read_stream
+from extauthz.policy.yaml_source import MAX_CHARACTERS, Document, decode, read_stream
 
 _SUFFIXES = frozenset({".yaml", ".yml"})
 
@@ -66,24 +66,20 @@ def load_with_documents(
         read.file(found)
     for name, raw in unpacked:
         read.content(name, raw)
-    try:
-        policies = compile_documents(read.documents, declared_headers=declared_headers, complete=read.whole)
-    except PolicyErrors as error:
-        raise PolicyErrors([*read.problems, *error.problems]) from None
-    enough = policies.rules or (definitions_alone and any(map(_is_definitions, read.documents)))
-    if not read.problems and not enough:
+    policies = _compiled(read, declared_headers)
+    if not policies.rules and not (definitions_alone and any(map(_is_definitions, read.documents))):
         where = ", ".join(map(str, paths)) or "no path"
         hint = "a file ends in `.yaml` or `.yml`"
-        read.problems.append(Problem(file=where, message="no policies found", hint=hint))
-    if read.problems:
-        raise PolicyErrors(read.problems)
+        raise PolicyErrors([Problem(file=where, message="no policies found", hint=hint)])
     return read.documents, policies
 
 
 @_uncollected()
 def load_text(text: str, file: str = "policy.yaml", *, declared_headers: frozenset[str] | None = None) -> PolicySet:
     """The policies of one text, compiled; `file` is what problems call it. Raises `PolicyErrors`."""
-    return compile_documents(load_documents(text, file), declared_headers=declared_headers)
+    read = _Read()
+    read.text(file, text)
+    return _compiled(read, declared_headers)
 
 
 def policy_files(paths: Sequence[Path]) -> Iterator[Path]:
@@ -130,6 +126,10 @@ class _Read:
         except PolicyErrors as error:
             self._missing(*error.problems)
             return
+        self.text(name, text)
+
+    def text(self, name: str, text: str) -> None:
+        """Read a text as that of a file of that name."""
         stream = read_stream(text, name)
         self.documents += stream.documents
         self.problems += stream.problems
@@ -138,6 +138,17 @@ class _Read:
     def _missing(self, *problems: Problem) -> None:
         self.problems += problems
         self.whole = False
+
+
+def _compiled(read: _Read, declared_headers: frozenset[str] | None) -> PolicySet:
+    """What was read, compiled. Raises `PolicyErrors` also for what could not be read."""
+    try:
+        policies = compile_documents(read.documents, declared_headers=declared_headers, complete=read.whole)
+    except PolicyErrors as error:
+        raise PolicyErrors([*read.problems, *error.problems]) from None
+    if read.problems:
+        raise PolicyErrors(read.problems)
+    return policies
 
 
 def _bytes(file: Path) -> bytes:

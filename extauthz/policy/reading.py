@@ -4,7 +4,8 @@ The rule kept here: what can't be read may have defined anything, so that `compl
 """
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import PurePath
 from typing import Final, TypeVar
 
@@ -14,10 +15,14 @@ from extauthz.policy.problems import Path, Problem, closest, problem_at
 from extauthz.policy.yaml_nodes import Supply
 from extauthz.policy.yaml_source import Document
 
-KINDS: Final = ("Policy", "Definitions", "PolicyTest")
+API_VERSION: Final = "extauthz/v1"
 _FIELDS: Final = frozenset(models.PolicyDocument.model_fields)
-_OF_DEFINITIONS: Final = frozenset(models.DefinitionsSpec.model_fields)
-_OF_TESTS: Final = frozenset({"cases"})
+_OF_KIND: Final[Mapping[str, AbstractSet[str]]] = {
+    "Policy": frozenset(models.PolicySpec.model_fields),
+    "Definitions": frozenset(models.DefinitionsSpec.model_fields),
+    "PolicyTest": frozenset({"cases"}),
+}
+KINDS: Final = tuple(_OF_KIND)
 _OF_A_CONFIGURATION: Final = frozenset({"policies", "bundles"})
 
 Model = TypeVar("Model", models.PolicyDocument, models.DefinitionsDocument)
@@ -51,7 +56,6 @@ class Reading:
 
     def _refuse_foreign(self, document: Document) -> None:
         """A mapping with no field of a document: one message, not one for each field."""
-        self.complete = False
         if _OF_A_CONFIGURATION & set(document.keys(())):
             named = document.value.get("policies")
             folder = PurePath(document.file).parent
@@ -68,16 +72,19 @@ class Reading:
         written = document.value.get("kind")
         if written in KINDS:
             return str(written)
-        likely = closest(written, KINDS) if isinstance(written, str) else _kind_by_fields(document)
+        by_fields = _kind_by_fields(document)
         if isinstance(written, str):
+            likely = closest(written, KINDS)
+            if not likely and document.value.get("apiVersion") == API_VERSION:
+                likely = by_fields
             hint = f"did you mean `{likely}`?" if likely else "write `Policy`, `Definitions` or `PolicyTest`"
             self._refuse(document, ("kind",), f"unknown kind `{written}`", hint)
-        elif document.has(("kind",)):
-            if "kind" in document.value:
-                self._refuse(document, ("kind",), "must be `Policy`, `Definitions` or `PolicyTest`", "")
-        elif likely == "PolicyTest":
+            return likely
+        if "kind" in document.value:
+            self._refuse(document, ("kind",), "must be `Policy`, `Definitions` or `PolicyTest`", "")
+        elif by_fields == "PolicyTest" and not document.has(("kind",)):
             self._refuse(document, (), "missing field `kind`", "write `kind: PolicyTest`")
-        return likely
+        return by_fields or "Policy"
 
     def _read_as(self, kind: str, document: Document) -> None:
         if document.has(("kind",)) and document.value.get("kind") != kind:
@@ -94,10 +101,8 @@ class Reading:
                 else:
                     self.definitions.append(definitions)
                     self.complete &= not definitions.document.lost(("spec",))
-            case "PolicyTest":
+            case _:  # tests, and what is none of ours
                 pass
-            case _:
-                self.complete = False
 
     def _model(self, document: Document, of: type[Model]) -> Mended[Model] | None:
         mended = read(document, of)
@@ -118,7 +123,7 @@ class Reading:
 
 
 def _kind_by_fields(document: Document) -> str:
+    """The kind whose fields a document has; empty if that of none."""
     fields = set(document.keys(("spec",)))
-    if fields & _OF_TESTS:
-        return "PolicyTest"
-    return "Definitions" if fields & _OF_DEFINITIONS else "Policy"
+    found = (kind for kind, of_kind in _OF_KIND.items() if fields & of_kind)
+    return next(found, "")

@@ -1,4 +1,4 @@
-"""Every file in `tests/corpus/bad/` is one mistake; its first lines say what must be told about it, and where.
+"""Every file in `tests/corpus/bad/` is a mistake, or several; its first lines say what must be told of it, and where.
 
 Adding a case is adding a file. `FILE` stands for the file's own name. What does not fit in a file is made here.
 """
