@@ -44,4 +44,4 @@ lock: install
 	    --no-emit-index-url --no-header --upgrade pyproject.toml --output-file requirements.lock
 
 clean:
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/oidc/node_modules

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,11 +49,15 @@ class Served:
         raise AssertionError(f"the server ended before it said `{name}`")
 
     def allows(self, path: str, **headers: str) -> bool:
+        code: int = self.answer(path, headers).status.code
+        return code == 0
+
+    def answer(self, path: str, headers: Mapping[str, str], *, timeout: float = 5) -> CheckResponse:
+        """The answer to a Check of a GET, whose caller waits so many seconds."""
         with grpc.insecure_channel(self.said["grpc"]) as channel:
             check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/Check")
             request = check_request(host="example.com", path=path, headers=headers, source_ip="127.0.0.1")
-            answer = check(request, timeout=5)
-        return bool(CheckResponse.FromString(answer).status.code == 0)
+            return CheckResponse.FromString(check(request, timeout=timeout))
 
     def probe(self, path: str) -> httpx.Response:
         return httpx.get(f"http://{self.said['admin']}{path}")
