@@ -96,6 +96,7 @@ def test_a_page_behind_a_second_factor_opens_after_it(page: Page, demo: Demo, us
 
 def test_a_script_that_is_asked_leads_to_the_page_and_goes_on(page: Page, demo: Demo, used: set[str]) -> None:
     page.get_by_role("link", name="Transfer", exact=True).click()
+    page.get_by_label("Amount").fill("5500")
     page.get_by_role("button", name="Send").click()
     expect(page.locator("#answer")).to_contain_text("proof-required")
     with page.context.expect_page() as opened:
@@ -104,7 +105,9 @@ def test_a_script_that_is_asked_leads_to_the_page_and_goes_on(page: Page, demo: 
     expect(asking.get_by_text("POST", exact=False)).to_be_visible()
     asking.get_by_label("One-time code").fill(_fresh_code(demo, used))
     asking.get_by_role("button", name="Confirm").click()
-    asking.wait_for_url("**/transfer")
+    asking.wait_for_url("**/transfer?*")
+    for tab in (page, asking):  # what was typed is still there, whichever is used now
+        expect(tab.get_by_label("Amount")).to_have_value("5500")
 
     page.get_by_role("button", name="Send").click()
     expect(page.locator("#answer")).to_contain_text('"status": "booked"')

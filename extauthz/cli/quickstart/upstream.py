@@ -43,7 +43,8 @@ def create_upstream(issuer: TokenIssuer) -> Starlette:
         return page("payees.html", request, payees=PAYEES)
 
     async def transfer_form(request: Request) -> Response:
-        return page("transfer.html", request)
+        typed = request.query_params
+        return page("transfer.html", request, account=typed.get("account", "acc-1"), amount=typed.get("amount", "5000"))
 
     async def login(request: Request) -> Response:
         form = await request.form()
