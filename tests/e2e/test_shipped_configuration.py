@@ -1,5 +1,6 @@
 """The configurations in `envoy/` are ones that Envoy takes, and the quickstart runs the same thing."""
 
+import re
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +30,18 @@ def test_envoy_takes_the_shipped_configuration_without_a_warning(name: str, tmp_
     )
     assert validated.returncode == 0, validated.stderr
     assert validated.stderr == ""
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_address_and_file_is_marked_as_the_readers_own(name: str) -> None:
+    """On its line, in a comment over it, or at the name of its cluster."""
+    mine = False
+    for line in (bootstrap.SHIPPED / f"{name}.yaml").read_text().splitlines():
+        code, _, comment = line.partition("#")
+        mine = "Yours: " in comment or (mine and not code.strip().startswith(("- name", "- transport_socket")))
+        if re.search(r"\b(filename|port_value|pipe):", code):
+            assert mine, line
+            mine = False
 
 
 @pytest.mark.parametrize("name", SHIPPED)
