@@ -5,12 +5,12 @@ The rule kept here: nothing slow is imported before Ctrl-C is taken care of.
 
 import sys
 
-from extauthz.cli.interrupts import ending_at_once
+from extauthz.cli.interrupts import EndingAtOnce
 
 
 def main() -> None:
     """Run the command line and exit; with 130 on Ctrl-C."""
-    with ending_at_once():
+    with EndingAtOnce():
         import typer
 
         from extauthz.cli.commands import app

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from extauthz.cli.interrupts import ending_at_once
+from extauthz.cli.interrupts import EndingAtOnce
 from extauthz.settings import load_settings
 
 
@@ -18,7 +18,7 @@ def serve(
 ) -> None:
     """Answer Envoy's checks until SIGTERM; SIGHUP reloads policies and key sets."""
     # The server's imports take longer than all of the other commands'.
-    with ending_at_once():
+    with EndingAtOnce():
         from extauthz.app.key_file import tell_if_exposed
         from extauthz.app.logs import configure_logs
         from extauthz.app.server import run
