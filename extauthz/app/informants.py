@@ -47,6 +47,10 @@ class Informants:
 
         self.keys.subscribe(renew)
 
+    def hurry(self) -> None:
+        """Ask now for what is kept new."""
+        self.keys.hurry()
+
     async def follow(self) -> None:
         """Keep what is learnt new, for ever."""
         await self.keys.follow()

@@ -77,7 +77,9 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
         informants.serve(checker)
         status = Status(readiness, metrics)
         reloader = Reloader(settings, checker, bundles, informants.keys, status)
-        server = _Server(settings, checker, surroundings, readiness, create_probes(readiness, metrics), reloader)
+        server = _Server(
+            settings, checker, surroundings, readiness, create_probes(readiness, metrics), reloader, informants
+        )
         status.in_force(ruling, versions)
         del ruling  # or what is replaced would never go
         await server.serve(
@@ -112,10 +114,12 @@ class _Server:
         readiness: Readiness,
         probes: Starlette,
         reloader: Reloader,
+        informants: Informants,
     ) -> None:
         self._checker = checker
         self._readiness = readiness
         self._reloader = reloader
+        self._informants = informants
         self._stopping = asyncio.Event()
         self._transport = GrpcioTransport(checker, asyncio.get_running_loop(), address=settings.listen.grpc)
         pages = create_app(
@@ -155,7 +159,11 @@ class _Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reloader.request)
+        loop.add_signal_handler(signal.SIGHUP, self._read_again)
+
+    def _read_again(self) -> None:
+        self._reloader.request()
+        self._informants.hurry()
 
     def _report_ready(self) -> None:
         _log.info(

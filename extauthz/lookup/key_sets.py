@@ -114,6 +114,11 @@ class KeySets:
                 resolver = resolver.with_keys(name, followed.keys)
         return resolver
 
+    def hurry(self) -> None:
+        """Ask everybody now, whatever is due."""
+        for followed in self._followed.values():
+            followed.hurry()
+
     async def follow(self) -> None:
         """Keep the keys of all sources new, for ever."""
         await asyncio.gather(*(followed.follow() for followed in self._followed.values()))
@@ -143,7 +148,7 @@ class _Followed:
         self.standing = Standing()
         self.keys: KeySet | None = None
         self._source = source
-        self._fetcher = _fetcher(place, base=base, timeout=pace.timeout, news=self._hurry)
+        self._fetcher = _fetcher(place, base=base, timeout=pace.timeout, news=self.hurry)
         self._pace = pace
         self._told = told
         self._held: Published | None = None
@@ -183,6 +188,11 @@ class _Followed:
                     async with asyncio.timeout(left):
                         await self._rescheduled.wait()
 
+    def hurry(self) -> None:
+        """There may be something new, newer than what is being fetched: fetch it now, or after that."""
+        self._hurried, self._due = True, 0.0
+        self._rescheduled.set()
+
     async def close(self) -> None:
         if self._running is not None:
             self._running.cancel()
@@ -190,13 +200,8 @@ class _Followed:
                 await self._running
         await self._fetcher.close()
 
-    def _hurry(self) -> None:
-        """There is something new, perhaps newer than what is being fetched: fetch it now, or after that."""
-        self._hurried, self._due = True, 0.0
-        self._rescheduled.set()
-
     def _start(self, *, anew: bool) -> None:
-        self._hurried = False
+        anew, self._hurried = anew or self._hurried, False
         self._running = asyncio.create_task(self._refresh(anew=anew))
 
     async def _refresh(self, *, anew: bool) -> None:

@@ -1,6 +1,7 @@
 """A running server whose issuer publishes its keys: what callers get, and what the operator sees."""
 
 import json
+import signal
 import threading
 from pathlib import Path
 
@@ -78,6 +79,18 @@ def test_a_rotation_needs_no_reload_and_a_reload_keeps_it(serve: Serve, site: Si
     assert reason(served, NEW.token()) == "allowed"
     assert reason(served, OLD.token()) == "invalid-token"
     assert fetches(served, "changed") == 2
+
+
+def test_a_hangup_asks_for_keys_again(serve: Serve, site: Site) -> None:
+    site.pages["/jwks"] = Page(body=key_set(OLD, NEW))
+    served = serve()
+    assert reason(served, OLD.token()) == "allowed"
+    served.next_event("keys-changed")
+    site.pages["/jwks"] = Page(body=key_set(NEW))
+    served.process.send_signal(signal.SIGHUP)
+    served.next_event("keys-changed")
+    assert reason(served, OLD.token()) == "invalid-token"
+    assert site.asked[-1].headers["cache-control"] == "no-cache"
 
 
 def test_a_set_that_is_refused_is_told_and_the_good_one_stays(serve: Serve, site: Site) -> None:
