@@ -18,10 +18,13 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
 def header_value(value: object) -> str:
-    """The text of a header; CR, LF, NUL and other control characters would end or split it (RFC 9110 section 5.5)."""
+    """The text of a header (RFC 9110 section 5.5): CR, LF, NUL and other control characters would end or split it, and
+    blanks at its ends are not read."""
     text = parameter_value(value)
     if _CONTROL.search(text):
         raise EvalError("a header value holds no control characters")
+    if text[:1] == " " or text[-1:] == " ":
+        raise EvalError("a header value has no blanks at its ends; take them away with `trim()`")
     return text
 
 

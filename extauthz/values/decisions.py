@@ -18,7 +18,7 @@ Factor = Literal["totp", "webauthn", "oidc", "recovery"]
 class Mutations:
     """What matching allows change in the request and in the response of the upstream. Names are lower case.
 
-    A header that is set takes the place of what is there; what is appended comes behind it, a line for each value.
+    A header that is set takes the place of what is there; what is appended comes behind it.
     """
 
     headers: Mapping[str, str] = field(default_factory=empty)

@@ -4,14 +4,14 @@ The rule: a name that any policy can set is set or removed in every answer, in e
 take for it, and never both: Envoy removes last.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote_plus
 
 from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValueOption, QueryParameter
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import OkHttpResponse
 from extauthz.values.decisions import Mutations
-from extauthz.values.request import HttpRequest
+from extauthz.values.request import EMPTY, HttpRequest
 from extauthz.wire.sayable import DECISION_ID
 
 if TYPE_CHECKING:
@@ -37,18 +37,23 @@ def write_mutations(
     removed = settable
     if mutations.remove_headers:
         removed = settable.union(name.lower() for name in mutations.remove_headers)
+    if mutations.append_headers:
+        sent = http.headers if http is not None else EMPTY
+        headers |= {
+            # What some policy can set never passes from the client, wherever it is appended to.
+            name.lower(): _joined(name.lower(), () if name.lower() in removed else sent.get(name.lower(), ()), values)
+            for name, values in mutations.append_headers.items()
+        }
     if http is not None:
         removed = removed.union(_respelled(http.headers, removed.union(headers)))
     for name, value in headers.items():
         write_header(answer.headers, name, value)
-    for name, values in mutations.append_headers.items():
-        # The client's own line stays in front, unless it is one of those that never pass.
-        _append(answer.headers, name.lower(), values, alone=name.lower() in removed)
-    answer.headers_to_remove.extend(sorted(removed.difference(headers, map(str.lower, mutations.append_headers))))
+    answer.headers_to_remove.extend(sorted(removed.difference(headers)))
     for name, value in mutations.response_headers.items():
         write_header(answer.response_headers_to_add, name.lower(), value)
     for name, values in mutations.append_response_headers.items():
-        _append(answer.response_headers_to_add, name.lower(), values, alone=False)
+        for value in values:
+            write_header(answer.response_headers_to_add, name.lower(), value, BESIDE)
     write_header(answer.response_headers_to_add, DECISION_ID, decision_id)
     if mutations.query or mutations.remove_query:
         _query(answer, mutations, http.raw_query if http is not None else "")
@@ -68,11 +73,12 @@ def write_header(
     header.value = value
 
 
-def _append(
-    options: "RepeatedCompositeFieldContainer[HeaderValueOption]", name: str, values: Sequence[str], *, alone: bool
-) -> None:
-    for number, value in enumerate(values):
-        write_header(options, name, value, OVERWRITE if alone and number == 0 else BESIDE)
+def _joined(name: str, sent: Iterable[str], values: Iterable[str]) -> str:
+    """The lines of the client and what comes behind them, as one (RFC 9110 section 5.3, RFC 6265 section 4.2.1).
+
+    Envoys differ in what they make of an action that appends to a request: this one overwrites, with what was seen.
+    """
+    return ("; " if name == "cookie" else ", ").join([line for line in (*sent, *values) if line])
 
 
 def _respelled(sent: Iterable[str], names: frozenset[str]) -> set[str]:
@@ -103,4 +109,5 @@ def _spellings(raw_query: str, names: set[str]) -> Iterable[str]:
 
 
 def _escaped(text: str) -> str:
-    return quote(text, safe="")
+    # What Envoy leaves as it is too, where it validates what it is told to set.
+    return quote(text, safe="*")

@@ -29,7 +29,8 @@ class Received:
 class HttpService:
     """Answers everything with 200 and a JSON echo, but for the first `failures` requests, whose connection it cuts.
 
-    A request header `x-answer: name: value` is a header of the answer.
+    A request header `x-answer: name: value` is a header of the answer. What comes on an upgraded connection is sent
+    back.
     """
 
     port: int
@@ -48,6 +49,9 @@ def http_service() -> Iterator[HttpService]:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             headers = tuple((name.lower(), value) for name, value in self.headers.items())
             service.received.append(Received(method=self.command, target=self.path, headers=headers, body=body))
+            if self.headers.get("upgrade"):
+                self.echo_upgraded()
+                return
             if service.failures:
                 service.failures -= 1
                 self.close_connection = True
@@ -61,6 +65,12 @@ def http_service() -> Iterator[HttpService]:
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(echo)
+
+        def echo_upgraded(self) -> None:
+            self.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+            while data := self.connection.recv(4096):
+                self.connection.sendall(data)
+            self.close_connection = True
 
         do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = do_PATCH = answer  # noqa: N815 - its interface
 

@@ -137,7 +137,7 @@ def test_a_deny_says_what_its_expressions_make_of_the_request() -> None:
     )
 
 
-@pytest.mark.parametrize("query", ["", "?account=a&account=b", "?account=%0a"])
+@pytest.mark.parametrize("query", ["", "?account=a&account=b", "?account=%0a", "?account=%20a", "?account=a%20"])
 def test_a_deny_whose_values_err_stays_the_same_deny_without_them(query: str) -> None:
     """Another status or reason would tell the client that something went wrong, and what it was denied."""
     policies = compiled(document("p", rule("frozen", "deny", deny=FROZEN), ALL))
