@@ -122,11 +122,13 @@ class Asking:
 
 
 @asynccontextmanager
-async def asking(settings: Settings, *, pace: Pace = SLOW, follow: bool = True) -> AsyncIterator[Asking]:
+async def asking(
+    settings: Settings, *, pace: Pace = SLOW, follow: bool = True, policy: str = POLICY
+) -> AsyncIterator[Asking]:
     """As the server does it; `follow` keeps what is learnt new."""
     informants = Informants(settings.identity, base=settings.base, pace=pace)
     checker = Checker(
-        Ruling(policies=load_text(POLICY, "site.yaml"), resolver=make_resolver(settings)),
+        Ruling(policies=load_text(policy, "site.yaml"), resolver=make_resolver(settings)),
         Surroundings(
             clock=time.time_ns,
             monotonic=time.monotonic,
