@@ -9,7 +9,7 @@ from pathlib import Path
 from extauthz.check.checker import Checker
 from extauthz.identity.config import IdentitySettings
 from extauthz.identity.keys import KeySet
-from extauthz.identity.lookups import Awaiting, FetchKeys, Introspect, ReviewToken
+from extauthz.identity.lookups import Answer, Awaiting, Done, FetchKeys, Introspect, Lookup, ReviewToken, UseProof
 from extauthz.identity.resolver import Resolver
 from extauthz.identity.user_config import IntrospectionSource
 from extauthz.lookup.inquiries import Inquiries
@@ -71,9 +71,14 @@ async def identified(
     """
     informants = Informants(settings, base=base, pace=UNHURRIED)
     try:
-        return await informants.inquiries.until_known(
+        # Nothing is used up by looking: a proof of possession counts as one that comes for the first time.
+        return await informants.inquiries.beside({UseProof: _used_first}).until_known(
             awaiting,
             lambda answers: informants.keys.newest(resolver).identify(request, now=now, answers=answers),
         )
     finally:
         await informants.close()
+
+
+async def _used_first(_: Lookup) -> Answer:
+    return Done()

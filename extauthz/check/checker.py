@@ -9,6 +9,7 @@ answer, whatever happens.
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import assert_never
 
 import structlog
@@ -17,7 +18,7 @@ from extauthz.check.answering import Answering, Case
 from extauthz.check.proof import LockedOut, NotProven, Proven, TicketUsed, prove_totp
 from extauthz.check.refusals import refusal
 from extauthz.errors import Refused, StateUnavailable
-from extauthz.identity.lookups import Answers, Awaiting
+from extauthz.identity.lookups import Answer, Answers, Awaiting, Done, Lookup, Unreachable, UsedBefore, UseProof
 from extauthz.identity.resolver import Resolver
 from extauthz.lookup.inquiries import NO_INQUIRIES, Inquiries
 from extauthz.policy.decide import decide, needs
@@ -188,7 +189,22 @@ class Checker:
                 return known
             return _open(replace(case, identity=known, policies=ruling.policies), request, known)
 
-        return await self._around.inquiries.until_known(waiting.awaiting, identify)
+        inquiries = self._around.inquiries.beside({UseProof: partial(self._use_proof, waiting)})
+        return await inquiries.until_known(waiting.awaiting, identify)
+
+    async def _use_proof(self, waiting: Unidentified, lookup: Lookup) -> Answer:
+        """Use up a proof of possession; the same Check sent again uses it no second time."""
+        assert isinstance(lookup, UseProof)  # noqa: S101 - it is asked about nothing else
+        try:
+            first = await self._around.store.use_proof(
+                lookup.id,
+                expires_at=lookup.expires_at,
+                fingerprint=fingerprint(waiting.request),
+                now=waiting.case.now,
+            )
+        except StateUnavailable as error:
+            return Unreachable(detail=str(error))
+        return Done() if first else UsedBefore()
 
     def _decide(self, opened: OpenCase, facts: Facts) -> Evaluation:
         return decide(

@@ -1,19 +1,30 @@
-"""The Authorization header: the one bearer credential in it.
+"""The Authorization header: the one token in it, sent as `Bearer` (RFC 6750) or as `DPoP` (RFC 9449).
 
-The rule: a header that could be read as a bearer credential is one, or the request is refused.
+The rule: a header that could be read as such a credential is one, or the request is refused.
 """
 
 import re
+from typing import Literal
 
 from extauthz.errors import InvalidCredential, MalformedRequest
 from extauthz.values.request import HttpRequest
 
+Scheme = Literal["Bearer", "DPoP"]
+
 _SCHEME = re.compile(r"[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)")
-_LATER_BEARER = re.compile(r",[ \t]*bearer[ \t]", re.IGNORECASE)
+_LATER = {scheme: re.compile(rf",[ \t]*{scheme}[ \t]", re.IGNORECASE) for scheme in ("Bearer", "DPoP")}
 
 
 def bearer(http: HttpRequest) -> str | None:
     """The bearer token of the Authorization header; `None` without the header and for other schemes.
+
+    Raises `MalformedRequest` and `InvalidCredential`.
+    """
+    return credential(http, "Bearer")
+
+
+def credential(http: HttpRequest, name: Scheme) -> str | None:
+    """The token that the Authorization header sends by the scheme `name`; `None` without one and for other schemes.
 
     Raises `MalformedRequest` and `InvalidCredential`.
     """
@@ -24,12 +35,13 @@ def bearer(http: HttpRequest) -> str | None:
         raise MalformedRequest(f"authorization: sent {len(values)} times")
     value = values[0]
     scheme, _, token = value.partition(" ")
-    if scheme.lower() == "bearer":  # RFC 9110 section 11.4, RFC 6750 section 2.1
+    wanted = name.lower()
+    if scheme.lower() == wanted:  # RFC 9110 section 11.4, RFC 6750 section 2.1, RFC 9449 section 7.1
         return token.lstrip(" ")
     odd = _SCHEME.match(value)
-    if odd is not None and odd[1].lower() == "bearer":
-        raise InvalidCredential("authorization: expected `Bearer`, a blank and one token")
+    if odd is not None and odd[1].lower() == wanted:
+        raise InvalidCredential(f"authorization: expected `{name}`, a blank and one token")
     # Envoy joins repeated headers with a comma; a reader that takes the last would see a token.
-    if _LATER_BEARER.search(value) is not None:
+    if _LATER[name].search(value) is not None:
         raise MalformedRequest("authorization: two credentials in one header")
     return None

@@ -22,18 +22,21 @@ def session(user: User) -> str:
     return ("cookie:" if user.cookie else "token:") + _digest(user.iss, user.token_hash)
 
 
-def holders(*, workload: str, certificate: str, address: str, secret: str | None) -> frozenset[str]:
-    """Everything that the caller holds: `cookie:`, `cert:` and `peer:`, each with a digest.
+def holders(*, workload: str, certificate: str, key: str, address: str, secret: str | None) -> frozenset[str]:
+    """Everything that the caller holds: `cookie:`, `dpop:`, `cert:` and `peer:`, each with a digest.
 
-    `secret` is the value of the holder cookie, which counts only if this server can have set it; `certificate` the
-    SHA-256 of a proven certificate in lower-case hex; `workload` the SPIFFE ID, empty for none, which together with
-    the client's `address` is a holder where the address is known.
+    `secret` is the value of the holder cookie, which counts only if this server can have set it; `key` the thumbprint
+    of a key whose possession was proven (RFC 7638), empty for none; `certificate` the SHA-256 of a proven certificate
+    in lower-case hex; `workload` the SPIFFE ID, empty for none, which together with the client's `address` is a holder
+    where the address is known.
     """
     found = []
     if address:
         found.append(_peer(workload, address))
     if certificate:
         found.append("cert:" + certificate)
+    if key:
+        found.append("dpop:" + key)
     if secret is not None and _COOKIE_SECRET.fullmatch(secret) is not None:
         found.append(holder_of_cookie(secret))
     return frozenset(found)

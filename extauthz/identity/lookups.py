@@ -36,7 +36,19 @@ class ReviewToken:
     token: str = field(repr=False)
 
 
-Lookup = FetchKeys | Introspect | ReviewToken
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseProof:
+    """Whether a proof of possession (RFC 9449) is used for the first time; asked when all else holds.
+
+    `id` tells it from every other proof, and from `expires_at` on, in seconds since the epoch, it is too old anyway.
+    """
+
+    source: str
+    id: str
+    expires_at: float
+
+
+Lookup = FetchKeys | Introspect | ReviewToken | UseProof
 """A closed union of the questions."""
 
 
@@ -72,7 +84,12 @@ class Reviewed:
     audiences: tuple[str, ...]
 
 
-Answer = Done | Unreachable | Introspected | Reviewed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedBefore:
+    """A proof was used by another request."""
+
+
+Answer = Done | Unreachable | Introspected | Reviewed | UsedBefore
 Answers = Mapping[Lookup, Answer]
 NO_ANSWERS: Final[Answers] = MappingProxyType({})
 

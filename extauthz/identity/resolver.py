@@ -51,7 +51,7 @@ class Resolver:
 
         Raises `MalformedRequest` for credentials that two readers could read differently, `InvalidCredential` for one
         that does not hold, `IdentityConflict` for two that disagree, `IssuerUnavailable` where somebody who must be
-        asked does not answer.
+        asked does not answer, `StateUnavailable` where that is the store.
         """
         peer = self._workloads.read(request, now=now, answers=answers)
         address = client_ip(request, self._client)
@@ -80,6 +80,7 @@ class Resolver:
             holders=holders(
                 workload="" if peer.workload is None else peer.workload.id,
                 certificate=peer.certificate,
+                key=presented.key,
                 address=address,
                 secret=sent.get(HOLDER_COOKIE),
             ),

@@ -4,37 +4,46 @@ The rule: every token that was presented at a place that is configured is valid,
 two subjects are nobody.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, Self
 
-from extauthz.errors import IdentityConflict
-from extauthz.identity.authorization import bearer
+from extauthz.errors import IdentityConflict, InvalidCredential, StateUnavailable
+from extauthz.identity.authorization import bearer, credential
 from extauthz.identity.claims import VerifiedToken
+from extauthz.identity.dpop import Proof, read_proof
 from extauthz.identity.envoy_claims import EnvoyClaims
 from extauthz.identity.keys import KeySet
-from extauthz.identity.lookups import Answers, Awaiting, Lookup
+from extauthz.identity.lookups import Answer, Answers, Awaiting, Done, Lookup, Unreachable, UsedBefore, UseProof
 from extauthz.identity.tokens import Verifier
-from extauthz.identity.user_config import (
-    AUTHORIZATION,
-    COOKIE_PREFIX,
-    MetadataSource,
-    UserSource,
-)
+from extauthz.identity.user_config import AUTHORIZATION, COOKIE_PREFIX, MetadataSource, UserSource
 from extauthz.values.identity import User
 from extauthz.values.request import HttpRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presented:
-    """What the tokens of a request prove; `session` is `None` where there is no user."""
+    """What the tokens of a request prove; `session` is `None` where there is no user.
+
+    `key` is the thumbprint of the key that the sender has proven to hold, empty for none.
+    """
 
     user: User | None = None
     session: str | None = None
+    key: str = ""
 
 
 NOBODY = Presented()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sent:
+    """A token as it was presented; `proven` is whether a proof of possession must be beside it."""
+
+    token: str
+    place: str
+    proven: bool = False
 
 
 class Users:
@@ -48,8 +57,10 @@ class Users:
         places = {place for source in sources for place in source.places}
         self._verifier = Verifier(sources, jwks)
         self._envoy_claims = EnvoyClaims(source for source in sources if isinstance(source, MetadataSource))
+        self._dpop = {source.name: source.dpop for source in sources if not isinstance(source, MetadataSource)}
         self.reads_authorization = AUTHORIZATION in places
         """Whether bearer credentials are tokens of users."""
+        self._reads_proofs = self.reads_authorization and set(self._dpop.values()) != {"off"}
         self.cookies = tuple(
             sorted(place.removeprefix(COOKIE_PREFIX) for place in places if place.startswith(COOKIE_PREFIX))
         )
@@ -76,40 +87,75 @@ class Users:
 
         `metadata` is that of Envoy's filters, by namespace; `certificate` is the SHA-256 in hex of the certificate that
         the connection proves, empty without one; `bearer_is_taken` says that the bearer credential is a workload's.
-        Raises `MalformedRequest`, `InvalidCredential`, `IdentityConflict` and `IssuerUnavailable`.
+        Raises `MalformedRequest`, `InvalidCredential`, `IdentityConflict`, `IssuerUnavailable`, and `StateUnavailable`
+        if nobody can say whether a proof was used before.
         """
-        outcomes = [
-            self._verifier.verify(token, place=place, now=now, answers=answers)
-            for place, token in self._tokens(http, cookies, bearer_is_taken=bearer_is_taken)
-        ]
         tokens: list[VerifiedToken] = []
         missing: list[Lookup] = []
-        for outcome in outcomes:
-            if isinstance(outcome, VerifiedToken):
-                tokens.append(outcome)
-            else:
+        proof: Proof | None = None
+        for sent in self._sent(http, cookies, bearer_is_taken=bearer_is_taken):
+            outcome = self._verifier.verify(sent.token, place=sent.place, now=now, answers=answers)
+            if not isinstance(outcome, VerifiedToken):
                 missing.append(outcome)
+                continue
+            proof_of_it = self._proof(http, sent, outcome, now)
+            outcome.confirmation.check(certificate=certificate, key=proof_of_it.key if proof_of_it else "")
+            proof = proof or proof_of_it
+            tokens.append(outcome)
         if missing:
             return Awaiting(lookups=tuple(missing))
-        tokens += self._envoy_claims.read(metadata, now=now)
+        for claimed in self._envoy_claims.read(metadata, now=now):
+            claimed.confirmation.check(certificate=certificate, key="")
+            tokens.append(claimed)
         if not tokens:
             return NOBODY
-        for token in tokens:
-            token.confirmation.check(certificate=certificate, key="")
-        return Presented(user=_one_user(tokens), session=_session(tokens))
+        user = _one_user(tokens)
+        if proof is None:
+            return Presented(user=user, session=_session(tokens))
+        # Last, so that no proof is used up by a request that is refused for something else.
+        question = UseProof(source=user.verified_by, id=proof.id, expires_at=proof.expires_at)
+        if question not in answers:
+            return Awaiting(lookups=(question,))
+        _require_first_use(answers[question])
+        return Presented(user=user, session=_session(tokens), key=proof.key)
 
-    def _tokens(self, http: HttpRequest, cookies: Mapping[str, str], *, bearer_is_taken: bool) -> list[tuple[str, str]]:
-        """Every token that was presented with its place: the one of the Authorization header first."""
-        found: list[tuple[str, str]] = []
+    def _sent(self, http: HttpRequest, cookies: Mapping[str, str], *, bearer_is_taken: bool) -> Iterator[_Sent]:
+        """Every token that was presented: the one of the Authorization header first."""
         if self.reads_authorization and not bearer_is_taken:
             token = bearer(http)
             if token is not None:
-                found.append((AUTHORIZATION, token))
+                yield _Sent(token=token, place=AUTHORIZATION)
+        if self._reads_proofs:
+            token = credential(http, "DPoP")
+            if token is not None:
+                yield _Sent(token=token, place=AUTHORIZATION, proven=True)
         for name in self.cookies:
             value = cookies.get(name)
             if value is not None:
-                found.append((COOKIE_PREFIX + name, value))
-        return found
+                yield _Sent(token=value, place=COOKIE_PREFIX + name)
+
+    def _proof(self, http: HttpRequest, sent: _Sent, token: VerifiedToken, now: float) -> Proof | None:
+        """The proof beside the token, `None` where none has to be."""
+        mode = self._dpop[token.user.verified_by]
+        if sent.proven:
+            if mode == "off":
+                raise InvalidCredential("authorization: the issuer's tokens are not accepted as `DPoP`")
+            return read_proof(http, sent.token, now=now)
+        if mode == "required":
+            raise InvalidCredential("token: must be sent as `DPoP`, with a proof of possession")
+        return None
+
+
+def _require_first_use(answer: Answer) -> None:
+    match answer:
+        case Done():
+            return
+        case UsedBefore():
+            raise InvalidCredential("dpop: the proof was used before")
+        case Unreachable(detail=detail):
+            raise StateUnavailable(f"dpop: nobody can say whether the proof was used before: {detail}")
+        case _:
+            raise StateUnavailable("dpop: nobody can say whether the proof was used before")
 
 
 def _one_user(tokens: list[VerifiedToken]) -> User:

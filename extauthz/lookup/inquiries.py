@@ -6,7 +6,7 @@ never an exception and never a yes.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
 
 import structlog
 
@@ -27,6 +27,10 @@ class Inquiries:
 
     def __init__(self, informants: Mapping[type[Lookup], Ask]) -> None:
         self._informants = informants
+
+    def beside(self, informants: Mapping[type[Lookup], Ask]) -> Self:
+        """The same, with `informants` for their kinds of questions."""
+        return type(self)({**self._informants, **informants})
 
     async def until_known(self, awaiting: Awaiting, identify: Callable[[Answers], Known | Awaiting]) -> Known:
         """What `identify` makes of the answers to what is awaited, and to what it then asks for.

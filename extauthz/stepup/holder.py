@@ -3,7 +3,7 @@
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-_PREFERENCE: Final = ("cookie:", "jkt:", "cert:", "peer:")
+_PREFERENCE: Final = ("cookie:", "dpop:", "cert:", "peer:")
 """From what only this browser has to what everybody behind one address may share."""
 
 

@@ -4,7 +4,7 @@ The rule: no method waits while it holds the lock, so each is atomic, from any t
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from threading import Lock
 
 from extauthz.errors import StateUnavailable
@@ -13,6 +13,13 @@ from extauthz.stepup.lockout import FRESH, Limit, Tally, count, give_back
 from extauthz.store.protocol import CLOCK_SKEW, SWEEP_SECONDS, Redeemed, Redemption, TotpFactor, TotpStep
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Subject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _UsedProof:
+    by: str
+    at: float
+    expires_at: float
 
 
 class MemoryStore:
@@ -24,6 +31,7 @@ class MemoryStore:
         self._grants: dict[str, Grant] = {}
         self._uses: dict[tuple[str, str], float] = {}
         self._tickets: dict[str, float] = {}
+        self._proofs: dict[str, _UsedProof] = {}
         self._factors: dict[str, TotpFactor] = {}
         self._tallies: dict[str, Tally] = {}
         self._sweep_at = 0.0
@@ -79,6 +87,16 @@ class MemoryStore:
                 self._tallies[limit.key] = give_back(self._tallies.get(limit.key, FRESH), limit, now)
             self._sweep(now)
             return Redeemed.DONE
+
+    async def use_proof(self, proof: str, *, expires_at: float, fingerprint: str, now: float) -> bool:
+        with self._lock:
+            self._check_open()
+            used = self._proofs.get(proof)
+            if used is not None:
+                return fingerprint != "" and used.by == fingerprint and now - used.at <= REPEAT_SECONDS
+            self._proofs[proof] = _UsedProof(by=fingerprint, at=now, expires_at=expires_at)
+            self._sweep(now)
+            return True
 
     async def attempt(self, limits: Sequence[Limit], *, now: float) -> float:
         with self._lock:
@@ -153,4 +171,5 @@ class MemoryStore:
         self._grants = {id_: grant for id_, grant in self._grants.items() if grant.expires_at > now}
         self._uses = {key: at for key, at in self._uses.items() if now - at <= REPEAT_SECONDS}
         self._tickets = {id_: end for id_, end in self._tickets.items() if end + CLOCK_SKEW > now}
+        self._proofs = {id_: used for id_, used in self._proofs.items() if used.expires_at + CLOCK_SKEW > now}
         self._tallies = {key: tally for key, tally in self._tallies.items() if tally.forgotten_at > now}

@@ -1,4 +1,4 @@
-"""The protocol of stores: grants, burned tickets and steps, factors, limiters (design section 5).
+"""The protocol of stores: grants, burned tickets, steps and proofs, factors, limiters (design section 5).
 
 The rules: what must be atomic is one call; a call that raises has changed nothing that the caller may count on; and
 when a store is out of reach, for whatever reason, every call raises `StateUnavailable`, never anything else. All times
@@ -91,6 +91,13 @@ class Store(Protocol):
         """Burn the ticket and the step, leave the grants, give back the try: all of it or nothing.
 
         A ticket is burned once; a step only if it is newer than every one that was burned of its factor.
+        """
+
+    async def use_proof(self, proof: str, *, expires_at: float, fingerprint: str, now: float) -> bool:
+        """Remember that a proof of possession was used, by its id, until `expires_at`; false if it was used before.
+
+        The Check that has used it, sent again no more than REPEAT_SECONDS later, uses it no second time. An empty
+        fingerprint is that of no Check.
         """
 
     async def attempt(self, limits: Sequence[Limit], *, now: float) -> float:

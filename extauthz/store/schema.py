@@ -31,6 +31,12 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
             key TEXT PRIMARY KEY, tries INTEGER NOT NULL, locked_until REAL NOT NULL, forgotten_at REAL NOT NULL
         ) STRICT, WITHOUT ROWID""",
     ),
+    (
+        """CREATE TABLE proofs (
+            id TEXT PRIMARY KEY, used_by TEXT NOT NULL, used_at REAL NOT NULL, expires_at REAL NOT NULL
+        ) STRICT, WITHOUT ROWID""",
+        "CREATE INDEX proofs_end ON proofs (expires_at)",
+    ),
 )
 
 

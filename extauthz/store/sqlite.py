@@ -139,6 +139,22 @@ class SqliteStore:
 
         return await self._write(work, keep=lambda redeemed: redeemed is Redeemed.DONE)
 
+    async def use_proof(self, proof: str, *, expires_at: float, fingerprint: str, now: float) -> bool:
+        def work(connection: sqlite3.Connection) -> bool:
+            self._sweep(connection, now)
+            first = connection.execute(
+                "INSERT OR IGNORE INTO proofs VALUES (?, ?, ?, ?)", (proof, fingerprint, now, expires_at)
+            )
+            if first.rowcount == 1:
+                return True
+            again = connection.execute(
+                "SELECT EXISTS (SELECT 1 FROM proofs WHERE id = ? AND used_by = ? AND used_by <> '' AND used_at >= ?)",
+                (proof, fingerprint, now - REPEAT_SECONDS),
+            )
+            return bool(again.fetchone()[0])
+
+        return await self._write(work)
+
     async def attempt(self, limits: Sequence[Limit], *, now: float) -> float:
         def work(connection: sqlite3.Connection) -> float:
             self._sweep(connection, now)
@@ -303,6 +319,7 @@ class SqliteStore:
         connection.execute("DELETE FROM grants WHERE expires_at <= ?", (now,))
         connection.execute("DELETE FROM spent WHERE spent_at < ?", (now - REPEAT_SECONDS,))
         connection.execute("DELETE FROM tickets WHERE expires_at + ? <= ?", (CLOCK_SKEW, now))
+        connection.execute("DELETE FROM proofs WHERE expires_at <= ?", (now - CLOCK_SKEW,))
         connection.execute("DELETE FROM tallies WHERE forgotten_at <= ?", (now,))
 
 

@@ -78,10 +78,11 @@ def test_the_user_is_the_subject_else_the_workload(issuer: Issuer) -> None:
         ("Basic dTpw", None),
         ("Negotiate abc==", None),
         ('Digest username="u", realm="bearer x"', None),
-        ("DPoP {token}", None),
+        ("DPoPx {token}", None),
         ("Bearerx {token}", None),
         ("", None),
         # presented and not valid is never anonymous
+        ("DPoP {token}", InvalidCredential),
         ("Bearer", InvalidCredential),
         ("Bearer ", InvalidCredential),
         ("Bearer opaque-token", InvalidCredential),

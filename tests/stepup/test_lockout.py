@@ -88,7 +88,7 @@ def test_an_unknown_address_has_no_limiter() -> None:
     [
         ({"peer:p", "cert:c", "cookie:k"}, "cookie:k"),
         ({"peer:p", "cert:c"}, "cert:c"),
-        ({"peer:p", "cert:c", "jkt:j"}, "jkt:j"),
+        ({"peer:p", "cert:c", "dpop:j"}, "dpop:j"),
         ({"peer:p"}, "peer:p"),
         ({"cert:b", "cert:a"}, "cert:a"),
         ({"other:x"}, None),

@@ -27,6 +27,12 @@ async def race(url: str, folder: Path, kind: str) -> int:
     if kind == "grant":
         used = (store.consume(["g1"], fingerprint=f"{who} {number}", now=NOW) for number in range(CALLS))
         succeeded = sum(await asyncio.gather(*used))
+    elif kind == "proof":
+        proofs = (
+            store.use_proof("p1", expires_at=NOW + 90, fingerprint=f"{who} {number}", now=NOW)
+            for number in range(CALLS)
+        )
+        succeeded = sum(await asyncio.gather(*proofs))
     elif kind == "step":
         made = (store.redeem(redemption(grant(f"{who} {number}")), now=NOW) for number in range(CALLS))
         succeeded = (await asyncio.gather(*made)).count(Redeemed.DONE)

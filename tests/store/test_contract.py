@@ -263,6 +263,42 @@ def test_no_limit_is_no_wait(store: Store) -> None:
     assert run(store.attempt([], now=NOW)) == 0
 
 
+def use(store: Store, proof: str = "p1", *, by: str = "f", until: float = NOW + 90, now: float = NOW) -> bool:
+    return run(store.use_proof(proof, expires_at=until, fingerprint=by, now=now))
+
+
+def test_a_proof_of_possession_is_used_once(store: Store) -> None:
+    assert use(store)
+    assert not use(store, by="g")
+    assert not use(store, by="")
+    assert use(store, "p2", by="g"), "and others are others"
+
+
+def test_the_same_check_sent_again_uses_its_proof_no_second_time(store: Store) -> None:
+    assert use(store)
+    for later in (0.0, 29.9):
+        assert use(store, now=NOW + later)
+    assert not use(store, now=NOW + 31)
+    assert not use(store, by="g", now=NOW + 1)
+
+
+def test_a_check_that_nothing_tells_from_others_repeats_no_proof(store: Store) -> None:
+    assert use(store, by="")
+    assert not use(store, by="")
+
+
+def test_a_used_proof_stays_used_while_clocks_disagree(store: Store) -> None:
+    assert use(store, until=NOW + 90)
+    assert use(store, "p2", now=NOW + 90 + 299)  # which sweeps
+    assert not use(store, by="g", now=NOW + 90 + 299)
+
+
+def test_a_proof_that_is_too_old_anyway_is_forgotten(store: Store) -> None:
+    assert use(store, until=NOW + 90)
+    assert use(store, "p2", now=NOW + 90 + 301)
+    assert use(store, by="g", now=NOW + 90 + 301)
+
+
 def test_what_has_expired_is_removed_in_passing(store: Store) -> None:
     put(store, grant(expires_at=NOW + 1))
     run(store.attempt([LIMIT], now=NOW + 120))
@@ -274,6 +310,15 @@ def test_of_many_uses_at_once_one_succeeds(store: Store) -> None:
 
     async def race() -> list[bool]:
         return await asyncio.gather(*(store.consume(["g1"], fingerprint=str(number), now=NOW) for number in range(200)))
+
+    assert sum(run(race())) == 1
+
+
+def test_of_many_uses_of_one_proof_at_once_one_succeeds(store: Store) -> None:
+    async def race() -> list[bool]:
+        return await asyncio.gather(
+            *(store.use_proof("p", expires_at=NOW + 90, fingerprint=str(number), now=NOW) for number in range(200))
+        )
 
     assert sum(run(race())) == 1
 
@@ -308,6 +353,7 @@ def test_a_closed_store_is_out_of_reach(store: Store) -> None:
         store.grants(ALICE, SESSION, fingerprint="", now=NOW),
         store.consume(["g1"], fingerprint="", now=NOW),
         store.redeem(redemption(), now=NOW),
+        store.use_proof("p1", expires_at=NOW, fingerprint="", now=NOW),
         store.attempt([LIMIT], now=NOW),
         store.add_factor(factor()),
         store.confirm_factor(TotpStep(factor="f1", step=1)),

@@ -40,7 +40,9 @@ def filled(path: Path) -> None:
     run(store.close())
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("grant", 1), ("step", 1), ("ticket", 1), ("tries", LIMIT.free)])
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("grant", 1), ("proof", 1), ("step", 1), ("ticket", 1), ("tries", LIMIT.free)]
+)
 def test_of_two_processes_that_race_for_one_thing_one_gets_it(tmp_path: Path, kind: str, expected: int) -> None:
     filled(tmp_path / "state.db")
     command = [sys.executable, str(TESTS / "store" / "racer.py"), URL, str(tmp_path), kind]
