@@ -1,0 +1,106 @@
+"""Proofs of possession on the way through the pipeline: each is used once, and a retry of Envoy's is no second use."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checking import Bench, make_bench
+from identity.possession import Client, new_client
+
+from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from extauthz.store.memory import MemoryStore
+from extauthz.store.protocol import Store
+from extauthz.store.sqlite import SqliteStore
+
+CLIENT, OTHER = new_client(), new_client()
+ALLOWED, REFUSED = ("allow", "allowed", 0), ("deny", "invalid-token", 16)
+CHALLENGED = ("challenge", "proof-required", 16)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "state.db")
+
+
+def headers(bench: Bench, path: str, client: Client = CLIENT, **claims: Any) -> dict[str, str]:
+    """A bound token and a proof for a POST to `path`."""
+    token = bench.token(cnf={"jkt": client.thumbprint})
+    url = "https://payments.example.com" + path.partition("?")[0]
+    proof = client.proof(token, now=bench.now[0], htm="POST", htu=url, **claims)
+    return {"authorization": f"DPoP {token}", "dpop": proof}
+
+
+def test_a_proof_that_is_replayed_is_refused(bench: Bench) -> None:
+    sent = headers(bench, "/pay")
+    assert bench.decision(bench.request("/pay?amount=5", headers=sent)) == ALLOWED
+    assert bench.decision(bench.request("/pay?amount=5", headers=sent)) == REFUSED
+    assert bench.decision(bench.request("/pay?amount=7", headers=sent)) == REFUSED
+    assert bench.decision(bench.request("/pay?amount=5", headers=headers(bench, "/pay", jti="2"))) == ALLOWED
+
+
+def test_the_same_check_sent_again_is_no_replay(bench: Bench) -> None:
+    check = bench.request("/pay?amount=5", headers=headers(bench, "/pay"), request_id="r", time=(int(bench.now[0]), 5))
+    assert [bench.decision(check) for _ in range(3)] == [ALLOWED] * 3
+    bench.now[0] += 31
+    assert bench.decision(check) == REFUSED
+
+
+def test_a_replay_under_the_same_request_id_is_one(bench: Bench) -> None:
+    # Clients may choose the id; the time is Envoy's.
+    sent = headers(bench, "/pay")
+    for nanos, expected in ((5, ALLOWED), (6, REFUSED)):
+        check = bench.request("/pay?amount=5", headers=sent, request_id="r", time=(int(bench.now[0]), nanos))
+        assert bench.decision(check) == expected
+
+
+def test_a_proof_is_replayed_within_its_time_only_to_be_too_old_after(bench: Bench) -> None:
+    sent = headers(bench, "/pay")
+    assert bench.decision(bench.request("/pay?amount=5", headers=sent)) == ALLOWED
+    for _ in range(50):
+        bench.now[0] += 10
+        assert bench.decision(bench.request("/pay?amount=5", headers=sent)) == REFUSED
+
+
+def test_a_proof_that_comes_with_a_bad_token_is_not_used_up(bench: Bench) -> None:
+    sent = headers(bench, "/pay")
+    assert bench.decision(bench.request("/other-path", headers=sent)) == REFUSED, "it is for another address"
+    assert bench.decision(bench.request("/pay?amount=5", headers={**sent, "authorization": "DPoP x.y.z"})) == REFUSED
+    assert bench.decision(bench.request("/pay?amount=5", headers=sent)) == ALLOWED
+
+
+def test_when_nobody_knows_whether_a_proof_was_used_it_is_refused(bench: Bench) -> None:
+    asyncio.run(bench.store.close())
+    check = bench.request("/health", headers=headers(bench, "/health"))
+    assert bench.decision(check) == ("deny", "state-unavailable", 14)
+    assert bench.decision(bench.as_user("/health")) == ALLOWED, "and who needs no store needs none"
+
+
+def test_of_a_hundred_replays_at_once_one_is_allowed(bench: Bench) -> None:
+    sent = headers(bench, "/pay")
+    checks = [bench.request("/pay?amount=5", headers=sent) for _ in range(100)]
+
+    async def answer(check: bytes) -> int:
+        started = bench.checker.start(check)
+        assert not isinstance(started, bytes)
+        return CheckResponse.FromString(await bench.checker.finish(started, deadline=None)).status.code
+
+    async def race() -> list[int]:
+        return await asyncio.gather(*(answer(check) for check in checks))
+
+    assert sorted(asyncio.run(race())) == [0] + [16] * 99
+
+
+def test_what_was_proven_with_a_key_serves_no_other_key() -> None:
+    # Design section 4: a grant names its holder, so that a stolen token rides on nobody's proof.
+    bench = make_bench(MemoryStore())
+    large = "/pay?amount=5000"
+    mine = headers(bench, "/pay", jti="a")
+    assert bench.decision(bench.request(large, headers=mine)) == CHALLENGED
+    with_code = {**headers(bench, "/pay", jti="b"), "x-extauthz-otp": bench.code()}
+    assert bench.decision(bench.request(large, headers=with_code)) == ALLOWED
+    assert bench.decision(bench.request(large, headers=headers(bench, "/pay", jti="c"))) == ALLOWED
+    theirs = headers(bench, "/pay", OTHER, jti="d")
+    assert bench.decision(bench.request(large, headers=theirs)) == CHALLENGED
+    elsewhere = bench.request(large, headers=headers(bench, "/pay", jti="e"), source_ip="203.0.113.77")
+    assert bench.decision(elsewhere) == ALLOWED, "the key is the holder, wherever it is used"
