@@ -102,6 +102,8 @@ class Introspection:
             raise InvalidCredential("token: its issuer does not call it a token of type Bearer or DPoP")
         claims = {"iss": self.source.issuer, **response}  # RFC 7662 section 2.2: `iss` is optional
         del claims["active"]
+        if self.source.introspection.accept_clients and "sub" not in claims and "client_id" in claims:
+            claims["sub"] = claims["client_id"]
         place, digest = key
         token = verified(
             claims,

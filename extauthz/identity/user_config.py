@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator,
 
 from extauthz.identity.key_config import KeyFields, KeySource
 from extauthz.identity.keys import Algorithm
-from extauthz.values.block import Block, distinct
+from extauthz.values.block import Block, Switch, distinct
 from extauthz.values.duration import seconds
 from extauthz.values.identity import HOLDER_COOKIE, NONCE_COOKIE
 from extauthz.values.url import fetch_url
@@ -138,7 +138,8 @@ class IntrospectionSettings(Block):
 
     `client_secret_file` holds the secret of `client_id`, which is sent as HTTP `basic` or in the `post` body
     (RFC 6749 section 2.3.1); `ca` the authorities of the endpoint, without it those of the system; `cache` is for how
-    many seconds an answer is taken for the next request.
+    many seconds an answer is taken for the next request. `accept_clients`: a token without `sub` is one of the client
+    itself, by its `client_id`; for issuers that give no user such a name (RFC 9068 section 5).
     """
 
     url: Annotated[str, AfterValidator(fetch_url)]
@@ -147,6 +148,7 @@ class IntrospectionSettings(Block):
     auth: Literal["basic", "post"] = "basic"
     ca: Path | None = None
     cache: Annotated[float, BeforeValidator(_duration)] = Field(default=30.0, ge=0, le=MAX_REMEMBERED)
+    accept_clients: Switch = False
 
 
 class IntrospectionSource(TokenFields):

@@ -83,7 +83,8 @@ def test_of_a_hundred_replays_at_once_one_is_allowed(bench: Bench) -> None:
     async def answer(check: bytes) -> int:
         started = bench.checker.start(check)
         assert not isinstance(started, bytes)
-        return CheckResponse.FromString(await bench.checker.finish(started, deadline=None)).status.code
+        code: int = CheckResponse.FromString(await bench.checker.finish(started, deadline=None)).status.code
+        return code
 
     async def race() -> list[int]:
         return await asyncio.gather(*(answer(check) for check in checks))

@@ -46,8 +46,11 @@ ASKED: dict[str, Any] = {
 }
 
 
-def settings(*sources: Mapping[str, Any], cache: str = "30s", **changes: Any) -> IdentitySettings:
-    asked = {**ASKED, **changes, "introspection": {**ASKED["introspection"], "cache": cache}}
+def settings(
+    *sources: Mapping[str, Any], cache: str = "30s", accept_clients: bool = False, **changes: Any
+) -> IdentitySettings:
+    block = {**ASKED["introspection"], "cache": cache, "accept_clients": accept_clients}
+    asked = {**ASKED, **changes, "introspection": block}
     return IdentitySettings.model_validate({"users": [asked, *sources]})
 
 
@@ -135,6 +138,19 @@ def test_issuer_audience_and_end_may_be_left_to_the_issuer() -> None:
     # RFC 7662 section 2.2: only `active` is required of it.
     user = known(verifier(), response(iss=..., aud=..., exp=...)).user
     assert (user.iss, user.aud, user.claims["iss"]) == (ISSUER, (), ISSUER)
+
+
+def test_a_token_of_the_client_itself_counts_where_it_is_accepted() -> None:
+    of_client = response(sub=..., client_id="agent")
+    with pytest.raises(InvalidCredential):
+        told(verifier(), of_client)
+    accepting = verifier(accept_clients=True)
+    assert known(accepting, of_client).user.sub == "agent"
+    assert known(accepting, response(sub="u1", client_id="agent"), token="t2").user.sub == "u1"
+    odd: tuple[dict[str, Any], ...] = ({"sub": ...}, {"sub": ..., "client_id": 1}, {"sub": None, "client_id": "agent"})
+    for number, changes in enumerate(odd):
+        with pytest.raises(InvalidCredential):
+            told(accepting, response(**changes), token=f"odd-{number}")
 
 
 @pytest.mark.parametrize("answer", [Unreachable(detail="timed out"), Done()])
