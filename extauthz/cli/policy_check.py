@@ -2,12 +2,12 @@
 
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 
 from extauthz import __version__
-from extauthz.cli.policy_options import PathsArgument, print_json
+from extauthz.cli.policy_options import print_json
 from extauthz.policy import hosts
 from extauthz.policy.lint.findings import Finding
 from extauthz.policy.lint.foreign import Configured
@@ -22,7 +22,10 @@ CheckFormat = Literal["text", "json", "sarif"]
 
 
 def check(
-    paths: PathsArgument,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="PATH", help="Files and folders; those of the configuration without any."),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -35,23 +38,37 @@ def check(
     ] = "text",
 ) -> None:
     """Parse, type-check and lint policies; exit with 1 if there is any error."""
-    declared_headers, configured = _configured(config)
+    known = _configured(config)
+    paths = paths or list(known.policies)
+    if not paths:
+        raise typer.BadParameter("name the files and folders to check", param_hint="PATH")
     try:
-        documents, policies = load_with_documents(paths, declared_headers=declared_headers)
+        documents, policies = load_with_documents(
+            paths, declared_headers=known.declared_headers, definitions_alone=True
+        )
     except PolicyErrors as error:
         _tell_errors(error, output)
         raise typer.Exit(1) from None
-    findings = lint(documents, policies, now=time.time(), configured=configured)
+    findings = lint(documents, policies, now=time.time(), configured=known.configured)
     _tell(policies, findings, output)
     if strict and findings:
         raise typer.Exit(1)
 
 
-def _configured(config: Path | None) -> tuple[frozenset[str] | None, Configured]:
-    """The headers that Envoy sends, and the hosts and trust domains that there are. The files of identity sources are
-    read: with one that can't be used the server would not start."""
+class _Known(NamedTuple):
+    """What a configuration says: where its policies are, the headers that Envoy sends (`None`: all), and which hosts
+    and trust domains there are."""
+
+    policies: tuple[Path, ...] = ()
+    declared_headers: frozenset[str] | None = None
+    configured: Configured = Configured()
+
+
+def _configured(config: Path | None) -> _Known:
+    """What a configuration says. The files of identity sources are read: with one that can't be used the server would
+    not start."""
     if config is None:
-        return None, Configured()
+        return _Known()
     # Imported here: without a configuration the command needs no settings.
     from extauthz.app.informants import Informants
     from extauthz.app.wiring import make_resolver
@@ -61,9 +78,13 @@ def _configured(config: Path | None) -> tuple[frozenset[str] | None, Configured]
     make_resolver(settings)
     Informants(settings.identity, base=settings.base)
     domains, names = settings.identity.workload.trust_domains, settings.request.hosts
-    return settings.declared_headers, Configured(
-        trust_domains=None if domains is None else frozenset(domains),
-        hosts=None if names is None else tuple(map(hosts.parse, names)),
+    return _Known(
+        policies=tuple(config.parent / path for path in settings.policies),
+        declared_headers=settings.declared_headers,
+        configured=Configured(
+            trust_domains=None if domains is None else frozenset(domains),
+            hosts=None if names is None else tuple(map(hosts.parse, names)),
+        ),
     )
 
 

@@ -6,7 +6,6 @@ The rule kept here: what can't be read may have defined anything, so that `compl
 import shlex
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from pathlib import PurePath
 from typing import Final, TypeVar
 
 from extauthz.policy import models
@@ -57,11 +56,7 @@ class Reading:
     def _refuse_foreign(self, document: Document) -> None:
         """A mapping with no field of a document: one message, not one for each field."""
         if _OF_A_CONFIGURATION & set(document.keys(())):
-            named = document.value.get("policies")
-            folder = PurePath(document.file).parent
-            paths = named if isinstance(named, list) and all(isinstance(one, str) for one in named) else ["PATH"]
-            command = shlex.join(["--config", document.file, *(str(folder / one) for one in paths)])
-            hint = f"to check policies with it, run `extauthz policy check {command}`"
+            hint = f"to check its policies, run `extauthz policy check --config {shlex.quote(document.file)}`"
             self._refuse(document, (), "a configuration of extauthz, no policy", hint)
         elif not document.problems:
             message = "no document of extauthz: it has neither `apiVersion` nor `kind`, `metadata` or `spec`"

@@ -14,3 +14,6 @@ FACTOR_AMR: Final[Mapping[Factor, str]] = {
     "recovery": "kba",
 }
 """Factor of a rule to authentication method reference (RFC 8176 section 2), which grants carry."""
+
+AVAILABLE: Final[frozenset[Factor]] = frozenset({"totp"})
+"""The factors that can be proven in this version: a challenge that takes none of them can't be met."""

@@ -56,6 +56,66 @@ def test_warnings_are_drawn_with_place_and_hint_and_fail_only_a_strict_check(fil
     assert (strict.exit_code, strict.stdout, strict.stderr) == (1, told.stdout, told.stderr)
 
 
+def test_a_challenge_that_nobody_can_meet_is_told_with_what_would_do(file: Path) -> None:
+    file.write_text(OPEN.replace("[totp]", "[webauthn, recovery]"))
+    assert (
+        f"{file}:13:28: warning: nobody can meet the challenge `p/guarded`: `webauthn`, `recovery` can't be proven in "
+        "this version; name `totp` too [unmeetable-guard]\n"
+    ) in check(file).stderr
+
+
+def test_an_approval_that_nobody_can_give_is_told_at_the_effect(file: Path) -> None:
+    text = OPEN.replace("effect: challenge", "effect: approve")
+    file.write_text(text.replace("challenge: {factors: [totp]}", "approve: {approvers: {groups: [treasury]}}"))
+    assert (
+        f"{file}:12:15: warning: nobody can meet the approve `p/guarded`: no approval can be given in this version; "
+        "make it a `deny` until then [unmeetable-guard]\n"
+    ) in check(file).stderr
+
+
+def test_files_that_are_named_twice_are_read_once(file: Path) -> None:
+    told = check(file, "--format", "json").stdout
+    (file.parent / "link.yaml").symlink_to(file)
+    for again in (
+        [file, file],
+        [file.parent, file],
+        [file, file.parent],
+        [file.parent, f"{file.parent}/../{file.parent.name}"],
+    ):
+        assert json.loads(check(*again, "--format", "json").stdout)["revision"] == json.loads(told)["revision"]
+
+
+def test_definitions_can_be_checked_alone(file: Path) -> None:
+    text = "apiVersion: extauthz/v1\nkind: Definitions\nmetadata: {name: d}\nspec: {lists: {staff: [a]}}\n"
+    file.write_text(text)
+    told = check(file)
+    assert told.exit_code == 0
+    assert told.stdout.startswith("0 rules, no errors, revision sha256:")
+    file.write_text(text.replace("[a]", "[a, 1]"))
+    assert check(file).stderr.startswith(f"{file}:4:23: `staff` holds values of several types")
+
+
+def test_a_configuration_is_no_policy_and_leads_to_its_policies(file: Path) -> None:
+    config = file.parent / "extauthz.yaml"
+    config.write_text("policies: [policy.yaml]\nlisten: {grpc: 127.0.0.1:9191}\nunknown: 5\n")
+    told = check(config)
+    assert told.exit_code == 1
+    command = f"extauthz policy check --config {config}"
+    assert told.stderr.splitlines()[0] == (
+        f"{config}:1:1: a configuration of extauthz, no policy; to check its policies, run `{command}`"
+    )
+    assert told.stderr.splitlines()[-1] == "1 error"
+    config.write_text("policies: [policy.yaml]\n")
+    led = check("--config", config)
+    assert (led.exit_code, led.stdout, led.stderr) == (0, check(file).stdout, check(file).stderr)
+
+
+def test_a_check_of_nothing_says_what_is_missing() -> None:
+    told = check()
+    assert told.exit_code == 2
+    assert "name the files and folders to check" in told.stderr
+
+
 def test_a_policy_without_warnings_passes_a_strict_check(file: Path) -> None:
     file.write_text(OPEN.replace("/a/**", "/a/b").replace("effect: allow", "when: has(user.sub)\n      effect: allow"))
     told = check(file, "--strict")

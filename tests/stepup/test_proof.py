@@ -8,11 +8,13 @@ from stepup.proofs import ALICE, NOW, SESSION, counted_entropy, demand, ring
 
 from extauthz.check.proof import LockedOut, NotProven, ProofOutcome, Proven, TicketUsed, prove_totp
 from extauthz.errors import StateUnavailable
+from extauthz.stepup.factors import AVAILABLE, FACTOR_AMR
 from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.totp import code_at, step_at
 from extauthz.store.factor_secret import open_factor, seal_factor
 from extauthz.store.memory import MemoryStore
 from extauthz.store.protocol import SpentTicket, TotpFactor
+from extauthz.values.decisions import Factor
 from extauthz.values.identity import Subject
 
 SECRET = b"12345678901234567890"
@@ -57,6 +59,14 @@ class Person:
 
     def grants(self) -> int:
         return len(asyncio.run(self.store.grants(ALICE, SESSION, fingerprint="", now=NOW)))
+
+
+@pytest.mark.parametrize("factor", sorted(FACTOR_AMR))
+def test_a_factor_is_available_if_a_proof_of_it_is_accepted(factor: Factor) -> None:
+    person = Person()
+    person.enroll()
+    outcome = person.prove(code(), demands=(demand(factors=(factor,)),))
+    assert isinstance(outcome, Proven) == (factor in AVAILABLE)
 
 
 def test_a_right_code_leaves_exactly_the_grants_that_it_reports() -> None:

@@ -49,6 +49,12 @@ KINDS: Final[dict[str, Kind]] = {
         "No `allow` shares a request with this guard, so that it guards nothing: often its path, host or method is "
         "misspelt.",
     ),
+    "unmeetable-guard": Kind(
+        "A guard that nobody can meet",
+        "The `challenge` takes only factors that can't be proven in this version, or the rule is an `approve`, which "
+        "nobody can give in this version: whoever it matches is turned away. Name a factor that can be proven, or say "
+        "`deny`.",
+    ),
     "guard-misses-paths": Kind(
         "An allow reaches paths beside a guard",
         "The guard names single paths, the allow everything below one of their prefixes: `/users/7` and `/users.json` "

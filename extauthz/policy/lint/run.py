@@ -5,7 +5,7 @@ Pure: documents and their policy set come in, compiled without a problem; time a
 
 from collections.abc import Iterable, Sequence
 
-from extauthz.policy.lint import absence, foreign, ignores, neighbours, reach
+from extauthz.policy.lint import absence, foreign, ignores, meeting, neighbours, reach
 from extauthz.policy.lint.findings import Finding, Subject
 from extauthz.policy.lint.foreign import Configured
 from extauthz.policy.models import PolicyDocument
@@ -19,9 +19,11 @@ def lint(
     """Every warning that no comment accepts. `now` is in seconds since the epoch; `configured` is what
     extauthz.yaml lists, if there is one."""
     rules = _subjects(documents, policies)
+    living = [one for one in rules if one.rule.expires is None or one.rule.expires > now]
     found = [
         *reach.findings(rules, now),
-        *neighbours.findings([one for one in rules if one.rule.expires is None or one.rule.expires > now]),
+        *neighbours.findings(living),
+        *meeting.findings(living),
         *absence.findings(rules),
         *foreign.findings(rules, configured or Configured()),
     ]
