@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -23,10 +23,10 @@ from pydantic_settings import (
 from extauthz.errors import ConfigurationError
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.key_config import KeyFile
-from extauthz.policy import hosts
 from extauthz.policy.bundle import bundle_name
 from extauthz.policy.models import Duration
 from extauthz.policy.problems import PolicyErrors, Problem, did_you_mean, faults_of, problem_at
+from extauthz.policy.request_config import PathSettings, RequestSettings
 from extauthz.policy.yaml_source import Document, decode, load_documents
 from extauthz.record.config import AuditSettings
 from extauthz.values.block import Block, Switch, with_a_value
@@ -49,7 +49,6 @@ CONFIG_VARIABLE = "EXTAUTHZ_CONFIG"
 """Names the configuration file itself; for the commands."""
 
 Address = Annotated[str, AfterValidator(_address)]
-PathRelaxation = Literal["semicolon", "empty_segment", "encoded_slash", "dot_segment"]
 
 
 class ListenSettings(Block):
@@ -58,25 +57,6 @@ class ListenSettings(Block):
     grpc: Address = "127.0.0.1:9191"
     web: Address = "127.0.0.1:9192"
     admin: Address = "127.0.0.1:9193"
-
-
-class PathSettings(Block):
-    """Which ambiguous spellings of a path are accepted (design section 3, canonical path)."""
-
-    accept: frozenset[PathRelaxation] = frozenset()
-
-
-def _host(text: str) -> str:
-    hosts.parse(text)
-    return text
-
-
-class RequestSettings(Block):
-    """What Envoy sends: the names in `allowed_headers` of its filter, or `all`; and the hosts that lead to it, written
-    as in policies, which `policy check` compares with those of the policies (`None`: any)."""
-
-    headers: Literal["all"] | frozenset[str] = "all"
-    hosts: tuple[Annotated[str, AfterValidator(_host)], ...] | None = Field(default=None, min_length=1)
 
 
 class ReloadSettings(Block):
@@ -200,6 +180,17 @@ class Settings(BaseSettings):
         """Every file that decides who somebody is: read at start, and again on a reload."""
         attributes = () if self.attributes_path is None else (self.attributes_path,)
         return (*self.jwks_paths.values(), *self.authorities_paths.values(), *attributes)
+
+    @property
+    def descriptors_path(self) -> Path | None:
+        """The file that describes gRPC calls."""
+        grpc = self.request.grpc
+        return None if grpc is None else self.base / grpc.descriptors
+
+    @property
+    def request_files(self) -> tuple[Path, ...]:
+        """Every file that decides how requests are read: read at start, and again on a reload."""
+        return () if self.descriptors_path is None else (self.descriptors_path,)
 
     @property
     def keys_path(self) -> Path:

@@ -15,7 +15,7 @@ import structlog
 from extauthz.app.bundles import Bundles, Candidate, places
 from extauthz.app.compiling import Compiler, Sources
 from extauthz.app.pace import Building, Pace, release
-from extauthz.app.wiring import make_resolver, require_audit
+from extauthz.app.wiring import make_reading, make_resolver, require_audit
 from extauthz.check.checker import Checker, Ruling
 from extauthz.errors import ExtauthzError
 from extauthz.lookup.key_sets import KeySets
@@ -116,11 +116,11 @@ class Reloader:
     def _make(self) -> tuple[Ruling, Mapping[str, Candidate]]:
         candidates = self._bundles.candidates()
         sources = sources_of(self._settings, candidates)
-        resolver = make_resolver(self._settings)
+        resolver, reading = make_resolver(self._settings), make_reading(self._settings)
         policies = self._compiler.compile(sources)
         require_audit(policies, self._settings)
         self._bundles.accept(candidates)
-        return Ruling(policies=policies, resolver=resolver), candidates
+        return Ruling(policies=policies, resolver=resolver, reading=reading), candidates
 
 
 async def first_ruling(settings: Settings, bundles: Bundles) -> tuple[Ruling, Mapping[str, int]]:
@@ -150,7 +150,7 @@ def _first(settings: Settings, candidates: Mapping[str, Candidate]) -> Ruling:
     with Building():
         policies = sources_of(settings, candidates).load()
     require_audit(policies, settings)
-    return Ruling(policies=policies, resolver=make_resolver(settings))
+    return Ruling(policies=policies, resolver=make_resolver(settings), reading=make_reading(settings))
 
 
 def sources_of(settings: Settings, candidates: Mapping[str, Candidate]) -> Sources:

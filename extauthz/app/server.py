@@ -47,7 +47,9 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
     """
     readiness, metrics = Readiness(), Metrics()
     bundles = Bundles(settings, metrics.fetched)
-    watched = Watched(policies=settings.policy_paths, files=(*settings.identity_files, *bundles.files))
+    watched = Watched(
+        policies=settings.policy_paths, files=(*settings.identity_files, *settings.request_files, *bundles.files)
+    )
     seen = watched.fingerprint()  # before anything is read, so that no change is missed
     ruling, versions = await first_ruling(settings, bundles)
     keys = load_keys(settings)
@@ -70,7 +72,6 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
             recorder=_recorder(provider),
             inquiries=informants.inquiries,
             audit=audit,
-            accept=settings.paths.accept,
         )
         await store.ping()
         checker = Checker(ruling, surroundings)

@@ -14,6 +14,8 @@ from extauthz.settings import Settings
 from extauthz.stepup.keys import KeyRing
 from extauthz.store.open import open_store
 from extauthz.store.protocol import Store
+from extauthz.wire.messages import MessageTypes
+from extauthz.wire.reading import Reading
 
 
 def require_audit(policies: PolicySet, settings: Settings) -> None:
@@ -32,6 +34,17 @@ def make_resolver(settings: Settings) -> Resolver:
     """
     jwks = {name: _read(path, f"keys of `{name}`") for name, path in settings.jwks_paths.items()}
     return Resolver(settings.identity, settings.client, jwks, _workload_files(settings))
+
+
+def make_reading(settings: Settings) -> Reading:
+    """How requests are read, with the descriptors of gRPC calls as their file is now.
+
+    Raises:
+        ConfigurationError: it can't be read or used.
+    """
+    path = settings.descriptors_path
+    messages = None if path is None else MessageTypes.of(_bytes(path, "descriptors of gRPC calls"), str(path))
+    return Reading(accept=settings.paths.accept, buffered=settings.request.buffered, messages=messages)
 
 
 def _workload_files(settings: Settings) -> WorkloadFiles:

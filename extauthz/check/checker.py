@@ -34,6 +34,7 @@ from extauthz.values.identity import Identity
 from extauthz.values.quoting import detail_of
 from extauthz.values.request import RequestView
 from extauthz.wire.decode import decode
+from extauthz.wire.reading import STRICT, Reading
 
 RESERVED_SEGMENT = ".extauthz"
 CODE_HEADER = "x-extauthz-otp"
@@ -49,15 +50,15 @@ class Ruling:
 
     policies: PolicySet
     resolver: Resolver
+    reading: Reading = STRICT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """The world outside of the core.
 
-    `clock` gives nanoseconds since the epoch, `monotonic` seconds, `entropy(n)` n random bytes. `accept` are the
-    relaxed items of the canonical path. `audit` is `None` where no audit file is configured. `inquiries` asks whoever
-    must be asked to know a caller.
+    `clock` gives nanoseconds since the epoch, `monotonic` seconds, `entropy(n)` n random bytes. `audit` is `None` where
+    no audit file is configured. `inquiries` asks whoever must be asked to know a caller.
     """
 
     clock: WallClock
@@ -68,7 +69,6 @@ class Surroundings:
     recorder: Recorder
     inquiries: Inquiries = NO_INQUIRIES
     audit: AuditTrail | None = None
-    accept: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +143,7 @@ class Checker:
             )
 
         try:
-            request = decode(payload, accept=self._around.accept)
+            request = decode(payload, ruling.reading)
             if _is_reserved(request):
                 return self._answering.answer(case(), Evaluation(decision=denial("reserved-path")))
             known = ruling.resolver.identify(request, now=started_ns / 1e9)

@@ -41,6 +41,7 @@ from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
 from extauthz.wire.decode import decode
 from extauthz.wire.jsonform import check_request_from_json, check_response_to_json
+from extauthz.wire.reading import STRICT, Reading
 
 _KEY: Final = b"what is explained leaves nothing behind, so it binds to nothing"
 
@@ -100,7 +101,7 @@ def _of_request(paths: list[Path], text: str, config: Path | None) -> Explanatio
     payload = check_request_from_json(text)
     view: RequestView | None = None
     try:
-        view = decode(payload, accept=configured.accept)
+        view = decode(payload, configured.reading)
         now = view.time[0] + view.time[1] / 1e9 if view.time != (0, 0) else time.time()
         identity = _identify(configured, view, now)
     except Refused as error:
@@ -196,13 +197,13 @@ def _load(paths: list[Path], declared_headers: frozenset[str] | None) -> tuple[P
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Configured:
-    """What a configuration says of requests: who is who, which headers Envoy sends, what is accepted in a path."""
+    """What a configuration says of requests: who is who, which headers Envoy sends, how they are read."""
 
     identity: IdentitySettings
     base: Path
     resolver: Resolver
     declared_headers: frozenset[str] | None
-    accept: frozenset[str]
+    reading: Reading
 
 
 def _configured(config: Path | None) -> _Configured:
@@ -212,10 +213,10 @@ def _configured(config: Path | None) -> _Configured:
             base=Path(),
             resolver=Resolver(nobody, ClientSettings(), {}),
             declared_headers=None,
-            accept=frozenset(),
+            reading=STRICT,
         )
     # Imported here: the other commands of this group need neither settings nor what they wire.
-    from extauthz.app.wiring import make_resolver
+    from extauthz.app.wiring import make_reading, make_resolver
     from extauthz.settings import load_settings
 
     settings = load_settings(config)
@@ -224,7 +225,7 @@ def _configured(config: Path | None) -> _Configured:
         base=settings.base,
         resolver=make_resolver(settings),
         declared_headers=settings.declared_headers,
-        accept=frozenset(settings.paths.accept),
+        reading=make_reading(settings),
     )
 
 

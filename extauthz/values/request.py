@@ -6,7 +6,7 @@ One of each is made for every Check: msgspec makes such frozen values at a fifth
 from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -16,6 +16,17 @@ EMPTY: Mapping[str, Any] = MappingProxyType({})
 def empty() -> Mapping[str, Any]:
     """`EMPTY` as a default: Python 3.11 takes a mapping proxy for a mutable one (it has no hash there)."""
     return EMPTY
+
+
+class Messages(Protocol):
+    """The types of the messages of gRPC calls, as the operator described them."""
+
+    def read(self, path: tuple[str, ...], body: bytes) -> Mapping[str, Any]:
+        """The message that `body` holds in a call of the method that `path` names, as CEL values.
+
+        Raises:
+            EvalError: there is none, not one alone, or none of the type that the method takes.
+        """
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +79,7 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
 
     `time` is when Envoy saw the request: seconds and nanoseconds since the epoch, (0, 0) if it did not say. `metadata`
     is what filters before noted about this request, `route_metadata` what the operator wrote at its route; both by
-    namespace.
+    namespace. `messages` reads bodies of gRPC calls, `None` if nobody has described any.
     """
 
     source: Peer = Peer()
@@ -79,6 +90,7 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
     context: Mapping[str, str] = EMPTY
     metadata: Mapping[str, Any] = EMPTY
     route_metadata: Mapping[str, Any] = EMPTY
+    messages: Messages | None = None
 
 
 class Caller(Enum):

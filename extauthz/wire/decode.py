@@ -17,28 +17,29 @@ from extauthz._pb.envoy.service.auth.v3.attribute_context_pb2 import AttributeCo
 from extauthz._pb.extauthz.check_pb2 import Check
 from extauthz.errors import MalformedRequest
 from extauthz.values.request import EMPTY, HttpRequest, Peer, RequestView
+from extauthz.wire import body as bodies
 from extauthz.wire import headers as header_lines
 from extauthz.wire import host as hosts
 from extauthz.wire import path as targets
+from extauthz.wire.reading import STRICT, Reading
 
 # Methods are case-sensitive (RFC 9110 section 9.1), but not to every upstream: one spelling is let in.
 _METHOD: Final = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]+\Z")
 # What was read of requests that look like this is kept: not too much of it, whatever clients send.
 _USUAL: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 _LONGEST_KEPT: Final = 256
-_NONE: Final[frozenset[str]] = frozenset()
-_PARTIAL: Final = "x-envoy-auth-partial-body"
-_WHOLE: Final = ("false",)
+# Larger than a request's headers are anywhere: a bound on what one Check may cost.
+_LONGEST_TARGET: Final = 65_536
+_LARGEST_METADATA: Final = 262_144
+_MOST_EXTENSIONS: Final = 1_024
 _BILLION: Final = 1_000_000_000
 # What a timestamp of protobuf can say: the years 1 to 9999.
 _FIRST_SECOND: Final = -62_135_596_800
 _LAST_SECOND: Final = 253_402_300_799
 
 
-def decode(payload: bytes, *, accept: frozenset[str] = _NONE) -> RequestView:
-    """Read one CheckRequest. `accept` relaxes the canonical path, see `wire.path.ACCEPTABLE`.
-
-    `http` is `None` in the check of a TCP connection.
+def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
+    """Read one CheckRequest. `http` is `None` in the check of a TCP connection.
 
     Raises:
         MalformedRequest: the bytes are no CheckRequest, or the request is malformed or ambiguous.
@@ -47,17 +48,19 @@ def decode(payload: bytes, *, accept: frozenset[str] = _NONE) -> RequestView:
         attributes = Check.FromString(payload).attributes
         source, destination, sni = _connection(attributes.source, attributes.destination, attributes.tls_session)
         metadata, route_metadata = attributes.metadata_context, attributes.route_metadata_context
-        context = attributes.context_extensions
+        extensions = attributes.context_extensions
+        context = _context(extensions) if extensions else EMPTY
         request = attributes.request
         return RequestView(
             source=source,
             destination=destination,
-            http=_http(request, accept),
+            http=_http(request, context, reading),
             time=_time(request),
             sni=sni,
-            context=dict(context) if context else EMPTY,
+            context=context,
             metadata=_metadata(metadata) if metadata else EMPTY,
             route_metadata=_route_metadata(route_metadata) if route_metadata else EMPTY,
+            messages=reading.messages,
         )
     except DecodeError:
         raise MalformedRequest("the bytes are no CheckRequest", reason="malformed-check") from None
@@ -84,16 +87,25 @@ def _time(request: AttributeContext.Request) -> tuple[int, int]:
     return seconds, nanos
 
 
-def _http(request: AttributeContext.Request, accept: frozenset[str]) -> HttpRequest | None:
+def _context(extensions: Mapping[str, str]) -> Mapping[str, str]:
+    if len(extensions) > _MOST_EXTENSIONS:
+        raise MalformedRequest("the route has too many context extensions", reason="malformed-check")
+    return dict(extensions)
+
+
+def _http(request: AttributeContext.Request, context: Mapping[str, str], reading: Reading) -> HttpRequest | None:
     http = request.http
     method, authority = http.method, http.host
     if not method and not request.HasField("http"):
         return None
-    raw_path, mark, raw_query = http.path.partition("?")
+    target = http.path
+    if len(target) > _LONGEST_TARGET:
+        raise MalformedRequest(f"the target is longer than {_LONGEST_TARGET} characters", reason="malformed-path")
+    raw_path, mark, raw_query = target.partition("?")
     if mark:
         targets.check_query(raw_path, raw_query)
     line = _line if method in _USUAL and len(raw_path) <= _LONGEST_KEPT else _line.__wrapped__
-    host, path, segments = line(method, authority, raw_path, accept)
+    host, path, segments = line(method, authority, raw_path, reading.accept)
     # Envoy sends one of the two forms.
     joined = http.headers
     headers = header_lines.from_map(joined) if joined else header_lines.from_raw(http.header_map.headers)
@@ -112,8 +124,7 @@ def _http(request: AttributeContext.Request, accept: frozenset[str]) -> HttpRequ
         protocol=http.protocol,
         headers=headers,
         size=http.size,
-        # Envoy says that it has buffered the whole of it.
-        body=(http.raw_body or _text(http.body)) if headers.get(_PARTIAL) == _WHOLE else None,
+        body=bodies.known(http, headers, context, buffered=reading.buffered),
         has_query=mark != "",
     )
 
@@ -126,17 +137,10 @@ def _line(method: str, authority: str, raw_path: str, accept: frozenset[str]) ->
     return hosts.read(authority), *targets.canonical(raw_path, method, authority, accept)
 
 
-def _text(body: str) -> bytes | None:
-    """A body that came as text.
-
-    Without `pack_as_bytes` Envoy has put `!` for every byte that is no UTF-8: text with a `!` is not known to be what
-    the upstream reads.
-    """
-    return None if "!" in body else body.encode()
-
-
 def _metadata(payload: bytes) -> Mapping[str, Any]:
     """What filters noted, by the filter's name."""
+    if len(payload) > _LARGEST_METADATA:
+        raise MalformedRequest(f"the metadata are larger than {_LARGEST_METADATA} bytes", reason="malformed-check")
     return {name: _struct(content) for name, content in Metadata.FromString(payload).filter_metadata.items()}
 
 

@@ -45,6 +45,8 @@ _JOINED: Final = dict.fromkeys(SINGLE, _COMMA) | {
     "content-type": re.compile(r"[^\",]*(?:\"(?:[^\"\\]|\\.)*\"[^\",]*)*,"),
 }
 
+# Envoy takes no more than a hundred headers unless it is told to.
+_MOST: Final = 4_096
 # Names are the clients' to choose: what is kept of them is bounded.
 _LONGEST_KEPT: Final = 2_048
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
@@ -98,8 +100,10 @@ def from_map(joined: Mapping[str, str]) -> Headers:
     """The headers of the joined form; each name has one value.
 
     Raises:
-        MalformedRequest: a name or a value is none, or a single header was sent twice.
+        MalformedRequest: a name or a value is none, a single header was sent twice, or there are too many.
     """
+    if len(joined) > _MOST:
+        raise _too_many()
     names = "\n".join(joined)
     shape = _shape(names) if len(names) <= _LONGEST_KEPT else None
     # As many names as the shape has leave no line feed of the text to any of them.
@@ -137,8 +141,10 @@ def from_raw(entries: Collection[HeaderValue]) -> Headers:
     """The headers of the raw form; a byte that is no UTF-8 is read as U+FFFD, which no header can be asked for.
 
     Raises:
-        MalformedRequest: a name or a value is none, or a single header was sent twice.
+        MalformedRequest: a name or a value is none, a single header was sent twice, or there are too many.
     """
+    if len(entries) > _MOST:
+        raise _too_many()
     lines = [
         (entry.key, entry.raw_value.decode(errors="replace") if entry.raw_value else entry.value) for entry in entries
     ]
@@ -174,6 +180,10 @@ def _refuse_joined(lines: Iterable[tuple[str, str]]) -> None:
     for name, value in lines:
         if "," in value and name in SINGLE and _JOINED[name].match(value) is not None:
             raise _twice(name)
+
+
+def _too_many() -> MalformedRequest:
+    return MalformedRequest(f"there are more than {_MOST} headers", reason="malformed-header")
 
 
 def _bad_value() -> MalformedRequest:

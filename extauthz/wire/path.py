@@ -60,10 +60,9 @@ def canonical(
         raise _refused("the path does not begin with `/`")
     if "//" in raw_path and "empty_segment" not in accept:
         raise _refused("a segment of the path is empty")
-    segments = raw_path[1:].split("/")
-    if len(segments) > _MOST_SEGMENTS:
+    if raw_path.count("/") > _MOST_SEGMENTS:
         raise _refused(f"the path has more than {_MOST_SEGMENTS} segments")
-    path = raw_path
+    path, segments = raw_path, raw_path[1:].split("/")
     if _PLAIN.match(raw_path) is None or "/." in raw_path:
         segments = [_segment(text, accept) for text in segments]
         if "dot_segment" in accept:

@@ -16,6 +16,7 @@ from extauthz.policy.policy_set import Rule
 from extauthz.values.identity import Identity
 from extauthz.wire.compose import check_request
 from extauthz.wire.decode import decode
+from extauthz.wire.reading import Reading
 
 
 def found(*rules: dict[str, object], request: str = "/", host: str = "app.example", method: str = "GET") -> list[str]:
@@ -59,7 +60,7 @@ def test_a_template_fits_whole_canonical_paths(template: str, path: str, params:
 
 def test_an_empty_segment_fits_no_wildcard() -> None:
     payload = check_request(host="app.example", path="/a//b")
-    request = decode(payload, accept=frozenset({"empty_segment"})).http
+    request = decode(payload, Reading(accept=frozenset({"empty_segment"}))).http
     assert request is not None
     assert request.segments == ("a", "", "b")
     assert Index([Place(templates=(templates.parse("/a/*/b"),))]).for_http(request, None) == []

@@ -12,6 +12,7 @@ from extauthz.errors import MalformedRequest
 from extauthz.values.request import HttpRequest, Peer, RequestView
 from extauthz.wire.compose import check_request, tcp_check_request
 from extauthz.wire.decode import decode
+from extauthz.wire.reading import Reading
 
 
 def http_of(payload: bytes) -> HttpRequest:
@@ -127,7 +128,7 @@ def test_accept_relaxes_single_items_of_the_path() -> None:
     payload = check_request(host="a.example", path="/a;b")
     with pytest.raises(MalformedRequest):
         decode(payload)
-    http = decode(payload, accept=frozenset({"semicolon"})).http
+    http = decode(payload, Reading(accept=frozenset({"semicolon"}))).http
     assert http is not None
     assert http.segments == ("a;b",)
 

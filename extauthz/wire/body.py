@@ -1,0 +1,55 @@
+"""Which body of a request is known (design section 3, "What a condition sees").
+
+The rule: a body is known only if somebody who can tell says so. Envoy says it of a body that it has buffered whole. Of
+a request without one it says nothing, whether it would have buffered or not: the operator must, for the route. `size`
+and `content-length` are evidence of a body, never of none.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from extauthz._pb.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
+from extauthz.wire.headers import Headers
+
+PARTIAL: Final = "x-envoy-auth-partial-body"
+"""What Envoy sets beside a body that it has buffered, and strips from clients."""
+BUFFERED: Final = "extauthz.buffered"
+"""The context extension by which a route says `true` or `false`."""
+
+_WHOLE: Final = ("false",)
+_EMPTY: Final = (None, ("0",))
+
+
+def known(
+    http: AttributeContext.HttpRequest, headers: Headers, context: Mapping[str, str], *, buffered: bool
+) -> bytes | None:
+    """The body if all of it is known, else `None`. `buffered` is for routes without a word of their own."""
+    partial = headers.get(PARTIAL)
+    if partial == _WHOLE:
+        return http.raw_body or _text(http.body)
+    if partial is not None or (context[BUFFERED] != "true" if BUFFERED in context else not buffered):
+        return None
+    return None if http.raw_body or http.body or _may_follow(http, headers) else b""
+
+
+def _text(body: str) -> bytes | None:
+    """A body that came as text.
+
+    Without `pack_as_bytes` Envoy has put `!` for every byte that is no UTF-8: text with a `!` is not known to be what
+    the upstream reads.
+    """
+    return None if "!" in body else body.encode()
+
+
+def _may_follow(http: AttributeContext.HttpRequest, headers: Headers) -> bool:
+    """Whether bytes may follow that Envoy does not buffer on a route that buffers.
+
+    It buffers nothing of what becomes a tunnel (RFC 9110 sections 7.8 and 9.3.6), which an upstream that knows no
+    upgrades may read as a body. A length that is announced says that the route does not buffer after all.
+    """
+    return (
+        http.method == "CONNECT"
+        or "upgrade" in headers
+        or "transfer-encoding" in headers
+        or headers.get("content-length") not in _EMPTY
+    )
