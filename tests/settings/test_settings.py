@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from extauthz.errors import ConfigurationError, ExtauthzError
+from extauthz.policy.problems import PolicyErrors
 from extauthz.settings import load_settings
 
 
@@ -65,6 +66,21 @@ def test_a_bad_configuration_is_told_with_its_place(tmp_path: Path, text: str, p
         load_settings(path)
     assert f"{path}{place}" in str(caught.value)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "identity: {users: [{name: a, issuer: 'https://a.example', audiences: [b], jwks: j, from: [authorisation]}]}",
+        "identity: {workload: {trust_domains: [Prod]}}",
+        "request: {hosts: ['*']}",
+    ],
+)
+def test_the_only_element_of_a_list_is_told_once_if_it_is_wrong(tmp_path: Path, text: str) -> None:
+    with pytest.raises(PolicyErrors) as caught:
+        load_settings(written(tmp_path, f"policies: [p]\n{text}"))
+    (problem,) = caught.value.problems
+    assert "must not be empty" not in problem.message
 
 
 def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
