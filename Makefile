@@ -3,7 +3,11 @@ BIN := .venv/bin
 DEMO_ARGS ?=
 TEST_ARGS ?=
 
-.PHONY: install demo test lint format proto lock bench clean
+# The version is that of tests/spire/running.py.
+SPIRE := v1.13.3
+SPIRE_BIN ?= $(HOME)/.cache/extauthz/spire-$(SPIRE)
+
+.PHONY: install demo test spire lint format proto lock bench clean
 
 install: .venv/installed
 
@@ -20,6 +24,12 @@ demo: install
 
 test: install
 	$(BIN)/pytest $(TEST_ARGS)
+
+# SPIRE's server and agent for tests/spire, from the Go module with the versions that it was released with. It takes
+# Go, and many minutes; without them those tests are skipped.
+spire:
+	cd "$$(go mod download -json github.com/spiffe/spire@$(SPIRE) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])')" \
+	    && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(SPIRE_BIN)/" ./cmd/spire-server ./cmd/spire-agent
 
 lint: install
 	$(BIN)/ruff check .
