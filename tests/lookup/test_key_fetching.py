@@ -14,6 +14,7 @@ from publishing import Page, Site, publishing
 from extauthz.errors import ConfigurationError
 from extauthz.identity.key_config import KeyAddress, KeyPlace, KeySource
 from extauthz.identity.lookups import FetchKeys
+from extauthz.lookup.key_fetching import KeyFetcher
 from extauthz.lookup.key_sets import KeySets
 from extauthz.lookup.peers import OutOfReach, Peer, read_secret
 
@@ -185,6 +186,38 @@ def test_metadata_that_is_not_the_issuers_own_leads_nowhere(
         assert site.count("/keys") == 0
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("public", None),
+        ("max-age=600", 600),
+        ("public, MAX-AGE = 600, must-revalidate", 600),
+        ('max-age="600"', 600),
+        ("s-maxage=600", None),
+        ("max-age=600, s-maxage=60", 600),
+        ("max-age=-1", None),
+        ("max-age=x", None),
+        ("max-age=99999999999999999999", 9_999_999_999),
+        ("no-cache, max-age=600", 0),
+        ("max-age=600,no-store", 0),
+        ('no-cache="set-cookie", max-age=600', 0),
+    ],
+)
+def test_the_publisher_says_how_long_its_answer_stays(site: Site, said: str | None, seconds: float | None) -> None:
+    site.pages["/jwks"] = Page(body=key_set(KEY), headers={} if said is None else {"cache-control": said})
+
+    async def scene() -> float | None:
+        fetcher = KeyFetcher(KeyAddress(url=f"{site.url}/jwks"), base=Path(), timeout=5)
+        try:
+            return (await fetcher.fetch(None, anew=False)).max_age
+        finally:
+            await fetcher.close()
+
+    assert asyncio.run(scene()) == seconds
 
 
 def fetched(folder: Path, place: KeyPlace) -> str | None:
