@@ -72,7 +72,12 @@ class Spire:
 
     def server(self, *arguments: str) -> str:
         """What the server says to a command."""
-        command: list[str | Path] = [self.binaries / "spire-server", *arguments, "-socketPath", self.folder / "server.sock"]
+        command: list[str | Path] = [
+            self.binaries / "spire-server",
+            *arguments,
+            "-socketPath",
+            self.folder / "server.sock",
+        ]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
 
     def bundle(self, form: str = "spiffe") -> str:
@@ -133,7 +138,14 @@ def _healthy(spire: Spire, name: str, address: str) -> bool:
 
 
 def _knows_us(spire: Spire) -> bool:
-    command: list[str | Path] = [spire.binaries / "spire-agent", "api", "fetch", "x509", "-socketPath", spire.folder / "agent.sock"]
+    command: list[str | Path] = [
+        spire.binaries / "spire-agent",
+        "api",
+        "fetch",
+        "x509",
+        "-socketPath",
+        spire.folder / "agent.sock",
+    ]
     known = subprocess.run(command, check=False, capture_output=True, timeout=30).returncode == 0
     if not known:
         time.sleep(0.1)
