@@ -176,7 +176,7 @@ class _RecordedFields(RequestFields):
 
     def __init__(self, request: RequestView, line: RequestLine, trace: Trace) -> None:
         assert request.http is not None  # noqa: S101 - narrows the type; who calls has looked
-        super().__init__(request.http, request.time)
+        super().__init__(request, request.http)
         self._line = line
         self._trace = trace
 
@@ -200,6 +200,16 @@ class _RecordedFields(RequestFields):
     def form(self) -> Mapping[str, str]:
         self._look_into("request.form")
         return super().form
+
+    @cached_property
+    def multipart(self) -> Mapping[str, object]:
+        self._look_into("request.multipart")
+        return super().multipart
+
+    @cached_property
+    def grpc(self) -> Mapping[str, object]:
+        self._look_into("request.grpc")
+        return super().grpc
 
     def _look_into(self, view: str) -> None:
         """A body is never recorded; that there was none, or that it was not known, is."""
@@ -243,6 +253,7 @@ def _request(line: DecisionLine, trace: Trace) -> RequestView:
         sni=line.sni,
         context=line.context,
         metadata={name: MaskedMap({}, names, trace, f"metadata.{name}") for name, names in line.metadata.items()},
+        route_metadata=line.route_metadata,
     )
 
 

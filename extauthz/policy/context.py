@@ -50,6 +50,8 @@ REQUEST: Final = _struct(
     body=cel.BYTES,
     json=cel.DYN,
     form=_TEXTS,
+    multipart=cel.map_of(cel.STRING, cel.DYN),
+    grpc=cel.map_of(cel.STRING, cel.DYN),
     truncated=cel.BOOL,
 )
 PEER: Final = _struct("peer", ip=cel.STRING, port=cel.INT, principal=cel.STRING)
@@ -82,6 +84,7 @@ SESSION: Final = _struct("session", id=cel.STRING)
 DEVICE: Final = _struct("device", id=cel.STRING, known=cel.BOOL)
 GEO: Final = _struct("geo", country=cel.STRING, city=cel.STRING, asn=cel.INT, latitude=cel.DOUBLE, longitude=cel.DOUBLE)
 CLIENT: Final = _struct("client", ip=cel.STRING)
+ROUTE: Final = _struct("route", metadata=cel.map_of(cel.STRING, cel.DYN))
 
 PARAMS: Final = "request.params"
 VARIABLES: Final = "variables."
@@ -97,6 +100,7 @@ NAMES: Final[Mapping[str, cel.CelType]] = {
     "device": DEVICE,
     "context": _TEXTS,
     "metadata": cel.map_of(cel.STRING, cel.DYN),
+    "route": ROUTE,
     "geo": GEO,
     "client": CLIENT,
     "now": cel.TIMESTAMP,
@@ -114,8 +118,8 @@ class Inputs(NamedTuple):
 
 
 def _request(inputs: Inputs) -> object:
-    http, time = inputs.request.http, inputs.request.time
-    return RequestFields(http, time) if http is not None else TcpFields(time)
+    check = inputs.request
+    return RequestFields(check, check.http) if check.http is not None else TcpFields(check.time)
 
 
 def _workload(inputs: Inputs) -> object:
@@ -128,6 +132,11 @@ def _user(inputs: Inputs) -> object:
 
 def _session(inputs: Inputs) -> object:
     return Entries({"id": inputs.identity.session} if inputs.identity.session is not None else EMPTY)
+
+
+def _route(inputs: Inputs) -> object:
+    route_metadata = inputs.request.route_metadata
+    return Entries({"metadata": route_metadata} if route_metadata else EMPTY)
 
 
 def _client(inputs: Inputs) -> object:
@@ -145,6 +154,7 @@ _VIEWS: Final[Mapping[str, Callable[[Inputs], object]]] = {
     "device": lambda inputs: Entries(inputs.facts.device),
     "context": lambda inputs: inputs.request.context,
     "metadata": lambda inputs: inputs.request.metadata,
+    "route": _route,
     "geo": lambda inputs: Entries(inputs.facts.geo),
     "client": _client,
     "now": lambda inputs: cel.Timestamp(*timestamp_parts(inputs.now)),

@@ -7,10 +7,10 @@ way raises `EvalError`.
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from extauthz import cel
@@ -18,6 +18,8 @@ from extauthz.policy import body_views
 from extauthz.values.identity import User
 from extauthz.values.quoting import given
 from extauthz.values.request import HttpRequest, Peer, RequestView
+
+Value = TypeVar("Value")
 
 
 class OneEach(Mapping[str, str]):
@@ -130,12 +132,30 @@ class UserFields(Attributes):
         return cel.UNSET if issued_at is None else cel.Duration(*timestamp_parts(self._now - issued_at))
 
 
-class RequestFields:
-    """The fields of `request` in an HTTP check."""
+def read_once(read: Callable[[Any], Value]) -> "cached_property[Value]":
+    """A property that is looked into once: what can't be read is not read again for the next condition that asks."""
 
-    def __init__(self, http: HttpRequest, time: tuple[int, int]) -> None:
+    def look(fields: "RequestFields") -> Value:
+        failed = fields.failures.get(read.__name__)
+        if failed is not None:
+            raise type(failed)(failed.message)
+        try:
+            return read(fields)
+        except cel.EvalError as error:
+            fields.failures[read.__name__] = error
+            raise
+
+    return cached_property(look)
+
+
+class RequestFields:
+    """The fields of `request` in an HTTP check. `failures` are those of fields that were looked into."""
+
+    def __init__(self, check: RequestView, http: HttpRequest) -> None:
+        """`http` is that of `check`."""
         self._http = http
-        self._time = time
+        self._check = check
+        self.failures: dict[str, cel.EvalError] = {}
         self.method = http.method
         self.host = http.host
         self.path = http.path
@@ -160,9 +180,9 @@ class RequestFields:
 
     @property
     def time(self) -> object:
-        return _time(self._time)
+        return _time(self._check.time)
 
-    @cached_property
+    @read_once
     def query_all(self) -> Mapping[str, tuple[str, ...]]:
         return body_views.pairs(self._http.raw_query, "the query")
 
@@ -182,13 +202,21 @@ class RequestFields:
     def body(self) -> bytes:
         return body_views.known_body(self._http)
 
-    @cached_property
+    @read_once
     def json(self) -> object:
         return body_views.json_of(self._http)
 
-    @cached_property
+    @read_once
     def form(self) -> Mapping[str, str]:
         return OneEach(body_views.form_of(self._http), "form field")
+
+    @read_once
+    def multipart(self) -> Mapping[str, object]:
+        return body_views.multipart_of(self._http)
+
+    @read_once
+    def grpc(self) -> Mapping[str, object]:
+        return body_views.grpc_of(self._http, self._check.messages)
 
 
 class TcpFields(Absent):

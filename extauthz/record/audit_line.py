@@ -120,8 +120,8 @@ class DecisionLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     `time` is RFC 3339 in UTC with nanoseconds. `status` is the HTTP status of the answer, 200 for an allow. `demands`
     are the rules that a challenge or a hold asks to be met, `grants` what an allow rests on. `request_time` is when
     Envoy saw the request, as seconds and nanoseconds since the epoch. `metadata` are namespaces and the names in
-    them. `detail` is what went wrong. `request` is missing for TCP and where it could not be read, `identity` where it
-    could not be established.
+    them, `route_metadata` are the operator's own words. `detail` is what went wrong. `request` is missing for TCP and
+    where it could not be read, `identity` where it could not be established.
     """
 
     v: Literal[1]
@@ -144,5 +144,6 @@ class DecisionLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     sni: str = ""
     context: dict[str, str] = {}
     metadata: dict[str, list[str]] = {}
+    route_metadata: dict[str, Any] = {}
     identity: IdentityLine | None = None
     detail: str | None = None

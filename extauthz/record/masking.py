@@ -129,6 +129,7 @@ def line_of(record: DecisionRecord, keep: Keep) -> DecisionLine:
         sni=request.sni if request is not None else "",
         context=dict(request.context) if request is not None else {},
         metadata={name: _names(part) for name, part in request.metadata.items()} if request is not None else {},
+        route_metadata=dict(request.route_metadata) if request is not None else {},
         identity=None if identity is None else _identity(identity, keep),
         detail=None if record.detail is None else masked(record.detail),
     )

@@ -52,11 +52,11 @@ class _Walk:
         self._left = MOST_VALUES
 
     def fields(self, message: Message) -> dict[str, Any]:
-        descriptor = message.DESCRIPTOR
+        descriptor, kind = message.DESCRIPTOR, message.DESCRIPTOR.full_name
         if len(UnknownFieldSet(message)):
-            raise cel.EvalError(f"the message has a field that the descriptor of `{descriptor.full_name}` lacks")
+            raise cel.EvalError(f"the message has a field that the descriptor of `{kind}` lacks")
         if descriptor.is_extendable and any(field.is_extension for field, _ in message.ListFields()):
-            raise cel.EvalError(f"the message has an extension of `{descriptor.full_name}`, which is not read")
+            raise cel.EvalError(f"the message has an extension of `{kind}`, which is not read")
         fields: Sequence[FieldDescriptor] = descriptor.fields  # type: ignore[assignment]  # upb's own, at run time
         self._meet(len(fields))
         return {

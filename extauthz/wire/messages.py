@@ -79,12 +79,13 @@ class MessageTypes:
             raise EvalError(f"no gRPC method {given('/'.join(path))} is described")
         if method.streams:
             raise EvalError("the method takes a stream, of which no condition sees the end")
+        kind = method.takes.DESCRIPTOR.full_name
         try:
             message = method.takes.FromString(_only_message(body))
         except DecodeError:
-            raise EvalError(f"the body is no `{method.takes.DESCRIPTOR.full_name}`") from None
+            raise EvalError(f"the body is no `{kind}`") from None
         if not message.IsInitialized():
-            raise EvalError(f"the body is no `{method.takes.DESCRIPTOR.full_name}`: a required field is missing")
+            raise EvalError(f"the body is no `{kind}`: a required field is missing")
         return values_of(message)
 
 
