@@ -9,7 +9,7 @@ from extauthz.settings import load_settings
 
 PAGES = Path(__file__).parents[2] / "docs" / "identity"
 BLOCK = re.compile(r"^```yaml\n((?:identity|client):.*?)^```", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\]\(([^)#]+\.md)(?:#[a-z0-9-]+)?\)")
+LINK = re.compile(r"\]\(([^):#]+\.md)(?:#[a-z0-9-]+)?\)")
 SHOWN = [(page.name, text) for page in sorted(PAGES.glob("*.md")) for text in BLOCK.findall(page.read_text())]
 
 
