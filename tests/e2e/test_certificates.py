@@ -1,17 +1,21 @@
 """The certificate that a real Envoy copies: held to the rules of SVIDs and to the authorities of its trust domain, also
-where Envoy lets everybody in."""
+where Envoy lets everybody in, and behind a gateway that is an Envoy, too."""
 
 import copy
+import shutil
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 from e2e import bootstrap
-from e2e.stage import SHOP, Script, Stage, stage
+from e2e.stage import DISCARD_PORT, SHOP, START_SECONDS, Script, Stage, stage
 
 from extauthz.cli.quickstart.certificates import Pair, create_authority
+from extauthz.cli.quickstart.envoy import Admin, envoy_command, find_envoy
 
 EDGE = "spiffe://prod.example.org/ns/edge/sa/gateway"
 CI = "spiffe://prod.example.org/ns/ci/sa/runner"
@@ -136,6 +140,65 @@ def _replace(file: Path, text: str) -> None:
     new = file.with_suffix(".new")
     new.write_text(text)
     new.rename(file)
+
+
+@pytest.fixture(scope="module")
+def edge(sidecar: Stage) -> Iterator[str]:
+    """The address of a second Envoy: `envoy/gateway.yaml` without its own checks, in front of the sidecar."""
+    folder = Path(tempfile.mkdtemp(prefix="edge-"))
+    try:
+        tree = bootstrap.load("gateway", tls=sidecar.folder, run=folder)
+        for cluster in tree["static_resources"]["clusters"]:
+            bootstrap.point(tree, cluster["name"], bootstrap.tcp(DISCARD_PORT))
+        bootstrap.point(tree, "service", bootstrap.tcp(sidecar.admin.port("inbound")))
+        own = sidecar.workload(EDGE)
+        _speak_tls(tree, own, sidecar.authority.certificate)
+        filters = bootstrap.connection_manager(tree)["http_filters"]
+        filters[:] = [entry for entry in filters if entry["name"] == "envoy.filters.http.router"]
+        routes = bootstrap.connection_manager(tree)["route_config"]["virtual_hosts"]
+        routes[0]["domains"], routes[0]["routes"] = ["*"], [{"match": {"prefix": "/"}, "route": {"cluster": "service"}}]
+        del routes[1:]
+        (folder / "envoy.yaml").write_text(yaml.safe_dump(tree))
+        command = envoy_command(find_envoy(), folder / "envoy.yaml")
+        envoy = sidecar.processes.start("edge", command, log=folder / "envoy.log", folder=folder)
+        admin = Admin(folder / "admin.sock")
+        envoy.wait_until(admin.ready, seconds=START_SECONDS)
+        yield f"https://localhost:{admin.port('https')}"
+    finally:
+        shutil.rmtree(folder)
+
+
+def _speak_tls(tree: bootstrap.Tree, own: Pair, authority: Path) -> None:
+    (service,) = (entry for entry in tree["static_resources"]["clusters"] if entry["name"] == "service")
+    service["transport_socket"] = {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+            "sni": "localhost",
+            "common_tls_context": {
+                "tls_params": {"tls_maximum_protocol_version": "TLSv1_3"},  # as a client Envoy stops at 1.2 by default
+                "tls_certificates": [
+                    {"certificate_chain": {"filename": str(own.certificate)}, "private_key": {"filename": str(own.key)}}
+                ],
+                "validation_context": {"trusted_ca": {"filename": str(authority)}},
+            },
+        },
+    }
+
+
+def test_behind_a_gateway_the_gateway_is_the_workload(sidecar: Stage, edge: str) -> None:
+    claim = {"x-forwarded-client-cert": f"URI={EDGE}"}
+    for headers in ({}, claim):
+        with httpx.Client(verify=sidecar.context(sidecar.workload(SHOP)), trust_env=False) as client:
+            response = client.get(f"{edge}/orders", headers=headers)
+            assert response.status_code == 200, response.text
+        received = sidecar.service.received[-1]
+        assert received.all("x-authz-workload") == [EDGE]
+        # The gateway says whom it serves, the sidecar who the gateway is; what the client says is dropped.
+        (forwarded,) = received.all("x-forwarded-client-cert")
+        first, last = forwarded.split(",")
+        assert first.endswith(f"URI={SHOP}")
+        assert last.endswith(f"URI={EDGE}")
 
 
 def test_nobody_becomes_the_gateway_by_saying_so(sidecar: Stage) -> None:
