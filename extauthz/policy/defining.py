@@ -3,6 +3,7 @@
 Pure. The rule kept here: the order of documents, and of what stands in them, means nothing.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,7 @@ from extauthz.policy.problems import Path, Problem, problem_at
 from extauthz.policy.together import problems_of_definitions
 from extauthz.policy.yaml_source import Document
 
+_WRONG_NUMBER: Final = re.compile(r"`([^`]+)` does not take [0-9]+ arguments")
 _KINDS: Final[Mapping[type, cel.CelType]] = {str: cel.STRING, bool: cel.BOOL, int: cel.INT, float: cel.DOUBLE}
 
 
@@ -31,12 +33,11 @@ def define(
     if not documents and complete:
         return NO_DEFINITIONS
     collected = _Collected(documents)
-    compiled: dict[str, tuple[cel.Function, Cost]] = {}
+    compiled: dict[str, tuple[cel.Function, Cost | None]] = {}
     for source in collected.in_order():
+        ambiguous = source.name in collected.failed
         one = collected.compile(source, collected.known(compiled, complete))
-        if one is None:
-            collected.failed.add(source.name)
-        elif source.name not in collected.failed:
+        if one is not None and not ambiguous:
             compiled[source.name] = one
     problems += collected.problems
     return collected.known(compiled, complete)
@@ -51,12 +52,16 @@ class _Source:
     path: Path
     model: models.DefinedFunction
 
+    def lacks(self, field: str) -> bool:
+        """Whether a field, or an element of it, is not the one written."""
+        path: Path = (*self.path, field)
+        return self.document.is_lost(path) or bool(self.document.lost(path))
+
     @property
     def has_names(self) -> bool:
         """Whether the names of all parameters are known."""
-        path: Path = (*self.path, "parameters")
-        names = ((*path, number, "name") for number in range(len(self.model.parameters or ())))
-        return not self.document.lost(path) and not any(map(self.document.is_lost, (path, *names)))
+        names = ((*self.path, "parameters", number, "name") for number in range(len(self.model.parameters or ())))
+        return not self.lacks("parameters") and not any(map(self.document.is_lost, names))
 
 
 class _Collected:
@@ -115,20 +120,21 @@ class _Collected:
         self._seen[name] = f"{document.file}:{document.key_place(path)[0]}"
         return True
 
-    def known(self, compiled: Mapping[str, tuple[cel.Function, Cost]], complete: bool) -> Definitions:
+    def known(self, compiled: Mapping[str, tuple[cel.Function, Cost | None]], complete: bool) -> Definitions:
         """What an expression may use when these functions are compiled."""
         return Definitions(
             types=self._types,
             values=self._values,
             functions=tuple(one for one, _ in compiled.values()),
-            costs={name: cost for name, (_, cost) in compiled.items()},
+            costs={name: cost for name, (_, cost) in compiled.items() if cost is not None},
             failed=frozenset(self.failed),
             complete=complete,
         )
 
     def in_order(self) -> Iterator[_Source]:
         """The functions, each after those that it calls; those in a circle are told. Second ones come last."""
-        stubs = [_stub(name, len(source.model.parameters or ())) for name, source in self._functions.items()]
+        arities = {name: len(source.model.parameters or ()) for name, source in self._functions.items()}
+        stubs = [_stub(name, [cel.DYN] * arity, cel.DYN) for name, arity in arities.items()]
         calls = {name: self._called(source.model.body, stubs) for name, source in self._functions.items()}
         for group in in_order(calls):
             if len(group) > 1 or group[0] in calls[group[0]]:
@@ -143,7 +149,7 @@ class _Collected:
             root = cel.compile(body, check=False, functions=stubs).tree
         except cel.CompileError:
             return set()
-        return {node.function for node in tree.walk(root) if isinstance(node, tree.Call)} & set(self._functions)
+        return {_called_in(node) for node in tree.walk(root)} & self._functions.keys()
 
     def _tell_circle(self, names: Sequence[str]) -> None:
         """Told where the first of them stands."""
@@ -157,31 +163,35 @@ class _Collected:
         ]
         self.problems.append(min(told, key=lambda problem: (problem.file, problem.line, problem.column)))
 
-    def compile(self, source: _Source, known: Definitions) -> tuple[cel.Function, Cost] | None:
-        """A function and what it costs; `known` are the definitions that it may use. `None` if its type is not known,
-        the problem told."""
+    def compile(self, source: _Source, known: Definitions) -> tuple[cel.Function, Cost | None] | None:
+        """A function and what it costs, if that is known; `known` are the definitions that it may use.
+
+        One that is wrong is known by what it declares, and never runs; `None` if its parameters can't be counted.
+        """
         parameters = source.model.parameters or ()
-        types: dict[str, cel.CelType] = {}
-        for number, parameter in enumerate(parameters):
-            types[parameter.name] = self._type(source, ("parameters", number, "type"), parameter.type) or cel.DYN
+        types = [
+            self._type(source, ("parameters", number, "type"), parameter.type) or cel.DYN
+            for number, parameter in enumerate(parameters)
+        ]
         declared = source.model.result
         result = None if declared is None else self._type(source, ("result",), declared)
-        if not source.has_names:
-            return None
-        if len(types) < len(parameters):
+        named = dict(zip((parameter.name for parameter in parameters), types, strict=True))
+        if source.has_names and len(named) < len(types):
             self._refuse(source, ("parameters",), "a parameter stands there twice", "rename one")
-        if source.document.is_lost((*source.path, "body")):
-            return None
-        expressions = Expressions(source.document, None, {}, known, names=types)
-        body = expressions.compile((*source.path, "body"), source.model.body)
-        self.problems += expressions.problems
-        if body is None:
-            return None
-        if result is not None and result != body.result_type and expressions.knows(body):
-            hint = f"convert it, or declare `{body.result_type}`"
-            self._refuse(source, ("body",), f"must be of type {declared}, not {body.result_type}", hint)
-            return None
-        return function(source.name, types, body, known.values), known.cost(body.tree)
+        if source.has_names and not source.lacks("body"):
+            expressions = Expressions(source.document, None, {}, known, names=named)
+            body = expressions.compile((*source.path, "body"), source.model.body)
+            self.problems += expressions.problems
+            if body is not None and expressions.knows(body):
+                fits = declared is None and not source.lacks("result")
+                if fits or result == body.result_type:
+                    return function(source.name, named, body, known.values), known.cost(body.tree)
+                if result is not None:
+                    hint = f"convert it, or declare `{body.result_type}`"
+                    self._refuse(source, ("body",), f"must be of type {declared}, not {body.result_type}", hint)
+                    result = None
+        self.failed.add(source.name)
+        return None if source.lacks("parameters") else (_stub(source.name, types, result or cel.DYN), None)
 
     def _type(self, source: _Source, path: Path, text: str) -> cel.CelType | None:
         try:
@@ -195,6 +205,21 @@ class _Collected:
         self.problems.append(problem_at(source.document, (*source.path, *path), message, hint))
 
 
-def _stub(name: str, parameters: int) -> cel.Function:
-    """Stands for a function while it is only asked who calls it."""
-    return cel.Function(name, [cel.Overload(name, (cel.DYN,) * parameters, cel.DYN, lambda *_: None)])
+def _called_in(node: tree.Expr) -> str:
+    """The function that a node calls, also with a wrong number of arguments; empty if it calls none."""
+    match node:
+        case tree.Call(function=name):
+            return name
+        case tree.Failure(message=message) if (wrong := _WRONG_NUMBER.match(message)) is not None:
+            return wrong[1]
+        case _:
+            return ""
+
+
+def _stub(name: str, parameters: Sequence[cel.CelType], result: cel.CelType) -> cel.Function:
+    """Stands for a function that is not compiled, or not yet."""
+
+    def fail(*_: object) -> object:
+        raise cel.EvalError(f"`{name}` is not known")
+
+    return cel.Function(name, [cel.Overload(name, tuple(parameters), result, fail)])

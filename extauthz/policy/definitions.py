@@ -47,23 +47,30 @@ class Definitions:
         """Whether a name that is not known may be one that something is wrong with."""
         return name in self.failed or not self.complete
 
-    def cost(self, root: tree.Expr) -> Cost:
-        """What an evaluation of a checked expression may cost. Raises `ValueError` if that is too much."""
-        calls, loops = 0, False
+    def cost(self, root: tree.Expr) -> Cost | None:
+        """What an evaluation of a checked expression may cost; `None` if that of a function in it is not known.
+
+        Raises `ValueError` if it is too much.
+        """
+        calls, loops, known = 0, False, True
         within: set[int] = set()  # what stands in a loop: a walk meets the loop before what it repeats
         for node in tree.walk(root):
             if isinstance(node, tree.Loop):
                 loops = True
                 repeated = [part for part in (node.where, node.result) if part is not None]
                 within |= {id(inner) for part in repeated for inner in tree.walk(part)}
-            elif isinstance(node, tree.Call) and (called := self.costs.get(node.function)) is not None:
+            elif isinstance(node, tree.Call) and node.function.startswith(PREFIX):
+                called = self.costs.get(node.function)
+                if called is None:
+                    known = False
+                    continue
                 if called.loops and id(node) in within:
                     raise ValueError(f"`{node.function}` visits a list and is called in a loop; visit one list alone")
                 calls += 1 + called.calls
                 loops |= called.loops
         if calls > MAX_CALLS:
             raise ValueError(f"comes to {calls} calls of definitions; {MAX_CALLS} are the most")
-        return Cost(calls, loops)
+        return Cost(calls, loops) if known else None
 
 
 NO_DEFINITIONS: Final = Definitions()

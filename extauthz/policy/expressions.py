@@ -86,7 +86,10 @@ class Expressions:
 
     def knows(self, program: cel.Program) -> bool:
         """Whether the type of the program's result is known: not where it is `dyn` for what failed elsewhere."""
-        return program.result_type != cel.DYN or not program.names & self._failed
+        if program.result_type != cel.DYN:
+            return True
+        called = {node.function for node in tree.walk(program.tree) if isinstance(node, tree.Call)}
+        return not (program.names | called) & self._failed
 
     def condition(self, path: Path, source: str) -> cel.Program | None:
         """A `when`: of type bool."""

@@ -233,6 +233,12 @@ MISTAKES: Final = (
         "definitions.is_staff(who)",
         "the functions `definitions.in_group`, `definitions.is_staff` need each other",
     ),
+    Mistake(
+        "arguments",
+        (*SHARED, "functions", "in_group", "body"),
+        "definitions.size_of(who.groups, 1) > 0",
+        "`definitions.size_of` does not take (list(string), int)",
+    ),
     Mistake("mixed-list", (*SHARED, "lists", "blocked", 0), 1, "`blocked` holds values of several types"),
     Mistake("list-in-list", (*SHARED, "lists", "levels", 0), [1], "must be text, a number, `true` or `false`"),
     Mistake("empty-list", (*SHARED, "lists", "blocked"), [], EMPTY),

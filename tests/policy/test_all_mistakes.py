@@ -2,17 +2,20 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from policy.mistakes import HIDDEN_BY, MISTAKES, Mistake, changed, good, told
+from pydantic import BaseModel
 
 from extauthz.policy import models
 from extauthz.policy.mending import STAND_INS
 from extauthz.policy.ordering import in_order
-from extauthz.policy.problems import Problem
+from extauthz.policy.problems import Path, Problem
 
 
 def seen(problems: Iterable[Problem]) -> Counter[tuple[str, str]]:
@@ -69,6 +72,44 @@ def test_as_many_mistakes_as_can_be_made_are_told_in_the_order_of_their_places(n
 def test_what_one_mistake_hides_is_told_when_that_is_mended(hidden: str, hiding: str) -> None:
     assert seen(told(changed([BY_NAME[hidden], BY_NAME[hiding]]))) == ALONE[hiding]
     assert ALONE[hidden]
+
+
+def places(value: object, path: Path = ()) -> Iterator[Path]:
+    """The ways to all values in lists and mappings."""
+    steps: Iterable[tuple[str | int, object]] = ()
+    if isinstance(value, dict | list):
+        steps = value.items() if isinstance(value, dict) else enumerate(value)
+    for step, inner in steps:
+        yield (*path, step)
+        yield from places(inner, (*path, step))
+
+
+PLACES = sorted(places(good()), key=str)
+TEXTS = ("", "a", "user.sub", "*", "/v1", "1h", "deny")
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 500) | st.sampled_from(TEXTS),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["cel", "x-a"]), inner, max_size=2),
+    max_leaves=4,
+)
+KINDS: dict[str, type[BaseModel]] = {"Policy": models.PolicyDocument, "Definitions": models.DefinitionsDocument}
+
+
+@given(st.lists(st.tuples(st.sampled_from(PLACES), ANYTHING), min_size=1, max_size=4))
+@settings(max_examples=300)
+def test_what_can_not_be_read_as_it_is_written_is_never_in_force(changes: list[tuple[Path, object]]) -> None:
+    documents: list[Any] = good()
+    for path, value in changes:
+        # An earlier change may have taken the place away.
+        with suppress(LookupError, TypeError):
+            around: Any = documents
+            for step in path[:-1]:
+                around = around[step]
+            around[path[-1]] = value
+    problems = told(documents)
+    assert all(problem.line and problem.message for problem in problems)
+    if not problems:
+        for document in filter(None, documents):
+            KINDS[document["kind"]].model_validate(document)
 
 
 def test_what_stands_in_for_a_missing_field_is_a_value_of_it() -> None:
