@@ -35,6 +35,8 @@ _TEXT: Final = re.compile(r"[^\ud800-\udfff]*\Z")
 _LOCATION: Final = re.compile(r"/(?![/\\])[!\"$-\[\]-~]*\Z")
 _LARGEST_EXACT: Final = 2**53
 _DEEPEST: Final = 32
+# Seconds in what protobuf takes for the longest duration, 10,000 years.
+_LONGEST: Final = 315_576_000_000
 
 
 def sayable(decision: Decision, *, offer: ChallengeOffer | None = None) -> Decision:
@@ -78,10 +80,10 @@ def _challenge(challenge: Challenge) -> bool:
     """Somebody is asked for something, in words that a header can hold."""
     wait = challenge.retry_after
     return (
-        (wait is None or (math.isfinite(wait) and wait >= 0))
+        (wait is None or 0 <= wait <= _LONGEST)
         and bool(challenge.demands)
         and all(
-            math.isfinite(demand.max_age) and _value(demand.acr or "") and _text(demand.description)
+            -_LONGEST <= demand.max_age <= _LONGEST and _value(demand.acr or "") and _text(demand.description)
             for demand in challenge.demands
         )
     )

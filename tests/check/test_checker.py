@@ -1,16 +1,19 @@
 """The pipeline from bytes to bytes: what it decides, what it keeps, and that every path ends in an explicit answer."""
 
 import asyncio
+import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from checking import Bench
+from checking import POLICY, Bench, told
 from hypothesis import given
 from hypothesis import strategies as st
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.errors import StateUnavailable
+from extauthz.policy.load import load_text
 from extauthz.store.sqlite import SqliteStore
 from extauthz.values.decisions import Allow, Deny
 
@@ -126,6 +129,22 @@ class TestChallenge:
         wrong = f"{(int(bench.code()) + 1) % 1_000_000:06}"
         assert bench.decision(bench.as_user("/pay?amount=5000", code=wrong))[:2] == ("challenge", "wrong-code")
 
+    def test_who_guesses_is_locked_out_and_told_for_how_long(self, bench: Bench) -> None:
+        wrong = f"{(int(bench.code()) + 1) % 1_000_000:06}"
+        for _ in range(5):
+            bench.answer(bench.as_user("/pay?amount=5000", code=wrong))
+        locked = bench.answer(bench.as_user("/pay?amount=5000", code=bench.code()))
+        assert (locked.status.code, told(locked)["reason"]) == (UNAUTHENTICATED, "locked-out")
+        headers = {option.header.key: option.header.value for option in locked.denied_response.headers}
+        assert headers["retry-after"] == "30"
+        problem = json.loads(locked.denied_response.body)
+        assert problem["retry_after"] == 30
+        assert problem["detail"] == "Too many wrong codes. Try again in 30 seconds."
+
+    def test_a_code_of_somebody_without_an_authenticator_says_so(self, bench: Bench) -> None:
+        headers = {"authorization": f"Bearer {bench.token('bob')}", "x-extauthz-otp": "123456"}
+        assert bench.decision(bench.request("/pay?amount=5000", headers=headers))[:2] == ("challenge", "not-enrolled")
+
     def test_a_code_is_not_spent_on_a_request_that_needs_none(self, bench: Bench) -> None:
         code = bench.code()
         assert bench.decision(bench.as_user("/pay?amount=5", code=code))[0] == "allow"
@@ -234,7 +253,9 @@ def test_a_grpc_caller_whose_request_is_malformed_still_gets_a_grpc_status(bench
 
 
 def test_what_can_not_be_said_is_recorded_as_what_is_said_instead(bench: Bench) -> None:
-    token = bench.token("alice ")
-    response = bench.answer(bench.request("/pay?amount=5", headers={"authorization": f"Bearer {token}"}))
+    """A number that the metadata of Envoy can't hold exactly."""
+    exact = POLICY.replace("headers: {x-authz-subject: user.sub}", f"metadata: {{level: '{2**53 + 1}'}}")
+    bench.checker.swap(replace(bench.checker.ruling, policies=load_text(exact)))
+    response = bench.answer(bench.as_user("/pay?amount=5"))
     assert (response.status.code, response.denied_response.status.code) == (UNAVAILABLE, 503)
     assert bench.records.kept[0].decision == Deny(reason="response-invalid", status=503)

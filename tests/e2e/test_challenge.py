@@ -34,7 +34,7 @@ class Person:
 @pytest.fixture(scope="module")
 def people(gateway: Stage) -> dict[str, Person]:
     """One for each test that needs a fresh one."""
-    return {sub: Person(gateway, sub) for sub in ("terminal", "browser", "scoped", "once", "stolen")}
+    return {sub: Person(gateway, sub) for sub in ("terminal", "browser", "scoped", "once", "stolen", "guessed")}
 
 
 def _browser(gateway: Stage, sub: str) -> httpx.Client:
@@ -79,6 +79,23 @@ def test_a_terminal_sends_the_code_with_the_request(gateway: Stage, people: dict
     assert gateway.decided(again)["reason"] == "code-used"
     wrong = client.post(TRANSFERS, json={"amount": 7000}, headers={**headers, "x-extauthz-otp": "000000"})
     assert wrong.status_code == 401
+
+
+def test_who_guesses_codes_is_told_how_long_to_wait(gateway: Stage, people: dict[str, Person]) -> None:
+    """Also where the next code is right, and in the details of gRPC."""
+    person = people["guessed"]
+    headers = {**gateway.bearer(person.sub), "x-extauthz-otp": "000000"}
+    client = gateway.client()
+    for _ in range(5):
+        assert client.get("/v1/statements", headers=headers).json()["reason"] == "wrong-code"
+    locked = client.get("/v1/statements", headers={**headers, "x-extauthz-otp": person.code()})
+    assert (locked.status_code, locked.json()["reason"]) == (401, "locked-out")
+    assert 0 < int(locked.headers["retry-after"]) == locked.json()["retry_after"] <= 30
+    assert f"Try again in {locked.headers['retry-after']} seconds." in locked.json()["detail"]
+    call = {**headers, "content-type": "application/grpc", "te": "trailers"}
+    denied = gateway.client(host="ledger.example.com", http2=True).post("/bank.Ledger/Book", content=b"", headers=call)
+    assert denied.headers["grpc-status"] == "16"
+    assert "Try again in" in denied.headers["grpc-message"]
 
 
 def test_a_proof_serves_the_values_that_it_was_given_for(gateway: Stage, people: dict[str, Person]) -> None:

@@ -246,6 +246,8 @@ UNSAYABLE: list[tuple[str, Decision, ChallengeOffer | None]] = [
     ("no-demand", Challenge(rule="r", demands=()), None),
     ("acr", demanding(max_age=60.0, acr="a\n"), None),
     ("max-age", demanding(max_age=float("inf")), None),
+    ("max-age-too-long", demanding(max_age=1e300), None),
+    ("retry-too-late", replace(CHALLENGE, retry_after=1e300), None),
     ("retry-after", replace(CHALLENGE, retry_after=float("nan")), None),
     ("retry-before", replace(CHALLENGE, retry_after=-1.0), None),
     ("other-host", CHALLENGE, ChallengeOffer(location="//evil.example/")),
