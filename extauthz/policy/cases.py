@@ -71,11 +71,12 @@ class GeoModel(Block):
 
 
 class FactsModel(Block):
-    """What the look-ups returned."""
+    """What the look-ups returned; `attributes` are what the platform knows of the workload."""
 
     grants: list[GrantModel] = Field(default_factory=list)
     device: DeviceModel = DeviceModel()
     geo: GeoModel = GeoModel()
+    attributes: dict[str, str] | None = None
 
 
 class Expectation(Block):

@@ -6,7 +6,7 @@ given, not proven. A grant of a case is one that was left for the rule that it n
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
@@ -287,6 +287,8 @@ def _identity(case: Case) -> Identity:
     workload: Workload | None = None
     if case.workload is not None:
         workload = spiffe.parse(case.workload, verified_by="source_principal")
+        if workload is not None:
+            workload = replace(workload, attributes=case.facts.attributes)
     return Identity(
         workload=workload,
         user=None if case.user is None else _user(case.user),
