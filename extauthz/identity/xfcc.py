@@ -12,7 +12,7 @@ elsewhere is refused. Envoy documents the form under "x-forwarded-client-cert":
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from extauthz.errors import MalformedRequest
 from extauthz.values.quoting import given
@@ -33,8 +33,7 @@ _REPEATABLE = frozenset({"by", "uri", "dns"})
 _SINGLE = frozenset({"hash", "cert", "chain", "subject"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Element:
+class Element(NamedTuple):
     """What one proxy says of the certificate of its peer, empty values included: Envoy sends `Subject=""`.
 
     `by` are URI names of the proxy's own certificate, `uri` and `dns` those of the peer's, `hash` is the peer
