@@ -16,7 +16,8 @@ PathsArgument = Annotated[list[Path], typer.Argument(metavar="PATH", help="Files
 COLOURS: Final = {"allow": "green", "deny": "red", "challenge": "yellow", "hold": "magenta"}
 """The colour of each decision."""
 
-_UNBOUNDED: Final = 65_536
+UNBOUNDED: Final = 65_536
+"""Columns of what is no terminal: it breaks no line."""
 
 
 def read_text(file: Path) -> str:
@@ -30,10 +31,10 @@ def read_text(file: Path) -> str:
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """A console for people. Where no terminal is, nothing is as wide as a line may be: it breaks none."""
+    """A console for people. Where it is no terminal, no line is broken: programs read by lines."""
     console = Console(stderr=stderr, highlight=False)
     if not console.file.isatty():
-        console.width = _UNBOUNDED
+        console.width = UNBOUNDED
     return console
 
 

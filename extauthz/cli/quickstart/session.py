@@ -17,12 +17,13 @@ from typing import Never
 from rich.console import Console
 
 from extauthz.cli.interrupts import INTERRUPTED
+from extauthz.cli.policy_options import make_console
 from extauthz.cli.quickstart.demo import Demo, start
 from extauthz.cli.quickstart.invitation import Invitation
 from extauthz.cli.quickstart.layout import prepare
 from extauthz.cli.quickstart.processes import STOPPING_SIGNALS, Processes, ProcessFailed, stop_signals_ignored
 from extauthz.cli.quickstart.steps import STEPS
-from extauthz.cli.quickstart.table import differences, make_console, show_walk
+from extauthz.cli.quickstart.table import differences, show_walk
 from extauthz.cli.quickstart.walk import Walker
 from extauthz.errors import ConfigurationError
 
