@@ -85,6 +85,7 @@ class Resolver:
                 secret=sent.get(HOLDER_COOKIE),
             ),
             client_ip=address,
+            credentials=(*peer.credentials, *presented.credentials),
         )
 
     def _read_cookies(self, http: HttpRequest) -> Mapping[str, str]:

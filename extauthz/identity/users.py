@@ -18,7 +18,7 @@ from extauthz.identity.keys import KeySet
 from extauthz.identity.lookups import Answer, Answers, Awaiting, Done, Lookup, Unreachable, UsedBefore, UseProof
 from extauthz.identity.tokens import Verifier
 from extauthz.identity.user_config import AUTHORIZATION, COOKIE_PREFIX, MetadataSource, UserSource
-from extauthz.values.identity import User
+from extauthz.values.identity import Credential, User
 from extauthz.values.request import HttpRequest
 
 
@@ -26,11 +26,12 @@ from extauthz.values.request import HttpRequest
 class Presented:
     """What the tokens of a request prove; `session` is `None` where there is no user.
 
-    `key` is the thumbprint of the key that the sender has proven to hold, empty for none.
+    `credentials` are the tokens. `key` is the thumbprint of the key that the sender has proven to hold, empty for none.
     """
 
     user: User | None = None
     session: str | None = None
+    credentials: tuple[Credential, ...] = ()
     key: str = ""
 
 
@@ -109,15 +110,16 @@ class Users:
             tokens.append(claimed)
         if not tokens:
             return NOBODY
-        user = _one_user(tokens)
+        user, session = _one_user(tokens), _session(tokens)
+        credentials = tuple([token.credential for token in tokens])
         if proof is None:
-            return Presented(user=user, session=_session(tokens))
+            return Presented(user=user, session=session, credentials=credentials)
         # Last, so that no proof is used up by a request that is refused for something else.
         question = UseProof(source=user.verified_by, id=proof.id, expires_at=proof.expires_at)
         if question not in answers:
             return Awaiting(lookups=(question,))
         _require_first_use(answers[question])
-        return Presented(user=user, session=_session(tokens), key=proof.key)
+        return Presented(user=user, session=session, credentials=credentials, key=proof.key)
 
     def _sent(self, http: HttpRequest, cookies: Mapping[str, str], *, bearer_is_taken: bool) -> Iterator[_Sent]:
         """Every token that was presented: the one of the Authorization header first."""

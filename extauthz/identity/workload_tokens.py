@@ -37,7 +37,7 @@ from extauthz.identity.workload_token_config import (
     KubernetesSettings,
     key_name,
 )
-from extauthz.values.identity import Workload
+from extauthz.values.identity import Credential, Workload
 from extauthz.values.quoting import given
 from extauthz.values.request import HttpRequest
 
@@ -55,11 +55,12 @@ _ACCOUNT_TYPES: Final = frozenset({"jwt"})
 class Presented:
     """What the tokens of a request prove; `workload` is `None` without any.
 
-    `lookups` are what must be known before. `takes_bearer` is whether the bearer credential is a workload's: then it
-    is nobody else's.
+    `credentials` are those tokens. `lookups` are what must be known before. `takes_bearer` is whether the bearer
+    credential is a workload's: then it is nobody else's.
     """
 
     workload: Workload | None = None
+    credentials: tuple[Credential, ...] = ()
     lookups: tuple[Lookup, ...] = ()
     takes_bearer: bool = False
 
@@ -69,6 +70,7 @@ class Verified:
     """A token that holds: whose it is, when it counts, by whose keys, and until when that is to be asked again."""
 
     workload: Workload
+    credential: Credential
     validity: claims.Validity
     vouched_by: str
     until: float = inf
@@ -122,6 +124,7 @@ class WorkloadTokens:
         name two workloads.
         """
         workload: Workload | None = None
+        credentials: list[Credential] = []
         lookups: list[Lookup] = []
         takes_bearer = False
         for place, token in self._tokens(http):
@@ -131,11 +134,15 @@ class WorkloadTokens:
             takes_bearer = takes_bearer or place == AUTHORIZATION
             if not isinstance(outcome, Verified):
                 lookups.append(outcome)
-            elif workload is None:
+                continue
+            credentials.append(outcome.credential)
+            if workload is None:
                 workload = outcome.workload
             elif workload.id != outcome.workload.id:
                 raise IdentityConflict(f"{place}: {given(outcome.workload.id)} is not {given(workload.id)}")
-        return Presented(workload=workload, lookups=tuple(lookups), takes_bearer=takes_bearer)
+        return Presented(
+            workload=workload, credentials=tuple(credentials), lookups=tuple(lookups), takes_bearer=takes_bearer
+        )
 
     def _tokens(self, http: HttpRequest) -> Iterator[tuple[str, str]]:
         """Every token that was presented, with its place."""
@@ -171,9 +178,9 @@ class WorkloadTokens:
             outcome: Verified | Rejected | Lookup
             # RFC 8725 section 3.8: whose it says to be chooses who verifies it, and nobody else is asked.
             if self._svid is not None and place in self._svid.places and _has_spiffe_subject(parts.claims):
-                outcome = self._read_svid(self._svid, parts, answers)
+                outcome = self._read_svid(self._svid, parts, digest, answers)
             elif self._is_of_cluster(parts.claims, place):
-                outcome = self._read_account(parts, token, now=now, answers=answers)
+                outcome = self._read_account(parts, token, digest, now=now, answers=answers)
             elif is_shared:
                 self._of_others.put(digest, True)
                 return None
@@ -192,7 +199,9 @@ class WorkloadTokens:
         cluster = self._cluster
         return cluster is not None and place in cluster.places and members.get("iss") == cluster.issuer
 
-    def _read_svid(self, settings: JwtSvidSettings, parts: CompactToken, answers: Answers) -> Verified | Lookup:
+    def _read_svid(
+        self, settings: JwtSvidSettings, parts: CompactToken, digest: bytes, answers: Answers
+    ) -> Verified | Lookup:
         """Everything but the time (SPIFFE JWT-SVID sections 2 to 4)."""
         # 1. Section 3.1: the subject names the trust domain, and that alone can vouch for it.
         workload = spiffe.parse(parts.claims["sub"], verified_by="jwt_svid")
@@ -210,11 +219,14 @@ class WorkloadTokens:
         # 3. Sections 3.2 and 3.3.
         _check_audience(parts.claims, settings.audiences)
         return Verified(
-            workload=workload, validity=claims.validity(parts.claims, leeway=LEEWAY), vouched_by=source.name
+            workload=workload,
+            credential=claims.credential(parts.claims, digest.hex(), workload.subject),
+            validity=claims.validity(parts.claims, leeway=LEEWAY),
+            vouched_by=source.name,
         )
 
     def _read_account(
-        self, parts: CompactToken, token: str, *, now: float, answers: Answers
+        self, parts: CompactToken, token: str, digest: bytes, *, now: float, answers: Answers
     ) -> Verified | Rejected | Lookup:
         """Everything but the time; it is looked at first where somebody would be asked about a token that is over."""
         settings, source = self._cluster, self._sources.get(KUBERNETES)
@@ -223,12 +235,14 @@ class WorkloadTokens:
             missing = self._check_signature(parts, source, types=_ACCOUNT_TYPES, answers=answers)
             if missing is not None:
                 return missing
+        workload = service_accounts.workload(
+            parts.claims,
+            trust_domain=settings.trust_domain,
+            verified_by="kubernetes" if source is not None else "token_review",
+        )
         verified = Verified(
-            workload=service_accounts.workload(
-                parts.claims,
-                trust_domain=settings.trust_domain,
-                verified_by="kubernetes" if source is not None else "token_review",
-            ),
+            workload=workload,
+            credential=claims.credential(parts.claims, digest.hex(), workload.subject),
             validity=claims.validity(parts.claims, leeway=LEEWAY),
             vouched_by=KUBERNETES,
             until=inf if source is not None else now + settings.remember,
