@@ -23,6 +23,26 @@ POLICIES = (Path(__file__).parent / "policies" / "requests.yaml").read_text()
 EXTENSIONS = "type.googleapis.com/envoy.extensions.filters"
 PER_ROUTE = f"{EXTENSIONS}.http.ext_authz.v3.ExtAuthzPerRoute"
 LIMIT = 8_192  # `max_request_bytes` of the shipped configuration
+# Listeners by what their filter that asks is told otherwise.
+ASKING: dict[str, bootstrap.Tree] = {
+    "joined": {"encode_raw_headers": False},
+    "allowing": {"allowed_headers": {"patterns": [{"exact": "content-type"}]}},
+    "text": {"with_request_body": {"max_request_bytes": LIMIT, "allow_partial_message": True}},
+    "whole": {"with_request_body": {"max_request_bytes": LIMIT, "pack_as_bytes": True}},
+    "unbuffered": {"with_request_body": None},
+    "silent": {
+        "include_tls_session": False,
+        "include_peer_certificate": False,
+        "metadata_context_namespaces": [],
+        "route_metadata_context_namespaces": [],
+    },
+}
+# Listeners by how they are told to treat paths otherwise.
+NORMALISING: dict[str, bootstrap.Tree] = {
+    "redirecting": {"merge_slashes": True, "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT"},
+    "rejecting": {"merge_slashes": True, "path_with_escaped_slashes_action": "REJECT_REQUEST"},
+    "unnormalised": {"normalize_path": False},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,25 +124,10 @@ def _edit(tree: bootstrap.Tree) -> None:
     manager["upgrade_configs"] = [{"upgrade_type": "websocket"}, {"upgrade_type": "CONNECT"}]
     manager["http2_protocol_options"] = {"allow_connect": True}
     _add(tree, "plain")
-    for name, settings in {
-        "joined": {"encode_raw_headers": False},
-        "text": {"with_request_body": {"max_request_bytes": LIMIT, "allow_partial_message": True}},
-        "whole": {"with_request_body": {"max_request_bytes": LIMIT, "pack_as_bytes": True}},
-        "unbuffered": {"with_request_body": None},
-        "silent": {
-            "include_tls_session": False,
-            "include_peer_certificate": False,
-            "metadata_context_namespaces": [],
-            "route_metadata_context_namespaces": [],
-        },
-    }.items():
+    for name, settings in ASKING.items():
         asking = next(one for one in _add(tree, name)["http_filters"] if one["name"] == bootstrap.EXT_AUTHZ)
         asking["typed_config"].update(settings)
-    for name, settings in {
-        "redirecting": {"merge_slashes": True, "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT"},
-        "rejecting": {"merge_slashes": True, "path_with_escaped_slashes_action": "REJECT_REQUEST"},
-        "unnormalised": {"normalize_path": False},
-    }.items():
+    for name, settings in NORMALISING.items():
         _add(tree, name).update(settings)
         _add_alone(tree, name, settings)
     _add_alone(tree, "plain", {})
@@ -183,7 +188,7 @@ def _add(tree: bootstrap.Tree, name: str) -> bootstrap.Tree:
     return bootstrap.connection_manager(tree, -1)
 
 
-def _add_alone(tree: bootstrap.Tree, name: str, settings: Mapping[str, object]) -> None:
+def _add_alone(tree: bootstrap.Tree, name: str, settings: bootstrap.Tree) -> None:
     """Beside a listener the same one without the filter that asks: what Envoy does by itself."""
     manager = _add(tree, f"{name}-alone")
     manager.update(settings)

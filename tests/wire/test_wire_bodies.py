@@ -69,6 +69,8 @@ def test_a_body_that_came_without_envoys_word_stays_unknown_on_a_route_that_buff
         {"transfer-encoding": "identity"},
         {"upgrade": "websocket", "connection": "upgrade"},
         {"upgrade": "h2c"},
+        {"content-type": "application/grpc"},
+        {"content-type": "Application/gRPC-web+proto"},
     ],
 )
 def test_what_announces_a_body_or_a_tunnel_is_believed_over_the_declaration(headers: dict[str, str]) -> None:
