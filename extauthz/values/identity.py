@@ -61,9 +61,9 @@ class Workload:
 class User:
     """A person (or what acts as one) by a verified token.
 
-    `auth_time` and `issued_at` are seconds since the epoch. `sid` is the token's session claim, `token_hash` the
-    SHA-256 of the token in hex. `actor` is the `act` claim (RFC 8693 section 4.1). `verified_by` is the name of the
-    configured source. `cookie` is true when the token came in a cookie.
+    `auth_time` and `issued_at` are seconds since the epoch. `sid` is the token's session claim, `token_hash` a SHA-256
+    in lower-case hex that the token is known by, whatever signature it carries. `actor` is the `act` claim (RFC 8693
+    section 4.1). `verified_by` is the name of the configured source. `cookie` is true when the token came in a cookie.
     """
 
     sub: str
@@ -92,8 +92,8 @@ class Credential:
     """A token that an identity rests on, by everything that it can be revoked by.
 
     `subjects` are whom it is about: its user or workload first, then the actors. `issued_at` is in seconds since the
-    epoch, `None` if it does not say. `sid` and `jti` are the claims of these names, `digest` the SHA-256 of the token
-    in lower-case hex.
+    epoch, `None` if it does not say. `sid` and `jti` are the claims of these names, `digest` is a SHA-256 in lower-case
+    hex that the token is known by, whatever signature it carries.
     """
 
     subjects: tuple[Subject, ...]
