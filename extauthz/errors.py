@@ -83,6 +83,11 @@ STATUS: Final[Mapping[Reason, int]] = {
 """The HTTP status that a reason comes with."""
 
 
+OAuthError = Literal["invalid_token", "invalid_dpop_proof"]
+"""OAuth's words for what is wrong with the token of the Authorization header, or with the proof beside it (RFC 6750
+section 3.1, RFC 9449 section 7.1)."""
+
+
 class ExtauthzError(Exception):
     """Base of every error that this package raises on purpose."""
 
@@ -105,9 +110,16 @@ class MalformedRequest(Refused):
 
 
 class InvalidCredential(Refused):
-    """A credential was presented and is not valid: never anonymous."""
+    """A credential was presented and is not valid: never anonymous.
+
+    `oauth_error` is for the token of the Authorization header and the proof beside it; who reads that header sets it.
+    """
 
     reason = "invalid-token"
+
+    def __init__(self, message: str, *, oauth_error: OAuthError | None = None) -> None:
+        super().__init__(message)
+        self.oauth_error = oauth_error
 
 
 class IdentityConflict(Refused):

@@ -136,6 +136,7 @@ class Checker:
                 decision_id=decision_id,
                 started_ns=started_ns,
                 policies=ruling.policies,
+                schemes=ruling.resolver.schemes,
                 payload=payload,
                 request=request,
                 identity=identity,

@@ -67,19 +67,21 @@ class Presented:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """A token that holds: whose it is, when it counts, by whose keys, and until when that is to be asked again."""
+    """A token that holds: whose it is, when it counts, by whose keys, and from when until when nobody is asked again."""
 
     workload: Workload
     credential: Credential
     validity: claims.Validity
     vouched_by: str
+    since: float = -inf
     until: float = inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """A token that the API server does not know, until it is to be asked again."""
+    """A token that the API server does not know, from when until when it is not asked again."""
 
+    since: float
     until: float
 
 
@@ -128,7 +130,12 @@ class WorkloadTokens:
         lookups: list[Lookup] = []
         takes_bearer = False
         for place, token in self._tokens(http):
-            outcome = self._verify(token, place=place, now=now, answers=answers)
+            try:
+                outcome = self._verify(token, place=place, now=now, answers=answers)
+            except InvalidCredential as refused:
+                if place == AUTHORIZATION:
+                    refused.oauth_error = "invalid_token"
+                raise
             if outcome is None:
                 continue
             takes_bearer = takes_bearer or place == AUTHORIZATION
@@ -168,7 +175,8 @@ class WorkloadTokens:
             return None
         key = (place, digest)
         known = self._known.get(key)
-        if known is None or now >= known.until:
+        # A clock that was set back makes no answer last longer.
+        if known is None or not known.since <= now < known.until:
             try:
                 parts = take_apart(token)
             except Unreadable as error:
@@ -178,9 +186,9 @@ class WorkloadTokens:
             outcome: Verified | Rejected | Lookup
             # RFC 8725 section 3.8: whose it says to be chooses who verifies it, and nobody else is asked.
             if self._svid is not None and place in self._svid.places and _has_spiffe_subject(parts.claims):
-                outcome = self._read_svid(self._svid, parts, digest, answers)
+                outcome = self._read_svid(self._svid, parts, answers)
             elif self._is_of_cluster(parts.claims, place):
-                outcome = self._read_account(parts, token, digest, now=now, answers=answers)
+                outcome = self._read_account(parts, token, now=now, answers=answers)
             elif is_shared:
                 self._of_others.put(digest, True)
                 return None
@@ -199,9 +207,7 @@ class WorkloadTokens:
         cluster = self._cluster
         return cluster is not None and place in cluster.places and members.get("iss") == cluster.issuer
 
-    def _read_svid(
-        self, settings: JwtSvidSettings, parts: CompactToken, digest: bytes, answers: Answers
-    ) -> Verified | Lookup:
+    def _read_svid(self, settings: JwtSvidSettings, parts: CompactToken, answers: Answers) -> Verified | Lookup:
         """Everything but the time (SPIFFE JWT-SVID sections 2 to 4)."""
         # 1. Section 3.1: the subject names the trust domain, and that alone can vouch for it.
         workload = spiffe.parse(parts.claims["sub"], verified_by="jwt_svid")
@@ -220,13 +226,13 @@ class WorkloadTokens:
         _check_audience(parts.claims, settings.audiences)
         return Verified(
             workload=workload,
-            credential=claims.credential(parts.claims, digest.hex(), workload.subject),
+            credential=claims.credential(parts.claims, parts.digest, workload.subject),
             validity=claims.validity(parts.claims, leeway=LEEWAY),
             vouched_by=source.name,
         )
 
     def _read_account(
-        self, parts: CompactToken, token: str, digest: bytes, *, now: float, answers: Answers
+        self, parts: CompactToken, token: str, *, now: float, answers: Answers
     ) -> Verified | Rejected | Lookup:
         """Everything but the time; it is looked at first where somebody would be asked about a token that is over."""
         settings, source = self._cluster, self._sources.get(KUBERNETES)
@@ -242,9 +248,10 @@ class WorkloadTokens:
         )
         verified = Verified(
             workload=workload,
-            credential=claims.credential(parts.claims, digest.hex(), workload.subject),
+            credential=claims.credential(parts.claims, parts.digest, workload.subject),
             validity=claims.validity(parts.claims, leeway=LEEWAY),
             vouched_by=KUBERNETES,
+            since=-inf if source is not None else now,
             until=inf if source is not None else now + settings.remember,
         )
         _check_audience(parts.claims, settings.audiences)
@@ -256,7 +263,7 @@ class WorkloadTokens:
             case None:
                 return lookup
             case Reviewed() as review:
-                return verified if _vouches(review, parts.claims, settings) else Rejected(until=verified.until)
+                return verified if _vouches(review, parts.claims, settings) else Rejected(since=now, until=verified.until)
             case Unreachable(detail=detail):
                 raise IssuerUnavailable(f"token review: {detail}")
             case _:

@@ -24,6 +24,7 @@ from extauthz.values.decisions import (
     Hold,
 )
 from extauthz.values.request import Caller, RequestView
+from extauthz.values.schemes import Schemes
 from extauthz.wire.compose import check_request, tcp_check_request
 from extauthz.wire.decode import decode
 from extauthz.wire.encode import encode
@@ -52,6 +53,7 @@ HOLD = Hold(
 )
 ALLOW = Allow(rule="pay/small")
 DENY = Deny(reason="account-frozen", rule="pay/frozen")
+BOTH = Schemes(bearer=True, proof_algorithms=("ES256", "PS256"))
 DECISIONS: dict[str, Decision] = {"allow": ALLOW, "deny": DENY, "challenge": CHALLENGE, "hold": HOLD}
 
 
@@ -156,6 +158,7 @@ def answer(
     caller: Caller = Caller.API,
     unread: bytes | None = None,
     settable: frozenset[str] = frozenset(),
+    schemes: Schemes = BOTH,
     offer: ChallengeOffer | None = None,
 ) -> Answer:
     """What `encode` says, with a fixed id and revision: to `request`, to what could not be read, or to `caller`."""
@@ -166,6 +169,7 @@ def answer(
         decision_id="d-1",
         revision="sha256:abc",
         settable=settable,
+        schemes=schemes,
         offer=offer,
     )
     return Answer(CheckResponse.FromString(payload))
