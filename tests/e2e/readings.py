@@ -112,6 +112,7 @@ def reading(descriptors: Path) -> Iterator[Readings]:
 
 def _edit(tree: bootstrap.Tree) -> None:
     manager = bootstrap.connection_manager(tree)
+    manager["route_config"]["ignore_port_in_host_matching"] = True
     manager["route_config"]["virtual_hosts"] = [
         _virtual_host("paths.example.com", _path_routes()),
         _virtual_host("*.example.com", [*_routes(), *bootstrap.routes(tree)]),
@@ -145,10 +146,16 @@ def _filter(name: str, kind: str, **settings: object) -> dict[str, Any]:
 def _routes() -> list[dict[str, Any]]:
     """A method that is buffered though it is gRPC, a route that says that it buffers, one with metadata, tunnels."""
     declaring = {"@type": PER_ROUTE, "check_settings": {"context_extensions": {"extauthz.buffered": "true"}}}
+    # Envoy would wait for the end of the tunnel, or for as many bytes as it buffers, before it asks.
+    unbuffered = {"@type": PER_ROUTE, "check_settings": {"disable_request_body_buffering": True}}
     tunnel = {"cluster": "service", "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}]}
     owned = {"shop": {"owner": "payments", "limits": [3]}}
     return [
-        {"match": {"connect_matcher": {}}, "route": tunnel},
+        {
+            "match": {"connect_matcher": {}},
+            "route": tunnel,
+            "typed_per_filter_config": {bootstrap.EXT_AUTHZ: unbuffered},
+        },
         {"match": {"path": "/bank.Ledger/Book"}, "route": {"cluster": "service_grpc"}},
         {"match": {"path": "/bank.Ledger/Import"}, "route": {"cluster": "service_grpc"}},
         {
