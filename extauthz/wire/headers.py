@@ -47,6 +47,8 @@ _JOINED: Final = dict.fromkeys(SINGLE, _COMMA) | {
 
 # Envoy takes no more than a hundred headers unless it is told to.
 _MOST: Final = 4_096
+# Characters of all names and values: more than twice what Envoy takes unless it is told to.
+_LARGEST: Final = 131_072
 # Names are the clients' to choose: what is kept of them is bounded.
 _LONGEST_KEPT: Final = 2_048
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
@@ -111,6 +113,8 @@ def from_map(joined: Mapping[str, str]) -> Headers:
         return from_lines(joined.items())
     values = shape.values(joined)
     text = "\n".join(values)
+    if len(text) > _LARGEST:
+        raise _too_large()
     if text.count("\n") != shape.breaks or "\r" in text or "\0" in text:
         raise _bad_value()
     if "," in "".join(values[: shape.single]):
@@ -156,23 +160,27 @@ def from_lines(lines: Iterable[tuple[str, str]]) -> Headers:
     """The headers of a request, line by line; pseudo headers are left out (RFC 9113 section 8.3).
 
     Raises:
-        MalformedRequest: a name or a value is none, or a single header was sent twice.
+        MalformedRequest: a name or a value is none, a single header was sent twice, or they are too large.
     """
-    headers: dict[str, tuple[str, ...]] = {}
+    found: dict[str, list[str]] = {}
+    size = 0
     for sent, value in lines:
         if sent.startswith(":"):
             continue
+        size += len(sent) + len(value)
+        if size > _LARGEST:
+            raise _too_large()
         if "\r" in value or "\n" in value or "\0" in value:
             raise _bad_value()
         if _NAME.match(sent) is None:
             raise MalformedRequest("a header has no valid name", reason="malformed-header")
         name = sent.lower()
-        known = headers.get(name)
-        if known is not None and name in SINGLE:
+        known = found.setdefault(name, [])
+        if known and name in SINGLE:
             raise _twice(name)
-        headers[name] = (value,) if known is None else (*known, value)
-    _refuse_joined((name, values[0]) for name, values in headers.items())
-    return MappingProxyType(headers)
+        known.append(value)
+    _refuse_joined((name, values[0]) for name, values in found.items())
+    return MappingProxyType({name: tuple(values) for name, values in found.items()})
 
 
 def _refuse_joined(lines: Iterable[tuple[str, str]]) -> None:
@@ -184,6 +192,10 @@ def _refuse_joined(lines: Iterable[tuple[str, str]]) -> None:
 
 def _too_many() -> MalformedRequest:
     return MalformedRequest(f"there are more than {_MOST} headers", reason="malformed-header")
+
+
+def _too_large() -> MalformedRequest:
+    return MalformedRequest(f"the headers have more than {_LARGEST} characters", reason="malformed-header")
 
 
 def _bad_value() -> MalformedRequest:

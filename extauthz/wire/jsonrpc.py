@@ -15,6 +15,10 @@ SERVER_ERROR: Final = -32000
 # An answer to each of very many calls would be many times as long as they are.
 MOST_CALLS: Final = 100
 
+# A body beyond these may ask for anything, and is answered as if it were no such request.
+_LARGEST: Final = 1_048_576
+_MOST_VALUES: Final = 10_000
+
 _NAME: Final = b'"jsonrpc"'
 
 Id = str | int | float | None
@@ -29,8 +33,10 @@ class Calls:
 
 
 def read(body: bytes) -> Calls | None:
-    """The calls in a body, `None` if it is no request of JSON-RPC 2.0, or could be read in two ways."""
-    if _NAME not in body:
+    """The calls in a body, `None` if it is no request of JSON-RPC 2.0, could be read in two ways, or is too large."""
+    if len(body) > _LARGEST or _NAME not in body:
+        return None
+    if sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:  # commas in texts are counted along
         return None
     try:
         parsed = json.loads(body.decode(), object_pairs_hook=_distinct, parse_constant=_refused)

@@ -107,7 +107,7 @@ def test_required_fields_must_be_there_and_extensions_are_not_read() -> None:
 
 
 def test_a_message_with_more_than_can_be_looked_at_is_an_error() -> None:
-    assert len(TYPES.read(BOOK, framed(b"\x52\x00" * 10_000))["labels"]) == 10_000
+    assert len(TYPES.read(BOOK, framed(b"\x52\x00" * (MOST_VALUES // 2)))["labels"]) == MOST_VALUES // 2
     for repeated in (b"\x52\x00", b"\xa2\x01\x00"):
         with pytest.raises(cel.EvalError, match=f"more than {MOST_VALUES} values"):
             TYPES.read(BOOK, framed(repeated * MOST_VALUES))
