@@ -67,7 +67,7 @@ class Presented:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """A token that holds: whose it is, when it counts, by whose keys, and from when until when nobody is asked again."""
+    """A token that holds: whose it is, when it counts, by whose keys; since and until when nobody is asked again."""
 
     workload: Workload
     credential: Credential
@@ -246,13 +246,14 @@ class WorkloadTokens:
             trust_domain=settings.trust_domain,
             verified_by="kubernetes" if source is not None else "token_review",
         )
+        since, until = (-inf, inf) if source is not None else (now, now + settings.remember)
         verified = Verified(
             workload=workload,
             credential=claims.credential(parts.claims, parts.digest, workload.subject),
             validity=claims.validity(parts.claims, leeway=LEEWAY),
             vouched_by=KUBERNETES,
-            since=-inf if source is not None else now,
-            until=inf if source is not None else now + settings.remember,
+            since=since,
+            until=until,
         )
         _check_audience(parts.claims, settings.audiences)
         if source is not None:
@@ -263,7 +264,7 @@ class WorkloadTokens:
             case None:
                 return lookup
             case Reviewed() as review:
-                return verified if _vouches(review, parts.claims, settings) else Rejected(since=now, until=verified.until)
+                return verified if _vouches(review, parts.claims, settings) else Rejected(since=since, until=until)
             case Unreachable(detail=detail):
                 raise IssuerUnavailable(f"token review: {detail}")
             case _:

@@ -8,6 +8,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from identity.checks import build_request, identified
 from identity.issuer import AUDIENCE, ISSUER, NOW, Issuer, encode
+from identity.workload_tokens import ACCOUNTS, BUNDLE_NAME, SVIDS, account_token, bundle, svid
+from identity.workload_tokens import resolver as resolver_of_workloads
 from jwt.utils import base64url_decode
 
 from extauthz.errors import InvalidCredential
@@ -17,6 +19,7 @@ from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.lookups import Introspect, Introspected
 from extauthz.identity.resolver import Resolver
 from extauthz.identity.tokens import Verifier
+from extauthz.identity.workload_token_config import KUBERNETES
 from extauthz.values.identity import Identity
 
 ORDER = {
@@ -132,6 +135,19 @@ def test_a_second_signature_makes_no_second_token(issuer: Issuer, resolver: Reso
     first, second = of(resolver, token), of(resolver, twin(token, kid))
     # Nothing in the standards forbids the second one; so it must be the same session, and be revoked with the first.
     assert token != twin(token, kid)
+    assert first == second
+    assert [credential.digest for credential in first.credentials] == [digest_of(token)]
+
+
+@pytest.mark.parametrize("make", [svid, account_token], ids=["svid", "account"])
+def test_nor_does_one_of_a_workload(issuer: Issuer, make: Callable[..., str]) -> None:
+    here = resolver_of_workloads(
+        {**SVIDS, **ACCOUNTS, "sources": ["jwt_svid", "kubernetes"]},
+        {BUNDLE_NAME: bundle(issuer), KUBERNETES: issuer.jwks},
+    )
+    token = make(issuer, "ec")
+    first, second = of(here, token), of(here, twin(token, "ec"))
+    assert first.workload is not None
     assert first == second
     assert [credential.digest for credential in first.credentials] == [digest_of(token)]
 
