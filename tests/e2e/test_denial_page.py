@@ -43,8 +43,9 @@ TEXTS = """() => {
 
 @pytest.fixture(scope="module")
 def denying() -> Iterator[Stage]:
-    """The shipped gateway, and policies that let nobody through."""
+    """The shipped gateway, and policies that let nobody through; Alice has an authenticator."""
     with stage(Script(policies=POLICIES)) as running:
+        running.enroll("alice")
         yield running
 
 
@@ -99,7 +100,6 @@ def test_a_denied_person_can_read_why_on_any_screen(
 
 
 def test_a_challenged_form_leads_to_the_challenge_by_keyboard(denying: Stage, browser: Browser) -> None:
-    denying.enroll("alice")
     context = browser.new_context(ignore_https_errors=True)
     context.add_cookies([{"name": "session", "value": denying.token("alice"), "url": denying.url()}])
     page = context.new_page()
