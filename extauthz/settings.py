@@ -23,6 +23,7 @@ from pydantic_settings import (
 from extauthz.errors import ConfigurationError
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.key_config import KeyFile
+from extauthz.identity.telling_headers import telling_headers
 from extauthz.policy.bundle import bundle_name
 from extauthz.policy.models import Duration
 from extauthz.policy.problems import PolicyErrors, Problem, did_you_mean, faults_of, problem_at
@@ -147,6 +148,17 @@ class Settings(BaseSettings):
         names = [bundle.name for bundle in self.bundles]
         if len(set(names)) < len(names):
             raise ValueError("two of the `bundles` have one name; give each the `name` that it was built with")
+        return self
+
+    @model_validator(mode="after")
+    def _envoy_sends_what_tells_who_calls(self) -> Self:
+        sent = self.declared_headers
+        for name in sorted(telling_headers(self.identity, self.client)):
+            if sent is not None and name not in sent:
+                raise ValueError(
+                    f"`request.headers` lacks `{name}`, by which `identity` or `client` knows who calls;"
+                    " add it there and to `allowed_headers` of the filter"
+                )
         return self
 
     @property
