@@ -170,12 +170,13 @@ def test_a_text_body_in_which_envoy_may_have_replaced_bytes_is_not_known() -> No
     assert body_of(raw_body=b'{"a": "!"}', partial="false") == b'{"a": "!"}'
 
 
-def test_path_holds_the_query_and_the_query_field_is_never_read() -> None:
-    message = CheckRequest.FromString(check_request(host="a.example", path="/a?b=c"))
+@pytest.mark.parametrize(("target", "query"), [("/a?b=c", "b=c"), ("/a?", ""), ("/a", "")])
+def test_path_holds_the_query_and_the_query_field_is_never_read(target: str, query: str) -> None:
+    message = CheckRequest.FromString(check_request(host="a.example", path=target))
     message.attributes.request.http.query = "admin=1"
     message.attributes.request.http.fragment = "x"
     http = http_of(message.SerializeToString())
-    assert (http.path, http.raw_query) == ("/a", "b=c")
+    assert (http.path, http.raw_query) == ("/a", query)
 
 
 @pytest.mark.parametrize(
