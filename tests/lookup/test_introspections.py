@@ -203,6 +203,38 @@ def test_an_answer_that_is_none_is_never_a_yes(site: Site, tmp_path: Path, page:
     assert site.count("/elsewhere") == 0
 
 
+@pytest.mark.parametrize("name", sorted(ODD.keys() - {"too long"}))
+def test_a_token_that_the_issuer_chokes_on_silences_it_for_nobody_else(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(introspection, "SILENCE", 3600.0)
+    site.pages[PATH] = ODD[name]
+
+    async def scene() -> None:
+        async with asking(settings_of(tmp_path, [asked_source(site, tmp_path)])) as world:
+            assert await world.reason("odd") == "issuer-unavailable"
+            site.pages[PATH] = active()
+            assert await world.reason(TOKEN) == "allowed"
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_issuer_that_is_asked_too_much_is_asked_less(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(introspection, "SILENCE", 3600.0)
+    site.pages[PATH] = Page(status=status)
+
+    async def scene() -> None:
+        async with asking(settings_of(tmp_path, [asked_source(site, tmp_path)])) as world:
+            for token in (TOKEN, "opaque-2", TOKEN):
+                assert await world.reason(token) == "issuer-unavailable"
+            assert site.count(PATH) == 1
+
+    asyncio.run(scene())
+
+
 def test_an_issuer_that_is_away_denies_what_is_not_remembered(site: Site, tmp_path: Path) -> None:
     site.pages[PATH] = active()
 
