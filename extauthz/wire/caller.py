@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from extauthz.values.request import Caller, RequestView
 from extauthz.wire import accept, jsonrpc
+from extauthz.wire.headers import MOST
 from extauthz.wire.jsonrpc import Calls
 from extauthz.wire.size import is_too_large
 
@@ -98,6 +99,8 @@ def guess(payload: bytes) -> Reader:
     try:
         http = CheckRequest.FromString(payload).attributes.request.http
     except DecodeError:
+        return NOBODY_KNOWN
+    if len(http.headers) + len(http.header_map.headers) > MOST:
         return NOBODY_KNOWN
     lines = [*http.headers.items()]
     lines += [(line.key, line.raw_value.decode(errors="replace") or line.value) for line in http.header_map.headers]

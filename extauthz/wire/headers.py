@@ -46,7 +46,7 @@ _JOINED: Final = dict.fromkeys(SINGLE, _COMMA) | {
 }
 
 # Envoy takes no more than a hundred headers unless it is told to.
-_MOST: Final = 4_096
+MOST: Final = 4_096
 # Characters of all names and values: more than twice what Envoy takes unless it is told to.
 _LARGEST: Final = 131_072
 # Names are the clients' to choose: what is kept of them is bounded.
@@ -105,7 +105,7 @@ def from_map(joined: Mapping[str, str]) -> Headers:
         MalformedRequest: a name or a value is none, a single header was sent twice, or there are too many.
     """
     count = len(joined)
-    if count > _MOST:
+    if count > MOST:
         raise _too_many()
     shape = _shape_of("\n".join(joined), count)
     if shape is None:
@@ -121,7 +121,7 @@ def from_raw(entries: Collection[HeaderValue]) -> Headers:
         MalformedRequest: a name or a value is none, a single header was sent twice, or there are too many.
     """
     count = len(entries)
-    if count > _MOST:
+    if count > MOST:
         raise _too_many()
     lines = {entry.key: entry.raw_value for entry in entries}
     shape = _shape_of("\n".join(lines), count)
@@ -209,7 +209,7 @@ def _refuse_joined(lines: Iterable[tuple[str, str]]) -> None:
 
 
 def _too_many() -> MalformedRequest:
-    return MalformedRequest(f"there are more than {_MOST} headers", reason="malformed-header")
+    return MalformedRequest(f"there are more than {MOST} headers", reason="malformed-header")
 
 
 def _too_large() -> MalformedRequest:

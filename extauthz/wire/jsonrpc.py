@@ -18,6 +18,7 @@ MOST_CALLS: Final = 100
 # A body beyond these may ask for anything, and is answered as if it were no such request.
 _LARGEST: Final = 1_048_576
 _MOST_VALUES: Final = 10_000
+_LONGEST_INTEGER: Final = 20
 
 _NAME: Final = b'"jsonrpc"'
 
@@ -39,7 +40,7 @@ def read(body: bytes) -> Calls | None:
     if sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:  # commas in texts are counted along
         return None
     try:
-        parsed = json.loads(body.decode(), object_pairs_hook=_distinct, parse_constant=_refused)
+        parsed = json.loads(body.decode(), object_pairs_hook=_distinct, parse_int=_integer, parse_constant=_refused)
     except (ValueError, RecursionError):
         return None
     calls = parsed if isinstance(parsed, list) else [parsed]
@@ -85,6 +86,12 @@ def _distinct(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if len(named) < len(members):
         raise ValueError("a name comes twice")
     return named
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _LONGEST_INTEGER:
+        raise ValueError("a number beyond 64 bits")
+    return int(digits)
 
 
 def _refused(constant: str) -> None:
