@@ -5,7 +5,7 @@ from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, Self
 
 from google.protobuf.json_format import MessageToDict
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo  # type: ignore[import-untyped]  # no py.typed
@@ -97,6 +97,11 @@ class Answer:
 
     message: CheckResponse
 
+    @classmethod
+    def of(cls, payload: bytes) -> Self:
+        """The answer in these bytes."""
+        return cls(CheckResponse.FromString(payload))
+
     @property
     def code(self) -> int:
         return int(self.message.status.code)
@@ -172,7 +177,7 @@ def answer(
         schemes=schemes,
         offer=offer,
     )
-    return Answer(CheckResponse.FromString(payload))
+    return Answer.of(payload)
 
 
 def problem(said: Answer) -> dict[str, Any]:

@@ -270,7 +270,7 @@ def test_what_can_be_said_is_said_as_it_is(decision: Decision) -> None:
 
 @pytest.mark.parametrize("decision_id", ["d-1", "", "\ud800", "a\nb", "x" * 10_000])
 def test_the_last_resort_is_a_denial_whatever_its_id(decision_id: str) -> None:
-    said = Answer(CheckResponse.FromString(encode_failure(decision_id)))
+    said = Answer.of(encode_failure(decision_id))
     assert (said.code, said.status) == (14, 503)
     assert said.is_explicit
 
