@@ -7,6 +7,7 @@ and in the filters and routes that the tests of requests have in common.
 import copy
 import http.client
 import json
+import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from e2e.stage import Script, Stage, stage
 
 POLICIES = (Path(__file__).parent / "policies" / "requests.yaml").read_text()
 EXTENSIONS = "type.googleapis.com/envoy.extensions.filters"
-PER_ROUTE = f"{EXTENSIONS}.http.ext_authz.v3.ExtAuthzPerRoute"
+PAGE = Path(__file__).parents[2] / "docs" / "requests.md"
 LIMIT = 8_192  # `max_request_bytes` of the shipped configuration
 # Listeners by what their filter that asks is told otherwise.
 ASKING: dict[str, bootstrap.Tree] = {
@@ -144,28 +145,10 @@ def _filter(name: str, kind: str, **settings: object) -> dict[str, Any]:
 
 
 def _routes() -> list[dict[str, Any]]:
-    """A method that is buffered though it is gRPC, a route that says that it buffers, one with metadata, tunnels."""
-    declaring = {"@type": PER_ROUTE, "check_settings": {"context_extensions": {"extauthz.buffered": "true"}}}
-    # Envoy would wait for the end of the tunnel, or for as many bytes as it buffers, before it asks.
-    unbuffered = {"@type": PER_ROUTE, "check_settings": {"disable_request_body_buffering": True}}
-    tunnel = {"cluster": "service", "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}]}
-    owned = {"shop": {"owner": "payments", "limits": [3]}}
-    return [
-        {
-            "match": {"connect_matcher": {}},
-            "route": tunnel,
-            "typed_per_filter_config": {bootstrap.EXT_AUTHZ: unbuffered},
-        },
-        {"match": {"path": "/bank.Ledger/Book"}, "route": {"cluster": "service_grpc"}},
-        {"match": {"path": "/bank.Ledger/Import"}, "route": {"cluster": "service_grpc"}},
-        {
-            "match": {"path": "/declared"},
-            "route": {"cluster": "service"},
-            "typed_per_filter_config": {bootstrap.EXT_AUTHZ: declaring},
-        },
-        {"match": {"path": "/gold"}, "route": {"cluster": "service"}, "metadata": {"filter_metadata": owned}},
-        {"match": {"path": "/around"}, "route": {"cluster": "service"}, "metadata": {"filter_metadata": owned}},
-    ]
+    """The routes that the page on requests shows, and a stream on a route that buffers."""
+    (text,) = re.findall(r"^```yaml\n(routes:.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    shown: list[dict[str, Any]] = yaml.safe_load(text)["routes"]
+    return [{"match": {"path": "/bank.Ledger/Import"}, "route": {"cluster": "service_grpc"}}, *shown]
 
 
 def _path_routes() -> list[dict[str, Any]]:

@@ -86,7 +86,7 @@ def test_no_header_changes_what_is_decided_on(readings: Readings, line: str) -> 
 # --- TLS
 
 
-def _around(readings: Readings, sni: str, workload: str | None, path: str = "/around") -> dict[str, str]:
+def _around(readings: Readings, sni: str, workload: str | None, path: str = "/orders") -> dict[str, str]:
     """The headers of the request as the service got it over TLS; empty if it did not."""
     stage = readings.stage
     before = len(stage.service.received)
@@ -116,26 +116,26 @@ def test_a_condition_sees_the_fingerprint_of_the_peers_certificate(readings: Rea
 # --- metadata
 
 
-def _surrounded(readings: Readings, path: str, listener: str = "plain") -> Answer:
-    return readings.ask([f"GET {path} HTTP/1.1", "host: around.example.com"], listener=listener)
+def _surrounded(readings: Readings, path: str, listener: str = "plain", method: str = "GET") -> Answer:
+    return readings.ask([f"{method} {path} HTTP/1.1", "host: around.example.com"], listener=listener)
 
 
 def test_a_condition_sees_what_a_filter_noted_and_what_stands_at_the_route(readings: Readings) -> None:
-    answer = _surrounded(readings, "/around")
+    answer = _surrounded(readings, "/orders")
     assert (answer.told("x-tier"), answer.told("x-owner")) == ("gold", "payments")
-    assert _surrounded(readings, "/gold").status == 200
+    assert _surrounded(readings, "/orders", method="PUT").status == 200
 
 
 def test_what_envoy_is_not_told_to_pass_on_is_absent(readings: Readings) -> None:
-    answer = _surrounded(readings, "/around", "silent")
+    answer = _surrounded(readings, "/orders", "silent")
     assert (answer.told("x-tier"), answer.told("x-owner"), answer.told("x-sni")) == ("none", "none", "none")
-    assert _surrounded(readings, "/gold", "silent").reason == "no-rule-allows"
+    assert _surrounded(readings, "/orders", "silent", "PUT").reason == "no-rule-allows"
 
 
 def test_the_setting_of_the_route_is_the_context(readings: Readings) -> None:
-    """The shipped route for everything else has one, the route of `/around` has none."""
+    """The shipped route for everything else has one, the route of `/orders` has none."""
     assert _surrounded(readings, "/elsewhere").told("x-route") == "service"
-    assert _surrounded(readings, "/around").told("x-route") == "none"
+    assert _surrounded(readings, "/orders").told("x-route") == "none"
 
 
 # --- TCP

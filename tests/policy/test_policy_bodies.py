@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -10,12 +12,13 @@ import pytest
 from described import descriptors, framed, message
 from hypothesis import given
 from hypothesis import strategies as st
-from policy.making import NOW, compiled, document, evaluate, http, rule, tcp
+from policy.making import NOW, caller, compiled, document, evaluate, http, rule, tcp
 
 from extauthz import cel
 from extauthz.policy import json_body
 from extauthz.policy.context import NAMES, Inputs, RequestScope
 from extauthz.policy.json_body import MAX_VALUES
+from extauthz.policy.load import load_text
 from extauthz.values.grants import Facts
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
@@ -116,6 +119,34 @@ def test_a_tool_call_of_an_agent_is_matched_by_its_json_rpc() -> None:
     )
 
 
+PAGE = Path(__file__).parents[2] / "docs" / "requests.md"
+(SHOWN,) = re.findall(r"^```yaml\n(apiVersion:.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+PAGES_POLICY = load_text(SHOWN, "requests.md")
+
+
+@pytest.mark.parametrize(
+    ("call", "decided"),
+    [
+        ({"method": "tools/call", "params": {"name": "search"}}, "allowed"),
+        ({"method": "tools/call", "params": {"name": "export"}}, "approval-required"),
+        ({"method": "tools/call", "params": {"name": "delete"}}, "no-rule-allows"),
+        ({"method": "tools/list"}, "allowed"),
+        ([{"method": "tools/call", "params": {"name": "search"}}], "policy-error"),
+        ("tools/call", "policy-error"),
+    ],
+)
+def test_the_policy_of_the_page_decides_as_the_page_says(call: object, decided: str) -> None:
+    request = http(
+        "/mcp",
+        method="POST",
+        host="mcp.example.com",
+        body=json.dumps(call).encode(),
+        headers={"content-type": "application/json"},
+    )
+    agent = caller(workload="spiffe://prod.example.org/ns/agents/sa/writer")
+    assert evaluate(PAGES_POLICY, request, agent).decision.reason == decided
+
+
 def test_a_batch_of_json_rpc_is_a_list_that_a_condition_can_walk() -> None:
     batch = json.dumps([{"method": "a"}, {"method": "b"}]).encode()
     assert value("request.json.all(call, call.method in ['a', 'b'])", posted(batch)) is True
@@ -164,6 +195,12 @@ def test_a_content_type_that_two_readers_could_read_differently_is_an_error(cont
 )
 def test_a_content_type_is_read_as_its_grammar_has_it(content_type: str) -> None:
     assert value("request.json.a == 1", posted(b'{"a": 1}', content_type)) is True
+
+
+@pytest.mark.parametrize("body", [b"\xef\xbb\xbfamount=5", "amount=5".encode("utf-16"), b"amount=\xff", b"amount=%ff"])
+def test_a_form_that_is_no_plain_utf8_is_an_error(body: bytes) -> None:
+    with pytest.raises(cel.EvalError):
+        value("has(request.form.amount)", posted(body, "application/x-www-form-urlencoded"))
 
 
 @pytest.mark.parametrize("coding", ["gzip", "identity", "br, gzip", ""])
