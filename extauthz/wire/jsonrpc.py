@@ -18,7 +18,7 @@ MOST_CALLS: Final = 100
 # A body beyond these may ask for anything, and is answered as if it were no such request.
 _LARGEST: Final = 1_048_576
 _MOST_VALUES: Final = 10_000
-_LONGEST_INTEGER: Final = 20
+_LONGEST_INTEGER: Final = 100
 
 _NAME: Final = b'"jsonrpc"'
 
@@ -90,7 +90,7 @@ def _distinct(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 def _integer(digits: str) -> int:
     if len(digits) > _LONGEST_INTEGER:
-        raise ValueError("a number beyond 64 bits")
+        raise ValueError("a number that is too long")
     return int(digits)
 
 
