@@ -88,6 +88,11 @@ OAuthError = Literal["invalid_token", "invalid_dpop_proof"]
 section 3.1, RFC 9449 section 7.1)."""
 
 
+def failure_of(error: OSError) -> str:
+    """What the system says of a failure, as a part of a message: `no such file or directory`."""
+    return (error.strerror or str(error)).lower()
+
+
 class ExtauthzError(Exception):
     """Base of every error that this package raises on purpose."""
 

@@ -20,7 +20,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from extauthz.errors import ConfigurationError
+from extauthz.errors import ConfigurationError, failure_of
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.key_config import KeyFile
 from extauthz.identity.telling_headers import telling_headers
@@ -226,7 +226,7 @@ def load_settings(path: Path) -> Settings:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise ConfigurationError(f"{path}: can't read the configuration: {error.strerror}") from error
+        raise ConfigurationError(f"{path}: can't read the configuration: {failure_of(error)}") from error
     documents = load_documents(decode(raw, str(path)), str(path))
     if len(documents) != 1:
         raise ConfigurationError(f"{path}: holds {len(documents)} documents; write one, with at least `policies`")

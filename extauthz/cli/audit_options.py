@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from extauthz.errors import ExtauthzError
+from extauthz.errors import ExtauthzError, failure_of
 from extauthz.history.reading import Read
 from extauthz.values.counting import counted
 
@@ -50,7 +50,7 @@ def _size(audit: Path) -> int:
     try:
         return audit.stat().st_size
     except OSError as error:
-        raise ExtauthzError(f"{audit}: can't read the audit file: {(error.strerror or str(error)).lower()}") from error
+        raise ExtauthzError(f"{audit}: can't read the audit file: {failure_of(error)}") from error
 
 
 def require_records(audit: Path, *, records: int, malformed: int) -> None:

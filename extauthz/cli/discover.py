@@ -18,7 +18,7 @@ from extauthz.cli.audit_options import (
     with_progress,
 )
 from extauthz.cli.policy_options import FormatOption, make_console, print_json
-from extauthz.errors import ExtauthzError
+from extauthz.errors import ExtauthzError, failure_of
 from extauthz.history.discover import CRITICAL, Excess, Route, Traffic
 from extauthz.history.draft import Drafted, draft
 from extauthz.history.reading import read
@@ -73,7 +73,7 @@ def _write(drafted: list[Drafted], out: Path) -> list[Path]:
         for path, text in texts.items():
             path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ExtauthzError(f"{out}: can't be written: {(error.strerror or str(error)).lower()}") from error
+        raise ExtauthzError(f"{out}: can't be written: {failure_of(error)}") from error
     return list(texts)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 import typer
 from rich.console import Console
 
-from extauthz.errors import ExtauthzError
+from extauthz.errors import ExtauthzError, failure_of
 
 Format = Literal["text", "json"]
 FormatOption = Annotated[Format, typer.Option("--format", help="For people, or for programs.")]
@@ -25,7 +25,7 @@ def read_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except OSError as error:
-        raise ExtauthzError(f"{file}: can't be read: {error.strerror}") from error
+        raise ExtauthzError(f"{file}: can't be read: {failure_of(error)}") from error
     except UnicodeDecodeError:
         raise ExtauthzError(f"{file}: not UTF-8; save it as UTF-8") from None
 

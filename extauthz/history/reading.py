@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from extauthz.errors import ExtauthzError
+from extauthz.errors import ExtauthzError, failure_of
 from extauthz.record.audit_line import DecisionLine
 
 _DECODER = msgspec.json.Decoder(DecisionLine)
@@ -45,7 +45,7 @@ def read(path: Path) -> Iterator[Read]:
                 if raw.strip():
                     yield Read(_parse(number, raw), len(raw))
     except OSError as error:
-        raise ExtauthzError(f"{path}: can't read the audit file: {(error.strerror or str(error)).lower()}") from error
+        raise ExtauthzError(f"{path}: can't read the audit file: {failure_of(error)}") from error
 
 
 def find(path: Path, decision_id: str) -> DecisionLine:
@@ -64,7 +64,7 @@ def find(path: Path, decision_id: str) -> DecisionLine:
                     if isinstance(content, DecisionLine) and content.decision_id == decision_id:
                         found = content
     except OSError as error:
-        raise ExtauthzError(f"{path}: can't read the audit file: {(error.strerror or str(error)).lower()}") from error
+        raise ExtauthzError(f"{path}: can't read the audit file: {failure_of(error)}") from error
     if found is None:
         raise ExtauthzError(f"{path}: holds no decision `{decision_id}`; its id is in the answer's headers")
     return found

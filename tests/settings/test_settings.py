@@ -84,7 +84,7 @@ def test_the_only_element_of_a_list_is_told_once_if_it_is_wrong(tmp_path: Path, 
 
 
 def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"nowhere\.yaml: can't read the configuration: No such file"):
+    with pytest.raises(ConfigurationError, match=r"nowhere\.yaml: can't read the configuration: no such file"):
         load_settings(tmp_path / "nowhere.yaml")
 
 
