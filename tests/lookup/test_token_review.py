@@ -17,6 +17,7 @@ from publishing import Page
 
 from extauthz.errors import ConfigurationError
 from extauthz.identity.lookups import Reviewed, ReviewToken, Unreachable
+from extauthz.identity.service_accounts import API_VERSION, KIND
 from extauthz.identity.workload_token_config import KUBERNETES, KubernetesSettings
 from extauthz.lookup import token_review
 from extauthz.lookup.token_review import TokenReviews
@@ -127,12 +128,27 @@ def test_an_api_server_that_does_not_look_at_audiences_vouches_for_nobody(cluste
     run(folder, block(cluster), scene)
 
 
+YES = json.dumps(
+    {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "status": {
+            "authenticated": True,
+            "user": {"username": "system:serviceaccount:shop:web"},
+            "audiences": ["extauthz"],
+        },
+    }
+)
+
+
 @pytest.mark.usefixtures("impatient")
 def test_an_api_server_that_does_not_answer_is_no_yes(cluster: Cluster, folder: Path) -> None:
     async def scene(server: Asking) -> None:
         for page in (
             Page(status=500),
             Page(status=403),
+            Page(status=403, body=YES),
+            Page(status=202, body=YES),
             Page(status=201, body="no JSON"),
             Page(status=201, body="{}"),
             Page(status=201, body=b"\xff"),
