@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from extauthz.errors import ExtauthzError, failure_of
-from extauthz.history.reading import Read
+from extauthz.history.reading import Read, no_records
 from extauthz.values.counting import counted
 
 STEP: Final = 500
@@ -57,7 +57,7 @@ def require_records(audit: Path, *, records: int, malformed: int) -> None:
     """Raise `ExtauthzError` if there was not one record of a decision: it is another file, or an empty one."""
     if not records:
         other = f", but {counted(malformed, 'other line')}" if malformed else ""
-        raise ExtauthzError(f"{audit}: holds no record of a decision{other}; `audit.path` names the file to read")
+        raise no_records(audit, besides=other)
 
 
 def broken_lines(count: int) -> str:

@@ -414,3 +414,11 @@ def test_a_decision_that_is_not_in_the_file_is_an_error(tmp_path: Path) -> None:
     result = invoke("explain", "--policy", tmp_path / "policies", "--audit", file, "--id", "d-2")
     assert isinstance(result.exception, ExtauthzError)
     assert "holds no decision `d-2`" in str(result.exception)
+
+
+def test_another_file_than_an_audit_file_is_told_to_be_one(tmp_path: Path) -> None:
+    recorded(tmp_path, rule("all", "allow"))
+    other = tmp_path / "other.yaml"
+    other.write_text("policies: [d-1]\n")
+    result = invoke("explain", "--policy", tmp_path / "policies", "--audit", other, "--id", "d-1")
+    assert str(result.exception) == f"{other}: holds no record of a decision; `audit.path` names the file to read"
