@@ -221,7 +221,11 @@ def test_all_who_want_to_know_of_one_token_wait_for_one_review(cluster: Cluster,
     async def play() -> None:
         asked = reviews(cluster, folder)
         lookup = about(cluster.token("shop", "web", "extauthz"))
-        answers = await asyncio.gather(*(asked.ask(lookup) for _ in range(20)))
+        waiting = [asyncio.create_task(asked.ask(lookup)) for _ in range(20)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        gone, *answers = await asyncio.gather(*waiting, return_exceptions=True)
+        assert isinstance(gone, asyncio.CancelledError), "who goes away ends nobody else's question"
         assert {type(answer) for answer in answers} == {Reviewed}
         assert cluster.reviewed == 1
         await asked.close()
