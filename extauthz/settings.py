@@ -8,10 +8,19 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -31,6 +40,7 @@ from extauthz.policy.request_config import PathSettings, RequestSettings
 from extauthz.policy.yaml_source import Document, decode, load_documents
 from extauthz.record.config import AuditSettings
 from extauthz.values.block import Block, Switch, with_a_value
+from extauthz.values.duration import seconds
 from extauthz.values.url import fetch_url
 
 _TCP_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}")
@@ -75,6 +85,30 @@ def _poll(seconds: float) -> float:
     return seconds
 
 
+NEVER = "never"
+_LEAST_STALENESS = 1.0
+
+
+def _staleness(text: object) -> float:
+    if text == NEVER:
+        return inf
+    try:
+        waited = seconds(text)
+    except ValueError:
+        raise ValueError(f"not a duration; write `60s`, or `{NEVER}`") from None
+    if waited < _LEAST_STALENESS:
+        raise ValueError(f"shorter than the store may take; write `1s` or more, or `{NEVER}`")
+    return waited
+
+
+class RevocationSettings(Block):
+    """`max_staleness`: how many seconds the store may be silent about revocations before subjects are denied; infinite
+    for `never`.
+    """
+
+    max_staleness: Annotated[float, BeforeValidator(_staleness)] = 60.0
+
+
 class BundleSettings(Block):
     """A signed archive of policies, from `url` or from the file `path`.
 
@@ -113,6 +147,7 @@ class Settings(BaseSettings):
     reload: ReloadSettings = ReloadSettings()
     store: str = "sqlite:///extauthz.db"
     keys: Path = Path("keys.json")
+    revocations: RevocationSettings = RevocationSettings()
     identity: IdentitySettings = IdentitySettings()
     client: ClientSettings = ClientSettings()
     paths: PathSettings = PathSettings()

@@ -87,14 +87,20 @@ def verified(
     named = _user(claims, source, token_hash=token_hash, cookie=cookie)
     return VerifiedToken(
         user=named,
-        credential=credential(claims, token_hash, named.subject, *subjects(named.actor, issuer=named.iss)),
+        credential=credential(
+            claims,
+            named.subject,
+            *subjects(named.actor, issuer=named.iss),
+            digest=token_hash,
+            in_authorization=not cookie,
+        ),
         session=session(named),
         validity=validity(claims, leeway=source.leeway, may_be_endless=may_be_endless),
         confirmation=confirmation(claims),
     )
 
 
-def credential(claims: Mapping[str, Any], token_hash: str, *about: Subject) -> Credential:
+def credential(claims: Mapping[str, Any], *about: Subject, digest: str, in_authorization: bool) -> Credential:
     """What the token with these claims, which is about these subjects, can be revoked by.
 
     Raises `InvalidCredential` for a claim that is not of its type.
@@ -104,7 +110,8 @@ def credential(claims: Mapping[str, Any], token_hash: str, *about: Subject) -> C
         issued_at=_time(claims, "iat"),
         sid=_text(claims, "sid"),
         jti=_text(claims, "jti"),
-        digest=token_hash,
+        digest=digest,
+        in_authorization=in_authorization,
     )
 
 

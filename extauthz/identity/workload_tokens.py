@@ -186,9 +186,9 @@ class WorkloadTokens:
             outcome: Verified | Rejected | Lookup
             # RFC 8725 section 3.8: whose it says to be chooses who verifies it, and nobody else is asked.
             if self._svid is not None and place in self._svid.places and _has_spiffe_subject(parts.claims):
-                outcome = self._read_svid(self._svid, parts, answers)
+                outcome = self._read_svid(self._svid, parts, place, answers)
             elif self._is_of_cluster(parts.claims, place):
-                outcome = self._read_account(parts, token, now=now, answers=answers)
+                outcome = self._read_account(parts, token, place, now=now, answers=answers)
             elif is_shared:
                 self._of_others.put(digest, True)
                 return None
@@ -207,7 +207,9 @@ class WorkloadTokens:
         cluster = self._cluster
         return cluster is not None and place in cluster.places and members.get("iss") == cluster.issuer
 
-    def _read_svid(self, settings: JwtSvidSettings, parts: CompactToken, answers: Answers) -> Verified | Lookup:
+    def _read_svid(
+        self, settings: JwtSvidSettings, parts: CompactToken, place: str, answers: Answers
+    ) -> Verified | Lookup:
         """Everything but the time (SPIFFE JWT-SVID sections 2 to 4)."""
         # 1. Section 3.1: the subject names the trust domain, and that alone can vouch for it.
         workload = spiffe.parse(parts.claims["sub"], verified_by="jwt_svid")
@@ -226,13 +228,13 @@ class WorkloadTokens:
         _check_audience(parts.claims, settings.audiences)
         return Verified(
             workload=workload,
-            credential=claims.credential(parts.claims, parts.digest, workload.subject),
+            credential=_credential(parts, workload, place),
             validity=claims.validity(parts.claims, leeway=LEEWAY),
             vouched_by=source.name,
         )
 
     def _read_account(
-        self, parts: CompactToken, token: str, *, now: float, answers: Answers
+        self, parts: CompactToken, token: str, place: str, *, now: float, answers: Answers
     ) -> Verified | Rejected | Lookup:
         """Everything but the time; it is looked at first where somebody would be asked about a token that is over."""
         settings, source = self._cluster, self._sources.get(KUBERNETES)
@@ -249,7 +251,7 @@ class WorkloadTokens:
         since, until = (-inf, inf) if source is not None else (now, now + settings.remember)
         verified = Verified(
             workload=workload,
-            credential=claims.credential(parts.claims, parts.digest, workload.subject),
+            credential=_credential(parts, workload, place),
             validity=claims.validity(parts.claims, leeway=LEEWAY),
             vouched_by=KUBERNETES,
             since=since,
@@ -282,6 +284,12 @@ class WorkloadTokens:
         if not found.verifies(parts.signature, parts.signing_input):
             raise InvalidCredential("token: the signature is wrong")
         return None
+
+
+def _credential(parts: CompactToken, workload: Workload, place: str) -> Credential:
+    return claims.credential(
+        parts.claims, workload.subject, digest=parts.digest, in_authorization=place == AUTHORIZATION
+    )
 
 
 def _has_spiffe_subject(members: Mapping[str, Any]) -> bool:

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from extauthz.errors import ExtauthzError, StateUnavailable
+from extauthz.identity.revocations import Revocation, RevocationKey
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
 from extauthz.stepup.lockout import FRESH, Limit, Tally, count, give_back
+from extauthz.store import sqlite_revocations
 from extauthz.store.protocol import (
     CLOCK_SKEW,
     SWEEP_SECONDS,
@@ -25,6 +27,7 @@ from extauthz.store.protocol import (
     TotpFactor,
     TotpStep,
 )
+from extauthz.store.revocations import Changes, Revoked
 from extauthz.store.schema import migrate
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Subject
@@ -229,6 +232,22 @@ class SqliteStore:
 
         return await self._write(work)
 
+    async def put_revocation(self, revocation: Revocation, *, now: float) -> Revoked:
+        def work(connection: sqlite3.Connection) -> Revoked:
+            self._sweep(connection, now)
+            return sqlite_revocations.put_revocation(connection, revocation, now=now)
+
+        return await self._write(work)
+
+    async def withdraw_revocation(self, key: RevocationKey, *, now: float) -> bool:
+        return await self._write(lambda connection: sqlite_revocations.withdraw_revocation(connection, key, now=now))
+
+    async def revocations(self, subject: Subject | None, *, now: float) -> tuple[Revocation, ...]:
+        return await self._read(lambda connection: sqlite_revocations.revocations(connection, subject, now=now))
+
+    async def revocation_changes(self, since: str | None) -> Changes:
+        return await self._read(lambda connection: sqlite_revocations.revocation_changes(connection, since))
+
     async def ping(self) -> None:
         await self._write(lambda connection: connection.execute("DELETE FROM tickets WHERE expires_at < 0"))
 
@@ -321,6 +340,7 @@ class SqliteStore:
         connection.execute("DELETE FROM tickets WHERE expires_at + ? <= ?", (CLOCK_SKEW, now))
         connection.execute("DELETE FROM proofs WHERE expires_at <= ?", (now - CLOCK_SKEW,))
         connection.execute("DELETE FROM tallies WHERE forgotten_at <= ?", (now,))
+        sqlite_revocations.sweep_revocations(connection, now - CLOCK_SKEW)
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

@@ -93,7 +93,7 @@ class Credential:
 
     `subjects` are whom it is about: its user or workload first, then the actors. `issued_at` is in seconds since the
     epoch, `None` if it does not say. `sid` and `jti` are the claims of these names, `digest` is a SHA-256 in lower-case
-    hex that the token is known by, whatever signature it carries.
+    hex that the token is known by, whatever signature it carries. `in_authorization`: it is the Authorization header's.
     """
 
     subjects: tuple[Subject, ...]
@@ -101,6 +101,7 @@ class Credential:
     sid: str | None = None
     jti: str | None = None
     digest: str = ""
+    in_authorization: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

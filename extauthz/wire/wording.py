@@ -26,6 +26,8 @@ _BY_REASON: Final[Mapping[str, str]] = {
     "overloaded": "Too many requests wait for an answer. Repeat it later.",
     "proof-required": "This needs fresh proof of who you are.",
     "repeated-header": "A header of the request must come once and came twice.",
+    "subject-blocked": "Who sends the request, or for whom, is blocked. Ask your administrator.",
+    "token-revoked": "The token was revoked. Sign in again.",
     "wrong-code": "This code is not right. Send the six digits that your app shows now.",
 }
 _BY_STATUS: Final[Mapping[int, str]] = {

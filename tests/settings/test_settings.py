@@ -1,5 +1,6 @@
 """The configuration file, the environment over it, and what is said of a bad one."""
 
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,15 @@ def test_the_environment_beats_the_file_key_by_key(tmp_path: Path, monkeypatch: 
     assert settings.policy_paths == (tmp_path / "a", tmp_path / "b")
 
 
+@pytest.mark.parametrize(("text", "expected"), [("", 60), ("2m", 120), ("1s", 1), ("never", inf)])
+def test_revocations_get_stale_after_a_minute_unless_it_says_otherwise(
+    tmp_path: Path, text: str, expected: float
+) -> None:
+    block = f"\nrevocations: {{max_staleness: {text}}}" if text else ""
+    settings = load_settings(written(tmp_path, f"policies: [p]{block}"))
+    assert settings.revocations.max_staleness == expected
+
+
 def test_declared_headers_are_compared_in_lower_case(tmp_path: Path) -> None:
     settings = load_settings(written(tmp_path, "policies: [p]\nrequest: {headers: [X-Tier]}"))
     assert settings.declared_headers == frozenset({"x-tier"})
@@ -57,6 +67,9 @@ def test_declared_headers_are_compared_in_lower_case(tmp_path: Path) -> None:
         ("policies: [p]\naudit:", ":2:7", "must not be empty"),
         ("policies: [p]\nidentity: {workload: {trust_domains: }}", ":2:38", "must not be empty"),
         ("policies: [p]\nidentity: {workload: {xfcc: {without_principal: yes}}}", ":2:49", "`true` or `false`"),
+        ("policies: [p]\nrevocations: {max_staleness: 60}", ":2:30", "not a duration; write `60s`, or `never`"),
+        ("policies: [p]\nrevocations: {max_staleness: 500ms}", ":2:30", "write `1s` or more, or `never`"),
+        ("policies: [p]\nrevocations: {max_stalenes: 1m}", ":2:15", "did you mean `max_staleness`?"),
         ("policies: [p]\nclient: {trusted_hops: true}", ":2:24", "must be a whole number"),
     ],
 )
