@@ -69,6 +69,14 @@ class ListenSettings(Block):
     web: Address = "127.0.0.1:9192"
     admin: Address = "127.0.0.1:9193"
 
+    @model_validator(mode="after")
+    def _has_three_addresses(self) -> Self:
+        addresses = (self.grpc, self.web, self.admin)
+        taken = [one for one in addresses if addresses.count(one) > 1 and not one.endswith(":0")]
+        if taken:
+            raise ValueError(f"`{taken[0]}` is the address of two; `grpc`, `web` and `admin` each need their own")
+        return self
+
 
 class ReloadSettings(Block):
     """When policies and key sets are read again besides on SIGHUP: `watch`, when their files change."""
@@ -269,6 +277,10 @@ def load_settings(path: Path) -> Settings:
     if not isinstance(document.value, dict):
         raise PolicyErrors(
             [problem_at(document, (), "must be a mapping of settings; begin with `policies: [policies/]`")]
+        )
+    if "apiVersion" in document.value and "kind" in document.value:
+        raise PolicyErrors(
+            [problem_at(document, (), "a policy, no configuration", "name its folder in one: `policies: [policies/]`")]
         )
     _refuse_unknown_variables(os.environ)
     try:

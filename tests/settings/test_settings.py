@@ -71,6 +71,13 @@ def test_declared_headers_are_compared_in_lower_case(tmp_path: Path) -> None:
         ("policies: [p]\nrevocations: {max_staleness: 500ms}", ":2:30", "write `1s` or more, or `never`"),
         ("policies: [p]\nrevocations: {max_stalenes: 1m}", ":2:15", "did you mean `max_staleness`?"),
         ("policies: [p]\nclient: {trusted_hops: true}", ":2:24", "must be a whole number"),
+        ("policies: [p]\nlisten: {web: '127.0.0.1:9191'}", ":2:9", "`127.0.0.1:9191` is the address of two; `grpc`"),
+        ("policies: [p]\nrequest: {headers: cookie}", ":2:20", "neither `all` nor a list of names; write `[cookie]`"),
+        (
+            "apiVersion: extauthz/v1\nkind: Policy\nmetadata: {name: p}",
+            ":1:1",
+            "a policy, no configuration; name its folder in one: `policies: [policies/]`",
+        ),
     ],
 )
 def test_a_bad_configuration_is_told_with_its_place(tmp_path: Path, text: str, place: str, message: str) -> None:
