@@ -76,13 +76,14 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
 
 def _ends(source: bytes, destination: bytes, tls_session: bytes) -> tuple[Peer, Peer, str]:
     size = len(source) + len(destination) + len(tls_session)
+    # A memory of bounded count must also be one of bounded bytes.
+    if size <= _LARGEST_KEPT_PEER:
+        return _connection(source, destination, tls_session)
     if size > _LARGEST_PEER:
         raise MalformedRequest(
             f"what is said of the connection is larger than {_LARGEST_PEER} bytes", reason="malformed-check"
         )
-    # A memory of bounded count must also be one of bounded bytes.
-    connection = _connection if size <= _LARGEST_KEPT_PEER else _connection.__wrapped__
-    return connection(source, destination, tls_session)
+    return _connection.__wrapped__(source, destination, tls_session)
 
 
 @lru_cache(maxsize=512)
