@@ -16,8 +16,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # the boxes say `<bool>` after every flag, as if it took a value
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-app.command()(serve)
-app.command()(quickstart)
+app.command(short_help="Answer Envoy's checks.")(serve)
+app.command(short_help="Try it: Envoy, a service and extauthz here.")(quickstart)
 app.add_typer(policy.app, name="policy")
 app.add_typer(factors.app, name="factors")
 app.add_typer(subjects.app, name="subjects")

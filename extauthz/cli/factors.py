@@ -13,13 +13,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 import segno
 import typer
 
 from extauthz.app.wiring import load_keys, open_configured_store
+from extauthz.cli.policy_options import Format, FormatOption
 from extauthz.errors import ConfigurationError, ExtauthzError
 from extauthz.settings import Settings, load_settings
 from extauthz.stepup.keys import KeyRing
@@ -27,6 +28,7 @@ from extauthz.stepup.lockout import limits_of
 from extauthz.stepup.totp import SECRET_BYTES, provisioning_uri, verify
 from extauthz.store.factor_secret import open_factor, seal_factor
 from extauthz.store.protocol import Store, TotpFactor, TotpStep
+from extauthz.values.counting import counted
 from extauthz.values.identity import Subject
 
 app = typer.Typer(name="factors", no_args_is_help=True, help="Second factors of users.")
@@ -36,7 +38,6 @@ _PROMPTS = 3
 
 _T = TypeVar("_T")
 
-Format = Annotated[Literal["text", "json"], typer.Option("--format", help="For people or for programs.")]
 Config = Annotated[
     Path, typer.Option("--config", help="The configuration file.", envvar="EXTAUTHZ_CONFIG", dir_okay=False)
 ]
@@ -73,7 +74,7 @@ class _Desk:
         return Subject(issuer, user)
 
 
-@app.command()
+@app.command(short_help="Set up an authenticator app for USER.")
 def enroll(
     user: UserName,
     issuer: Issuer = None,
@@ -81,7 +82,7 @@ def enroll(
         str | None, typer.Option("--confirm", metavar="CODE", help="Confirm the app that was set up last.")
     ] = None,
     config: Config = _DEFAULT_CONFIG,
-    output: Format = "text",
+    output: FormatOption = "text",
 ) -> None:
     """Set up an authenticator app for USER: prints its address and a QR code, and asks for a first code."""
 
@@ -112,7 +113,7 @@ def list_(
     user: Annotated[str | None, typer.Argument(metavar="USER", help="Only this user's.")] = None,
     issuer: Issuer = None,
     config: Config = _DEFAULT_CONFIG,
-    output: Format = "text",
+    output: FormatOption = "text",
 ) -> None:
     """List the factors of USER, or of everybody."""
 
@@ -131,8 +132,10 @@ def list_(
     _run(config, work)
 
 
-@app.command()
-def reset(user: UserName, issuer: Issuer = None, config: Config = _DEFAULT_CONFIG, output: Format = "text") -> None:
+@app.command(short_help="Remove all factors of USER.")
+def reset(
+    user: UserName, issuer: Issuer = None, config: Config = _DEFAULT_CONFIG, output: FormatOption = "text"
+) -> None:
     """Remove all factors of USER, end what they proved, and lift a lock-out."""
 
     async def work(desk: _Desk) -> None:
@@ -141,7 +144,8 @@ def reset(user: UserName, issuer: Issuer = None, config: Config = _DEFAULT_CONFI
         if output == "json":
             typer.echo(json.dumps({"sub": subject.id, "issuer": subject.issuer, "removed": removed}))
         else:
-            typer.echo(f"Removed {removed} of `{user}`; what was proven with them is void.")
+            had = f"removed {counted(removed, 'factor')}" if removed else "had no factor"
+            typer.echo(f"`{user}` at {subject.issuer}: {had}; what they proved is void, and no lock-out is left")
 
     _run(config, work)
 
@@ -201,7 +205,7 @@ async def _ask_for_first_code(desk: _Desk, subject: Subject) -> None:
             return
 
 
-def _report_confirmed(factor: TotpFactor, output: Literal["text", "json"]) -> None:
+def _report_confirmed(factor: TotpFactor, output: Format) -> None:
     if output == "json":
         typer.echo(json.dumps(_described(factor) | {"confirmed": True}))
     else:
