@@ -1,7 +1,7 @@
 """What it costs to know who calls: tokens, certificate headers and the whole identity of a request.
 
-Medians over rounds in which every case runs in turn, by the time of this process alone, so that the ratios hold though the
-machine's speed drifts.
+Medians over rounds in which every case runs in turn, by the time of this process alone, so that the ratios hold though
+the machine's speed drifts.
 
     python bench/identity.py [--json FILE] [--check]
 """
