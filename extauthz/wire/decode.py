@@ -121,6 +121,8 @@ def _http(request: AttributeContext.Request, context: Mapping[str, str], reading
     target = http.path
     if len(target) > _LONGEST_TARGET:
         raise MalformedRequest(f"the target is longer than {_LONGEST_TARGET} characters", reason="malformed-path")
+    if "!" in target:
+        _refuse_replaced(http, target)
     raw_path, mark, raw_query = target.partition("?")
     if mark:
         targets.check_query(raw_path, raw_query)
@@ -149,6 +151,18 @@ def _http(request: AttributeContext.Request, context: Mapping[str, str], reading
         body=bodies.known(http, headers, context, buffered=reading.buffered),
         has_query=mark != "",
     )
+
+
+def _refuse_replaced(http: AttributeContext.HttpRequest, target: str) -> None:
+    """Refuse a target of which a `!` may be one that Envoy wrote for a byte that is no UTF-8.
+
+    HTTP/2 carries such bytes, and the upstream gets them as they came. The raw form of the headers has them, too.
+    """
+    if [line.raw_value for line in http.header_map.headers if line.key == ":path"] != [target.encode()]:
+        raise MalformedRequest(
+            "a `!` of the target may stand for a byte that is no UTF-8; set `encode_raw_headers: true` in Envoy",
+            reason="malformed-path",
+        )
 
 
 @lru_cache(maxsize=4_096)
