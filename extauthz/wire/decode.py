@@ -128,11 +128,13 @@ def _http(request: AttributeContext.Request, context: Mapping[str, str], reading
         targets.check_query(raw_path, raw_query)
     line = _line if method in _USUAL and len(raw_path) <= _LONGEST_KEPT else _line.__wrapped__
     host, path, segments = line(method, authority, raw_path, reading.accept)
-    # Envoy sends one of the two forms; of both, nobody knows which one the upstream gets.
     joined = http.headers
-    if joined and http.HasField("header_map"):
+    if not joined:
+        headers = header_lines.from_raw(http.header_map.headers)
+    elif not http.HasField("header_map"):
+        headers = header_lines.from_map(joined)
+    else:  # Envoy sends one of the two forms; of both, nobody knows which one the upstream gets
         raise MalformedRequest("the headers came in both forms", reason="malformed-check")
-    headers = header_lines.from_map(joined) if joined else header_lines.from_raw(http.header_map.headers)
     if (sent := headers.get("host")) is not None and hosts.read(sent[0]) != host:
         raise MalformedRequest("`host` and `:authority` name different hosts", reason="malformed-host")
     return HttpRequest(
