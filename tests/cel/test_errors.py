@@ -27,6 +27,7 @@ def problems(source: str) -> list[str]:
     ("source", "expected"),
     [
         ("request.heders.x == ''", "1:1: `Request` has no field `heders`; did you mean `headers`?"),
+        ("request.zzz == ''", "1:1: `Request` has no field `zzz`; its fields are method, "),
         ("reqest.method", "1:1: undeclared name `reqest`; did you mean `request`?"),
         ("geo.city", "1:1: undeclared name `geo`; declared are `geo.country`"),
         ("s.startWith('a')", "1:1: unknown method `startWith`; did you mean `startsWith`?"),
