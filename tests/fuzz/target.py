@@ -108,6 +108,7 @@ DOCUMENTS: tuple[Mapping[str, Any], ...] = (
                 _rule("json", paths=["/json"], when="request.json.amount <= 10"),
                 _rule("form", paths=["/form"], when="int(request.form.amount) <= 10"),
                 _rule("parts", paths=["/parts"], when="int(request.multipart.amount) <= 10"),
+                _rule("call", paths=["/bank.Ledger/Book"], when="request.grpc.amount <= 10"),
                 _rule("tenant", paths=["/tenant"], when="context.tenant == user.claims.tenant"),
                 _rule("noted", paths=["/noted"], when="metadata.app.level == 'high'"),
                 _rule("digits", paths=["/digits"], when="string(request.body).matches('^[0-9]{1,9}$')"),
