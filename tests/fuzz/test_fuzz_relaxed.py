@@ -45,8 +45,8 @@ def relaxed() -> Iterator[Target]:
 def test_no_dots_and_slashes_that_are_let_in_lead_past_a_guard(relaxed: Target, payload: bytes) -> None:
     answered = relaxed.answer(payload)
     if answered.rule == "app/open":
-        # `app/closed`, as a server reads it that merges slashes and resolves dots. To one that decodes before it splits, an
-        # operator must not let escaped slashes in.
+        # `app/closed`, as a server reads it that merges slashes and resolves dots; to one that decodes before it
+        # splits no operator should let escaped slashes through.
         raw = CheckRequest.FromString(payload).attributes.request.http.path.partition("?")[0]
         plain = posixpath.normpath(re.sub("/+", "/", unquote(raw)))
         assert re.match("/open/closed(/|$)|/[^/]+/closed$", plain) is None, raw
