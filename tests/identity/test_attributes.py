@@ -34,4 +34,9 @@ def test_a_workload_has_its_own_attributes_whatever_names_it(
 
 
 def test_what_a_token_says_is_no_attribute(issuer: Issuer) -> None:
-    assert attributes(issuer, headers={HEADER: svid(issuer, sub=ADMIN, attributes=BUILD, environment="production", build="4711")}) is None
+    assert (
+        attributes(
+            issuer, headers={HEADER: svid(issuer, sub=ADMIN, attributes=BUILD, environment="production", build="4711")}
+        )
+        is None
+    )
