@@ -22,8 +22,10 @@ def serve(
         from extauthz.app.key_file import tell_if_exposed
         from extauthz.app.logs import configure_logs
         from extauthz.app.server import run
+        from extauthz.lookup.names import NamesApart
 
     configure_logs()
     settings = load_settings(config)
     tell_if_exposed(settings.keys_path)
-    asyncio.run(run(settings, os.environ))
+    with asyncio.Runner(loop_factory=NamesApart) as runner:
+        runner.run(run(settings, os.environ))
