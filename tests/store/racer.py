@@ -20,12 +20,12 @@ CALLS = 100
 async def race(url: str, folder: Path, kind: str) -> int:
     """How many of CALLS calls at once succeeded."""
     store = open_store(url, base=folder)
-    await store.grants(ALICE, SESSION, fingerprint="", now=NOW)
+    await store.look_up(ALICE, SESSION, fingerprint="", now=NOW)
     print("ready", flush=True)  # noqa: T201 - the parent waits for it
     sys.stdin.readline()
     who = os.getpid()
     if kind == "grant":
-        used = (store.consume(["g1"], fingerprint=f"{who} {number}", now=NOW) for number in range(CALLS))
+        used = (store.consume(ALICE, ["g1"], fingerprint=f"{who} {number}", now=NOW) for number in range(CALLS))
         succeeded = sum(await asyncio.gather(*used))
     elif kind == "proof":
         proofs = (
