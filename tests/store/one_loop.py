@@ -1,7 +1,7 @@
 """One event loop for all tests of stores: a connection to a server belongs to the loop that made it."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
@@ -12,3 +12,8 @@ runner = asyncio.Runner()
 def run(work: Coroutine[Any, Any, _T]) -> _T:
     """The result of `work`."""
     return runner.run(work)
+
+
+async def crowd(calls: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """The results of all these calls, made at the same time."""
+    return await asyncio.gather(*calls)

@@ -248,8 +248,6 @@ def test_a_place_that_can_not_be_written_is_an_outage(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("redis://localhost", "not in this version"),
-        ("rediss://localhost", "not in this version"),
         ("sqlite:///", "no address"),
         ("sqlite://state.db", "no address"),
         ("postgres://x", "no address"),
