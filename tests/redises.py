@@ -66,9 +66,9 @@ class RedisProcess:
         """Its address by the Unix socket."""
         return f"redis+unix://{self.socket}"
 
-    def client(self) -> Redis:
+    def client(self, password: str | None = None) -> Redis:
         """A client of its own, to look and to break."""
-        return Redis(unix_socket_path=self.socket, socket_timeout=5, retry=Retry(NoBackoff(), 0))
+        return Redis(unix_socket_path=self.socket, password=password, socket_timeout=5, retry=Retry(NoBackoff(), 0))
 
     def start(self) -> Self:
         """Start it, and wait until it answers."""

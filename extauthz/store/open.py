@@ -13,6 +13,11 @@ from extauthz.store.sqlite import SqliteStore
 _SQLITE: Final = "sqlite:///"
 
 
+def is_shared(url: str) -> bool:
+    """Whether servers on several machines may share the store at `url`."""
+    return url.partition("://")[0] in SCHEMES
+
+
 def open_store(url: str, *, base: Path) -> Store:
     """The store at `url`: `memory:`, `sqlite:///path`, or `redis://…` and its like (`store.redis_address`).
 
@@ -30,7 +35,7 @@ def open_store(url: str, *, base: Path) -> Store:
         if not path.parent.is_dir():
             raise ConfigurationError(f"store: the folder `{path.parent}` is not there; make it, or change `store`")
         return SqliteStore(path)
-    if url.partition("://")[0] in SCHEMES:
+    if is_shared(url):
         return RedisStore(parse_redis(url, base=base))
     raise ConfigurationError(
         f"store: `{without_secrets(url)}` is no address of a store; use `sqlite:///path`, `redis://host` or `memory:`"
