@@ -7,7 +7,7 @@ TEST_ARGS ?=
 SPIRE := v1.13.3
 SPIRE_BIN ?= $(HOME)/.cache/extauthz/spire-$(SPIRE)
 
-.PHONY: install demo test spire lint format proto lock bench clean
+.PHONY: install demo test fuzz spire lint format proto lock bench clean
 
 install: .venv/installed
 
@@ -24,6 +24,11 @@ demo: install
 
 test: install
 	$(BIN)/pytest --numprocesses=auto --dist=loadfile $(TEST_ARGS)
+
+# The properties of tests/fuzz with new examples, as many of each as FUZZ_EXAMPLES says: some 20 minutes.
+FUZZ_EXAMPLES ?= 20000
+fuzz: install
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest tests/fuzz --timeout=0 $(TEST_ARGS)
 
 # SPIRE's server and agent for tests/spire, from the Go module with the versions that it was released with. It takes
 # Go, and many minutes; without them those tests are skipped.

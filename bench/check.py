@@ -14,6 +14,7 @@ import tempfile
 import time
 import timeit
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -23,18 +24,26 @@ from jwt.algorithms import ECAlgorithm
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from extauthz.check.checker import Checker, Ruling, Surroundings
+from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver
+from extauthz.identity.revocations import KINDS, Revocation
 from extauthz.policy.load import load_text
 from extauthz.record.decision import NoRecorder
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
+from extauthz.store.memory import MemoryStore
 from extauthz.store.open import open_store
+from extauthz.values.identity import Subject
 from extauthz.wire.compose import check_request
 
 ROUNDS = 9
 CALLS = 1_000
 MAX_RATIO = {"workload allowed": 80.0, "user allowed": 120.0}
 """Times the bare parse; see docs/performance.md."""
+REVOKED = "user allowed, others revoked"
+REVOCATIONS = 100_000
+MAX_OF_REVOCATIONS = 1.1
+"""Times the same with nothing revoked."""
 ISSUER = "https://idp.example.com"
 POLICY = """
 apiVersion: extauthz/v1
@@ -97,11 +106,35 @@ def payload(path: str, token: str | None) -> bytes:
     )
 
 
-def cases(checker: Checker, token: str) -> dict[str, Callable[[], object]]:
-    """What is measured; the look-ups go to a real SQLite file."""
+def many_revoked() -> RevocationFeed:
+    """A feed that knows a lot about others."""
+    store = MemoryStore()
+    feed = RevocationFeed(store, max_staleness=float("inf"))
+
+    async def fill() -> None:
+        for number in range(REVOCATIONS):
+            kind = KINDS[number % len(KINDS)]
+            id_ = f"id-{number}" if kind in ("session", "token") else ""
+            revocation = Revocation(kind=kind, subject=Subject(ISSUER, f"user-{number}"), id=id_, at=time.time())
+            await store.put_revocation(revocation, now=time.time())
+        await feed.load()
+
+    asyncio.run(fill())
+    return feed
+
+
+def none_revoked() -> RevocationFeed:
+    """A feed that has nothing to say."""
+    feed = RevocationFeed(MemoryStore(), max_staleness=float("inf"))
+    asyncio.run(feed.load())
+    return feed
+
+
+def cases(checker: Checker, wary: Checker, token: str) -> dict[str, Callable[[], object]]:
+    """What is measured; the look-ups go to a real SQLite file. `wary` knows of many who are revoked."""
     loop = asyncio.new_event_loop()
 
-    def whole(request: bytes) -> Callable[[], bytes]:
+    def whole(request: bytes, checker: Checker = checker) -> Callable[[], bytes]:
         def run() -> bytes:
             started = checker.start(request)
             if isinstance(started, bytes):
@@ -115,6 +148,7 @@ def cases(checker: Checker, token: str) -> dict[str, Callable[[], object]]:
         "bare parse": lambda: CheckRequest.FromString(transfer),
         "workload allowed": whole(reports),
         "user allowed": whole(transfer),
+        REVOKED: whole(transfer, wary),
         "user denied by a guard": whole(payload("/v1/accounts/acc-13/transfers", token)),
         "ambiguous path refused": whole(payload("/v1//reports", token)),
         "challenged, with a look-up": whole(payload("/v1/confirmed/transfers?amount=5000", token)),
@@ -151,9 +185,11 @@ def main() -> int:
             store=store,
             keys=parse_keys(generate_key(os.urandom(SECRET_BYTES), created=int(time.time()))),
             recorder=NoRecorder(),
+            revocations=none_revoked(),
         )
-        steps = cases(Checker(ruling, surroundings), token)
-        expected = {"workload allowed": 0, "user allowed": 0, "user denied by a guard": 7}
+        wary = Checker(ruling, replace(surroundings, revocations=many_revoked()))
+        steps = cases(Checker(ruling, surroundings), wary, token)
+        expected = {"workload allowed": 0, "user allowed": 0, REVOKED: 0, "user denied by a guard": 7}
         for name, code in expected.items():
             answer = steps[name]()
             assert isinstance(answer, bytes)
@@ -174,6 +210,9 @@ def report(figures: Mapping[str, float], options: argparse.Namespace) -> int:
     missed = [name for name, ratio in MAX_RATIO.items() if figures[name] / base > ratio]
     for name in missed:
         print(f"missed: {name}: {figures[name] / base:.1f} times the bare parse, not {MAX_RATIO[name]:.0f}")
+    if options.check and figures[REVOKED] / figures["user allowed"] > MAX_OF_REVOCATIONS:
+        print(f"missed: {REVOKED}: more than {MAX_OF_REVOCATIONS} times the same with nothing revoked")
+        missed.append(REVOKED)
     return 1 if options.check and missed else 0
 
 

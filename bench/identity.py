@@ -9,19 +9,25 @@ import argparse
 import json
 import sys
 import time
-from base64 import urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import quote
 
 import jwt
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from extauthz.identity import xfcc
+from extauthz.cli.quickstart.certificates import create_authority
+from extauthz.identity import client_cert, xfcc
 from extauthz.identity.claims import VerifiedToken
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.connection import establish
@@ -29,6 +35,8 @@ from extauthz.identity.dpop import read_proof
 from extauthz.identity.lookups import Introspect, Introspected
 from extauthz.identity.resolver import Resolver
 from extauthz.identity.tokens import Verifier
+from extauthz.identity.workload import NO_FILES, WorkloadFiles
+from extauthz.values.identity import Identity
 from extauthz.values.request import EMPTY, HttpRequest, Peer, RequestView
 
 ISSUER = "https://idp.example.com"
@@ -38,7 +46,9 @@ JWT_AUTHN = "envoy.filters.http.jwt_authn"
 ROUNDS = 31
 ROUND_SECONDS = 0.01
 
-WEB = "spiffe://prod.example.org/ns/shop/sa/web"
+TRUST_DOMAIN = "prod.example.org"
+WEB = f"spiffe://{TRUST_DOMAIN}/ns/shop/sa/web"
+CLUSTER = "https://kubernetes.default.svc"
 ELEMENT = f'By=spiffe://prod.example.org/ns/pay/sa/api;Hash={"ab" * 32};Subject="CN=web,O=Shop";URI={WEB}'
 
 
@@ -125,7 +135,70 @@ def cases() -> list[Case]:
             name="workload, first seen",
             run=lambda: establish(settings.workload, principal=WEB, forwarded=(ELEMENT,)),
         ),
+        *workload_cases(),
         Case(name="whole identity, known token and peer", run=lambda: resolver.identify(request, now=NOW)),
+    ]
+
+
+def workload_cases() -> list[Case]:
+    """Workloads by everything but the principal; each known already, and the certificate also when it is not."""
+    with TemporaryDirectory() as folder:
+        authority = create_authority(Path(folder) / "ca.pem", common_name="bench", now=datetime.fromtimestamp(NOW, UTC))
+        certificate = authority.issue_workload(Path(folder) / "web", WEB).certificate.read_text()
+        files = WorkloadFiles(authorities={TRUST_DOMAIN: authority.certificate.read_text()})
+    copied = quote(certificate, safe="")
+    der = x509.load_pem_x509_certificate(certificate.encode()).public_bytes(Encoding.DER)
+    key = ec.generate_private_key(ec.SECP256R1())
+    jwk = ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    bundle = json.dumps({"keys": [{**jwk, "kid": "k", "use": "jwt-svid", "key_ops": ["verify"]}]})
+    tokens = {"audiences": ["extauthz"], "from": ["header:x-workload-token"]}
+    chained: dict[str, Any] = {"sources": ["peer_certificate"], "peer_certificate": {"bundles": {TRUST_DOMAIN: "-"}}}
+    cluster = {"trust_domain": TRUST_DOMAIN, "issuer": CLUSTER, "jwks": "-", **tokens}
+    claims = {"aud": ["extauthz"], "exp": NOW + 600}
+    account = {"namespace": "shop", "serviceaccount": {"name": "web"}}
+    svid = {**claims, "sub": WEB}
+    projected = {**claims, "iss": CLUSTER, "sub": "system:serviceaccount:shop:web", "kubernetes.io": account}
+
+    def carried(claims: Mapping[str, Any]) -> RequestView:
+        text = jwt.encode(dict(claims), key, algorithm="ES256", headers={"kid": "k"})
+        return check({"x-workload-token": text}, principal="")
+
+    def known(
+        name: str,
+        workload: Mapping[str, Any],
+        request: RequestView,
+        jwks: Mapping[str, str] = EMPTY,
+        files: WorkloadFiles = NO_FILES,
+    ) -> Case:
+        resolver = Resolver(IdentitySettings.model_validate({"workload": workload}), ClientSettings(), jwks, files)
+        found = resolver.identify(request, now=NOW)
+        assert isinstance(found, Identity), name
+        assert found.workload is not None, name
+        return Case(name=name, run=lambda: resolver.identify(request, now=NOW))
+
+    unknown = IdentitySettings.model_validate({"workload": {"sources": ["peer_certificate"]}}).workload
+    return [
+        Case(name="peer certificate, first seen", run=lambda: establish(unknown, certificate=copied)),
+        known(
+            "peer certificate, known, chain verified", chained, check({}, principal="", certificate=copied), files=files
+        ),
+        known(
+            "Client-Cert, known",
+            {"sources": ["client_cert"], "client_cert": {"without_principal": True}},
+            check({client_cert.HEADER: f":{b64encode(der).decode()}:"}, principal=""),
+        ),
+        known(
+            "JWT-SVID from the cache",
+            {"sources": ["jwt_svid"], "jwt_svid": {"bundles": {TRUST_DOMAIN: "-"}, **tokens}},
+            carried(svid),
+            {f"spiffe://{TRUST_DOMAIN}": bundle},
+        ),
+        known(
+            "service account from the cache",
+            {"sources": ["kubernetes"], "kubernetes": cluster},
+            carried(projected),
+            {"workload:kubernetes": json.dumps({"keys": [{**jwk, "kid": "k"}]})},
+        ),
     ]
 
 
@@ -139,7 +212,9 @@ def first_seen(settings: IdentitySettings, jwks: dict[str, str], tokens: list[st
             yield verified
 
 
-def check(headers: dict[str, str], metadata: Mapping[str, Any] = EMPTY) -> RequestView:
+def check(
+    headers: dict[str, str], metadata: Mapping[str, Any] = EMPTY, *, principal: str = WEB, certificate: str = ""
+) -> RequestView:
     http = HttpRequest(
         id="1",
         method="GET",
@@ -153,7 +228,8 @@ def check(headers: dict[str, str], metadata: Mapping[str, Any] = EMPTY) -> Reque
         protocol="HTTP/2",
         headers={name: (value,) for name, value in headers.items()},
     )
-    return RequestView(source=Peer(ip="192.0.2.1", principal=WEB), http=http, metadata=metadata)
+    source = Peer(ip="192.0.2.1", principal=principal, certificate=certificate)
+    return RequestView(source=source, http=http, metadata=metadata)
 
 
 def measure(cases: list[Case]) -> list[Result]:

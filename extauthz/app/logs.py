@@ -33,7 +33,7 @@ def configure_logs() -> None:
         )
     )
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for chatty in ("httpx", "watchfiles"):  # a line for each request and each event
+    for chatty in ("httpx", "watchfiles", "uvicorn.error"):  # each request, event, and start of a listener
         logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

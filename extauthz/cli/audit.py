@@ -29,7 +29,7 @@ _WIDEST: Final = max(map(len, COLOURS))
 app = typer.Typer(name="audit", no_args_is_help=True, help="Records of decisions.")
 
 
-@app.command()
+@app.command(short_help="Show the last decisions, and follow new ones.")
 def tail(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The audit file.", dir_okay=False, show_default=False)],
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last decisions.")] = 10,

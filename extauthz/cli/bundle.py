@@ -3,17 +3,17 @@
 The rule: nothing is signed that would not load. A private key is written for its owner alone, and never over another.
 """
 
-import json
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from extauthz.cli.policy_options import Format, FormatOption, print_json
 from extauthz.errors import ConfigurationError, failure_of
 from extauthz.policy.bundle import (
     SIGNATURE_SUFFIX,
@@ -33,12 +33,10 @@ _T = TypeVar("_T")
 
 app = typer.Typer(name="bundle", no_args_is_help=True, help="Signed archives of policies.")
 
-Format = Literal["text", "json"]
-FormatOption = Annotated[Format, typer.Option("--format", help="For people, or for programs.")]
 NameOption = Annotated[str, typer.Option("--name", help="The bundle's name, as in the servers' configuration.")]
 
 
-@app.command()
+@app.command(short_help="Make a pair of Ed25519 keys.")
 def keygen(
     private: Annotated[Path, typer.Option(help="Where the private key goes: keep it secret.")] = Path(
         "bundle-private.pem"
@@ -46,6 +44,7 @@ def keygen(
     public: Annotated[Path, typer.Option(help="Where the public key goes: the servers get it.")] = Path(
         "bundle-public.pem"
     ),
+    output_format: FormatOption = "text",
 ) -> None:
     """Make a pair of Ed25519 keys; files that are there are not overwritten."""
     key = Ed25519PrivateKey.generate()
@@ -59,7 +58,10 @@ def keygen(
         key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo),
         mode=0o644,
     )
-    typer.echo(f"{private}: the private key, to sign with\n{public}: the public key, for the servers")
+    if output_format == "json":
+        print_json({"private": str(private), "public": str(public)})
+    else:
+        typer.echo(f"{private}: the private key, to sign with\n{public}: the public key, for the servers")
 
 
 @app.command()
@@ -85,7 +87,7 @@ def build(
     _tell(bundle, output, policies.revision, output_format)
 
 
-@app.command()
+@app.command(short_help="Verify an archive, and load its policies.")
 def verify(
     archive: Annotated[Path, typer.Argument(metavar="FILE", help="The archive.", dir_okay=False)],
     key: Annotated[Path, typer.Option(help="The public key.", dir_okay=False)],
@@ -112,7 +114,7 @@ def _tell(bundle: Bundle, path: Path, revision: str, output_format: Format) -> N
             "sha256": bundle.sha256,
             "revision": revision,
         }
-        typer.echo(json.dumps(said))
+        print_json(said)
     else:
         files = counted(len(bundle.files), "file")
         typer.echo(f"{path}: bundle `{bundle.name}` version {bundle.version}, {files}, revision {revision}")

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from extauthz import __version__
-from extauthz.cli import audit, bundle, factors, keys, policy
+from extauthz.cli import audit, bundle, factors, keys, policy, subjects
 from extauthz.cli.quickstart.command import quickstart
 from extauthz.cli.serve import serve
 
@@ -16,10 +16,11 @@ app = typer.Typer(
     rich_markup_mode=None,  # the boxes say `<bool>` after every flag, as if it took a value
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-app.command()(serve)
-app.command()(quickstart)
+app.command(short_help="Answer Envoy's checks.")(serve)
+app.command(short_help="Try it: Envoy, a service and extauthz here.")(quickstart)
 app.add_typer(policy.app, name="policy")
 app.add_typer(factors.app, name="factors")
+app.add_typer(subjects.app, name="subjects")
 app.add_typer(keys.app, name="keys")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(audit.app, name="audit")

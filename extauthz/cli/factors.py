@@ -26,6 +26,7 @@ from extauthz.stepup.lockout import limits_of
 from extauthz.stepup.totp import SECRET_BYTES, provisioning_uri, verify
 from extauthz.store.factor_secret import open_factor, seal_factor
 from extauthz.store.protocol import Advance, Enrolled, EnrolledFactor, Enrolment, Redeemed, Store
+from extauthz.values.counting import counted
 from extauthz.values.identity import Subject
 
 app = typer.Typer(name="factors", no_args_is_help=True, help="Second factors of users.")
@@ -53,7 +54,7 @@ class _Desk:
         return subject_of(self.settings, user, issuer)
 
 
-@app.command()
+@app.command(short_help="Set up an authenticator app for USER.")
 def enroll(
     user: UserName,
     issuer: Issuer = None,
@@ -111,7 +112,7 @@ def list_(
     _run(config, work)
 
 
-@app.command()
+@app.command(short_help="Remove all factors of USER.")
 def reset(user: UserName, issuer: Issuer = None, config: Config = DEFAULT_CONFIG, output: Format = "text") -> None:
     """Remove all factors of USER, end what they proved, and lift a lock-out."""
 
@@ -121,7 +122,8 @@ def reset(user: UserName, issuer: Issuer = None, config: Config = DEFAULT_CONFIG
         if output == "json":
             typer.echo(json.dumps({"sub": subject.id, "issuer": subject.issuer, "removed": removed}))
         else:
-            typer.echo(f"Removed {removed} of `{user}`; what was proven with them is void.")
+            had = f"removed {counted(removed, 'factor')}" if removed else "had no factor"
+            typer.echo(f"`{user}` at {subject.issuer}: {had}; what they proved is void, and no lock-out is left")
 
     _run(config, work)
 

@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from extauthz.app.key_file import add_key, make_keys
+from extauthz.cli.policy_options import Format, FormatOption, print_json
+from extauthz.stepup.keys import KeyRing
 
 app = typer.Typer(name="keys", no_args_is_help=True, help="Keys that sign tickets, bind proofs and seal secrets.")
 
@@ -23,14 +25,22 @@ def generate(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the file: every factor and proof made with it is lost.")
     ] = False,
+    output: FormatOption = "text",
 ) -> None:
     """Make a key file with one key."""
     ring = make_keys(file, replace=overwrite)
-    typer.echo(f"{file}: made with key `{ring.newest.kid}`")
+    _tell(file, ring, output, f"made with key `{ring.newest.kid}`")
 
 
-@app.command()
-def rotate(file: KeyFile = _DEFAULT_FILE) -> None:
+@app.command(short_help="Add a key, which is the newest.")
+def rotate(file: KeyFile = _DEFAULT_FILE, output: FormatOption = "text") -> None:
     """Add a key, which is from now on the newest; what older ones made stays good. Restart the servers after it."""
     ring = add_key(file)
-    typer.echo(f"{file}: key `{ring.newest.kid}` is the newest of {len(ring.keys)}")
+    _tell(file, ring, output, f"key `{ring.newest.kid}` is the newest of {len(ring.keys)}")
+
+
+def _tell(file: Path, ring: KeyRing, output: Format, said: str) -> None:
+    if output == "json":
+        print_json({"file": str(file), "newest": ring.newest.kid, "keys": len(ring.keys)})
+    else:
+        typer.echo(f"{file}: {said}")

@@ -18,7 +18,7 @@ from rich.text import Text
 from extauthz.check.refusals import refusal
 from extauthz.cli import policy_trace
 from extauthz.cli.policy_options import COLOURS, FormatOption, make_console, print_json, read_text
-from extauthz.errors import Refused
+from extauthz.errors import ExtauthzError, Refused
 from extauthz.history.deciding import Redecider, Undecidable
 from extauthz.history.reading import find
 from extauthz.history.recorded import Recorded, is_decidable
@@ -86,7 +86,7 @@ def explain(
     if (request is None) == (audit is None) or (audit is None) != (decision_id is None):
         raise typer.BadParameter("name either `--request`, or `--audit` with `--id`", param_hint="--request")
     if request is not None:
-        explanation = _of_request(policy, read_text(request), config)
+        explanation = _of_request(policy, _read_request(request), config)
     elif audit is not None and decision_id is not None:
         explanation = _of_record(policy, find(audit, decision_id), config)
     if output == "json":
@@ -95,10 +95,16 @@ def explain(
         _print(explanation)
 
 
-def _of_request(paths: list[Path], text: str, config: Path | None) -> Explanation:
+def _read_request(file: Path) -> bytes:
+    try:
+        return check_request_from_json(read_text(file))
+    except ExtauthzError as error:
+        raise ExtauthzError(f"{file}: {str(error).removeprefix(f'{file}: ')}") from None
+
+
+def _of_request(paths: list[Path], payload: bytes, config: Path | None) -> Explanation:
     configured = _configured(config)
     policies, sources = _load(paths, configured.declared_headers)
-    payload = check_request_from_json(text)
     view: RequestView | None = None
     try:
         view = decode(payload, configured.reading)

@@ -14,10 +14,12 @@ from typing import Any, Final
 class FetchKeys:
     """The keys of the source with this name: none are known yet, or a token names one that is not among them.
 
-    Whoever answers has given the resolver the keys that were found; there is nothing in the answer itself.
+    Whoever answers has given the resolver the keys that were found; there is nothing in the answer itself. `held` are
+    the `kid`s that were looked through, `None` for no keys at all: if there are others by now, they are the answer.
     """
 
     source: str
+    held: frozenset[str | None] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -127,7 +127,7 @@ def missing_key(source: KeySource, keys: KeySet | None, answers: Answers) -> Loo
     Raises `InvalidCredential` for a token that fits none of those that were found then, and `IssuerUnavailable` if none
     were.
     """
-    lookup = FetchKeys(source=source.name)
+    lookup = FetchKeys(source=source.name, held=None if keys is None else keys.ids)
     if not isinstance(source.place, KeyFile) and lookup not in answers:
         return lookup
     answer = answers.get(lookup)

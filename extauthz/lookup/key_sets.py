@@ -18,7 +18,7 @@ import structlog
 from extauthz.errors import ConfigurationError, ExtauthzError
 from extauthz.identity.key_config import DiscoveredKeys, KeyAddress, KeyFile, KeySource, WorkloadApi
 from extauthz.identity.keys import KeySet
-from extauthz.identity.lookups import Answer, Done, Lookup, Unreachable
+from extauthz.identity.lookups import Answer, Done, FetchKeys, Lookup, Unreachable
 from extauthz.identity.resolver import Resolver
 from extauthz.lookup.key_fetching import Fetcher, KeyFetcher, Published
 from extauthz.lookup.peers import TIMEOUT
@@ -101,7 +101,9 @@ class KeySets:
     async def ask(self, lookup: Lookup) -> Answer:
         """`Done` if what the source publishes is known now, as far as that can be known."""
         followed = self._followed.get(lookup.source)
-        return Unreachable(detail="nothing says where its keys are") if followed is None else await followed.ask()
+        if followed is None or not isinstance(lookup, FetchKeys):
+            return Unreachable(detail="nothing says where its keys are")
+        return await followed.ask(lookup.held)
 
     def subscribe(self, taker: Taker) -> None:
         """Hand all new keys to `taker`, before whoever asked for them is answered."""
@@ -159,8 +161,11 @@ class _Followed:
         self._provoked_at = -pace.between_provoked
         self._rescheduled = asyncio.Event()
 
-    async def ask(self) -> Answer:
+    async def ask(self, held: frozenset[str | None] | None) -> Answer:
         failing = self.standing.error is not None
+        # They came while whoever asks was looking through those before: no reason to fetch, and to use up a turn.
+        if self.keys is not None and self.keys.ids != held and not failing:
+            return Done()
         now = time.monotonic()
         if self._running is None and now - self._provoked_at >= self._pace.between_provoked:
             self._provoked_at = now

@@ -26,6 +26,8 @@ def known(
 ) -> bytes | None:
     """The body if all of it is known, else `None`. `buffered` is for routes without a word of their own."""
     partial = headers.get(PARTIAL)
+    if http.body and http.raw_body:  # Envoy sends one of the two
+        return None
     if partial == _WHOLE:
         return http.raw_body or _text(http.body)
     if partial is not None or (context[BUFFERED] != "true" if BUFFERED in context else not buffered):

@@ -76,13 +76,14 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
 
 def _ends(source: bytes, destination: bytes, tls_session: bytes) -> tuple[Peer, Peer, str]:
     size = len(source) + len(destination) + len(tls_session)
+    # A memory of bounded count must also be one of bounded bytes.
+    if size <= _LARGEST_KEPT_PEER:
+        return _connection(source, destination, tls_session)
     if size > _LARGEST_PEER:
         raise MalformedRequest(
             f"what is said of the connection is larger than {_LARGEST_PEER} bytes", reason="malformed-check"
         )
-    # A memory of bounded count must also be one of bounded bytes.
-    connection = _connection if size <= _LARGEST_KEPT_PEER else _connection.__wrapped__
-    return connection(source, destination, tls_session)
+    return _connection.__wrapped__(source, destination, tls_session)
 
 
 @lru_cache(maxsize=512)
@@ -125,8 +126,10 @@ def _http(request: AttributeContext.Request, context: Mapping[str, str], reading
         targets.check_query(raw_path, raw_query)
     line = _line if method in _USUAL and len(raw_path) <= _LONGEST_KEPT else _line.__wrapped__
     host, path, segments = line(method, authority, raw_path, reading.accept)
-    # Envoy sends one of the two forms.
+    # Envoy sends one of the two forms; of both, nobody knows which one the upstream gets.
     joined = http.headers
+    if joined and http.HasField("header_map"):
+        raise MalformedRequest("the headers came in both forms", reason="malformed-check")
     headers = header_lines.from_map(joined) if joined else header_lines.from_raw(http.header_map.headers)
     if (sent := headers.get("host")) is not None and hosts.read(sent[0]) != host:
         raise MalformedRequest("`host` and `:authority` name different hosts", reason="malformed-host")

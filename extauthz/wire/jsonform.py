@@ -1,6 +1,7 @@
 """Checks and answers as protobuf JSON, for people and commands; never on the path of a request."""
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from google.protobuf.json_format import MessageToDict, Parse, ParseError
 from google.protobuf.message import DecodeError
@@ -8,6 +9,9 @@ from google.protobuf.message import DecodeError
 from extauthz._pb import POOL
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from extauthz.errors import ExtauthzError
+
+# What protobuf's parser says of a name that it does not know.
+_UNKNOWN: Final = re.compile(r"""no field named "(.*)" at "CheckRequest\.?(.*?)".* Fields.*\[(.*)\]""")
 
 
 def check_request_from_json(text: str | bytes) -> bytes:
@@ -44,4 +48,9 @@ def check_response_to_json(payload: bytes) -> dict[str, Any]:
 
 def _line(error: Exception) -> str:
     """The reason on one line; what the parser says, without its full stop."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    line = " ".join(str(error).split()).rstrip(".")
+    unknown = _UNKNOWN.search(line)
+    if unknown is not None:
+        name, place, known = unknown.groups()
+        return f"unknown field `{name}`{place and f' in `{place}`'}; it knows {known.replace(chr(39), '`')}"
+    return line or type(error).__name__

@@ -25,6 +25,7 @@ def test_it_serves_checks_probes_and_pages_and_stops_cleanly(serve: Serve) -> No
     served.process.send_signal(signal.SIGTERM)
     served.next_event("stopped")
     assert served.process.wait(10) == 0
+    assert [one["event"] for one in served.heard if one["level"] == "info"] == ["serving", "stopped"]
 
 
 def test_a_reload_swaps_in_good_policies(serve: Serve) -> None:

@@ -24,8 +24,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_keys_are_made_and_bundles_built_and_verified(folder: Path) -> None:
-    made = run(folder, "keygen")
+    made = run(folder, "keygen", "--format", "json")
     assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout) == {"private": "bundle-private.pem", "public": "bundle-public.pem"}
     assert (folder / "bundle-private.pem").stat().st_mode & 0o777 == 0o600
     again = run(folder, "keygen")
     assert (again.returncode, "is there already" in again.stderr) == (1, True)

@@ -36,6 +36,21 @@ def test_help_shows_values_only_where_there_are_any(words: tuple[str, ...]) -> N
     assert not re.search(r"^  -.*(bool|list\[)|\[\[|\.\.\.\}", shown.output, re.MULTILINE)
 
 
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+def test_help_lists_commands_with_whole_sentences(words: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "80"})
+    _, _, listed = shown.output.partition("Commands:\n")
+    assert all(line.endswith(".") and not line.endswith("..") for line in listed.splitlines())
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+def test_every_command_tells_programs_too(words: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(app, [*words, "--help"]).output
+    if "Commands:" in shown or words in (("serve",), ("quickstart",), ("policy", "schema")):
+        return  # a group; a server and its demo; always JSON
+    assert re.search(r"^  --format <text\|json\b", shown, re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     ("command", "during"),
     [("quickstart", "typer"), ("quickstart", "extauthz.policy.load"), ("quickstart", "httpx"), ("serve", "grpc")],

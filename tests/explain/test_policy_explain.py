@@ -306,6 +306,17 @@ def test_where_no_terminal_is_no_line_is_broken(long: tuple[str | Path, ...]) ->
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "told"), [("[]", "no CheckRequest in protobuf JSON: it is no JSON"), ("\udcff", "not UTF-8; save it as")]
+)
+def test_a_file_that_holds_no_request_is_named_once(folder: Path, text: str, told: str) -> None:
+    request = folder / "request.json"
+    request.write_text(text, errors="surrogateescape")
+    result = invoke("explain", "--policy", folder, "--request", request)
+    assert str(result.exception).startswith(f"{request}: {told}")
+    assert str(result.exception).count("request.json") == 1
+
+
 def test_a_request_and_a_record_can_not_both_be_explained(folder: Path) -> None:
     request = check_request(folder / "request.json")
     for arguments in (

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from base64 import b64decode
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -17,6 +18,7 @@ from extauthz.errors import ConfigurationError
 from extauthz.identity.user_config import IntrospectionSource
 from extauthz.lookup import introspection
 from extauthz.lookup.introspection import MAX_RESPONSE, Introspections
+from extauthz.lookup.peers import Peer
 
 PATH = "/introspect"
 
@@ -172,12 +174,14 @@ def test_who_does_not_answer_in_time_has_not_answered(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(introspection, "PATIENCE", 0.2)
+    monkeypatch.setattr(introspection, "SILENCE", 3.0)
+    monkeypatch.setattr(introspection, "Peer", partial(Peer, timeout=60.0))
     held = threading.Event()
     site.pages[PATH] = Page(body=active().body, headers={"content-type": "application/json"}, held=held)
 
     async def scene() -> None:
         async with asking(settings_of(tmp_path, [asked_source(site, tmp_path)])) as world:
-            async with asyncio.timeout(4):  # less than what one connection may take
+            async with asyncio.timeout(30):  # less than what one connection may take
                 assert await world.reason(TOKEN) == "issuer-unavailable"
             assert await world.reason("opaque-2") == "issuer-unavailable"
             assert site.count(PATH) == 1, "nobody waits for one that has just failed"

@@ -16,6 +16,7 @@ from publishing import Page, Site
 from extauthz.app.bundles import Bundles
 from extauthz.app.reload import Reloader, Status
 from extauthz.app.wiring import make_resolver
+from extauthz.identity.lookups import Done, FetchKeys
 from extauthz.lookup.key_fetching import MAX_DOCUMENT
 from extauthz.lookup.key_sets import Pace
 from extauthz.web.metrics import Metrics
@@ -44,6 +45,23 @@ def test_a_new_key_is_taken_when_its_first_token_comes_and_a_removed_one_ends_at
             site.pages["/jwks"] = Page(body=key_set(NEW))
             assert await world.reason(new) == "allowed"  # which brings the set without the old key
             assert await world.reason(old) == "invalid-token"  # though it was verified before
+
+    asyncio.run(scene())
+
+
+def test_keys_that_came_meanwhile_use_up_no_turn(site: Site, tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, [source(jwks=f"{site.url}/jwks")])
+    site.pages["/jwks"] = Page(body=key_set(OLD))
+
+    async def scene() -> None:
+        async with asking(settings) as world:
+            await until(lambda: world.result() == {"changed": 1})
+            # Whoever has looked before they came and asks after that.
+            assert await world.informants.keys.ask(FetchKeys(source="idp")) == Done()
+            assert site.count("/jwks") == 1
+            site.pages["/jwks"] = Page(body=key_set(NEW))
+            assert await world.reason(NEW.token()) == "allowed"
+            assert world.result() == {"changed": 2}
 
     asyncio.run(scene())
 

@@ -81,6 +81,19 @@ def test_a_rotation_needs_no_reload_and_a_reload_keeps_it(serve: Serve, site: Si
     assert fetches(served, "changed") == 2
 
 
+def test_a_reload_forgets_what_a_file_of_keys_verified(serve: Serve, folder: Path) -> None:
+    (folder / "jwks.json").write_text(key_set(OLD, NEW))
+    users = [source(jwks="jwks.json")]
+    (folder / "extauthz.yaml").write_text(f"{CONFIG}\nidentity: {json.dumps({'users': users})}\n")
+    served = serve()
+    token, other = OLD.token(), NEW.token()
+    for _ in range(2):  # the second time it is remembered
+        assert (reason(served, token), reason(served, other)) == ("allowed", "allowed")
+    (folder / "jwks.json").write_text(key_set(NEW))
+    served.next_event("reloaded")
+    assert (reason(served, token), reason(served, other)) == ("invalid-token", "allowed")
+
+
 def test_a_hangup_asks_for_keys_again(serve: Serve, site: Site) -> None:
     site.pages["/jwks"] = Page(body=key_set(OLD, NEW))
     served = serve()

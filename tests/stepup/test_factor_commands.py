@@ -181,7 +181,7 @@ def test_a_reset_ends_the_factor_and_its_proofs(config: Path) -> None:
     answer = json.loads(call("reset", "alice", "--format", "json", config=config))
     assert answer == {"sub": "alice", "issuer": ISSUER, "removed": 1}
     assert prove(config, app.now()) == NotProven(reason="not-enrolled")
-    assert "Removed 0" in call("reset", "alice", config=config)
+    assert "`alice` at https://idp.example.com: had no factor; " in call("reset", "alice", config=config)
 
 
 def test_an_issuer_must_be_one_that_is_configured_and_named_if_there_are_several(config: Path) -> None:
@@ -235,6 +235,8 @@ def test_a_key_file_is_its_owners_only_and_not_overwritten(tmp_path: Path) -> No
 def test_no_command_prints_a_secret(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     output = call_keys("generate", str(file)) + call_keys("rotate", str(file))
+    told = json.loads(call_keys("rotate", str(file), "--format", "json"))
+    assert told == {"file": str(file), "newest": parse_keys(file.read_text()).newest.kid, "keys": 3}
     for entry in json.loads(file.read_text())["keys"]:
         assert entry["secret"] not in output
 

@@ -2,19 +2,29 @@
 
 import re
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
 import pytest
+import yaml
 from app.conftest import serve
 from consoles import Shell
+from e2e import bootstrap
+from e2e.conftest import missing
+from e2e.services import http_service
+from e2e.stage import DISCARD_PORT, START_SECONDS
 from serving import Serve
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from extauthz.cli.quickstart.envoy import Admin, envoy_command, find_envoy
 from extauthz.cli.quickstart.layout import prepare
+from extauthz.cli.quickstart.processes import Processes
+from extauthz.errors import ConfigurationError
 from extauthz.transport.grpcio import SERVICE
 from extauthz.wire.compose import check_request
 
@@ -72,9 +82,46 @@ def test_a_trial_key_and_token_are_made_as_the_readme_says_and_the_example_takes
     assert status(5000, tokens["alice"]) == 401  # a challenge
 
 
-def test_the_demo_leaves_the_certificates_that_the_readme_names(tmp_path: Path) -> None:
-    named = re.search(r'DEMO_ARGS="--dir trial"` leaves certificates for it in `trial/`: (.*)\.$', README, re.MULTILINE)
+def test_the_call_of_the_readme_gets_through_the_shipped_envoy_with_the_certificates_that_it_names(
+    folder: Path, shell: Shell, serve: Serve
+) -> None:
+    try:
+        binary = find_envoy()
+    except ConfigurationError as error:
+        missing(str(error))
+    named = re.search(r"leaves certificates in `trial/`: (.*?)\. Write", README, re.DOTALL)
     assert named is not None
-    (tmp_path / "t").mkdir()
-    prepare(tmp_path / "t", now=datetime.now(UTC))
-    assert {path.name for path in (tmp_path / "t").iterdir()} >= set(re.findall(r"`(.*?)`", named[1]))
+    code, _ = shell.run(block('jwks.json", "w"').replace(".venv/bin/python", sys.executable).strip())
+    assert code == 0
+    served = serve(**{f"EXTAUTHZ_LISTEN__{name}": "127.0.0.1:0" for name in ("GRPC", "WEB", "ADMIN")})
+    with ExitStack() as stack:
+        # Not pytest's tmp_path: the name of a socket must be short.
+        short = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        prepare(short, now=datetime.now(UTC))
+        (folder / "trial").symlink_to(short)
+        assert {path.name for path in short.iterdir()} >= set(re.findall(r"`(\w+\.\w+)`", named[1]))
+        tree = bootstrap.load("gateway", tls=short, run=short)
+        service = stack.enter_context(http_service())
+        ports = {
+            "service": service.port,
+            "extauthz": int(served.said["grpc"].rpartition(":")[2]),
+            "extauthz_web": int(served.said["web"].rpartition(":")[2]),
+        }
+        for cluster in ("service", "service_grpc", "extauthz", "extauthz_web", "otel_collector"):
+            bootstrap.point(tree, cluster, bootstrap.tcp(ports.get(cluster, DISCARD_PORT)))
+        (short / "gateway.yaml").write_text(yaml.safe_dump(tree))
+        processes = stack.enter_context(Processes())
+        command = envoy_command(binary, short / "gateway.yaml")
+        envoy = processes.start("envoy", command, log=short / "envoy.log", folder=short)
+        admin = Admin(short / "admin.sock")
+        envoy.wait_until(admin.ready, seconds=START_SECONDS)
+        call = block("curl --include").strip().replace("localhost:8443", f"localhost:{admin.port('https')}")
+        for change, wanted in (
+            (("", ""), "200"),
+            (("amount=5", "amount=5000"), "401"),
+            ((' --header "authorization: Bearer $(cat alice.jwt)"', ""), "403"),
+        ):
+            code, printed = shell.run(call.replace(*change))
+            assert (code, re.findall(r"^HTTP/2 (\d+)", printed, re.MULTILINE)) == (0, [wanted]), printed
+            assert "x-extauthz-decision-id: " in printed
+        assert [one.target for one in service.received] == ["/v1/accounts/a1/transfers?amount=5"]

@@ -77,6 +77,22 @@ def test_what_is_no_check_is_one_line_of_error(text: str) -> None:
     assert not message.endswith((".", " "))
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"request": {}}', "unknown field `request`; it knows `attributes`"),
+        (
+            '{"attributes": {"source": {"address": {"pipe": {"file": "x"}}}}}',
+            "unknown field `file` in `attributes.source.address.pipe`; it knows `path`",
+        ),
+    ],
+)
+def test_an_unknown_field_is_told_with_those_that_are_known(text: str, told: str) -> None:
+    with pytest.raises(ExtauthzError) as error:
+        check_request_from_json(text)
+    assert str(error.value) == f"no CheckRequest in protobuf JSON: {told}"
+
+
 @given(
     st.text(max_size=20)
     | st.recursive(

@@ -21,7 +21,7 @@ _QUICK: Final = 48
 """Instructions up to which all states of the automaton fit into its memory, so that each is made once."""
 _STATE: Final = 150
 """What a new state costs beside the instructions that it is made of, in instructions."""
-_STEPS_PER_ELEMENT: Final = 8
+_STEPS_PER_ELEMENT: Final = 6
 """The logarithm to base 2 of the steps that count as one element of a loop."""
 
 Search = Callable[[str], object]
