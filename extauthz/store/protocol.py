@@ -47,7 +47,10 @@ class EnrolledFactor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpentTicket:
-    """A ticket (of a challenge, of an enrolment) that is good once and is burned along."""
+    """A ticket (of a challenge, of an enrolment) that is good once and is burned along.
+
+    It is one subject's; whether the same id may be burned again by another is up to the store.
+    """
 
     id: str
     expires_at: float
