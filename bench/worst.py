@@ -67,7 +67,11 @@ _IDENTITY = {
     "workload": {"sources": ["source_principal", "xfcc", "client_cert", "peer_certificate"]},
     "users": [
         {
-            "name": "idp", "issuer": ISSUER, "audiences": ["shop"], "jwks": "-", "algorithms": ["ES256"],
+            "name": "idp",
+            "issuer": ISSUER,
+            "audiences": ["shop"],
+            "jwks": "-",
+            "algorithms": ["ES256"],
             "from": ["authorization", "cookie:session"],
         },
         {"name": "edge", "issuer": ISSUER, "from": ["metadata:envoy.filters.http.jwt_authn/payload"]},
