@@ -13,6 +13,7 @@ from store.one_loop import crowd, run
 from store.parts import ADDRESS, LIMIT, enrolment, factor, grant, redemption
 
 from extauthz.errors import ConfigurationError, StateUnavailable
+from extauthz.identity.revocations import Revocation
 from extauthz.store import redis_server
 from extauthz.store.protocol import CLOCK_SKEW, Activity, Presence, Redeemed, Redemption, Selection, Store
 from extauthz.store.redis_address import parse_redis
@@ -365,3 +366,24 @@ def test_every_form_of_an_address_is_read(tmp_path: Path) -> None:
     assert (spread.kind, spread.hosts, spread.prefix) == ("cluster", (("a", 6379), ("b", 7001)), "shop")
     local = parse_redis("redis+unix:///run/redis%20x.sock?db=2", base=tmp_path)
     assert (local.kind, local.socket, local.hosts, local.database) == ("server", "/run/redis x.sock", (), 2)
+
+
+def test_the_rights_that_the_page_on_state_names_are_enough(own: RedisProcess, opened: Open, tmp_path: Path) -> None:
+    rights = ["get", "set", "del", "exists", "expire", "ttl", "scan", "info", "@hash", "@sortedset", "eval", "evalsha"]
+    with own.client() as client:
+        client.execute_command("ACL", "SETUSER", "app", "on", ">pw", "~extauthz:*", *(f"+{one}" for one in rights))
+    (tmp_path / "password").write_text("pw")
+    store = opened(f"redis+unix://app@{own.socket}?password_file=password")
+    run(store.ping())
+    run(store.enroll(enrolment(factor()), now=NOW))
+    assert run(store.attempt([LIMIT, ADDRESS], now=NOW)) == 0
+    assert run(store.redeem(redemption(grant(uses=1), ticket="t", limits=(LIMIT, ADDRESS)), now=NOW)) is Redeemed.DONE
+    assert run(store.consume(ALICE, ["g1"], fingerprint="f", now=NOW))
+    assert run(store.use_proof("p1", expires_at=NOW + 90, fingerprint="f", now=NOW))
+    run(store.touch([Activity(subject=ALICE, session=SESSION, at=NOW, until=NOW + 3600)]))
+    assert len(run(store.look_up(ALICE, SESSION, fingerprint="f", now=NOW)).grants) == 1
+    assert run(store.revoke(Selection(), now=NOW)) == 0
+    tokens = Revocation(kind="tokens", subject=ALICE, at=NOW)
+    run(store.put_revocation(tokens, now=NOW))
+    assert run(store.revocation_changes(None)).put == (tokens,)
+    assert run(store.reset_factors(ALICE, [LIMIT])) == 1
