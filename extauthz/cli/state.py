@@ -85,7 +85,9 @@ def with_store(config: Path, work: Callable[[Settings, Store], Awaitable[_T]]) -
     """
     settings = load_settings(config)
     if settings.store == "memory:":
-        raise ConfigurationError(f"{config}: store `memory:` is inside of the server; use `sqlite:///path` or `redis://…`")
+        raise ConfigurationError(
+            f"{config}: store `memory:` is inside of the server; use `sqlite:///path` or `redis://…`"
+        )
 
     async def run() -> _T:
         store = open_configured_store(settings)

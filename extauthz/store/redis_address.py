@@ -56,8 +56,8 @@ class RedisAddress:
 
 
 def without_secrets(url: str) -> str:
-    """The address as it may be shown: without user and password."""
-    return re.sub(r"//[^/]*@", "//", url)
+    """The address as it may be shown: without user and password, however that is written."""
+    return re.sub(r"//.*@", "//", url, flags=re.DOTALL)
 
 
 def parse_redis(url: str, *, base: Path) -> RedisAddress:
@@ -75,11 +75,14 @@ def parse_redis(url: str, *, base: Path) -> RedisAddress:
         parts = urlsplit(url)
     except ValueError as error:
         raise _wrong(shown, "it is no address") from error
+    if "@" in url and "@" not in parts.netloc:
+        # Nothing of it may be taken for a host or a parameter, and be told.
+        raise _wrong(shown, "write `/`, `?`, `#` and `@` in a password as `%2F`, `%3F`, `%23` and `%40`")
     scheme, _, form = parts.scheme.partition("+")
     kind: Kind = "cluster" if form == "cluster" else "sentinel" if form == "sentinel" else "server"
     parameters = _parameters(parts.query, shown)
     if parts.fragment:
-        raise _wrong(shown, "write `#` in a password as `%23`")
+        raise _wrong(shown, "what follows `#` means nothing; leave it out")
     username, password = _login(parts.netloc.rpartition("@")[0], parameters, base, shown)
     hosts, socket, rest = _place(parts, form, shown)
     service, rest = rest.partition("/")[::2] if kind == "sentinel" else ("", rest)
