@@ -1,6 +1,7 @@
 """What it costs to know who calls: tokens, certificate headers and the whole identity of a request.
 
-Medians over rounds in which every case runs in turn, so that the ratios hold though the machine's speed drifts.
+Medians over rounds in which every case runs in turn, by the time of this process alone, so that the ratios hold though
+the machine's speed drifts.
 
     python bench/identity.py [--json FILE] [--check]
 """
@@ -254,10 +255,10 @@ def calibrate(run: Callable[[], object]) -> int:
 
 
 def timed(run: Callable[[], object], number: int) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(number):
         run()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def main() -> int:

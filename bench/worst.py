@@ -20,6 +20,7 @@ from pathlib import Path
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
 from jwt.algorithms import ECAlgorithm
 
 from extauthz.check.checker import Checker, Ruling, Surroundings
@@ -30,6 +31,8 @@ from extauthz.record.decision import NoRecorder
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
 from extauthz.store.open import open_store
 from extauthz.wire.compose import check_request
+from extauthz.wire.messages import MessageTypes
+from extauthz.wire.reading import Reading
 from extauthz.wire.size import LARGEST, LARGEST_BESIDE
 
 MOST_MS = 50.0
@@ -52,6 +55,7 @@ spec:
     - {name: pairs, paths: ["/pairs"], effect: allow, when: "request.json.all(a, !request.json.exists(b, b == a + 1))"}
     - {name: shared, paths: ["/shared"], effect: allow, when: "request.json.all(i, i in request.json)"}
     - {name: form, paths: ["/form"], effect: allow, when: "request.form.amount == '1'"}
+    - {name: call, paths: ["/worst.Tree/Plant"], effect: allow, when: "request.grpc.label == 'a'"}
     - {name: parts, paths: ["/parts"], effect: allow, when: "request.multipart.amount == '1'"}
     - {name: digits, paths: ["/digits"], effect: deny, when: "string(request.body).matches('[0-9]{16}')"}
     - {name: states, paths: ["/states"], effect: allow, when: "request.json.s.matches('(a|b)*a(a|b){30}c')"}
@@ -78,8 +82,20 @@ _IDENTITY = {
     ],
 }
 JSON = {"content-type": "application/json"}
+GRPC = {"content-type": "application/grpc", "te": "trailers"}
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 MEGABYTE = 1_048_576
+
+
+def _described() -> bytes:
+    """A gRPC method that takes a tree."""
+    kinds = FieldDescriptorProto
+    file = FileDescriptorProto(name="worst.proto", package="worst", syntax="proto3")
+    node = file.message_type.add(name="Node")
+    node.field.add(name="label", number=1, type=kinds.TYPE_STRING, label=kinds.LABEL_OPTIONAL)
+    node.field.add(name="nodes", number=2, type=kinds.TYPE_MESSAGE, type_name=".worst.Node", label=kinds.LABEL_REPEATED)
+    file.service.add(name="Tree").method.add(name="Plant", input_type=".worst.Node", output_type=".worst.Node")
+    return FileDescriptorSet(file=[file]).SerializeToString()
 
 
 def make_checker() -> Checker:
@@ -92,6 +108,7 @@ def make_checker() -> Checker:
                 ClientSettings(trusted_hops=1),
                 {"idp": json.dumps({"keys": [_JWK]})},
             ),
+            reading=Reading(messages=MessageTypes.of(_described(), "worst.pb")),
         ),
         Surroundings(
             clock=lambda: NOW * 1_000_000_000,
@@ -158,6 +175,11 @@ def noted(namespace: bytes, key: bytes, value: bytes) -> bytes:
     return field(11, field(1, field(1, namespace) + field(2, field(1, field(1, key) + field(2, value)))))
 
 
+def call(message: bytes) -> bytes:
+    """A gRPC call with one message."""
+    return post("/worst.Tree/Plant", GRPC, b"\0" + len(message).to_bytes(4, "big") + message)
+
+
 EMPTIES = b"\x0a\x00" * 32_500
 """Values of a list in the fewest bytes."""
 LIST = field(6, EMPTIES)
@@ -220,11 +242,14 @@ CASES: Mapping[str, Callable[[], bytes]] = {
     ),
     "form: fields": lambda: post("/form", FORM, b"&".join(b"a%d%%41%%41=%%41%%41" % n for n in range(9_999))),
     "form: escapes": lambda: post("/form", FORM, b"a=" + b"%41" * 50_000),
+    "grpc: as many values as are read": lambda: call(b"\x12\x03\x0a\x01a" * 3_300),
+    "grpc: 512 KiB of empty messages": lambda: call(b"\x12\x00" * (MEGABYTE // 4 - 9)),
+    "grpc: 512 KiB of unknown fields": lambda: call(b"\xf8\x01\x01" * (MEGABYTE // 6 - 9)),
     "multipart: delimiters": lambda: post(
         "/parts", {"content-type": "multipart/form-data; boundary=a"}, b"--a\r\n" * ((LARGEST - 9_999) // 5)
     ),
     "body: digits by a regular expression": lambda: post("/digits", JSON, b"1" * (LARGEST - 9_999)),
-    "body: states of a regular expression": lambda: post("/states", JSON, b'{"s":"%s"}' % _random(39_000)),
+    "body: states of a regular expression": lambda: post("/states", JSON, b'{"s":"%s"}' % _random(36_000)),
     "body: the same in a loop": lambda: post(
         "/loop", JSON, json.dumps([_random(500).decode() for _ in range(200)]).encode()
     ),

@@ -11,7 +11,7 @@ from extauthz.cel.functions import Overload
 from extauthz.cel.inference import Inference, is_concrete
 from extauthz.cel.limits import Limits
 from extauthz.cel.members import Members
-from extauthz.cel.names import Names, qualified
+from extauthz.cel.names import Names, conversion_hint, qualified
 from extauthz.cel.reporter import Reporter
 from extauthz.cel.tree import (
     Bind,
@@ -220,14 +220,15 @@ class _Checker:
 
     def _no_overload(self, node: Call, name: str, overloads: tuple[Overload, ...], kinds: list[CelType]) -> None:
         shown = name.strip("_@") if not name[0].isalpha() else name
-        given = ", ".join(str(self._types.final(kind)) for kind in kinds)
+        final = [self._types.final(kind) for kind in kinds]
+        given = ", ".join(map(str, final))
         takes = sorted({"(" + ", ".join(map(str, overload.args)) + ")" for overload in overloads})
         hint = "structures can't be compared; compare their fields"
         if not any(isinstance(kind, StructType) for kind in kinds):
             hint = "it takes " + ", ".join(takes[:4]) + (", …" if len(takes) > 4 else "")
         if name in ("_==_", "_!=_") and not any(isinstance(kind, StructType) for kind in kinds):
             hint = "convert one side, or compare `dyn(…)`"
-        self._report(f"`{shown}` does not take ({given})", node.span, hint)
+        self._report(f"`{shown}` does not take ({given})", node.span, conversion_hint(name, final) or hint)
 
     # Operators and displays
 

@@ -28,8 +28,8 @@ class Limits:
     regex_program: int = 5_000
     """Instructions of a compiled regular expression; `(a{500}){500}` is short, but not small."""
 
-    regex_steps: int = 10_000_000
-    """Characters of a text times what one of them may cost a regular expression that is not small."""
+    regex_steps: int = 3_500_000
+    """Bytes of a text times 60 more than the instructions of a regular expression that has more than 20 of them."""
     iterations: int = 50_000
     """Elements that all loops of one evaluation visit together, with those that functions called in loops read; 256
     characters count as one."""

@@ -39,7 +39,8 @@ class Members:
         match kind:
             case StructType(fields=fields):
                 if name not in fields:
-                    self._reporter.report(f"`{kind}` has no field `{name}`", span, did_you_mean(name, fields))
+                    hint = did_you_mean(name, fields) or f"its fields are {', '.join(fields)}"
+                    self._reporter.report(f"`{kind}` has no field `{name}`", span, hint)
                     return DYN
                 return fields[name].type
             case MapType(key=key, value=value):

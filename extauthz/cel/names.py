@@ -1,11 +1,21 @@
 """What a name means: the longest declared name in the innermost container (langdef, "Name Resolution")."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from typing import Final
 
 from extauthz.cel.functions import Overload
 from extauthz.cel.tree import Expr, Ident, Select
-from extauthz.cel.types import DYN, TYPE_NAMES, CelType
+from extauthz.cel.types import DOUBLE, DURATION, DYN, INT, STRING, TIMESTAMP, TYPE_NAMES, UINT, CelType, ListType
+
+_ORDERINGS: Final = frozenset({"_<_", "_<=_", "_>_", "_>=_"})
+_FROM_TEXT: Final = {
+    str(INT): "int",
+    str(UINT): "uint",
+    str(DOUBLE): "double",
+    str(TIMESTAMP): "timestamp",
+    str(DURATION): "duration",
+}
 
 
 def qualified(node: Expr) -> tuple[str, str, bool] | None:
@@ -111,3 +121,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     # Comparing is quadratic in the length of a name.
     close = get_close_matches(name[:100], list(known), n=1)
     return f"did you mean `{close[0]}`?" if close else None
+
+
+def conversion_hint(function: str, kinds: Sequence[CelType]) -> str | None:
+    """What was perhaps meant by a call that takes no such types: a number in a text, something in a list."""
+    match function, kinds:
+        case ("contains", [ListType(), _]):
+            return "write `x in list`"
+        case (_, [a, b]) if function in _ORDERINGS and STRING in (a, b):
+            conversion = _FROM_TEXT.get(str(b if a == STRING else a))
+            return f"convert the text with `{conversion}(…)`" if conversion else None
+        case _:
+            return None

@@ -35,6 +35,7 @@ _PRECEDENCE: Final = {
     "+": 4, "-": 4, "*": 5, "/": 5, "%": 5,
 }  # fmt: skip
 _CLOSING: Final = {"(": ")", "[": "]", "{": "}"}
+_OPERATORS_OF_OTHERS: Final = {"and": "&&", "or": "||"}
 _KEYWORD_VALUES: Final = {"true": True, "false": False, "null": None}
 
 
@@ -104,7 +105,8 @@ class Parser:
         span = self._reporter.source.span(token.start, token.end)
         shown = self._reporter.source.text[token.start : token.end]
         what = f"`{shown}`" if shown else str(token.value)
-        self._reporter.report(f"unexpected {what}, expected {expected}", span)
+        meant = _OPERATORS_OF_OTHERS.get(shown)
+        self._reporter.report(f"unexpected {what}, expected {expected}", span, meant and f"write `{meant}`")
         raise _Unexpected
 
     def span_from(self, start: int) -> Span:

@@ -27,6 +27,11 @@ from extauthz.wire.encode import encode_failure, say
 
 AUDIT_PATIENCE = 0.15
 """Seconds that an answer waits for its record to be on disk; Envoy waits 0.2 unless it is told otherwise."""
+AUDIT_MARGIN = 0.02
+"""Seconds of the caller's deadline that are left for the answer when that wait ends."""
+
+Remaining = Callable[[], float | None]
+"""Seconds until the caller's deadline, `None` if there is none."""
 
 _log = structlog.get_logger(__name__)
 
@@ -38,7 +43,8 @@ _WITH_PAGE = frozenset({Caller.NAVIGATION, Caller.FORM_POST, Caller.API})
 class Case:
     """One Check and what was established about it; `None` is what was not.
 
-    `payload` are its bytes, `schemes` how its caller could have proven who it is, `trace` is the call's trace context.
+    `payload` are its bytes, `schemes` how its caller could have proven who it is, `remaining` how long it still waits,
+    `trace` is the call's trace context.
     """
 
     decision_id: str
@@ -48,6 +54,7 @@ class Case:
     payload: bytes
     request: RequestView | None
     identity: Identity | None
+    remaining: Remaining
     trace: Trace = ()
 
     @property
@@ -95,7 +102,7 @@ class Answering:
         answer = self._answer(case, evaluation, detail)
         if evaluation.audit_required:
             try:
-                _wait(self._commit(case, answer))
+                _wait(self._commit(case, answer), _patience(case.remaining()))
             except Exception as error:  # noqa: BLE001 - without its record nothing is allowed, whatever the cause
                 return self._without_record(case, answer, error)
         self._record(case, answer, audited=evaluation.audit_required)
@@ -188,10 +195,15 @@ class Answering:
             _log.exception("record-failed", decision_id=case.decision_id)
 
 
-def _wait(written: Future[None]) -> None:
+def _patience(remaining: float | None) -> float:
+    """How long a record may take, so that the answer is there before the caller has given up."""
+    return AUDIT_PATIENCE if remaining is None else max(min(AUDIT_PATIENCE, remaining - AUDIT_MARGIN), 0.0)
+
+
+def _wait(written: Future[None], patience: float) -> None:
     """Wait until a record is on disk. One that comes too late is called back: it says what is not answered."""
     try:
-        written.result(AUDIT_PATIENCE)
+        written.result(patience)
     except TimeoutError:
         written.cancel()
         raise

@@ -14,7 +14,7 @@ from typing import assert_never
 
 import structlog
 
-from extauthz.check.answering import Answering, Case
+from extauthz.check.answering import Answering, Case, Remaining
 from extauthz.check.proof import LockedOut, NotProven, Proven, TicketUsed, prove_totp
 from extauthz.check.refusals import refusal
 from extauthz.check.revocation_feed import RevocationFeed
@@ -123,10 +123,10 @@ class Checker:
         """Let the next Check be decided by `ruling`; those on their way keep what they began with."""
         self._ruling = ruling
 
-    def start(self, payload: bytes, *, trace: Trace = ()) -> bytes | Opened:
+    def start(self, payload: bytes, *, trace: Trace = (), remaining: Remaining = lambda: None) -> bytes | Opened:
         """The answer to the CheckRequest in `payload`, or what `finish` needs to give it after a look-up.
 
-        `trace` is the trace context in the metadata of the call.
+        `trace` is the trace context in the metadata of the call, `remaining` tells how long its caller still waits.
         """
         ruling = self._ruling
         started_ns = self._around.clock()
@@ -143,6 +143,7 @@ class Checker:
                 payload=payload,
                 request=request,
                 identity=identity,
+                remaining=remaining,
                 trace=trace,
             )
 

@@ -39,6 +39,7 @@ from extauthz.values.decisions import Decision, Deny, Evaluation
 from extauthz.values.grants import NO_FACTS
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
+from extauthz.values.schemes import NO_SCHEMES, Schemes
 from extauthz.wire.decode import decode
 from extauthz.wire.jsonform import check_request_from_json, check_response_to_json
 from extauthz.wire.reading import STRICT, Reading
@@ -51,7 +52,8 @@ class Explanation:
     """A decision with its reasons.
 
     `decision` is `None` where a record holds too little, for want of `missing`, or where no policy gave the recorded
-    answer. `detail` is what was wrong with a request that is refused before any policy is asked, in full.
+    answer. `detail` is what was wrong with a request that is refused before any policy is asked, in full. `payload` are
+    the bytes of the Check and `schemes` how its caller could have proven who it is, for the answer.
     """
 
     policies: PolicySet
@@ -60,6 +62,8 @@ class Explanation:
     evaluation: Evaluation
     traces: Mapping[str, RuleTrace]
     others: tuple[Other, ...]
+    payload: bytes = b""
+    schemes: Schemes = NO_SCHEMES
     request: RequestView | None = None
     recorded: DecisionLine | None = None
     missing: tuple[str, ...] = ()
@@ -119,6 +123,8 @@ def _of_request(paths: list[Path], payload: bytes, config: Path | None) -> Expla
             evaluation=refused,
             traces={},
             others=(),
+            payload=payload,
+            schemes=configured.identity.schemes,
             request=view,
             detail=str(error),
         )
@@ -132,6 +138,8 @@ def _of_request(paths: list[Path], payload: bytes, config: Path | None) -> Expla
         evaluation=evaluation,
         traces=traces(candidates, evaluation, scope),
         others=_others(policies, evaluation, view, identity, now),
+        payload=payload,
+        schemes=configured.identity.schemes,
         request=view,
     )
 
@@ -285,7 +293,14 @@ def _response(one: Explanation) -> bytes | None:
     """The CheckResponse; none of a recorded request, of which too little is left to say it."""
     if one.decision is None or one.recorded is not None:
         return None
-    return response_to(one.decision, one.request, one.policies, decision_id="explain")
+    return response_to(
+        one.decision,
+        one.request,
+        one.policies,
+        decision_id="explain",
+        schemes=one.schemes,
+        unread=one.payload,
+    )
 
 
 def _print(one: Explanation) -> None:

@@ -37,6 +37,7 @@ from extauthz.values.decisions import (
 from extauthz.values.grants import NO_FACTS, Facts, Grant
 from extauthz.values.identity import Identity, User, Workload
 from extauthz.values.request import EMPTY, Caller, RequestView
+from extauthz.values.schemes import NO_SCHEMES, Schemes
 from extauthz.wire.caller import classify
 from extauthz.wire.compose import check_request, tcp_check_request
 from extauthz.wire.decode import decode
@@ -118,8 +119,19 @@ def http_status(response: bytes) -> int:
     return int(answer.denied_response.status.code) if answer.HasField("denied_response") else 200
 
 
-def response_to(decision: Decision, request: RequestView | None, policies: PolicySet, *, decision_id: str) -> bytes:
-    """The CheckResponse of a decision; the address of a challenge page is there without its ticket."""
+def response_to(
+    decision: Decision,
+    request: RequestView | None,
+    policies: PolicySet,
+    *,
+    decision_id: str,
+    schemes: Schemes = NO_SCHEMES,
+    unread: bytes = b"",
+) -> bytes:
+    """The CheckResponse of a decision; the address of a challenge page is there without its ticket.
+
+    `schemes` are those that a 401 names; `unread` is the Check where `request` could not be read.
+    """
     caller = classify(request) if request is not None else Caller.API
     return encode(
         decision,
@@ -127,6 +139,8 @@ def response_to(decision: Decision, request: RequestView | None, policies: Polic
         decision_id=decision_id,
         revision=policies.revision,
         settable=policies.settable_headers,
+        schemes=schemes,
+        unread=unread,
         offer=_OFFER if isinstance(decision, Challenge) and caller in _WITH_PAGE else None,
     )
 

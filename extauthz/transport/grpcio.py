@@ -57,7 +57,7 @@ class AuthorizationServicer:
 
     def Check(self, request: bytes, context: CallContext) -> bytes:  # noqa: N802 - the name is Envoy's
         """The bytes of the CheckResponse to the CheckRequest in `request`; never raises."""
-        started = self._checker.start(request, trace=_trace(context))
+        started = self._checker.start(request, trace=_trace(context), remaining=context.time_remaining)
         if isinstance(started, bytes):
             return started
         if not self._waiting.acquire(blocking=False):

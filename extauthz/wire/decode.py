@@ -121,16 +121,20 @@ def _http(request: AttributeContext.Request, context: Mapping[str, str], reading
     target = http.path
     if len(target) > _LONGEST_TARGET:
         raise MalformedRequest(f"the target is longer than {_LONGEST_TARGET} characters", reason="malformed-path")
+    if "!" in target:
+        _refuse_replaced(http, target)
     raw_path, mark, raw_query = target.partition("?")
     if mark:
         targets.check_query(raw_path, raw_query)
     line = _line if method in _USUAL and len(raw_path) <= _LONGEST_KEPT else _line.__wrapped__
     host, path, segments = line(method, authority, raw_path, reading.accept)
-    # Envoy sends one of the two forms; of both, nobody knows which one the upstream gets.
     joined = http.headers
-    if joined and http.HasField("header_map"):
+    if not joined:
+        headers = header_lines.from_raw(http.header_map.headers)
+    elif not http.HasField("header_map"):
+        headers = header_lines.from_map(joined)
+    else:  # Envoy sends one of the two forms; of both, nobody knows which one the upstream gets
         raise MalformedRequest("the headers came in both forms", reason="malformed-check")
-    headers = header_lines.from_map(joined) if joined else header_lines.from_raw(http.header_map.headers)
     if (sent := headers.get("host")) is not None and hosts.read(sent[0]) != host:
         raise MalformedRequest("`host` and `:authority` name different hosts", reason="malformed-host")
     return HttpRequest(
@@ -149,6 +153,18 @@ def _http(request: AttributeContext.Request, context: Mapping[str, str], reading
         body=bodies.known(http, headers, context, buffered=reading.buffered),
         has_query=mark != "",
     )
+
+
+def _refuse_replaced(http: AttributeContext.HttpRequest, target: str) -> None:
+    """Refuse a target of which a `!` may be one that Envoy wrote for a byte that is no UTF-8.
+
+    HTTP/2 carries such bytes, and the upstream gets them as they came. The raw form of the headers has them, too.
+    """
+    if [line.raw_value for line in http.header_map.headers if line.key == ":path"] != [target.encode()]:
+        raise MalformedRequest(
+            "a `!` of the target may stand for a byte that is no UTF-8; set `encode_raw_headers: true` in Envoy",
+            reason="malformed-path",
+        )
 
 
 @lru_cache(maxsize=4_096)

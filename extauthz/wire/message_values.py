@@ -15,12 +15,13 @@ from typing import Any, Final
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
-from google.protobuf.unknown_fields import UnknownFieldSet
 
 from extauthz import cel
 
 MOST_VALUES: Final = 10_000
 """Values of one message, those that are not set included: what is looked at takes some 15 ms at the most."""
+MAX_DEPTH: Final = 48
+"""Messages within messages; below some 60 nobody looks for what is unknown."""
 
 _UNSIGNED: Final = frozenset(
     {
@@ -37,33 +38,46 @@ _BILLION: Final = 1_000_000_000
 def values_of(message: Message) -> Mapping[str, Any]:
     """The fields of a message, by name.
 
+    What its descriptors don't know is dropped from it.
+
     Raises:
-        EvalError: it holds what its descriptor does not know, no valid time, or more than `MOST_VALUES` values.
+        EvalError: it holds what its descriptor does not know, no valid time, messages within messages deeper than
+            `MAX_DEPTH`, or more than `MOST_VALUES` values.
     """
+    # All at once: a list of what is unknown costs many times as much as the message.
+    size = message.ByteSize()
+    message.DiscardUnknownFields()
+    if message.ByteSize() != size:
+        kind = message.DESCRIPTOR.full_name
+        raise cel.EvalError(f"the message has a field that the descriptor of `{kind}`, or of a message in it, lacks")
     return _Walk().fields(message)
 
 
 class _Walk:
     """One walk over a message, on which no more than so many values are met."""
 
-    __slots__ = ("_left",)
+    __slots__ = ("_depth", "_left")
 
     def __init__(self) -> None:
         self._left = MOST_VALUES
+        self._depth = 0
 
     def fields(self, message: Message) -> dict[str, Any]:
         descriptor, kind = message.DESCRIPTOR, message.DESCRIPTOR.full_name
-        if len(UnknownFieldSet(message)):
-            raise cel.EvalError(f"the message has a field that the descriptor of `{kind}` lacks")
         if descriptor.is_extendable and any(field.is_extension for field, _ in message.ListFields()):
             raise cel.EvalError(f"the message has an extension of `{kind}`, which is not read")
         fields: Sequence[FieldDescriptor] = descriptor.fields  # type: ignore[assignment]  # upb's own, at run time
         self._meet(len(fields))
-        return {
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise cel.EvalError(f"the message has messages within messages deeper than {MAX_DEPTH}")
+        found = {
             field.name: self._field(field, getattr(message, field.name))
             for field in fields
             if not field.has_presence or message.HasField(field.name)
         }
+        self._depth -= 1
+        return found
 
     def _field(self, field: FieldDescriptor, value: Any) -> object:  # noqa: ANN401 - of any field
         entry = field.message_type

@@ -18,7 +18,7 @@ from extauthz.errors import ConfigurationError
 from extauthz.values.quoting import given
 from extauthz.wire.message_values import values_of
 
-LARGEST: Final = 1_048_576
+LARGEST: Final = 524_288
 """Bytes of a message that is looked into."""
 
 _PREFIX: Final = 5  # a flag and the length

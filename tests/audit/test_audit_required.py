@@ -1,14 +1,16 @@
 """`audit: required` in a whole checker: both ways to an answer wait for the record, and fail closed without it."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from audit.auditing import ids, lines
-from checking import POLICY, Bench, make_bench
+from checking import POLICY, Bench, make_bench, told
 
+from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.check import answering
 from extauthz.check.checker import Checker, Ruling, Surroundings
 from extauthz.policy.load import load_text
@@ -66,17 +68,47 @@ def test_without_an_audit_file_what_requires_a_record_is_denied(bench: Bench) ->
     assert bench.decision(bench.as_user("/pay?amount=5"))[0] == "allow"
 
 
+class Impatient(Future[None]):
+    """A record that never comes; it notes how long one would wait for it, and is never waited for."""
+
+    def __init__(self, waits: list[float | None]) -> None:
+        super().__init__()
+        self._waits = waits
+
+    def result(self, timeout: float | None = None) -> None:
+        self._waits.append(timeout)
+        raise TimeoutError
+
+
+@pytest.mark.parametrize(
+    ("remaining", "patience"), [(None, 0.15), (10.0, 0.15), (0.1, 0.08), (0.02, 0.0), (0.0, 0.0), (-1.0, 0.0)]
+)
+def test_a_record_is_waited_for_only_as_long_as_the_caller_waits(
+    bench: Bench, remaining: float | None, patience: float
+) -> None:
+    """An answer that comes after Envoy's timeout is a failure, which `failure_mode_allow` may turn into an allow."""
+    waits: list[float | None] = []
+    stuck = Stuck()
+    stuck.made = lambda: Impatient(waits)
+    bench = requiring(bench, stuck)
+    answer = bench.checker.start(bench.request("/health"), remaining=lambda: remaining)
+    assert isinstance(answer, bytes)
+    assert told(CheckResponse.FromString(answer))["reason"] == "audit-unavailable"
+    assert waits == [pytest.approx(patience)]
+
+
 class Stuck:
     """A disk that never answers."""
 
     def __init__(self) -> None:
         self.waiting: list[Future[None]] = []
+        self.made: Callable[[], Future[None]] = Future
 
     def record(self, record: DecisionRecord) -> None:
         """Nobody waits for this one."""
 
     def commit(self, record: DecisionRecord) -> Future[None]:  # noqa: ARG002 - nobody ever writes it
-        self.waiting.append(Future())
+        self.waiting.append(self.made())
         return self.waiting[-1]
 
 

@@ -72,7 +72,7 @@ def test_regex_length() -> None:
 def test_regex_program() -> None:
     assert "instructions" in compile_error("'a'.matches('(a{200}){4}')", regex_program=500)
     assert "instructions" in eval_error("'a'.matches(p)", {"p": r"\pL{200}"})
-    large = cel.compile("x.matches('^a{900}b{900}c{900}$')")
+    large = cel.compile("x.matches('^a{900}b{900}c{900}$')", limits=cel.Limits(regex_steps=10**9))
     assert [large({"x": "a" * 900 + "b" * 900 + "c" * count}) for count in (900, 899)] == [True, False]
     wide = cel.compile(r"x.matches('^(?i)[^x]{900}$')", limits=cel.Limits(regex_program=100_000, regex_steps=10**9))
     assert [wide({"x": "é" * 900}), wide({"x": "é" * 899})] == [True, False]
@@ -257,7 +257,7 @@ def test_a_long_text_and_a_large_expression() -> None:
         program({"s": "a" * 50_000})
     with pytest.raises(cel.EvalError, match="too long for a regular expression of this size"):
         program({"s": "é" * 10_000})
-    small = cel.compile("s.matches('^(a|b)*a(a|b){10}c')")
+    small = cel.compile("s.matches('(a|b)*a(a|b){10}c')")
     assert small({"s": LONG}) is False
 
 

@@ -87,6 +87,14 @@ def test_a_truncated_body_satisfies_no_content_rule_whatever_the_client_claims(r
     assert outcome(readings.post(HOST, "/mcp", call, JSON, claim)) == (403, "policy-error")
 
 
+def test_nothing_is_bound_to_a_request_whose_body_is_truncated(readings: Readings) -> None:
+    """A proof for this very request can't be asked for where the request is not known whole."""
+    headers = (JSON, f"authorization: {readings.stage.bearer('alice')['authorization']}")
+    assert readings.post(HOST, "/bound", padded(LIMIT - 1), *headers).reason == "proof-required"
+    assert readings.post(HOST, "/bound", padded(LIMIT * 2), *headers).reason == "not-bindable"
+    assert readings.post(HOST, "/bound", b"{}", *headers, listener="unbuffered").reason == "not-bindable"
+
+
 def test_a_limit_that_is_none_of_partial_bodies_is_held_by_envoy(readings: Readings) -> None:
     asked = readings.checks()
     answer = readings.post(HOST, "/told", padded(LIMIT * 2), JSON, listener="whole")

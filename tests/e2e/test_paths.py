@@ -11,6 +11,7 @@ from posixpath import normpath
 from urllib.parse import unquote, unquote_plus
 
 import pytest
+from e2e.http2 import speaking
 from e2e.readings import Answer, Readings
 from e2e.stage import HOST, Stage
 
@@ -251,6 +252,48 @@ def test_each_spelling_has_the_reading_of_the_table(readings: Readings, target: 
     else:
         assert answer.status in (400, 403, 404)
         assert (answer.received, answer.reason) == ([], None)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/files/secret/key", "/files/x/../secret/key", "//files/secret/key", "/files/secret%2Fkey", "files/secret/key",
+        "", "*", "?a", "http://paths.example.com/files/secret/key", "/files/secret/key#a", "/files/a#/../secret/key",
+        "/files/a b", "/files/a\tb", "/files/a\x00b", "/files/a\x80b", "/files/\xc0\xae\xc0\xae/secret", "/files/a!b",
+        "/files/a?b=\xff", "/files/a;b", "\\files\\secret",
+    ],
+)  # fmt: skip
+def test_what_only_http2_can_carry_is_read_in_one_way_too(readings: Readings, target: str, setting: str) -> None:
+    outcomes = []
+    for listener in (f"{setting}-alone", setting):
+        before = len(readings.stage.service.received)
+        with speaking(readings.connect(listener)) as speaker:
+            lines = ((b":method", b"GET"), (b":scheme", b"http"), (b":path", target.encode("latin-1")))
+            _, status = speaker.ask([*lines, (b":authority", b"paths.example.com")], end=True)
+        outcomes.append((status, readings.stage.service.received[before:]))
+    (_, routed), (asked, reached) = outcomes
+    assert len(reached) == (len(routed) if asked == "200" else 0)
+    assert asked != "200" or routed
+    for received in reached:
+        assert received.all("x-routed-path") == routed[0].all("x-routed-path")
+        assert received.all("x-seen-path") == [f"[{_decoded(received.all('x-routed-path')[0])}]"]
+        assert (received.all("x-seen-secret") == ["yes"]) == (routed[0].all("x-route") == ["secret"])
+
+
+def test_a_mark_that_envoy_may_have_written_for_a_byte_is_refused(readings: Readings) -> None:
+    """Envoy says `!` for it in the Check, and sends the byte to the service."""
+    for listener, target, status in (
+        ("plain", "/files/a!b?c=d!", "200"),
+        ("plain", "/files/a?b=\xff", "400"),
+        ("unnormalised", "/files/a\x80b", "400"),
+        ("joined", "/files/a!b", "400"),
+        ("joined", "/files/a?b=c!", "400"),
+        ("joined", "/files/a%21b", "200"),
+    ):
+        with speaking(readings.connect(listener)) as speaker:
+            lines = ((b":method", b"GET"), (b":scheme", b"http"), (b":path", target.encode("latin-1")))
+            assert speaker.ask([*lines, (b":authority", b"paths.example.com")], end=True)[1] == status, target
 
 
 WRONG_READINGS: dict[str, Callable[[str], str]] = {

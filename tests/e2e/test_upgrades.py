@@ -4,10 +4,8 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import h2.connection
-import h2.events
-import h2.settings
 import pytest
+from e2e.http2 import speaking
 from e2e.readings import Readings
 
 HOST = "tunnels.example.com"
@@ -109,33 +107,6 @@ def test_a_tunnel_that_no_rule_allows_is_none(
     assert len(readings.stage.service.received) == received
 
 
-@contextmanager
-def speaking_h2(readings: Readings) -> Iterator[tuple[socket.socket, h2.connection.H2Connection]]:
-    """A connection of HTTP/2 whose other side takes extended CONNECT (RFC 8441 section 3)."""
-    with readings.connect("plain") as connection:
-        speaker = h2.connection.H2Connection()
-        speaker.initiate_connection()
-        connection.sendall(speaker.data_to_send())
-        while not speaker.remote_settings.enable_connect_protocol:
-            speaker.receive_data(connection.recv(65_536))
-        connection.sendall(speaker.data_to_send())
-        yield connection, speaker
-
-
-def _next(
-    connection: socket.socket, speaker: h2.connection.H2Connection, kind: type[h2.events.Event]
-) -> h2.events.Event:
-    """The next event of this kind."""
-    while True:
-        received = connection.recv(65_536)
-        assert received, "the connection was closed"
-        events = speaker.receive_data(received)
-        connection.sendall(speaker.data_to_send())
-        for event in events:
-            if isinstance(event, kind):
-                return event
-
-
 def _extended(path: str) -> list[tuple[str, str]]:
     return [
         *((":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", path)),
@@ -145,38 +116,23 @@ def _extended(path: str) -> list[tuple[str, str]]:
 
 def test_a_websocket_over_http2_is_decided_like_any_other(readings: Readings) -> None:
     asked = readings.checks()
-    with speaking_h2(readings) as (connection, speaker):
-        stream = speaker.get_next_available_stream_id()
-        speaker.send_headers(stream, _extended("/chat/open"))
-        connection.sendall(speaker.data_to_send())
-        answer = _next(connection, speaker, h2.events.ResponseReceived)
-        assert isinstance(answer, h2.events.ResponseReceived)
-        assert dict(answer.headers or [])[b":status"] == b"200"
+    with speaking(readings.connect("plain")) as speaker:
+        speaker.wait_for_extended_connect()
+        stream, status = speaker.ask(_extended("/chat/open"))
+        assert status == "200"
         for frame in (b"\x81\x05hello", b"\x81\x05again"):
-            speaker.send_data(stream, frame)
-            connection.sendall(speaker.data_to_send())
-            data = _next(connection, speaker, h2.events.DataReceived)
-            assert isinstance(data, h2.events.DataReceived)
-            assert data.data == frame
+            assert speaker.echo(stream, frame) == frame
     assert readings.checks() == asked + 1
     received = readings.stage.service.received[-1]
     assert (received.method, received.target, received.all("x-room")) == ("GET", "/chat/open", ["open"])
 
 
 @pytest.mark.parametrize(
-    ("path", "status"),
-    [
-        ("/chat/closed", b"403"),
-        ("/chat/a/b", b"401"),
-        ("/chat/open%2f..%2fclosed", b"400"),
-    ],
+    ("path", "status"), [("/chat/closed", "403"), ("/chat/a/b", "401"), ("/chat/open%2f..%2fclosed", "400")]
 )
-def test_a_websocket_over_http2_that_no_rule_allows_is_none(readings: Readings, path: str, status: bytes) -> None:
+def test_a_websocket_over_http2_that_no_rule_allows_is_none(readings: Readings, path: str, status: str) -> None:
     received = len(readings.stage.service.received)
-    with speaking_h2(readings) as (connection, speaker):
-        speaker.send_headers(speaker.get_next_available_stream_id(), _extended(path))
-        connection.sendall(speaker.data_to_send())
-        answer = _next(connection, speaker, h2.events.ResponseReceived)
-        assert isinstance(answer, h2.events.ResponseReceived)
-        assert dict(answer.headers or [])[b":status"] == status
+    with speaking(readings.connect("plain")) as speaker:
+        speaker.wait_for_extended_connect()
+        assert speaker.ask(_extended(path))[1] == status
     assert len(readings.stage.service.received) == received

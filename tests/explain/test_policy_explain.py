@@ -41,6 +41,19 @@ def words(text: str) -> str:
     return " ".join("".join(" " if c in "│├└─" else c for c in text).split())
 
 
+def said(found: Mapping[str, Any]) -> dict[str, str]:
+    """The headers of the answer, as it would leave."""
+    headers = found["response"]["deniedResponse"]["headers"]
+    return {option["header"]["key"]: option["header"]["value"] for option in headers}
+
+
+def test_the_answer_to_a_request_that_can_not_be_read_has_its_callers_form(folder: Path) -> None:
+    grpc = {"content-type": "application/grpc"}
+    request = check_request(folder / "request.json", "/pay.Payments//Pay", headers=grpc)
+    found = told("--policy", folder, "--request", request)
+    assert (found["reason"], said(found)["grpc-status"]) == ("malformed-path", "3")
+
+
 def test_explain_prints_the_object_of_the_design(folder: Path) -> None:
     request = check_request(folder / "request.json")
     result = invoke("explain", "--policy", folder, "--request", request, "--format", "json")
@@ -148,6 +161,7 @@ def test_why_a_token_is_refused_is_told_by_the_configuration(
     found = told(*arguments)
     assert (found["decision"], found["reason"], found["status"]) == ("deny", "invalid-token", 401)
     assert found["detail"].endswith(detail)
+    assert said(found)["www-authenticate"].startswith('Bearer error="invalid_token", DPoP algs="')
     text = invoke("explain", *arguments).stdout
     assert words(text).startswith(f"deny invalid-token, status 401 {found['detail']}")
 

@@ -77,23 +77,32 @@ def rewired(draw: st.DrawFn, payload: bytes, depth: int = 0) -> bytes:
 
 
 @st.composite
-def mutated(draw: st.DrawFn) -> bytes:
-    """A valid Check with bytes flipped, cut out, put in or taken from another one, or with fields changed."""
-    payload = bytearray(draw(valid_payloads))
-    for _ in range(draw(st.integers(1, 2))):
-        place = draw(st.integers(0, max(len(payload) - 1, 0)))
-        match draw(evenly(("flip", "cut", "splice", "repeat", "rewire", "rewire", "rewire", "rewire"))):
-            case "flip" if payload:
-                payload[place] ^= 1 << draw(st.integers(0, 7))
+def damaged(draw: st.DrawFn, payload: bytes, other: bytes) -> bytes:
+    """The bytes with some flipped, cut out, repeated or taken from the other ones."""
+    changed = bytearray(payload)
+    for _ in range(draw(st.integers(1, 3))):
+        place = draw(evenly(range(len(changed)))) if changed else 0
+        match draw(evenly(("flip", "flip", "flip", "cut", "splice", "repeat", "length"))):
+            case "flip" if changed:
+                changed[place] ^= 1 << draw(st.integers(0, 7))
+            case "length" if changed:
+                changed[place] = draw(st.sampled_from((0, 0x7F, 0x80, 0x82, 0xFF)))
             case "cut":
-                del payload[place : place + draw(st.integers(1, 40))]
+                del changed[place : place + draw(st.integers(1, 40))]
             case "splice":
-                other = draw(valid_payloads)
-                payload[place:] = other[draw(st.integers(0, len(other))) :]
+                changed[place:] = other[place:]
             case "repeat":
-                payload[place:place] = payload[place : place + draw(st.integers(1, 60))]
-            case "rewire":
-                payload = bytearray(draw(rewired(bytes(payload))))
+                changed[place:place] = changed[place : place + draw(st.integers(1, 60))]
             case _:
                 pass
-    return bytes(payload)
+    return bytes(changed)
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """A valid Check with bytes flipped, cut out, put in or taken from another one, or with fields changed."""
+    payload = draw(valid_payloads)
+    for _ in range(draw(st.integers(1, 2))):
+        rewire = draw(evenly((True, False)))
+        payload = draw(rewired(payload) if rewire else damaged(payload, draw(valid_payloads)))
+    return payload

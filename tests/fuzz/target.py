@@ -21,10 +21,12 @@ from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.check.checker import Checker, Ruling, Surroundings
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver
+from extauthz.identity.workload import NO_FILES, WorkloadFiles
 from extauthz.policy.load import load_text
 from extauthz.record.decision import DecisionRecord
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
 from extauthz.store.open import open_store
+from extauthz.wire.reading import STRICT, Reading
 
 NOW = 1_790_000_000.0
 ISSUER = "https://idp.example.com"
@@ -106,6 +108,7 @@ DOCUMENTS: tuple[Mapping[str, Any], ...] = (
                 _rule("json", paths=["/json"], when="request.json.amount <= 10"),
                 _rule("form", paths=["/form"], when="int(request.form.amount) <= 10"),
                 _rule("parts", paths=["/parts"], when="int(request.multipart.amount) <= 10"),
+                _rule("call", paths=["/bank.Ledger/Book"], when="request.grpc.amount <= 10"),
                 _rule("tenant", paths=["/tenant"], when="context.tenant == user.claims.tenant"),
                 _rule("noted", paths=["/noted"], when="metadata.app.level == 'high'"),
                 _rule("digits", paths=["/digits"], when="string(request.body).matches('^[0-9]{1,9}$')"),
@@ -149,18 +152,27 @@ class Answered:
 class Target:
     """Answers Checks; everything that every answer must keep is asserted here."""
 
-    def __init__(self) -> None:
-        identity = IdentitySettings.model_validate(IDENTITY)
+    def __init__(
+        self,
+        *,
+        identity: Mapping[str, Any] = IDENTITY,
+        files: WorkloadFiles = NO_FILES,
+        reading: Reading = STRICT,
+        now: float = NOW,
+    ) -> None:
         keys = parse_keys(generate_key(bytes(range(SECRET_BYTES)), created=int(NOW)))
         self._records = _Records()
         self._loop = asyncio.new_event_loop()
         self.checker = Checker(
             Ruling(
                 policies=load_text(yaml.safe_dump_all(DOCUMENTS), "fuzz.yaml"),
-                resolver=Resolver(identity, ClientSettings(), {"idp": ISSUER_KEYS.jwks}),
+                resolver=Resolver(
+                    IdentitySettings.model_validate(identity), ClientSettings(), {"idp": ISSUER_KEYS.jwks}, files
+                ),
+                reading=reading,
             ),
             Surroundings(
-                clock=lambda: int(NOW * 1e9),
+                clock=lambda: int(now * 1e9),
                 monotonic=lambda: 0.0,
                 entropy=lambda count: bytes(count),
                 store=open_store("memory:", base=Path()),

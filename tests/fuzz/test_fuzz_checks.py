@@ -70,7 +70,7 @@ def test_every_rule_that_can_allow_is_reached(target: Target) -> None:
     for requests in (tcp_payloads, *(valid_plans(to=route).map(payload_of) for route in ROUTES)):
 
         @given(requests)
-        @settings(bounded(10), max_examples=10)
+        @settings(bounded(15), max_examples=15, derandomize=True)
         def look(payload: bytes) -> None:
             reached[target.answer(payload).rule] += 1
 
@@ -78,5 +78,5 @@ def test_every_rule_that_can_allow_is_reached(target: Target) -> None:
     rules = [
         f"{document['metadata']['name']}/{rule['name']}" for document in DOCUMENTS for rule in document["spec"]["rules"]
     ]
-    # `app/pay` asks for a proof, and nobody has given one.
-    assert {rule for rule in rules if not reached[rule]} == {"app/pay"}
+    # `app/pay` asks for a proof, and nobody has given one; for `app/call` nobody has described the messages.
+    assert {rule for rule in rules if not reached[rule]} == {"app/pay", "app/call"}

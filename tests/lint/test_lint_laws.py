@@ -22,6 +22,7 @@ lawful = settings(max_examples=100, deadline=None, suppress_health_check=[Health
 # Values that may be absent, and tests of them; conditions are built of both.
 READS = (
     'user.sub == "u1"',
+    'user.verified_by == "idp"',
     'user.claims.tenant == "t1"',
     'user.claims["tenant"] != "t1"',
     '"staff" in user.groups',

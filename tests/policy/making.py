@@ -82,7 +82,8 @@ def caller(
     """An identity; a user has a session and a holder."""
     user = None
     if sub is not None:
-        user = User(sub=sub, iss="https://idp.example", groups=tuple(groups), claims=claims or {}, **more)
+        known = {"verified_by": "idp", "groups": tuple(groups), "claims": claims or {}}
+        user = User(sub=sub, iss="https://idp.example", **{**known, **more})
     return Identity(
         workload=None if workload is None else spiffe.parse(workload, verified_by="source_principal"),
         user=user,

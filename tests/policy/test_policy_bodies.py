@@ -210,6 +210,21 @@ def test_an_encoded_body_is_not_read(coding: str) -> None:
         value("request.json == {}", request)
 
 
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/json", b'"' + b"x" * 1_048_576 + b'"'),
+        ("application/x-www-form-urlencoded", b"amount=" + b"x" * 1_048_576),
+        ("application/x-www-form-urlencoded", b"amount=" + b"%61" * 50_001),
+        ("application/x-www-form-urlencoded", b"amount=5" + b"&x=1" * 10_000),
+    ],
+)
+def test_a_body_of_text_is_read_only_up_to_its_limits(content_type: str, body: bytes) -> None:
+    view = "json" if "json" in content_type else "form"
+    with pytest.raises(cel.EvalError, match=r"larger than|more than"):
+        value(f"has(request.{view}.a)", posted(body, content_type))
+
+
 @pytest.mark.parametrize("unit", ["[],", '{"":0},', "1,"])
 def test_json_with_more_values_than_anybody_sends_is_not_read(unit: str) -> None:
     body = f"[{unit * MAX_VALUES}0]".encode()

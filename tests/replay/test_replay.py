@@ -1,6 +1,7 @@
 """Traffic of a real checker, replayed by other policies: what changes, for whom, and what can't be known."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 from checking import POLICY, Bench, make_bench
+from consoles import in_terminal
 from replay.recording import replayed, write
 from typer.testing import CliRunner
 
@@ -151,6 +153,19 @@ def test_the_command_tells_people_and_programs(bench: Bench, tmp_path: Path) -> 
     assert "1 would change" in said
     assert "request.query.amount" in said
     assert "line 7:" in said
+
+
+def test_a_terminal_sees_how_far_a_replay_is_and_a_pipe_does_not(bench: Bench, tmp_path: Path) -> None:
+    for _ in range(3):
+        bench.answer(bench.request("/health"))
+    audit = write(bench.records.kept * 300, tmp_path / "audit.jsonl")
+    (tmp_path / "p.yaml").write_text(POLICY)
+    command = [*EXTAUTHZ, "policy", "replay", "--policy", str(tmp_path / "p.yaml"), "--audit", str(audit)]
+    watched = in_terminal(command, columns=80)
+    assert re.search(r"audit\.jsonl .*\d+%", watched)
+    piped = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "%" not in piped.stdout + piped.stderr
+    assert "900 stay as they are" in piped.stdout
 
 
 def test_a_baseline_of_another_time_is_told(bench: Bench, tmp_path: Path) -> None:

@@ -13,7 +13,10 @@ from grpc_health.v1 import health_pb2
 
 from extauthz._pb.envoy.service.auth.v3 import external_auth_pb2
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from extauthz.check.answering import Remaining
+from extauthz.check.checker import Opened
 from extauthz.errors import ConfigurationError
+from extauthz.record.decision import Trace
 from extauthz.transport import grpcio
 from extauthz.transport.grpcio import SERVICE, AuthorizationServicer, GrpcioTransport
 from extauthz.values.grants import Grant
@@ -88,6 +91,22 @@ class TestServicer:
             AuthorizationServicer(bench.checker, loop), bench.as_user("/pay?amount=5000"), timeout=0.2
         )
         assert (response.status.code, reason(response)) == (14, "state-unavailable")
+
+    def test_the_checker_knows_how_long_the_caller_still_waits(
+        self, bench: Bench, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        known: list[float | None] = []
+        start = bench.checker.start
+
+        def noting(payload: bytes, *, trace: Trace, remaining: Remaining) -> bytes | Opened:
+            known.append(remaining())
+            return start(payload, trace=trace, remaining=remaining)
+
+        monkeypatch.setattr(bench.checker, "start", noting)
+        without_a_socket(AuthorizationServicer(bench.checker, loop), bench.request("/health"), timeout=3)
+        (remaining,) = known
+        assert remaining is not None
+        assert 0 < remaining <= 3
 
     def test_waiting_calls_are_capped_and_the_others_are_served(
         self, bench: Bench, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch

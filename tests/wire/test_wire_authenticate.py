@@ -1,6 +1,7 @@
 """`WWW-Authenticate`: a 401 names the schemes that are taken, and what was wrong in the one that was used."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from extauthz.wire.authenticate import sent_scheme
 from extauthz.wire.compose import tcp_check_request
 from extauthz.wire.decode import decode
 
+PAGE = (Path(__file__).parents[2] / "docs" / "requests.md").read_text()
 BEARER = Schemes(bearer=True)
 DPOP = Schemes(proof_algorithms=("ES256", "PS256"))
 NOBODY = denial("no-rule-allows", status=401)
@@ -61,6 +63,12 @@ def test_a_401_names_the_schemes_that_are_taken(
     schemes: Schemes, error: OAuthError | None, credential: str | None, expected: str | None
 ) -> None:
     assert said(schemes, error, credential=credential) == expected
+
+
+@pytest.mark.parametrize("expected", [row[3] for row in TABLE if row[0] == BOTH])
+def test_the_page_on_answers_says_the_same(expected: str) -> None:
+    shown = expected.replace(ALGS, 'algs="ES256 …"')
+    assert f"| `{shown}` |" in PAGE
 
 
 @pytest.mark.parametrize("form", BY_FORM)

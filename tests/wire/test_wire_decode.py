@@ -179,6 +179,27 @@ def test_path_holds_the_query_and_the_query_field_is_never_read(target: str, que
     assert (http.path, http.raw_query) == ("/a", query)
 
 
+@pytest.mark.parametrize("target", ["/a!b", "/a?b=c!", "/!", "/a!?b=!"])
+def test_a_mark_that_envoy_may_have_written_for_a_byte_is_refused_unless_the_raw_form_has_it(target: str) -> None:
+    def sent(path: bytes | None) -> bytes:
+        message = CheckRequest.FromString(check_request(host="a.example", path=target, raw_headers=True))
+        lines = message.attributes.request.http.header_map.headers
+        (line,) = (line for line in lines if line.key == ":path")
+        if path is None:
+            lines.remove(line)
+        else:
+            line.raw_value = path
+        return message.SerializeToString()
+
+    http = http_of(sent(target.encode()))
+    assert f"{http.raw_path}?{http.raw_query}".removesuffix("?") == target
+    byte = target.encode().replace(b"!", b"\xff")
+    for payload in (sent(byte), sent(None), check_request(host="a.example", path=target)):
+        with pytest.raises(MalformedRequest) as refused:
+            decode(payload)
+        assert refused.value.reason == "malformed-path"
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -245,7 +266,9 @@ def test_a_part_that_is_no_message_is_malformed(field: str, content: bytes) -> N
 
 
 def test_what_one_check_may_cost_is_bounded() -> None:
-    metadata = {"n": {"k": "x" * 300_000}}
+    metadata = {"n": {"k": "x" * 100_000}}
+    peer = Peer(ip="192.0.2.1", certificate="x" * 70_000)
+    large = {f"x-{n}": "y" * 20_000 for n in range(7)}
     for payload, reason in (
         (check_request(host="a.example", path="/a?" + "b" * 65_536), "malformed-path"),
         (check_request(host="a.example", path="/" + "%61" * 30_000), "malformed-path"),
@@ -254,6 +277,13 @@ def test_what_one_check_may_cost_is_bounded() -> None:
         (check_request(host="a.example", context={f"x-{n}": "" for n in range(2_000)}), "malformed-check"),
         (check_request(host="a.example", metadata=metadata), "malformed-check"),
         (check_request(host="a.example", route_metadata=metadata), "malformed-check"),
+        (check_request(host="a.example", destination=peer), "malformed-check"),
+        (check_request(host="a.example", headers=large), "malformed-header"),
+        (check_request(host="a.example", headers=large, raw_headers=True), "malformed-header"),
+        (check_request(host="a.example", headers={**large, "": "x"}), "malformed-header"),
+        (check_request(host="a.example", headers={"x-0": ["", "y" * 140_000]}, raw_headers=True), "malformed-header"),
+        (check_request(host="a.example", body=bytes(2_200_000)), "malformed-check"),
+        (check_request(host="a.example", context={"x": "y" * 300_000}), "malformed-check"),
     ):
         with pytest.raises(MalformedRequest) as refused:
             decode(payload)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from extauthz import cel
 from extauthz.errors import ConfigurationError
-from extauthz.wire.message_values import MOST_VALUES
+from extauthz.wire.message_values import MAX_DEPTH, MOST_VALUES
 from extauthz.wire.messages import LARGEST, MessageTypes
 
 BOOK = ("bank.Ledger", "Book")
@@ -70,7 +70,7 @@ def test_a_field_without_presence_is_always_there_and_one_with_it_only_when_it_i
         (framed(b"\x0a\x02\xff\xfe"), "is no `bank.Booking`"),
         (framed(b"\x9a\x01\x02" * 3 + b"\xff"), "is no `bank.Booking`"),
         (framed(b"\xf8\x07\x01"), "lacks"),  # field 127
-        (framed(b"\x4a\x03\xf8\x07\x01"), "descriptor of `bank.Money` lacks"),
+        (framed(b"\x4a\x03\xf8\x07\x01"), "or of a message in it, lacks"),
         (framed(b"\x6a\x0b\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), "no valid `google.protobuf.Timestamp`"),
         (framed(b"\x6a\x0b\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"), "timestamp out of range"),
         (framed(b"\x72\x0d\x08\x01\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), "valid `google.protobuf.Duration`"),
@@ -135,3 +135,22 @@ def test_a_file_without_usable_descriptors_is_told_in_one_line(payload: bytes, t
 def test_any_body_is_a_message_or_an_error(body: bytes, whole: bool) -> None:
     with contextlib.suppress(cel.EvalError):
         assert "amount" in TYPES.read(BOOK, framed(body) if whole else body)
+
+
+def nested(depth: int, innermost: bytes) -> bytes:
+    """Bookings within bookings."""
+    for _ in range(depth):
+        innermost = b"\x9a\x01" + _varint(len(innermost)) + innermost
+    return framed(innermost)
+
+
+def _varint(number: int) -> bytes:
+    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + _varint(number >> 7)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 10, 47, 48, 60, 61, 62, 63, 64, 65, 80, 95])
+def test_what_is_unknown_is_found_at_every_depth_that_is_read(depth: int) -> None:
+    with pytest.raises(cel.EvalError, match=r"lacks|deeper than"):
+        TYPES.read(BOOK, nested(depth, b"\xf8\x07\x01"))
+    if depth < MAX_DEPTH:
+        assert TYPES.read(BOOK, nested(depth, b"\x10\x05"))

@@ -17,10 +17,10 @@ from extauthz.values.quoting import given
 
 _SMALL: Final = 2_000
 """Instructions up to which a program can't exhaust the memory of RE2's automaton, where a set would give up."""
-_QUICK: Final = 48
-"""Instructions up to which all states of the automaton fit into its memory, so that each is made once."""
-_STATE: Final = 150
-"""What a new state costs beside the instructions that it is made of, in instructions."""
+_QUICK: Final = 20
+"""Instructions up to which all states of the automaton are soon made and fit into its memory."""
+_STATE: Final = 60
+"""What a new state costs beside the instructions that it is made of, in instructions; one costs some 10 ns."""
 _STEPS_PER_ELEMENT: Final = 6
 """The logarithm to base 2 of the steps that count as one element of a loop."""
 

@@ -111,7 +111,7 @@ def reads_strictly(node: tree.Select | tree.Index) -> bool:
 
 # What a caller of whom anything is known surely has: `User` and `Workload` are never without.
 _TOGETHER: Final[Mapping[str, tuple[str, ...]]] = {
-    "user": ("sub", "iss", "claims"),
+    "user": ("sub", "iss", "claims", "verified_by"),
     "workload": ("id", "trust_domain", "path", "verified_by"),
 }
 
