@@ -60,6 +60,9 @@ spec:
     - {name: digits, paths: ["/digits"], effect: deny, when: "string(request.body).matches('[0-9]{16}')"}
     - {name: states, paths: ["/states"], effect: allow, when: "request.json.s.matches('(a|b)*a(a|b){30}c')"}
     - {name: in-loop, paths: ["/loop"], effect: allow, when: "request.json.exists(s, s.matches('(a|b)*a(a|b){30}c'))"}
+    - {name: last, paths: ["/last"], effect: allow, when: "request.json.s.lastIndexOf(request.json.t) > 0"}
+    - {name: lower, paths: ["/lower"], effect: allow, when: "string(request.body).lowerAscii().contains('secret')"}
+    - {name: quoted, paths: ["/quoted"], effect: allow, when: "size(strings.quote(string(request.body))) > 9"}
     - {name: words, paths: ["/words"], effect: allow, when: "string(request.body).split(',').all(w, w != 'q')"}
     - {name: headers, paths: ["/headers"], effect: allow, when: "request.headers.all(k, request.headers[k] != 'x')"}
     - {name: bound, paths: ["/bound"], effect: challenge, challenge: {factors: [totp], bind: request}}
@@ -253,6 +256,11 @@ CASES: Mapping[str, Callable[[], bytes]] = {
     "body: the same in a loop": lambda: post(
         "/loop", JSON, json.dumps([_random(500).decode() for _ in range(200)]).encode()
     ),
+    "body: looked for from its end": lambda: post(
+        "/last", JSON, json.dumps({"s": "a" * 700_000, "t": "ab" + "a" * 340_000}).encode()
+    ),
+    "body: lower case beyond ASCII": lambda: post("/lower", JSON, "é".encode() * ((LARGEST - 9_999) // 2)),
+    "body: quoted": lambda: post("/quoted", JSON, b'"' * 499_000),
     "body: words": lambda: post("/words", JSON, b"," * 49_000),
     "body: hashed for a proof": lambda: post(
         "/bound", {**JSON, "authorization": f"Bearer {token()}"}, b"x" * (LARGEST - 9_999)

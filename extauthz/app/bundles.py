@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from extauthz.app.bundle_cache import BundleCache, Signed
 from extauthz.app.fetching import TIMEOUT, OutOfReach, fetch
 from extauthz.errors import ConfigurationError, ExtauthzError, failure_of
+from extauthz.lookup.files import open_file
 from extauthz.policy.bundle import (
     MAX_ARCHIVE,
     SIGNATURE_SUFFIX,
@@ -265,7 +266,8 @@ def _client() -> httpx.AsyncClient:
 
 def _public_key(path: Path) -> Ed25519PublicKey:
     try:
-        return public_key(path.read_bytes())
+        with open_file(path) as stream:
+            return public_key(stream.read())
     except OSError as error:
         raise ConfigurationError(f"{path}: can't read the key of a bundle: {failure_of(error)}") from error
     except BundleRefused as error:
@@ -274,7 +276,7 @@ def _public_key(path: Path) -> Ed25519PublicKey:
 
 def _read(path: Path, limit: int) -> bytes:
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             return stream.read(limit + 1)
     except OSError as error:
         raise ConfigurationError(f"{path}: can't read the bundle: {failure_of(error)}") from error

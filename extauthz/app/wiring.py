@@ -6,6 +6,7 @@ from extauthz.app.key_file import load_or_make_keys
 from extauthz.errors import ConfigurationError, failure_of
 from extauthz.identity.resolver import Resolver
 from extauthz.identity.workload import WorkloadFiles
+from extauthz.lookup.files import open_file
 from extauthz.policy.attributes import read_attributes
 from extauthz.policy.policy_set import PolicySet
 from extauthz.record.audit_file import AuditFile
@@ -89,6 +90,7 @@ def _read(path: Path, what: str) -> str:
 
 def _bytes(path: Path, what: str) -> bytes:
     try:
-        return path.read_bytes()
+        with open_file(path) as stream:
+            return stream.read()
     except OSError as error:
         raise ConfigurationError(f"{path}: can't read the {what}: {failure_of(error)}") from error

@@ -6,6 +6,8 @@ from typing import Final, final
 from extauthz.cel.errors import EvalError
 from extauthz.values.quoting import given
 
+_LONGEST: Final = 45
+"""Characters of an address, also of one that is refused for its form."""
 _BITS: Final = {4: 32, 6: 128}
 
 
@@ -64,6 +66,8 @@ class Network:
 
 def parse_address(text: str) -> IPAddress:
     """ip(string): no zone, no leading zeros, and no IPv4 address in dotted form within an IPv6 address."""
+    if len(text) > _LONGEST:
+        raise EvalError(f"{given(text)} is no IP address")
     try:
         if ":" not in text:
             return IPAddress(4, int(ipaddress.IPv4Address(text)))

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from extauthz.errors import InvalidCredential
+from extauthz.identity import spiffe
 from extauthz.values.identity import Subject
 
 MAX_ACTORS: Final = 8
@@ -18,7 +19,8 @@ SPIFFE_SCHEME: Final = "spiffe://"
 def actor(claims: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The current actor with those before it under `act`, as the claim says; `None` if nobody acts for the user.
 
-    Raises `InvalidCredential` for a link without `sub`, with an odd `sub` or `iss`, and for more than MAX_ACTORS.
+    Raises `InvalidCredential` for a link without `sub`, with an odd `sub` or `iss`, with a SPIFFE ID in a spelling that
+    is none, and for more than MAX_ACTORS.
     """
     if "act" not in claims:
         return None
@@ -54,4 +56,8 @@ def _link(value: object) -> Mapping[str, Any]:
         said = value.get(name)
         if (name == "sub" or name in value) and (not isinstance(said, str) or not said):
             raise InvalidCredential(f"token: `{name}` in `act` is no text")
+    sub: str = value["sub"]
+    # Who is blocked is found by the text: another spelling would be somebody else.
+    if sub[: len(SPIFFE_SCHEME)].lower() == SPIFFE_SCHEME and spiffe.parse(sub, verified_by="") is None:
+        raise InvalidCredential("token: `sub` in `act` is no SPIFFE ID")
     return value

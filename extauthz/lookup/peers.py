@@ -15,6 +15,7 @@ from typing import Final, Literal
 import httpx
 
 from extauthz.errors import ConfigurationError, ExtauthzError, failure_of
+from extauthz.lookup.files import open_file
 
 TIMEOUT: Final = 5.0
 """Seconds that one question may take, from the connection to the last byte, unless somebody says otherwise."""
@@ -114,7 +115,7 @@ def read_secret(path: Path) -> str:
         ConfigurationError: it can't be read, or is none; the message does not hold it.
     """
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             content = stream.read(MAX_SECRET + 1)
         text = content.decode("ascii").strip()
     except OSError as error:
@@ -138,7 +139,8 @@ def _trust(ca: Path | None) -> ssl.SSLContext:
     if ca is None:
         return httpx.create_ssl_context()
     try:
-        return ssl.create_default_context(cafile=ca)
+        with open_file(ca):
+            return ssl.create_default_context(cafile=ca)
     except ssl.SSLError:
         raise ConfigurationError(f"{ca}: holds no certificates of authorities in PEM") from None
     except OSError as error:

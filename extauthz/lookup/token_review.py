@@ -1,7 +1,8 @@
 """What the API server of Kubernetes says of tokens: TokenReview, `authentication.k8s.io/v1`.
 
 The rules: a token is shown to the API server that is configured and to nobody else, once at a time whoever wants to
-know; and nobody waits for one that has just failed, since their calls would take the places of all others.
+know; nobody waits for one that was not there a moment ago, since their calls would take the places of all others; and
+one that chokes on a token was there.
 """
 
 import asyncio
@@ -23,8 +24,11 @@ PATH: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
 MOST_AT_ONCE: Final = 64
 """Reviews that are on their way; a token that comes then is not known."""
 SILENCE: Final = 1.0
-"""Seconds after a failure in which the API server is not asked again."""
+"""Seconds in which an API server is not asked again that was not there."""
 _MAX_REVIEW: Final = 256 * 1024
+_TOLD_EVERY: Final = 10.0  # seconds between two lines of the log that anybody's tokens can bring about
+# RFC 6585 section 4, RFC 9110 section 15.6.4: whoever says this wants to be asked less.
+_OVERLOADED: Final = frozenset({429, 503})
 
 _log = structlog.get_logger(__name__)
 
@@ -44,6 +48,7 @@ class TokenReviews:
         self._running: dict[str, asyncio.Task[Answer]] = {}
         self._failure = ""
         self._silent_until = 0.0
+        self._told_until = 0.0
 
     async def ask(self, lookup: Lookup) -> Answer:
         """The answer to a `ReviewToken`."""
@@ -67,12 +72,21 @@ class TokenReviews:
     async def _review(self, token: str) -> Answer:
         try:
             return read_review(await self._post(token))
-        except (OutOfReach, ConfigurationError, Unreadable) as error:
+        except (OutOfReach, ConfigurationError) as error:
             self._failure, self._silent_until = str(error), time.monotonic() + SILENCE
-            _log.error("token-review-failed", error=self._failure)
-            return Unreachable(detail=self._failure)
+            return self._failed(self._failure)
+        except Unreadable as error:
+            # It is there. Anybody can send a token that it chokes on, which must not silence it for all others.
+            return self._failed(str(error))
         finally:
             del self._running[token]
+
+    def _failed(self, detail: str) -> Unreachable:
+        now = time.monotonic()
+        if now >= self._told_until:
+            _log.error("token-review-failed", error=detail)
+            self._told_until = now + _TOLD_EVERY
+        return Unreachable(detail=detail)
 
     async def _post(self, token: str) -> str:
         settings = self._settings
@@ -92,8 +106,10 @@ class TokenReviews:
             content=json.dumps({"apiVersion": API_VERSION, "kind": KIND, "spec": spec}).encode("utf-8"),
             limit=_MAX_REVIEW,
         )
-        if reply.status not in (200, 201):  # the API server creates the review
+        if reply.status in _OVERLOADED:
             raise OutOfReach(f"{url}: answered with {reply.status}")
+        if reply.status not in (200, 201):  # the API server creates the review
+            raise Unreadable(f"{url}: answered with {reply.status}")
         try:
             return reply.body.decode("utf-8")
         except UnicodeDecodeError:

@@ -1,8 +1,10 @@
 """Reload of a running server: by signal, by changes of files, by swapped folders; and what a bad set changes."""
 
 import json
+import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jwt
@@ -153,6 +155,30 @@ def test_a_file_that_stays_away_is_refused_and_welcome_again(serve: Serve, folde
     served.write_policy("/two")
     served.next_event("reloaded")
     assert served.allows("/two")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["pipe", "folder"])
+def test_what_takes_the_place_of_a_key_file_is_refused_and_not_waited_for(
+    serve: Serve, folder: Path, make: Callable[[Path], None]
+) -> None:
+    keys = folder / "jwks.json"
+    users = "identity: {users: [{name: idp, issuer: 'https://idp.example.com', audiences: [shop], jwks: jwks.json}]}\n"
+    (folder / "extauthz.yaml").write_text(CONFIG + users)
+    jwk = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key(), as_dict=True)
+    good = json.dumps({"keys": [{**jwk, "kid": "k1", "alg": "ES256"}]})
+    keys.write_text(good)
+    served = serve()
+    keys.unlink()
+    make(keys)
+    assert "jwks.json" in served.next_event("reload-refused")["error"]
+    assert served.allows("/one")
+    keys.rename(folder / "aside")
+    keys.write_text(good)
+    served.write_policy("/two")
+    served.next_event("reloaded")
+    assert served.allows("/two")
+    served.process.terminate()
+    served.next_event("stopped")
 
 
 def test_a_new_key_set_is_read(serve: Serve, folder: Path) -> None:

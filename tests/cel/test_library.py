@@ -1,6 +1,10 @@
 """Functions where the conformance vectors leave off: edges, and the extensions' rarer functions."""
 
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from extauthz import cel
 
@@ -164,3 +168,23 @@ def test_holds(source: str, check: bool) -> None:
 def test_fails(source: str, check: bool) -> None:
     with pytest.raises(cel.CelError):
         cel.compile(source, check=check)({})
+
+
+TEXTS = st.text(max_size=12) | st.text(alphabet='abA\u00c4\u00e4\u212a\\"\n', max_size=12)
+
+
+@given(TEXTS, st.text(alphabet="ab", max_size=3), st.integers(0, 12))
+def test_functions_on_texts_do_what_they_say_character_by_character(text: str, part: str, place: int) -> None:
+    def value(source: str) -> Any:
+        return cel.compile(source)({"s": text, "p": part, "n": min(place, len(text))})
+
+    places = [index for index in range(len(text) + 1) if text.startswith(part, index)]
+    assert value("s.lastIndexOf(p)") == max(places, default=-1)
+    assert value("s.lastIndexOf(p, n)") == max((one for one in places if one <= min(place, len(text))), default=-1)
+    lower = {chr(code): chr(code + 32) for code in range(65, 91)}
+    assert value("s.lowerAscii()") == "".join(lower.get(one, one) for one in text)
+    assert value("s.upperAscii()") == "".join(
+        {after: one for one, after in lower.items()}.get(one, one) for one in text
+    )
+    quoted = {"\\": "\\\\", '"': '\\"', "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    assert value("strings.quote(s)") == '"' + "".join((quoted | {"\v": "\\v"}).get(one, one) for one in text) + '"'

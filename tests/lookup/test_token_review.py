@@ -198,8 +198,23 @@ def test_a_stranger_in_the_place_of_the_api_server_is_not_believed(cluster: Clus
     run(folder, block(cluster), scene)
 
 
-def test_an_api_server_that_has_just_failed_is_not_waited_for(cluster: Cluster, folder: Path) -> None:
-    cluster.pages[REVIEWS] = Page(status=500)
+@pytest.mark.parametrize("page", [Page(status=500), Page(status=400), Page(status=201, body="{}")])
+def test_a_token_that_the_api_server_chokes_on_silences_it_for_nobody_else(
+    cluster: Cluster, folder: Path, page: Page
+) -> None:
+    cluster.pages[REVIEWS] = page
+
+    async def scene(server: Asking) -> None:
+        assert await server.reason(cluster.token("shop", "web", "extauthz")) == "issuer-unavailable"
+        del cluster.pages[REVIEWS]
+        assert await server.reason(cluster.token("shop", "web", "extauthz")) == "allowed"
+
+    run(folder, block(cluster), scene)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_api_server_that_is_asked_too_much_is_not_waited_for(cluster: Cluster, folder: Path, status: int) -> None:
+    cluster.pages[REVIEWS] = Page(status=status)
 
     async def scene(server: Asking) -> None:
         for _ in range(3):

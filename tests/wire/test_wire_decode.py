@@ -134,6 +134,14 @@ def test_accept_relaxes_single_items_of_the_path() -> None:
     assert http.segments == ("a;b",)
 
 
+def test_headers_that_come_in_both_forms_are_refused() -> None:
+    message = CheckRequest.FromString(check_request(host="a.example", headers={"x": "1"}, raw_headers=True))
+    message.attributes.request.http.headers["x"] = "2"
+    with pytest.raises(MalformedRequest) as refused:
+        decode(message.SerializeToString())
+    assert refused.value.reason == "malformed-check"
+
+
 @pytest.mark.parametrize("seconds_nanos", [(0, -1), (0, 1_000_000_000), (2**62, 0), (-(2**62), 0)])
 def test_a_time_that_is_none_is_refused(seconds_nanos: tuple[int, int]) -> None:
     with pytest.raises(MalformedRequest):

@@ -99,6 +99,13 @@ def test_what_some_policy_can_set_is_not_the_clients_when_another_appends_to_it(
     assert said.removed == ["x-authz-subject", "x_tier"]
 
 
+def test_what_envoy_withholds_is_not_appended_to() -> None:
+    """It can't be seen, and an action that appends would leave it to the client to be first."""
+    said = answer(allow(append_headers={"x-scope": ("a",)}), request=request(x__other="1"), settable=SETTABLE)
+    assert said.upstream["x-scope"] == "a"
+    assert {option.append_action for option in said.message.ok_response.headers} == {OVERWRITE}
+
+
 def test_a_cookie_is_appended_to_those_of_the_service() -> None:
     said = answer(allow(append_response_headers={"set-cookie": ("a=1; Path=/", "b=2")}))
     assert [

@@ -1,6 +1,5 @@
 """Strings: the standard functions (langdef, "Standard Definitions") and the strings extension."""
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,13 +16,11 @@ WHITE_SPACE: Final = (
     "\u2028\u2029\u202f\u205f\u3000"
 )
 """What `trim` takes away: the characters that Unicode calls White_Space."""
-_UPPER: Final = {lower: lower - 32 for lower in range(ord("a"), ord("z") + 1)}
-_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
-_QUOTED: Final = {
-    "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v",
-    "\\": "\\\\", '"': '\\"',
-}  # fmt: skip
-_TO_QUOTE: Final = re.compile(r'[\a\b\f\n\r\t\v\\"]')
+_QUOTED: Final = (
+    ("\\", "\\\\"), ('"', '\\"'), ("\a", "\\a"), ("\b", "\\b"), ("\f", "\\f"), ("\n", "\\n"), ("\r", "\\r"),
+    ("\t", "\\t"), ("\v", "\\v"),
+)  # fmt: skip
+"""The backslash first: the others are written with one."""
 
 
 def starts_with(text: str, prefix: str) -> bool:
@@ -56,22 +53,29 @@ def index_of_from(text: str, part: str, start: int) -> int:
 
 
 def last_index_of(text: str, part: str) -> int:
-    return text.rfind(part)
+    # Not `rfind`, which compares the whole part at every place: what searches forward is linear.
+    found = text[::-1].find(part[::-1])
+    return found if found < 0 else len(text) - len(part) - found
 
 
 def last_index_of_to(text: str, part: str, last: int) -> int:
     """Where the part begins last, at `last` or before."""
     if not 0 <= last <= len(text):
         raise EvalError(f"index out of range: {given(str(last))}")
-    return text.rfind(part, 0, last + len(part))
+    return last_index_of(text[: last + len(part)], part)
 
 
 def lower_ascii(text: str) -> str:
-    return text.lower() if text.isascii() else text.translate(_LOWER)
+    if text.isascii():
+        return text.lower()
+    # Of bytes only ASCII letters have a lower case.
+    return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
 
 
 def upper_ascii(text: str) -> str:
-    return text.upper() if text.isascii() else text.translate(_UPPER)
+    if text.isascii():
+        return text.upper()
+    return text.encode("utf-8", "surrogatepass").upper().decode("utf-8", "surrogatepass")
 
 
 def reverse(text: str) -> str:
@@ -141,7 +145,9 @@ class _Growing:
     def quote(self, text: str) -> str:
         """The text between double quotes, safe to print."""
         self._check(2 * len(text) + 2)
-        return f'"{_TO_QUOTE.sub(lambda match: _QUOTED[match[0]], text)}"'
+        for character, written in _QUOTED:
+            text = text.replace(character, written)
+        return f'"{text}"'
 
 
 def functions(limits: Limits) -> list[Function]:
