@@ -135,6 +135,8 @@ def _http(request: AttributeContext.Request, context: Mapping[str, str], reading
         headers = header_lines.from_map(joined)
     else:  # Envoy sends one of the two forms; of both, nobody knows which one the upstream gets
         raise MalformedRequest("the headers came in both forms", reason="malformed-check")
+    if "connection" in headers:
+        header_lines.refuse_hop_by_hop(headers["connection"])
     if (sent := headers.get("host")) is not None and hosts.read(sent[0]) != host:
         raise MalformedRequest("`host` and `:authority` name different hosts", reason="malformed-host")
     return HttpRequest(

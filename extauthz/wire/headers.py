@@ -45,6 +45,9 @@ _JOINED: Final = dict.fromkeys(SINGLE, _COMMA) | {
     "content-type": re.compile(r"[^\",]*(?:\"(?:[^\"\\]|\\.)*\"[^\",]*)*,"),
 }
 
+# What `Connection` may name: options of HTTP itself, and headers that are none of a rule's or a service's affair.
+_OPTIONS: Final = frozenset({"", "close", "http2-settings", "keep-alive", "te", "upgrade"})
+
 # Envoy takes no more than a hundred headers unless it is told to.
 MOST: Final = 4_096
 # Characters of all names and values: more than twice what Envoy takes unless it is told to.
@@ -172,6 +175,21 @@ def _shape(text: str) -> _Shape | None:
         breaks=len(kept) - 1,
         single=sum(name in SINGLE for name in kept),
     )
+
+
+def refuse_hop_by_hop(connection: Iterable[str]) -> None:
+    """Refuse a request whose `Connection` names other headers: ours, or those that tell who calls.
+
+    Envoy hands it on with an upgrade, and the next proxy takes what it names away (RFC 9110 section 7.6.1): the service
+    would not see what was decided upon.
+
+    Raises:
+        MalformedRequest: it does.
+    """
+    for value in connection:
+        for option in value.split(","):
+            if option.strip(" \t").lower() not in _OPTIONS:
+                raise MalformedRequest("`connection` names a header to be taken away", reason="malformed-header")
 
 
 def from_lines(lines: Iterable[tuple[str, str]]) -> Headers:

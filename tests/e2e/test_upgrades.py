@@ -64,6 +64,14 @@ def test_a_websocket_that_is_refused_is_none(readings: Readings, path: str, stat
     assert len(readings.stage.service.received) == received
 
 
+def test_no_proxy_behind_is_told_to_take_away_what_a_rule_has_set(readings: Readings) -> None:
+    received = len(readings.stage.service.received)
+    with asking(readings, *_upgrade("/chat/open", "connection: close, x-room")) as (connection, head):
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert b"malformed-header" in connection.recv(4096)
+    assert len(readings.stage.service.received) == received
+
+
 def test_only_an_upgrade_gets_what_a_rule_gives_to_upgrades(readings: Readings) -> None:
     answer = readings.ask(["GET /chat/open HTTP/1.1", f"host: {HOST}"])
     assert (answer.status, answer.reason) == (401, "no-rule-allows")

@@ -304,6 +304,23 @@ def test_a_websocket_upgrade_is_a_get_that_says_so() -> None:
     assert (http.method, http.path, http.header("upgrade"), http.body) == ("GET", "/chat", "websocket", None)
 
 
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize(
+    "connection",
+    ["Upgrade, x-authz-subject", "upgrade,Authorization", "close, x-a, upgrade", "\tx-a", "upgrade;x-a", "upgrade\vx"],
+)
+def test_no_header_of_a_request_is_taken_away_behind_the_decision(connection: str, *, raw: bool) -> None:
+    headers = {"upgrade": "websocket", "connection": connection, "x-a": "1"}
+    with pytest.raises(MalformedRequest) as refused:
+        decode(check_request(host="a.example", path="/chat", headers=headers, raw_headers=raw))
+    assert refused.value.reason == "malformed-header"
+
+
+def test_connections_may_say_what_http_says_of_them() -> None:
+    for connection in ("Upgrade", "keep-alive, Upgrade", "Upgrade,,HTTP2-Settings", "close", "TE, close", ""):
+        decode(check_request(host="a.example", path="/chat", headers={"upgrade": "x", "connection": connection}))
+
+
 def test_connect_has_a_host_and_no_path_and_an_extended_connect_has_both() -> None:
     http = http_of(check_request(host="db.example:5432", method="CONNECT", path=""))
     assert (http.method, http.host, http.path, http.segments, http.body) == ("CONNECT", "db.example", "", (), None)
