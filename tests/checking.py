@@ -25,7 +25,7 @@ from extauthz.stepup.keys import SECRET_BYTES as KEY_BYTES
 from extauthz.stepup.keys import generate_key, parse_keys
 from extauthz.stepup.totp import SECRET_BYTES, code_at, step_at
 from extauthz.store.factor_secret import seal_factor
-from extauthz.store.protocol import Store
+from extauthz.store.protocol import Enrolment, Store
 from extauthz.values.identity import Subject
 from extauthz.wire.compose import check_request
 
@@ -181,10 +181,9 @@ def make_bench(store: Store) -> Bench:
             revocations=feed,
         ),
     )
-    factor = seal_factor(
-        SECRET, subject=Subject(ISSUER, "alice"), confirmed=True, keys=keys, now=now[0], entropy=os.urandom
-    )
-    asyncio.run(store.add_factor(factor))
+    alice = Subject(ISSUER, "alice")
+    factor = seal_factor(SECRET, subject=alice, confirmed=True, keys=keys, now=now[0], entropy=os.urandom)
+    asyncio.run(store.enroll(Enrolment(subject=alice, factors=(factor,)), now=now[0]))
     return Bench(
         checker=checker,
         store=store,

@@ -19,13 +19,20 @@ from extauthz.stepup.keys import SECRET_BYTES, KeyRing, generate_key, parse_keys
 _log = structlog.get_logger(__name__)
 
 
-def load_or_make_keys(path: Path) -> KeyRing:
+def load_or_make_keys(path: Path, *, shared: bool) -> KeyRing:
     """The key ring in `path`, which is made with one key if it is not there.
+
+    A `shared` one is not made: servers on other machines need the same keys.
 
     Raises:
         ConfigurationError: the file can't be read, made or used.
     """
     if not path.exists():
+        if shared:
+            raise ConfigurationError(
+                f"{path}: there are no keys; all servers on one Redis need the same: make the file with `extauthz keys "
+                "generate`, and give each server a copy"
+            )
         # Another process may make it in this very moment; then its file is the one.
         with contextlib.suppress(FileExistsError):
             _write(path, _new_keys(), replace=False)

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -23,7 +24,8 @@ from extauthz.app.watching import Fingerprint, Watched, changes
 from extauthz.app.wiring import load_keys, open_audit, open_configured_store
 from extauthz.check.checker import Checker, Surroundings
 from extauthz.check.revocation_feed import RevocationFeed
-from extauthz.errors import ExtauthzError
+from extauthz.check.store_watch import StoreWatch
+from extauthz.errors import ExtauthzError, StateUnavailable
 from extauthz.record.audit_file import AuditFile
 from extauthz.record.decision import NoRecorder, Recorder
 from extauthz.record.provider import tracer_provider
@@ -62,6 +64,9 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
     revocations = RevocationFeed(store, max_staleness=settings.revocations.max_staleness)
     metrics.follow_revocations(lambda: revocations.standing)
     readiness.follow_revocations(lambda: revocations.standing)
+    watch = StoreWatch(store)
+    metrics.follow_store(lambda: watch.standing)
+    readiness.follow_store(lambda: watch.standing)
     audit: AuditFile | None = None
     try:
         audit = open_audit(settings)
@@ -78,8 +83,9 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
             audit=audit,
             revocations=revocations,
         )
-        await store.ping()
-        await revocations.load()
+        await watch.start()
+        with suppress(StateUnavailable):  # then everybody whom one could have revoked is denied until it is there
+            await revocations.load()
         checker = Checker(ruling, surroundings)
         informants.serve(checker)
         status = Status(readiness, metrics)
@@ -93,6 +99,7 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
             bundles.follow(reloader.request),
             informants.follow(),
             revocations.follow(),
+            watch.follow(),
             *([_reload_on_change(reloader, watched, seen)] if settings.reload.watch else []),
         )
     finally:

@@ -13,7 +13,7 @@ from extauthz.record.audit_file import AuditFile
 from extauthz.record.masking import Keep
 from extauthz.settings import Settings
 from extauthz.stepup.keys import KeyRing
-from extauthz.store.open import open_store
+from extauthz.store.open import is_shared, open_store
 from extauthz.store.protocol import Store
 from extauthz.wire.messages import MessageTypes
 from extauthz.wire.reading import Reading
@@ -73,12 +73,12 @@ def open_audit(settings: Settings) -> AuditFile | None:
 
 
 def load_keys(settings: Settings) -> KeyRing:
-    """The key ring. An embedded store gets one on first start: it serves this machine alone.
+    """The key ring. An embedded store gets one on first start: it serves this machine alone. A Redis does not.
 
     Raises:
         ConfigurationError: the file can't be read, made or used.
     """
-    return load_or_make_keys(settings.keys_path)
+    return load_or_make_keys(settings.keys_path, shared=is_shared(settings.store))
 
 
 def _read(path: Path, what: str) -> str:

@@ -234,10 +234,10 @@ class Checker:
         subject, session = opened.identity.subject, opened.identity.session
         if subject is None or session is None or not _needs_grants(opened):
             return NO_FACTS
-        grants = await self._around.store.grants(
+        found = await self._around.store.look_up(
             subject, session, fingerprint=fingerprint(opened.request), now=opened.case.now
         )
-        return Facts(grants=grants)
+        return Facts(grants=found.grants)
 
     async def _prove(
         self, opened: OpenCase, challenge: Challenge, code: str, evaluation: Evaluation, facts: Facts
@@ -278,12 +278,15 @@ class Checker:
     ) -> Evaluation:
         """Use up what an allow rests on, all or none; a lost race decides again without it (design section 4)."""
         while isinstance(evaluation.decision, Allow):
-            spent = tuple(grant.id for grant in evaluation.decision.grants if grant.uses is not None)
-            if not spent:
+            limited = tuple(grant for grant in evaluation.decision.grants if grant.uses is not None)
+            if not limited:
                 break
+            subject, spent = limited[0].subject, tuple(grant.id for grant in limited)
             if deadline is not None and deadline - self._around.monotonic() < COMMIT_MARGIN:
                 raise StateUnavailable("the caller's deadline is too near to use up a grant")
-            if await self._around.store.consume(spent, fingerprint=fingerprint(opened.request), now=opened.case.now):
+            if await self._around.store.consume(
+                subject, spent, fingerprint=fingerprint(opened.request), now=opened.case.now
+            ):
                 break
             facts = replace(facts, grants=tuple(grant for grant in facts.grants if grant.id not in spent))
             evaluation = self._decide(opened, facts)

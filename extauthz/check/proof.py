@@ -14,7 +14,7 @@ from extauthz.stepup.keys import KeyRing, SealBroken
 from extauthz.stepup.lockout import limits_of
 from extauthz.stepup.totp import is_code, verify
 from extauthz.store.factor_secret import open_factor
-from extauthz.store.protocol import Redeemed, Redemption, SpentTicket, Store, TotpFactor, TotpStep
+from extauthz.store.protocol import Advance, EnrolledFactor, Redeemed, Redemption, SpentTicket, Store
 from extauthz.values.decisions import ChallengeDemand, ProofFailure
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Subject
@@ -85,7 +85,7 @@ async def prove_totp(
     accepted = [demand for demand in demands if "totp" in demand.factors]
     if not accepted:
         return NotProven(reason="factor-not-accepted")
-    factors = [factor for factor in await store.factors(subject) if factor.confirmed]
+    factors = [factor for factor in await store.factors(subject) if factor.kind == "totp" and factor.confirmed]
     if not factors:
         return NotProven(reason="not-enrolled")
     if not is_code(code):
@@ -104,6 +104,7 @@ async def prove_totp(
             session=session,
             holder=holder,
             binding=demand.binding,
+            rule=demand.rule,
             factor=FACTOR_AMR["totp"],
             issued_at=now,
             expires_at=now + demand.max_age,
@@ -111,11 +112,12 @@ async def prove_totp(
         )
         for demand in accepted
     )
-    redeemed = await store.redeem(Redemption(step=step, grants=grants, limits=limits, ticket=ticket), now=now)
+    redemption = Redemption(subject=subject, burn=step, grants=grants, limits=limits, ticket=ticket)
+    redeemed = await store.redeem(redemption, now=now)
     match redeemed:
         case Redeemed.DONE:
             return Proven(grants=grants)
-        case Redeemed.STEP_USED:
+        case Redeemed.MARK_USED:
             return NotProven(reason="code-used")
         case Redeemed.TICKET_USED:
             return TicketUsed()
@@ -125,13 +127,13 @@ async def prove_totp(
             assert_never(redeemed)
 
 
-def _find_step(factors: Sequence[TotpFactor], keys: KeyRing, code: str, now: float) -> TotpStep | None:
-    found: TotpStep | None = None
+def _find_step(factors: Sequence[EnrolledFactor], keys: KeyRing, code: str, now: float) -> Advance | None:
+    found: Advance | None = None
     for factor in factors:
         try:
             step = verify(open_factor(factor, keys), code, now)
         except SealBroken as error:
             raise StateUnavailable(f"factor `{factor.id}`: {error}") from error
         if step is not None and found is None:
-            found = TotpStep(factor=factor.id, step=step)
+            found = Advance(factor=factor.id, mark=step)
     return found

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from extauthz import __version__
-from extauthz.cli import audit, bundle, factors, keys, policy, subjects
+from extauthz.cli import audit, bundle, factors, grants, keys, policy, subjects
 from extauthz.cli.quickstart.command import quickstart
 from extauthz.cli.serve import serve
 
@@ -21,6 +21,7 @@ app.command(short_help="Try it: Envoy, a service and extauthz here.")(quickstart
 app.add_typer(policy.app, name="policy")
 app.add_typer(factors.app, name="factors")
 app.add_typer(subjects.app, name="subjects")
+app.add_typer(grants.app, name="grants")
 app.add_typer(keys.app, name="keys")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(audit.app, name="audit")

@@ -4,30 +4,28 @@ The rule: a factor that a person sets up counts from its first right code on, so
 locks nobody out. A program that asks for JSON takes the secret from the answer, so its factor counts at once.
 """
 
-import asyncio
 import json
 import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import segno
 import typer
 
-from extauthz.app.wiring import load_keys, open_configured_store
-from extauthz.cli.policy_options import Format, FormatOption
-from extauthz.errors import ConfigurationError, ExtauthzError
-from extauthz.settings import Settings, load_settings
+from extauthz.app.wiring import load_keys
+from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, instant, subject_of, with_store
+from extauthz.errors import ExtauthzError
+from extauthz.settings import Settings
 from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.lockout import limits_of
 from extauthz.stepup.totp import SECRET_BYTES, provisioning_uri, verify
 from extauthz.store.factor_secret import open_factor, seal_factor
-from extauthz.store.protocol import Store, TotpFactor, TotpStep
+from extauthz.store.protocol import Advance, Enrolled, EnrolledFactor, Enrolment, Redeemed, Store
 from extauthz.values.counting import counted
 from extauthz.values.identity import Subject
 
@@ -36,15 +34,7 @@ app = typer.Typer(name="factors", no_args_is_help=True, help="Second factors of 
 _PROMPTS = 3
 """How many wrong first codes are put up with at a terminal."""
 
-_T = TypeVar("_T")
-
-Config = Annotated[
-    Path, typer.Option("--config", help="The configuration file.", envvar="EXTAUTHZ_CONFIG", dir_okay=False)
-]
-Issuer = Annotated[str | None, typer.Option("--issuer", help="Whose user it is; needed if there are several issuers.")]
 UserName = Annotated[str, typer.Argument(metavar="USER", help="The `sub` of the user's tokens.")]
-
-_DEFAULT_CONFIG = Path("extauthz.yaml")
 
 
 class FactorRefused(ExtauthzError):
@@ -61,17 +51,7 @@ class _Desk:
 
     def subject(self, user: str, issuer: str | None) -> Subject:
         """The user at that issuer, or at the only one."""
-        if not user.strip():
-            raise FactorRefused("the user has no name; write the `sub` of their tokens")
-        issuers = sorted({source.issuer for source in self.settings.identity.users})
-        if issuer is None and len(issuers) == 1:
-            return Subject(issuers[0], user)
-        named = ", ".join(f"`{known}`" for known in issuers) or "none is configured"
-        if issuer is None:
-            raise FactorRefused(f"`{user}`: whose user is it? name it with --issuer ({named})")
-        if issuer not in issuers:
-            raise FactorRefused(f"`{issuer}`: no such issuer under `identity.users` ({named})")
-        return Subject(issuer, user)
+        return subject_of(self.settings, user, issuer)
 
 
 @app.command(short_help="Set up an authenticator app for USER.")
@@ -81,8 +61,8 @@ def enroll(
     confirm: Annotated[
         str | None, typer.Option("--confirm", metavar="CODE", help="Confirm the app that was set up last.")
     ] = None,
-    config: Config = _DEFAULT_CONFIG,
-    output: FormatOption = "text",
+    config: Config = DEFAULT_CONFIG,
+    output: Format = "text",
 ) -> None:
     """Set up an authenticator app for USER: prints its address and a QR code, and asks for a first code."""
 
@@ -112,8 +92,8 @@ def enroll(
 def list_(
     user: Annotated[str | None, typer.Argument(metavar="USER", help="Only this user's.")] = None,
     issuer: Issuer = None,
-    config: Config = _DEFAULT_CONFIG,
-    output: FormatOption = "text",
+    config: Config = DEFAULT_CONFIG,
+    output: Format = "text",
 ) -> None:
     """List the factors of USER, or of everybody."""
 
@@ -133,9 +113,7 @@ def list_(
 
 
 @app.command(short_help="Remove all factors of USER.")
-def reset(
-    user: UserName, issuer: Issuer = None, config: Config = _DEFAULT_CONFIG, output: FormatOption = "text"
-) -> None:
+def reset(user: UserName, issuer: Issuer = None, config: Config = DEFAULT_CONFIG, output: Format = "text") -> None:
     """Remove all factors of USER, end what they proved, and lift a lock-out."""
 
     async def work(desk: _Desk) -> None:
@@ -150,45 +128,37 @@ def reset(
     _run(config, work)
 
 
-def _run(config: Path, work: Callable[[_Desk], Awaitable[_T]]) -> _T:
-    settings = load_settings(config)
-    if settings.store == "memory:":
-        raise ConfigurationError(f"{config}: store `memory:` is inside of the server; use `sqlite:///path`")
-    keys = load_keys(settings)
+def _run(config: Path, work: Callable[[_Desk], Awaitable[None]]) -> None:
+    async def at_desk(settings: Settings, store: Store) -> None:
+        await work(_Desk(settings=settings, store=store, keys=load_keys(settings)))
 
-    async def at_desk() -> _T:
-        store = open_configured_store(settings)
-        try:
-            return await work(_Desk(settings=settings, store=store, keys=keys))
-        finally:
-            await store.close()
-
-    return asyncio.run(at_desk())
+    with_store(config, at_desk)
 
 
-async def _add(desk: _Desk, subject: Subject, secret: bytes, *, confirmed: bool) -> TotpFactor:
+async def _add(desk: _Desk, subject: Subject, secret: bytes, *, confirmed: bool) -> EnrolledFactor:
     """A new factor in the place of those that were never confirmed."""
-    for factor in await desk.store.factors(subject):
-        if factor.confirmed:
-            raise FactorRefused(
-                f"`{subject.id}`: has a second factor already; `extauthz factors reset {subject.id}` removes it"
-            )
-        await desk.store.remove_factor(factor.id)
-    made = seal_factor(
-        secret, subject=subject, confirmed=confirmed, keys=desk.keys, now=time.time(), entropy=os.urandom
-    )
-    await desk.store.add_factor(made)
+    now = time.time()
+    made = seal_factor(secret, subject=subject, confirmed=confirmed, keys=desk.keys, now=now, entropy=os.urandom)
+    enrolled = await desk.store.enroll(Enrolment(subject=subject, factors=(made,), first=True), now=now)
+    if enrolled is not Enrolled.DONE:
+        raise FactorRefused(
+            f"`{subject.id}`: has a second factor already; `extauthz factors reset {subject.id}` removes it"
+        )
     return made
 
 
-async def _confirm(desk: _Desk, subject: Subject, code: str) -> TotpFactor:
-    pending = [factor for factor in await desk.store.factors(subject) if not factor.confirmed]
+async def _confirm(desk: _Desk, subject: Subject, code: str) -> EnrolledFactor:
+    factors = await desk.store.factors(subject)
+    pending = [factor for factor in factors if factor.kind == "totp" and not factor.confirmed]
     if not pending:
         raise FactorRefused(f"`{subject.id}`: nothing to confirm; set up an app with `extauthz factors enroll` first")
+    now = time.time()
     for factor in pending:
-        step = verify(open_factor(factor, desk.keys), code, time.time())
-        if step is not None and await desk.store.confirm_factor(TotpStep(factor=factor.id, step=step)):
-            return factor
+        step = verify(open_factor(factor, desk.keys), code, now)
+        if step is not None:
+            burn = Advance(factor=factor.id, mark=step)
+            if await desk.store.confirm_factor(subject, burn, now=now) is Redeemed.DONE:
+                return factor
     raise FactorRefused(f"`{subject.id}`: the code is not right; enter the six digits that the app shows now")
 
 
@@ -205,19 +175,19 @@ async def _ask_for_first_code(desk: _Desk, subject: Subject) -> None:
             return
 
 
-def _report_confirmed(factor: TotpFactor, output: Format) -> None:
+def _report_confirmed(factor: EnrolledFactor, output: Literal["text", "json"]) -> None:
     if output == "json":
         typer.echo(json.dumps(_described(factor) | {"confirmed": True}))
     else:
         typer.echo("Confirmed: it is in force.")
 
 
-def _described(factor: TotpFactor) -> dict[str, Any]:
+def _described(factor: EnrolledFactor) -> dict[str, Any]:
     return {
         "id": factor.id,
         "sub": factor.subject.id,
         "issuer": factor.subject.issuer,
-        "factor": "totp",
+        "factor": factor.kind,
         "confirmed": factor.confirmed,
-        "created": datetime.fromtimestamp(factor.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "created": instant(factor.created_at),
     }

@@ -10,6 +10,7 @@ import typer
 
 from extauthz.app.wiring import open_configured_store
 from extauthz.errors import ConfigurationError, ExtauthzError
+from extauthz.identity import spiffe
 from extauthz.settings import Settings, load_settings
 from extauthz.store.protocol import Store
 from extauthz.values.identity import Subject
@@ -23,6 +24,7 @@ Config = Annotated[
 Issuer = Annotated[str | None, typer.Option("--issuer", help="Whose user it is; needed if there are several issuers.")]
 
 DEFAULT_CONFIG = Path("extauthz.yaml")
+_SCHEME = "spiffe://"
 
 
 class NobodyNamed(ExtauthzError):
@@ -37,15 +39,41 @@ def subject_of(settings: Settings, user: str, issuer: str | None) -> Subject:
     """
     if not user.strip():
         raise NobodyNamed("the user has no name; write the `sub` of their tokens")
+    return Subject(issuer_of(settings, issuer, of=user), user)
+
+
+def issuer_of(settings: Settings, issuer: str | None, *, of: str) -> str:
+    """That issuer, or the only one that is configured; `of` is whom or what it knows.
+
+    Raises:
+        NobodyNamed: there is no such issuer, or several to choose from.
+    """
     issuers = sorted({source.issuer for source in settings.identity.users})
     if issuer is None and len(issuers) == 1:
-        return Subject(issuers[0], user)
+        return issuers[0]
     named = ", ".join(f"`{known}`" for known in issuers) or "none is configured"
     if issuer is None:
-        raise NobodyNamed(f"`{user}`: whose user is it? name it with --issuer ({named})")
+        raise NobodyNamed(f"`{of}`: whose user is it? name it with --issuer ({named})")
     if issuer not in issuers:
         raise NobodyNamed(f"`{issuer}`: no such issuer under `identity.users` ({named})")
-    return Subject(issuer, user)
+    return issuer
+
+
+def anybody_of(settings: Settings, named: str, issuer: str | None) -> Subject:
+    """The workload or the user that is meant; an issuer that is not configured can be that of actors.
+
+    Raises:
+        NobodyNamed: as `subject_of`, or it is no SPIFFE ID.
+    """
+    if named.lower().startswith(_SCHEME) and issuer is None:
+        if spiffe.parse(named, verified_by="") is None:
+            raise NobodyNamed(f"`{named}`: is no SPIFFE ID; write `spiffe://DOMAIN/PATH`, the domain in lower case")
+        return Subject("", named)
+    configured = {source.issuer for source in settings.identity.users}
+    if issuer is None or issuer in configured or not named.strip():
+        return subject_of(settings, named, issuer)
+    typer.echo(f"note: `{issuer}` is no issuer under `identity.users`; only actors can be of it", err=True)
+    return Subject(issuer, named)
 
 
 def with_store(config: Path, work: Callable[[Settings, Store], Awaitable[_T]]) -> _T:
@@ -57,7 +85,9 @@ def with_store(config: Path, work: Callable[[Settings, Store], Awaitable[_T]]) -
     """
     settings = load_settings(config)
     if settings.store == "memory:":
-        raise ConfigurationError(f"{config}: store `memory:` is inside of the server; use `sqlite:///path`")
+        raise ConfigurationError(
+            f"{config}: store `memory:` is inside of the server; use `sqlite:///path` or `redis://…`"
+        )
 
     async def run() -> _T:
         store = open_configured_store(settings)

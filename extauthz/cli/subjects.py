@@ -12,9 +12,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from extauthz.cli.policy_options import print_json
-from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, NobodyNamed, instant, subject_of, with_store
+from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, anybody_of, instant, with_store
 from extauthz.errors import ExtauthzError
-from extauthz.identity import spiffe
 from extauthz.identity.revocations import DIGEST_PREFIX, Kind, Revocation
 from extauthz.settings import Settings
 from extauthz.store.protocol import Store
@@ -26,7 +25,6 @@ from extauthz.values.identity import Subject
 app = typer.Typer(name="subjects", no_args_is_help=True, help="Block users and workloads, revoke what they were given.")
 
 _DIGEST = re.compile(DIGEST_PREFIX + "[0-9a-f]{64}")
-_SCHEME = "spiffe://"
 _LONGEST = 100 * 365 * 86_400.0
 
 Named = Annotated[str, typer.Argument(metavar="SUBJECT", help="The `sub` of the user's tokens, or a SPIFFE ID.")]
@@ -57,7 +55,7 @@ def unblock(subject: Named, issuer: Issuer = None, config: Config = DEFAULT_CONF
     """End a block. What was revoked stays revoked."""
 
     async def work(settings: Settings, store: Store) -> tuple[Subject, bool]:
-        named = _subject(settings, subject, issuer)
+        named = anybody_of(settings, subject, issuer)
         now = time.time()
         return named, await store.withdraw_revocation(Revocation(kind="block", subject=named, at=now).key, now=now)
 
@@ -109,7 +107,7 @@ def list_(
     """List what is blocked and revoked, of SUBJECT or of everybody, oldest first."""
 
     async def work(settings: Settings, store: Store) -> tuple[Revocation, ...]:
-        named = None if subject is None else _subject(settings, subject, issuer)
+        named = None if subject is None else anybody_of(settings, subject, issuer)
         return await store.revocations(named, now=time.time())
 
     rows = [_described(revocation) for revocation in with_store(config, work)]
@@ -129,26 +127,13 @@ def _put(config: Path, kind: Kind, subject: str, issuer: str | None, id_: str, d
         raise SubjectsRefused(f"--{kind}: has no name; write the claim `{'sid' if kind == 'session' else 'jti'}`")
 
     async def work(settings: Settings, store: Store) -> Revoked:
-        named = _subject(settings, subject, issuer)
+        named = anybody_of(settings, subject, issuer)
         now = time.time()
         return await store.put_revocation(
             Revocation(kind=kind, subject=named, id=id_, at=now, until=now + lasts), now=now
         )
 
     return with_store(config, work)
-
-
-def _subject(settings: Settings, named: str, issuer: str | None) -> Subject:
-    """The workload or the user that is meant; an issuer that is not configured can be that of actors."""
-    if named.lower().startswith(_SCHEME) and issuer is None:
-        if spiffe.parse(named, verified_by="") is None:
-            raise NobodyNamed(f"`{named}`: is no SPIFFE ID; write `spiffe://DOMAIN/PATH`, the domain in lower case")
-        return Subject("", named)
-    configured = {source.issuer for source in settings.identity.users}
-    if issuer is None or issuer in configured or not named.strip():
-        return subject_of(settings, named, issuer)
-    typer.echo(f"note: `{issuer}` is no issuer under `identity.users`; only actors can be of it", err=True)
-    return Subject(issuer, named)
 
 
 def _seconds(duration: str) -> float:

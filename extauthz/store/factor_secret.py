@@ -6,7 +6,7 @@ The rule: a secret that somebody moves to another subject or another factor does
 from collections.abc import Callable
 
 from extauthz.stepup.keys import SEAL_NONCE_BYTES, KeyRing
-from extauthz.store.protocol import TotpFactor
+from extauthz.store.protocol import EnrolledFactor
 from extauthz.values.identity import Subject
 
 FACTOR_ID_BYTES = 16
@@ -14,19 +14,23 @@ FACTOR_ID_BYTES = 16
 
 def seal_factor(
     secret: bytes, *, subject: Subject, confirmed: bool, keys: KeyRing, now: float, entropy: Callable[[int], bytes]
-) -> TotpFactor:
-    """A new factor of `subject` with this secret. `now` in seconds since the epoch; `entropy(n)`: n random bytes."""
+) -> EnrolledFactor:
+    """A new authenticator app of `subject` with this secret.
+
+    `now` in seconds since the epoch; `entropy(n)` gives n random bytes.
+    """
     id_ = entropy(FACTOR_ID_BYTES).hex()
-    return TotpFactor(
+    return EnrolledFactor(
         id=id_,
         subject=subject,
+        kind="totp",
         sealed=keys.seal(secret, place=(subject.key, id_), nonce=entropy(SEAL_NONCE_BYTES)),
         created_at=now,
         confirmed=confirmed,
     )
 
 
-def open_factor(factor: TotpFactor, keys: KeyRing) -> bytes:
+def open_factor(factor: EnrolledFactor, keys: KeyRing) -> bytes:
     """The secret of this factor.
 
     Raises:

@@ -6,15 +6,32 @@ The rule: no method waits while it holds the lock, so each is atomic, from any t
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
+from typing import assert_never
 
 from extauthz.errors import StateUnavailable
 from extauthz.identity.revocations import Revocation, RevocationKey
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
 from extauthz.stepup.lockout import FRESH, Limit, Tally, count, give_back
 from extauthz.store.memory_revocations import MemoryRevocations
-from extauthz.store.protocol import CLOCK_SKEW, SWEEP_SECONDS, Redeemed, Redemption, TotpFactor, TotpStep
+from extauthz.store.protocol import (
+    CLOCK_SKEW,
+    SWEEP_SECONDS,
+    Activity,
+    Advance,
+    Burn,
+    Enrolled,
+    EnrolledFactor,
+    Enrolment,
+    Found,
+    Presence,
+    Redeemed,
+    Redemption,
+    Selection,
+    SpentTicket,
+    UseUp,
+)
 from extauthz.store.revocations import Changes, Revoked
-from extauthz.values.grants import Grant
+from extauthz.values.grants import Grant, SessionTimes
 from extauthz.values.identity import Subject
 
 
@@ -23,6 +40,12 @@ class _UsedProof:
     by: str
     at: float
     expires_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Session:
+    times: SessionTimes
+    until: float
 
 
 class MemoryStore:
@@ -35,12 +58,13 @@ class MemoryStore:
         self._uses: dict[tuple[str, str], float] = {}
         self._tickets: dict[str, float] = {}
         self._proofs: dict[str, _UsedProof] = {}
-        self._factors: dict[str, TotpFactor] = {}
+        self._factors: dict[str, EnrolledFactor] = {}
         self._tallies: dict[str, Tally] = {}
+        self._sessions: dict[tuple[Subject, str], _Session] = {}
         self._revocations = MemoryRevocations()
         self._sweep_at = 0.0
 
-    async def grants(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> tuple[Grant, ...]:
+    async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
         with self._lock:
             self._check_open()
             found: list[Grant] = []
@@ -51,15 +75,17 @@ class MemoryStore:
                     found.append(grant)
                 elif self._repeats(grant.id, fingerprint, now):
                     found.append(replace(grant, uses=1))
-            return tuple(sorted(found, key=lambda grant: (grant.issued_at, grant.id)))
+            known = self._sessions.get((subject, session))
+            times = known.times if known is not None and known.until > now else None
+            return Found(grants=_by_age(found), session=times)
 
-    async def consume(self, grants: Sequence[str], *, fingerprint: str, now: float) -> bool:
+    async def consume(self, subject: Subject, grants: Sequence[str], *, fingerprint: str, now: float) -> bool:
         with self._lock:
             self._check_open()
             left: dict[str, Grant] = {}
             for id_ in dict.fromkeys(grants):
                 grant = self._grants.get(id_)
-                if grant is None or grant.expires_at <= now:
+                if grant is None or grant.subject != subject or grant.expires_at <= now:
                     return False
                 if grant.uses is None or self._repeats(id_, fingerprint, now):
                     continue
@@ -75,17 +101,9 @@ class MemoryStore:
     async def redeem(self, redemption: Redemption, *, now: float) -> Redeemed:
         with self._lock:
             self._check_open()
-            ticket, step = redemption.ticket, redemption.step
-            factor = self._factors.get(step.factor)
-            if ticket is not None and ticket.id in self._tickets:
-                return Redeemed.TICKET_USED
-            if factor is None or not factor.confirmed:
-                return Redeemed.FACTOR_GONE
-            if step.step <= factor.last_step:
-                return Redeemed.STEP_USED
-            if ticket is not None:
-                self._tickets[ticket.id] = ticket.expires_at
-            self._factors[factor.id] = replace(factor, last_step=step.step)
+            refused = self._burn(redemption.subject, redemption.burn, redemption.ticket)
+            if refused is not None:
+                return refused
             self._grants |= {grant.id: grant for grant in redemption.grants}
             for limit in redemption.limits:
                 self._tallies[limit.key] = give_back(self._tallies.get(limit.key, FRESH), limit, now)
@@ -96,7 +114,7 @@ class MemoryStore:
         with self._lock:
             self._check_open()
             used = self._proofs.get(proof)
-            if used is not None:
+            if used is not None and used.expires_at + CLOCK_SKEW > now:
                 return fingerprint != "" and used.by == fingerprint and now - used.at <= REPEAT_SECONDS
             self._proofs[proof] = _UsedProof(by=fingerprint, at=now, expires_at=expires_at)
             self._sweep(now)
@@ -114,30 +132,81 @@ class MemoryStore:
             self._sweep(now)
             return 0.0
 
-    async def add_factor(self, factor: TotpFactor) -> None:
+    async def touch(self, activities: Sequence[Activity]) -> None:
         with self._lock:
             self._check_open()
-            self._factors[factor.id] = factor
+            for one in activities:
+                known = self._sessions.get((one.subject, one.session))
+                started, seen, until = one.at, one.at, one.until
+                if known is not None and known.until > one.at:
+                    started = known.times.started_at
+                    seen, until = max(seen, known.times.last_seen), max(until, known.until)
+                times = SessionTimes(started_at=started, last_seen=seen)
+                self._sessions[one.subject, one.session] = _Session(times=times, until=until)
+                self._sweep(one.at)
 
-    async def confirm_factor(self, step: TotpStep) -> bool:
+    async def grants(self, selection: Selection, *, now: float) -> tuple[Grant, ...]:
         with self._lock:
             self._check_open()
-            factor = self._factors.get(step.factor)
-            if factor is None or step.step <= factor.last_step:
-                return False
-            self._factors[factor.id] = replace(factor, confirmed=True, last_step=step.step)
-            return True
+            return _by_age(self._selected(selection, now))
 
-    async def factors(self, subject: Subject | None) -> tuple[TotpFactor, ...]:
+    async def revoke(self, selection: Selection, *, now: float) -> int:
+        with self._lock:
+            self._check_open()
+            good = len(self._selected(selection, now))
+            self._grants = {id_: grant for id_, grant in self._grants.items() if not selection.includes(grant)}
+            return good
+
+    async def enroll(self, enrolment: Enrolment, *, now: float) -> Enrolled:
+        with self._lock:
+            self._check_open()
+            had = [factor for factor in self._factors.values() if factor.subject == enrolment.subject]
+            if enrolment.ticket is not None and enrolment.ticket.id in self._tickets:
+                return Enrolled.TICKET_USED
+            if enrolment.first and any(factor.confirmed for factor in had):
+                return Enrolled.NOT_FIRST
+            self._spend(enrolment.ticket)
+            for factor in had:
+                if enrolment.drops(factor.kind, factor.confirmed):
+                    del self._factors[factor.id]
+            self._factors |= {factor.id: factor for factor in enrolment.factors}
+            self._sweep(now)
+            return Enrolled.DONE
+
+    async def confirm_factor(
+        self, subject: Subject, advance: Advance, *, now: float, ticket: SpentTicket | None = None
+    ) -> Redeemed:
+        with self._lock:
+            self._check_open()
+            refused = self._burn(subject, advance, ticket, confirmed=False)
+            if refused is not None:
+                return refused
+            self._factors[advance.factor] = replace(self._factors[advance.factor], confirmed=True)
+            self._sweep(now)
+            return Redeemed.DONE
+
+    async def factors(self, subject: Subject | None) -> tuple[EnrolledFactor, ...]:
         with self._lock:
             self._check_open()
             found = (factor for factor in self._factors.values() if subject in (None, factor.subject))
             return tuple(sorted(found, key=lambda factor: (factor.created_at, factor.id)))
 
-    async def remove_factor(self, factor: str) -> bool:
+    async def rename_factor(self, subject: Subject, factor: str, name: str) -> bool:
         with self._lock:
             self._check_open()
-            return self._factors.pop(factor, None) is not None
+            known = self._factor(subject, factor)
+            if known is None:
+                return False
+            self._factors[factor] = replace(known, name=name)
+            return True
+
+    async def remove_factor(self, subject: Subject, factor: str) -> bool:
+        with self._lock:
+            self._check_open()
+            if self._factor(subject, factor) is None:
+                return False
+            del self._factors[factor]
+            return True
 
     async def reset_factors(self, subject: Subject, limits: Sequence[Limit]) -> int:
         with self._lock:
@@ -145,8 +214,7 @@ class MemoryStore:
             gone = [factor.id for factor in self._factors.values() if factor.subject == subject]
             for id_ in gone:
                 del self._factors[id_]
-            for id_ in [grant.id for grant in self._grants.values() if grant.subject == subject]:
-                del self._grants[id_]
+            self._grants = {id_: grant for id_, grant in self._grants.items() if grant.subject != subject}
             for limit in limits:
                 self._tallies.pop(limit.key, None)
             return len(gone)
@@ -194,6 +262,45 @@ class MemoryStore:
         if self._closed:
             raise StateUnavailable("store: memory: it is closed")
 
+    def _factor(self, subject: Subject, factor: str) -> EnrolledFactor | None:
+        known = self._factors.get(factor)
+        return known if known is not None and known.subject == subject else None
+
+    def _selected(self, selection: Selection, now: float) -> list[Grant]:
+        return [
+            grant
+            for grant in self._grants.values()
+            if grant.expires_at > now and grant.uses != 0 and selection.includes(grant)
+        ]
+
+    def _burn(
+        self, subject: Subject, burn: Burn | None, ticket: SpentTicket | None, *, confirmed: bool = True
+    ) -> Redeemed | None:
+        """Burn all of it, or say what stands against it. `confirmed`: only of a factor that is."""
+        if ticket is not None and ticket.id in self._tickets:
+            return Redeemed.TICKET_USED
+        if burn is not None:
+            factor = self._factor(subject, burn.factor)
+            if factor is None or (confirmed and not factor.confirmed):
+                return Redeemed.FACTOR_GONE
+            match burn:
+                case Advance():
+                    if burn.mark <= factor.mark:
+                        return Redeemed.MARK_USED
+                    self._factors[factor.id] = replace(factor, mark=burn.mark)
+                case UseUp():
+                    del self._factors[factor.id]
+                case Presence():
+                    pass
+                case _:
+                    assert_never(burn)
+        self._spend(ticket)
+        return None
+
+    def _spend(self, ticket: SpentTicket | None) -> None:
+        if ticket is not None:
+            self._tickets[ticket.id] = ticket.expires_at
+
     def _repeats(self, grant: str, fingerprint: str, now: float) -> bool:
         used_at = self._uses.get((grant, fingerprint)) if fingerprint else None
         return used_at is not None and now - used_at <= REPEAT_SECONDS
@@ -208,4 +315,9 @@ class MemoryStore:
         self._tickets = {id_: end for id_, end in self._tickets.items() if end + CLOCK_SKEW > now}
         self._proofs = {id_: used for id_, used in self._proofs.items() if used.expires_at + CLOCK_SKEW > now}
         self._tallies = {key: tally for key, tally in self._tallies.items() if tally.forgotten_at > now}
+        self._sessions = {key: session for key, session in self._sessions.items() if session.until > now}
         self._revocations.sweep(now - CLOCK_SKEW)
+
+
+def _by_age(grants: Sequence[Grant]) -> tuple[Grant, ...]:
+    return tuple(sorted(grants, key=lambda grant: (grant.issued_at, grant.id)))

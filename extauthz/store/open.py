@@ -6,13 +6,22 @@ from typing import Final
 from extauthz.errors import ConfigurationError
 from extauthz.store.memory import MemoryStore
 from extauthz.store.protocol import Store
+from extauthz.store.redis import RedisStore
+from extauthz.store.redis_address import SCHEMES, parse_redis, without_secrets
 from extauthz.store.sqlite import SqliteStore
 
 _SQLITE: Final = "sqlite:///"
 
 
+def is_shared(url: str) -> bool:
+    """Whether servers on several machines may share the store at `url`."""
+    return url.partition("://")[0] in SCHEMES
+
+
 def open_store(url: str, *, base: Path) -> Store:
-    """The store at `url`: `memory:`, or `sqlite:///path` with a path relative to `base` (four slashes: absolute).
+    """The store at `url`: `memory:`, `sqlite:///path`, or `redis://…` and its like (`store.redis_address`).
+
+    Paths are relative to `base`; `sqlite:////path` is absolute. A Redis need not be there yet.
 
     Raises:
         ConfigurationError: the address is none of these, its folder is missing, or a newer version of this program made
@@ -26,6 +35,8 @@ def open_store(url: str, *, base: Path) -> Store:
         if not path.parent.is_dir():
             raise ConfigurationError(f"store: the folder `{path.parent}` is not there; make it, or change `store`")
         return SqliteStore(path)
-    if url.startswith(("redis:", "rediss:")):
-        raise ConfigurationError("store: `redis:` stores are not in this version; use `sqlite:///path`")
-    raise ConfigurationError(f"store: `{url}` is no address of a store; use `sqlite:///path` or `memory:`")
+    if is_shared(url):
+        return RedisStore(parse_redis(url, base=base))
+    raise ConfigurationError(
+        f"store: `{without_secrets(url)}` is no address of a store; use `sqlite:///path`, `redis://host` or `memory:`"
+    )

@@ -1,4 +1,4 @@
-"""The protocol of stores: grants, burned tickets, steps and proofs, factors, limiters, revocations (design section 5).
+"""The protocol of stores: grants, what is good once, factors, limiters, sessions, revocations (design section 5).
 
 The rules: what must be atomic is one call; a call that raises has changed nothing that the caller may count on; and
 when a store is out of reach, for whatever reason, every call raises `StateUnavailable`, never anything else. All times
@@ -8,11 +8,11 @@ are seconds since the epoch and come from the caller.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from extauthz.stepup.lockout import Limit
 from extauthz.store.revocations import RevocationStore
-from extauthz.values.grants import Grant
+from extauthz.values.grants import Grant, SessionTimes
 from extauthz.values.identity import Subject
 
 CLOCK_SKEW: Final = 300.0
@@ -20,78 +20,173 @@ CLOCK_SKEW: Final = 300.0
 SWEEP_SECONDS: Final = 60.0
 """How often, at most, what has expired is removed in passing."""
 
+FactorKind = Literal["totp", "webauthn", "recovery"]
+"""What is kept of a subject; a proof at the identity provider leaves nothing to keep."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TotpFactor:
-    """One authenticator app of a subject.
+class EnrolledFactor:
+    """One factor of a subject: an authenticator app, a security key, one recovery code.
 
-    `sealed` is the secret as `KeyRing.seal` made it for the place (subject, id). `last_step` is the newest step that
-    was burned; no step up to it is good. A factor that is not `confirmed` proves nothing yet.
+    `sealed` is its secret, as `KeyRing.seal` made it for the place (subject, id); `public` is what needs no secrecy,
+    such as the public key of an authenticator; `name` is the subject's own word for it. `mark` is the highest number
+    that was burned (a TOTP step, a signature counter): none up to it is good again. A factor that is not `confirmed`
+    proves nothing yet.
     """
 
     id: str
     subject: Subject
-    sealed: str
+    kind: FactorKind
     created_at: float
     confirmed: bool
-    last_step: int = -1
+    name: str = ""
+    sealed: str = ""
+    public: str = ""
+    mark: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpentTicket:
-    """A challenge ticket that a redemption burns."""
+    """A ticket (of a challenge, of an enrolment) that is good once and is burned along.
+
+    It is one subject's; whether the same id may be burned again by another is up to the store.
+    """
 
     id: str
     expires_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TotpStep:
-    """A step of a factor that a redemption burns."""
+class Advance:
+    """Burns a number of a factor: good only above every one that was burned of it."""
 
     factor: str
-    step: int
+    mark: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseUp:
+    """Burns a whole factor: a recovery code."""
+
+    factor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presence:
+    """Burns nothing of a factor that must be there: an authenticator that does not count."""
+
+    factor: str
+
+
+Burn = Advance | UseUp | Presence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redemption:
-    """A proof that was found right: what it burns, what it leaves, and the limiters that get the try back."""
+    """A proof of `subject` that was found right: what it burns, what it leaves, and the limiters that get the try back.
 
-    step: TotpStep
+    `burn` is `None` for a proof that was given elsewhere; then the ticket alone makes it good once. The grants are the
+    subject's.
+    """
+
+    subject: Subject
+    burn: Burn | None
     grants: tuple[Grant, ...]
-    limits: tuple[Limit, ...]
+    limits: tuple[Limit, ...] = ()
     ticket: SpentTicket | None = None
 
 
 class Redeemed(Enum):
-    """How a redemption went; anything but `DONE` has changed nothing."""
+    """How a redemption or a confirmation went; anything but `DONE` has changed nothing."""
 
     DONE = "done"
     TICKET_USED = "ticket-used"
-    STEP_USED = "step-used"
+    MARK_USED = "mark-used"
     FACTOR_GONE = "factor-gone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolment:
+    """New factors of `subject`, which come all together, under ids that are new.
+
+    All its factors of the kinds in `replaces` go, and those of the new kinds that were never confirmed. `first`: only
+    if nothing of the subject is confirmed yet.
+    """
+
+    subject: Subject
+    factors: tuple[EnrolledFactor, ...]
+    replaces: frozenset[FactorKind] = frozenset()
+    first: bool = False
+    ticket: SpentTicket | None = None
+
+    def drops(self, kind: FactorKind, confirmed: bool) -> bool:
+        """Whether a factor of this kind that the subject has goes."""
+        return kind in self.replaces or (not confirmed and any(factor.kind == kind for factor in self.factors))
+
+
+class Enrolled(Enum):
+    """How an enrolment went; anything but `DONE` has changed nothing."""
+
+    DONE = "done"
+    TICKET_USED = "ticket-used"
+    NOT_FIRST = "not-first"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a look-up finds: the grants that are good, oldest first, and when the session was seen (`None`: never)."""
+
+    grants: tuple[Grant, ...] = ()
+    session: SessionTimes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """A session of `subject` was active at `at`; it is remembered until `until`, when it can't go on any more."""
+
+    subject: Subject
+    session: str
+    at: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which grants are meant: those with this subject, session and rule; `None` is any."""
+
+    subject: Subject | None = None
+    session: str | None = None
+    rule: str | None = None
+
+    def includes(self, grant: Grant) -> bool:
+        """Whether this grant is meant."""
+        return (
+            self.subject in (None, grant.subject)
+            and self.session in (None, grant.session)
+            and self.rule in (None, grant.rule)
+        )
 
 
 class Store(RevocationStore, Protocol):
     """State shared by all processes that open the same one. Every method raises `StateUnavailable`."""
 
-    async def grants(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> tuple[Grant, ...]:
-        """The grants of this subject in this session that are good at `now`, oldest first.
+    async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
+        """What is known of this subject in this session, in one round trip.
 
-        A grant whose last use was spent by `fingerprint` no more than REPEAT_SECONDS ago is among them, with one use:
-        the same Check sent again may rest on it again. An empty fingerprint is that of no Check.
+        A grant whose last use was spent by `fingerprint` no more than REPEAT_SECONDS ago is among the grants, with one
+        use: the same Check sent again may rest on it again. An empty fingerprint is that of no Check.
         """
 
-    async def consume(self, grants: Sequence[str], *, fingerprint: str, now: float) -> bool:
+    async def consume(self, subject: Subject, grants: Sequence[str], *, fingerprint: str, now: float) -> bool:
         """Use up one use of each of these grants, by id; false, and nothing used, if one of them has none left.
 
         What `fingerprint` has used no more than REPEAT_SECONDS ago costs it nothing again.
         """
 
     async def redeem(self, redemption: Redemption, *, now: float) -> Redeemed:
-        """Burn the ticket and the step, leave the grants, give back the try: all of it or nothing.
+        """Burn the ticket and what the proof burns and leave the grants, all of it or nothing; then give the try back.
 
-        A ticket is burned once; a step only if it is newer than every one that was burned of its factor.
+        A ticket is burned once; a number only above every one that was burned of its factor.
         """
 
     async def use_proof(self, proof: str, *, expires_at: float, fingerprint: str, now: float) -> bool:
@@ -104,26 +199,43 @@ class Store(RevocationStore, Protocol):
     async def attempt(self, limits: Sequence[Limit], *, now: float) -> float:
         """Count one try in each limiter and return 0, or return the seconds to wait and count nothing."""
 
-    async def add_factor(self, factor: TotpFactor) -> None:
-        """Remember a factor under its id, which is new."""
+    async def touch(self, activities: Sequence[Activity]) -> None:
+        """Remember that these sessions were active. When one began stays; when it was seen last only moves forward."""
 
-    async def confirm_factor(self, step: TotpStep) -> bool:
-        """Burn this step and let its factor prove from now on; false if the factor is gone or the step is burned."""
+    async def grants(self, selection: Selection, *, now: float) -> tuple[Grant, ...]:
+        """The selected grants that are good at `now`, oldest first; those that were used up are not."""
 
-    async def factors(self, subject: Subject | None) -> tuple[TotpFactor, ...]:
+    async def revoke(self, selection: Selection, *, now: float) -> int:
+        """Forget the selected grants that are there when it is called; how many of them were still good."""
+
+    async def enroll(self, enrolment: Enrolment, *, now: float) -> Enrolled:
+        """Burn the ticket and let the new factors take their place, all of it or nothing."""
+
+    async def confirm_factor(
+        self, subject: Subject, advance: Advance, *, now: float, ticket: SpentTicket | None = None
+    ) -> Redeemed:
+        """Burn the ticket and this number, and let the factor prove from now on: all of it or nothing."""
+
+    async def factors(self, subject: Subject | None) -> tuple[EnrolledFactor, ...]:
         """The factors of a subject, of everybody for `None`; oldest first."""
 
-    async def remove_factor(self, factor: str) -> bool:
+    async def rename_factor(self, subject: Subject, factor: str, name: str) -> bool:
+        """Call a factor, by id, by another name; false if it is not there."""
+
+    async def remove_factor(self, subject: Subject, factor: str) -> bool:
         """Forget one factor, by id; false if it is not there. What it proved stays good."""
 
     async def reset_factors(self, subject: Subject, limits: Sequence[Limit]) -> int:
         """Forget the factors and the grants of a subject, and what these limiters counted; how many factors it had.
 
-        Grants go with the factor: who resets because a phone was stolen wants what it proved to end, too.
+        Grants go with the factors: who resets because a phone was stolen wants what it proved to end, too.
         """
 
     async def ping(self) -> None:
-        """Return if the store can be written to."""
+        """Return if the store can be written to.
+
+        Raises `ConfigurationError` if it can, but must not be used as it is set up.
+        """
 
     async def close(self) -> None:
         """Let go of it; closing twice is fine. Every other call raises `StateUnavailable` from then on."""

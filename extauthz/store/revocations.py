@@ -41,7 +41,7 @@ class RevocationStore(Protocol):
 
     async def put_revocation(self, revocation: Revocation, *, now: float) -> Revoked:
         """Revoke, together with what was in force of the same key (`Revocation.widened`), and forget the grants that go
-        with it: all of it or nothing.
+        with it. A call that raises may have done only the first; made again it does both.
         """
 
     async def withdraw_revocation(self, key: RevocationKey, *, now: float) -> bool:

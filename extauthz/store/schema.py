@@ -39,6 +39,27 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX proofs_end ON proofs (expires_at)",
     ),
     sqlite_revocations.SCHEMA,
+    (
+        "ALTER TABLE grants ADD COLUMN rule TEXT NOT NULL DEFAULT ''",
+        # `action:RULE`, `scope:HASH:RULE` and `request:HASH:RULE` name it; a hash has no colon.
+        "UPDATE grants SET rule = substr(binding, 8) WHERE binding LIKE 'action:%'",
+        """UPDATE grants SET rule = substr(binding, instr(binding, ':') + 45)
+           WHERE binding LIKE 'scope:%' OR binding LIKE 'request:%'""",
+        """CREATE TABLE factors (
+            id TEXT PRIMARY KEY, subject TEXT NOT NULL, kind TEXT NOT NULL, created_at REAL NOT NULL,
+            confirmed INTEGER NOT NULL, name TEXT NOT NULL, sealed TEXT NOT NULL, public TEXT NOT NULL,
+            mark INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID""",
+        "CREATE INDEX factors_of ON factors (subject)",
+        """INSERT INTO factors (id, subject, kind, created_at, confirmed, name, sealed, public, mark)
+           SELECT id, subject, 'totp', created_at, confirmed, '', sealed, '', last_step FROM totp""",
+        "DROP TABLE totp",
+        """CREATE TABLE sessions (
+            subject TEXT NOT NULL, session TEXT NOT NULL, started_at REAL NOT NULL, last_seen REAL NOT NULL,
+            until REAL NOT NULL, PRIMARY KEY (subject, session)
+        ) STRICT, WITHOUT ROWID""",
+        "CREATE INDEX sessions_end ON sessions (until)",
+    ),
 )
 
 

@@ -13,8 +13,9 @@ class Grant:
     """A proof given for something: an input to the next decision, never a bearer ticket.
 
     `binding` is the text that `stepup.binding` makes of the rule's `bind`: the grant is good for what has the same
-    binding. `factor` is an `amr` value of RFC 8176 (`otp`, `hwk`, …). `issued_at` and `expires_at` are seconds since
-    the epoch. `uses` is how often it may still be used up, `None` for as often as wanted until it expires.
+    binding. `rule` is the `policy/rule` that asked for it, by which it can be found and revoked; it decides nothing.
+    `factor` is an `amr` value of RFC 8176 (`otp`, `hwk`, …). `issued_at` and `expires_at` are seconds since the epoch.
+    `uses` is how often it may still be used up, `None` for as often as wanted until it expires.
     """
 
     id: str
@@ -22,10 +23,19 @@ class Grant:
     session: str
     holder: str
     binding: str
+    rule: str = ""
     factor: str
     issued_at: float
     expires_at: float
     uses: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionTimes:
+    """When a session was seen first and last, in seconds since the epoch."""
+
+    started_at: float
+    last_seen: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from extauthz.check.revocation_feed import FeedStanding
+from extauthz.check.store_watch import StoreStanding
 from extauthz.lookup.key_sets import Standing
 from extauthz.record.audit_file import AuditCounts
 
@@ -83,6 +84,11 @@ class Metrics:
     def follow_revocations(self, standing: Callable[[], FeedStanding]) -> None:
         """Tell how it stands with revocations, whenever it is asked."""
         self._registry.register(_Revocations(standing))
+
+    def follow_store(self, standing: Callable[[], StoreStanding]) -> None:
+        """Tell whether the store can be written to, whenever it is asked."""
+        up = Gauge("extauthz_store_up", "0 while the store can't be written to.", registry=self._registry)
+        up.set_function(lambda: standing().reached and standing().error is None)
 
     def exposition(self) -> bytes:
         """All of it in Prometheus' text format."""

@@ -81,7 +81,8 @@ class _ChallengePages:
             return opened
         if not any("totp" in demand.factors for demand in opened.demands):
             return self._notice(notices.NOT_ACCEPTED, opened)
-        if not any(factor.confirmed for factor in await self.store.factors(opened.subject)):
+        factors = await self.store.factors(opened.subject)
+        if not any(factor.kind == "totp" and factor.confirmed for factor in factors):
             return self._notice(notices.NOT_ENROLLED, opened)
         return self._form(text[0], opened, status=200)
 

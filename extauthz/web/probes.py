@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from extauthz.check.revocation_feed import FeedStanding
+from extauthz.check.store_watch import StoreStanding
 from extauthz.lookup.key_sets import Standing
 from extauthz.web.metrics import CONTENT_TYPE, Metrics
 
@@ -24,6 +25,7 @@ class Readiness:
         self._reload_error: str | None = None
         self._standings: Callable[[], Mapping[str, Standing]] = dict
         self._revocations: Callable[[], FeedStanding] | None = None
+        self._store: Callable[[], StoreStanding] | None = None
 
     def follow_keys(self, standings: Callable[[], Mapping[str, Standing]]) -> None:
         """Report how it stands with fetched keys, by the name of the source."""
@@ -32,6 +34,14 @@ class Readiness:
     def follow_revocations(self, standing: Callable[[], FeedStanding]) -> None:
         """Report how it stands with revocations."""
         self._revocations = standing
+
+    def follow_store(self, standing: Callable[[], StoreStanding]) -> None:
+        """Report how it stands with the store, and be ready only once it was reached.
+
+        An outage that comes later is told and changes nothing: all servers share the store, and if all were taken out,
+        what needs no state would be denied, too.
+        """
+        self._store = standing
 
     def ready(self, revision: str) -> None:
         """Policies of this revision are in force."""
@@ -48,17 +58,18 @@ class Readiness:
     @property
     def serving(self) -> bool:
         """Whether calls should come here."""
-        return self._serving
+        return self._serving and (self._store is None or self._store().reached)
 
     @property
     def report(self) -> dict[str, object]:
         """What `/ready` says."""
         return {
-            "serving": self._serving,
+            "serving": self.serving,
             "revision": self._revision,
             "reload_error": self._reload_error,
             "keys": {source: _report(standing) for source, standing in self._standings().items()},
             "revocations": None if self._revocations is None else _report_feed(self._revocations()),
+            "store": None if self._store is None else _report_store(self._store()),
         }
 
 
@@ -77,6 +88,10 @@ def _report_feed(standing: FeedStanding) -> dict[str, object]:
         "failing_since": standing.failing_since,
         "error": standing.error,
     }
+
+
+def _report_store(standing: StoreStanding) -> dict[str, object]:
+    return {"reached": standing.reached, "failing_since": standing.failing_since, "error": standing.error}
 
 
 def create_probes(readiness: Readiness, metrics: Metrics) -> Starlette:

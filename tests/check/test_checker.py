@@ -16,6 +16,7 @@ from extauthz.errors import StateUnavailable
 from extauthz.policy.load import load_text
 from extauthz.store.sqlite import SqliteStore
 from extauthz.values.decisions import Allow, Deny
+from extauthz.values.identity import Subject
 
 OK, INVALID_ARGUMENT, PERMISSION_DENIED, UNAVAILABLE, UNAUTHENTICATED = 0, 3, 7, 14, 16
 
@@ -208,9 +209,9 @@ class TestSingleUse:
 def _once_then_lost(bench: Bench) -> object:
     consume = bench.store.consume
 
-    async def lost(grants: list[str], *, fingerprint: str, now: float) -> bool:
-        await consume(grants, fingerprint="somebody else", now=now)
-        return await consume(grants, fingerprint=fingerprint, now=now)
+    async def lost(subject: Subject, grants: list[str], *, fingerprint: str, now: float) -> bool:
+        await consume(subject, grants, fingerprint="somebody else", now=now)
+        return await consume(subject, grants, fingerprint=fingerprint, now=now)
 
     return lost
 

@@ -6,21 +6,20 @@ import pytest
 from checking import Bench
 
 from extauthz.store.memory import MemoryStore
-from extauthz.store.protocol import Store
-from extauthz.values.grants import Grant
+from extauthz.store.protocol import Found, Store
 from extauthz.values.identity import Subject
 
 
 class Counting(MemoryStore):
-    """A store that counts the questions for grants."""
+    """A store that counts the look-ups."""
 
     def __init__(self) -> None:
         super().__init__()
         self.asked: Counter[Subject] = Counter()
 
-    async def grants(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> tuple[Grant, ...]:
+    async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
         self.asked[subject] += 1
-        return await super().grants(subject, session, fingerprint=fingerprint, now=now)
+        return await super().look_up(subject, session, fingerprint=fingerprint, now=now)
 
 
 @pytest.fixture

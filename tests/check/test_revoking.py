@@ -143,8 +143,8 @@ class Interrupted(MemoryStore):
     def __post_init__(self) -> None:
         super().__init__()
 
-    async def consume(self, grants: Sequence[str], *, fingerprint: str, now: float) -> bool:
-        used = await super().consume(grants, fingerprint=fingerprint, now=now)
+    async def consume(self, subject: Subject, grants: Sequence[str], *, fingerprint: str, now: float) -> bool:
+        used = await super().consume(subject, grants, fingerprint=fingerprint, now=now)
         await self.happen("consume")
         return used
 

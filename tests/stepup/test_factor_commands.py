@@ -21,6 +21,7 @@ from extauthz.check.proof import NotProven, ProofOutcome, Proven, prove_totp
 from extauthz.cli.factors import FactorRefused
 from extauthz.cli.factors import app as factors
 from extauthz.cli.keys import app as keys
+from extauthz.cli.state import NobodyNamed
 from extauthz.errors import ConfigurationError
 from extauthz.settings import load_settings
 from extauthz.stepup.keys import parse_keys
@@ -184,19 +185,19 @@ def test_a_reset_ends_the_factor_and_its_proofs(config: Path) -> None:
 
 
 def test_an_issuer_must_be_one_that_is_configured_and_named_if_there_are_several(config: Path) -> None:
-    with pytest.raises(FactorRefused, match="no such issuer"):
+    with pytest.raises(NobodyNamed, match="no such issuer"):
         call("enroll", "alice", "--issuer", "https://other.example", config=config)
     config.write_text(
         CONFIGURATION + '    - {name: two, issuer: "https://two.example", audiences: [shop], jwks: jwks.json}\n'
     )
-    with pytest.raises(FactorRefused, match="--issuer"):
+    with pytest.raises(NobodyNamed, match="--issuer"):
         call("enroll", "alice", config=config)
     call("enroll", "alice", "--issuer", "https://two.example", config=config)
 
 
 def test_without_users_there_is_nobody_to_enroll(config: Path) -> None:
     config.write_text("policies: [policies/]\n")
-    with pytest.raises(FactorRefused, match="none is configured"):
+    with pytest.raises(NobodyNamed, match="none is configured"):
         call("enroll", "alice", config=config)
 
 

@@ -1,6 +1,7 @@
 """From a code to grants: the flow that page and terminal share."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.totp import code_at, step_at
 from extauthz.store.factor_secret import open_factor, seal_factor
 from extauthz.store.memory import MemoryStore
-from extauthz.store.protocol import SpentTicket, TotpFactor
+from extauthz.store.protocol import EnrolledFactor, Enrolment, SpentTicket
 from extauthz.values.decisions import Factor
 from extauthz.values.identity import Subject
 
@@ -34,11 +35,11 @@ class Person:
         self.keys = keys or ring()
         self.entropy = counted_entropy()
 
-    def enroll(self, secret: bytes = SECRET, *, confirmed: bool = True, subject: Subject = ALICE) -> TotpFactor:
+    def enroll(self, secret: bytes = SECRET, *, confirmed: bool = True, subject: Subject = ALICE) -> EnrolledFactor:
         factor = seal_factor(
             secret, subject=subject, confirmed=confirmed, keys=self.keys, now=NOW, entropy=self.entropy
         )
-        asyncio.run(self.store.add_factor(factor))
+        asyncio.run(self.store.enroll(Enrolment(subject=subject, factors=(factor,)), now=NOW))
         return factor
 
     def prove(self, given: str, **changed: Any) -> ProofOutcome:
@@ -58,7 +59,7 @@ class Person:
         return asyncio.run(prove_totp(**arguments))
 
     def grants(self) -> int:
-        return len(asyncio.run(self.store.grants(ALICE, SESSION, fingerprint="", now=NOW)))
+        return len(asyncio.run(self.store.look_up(ALICE, SESSION, fingerprint="", now=NOW)).grants)
 
 
 @pytest.mark.parametrize("factor", sorted(FACTOR_AMR))
@@ -74,7 +75,7 @@ def test_a_right_code_leaves_exactly_the_grants_that_it_reports() -> None:
     person.enroll()
     outcome = person.prove(code(), demands=(demand("p/a"), demand("p/b", factors=("webauthn", "totp"), uses=1)))
     assert isinstance(outcome, Proven)
-    assert asyncio.run(person.store.grants(ALICE, SESSION, fingerprint="", now=NOW)) == tuple(
+    assert asyncio.run(person.store.look_up(ALICE, SESSION, fingerprint="", now=NOW)).grants == tuple(
         sorted(outcome.grants, key=lambda grant: grant.id)
     )
     first, second = outcome.grants
@@ -223,8 +224,9 @@ def test_a_factor_that_was_moved_to_another_subject_does_not_open() -> None:
     person = Person()
     bob = Subject(ALICE.issuer, "bob")
     stolen = person.enroll(subject=bob)
-    moved = TotpFactor(id=stolen.id, subject=ALICE, sealed=stolen.sealed, created_at=NOW, confirmed=True)
-    asyncio.run(person.store.add_factor(moved))
+    moved = replace(stolen, subject=ALICE)
+    person.store = MemoryStore()
+    asyncio.run(person.store.enroll(Enrolment(subject=ALICE, factors=(moved,)), now=NOW))
     with pytest.raises(StateUnavailable):
         person.prove(code())
 

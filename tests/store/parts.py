@@ -1,9 +1,11 @@
 """Builders of what stores keep."""
 
+from typing import Any
+
 from stepup.proofs import ALICE, NOW, SESSION
 
 from extauthz.stepup.lockout import Limit
-from extauthz.store.protocol import Redemption, SpentTicket, TotpFactor, TotpStep
+from extauthz.store.protocol import Advance, EnrolledFactor, Enrolment, FactorKind, Redemption, SpentTicket
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Subject
 
@@ -19,6 +21,7 @@ def grant(id_: str = "g1", **changed: object) -> Grant:
         "session": SESSION,
         "holder": "cookie:x",
         "binding": "action:p/r",
+        "rule": "p/r",
         "factor": "otp",
         "issued_at": NOW,
         "expires_at": NOW + 300,
@@ -27,9 +30,32 @@ def grant(id_: str = "g1", **changed: object) -> Grant:
     return Grant(**values)  # type: ignore[arg-type]  # the types are those of the fields that a test names
 
 
-def factor(id_: str = "f1", subject: Subject = ALICE, *, confirmed: bool = True, created_at: float = NOW) -> TotpFactor:
-    """An authenticator app."""
-    return TotpFactor(id=id_, subject=subject, sealed="s1.k.x", created_at=created_at, confirmed=confirmed)
+def factor(
+    id_: str = "f1",
+    subject: Subject = ALICE,
+    *,
+    kind: FactorKind = "totp",
+    confirmed: bool = True,
+    created_at: float = NOW,
+    mark: int = -1,
+) -> EnrolledFactor:
+    """An authenticator app, or something else."""
+    return EnrolledFactor(
+        id=id_,
+        subject=subject,
+        kind=kind,
+        created_at=created_at,
+        confirmed=confirmed,
+        name="My phone",
+        sealed="s1.k.x",
+        public="key",
+        mark=mark,
+    )
+
+
+def enrolment(*factors: EnrolledFactor, **changed: Any) -> Enrolment:
+    """New factors of the subject of the first one."""
+    return Enrolment(**{"subject": factors[0].subject, "factors": factors, **changed})
 
 
 def redemption(
@@ -37,4 +63,4 @@ def redemption(
 ) -> Redemption:
     """What a right code of step `step` leaves."""
     spent = SpentTicket(id=ticket, expires_at=NOW + 300) if ticket is not None else None
-    return Redemption(step=TotpStep(factor=of, step=step), grants=grants, limits=limits, ticket=spent)
+    return Redemption(subject=ALICE, burn=Advance(factor=of, mark=step), grants=grants, limits=limits, ticket=spent)

@@ -1,70 +1,37 @@
 """The SQLite store on a real disk: several processes, restarts, schema, and everything that can be out of reach."""
 
-import asyncio
 import os
 import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pytest
 from stepup.proofs import ALICE, NOW, SESSION
-from store.parts import LIMIT, factor, grant, redemption
+from store.one_loop import run
+from store.parts import LIMIT, enrolment, factor, grant, redemption
 
 from extauthz.errors import ConfigurationError, StateUnavailable
-from extauthz.store import sqlite as sqlite_store
+from extauthz.store import sqlite_file
 from extauthz.store.open import open_store
-from extauthz.store.protocol import Redeemed
+from extauthz.store.protocol import Redeemed, Selection
 from extauthz.store.schema import STEPS
 from extauthz.store.sqlite import SqliteStore
+from extauthz.values.identity import Subject
 
 URL = "sqlite:///state.db"
 TESTS = Path(__file__).parents[1]
-
-_T = TypeVar("_T")
-
-
-def run(work: Coroutine[Any, Any, _T]) -> _T:
-    return asyncio.run(work)
 
 
 def filled(path: Path) -> None:
     """A file with a factor and a grant for one use."""
     store = SqliteStore(path)
-    run(store.add_factor(factor()))
-    run(store.add_factor(factor("f0")))
+    run(store.enroll(enrolment(factor()), now=NOW))
+    run(store.enroll(enrolment(factor("f0")), now=NOW))
     run(store.redeem(redemption(grant(uses=1), of="f0"), now=NOW))
     run(store.close())
-
-
-@pytest.mark.parametrize(
-    ("kind", "expected"), [("grant", 1), ("proof", 1), ("step", 1), ("ticket", 1), ("tries", LIMIT.free)]
-)
-def test_of_two_processes_that_race_for_one_thing_one_gets_it(tmp_path: Path, kind: str, expected: int) -> None:
-    filled(tmp_path / "state.db")
-    command = [sys.executable, str(TESTS / "store" / "racer.py"), URL, str(tmp_path), kind]
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
-    racers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-        for _ in range(2)
-    ]
-    try:
-        for racer in racers:
-            assert racer.stdout is not None
-            assert racer.stdout.readline() == "ready\n"
-        for racer in racers:
-            assert racer.stdin is not None
-            racer.stdin.write("go\n")
-            racer.stdin.flush()
-        succeeded = [int(racer.communicate(timeout=60)[0]) for racer in racers]
-    finally:
-        for racer in racers:
-            racer.kill()
-            racer.wait()
-    assert sum(succeeded) == expected
 
 
 def test_processes_that_open_a_new_file_at_once_all_get_it(tmp_path: Path) -> None:
@@ -82,23 +49,29 @@ def test_what_was_answered_survives_a_kill(tmp_path: Path) -> None:
     script = (
         "import asyncio, os, signal, sys; from pathlib import Path\n"
         "from extauthz.store.sqlite import SqliteStore\n"
+        "from stepup.proofs import ALICE\n"
         "store = SqliteStore(Path(sys.argv[1]))\n"
-        f"assert asyncio.run(store.consume(['g1'], fingerprint='f', now={NOW}))\n"
+        f"assert asyncio.run(store.consume(ALICE, ['g1'], fingerprint='f', now={NOW}))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     filled(tmp_path / "state.db")
-    killed = subprocess.run([sys.executable, "-c", script, str(tmp_path / "state.db")], check=False, timeout=60)
+    killed = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "state.db")],
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        check=False,
+        timeout=60,
+    )
     assert killed.returncode == -9
     store = SqliteStore(tmp_path / "state.db")
-    assert not run(store.consume(["g1"], fingerprint="g", now=NOW))
+    assert not run(store.consume(ALICE, ["g1"], fingerprint="g", now=NOW))
     run(store.close())
 
 
 def test_state_survives_a_restart(tmp_path: Path) -> None:
     filled(tmp_path / "state.db")
     store = SqliteStore(tmp_path / "state.db")
-    assert run(store.grants(ALICE, SESSION, fingerprint="", now=NOW)) == (grant(uses=1),)
-    assert run(store.redeem(redemption(of="f0"), now=NOW)) is Redeemed.STEP_USED
+    assert run(store.look_up(ALICE, SESSION, fingerprint="", now=NOW)).grants == (grant(uses=1),)
+    assert run(store.redeem(redemption(of="f0"), now=NOW)) is Redeemed.MARK_USED
     run(store.close())
 
 
@@ -107,9 +80,9 @@ def test_the_file_is_its_owners_only_and_writes_reach_the_disk(tmp_path: Path) -
     run(store.ping())
     for name in ("state.db", "state.db-wal", "state.db-shm"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
-    connection = store._connection
+    connection = store._file._connection
     assert connection is not None
-    future = store._executor.submit(
+    future = store._file._executor.submit(
         lambda: [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
     )
     assert future.result() == ["wal", 2]
@@ -129,7 +102,35 @@ def test_a_file_of_an_older_version_is_brought_up_to_date(tmp_path: Path, monkey
     newer = (*STEPS, ("ALTER TABLE grants ADD COLUMN note TEXT", "CREATE TABLE notes (x TEXT)"))
     monkeypatch.setattr("extauthz.store.schema.STEPS", newer)
     store = SqliteStore(tmp_path / "state.db")
-    assert len(run(store.grants(ALICE, SESSION, fingerprint="", now=NOW))) == 1
+    assert len(run(store.look_up(ALICE, SESSION, fingerprint="", now=NOW)).grants) == 1
+    run(store.close())
+
+
+def test_a_file_from_before_factors_had_kinds_keeps_what_it_holds(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "state.db")
+    connection.executescript((TESTS / "store" / "schema-2.sql").read_text())
+    connection.close()
+    store = SqliteStore(tmp_path / "state.db")
+    bob = Subject(ALICE.issuer, "bob")
+    assert run(store.factors(None)) == (
+        replace(factor("f1", mark=7), name="", public=""),
+        replace(factor("f2", bob, confirmed=False, created_at=NOW + 1), name="", public=""),
+    )
+    by_id = {one.id: one for one in run(store.grants(Selection(), now=NOW))}
+    assert {id_: (one.rule, one.uses) for id_, one in by_id.items()} == {
+        "b": ("payments/large", None),
+        "c": ("payments/once", 2),
+        "d": ("", 3),
+    }
+    assert by_id["b"] == grant(
+        "b", rule="payments/large", binding=f"scope:{'A' * 43}:payments/large", issued_at=NOW + 0.125
+    )
+    (again,) = (one for one in run(store.look_up(ALICE, SESSION, fingerprint="f", now=NOW)).grants if one.id == "a")
+    assert again.uses == 1, "the same Check sent again, over an upgrade"
+    assert run(store.redeem(redemption(step=7), now=NOW)) is Redeemed.MARK_USED
+    assert run(store.redeem(redemption(step=8, ticket="t"), now=NOW)) is Redeemed.TICKET_USED
+    assert not run(store.use_proof("p1", expires_at=NOW + 90, fingerprint="g", now=NOW))
+    assert [run(store.attempt([LIMIT], now=NOW)) for _ in range(2)] == [0, 10]
     run(store.close())
 
 
@@ -140,7 +141,7 @@ def test_a_step_of_the_schema_that_fails_changes_nothing(tmp_path: Path, monkeyp
         with pytest.raises(StateUnavailable):
             SqliteStore(tmp_path / "state.db")
     store = SqliteStore(tmp_path / "state.db")
-    assert len(run(store.grants(ALICE, SESSION, fingerprint="", now=NOW))) == 1
+    assert len(run(store.look_up(ALICE, SESSION, fingerprint="", now=NOW)).grants) == 1
     run(store.close())
 
 
@@ -155,21 +156,21 @@ def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_an_outage_that_ends(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "state.db")
-    connection = store._connection
+    connection = store._file._connection
     assert connection is not None
-    pages = store._executor.submit(lambda: connection.execute("PRAGMA page_count").fetchone()[0]).result()
-    store._executor.submit(lambda: connection.execute(f"PRAGMA max_page_count = {pages}").fetchall()).result()
+    pages = store._file._executor.submit(lambda: connection.execute("PRAGMA page_count").fetchone()[0]).result()
+    store._file._executor.submit(lambda: connection.execute(f"PRAGMA max_page_count = {pages}").fetchall()).result()
 
     async def fill() -> None:
         for number in range(2000):
-            await store.add_factor(factor(f"{number}" + "x" * 500))
+            await store.enroll(enrolment(factor(f"{number}" + "x" * 500)), now=NOW)
 
     with pytest.raises(StateUnavailable, match="full"):
         run(fill())
     with pytest.raises(StateUnavailable, match="full"):
         run(fill())
-    store._executor.submit(lambda: connection.execute("PRAGMA max_page_count = 100000").fetchall()).result()
-    run(store.add_factor(factor("after")))
+    store._file._executor.submit(lambda: connection.execute("PRAGMA max_page_count = 100000").fetchall()).result()
+    run(store.enroll(enrolment(factor("after")), now=NOW))
     run(store.close())
 
 
@@ -179,25 +180,25 @@ def test_a_file_that_vanished_is_an_outage_and_not_an_empty_store(tmp_path: Path
     (tmp_path / "state.db").rename(tmp_path / "away.db")
     for _ in range(2):
         with pytest.raises(StateUnavailable):
-            run(store.grants(ALICE, SESSION, fingerprint="", now=NOW))
+            run(store.look_up(ALICE, SESSION, fingerprint="", now=NOW))
         with pytest.raises(StateUnavailable):
             run(store.redeem(redemption(), now=NOW))
     assert not (tmp_path / "state.db").exists()
     for suffix in ("-wal", "-shm"):
         (tmp_path / f"state.db{suffix}").unlink(missing_ok=True)
     (tmp_path / "away.db").rename(tmp_path / "state.db")
-    assert len(run(store.grants(ALICE, SESSION, fingerprint="", now=NOW))) == 1
+    assert len(run(store.look_up(ALICE, SESSION, fingerprint="", now=NOW)).grants) == 1
     run(store.close())
 
 
 def test_a_lock_that_lasts_too_long_is_an_outage_that_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_store, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.05)
     store = SqliteStore(tmp_path / "state.db")
     other = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StateUnavailable, match="locked"):
         run(store.ping())
-    assert run(store.grants(ALICE, SESSION, fingerprint="", now=NOW)) == ()
+    assert run(store.look_up(ALICE, SESSION, fingerprint="", now=NOW)).grants == ()
     other.execute("ROLLBACK")
     other.close()
     run(store.ping())
@@ -220,8 +221,6 @@ def test_a_place_that_can_not_be_written_is_an_outage(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("redis://localhost", "not in this version"),
-        ("rediss://localhost", "not in this version"),
         ("sqlite:///", "no address"),
         ("sqlite://state.db", "no address"),
         ("postgres://x", "no address"),

@@ -18,6 +18,7 @@ from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.totp import code_at, step_at
 from extauthz.store.factor_secret import seal_factor
 from extauthz.store.memory import MemoryStore
+from extauthz.store.protocol import Enrolment
 from extauthz.values.decisions import Challenge, ChallengeOffer
 from extauthz.values.request import Caller, RequestView
 from extauthz.web.pages import create_app
@@ -101,7 +102,7 @@ class World:
         factor = seal_factor(
             SECRET, subject=ALICE, confirmed=confirmed, keys=self.keys, now=self.now, entropy=self.entropy
         )
-        run(self.store.add_factor(factor))
+        run(self.store.enroll(Enrolment(subject=ALICE, factors=(factor,)), now=self.now))
 
     def code(self, ahead: int = 0) -> str:
         """What Alice's app shows, `ahead` steps from now."""
@@ -127,7 +128,7 @@ class World:
 
     def grants(self) -> int:
         """How many grants Alice has in her session."""
-        return len(run(self.store.grants(ALICE, "sid:1", fingerprint="", now=self.now)))
+        return len(run(self.store.look_up(ALICE, "sid:1", fingerprint="", now=self.now)).grants)
 
 
 def keep(browser: Browser, made: ChallengeOffer) -> None:

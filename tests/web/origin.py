@@ -77,8 +77,8 @@ class Origin:
         secret = read_secret(request.headers.getlist("cookie"), HOLDER_COOKIE)
         if secret is None:
             return False
-        grants = await self._world.store.grants(ALICE, SESSION, fingerprint="", now=self._world.now)
-        return any(grant.holder == holder_of_cookie(secret) for grant in grants)
+        found = await self._world.store.look_up(ALICE, SESSION, fingerprint="", now=self._world.now)
+        return any(grant.holder == holder_of_cookie(secret) for grant in found.grants)
 
 
 @contextmanager

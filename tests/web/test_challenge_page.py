@@ -18,7 +18,7 @@ def test_the_right_code_leaves_a_grant_and_leads_back(world: World) -> None:
     assert browser.open(ticket).status_code == 200
     response = browser.answer(ticket, world.code())
     assert (response.status_code, response.headers["location"]) == (303, "/pay/a1?amount=5")
-    (grant,) = asyncio.run(world.store.grants(ALICE, "sid:1", fingerprint="", now=NOW))
+    (grant,) = asyncio.run(world.store.look_up(ALICE, "sid:1", fingerprint="", now=NOW)).grants
     assert grant.binding == "action:payments/large"
     assert grant.factor == "otp"
     assert grant.expires_at == NOW + 300
@@ -41,7 +41,7 @@ def test_a_browser_keeps_its_holder_cookie(world: World) -> None:
     response = browser.answer(world.challenged(browser), world.code(ahead=1))
     assert response.status_code == 303
     assert "set-cookie" not in response.headers
-    grants = asyncio.run(world.store.grants(ALICE, "sid:1", fingerprint="", now=NOW))
+    grants = asyncio.run(world.store.look_up(ALICE, "sid:1", fingerprint="", now=NOW)).grants
     assert {grant.holder for grant in grants} == {holder_of_cookie(first)}
 
 
@@ -266,7 +266,7 @@ def test_one_code_meets_every_demand_that_takes_one(world: World) -> None:
     browser = world.browser()
     decision = challenge(demand("p/a"), demand("p/b", factors=("webauthn",)), demand("p/c", uses=1))
     assert browser.answer(world.challenged(browser, decision), world.code()).status_code == 303
-    grants = asyncio.run(world.store.grants(ALICE, "sid:1", fingerprint="", now=NOW))
+    grants = asyncio.run(world.store.look_up(ALICE, "sid:1", fingerprint="", now=NOW)).grants
     assert sorted((grant.binding, grant.uses) for grant in grants) == [("action:p/a", None), ("action:p/c", 1)]
 
 

@@ -1,0 +1,84 @@
+"""Whether the store can be reached, for whoever runs the server; no decision asks this.
+
+The rule: a store that must not be used as it is set up ends a start; later it is told, and what needs it is denied.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from extauthz.errors import ConfigurationError, ExtauthzError, StateUnavailable
+from extauthz.store.protocol import Store
+
+LOOK_EVERY: Final = 1.0
+"""Seconds between two looks: each also opens the way to a store that is back or has moved."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreStanding:
+    """How it stands: `reached` if it could be written to at some time since the start.
+
+    Since `failing_since` (seconds since the epoch) it can't, because of `error`; both are `None` while all is well.
+    """
+
+    reached: bool
+    failing_since: float | None
+    error: str | None
+
+
+class StoreWatch:
+    """Looks at `store`. `now` gives seconds since the epoch."""
+
+    def __init__(self, store: Store, *, now: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._now = now
+        self._reached = False
+        self._failing_since: float | None = None
+        self._error: str | None = None
+
+    @property
+    def standing(self) -> StoreStanding:
+        """How it stands now."""
+        return StoreStanding(reached=self._reached, failing_since=self._failing_since, error=self._error)
+
+    async def start(self) -> None:
+        """Look for the first time; a store that is out of reach may come later.
+
+        Raises:
+            ConfigurationError: it must not be used as it is set up.
+        """
+        try:
+            await self._store.ping()
+        except StateUnavailable as error:
+            self._failed(error)
+        else:
+            self._reached = True
+
+    async def follow(self) -> None:
+        """Look again and again, for ever."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            try:
+                await self._store.ping()
+            except (StateUnavailable, ConfigurationError) as error:
+                self._failed(error)
+            else:
+                self._succeeded()
+
+    def _failed(self, error: ExtauthzError) -> None:
+        if self._error != str(error):
+            _log.error("store-unavailable", error=str(error))
+        self._error = str(error)
+        if self._failing_since is None:
+            self._failing_since = self._now()
+
+    def _succeeded(self) -> None:
+        if self._failing_since is not None:
+            _log.info("store-back", seconds=round(self._now() - self._failing_since, 3))
+        self._reached, self._failing_since, self._error = True, None, None

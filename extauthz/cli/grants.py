@@ -1,0 +1,119 @@
+"""`extauthz grants`: what has been proven and still counts, and how to end it.
+
+The rule: what is revoked is gone from the store when the command says so; the next decision rests on it no more.
+"""
+
+import re
+import time
+from typing import Annotated, Any
+
+import typer
+
+from extauthz.cli.policy_options import print_json
+from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, anybody_of, instant, issuer_of, with_store
+from extauthz.errors import ExtauthzError
+from extauthz.identity.holders import session_of_sid
+from extauthz.settings import Settings
+from extauthz.store.protocol import Selection, Store
+from extauthz.values.counting import counted
+from extauthz.values.grants import Grant
+
+app = typer.Typer(name="grants", no_args_is_help=True, help="What users and workloads have proven.")
+
+_SESSION = re.compile("(?:sid|cookie|token):[0-9a-f]{64}")
+
+Who = Annotated[
+    str | None, typer.Option("--subject", metavar="SUBJECT", help="The `sub` of the user's tokens, or a SPIFFE ID.")
+]
+In = Annotated[
+    str | None, typer.Option("--session", metavar="SESSION", help="The `sid` of the tokens, or as `list` shows it.")
+]
+For = Annotated[str | None, typer.Option("--rule", metavar="POLICY/RULE", help="The rule that asked for the proof.")]
+
+
+class GrantsRefused(ExtauthzError):
+    """Grants can't be named like this; the message says what to do."""
+
+
+@app.command("list", short_help="List what has been proven.")
+def list_(
+    subject: Who = None,
+    issuer: Issuer = None,
+    session: In = None,
+    rule: For = None,
+    config: Config = DEFAULT_CONFIG,
+    output: Format = "text",
+) -> None:
+    """List the grants that count: all of them, or those of SUBJECT, in SESSION, for a rule; oldest first."""
+
+    async def work(settings: Settings, store: Store) -> tuple[Grant, ...]:
+        return await store.grants(_selection(settings, subject, issuer, session, rule), now=time.time())
+
+    rows = [_described(grant) for grant in with_store(config, work)]
+    if output == "json":
+        print_json(rows)
+        return
+    for row in rows:
+        uses = "any" if row["uses"] is None else row["uses"]
+        typer.echo(
+            f"{row['sub']}\t{row['issuer']}\t{row['rule']}\t{row['factor']}\t{row['issued']}\t{row['expires']}\t"
+            f"{uses}\t{row['session']}"
+        )
+    if not rows:
+        typer.echo("no grants", err=True)
+
+
+@app.command(short_help="End what has been proven.")
+def revoke(
+    subject: Who = None,
+    issuer: Issuer = None,
+    session: In = None,
+    rule: For = None,
+    everything: Annotated[bool, typer.Option("--all", help="All grants of everybody.")] = False,
+    config: Config = DEFAULT_CONFIG,
+    output: Format = "text",
+) -> None:
+    """End the grants of SUBJECT, in SESSION, for a rule; of several that are named, those that are all of it."""
+    if everything == any(named is not None for named in (subject, session, rule)):
+        raise GrantsRefused("say what to revoke: by --subject, --session and --rule, or --all alone")
+
+    async def work(settings: Settings, store: Store) -> int:
+        return await store.revoke(_selection(settings, subject, issuer, session, rule), now=time.time())
+
+    revoked = with_store(config, work)
+    if output == "json":
+        print_json({"revoked": revoked})
+    else:
+        typer.echo(f"revoked {counted(revoked, 'grant')}")
+
+
+def _selection(
+    settings: Settings, subject: str | None, issuer: str | None, session: str | None, rule: str | None
+) -> Selection:
+    named = None if subject is None else anybody_of(settings, subject, issuer)
+    if session is not None and not _SESSION.fullmatch(session):
+        if not session.strip():
+            raise GrantsRefused("--session: has no name; write the claim `sid`, or what `extauthz grants list` shows")
+        known_by = issuer if named is None else named.issuer
+        session = session_of_sid(issuer_of(settings, known_by, of=session), session)
+    elif named is None and issuer is not None:
+        raise GrantsRefused("--issuer: says whose subject or `sid` it is; name one of them")
+    if rule is not None and rule.count("/") != 1:
+        raise GrantsRefused(f"--rule: `{rule}` is no name of a rule; write `POLICY/RULE`")
+    return Selection(subject=named, session=session, rule=rule)
+
+
+def _described(grant: Grant) -> dict[str, Any]:
+    return {
+        "id": grant.id,
+        "sub": grant.subject.id,
+        "issuer": grant.subject.issuer,
+        "session": grant.session,
+        "holder": grant.holder,
+        "rule": grant.rule,
+        "binding": grant.binding,
+        "factor": grant.factor,
+        "issued": instant(grant.issued_at),
+        "expires": instant(grant.expires_at),
+        "uses": grant.uses,
+    }

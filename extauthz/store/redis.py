@@ -1,0 +1,314 @@
+"""A store on a Redis or Valkey, shared by all replicas: one server, the master of Sentinels, or a cluster.
+
+The rules: a look-up is one round trip; what is atomic is one script on the keys of one slot.
+"""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final, assert_never
+
+from extauthz.errors import StateUnavailable
+from extauthz.identity.revocations import Revocation, RevocationKey
+from extauthz.stepup.fingerprint import REPEAT_SECONDS
+from extauthz.stepup.lockout import Limit
+from extauthz.store.protocol import (
+    CLOCK_SKEW,
+    Activity,
+    Advance,
+    Enrolled,
+    EnrolledFactor,
+    Enrolment,
+    Found,
+    Presence,
+    Redeemed,
+    Redemption,
+    Selection,
+    SpentTicket,
+    UseUp,
+)
+from extauthz.store.redis_address import RedisAddress
+from extauthz.store.redis_calls import RedisCalls
+from extauthz.store.redis_revocations import RedisRevocations
+from extauthz.store.redis_route import Command
+from extauthz.store.redis_rows import (
+    FACTOR_PARTS,
+    SubjectKeys,
+    factor_words,
+    factors_in,
+    grant_words,
+    grants_in,
+    proof_key,
+    seconds_kept,
+    tally_key,
+    texts_in,
+    times_in,
+    used_in,
+)
+from extauthz.store.redis_scripts import (
+    ATTEMPT,
+    CONSUME,
+    ENROLL,
+    GIVE_BACK,
+    REDEEM,
+    RENAME,
+    RESET,
+    REVOKE,
+    TAKE_BACK,
+    TOUCH,
+    USE_PROOF,
+    Run,
+)
+from extauthz.store.redis_server import Reply
+from extauthz.store.revocations import Changes, Revoked
+from extauthz.values.grants import Grant
+from extauthz.values.identity import Subject
+
+_USED_SECONDS: Final = 60
+"""How long the uses of a Check are kept: longer than it may be repeated, for clocks that differ a little."""
+_IDS_AT_ONCE: Final = 500
+
+
+class RedisStore:
+    """`redis://…`. Implements `store.protocol.Store`. Connects when it is first asked, in the event loop that asks."""
+
+    def __init__(self, address: RedisAddress) -> None:
+        self._prefix = address.prefix
+        self._calls = RedisCalls(address)
+        self._revocations = RedisRevocations(self._calls, address.prefix)
+
+    async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
+        keys = self._keys(subject)
+        wanted = [_get("HGETALL", keys.grants), _get("GET", keys.seen(session))]
+        if fingerprint:
+            wanted.append(_get("HGETALL", keys.used(fingerprint)))
+        replies = await self._calls.exchange(*wanted)
+        used = used_in(replies[2], now) if fingerprint else frozenset()
+        grants: list[Grant] = []
+        for grant in grants_in(replies[0]):
+            if grant.session != session or grant.expires_at <= now:
+                continue
+            if grant.uses != 0:
+                grants.append(grant)
+            elif grant.id in used:
+                grants.append(replace(grant, uses=1))
+        return Found(grants=tuple(grants), session=times_in(replies[1], now))
+
+    async def consume(self, subject: Subject, grants: Sequence[str], *, fingerprint: str, now: float) -> bool:
+        keys = self._keys(subject)
+        kept = _USED_SECONDS if fingerprint else 0
+        arguments: tuple[str | int, ...] = (repr(now), repr(REPEAT_SECONDS), kept, *dict.fromkeys(grants))
+        used = Run(script=CONSUME, keys=(keys.grants, keys.ends, keys.used(fingerprint)), arguments=arguments)
+        return await self._calls.run(used) == [1]
+
+    async def redeem(self, redemption: Redemption, *, now: float) -> Redeemed:
+        burn = redemption.burn
+        match burn:
+            case None:
+                burned, factor, mark = "none", "", 0
+            case Advance():
+                burned, factor, mark = "advance", burn.factor, burn.mark
+            case UseUp():
+                burned, factor, mark = "use-up", burn.factor, 0
+            case Presence():
+                burned, factor, mark = "presence", burn.factor, 0
+            case _:
+                assert_never(burn)
+        redeemed = await self._redeem(
+            redemption.subject,
+            (burned, factor, mark),
+            ticket=redemption.ticket,
+            grants=redemption.grants,
+            now=now,
+        )
+        if redeemed is Redeemed.DONE:
+            # What is done stays done if this fails: then the try stays counted.
+            with suppress(StateUnavailable):
+                await self._give_back(redemption.limits, now)
+        return redeemed
+
+    async def use_proof(self, proof: str, *, expires_at: float, fingerprint: str, now: float) -> bool:
+        arguments = (repr(now), repr(expires_at + CLOCK_SKEW), fingerprint, repr(REPEAT_SECONDS))
+        used = Run(script=USE_PROOF, keys=(proof_key(self._prefix, proof),), arguments=arguments)
+        return await self._calls.run(used) == [1]
+
+    async def attempt(self, limits: Sequence[Limit], *, now: float) -> float:
+        counting = [
+            Run(
+                script=ATTEMPT,
+                keys=(self._tally(limit),),
+                arguments=(repr(now), limit.free, repr(limit.pause), repr(limit.longest), repr(limit.memory)),
+            )
+            for limit in limits
+        ]
+        counts = [texts_in(reply) for reply in await self._calls.run(*counting)]
+        wait = max((float(count[0]) for count in counts), default=0.0)
+        if wait > 0:
+            # Each limiter has a slot of its own: one has counted while another one refused.
+            taken = [
+                Run(script=TAKE_BACK, keys=run.keys, arguments=(repr(now), count[1], count[2]))
+                for run, count in zip(counting, counts, strict=True)
+                if len(count) > 1
+            ]
+            await self._calls.run(*taken)
+        return wait
+
+    async def touch(self, activities: Sequence[Activity]) -> None:
+        touched = (
+            Run(
+                script=TOUCH,
+                keys=(self._keys(one.subject).seen(one.session),),
+                arguments=(repr(one.at), repr(one.until)),
+            )
+            for one in activities
+        )
+        await self._calls.run(*touched)
+
+    async def grants(self, selection: Selection, *, now: float) -> tuple[Grant, ...]:
+        found = [grant async for grants in self._selected(selection) for grant in grants if _is_good(grant, now)]
+        return tuple(sorted(found, key=lambda grant: (grant.issued_at, grant.id)))
+
+    async def revoke(self, selection: Selection, *, now: float) -> int:
+        good = 0
+        async for grants in self._selected(selection):
+            for start in range(0, len(grants), _IDS_AT_ONCE):
+                keys, some = self._keys(grants[0].subject), grants[start : start + _IDS_AT_ONCE]
+                ids = tuple(grant.id for grant in some)
+                await self._calls.run(Run(script=REVOKE, keys=(keys.grants, keys.ends), arguments=ids))
+                good += sum(_is_good(grant, now) for grant in some)
+        return good
+
+    async def enroll(self, enrolment: Enrolment, *, now: float) -> Enrolled:
+        keys = self._keys(enrolment.subject)
+        kinds = {factor.kind for factor in enrolment.factors}
+        arguments: tuple[str | int, ...] = (
+            int(enrolment.first),
+            _seconds(enrolment.ticket, now),
+            f",{','.join(enrolment.replaces)},",
+            f",{','.join(kinds)},",
+            *(word for factor in enrolment.factors for word in factor_words(factor)),
+        )
+        run = Run(script=ENROLL, keys=(keys.factors, *_tickets(keys, enrolment.ticket)), arguments=arguments)
+        (said,) = texts_in(await self._calls.run(run))
+        return Enrolled(said.decode("ascii"))
+
+    async def confirm_factor(
+        self, subject: Subject, advance: Advance, *, now: float, ticket: SpentTicket | None = None
+    ) -> Redeemed:
+        return await self._redeem(subject, ("confirm", advance.factor, advance.mark), ticket=ticket, grants=(), now=now)
+
+    async def factors(self, subject: Subject | None) -> tuple[EnrolledFactor, ...]:
+        found: list[EnrolledFactor] = []
+        async for replies in self._hashes("factors", subject):
+            found += [factor for reply in replies for factor in factors_in(reply)]
+        return tuple(sorted(found, key=lambda factor: (factor.created_at, factor.id)))
+
+    async def rename_factor(self, subject: Subject, factor: str, name: str) -> bool:
+        run = Run(script=RENAME, keys=(self._keys(subject).factors,), arguments=(factor, json.dumps(name)))
+        return await self._calls.run(run) == [1]
+
+    async def remove_factor(self, subject: Subject, factor: str) -> bool:
+        key = self._keys(subject).factors
+        fields = (f"{part}:{factor}" for part in FACTOR_PARTS)
+        return await self._calls.exchange(Command(key=key, words=("HDEL", key, *fields))) != [0]
+
+    async def reset_factors(self, subject: Subject, limits: Sequence[Limit]) -> int:
+        keys = self._keys(subject)
+        (had,) = await self._calls.run(Run(script=RESET, keys=(keys.factors, keys.grants, keys.ends), arguments=()))
+        if not isinstance(had, int):
+            raise StateUnavailable(f"store: not a count: {had!r}")
+        await self._calls.exchange(*(_get("DEL", self._tally(limit)) for limit in limits))
+        return had
+
+    async def put_revocation(self, revocation: Revocation, *, now: float) -> Revoked:
+        # First what keeps new grants from coming; whoever gets an error here tries again.
+        kept = await self._revocations.put(revocation, now=now)
+        gone = 0
+        if kept.voids_grants:
+            gone = await self.revoke(Selection(subject=kept.subject, session=kept.session), now=now)
+        return Revoked(revocation=kept, grants=gone)
+
+    async def withdraw_revocation(self, key: RevocationKey, *, now: float) -> bool:
+        return await self._revocations.withdraw(key, now=now)
+
+    async def revocations(self, subject: Subject | None, *, now: float) -> tuple[Revocation, ...]:
+        return await self._revocations.listed(subject, now=now)
+
+    async def revocation_changes(self, since: str | None) -> Changes:
+        return await self._revocations.changes(since)
+
+    async def ping(self) -> None:
+        await self._calls.check()
+
+    async def close(self) -> None:
+        await self._calls.close()
+
+    def _keys(self, subject: Subject) -> SubjectKeys:
+        return SubjectKeys.of(self._prefix, subject)
+
+    def _tally(self, limit: Limit) -> str:
+        return tally_key(self._prefix, limit.key)
+
+    async def _redeem(
+        self,
+        subject: Subject,
+        burn: tuple[str, str, int],
+        *,
+        ticket: SpentTicket | None,
+        grants: Sequence[Grant],
+        now: float,
+    ) -> Redeemed:
+        keys = self._keys(subject)
+        ends = max((grant.expires_at for grant in grants), default=now)
+        arguments = (
+            repr(now),
+            *burn,
+            _seconds(ticket, now),
+            seconds_kept(ends, now),
+            *(word for grant in grants for word in grant_words(grant)),
+        )
+        used = (keys.factors, keys.grants, keys.ends, *_tickets(keys, ticket))
+        (said,) = texts_in(await self._calls.run(Run(script=REDEEM, keys=used, arguments=arguments)))
+        return Redeemed(said.decode("ascii"))
+
+    async def _give_back(self, limits: Sequence[Limit], now: float) -> None:
+        forgotten = [_get("DEL", self._tally(limit)) for limit in limits if limit.resets]
+        await self._calls.exchange(*forgotten)
+        one_less = [
+            Run(script=GIVE_BACK, keys=(self._tally(limit),), arguments=(repr(now),))
+            for limit in limits
+            if not limit.resets
+        ]
+        await self._calls.run(*one_less)
+
+    async def _selected(self, selection: Selection) -> AsyncIterator[list[Grant]]:
+        """The selected grants, subject by subject, whether they are good or not."""
+        async for replies in self._hashes("grants", selection.subject):
+            for reply in replies:
+                yield [grant for grant in grants_in(reply) if selection.includes(grant)]
+
+    async def _hashes(self, last: str, subject: Subject | None) -> AsyncIterator[list[Reply]]:
+        """What is in the hashes of this kind, of one subject or of everybody."""
+        if subject is not None:
+            keys = self._keys(subject)
+            yield await self._calls.exchange(_get("HGETALL", keys.grants if last == "grants" else keys.factors))
+            return
+        async for names in self._calls.all_keys(last):
+            yield await self._calls.exchange(*(_get("HGETALL", name) for name in names))
+
+
+def _get(verb: str, key: str) -> Command:
+    return Command(key=key, words=(verb, key))
+
+
+def _seconds(ticket: SpentTicket | None, now: float) -> int:
+    return 0 if ticket is None else seconds_kept(ticket.expires_at, now)
+
+
+def _tickets(keys: SubjectKeys, ticket: SpentTicket | None) -> tuple[str, ...]:
+    return () if ticket is None else (keys.ticket(ticket.id),)
+
+
+def _is_good(grant: Grant, now: float) -> bool:
+    return grant.expires_at > now and grant.uses != 0

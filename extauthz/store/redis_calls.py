@@ -1,0 +1,125 @@
+"""Calls to a Redis: how long they may take, and what becomes of everything that can go wrong.
+
+The rules: every call ends within CALL_SECONDS, connecting included, with replies or as `StateUnavailable`; nothing is
+tried again; a server that could forget what was burned, or that could be anybody's, is not used.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final, TypeVar
+
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
+
+from extauthz.errors import ConfigurationError, StateUnavailable
+from extauthz.store.redis_address import RedisAddress
+from extauthz.store.redis_route import Command, route_to
+from extauthz.store.redis_rows import texts_in
+from extauthz.store.redis_scripts import Run, run_all
+from extauthz.store.redis_server import RedisServer, Reply
+
+CALL_SECONDS: Final = 0.08
+"""Envoy waits 200 ms for a whole Check by default: a Redis that hangs must leave time to answer."""
+_PROBE_SECONDS: Final = 60
+_KEYS_AT_ONCE: Final = 500
+
+_T = TypeVar("_T")
+
+
+class RedisCalls:
+    """Calls to the Redis at this address. Connects when it is first called, in the event loop that calls."""
+
+    def __init__(self, address: RedisAddress) -> None:
+        self._shown = address.shown
+        self._prefix = address.prefix
+        self._route = route_to(address)
+        self._unusable: str | None = None
+        self._closed = False
+
+    async def exchange(self, *commands: Command) -> list[Reply]:
+        """The replies, in one round trip to each server. Raises `StateUnavailable`."""
+        return await self._usable(lambda: self._route.exchange(commands))
+
+    async def run(self, *runs: Run) -> list[Reply]:
+        """The results of these scripts, in one round trip to each server. Raises `StateUnavailable`."""
+        return await self._usable(lambda: run_all(self._route, runs))
+
+    async def all_keys(self, last: str) -> AsyncIterator[list[str]]:
+        """The keys of all subjects that end like this, some at a time; one that is there all along is among them."""
+        for server in await self._usable(self._route.servers):
+            cursor = b"0"
+            while True:
+                scan = ("SCAN", cursor, "MATCH", f"{self._prefix}:{{*}}:{last}", "COUNT", _KEYS_AT_ONCE)
+                (reply,) = await self._usable(partial(_asked, server, scan))
+                if not (isinstance(reply, list) and isinstance(reply[0], bytes)):
+                    raise StateUnavailable(f"store: {self._shown}: no list of keys: {reply!r}")
+                yield [key.decode("utf-8") for key in texts_in(reply[1])]
+                cursor = reply[0]
+                if cursor == b"0":
+                    break
+
+    async def check(self) -> None:
+        """Whether it can be written to, and is set up so that it may be used; until it is, no call is made.
+
+        Raises:
+            ConfigurationError: it must not be used as it is set up.
+            StateUnavailable: it is out of reach.
+        """
+        try:
+            for server in await self._within(self._route.servers):
+                (reply,) = await self._within(partial(_asked, server, ("INFO", "memory")))
+                self._unusable = _flaw(reply)
+                if self._unusable is not None:
+                    break
+        except StateUnavailable as error:
+            if not isinstance(error.__cause__, (AuthenticationError, NoPermissionError)):
+                raise
+            self._unusable = f"it refuses us ({error.__cause__}); check user and password, and allow all commands"
+        if self._unusable is not None:
+            raise ConfigurationError(f"store: {self._shown}: {self._unusable}")
+        probe = f"{self._prefix}:{{probe}}"
+        await self.exchange(Command(key=probe, words=("SET", probe, "", "EX", _PROBE_SECONDS)))
+
+    async def close(self) -> None:
+        """Let go of it; closing twice is fine."""
+        self._closed = True
+        await self._route.close()
+
+    async def _usable(self, call: Callable[[], Awaitable[_T]]) -> _T:
+        if self._unusable is not None:
+            raise StateUnavailable(f"store: {self._shown}: {self._unusable}")
+        result = await self._within(call)
+        if isinstance(result, list):
+            for reply in result:
+                if isinstance(reply, ResponseError):
+                    raise StateUnavailable(f"store: {self._shown}: {reply}") from reply
+        return result
+
+    async def _within(self, call: Callable[[], Awaitable[_T]]) -> _T:
+        if self._closed:
+            raise StateUnavailable(f"store: {self._shown}: it is closed")
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                return await call()
+        except TimeoutError as error:
+            raise StateUnavailable(f"store: {self._shown}: no answer within {CALL_SECONDS * 1000:.0f} ms") from error
+        except Exception as error:
+            # Whatever it is, the state is not known.
+            raise StateUnavailable(f"store: {self._shown}: {error}") from error
+
+
+async def _asked(server: RedisServer, words: Sequence[str | bytes | int]) -> list[Reply]:
+    replies = await server.exchange([words])
+    if isinstance(replies[0], ResponseError):
+        raise replies[0]
+    return replies
+
+
+def _flaw(memory: Reply) -> str | None:
+    """What is wrong with the settings that `INFO memory` tells."""
+    lines = memory.decode("utf-8", "replace").splitlines() if isinstance(memory, bytes) else []
+    told = dict(line.split(":", 1) for line in lines if ":" in line)
+    policy = told.get("maxmemory_policy", "unknown")
+    if policy == "noeviction":
+        return None
+    return f"its maxmemory-policy is `{policy}`, which may forget burned codes; set `maxmemory-policy noeviction`"

@@ -1,0 +1,189 @@
+"""What a Redis keeps under which key, and the texts of grants and factors.
+
+The rule: all keys of one subject have one hash tag, so what is atomic is on one node of a cluster. Under a subject:
+
+`grants`    hash: `text:ID` and, where uses are counted, `uses:ID`     `ends`    sorted set: when each grant ends
+`factors`   hash: `kind: confirmed: mark: name: text:` ID              `seen:…`  a session's times
+`used:…`    hash: the grants that a Check has used, and when           `ticket:…`  burned tickets
+
+Proofs of possession and limiters have a tag, so a slot, each.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from extauthz.errors import StateUnavailable
+from extauthz.stepup.fingerprint import REPEAT_SECONDS
+from extauthz.store.protocol import CLOCK_SKEW, EnrolledFactor
+from extauthz.store.redis_server import Reply
+from extauthz.values.grants import Grant, SessionTimes
+from extauthz.values.identity import Subject
+
+FACTOR_PARTS: Final = ("kind", "confirmed", "mark", "name", "text")
+
+
+def digest(text: str) -> str:
+    """A text of any length as part of a key: 128 bits of its SHA-256."""
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectKeys:
+    """The keys of one subject."""
+
+    grants: str
+    ends: str
+    factors: str
+    _under: str
+
+    @classmethod
+    def of(cls, prefix: str, subject: Subject) -> "SubjectKeys":
+        """Those of this subject."""
+        under = f"{prefix}:{{{digest(subject.key)}}}"
+        return cls(grants=f"{under}:grants", ends=f"{under}:ends", factors=f"{under}:factors", _under=under)
+
+    def seen(self, session: str) -> str:
+        """When this session was seen."""
+        return f"{self._under}:seen:{digest(session)}"
+
+    def used(self, fingerprint: str) -> str:
+        """What this Check has used."""
+        return f"{self._under}:used:{digest(fingerprint)}"
+
+    def ticket(self, id_: str) -> str:
+        """Whether this ticket is burned."""
+        return f"{self._under}:ticket:{digest(id_)}"
+
+
+def proof_key(prefix: str, proof: str) -> str:
+    """Whether this proof of possession was used."""
+    return f"{prefix}:{{proof:{digest(proof)}}}"
+
+
+def tally_key(prefix: str, limit: str) -> str:
+    """What was counted in this limiter."""
+    return f"{prefix}:{{limit:{digest(limit)}}}"
+
+
+def seconds_kept(expires_at: float, now: float) -> int:
+    """For how long something is kept that ends at `expires_at`, in whole seconds: other clocks may be behind."""
+    return max(1, math.ceil(expires_at - now + CLOCK_SKEW))
+
+
+def grant_words(grant: Grant) -> tuple[str | int, ...]:
+    """A grant as the script that leaves it takes it: id, end, uses (empty: any number), text."""
+    text = json.dumps(
+        [
+            [grant.subject.issuer, grant.subject.id],
+            grant.session,
+            grant.holder,
+            grant.binding,
+            grant.rule,
+            grant.factor,
+            grant.issued_at,
+            grant.expires_at,
+        ],
+        separators=(",", ":"),
+    )
+    return (grant.id, repr(grant.expires_at), "" if grant.uses is None else grant.uses, text)
+
+
+def grants_in(reply: Reply) -> list[Grant]:
+    """The grants in a hash, whether they are good or not, oldest first."""
+    fields = _fields(reply)
+    found: list[Grant] = []
+    for name, text in fields.items():
+        if not name.startswith(b"text:"):
+            continue
+        id_ = name[5:]
+        uses = fields.get(b"uses:" + id_)
+        (issuer, sub), session, holder, binding, rule, factor, issued_at, expires_at = json.loads(text)
+        found.append(
+            Grant(
+                id=id_.decode("utf-8"),
+                subject=Subject(issuer, sub),
+                session=session,
+                holder=holder,
+                binding=binding,
+                rule=rule,
+                factor=factor,
+                issued_at=issued_at,
+                expires_at=expires_at,
+                uses=None if uses is None else int(uses),
+            )
+        )
+    return sorted(found, key=lambda grant: (grant.issued_at, grant.id))
+
+
+def used_in(reply: Reply, now: float) -> frozenset[str]:
+    """The grants that a Check has used so lately that it may rest on the same uses when it is sent again."""
+    return frozenset(
+        id_.decode("utf-8") for id_, used_at in _fields(reply).items() if now - float(used_at) <= REPEAT_SECONDS
+    )
+
+
+def times_in(reply: Reply, now: float) -> SessionTimes | None:
+    """When a session was seen; `None` if that is not known, or it has ended."""
+    if reply is None:
+        return None
+    started_at, last_seen, until = map(float, _bytes(reply).split(b" "))
+    return SessionTimes(started_at=started_at, last_seen=last_seen) if until > now else None
+
+
+def factor_words(factor: EnrolledFactor) -> tuple[str | int, ...]:
+    """A factor as the script that enrolls takes it: id, kind, confirmed, mark, name, text."""
+    text = json.dumps(
+        [[factor.subject.issuer, factor.subject.id], factor.created_at, factor.sealed, factor.public],
+        separators=(",", ":"),
+    )
+    return (factor.id, factor.kind, int(factor.confirmed), factor.mark, json.dumps(factor.name), text)
+
+
+def factors_in(reply: Reply) -> list[EnrolledFactor]:
+    """The factors in a hash."""
+    fields = _fields(reply)
+    found: list[EnrolledFactor] = []
+    for name, kind in fields.items():
+        if not name.startswith(b"kind:"):
+            continue
+        id_ = name[5:]
+        confirmed, mark, called, text = (fields[part.encode() + b":" + id_] for part in FACTOR_PARTS[1:])
+        (issuer, sub), created_at, sealed, public = json.loads(text)
+        found.append(
+            EnrolledFactor(
+                id=id_.decode("utf-8"),
+                subject=Subject(issuer, sub),
+                kind=kind.decode("ascii"),  # type: ignore[arg-type]  # what was written was one
+                created_at=created_at,
+                confirmed=confirmed == b"1",
+                name=json.loads(called),
+                sealed=sealed,
+                public=public,
+                mark=int(mark),
+            )
+        )
+    return found
+
+
+def _fields(reply: Reply) -> dict[bytes, bytes]:
+    if not isinstance(reply, list):
+        raise StateUnavailable(f"not a hash: {reply!r}")
+    words = [_bytes(word) for word in reply]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def _bytes(reply: Reply) -> bytes:
+    if not isinstance(reply, bytes):
+        raise StateUnavailable(f"not a text: {reply!r}")
+    return reply
+
+
+def texts_in(reply: Reply) -> Sequence[bytes]:
+    """The texts of a list."""
+    if not isinstance(reply, list):
+        raise StateUnavailable(f"not a list: {reply!r}")
+    return [_bytes(word) for word in reply]

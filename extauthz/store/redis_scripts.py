@@ -1,0 +1,68 @@
+"""The scripts that a Redis runs: each is one atomic step on the keys of one slot.
+
+The rule: they have no clock of their own; what they compare comes with the call.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha1
+from importlib.resources import files
+
+from redis.exceptions import NoScriptError
+
+from extauthz.store.redis_route import Command, Route
+from extauthz.store.redis_server import Reply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """A script by its text, and by the hash that servers know it by."""
+
+    text: bytes
+    sha: str
+
+
+def _script(name: str) -> Script:
+    text = files("extauthz.store").joinpath("lua", f"{name}.lua").read_bytes()
+    return Script(text=text, sha=sha1(text, usedforsecurity=False).hexdigest())
+
+
+ATTEMPT = _script("attempt")
+CHANGED_REVOCATIONS = _script("changed_revocations")
+CONSUME = _script("consume")
+ENROLL = _script("enroll")
+GIVE_BACK = _script("give_back")
+PUT_REVOCATION = _script("put_revocation")
+REDEEM = _script("redeem")
+RENAME = _script("rename")
+RESET = _script("reset")
+REVOKE = _script("revoke")
+TAKE_BACK = _script("take_back")
+TOUCH = _script("touch")
+USE_PROOF = _script("use_proof")
+WITHDRAW_REVOCATION = _script("withdraw_revocation")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of a script, on keys of one slot."""
+
+    script: Script
+    keys: tuple[str, ...]
+    arguments: tuple[str | bytes | int, ...]
+
+    def command(self, *, whole: bool) -> Command:
+        """By hash, or with the whole text for a server that does not know it, which does from then on."""
+        how: tuple[str, str | bytes] = ("EVAL", self.script.text) if whole else ("EVALSHA", self.script.sha)
+        return Command(key=self.keys[0], words=(*how, len(self.keys), *self.keys, *self.arguments))
+
+
+async def run_all(route: Route, runs: Sequence[Run]) -> list[Reply]:
+    """The results of these runs, in their order: one round trip to each server, and one more for scripts it lacks."""
+    replies = await route.exchange([run.command(whole=False) for run in runs])
+    lacking = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+    if lacking:
+        again = await route.exchange([runs[index].command(whole=True) for index in lacking])
+        for index, reply in zip(lacking, again, strict=True):
+            replies[index] = reply
+    return replies

@@ -1,0 +1,138 @@
+"""One SQLite file: its connection, its thread, its transactions.
+
+The rules: every write is one `BEGIN IMMEDIATE` transaction, on disk before it is reported (`synchronous=FULL`). The
+connection belongs to one thread of its own, so that callers await it. A file that vanished is an outage, never a
+reason to begin an empty one: that would make burned codes good again.
+"""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, TypeVar
+
+from extauthz.errors import ExtauthzError, StateUnavailable
+from extauthz.store.schema import migrate
+
+BUSY_SECONDS: Final = 2.0
+"""How long another process's transaction is waited for."""
+
+_T = TypeVar("_T")
+Work = Callable[[sqlite3.Connection], _T]
+
+
+class SqliteFile:
+    """The file at `path`, opened at once, and made if it is not there.
+
+    Raises:
+        ConfigurationError: a newer version of this program made the file.
+        StateUnavailable: it can't be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._file = (0, 0)
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="extauthz-store")
+        try:
+            self._executor.submit(self._guarded, lambda: self._open(create=True)).result()
+        except ExtauthzError:
+            self._executor.shutdown(wait=False)
+            raise
+
+    async def read(self, work: Work[_T]) -> _T:
+        """What `work` reads. Raises `StateUnavailable`."""
+        return await self._run(lambda: work(self._connected()))
+
+    async def write(self, work: Work[_T], *, keep: Callable[[_T], bool] = lambda _: True) -> _T:
+        """One transaction, committed if `keep` says so of its result, else undone. Raises `StateUnavailable`."""
+
+        def transaction() -> _T:
+            connection = self._connected()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(connection)
+                connection.execute("COMMIT" if keep(result) else "ROLLBACK")
+            except BaseException:
+                # A full disk may have ended the transaction already.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            return result
+
+        return await self._run(transaction)
+
+    async def close(self) -> None:
+        """Let go of it; closing twice is fine."""
+        try:
+            closing = self._executor.submit(self._close)
+        except RuntimeError:
+            return  # closed already
+        self._executor.shutdown(wait=False)
+        await asyncio.wrap_future(closing)
+
+    async def _run(self, work: Callable[[], _T]) -> _T:
+        try:
+            running: Future[_T] = self._executor.submit(self._guarded, work)
+        except RuntimeError as error:
+            raise StateUnavailable(f"store: {self._path}: it is closed") from error
+        return await asyncio.wrap_future(running)
+
+    def _guarded(self, work: Callable[[], _T]) -> _T:
+        try:
+            return work()
+        except (sqlite3.Error, OSError, UnicodeError) as error:  # UnicodeError: half a character can't be kept
+            raise StateUnavailable(f"store: {self._path}: {error}") from error
+
+    def _connected(self) -> sqlite3.Connection:
+        """The connection to the file that is at the path now."""
+        if self._connection is not None and self._identity() != self._file:
+            self._close()
+        return self._connection if self._connection is not None else self._open(create=False)
+
+    def _identity(self) -> tuple[int, int]:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return (0, 0)
+        return (status.st_dev, status.st_ino)
+
+    def _open(self, *, create: bool) -> sqlite3.Connection:
+        if create:
+            self._path.touch(mode=0o600)  # SQLite gives its journals the mode of the file
+        connection = sqlite3.connect(
+            f"{self._path.absolute().as_uri()}?mode=rw",
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+        )
+        try:
+            _use_wal(connection)
+            connection.execute("PRAGMA synchronous = FULL")
+            migrate(connection, str(self._path))
+        except BaseException:
+            connection.close()
+            raise
+        self._connection, self._file = connection, self._identity()
+        return connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch the file to write-ahead logging. SQLite's own wait for locks does not cover this one statement."""
+    end = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+        else:
+            return

@@ -1,0 +1,200 @@
+"""The rows of the SQLite store: what they hold, and the statements that burn, count and sweep.
+
+The rule: each function belongs into a transaction of its caller, who undoes it all if one of them says no.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from typing import Any, Final, assert_never
+
+from extauthz.stepup.fingerprint import REPEAT_SECONDS
+from extauthz.stepup.lockout import FRESH, Limit, Tally
+from extauthz.store.protocol import (
+    CLOCK_SKEW,
+    Activity,
+    Advance,
+    Burn,
+    EnrolledFactor,
+    Presence,
+    Redeemed,
+    Selection,
+    SpentTicket,
+    UseUp,
+)
+from extauthz.values.grants import Grant
+from extauthz.values.identity import Subject
+
+GRANT_COLUMNS: Final = "id, subject, session, holder, binding, rule, factor, issued_at, expires_at, uses"
+SELECTED: Final = "(?1 IS NULL OR subject = ?1) AND (?2 IS NULL OR session = ?2) AND (?3 IS NULL OR rule = ?3)"
+"""The condition of a selection; `selected` has its parameters."""
+
+
+def grant_of(row: tuple[Any, ...]) -> Grant:
+    """The grant in a row of GRANT_COLUMNS."""
+    id_, key, session, holder, binding, rule, factor, issued_at, expires_at, uses = row
+    return Grant(
+        id=id_,
+        subject=_subject_of(key),
+        session=session,
+        holder=holder,
+        binding=binding,
+        rule=rule,
+        factor=factor,
+        issued_at=issued_at,
+        expires_at=expires_at,
+        uses=uses,
+    )
+
+
+def put_grants(connection: sqlite3.Connection, grants: Iterable[Grant]) -> None:
+    """Add new grants."""
+    connection.executemany(
+        f"INSERT INTO grants ({GRANT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
+        [
+            (
+                grant.id,
+                grant.subject.key,
+                grant.session,
+                grant.holder,
+                grant.binding,
+                grant.rule,
+                grant.factor,
+                grant.issued_at,
+                grant.expires_at,
+                grant.uses,
+            )
+            for grant in grants
+        ],
+    )
+
+
+def selected(selection: Selection) -> tuple[str | None, str | None, str | None]:
+    """The parameters of SELECTED."""
+    return (None if selection.subject is None else selection.subject.key, selection.session, selection.rule)
+
+
+def factors_of(connection: sqlite3.Connection, subject: Subject | None) -> tuple[EnrolledFactor, ...]:
+    """The factors of a subject, of everybody for `None`; oldest first."""
+    rows = connection.execute(
+        """SELECT id, subject, kind, created_at, confirmed, name, sealed, public, mark FROM factors
+           WHERE ?1 IS NULL OR subject = ?1 ORDER BY created_at, id""",
+        (None if subject is None else subject.key,),
+    )
+    return tuple(
+        EnrolledFactor(
+            id=id_,
+            subject=_subject_of(key),
+            kind=kind,
+            created_at=created_at,
+            confirmed=bool(confirmed),
+            name=name,
+            sealed=sealed,
+            public=public,
+            mark=mark,
+        )
+        for id_, key, kind, created_at, confirmed, name, sealed, public, mark in rows
+    )
+
+
+def put_factors(connection: sqlite3.Connection, factors: Iterable[EnrolledFactor]) -> None:
+    """Add new factors."""
+    connection.executemany(
+        """INSERT INTO factors (id, subject, kind, created_at, confirmed, name, sealed, public, mark)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        [
+            (
+                factor.id,
+                factor.subject.key,
+                factor.kind,
+                factor.created_at,
+                int(factor.confirmed),
+                factor.name,
+                factor.sealed,
+                factor.public,
+                factor.mark,
+            )
+            for factor in factors
+        ],
+    )
+
+
+def spend(connection: sqlite3.Connection, ticket: SpentTicket | None) -> bool:
+    """Burn a ticket; false if it is burned already."""
+    if ticket is None:
+        return True
+    burned = connection.execute("INSERT OR IGNORE INTO tickets VALUES (?, ?)", (ticket.id, ticket.expires_at))
+    return burned.rowcount == 1
+
+
+def burn(
+    connection: sqlite3.Connection,
+    subject: Subject,
+    burn: Burn | None,
+    ticket: SpentTicket | None,
+    *,
+    confirmed: bool = True,
+) -> Redeemed | None:
+    """Burn all of it, or say what stands against it. `confirmed`: only of a factor that is."""
+    if not spend(connection, ticket):
+        return Redeemed.TICKET_USED
+    if burn is None:
+        return None
+    place = (subject.key, burn.factor)
+    row = connection.execute("SELECT confirmed, mark FROM factors WHERE subject = ? AND id = ?", place).fetchone()
+    if row is None or (confirmed and not row[0]):
+        return Redeemed.FACTOR_GONE
+    match burn:
+        case Advance():
+            if burn.mark <= row[1]:
+                return Redeemed.MARK_USED
+            connection.execute("UPDATE factors SET mark = ? WHERE subject = ? AND id = ?", (burn.mark, *place))
+        case UseUp():
+            connection.execute("DELETE FROM factors WHERE subject = ? AND id = ?", place)
+        case Presence():
+            pass
+        case _:
+            assert_never(burn)
+    return None
+
+
+def put_activity(connection: sqlite3.Connection, activity: Activity) -> None:
+    """Move a session forward; one that has ended begins anew."""
+    connection.execute(
+        """INSERT INTO sessions (subject, session, started_at, last_seen, until) VALUES (?1, ?2, ?3, ?3, ?4)
+           ON CONFLICT (subject, session) DO UPDATE SET
+               started_at = iif(until > ?3, started_at, ?3),
+               last_seen = iif(until > ?3, max(last_seen, ?3), ?3),
+               until = iif(until > ?3, max(until, ?4), ?4)""",
+        (activity.subject.key, activity.session, activity.at, activity.until),
+    )
+
+
+def tally_of(connection: sqlite3.Connection, limit: Limit) -> Tally:
+    """What was counted in a limiter."""
+    row = connection.execute(
+        "SELECT tries, locked_until, forgotten_at FROM tallies WHERE key = ?", (limit.key,)
+    ).fetchone()
+    return FRESH if row is None else Tally(tries=row[0], locked_until=row[1], forgotten_at=row[2])
+
+
+def put_tally(connection: sqlite3.Connection, limit: Limit, tally: Tally) -> None:
+    """Set what was counted in a limiter."""
+    connection.execute(
+        "INSERT OR REPLACE INTO tallies VALUES (?, ?, ?, ?)",
+        (limit.key, tally.tries, tally.locked_until, tally.forgotten_at),
+    )
+
+
+def sweep(connection: sqlite3.Connection, now: float) -> None:
+    """Remove what no longer changes any answer."""
+    connection.execute("DELETE FROM grants WHERE expires_at <= ?", (now,))
+    connection.execute("DELETE FROM spent WHERE spent_at < ?", (now - REPEAT_SECONDS,))
+    connection.execute("DELETE FROM tickets WHERE expires_at <= ?", (now - CLOCK_SKEW,))
+    connection.execute("DELETE FROM proofs WHERE expires_at <= ?", (now - CLOCK_SKEW,))
+    connection.execute("DELETE FROM tallies WHERE forgotten_at <= ?", (now,))
+    connection.execute("DELETE FROM sessions WHERE until <= ?", (now,))
+
+
+def _subject_of(key: str) -> Subject:
+    return Subject(*json.loads(key))

@@ -1,0 +1,150 @@
+"""`extauthz grants` as an operator uses it, on a file and a Redis: what it lists, what it ends, what it refuses."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redises import RedisProcess
+from typer.testing import CliRunner, Result
+
+from extauthz.app.wiring import open_configured_store
+from extauthz.cli.grants import GrantsRefused
+from extauthz.cli.grants import app as grants
+from extauthz.cli.state import NobodyNamed
+from extauthz.errors import ConfigurationError, ExtauthzError
+from extauthz.identity.holders import session_of_sid
+from extauthz.settings import load_settings
+from extauthz.store.protocol import Redeemed, Redemption, SpentTicket
+from extauthz.values.grants import Grant
+from extauthz.values.identity import Subject
+
+ISSUER = "https://idp.example.com"
+ALICE, BOB = Subject(ISSUER, "alice"), Subject(ISSUER, "bob")
+WEB = Subject("", "spiffe://prod.example.org/ns/shop/sa/web")
+S1, S2 = session_of_sid(ISSUER, "s1"), "token:" + "ab" * 32
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    with RedisProcess(tmp_path_factory.mktemp("redis")).start() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def config(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A configuration whose store has grants of three subjects."""
+    store = "sqlite:///state.db"
+    if request.param == "redis":
+        running: RedisProcess = request.getfixturevalue("redis")
+        with running.client() as client:
+            client.flushall()
+        store = running.url
+    path = tmp_path / "extauthz.yaml"
+    path.write_text(
+        f"policies: [p/]\nstore: '{store}'\n"
+        f"identity: {{users: [{{name: idp, issuer: '{ISSUER}', audiences: [shop], jwks: jwks.json}}]}}\n"
+    )
+    asyncio.run(fill(path))
+    return path
+
+
+async def fill(path: Path) -> None:
+    now = time.time()
+    store = open_configured_store(load_settings(path))
+    kept = (
+        (ALICE, S1, "payments/large", None),
+        (ALICE, S1, "payments/once", 1),
+        (ALICE, S2, "payments/large", None),
+        (BOB, S1, "payments/large", None),
+        (WEB, S2, "payments/large", None),
+    )
+    for number, (subject, session, rule, uses) in enumerate(kept):
+        grant = Grant(
+            id=f"g{number}",
+            subject=subject,
+            session=session,
+            holder="peer:x",
+            binding=f"action:{rule}",
+            rule=rule,
+            factor="otp",
+            issued_at=now + number / 1000,
+            expires_at=now + 300,
+            uses=uses,
+        )
+        ticket = SpentTicket(id=f"t{number}", expires_at=now + 300)
+        proof = Redemption(subject=subject, burn=None, grants=(grant,), ticket=ticket)
+        assert await store.redeem(proof, now=now) is Redeemed.DONE
+    await store.close()
+
+
+def invoke(config: Path, command: str, *arguments: str) -> Result:
+    result = CliRunner().invoke(grants, [command, "--config", str(config), *arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def said(config: Path, *arguments: str) -> Any:
+    return json.loads(invoke(config, *arguments, "--format", "json").stdout)
+
+
+@pytest.mark.parametrize(
+    ("named", "meant"),
+    [
+        ([], ["g0", "g1", "g2", "g3", "g4"]),
+        (["--subject", "alice"], ["g0", "g1", "g2"]),
+        (["--subject", "alice", "--issuer", ISSUER], ["g0", "g1", "g2"]),
+        (["--subject", WEB.id], ["g4"]),
+        (["--session", "s1"], ["g0", "g1", "g3"]),
+        (["--session", S2], ["g2", "g4"]),
+        (["--subject", "alice", "--session", "s1", "--rule", "payments/large"], ["g0"]),
+        (["--rule", "payments/once"], ["g1"]),
+        (["--subject", "nobody"], []),
+    ],
+)
+def test_what_is_named_is_listed_and_what_is_revoked_is_gone(config: Path, named: list[str], meant: list[str]) -> None:
+    assert [row["id"] for row in said(config, "list", *named)] == meant
+    assert said(config, "revoke", *(named or ["--all"])) == {"revoked": len(meant)}
+    assert [row["id"] for row in said(config, "list")] == [f"g{n}" for n in range(5) if f"g{n}" not in meant]
+
+
+def test_people_read_a_line_for_each_grant(config: Path) -> None:
+    lines = invoke(config, "list", "--subject", "alice").stdout.splitlines()
+    assert len(lines) == 3
+    sub, issuer, rule, factor, issued, expires, uses, session = lines[1].split("\t")
+    assert (sub, issuer, rule, factor, uses, session) == ("alice", ISSUER, "payments/once", "otp", "1", S1)
+    assert issued < expires
+    assert lines[0].split("\t")[6] == "any"
+    assert invoke(config, "revoke", "--subject", "alice").stdout == "revoked 3 grants\n"
+    nothing = invoke(config, "list", "--subject", "alice")
+    assert (nothing.stdout, nothing.stderr) == ("", "no grants\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["revoke"], GrantsRefused, "say what to revoke"),
+        (["revoke", "--all", "--subject", "alice"], GrantsRefused, "--all alone"),
+        (["list", "--rule", "large"], GrantsRefused, "write `POLICY/RULE`"),
+        (["list", "--session", " "], GrantsRefused, "--session: has no name"),
+        (["list", "--issuer", ISSUER], GrantsRefused, "--issuer: says whose"),
+        (["list", "--subject", ""], NobodyNamed, "the user has no name"),
+        (["list", "--subject", "spiffe://x/%"], NobodyNamed, "is no SPIFFE ID"),
+        (["list", "--session", "s1", "--issuer", "https://other.example"], NobodyNamed, "no such issuer"),
+    ],
+)
+def test_what_can_not_be_meant_is_refused(
+    config: Path, arguments: list[str], error: type[ExtauthzError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        invoke(config, *arguments)
+    assert len(said(config, "list")) == 5
+
+
+def test_a_store_inside_of_the_server_can_not_be_reached(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXTAUTHZ_STORE", "memory:")
+    with pytest.raises(ConfigurationError, match="inside of the server"):
+        invoke(config, "list")

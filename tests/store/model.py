@@ -1,0 +1,155 @@
+"""A second, naive account of what a store promises: lists that are searched from end to end, and nothing swept.
+
+Time only goes on in it. It shares no code with the stores but the values and the arithmetic of one limiter.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from extauthz.stepup.lockout import FRESH, Limit, Tally, count, give_back
+from extauthz.store.protocol import (
+    Advance,
+    Burn,
+    Enrolled,
+    EnrolledFactor,
+    Enrolment,
+    Redeemed,
+    Redemption,
+    Selection,
+    SpentTicket,
+    UseUp,
+)
+from extauthz.values.grants import Grant
+from extauthz.values.identity import Subject
+
+
+@dataclass
+class Model:
+    """The state, as lists of what has happened."""
+
+    grants: list[Grant] = field(default_factory=list)
+    uses: list[tuple[str, str, float]] = field(default_factory=list)
+    tickets: list[tuple[Subject, str]] = field(default_factory=list)
+    factors: list[EnrolledFactor] = field(default_factory=list)
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    touched: list[tuple[Subject, str, float, float]] = field(default_factory=list)
+
+    def repeats(self, grant: str, fingerprint: str, now: float) -> bool:
+        return any(used == grant and by == fingerprint != "" and now - at <= 30 for used, by, at in self.uses)
+
+    def look_up(self, subject: Subject, session: str, fingerprint: str, now: float) -> list[Grant]:
+        found = []
+        for grant in self.grants:
+            if grant.subject == subject and grant.session == session and now < grant.expires_at:
+                if grant.uses is None or grant.uses > 0:
+                    found.append(grant)
+                elif self.repeats(grant.id, fingerprint, now):
+                    found.append(replace(grant, uses=1))
+        return sorted(found, key=lambda grant: (grant.issued_at, grant.id))
+
+    def consume(self, subject: Subject, ids: list[str], fingerprint: str, now: float) -> bool:
+        after = list(self.grants)
+        spent = []
+        for id_ in set(ids):
+            named = [one for one in self.grants if one.id == id_ and one.subject == subject]
+            if not named or named[0].expires_at <= now:
+                return False
+            grant = named[0]
+            if grant.uses is None or self.repeats(id_, fingerprint, now):
+                continue
+            if grant.uses == 0:
+                return False
+            after[after.index(grant)] = replace(grant, uses=grant.uses - 1)
+            spent.append((id_, fingerprint, now))
+        self.grants, self.uses = after, self.uses + spent
+        return True
+
+    def refusal(
+        self, subject: Subject, burn: Burn | None, ticket: SpentTicket | None, *, confirmed: bool
+    ) -> Redeemed | None:
+        if ticket is not None and (subject, ticket.id) in self.tickets:
+            return Redeemed.TICKET_USED
+        if burn is None:
+            return None
+        named = [one for one in self.factors if one.subject == subject and one.id == burn.factor]
+        if not named or (confirmed and not named[0].confirmed):
+            return Redeemed.FACTOR_GONE
+        if isinstance(burn, Advance) and burn.mark <= named[0].mark:
+            return Redeemed.MARK_USED
+        return None
+
+    def burn(self, subject: Subject, burn: Burn | None, ticket: SpentTicket | None) -> None:
+        if ticket is not None:
+            self.tickets.append((subject, ticket.id))
+        if isinstance(burn, UseUp):
+            self.factors = [one for one in self.factors if one.id != burn.factor]
+        if isinstance(burn, Advance):
+            self.factors = [replace(one, mark=burn.mark) if one.id == burn.factor else one for one in self.factors]
+
+    def redeem(self, redemption: Redemption, now: float) -> Redeemed:
+        refused = self.refusal(redemption.subject, redemption.burn, redemption.ticket, confirmed=True)
+        if refused is not None:
+            return refused
+        self.burn(redemption.subject, redemption.burn, redemption.ticket)
+        self.grants += redemption.grants
+        for limit in redemption.limits:
+            self.tallies[limit.key] = give_back(self.tallies.get(limit.key, FRESH), limit, now)
+        return Redeemed.DONE
+
+    def confirm(self, subject: Subject, advance: Advance, ticket: SpentTicket | None) -> Redeemed:
+        refused = self.refusal(subject, advance, ticket, confirmed=False)
+        if refused is not None:
+            return refused
+        self.burn(subject, advance, ticket)
+        self.factors = [replace(one, confirmed=True) if one.id == advance.factor else one for one in self.factors]
+        return Redeemed.DONE
+
+    def attempt(self, limits: list[Limit], now: float) -> float:
+        waits = [self.tallies.get(limit.key, FRESH).locked_until - now for limit in limits]
+        if any(wait > 0 for wait in waits):
+            return max(waits)
+        for limit in limits:
+            self.tallies[limit.key] = count(self.tallies.get(limit.key, FRESH), limit, now)
+        return 0.0
+
+    def times(self, subject: Subject, session: str, now: float) -> tuple[float, float] | None:
+        began = seen = until = -1.0
+        for of, name, at, end in self.touched:
+            if (of, name) != (subject, session):
+                continue
+            if until > at:
+                seen, until = max(seen, at), max(until, end)
+            else:
+                began, seen, until = at, at, end
+        return (began, seen) if until > now else None
+
+    def enroll(self, enrolment: Enrolment) -> Enrolled:
+        theirs = [one for one in self.factors if one.subject == enrolment.subject]
+        if enrolment.ticket is not None and (enrolment.subject, enrolment.ticket.id) in self.tickets:
+            return Enrolled.TICKET_USED
+        if enrolment.first and any(one.confirmed for one in theirs):
+            return Enrolled.NOT_FIRST
+        if enrolment.ticket is not None:
+            self.tickets.append((enrolment.subject, enrolment.ticket.id))
+        new = {one.kind for one in enrolment.factors}
+        for one in theirs:
+            if one.kind in enrolment.replaces or (one.kind in new and not one.confirmed):
+                self.factors.remove(one)
+        self.factors += enrolment.factors
+        return Enrolled.DONE
+
+    def revoke(self, selection: Selection, now: float) -> int:
+        gone = [one for one in self.grants if self.is_meant(selection, one)]
+        self.grants = [one for one in self.grants if one not in gone]
+        return sum(one.expires_at > now and one.uses != 0 for one in gone)
+
+    def is_meant(self, selection: Selection, grant: Grant) -> bool:
+        named = ((selection.subject, grant.subject), (selection.session, grant.session), (selection.rule, grant.rule))
+        return all(wanted is None or wanted == has for wanted, has in named)
+
+    def reset(self, subject: Subject, limits: list[Limit]) -> int:
+        had = [one for one in self.factors if one.subject == subject]
+        self.factors = [one for one in self.factors if one not in had]
+        self.grants = [one for one in self.grants if one.subject != subject]
+        for limit in limits:
+            self.tallies.pop(limit.key, None)
+        return len(had)

@@ -1,0 +1,222 @@
+"""Laws of stores: whatever is done in whatever order, each store answers as the naive model does."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redises import RedisProcess
+from stepup.proofs import ALICE, NOW
+from store.model import Model
+from store.one_loop import run
+from store.parts import ADDRESS, LIMIT, factor, grant
+
+from extauthz.store.memory import MemoryStore
+from extauthz.store.protocol import (
+    Activity,
+    Advance,
+    Burn,
+    Enrolment,
+    FactorKind,
+    Presence,
+    Redemption,
+    Selection,
+    SpentTicket,
+    Store,
+    UseUp,
+)
+from extauthz.values.identity import Subject
+
+BOB = Subject(ALICE.issuer, "bob")
+SUBJECTS = st.sampled_from([ALICE, BOB])
+SESSIONS = st.sampled_from(["sid:1", "sid:2"])
+FACTORS = st.sampled_from(["f1", "f2", "f3"])
+FINGERPRINTS = st.sampled_from(["", "x", "y"])
+TICKETS = st.sampled_from(["", "t1", "t2"])
+LIMITS = st.lists(st.sampled_from([LIMIT, ADDRESS]), unique=True)
+BURNS: st.SearchStrategy[Burn | None] = st.one_of(
+    st.none(),
+    st.builds(Advance, factor=FACTORS, mark=st.integers(0, 5)),
+    st.builds(UseUp, factor=FACTORS),
+    st.builds(Presence, factor=FACTORS),
+)
+KINDS: st.SearchStrategy[FactorKind] = st.sampled_from(["totp", "webauthn", "recovery"])
+STEPS = st.sampled_from([0.0, 0.125, 1.0, 15.0, 31.0, 400.0])
+
+
+@st.composite
+def actions(draw: st.DrawFn) -> list[tuple[float, Callable[[Store, Model, float], tuple[object, object]]]]:
+    """Things to do, each with the seconds before it; grants and factors have ids of their own."""
+    made = 0
+    done: list[tuple[float, Callable[[Store, Model, float], tuple[object, object]]]] = []
+
+    def ids(prefix: str) -> str:
+        nonlocal made
+        made += 1
+        return f"{prefix}{made}"
+
+    for _ in range(draw(st.integers(1, 14))):
+        which = draw(st.sampled_from(["redeem", "enroll", "consume", "other"]))
+        subject = draw(SUBJECTS)
+        if which == "redeem":
+            done.append((draw(STEPS), redeem(draw, subject, ids)))
+        elif which == "enroll":
+            done.append((draw(STEPS), enroll(draw, subject)))
+        elif which == "consume":
+            done.append((draw(STEPS), consume(draw, subject, made)))
+        else:
+            done.append((draw(STEPS), other(draw, subject)))
+    return done
+
+
+Action = Callable[[Store, Model, float], tuple[object, object]]
+
+
+def owned(id_: str, subject: Subject) -> str:
+    """Ids of tickets and factors are nobody else's."""
+    return f"{subject.id}-{id_}"
+
+
+def draw_ticket(draw: st.DrawFn, subject: Subject) -> SpentTicket | None:
+    id_ = draw(TICKETS)
+    return SpentTicket(id=owned(id_, subject), expires_at=NOW + 100_000) if id_ else None
+
+
+def redeem(draw: st.DrawFn, subject: Subject, ids: Callable[[str], str]) -> Action:
+    burn, ticket, limits = draw(BURNS), draw_ticket(draw, subject), tuple(draw(LIMITS))
+    if burn is not None:
+        burn = replace(burn, factor=owned(burn.factor, subject))
+    left = [
+        (ids("g"), draw(SESSIONS), draw(st.sampled_from(["p/r", "p/s"])), draw(st.sampled_from([None, 1, 2])))
+        for _ in range(draw(st.integers(0, 2)))
+    ]
+    lives = draw(st.sampled_from([10.0, 500.0]))
+
+    def act(store: Store, model: Model, now: float) -> tuple[object, object]:
+        grants = tuple(
+            grant(id_, subject=subject, session=session, rule=rule, uses=uses, issued_at=now, expires_at=now + lives)
+            for id_, session, rule, uses in left
+        )
+        redemption = Redemption(subject=subject, burn=burn, grants=grants, limits=limits, ticket=ticket)
+        return run(store.redeem(redemption, now=now)), model.redeem(redemption, now)
+
+    return act
+
+
+def enroll(draw: st.DrawFn, subject: Subject) -> Action:
+    names = draw(st.lists(FACTORS, min_size=1, max_size=2, unique=True))
+    kinds, confirmed = [draw(KINDS) for _ in names], draw(st.booleans())
+    replaces, first, ticket = frozenset(draw(st.sets(KINDS))), draw(st.booleans()), draw_ticket(draw, subject)
+    advance = Advance(factor=owned(draw(FACTORS), subject), mark=draw(st.integers(0, 5)))
+    confirms = draw(st.booleans())
+
+    def act(store: Store, model: Model, now: float) -> tuple[object, object]:
+        if confirms:
+            done = run(store.confirm_factor(subject, advance, now=now, ticket=ticket))
+            return done, model.confirm(subject, advance, ticket)
+        new = tuple(
+            factor(owned(name, subject), subject, kind=kind, confirmed=confirmed, created_at=now)
+            for name, kind in zip(names, kinds, strict=True)
+            if not any(one.id == owned(name, subject) for one in model.factors)
+        )
+        enrolment = Enrolment(subject=subject, factors=new, replaces=replaces, first=first, ticket=ticket)
+        return run(store.enroll(enrolment, now=now)), model.enroll(enrolment)
+
+    return act
+
+
+def consume(draw: st.DrawFn, subject: Subject, made: int) -> Action:
+    ids = [f"g{draw(st.integers(1, made + 1))}" for _ in range(draw(st.integers(1, 3)))]
+    fingerprint = draw(FINGERPRINTS)
+
+    def act(store: Store, model: Model, now: float) -> tuple[object, object]:
+        done = run(store.consume(subject, ids, fingerprint=fingerprint, now=now))
+        return done, model.consume(subject, ids, fingerprint, now)
+
+    return act
+
+
+def other(draw: st.DrawFn, subject: Subject) -> Action:
+    which = draw(st.sampled_from(["attempt", "touch", "revoke", "reset", "rename", "remove"]))
+    limits, session, name = draw(LIMITS), draw(SESSIONS), owned(draw(FACTORS), subject)
+    selection = draw(
+        st.builds(
+            Selection,
+            subject=st.none() | SUBJECTS,
+            session=st.none() | SESSIONS,
+            rule=st.none() | st.sampled_from(["p/r", "p/s"]),
+        )
+    )
+    lasts, late = draw(st.sampled_from([1.0, 100.0])), draw(st.sampled_from([0.0, 20.0]))
+
+    def act(store: Store, model: Model, now: float) -> tuple[object, object]:
+        match which:
+            case "attempt":
+                return run(store.attempt(limits, now=now)), model.attempt(limits, now)
+            case "touch":
+                at, until = now - late, now - late + lasts
+                run(store.touch([Activity(subject=subject, session=session, at=at, until=until)]))
+                model.touched.append((subject, session, at, until))
+                return None, None
+            case "revoke":
+                return run(store.revoke(selection, now=now)), model.revoke(selection, now)
+            case "reset":
+                return run(store.reset_factors(subject, limits)), model.reset(subject, limits)
+            case "rename":
+                named = [one for one in model.factors if one.subject == subject and one.id == name]
+                model.factors = [replace(one, name="new") if one in named else one for one in model.factors]
+                return run(store.rename_factor(subject, name, "new")), bool(named)
+            case _:
+                named = [one for one in model.factors if one.subject == subject and one.id == name]
+                model.factors = [one for one in model.factors if one not in named]
+                return run(store.remove_factor(subject, name)), bool(named)
+
+    return act
+
+
+def agree(store: Store, done: list[tuple[float, Action]]) -> None:
+    model, now = Model(), NOW
+    for before, act in done:
+        now += before
+        answered, expected = act(store, model, now)
+        assert answered == expected
+        for subject in (ALICE, BOB):
+            for session in ("sid:1", "sid:2"):
+                for fingerprint in ("", "x"):
+                    found = run(store.look_up(subject, session, fingerprint=fingerprint, now=now))
+                    assert list(found.grants) == model.look_up(subject, session, fingerprint, now)
+                    times = found.session
+                    seen = None if times is None else (times.started_at, times.last_seen)
+                    assert seen == model.times(subject, session, now)
+    oldest_first = tuple(sorted(model.factors, key=lambda one: (one.created_at, one.id)))
+    assert run(store.factors(None)) == oldest_first
+    good = [one for one in model.grants if one.expires_at > now and one.uses != 0]
+    assert sorted(one.id for one in run(store.grants(Selection(), now=now))) == sorted(one.id for one in good)
+
+
+LAWS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+
+
+@settings(LAWS, max_examples=150)
+@given(done=actions())
+def test_memory_does_what_the_model_does(done: list[tuple[float, Action]]) -> None:
+    agree(MemoryStore(), done)
+
+
+@settings(LAWS, max_examples=10)
+@given(done=actions())
+def test_a_file_does_what_the_model_does(
+    opened: Callable[[str], Store], done: list[tuple[float, Action]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    agree(opened(f"sqlite:///{tmp_path_factory.mktemp('law')}/state.db"), done)
+
+
+@settings(LAWS, max_examples=60)
+@given(done=actions())
+def test_a_redis_does_what_the_model_does(
+    opened: Callable[[str], Store], redis: RedisProcess, done: list[tuple[float, Action]]
+) -> None:
+    with redis.client() as client:
+        client.flushall()
+    agree(opened(redis.url), done)
