@@ -217,7 +217,7 @@ class RedisStore:
         keys = self._keys(subject)
         (had,) = await self._calls.run(Run(script=RESET, keys=(keys.factors, keys.grants, keys.ends), arguments=()))
         if not isinstance(had, int):
-            raise StateUnavailable(f"store: not a count: {had!r}")
+            raise StateUnavailable(f"store: not a count, but {type(had).__name__}")
         await self._calls.exchange(*(_get("DEL", self._tally(limit)) for limit in limits))
         return had
 

@@ -30,10 +30,10 @@ class RedisCalls:
     """Calls to the Redis at this address. Connects when it is first called, in the event loop that calls."""
 
     def __init__(self, address: RedisAddress) -> None:
-        self._shown = address.shown
+        self._place = address.shown
         self._prefix = address.prefix
         self._route = route_to(address)
-        self._unusable: str | None = None
+        self._fault: str | None = None
         self._closed = False
 
     async def exchange(self, *commands: Command) -> list[Reply]:
@@ -52,7 +52,7 @@ class RedisCalls:
                 scan = ("SCAN", cursor, "MATCH", f"{self._prefix}:{{*}}:{last}", "COUNT", _KEYS_AT_ONCE)
                 (reply,) = await self._usable(partial(_asked, server, scan))
                 if not (isinstance(reply, list) and isinstance(reply[0], bytes)):
-                    raise StateUnavailable(f"store: {self._shown}: no list of keys: {reply!r}")
+                    raise StateUnavailable(f"store: {self._place}: no list of keys, but {type(reply).__name__}")
                 yield [key.decode("utf-8") for key in texts_in(reply[1])]
                 cursor = reply[0]
                 if cursor == b"0":
@@ -68,15 +68,15 @@ class RedisCalls:
         try:
             for server in await self._within(self._route.servers):
                 (reply,) = await self._within(partial(_asked, server, ("INFO", "memory")))
-                self._unusable = _flaw(reply)
-                if self._unusable is not None:
+                self._fault = _flaw(reply)
+                if self._fault is not None:
                     break
         except StateUnavailable as error:
             if not isinstance(error.__cause__, (AuthenticationError, NoPermissionError)):
                 raise
-            self._unusable = f"it refuses us ({error.__cause__}); check user and password, and allow all commands"
-        if self._unusable is not None:
-            raise ConfigurationError(f"store: {self._shown}: {self._unusable}")
+            self._fault = f"it refuses us ({error.__cause__}); check user and password, and allow all commands"
+        if self._fault is not None:
+            raise ConfigurationError(f"store: {self._place}: {self._fault}")
         probe = f"{self._prefix}:{{probe}}"
         await self.exchange(Command(key=probe, words=("SET", probe, "", "EX", _PROBE_SECONDS)))
 
@@ -86,26 +86,26 @@ class RedisCalls:
         await self._route.close()
 
     async def _usable(self, call: Callable[[], Awaitable[_T]]) -> _T:
-        if self._unusable is not None:
-            raise StateUnavailable(f"store: {self._shown}: {self._unusable}")
+        if self._fault is not None:
+            raise StateUnavailable(f"store: {self._place}: {self._fault}")
         result = await self._within(call)
         if isinstance(result, list):
-            for reply in result:
-                if isinstance(reply, ResponseError):
-                    raise StateUnavailable(f"store: {self._shown}: {reply}") from reply
+            for error in result:
+                if isinstance(error, ResponseError):
+                    raise StateUnavailable(f"store: {self._place}: {error}") from error
         return result
 
     async def _within(self, call: Callable[[], Awaitable[_T]]) -> _T:
         if self._closed:
-            raise StateUnavailable(f"store: {self._shown}: it is closed")
+            raise StateUnavailable(f"store: {self._place}: it is closed")
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 return await call()
         except TimeoutError as error:
-            raise StateUnavailable(f"store: {self._shown}: no answer within {CALL_SECONDS * 1000:.0f} ms") from error
+            raise StateUnavailable(f"store: {self._place}: no answer within {CALL_SECONDS * 1000:.0f} ms") from error
         except Exception as error:
             # Whatever it is, the state is not known.
-            raise StateUnavailable(f"store: {self._shown}: {error}") from error
+            raise StateUnavailable(f"store: {self._place}: {error}") from error
 
 
 async def _asked(server: RedisServer, words: Sequence[str | bytes | int]) -> list[Reply]:

@@ -81,7 +81,7 @@ class RedisRevocations:
             words: Words = ("HMGET", self._kept, *some)
             (values,) = await self._calls.exchange(Command(key=self._kept, words=words))
             if not isinstance(values, list):
-                raise StateUnavailable(f"store: not a list: {values!r}")
+                raise StateUnavailable(f"store: not a list, but {type(values).__name__}")
             for text, value in zip(some, values, strict=True):
                 if isinstance(value, bytes):
                     put.append(_revocation(text, value))
@@ -96,7 +96,7 @@ class RedisRevocations:
             words: Words = ("HSCAN", self._kept, cursor, "COUNT", _AT_ONCE)
             (reply,) = await self._calls.exchange(Command(key=self._kept, words=words))
             if not (isinstance(reply, list) and isinstance(reply[0], bytes)):
-                raise StateUnavailable(f"store: not a part of a hash: {reply!r}")
+                raise StateUnavailable(f"store: not a part of a hash, but {type(reply).__name__}")
             texts = texts_in(reply[1])
             for key, value in zip(texts[::2], texts[1::2], strict=True):
                 yield _revocation(key, value)

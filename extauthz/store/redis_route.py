@@ -103,7 +103,8 @@ class _Sentinels:
         (role,) = await master.exchange([("ROLE",)])
         if not isinstance(role, list) or role[0] != b"master":
             await master.close()
-            raise StateUnavailable(f"the Sentinels name {host[0]}:{host[1]}, which is no master yet")
+            place = f"{host[0]}:{host[1]}"
+            raise StateUnavailable(f"the server that the Sentinels name, {place}, is no master yet")
         if self._master is not None:
             await self._master.close()
         self._master = master

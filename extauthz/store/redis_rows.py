@@ -171,19 +171,19 @@ def factors_in(reply: Reply) -> list[EnrolledFactor]:
 
 def _fields(reply: Reply) -> dict[bytes, bytes]:
     if not isinstance(reply, list):
-        raise StateUnavailable(f"not a hash: {reply!r}")
+        raise StateUnavailable(f"not a hash, but {type(reply).__name__}")
     words = [_bytes(word) for word in reply]
     return dict(zip(words[::2], words[1::2], strict=True))
 
 
 def _bytes(reply: Reply) -> bytes:
     if not isinstance(reply, bytes):
-        raise StateUnavailable(f"not a text: {reply!r}")
+        raise StateUnavailable(f"not a text, but {type(reply).__name__}")
     return reply
 
 
 def texts_in(reply: Reply) -> Sequence[bytes]:
     """The texts of a list."""
     if not isinstance(reply, list):
-        raise StateUnavailable(f"not a list: {reply!r}")
+        raise StateUnavailable(f"not a list, but {type(reply).__name__}")
     return [_bytes(word) for word in reply]
