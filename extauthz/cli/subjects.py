@@ -12,8 +12,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from extauthz.cli.policy_options import print_json
+from extauthz.cli.policy_trace import printable
 from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, anybody_of, instant, with_store
 from extauthz.errors import ExtauthzError
+from extauthz.identity.compact import Unreadable, take_apart
 from extauthz.identity.revocations import DIGEST_PREFIX, Kind, Revocation
 from extauthz.settings import Settings
 from extauthz.store.protocol import Store
@@ -63,7 +65,7 @@ def unblock(subject: Named, issuer: Issuer = None, config: Config = DEFAULT_CONF
     if output == "json":
         print_json({"sub": named.id, "issuer": named.issuer, "was_blocked": was_blocked})
     else:
-        typer.echo(f"{_who(named)}: {'unblocked' if was_blocked else 'was not blocked'}")
+        typer.echo(printable(f"{_who(named)}: {'unblocked' if was_blocked else 'was not blocked'}"))
 
 
 @app.command(short_help="Refuse the tokens that SUBJECT was given.")
@@ -116,7 +118,8 @@ def list_(
         return
     for row in rows:
         end = row["until"] or "for ever"
-        typer.echo(f"{row['sub']}\t{row['issuer']}\t{row['kind']}\t{row['id']}\t{row['at']}\t{end}")
+        cells = (row["sub"], row["issuer"], row["kind"], row["id"], row["at"], end)
+        typer.echo("\t".join(map(printable, cells)))
     if not rows:
         typer.echo("nothing is revoked", err=True)
 
@@ -149,7 +152,12 @@ def _seconds(duration: str) -> float:
 def _token_id(token: str) -> str:
     if token.startswith(DIGEST_PREFIX) and not _DIGEST.fullmatch(token):
         raise SubjectsRefused(f"--token: `{token}` is no digest; write `sha256:` and 64 digits of lower-case hex")
-    return token
+    try:
+        parts = take_apart(token.removeprefix("Bearer "))
+    except Unreadable:
+        return token
+    # Not said again: whoever reads it could use it.
+    raise SubjectsRefused(f"--token: is a token, not its `jti`; write that, or `{DIGEST_PREFIX}{parts.digest}`")
 
 
 def _until(revocation: Revocation) -> str:
@@ -160,7 +168,7 @@ def _report(revoked: Revoked, text: str, output: Literal["text", "json"]) -> Non
     if output == "json":
         print_json(_described(revoked.revocation) | {"grants": revoked.grants})
     else:
-        typer.echo(f"{_who(revoked.revocation.subject)}: {text}")
+        typer.echo(printable(f"{_who(revoked.revocation.subject)}: {text}"))
 
 
 def _who(subject: Subject) -> str:

@@ -7,6 +7,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -15,7 +16,8 @@ from extauthz.cli.state import NobodyNamed
 from extauthz.cli.subjects import SubjectsRefused
 from extauthz.cli.subjects import app as subjects
 from extauthz.errors import ConfigurationError, ExtauthzError
-from extauthz.identity.revocations import Revocation
+from extauthz.identity.compact import digest_of
+from extauthz.identity.revocations import DIGEST_PREFIX, Revocation
 from extauthz.settings import load_settings
 from extauthz.values.identity import Subject
 
@@ -163,3 +165,22 @@ def test_a_store_inside_of_the_server_is_out_of_its_reach(config: Path) -> None:
     config.write_text(config.read_text() + "store: 'memory:'\n")
     with pytest.raises(ConfigurationError, match="is inside of the server"):
         invoke(config, "block", "alice")
+
+
+def test_a_token_in_the_place_of_its_name_is_refused_and_not_said_again(config: Path) -> None:
+    token = jwt.encode({"sub": "alice"}, "k" * 32, algorithm="HS256")
+    for written in (token, f"Bearer {token}"):
+        with pytest.raises(SubjectsRefused) as refused:
+            invoke(config, "revoke", "alice", "--token", written)
+        assert token not in str(refused.value)
+        said_digest = str(refused.value).split("`")[-2]
+        assert said_digest == DIGEST_PREFIX + digest_of(token)
+    assert kept(config) == ()
+
+
+def test_no_subject_speaks_to_the_terminal(config: Path) -> None:
+    odd = "a\x1b[2Jb\nroot\thttps://idp.example.com\x9b"
+    shown = invoke(config, "block", odd).stdout + invoke(config, "list").stdout + invoke(config, "unblock", odd).stdout
+    assert "root" in shown
+    assert all(character.isprintable() or character in "\t\n" for character in shown)
+    assert shown.count("\n") == 3
