@@ -84,6 +84,7 @@ class Introspection:
         try:
             outcome = self._read(answer.response, token, place=key[0])
         except InvalidCredential as refused:
+            self._active.forget(key)  # a clock that is set back brings no older answer back
             if seconds:
                 until = since + min(seconds, REFUSED_SECONDS)
                 self._refused.put(key, _Remembered(outcome=str(refused), since=since, until=until))

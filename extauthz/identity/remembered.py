@@ -36,6 +36,11 @@ class Remembered(Generic[Key, Value]):
             while len(self._values) > self._most:
                 self._values.popitem(last=False)
 
+    def forget(self, key: Key) -> None:
+        """Find nothing for `key` any more."""
+        with self._lock:
+            self._values.pop(key, None)
+
     def without(self, forgotten: Callable[[Value], bool]) -> Self:
         """A copy that does not hold the values that are to be `forgotten`."""
         kept = type(self)(self._most)

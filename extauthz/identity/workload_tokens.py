@@ -42,6 +42,7 @@ from extauthz.values.quoting import given
 from extauthz.values.request import HttpRequest
 
 CACHED_TOKENS: Final = 4096
+CACHED_REFUSALS: Final = 1024
 LEEWAY: Final = 30.0
 """Seconds that the clock of whoever signs may run ahead of ours; it moves `nbf` and `iat`, never `exp`."""
 
@@ -107,7 +108,9 @@ class WorkloadTokens:
                 self._keys[name] = source.read(jwks[name])
             elif isinstance(source.place, KeyFile):
                 raise ConfigurationError(f"workload: no keys were given for `{name}`")
-        self._known: Remembered[tuple[str, bytes], Verified | Rejected] = Remembered(CACHED_TOKENS)
+        # Apart, so that made-up tokens can't drive out those that are good.
+        self._known: Remembered[tuple[str, bytes], Verified] = Remembered(CACHED_TOKENS)
+        self._rejected: Remembered[tuple[str, bytes], Rejected] = Remembered(CACHED_REFUSALS)
         self._of_others: Remembered[bytes, bool] = Remembered(CACHED_TOKENS)
 
     def with_keys(self, name: str, keys: KeySet) -> Self:
@@ -116,7 +119,7 @@ class WorkloadTokens:
             return self
         renewed = copy(self)
         renewed._keys = {**self._keys, name: keys}
-        renewed._known = self._known.without(lambda known: isinstance(known, Verified) and known.vouched_by == name)
+        renewed._known = self._known.without(lambda known: known.vouched_by == name)
         return renewed
 
     def read(self, http: HttpRequest, *, now: float, answers: Answers) -> Presented:
@@ -174,7 +177,9 @@ class WorkloadTokens:
         if is_shared and self._of_others.get(digest):
             return None
         key = (place, digest)
-        known = self._known.get(key)
+        known: Verified | Rejected | None = self._known.get(key)
+        if known is None:
+            known = self._rejected.get(key)
         # A clock that was set back makes no answer last longer.
         if known is None or not known.since <= now < known.until:
             try:
@@ -194,10 +199,14 @@ class WorkloadTokens:
                 return None
             else:
                 raise InvalidCredential(f"{place}: token: of nobody whose tokens are read here")
-            if not isinstance(outcome, Verified | Rejected):
+            if isinstance(outcome, Rejected):
+                self._known.forget(key)
+                self._rejected.put(key, outcome)
+            elif isinstance(outcome, Verified):
+                self._known.put(key, outcome)
+            else:
                 return outcome
             known = outcome
-            self._known.put(key, known)
         if isinstance(known, Rejected):
             raise InvalidCredential("token: the API server does not know it")
         known.validity.check(now)

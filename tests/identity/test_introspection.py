@@ -216,6 +216,15 @@ def test_a_refusal_is_remembered_briefly() -> None:
     assert short.verify(TOKEN, place=PLACE, now=NOW + 2) == QUESTION
 
 
+def test_a_clock_that_is_set_back_brings_no_answer_back_that_was_withdrawn() -> None:
+    tokens = verifier(cache="30s")
+    known(tokens, response())
+    withdrawn = Introspected(response={"active": False}, asked_at=NOW + 30)
+    with pytest.raises(InvalidCredential):
+        told(tokens, withdrawn, now=NOW + 30)
+    assert tokens.verify(TOKEN, place=PLACE, now=NOW + 1) == QUESTION
+
+
 def test_made_up_tokens_do_not_drive_out_good_ones() -> None:
     tokens = verifier()
     good = known(tokens, response())

@@ -29,6 +29,7 @@ from identity.workload_tokens import (
 )
 
 from extauthz.errors import IdentityConflict, InvalidCredential, IssuerUnavailable
+from extauthz.identity import workload_tokens
 from extauthz.identity.compact import Unreadable
 from extauthz.identity.lookups import Answers, Done, Reviewed, ReviewToken, Unreachable
 from extauthz.identity.resolver import Resolver
@@ -193,6 +194,26 @@ def test_an_answer_counts_for_a_moment_and_never_longer_than_the_token(issuer: I
         assert over == (lookup,) if last == NOW + 10 else over is InvalidCredential
         # A clock that was set back makes no answer last longer.
         assert known(here, bearer(token), now=NOW - 0.1) == (lookup,)
+
+
+def test_tokens_that_nobody_knows_do_not_drive_out_good_ones(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workload_tokens, "CACHED_TOKENS", 4)
+    here, good = resolver(REVIEWED, {}), account_token(issuer)
+    assert workload_of(known(here, bearer(good), answers=vouched(ReviewToken(source=KUBERNETES, token=good))))
+    for number in range(8):
+        made_up = account_token(issuer, jti=str(number))
+        answers: Answers = {ReviewToken(source=KUBERNETES, token=made_up): review(authenticated=False)}
+        assert known(here, bearer(made_up), answers=answers) is InvalidCredential
+    assert workload_of(known(here, bearer(good))) == (WEB, "token_review")
+
+
+def test_a_clock_that_is_set_back_brings_no_answer_back_that_was_withdrawn(issuer: Issuer) -> None:
+    here, token = resolver(REVIEWED, {}), account_token(issuer)
+    lookup = ReviewToken(source=KUBERNETES, token=token)
+    assert workload_of(known(here, bearer(token), answers=vouched(lookup))) == (WEB, "token_review")
+    assert known(here, bearer(token), now=NOW + 10, answers={lookup: review(authenticated=False)}) is InvalidCredential
+    assert known(here, bearer(token), now=NOW + 11) is InvalidCredential
+    assert known(here, bearer(token), now=NOW + 1) == (lookup,)
 
 
 def test_an_answer_about_one_token_says_nothing_of_another(issuer: Issuer) -> None:
