@@ -66,7 +66,7 @@ class Template:
 def parse(text: str) -> Template:
     """The template that `text` writes. Raises `ValueError` with what is wrong and how to mend it."""
     if not text.startswith("/"):
-        raise ValueError(f"the template `{text}` does not start with `/`; write `/{text}`")
+        raise ValueError(f"the template `{text}` does not start with `/`; write `/{text.lstrip('^/')}`")
     bad = next((c for c in text if c in "%?#\\" or c < " " or c == "\x7f"), None)
     if bad is not None:
         raise ValueError(

@@ -70,6 +70,11 @@ KINDS: Final[dict[str, Kind]] = {
         "The same path is allowed on hosts that the guard does not name, and they may lead to the same service. Drop "
         "the guard's `hosts`, or name those of the allow.",
     ),
+    "literal-placeholder": Kind(
+        "A path is written as another router has it",
+        "`/users/:id`, `/users/<id>` and `/users/[0-9]+` are literals here: the rule matches only a path that reads "
+        "so, and a guard never takes effect. Write `{id}` or `*` for one segment, at the end `**` for any number.",
+    ),
     "foreign-workload": Kind(
         "A workload of a trust domain that is not configured",
         "`identity.workload.trust_domains` does not list the trust domain, so that no such workload is ever known.",

@@ -5,7 +5,7 @@ Pure: documents and their policy set come in, compiled without a problem; time a
 
 from collections.abc import Iterable, Sequence
 
-from extauthz.policy.lint import absence, foreign, ignores, meeting, neighbours, reach
+from extauthz.policy.lint import absence, foreign, ignores, literals, meeting, neighbours, reach
 from extauthz.policy.lint.findings import Finding, Subject
 from extauthz.policy.lint.foreign import Configured
 from extauthz.policy.models import PolicyDocument
@@ -24,6 +24,7 @@ def lint(
         *reach.findings(rules, now),
         *neighbours.findings(living),
         *meeting.findings(living),
+        *literals.findings(living),
         *absence.findings(rules),
         *foreign.findings(rules, configured or Configured()),
     ]
