@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -17,9 +17,9 @@ from extauthz.check.answering import Remaining
 from extauthz.check.checker import Opened
 from extauthz.errors import ConfigurationError
 from extauthz.record.decision import Trace
+from extauthz.store.protocol import Found
 from extauthz.transport import grpcio
 from extauthz.transport.grpcio import SERVICE, AuthorizationServicer, GrpcioTransport
-from extauthz.values.grants import Grant
 from extauthz.values.identity import Subject
 
 DESCRIPTOR = external_auth_pb2.DESCRIPTOR.services_by_name["Authorization"]
@@ -86,7 +86,7 @@ class TestServicer:
     def test_a_look_up_that_hangs_is_denied_before_the_callers_deadline(
         self, bench: Bench, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(bench.store, "grants", _hangs)
+        monkeypatch.setattr(bench.store, "look_up", _hangs)
         response = without_a_socket(
             AuthorizationServicer(bench.checker, loop), bench.as_user("/pay?amount=5000"), timeout=0.2
         )
@@ -114,12 +114,12 @@ class TestServicer:
         monkeypatch.setattr(grpcio, "WAITING", 1)
         waiting, go_on = threading.Event(), asyncio.Event()
 
-        async def slow(*_: object, **__: object) -> tuple[Grant, ...]:
+        async def slow(*_: object, **__: object) -> Found:
             waiting.set()
             await go_on.wait()
-            return ()
+            return Found()
 
-        monkeypatch.setattr(bench.store, "grants", slow)
+        monkeypatch.setattr(bench.store, "look_up", slow)
         servicer = AuthorizationServicer(bench.checker, loop)
         payload = bench.as_user("/pay?amount=5000")
         first: list[CheckResponse] = []
@@ -136,9 +136,9 @@ class TestServicer:
         assert reason(without_a_socket(servicer, bench.as_user("/pay?amount=5000"))) == "proof-required"
 
 
-async def _hangs(_subject: Subject, _session: str, **_: object) -> Sequence[Grant]:
+async def _hangs(_subject: Subject, _session: str, **_: object) -> Found:
     await asyncio.Event().wait()
-    return ()
+    return Found()
 
 
 class TestServer:
