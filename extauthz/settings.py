@@ -40,7 +40,7 @@ from extauthz.policy.request_config import PathSettings, RequestSettings
 from extauthz.policy.yaml_source import Document, decode, load_documents
 from extauthz.record.config import AuditSettings
 from extauthz.values.block import Block, Switch, with_a_value
-from extauthz.values.duration import seconds
+from extauthz.values.duration import at_most, seconds
 from extauthz.values.url import fetch_url
 
 _TCP_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}")
@@ -84,15 +84,6 @@ class ReloadSettings(Block):
     watch: Switch = True
 
 
-_MAX_POLL = 86_400.0
-
-
-def _poll(seconds: float) -> float:
-    if seconds > _MAX_POLL:
-        raise ValueError("longer than a day; write `24h` or less")
-    return seconds
-
-
 NEVER = "never"
 _LEAST_STALENESS = 1.0
 
@@ -102,8 +93,8 @@ def _staleness(text: object) -> float:
         return inf
     try:
         waited = seconds(text)
-    except ValueError:
-        raise ValueError(f"not a duration; write `60s`, or `{NEVER}`") from None
+    except ValueError as error:
+        raise ValueError(f"{error}, or `{NEVER}`") from None
     if waited < _LEAST_STALENESS:
         raise ValueError(f"shorter than the store may take; write `1s` or more, or `{NEVER}`")
     return waited
@@ -127,7 +118,7 @@ class BundleSettings(Block):
     url: Annotated[str, AfterValidator(fetch_url)] | None = None
     path: Path | None = None
     key: Path
-    poll: Annotated[Duration, AfterValidator(_poll)] = 60.0
+    poll: Annotated[Duration, AfterValidator(at_most("24h"))] = 60.0
 
     @model_validator(mode="after")
     def _has_one_source(self) -> Self:

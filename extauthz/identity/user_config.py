@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator,
 from extauthz.identity.key_config import KeyFields, KeySource
 from extauthz.identity.keys import Algorithm
 from extauthz.values.block import Block, Switch, distinct
-from extauthz.values.duration import seconds
+from extauthz.values.duration import at_most, seconds
 from extauthz.values.identity import HOLDER_COOKIE, NONCE_COOKIE
 from extauthz.values.schemes import Scheme
 from extauthz.values.url import fetch_url
@@ -23,9 +23,6 @@ from extauthz.values.url import fetch_url
 AUTHORIZATION: Final = "authorization"
 COOKIE_PREFIX: Final = "cookie:"
 METADATA_PREFIX: Final = "metadata:"
-
-MAX_LEEWAY: Final = 300.0
-MAX_REMEMBERED: Final = 3600.0
 
 _COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 6265 section 4.1.1: an RFC 2616 token
 _METADATA = re.compile(r"metadata:([^/\s]+)/(\S(?:.*\S)?)")
@@ -67,10 +64,6 @@ def _metadata_place(text: str) -> str:
     return text
 
 
-def _duration(value: object) -> object:
-    return seconds(value) if isinstance(value, str) else value
-
-
 Text = Annotated[str, Field(min_length=1)]
 Audiences = Annotated[tuple[Text, ...], Field(min_length=1)]
 
@@ -90,7 +83,7 @@ class SourceFields(Block):
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_.-]+$")
     issuer: Text
     groups_claim: Text = "groups"
-    leeway: Annotated[float, BeforeValidator(_duration)] = Field(default=30.0, ge=0, le=MAX_LEEWAY)
+    leeway: Annotated[float, BeforeValidator(seconds), AfterValidator(at_most("5m"))] = 30.0
 
     @model_validator(mode="before")
     @classmethod
@@ -158,7 +151,7 @@ class IntrospectionSettings(Block):
     client_secret_file: Path
     auth: Literal["basic", "post"] = "basic"
     ca: Path | None = None
-    cache: Annotated[float, BeforeValidator(_duration)] = Field(default=30.0, ge=0, le=MAX_REMEMBERED)
+    cache: Annotated[float, BeforeValidator(seconds), AfterValidator(at_most("1h"))] = 30.0
     accept_clients: Switch = False
 
 

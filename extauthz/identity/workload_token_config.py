@@ -25,7 +25,7 @@ from extauthz.identity.key_config import (
 from extauthz.identity.keys import Algorithm
 from extauthz.identity.spiffe import is_trust_domain
 from extauthz.values.block import Block, distinct
-from extauthz.values.duration import seconds
+from extauthz.values.duration import at_most, longer_than_nothing, seconds
 from extauthz.values.url import fetch_url
 
 AUTHORIZATION: Final = "authorization"
@@ -45,7 +45,6 @@ _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _TAKEN = frozenset({"authorization", "client-cert", "client-cert-chain", "cookie", "dpop", "host"})
 _TAKEN_PREFIXES = ("x-extauthz-", "x-forwarded-", "x-envoy-")
 _SOCKET = re.compile(r"unix:/[^\x00-\x1f\x7f]+")
-_MAX_REMEMBERED = 300.0
 
 
 def trust_domain(text: str) -> str:
@@ -72,10 +71,6 @@ def _socket(text: str) -> str:
     if _SOCKET.fullmatch(text) is None:
         raise ValueError("not a socket; write `unix:/run/spire/agent/api.sock`")
     return text
-
-
-def _duration(value: object) -> object:
-    return seconds(value) if isinstance(value, str) else value
 
 
 TrustDomain = Annotated[str, AfterValidator(trust_domain)]
@@ -147,7 +142,9 @@ class KubernetesSettings(KeyFields):
     audiences: Audiences
     token_review: Annotated[str, AfterValidator(fetch_url)] | None = None
     token: Path | None = None
-    remember: Annotated[float, BeforeValidator(_duration)] = Field(default=10.0, gt=0, le=_MAX_REMEMBERED)
+    remember: Annotated[
+        float, BeforeValidator(seconds), AfterValidator(longer_than_nothing), AfterValidator(at_most("5m"))
+    ] = 10.0
     places: Places
 
     @property

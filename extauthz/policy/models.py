@@ -24,7 +24,7 @@ from extauthz.errors import Reason
 from extauthz.policy.problems import Unbuilt
 from extauthz.values import block as blocks
 from extauthz.values.decisions import Effect, Factor, Mode
-from extauthz.values.duration import DURATION, seconds
+from extauthz.values.duration import DURATION, longer_than_nothing, seconds
 from extauthz.wire.headers import SINGLE
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
@@ -62,12 +62,6 @@ _ONE_VALUE: Final = SINGLE | {"location"}
 # What the dynamic metadata of an answer holds beside what policies set: our own facts, and a figure of Envoy's.
 _TAKEN_KEYS: Final = frozenset({"extauthz", "ext_authz_duration"})
 _TAKEN_WORDS: Final = frozenset(get_args(Reason)) - {"denied"}
-
-
-def _positive(value: float) -> float:
-    if value <= 0:
-        raise ValueError("a duration must be longer than nothing; write `5m`, `1h30m` or `90s`")
-    return value
 
 
 def instant(text: object) -> float:
@@ -148,7 +142,9 @@ def _written(pattern: re.Pattern[str], **more: object) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": f"^(?:{pattern.pattern})$", **more})
 
 
-Duration = Annotated[float, BeforeValidator(seconds), AfterValidator(_positive), _written(DURATION, examples=["5m"])]
+Duration = Annotated[
+    float, BeforeValidator(seconds), AfterValidator(longer_than_nothing), _written(DURATION, examples=["5m"])
+]
 Instant = Annotated[float, BeforeValidator(instant), _written(_INSTANT, examples=["2026-11-21T10:00:00Z"])]
 Name = Annotated[str, _matching(_NAME, "a name; use letters, digits, `.`, `_` and `-`, at most 128"), _written(_NAME)]
 VariableName = Annotated[str, _matching(_VARIABLE, "a variable name; use letters, digits and `_`"), _written(_VARIABLE)]

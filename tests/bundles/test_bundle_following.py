@@ -220,7 +220,7 @@ def test_bundles_and_files_are_one_set(serve: Serve, bundle_server: BundleServer
         ("[{key: public.pem}]", "one of `url` and `path`"),
         ("[{url: 'https://a/b', path: b, key: public.pem}]", "one of `url` and `path`"),
         ("[{path: b}]", "missing field `key`"),
-        ("[{path: b, key: public.pem, poll: 2d}]", "longer than a day"),
+        ("[{path: b, key: public.pem, poll: 2d}]", "must be at most 24h"),
         ("[{path: b, key: public.pem, name: ../x}]", "not a name"),
         ("[{path: b, key: public.pem}, {path: c, key: public.pem}]", "have one name"),
         ("[{path: missing.tar.gz, key: public.pem}]", "can't read the bundle"),

@@ -59,7 +59,7 @@ def test_a_source_reads_the_authorization_header_and_takes_rs256_and_es256_by_de
     assert (user.groups_claim, user.leeway) == ("groups", 30.0)
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("0s", 0), ("500ms", 0.5), ("90s", 90), ("5m", 300), (7, 7)])
+@pytest.mark.parametrize(("text", "seconds"), [("0s", 0), ("500ms", 0.5), ("90s", 90), ("5m", 300)])
 def test_leeway_is_a_duration(text: object, seconds: float) -> None:
     (user,) = IdentitySettings.model_validate({"users": [{**USER, "leeway": text}]}).users
     assert user.leeway == seconds
@@ -108,8 +108,11 @@ def _users(*changes: dict[str, object]) -> dict[str, object]:
         (_users({"from": ["cookie:__Host-extauthz-holder"]}), "is set by this server"),
         (_users({"from": ["authorization", "authorization"]}), "`authorization` is listed twice"),
         (_users({"places": ["authorization"]}), "Extra inputs"),
-        (_users({"leeway": "6m"}), "less than or equal to 300"),
-        (_users({"leeway": -1}), "greater than or equal to 0"),
+        (_users({"leeway": "6m"}), "must be at most 5m"),
+        (_users({"leeway": 10}), "a duration without a unit; write `10s`"),
+        (_users({"leeway": "1.5"}), "a duration without a unit; write `1.5s`"),
+        (_users({"leeway": True}), "not a duration"),
+        (_users({"leeway": -1}), "not a duration"),
         (_users({"leeway": "soon"}), "not a duration"),
         (_users({"jwks_uri": "https://idp.example.com/jwks"}), "Extra inputs"),
         # one token, one source
@@ -196,8 +199,8 @@ def _asked(**changes: object) -> dict[str, Any]:
         (_asked(client_secret="s3cret"), "Extra inputs"),
         (_asked(client_id=""), "at least 1 character"),
         (_asked(auth="none"), "Input should be"),
-        (_asked(cache="2h"), "less than or equal to 3600"),
-        (_asked(cache=-1), "greater than or equal to 0"),
+        (_asked(cache="2h"), "must be at most 1h"),
+        (_asked(cache=60), "a duration without a unit; write `60s`"),
         ({**USER, "dpop": "always"}, "Input should be"),
         ({**USER, "dpop": "required", "from": ["cookie:session"]}, "`dpop: required` is for tokens in the header"),
         ({**USER, "dpop": "required", "from": ["authorization", "cookie:s"]}, "write `from: [authorization]`"),

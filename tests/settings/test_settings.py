@@ -67,7 +67,12 @@ def test_declared_headers_are_compared_in_lower_case(tmp_path: Path) -> None:
         ("policies: [p]\naudit:", ":2:7", "must not be empty"),
         ("policies: [p]\nidentity: {workload: {trust_domains: }}", ":2:38", "must not be empty"),
         ("policies: [p]\nidentity: {workload: {xfcc: {without_principal: yes}}}", ":2:49", "`true` or `false`"),
-        ("policies: [p]\nrevocations: {max_staleness: 60}", ":2:30", "not a duration; write `60s`, or `never`"),
+        (
+            "policies: [p]\nrevocations: {max_staleness: 60}",
+            ":2:30",
+            "a duration without a unit; write `60s`, or `never`",
+        ),
+        ("policies: [p]\nrevocations: {max_staleness: soon}", ":2:30", "write `5m`, `1h30m` or `90s`, or `never`"),
         ("policies: [p]\nrevocations: {max_staleness: 500ms}", ":2:30", "write `1s` or more, or `never`"),
         ("policies: [p]\nrevocations: {max_stalenes: 1m}", ":2:15", "did you mean `max_staleness`?"),
         ("policies: [p]\nclient: {trusted_hops: true}", ":2:24", "must be a whole number"),
