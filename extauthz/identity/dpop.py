@@ -139,7 +139,7 @@ def _public_members(jwk: object) -> dict[str, str]:
 def _key(jwk: Mapping[str, str], algorithm: str) -> VerificationKey | None:
     fitting = [one for one in ALGORITHMS if one == algorithm]
     try:
-        keys = read_keys(json.dumps({"keys": [jwk]}), name=HEADER, algorithms=fitting)
+        keys = read_keys(json.dumps({"keys": [jwk]}), place=f"jwks of `{HEADER}`", algorithms=fitting)
     except ConfigurationError:
         return None
     return keys.find(None, algorithm)

@@ -72,9 +72,14 @@ class KeySource:
     algorithms: tuple[Algorithm, ...]
     use: KeyUse = "sig"
 
-    def read(self, document: str) -> KeySet:
-        """The keys in what it publishes; raises `ConfigurationError` for what can't be used, as `read_keys` does."""
-        return read_keys(document, name=self.name, algorithms=self.algorithms, use=self.use)
+    def read(self, document: str, *, setting: str = "") -> KeySet:
+        """The keys in what it publishes; raises `ConfigurationError` for what can't be used, as `read_keys` does.
+
+        `setting` is the key of extauthz.yaml that names the file, which the message then tells.
+        """
+        of_file = f"{setting}: `{self.place.path}`" if isinstance(self.place, KeyFile) and setting else ""
+        place = of_file or f"jwks of `{self.name}`"
+        return read_keys(document, place=place, algorithms=self.algorithms, use=self.use)
 
 
 def _file_or_url(text: str) -> str:

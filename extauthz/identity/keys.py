@@ -70,15 +70,14 @@ class KeySet:
         return self.keys.get((kid, algorithm))
 
 
-def read_keys(document: str, *, name: str, algorithms: Sequence[Algorithm], use: KeyUse = "sig") -> KeySet:
+def read_keys(document: str, *, place: str, algorithms: Sequence[Algorithm], use: KeyUse = "sig") -> KeySet:
     """The keys of the JWK Set in `document` that can check one of `algorithms`.
 
     Keys for other purposes and of unknown types are passed over (RFC 7517 section 5). The bundle of a trust domain
     may have no keys: then it vouches for nobody (SPIFFE Trust Domain and Bundle section 4.1.3). Raises
-    `ConfigurationError`, with `name` as the place, for text that is no JWK Set, a private or a broken key, two keys
+    `ConfigurationError`, with `place` in front, for text that is no JWK Set, a private or a broken key, two keys
     that a token could not tell apart, and another set without any key that fits.
     """
-    place = f"jwks of `{name}`"
     keys: dict[tuple[str | None, str], VerificationKey] = {}
     ids: set[str | None] = set()
     published = _published(document, place)

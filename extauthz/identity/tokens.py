@@ -39,14 +39,14 @@ class Verifier:
         self._sources: dict[tuple[str, str], JwtSource] = {}
         self._askers: dict[str, Introspection] = {}
         self._keys: dict[str, KeySet] = {}
-        for source in sources:
+        for number, source in enumerate(sources):
             if isinstance(source, IntrospectionSource):
                 self._askers |= dict.fromkeys(source.places, Introspection(source))
             elif isinstance(source, JwtSource):
                 self._sources |= {(place, source.issuer): source for place in source.places}
                 document = jwks.get(source.name)
                 if document is not None:
-                    self._keys[source.name] = source.keys.read(document)
+                    self._keys[source.name] = source.keys.read(document, setting=f"identity.users[{number}].jwks")
                 elif isinstance(source.keys.place, KeyFile):
                     raise ConfigurationError(f"users: no keys were given for `{source.name}`")
         self._verified: Remembered[TokenKey, VerifiedToken] = Remembered(CACHED_TOKENS)

@@ -86,6 +86,13 @@ class Rejected:
     until: float
 
 
+def _setting(name: str) -> str:
+    """The key of extauthz.yaml under which the keys of a cluster or a trust domain are."""
+    if name == KUBERNETES:
+        return "identity.workload.kubernetes.jwks"
+    return f"identity.workload.jwt_svid.bundles.{name.removeprefix(_SVID_SUBJECT)}"
+
+
 class WorkloadTokens:
     """Reads the workloads of requests by their tokens; may be shared by threads.
 
@@ -105,7 +112,7 @@ class WorkloadTokens:
         self._keys: dict[str, KeySet] = {}
         for name, source in self._sources.items():
             if name in jwks:
-                self._keys[name] = source.read(jwks[name])
+                self._keys[name] = source.read(jwks[name], setting=_setting(name))
             elif isinstance(source.place, KeyFile):
                 raise ConfigurationError(f"workload: no keys were given for `{name}`")
         # Apart, so that made-up tokens can't drive out those that are good.

@@ -13,7 +13,7 @@ DEFAULT: tuple[Algorithm, ...] = ("RS256", "ES256")
 
 
 def read(*keys: object, algorithms: tuple[Algorithm, ...] = DEFAULT) -> KeySet:
-    return read_keys(json.dumps({"keys": keys}), name="idp", algorithms=algorithms)
+    return read_keys(json.dumps({"keys": keys}), place="jwks of `idp`", algorithms=algorithms)
 
 
 def jwk(issuer: Issuer, name: str, /, **members: object) -> dict[str, Any]:
@@ -101,12 +101,14 @@ def test_what_cannot_be_a_set_of_public_keys_is_refused(issuer: Issuer) -> None:
 )
 def test_text_that_is_no_key_set_is_refused(document: str) -> None:
     with pytest.raises(ConfigurationError, match=r"jwks of `idp`: .*expected a JWK Set"):
-        read_keys(document, name="idp", algorithms=DEFAULT)
+        read_keys(document, place="jwks of `idp`", algorithms=DEFAULT)
 
 
 def bundle(*keys: object, **members: object) -> KeySet:
     document = json.dumps({"keys": keys, "spiffe_sequence": 1} | members)
-    return read_keys(document, name="spiffe://prod.example.org", algorithms=("ES256", "RS256"), use="jwt-svid")
+    return read_keys(
+        document, place="jwks of `spiffe://prod.example.org`", algorithms=("ES256", "RS256"), use="jwt-svid"
+    )
 
 
 def test_of_a_trust_bundle_the_keys_of_jwt_svids_are_taken(issuer: Issuer) -> None:

@@ -194,6 +194,14 @@ def test_keys_for_something_else_in_a_bundle_sign_no_jwt_svid(issuer: Issuer) ->
         resolver(SVIDS, {})
 
 
+def test_a_bundle_that_cannot_be_used_is_told_with_the_setting_that_names_its_file() -> None:
+    with pytest.raises(ConfigurationError) as told:
+        resolver(SVIDS, {BUNDLE_NAME: "[]"})
+    assert str(told.value).startswith(
+        f"identity.workload.jwt_svid.bundles.{DOMAIN}: `{SVIDS['jwt_svid']['bundles'][DOMAIN]}`: "
+    )
+
+
 def test_the_keys_of_one_trust_domain_vouch_for_no_other(issuer: Issuer) -> None:
     block = {**SVIDS["jwt_svid"], "bundles": {DOMAIN: "a.json", "partner.example": "b.json"}}
     partner = Issuer(keys={"p": ec.generate_private_key(ec.SECP256R1())}, algorithms={"p": "ES256"})

@@ -28,7 +28,7 @@ from identity.workload_tokens import (
     workload_of,
 )
 
-from extauthz.errors import IdentityConflict, InvalidCredential, IssuerUnavailable
+from extauthz.errors import ConfigurationError, IdentityConflict, InvalidCredential, IssuerUnavailable
 from extauthz.identity import workload_tokens
 from extauthz.identity.compact import Unreadable
 from extauthz.identity.lookups import Answers, Done, Reviewed, ReviewToken, Unreachable
@@ -61,6 +61,12 @@ def test_a_projected_token_is_the_workload_of_its_account(here: Resolver, issuer
     for headers in (bearer(account_token(issuer)), {HEADER: account_token(issuer, "ec")}):
         for _ in range(2):
             assert workload_of(known(here, headers)) == (WEB, "kubernetes")
+
+
+def test_keys_of_a_cluster_that_cannot_be_used_are_told_with_the_setting_that_names_their_file() -> None:
+    with pytest.raises(ConfigurationError) as told:
+        resolver(ACCOUNTS, {KUBERNETES: "[]"})
+    assert str(told.value).startswith(f"identity.workload.kubernetes.jwks: `{ACCOUNTS['kubernetes']['jwks']}`: ")
 
 
 def test_a_name_with_dots_is_one_segment(here: Resolver, issuer: Issuer) -> None:

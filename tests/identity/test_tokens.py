@@ -428,6 +428,20 @@ def test_a_source_without_keys_does_not_start(issuer: Issuer) -> None:
         Verifier(settings.users, {"other": issuer.jwks})
 
 
+def test_keys_that_cannot_be_used_are_told_with_their_file_and_the_setting_that_names_it(issuer: Issuer) -> None:
+    settings = IdentitySettings.model_validate(
+        {
+            "users": [
+                {"name": "idp", "issuer": ISSUER, "audiences": [AUDIENCE], "jwks": "a"},
+                {"name": "partner", "issuer": "https://partner.example", "audiences": ["p"], "jwks": "keys/b.json"},
+            ]
+        }
+    )
+    with pytest.raises(ConfigurationError) as told:
+        Verifier(settings.users, {"idp": issuer.jwks, "partner": "[]"})
+    assert str(told.value).startswith("identity.users[1].jwks: `keys/b.json`: ")
+
+
 @given(text=st.text(max_size=100) | st.from_regex(r"[A-Za-z0-9_-]{0,40}(\.[A-Za-z0-9_-]{0,40}){0,5}", fullmatch=True))
 def test_any_text_that_the_issuer_did_not_sign_is_refused(issuer: Issuer, text: str) -> None:
     with pytest.raises(InvalidCredential):
