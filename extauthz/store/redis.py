@@ -39,11 +39,12 @@ from extauthz.store.redis_rows import (
     factors_in,
     grant_words,
     grants_in,
+    outcome_in,
     proof_key,
     seconds_kept,
     tally_key,
-    texts_in,
     times_in,
+    try_in,
     used_in,
 )
 from extauthz.store.redis_scripts import (
@@ -142,14 +143,14 @@ class RedisStore:
             )
             for limit in limits
         ]
-        counts = [texts_in(reply) for reply in await self._calls.run(*counting)]
-        wait = max((float(count[0]) for count in counts), default=0.0)
+        counts = [try_in(reply) for reply in await self._calls.run(*counting)]
+        wait = max((wait for wait, _ in counts), default=0.0)
         if wait > 0:
             # Each limiter has a slot of its own: one has counted while another one refused.
             taken = [
-                Run(script=TAKE_BACK, keys=run.keys, arguments=(repr(now), count[1], count[2]))
-                for run, count in zip(counting, counts, strict=True)
-                if len(count) > 1
+                Run(script=TAKE_BACK, keys=run.keys, arguments=(repr(now), *tallies))
+                for run, (_, tallies) in zip(counting, counts, strict=True)
+                if tallies
             ]
             await self._calls.run(*taken)
         return wait
@@ -190,8 +191,7 @@ class RedisStore:
             *(word for factor in enrolment.factors for word in factor_words(factor)),
         )
         run = Run(script=ENROLL, keys=(keys.factors, *_tickets(keys, enrolment.ticket)), arguments=arguments)
-        (said,) = texts_in(await self._calls.run(run))
-        return Enrolled(said.decode("ascii"))
+        return outcome_in(await self._calls.run(run), Enrolled)
 
     async def confirm_factor(
         self, subject: Subject, advance: Advance, *, now: float, ticket: SpentTicket | None = None
@@ -269,8 +269,7 @@ class RedisStore:
             *(word for grant in grants for word in grant_words(grant)),
         )
         used = (keys.factors, keys.grants, keys.ends, *_tickets(keys, ticket))
-        (said,) = texts_in(await self._calls.run(Run(script=REDEEM, keys=used, arguments=arguments)))
-        return Redeemed(said.decode("ascii"))
+        return outcome_in(await self._calls.run(Run(script=REDEEM, keys=used, arguments=arguments)), Redeemed)
 
     async def _give_back(self, limits: Sequence[Limit], now: float) -> None:
         forgotten = [_get("DEL", self._tally(limit)) for limit in limits if limit.resets]

@@ -24,6 +24,7 @@ SCHEMES: Final = (
 _PORTS: Final = {"server": 6379, "sentinel": 26379, "cluster": 6379}
 _PARAMETERS: Final = frozenset({"password_file", "sentinel_password_file", "ca", "cert", "key", "db", "prefix"})
 _HOST: Final = re.compile(r"(?:\[([0-9a-fA-F:.%]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?")
+_LOGIN: Final = re.compile(r"\A([A-Za-z+]*:/*)?.*@", re.DOTALL)
 _PREFIX: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 Kind = Literal["server", "sentinel", "cluster"]
@@ -56,8 +57,10 @@ class RedisAddress:
 
 
 def without_secrets(url: str) -> str:
-    """The address as it may be shown: without user and password, however that is written."""
-    return re.sub(r"//.*@", "//", url, flags=re.DOTALL)
+    """The address as it may be shown: without user and password, however that is written or mistyped."""
+    place, mark, query = _LOGIN.sub(r"\1", url, count=1).partition("?")
+    known = [pair for pair in query.split("&") if pair.partition("=")[0] in _PARAMETERS]
+    return f"{place}{mark if known else ''}{'&'.join(known)}"
 
 
 def parse_redis(url: str, *, base: Path) -> RedisAddress:

@@ -5,7 +5,7 @@ tried again; a server that could forget what was burned, or that could be anybod
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
@@ -14,7 +14,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 from extauthz.errors import ConfigurationError, StateUnavailable
 from extauthz.store.redis_address import RedisAddress
 from extauthz.store.redis_route import Command, route_to
-from extauthz.store.redis_rows import texts_in
+from extauthz.store.redis_rows import texts_in, understood
 from extauthz.store.redis_scripts import Run, run_all
 from extauthz.store.redis_server import RedisServer, Reply
 
@@ -22,6 +22,8 @@ CALL_SECONDS: Final = 0.08
 """Envoy waits 200 ms for a whole Check by default: a Redis that hangs must leave time to answer."""
 _PROBE_SECONDS: Final = 60
 _KEYS_AT_ONCE: Final = 500
+_LONGEST_TOLD: Final = 300
+_REPLICA: Final = "it is a replica, which may not know what was used up and revoked; name the master"
 
 _T = TypeVar("_T")
 
@@ -31,6 +33,8 @@ class RedisCalls:
 
     def __init__(self, address: RedisAddress) -> None:
         self._place = address.shown
+        self._is_single = address.kind == "server"
+        self._secrets = [secret for secret in (address.password, address.sentinel_password) if secret]
         self._prefix = address.prefix
         self._route = route_to(address)
         self._fault: str | None = None
@@ -51,9 +55,11 @@ class RedisCalls:
             while True:
                 scan = ("SCAN", cursor, "MATCH", f"{self._prefix}:{{*}}:{last}", "COUNT", _KEYS_AT_ONCE)
                 (reply,) = await self._usable(partial(_asked, server, scan))
-                if not (isinstance(reply, list) and isinstance(reply[0], bytes)):
+                if not (isinstance(reply, list) and len(reply) == 2 and isinstance(reply[0], bytes)):
                     raise StateUnavailable(f"store: {self._place}: no list of keys, but {type(reply).__name__}")
-                yield [key.decode("utf-8") for key in texts_in(reply[1])]
+                with understood():
+                    names = [key.decode("utf-8") for key in texts_in(reply[1])]
+                yield names
                 cursor = reply[0]
                 if cursor == b"0":
                     break
@@ -66,17 +72,16 @@ class RedisCalls:
             StateUnavailable: it is out of reach.
         """
         try:
-            for server in await self._within(self._route.servers):
-                (reply,) = await self._within(partial(_asked, server, ("INFO", "memory")))
-                self._fault = _flaw(reply)
-                if self._fault is not None:
-                    break
+            fault = await self._find_fault()
         except StateUnavailable as error:
             if not isinstance(error.__cause__, (AuthenticationError, NoPermissionError)):
                 raise
-            self._fault = f"it refuses us ({error.__cause__}); check user and password, and allow all commands"
-        if self._fault is not None:
-            raise ConfigurationError(f"store: {self._place}: {self._fault}")
+            fault = f"it refuses us ({self._told(error.__cause__)}); check user and password, and allow all commands"
+        self._fault = fault
+        if fault == _REPLICA:
+            raise StateUnavailable(f"store: {self._place}: {fault}")
+        if fault is not None:
+            raise ConfigurationError(f"store: {self._place}: {fault}")
         probe = f"{self._prefix}:{{probe}}"
         await self.exchange(Command(key=probe, words=("SET", probe, "", "EX", _PROBE_SECONDS)))
 
@@ -85,6 +90,29 @@ class RedisCalls:
         self._closed = True
         await self._route.close()
 
+    async def _find_fault(self) -> str | None:
+        """What is wrong with the first server that must not be used."""
+        for server in await self._within(self._route.servers):
+            flaw = _flaw(await self._info(server, "memory"))
+            if flaw is not None:
+                return flaw
+            # Sentinels and clusters say themselves who is a master.
+            if self._is_single and (await self._info(server, "replication")).get("role") == "slave":
+                return _REPLICA
+        return None
+
+    async def _info(self, server: RedisServer, section: str) -> dict[str, str]:
+        (told,) = await self._within(partial(_asked, server, ("INFO", section)))
+        lines = told.decode("utf-8", "replace").splitlines() if isinstance(told, bytes) else []
+        return dict(line.split(":", 1) for line in lines if ":" in line)
+
+    def _told(self, error: BaseException) -> str:
+        """What went wrong, on a line, without our passwords: a server may repeat what it was sent, also in part."""
+        text = str(error).partition(", with args beginning with")[0]
+        for secret in self._secrets:
+            text = text.replace(secret, "…")
+        return "".join(char if char.isprintable() else " " for char in text[:_LONGEST_TOLD])
+
     async def _usable(self, call: Callable[[], Awaitable[_T]]) -> _T:
         if self._fault is not None:
             raise StateUnavailable(f"store: {self._place}: {self._fault}")
@@ -92,7 +120,7 @@ class RedisCalls:
         if isinstance(result, list):
             for error in result:
                 if isinstance(error, ResponseError):
-                    raise StateUnavailable(f"store: {self._place}: {error}") from error
+                    raise StateUnavailable(f"store: {self._place}: {self._told(error)}") from error
         return result
 
     async def _within(self, call: Callable[[], Awaitable[_T]]) -> _T:
@@ -105,7 +133,7 @@ class RedisCalls:
             raise StateUnavailable(f"store: {self._place}: no answer within {CALL_SECONDS * 1000:.0f} ms") from error
         except Exception as error:
             # Whatever it is, the state is not known.
-            raise StateUnavailable(f"store: {self._place}: {error}") from error
+            raise StateUnavailable(f"store: {self._place}: {self._told(error)}") from error
 
 
 async def _asked(server: RedisServer, words: Sequence[str | bytes | int]) -> list[Reply]:
@@ -115,11 +143,9 @@ async def _asked(server: RedisServer, words: Sequence[str | bytes | int]) -> lis
     return replies
 
 
-def _flaw(memory: Reply) -> str | None:
+def _flaw(memory: Mapping[str, str]) -> str | None:
     """What is wrong with the settings that `INFO memory` tells."""
-    lines = memory.decode("utf-8", "replace").splitlines() if isinstance(memory, bytes) else []
-    told = dict(line.split(":", 1) for line in lines if ":" in line)
-    policy = told.get("maxmemory_policy", "unknown")
+    policy = memory.get("maxmemory_policy", "unknown")
     if policy == "noeviction":
         return None
     return f"its maxmemory-policy is `{policy}`, which may forget burned codes; set `maxmemory-policy noeviction`"

@@ -15,7 +15,7 @@ from extauthz.identity.revocations import Kind, Revocation, RevocationKey
 from extauthz.store.protocol import CLOCK_SKEW
 from extauthz.store.redis_calls import RedisCalls
 from extauthz.store.redis_route import Command
-from extauthz.store.redis_rows import texts_in
+from extauthz.store.redis_rows import texts_in, understood
 from extauthz.store.redis_scripts import CHANGED_REVOCATIONS, PUT_REVOCATION, WITHDRAW_REVOCATION, Run
 from extauthz.store.redis_server import Words
 from extauthz.store.revocations import REMEMBERED_CHANGES, Changes
@@ -41,7 +41,8 @@ class RedisRevocations:
         arguments = (repr(now), repr(now - CLOCK_SKEW), key, *times, subject, _tag(), REMEMBERED_CHANGES)
         run = Run(script=PUT_REVOCATION, keys=(self._kept, self._ends, self._changes, self._marks), arguments=arguments)
         (reply,) = await self._calls.run(run)
-        at, until = map(float, texts_in(reply))
+        with understood():
+            at, until = map(float, texts_in(reply))
         return Revocation.of_key(revocation.key, revocation.subject, at=at, until=until)
 
     async def withdraw(self, key: RevocationKey, *, now: float) -> bool:
@@ -52,8 +53,9 @@ class RedisRevocations:
             arguments=(_key_text(key), _tag(), REMEMBERED_CHANGES),
         )
         (reply,) = await self._calls.run(run)
-        (until,) = texts_in(reply)
-        return until != b"" and float(until) > now
+        with understood():
+            (until,) = texts_in(reply)
+            return until != b"" and float(until) > now
 
     async def listed(self, subject: Subject | None, *, now: float) -> tuple[Revocation, ...]:
         """What is in force of this subject, of everybody for `None`; oldest first."""
@@ -68,8 +70,9 @@ class RedisRevocations:
         arguments = (since or "", REMEMBERED_CHANGES)
         run = Run(script=CHANGED_REVOCATIONS, keys=(self._changes, self._marks), arguments=arguments)
         (reply,) = await self._calls.run(run)
-        newest, known, *keys = texts_in(reply)
-        mark = newest.decode("ascii")
+        with understood():
+            newest, known, *keys = texts_in(reply)
+            mark = newest.decode("ascii")
         if known != b"1":
             # The same one may be seen twice: the later look counts.
             there = {one.key: one async for one in self._all()}
@@ -82,11 +85,12 @@ class RedisRevocations:
             (values,) = await self._calls.exchange(Command(key=self._kept, words=words))
             if not isinstance(values, list):
                 raise StateUnavailable(f"store: not a list, but {type(values).__name__}")
-            for text, value in zip(some, values, strict=True):
-                if isinstance(value, bytes):
-                    put.append(_revocation(text, value))
-                else:
-                    withdrawn.append(_key(text))
+            with understood():
+                for text, value in zip(some, values, strict=True):
+                    if isinstance(value, bytes):
+                        put.append(_revocation(text, value))
+                    else:
+                        withdrawn.append(_key(text))
         return Changes(mark=mark, whole=False, put=tuple(put), withdrawn=tuple(withdrawn))
 
     async def _all(self) -> AsyncIterator[Revocation]:
@@ -95,11 +99,13 @@ class RedisRevocations:
         while True:
             words: Words = ("HSCAN", self._kept, cursor, "COUNT", _AT_ONCE)
             (reply,) = await self._calls.exchange(Command(key=self._kept, words=words))
-            if not (isinstance(reply, list) and isinstance(reply[0], bytes)):
+            if not (isinstance(reply, list) and len(reply) == 2 and isinstance(reply[0], bytes)):
                 raise StateUnavailable(f"store: not a part of a hash, but {type(reply).__name__}")
-            texts = texts_in(reply[1])
-            for key, value in zip(texts[::2], texts[1::2], strict=True):
-                yield _revocation(key, value)
+            with understood():
+                texts = texts_in(reply[1])
+                found = [_revocation(key, value) for key, value in zip(texts[::2], texts[1::2], strict=True)]
+            for one in found:
+                yield one
             cursor = reply[0]
             if cursor == b"0":
                 return

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from redis.crc import key_slot
 from redis.exceptions import AskError, MovedError, ReadOnlyError, RedisError
@@ -163,13 +163,18 @@ class _Cluster:
                 self._slots = {}
                 raise StateUnavailable("no node of the cluster has the slot")
             shares.setdefault(node, []).append(index)
+        asking = [
+            asyncio.create_task(node.exchange([commands[index].words for index in share]))
+            for node, share in shares.items()
+        ]
         try:
-            answered = await asyncio.gather(
-                *(node.exchange([commands[index].words for index in share]) for node, share in shares.items())
-            )
+            answered = await asyncio.gather(*asking)
         except BaseException:
             self._slots = {}
             raise
+        finally:
+            # Once one node has failed nobody waits for the others: what hangs there would keep its connection.
+            await _end(asking)
         replies: dict[int, Reply] = {}
         for share, answers in zip(shares.values(), answered, strict=True):
             replies |= zip(share, answers, strict=True)
@@ -225,10 +230,14 @@ async def _first(asked: Sequence[Callable[[], Awaitable[_T]]]) -> _T:
             except (RedisError, OSError, StateUnavailable) as error:
                 problem = error
     finally:
-        for task in asking:
-            task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
+        await _end(asking)
     raise problem
+
+
+async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _decoded(text: Reply) -> str:

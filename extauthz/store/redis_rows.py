@@ -11,10 +11,12 @@ Proofs of possession and limiters have a tag, so a slot, each.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeVar
 
 from extauthz.errors import StateUnavailable
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
@@ -23,7 +25,23 @@ from extauthz.store.redis_server import Reply
 from extauthz.values.grants import Grant, SessionTimes
 from extauthz.values.identity import Subject
 
+_Outcome = TypeVar("_Outcome", bound=Enum)
+
 FACTOR_PARTS: Final = ("kind", "confirmed", "mark", "name", "text")
+
+
+@contextmanager
+def understood() -> Iterator[None]:
+    """Where what a Redis said is read: what no version of this program says is as good as no answer.
+
+    Raises:
+        StateUnavailable: it can't be read.
+    """
+    try:
+        yield
+    except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
+        problem = type(error).__name__
+        raise StateUnavailable(f"store: what the Redis keeps or answers can't be read, by {problem}") from error
 
 
 def digest(text: str) -> str:
@@ -92,6 +110,7 @@ def grant_words(grant: Grant) -> tuple[str | int, ...]:
     return (grant.id, repr(grant.expires_at), "" if grant.uses is None else grant.uses, text)
 
 
+@understood()
 def grants_in(reply: Reply) -> list[Grant]:
     """The grants in a hash, whether they are good or not, oldest first."""
     fields = _fields(reply)
@@ -119,6 +138,7 @@ def grants_in(reply: Reply) -> list[Grant]:
     return sorted(found, key=lambda grant: (grant.issued_at, grant.id))
 
 
+@understood()
 def used_in(reply: Reply, now: float) -> frozenset[str]:
     """The grants that a Check has used so lately that it may rest on the same uses when it is sent again."""
     return frozenset(
@@ -126,6 +146,7 @@ def used_in(reply: Reply, now: float) -> frozenset[str]:
     )
 
 
+@understood()
 def times_in(reply: Reply, now: float) -> SessionTimes | None:
     """When a session was seen; `None` if that is not known, or it has ended."""
     if reply is None:
@@ -143,6 +164,7 @@ def factor_words(factor: EnrolledFactor) -> tuple[str | int, ...]:
     return (factor.id, factor.kind, int(factor.confirmed), factor.mark, json.dumps(factor.name), text)
 
 
+@understood()
 def factors_in(reply: Reply) -> list[EnrolledFactor]:
     """The factors in a hash."""
     fields = _fields(reply)
@@ -167,6 +189,22 @@ def factors_in(reply: Reply) -> list[EnrolledFactor]:
             )
         )
     return found
+
+
+@understood()
+def outcome_in(results: list[Reply], outcomes: type[_Outcome]) -> _Outcome:
+    """How it went, by the word that is the one result."""
+    (said,) = texts_in(results)
+    return outcomes(said.decode("ascii"))
+
+
+@understood()
+def try_in(reply: Reply) -> tuple[float, Sequence[bytes]]:
+    """What came of counting a try: the seconds to wait, and the tally before and after if it was counted."""
+    wait, *tallies = texts_in(reply)
+    if len(tallies) not in (0, 2):
+        raise ValueError("a tally is missing")
+    return float(wait), tallies
 
 
 def _fields(reply: Reply) -> dict[bytes, bytes]:

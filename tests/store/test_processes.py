@@ -66,7 +66,9 @@ def test_a_process_that_is_killed_loses_nothing_that_it_was_told_of_and_nothing_
     assert worker.stdout is not None
     told = [worker.stdout.readline().split() for _ in range(601)]
     worker.send_signal(signal.SIGKILL)
-    told += [line.split() for line in worker.communicate(timeout=60)[0].splitlines(keepends=True) if line[-1] == "\n"]
+    # `communicate` would pass over what was read ahead of the last line.
+    told += [line.split() for line in worker.stdout.read().splitlines(keepends=True) if line[-1] == "\n"]
+    worker.wait(timeout=60)
     proven = {int(step) for what, step in told if what == "proven"}
     used = {int(step) for what, step in told if what == "used"}
     there = {grant.id for grant in run(store.look_up(ALICE, SESSION, fingerprint="", now=NOW)).grants}
