@@ -120,13 +120,14 @@ def _demand_out(demand: ChallengeDemand) -> list[Any]:
         demand.binding,
         demand.uses,
         demand.acr,
+        demand.user_verification,
         demand.description,
         dict(demand.show),
     ]
 
 
 def _demand_in(fields: list[Any]) -> ChallengeDemand:
-    rule, factors, max_age, binding, uses, acr, description, show = fields
+    rule, factors, max_age, binding, uses, acr, user_verification, description, show = fields
     return ChallengeDemand(
         rule=rule,
         factors=tuple(factors),
@@ -134,6 +135,7 @@ def _demand_in(fields: list[Any]) -> ChallengeDemand:
         binding=binding,
         uses=uses,
         acr=acr,
+        user_verification=user_verification,
         description=description,
         show=show,
     )
