@@ -39,6 +39,7 @@ class Key:
     ticket: bytes = field(repr=False)
     binding: bytes = field(repr=False)
     seal: bytes = field(repr=False)
+    oidc: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,7 @@ def _key(entry: object, place: str) -> Key:
         ticket=_derive(secret, "ticket"),
         binding=_derive(secret, "binding"),
         seal=_derive(secret, "seal"),
+        oidc=_derive(secret, "oidc"),
     )
 
 

@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from extauthz.errors import ExtauthzError
-from extauthz.stepup.keys import KeyRing
+from extauthz.stepup.keys import Key, KeyRing
 from extauthz.values.decisions import ChallengeDemand
 from extauthz.values.identity import Subject
 
@@ -110,6 +110,12 @@ def open_ticket(text: str, keys: KeyRing) -> Ticket:
         expires_at=payload["x"],
         demands=tuple(_demand_in(demand) for demand in payload["d"]),
     )
+
+
+def key_of(text: str, keys: KeyRing) -> Key | None:
+    """The key that a ticket says it was signed with; `None` if it is no ticket, or not of the ring."""
+    match = _SHAPE.fullmatch(text) if len(text) <= MAX_TICKET_LENGTH else None
+    return keys.find(match[2]) if match is not None else None
 
 
 def _demand_out(demand: ChallengeDemand) -> list[Any]:

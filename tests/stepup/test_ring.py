@@ -21,12 +21,12 @@ def test_a_generated_file_can_be_read() -> None:
 
 def test_purposes_have_keys_of_their_own() -> None:
     key = ring().newest
-    assert len({key.ticket, key.binding, key.seal}) == 3
+    assert len({key.ticket, key.binding, key.seal, key.oidc}) == 4
 
 
 def test_no_secret_is_shown() -> None:
     keys = ring()
-    for secret in (keys.newest.ticket, keys.newest.binding, keys.newest.seal):
+    for secret in (keys.newest.ticket, keys.newest.binding, keys.newest.seal, keys.newest.oidc):
         assert repr(secret)[2:-1] not in repr(keys)
 
 
