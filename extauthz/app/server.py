@@ -7,7 +7,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from extauthz import __version__
 from extauthz.app.bundles import Bundles
 from extauthz.app.informants import Informants
+from extauthz.app.key_following import KeyFollower, fingerprint_of
 from extauthz.app.listening import WebServer
 from extauthz.app.reload import Reloader, Status, first_ruling
 from extauthz.app.watching import Fingerprint, Watched, changes
@@ -52,7 +53,9 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
     )
     seen = watched.fingerprint()  # before anything is read, so that no change is missed
     ruling, versions = await first_ruling(settings, bundles)
+    keys_seen = fingerprint_of(settings.keys_path)
     keys = load_keys(settings)
+    key_follower = KeyFollower(settings.keys_path, keys)
     informants = Informants(settings.identity, base=settings.base)
     metrics.follow_keys(lambda: informants.keys.standings)
     readiness.follow_keys(lambda: informants.keys.standings)
@@ -79,14 +82,25 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
         status = Status(readiness, metrics)
         reloader = Reloader(settings, checker, bundles, informants.keys, status)
         server = _Server(
-            settings, checker, surroundings, readiness, create_probes(readiness, metrics), reloader, informants
+            settings,
+            checker,
+            surroundings,
+            readiness,
+            create_probes(readiness, metrics),
+            reloader,
+            (informants.hurry, key_follower.hurry),
         )
         status.in_force(ruling, versions)
         del ruling  # or what is replaced would never go
         await server.serve(
             bundles.follow(reloader.request),
             informants.follow(),
-            *([_reload_on_change(reloader, watched, seen)] if settings.reload.watch else []),
+            key_follower.follow(),
+            *(
+                [_reload_on_change(reloader, watched, seen), key_follower.watch(keys_seen)]
+                if settings.reload.watch
+                else []
+            ),
         )
     finally:
         if audit is not None:
@@ -115,12 +129,12 @@ class _Server:
         readiness: Readiness,
         probes: Starlette,
         reloader: Reloader,
-        informants: Informants,
+        hurried: Sequence[Callable[[], None]],
     ) -> None:
         self._checker = checker
         self._readiness = readiness
         self._reloader = reloader
-        self._informants = informants
+        self._hurried = hurried
         self._stopping = asyncio.Event()
         self._transport = GrpcioTransport(checker, asyncio.get_running_loop(), address=settings.listen.grpc)
         pages = create_app(
@@ -164,7 +178,8 @@ class _Server:
 
     def _read_again(self) -> None:
         self._reloader.request()
-        self._informants.hurry()
+        for hurry in self._hurried:
+            hurry()
 
     def _report_ready(self) -> None:
         _log.info(

@@ -1,15 +1,21 @@
 """`extauthz keys`: the key file.
 
 The rules: it is readable by its owner only, appears whole or not at all, and a key that was in use is never lost to a
-command that meant to make one.
+command that meant to make one, nor a key that is needed to one that meant to tidy up.
 """
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from extauthz.app.key_file import add_key, make_keys
+from extauthz.app.key_file import add_key, make_keys, read_keys, remove_keys
+from extauthz.cli.state import DEFAULT_CONFIG, Config, instant, with_store
+from extauthz.settings import Settings
+from extauthz.stepup.keys import idle_keys
+from extauthz.store.protocol import Store
+from extauthz.values.duration import seconds
 
 app = typer.Typer(name="keys", no_args_is_help=True, help="Keys that sign tickets, bind proofs and seal secrets.")
 
@@ -30,7 +36,39 @@ def generate(
 
 
 @app.command()
-def rotate(file: KeyFile = _DEFAULT_FILE) -> None:
-    """Add a key, which is from now on the newest; what older ones made stays good. Restart the servers after it."""
-    ring = add_key(file)
-    typer.echo(f"{file}: key `{ring.newest.kid}` is the newest of {len(ring.keys)}")
+def rotate(
+    file: KeyFile = _DEFAULT_FILE,
+    after: Annotated[
+        str, typer.Option(help="When every server has read the file, so that the new key can make: `5m`, `0s`.")
+    ] = "5m",
+) -> None:
+    """Add a key; what older ones made stays good. Running servers read the file by themselves."""
+    key = add_key(file, after=_seconds(after, "--after"))
+    typer.echo(f"{file}: key `{key.kid}` makes from {instant(key.makes_from)} on")
+
+
+@app.command()
+def prune(
+    config: Config = DEFAULT_CONFIG,
+    unused_for: Annotated[str, typer.Option(help="How long a key must have made nothing.")] = "30d",
+) -> None:
+    """Remove keys that make nothing any more and that no secret in the store needs."""
+    since = time.time() - _seconds(unused_for, "--unused-for")
+
+    async def sealed(settings: Settings, store: Store) -> tuple[Path, tuple[str, ...]]:
+        return settings.keys_path, tuple(one.sealed for one in await store.factors(None) if one.sealed)
+
+    file, texts = with_store(config, sealed)
+    idle = idle_keys(read_keys(file), texts, since=since)
+    if idle:
+        remove_keys(file, {key.kid for key in idle})
+    for key in idle:
+        typer.echo(f"{file}: key `{key.kid}` is removed")
+    typer.echo(f"{file}: {len(read_keys(file).keys)} left")
+
+
+def _seconds(text: str, option: str) -> float:
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
