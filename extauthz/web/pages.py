@@ -22,6 +22,7 @@ from extauthz.identity.config import ClientSettings
 from extauthz.stepup.challenge import CHALLENGE_PATH
 from extauthz.stepup.cookies import COOKIE_SECRET_BYTES, make_secret, read_secret, set_cookie
 from extauthz.stepup.keys import KeyRing
+from extauthz.stepup.return_path import PAGES
 from extauthz.stepup.ticket import InvalidTicket, Ticket, open_ticket
 from extauthz.store.protocol import SpentTicket, Store
 from extauthz.values.decisions import ProofFailure
@@ -32,7 +33,11 @@ from extauthz.web.forms import is_from_own_page, read_form
 from extauthz.web.notices import Notice
 from extauthz.web.rendering import Pages, duration
 
+DONE_PATH: Final = f"{PAGES}done"
+"""Where a window that a script has opened ends: it says so to the pages of this origin, and closes."""
+
 _RETRY_SECONDS: Final = "5"
+_CLOSE: Final = "close"
 
 _log = structlog.get_logger(__name__)
 
@@ -48,7 +53,10 @@ def create_app(
     """The application. `clock()` is seconds since the epoch, `entropy(n)` n random bytes."""
     pages = _ChallengePages(store=store, keys=keys, client=client, clock=clock, entropy=entropy, pages=Pages())
     app = Starlette(
-        routes=[Route(CHALLENGE_PATH, pages.serve, methods=["GET", "POST"])],
+        routes=[
+            Route(CHALLENGE_PATH, pages.serve, methods=["GET", "POST"]),
+            Route(DONE_PATH, pages.done, methods=["GET"]),
+        ],
         exception_handlers={
             HTTPException: pages.refuse_status,
             StateUnavailable: pages.refuse_without_store,
@@ -84,7 +92,11 @@ class _ChallengePages:
         factors = await self.store.factors(opened.subject)
         if not any(factor.kind == "totp" and factor.confirmed for factor in factors):
             return self._notice(notices.NOT_ENROLLED, opened)
-        return self._form(text[0], opened, status=200)
+        return self._form(text[0], opened, status=200, closes=request.query_params.get("then") == _CLOSE)
+
+    async def done(self, _: Request) -> Response:
+        """GET: the end of a window that a script has opened. It says nothing of anybody."""
+        return self.pages.render("done.html", status=200, values={}, headers=self.pages.done_headers)
 
     async def prove(self, request: Request) -> Response:
         """POST: try the code."""
@@ -111,7 +123,7 @@ class _ChallengePages:
             ticket=SpentTicket(id=opened.id, expires_at=opened.expires_at),
         )
         _log.info("proof", outcome=outcome.reason, subject=opened.subject.key, ticket=opened.id)
-        response = self._after(outcome, text, opened)
+        response = self._after(outcome, text, opened, closes=fields.get("then") == _CLOSE)
         if isinstance(outcome, Proven) and known is None:
             response.headers.append("set-cookie", set_cookie(HOLDER_COOKIE, secret))
         return response
@@ -130,29 +142,30 @@ class _ChallengePages:
             return self._notice(notices.EXPIRED, ticket)
         return ticket
 
-    def _after(self, outcome: ProofOutcome, text: str, ticket: Ticket) -> Response:
+    def _after(self, outcome: ProofOutcome, text: str, ticket: Ticket, *, closes: bool) -> Response:
         match outcome:
             case Proven():
-                return RedirectResponse(ticket.return_path, status_code=303, headers=self.pages.headers)
+                then = DONE_PATH if closes else ticket.return_path
+                return RedirectResponse(then, status_code=303, headers=self.pages.headers)
             case LockedOut():
                 wait = duration(outcome.retry_after)
                 error = f"Too many wrong codes. Try again in {wait}."
-                return self._form(text, ticket, status=429, error=error, retry_after=outcome.retry_after)
+                return self._form(text, ticket, status=429, error=error, closes=closes, retry_after=outcome.retry_after)
             case TicketUsed():
                 return self._notice(notices.USED, ticket)
             case NotProven():
-                return self._after_failure(outcome.reason, text, ticket)
+                return self._after_failure(outcome.reason, text, ticket, closes=closes)
             case _:
                 assert_never(outcome)
 
-    def _after_failure(self, reason: ProofFailure, text: str, ticket: Ticket) -> Response:
+    def _after_failure(self, reason: ProofFailure, text: str, ticket: Ticket, *, closes: bool) -> Response:
         match reason:
             case "wrong-code":
                 error = "That code is not right. Enter the six digits that your app shows now, without blanks."
-                return self._form(text, ticket, status=422, error=error)
+                return self._form(text, ticket, status=422, error=error, closes=closes)
             case "code-used":
                 error = "That code was used already. Wait until your app shows the next one."
-                return self._form(text, ticket, status=422, error=error)
+                return self._form(text, ticket, status=422, error=error, closes=closes)
             case "not-enrolled":
                 return self._notice(notices.NOT_ENROLLED, ticket)
             case "factor-not-accepted":
@@ -161,10 +174,23 @@ class _ChallengePages:
                 assert_never(reason)
 
     def _form(
-        self, text: str, ticket: Ticket, *, status: int, error: str = "", retry_after: float | None = None
+        self,
+        text: str,
+        ticket: Ticket,
+        *,
+        status: int,
+        closes: bool,
+        error: str = "",
+        retry_after: float | None = None,
     ) -> Response:
         headers = {} if retry_after is None else {"retry-after": str(int(retry_after) + 1)}
-        values = {"ticket_text": text, "ticket": ticket, "error": error, "action_path": CHALLENGE_PATH}
+        values = {
+            "ticket_text": text,
+            "ticket": ticket,
+            "error": error,
+            "closes": closes,
+            "action_path": CHALLENGE_PATH,
+        }
         return self.pages.render("challenge.html", status=status, values=values, headers=headers)
 
     def _notice(
