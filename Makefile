@@ -23,7 +23,7 @@ demo: install
 	$(BIN)/extauthz quickstart $(DEMO_ARGS)
 
 test: install
-	$(BIN)/pytest $(TEST_ARGS)
+	$(BIN)/pytest --numprocesses=auto --dist=loadfile $(TEST_ARGS)
 
 # SPIRE's server and agent for tests/spire, from the Go module with the versions that it was released with. It takes
 # Go, and many minutes; without them those tests are skipped.

@@ -9,11 +9,13 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -23,12 +25,16 @@ from extauthz.identity import xfcc
 from extauthz.identity.claims import VerifiedToken
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.connection import establish
+from extauthz.identity.dpop import read_proof
+from extauthz.identity.lookups import Introspect, Introspected
 from extauthz.identity.resolver import Resolver
 from extauthz.identity.tokens import Verifier
-from extauthz.values.request import HttpRequest, Peer, RequestView
+from extauthz.values.request import EMPTY, HttpRequest, Peer, RequestView
 
 ISSUER = "https://idp.example.com"
 NOW = 1_800_000_000.0
+CLAIMS = {"iss": ISSUER, "aud": "shop", "sub": "u1", "exp": NOW + 600, "iat": NOW, "groups": ["dev"]}
+JWT_AUTHN = "envoy.filters.http.jwt_authn"
 ROUNDS = 31
 ROUND_SECONDS = 0.01
 
@@ -60,8 +66,15 @@ class Result:
 
 
 def token(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, algorithm: str, number: int = 0) -> str:
-    claims = {"iss": ISSUER, "aud": "shop", "sub": "u1", "exp": NOW + 600, "iat": NOW, "groups": ["dev"], "n": number}
-    return jwt.encode(claims, key, algorithm=algorithm, headers={"kid": algorithm})
+    return jwt.encode({**CLAIMS, "n": number}, key, algorithm=algorithm, headers={"kid": algorithm})
+
+
+def proof(key: ec.EllipticCurvePrivateKey, access_token: str) -> str:
+    """A proof of possession (RFC 9449) for the request that `check` makes."""
+    hashed = urlsafe_b64encode(sha256(access_token.encode()).digest()).rstrip(b"=").decode()
+    claims = {"jti": "1", "htm": "GET", "htu": "https://shop.example.com/", "iat": NOW, "ath": hashed}
+    header = {"typ": "dpop+jwt", "jwk": ECAlgorithm.to_jwk(key.public_key(), as_dict=True)}
+    return jwt.encode(claims, key, algorithm="ES256", headers=header)
 
 
 def cases() -> list[Case]:
@@ -72,12 +85,25 @@ def cases() -> list[Case]:
         ECAlgorithm.to_jwk(ec_key.public_key(), as_dict=True) | {"kid": "ES256"},
     ]
     jwks = {"idp": json.dumps({"keys": keys})}
-    source = {"name": "idp", "issuer": ISSUER, "audiences": ["shop"], "jwks": "jwks.json"}
-    settings = IdentitySettings.model_validate({"users": [source]})
+    question = {"url": f"{ISSUER}/introspect", "client_id": "bench", "client_secret_file": "secret"}
+    sources = [
+        {"name": "idp", "issuer": ISSUER, "audiences": ["shop"], "jwks": "jwks.json"},
+        {"name": "edge", "issuer": ISSUER, "from": [f"metadata:{JWT_AUTHN}/payload"]},
+        {"name": "asked", "issuer": ISSUER, "from": ["cookie:opaque"], "introspection": question},
+    ]
+    settings = IdentitySettings.model_validate({"users": sources})
     verifier = Verifier(settings.users, jwks)
     resolver = Resolver(settings, ClientSettings(), jwks)
     known = token(rsa_key, "RS256")
     request = check({"authorization": f"Bearer {known}", xfcc.HEADER: ELEMENT, "cookie": "theme=dark; lang=en"})
+
+    opaque = "0123456789abcdef"
+    asked = check({"cookie": f"opaque={opaque}"})
+    answer = Introspected(response={"active": True, "token_type": "Bearer", "sub": "u1"}, asked_at=NOW)
+    resolver.identify(asked, now=NOW, answers={Introspect(source="asked", token=opaque): answer})
+    claimed = check({}, metadata={JWT_AUTHN: {"payload": {**CLAIMS, "n": 1.0}}})
+    proven = check({"dpop": proof(ec_key, known)}).http
+    assert proven is not None
 
     rs256 = first_seen(settings, jwks, [token(rsa_key, "RS256", number) for number in range(200)])
     es256 = first_seen(settings, jwks, [token(ec_key, "ES256", number) for number in range(200)])
@@ -90,6 +116,9 @@ def cases() -> list[Case]:
         ),
         Case(name="token of RS256, first seen", run=lambda: next(rs256)),
         Case(name="token of ES256, first seen", run=lambda: next(es256)),
+        Case(name="opaque token from the cache", run=lambda: resolver.identify(asked, now=NOW)),
+        Case(name="claims from Envoy", run=lambda: resolver.identify(claimed, now=NOW)),
+        Case(name="proof of possession", run=lambda: read_proof(proven, known, now=NOW)),
         Case(name="XFCC, one element", run=lambda: xfcc.parse(ELEMENT), target=5),
         Case(name="XFCC, eight elements", run=lambda: xfcc.parse(",".join([ELEMENT] * 8))),
         Case(
@@ -110,7 +139,7 @@ def first_seen(settings: IdentitySettings, jwks: dict[str, str], tokens: list[st
             yield verified
 
 
-def check(headers: dict[str, str]) -> RequestView:
+def check(headers: dict[str, str], metadata: Mapping[str, Any] = EMPTY) -> RequestView:
     http = HttpRequest(
         id="1",
         method="GET",
@@ -124,7 +153,7 @@ def check(headers: dict[str, str]) -> RequestView:
         protocol="HTTP/2",
         headers={name: (value,) for name, value in headers.items()},
     )
-    return RequestView(source=Peer(ip="192.0.2.1", principal=WEB), http=http)
+    return RequestView(source=Peer(ip="192.0.2.1", principal=WEB), http=http, metadata=metadata)
 
 
 def measure(cases: list[Case]) -> list[Result]:

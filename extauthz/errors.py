@@ -42,7 +42,10 @@ Reason = Literal[
     "repeated-header",
     "reserved-path",
     "response-invalid",
+    "revocations-stale",
     "state-unavailable",
+    "subject-blocked",
+    "token-revoked",
     "wrong-code",
 ]
 """Stable words, for records, metadata and callers; `docs/requests.md` says of each what it means and what to do."""
@@ -77,10 +80,23 @@ STATUS: Final[Mapping[Reason, int]] = {
     "repeated-header": 400,
     "reserved-path": 403,
     "response-invalid": 503,
+    "revocations-stale": 503,
     "state-unavailable": 503,
+    "subject-blocked": 403,
+    "token-revoked": 401,
     "wrong-code": 401,
 }
 """The HTTP status that a reason comes with."""
+
+
+OAuthError = Literal["invalid_token", "invalid_dpop_proof"]
+"""OAuth's words for what is wrong with the token of the Authorization header, or with the proof beside it (RFC 6750
+section 3.1, RFC 9449 section 7.1)."""
+
+
+def failure_of(error: OSError) -> str:
+    """What the system says of a failure, as a part of a message: `no such file or directory`."""
+    return (error.strerror or str(error)).lower()
 
 
 class ExtauthzError(Exception):
@@ -105,9 +121,34 @@ class MalformedRequest(Refused):
 
 
 class InvalidCredential(Refused):
-    """A credential was presented and is not valid: never anonymous."""
+    """A credential was presented and is not valid: never anonymous.
 
-    reason = "invalid-token"
+    `oauth_error` is for the token of the Authorization header and the proof beside it; who reads that header sets it.
+    """
+
+    reason: Reason = "invalid-token"
+
+    def __init__(self, message: str, *, oauth_error: OAuthError | None = None) -> None:
+        super().__init__(message)
+        self.oauth_error = oauth_error
+
+
+class TokenRevoked(InvalidCredential):
+    """A token would be valid, but it was revoked, or its session was."""
+
+    reason = "token-revoked"
+
+
+class SubjectBlocked(Refused):
+    """Somebody who calls, or for whom the caller acts, is blocked."""
+
+    reason = "subject-blocked"
+
+
+class RevocationsStale(Refused):
+    """Nobody can say whether the caller is blocked: the store was out of reach for too long."""
+
+    reason = "revocations-stale"
 
 
 class IdentityConflict(Refused):

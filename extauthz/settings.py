@@ -8,10 +8,19 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -20,9 +29,10 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from extauthz.errors import ConfigurationError
+from extauthz.errors import ConfigurationError, failure_of
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.key_config import KeyFile
+from extauthz.identity.telling_headers import telling_headers
 from extauthz.policy.bundle import bundle_name
 from extauthz.policy.models import Duration
 from extauthz.policy.problems import PolicyErrors, Problem, did_you_mean, faults_of, problem_at
@@ -30,6 +40,7 @@ from extauthz.policy.request_config import PathSettings, RequestSettings
 from extauthz.policy.yaml_source import Document, decode, load_documents
 from extauthz.record.config import AuditSettings
 from extauthz.values.block import Block, Switch, with_a_value
+from extauthz.values.duration import seconds
 from extauthz.values.url import fetch_url
 
 _TCP_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}")
@@ -58,6 +69,14 @@ class ListenSettings(Block):
     web: Address = "127.0.0.1:9192"
     admin: Address = "127.0.0.1:9193"
 
+    @model_validator(mode="after")
+    def _has_three_addresses(self) -> Self:
+        addresses = (self.grpc, self.web, self.admin)
+        taken = [one for one in addresses if addresses.count(one) > 1 and not one.endswith(":0")]
+        if taken:
+            raise ValueError(f"`{taken[0]}` is the address of two; `grpc`, `web` and `admin` each need their own")
+        return self
+
 
 class ReloadSettings(Block):
     """When policies and key sets are read again besides on SIGHUP: `watch`, when their files change."""
@@ -72,6 +91,30 @@ def _poll(seconds: float) -> float:
     if seconds > _MAX_POLL:
         raise ValueError("longer than a day; write `24h` or less")
     return seconds
+
+
+NEVER = "never"
+_LEAST_STALENESS = 1.0
+
+
+def _staleness(text: object) -> float:
+    if text == NEVER:
+        return inf
+    try:
+        waited = seconds(text)
+    except ValueError:
+        raise ValueError(f"not a duration; write `60s`, or `{NEVER}`") from None
+    if waited < _LEAST_STALENESS:
+        raise ValueError(f"shorter than the store may take; write `1s` or more, or `{NEVER}`")
+    return waited
+
+
+class RevocationSettings(Block):
+    """`max_staleness`: how many seconds the store may be silent about revocations before subjects are denied; infinite
+    for `never`.
+    """
+
+    max_staleness: Annotated[float, BeforeValidator(_staleness)] = 60.0
 
 
 class BundleSettings(Block):
@@ -112,6 +155,7 @@ class Settings(BaseSettings):
     reload: ReloadSettings = ReloadSettings()
     store: str = "sqlite:///extauthz.db"
     keys: Path = Path("keys.json")
+    revocations: RevocationSettings = RevocationSettings()
     identity: IdentitySettings = IdentitySettings()
     client: ClientSettings = ClientSettings()
     paths: PathSettings = PathSettings()
@@ -147,6 +191,17 @@ class Settings(BaseSettings):
         names = [bundle.name for bundle in self.bundles]
         if len(set(names)) < len(names):
             raise ValueError("two of the `bundles` have one name; give each the `name` that it was built with")
+        return self
+
+    @model_validator(mode="after")
+    def _envoy_sends_what_tells_who_calls(self) -> Self:
+        sent = self.declared_headers
+        for name in sorted(telling_headers(self.identity, self.client)):
+            if sent is not None and name not in sent:
+                raise ValueError(
+                    f"`request.headers` lacks `{name}`, by which `identity` or `client` knows who calls;"
+                    " add it there and to `allowed_headers` of the filter"
+                )
         return self
 
     @property
@@ -214,7 +269,7 @@ def load_settings(path: Path) -> Settings:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise ConfigurationError(f"{path}: can't read the configuration: {error.strerror}") from error
+        raise ConfigurationError(f"{path}: can't read the configuration: {failure_of(error)}") from error
     documents = load_documents(decode(raw, str(path)), str(path))
     if len(documents) != 1:
         raise ConfigurationError(f"{path}: holds {len(documents)} documents; write one, with at least `policies`")
@@ -222,6 +277,10 @@ def load_settings(path: Path) -> Settings:
     if not isinstance(document.value, dict):
         raise PolicyErrors(
             [problem_at(document, (), "must be a mapping of settings; begin with `policies: [policies/]`")]
+        )
+    if "apiVersion" in document.value and "kind" in document.value:
+        raise PolicyErrors(
+            [problem_at(document, (), "a policy, no configuration", "name its folder in one: `policies: [policies/]`")]
         )
     _refuse_unknown_variables(os.environ)
     try:

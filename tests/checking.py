@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import jwt
@@ -14,8 +15,10 @@ from jwt.algorithms import ECAlgorithm
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.check.checker import Checker, Ruling, Surroundings
+from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver
+from extauthz.identity.revocations import Kind, Revocation
 from extauthz.policy.load import load_text
 from extauthz.record.decision import DecisionRecord
 from extauthz.stepup.keys import SECRET_BYTES as KEY_BYTES
@@ -74,10 +77,12 @@ class Records:
 
 @dataclass(kw_only=True)
 class Bench:
-    """The checker under test, and hands to drive it."""
+    """The checker under test, and hands to drive it. `elapsed` is what the feed of revocations takes for its clock."""
 
     checker: Checker
     store: Store
+    feed: RevocationFeed
+    elapsed: list[float]
     records: Records
     sign: Callable[[Mapping[str, Any]], str]
     now: list[float] = field(default_factory=lambda: [time.time()])
@@ -118,6 +123,12 @@ class Bench:
             sent["x-extauthz-otp"] = code
         return self.request(path, headers=sent)
 
+    def revoke(self, kind: Kind, subject: Subject, id_: str = "", *, until: float = inf) -> None:
+        """Revoke in the store, and let the checker learn of it."""
+        revocation = Revocation(kind=kind, subject=subject, id=id_, at=self.now[0], until=until)
+        asyncio.run(self.store.put_revocation(revocation, now=self.now[0]))
+        asyncio.run(self.feed.load())
+
     def code(self) -> str:
         return code_at(SECRET, step_at(self.now[0]))
 
@@ -152,7 +163,9 @@ def make_bench(store: Store) -> Bench:
     settings = IdentitySettings.model_validate({"users": [source]})
     keys = parse_keys(generate_key(os.urandom(KEY_BYTES), created=int(time.time())))
     records = Records()
-    now = [time.time()]
+    now, elapsed = [time.time()], [0.0]
+    feed = RevocationFeed(store, max_staleness=60, now=lambda: now[0], clock=lambda: elapsed[0])
+    asyncio.run(feed.load())
     checker = Checker(
         Ruling(
             policies=load_text(POLICY, "payments.yaml"),
@@ -165,6 +178,7 @@ def make_bench(store: Store) -> Bench:
             store=store,
             keys=keys,
             recorder=records,
+            revocations=feed,
         ),
     )
     alice = Subject(ISSUER, "alice")
@@ -173,6 +187,8 @@ def make_bench(store: Store) -> Bench:
     return Bench(
         checker=checker,
         store=store,
+        feed=feed,
+        elapsed=elapsed,
         records=records,
         sign=lambda claims: jwt.encode(dict(claims), key, algorithm="ES256", headers={"kid": "k1"}),
         now=now,

@@ -1,20 +1,23 @@
-"""Pages whose commands are run: what stands in their fenced blocks, and a shell to run it in.
+"""Pages whose commands are run: what stands in their fenced blocks, a shell to run it in, and a terminal.
 
 A fenced block with a file name is that file. In a `console` block, a line that begins with `$` is a command, and the
 lines under it are parts of its output, in their order; `…` stands for anything. Other blocks are to be read only.
 """
 
+import contextlib
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import termios
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 END = "the end of it:"
 TREE = re.compile("[│├└─]")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Step(NamedTuple):
@@ -106,3 +109,19 @@ def assert_printed(parts: tuple[str, ...], output: str, command: str) -> None:
         found = re.compile(pattern, re.DOTALL).search(flat, at)
         assert found, f"`{part}` is not (or not there) in what `{command}` printed:\n{output}"
         at = found.end()
+
+
+def in_terminal(command: Sequence[str], *, columns: int) -> str:
+    """What a command prints on a terminal of so many columns, without colours."""
+    ours, its = os.openpty()
+    termios.tcsetwinsize(its, (24, columns))
+    environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
+    with subprocess.Popen(command, stdout=its, stderr=its, env={**environ, "TERM": "xterm"}) as process:
+        os.close(its)
+        printed = b""
+        with contextlib.suppress(OSError):  # that is how Linux says that the other end is closed
+            while part := os.read(ours, 65_536):
+                printed += part
+        os.close(ours)
+    assert process.returncode == 0, printed
+    return COLOUR.sub("", printed.decode()).replace("\r\n", "\n")

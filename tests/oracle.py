@@ -110,7 +110,8 @@ def captures(policy_hosts: Sequence[str] | None, rule: Document, request: Reques
     if methods and http.method not in methods and not (http.method == "HEAD" and "GET" in methods):
         return None
     path = "".join("/" + segment.replace("/", "\0") for segment in http.segments)
-    found = [fit for one in paths or () if (fit := fitting(one, path)) is not None]
+    templates = paths if paths and http.path.startswith("/") else ()  # `OPTIONS *` and CONNECT fit none
+    found = [fit for one in templates if (fit := fitting(one, path)) is not None]
     return {name: value for fit in found for name, value in fit.items()} if found or not paths else None
 
 

@@ -14,7 +14,9 @@ from typing import Self
 
 import pytest
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, RedisError
+from redis.retry import Retry
 
 _STARTING = 20.0
 
@@ -66,9 +68,9 @@ class RedisProcess:
 
     def client(self) -> Redis:
         """A client of its own, to look and to break."""
-        return Redis(unix_socket_path=self.socket, socket_timeout=5)
+        return Redis(unix_socket_path=self.socket, socket_timeout=5, retry=Retry(NoBackoff(), 0))
 
-    def start(self, *, wait: bool = True) -> Self:
+    def start(self) -> Self:
         """Start it, and wait until it answers."""
         configuration = self.folder / "redis.conf"
         if not configuration.exists():
@@ -80,20 +82,27 @@ class RedisProcess:
             *(["--sentinel"] if self._sentinel else []),
         ]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        if wait:
-            self._wait()
+        self._wait()
         return self
 
     def _wait(self) -> None:
         assert self._process is not None
         end = time.monotonic() + _STARTING
-        while True:
-            with suppress(RedisError, OSError), self.client() as client:
-                client.execute_command("PING")
-                return
-            assert self._process.poll() is None, (self.folder / "log").read_text()
-            assert time.monotonic() < end, "redis-server does not answer"
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > end:
+                self.stop(how=signal.SIGKILL)
+                pytest.fail((self.folder / "log").read_text())
             time.sleep(0.01)
+
+    def _answers(self) -> bool:
+        try:
+            with self.client() as client:
+                client.execute_command("PING")
+        except AuthenticationError:
+            return True  # it asks for a password
+        except (RedisError, OSError):
+            return False
+        return True
 
     def pause(self) -> None:
         """Let it hang: it takes connections and answers nothing."""

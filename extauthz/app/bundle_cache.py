@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from extauthz.errors import ConfigurationError
+from extauthz.errors import ConfigurationError, failure_of
 from extauthz.policy.bundle import Bundle
 
 
@@ -85,7 +85,7 @@ def _read(path: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ConfigurationError(f"{path}: can't read the bundle cache: {error.strerror}") from error
+        raise ConfigurationError(f"{path}: can't read the bundle cache: {failure_of(error)}") from error
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -102,4 +102,4 @@ def _write(path: Path, content: bytes) -> None:
         finally:
             beside.unlink(missing_ok=True)
     except OSError as error:
-        raise ConfigurationError(f"{path}: can't write the bundle cache: {error.strerror}") from error
+        raise ConfigurationError(f"{path}: can't write the bundle cache: {failure_of(error)}") from error

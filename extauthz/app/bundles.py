@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from extauthz.app.bundle_cache import BundleCache, Signed
 from extauthz.app.fetching import TIMEOUT, OutOfReach, fetch
-from extauthz.errors import ConfigurationError, ExtauthzError
+from extauthz.errors import ConfigurationError, ExtauthzError, failure_of
 from extauthz.policy.bundle import (
     MAX_ARCHIVE,
     SIGNATURE_SUFFIX,
@@ -267,7 +267,7 @@ def _public_key(path: Path) -> Ed25519PublicKey:
     try:
         return public_key(path.read_bytes())
     except OSError as error:
-        raise ConfigurationError(f"{path}: can't read the key of a bundle: {error.strerror}") from error
+        raise ConfigurationError(f"{path}: can't read the key of a bundle: {failure_of(error)}") from error
     except BundleRefused as error:
         raise ConfigurationError(f"{path}: {error}") from error
 
@@ -277,4 +277,4 @@ def _read(path: Path, limit: int) -> bytes:
         with path.open("rb") as stream:
             return stream.read(limit + 1)
     except OSError as error:
-        raise ConfigurationError(f"{path}: can't read the bundle: {error.strerror}") from error
+        raise ConfigurationError(f"{path}: can't read the bundle: {failure_of(error)}") from error

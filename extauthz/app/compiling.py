@@ -19,7 +19,7 @@ from typing import cast
 from extauthz import __version__
 from extauthz.app import portable
 from extauthz.app.pace import Building, Pace
-from extauthz.errors import ExtauthzError
+from extauthz.errors import ExtauthzError, failure_of
 from extauthz.policy.load import load
 from extauthz.policy.policy_set import PolicySet
 from extauthz.policy.problems import PolicyErrors, Problem
@@ -75,7 +75,7 @@ class Compiler:
                 start_new_session=True,  # a terminal's signals are for the server
             )
         except OSError as error:
-            raise CompilingFailed(f"can't start a process to compile policies: {error.strerror}") from error
+            raise CompilingFailed(f"can't start a process to compile policies: {failure_of(error)}") from error
         self._process = process
         if self._stopped:
             process.kill()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from extauthz.errors import ConfigurationError
+from extauthz.errors import ConfigurationError, failure_of
 from extauthz.stepup.keys import SECRET_BYTES, Key, KeyRing, drop_keys, generate_key, parse_keys, rotate_keys
 
 _log = structlog.get_logger(__name__)
@@ -119,7 +119,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigurationError(f"{path}: can't read the key file: {error.strerror}") from error
+        raise ConfigurationError(f"{path}: can't read the key file: {failure_of(error)}") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: the key file is not UTF-8 text") from error
 
@@ -143,4 +143,4 @@ def _write(path: Path, text: str, *, replace: bool) -> None:
     except FileExistsError:
         raise
     except OSError as error:
-        raise ConfigurationError(f"{path}: can't write the key file: {error.strerror}") from error
+        raise ConfigurationError(f"{path}: can't write the key file: {failure_of(error)}") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 
-from extauthz.errors import ConfigurationError
+from extauthz.errors import ConfigurationError, failure_of
 from extauthz.transport import unix_sockets
 
 _BACKLOG = 1024
@@ -75,7 +75,7 @@ def _bind(address: str, key: str) -> socket.socket:
         family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
         return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=_BACKLOG)
     except OSError as error:
-        raise ConfigurationError(f"{key}: can't listen on `{address}`: {error.strerror}") from error
+        raise ConfigurationError(f"{key}: can't listen on `{address}`: {failure_of(error)}") from error
 
 
 def _bind_unix(path: Path) -> socket.socket:

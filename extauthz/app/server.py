@@ -23,6 +23,7 @@ from extauthz.app.reload import Reloader, Status, first_ruling
 from extauthz.app.watching import Fingerprint, Watched, changes
 from extauthz.app.wiring import load_keys, open_audit, open_configured_store
 from extauthz.check.checker import Checker, Surroundings
+from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.errors import ExtauthzError
 from extauthz.record.audit_file import AuditFile
 from extauthz.record.decision import NoRecorder, Recorder
@@ -61,6 +62,9 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
     readiness.follow_keys(lambda: informants.keys.standings)
     provider = tracer_provider(environ, version=__version__)
     store = open_configured_store(settings)
+    revocations = RevocationFeed(store, max_staleness=settings.revocations.max_staleness)
+    metrics.follow_revocations(lambda: revocations.standing)
+    readiness.follow_revocations(lambda: revocations.standing)
     audit: AuditFile | None = None
     try:
         audit = open_audit(settings)
@@ -75,8 +79,10 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
             recorder=_recorder(provider),
             inquiries=informants.inquiries,
             audit=audit,
+            revocations=revocations,
         )
         await store.ping()
+        await revocations.load()
         checker = Checker(ruling, surroundings)
         informants.serve(checker)
         status = Status(readiness, metrics)
@@ -95,6 +101,7 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
         await server.serve(
             bundles.follow(reloader.request),
             informants.follow(),
+            revocations.follow(),
             key_follower.follow(),
             *(
                 [_reload_on_change(reloader, watched, seen), key_follower.watch(keys_seen)]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from extauthz.app.key_file import load_or_make_keys
-from extauthz.errors import ConfigurationError
+from extauthz.errors import ConfigurationError, failure_of
 from extauthz.identity.resolver import Resolver
 from extauthz.identity.workload import WorkloadFiles
 from extauthz.policy.attributes import read_attributes
@@ -91,4 +91,4 @@ def _bytes(path: Path, what: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigurationError(f"{path}: can't read the {what}: {error.strerror}") from error
+        raise ConfigurationError(f"{path}: can't read the {what}: {failure_of(error)}") from error

@@ -28,7 +28,9 @@ class Limits:
     regex_program: int = 5_000
     """Instructions of a compiled regular expression; `(a{500}){500}` is short, but not small."""
 
-    iterations: int = 100_000
+    regex_steps: int = 10_000_000
+    """Characters of a text times what one of them may cost a regular expression that is not small."""
+    iterations: int = 50_000
     """Elements that all loops of one evaluation visit together, with those that functions called in loops read; 256
     characters count as one."""
     string_length: int = 1_000_000

@@ -21,6 +21,7 @@ from extauthz.values.decisions import Challenge, ChallengeOffer, Decision, Evalu
 from extauthz.values.identity import Identity
 from extauthz.values.quoting import detail_of
 from extauthz.values.request import Caller, RequestView
+from extauthz.values.schemes import Schemes
 from extauthz.wire.caller import classify
 from extauthz.wire.encode import encode_failure, say
 
@@ -37,12 +38,13 @@ _WITH_PAGE = frozenset({Caller.NAVIGATION, Caller.FORM_POST, Caller.API})
 class Case:
     """One Check and what was established about it; `None` is what was not.
 
-    `payload` are its bytes, `trace` is the call's trace context.
+    `payload` are its bytes, `schemes` how its caller could have proven who it is, `trace` is the call's trace context.
     """
 
     decision_id: str
     started_ns: int
     policies: PolicySet
+    schemes: Schemes
     payload: bytes
     request: RequestView | None
     identity: Identity | None
@@ -141,6 +143,7 @@ class Answering:
             decision_id=case.decision_id,
             revision=case.policies.revision,
             settable=case.policies.settable_headers,
+            schemes=case.schemes,
             unread=case.payload,
             offer=offer,
         )

@@ -17,6 +17,7 @@ import structlog
 from extauthz.check.answering import Answering, Case
 from extauthz.check.proof import LockedOut, NotProven, Proven, TicketUsed, prove_totp
 from extauthz.check.refusals import refusal
+from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.errors import Refused, StateUnavailable
 from extauthz.identity.lookups import Answer, Answers, Awaiting, Done, Lookup, Unreachable, UsedBefore, UseProof
 from extauthz.identity.resolver import Resolver
@@ -58,7 +59,8 @@ class Surroundings:
     """The world outside of the core.
 
     `clock` gives nanoseconds since the epoch, `monotonic` seconds, `entropy(n)` n random bytes. `audit` is `None` where
-    no audit file is configured. `inquiries` asks whoever must be asked to know a caller.
+    no audit file is configured, `revocations` where nobody can revoke anything. `inquiries` asks whoever must be asked
+    to know a caller.
     """
 
     clock: WallClock
@@ -69,6 +71,7 @@ class Surroundings:
     recorder: Recorder
     inquiries: Inquiries = NO_INQUIRIES
     audit: AuditTrail | None = None
+    revocations: RevocationFeed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +139,7 @@ class Checker:
                 decision_id=decision_id,
                 started_ns=started_ns,
                 policies=ruling.policies,
+                schemes=ruling.resolver.schemes,
                 payload=payload,
                 request=request,
                 identity=identity,
@@ -150,6 +154,7 @@ class Checker:
             if isinstance(known, Awaiting):
                 return Unidentified(case=case(), request=request, awaiting=known)
             identity = known
+            self._check_revocations(identity, started_ns / 1e9)
             opened = _open(case(), request, identity)
             if _needs_grants(opened):
                 return opened
@@ -164,12 +169,15 @@ class Checker:
             if isinstance(opened, Unidentified):
                 opened = await self._identify(opened)
                 case = opened.case
+                self._check_revocations(opened.identity, case.now)
             facts = await self._look_up(opened)
             evaluation = self._decide(opened, facts)
             code = _code(opened.request)
             if isinstance(evaluation.decision, Challenge) and code is not None:
                 evaluation, facts = await self._prove(opened, evaluation.decision, code, evaluation, facts)
             evaluation = await self._use_up_grants(opened, evaluation, facts, deadline)
+            # Again, after all that was waited for: what was revoked meanwhile counts.
+            self._check_revocations(opened.identity, case.now)
             return await self._answering.answer_later(case, evaluation)
         except Exception as error:  # noqa: BLE001 - every path ends in an explicit answer
             return self._refuse(case, error)
@@ -205,6 +213,11 @@ class Checker:
         except StateUnavailable as error:
             return Unreachable(detail=str(error))
         return Done() if first else UsedBefore()
+
+    def _check_revocations(self, identity: Identity, now: float) -> None:
+        """Raise `Refused` if it is revoked, however it came to be known: from a cache, from an issuer just now."""
+        if self._around.revocations is not None:
+            self._around.revocations.check(identity, now=now)
 
     def _decide(self, opened: OpenCase, facts: Facts) -> Evaluation:
         return decide(

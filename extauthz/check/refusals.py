@@ -1,6 +1,8 @@
 """The one place that turns errors into answers (design section 6). Details stay inside; the reason leaves."""
 
-from extauthz.errors import Refused
+from dataclasses import replace
+
+from extauthz.errors import InvalidCredential, Refused
 from extauthz.values.decisions import Deny, denial
 
 INTERNAL_ERROR = denial("internal-error")
@@ -9,4 +11,6 @@ AUDIT_UNAVAILABLE = denial("audit-unavailable")
 
 def refusal(error: Exception) -> Deny:
     """The answer that this error means: its reason if it is one of ours, else an internal error."""
+    if isinstance(error, InvalidCredential):
+        return replace(denial(error.reason), oauth_error=error.oauth_error)
     return denial(error.reason) if isinstance(error, Refused) else INTERNAL_ERROR

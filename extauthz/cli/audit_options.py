@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from extauthz.errors import ExtauthzError
-from extauthz.history.reading import Read
+from extauthz.errors import ExtauthzError, failure_of
+from extauthz.history.reading import Read, no_records
 from extauthz.values.counting import counted
 
 STEP: Final = 500
@@ -50,14 +50,14 @@ def _size(audit: Path) -> int:
     try:
         return audit.stat().st_size
     except OSError as error:
-        raise ExtauthzError(f"{audit}: can't read the audit file: {(error.strerror or str(error)).lower()}") from error
+        raise ExtauthzError(f"{audit}: can't read the audit file: {failure_of(error)}") from error
 
 
 def require_records(audit: Path, *, records: int, malformed: int) -> None:
     """Raise `ExtauthzError` if there was not one record of a decision: it is another file, or an empty one."""
     if not records:
         other = f", but {counted(malformed, 'other line')}" if malformed else ""
-        raise ExtauthzError(f"{audit}: holds no record of a decision{other}; `audit.path` names the file to read")
+        raise no_records(audit, besides=other)
 
 
 def broken_lines(count: int) -> str:

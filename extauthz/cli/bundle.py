@@ -14,7 +14,7 @@ import typer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from extauthz.errors import ConfigurationError
+from extauthz.errors import ConfigurationError, failure_of
 from extauthz.policy.bundle import (
     SIGNATURE_SUFFIX,
     Bundle,
@@ -140,14 +140,14 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigurationError(f"{path}: can't be read: {(error.strerror or str(error)).lower()}") from error
+        raise ConfigurationError(f"{path}: can't be read: {failure_of(error)}") from error
 
 
 def _write(path: Path, content: bytes) -> None:
     try:
         path.write_bytes(content)
     except OSError as error:
-        raise ConfigurationError(f"{path}: can't be written: {(error.strerror or str(error)).lower()}") from error
+        raise ConfigurationError(f"{path}: can't be written: {failure_of(error)}") from error
 
 
 def _write_new(path: Path, content: bytes, *, mode: int) -> None:
@@ -158,4 +158,4 @@ def _write_new(path: Path, content: bytes, *, mode: int) -> None:
     except FileExistsError as error:
         raise ConfigurationError(f"{path}: is there already; name another file, or remove it yourself") from error
     except OSError as error:
-        raise ConfigurationError(f"{path}: can't be written: {(error.strerror or str(error)).lower()}") from error
+        raise ConfigurationError(f"{path}: can't be written: {failure_of(error)}") from error

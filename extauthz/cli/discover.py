@@ -18,7 +18,7 @@ from extauthz.cli.audit_options import (
     with_progress,
 )
 from extauthz.cli.policy_options import FormatOption, make_console, print_json
-from extauthz.errors import ExtauthzError
+from extauthz.errors import ExtauthzError, failure_of
 from extauthz.history.discover import CRITICAL, Excess, Route, Traffic
 from extauthz.history.draft import Drafted, draft
 from extauthz.history.reading import read
@@ -32,7 +32,7 @@ SHOWN: Final = 20
 def discover(
     audit: AuditOption,
     out: Annotated[
-        Path | None, typer.Option(help="A folder for the draft; without it, it is printed.", file_okay=False)
+        Path | None, typer.Option(help="A new folder for the draft; without it, it is printed.", file_okay=False)
     ] = None,
     policy: Annotated[
         list[Path] | None,
@@ -51,7 +51,7 @@ def discover(
         traffic.take(line.content)
     require_records(audit, records=traffic.records, malformed=traffic.malformed)
     drafted = draft(traffic)
-    files = _write(drafted, out) if out is not None else []
+    files = _write(drafted, out, in_force=policy or ()) if out is not None else []
     routes = traffic.routes()
     unused = traffic.unused_allows(policies)
     excess = traffic.excess(policies) if policies is not None else []
@@ -61,19 +61,23 @@ def discover(
         _print(traffic, routes, unused, excess, drafted, files)
 
 
-def _write(drafted: list[Drafted], out: Path) -> list[Path]:
-    """The files of the draft; none is overwritten. Raises `ExtauthzError`."""
+def _write(drafted: list[Drafted], out: Path, *, in_force: Sequence[Path]) -> list[Path]:
+    """The files of the draft, in a folder of their own: among policies they would be in force before they are read.
+
+    Raises `ExtauthzError`.
+    """
+    if any(out.resolve().is_relative_to(folder.resolve()) for folder in in_force):
+        raise ExtauthzError(f"{out}: is among the policies in force; name another folder, and read the draft first")
     texts = {out / f"{one.name}.yaml": one.policy for one in drafted}
     texts |= {out / f"{one.name}.test.yaml": one.tests for one in drafted if one.tests is not None}
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for path in texts:
-            if path.exists():
-                raise ExtauthzError(f"{path}: is there already; name another folder")
+        if any(out.iterdir()):
+            raise ExtauthzError(f"{out}: is not empty; name a new folder, a draft is read before it is in force")
         for path, text in texts.items():
             path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ExtauthzError(f"{out}: can't be written: {(error.strerror or str(error)).lower()}") from error
+        raise ExtauthzError(f"{out}: can't be written: {failure_of(error)}") from error
     return list(texts)
 
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from extauthz.check.refusals import refusal
 from extauthz.cli import policy_trace
-from extauthz.cli.policy_options import COLOURS, FormatOption, print_json, read_text
+from extauthz.cli.policy_options import COLOURS, FormatOption, make_console, print_json, read_text
 from extauthz.errors import Refused
 from extauthz.history.deciding import Redecider, Undecidable
 from extauthz.history.reading import find
@@ -283,7 +283,7 @@ def _response(one: Explanation) -> bytes | None:
 
 
 def _print(one: Explanation) -> None:
-    console = Console(highlight=False)
+    console = make_console()
     _print_decision(console, one)
     if one.evaluation.rules:
         descriptions = {rule.name: rule.description for rule in one.policies.rules}

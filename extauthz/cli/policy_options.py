@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 import typer
 from rich.console import Console
 
-from extauthz.errors import ExtauthzError
+from extauthz.errors import ExtauthzError, failure_of
 
 Format = Literal["text", "json"]
 FormatOption = Annotated[Format, typer.Option("--format", help="For people, or for programs.")]
@@ -16,7 +16,8 @@ PathsArgument = Annotated[list[Path], typer.Argument(metavar="PATH", help="Files
 COLOURS: Final = {"allow": "green", "deny": "red", "challenge": "yellow", "hold": "magenta"}
 """The colour of each decision."""
 
-_UNBOUNDED: Final = 65_536
+UNBOUNDED: Final = 65_536
+"""Columns of what is no terminal: it breaks no line."""
 
 
 def read_text(file: Path) -> str:
@@ -24,16 +25,16 @@ def read_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except OSError as error:
-        raise ExtauthzError(f"{file}: can't be read: {error.strerror}") from error
+        raise ExtauthzError(f"{file}: can't be read: {failure_of(error)}") from error
     except UnicodeDecodeError:
         raise ExtauthzError(f"{file}: not UTF-8; save it as UTF-8") from None
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """A console for people. Where no terminal is, nothing is as wide as a line may be: it breaks none."""
+    """A console for people. Where it is no terminal, no line is broken: programs read by lines."""
     console = Console(stderr=stderr, highlight=False)
     if not console.file.isatty():
-        console.width = _UNBOUNDED
+        console.width = UNBOUNDED
     return console
 
 

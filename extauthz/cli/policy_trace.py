@@ -14,6 +14,7 @@ from rich.tree import Tree
 
 from extauthz import cel
 from extauthz.cel import tree
+from extauthz.cli.policy_options import UNBOUNDED
 from extauthz.policy.mismatch import Other
 from extauthz.policy.trace import RuleTrace, Traced, told
 from extauthz.values.decisions import RuleResult
@@ -143,9 +144,9 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def plain_text(shown: RenderableType, *, width: int = 100) -> str:
-    """What `shown` looks like without colours."""
-    console = Console(width=width, color_system=None, force_terminal=False, highlight=False)
+def plain_text(shown: RenderableType) -> str:
+    """What `shown` looks like in a file: without colours, and no line is broken."""
+    console = Console(width=UNBOUNDED, color_system=None, force_terminal=False, highlight=False)
     with console.capture() as captured:
         console.print(shown)
     return captured.get().rstrip()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from extauthz.errors import ExtauthzError
+from extauthz.errors import ExtauthzError, failure_of
 from extauthz.record.audit_line import DecisionLine
 
 _DECODER = msgspec.json.Decoder(DecisionLine)
@@ -45,7 +45,7 @@ def read(path: Path) -> Iterator[Read]:
                 if raw.strip():
                     yield Read(_parse(number, raw), len(raw))
     except OSError as error:
-        raise ExtauthzError(f"{path}: can't read the audit file: {(error.strerror or str(error)).lower()}") from error
+        raise ExtauthzError(f"{path}: can't read the audit file: {failure_of(error)}") from error
 
 
 def find(path: Path, decision_id: str) -> DecisionLine:
@@ -56,18 +56,28 @@ def find(path: Path, decision_id: str) -> DecisionLine:
     """
     wanted = decision_id.encode()
     found: DecisionLine | None = None
+    has_records = False
     try:
         with path.open("rb") as file:
-            for number, raw in enumerate(file, 1):
-                if wanted in raw:
-                    content = _parse(number, raw)
-                    if isinstance(content, DecisionLine) and content.decision_id == decision_id:
-                        found = content
+            for raw in file:
+                if wanted not in raw and has_records:
+                    continue
+                content = parse(raw)
+                if isinstance(content, DecisionLine):
+                    has_records = True
+                    found = content if content.decision_id == decision_id else found
     except OSError as error:
-        raise ExtauthzError(f"{path}: can't read the audit file: {(error.strerror or str(error)).lower()}") from error
+        raise ExtauthzError(f"{path}: can't read the audit file: {failure_of(error)}") from error
+    if not has_records:
+        raise no_records(path)
     if found is None:
         raise ExtauthzError(f"{path}: holds no decision `{decision_id}`; its id is in the answer's headers")
     return found
+
+
+def no_records(path: Path, besides: str = "") -> ExtauthzError:
+    """What to raise of a file without one record of a decision: it is another file, or an empty one."""
+    return ExtauthzError(f"{path}: holds no record of a decision{besides}; `audit.path` names the file to read")
 
 
 def parse(raw: bytes) -> DecisionLine | str:

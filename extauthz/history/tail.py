@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
-from extauthz.errors import ExtauthzError
+from extauthz.errors import ExtauthzError, failure_of
 
 BLOCK: Final = 65_536
 
@@ -61,7 +61,7 @@ class Tail:
         try:
             yield
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = failure_of(error)
             raise ExtauthzError(f"{self._path}: can't read the audit file: {reason}") from error
 
     def _has_moved(self) -> bool:

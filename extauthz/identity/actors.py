@@ -9,8 +9,10 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from extauthz.errors import InvalidCredential
+from extauthz.values.identity import Subject
 
 MAX_ACTORS: Final = 8
+SPIFFE_SCHEME: Final = "spiffe://"
 
 
 def actor(claims: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -28,6 +30,21 @@ def actor(claims: Mapping[str, Any]) -> Mapping[str, Any] | None:
         link = _link(link["act"])
         links += 1
     return MappingProxyType(claims["act"])
+
+
+def subjects(actor: Mapping[str, Any] | None, *, issuer: str) -> tuple[Subject, ...]:
+    """Everybody in the chain of `actor`, the current one first; who has no `iss` is of the token's `issuer`.
+
+    An actor that goes by a SPIFFE ID is that workload, too, whoever says so.
+    """
+    found: list[Subject] = []
+    while actor is not None:
+        sub: str = actor["sub"]
+        found.append(Subject(actor.get("iss", issuer), sub))
+        if sub.startswith(SPIFFE_SCHEME):
+            found.append(Subject("", sub))
+        actor = actor.get("act")
+    return tuple(found)
 
 
 def _link(value: object) -> Mapping[str, Any]:

@@ -4,12 +4,10 @@ The rule: a header that could be read as such a credential is one, or the reques
 """
 
 import re
-from typing import Literal
 
 from extauthz.errors import InvalidCredential, MalformedRequest
 from extauthz.values.request import HttpRequest
-
-Scheme = Literal["Bearer", "DPoP"]
+from extauthz.values.schemes import Scheme
 
 _SCHEME = re.compile(r"[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)")
 _LATER = {scheme: re.compile(rf",[ \t]*{scheme}[ \t]", re.IGNORECASE) for scheme in ("Bearer", "DPoP")}
@@ -40,7 +38,7 @@ def credential(http: HttpRequest, name: Scheme) -> str | None:
         return token.lstrip(" ")
     odd = _SCHEME.match(value)
     if odd is not None and odd[1].lower() == wanted:
-        raise InvalidCredential(f"authorization: expected `{name}`, a blank and one token")
+        raise InvalidCredential(f"authorization: expected `{name}`, a blank and one token", oauth_error="invalid_token")
     # Envoy joins repeated headers with a comma; a reader that takes the last would see a token.
     if _LATER[name].search(value) is not None:
         raise MalformedRequest("authorization: two credentials in one header")

@@ -64,16 +64,15 @@ def read_leaf(der: bytes) -> Leaf:
     try:
         extensions = certificate.extensions
         names = _uri_names(extensions)
+        starts, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise NoCertificate(f"extensions that can't be read: {type(error).__name__}") from None
+        raise NoCertificate(f"contents that can't be read: {type(error).__name__}") from None
     if any(name[: len(_SCHEME)].lower() == _SCHEME for name in names):
         _check_svid(names, extensions)
     return Leaf(
         name=names[0] if len(names) == 1 else "",
         fingerprint=sha256(der).hexdigest(),
-        validity=Validity(
-            starts=certificate.not_valid_before_utc.timestamp(), ends=certificate.not_valid_after_utc.timestamp()
-        ),
+        validity=Validity(starts=starts.timestamp(), ends=ends.timestamp()),
         certificate=certificate,
     )
 
@@ -82,7 +81,7 @@ def read_certificate(der: bytes) -> x509.Certificate:
     """Any certificate. Raises `NoCertificate`."""
     try:
         return x509.load_der_x509_certificate(der)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, x509.InvalidVersion):
         raise NoCertificate("not a certificate") from None
 
 

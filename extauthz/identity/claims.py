@@ -11,11 +11,11 @@ from types import MappingProxyType
 from typing import Any
 
 from extauthz.errors import InvalidCredential
-from extauthz.identity.actors import actor
+from extauthz.identity.actors import actor, subjects
 from extauthz.identity.confirmation import Confirmation, confirmation
 from extauthz.identity.holders import session
 from extauthz.identity.user_config import UserSource
-from extauthz.values.identity import User
+from extauthz.values.identity import Credential, Subject, User
 
 _SPIFFE = "spiffe://"
 
@@ -60,11 +60,12 @@ def validity(claims: Mapping[str, Any], *, leeway: float, may_be_endless: bool =
 class VerifiedToken:
     """A user by claims that somebody has vouched for: a signature, the issuer itself, or Envoy.
 
-    `session` is the token's own word for its session, or the token itself. `confirmation` is what must be there beside
-    the token, which whoever uses it has to check.
+    `session` is the token's own word for its session, or the token itself. `credential` is what it can be revoked by.
+    `confirmation` is what must be there beside the token, which whoever uses it has to check.
     """
 
     user: User
+    credential: Credential
     session: str
     validity: Validity
     confirmation: Confirmation
@@ -86,9 +87,31 @@ def verified(
     named = _user(claims, source, token_hash=token_hash, cookie=cookie)
     return VerifiedToken(
         user=named,
+        credential=credential(
+            claims,
+            named.subject,
+            *subjects(named.actor, issuer=named.iss),
+            digest=token_hash,
+            in_authorization=not cookie,
+        ),
         session=session(named),
         validity=validity(claims, leeway=source.leeway, may_be_endless=may_be_endless),
         confirmation=confirmation(claims),
+    )
+
+
+def credential(claims: Mapping[str, Any], *about: Subject, digest: str, in_authorization: bool) -> Credential:
+    """What the token with these claims, which is about these subjects, can be revoked by.
+
+    Raises `InvalidCredential` for a claim that is not of its type.
+    """
+    return Credential(
+        subjects=about,
+        issued_at=_time(claims, "iat"),
+        sid=_text(claims, "sid"),
+        jti=_text(claims, "jti"),
+        digest=digest,
+        in_authorization=in_authorization,
     )
 
 

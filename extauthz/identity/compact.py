@@ -8,6 +8,7 @@ import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
+from hashlib import sha256
 from math import isfinite
 from typing import Any, NoReturn
 
@@ -32,6 +33,23 @@ class CompactToken:
     claims: dict[str, Any]
     signing_input: bytes
     signature: bytes
+
+    @property
+    def digest(self) -> str:
+        """What the token is known by; see `digest_of`."""
+        return sha256(self.signing_input).hexdigest()
+
+
+def digest_of(token: str) -> str:
+    """What any token is known by where it is remembered, forgotten or revoked: a SHA-256 in lower-case hex.
+
+    Of a signed one it is over all but the signature, which whoever holds the token can replace: to one of ECDSA,
+    (r, s), there is always (r, n - s), and the text with that must not be another token.
+    """
+    try:
+        return take_apart(token).digest
+    except Unreadable:
+        return sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def take_apart(text: str) -> CompactToken:

@@ -7,10 +7,12 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from extauthz.identity.dpop import ALGORITHMS as PROOF_ALGORITHMS
 from extauthz.identity.key_config import KeySource
 from extauthz.identity.user_config import IntrospectionSource, JwtSource, UserSource
 from extauthz.identity.workload_config import WorkloadSettings
 from extauthz.values.block import Block, Count
+from extauthz.values.schemes import Schemes
 
 
 class IdentitySettings(Block):
@@ -24,6 +26,15 @@ class IdentitySettings(Block):
         """Everybody whose keys are needed."""
         users = (source.keys for source in self.users if isinstance(source, JwtSource))
         return (*users, *self.workload.keys)
+
+    @property
+    def schemes(self) -> Schemes:
+        """How callers prove who they are in the Authorization header."""
+        taken = {scheme for source in self.users for scheme in source.schemes}
+        return Schemes(
+            bearer=self.workload.reads_bearer or "Bearer" in taken,
+            proof_algorithms=PROOF_ALGORITHMS if "DPoP" in taken else (),
+        )
 
     @model_validator(mode="after")
     def _no_issuer_speaks_for_both(self) -> Self:

@@ -18,8 +18,13 @@ _COOKIE_SECRET = re.compile(r"[A-Za-z0-9_-]{22,128}")
 def session(user: User) -> str:
     """The session of a user by one token: its `sid`, else the token, told apart by whether it is a cookie's."""
     if user.sid is not None:
-        return "sid:" + _digest(user.iss, user.sid)
+        return session_of_sid(user.iss, user.sid)
     return ("cookie:" if user.cookie else "token:") + _digest(user.iss, user.token_hash)
+
+
+def session_of_sid(issuer: str, sid: str) -> str:
+    """The session that an issuer calls `sid`."""
+    return "sid:" + _digest(issuer, sid)
 
 
 def holders(*, workload: str, certificate: str, key: str, address: str, secret: str | None) -> frozenset[str]:

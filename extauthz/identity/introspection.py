@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from extauthz.errors import InvalidCredential, IssuerUnavailable
 from extauthz.identity.claims import VerifiedToken, verified
-from extauthz.identity.compact import MAX_TOKEN_LENGTH, Unreadable, json_object
+from extauthz.identity.compact import MAX_TOKEN_LENGTH, Unreadable, digest_of, json_object
 from extauthz.identity.lookups import Answers, Introspect, Introspected, Unreachable
 from extauthz.identity.remembered import Remembered
 from extauthz.identity.user_config import COOKIE_PREFIX, IntrospectionSource
@@ -73,16 +73,16 @@ class Introspection:
                     raise InvalidCredential("token: not the characters or the length of a token")
                 return lookup
             case Introspected():
-                return self._remember(answer, key)
+                return self._remember(answer, token, key)
             case Unreachable(detail=detail):
                 raise IssuerUnavailable(f"introspection by `{lookup.source}`: {detail}")
             case _:
                 raise IssuerUnavailable(f"introspection by `{lookup.source}`: no answer to the question")
 
-    def _remember(self, answer: Introspected, key: TokenKey) -> VerifiedToken:
+    def _remember(self, answer: Introspected, token: str, key: TokenKey) -> VerifiedToken:
         seconds, since = self.source.introspection.cache, answer.asked_at
         try:
-            outcome = self._read(answer.response, key)
+            outcome = self._read(answer.response, token, place=key[0])
         except InvalidCredential as refused:
             if seconds:
                 until = since + min(seconds, REFUSED_SECONDS)
@@ -92,7 +92,7 @@ class Introspection:
             self._active.put(key, _Remembered(outcome=outcome, since=since, until=since + seconds))
         return outcome
 
-    def _read(self, response: Mapping[str, Any], key: TokenKey) -> VerifiedToken:
+    def _read(self, response: Mapping[str, Any], token: str, *, place: str) -> VerifiedToken:
         if response["active"] is not True:
             raise InvalidCredential("token: its issuer does not call it active")
         # Without it nothing tells an access token from a refresh token, which many issuers call active too.
@@ -104,17 +104,16 @@ class Introspection:
         del claims["active"]
         if self.source.introspection.accept_clients and "sub" not in claims and "client_id" in claims:
             claims["sub"] = claims["client_id"]
-        place, digest = key
-        token = verified(
+        read = verified(
             claims,
             self.source,
-            token_hash=digest.hex(),
+            token_hash=digest_of(token),
             cookie=place.startswith(COOKIE_PREFIX),
             may_be_endless=True,
         )
-        if kind == "dpop" and not token.confirmation.key:
+        if kind == "dpop" and not read.confirmation.key:
             raise InvalidCredential("token: of type DPoP, and bound to no key")
-        return token
+        return read
 
 
 def read_response(body: bytes) -> Mapping[str, Any]:

@@ -38,6 +38,8 @@ class Resolver:
         self._users = Users(settings.users, jwks)
         self._workloads = Workloads(settings.workload, jwks, files, users_read_bearer=self._users.reads_authorization)
         self._cookies = frozenset({*self._users.cookies, HOLDER_COOKIE})
+        self.schemes = settings.schemes
+        """How callers prove who they are in the Authorization header."""
 
     def with_keys(self, name: str, keys: KeySet) -> Self:
         """A resolver with these keys for the source `name`; it keeps what does not depend on them."""
@@ -85,6 +87,7 @@ class Resolver:
                 secret=sent.get(HOLDER_COOKIE),
             ),
             client_ip=address,
+            credentials=(*peer.credentials, *presented.credentials),
         )
 
     def _read_cookies(self, http: HttpRequest) -> Mapping[str, str]:

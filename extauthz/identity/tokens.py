@@ -90,7 +90,7 @@ class Verifier:
         issuer = parts.claims.get("iss") if isinstance(parts, CompactToken) else None
         source = self._sources.get((place, issuer)) if isinstance(issuer, str) else None
         if isinstance(parts, CompactToken) and source is not None:
-            outcome = self._verify(parts, source, key, answers)
+            outcome = self._verify(parts, source, place, answers)
             if isinstance(outcome, VerifiedToken):
                 self._verified.put(key, outcome)
             return outcome
@@ -101,9 +101,7 @@ class Verifier:
         # RFC 8725 section 3.8: only tokens of known issuers are looked at, and no other issuer is shown them.
         raise InvalidCredential(f"{place}: token: `iss` is not of an issuer whose tokens are read here")
 
-    def _verify(
-        self, parts: CompactToken, source: JwtSource, key: TokenKey, answers: Answers
-    ) -> VerifiedToken | Lookup:
+    def _verify(self, parts: CompactToken, source: JwtSource, place: str, answers: Answers) -> VerifiedToken | Lookup:
         # 1. The signature, under a key and an algorithm that belong together.
         kid, algorithm = key_and_algorithm(parts, algorithms=source.algorithms, types=_TYPES)
         keys = self._keys.get(source.name)
@@ -113,8 +111,7 @@ class Verifier:
         if not found.verifies(parts.signature, parts.signing_input):
             raise InvalidCredential("token: the signature is wrong")
         # 2. What it says.
-        place, digest = key
-        return verified(parts.claims, source, token_hash=digest.hex(), cookie=place.startswith(COOKIE_PREFIX))
+        return verified(parts.claims, source, token_hash=parts.digest, cookie=place.startswith(COOKIE_PREFIX))
 
 
 def _parts(token: str) -> CompactToken | Unreadable:

@@ -18,6 +18,7 @@ from extauthz.values.block import Block, Switch, distinct
 from extauthz.values.decisions import Factor
 from extauthz.values.duration import seconds
 from extauthz.values.identity import HOLDER_COOKIE, NONCE_COOKIE
+from extauthz.values.schemes import Scheme
 from extauthz.values.url import fetch_url
 
 AUTHORIZATION: Final = "authorization"
@@ -31,6 +32,11 @@ _COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 6265 section 4.
 _METADATA = re.compile(r"metadata:([^/\s]+)/(\S(?:.*\S)?)")
 
 DpopMode = Literal["off", "optional", "required"]
+_SCHEMES: Final[Mapping[DpopMode, frozenset[Scheme]]] = {
+    "off": frozenset({"Bearer"}),
+    "optional": frozenset({"Bearer", "DPoP"}),
+    "required": frozenset({"DPoP"}),
+}
 
 
 def _algorithm(text: object) -> object:
@@ -144,6 +150,11 @@ class TokenFields(SourceFields):
     )
     dpop: DpopMode = "optional"
 
+    @property
+    def schemes(self) -> frozenset[Scheme]:
+        """How its tokens come in the Authorization header."""
+        return _SCHEMES[self.dpop] if AUTHORIZATION in self.places else frozenset()
+
     @model_validator(mode="after")
     def _proofs_can_come(self) -> Self:
         if self.dpop == "required" and self.places != (AUTHORIZATION,):
@@ -215,6 +226,11 @@ class MetadataSource(SourceFields):
     places: Annotated[tuple[Annotated[str, AfterValidator(_metadata_place)], ...], AfterValidator(distinct)] = Field(
         min_length=1, alias="from"
     )
+
+    @property
+    def schemes(self) -> frozenset[Scheme]:
+        """How the tokens come to Envoy."""
+        return frozenset({"Bearer"})
 
 
 def namespace_and_key(place: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from extauthz.identity.keys import KeySet
 from extauthz.identity.lookups import Answer, Answers, Awaiting, Done, Lookup, Unreachable, UsedBefore, UseProof
 from extauthz.identity.tokens import Verifier
 from extauthz.identity.user_config import AUTHORIZATION, COOKIE_PREFIX, MetadataSource, UserSource
-from extauthz.values.identity import User
+from extauthz.values.identity import Credential, User
 from extauthz.values.request import HttpRequest
 
 
@@ -26,11 +26,12 @@ from extauthz.values.request import HttpRequest
 class Presented:
     """What the tokens of a request prove; `session` is `None` where there is no user.
 
-    `key` is the thumbprint of the key that the sender has proven to hold, empty for none.
+    `credentials` are the tokens. `key` is the thumbprint of the key that the sender has proven to hold, empty for none.
     """
 
     user: User | None = None
     session: str | None = None
+    credentials: tuple[Credential, ...] = ()
     key: str = ""
 
 
@@ -94,30 +95,28 @@ class Users:
         missing: list[Lookup] = []
         proof: Proof | None = None
         for sent in self._sent(http, cookies, bearer_is_taken=bearer_is_taken):
-            outcome = self._verifier.verify(sent.token, place=sent.place, now=now, answers=answers)
-            if not isinstance(outcome, VerifiedToken):
+            outcome = self._verify(http, sent, certificate=certificate, now=now, answers=answers)
+            if not isinstance(outcome, tuple):
                 missing.append(outcome)
                 continue
-            proof_of_it = self._proof(http, sent, outcome, now)
-            outcome.confirmation.check(certificate=certificate, key=proof_of_it.key if proof_of_it else "")
+            token, proof_of_it = outcome
             proof = proof or proof_of_it
-            tokens.append(outcome)
+            tokens.append(token)
         if missing:
             return Awaiting(lookups=tuple(missing))
-        for claimed in self._envoy_claims.read(metadata, now=now):
-            claimed.confirmation.check(certificate=certificate, key="")
-            tokens.append(claimed)
+        tokens += self._claimed(metadata, certificate=certificate, now=now)
         if not tokens:
             return NOBODY
-        user = _one_user(tokens)
+        user, session = _one_user(tokens), _session(tokens)
+        credentials = tuple([token.credential for token in tokens])
         if proof is None:
-            return Presented(user=user, session=_session(tokens))
+            return Presented(user=user, session=session, credentials=credentials)
         # Last, so that no proof is used up by a request that is refused for something else.
         question = UseProof(source=user.verified_by, id=proof.id, expires_at=proof.expires_at)
         if question not in answers:
             return Awaiting(lookups=(question,))
         _require_first_use(answers[question])
-        return Presented(user=user, session=_session(tokens), key=proof.key)
+        return Presented(user=user, session=session, credentials=credentials, key=proof.key)
 
     def _sent(self, http: HttpRequest, cookies: Mapping[str, str], *, bearer_is_taken: bool) -> Iterator[_Sent]:
         """Every token that was presented: the one of the Authorization header first."""
@@ -134,13 +133,44 @@ class Users:
             if value is not None:
                 yield _Sent(token=value, place=COOKIE_PREFIX + name)
 
+    def _verify(
+        self, http: HttpRequest, sent: _Sent, *, certificate: str, now: float, answers: Answers
+    ) -> tuple[VerifiedToken, Proof | None] | Lookup:
+        """The token, and the proof beside it where one has to be, or what must be known before."""
+        try:
+            token = self._verifier.verify(sent.token, place=sent.place, now=now, answers=answers)
+            if not isinstance(token, VerifiedToken):
+                return token
+            proof = self._proof(http, sent, token, now)
+            token.confirmation.check(certificate=certificate, key=proof.key if proof else "")
+        except InvalidCredential as refused:
+            if sent.place == AUTHORIZATION:
+                refused.oauth_error = refused.oauth_error or "invalid_token"
+            raise
+        return token, proof
+
+    def _claimed(self, metadata: Mapping[str, Any], *, certificate: str, now: float) -> list[VerifiedToken]:
+        """The users by the claims that Envoy has verified; it has read them from a bearer token."""
+        try:
+            claimed = self._envoy_claims.read(metadata, now=now)
+            for token in claimed:
+                token.confirmation.check(certificate=certificate, key="")
+        except InvalidCredential as refused:
+            refused.oauth_error = "invalid_token"
+            raise
+        return claimed
+
     def _proof(self, http: HttpRequest, sent: _Sent, token: VerifiedToken, now: float) -> Proof | None:
         """The proof beside the token, `None` where none has to be."""
         mode = self._dpop[token.user.verified_by]
         if sent.proven:
             if mode == "off":
                 raise InvalidCredential("authorization: the issuer's tokens are not accepted as `DPoP`")
-            return read_proof(http, sent.token, now=now)
+            try:
+                return read_proof(http, sent.token, now=now)
+            except InvalidCredential as refused:
+                refused.oauth_error = "invalid_dpop_proof"
+                raise
         if mode == "required":
             raise InvalidCredential("token: must be sent as `DPoP`, with a proof of possession")
         return None
@@ -151,7 +181,7 @@ def _require_first_use(answer: Answer) -> None:
         case Done():
             return
         case UsedBefore():
-            raise InvalidCredential("dpop: the proof was used before")
+            raise InvalidCredential("dpop: the proof was used before", oauth_error="invalid_dpop_proof")
         case Unreachable(detail=detail):
             raise StateUnavailable(f"dpop: nobody can say whether the proof was used before: {detail}")
         case _:

@@ -22,7 +22,7 @@ from extauthz.identity.lookups import NO_ANSWERS, Answers, Lookup
 from extauthz.identity.remembered import Remembered
 from extauthz.identity.workload_config import WorkloadSettings
 from extauthz.identity.workload_tokens import WorkloadTokens
-from extauthz.values.identity import Workload
+from extauthz.values.identity import Credential, Workload
 from extauthz.values.quoting import given
 from extauthz.values.request import RequestView, empty
 
@@ -50,10 +50,12 @@ class Found:
     """Who is there, as far as it is known.
 
     `certificate` is the SHA-256 of the certificate that the connection proves, in lower-case hex or empty. `lookups`
-    are what must be known before there is a `workload`. `takes_bearer`: the bearer credential is a workload's.
+    are what must be known before there is a `workload`. `credentials` are its tokens. `takes_bearer`: the bearer
+    credential is a workload's.
     """
 
     workload: Workload | None = None
+    credentials: tuple[Credential, ...] = ()
     certificate: str = ""
     lookups: tuple[Lookup, ...] = ()
     takes_bearer: bool = False
@@ -113,6 +115,7 @@ class Workloads:
         workload = None if connection is None else connection.workload
         return Found(
             workload=self._described(by_token) if workload is None else workload,
+            credentials=presented.credentials,
             certificate="" if connection is None else connection.certificate,
             lookups=presented.lookups,
             takes_bearer=presented.takes_bearer,

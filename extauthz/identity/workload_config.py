@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal, Self, get_args
 from pydantic import AfterValidator, Field, model_validator
 
 from extauthz.identity.key_config import KeySource
-from extauthz.identity.workload_token_config import JwtSvidSettings, KubernetesSettings, TrustDomain
+from extauthz.identity.workload_token_config import AUTHORIZATION, JwtSvidSettings, KubernetesSettings, TrustDomain
 from extauthz.values.block import Block, Switch, distinct
 
 WorkloadSource = Literal["source_principal", "peer_certificate", "xfcc", "client_cert", "jwt_svid", "kubernetes"]
@@ -76,6 +76,11 @@ class WorkloadSettings(Block):
         cluster = None if self.kubernetes is None else self.kubernetes.keys
         domains = () if self.jwt_svid is None else self.jwt_svid.keys_of(self.trust_domains)
         return domains if cluster is None else (*domains, cluster)
+
+    @property
+    def reads_bearer(self) -> bool:
+        """Whether tokens of workloads come in the Authorization header."""
+        return any(block is not None and AUTHORIZATION in block.places for block in (self.jwt_svid, self.kubernetes))
 
     @model_validator(mode="after")
     def _blocks_are_in_use(self) -> Self:

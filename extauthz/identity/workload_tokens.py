@@ -37,7 +37,7 @@ from extauthz.identity.workload_token_config import (
     KubernetesSettings,
     key_name,
 )
-from extauthz.values.identity import Workload
+from extauthz.values.identity import Credential, Workload
 from extauthz.values.quoting import given
 from extauthz.values.request import HttpRequest
 
@@ -55,29 +55,33 @@ _ACCOUNT_TYPES: Final = frozenset({"jwt"})
 class Presented:
     """What the tokens of a request prove; `workload` is `None` without any.
 
-    `lookups` are what must be known before. `takes_bearer` is whether the bearer credential is a workload's: then it
-    is nobody else's.
+    `credentials` are those tokens. `lookups` are what must be known before. `takes_bearer` is whether the bearer
+    credential is a workload's: then it is nobody else's.
     """
 
     workload: Workload | None = None
+    credentials: tuple[Credential, ...] = ()
     lookups: tuple[Lookup, ...] = ()
     takes_bearer: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """A token that holds: whose it is, when it counts, by whose keys, and until when that is to be asked again."""
+    """A token that holds: whose it is, when it counts, by whose keys; since and until when nobody is asked again."""
 
     workload: Workload
+    credential: Credential
     validity: claims.Validity
     vouched_by: str
+    since: float = -inf
     until: float = inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """A token that the API server does not know, until it is to be asked again."""
+    """A token that the API server does not know, from when until when it is not asked again."""
 
+    since: float
     until: float
 
 
@@ -122,20 +126,30 @@ class WorkloadTokens:
         name two workloads.
         """
         workload: Workload | None = None
+        credentials: list[Credential] = []
         lookups: list[Lookup] = []
         takes_bearer = False
         for place, token in self._tokens(http):
-            outcome = self._verify(token, place=place, now=now, answers=answers)
+            try:
+                outcome = self._verify(token, place=place, now=now, answers=answers)
+            except InvalidCredential as refused:
+                if place == AUTHORIZATION:
+                    refused.oauth_error = "invalid_token"
+                raise
             if outcome is None:
                 continue
             takes_bearer = takes_bearer or place == AUTHORIZATION
             if not isinstance(outcome, Verified):
                 lookups.append(outcome)
-            elif workload is None:
+                continue
+            credentials.append(outcome.credential)
+            if workload is None:
                 workload = outcome.workload
             elif workload.id != outcome.workload.id:
                 raise IdentityConflict(f"{place}: {given(outcome.workload.id)} is not {given(workload.id)}")
-        return Presented(workload=workload, lookups=tuple(lookups), takes_bearer=takes_bearer)
+        return Presented(
+            workload=workload, credentials=tuple(credentials), lookups=tuple(lookups), takes_bearer=takes_bearer
+        )
 
     def _tokens(self, http: HttpRequest) -> Iterator[tuple[str, str]]:
         """Every token that was presented, with its place."""
@@ -161,7 +175,8 @@ class WorkloadTokens:
             return None
         key = (place, digest)
         known = self._known.get(key)
-        if known is None or now >= known.until:
+        # A clock that was set back makes no answer last longer.
+        if known is None or not known.since <= now < known.until:
             try:
                 parts = take_apart(token)
             except Unreadable as error:
@@ -171,9 +186,9 @@ class WorkloadTokens:
             outcome: Verified | Rejected | Lookup
             # RFC 8725 section 3.8: whose it says to be chooses who verifies it, and nobody else is asked.
             if self._svid is not None and place in self._svid.places and _has_spiffe_subject(parts.claims):
-                outcome = self._read_svid(self._svid, parts, answers)
+                outcome = self._read_svid(self._svid, parts, place, answers)
             elif self._is_of_cluster(parts.claims, place):
-                outcome = self._read_account(parts, token, now=now, answers=answers)
+                outcome = self._read_account(parts, token, place, now=now, answers=answers)
             elif is_shared:
                 self._of_others.put(digest, True)
                 return None
@@ -192,7 +207,9 @@ class WorkloadTokens:
         cluster = self._cluster
         return cluster is not None and place in cluster.places and members.get("iss") == cluster.issuer
 
-    def _read_svid(self, settings: JwtSvidSettings, parts: CompactToken, answers: Answers) -> Verified | Lookup:
+    def _read_svid(
+        self, settings: JwtSvidSettings, parts: CompactToken, place: str, answers: Answers
+    ) -> Verified | Lookup:
         """Everything but the time (SPIFFE JWT-SVID sections 2 to 4)."""
         # 1. Section 3.1: the subject names the trust domain, and that alone can vouch for it.
         workload = spiffe.parse(parts.claims["sub"], verified_by="jwt_svid")
@@ -210,11 +227,14 @@ class WorkloadTokens:
         # 3. Sections 3.2 and 3.3.
         _check_audience(parts.claims, settings.audiences)
         return Verified(
-            workload=workload, validity=claims.validity(parts.claims, leeway=LEEWAY), vouched_by=source.name
+            workload=workload,
+            credential=_credential(parts, workload, place),
+            validity=claims.validity(parts.claims, leeway=LEEWAY),
+            vouched_by=source.name,
         )
 
     def _read_account(
-        self, parts: CompactToken, token: str, *, now: float, answers: Answers
+        self, parts: CompactToken, token: str, place: str, *, now: float, answers: Answers
     ) -> Verified | Rejected | Lookup:
         """Everything but the time; it is looked at first where somebody would be asked about a token that is over."""
         settings, source = self._cluster, self._sources.get(KUBERNETES)
@@ -223,15 +243,19 @@ class WorkloadTokens:
             missing = self._check_signature(parts, source, types=_ACCOUNT_TYPES, answers=answers)
             if missing is not None:
                 return missing
+        workload = service_accounts.workload(
+            parts.claims,
+            trust_domain=settings.trust_domain,
+            verified_by="kubernetes" if source is not None else "token_review",
+        )
+        since, until = (-inf, inf) if source is not None else (now, now + settings.remember)
         verified = Verified(
-            workload=service_accounts.workload(
-                parts.claims,
-                trust_domain=settings.trust_domain,
-                verified_by="kubernetes" if source is not None else "token_review",
-            ),
+            workload=workload,
+            credential=_credential(parts, workload, place),
             validity=claims.validity(parts.claims, leeway=LEEWAY),
             vouched_by=KUBERNETES,
-            until=inf if source is not None else now + settings.remember,
+            since=since,
+            until=until,
         )
         _check_audience(parts.claims, settings.audiences)
         if source is not None:
@@ -242,7 +266,7 @@ class WorkloadTokens:
             case None:
                 return lookup
             case Reviewed() as review:
-                return verified if _vouches(review, parts.claims, settings) else Rejected(until=verified.until)
+                return verified if _vouches(review, parts.claims, settings) else Rejected(since=since, until=until)
             case Unreachable(detail=detail):
                 raise IssuerUnavailable(f"token review: {detail}")
             case _:
@@ -260,6 +284,12 @@ class WorkloadTokens:
         if not found.verifies(parts.signature, parts.signing_input):
             raise InvalidCredential("token: the signature is wrong")
         return None
+
+
+def _credential(parts: CompactToken, workload: Workload, place: str) -> Credential:
+    return claims.credential(
+        parts.claims, workload.subject, digest=parts.digest, in_authorization=place == AUTHORIZATION
+    )
 
 
 def _has_spiffe_subject(members: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ elsewhere is refused. Envoy documents the form under "x-forwarded-client-cert":
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from extauthz.errors import MalformedRequest
 from extauthz.values.quoting import given
@@ -29,12 +29,14 @@ _PAIR = re.compile(
 # `\\"` ends a value for who takes `\` as an escape of any character, and not for who takes `\"` as the only escape.
 _AMBIGUOUS_QUOTE = re.compile(r'(?<!\\)(?:\\\\)++"')
 
+# More than any chain of proxies writes; an equals sign in a quoted text counts as a pair.
+_MOST_PAIRS = 2_048
+
 _REPEATABLE = frozenset({"by", "uri", "dns"})
 _SINGLE = frozenset({"hash", "cert", "chain", "subject"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Element:
+class Element(NamedTuple):
     """What one proxy says of the certificate of its peer, empty values included: Envoy sends `Subject=""`.
 
     `by` are URI names of the proxy's own certificate, `uri` and `dns` those of the peer's, `hash` is the peer
@@ -52,6 +54,8 @@ class Element:
 
 def parse(text: str) -> tuple[Element, ...]:
     """All elements of the header, the immediate peer's last. Raises `MalformedRequest`; linear in `len(text)`."""
+    if text.count("=") > _MOST_PAIRS:
+        raise MalformedRequest(f"{HEADER}: more than {_MOST_PAIRS} pairs of `key=value`")
     if "\\" in text and _AMBIGUOUS_QUOTE.search(text) is not None:
         raise MalformedRequest(f"{HEADER}: a quote after an even number of backslashes has two readings")
     elements: list[Element] = []

@@ -27,8 +27,12 @@ PATIENCE: Final = 2.0
 MOST_AT_ONCE: Final = 64
 """Questions to one issuer that may be on their way."""
 SILENCE: Final = 1.0
-"""Seconds after a failure in which an issuer is not asked again: those who wait take the places of all others."""
+"""Seconds in which an issuer is not asked again that was not there: those who wait take the places of all others."""
 MAX_RESPONSE: Final = 65_536
+
+_TOLD_EVERY: Final = 10.0  # seconds between two lines of the log that anybody's tokens can bring about
+# RFC 6585 section 4, RFC 9110 section 15.6.4: whoever says this wants to be asked less.
+_OVERLOADED: Final = frozenset({429, 503})
 
 _log = structlog.get_logger(__name__)
 
@@ -65,6 +69,7 @@ class _Issuer:
         self._asking: dict[str, asyncio.Task[Answer]] = {}
         self._failure = ""
         self._silent_until = 0.0
+        self._told_until = 0.0
         read_secret(self._secret)
 
     async def ask(self, token: str) -> Answer:
@@ -96,16 +101,26 @@ class _Issuer:
             return self._unreachable(f"no answer within {PATIENCE:g} s")
         except (OutOfReach, ConfigurationError) as error:
             return self._unreachable(str(error))
+        except Unreadable as error:
+            # It is there. Anybody can send a token that it chokes on, which must not silence it for all others.
+            return self._unusable(str(error))
         if self._failure:
             _log.info("introspection-back", source=self._source.name)
             self._failure = ""
         return answer
 
     def _unreachable(self, detail: str) -> Unreachable:
+        self._silent_until = time.monotonic() + SILENCE
         if detail != self._failure:  # once, not for every request
             _log.error("introspection-out-of-reach", source=self._source.name, error=detail)
             self._failure = detail
-        self._silent_until = time.monotonic() + SILENCE
+        return Unreachable(detail=detail)
+
+    def _unusable(self, detail: str) -> Unreachable:
+        now = time.monotonic()
+        if now >= self._told_until:
+            _log.error("introspection-answer-unusable", source=self._source.name, error=detail)
+            self._told_until = now + _TOLD_EVERY
         return Unreachable(detail=detail)
 
     async def _question(self, token: str) -> dict[str, object]:
@@ -116,11 +131,13 @@ class _Issuer:
         authenticate(asked.auth, client_id=asked.client_id, secret=secret, headers=headers, body=body)
         content = urlencode(body).encode("ascii")
         reply = await self._peer.ask("POST", asked.url, headers=headers, content=content, limit=MAX_RESPONSE)
-        if reply.status != 200:
+        if reply.status in _OVERLOADED:
             raise OutOfReach(f"{asked.url}: answered with {reply.status}")
+        if reply.status != 200:
+            raise Unreadable(f"{asked.url}: answered with {reply.status}")
         if reply.headers.get("content-type", "").partition(";")[0].strip(" \t").lower() != "application/json":
-            raise OutOfReach(f"{asked.url}: answered with something else than `application/json`")
+            raise Unreadable(f"{asked.url}: answered with something else than `application/json`")
         try:
             return dict(read_response(reply.body))
         except Unreadable as error:
-            raise OutOfReach(f"{asked.url}: the answer is {error}") from None
+            raise Unreadable(f"{asked.url}: the answer is {error}") from None

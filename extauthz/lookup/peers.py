@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import httpx
 
-from extauthz.errors import ConfigurationError, ExtauthzError
+from extauthz.errors import ConfigurationError, ExtauthzError, failure_of
 
 TIMEOUT: Final = 5.0
 """Seconds that one question may take, from the connection to the last byte, unless somebody says otherwise."""
@@ -118,7 +118,7 @@ def read_secret(path: Path) -> str:
             content = stream.read(MAX_SECRET + 1)
         text = content.decode("ascii").strip()
     except OSError as error:
-        raise ConfigurationError(f"{path}: can't read the secret: {error.strerror}") from error
+        raise ConfigurationError(f"{path}: can't read the secret: {failure_of(error)}") from error
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path}: the secret is not ASCII text") from None
     if not text or len(content) > MAX_SECRET or not text.isprintable():
@@ -130,7 +130,7 @@ def _state(path: Path) -> object:
     try:
         found = path.stat()
     except OSError as error:
-        raise ConfigurationError(f"{path}: can't read the authorities: {error.strerror}") from error
+        raise ConfigurationError(f"{path}: can't read the authorities: {failure_of(error)}") from error
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
@@ -142,7 +142,7 @@ def _trust(ca: Path | None) -> ssl.SSLContext:
     except ssl.SSLError:
         raise ConfigurationError(f"{ca}: holds no certificates of authorities in PEM") from None
     except OSError as error:
-        raise ConfigurationError(f"{ca}: can't read the authorities: {error.strerror}") from error
+        raise ConfigurationError(f"{ca}: can't read the authorities: {failure_of(error)}") from error
 
 
 def _client(trusted: ssl.SSLContext) -> httpx.AsyncClient:

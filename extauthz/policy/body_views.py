@@ -17,6 +17,9 @@ from extauthz.values.request import HttpRequest, Messages
 
 MAX_PAIRS: Final = 10_000
 """Parameters of one query or form: some 10 ms at the most."""
+MAX_ESCAPES: Final = 50_000
+LARGEST: Final = 1_048_576
+"""Bytes of a body of text that is looked into."""
 _BAD_ESCAPE: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 _FORM: Final = re.compile(r"application/x-www-form-urlencoded")
 _GRPC: Final = re.compile(r"application/grpc(?:\+proto)?")
@@ -27,11 +30,13 @@ _MULTIPART: Final = re.compile(r"multipart/form-data")
 def pairs(text: str, what: str) -> Mapping[str, tuple[str, ...]]:
     """Names to every value, in order, of an `application/x-www-form-urlencoded` text (WHATWG URL section 5.1).
 
-    Stricter than that: a raw `;` (once a separator too), a bad escape, invalid UTF-8 and more than `MAX_PAIRS` raise
-    `EvalError`, which calls the text `what`.
+    Stricter than that: a raw `;` (once a separator too), a bad escape, invalid UTF-8, more than `MAX_PAIRS` and more
+    than `MAX_ESCAPES` raise `EvalError`, which calls the text `what`.
     """
     if text.count("&") >= MAX_PAIRS:
         raise EvalError(f"{what} has more than {MAX_PAIRS} parameters")
+    if text.count("%") > MAX_ESCAPES:
+        raise EvalError(f"{what} has more than {MAX_ESCAPES} escapes")
     if ";" in text:
         raise EvalError(f"{what} is ambiguous: some readers take `;` for a separator")
     if _BAD_ESCAPE.search(text):
@@ -87,8 +92,11 @@ def _text(http: HttpRequest, names: re.Pattern[str], what: str) -> str:
     media_type = _media_type(http, names, what)
     if media_type.parameters.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
         raise EvalError("the body is not UTF-8 by its content-type")
+    body = known_body(http)
+    if len(body) > LARGEST:
+        raise EvalError(f"the body is larger than {LARGEST} bytes, and is not read")
     try:
-        text = known_body(http).decode("utf-8")
+        text = body.decode("utf-8")
     except UnicodeDecodeError:
         raise EvalError("the body is not UTF-8") from None
     if text.startswith("\ufeff"):

@@ -16,7 +16,10 @@ from extauthz.values.decisions import Factor
 
 
 class RequestModel(Block):
-    """A request as a case writes it; `path` holds the query. `tcp: true` is a check without HTTP."""
+    """A request as a case writes it; `path` holds the query. `tcp: true` is a check without HTTP.
+
+    The body is `body`, or `json` as a text, or a gRPC message with what `grpc` holds; without one it is not known.
+    """
 
     method: str = "GET"
     scheme: Literal["http", "https"] = "https"
@@ -25,6 +28,7 @@ class RequestModel(Block):
     headers: dict[str, str | list[str]] = Field(default_factory=dict)
     body: str | None = None
     json_body: Annotated[Any, Field(alias="json")] = None
+    grpc: dict[str, Any] | None = None
     source_ip: str = ""
     sni: str = ""
     tcp: bool = False
@@ -74,11 +78,12 @@ class GeoModel(Block):
 
 
 class FactsModel(Block):
-    """What the look-ups returned."""
+    """What the look-ups returned; `attributes` are what the platform knows of the workload."""
 
     grants: list[GrantModel] = Field(default_factory=list)
     device: DeviceModel = DeviceModel()
     geo: GeoModel = GeoModel()
+    attributes: dict[str, str] | None = None
 
 
 class Expectation(Block):
@@ -118,6 +123,7 @@ class Case(Block):
     user: UserModel | None = None
     context: dict[str, str] = Field(default_factory=dict)
     metadata: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    route_metadata: dict[str, dict[str, Any]] = Field(default_factory=dict)
     facts: FactsModel = FactsModel()
     now: Instant | None = None
     expect: Expectation

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from extauthz.errors import failure_of
 from extauthz.policy.compile import compile_documents
 from extauthz.policy.policy_set import PolicySet
 from extauthz.policy.problems import PolicyErrors, Problem
@@ -197,4 +198,4 @@ def _under(path: Path, above: tuple[Path, ...]) -> Iterator[Path | Problem]:
 
 
 def _unreadable(path: Path, error: OSError) -> Problem:
-    return Problem(file=str(path), message=f"can't be read: {(error.strerror or str(error)).lower()}")
+    return Problem(file=str(path), message=f"can't be read: {failure_of(error)}")

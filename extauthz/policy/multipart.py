@@ -35,7 +35,7 @@ def fields_of(media_type: MediaType, body: bytes) -> Mapping[str, Any]:
         EvalError: the body is malformed, or could be read differently by another reader.
     """
     delimiter = _delimiter(media_type)
-    first, *pieces = body.split(delimiter, MOST_PARTS + 2)
+    first, *pieces = body.split(delimiter, MOST_PARTS + 1)
     if first or not pieces:
         raise EvalError("the form does not begin with its delimiter")
     last = pieces.pop()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Protocol, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from extauthz.errors import ExtauthzError
@@ -213,20 +213,24 @@ def _shown(value: object) -> str:
     return "a list" if isinstance(value, Sequence) else "a mapping"
 
 
+_Member = tuple[str, Any]
+"""One of the types that a value may have, and the tag that pydantic knows it by in a union, if any."""
+
+
 def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
     """The model that describes the mapping at `path`, `None` where the type is no model.
 
-    `path` is pydantic's: it may hold the names of union members, which are skipped.
+    `path` is pydantic's: it may hold the names of union members. A tag says which one is meant; others are skipped.
     """
-    here: list[Any] = [model]
+    here: list[_Member] = [("", model)]
     for step in path:
-        deeper = [inner for kind in here for inner in _step(kind, step)]
-        here = deeper or here
-    models = [kind for kind in here if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        meant = [(tag, kind) for tag, kind in here if tag and tag == step]
+        here = meant or [inner for _, kind in here for inner in _step(kind, step)] or here
+    models = [kind for _, kind in here if isinstance(kind, type) and issubclass(kind, BaseModel)]
     return models[0] if len(models) == 1 else None
 
 
-def _step(kind: object, step: str | int) -> list[Any]:
+def _step(kind: object, step: str | int) -> list[_Member]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         for name, info in kind.model_fields.items():
             if step in (name, info.alias):
@@ -238,13 +242,13 @@ def _step(kind: object, step: str | int) -> list[Any]:
     return _members(arguments[-1] if issubclass(origin, Mapping) else arguments[0])
 
 
-def _members(annotation: object) -> list[Any]:
-    origin = get_origin(annotation)
+def _members(annotation: object, tag: str = "") -> list[_Member]:
+    origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _members(get_args(annotation)[0])
+        return _members(arguments[0], next((mark.tag for mark in arguments[1:] if isinstance(mark, Tag)), tag))
     if origin in (Union, types.UnionType):
-        return [member for argument in get_args(annotation) for member in _members(argument)]
-    return [annotation]
+        return [member for argument in arguments for member in _members(argument)]
+    return [(tag, annotation)]
 
 
 def _field_names(model: type[BaseModel]) -> list[str]:

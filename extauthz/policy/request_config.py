@@ -6,7 +6,7 @@ The rule: what is not said here is not taken for granted, and a header, a body o
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from extauthz.policy import hosts
 from extauthz.values.block import Block, Switch
@@ -18,6 +18,12 @@ class PathSettings(Block):
     """Which ambiguous spellings of a path are accepted (design section 3, canonical path)."""
 
     accept: frozenset[PathRelaxation] = frozenset()
+
+
+def _names(value: object) -> object:
+    if isinstance(value, str) and value != "all":
+        raise ValueError(f"neither `all` nor a list of names; write `[{value}]`")
+    return value
 
 
 def _host(text: str) -> str:
@@ -39,7 +45,7 @@ class RequestSettings(Block):
     buffer bodies (`with_request_body`), but those whose context extension `extauthz.buffered` says otherwise.
     """
 
-    headers: Literal["all"] | frozenset[str] = "all"
+    headers: Annotated[Literal["all"] | frozenset[str], BeforeValidator(_names)] = "all"
     hosts: tuple[Annotated[str, AfterValidator(_host)], ...] | None = Field(default=None, min_length=1)
     buffered: Switch = False
     grpc: GrpcSettings | None = None

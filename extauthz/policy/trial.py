@@ -6,7 +6,7 @@ given, not proven. A grant of a case is one that was left for the rule that it n
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
@@ -41,6 +41,7 @@ from extauthz.wire.caller import classify
 from extauthz.wire.compose import check_request, tcp_check_request
 from extauthz.wire.decode import decode
 from extauthz.wire.encode import encode
+from extauthz.wire.reading import Reading
 
 DecisionWord = Literal["allow", "deny", "challenge", "hold"]
 WORDS: Final[Mapping[type[Decision], DecisionWord]] = {
@@ -265,6 +266,9 @@ def _request(case: Case, now: float) -> RequestView:
     if given.json_body is not None:
         body = json.dumps(given.json_body).encode()
         headers.setdefault("content-type", "application/json")
+    if given.grpc is not None:
+        body = b""
+        headers.setdefault("content-type", "application/grpc")
     return decode(
         check_request(
             host=given.host,
@@ -278,16 +282,30 @@ def _request(case: Case, now: float) -> RequestView:
             principal=principal,
             context=case.context,
             metadata=case.metadata,
+            route_metadata=case.route_metadata,
             sni=given.sni,
             time=(int(now), 0),
-        )
+        ),
+        Reading(messages=None if given.grpc is None else _Message(given.grpc)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """The message that a case gives: no bytes stand for it, and no descriptor."""
+
+    content: Mapping[str, Any]
+
+    def read(self, path: tuple[str, ...], body: bytes) -> Mapping[str, Any]:  # noqa: ARG002 - as `Messages` has it
+        return self.content
 
 
 def _identity(case: Case) -> Identity:
     workload: Workload | None = None
     if case.workload is not None:
         workload = spiffe.parse(case.workload, verified_by="source_principal")
+        if workload is not None:
+            workload = replace(workload, attributes=case.facts.attributes)
     return Identity(
         workload=workload,
         user=None if case.user is None else _user(case.user),

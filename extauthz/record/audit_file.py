@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from extauthz.errors import ConfigurationError
+from extauthz.errors import ConfigurationError, failure_of
 from extauthz.record.decision import DecisionRecord
 from extauthz.record.masking import Keep, line_of
 
@@ -88,7 +88,7 @@ class AuditFile:
         try:
             self._descriptor = self._open()
         except OSError as error:
-            raise ConfigurationError(f"audit.path: can't write `{path}`: {error.strerror}") from error
+            raise ConfigurationError(f"audit.path: can't write `{path}`: {failure_of(error)}") from error
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
         self._thread.start()
 
@@ -188,7 +188,7 @@ class AuditFile:
 
     def _fail(self, error: OSError) -> None:
         """The file can't be written: whoever waits is told now."""
-        _log.error("audit-write-failed", path=str(self._path), error=error.strerror, waiting=self.count().waiting)
+        _log.error("audit-write-failed", path=str(self._path), error=failure_of(error), waiting=self.count().waiting)
         while self._required:
             entry = self._required.popleft()
             if entry.done.set_running_or_notify_cancel():
@@ -263,7 +263,7 @@ class AuditFile:
         try:
             os.fsync(self._descriptor)
         except OSError as error:
-            _log.error("audit-write-failed", path=str(self._path), error=error.strerror, waiting=0)
+            _log.error("audit-write-failed", path=str(self._path), error=failure_of(error), waiting=0)
         os.close(self._descriptor)
 
 

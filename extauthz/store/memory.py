@@ -9,8 +9,10 @@ from threading import Lock
 from typing import assert_never
 
 from extauthz.errors import StateUnavailable
+from extauthz.identity.revocations import Revocation, RevocationKey
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
 from extauthz.stepup.lockout import FRESH, Limit, Tally, count, give_back
+from extauthz.store.memory_revocations import MemoryRevocations
 from extauthz.store.protocol import (
     CLOCK_SKEW,
     SWEEP_SECONDS,
@@ -28,6 +30,7 @@ from extauthz.store.protocol import (
     SpentTicket,
     UseUp,
 )
+from extauthz.store.revocations import Changes, Revoked
 from extauthz.values.grants import Grant, SessionTimes
 from extauthz.values.identity import Subject
 
@@ -58,6 +61,7 @@ class MemoryStore:
         self._factors: dict[str, EnrolledFactor] = {}
         self._tallies: dict[str, Tally] = {}
         self._sessions: dict[tuple[Subject, str], _Session] = {}
+        self._revocations = MemoryRevocations()
         self._sweep_at = 0.0
 
     async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
@@ -215,6 +219,37 @@ class MemoryStore:
                 self._tallies.pop(limit.key, None)
             return len(gone)
 
+    async def put_revocation(self, revocation: Revocation, *, now: float) -> Revoked:
+        with self._lock:
+            self._check_open()
+            kept = self._revocations.put(revocation, now=now)
+            gone = [
+                grant
+                for grant in self._grants.values()
+                if kept.voids_grants and grant.subject == kept.subject and kept.session in (None, grant.session)
+            ]
+            for grant in gone:
+                del self._grants[grant.id]
+            self._sweep(now)
+            return Revoked(
+                revocation=kept, grants=sum(1 for grant in gone if grant.expires_at > now and grant.uses != 0)
+            )
+
+    async def withdraw_revocation(self, key: RevocationKey, *, now: float) -> bool:
+        with self._lock:
+            self._check_open()
+            return self._revocations.withdraw(key, now=now)
+
+    async def revocations(self, subject: Subject | None, *, now: float) -> tuple[Revocation, ...]:
+        with self._lock:
+            self._check_open()
+            return self._revocations.listed(subject, now=now)
+
+    async def revocation_changes(self, since: str | None) -> Changes:
+        with self._lock:
+            self._check_open()
+            return self._revocations.changes(since)
+
     async def ping(self) -> None:
         with self._lock:
             self._check_open()
@@ -281,6 +316,7 @@ class MemoryStore:
         self._proofs = {id_: used for id_, used in self._proofs.items() if used.expires_at + CLOCK_SKEW > now}
         self._tallies = {key: tally for key, tally in self._tallies.items() if tally.forgotten_at > now}
         self._sessions = {key: session for key, session in self._sessions.items() if session.until > now}
+        self._revocations.sweep(now - CLOCK_SKEW)
 
 
 def _by_age(grants: Sequence[Grant]) -> tuple[Grant, ...]:

@@ -1,4 +1,4 @@
-"""The protocol of stores: grants, what is good once, factors, limiters, sessions (design section 5).
+"""The protocol of stores: grants, what is good once, factors, limiters, sessions, revocations (design section 5).
 
 The rules: what must be atomic is one call; a call that raises has changed nothing that the caller may count on; and
 when a store is out of reach, for whatever reason, every call raises `StateUnavailable`, never anything else. All times
@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Final, Literal, Protocol
 
 from extauthz.stepup.lockout import Limit
+from extauthz.store.revocations import RevocationStore
 from extauthz.values.grants import Grant, SessionTimes
 from extauthz.values.identity import Subject
 
@@ -163,7 +164,7 @@ class Selection:
         )
 
 
-class Store(Protocol):
+class Store(RevocationStore, Protocol):
     """State shared by all processes that open the same one. Every method raises `StateUnavailable`."""
 
     async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:

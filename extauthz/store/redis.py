@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final, assert_never
 
 from extauthz.errors import StateUnavailable
+from extauthz.identity.revocations import Revocation, RevocationKey
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
 from extauthz.stepup.lockout import Limit
 from extauthz.store.protocol import (
@@ -29,6 +30,7 @@ from extauthz.store.protocol import (
 )
 from extauthz.store.redis_address import RedisAddress
 from extauthz.store.redis_calls import RedisCalls
+from extauthz.store.redis_revocations import RedisRevocations
 from extauthz.store.redis_route import Command
 from extauthz.store.redis_rows import (
     FACTOR_PARTS,
@@ -59,6 +61,7 @@ from extauthz.store.redis_scripts import (
     Run,
 )
 from extauthz.store.redis_server import Reply
+from extauthz.store.revocations import Changes, Revoked
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Subject
 
@@ -73,6 +76,7 @@ class RedisStore:
     def __init__(self, address: RedisAddress) -> None:
         self._prefix = address.prefix
         self._calls = RedisCalls(address)
+        self._revocations = RedisRevocations(self._calls, address.prefix)
 
     async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
         keys = self._keys(subject)
@@ -216,6 +220,23 @@ class RedisStore:
             raise StateUnavailable(f"store: not a count: {had!r}")
         await self._calls.exchange(*(_get("DEL", self._tally(limit)) for limit in limits))
         return had
+
+    async def put_revocation(self, revocation: Revocation, *, now: float) -> Revoked:
+        # First what keeps new grants from coming; whoever gets an error here tries again.
+        kept = await self._revocations.put(revocation, now=now)
+        gone = 0
+        if kept.voids_grants:
+            gone = await self.revoke(Selection(subject=kept.subject, session=kept.session), now=now)
+        return Revoked(revocation=kept, grants=gone)
+
+    async def withdraw_revocation(self, key: RevocationKey, *, now: float) -> bool:
+        return await self._revocations.withdraw(key, now=now)
+
+    async def revocations(self, subject: Subject | None, *, now: float) -> tuple[Revocation, ...]:
+        return await self._revocations.listed(subject, now=now)
+
+    async def revocation_changes(self, since: str | None) -> Changes:
+        return await self._revocations.changes(since)
 
     async def ping(self) -> None:
         await self._calls.check()

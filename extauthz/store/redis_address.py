@@ -85,6 +85,8 @@ def parse_redis(url: str, *, base: Path) -> RedisAddress:
     service, rest = rest.partition("/")[::2] if kind == "sentinel" else ("", rest)
     if kind == "sentinel" and not service:
         raise _wrong(shown, "name the service after the hosts, as in `redis+sentinel://a,b,c/mymaster`")
+    if kind == "server" and "," in hosts:
+        raise _wrong(shown, "one server has one host; write `redis+sentinel://…/SERVICE` or `redis+cluster://…`")
     files = _files(parameters, base, shown, tls=scheme == "rediss")
     return RedisAddress(
         kind=kind,

@@ -28,9 +28,11 @@ def _script(name: str) -> Script:
 
 
 ATTEMPT = _script("attempt")
+CHANGED_REVOCATIONS = _script("changed_revocations")
 CONSUME = _script("consume")
 ENROLL = _script("enroll")
 GIVE_BACK = _script("give_back")
+PUT_REVOCATION = _script("put_revocation")
 REDEEM = _script("redeem")
 RENAME = _script("rename")
 RESET = _script("reset")
@@ -38,6 +40,7 @@ REVOKE = _script("revoke")
 TAKE_BACK = _script("take_back")
 TOUCH = _script("touch")
 USE_PROOF = _script("use_proof")
+WITHDRAW_REVOCATION = _script("withdraw_revocation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

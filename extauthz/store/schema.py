@@ -7,6 +7,7 @@ import sqlite3
 from typing import Final
 
 from extauthz.errors import ConfigurationError
+from extauthz.store import sqlite_revocations
 
 STEPS: Final[tuple[tuple[str, ...], ...]] = (
     (
@@ -37,6 +38,7 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         ) STRICT, WITHOUT ROWID""",
         "CREATE INDEX proofs_end ON proofs (expires_at)",
     ),
+    sqlite_revocations.SCHEMA,
     (
         "ALTER TABLE grants ADD COLUMN rule TEXT NOT NULL DEFAULT ''",
         # `action:RULE`, `scope:HASH:RULE` and `request:HASH:RULE` name it; a hash has no colon.

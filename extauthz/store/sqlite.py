@@ -4,8 +4,10 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
+from extauthz.identity.revocations import Revocation, RevocationKey
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
 from extauthz.stepup.lockout import Limit, count, give_back
+from extauthz.store import sqlite_revocations
 from extauthz.store.protocol import (
     CLOCK_SKEW,
     SWEEP_SECONDS,
@@ -20,6 +22,7 @@ from extauthz.store.protocol import (
     Selection,
     SpentTicket,
 )
+from extauthz.store.revocations import Changes, Revoked
 from extauthz.store.sqlite_file import SqliteFile
 from extauthz.store.sqlite_rows import (
     GRANT_COLUMNS,
@@ -231,6 +234,24 @@ class SqliteStore:
 
         return await self._file.write(work)
 
+    async def put_revocation(self, revocation: Revocation, *, now: float) -> Revoked:
+        def work(connection: sqlite3.Connection) -> Revoked:
+            self._sweep(connection, now)
+            return sqlite_revocations.put_revocation(connection, revocation, now=now)
+
+        return await self._file.write(work)
+
+    async def withdraw_revocation(self, key: RevocationKey, *, now: float) -> bool:
+        return await self._file.write(
+            lambda connection: sqlite_revocations.withdraw_revocation(connection, key, now=now)
+        )
+
+    async def revocations(self, subject: Subject | None, *, now: float) -> tuple[Revocation, ...]:
+        return await self._file.read(lambda connection: sqlite_revocations.revocations(connection, subject, now=now))
+
+    async def revocation_changes(self, since: str | None) -> Changes:
+        return await self._file.read(lambda connection: sqlite_revocations.revocation_changes(connection, since))
+
     async def ping(self) -> None:
         await self._file.write(lambda connection: connection.execute("DELETE FROM tickets WHERE expires_at < 0"))
 
@@ -242,6 +263,7 @@ class SqliteStore:
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_SECONDS
             sweep(connection, now)
+            sqlite_revocations.sweep_revocations(connection, now - CLOCK_SKEW)
 
 
 def _is_done(redeemed: Redeemed) -> bool:

@@ -24,8 +24,9 @@ from extauthz.transport import unix_sockets
 SERVICE = "envoy.service.auth.v3.Authorization"
 THREADS = 64
 WAITING = 48
-MAX_MESSAGE = 64 * 1024 * 1024
-"""Bytes: the largest CheckRequest. Envoy's `max_request_bytes` bounds the body; above this gRPC itself refuses."""
+MAX_MESSAGE = 16 * 1024 * 1024
+"""Bytes of what is taken in, so that what is too large to be read (`wire.size`) is denied in so many words. Above this
+gRPC itself refuses, and the answer is an error; Envoy's `max_request_bytes` bounds the body."""
 ANSWER_MARGIN = 0.02
 """Seconds before the caller's deadline at which a call that still waits is answered with a denial."""
 LONGEST_WAIT = 10.0

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from extauthz.errors import STATUS, Reason
+from extauthz.errors import STATUS, OAuthError, Reason
 from extauthz.values.grants import Grant
 from extauthz.values.request import empty
 
@@ -83,7 +83,8 @@ class Allow:
 class Deny:
     """Block it. `status` is the HTTP status; `rule` is `None` where no rule decided (`no-rule-allows`, refusals).
 
-    `reason` is a rule's own word, or one of `errors.Reason`: such a denial is made by `denial`.
+    `reason` is a rule's own word, or one of `errors.Reason`: such a denial is made by `denial`. `oauth_error` is what
+    was wrong with the token of the Authorization header, where that is why.
     """
 
     reason: str
@@ -91,6 +92,7 @@ class Deny:
     status: int = 403
     headers: Mapping[str, str] = field(default_factory=empty)
     body: str = ""
+    oauth_error: OAuthError | None = None
 
 
 def denial(reason: Reason, *, rule: str | None = None, status: int | None = None) -> Deny:

@@ -51,15 +51,21 @@ class Workload:
     verified_by: str
     attributes: Mapping[str, str] | None = None
 
+    @property
+    def subject(self) -> Subject:
+        """The subject that this workload's proofs belong to."""
+        return Subject("", self.id)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
     """A person (or what acts as one) by a verified token.
 
-    `auth_time` and `issued_at` are seconds since the epoch. `sid` is the token's session claim, `token_hash` the
-    SHA-256 of the token in hex. `actor` is the `act` claim (RFC 8693 section 4.1). `verified_by` is the name of the
-    configured source. `cookie` is true when the token came in a cookie. `proven_factors` and `proven_acr` are what
-    `amr` and `acr` were configured to mean: second factors of rules, and values that rules ask for as `acr`.
+    `auth_time` and `issued_at` are seconds since the epoch. `sid` is the token's session claim, `token_hash` a SHA-256
+    in lower-case hex that the token is known by, whatever signature it carries. `actor` is the `act` claim (RFC 8693
+    section 4.1). `verified_by` is the name of the configured source. `cookie` is true when the token came in a cookie.
+    `proven_factors` and `proven_acr` are what `amr` and `acr` were configured to mean: second factors of rules, and
+    values that rules ask for as `acr`.
     """
 
     sub: str
@@ -86,12 +92,30 @@ class User:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A token that an identity rests on, by everything that it can be revoked by.
+
+    `subjects` are whom it is about: its user or workload first, then the actors. `issued_at` is in seconds since the
+    epoch, `None` if it does not say. `sid` and `jti` are the claims of these names, `digest` is a SHA-256 in lower-case
+    hex that the token is known by, whatever signature it carries. `in_authorization`: it is the Authorization header's.
+    """
+
+    subjects: tuple[Subject, ...]
+    issued_at: float | None = None
+    sid: str | None = None
+    jti: str | None = None
+    digest: str = ""
+    in_authorization: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """Everything that was established about the caller; what is `None` or empty was not there.
 
     `session` is the token's `sid`, else the hash of the session cookie, else that of the token itself. `holders` are
     the things that the caller holds beside the token, each as `kind:digest`; a grant fits if its holder is one of
-    them. `client_ip` is the client's address through the configured number of trusted hops.
+    them. `client_ip` is the client's address through the configured number of trusted hops. `credentials` are all the
+    tokens that name the workload and the user; what a connection proves is none.
     """
 
     workload: Workload | None = None
@@ -99,10 +123,11 @@ class Identity:
     session: str | None = None
     holders: frozenset[str] = field(default_factory=frozenset)
     client_ip: str = ""
+    credentials: tuple[Credential, ...] = ()
 
     @property
     def subject(self) -> Subject | None:
         """The user if there is one, else the workload, else `None`."""
         if self.user is not None:
             return self.user.subject
-        return Subject("", self.workload.id) if self.workload is not None else None
+        return self.workload.subject if self.workload is not None else None

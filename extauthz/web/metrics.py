@@ -1,4 +1,5 @@
-"""What Prometheus is told of the policies in force and of how they came to be, of fetched keys and of audit records.
+"""What Prometheus is told of the policies in force and of how they came to be, of fetched keys, of revocations and of
+audit records.
 
 Read on the admin address, `GET /metrics`. Nothing here is touched by a decision.
 """
@@ -11,6 +12,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from extauthz.check.revocation_feed import FeedStanding
 from extauthz.lookup.key_sets import Standing
 from extauthz.record.audit_file import AuditCounts
 
@@ -78,6 +80,10 @@ class Metrics:
         """Tell how it stands with fetched keys, by the name of the source, whenever it is asked."""
         self._registry.register(_Keys(standings))
 
+    def follow_revocations(self, standing: Callable[[], FeedStanding]) -> None:
+        """Tell how it stands with revocations, whenever it is asked."""
+        self._registry.register(_Revocations(standing))
+
     def exposition(self) -> bytes:
         """All of it in Prometheus' text format."""
         return generate_latest(self._registry)
@@ -124,3 +130,27 @@ class _Keys(Collector):
             successful.add_metric([source], standing.confirmed_at is not None and standing.error is None)
             confirmed.add_metric([source], standing.confirmed_at or 0.0)
         yield from (fetches, successful, confirmed)
+
+
+class _Revocations(Collector):
+    """Looks at the revocations when Prometheus asks for them."""
+
+    def __init__(self, standing: Callable[[], FeedStanding]) -> None:
+        self._standing = standing
+
+    def collect(self) -> Iterable[Metric]:
+        now = self._standing()
+        known = GaugeMetricFamily(
+            "extauthz_revocations", "Revocations that are known: block, tokens, session, token.", labels=["kind"]
+        )
+        for kind, count in now.counts.items():
+            known.add_metric([kind], count)
+        yield known
+        yield GaugeMetricFamily(
+            "extauthz_revocations_confirmed_timestamp_seconds",
+            "When revocations were last known to be what the store has.",
+            value=now.confirmed_at or 0.0,
+        )
+        yield GaugeMetricFamily(
+            "extauthz_revocations_stale", "1 while requests with a subject are denied for it.", value=now.is_stale
+        )

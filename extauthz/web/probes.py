@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from extauthz.check.revocation_feed import FeedStanding
 from extauthz.lookup.key_sets import Standing
 from extauthz.web.metrics import CONTENT_TYPE, Metrics
 
@@ -22,10 +23,15 @@ class Readiness:
         self._revision = ""
         self._reload_error: str | None = None
         self._standings: Callable[[], Mapping[str, Standing]] = dict
+        self._revocations: Callable[[], FeedStanding] | None = None
 
     def follow_keys(self, standings: Callable[[], Mapping[str, Standing]]) -> None:
         """Report how it stands with fetched keys, by the name of the source."""
         self._standings = standings
+
+    def follow_revocations(self, standing: Callable[[], FeedStanding]) -> None:
+        """Report how it stands with revocations."""
+        self._revocations = standing
 
     def ready(self, revision: str) -> None:
         """Policies of this revision are in force."""
@@ -52,12 +58,22 @@ class Readiness:
             "revision": self._revision,
             "reload_error": self._reload_error,
             "keys": {source: _report(standing) for source, standing in self._standings().items()},
+            "revocations": None if self._revocations is None else _report_feed(self._revocations()),
         }
 
 
 def _report(standing: Standing) -> dict[str, object]:
     return {
         "known": standing.confirmed_at is not None,
+        "failing_since": standing.failing_since,
+        "error": standing.error,
+    }
+
+
+def _report_feed(standing: FeedStanding) -> dict[str, object]:
+    return {
+        "known": standing.confirmed_at is not None,
+        "stale": standing.is_stale,
         "failing_since": standing.failing_since,
         "error": standing.error,
     }

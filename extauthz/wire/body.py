@@ -18,6 +18,7 @@ BUFFERED: Final = "extauthz.buffered"
 
 _WHOLE: Final = ("false",)
 _EMPTY: Final = (None, ("0",))
+_NONE: Final = ("",)
 
 
 def known(
@@ -44,12 +45,15 @@ def _text(body: str) -> bytes | None:
 def _may_follow(http: AttributeContext.HttpRequest, headers: Headers) -> bool:
     """Whether bytes may follow that Envoy does not buffer on a route that buffers.
 
-    It buffers nothing of what becomes a tunnel (RFC 9110 sections 7.8 and 9.3.6), which an upstream that knows no
-    upgrades may read as a body. A length that is announced says that the route does not buffer after all.
+    It buffers nothing of an upgrade (RFC 9110 section 7.8), whose first bytes an upstream that knows none may read as a
+    body; and what goes through a tunnel (section 9.3.6) is no body that ends. A length that is announced says that the
+    route does not buffer after all, and so does a gRPC call, which always has a body: streams are not buffered, and
+    anybody may call a request one.
     """
     return (
         http.method == "CONNECT"
         or "upgrade" in headers
         or "transfer-encoding" in headers
         or headers.get("content-length") not in _EMPTY
+        or headers.get("content-type", _NONE)[0].lower().startswith("application/grpc")
     )

@@ -16,7 +16,9 @@ from google.protobuf.message import DecodeError
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from extauthz.values.request import Caller, RequestView
 from extauthz.wire import accept, jsonrpc
+from extauthz.wire.headers import MOST
 from extauthz.wire.jsonrpc import Calls
+from extauthz.wire.size import is_too_large
 
 _GRPC: Final = re.compile(r"application/grpc(?=[+; \t]|\Z)", re.IGNORECASE)
 _GRPC_WEB: Final = re.compile(r"application/grpc-web(?:-text)?(?=[+; \t]|\Z)", re.IGNORECASE)
@@ -29,6 +31,7 @@ _FORM: Final = re.compile(
 _JSON: Final = re.compile(r"application/(?:json|json-rpc|jsonrequest)[ \t]*(?=;|\Z)", re.IGNORECASE)
 _READS: Final = frozenset({"GET", "HEAD"})
 _PARTIAL: Final = "x-envoy-auth-partial-body"
+_LONGEST_ACCEPT: Final = 4_096
 
 
 class Form(Enum):
@@ -91,15 +94,20 @@ def guess(payload: bytes) -> Reader:
 
     Nothing of it is checked. A gRPC client that got a plain 400 would read INTERNAL, a person a problem document.
     """
+    if is_too_large(payload):
+        return NOBODY_KNOWN
     try:
         http = CheckRequest.FromString(payload).attributes.request.http
     except DecodeError:
         return NOBODY_KNOWN
+    if len(http.headers) + len(http.header_map.headers) > MOST:
+        return NOBODY_KNOWN
     lines = [*http.headers.items()]
     lines += [(line.key, line.raw_value.decode(errors="replace") or line.value) for line in http.header_map.headers]
-    headers: dict[str, tuple[str, ...]] = {}
+    sent: dict[str, list[str]] = {}
     for name, value in lines:
-        headers[name.lower()] = (*headers.get(name.lower(), ()), value)
+        sent.setdefault(name.lower(), []).append(value)
+    headers = {name: tuple(values) for name, values in sent.items()}
     body = http.raw_body or http.body.encode() if headers.get(_PARTIAL) == ("false",) else None
     return _reader(http.method, headers, body)
 
@@ -164,7 +172,9 @@ def _calls(method: str, content_type: str, body: bytes | None) -> Calls | None:
 
 
 def _accept(headers: Headers) -> str:
-    return ",".join(headers.get("accept", ()))
+    accepted = ",".join(headers.get("accept", ()))
+    # What was read of it is kept, and nobody's is so long.
+    return accepted if len(accepted) <= _LONGEST_ACCEPT else ""
 
 
 # Callers differ in many ways, and in few that they say here.

@@ -30,6 +30,7 @@ def check_request(
     destination: Peer = NOBODY,
     context: Mapping[str, str] = EMPTY,
     metadata: Mapping[str, Mapping[str, Any]] = EMPTY,
+    route_metadata: Mapping[str, Mapping[str, Any]] = EMPTY,
     sni: str = "",
     time: tuple[int, int] = (0, 0),
     id: str = "",  # noqa: A002  the field's name in every layer
@@ -46,6 +47,7 @@ def check_request(
         destination=destination,
         context=context,
         metadata=metadata,
+        route_metadata=route_metadata,
         sni=sni,
     )
     request = check.attributes.request
@@ -80,6 +82,7 @@ def tcp_check_request(
         destination=destination,
         context=context,
         metadata=EMPTY,
+        route_metadata=EMPTY,
         sni=sni,
     )
     return check.SerializeToString(deterministic=True)
@@ -91,6 +94,7 @@ def _connection(
     destination: Peer,
     context: Mapping[str, str],
     metadata: Mapping[str, Mapping[str, Any]],
+    route_metadata: Mapping[str, Mapping[str, Any]],
     sni: str,
 ) -> CheckRequest:
     check = CheckRequest()
@@ -101,6 +105,8 @@ def _connection(
     attributes.context_extensions.update(context)
     for name, content in metadata.items():
         attributes.metadata_context.filter_metadata[name].update(content)
+    for name, content in route_metadata.items():
+        attributes.route_metadata_context.filter_metadata[name].update(content)
     if sni:
         attributes.tls_session.sni = sni
     return check

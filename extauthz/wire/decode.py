@@ -22,15 +22,18 @@ from extauthz.wire import headers as header_lines
 from extauthz.wire import host as hosts
 from extauthz.wire import path as targets
 from extauthz.wire.reading import STRICT, Reading
+from extauthz.wire.size import LARGEST, LARGEST_BESIDE, is_too_large
 
 # Methods are case-sensitive (RFC 9110 section 9.1), but not to every upstream: one spelling is let in.
-_METHOD: Final = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]+\Z")
+_METHOD: Final = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]{1,64}\Z")
 # What was read of requests that look like this is kept: not too much of it, whatever clients send.
 _USUAL: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 _LONGEST_KEPT: Final = 256
 # Larger than a request's headers are anywhere: a bound on what one Check may cost.
 _LONGEST_TARGET: Final = 65_536
-_LARGEST_METADATA: Final = 262_144
+_LARGEST_METADATA: Final = 65_536
+_LARGEST_PEER: Final = 65_536
+_LARGEST_KEPT_PEER: Final = 8_192
 _MOST_EXTENSIONS: Final = 1_024
 _BILLION: Final = 1_000_000_000
 # What a timestamp of protobuf can say: the years 1 to 9999.
@@ -44,9 +47,14 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
     Raises:
         MalformedRequest: the bytes are no CheckRequest, or the request is malformed or ambiguous.
     """
+    if is_too_large(payload):
+        raise MalformedRequest(
+            f"the Check is larger than {LARGEST} bytes, or than {LARGEST_BESIDE} beside its body",
+            reason="malformed-check",
+        )
     try:
         attributes = Check.FromString(payload).attributes
-        source, destination, sni = _connection(attributes.source, attributes.destination, attributes.tls_session)
+        source, destination, sni = _ends(attributes.source, attributes.destination, attributes.tls_session)
         metadata, route_metadata = attributes.metadata_context, attributes.route_metadata_context
         extensions = attributes.context_extensions
         context = _context(extensions) if extensions else EMPTY
@@ -64,6 +72,17 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
         )
     except DecodeError:
         raise MalformedRequest("the bytes are no CheckRequest", reason="malformed-check") from None
+
+
+def _ends(source: bytes, destination: bytes, tls_session: bytes) -> tuple[Peer, Peer, str]:
+    size = len(source) + len(destination) + len(tls_session)
+    if size > _LARGEST_PEER:
+        raise MalformedRequest(
+            f"what is said of the connection is larger than {_LARGEST_PEER} bytes", reason="malformed-check"
+        )
+    # A memory of bounded count must also be one of bounded bytes.
+    connection = _connection if size <= _LARGEST_KEPT_PEER else _connection.__wrapped__
+    return connection(source, destination, tls_session)
 
 
 @lru_cache(maxsize=512)

@@ -13,6 +13,8 @@ from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse, 
 from extauthz.errors import STATUS
 from extauthz.values.decisions import Allow, Challenge, ChallengeOffer, Decision, Deny, Hold, denial
 from extauthz.values.request import RequestView
+from extauthz.values.schemes import NO_SCHEMES, Schemes
+from extauthz.wire.authenticate import sent_scheme
 from extauthz.wire.caller import guess, reader
 from extauthz.wire.forms import Headers, Refusal
 from extauthz.wire.grpc_status import Code, code_of
@@ -30,15 +32,16 @@ def say(
     decision_id: str,
     revision: str,
     settable: frozenset[str],
+    schemes: Schemes = NO_SCHEMES,
     unread: bytes = b"",
     offer: ChallengeOffer | None = None,
 ) -> tuple[bytes, Decision]:
     """The answer to one Check, and the decision that it says.
 
     Where `request` could not be read it is `None`, and `unread` the bytes of the Check. `settable` are the request
-    headers that the loaded policies can set, in lower case; `offer` is what a challenged caller is given. A decision
-    that can't be said becomes a denial (`sayable`); the other one is returned as it is. Equal arguments give equal
-    bytes.
+    headers that the loaded policies can set, in lower case; `schemes` are those that a 401 names; `offer` is what a
+    challenged caller is given. A decision that can't be said becomes a denial (`sayable`); the other one is returned as
+    it is. Equal arguments give equal bytes.
     """
     said = sayable(decision, offer=offer)
     answer = CheckResponse.FromString(_facts(_word(said), said.reason, said.rule, revision))
@@ -53,7 +56,15 @@ def say(
         case Deny() | Challenge() | Hold():
             # Who reads it is worked out here alone: most requests are allowed, and nobody reads those answers.
             who = reader(request) if request is not None else guess(unread)
-            _write_refusal(answer, said, refuse(said, reader=who, decision_id=decision_id, offer=offer))
+            refusal = refuse(
+                said,
+                reader=who,
+                decision_id=decision_id,
+                offer=offer,
+                schemes=schemes,
+                sent=sent_scheme(request),
+            )
+            _write_refusal(answer, said, refusal)
         case _:
             assert_never(said)
     return answer.SerializeToString(deterministic=True), said
@@ -66,6 +77,7 @@ def encode(
     decision_id: str,
     revision: str,
     settable: frozenset[str],
+    schemes: Schemes = NO_SCHEMES,
     unread: bytes = b"",
     offer: ChallengeOffer | None = None,
 ) -> bytes:
@@ -76,6 +88,7 @@ def encode(
         decision_id=decision_id,
         revision=revision,
         settable=settable,
+        schemes=schemes,
         unread=unread,
         offer=offer,
     )

@@ -16,7 +16,7 @@ from extauthz.wire.caller import Form, Reader
 from extauthz.wire.page import HEADERS as PAGE_HEADERS
 from extauthz.wire.page import page
 from extauthz.wire.sayable import DECISION_ID
-from extauthz.wire.wording import title
+from extauthz.wire.wording import heading, title
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -125,7 +125,7 @@ def _form(told: Told, reader: Reader) -> tuple[int, Headers, Headers, str]:
             return status, _content(told.body.content_type), (), told.body.text
         case Form.PAGE:
             text = page(
-                title=title(status),
+                heading=heading(told.reason, status),
                 detail=told.detail,
                 reason=told.reason,
                 decision_id=told.decision_id,

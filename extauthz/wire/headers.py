@@ -46,7 +46,9 @@ _JOINED: Final = dict.fromkeys(SINGLE, _COMMA) | {
 }
 
 # Envoy takes no more than a hundred headers unless it is told to.
-_MOST: Final = 4_096
+MOST: Final = 4_096
+# Characters of all names and values: more than twice what Envoy takes unless it is told to.
+_LARGEST: Final = 131_072
 # Names are the clients' to choose: what is kept of them is bounded.
 _LONGEST_KEPT: Final = 2_048
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
@@ -91,7 +93,7 @@ class _Shape(NamedTuple):
 
     total: int
     places: Mapping[str, int]
-    values: Callable[[Mapping[str, str]], tuple[str, ...]]
+    values: Callable[[Mapping[str, Any]], tuple[Any, ...]]
     breaks: int
     single: int
 
@@ -102,20 +104,55 @@ def from_map(joined: Mapping[str, str]) -> Headers:
     Raises:
         MalformedRequest: a name or a value is none, a single header was sent twice, or there are too many.
     """
-    if len(joined) > _MOST:
+    count = len(joined)
+    if count > MOST:
         raise _too_many()
-    names = "\n".join(joined)
-    shape = _shape(names) if len(names) <= _LONGEST_KEPT else None
-    # As many names as the shape has leave no line feed of the text to any of them.
-    if shape is None or shape.total != len(joined):
+    shape = _shape_of("\n".join(joined), count)
+    if shape is None:
         return from_lines(joined.items())
-    values = shape.values(joined)
-    text = "\n".join(values)
+    values: tuple[str, ...] = shape.values(joined)
+    return _of_shape(shape, values, "\n".join(values))
+
+
+def from_raw(entries: Collection[HeaderValue]) -> Headers:
+    """The headers of the raw form; a byte that is no UTF-8 is read as U+FFFD, which no header can be asked for.
+
+    Raises:
+        MalformedRequest: a name or a value is none, a single header was sent twice, or there are too many.
+    """
+    count = len(entries)
+    if count > MOST:
+        raise _too_many()
+    lines = {entry.key: entry.raw_value for entry in entries}
+    shape = _shape_of("\n".join(lines), count)
+    # As many names as lines: each came once. A value may be empty, or be in the other field.
+    if shape is None or b"" in lines.values():
+        return from_lines((entry.key, _text(entry)) for entry in entries)
+    # No sequence of UTF-8 holds a line feed, so that the values can be decoded together.
+    text = b"\n".join(shape.values(lines)).decode(errors="replace")
+    return _of_shape(shape, tuple(text.split("\n")), text)
+
+
+def _text(entry: HeaderValue) -> str:
+    return entry.raw_value.decode(errors="replace") if entry.raw_value else entry.value
+
+
+def _of_shape(shape: _Shape, values: tuple[str, ...], text: str) -> Headers:
+    """The headers of one line each with these `values`, which are joined by line feeds in `text`."""
+    if len(text) > _LARGEST:
+        raise _too_large()
     if text.count("\n") != shape.breaks or "\r" in text or "\0" in text:
         raise _bad_value()
     if "," in "".join(values[: shape.single]):
         _refuse_joined(zip(shape.places, values))  # noqa: B905 - equal lengths, by the shape
     return OneLineEach(shape.places, values)
+
+
+def _shape_of(names: str, count: int) -> _Shape | None:
+    """The shape of `count` lines of which these are the names, a line each, if it is one and is worth keeping."""
+    shape = _shape(names) if len(names) <= _LONGEST_KEPT else None
+    # As many names as the shape has leave no line feed of the text to any of them.
+    return shape if shape is not None and shape.total == count else None
 
 
 @lru_cache(maxsize=512)
@@ -137,42 +174,31 @@ def _shape(text: str) -> _Shape | None:
     )
 
 
-def from_raw(entries: Collection[HeaderValue]) -> Headers:
-    """The headers of the raw form; a byte that is no UTF-8 is read as U+FFFD, which no header can be asked for.
-
-    Raises:
-        MalformedRequest: a name or a value is none, a single header was sent twice, or there are too many.
-    """
-    if len(entries) > _MOST:
-        raise _too_many()
-    lines = [
-        (entry.key, entry.raw_value.decode(errors="replace") if entry.raw_value else entry.value) for entry in entries
-    ]
-    joined = dict(lines)
-    return from_map(joined) if len(joined) == len(lines) else from_lines(lines)
-
-
 def from_lines(lines: Iterable[tuple[str, str]]) -> Headers:
     """The headers of a request, line by line; pseudo headers are left out (RFC 9113 section 8.3).
 
     Raises:
-        MalformedRequest: a name or a value is none, or a single header was sent twice.
+        MalformedRequest: a name or a value is none, a single header was sent twice, or they are too large.
     """
-    headers: dict[str, tuple[str, ...]] = {}
+    found: dict[str, list[str]] = {}
+    size = 0
     for sent, value in lines:
         if sent.startswith(":"):
             continue
+        size += len(sent) + len(value)
+        if size > _LARGEST:
+            raise _too_large()
         if "\r" in value or "\n" in value or "\0" in value:
             raise _bad_value()
         if _NAME.match(sent) is None:
             raise MalformedRequest("a header has no valid name", reason="malformed-header")
         name = sent.lower()
-        known = headers.get(name)
-        if known is not None and name in SINGLE:
+        known = found.setdefault(name, [])
+        if known and name in SINGLE:
             raise _twice(name)
-        headers[name] = (value,) if known is None else (*known, value)
-    _refuse_joined((name, values[0]) for name, values in headers.items())
-    return MappingProxyType(headers)
+        known.append(value)
+    _refuse_joined((name, values[0]) for name, values in found.items())
+    return MappingProxyType({name: tuple(values) for name, values in found.items()})
 
 
 def _refuse_joined(lines: Iterable[tuple[str, str]]) -> None:
@@ -183,7 +209,11 @@ def _refuse_joined(lines: Iterable[tuple[str, str]]) -> None:
 
 
 def _too_many() -> MalformedRequest:
-    return MalformedRequest(f"there are more than {_MOST} headers", reason="malformed-header")
+    return MalformedRequest(f"there are more than {MOST} headers", reason="malformed-header")
+
+
+def _too_large() -> MalformedRequest:
+    return MalformedRequest(f"the headers have more than {_LARGEST} characters", reason="malformed-header")
 
 
 def _bad_value() -> MalformedRequest:

@@ -15,6 +15,7 @@ from extauthz.errors import MalformedRequest
 _NAME: Final = re.compile(r"((?:[a-z0-9_-]+\.)*[a-z0-9_-]+)\.?(?::([0-9]{1,5}))?\Z")
 _IPV6: Final = re.compile(r"\[([0-9a-f:.]{2,45})\](?::([0-9]{1,5}))?\Z")
 _LONGEST: Final = 253
+_LONGEST_AUTHORITY: Final = _LONGEST + len(".:65535")
 
 
 @lru_cache(maxsize=1024)
@@ -24,6 +25,8 @@ def read(authority: str) -> str:
     Raises:
         MalformedRequest: it is empty or malformed.
     """
+    if len(authority) > _LONGEST_AUTHORITY:
+        raise _refused("the host is too long")
     if not authority.isascii():
         raise _refused("the host holds a byte above 0x7F")
     lower = authority.lower()

@@ -15,6 +15,11 @@ SERVER_ERROR: Final = -32000
 # An answer to each of very many calls would be many times as long as they are.
 MOST_CALLS: Final = 100
 
+# A body beyond these may ask for anything, and is answered as if it were no such request.
+_LARGEST: Final = 1_048_576
+_MOST_VALUES: Final = 10_000
+_LONGEST_INTEGER: Final = 100
+
 _NAME: Final = b'"jsonrpc"'
 
 Id = str | int | float | None
@@ -29,11 +34,13 @@ class Calls:
 
 
 def read(body: bytes) -> Calls | None:
-    """The calls in a body, `None` if it is no request of JSON-RPC 2.0, or could be read in two ways."""
-    if _NAME not in body:
+    """The calls in a body, `None` if it is no request of JSON-RPC 2.0, could be read in two ways, or is too large."""
+    if len(body) > _LARGEST or _NAME not in body:
+        return None
+    if sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:  # commas in texts are counted along
         return None
     try:
-        parsed = json.loads(body.decode(), object_pairs_hook=_distinct, parse_constant=_refused)
+        parsed = json.loads(body.decode(), object_pairs_hook=_distinct, parse_int=_integer, parse_constant=_refused)
     except (ValueError, RecursionError):
         return None
     calls = parsed if isinstance(parsed, list) else [parsed]
@@ -79,6 +86,12 @@ def _distinct(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if len(named) < len(members):
         raise ValueError("a name comes twice")
     return named
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _LONGEST_INTEGER:
+        raise ValueError("a number that is too long")
+    return int(digits)
 
 
 def _refused(constant: str) -> None:

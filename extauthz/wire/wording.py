@@ -26,6 +26,8 @@ _BY_REASON: Final[Mapping[str, str]] = {
     "overloaded": "Too many requests wait for an answer. Repeat it later.",
     "proof-required": "This needs fresh proof of who you are.",
     "repeated-header": "A header of the request must come once and came twice.",
+    "subject-blocked": "Who sends the request, or for whom, is blocked. Ask your administrator.",
+    "token-revoked": "The token was revoked. Sign in again.",
     "wrong-code": "This code is not right. Send the six digits that your app shows now.",
 }
 _BY_STATUS: Final[Mapping[int, str]] = {
@@ -33,6 +35,16 @@ _BY_STATUS: Final[Mapping[int, str]] = {
     401: "The request does not prove who sends it.",
     403: "The request is not allowed.",
     503: "The request can't be decided now.",
+}
+_PROOF: Final = "Confirm that it is you"
+_HEADINGS: Final[Mapping[str | int, str]] = {
+    **dict.fromkeys(("proof-required", "wrong-code", "code-used", "not-enrolled", "factor-not-accepted"), _PROOF),
+    "approval-required": "Somebody has to approve this",
+    "locked-out": "Too many wrong codes",
+    400: "This can't be read",
+    401: "Sign in first",
+    403: "This is not allowed",
+    503: "This is not possible now",
 }
 _PHRASES: Final[Mapping[int, str]] = {status.value: status.phrase for status in HTTPStatus}
 
@@ -42,6 +54,11 @@ def detail(reason: Reason | str, status: int, *, retry_after: int | None = None)
     if reason == "locked-out":
         return f"Too many wrong codes. Try again in {retry_after} seconds."
     return _BY_REASON.get(reason) or _BY_STATUS.get(status, _BY_STATUS[403])
+
+
+def heading(reason: Reason | str, status: int) -> str:
+    """What stands above the sentence, for people; `title` is for programs."""
+    return _HEADINGS.get(reason) or _HEADINGS.get(status) or title(status)
 
 
 def title(status: int) -> str:

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from policy.making import compiled, definitions, document, function, rule
 
+from extauthz.identity.revocations import Kind
 from extauthz.policy.decide import decide
 from extauthz.policy.policy_set import PolicySet
 from extauthz.record.decision import DecisionRecord
@@ -211,9 +212,13 @@ def test_names_of_policies_are_in_a_record_and_values_are_not(condition: str, er
 
 
 class Sent(NamedTuple):
-    """What comes with a request: claims that are signed (`None`: as a good token has them), and the rest."""
+    """What comes with a request: claims that are signed (`None`: as a good token has them), and the rest.
+
+    `revoked` is the kind of the revocation that the one claim is the id of.
+    """
 
     claims: Mapping[str, Any] | None = None
+    revoked: Kind | None = None
     authorization: str = ""
     path: str = "/pay"
     headers: Mapping[str, str] = {}
@@ -250,6 +255,8 @@ ODD: tuple[Callable[[str], Sent], ...] = (
     lambda secret: Sent(
         headers={"x-forwarded-client-cert": f"URI=spiffe://a/{secret}"}, principal="spiffe://example.org/web"
     ),
+    lambda secret: Sent(claims={"jti": secret}, revoked="token"),
+    lambda secret: Sent(claims={"sid": secret}, revoked="session"),
 )
 """Requests with credentials that fail, over a value."""
 
@@ -262,6 +269,9 @@ def bench() -> Bench:
 def ask(bench: Bench, sent: Sent) -> DecisionRecord:
     """The record of a request that was answered."""
     bench.now[0] = time.time()
+    if sent.revoked is not None:
+        (id_,) = (sent.claims or {}).values()
+        bench.revoke(sent.revoked, Subject("https://idp.example.com", "u1"), id_)
     authorization = sent.authorization or f"Bearer {token(bench, sent.claims or {})}"
     bench.answer(
         check_request(

@@ -209,9 +209,13 @@ def test_only_ed25519_keys_are_keys() -> None:
     encrypted = KEY.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
     )
-    for pem in (b"", b"nonsense", public, private_pem()):
+    for pem in (b"", b"nonsense", public):
         with pytest.raises(BundleRefused, match="not an Ed25519 public key"):
             public_key(pem)
-    for pem in (b"", encrypted, public_pem()):
+    with pytest.raises(BundleRefused, match="this is a private key; give the public one"):
+        public_key(private_pem())
+    for pem in (b"", encrypted):
         with pytest.raises(BundleRefused, match="not an unencrypted Ed25519 private key"):
             private_key(pem)
+    with pytest.raises(BundleRefused, match="this is a public key; give the private one"):
+        private_key(public_pem())

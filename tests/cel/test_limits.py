@@ -74,7 +74,7 @@ def test_regex_program() -> None:
     assert "instructions" in eval_error("'a'.matches(p)", {"p": r"\pL{200}"})
     large = cel.compile("x.matches('^a{900}b{900}c{900}$')")
     assert [large({"x": "a" * 900 + "b" * 900 + "c" * count}) for count in (900, 899)] == [True, False]
-    wide = cel.compile(r"x.matches('^(?i)[^x]{900}$')", limits=cel.Limits(regex_program=100_000))
+    wide = cel.compile(r"x.matches('^(?i)[^x]{900}$')", limits=cel.Limits(regex_program=100_000, regex_steps=10**9))
     assert [wide({"x": "é" * 900}), wide({"x": "é" * 899})] == [True, False]
 
 
@@ -244,3 +244,29 @@ def test_what_python_can_not_compile_for_a_missing_variable_fails() -> None:
     assert program({"b": True}) is True
     with pytest.raises(cel.EvalError, match="nested too deeply"):
         program({})
+
+
+STATES = "(a|b)*a(a|b){99}c"
+"""An expression whose automaton makes a state for nearly every character of a text of `a` and `b`."""
+
+
+def test_a_long_text_and_a_large_expression() -> None:
+    program = cel.compile(f"s.matches('{STATES}')")
+    assert program({"s": "a" * 10_000}) is False
+    with pytest.raises(cel.EvalError, match="too long for a regular expression of this size"):
+        program({"s": "a" * 50_000})
+    with pytest.raises(cel.EvalError, match="too long for a regular expression of this size"):
+        program({"s": "é" * 10_000})
+    small = cel.compile("s.matches('^(a|b)*a(a|b){10}c')")
+    assert small({"s": LONG}) is False
+
+
+@pytest.mark.parametrize("pattern", [f"'{STATES}'", "p"])
+def test_what_is_searched_in_loops_counts(pattern: str) -> None:
+    bindings = {"x": ["a" * 100] * 1_000, "p": STATES}
+    program = cel.compile(f"x.exists(a, a.matches({pattern}))")
+    assert program({**bindings, "x": bindings["x"][:100]}) is False
+    with pytest.raises(cel.EvalError, match="too many elements visited"):
+        program(bindings)
+    small = cel.compile("x.exists(a, a.matches('[0-9]{16}'))")
+    assert small(bindings) is False

@@ -9,6 +9,7 @@ from checking import Bench, make_bench
 from identity.possession import Client, new_client
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from extauthz.identity.dpop import ALGORITHMS
 from extauthz.store.memory import MemoryStore
 from extauthz.store.protocol import Store
 from extauthz.store.sqlite import SqliteStore
@@ -90,6 +91,29 @@ def test_of_a_hundred_replays_at_once_one_is_allowed(bench: Bench) -> None:
         return await asyncio.gather(*(answer(check) for check in checks))
 
     assert sorted(asyncio.run(race())) == [0] + [16] * 99
+
+
+def asked_for(bench: Bench, check: bytes) -> str:
+    """What the 401 to this Check asks for."""
+    headers = bench.answer(check).denied_response.headers
+    return next(option.header.value for option in headers if option.header.key == "www-authenticate")
+
+
+def test_a_401_says_what_was_wrong_in_the_scheme_that_was_used(bench: Bench) -> None:
+    """RFC 9449 sections 7.1 and 7.2, down to the answer."""
+    algorithms = " ".join(ALGORITHMS)
+    proven = headers(bench, "/pay", jti="a")
+    bound = proven["authorization"].removeprefix("DPoP ")
+    assert asked_for(bench, bench.request("/other")) == f'Bearer, DPoP algs="{algorithms}"'
+    as_bearer = asked_for(bench, bench.request("/pay", headers={"authorization": f"Bearer {bound}"}))
+    assert as_bearer == f'Bearer error="invalid_token", DPoP algs="{algorithms}"'
+    for_another_address = asked_for(bench, bench.request("/other", headers=proven))
+    assert for_another_address == f'Bearer, DPoP error="invalid_dpop_proof", algs="{algorithms}"'
+    assert bench.decision(bench.request("/pay?amount=5", headers=proven)) == ALLOWED
+    assert asked_for(bench, bench.request("/pay?amount=5", headers=proven)) == for_another_address, "used before"
+    stepped_up = asked_for(bench, bench.request("/pay?amount=5000", headers=headers(bench, "/pay", jti="b")))
+    assert stepped_up.startswith('DPoP error="insufficient_user_authentication", ')
+    assert stepped_up.endswith(f', algs="{algorithms}"')
 
 
 def test_what_was_proven_with_a_key_serves_no_other_key() -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Never
 
 import pytest
+from described import descriptors
 from e2e import bootstrap
 from e2e.collector import Collector, collecting
+from e2e.readings import Readings, reading
 from e2e.stage import Script, Stage, stage
 
 from extauthz.cli.quickstart.envoy import find_envoy
@@ -37,6 +39,15 @@ def collector() -> Iterator[Collector]:
 def gateway(collector: Collector) -> Iterator[Stage]:
     """`envoy/gateway.yaml` as it is shipped, and beside its listener some that differ from it in one setting."""
     with stage(Script(policies=POLICIES, edit=_add_listeners, collector=collector)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def readings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Readings]:
+    """What Envoy says of requests, under each setting that changes it."""
+    described = tmp_path_factory.mktemp("described") / "bank.pb"
+    described.write_bytes(descriptors())
+    with reading(described) as running:
         yield running
 
 

@@ -44,6 +44,7 @@ def http_service() -> Iterator[HttpService]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # the head and the body of an answer are two writes
 
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))

@@ -2,18 +2,23 @@
 
 import copy
 import socket
+import time
 from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import httpx
 import pytest
 from e2e import bootstrap
 from e2e.services import Received
-from e2e.stage import Script, Stage, stage
+from e2e.stage import HOST, Script, Stage, stage
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # generated, without types
+from identity.possession import new_client
+
+from extauthz.identity.dpop import ALGORITHMS
 
 POLICIES = (Path(__file__).parent / "policies" / "answers.yaml").read_text()
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -143,6 +148,44 @@ def test_metadata_keeps_its_types(answering: Stage) -> None:
     }  # fmt: skip
 
 
+def test_every_change_is_worked_out_from_the_caller_and_the_request(answering: Stage) -> None:
+    claims = {"groups": ["staff", "night"], "tenant": "t&1", "level": 3, "nested": {"ok": True, "list": [1, None, "x"]}}
+    sent = [
+        ("authorization", f"Bearer {answering.token('alice', **claims)}"),
+        ("x-scope", "own"),
+        ("x-account", "evil"),
+    ]
+    response = answering.client().post("/computed/acc-1?tenant=evil&debug=1&x=2", headers=sent, json={"amount": 0.5})
+    assert response.status_code == 200, response.text
+    received = answering.service.received[-1]
+    assert {name: received.all(name) for name in ("x-authz-subject", "x-account", "x-scope", "authorization")} == {
+        "x-authz-subject": ["alice"],
+        "x-account": ["ACC-1"],
+        "x-scope": ["own, group-staff, group-night"],
+        "authorization": [],
+    }
+    query = httpx.QueryParams(received.target.partition("?")[2]).multi_items()
+    assert sorted(query) == [("tenant", "t&1"), ("x", "2")]
+    assert received.body == b'{"amount":0.5}'
+    assert response.headers["x-seen"] == "alice on payments.example.com"
+    assert response.headers.get_list("set-cookie") == ["staff=1; Path=/", "night=1; Path=/"]
+    assert answering.decided(response)["typed"] == {
+        "level": 3,
+        "ratio": 1.5,
+        "is_low": True,
+        "groups": ["staff", "night"],
+        "claims": {"tenant": "t&1", "nested": {"ok": True, "list": [1, None, "x"]}},
+        "body": {"amount": 0.5},
+    }
+
+
+def test_a_change_that_can_not_be_worked_out_is_a_denial(answering: Stage) -> None:
+    received = len(answering.service.received)
+    response = answering.client().get("/computed/acc-1", headers=answering.bearer("alice"))
+    assert (response.status_code, response.json()["reason"]) == (403, "policy-error")
+    assert len(answering.service.received) == received
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -177,6 +220,13 @@ def test_a_person_gets_a_page_for_a_path_that_can_not_be_read(answering: Stage) 
         ("text/html;q=0.9, application/json", "application/problem+json"),
         ("text/html", "text/html; charset=utf-8"),
         ("image/png", "application/problem+json"),
+        # What is malformed names nothing.
+        ("", "application/problem+json"),
+        ("text/plain;q=2", "application/problem+json"),
+        ("text/plain;q=, text/html;q=0.1", "text/html; charset=utf-8"),
+        ("plain, ,;;q=1,/", "application/problem+json"),
+        ('text/plain;a="', "text/plain; charset=utf-8"),
+        ('text/html;q=0.2;a=",text/plain', "text/html; charset=utf-8"),
     ],
 )
 @pytest.mark.parametrize("path", ["/nowhere", "/a//b"])
@@ -211,6 +261,33 @@ def test_a_denial_stays_what_it_is_without_a_header_that_can_not_be_said(answeri
     assert (response.status_code, response.text) == (404, "account  acc is frozen")
     assert "x-account" not in response.headers
     assert answering.decided(response)["reason"] == "account-frozen"
+
+
+def _asked_for(response: httpx.Response) -> str:
+    assert response.status_code == 401
+    return str(response.headers["www-authenticate"])
+
+
+def test_a_401_asks_for_what_is_taken_and_says_what_was_wrong(answering: Stage) -> None:
+    """RFC 6750 section 3, RFC 9449 sections 7.1 and 7.2; as one header, through HTTP/1.1 and HTTP/2."""
+    algorithms = 'algs="' + " ".join(ALGORITHMS) + '"'
+    mine = new_client()
+    bound = answering.token("alice", cnf={"jkt": mine.thumbprint})
+    url = f"https://{HOST}/nowhere"
+    as_bearer = {"authorization": f"Bearer {bound}"}
+    unproven = {"authorization": f"DPoP {bound}"}
+    by_another = {**unproven, "dpop": new_client().proof(bound, now=time.time(), htu=url, jti=uuid4().hex)}
+    for http2 in (False, True):
+        client = answering.client(http2=http2)
+        assert _asked_for(client.get("/nowhere")) == f"Bearer, DPoP {algorithms}"
+        for headers, expected in (
+            ({"cookie": "session=x.y.z"}, f"Bearer, DPoP {algorithms}"),
+            ({"authorization": "Bearer x.y.z"}, f'Bearer error="invalid_token", DPoP {algorithms}'),
+            (as_bearer, f'Bearer error="invalid_token", DPoP {algorithms}'),
+            (unproven, f'Bearer, DPoP error="invalid_dpop_proof", {algorithms}'),
+            (by_another, f'Bearer, DPoP error="invalid_token", {algorithms}'),
+        ):
+            assert _asked_for(client.get("/nowhere", headers=headers)) == expected
 
 
 CALL: dict[str, Any] = {"jsonrpc": "2.0", "method": "tools/call", "params": {"name": "export"}}

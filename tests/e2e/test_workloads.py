@@ -32,7 +32,7 @@ def test_another_workload_of_the_trust_domain_is_denied(gateway: Stage) -> None:
 def test_a_caller_without_a_certificate_is_nobody(gateway: Stage) -> None:
     response = gateway.client().get(ACCOUNT)
     assert response.status_code == 401
-    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.headers["www-authenticate"].startswith("Bearer, DPoP algs=")
     assert gateway.decided(response)["reason"] == "no-rule-allows"
 
 

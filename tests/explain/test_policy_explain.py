@@ -1,17 +1,20 @@
 """`extauthz policy explain`: the object of the design, the values behind it, and why other rules had no say."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from consoles import in_terminal
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from identity.issuer import AUDIENCE, ISSUER, Issuer
 from policy.making import NOW, caller, compiled, document, evaluate, http, rule
 from policytest.shop import check_request, invoke, write
 from replay.recording import write as write_audit
 
+from extauthz.cli.quickstart.demo import EXTAUTHZ
 from extauthz.errors import ExtauthzError
 from extauthz.policy.policy_set import PolicySet
 from extauthz.record.decision import DecisionRecord
@@ -272,15 +275,35 @@ def test_of_thousands_of_rules_the_nearest_are_shown_and_all_are_in_json(tmp_pat
     assert len(text.splitlines()) < 15
 
 
-def test_it_is_readable_in_80_columns_and_moves_no_cursor(tmp_path: Path) -> None:
-    long = "x" * 500
-    when = f"request.query.note != '{long}' || request.query.note.contains('a') && has(user.sub)"
+@pytest.fixture
+def long(tmp_path: Path) -> tuple[str | Path, ...]:
+    """`policy explain` of a rule and a request with long texts that would clear the screen."""
+    text = "x" * 500
+    when = f"request.query.note != '{text}' || request.query.note.contains('a') && has(user.sub)"
     (tmp_path / "p.yaml").write_text(json.dumps(document("p", rule("r", "allow", when=when, description="why " * 99))))
-    request = check_request(tmp_path / "request.json", "/?note=%1B%5B2J" + long)
-    text = invoke("explain", "--policy", tmp_path, "--request", request).stdout
+    request = check_request(tmp_path / "request.json", "/?note=%1B%5B2J" + text)
+    return "explain", "--policy", tmp_path / "p.yaml", "--request", request
+
+
+def test_it_is_readable_in_80_columns_and_moves_no_cursor(long: tuple[str | Path, ...]) -> None:
+    text = in_terminal([*EXTAUTHZ, "policy", *map(str, long)], columns=80)
     assert "\x1b" not in text
     assert all(len(line) <= 80 for line in text.splitlines())
     assert len(text.splitlines()) < 20
+
+
+def test_where_no_terminal_is_no_line_is_broken(long: tuple[str | Path, ...]) -> None:
+    lines = invoke(*long).stdout.splitlines()
+    assert "\x1b" not in "".join(lines)
+    assert [re.sub("[a-z]{40,}", "…", line.strip("│├└─ ")) for line in lines[:-1]] == [
+        "allow allowed by p/r, status 200",
+        "p/r  allow  match",
+        ("why " * 99)[:99] + "…",
+        "request.query.note != '……  → true",
+        "request.query.note != '……  → true",
+        'request.query.note  → "\\u001b[2J……',
+        "request.query.note.contains('a') && has(user.sub)  not evaluated",
+    ]
 
 
 def test_a_request_and_a_record_can_not_both_be_explained(folder: Path) -> None:
@@ -391,3 +414,11 @@ def test_a_decision_that_is_not_in_the_file_is_an_error(tmp_path: Path) -> None:
     result = invoke("explain", "--policy", tmp_path / "policies", "--audit", file, "--id", "d-2")
     assert isinstance(result.exception, ExtauthzError)
     assert "holds no decision `d-2`" in str(result.exception)
+
+
+def test_another_file_than_an_audit_file_is_told_to_be_one(tmp_path: Path) -> None:
+    recorded(tmp_path, rule("all", "allow"))
+    other = tmp_path / "other.yaml"
+    other.write_text("policies: [d-1]\n")
+    result = invoke("explain", "--policy", tmp_path / "policies", "--audit", other, "--id", "d-1")
+    assert str(result.exception) == f"{other}: holds no record of a decision; `audit.path` names the file to read"

@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from identity.authority import CLIENT, SERVER, SIGNING, SigningAuthority, Usage, copied, fingerprint, handed, pem, root
 from identity.checks import build_request
@@ -69,6 +69,7 @@ def test_an_svid_names_its_workload(authority: SigningAuthority) -> None:
         pytest.param(lambda ca: ca.leaf(WEB, usage=Usage(crl_sign=True)), id="4.3: signs revocations"),
         pytest.param(lambda ca: ca.leaf(WEB, usage=SIGNING), id="4.3: the usage of a CA"),
         pytest.param(lambda ca: ca.leaf(WEB, purposes=[SERVER]), id="4.4: no client"),
+        pytest.param(lambda ca: ca.leaf(WEB.replace("spiffe", "SPIFFE"), ca=True), id="4.1: a CA, in upper case"),
         pytest.param(lambda ca: ca.leaf(WEB, purposes=[ExtendedKeyUsageOID.CODE_SIGNING]), id="4.4: something else"),
     ],
 )
@@ -163,7 +164,9 @@ def test_any_bytes_are_a_certificate_or_none(der: bytes) -> None:
 SVID = root().leaf(WEB).public_bytes(Encoding.DER)
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")  # the library's word on what it still reads
 @given(st.integers(0, len(SVID) - 1), st.integers(1, 255))
+@example(place=SVID.index(b"\xa0\x03\x02\x01\x02") + 4, change=4)  # a version that there is not
 def test_a_certificate_with_a_wrong_byte_is_read_or_refused(place: int, change: int) -> None:
     broken = bytearray(SVID)
     broken[place] ^= change
@@ -229,6 +232,23 @@ def test_a_certificate_of_a_trust_domain_without_authorities_is_no_identity(auth
     trusted = with_bundles(partner_example=pem(authority.certificate))
     found = read(copied(authority.leaf(WEB)), **trusted)
     assert (found.workload, bool(found.certificate)) == (None, True)
+
+
+def test_certificates_of_a_bundle_that_are_for_something_else_vouch_for_nobody(authority: SigningAuthority) -> None:
+    own = b64encode(authority.certificate.public_bytes(Encoding.DER)).decode()
+    for use in ("jwt-svid", "sig", None):
+        other = {"kty": "EC", "use": use, "x5c": [own]}
+        trusted = with_bundles(prod_example_org=bundle(root().certificate, **other))
+        with pytest.raises(InvalidCredential):
+            read(copied(authority.leaf(WEB)), **trusted)
+        # Of an entry that counts only the first one does, which is the authority itself.
+        later = {
+            "kty": "EC",
+            "use": "x509-svid",
+            "x5c": [json.loads(bundle(root().certificate))["keys"][1]["x5c"][0], own],
+        }
+        with pytest.raises(InvalidCredential):
+            read(copied(authority.leaf(WEB)), **with_bundles(prod_example_org=bundle(**later)))
 
 
 def test_an_empty_bundle_vouches_for_nobody(authority: SigningAuthority) -> None:

@@ -139,6 +139,21 @@ def test_a_token_bound_to_key_and_certificate_needs_both(issuer: Issuer) -> None
     assert outcome(users, sent(both, None, "Bearer") | certificate) is InvalidCredential
 
 
+@pytest.mark.parametrize("other", ["kid", "jwk", "x5t", "JKT"])
+def test_a_binding_that_can_not_be_proven_here_refuses_the_token(issuer: Issuer, other: str) -> None:
+    # RFC 7800 section 3.1: whoever does not understand a confirmation must not take the token for confirmed.
+    settings = {"users": [IDP], "workload": {"xfcc": {"without_principal": True}}}
+    users = Resolver(IdentitySettings.model_validate(settings), ClientSettings(), {"idp": issuer.jwks})
+    certificate = {"x-forwarded-client-cert": f"Hash={'ab' * 32};URI=spiffe://prod.example.org/web"}
+    key, thumbprint = {"jkt": CLIENT.thumbprint}, {"x5t#S256": base64url(bytes.fromhex("ab" * 32))}
+    for bindings in (key, thumbprint, key | thumbprint):
+        good, odd = issuer.token(cnf=bindings), issuer.token(cnf={**bindings, other: "x"})
+        for bound, expected in ((good, "u1"), (odd, InvalidCredential)):
+            proof = CLIENT.proof(bound, now=NOW)
+            headers = sent(bound, proof) if "jkt" in bindings else sent(bound, None, "Bearer")
+            assert outcome(users, headers | certificate) == expected
+
+
 @pytest.mark.parametrize(
     ("mode", "scheme", "expected"),
     [

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -5,6 +6,8 @@ from pydantic import ValidationError
 
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.user_config import IntrospectionSource, JwtSource, MetadataSource, namespace_and_key
+from extauthz.policy.problems import PolicyErrors
+from extauthz.settings import load_settings
 
 USER: dict[str, Any] = {
     "name": "idp",
@@ -206,6 +209,38 @@ def test_what_is_wrong_with_a_source_is_told_in_the_words_of_its_kind(source: ob
     with pytest.raises(ValidationError) as caught:
         IdentitySettings.model_validate({"users": [source]})
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "errors"),
+    [
+        (
+            "{name: a, issuer: a, audience: [b], jwks: j}",
+            {"4:28": "unknown field `audience`; did you mean `audiences`?"},
+        ),
+        ("{name: a, issuer: a, audiences: [b], jwk: j}", {"4:44": "unknown field `jwk`; did you mean `jwks`?"}),
+        ("{name: a, from: ['metadata:a/b'], issued: a}", {"4:41": "unknown field `issued`; did you mean `issuer`?"}),
+        (
+            "{name: a, issuer: a, introspections: {}, introspection: {url: 'https://a', client: b}}",
+            {
+                "4:28": "unknown field `introspections`; did you mean `introspection`?",
+                "4:82": "unknown field `client`; did you mean `client_id`?",
+                "4:63": "missing field `client_secret_file`",
+            },
+        ),
+        # Nothing is suggested that another kind of source has.
+        ("{name: a, issuer: a, from: ['metadata:a/b'], algorithm: [c]}", {"4:52": "unknown field `algorithm`"}),
+    ],
+)
+def test_a_misspelt_key_of_a_source_is_told_with_the_one_that_is_meant(
+    tmp_path: Path, source: str, errors: dict[str, str]
+) -> None:
+    path = tmp_path / "extauthz.yaml"
+    path.write_text(f"policies: [p]\nidentity:\n  users:\n    - {source}\n")
+    with pytest.raises(PolicyErrors) as caught:
+        load_settings(path)
+    told = (str(problem).removeprefix(f"{path}:").partition(": ") for problem in caught.value.problems)
+    assert {place: message for place, _, message in told} == errors
 
 
 def test_an_opaque_token_has_one_issuer_at_a_place() -> None:

@@ -172,6 +172,7 @@ def test_what_the_api_server_does_not_vouch_for_is_refused(issuer: Issuer, said:
     assert known(here, bearer(token), answers=answers) is InvalidCredential
     assert known(here, bearer(token)) is InvalidCredential  # for a moment nobody is asked again
     assert known(here, bearer(token), now=NOW + 10) == tuple(answers)
+    assert known(here, bearer(token), now=NOW - 0.1) == tuple(answers)
 
 
 @pytest.mark.parametrize("said", [Unreachable(detail="gone"), Done()])
@@ -190,6 +191,8 @@ def test_an_answer_counts_for_a_moment_and_never_longer_than_the_token(issuer: I
         assert workload_of(known(here, bearer(token), now=last - 0.1)) == (WEB, "token_review")
         over = known(here, bearer(token), now=last)
         assert over == (lookup,) if last == NOW + 10 else over is InvalidCredential
+        # A clock that was set back makes no answer last longer.
+        assert known(here, bearer(token), now=NOW - 0.1) == (lookup,)
 
 
 def test_an_answer_about_one_token_says_nothing_of_another(issuer: Issuer) -> None:

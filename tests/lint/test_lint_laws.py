@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
-from policy.making import NOW, WEB, Document, caller, document, evaluate, http, rule, tcp
+from policy.making import NOW, WEB, Document, caller, document, evaluate, http, pathless, rule, tcp
 
 from extauthz.policy.compile import compile_documents
 from extauthz.policy.lint.findings import Finding
@@ -71,7 +71,7 @@ LITERALS = (
 )
 TEMPLATES = ("/", "/a", "/{x}", "/a/{x}", "/*/b", "/a/**", "/**")
 HOSTS = ("app.example", "b.app.example", "*.app.example")
-METHODS = ("GET", "POST", "PUT")
+METHODS = ("GET", "POST", "PUT", "OPTIONS", "CONNECT")
 WORKLOADS = (
     WEB,
     "spiffe://prod.example.org/ns/*/sa/web",
@@ -131,11 +131,16 @@ def rule_sets(**more: Any) -> st.SearchStrategy[list[Document]]:
 def requests(draw: st.DrawFn) -> RequestView:
     if draw(st.integers(0, 9)) == 0:
         return tcp(source_ip="192.0.2.7")
+    host = draw(st.sampled_from(("app.example", "b.app.example", "c.b.app.example", "other.test")))
+    method = draw(st.sampled_from((*METHODS, "HEAD", "DELETE")))
     path = draw(st.sampled_from(("/", "/a", "/b", "/a/b", "/a/b/", "/a/a", "/c/b", "/a/b/c", "/x/y/z")))
+    path += draw(st.sampled_from(("", "?amount=5")))
+    if draw(st.integers(0, 9)) == 0:
+        method, path = draw(st.sampled_from(pathless(host)))
     return http(
-        path + draw(st.sampled_from(("", "?amount=5"))),
-        method=draw(st.sampled_from((*METHODS, "HEAD", "DELETE"))),
-        host=draw(st.sampled_from(("app.example", "b.app.example", "c.b.app.example", "other.test"))),
+        path,
+        method=method,
+        host=host,
         headers={"content-type": "application/json", **draw(st.sampled_from(({}, {"x-tier": "gold"})))},
         body=draw(st.sampled_from((b"{}", b'{"amount": "5"}'))),
         context=draw(st.sampled_from(({}, {"tenant": "t1"}))),

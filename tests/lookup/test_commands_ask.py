@@ -66,7 +66,7 @@ def test_explain_asks_nobody_where_nobody_need_be_asked(site: Site, tmp_path: Pa
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"jwks": "missing.json"}, "missing.json: can't read the keys of `idp`: No such file"),
+        ({"jwks": "missing.json"}, "missing.json: can't read the keys of `idp`: no such file"),
         ({"jwks": "empty.json"}, "jwks of `idp`: no public key for ES256"),
         ({"jwks": "https://127.0.0.1:1/jwks", "ca": "missing.pem"}, "missing.pem: can't read the authorities"),
         ({"jwks": "https://127.0.0.1:1/jwks", "ca": "empty.json"}, "holds no certificates of authorities"),

@@ -100,6 +100,23 @@ def test_without_a_cache_a_revoked_token_ends_with_its_next_request(site: Site, 
     asyncio.run(scene())
 
 
+def test_without_a_cache_no_request_shares_the_question_of_another(site: Site, tmp_path: Path) -> None:
+    held = threading.Event()
+    site.pages[PATH] = Page(body=active().body, headers={"content-type": "application/json"}, held=held)
+
+    async def scene() -> None:
+        async with asking(settings_of(tmp_path, [asked_source(site, tmp_path, cache="0s")])) as world:
+            before = asyncio.create_task(world.reason(TOKEN))
+            await until(lambda: site.count(PATH) == 1)
+            # The issuer has said yes to the first one, which has not heard it yet; then the token is revoked.
+            site.pages[PATH] = json_page('{"active": false}')
+            assert await world.reason(TOKEN) == "invalid-token"
+            held.set()
+            assert await before == "allowed"
+
+    asyncio.run(scene())
+
+
 def test_an_answer_is_asked_for_again_when_it_is_too_old(site: Site, tmp_path: Path) -> None:
     site.pages[PATH] = active()
 
@@ -160,7 +177,8 @@ def test_who_does_not_answer_in_time_has_not_answered(
 
     async def scene() -> None:
         async with asking(settings_of(tmp_path, [asked_source(site, tmp_path)])) as world:
-            assert await world.reason(TOKEN) == "issuer-unavailable"
+            async with asyncio.timeout(4):  # less than what one connection may take
+                assert await world.reason(TOKEN) == "issuer-unavailable"
             assert await world.reason("opaque-2") == "issuer-unavailable"
             assert site.count(PATH) == 1, "nobody waits for one that has just failed"
             held.set()
@@ -201,6 +219,38 @@ def test_an_answer_that_is_none_is_never_a_yes(site: Site, tmp_path: Path, page:
 
     asyncio.run(scene())
     assert site.count("/elsewhere") == 0
+
+
+@pytest.mark.parametrize("name", sorted(ODD.keys() - {"too long"}))
+def test_a_token_that_the_issuer_chokes_on_silences_it_for_nobody_else(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(introspection, "SILENCE", 3600.0)
+    site.pages[PATH] = ODD[name]
+
+    async def scene() -> None:
+        async with asking(settings_of(tmp_path, [asked_source(site, tmp_path)])) as world:
+            assert await world.reason("odd") == "issuer-unavailable"
+            site.pages[PATH] = active()
+            assert await world.reason(TOKEN) == "allowed"
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_issuer_that_is_asked_too_much_is_asked_less(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(introspection, "SILENCE", 3600.0)
+    site.pages[PATH] = Page(status=status)
+
+    async def scene() -> None:
+        async with asking(settings_of(tmp_path, [asked_source(site, tmp_path)])) as world:
+            for token in (TOKEN, "opaque-2", TOKEN):
+                assert await world.reason(token) == "issuer-unavailable"
+            assert site.count(PATH) == 1
+
+    asyncio.run(scene())
 
 
 def test_an_issuer_that_is_away_denies_what_is_not_remembered(site: Site, tmp_path: Path) -> None:

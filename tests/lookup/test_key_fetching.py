@@ -95,7 +95,7 @@ def test_authorities_that_are_replaced_count_from_then_on(
 @pytest.mark.parametrize(
     ("write_it", "message"),
     [
-        (lambda _: None, "can't read the authorities: No such file"),
+        (lambda _: None, "can't read the authorities: no such file"),
         (lambda path: path.write_text("nothing"), "holds no certificates of authorities in PEM"),
         (lambda path: path.mkdir(), "can't read the authorities|holds no certificates"),
     ],

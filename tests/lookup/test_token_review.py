@@ -17,6 +17,7 @@ from publishing import Page
 
 from extauthz.errors import ConfigurationError
 from extauthz.identity.lookups import Reviewed, ReviewToken, Unreachable
+from extauthz.identity.service_accounts import API_VERSION, KIND
 from extauthz.identity.workload_token_config import KUBERNETES, KubernetesSettings
 from extauthz.lookup import token_review
 from extauthz.lookup.token_review import TokenReviews
@@ -127,12 +128,27 @@ def test_an_api_server_that_does_not_look_at_audiences_vouches_for_nobody(cluste
     run(folder, block(cluster), scene)
 
 
+YES = json.dumps(
+    {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "status": {
+            "authenticated": True,
+            "user": {"username": "system:serviceaccount:shop:web"},
+            "audiences": ["extauthz"],
+        },
+    }
+)
+
+
 @pytest.mark.usefixtures("impatient")
 def test_an_api_server_that_does_not_answer_is_no_yes(cluster: Cluster, folder: Path) -> None:
     async def scene(server: Asking) -> None:
         for page in (
             Page(status=500),
             Page(status=403),
+            Page(status=403, body=YES),
+            Page(status=202, body=YES),
             Page(status=201, body="no JSON"),
             Page(status=201, body="{}"),
             Page(status=201, body=b"\xff"),
@@ -205,7 +221,11 @@ def test_all_who_want_to_know_of_one_token_wait_for_one_review(cluster: Cluster,
     async def play() -> None:
         asked = reviews(cluster, folder)
         lookup = about(cluster.token("shop", "web", "extauthz"))
-        answers = await asyncio.gather(*(asked.ask(lookup) for _ in range(20)))
+        waiting = [asyncio.create_task(asked.ask(lookup)) for _ in range(20)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        gone, *answers = await asyncio.gather(*waiting, return_exceptions=True)
+        assert isinstance(gone, asyncio.CancelledError), "who goes away ends nobody else's question"
         assert {type(answer) for answer in answers} == {Reviewed}
         assert cluster.reviewed == 1
         await asked.close()

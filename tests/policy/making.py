@@ -61,6 +61,11 @@ def http(path: str = "/", method: str = "GET", host: str = "app.example", **more
     return decode(check_request(host=host, method=method, path=path, raw_headers=True, **more))
 
 
+def pathless(host: str) -> tuple[tuple[str, str], ...]:
+    """Methods with what stands for a path that there is none: `OPTIONS *`, CONNECT with and without its authority."""
+    return ("OPTIONS", "*"), ("CONNECT", ""), ("CONNECT", host)
+
+
 def tcp(**more: Any) -> RequestView:
     """A TCP check."""
     return decode(tcp_check_request(**more))

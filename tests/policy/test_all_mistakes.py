@@ -68,7 +68,9 @@ def test_as_many_mistakes_as_can_be_made_are_told_in_the_order_of_their_places(n
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize(("hidden", "hiding"), [(one, other) for one, others in HIDDEN_BY.items() for other in others])
+@pytest.mark.parametrize(
+    ("hidden", "hiding"), [(one, other) for one, others in HIDDEN_BY.items() for other in sorted(others)]
+)
 def test_what_one_mistake_hides_is_told_when_that_is_mended(hidden: str, hiding: str) -> None:
     assert seen(told(changed([BY_NAME[hidden], BY_NAME[hiding]]))) == ALONE[hiding]
     assert ALONE[hidden]

@@ -8,14 +8,17 @@ import pytest
 from identity.checks import build_request
 
 from extauthz.policy.attributes import read_attributes
+from extauthz.policy.cases import read_cases
 from extauthz.policy.decide import decide
 from extauthz.policy.load import load_text
 from extauthz.policy.problems import PolicyErrors
+from extauthz.policy.trial import run
+from extauthz.policy.yaml_source import load_documents
 from extauthz.values.grants import NO_FACTS
 from extauthz.values.identity import Identity, Workload
 
 PAGE = (Path(__file__).parents[2] / "docs" / "identity" / "attributes.md").read_text()
-_, FILE, POLICY = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+_, FILE, POLICY, CASE = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 WEB = "spiffe://prod.example.org/ns/shop/sa/web"
 
 
@@ -36,6 +39,18 @@ def test_the_example_of_the_page_decides_by_the_file_of_the_page() -> None:
     assert decision({**known, "build": "4712"}) == "deny no-match"
     assert decision({}) == "deny error"
     assert decision(None) == "deny error"
+
+
+def test_the_case_of_the_page_comes_out_as_it_expects() -> None:
+    def outcome(case: str) -> tuple[str, tuple[str, ...]]:
+        head = "apiVersion: extauthz/v1\nkind: PolicyTest\nmetadata: {name: t}\nspec:\n  cases:\n"
+        (suite,) = read_cases(load_documents(head + case, "test.yaml"))
+        (ran,) = run(suite, load_text(POLICY))
+        return ran.decision, ran.differences
+
+    assert outcome(CASE) == ("allow", ())
+    assert outcome(CASE.replace("4711", "4712"))[0] == "deny"
+    assert outcome(re.sub("facts:.*", "", CASE))[0] == "deny"
 
 
 def test_the_file_may_be_json() -> None:

@@ -20,6 +20,7 @@ from policy.making import (
     function,
     grant,
     http,
+    pathless,
     rule,
     tcp,
 )
@@ -73,6 +74,7 @@ SHARED = (
         },
     ),
 )
+METHODS = ("GET", "POST", "HEAD", "OPTIONS", "CONNECT")
 TEMPLATES = ("/", "/a", "/{x}", "/a/{x}", "/*/b", "/a/**", "/**", "/{x}/{y}", "/a/{rest=**}", "/a/b/c")
 HOSTS = ("app.example", "b.app.example", "*.app.example", "*.example", "other.test")
 WORKLOADS = (
@@ -120,7 +122,7 @@ def rules(draw: st.DrawFn, effects: tuple[str, ...] = ("allow", "allow", "deny",
     made: Document = {"name": draw(st.sampled_from("abcdefgh")), "effect": effect}
     for field, choices in (
         ("hosts", some(HOSTS)),
-        ("methods", some(("GET", "POST", "HEAD"))),
+        ("methods", some(METHODS)),
         ("paths", some(TEMPLATES)),
         ("workloads", some(WORKLOADS)),
     ):
@@ -166,13 +168,17 @@ def policies(draw: st.DrawFn) -> list[Document]:
 def requests(draw: st.DrawFn) -> RequestView:
     if draw(st.integers(0, 9)) == 0:
         return tcp(source_ip="192.0.2.7")
+    host = draw(st.sampled_from(("app.example", "b.app.example", "c.b.app.example", "other.test")))
+    method = draw(st.sampled_from(METHODS))
     path = draw(st.sampled_from(("/", "/a", "/b", "/a/b", "/a/a", "/b/b", "/a/b/c", "/x/y/z", "/a/")))
-    query = draw(st.sampled_from(("", "?amount=5", "?amount=50", "?amount=NaN", "?amount=0", "?amount=5&amount=50")))
+    path += draw(st.sampled_from(("", "?amount=5", "?amount=50", "?amount=NaN", "?amount=0", "?amount=5&amount=50")))
+    if draw(st.integers(0, 9)) == 0:
+        method, path = draw(st.sampled_from(pathless(host)))
     body = draw(st.sampled_from((None, b"", b'{"amount": 5}', b'{"amount": 50}', b'{"amount": 5, "amount": 50}')))
     return http(
-        path + query,
-        method=draw(st.sampled_from(("GET", "POST", "HEAD", "OPTIONS"))),
-        host=draw(st.sampled_from(("app.example", "b.app.example", "c.b.app.example", "other.test"))),
+        path,
+        method=method,
+        host=host,
         headers={
             "content-type": "application/json",
             **draw(st.sampled_from(({}, {"x-tier": "gold"}, {"X-Tier": ["gold", "none"]}))),

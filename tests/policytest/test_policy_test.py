@@ -193,6 +193,47 @@ def test_time_and_actors_of_a_user_can_be_given(tmp_path: Path) -> None:
     assert told(tmp_path)["failed"] == 0
 
 
+def test_bodies_of_every_kind_can_be_given_or_be_unknown(tmp_path: Path) -> None:
+    allowed = {
+        "json": "request.json.items == 2",
+        "form": "request.form.amount == '5'",
+        "empty": "request.body == b''",
+        "grpc": "request.grpc.amount > 4u && request.grpc.fee.units == 1 && !has(request.grpc.limit)",
+        "unknown": "request.truncated",
+    }
+    rules = (
+        f'    - {{name: {name}, paths: [/{name}], when: "{when}", effect: allow}}' for name, when in allowed.items()
+    )
+    policy(tmp_path, "\n".join(rules))
+    cases(
+        tmp_path,
+        "request: {path: /json, json: {items: 2}}, expect: {decision: allow}",
+        "request: {path: /form, body: amount=5, headers: {content-type: application/x-www-form-urlencoded}}, "
+        "expect: {decision: allow}",
+        'request: {path: /empty, body: ""}, expect: {decision: allow}',
+        "request: {path: /grpc, grpc: {amount: 5, fee: {units: 1}}}, expect: {decision: allow}",
+        "request: {path: /unknown}, expect: {decision: allow}",
+        'request: {path: /unknown, body: ""}, expect: {decision: deny}',
+        *(
+            f"request: {{path: /{name}}}, expect: {{rules: {{p/{name}: error}}, decision: deny}}"
+            for name in list(allowed)[:4]
+        ),
+    )
+    result = invoke("test", tmp_path)
+    assert result.exit_code == 0, result.stdout
+
+
+def test_metadata_of_filters_and_of_the_route_can_be_given(tmp_path: Path) -> None:
+    when = "metadata.shop.tier == 'gold' && route.metadata.shop.owner == 'payments'"
+    policy(tmp_path, f'    - {{name: both, when: "{when}", effect: allow}}')
+    cases(
+        tmp_path,
+        "metadata: {shop: {tier: gold}}, route_metadata: {shop: {owner: payments}}, expect: {decision: allow}",
+        "metadata: {shop: {tier: gold, owner: payments}}, expect: {decision: deny}",
+    )
+    assert invoke("test", tmp_path).exit_code == 0
+
+
 def test_a_grant_for_a_rule_that_does_not_exist_is_told(tmp_path: Path) -> None:
     policy(tmp_path, "    - {name: large, effect: allow}\n")
     cases(tmp_path, "facts: {grants: [{rule: p/lagre, factor: totp}]}, expect: {decision: allow}")

@@ -198,9 +198,23 @@ def test_the_command_writes_files_that_pass_check_and_test(tmp_path: Path) -> No
     assert json.loads(invoke("policy", "check", tmp_path / "draft", "--format", "json").stdout)["ok"] is True
     tested = json.loads(invoke("policy", "test", tmp_path / "draft", "--format", "json").stdout)
     assert (tested["failed"], tested["passed"] > 2) == (0, True)
-    again = CliRunner().invoke(app, ["policy", "discover", "--audit", str(audit), "--out", str(tmp_path / "draft")])
-    assert again.exit_code == 1
-    assert "is there already" in str(again.exception)
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [("other", "is not empty"), ("policies", "is among the policies"), ("policies/draft", "is among the policies")],
+)
+def test_no_draft_comes_to_stand_among_policies(tmp_path: Path, out: str, said: str) -> None:
+    audit = audit_file(tmp_path / "audit.jsonl", (http("/v1/transfers/1", "POST"), caller(sub="u1")))
+    for folder in ("other", "policies"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "p.yaml").write_text(json.dumps(document("p", rule("all", "allow"))))
+    before = sorted(tmp_path.rglob("*"))
+    arguments = ["--audit", audit, "--policy", tmp_path / "policies", "--out", tmp_path / out]
+    done = CliRunner().invoke(app, ["policy", "discover", *map(str, arguments)])
+    assert done.exit_code == 1
+    assert said in str(done.exception)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_without_a_folder_the_draft_goes_to_standard_output(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The configuration file, the environment over it, and what is said of a bad one."""
 
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,15 @@ def test_the_environment_beats_the_file_key_by_key(tmp_path: Path, monkeypatch: 
     assert settings.policy_paths == (tmp_path / "a", tmp_path / "b")
 
 
+@pytest.mark.parametrize(("text", "expected"), [("", 60), ("2m", 120), ("1s", 1), ("never", inf)])
+def test_revocations_get_stale_after_a_minute_unless_it_says_otherwise(
+    tmp_path: Path, text: str, expected: float
+) -> None:
+    block = f"\nrevocations: {{max_staleness: {text}}}" if text else ""
+    settings = load_settings(written(tmp_path, f"policies: [p]{block}"))
+    assert settings.revocations.max_staleness == expected
+
+
 def test_declared_headers_are_compared_in_lower_case(tmp_path: Path) -> None:
     settings = load_settings(written(tmp_path, "policies: [p]\nrequest: {headers: [X-Tier]}"))
     assert settings.declared_headers == frozenset({"x-tier"})
@@ -57,7 +67,17 @@ def test_declared_headers_are_compared_in_lower_case(tmp_path: Path) -> None:
         ("policies: [p]\naudit:", ":2:7", "must not be empty"),
         ("policies: [p]\nidentity: {workload: {trust_domains: }}", ":2:38", "must not be empty"),
         ("policies: [p]\nidentity: {workload: {xfcc: {without_principal: yes}}}", ":2:49", "`true` or `false`"),
+        ("policies: [p]\nrevocations: {max_staleness: 60}", ":2:30", "not a duration; write `60s`, or `never`"),
+        ("policies: [p]\nrevocations: {max_staleness: 500ms}", ":2:30", "write `1s` or more, or `never`"),
+        ("policies: [p]\nrevocations: {max_stalenes: 1m}", ":2:15", "did you mean `max_staleness`?"),
         ("policies: [p]\nclient: {trusted_hops: true}", ":2:24", "must be a whole number"),
+        ("policies: [p]\nlisten: {web: '127.0.0.1:9191'}", ":2:9", "`127.0.0.1:9191` is the address of two; `grpc`"),
+        ("policies: [p]\nrequest: {headers: cookie}", ":2:20", "neither `all` nor a list of names; write `[cookie]`"),
+        (
+            "apiVersion: extauthz/v1\nkind: Policy\nmetadata: {name: p}",
+            ":1:1",
+            "a policy, no configuration; name its folder in one: `policies: [policies/]`",
+        ),
     ],
 )
 def test_a_bad_configuration_is_told_with_its_place(tmp_path: Path, text: str, place: str, message: str) -> None:
@@ -84,7 +104,7 @@ def test_the_only_element_of_a_list_is_told_once_if_it_is_wrong(tmp_path: Path, 
 
 
 def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"nowhere\.yaml: can't read the configuration: No such file"):
+    with pytest.raises(ConfigurationError, match=r"nowhere\.yaml: can't read the configuration: no such file"):
         load_settings(tmp_path / "nowhere.yaml")
 
 

@@ -1,54 +1,102 @@
-"""One of several processes that race for the same thing: `racer.py URL FOLDER RACE`.
+"""One of several processes that want the same thing: `racer.py URL FOLDER RACE CALLS`.
 
-Says `ready`, waits for a line, runs 100 calls at once, prints how many succeeded.
+Says `ready`, waits for a line, makes so many calls at once, prints how many succeeded.
 """
 
 import asyncio
 import os
 import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 from stepup.proofs import ALICE, NOW, SESSION
-from store.parts import LIMIT, grant, redemption
+from store.one_loop import crowd
+from store.parts import LIMIT, enrolment, factor, grant, redemption
 
+from extauthz.store import redis_calls
 from extauthz.store.open import open_store
-from extauthz.store.protocol import Redeemed
+from extauthz.store.protocol import Enrolled, Redeemed, Redemption, Store, UseUp
+from extauthz.values.identity import Subject
 
-CALLS = 100
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One call: a name that no other has, and its number in this process."""
+
+    who: str
+    number: int
 
 
-async def race(url: str, folder: Path, kind: str) -> int:
-    """How many of CALLS calls at once succeeded."""
+Race = Callable[[Store, Turn], Coroutine[Any, Any, bool]]
+BOB = Subject(ALICE.issuer, "bob")
+
+
+async def use_grant(store: Store, turn: Turn) -> bool:
+    """Use up the grant `g1`."""
+    return await store.consume(ALICE, ["g1"], fingerprint=turn.who, now=NOW)
+
+
+async def use_proof(store: Store, turn: Turn) -> bool:
+    """Use the proof of possession `p1`."""
+    return await store.use_proof("p1", expires_at=NOW + 90, fingerprint=turn.who, now=NOW)
+
+
+async def use_step(store: Store, turn: Turn) -> bool:
+    """Prove with a step of the app `f1`."""
+    return await store.redeem(redemption(grant(turn.who)), now=NOW) is Redeemed.DONE
+
+
+async def use_ticket(store: Store, turn: Turn) -> bool:
+    """Prove with a ticket and steps that differ, so that only the ticket stands in the way."""
+    step = os.getpid() * 10_000 + turn.number
+    return await store.redeem(redemption(grant(turn.who), step=step, ticket="t"), now=NOW) is Redeemed.DONE
+
+
+async def use_code(store: Store, turn: Turn) -> bool:
+    """Prove with the recovery code `r1`."""
+    proof = Redemption(subject=ALICE, burn=UseUp(factor="r1"), grants=(grant(turn.who),))
+    return await store.redeem(proof, now=NOW) is Redeemed.DONE
+
+
+async def be_first(store: Store, turn: Turn) -> bool:
+    """Enroll the first factor of Bob."""
+    first = enrolment(factor(turn.who, BOB), first=True)
+    return await store.enroll(first, now=NOW) is Enrolled.DONE
+
+
+async def guess(store: Store, _: Turn) -> bool:
+    """Make a try that is counted."""
+    return await store.attempt([LIMIT], now=NOW) == 0
+
+
+RACES: dict[str, Race] = {
+    "grant": use_grant,
+    "proof": use_proof,
+    "step": use_step,
+    "ticket": use_ticket,
+    "code": use_code,
+    "first": be_first,
+    "tries": guess,
+}
+
+
+async def race(url: str, folder: Path, kind: str, calls: int) -> int:
+    """How many of so many calls at once succeeded."""
     store = open_store(url, base=folder)
     await store.look_up(ALICE, SESSION, fingerprint="", now=NOW)
     print("ready", flush=True)  # noqa: T201 - the parent waits for it
     sys.stdin.readline()
-    who = os.getpid()
-    if kind == "grant":
-        used = (store.consume(ALICE, ["g1"], fingerprint=f"{who} {number}", now=NOW) for number in range(CALLS))
-        succeeded = sum(await asyncio.gather(*used))
-    elif kind == "proof":
-        proofs = (
-            store.use_proof("p1", expires_at=NOW + 90, fingerprint=f"{who} {number}", now=NOW)
-            for number in range(CALLS)
-        )
-        succeeded = sum(await asyncio.gather(*proofs))
-    elif kind == "step":
-        made = (store.redeem(redemption(grant(f"{who} {number}")), now=NOW) for number in range(CALLS))
-        succeeded = (await asyncio.gather(*made)).count(Redeemed.DONE)
-    elif kind == "ticket":
-        # Steps that differ, so that only the ticket stands in the way.
-        made = (
-            store.redeem(redemption(grant(f"{who} {number}"), step=who * CALLS + number, ticket="t"), now=NOW)
-            for number in range(CALLS)
-        )
-        succeeded = (await asyncio.gather(*made)).count(Redeemed.DONE)
-    else:
-        tried = (store.attempt([LIMIT], now=NOW) for _ in range(CALLS))
-        succeeded = (await asyncio.gather(*tried)).count(0)
+    succeeded = await crowd(
+        RACES[kind](store, Turn(who=f"{os.getpid()} {number}", number=number)) for number in range(calls)
+    )
     await store.close()
-    return succeeded
+    return sum(succeeded)
 
 
 if __name__ == "__main__":
-    print(asyncio.run(race(sys.argv[1], Path(sys.argv[2]), sys.argv[3])))  # noqa: T201 - the parent reads it
+    # The machine is busy, and every call shall be answered.
+    with patch.object(redis_calls, "CALL_SECONDS", 60.0):
+        print(asyncio.run(race(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))))  # noqa: T201 - the answer

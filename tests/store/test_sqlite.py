@@ -34,33 +34,6 @@ def filled(path: Path) -> None:
     run(store.close())
 
 
-@pytest.mark.parametrize(
-    ("kind", "expected"), [("grant", 1), ("proof", 1), ("step", 1), ("ticket", 1), ("tries", LIMIT.free)]
-)
-def test_of_two_processes_that_race_for_one_thing_one_gets_it(tmp_path: Path, kind: str, expected: int) -> None:
-    filled(tmp_path / "state.db")
-    command = [sys.executable, str(TESTS / "store" / "racer.py"), URL, str(tmp_path), kind]
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
-    racers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-        for _ in range(2)
-    ]
-    try:
-        for racer in racers:
-            assert racer.stdout is not None
-            assert racer.stdout.readline() == "ready\n"
-        for racer in racers:
-            assert racer.stdin is not None
-            racer.stdin.write("go\n")
-            racer.stdin.flush()
-        succeeded = [int(racer.communicate(timeout=60)[0]) for racer in racers]
-    finally:
-        for racer in racers:
-            racer.kill()
-            racer.wait()
-    assert sum(succeeded) == expected
-
-
 def test_processes_that_open_a_new_file_at_once_all_get_it(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from extauthz.store.sqlite import SqliteStore\n"

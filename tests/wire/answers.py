@@ -5,7 +5,7 @@ from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, Self
 
 from google.protobuf.json_format import MessageToDict
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo  # type: ignore[import-untyped]  # no py.typed
@@ -24,6 +24,7 @@ from extauthz.values.decisions import (
     Hold,
 )
 from extauthz.values.request import Caller, RequestView
+from extauthz.values.schemes import Schemes
 from extauthz.wire.compose import check_request, tcp_check_request
 from extauthz.wire.decode import decode
 from extauthz.wire.encode import encode
@@ -52,6 +53,7 @@ HOLD = Hold(
 )
 ALLOW = Allow(rule="pay/small")
 DENY = Deny(reason="account-frozen", rule="pay/frozen")
+BOTH = Schemes(bearer=True, proof_algorithms=("ES256", "PS256"))
 DECISIONS: dict[str, Decision] = {"allow": ALLOW, "deny": DENY, "challenge": CHALLENGE, "hold": HOLD}
 
 
@@ -94,6 +96,11 @@ class Answer:
     """A CheckResponse, and what becomes of it."""
 
     message: CheckResponse
+
+    @classmethod
+    def of(cls, payload: bytes) -> Self:
+        """The answer in these bytes."""
+        return cls(CheckResponse.FromString(payload))
 
     @property
     def code(self) -> int:
@@ -156,6 +163,7 @@ def answer(
     caller: Caller = Caller.API,
     unread: bytes | None = None,
     settable: frozenset[str] = frozenset(),
+    schemes: Schemes = BOTH,
     offer: ChallengeOffer | None = None,
 ) -> Answer:
     """What `encode` says, with a fixed id and revision: to `request`, to what could not be read, or to `caller`."""
@@ -166,9 +174,10 @@ def answer(
         decision_id="d-1",
         revision="sha256:abc",
         settable=settable,
+        schemes=schemes,
         offer=offer,
     )
-    return Answer(CheckResponse.FromString(payload))
+    return Answer.of(payload)
 
 
 def problem(said: Answer) -> dict[str, Any]:

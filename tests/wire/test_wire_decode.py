@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
+from extauthz._pb.extauthz.check_pb2 import Check
 from extauthz.errors import MalformedRequest
 from extauthz.values.request import HttpRequest, Peer, RequestView
 from extauthz.wire.compose import check_request, tcp_check_request
@@ -169,12 +170,13 @@ def test_a_text_body_in_which_envoy_may_have_replaced_bytes_is_not_known() -> No
     assert body_of(raw_body=b'{"a": "!"}', partial="false") == b'{"a": "!"}'
 
 
-def test_path_holds_the_query_and_the_query_field_is_never_read() -> None:
-    message = CheckRequest.FromString(check_request(host="a.example", path="/a?b=c"))
+@pytest.mark.parametrize(("target", "query"), [("/a?b=c", "b=c"), ("/a?", ""), ("/a", "")])
+def test_path_holds_the_query_and_the_query_field_is_never_read(target: str, query: str) -> None:
+    message = CheckRequest.FromString(check_request(host="a.example", path=target))
     message.attributes.request.http.query = "admin=1"
     message.attributes.request.http.fragment = "x"
     http = http_of(message.SerializeToString())
-    assert (http.path, http.raw_query) == ("/a", "b=c")
+    assert (http.path, http.raw_query) == ("/a", query)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +224,57 @@ def test_any_text_in_a_check_gives_a_view_or_malformed_request(
     payload = check_request(method=method, host=host, path="/" + path, headers={name: value}, raw_headers=raw)
     with contextlib.suppress(MalformedRequest):
         assert http_of(payload).method == method
+
+
+def test_the_metadata_of_the_route_are_apart_from_those_of_filters() -> None:
+    route = {"shop": {"owner": "payments", "limits": [1, None, {"a": True}]}}
+    view = decode(check_request(host="a.example", metadata={"n": {"k": 1}}, route_metadata=route))
+    assert (view.metadata, view.route_metadata) == ({"n": {"k": 1.0}}, route)
+
+
+@pytest.mark.parametrize(
+    "field", ["source", "destination", "tls_session", "metadata_context", "route_metadata_context"]
+)
+@pytest.mark.parametrize("content", [b"\xff", b"\x0a", b"\x0a\x02\x0a", b"\x22\x01\xff\x0a\x01\xff"])
+def test_a_part_that_is_no_message_is_malformed(field: str, content: bytes) -> None:
+    check = Check.FromString(check_request(host="a.example"))
+    setattr(check.attributes, field, content)
+    with pytest.raises(MalformedRequest) as refused:
+        decode(check.SerializeToString())
+    assert refused.value.reason == "malformed-check"
+
+
+def test_what_one_check_may_cost_is_bounded() -> None:
+    metadata = {"n": {"k": "x" * 300_000}}
+    for payload, reason in (
+        (check_request(host="a.example", path="/a?" + "b" * 65_536), "malformed-path"),
+        (check_request(host="a.example", path="/" + "%61" * 30_000), "malformed-path"),
+        (check_request(host="a.example", headers={f"x-{n}": "" for n in range(5_000)}), "malformed-header"),
+        (check_request(host="a.example", headers={"x": [""] * 5_000}, raw_headers=True), "malformed-header"),
+        (check_request(host="a.example", context={f"x-{n}": "" for n in range(2_000)}), "malformed-check"),
+        (check_request(host="a.example", metadata=metadata), "malformed-check"),
+        (check_request(host="a.example", route_metadata=metadata), "malformed-check"),
+    ):
+        with pytest.raises(MalformedRequest) as refused:
+            decode(payload)
+        assert refused.value.reason == reason
+
+
+def test_a_websocket_upgrade_is_a_get_that_says_so() -> None:
+    headers = {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-key": "x"}
+    http = http_of(check_request(host="a.example", path="/chat", headers=headers))
+    assert (http.method, http.path, http.header("upgrade"), http.body) == ("GET", "/chat", "websocket", None)
+
+
+def test_connect_has_a_host_and_no_path_and_an_extended_connect_has_both() -> None:
+    http = http_of(check_request(host="db.example:5432", method="CONNECT", path=""))
+    assert (http.method, http.host, http.path, http.segments, http.body) == ("CONNECT", "db.example", "", (), None)
+    # RFC 8441 section 4: `:protocol` is a pseudo header, and nothing is read from these.
+    message = CheckRequest.FromString(check_request(host="a.example", method="CONNECT", path="/chat"))
+    message.attributes.request.http.headers[":protocol"] = "websocket"
+    http = http_of(message.SerializeToString())
+    assert (http.method, http.host, http.segments) == ("CONNECT", "a.example", ("chat",))
+    assert ":protocol" not in http.headers
 
 
 def test_metadata_nests_as_deep_as_protobuf_lets_it() -> None:

@@ -1,8 +1,10 @@
 """Refusals: everyone gets a form that they read, and every form says the same."""
 
 import json
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from dataclasses import replace
+from hashlib import sha256
+from html import escape
 from typing import Literal, get_args
 
 import pytest
@@ -56,6 +58,36 @@ def test_a_person_gets_a_page(caller: Caller) -> None:
     assert "script" not in page.tags
     assert "<script>x</script>" in page.text
     assert "d-1" in page.text
+
+
+def test_the_style_of_a_page_is_the_one_that_its_policy_names_and_nothing_else_is_loaded() -> None:
+    said = answer(CHALLENGE, caller=Caller.FORM_POST, offer=OFFER)
+    style = said.body.partition("<style>")[2].partition("</style>")[0]
+    digest = b64encode(sha256(style.encode()).digest()).decode()
+    policy = said.denied["content-security-policy"]
+    assert f"style-src 'sha256-{digest}';" in policy
+    assert policy.startswith("default-src 'none';")
+    assert not {"script", "img", "iframe", "object", "form", "base"} & set(Page(said.body).tags)
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+HEADINGS = [
+    (DENY, "This is not allowed"),
+    (Deny(reason="x", status=404), "Not Found"),
+    (denial("no-rule-allows", status=401), "Sign in first"),
+    (denial("malformed-path"), "This can't be read"),
+    (denial("state-unavailable"), "This is not possible now"),
+    (CHALLENGE, "Confirm that it is you"),
+    (LOCKED, "Too many wrong codes"),
+    (HOLD, "Somebody has to approve this"),
+]
+
+
+@pytest.mark.parametrize(("decision", "heading"), HEADINGS)
+def test_a_page_is_headed_by_words_for_people(decision: Decision, heading: str) -> None:
+    page = answer(decision, caller=Caller.FORM_POST).body
+    assert (f"<h1>{escape(heading)}</h1>" in page, f"<title>{escape(heading)}</title>" in page) == (True, True)
 
 
 def test_a_script_that_wants_html_gets_a_page_and_no_redirect() -> None:

@@ -36,3 +36,26 @@ class Check(_message.Message):
     ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     attributes: Check.Attributes
     def __init__(self, attributes: _Optional[_Union[Check.Attributes, _Mapping]] = ...) -> None: ...
+
+class Bodies(_message.Message):
+    __slots__ = ("attributes",)
+    class Attributes(_message.Message):
+        __slots__ = ("request",)
+        class Request(_message.Message):
+            __slots__ = ("http",)
+            class HttpRequest(_message.Message):
+                __slots__ = ("body", "raw_body")
+                BODY_FIELD_NUMBER: _ClassVar[int]
+                RAW_BODY_FIELD_NUMBER: _ClassVar[int]
+                body: bytes
+                raw_body: bytes
+                def __init__(self, body: _Optional[bytes] = ..., raw_body: _Optional[bytes] = ...) -> None: ...
+            HTTP_FIELD_NUMBER: _ClassVar[int]
+            http: Bodies.Attributes.Request.HttpRequest
+            def __init__(self, http: _Optional[_Union[Bodies.Attributes.Request.HttpRequest, _Mapping]] = ...) -> None: ...
+        REQUEST_FIELD_NUMBER: _ClassVar[int]
+        request: Bodies.Attributes.Request
+        def __init__(self, request: _Optional[_Union[Bodies.Attributes.Request, _Mapping]] = ...) -> None: ...
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    attributes: Bodies.Attributes
+    def __init__(self, attributes: _Optional[_Union[Bodies.Attributes, _Mapping]] = ...) -> None: ...

@@ -11,6 +11,7 @@ from typing import Final
 from extauthz.cel import pyast as py
 from extauthz.cel.emitter import Emitter
 from extauthz.cel.errors import Exhausted
+from extauthz.cel.library.regexes import work_of
 from extauthz.cel.tree import Call, Constant, Expr, Local
 from extauthz.cel.types import BYTES, DYN, STRING, ListType, MapType, OptionalType
 
@@ -22,6 +23,7 @@ _FREE: Final = frozenset(
     | {"optional_or", "optional_or_value", "list_first", "list_last", "string_to_string", "bytes_to_bytes"}
 )
 """Overloads that do not read what their arguments hold."""
+_MATCHES: Final = frozenset({"matches", "matches_string"})
 _SHORT_SECOND: Final = frozenset({"starts_with_string", "ends_with_string", "equals", "not_equals"})
 """Overloads that read no more than the shorter of their arguments."""
 
@@ -76,6 +78,8 @@ def charged(emitter: Emitter, node: Call, emit: Callable[[Call], ast.expr], line
         bound.append((f"@{value}", value))
         args.append(Local(span=arg.span, type=arg.type, name=f"@{value}"))
     counted = replace(node, args=tuple(args))
+    if node.overloads[0].id in _MATCHES:
+        emitter.scoped(bound, lambda: _count_search(emitter, counted, line))
     return emitter.scoped(bound, lambda: emit(counted))
 
 
@@ -88,6 +92,11 @@ def _is_large(node: Expr) -> bool:
     if isinstance(node, Constant):
         return False
     return node.type in (STRING, BYTES, DYN) or isinstance(node.type, ListType | MapType | OptionalType)
+
+
+def _count_search(emitter: Emitter, node: Call, line: int) -> None:
+    """What is searched costs more than what is read."""
+    charge(emitter, emitter.call(work_of(emitter.limits), [emitter.emit(arg) for arg in node.args], line), line)
 
 
 def _count(emitter: Emitter, node: Expr, value: ast.expr, line: int) -> None:

@@ -17,14 +17,15 @@ from typing import Never
 from rich.console import Console
 
 from extauthz.cli.interrupts import INTERRUPTED
+from extauthz.cli.policy_options import make_console
 from extauthz.cli.quickstart.demo import Demo, start
 from extauthz.cli.quickstart.invitation import Invitation
 from extauthz.cli.quickstart.layout import prepare
 from extauthz.cli.quickstart.processes import STOPPING_SIGNALS, Processes, ProcessFailed, stop_signals_ignored
 from extauthz.cli.quickstart.steps import STEPS
-from extauthz.cli.quickstart.table import differences, make_console, show_walk
+from extauthz.cli.quickstart.table import differences, show_walk
 from extauthz.cli.quickstart.walk import Walker
-from extauthz.errors import ConfigurationError
+from extauthz.errors import ConfigurationError, failure_of
 
 SUCCESS, DIFFERENT = 0, 1
 WATCH_SECONDS = 0.25
@@ -86,7 +87,7 @@ def _folder(named: Path | None) -> Iterator[Path]:
             named.mkdir(parents=True, exist_ok=True)
             occupied = any(named.iterdir())
         except OSError as error:
-            raise ConfigurationError(f"{named}: can't be used as a folder: {error.strerror}") from error
+            raise ConfigurationError(f"{named}: can't be used as a folder: {failure_of(error)}") from error
         if occupied:
             raise ConfigurationError(f"{named}: is not empty; name a new folder with --dir")
         yield named.absolute()

@@ -10,14 +10,7 @@ from rich.text import Text
 
 from extauthz.cli.quickstart.walk import Outcome
 
-PAGE_WIDTH = 150
 STYLES = {"allow": "green", "deny": "red", "challenge": "yellow", "hold": "cyan"}
-
-
-def make_console() -> Console:
-    """Standard output; wide enough for whole lines where it is no terminal."""
-    console = Console()
-    return console if console.is_terminal else Console(width=PAGE_WIDTH)
 
 
 def show_walk(console: Console, outcomes: Iterable[Outcome]) -> list[Outcome]:

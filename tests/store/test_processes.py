@@ -1,0 +1,88 @@
+"""Several processes on one store: races for what is there once, and processes that are killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from stepup.proofs import ALICE, NOW, SESSION
+from store.one_loop import run
+from store.parts import LIMIT, enrolment, factor, grant, redemption
+
+from extauthz.store.protocol import Redeemed, Store
+
+TESTS = Path(__file__).parents[1]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(TESTS)}
+SHARED = pytest.mark.parametrize("address", ["sqlite", "redis", "cluster"], indirect=True)
+
+
+@SHARED
+@pytest.mark.parametrize(
+    ("kind", "expected", "calls"),
+    [
+        ("grant", 1, 1000),
+        ("step", 1, 1000),
+        ("code", 1, 1000),
+        ("ticket", 1, 200),
+        ("proof", 1, 200),
+        ("first", 1, 200),
+        ("tries", LIMIT.free, 200),
+    ],
+)
+def test_of_two_processes_that_race_for_one_thing_one_gets_it(
+    address: str, opened: Callable[[str], Store], tmp_path: Path, kind: str, expected: int, calls: int
+) -> None:
+    store = opened(address)
+    run(store.enroll(enrolment(factor(), factor("f0"), factor("r1", kind="recovery")), now=NOW))
+    assert run(store.redeem(redemption(grant(uses=1), of="f0"), now=NOW)) is Redeemed.DONE
+    racer = [sys.executable, str(TESTS / "store" / "racer.py"), address, str(tmp_path), kind, str(calls // 2)]
+    racers = [
+        subprocess.Popen(racer, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
+        for _ in range(2)
+    ]
+    try:
+        for process in racers:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in racers:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        succeeded = [int(process.communicate(timeout=100)[0]) for process in racers]
+    finally:
+        for process in racers:
+            process.kill()
+            process.wait()
+    assert sum(succeeded) == expected
+
+
+@SHARED
+def test_a_process_that_is_killed_loses_nothing_that_it_was_told_of_and_nothing_is_given_twice(
+    address: str, opened: Callable[[str], Store], tmp_path: Path
+) -> None:
+    store = opened(address)
+    run(store.enroll(enrolment(factor()), now=NOW))
+    command = [sys.executable, str(TESTS / "store" / "worker.py"), address, str(tmp_path)]
+    worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    assert worker.stdout is not None
+    told = [worker.stdout.readline().split() for _ in range(601)]
+    worker.send_signal(signal.SIGKILL)
+    told += [line.split() for line in worker.communicate(timeout=60)[0].splitlines(keepends=True) if line[-1] == "\n"]
+    proven = {int(step) for what, step in told if what == "proven"}
+    used = {int(step) for what, step in told if what == "used"}
+    there = {grant.id for grant in run(store.look_up(ALICE, SESSION, fingerprint="", now=NOW)).grants}
+    # What it was doing when it died may be done or not.
+    doing = {max(proven), max(proven) + 1}
+    assert {f"g{step}" for step in proven - used - doing} <= there
+    for step in sorted(used):
+        assert not run(store.consume(ALICE, [f"g{step}"], fingerprint="", now=NOW))
+    for step in sorted(proven):
+        again = redemption(grant(f"again{step}", uses=1), step=step, ticket=f"g{step}")
+        assert run(store.redeem(again, now=NOW)) is Redeemed.TICKET_USED
+        assert run(store.redeem(redemption(step=step), now=NOW)) is Redeemed.MARK_USED
+    for step in sorted(proven - used - doing):
+        assert run(store.consume(ALICE, [f"g{step}"], fingerprint="", now=NOW))
+        assert not run(store.consume(ALICE, [f"g{step}"], fingerprint="", now=NOW))
