@@ -52,8 +52,8 @@ class _Metadata:
 class _Kept(Generic[Known]):
     """Something that a provider publishes: what it said last, rather than nothing; asked for by one at a time."""
 
-    def __init__(self, issuer: str, read: Callable[[], Awaitable[Known]]) -> None:
-        self._issuer = issuer
+    def __init__(self, source: str, read: Callable[[], Awaitable[Known]]) -> None:
+        self._source = source
         self._read = read
         self._known: Known | None = None
         self._read_at = 0.0
@@ -74,9 +74,9 @@ class _Kept(Generic[Known]):
                     self._known, self._read_at = await self._read(), time.monotonic()
                 except (OutOfReach, ConfigurationError) as error:
                     self._failure, self._silent_until = str(error), time.monotonic() + SILENCE
-                    _log.error("oidc-out-of-reach", issuer=self._issuer, error=self._failure)
+                    _log.error("oidc-out-of-reach", issuer=self._source, error=self._failure)
             if self._known is None:
-                raise IssuerUnavailable(f"oidc: `{self._issuer}`: {self._failure}")
+                raise IssuerUnavailable(f"oidc: `{self._source}`: {self._failure}")
             return self._known
 
 
@@ -177,8 +177,9 @@ class OidcClient:
             reply = await self._peer.ask("POST", url, headers=headers, content=content, limit=MAX_RESPONSE)
             return _id_token(reply, url)
         except (OutOfReach, ConfigurationError) as error:
-            _log.error("oidc-out-of-reach", issuer=self._settings.issuer, error=str(error))
-            raise IssuerUnavailable(f"oidc: `{self._settings.issuer}`: {error}") from error
+            source = self._settings.issuer
+            _log.error("oidc-out-of-reach", issuer=source, error=str(error))
+            raise IssuerUnavailable(f"oidc: `{source}`: {error}") from error
 
 
 def _id_token(reply: Reply, url: str) -> str:
