@@ -53,8 +53,9 @@ class Pages:
         self._environment.filters |= {"visible": visible, "duration": duration}
         # In the pages, so that they need no second request; the policies name them by their hashes.
         style, style_hash = self._embedded(loader, "style.css")
-        script, script_hash = self._embedded(loader, "done.js")
-        self._environment.globals |= {"style": style, "script": script}
+        done, done_hash = self._embedded(loader, "done.js")
+        webauthn, webauthn_hash = self._embedded(loader, "webauthn.js")
+        self._environment.globals |= {"style": style, "done_script": done, "webauthn_script": webauthn}
         # `form-action 'self'` would also bind the redirects after the form: an application that sends the browser on to
         # another origin, say to log in, would end in a blank page (Chromium holds the whole chain to it).
         self.headers: Final[Mapping[str, str]] = {
@@ -70,8 +71,10 @@ class Pages:
         }
         """What every response of the pages carries."""
         policy = self.headers["content-security-policy"]
-        self.done_headers: Final = {"content-security-policy": f"{policy}; script-src '{script_hash}'"}
+        self.done_headers: Final = {"content-security-policy": f"{policy}; script-src '{done_hash}'"}
         """What the page carries besides that tells the pages of the application that a challenge is met."""
+        self.challenge_headers: Final = {"content-security-policy": f"{policy}; script-src '{webauthn_hash}'"}
+        """What the page carries besides that may ask the browser for a security key."""
 
     def _embedded(self, loader: PackageLoader, name: str) -> tuple[Markup, str]:
         """A file of ours to be written into pages as it is, and its hash."""
