@@ -166,14 +166,39 @@ def bound(one: Rule, kind: Any, inputs: Inputs, key: bytes) -> str:
 def met(challenge: Document, binding: str, inputs: Inputs) -> bool:
     """Whether a grant names this caller and binding, and is fresh (section 4)."""
     minutes = float(challenge.get("max_age", "5m").removesuffix("m"))
+    if challenge.get("accept_token") and vouched(challenge, minutes, inputs):
+        return True
     return any(
         (grant.subject, grant.session, grant.binding) == (inputs.identity.subject, inputs.identity.session, binding)
         and grant.holder in inputs.identity.holders
-        and grant.factor in [FACTOR_AMR[factor] for factor in challenge["factors"]]
+        and grant.factor in taken(challenge)
         and inputs.now < min(grant.issued_at + minutes * 60, grant.expires_at)
         and grant.uses != 0
         for grant in inputs.facts.grants
     )
+
+
+def taken(challenge: Document) -> list[str]:
+    """What grants for this challenge may say."""
+    words: list[str] = [FACTOR_AMR[factor] for factor in challenge["factors"] if factor != "oidc"]
+    if "webauthn" in challenge["factors"] and challenge.get("user_verification") != "required":
+        words.append("user")
+    if "oidc" in challenge["factors"]:
+        words.append("mfa " + challenge["acr"] if "acr" in challenge else "mfa")
+    return words
+
+
+def vouched(challenge: Document, minutes: float, inputs: Inputs) -> bool:
+    """Whether the caller's token is proof enough (section 4, "accept_token")."""
+    user = inputs.identity.user
+    if user is None or user.auth_time is None or inputs.now - user.auth_time >= minutes * 60:
+        return False
+    asked = challenge.get("acr")
+    if asked is not None and asked not in user.proven_acr:
+        return False
+    weak = {"webauthn"} if challenge.get("user_verification") == "required" else set()
+    strong = {"oidc"} if asked is not None else set()
+    return bool(((user.proven_factors - weak) | strong) & set(challenge["factors"]))
 
 
 def allowed(allows: Sequence[Rule]) -> Verdict:

@@ -8,13 +8,13 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import structlog
 
 from extauthz.errors import ConfigurationError, failure_of
-from extauthz.stepup.keys import SECRET_BYTES, KeyRing, generate_key, parse_keys, rotate_keys
+from extauthz.stepup.keys import SECRET_BYTES, Key, KeyRing, drop_keys, generate_key, parse_keys, rotate_keys
 
 _log = structlog.get_logger(__name__)
 
@@ -36,9 +36,18 @@ def load_or_make_keys(path: Path, *, shared: bool) -> KeyRing:
         # Another process may make it in this very moment; then its file is the one.
         with contextlib.suppress(FileExistsError):
             _write(path, _new_keys(), replace=False)
+    return read_keys(path)
+
+
+def read_keys(path: Path) -> KeyRing:
+    """The key ring in `path`, as it is now.
+
+    Raises:
+        ConfigurationError: the file can't be read or used.
+    """
     text = _read(path)
     with _naming(path):
-        return parse_keys(text)
+        return parse_keys(text, now=time.time())
 
 
 def tell_if_exposed(path: Path) -> None:
@@ -74,15 +83,28 @@ def make_keys(path: Path, *, replace: bool) -> KeyRing:
     return parse_keys(text)
 
 
-def add_key(path: Path) -> KeyRing:
-    """Add a key to the file, which is from now on the newest.
+def add_key(path: Path, *, after: float) -> Key:
+    """Add a key to the file, which makes from `after` seconds on.
 
     Raises:
         ConfigurationError: the file is missing, or can't be read, written or used.
     """
+    before, now = _read(path), int(time.time())
+    with _naming(path):
+        text = rotate_keys(before, os.urandom(SECRET_BYTES), created=now, makes_from=now + int(after))
+    _write(path, text, replace=True)
+    return parse_keys(text).newest
+
+
+def remove_keys(path: Path, kids: Collection[str]) -> KeyRing:
+    """Take these keys out of the file; the ring that is left.
+
+    Raises:
+        ConfigurationError: the file is missing, or can't be read, written or used, or none would be left.
+    """
     before = _read(path)
     with _naming(path):
-        text = rotate_keys(before, os.urandom(SECRET_BYTES), created=int(time.time()))
+        text = drop_keys(before, kids)
     _write(path, text, replace=True)
     return parse_keys(text)
 

@@ -7,7 +7,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -18,7 +18,9 @@ from starlette.applications import Starlette
 from extauthz import __version__
 from extauthz.app.bundles import Bundles
 from extauthz.app.informants import Informants
+from extauthz.app.key_following import KeyFollower, fingerprint_of
 from extauthz.app.listening import WebServer
+from extauthz.app.providers import Providers
 from extauthz.app.reload import Reloader, Status, first_ruling
 from extauthz.app.watching import Fingerprint, Watched, changes
 from extauthz.app.wiring import load_keys, open_audit, open_configured_store
@@ -33,6 +35,7 @@ from extauthz.record.spans import SpanRecorder
 from extauthz.settings import Settings
 from extauthz.transport.grpcio import GrpcioTransport
 from extauthz.web.metrics import Metrics
+from extauthz.web.offers import Means
 from extauthz.web.pages import create_app
 from extauthz.web.probes import Readiness, create_probes
 
@@ -55,8 +58,11 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
     )
     seen = watched.fingerprint()  # before anything is read, so that no change is missed
     ruling, versions = await first_ruling(settings, bundles)
+    keys_seen = fingerprint_of(settings.keys_path)
     keys = load_keys(settings)
+    key_follower = KeyFollower(settings.keys_path, keys)
     informants = Informants(settings.identity, base=settings.base)
+    providers = Providers(settings.stepup.oidc, base=settings.base)
     metrics.follow_keys(lambda: informants.keys.standings)
     readiness.follow_keys(lambda: informants.keys.standings)
     provider = tracer_provider(environ, version=__version__)
@@ -91,7 +97,14 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
         status = Status(readiness, metrics)
         reloader = Reloader(settings, checker, bundles, informants.keys, status)
         server = _Server(
-            settings, checker, surroundings, readiness, create_probes(readiness, metrics), reloader, informants
+            settings,
+            checker,
+            surroundings,
+            Means(relying_party=settings.stepup.webauthn, providers=providers.by_issuer),
+            readiness,
+            create_probes(readiness, metrics),
+            reloader,
+            (informants.hurry, key_follower.hurry),
         )
         status.in_force(ruling, versions)
         del ruling  # or what is replaced would never go
@@ -100,12 +113,18 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
             informants.follow(),
             revocations.follow(),
             watch.follow(),
-            *([_reload_on_change(reloader, watched, seen)] if settings.reload.watch else []),
+            key_follower.follow(),
+            *(
+                [_reload_on_change(reloader, watched, seen), key_follower.watch(keys_seen)]
+                if settings.reload.watch
+                else []
+            ),
         )
     finally:
         if audit is not None:
             await asyncio.to_thread(audit.close)
         await informants.close()
+        await providers.close()
         await store.close()
         if provider is not None:
             await asyncio.to_thread(provider.shutdown)
@@ -126,15 +145,16 @@ class _Server:
         settings: Settings,
         checker: Checker,
         surroundings: Surroundings,
+        means: Means,
         readiness: Readiness,
         probes: Starlette,
         reloader: Reloader,
-        informants: Informants,
+        hurried: Sequence[Callable[[], None]],
     ) -> None:
         self._checker = checker
         self._readiness = readiness
         self._reloader = reloader
-        self._informants = informants
+        self._hurried = hurried
         self._stopping = asyncio.Event()
         self._transport = GrpcioTransport(checker, asyncio.get_running_loop(), address=settings.listen.grpc)
         pages = create_app(
@@ -143,6 +163,8 @@ class _Server:
             client=settings.client,
             clock=time.time,
             entropy=os.urandom,
+            means=means,
+            revocations=surroundings.revocations,
         )
         self._web = WebServer(pages, address=settings.listen.web, key="listen.web")
         try:
@@ -178,7 +200,8 @@ class _Server:
 
     def _read_again(self) -> None:
         self._reloader.request()
-        self._informants.hurry()
+        for hurry in self._hurried:
+            hurry()
 
     def _report_ready(self) -> None:
         _log.info(

@@ -1,17 +1,22 @@
 """`extauthz keys`: the key file.
 
 The rules: it is readable by its owner only, appears whole or not at all, and a key that was in use is never lost to a
-command that meant to make one.
+command that meant to make one, nor a key that is needed to one that meant to tidy up.
 """
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from extauthz.app.key_file import add_key, make_keys
-from extauthz.cli.policy_options import Format, FormatOption, print_json
-from extauthz.stepup.keys import KeyRing
+from extauthz.app.key_file import add_key, make_keys, read_keys, remove_keys
+from extauthz.cli.policy_options import FormatOption, print_json
+from extauthz.cli.state import DEFAULT_CONFIG, Config, instant, with_store
+from extauthz.settings import Settings
+from extauthz.stepup.keys import idle_keys
+from extauthz.store.protocol import Store
+from extauthz.values.duration import seconds
 
 app = typer.Typer(name="keys", no_args_is_help=True, help="Keys that sign tickets, bind proofs and seal secrets.")
 
@@ -29,18 +34,55 @@ def generate(
 ) -> None:
     """Make a key file with one key."""
     ring = make_keys(file, replace=overwrite)
-    _tell(file, ring, output, f"made with key `{ring.newest.kid}`")
-
-
-@app.command(short_help="Add a key, which is the newest.")
-def rotate(file: KeyFile = _DEFAULT_FILE, output: FormatOption = "text") -> None:
-    """Add a key, which is from now on the newest; what older ones made stays good. Restart the servers after it."""
-    ring = add_key(file)
-    _tell(file, ring, output, f"key `{ring.newest.kid}` is the newest of {len(ring.keys)}")
-
-
-def _tell(file: Path, ring: KeyRing, output: Format, said: str) -> None:
     if output == "json":
-        print_json({"file": str(file), "newest": ring.newest.kid, "keys": len(ring.keys)})
+        print_json({"file": str(file), "key": ring.newest.kid})
     else:
-        typer.echo(f"{file}: {said}")
+        typer.echo(f"{file}: made with key `{ring.newest.kid}`")
+
+
+@app.command(short_help="Add a key, which makes from a moment on.")
+def rotate(
+    file: KeyFile = _DEFAULT_FILE,
+    after: Annotated[
+        str, typer.Option(help="When every server has read the file, so that the new key can make: `5m`, `0s`.")
+    ] = "5m",
+    output: FormatOption = "text",
+) -> None:
+    """Add a key; what older ones made stays good. Running servers read the file by themselves."""
+    key = add_key(file, after=_seconds(after, "--after"))
+    if output == "json":
+        print_json({"file": str(file), "key": key.kid, "makes_from": key.makes_from})
+    else:
+        typer.echo(f"{file}: key `{key.kid}` makes from {instant(key.makes_from)} on")
+
+
+@app.command(short_help="Remove keys that nothing needs any more.")
+def prune(
+    config: Config = DEFAULT_CONFIG,
+    unused_for: Annotated[str, typer.Option(help="How long a key must have made nothing.")] = "30d",
+    output: FormatOption = "text",
+) -> None:
+    """Remove keys that make nothing any more and that no secret in the store needs."""
+    since = time.time() - _seconds(unused_for, "--unused-for")
+
+    async def sealed(settings: Settings, store: Store) -> tuple[Path, tuple[str, ...]]:
+        return settings.keys_path, tuple(one.sealed for one in await store.factors(None) if one.sealed)
+
+    file, texts = with_store(config, sealed)
+    idle = idle_keys(read_keys(file), texts, since=since)
+    if idle:
+        remove_keys(file, {key.kid for key in idle})
+    left = len(read_keys(file).keys)
+    if output == "json":
+        print_json({"file": str(file), "removed": [key.kid for key in idle], "keys": left})
+        return
+    for key in idle:
+        typer.echo(f"{file}: key `{key.kid}` is removed")
+    typer.echo(f"{file}: {left} left")
+
+
+def _seconds(text: str, option: str) -> float:
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None

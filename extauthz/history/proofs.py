@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from extauthz.history.recorded import HOLDER, Recorded
 from extauthz.record.audit_line import DecisionLine
-from extauthz.stepup.factors import FACTOR_AMR
+from extauthz.stepup.factors import proven_amr
 from extauthz.values.decisions import ChallengeDemand
 from extauthz.values.grants import Grant
 
@@ -60,7 +60,7 @@ class Proofs:
         if found:
             return
         if told and unchanged:
-            yield _grant(recorded, demand, FACTOR_AMR[demand.factors[0]], 0.0)
+            yield _grant(recorded, demand, proven_amr(demand.factors[0], acr=demand.acr), 0.0)
         elif told or self._was_asked(line, demand.rule if bind != _SESSION else _ANYTHING):
             raise Unknown(demand.rule)
 

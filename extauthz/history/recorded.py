@@ -312,6 +312,8 @@ def _user(line: UserLine, trace: Trace) -> User:
         claims=MaskedMap(line.kept, line.claims, trace, "user.claims"),
         amr=tuple(line.amr),
         acr=line.acr,
+        proven_factors=frozenset(line.proven_factors),
+        proven_acr=frozenset(line.proven_acr),
         auth_time=line.auth_time,
         issued_at=line.issued_at,
         actor=None if line.actor is None else _actor(line.actor, trace, "user.actor"),

@@ -129,14 +129,17 @@ def _user(claims: Mapping[str, Any], source: UserSource, *, token_hash: str, coo
         raise InvalidCredential("token: `sub` is that of a workload; read it with `workload.jwt_svid`")
     auth_time = _time(claims, "auth_time")
     issued_at = _time(claims, "iat")
+    amr, acr, meanings = _texts(claims, "amr"), _text(claims, "acr"), source.proofs
     return User(
         sub=subject,
         iss=source.issuer,
         aud=named,
         groups=_texts(claims, source.groups_claim),
         claims=MappingProxyType(dict(claims)),
-        amr=_texts(claims, "amr"),
-        acr=_text(claims, "acr"),
+        amr=amr,
+        acr=acr,
+        proven_factors=frozenset() if meanings is None else meanings.factors(amr),
+        proven_acr=frozenset() if meanings is None else meanings.classes(acr),
         auth_time=None if auth_time is None else int(auth_time),
         issued_at=None if issued_at is None else int(issued_at),
         actor=actor(claims),

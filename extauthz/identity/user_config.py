@@ -6,7 +6,7 @@ here.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, Self
 
@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator,
 from extauthz.identity.key_config import KeyFields, KeySource
 from extauthz.identity.keys import Algorithm
 from extauthz.values.block import Block, Switch, distinct
+from extauthz.values.decisions import Factor
 from extauthz.values.duration import at_most, seconds
 from extauthz.values.identity import HOLDER_COOKIE, NONCE_COOKIE
 from extauthz.values.schemes import Scheme
@@ -65,6 +66,43 @@ def _metadata_place(text: str) -> str:
 
 
 Text = Annotated[str, Field(min_length=1)]
+
+
+def _one_or_more(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+MostFactors = Annotated[
+    tuple[Factor, ...], BeforeValidator(_one_or_more), AfterValidator(distinct), Field(min_length=1)
+]
+MostTexts = Annotated[tuple[Text, ...], BeforeValidator(_one_or_more), AfterValidator(distinct), Field(min_length=1)]
+
+
+class Meanings(Block):
+    """What an issuer's words prove to rules with `accept_token: true`.
+
+    `amr` maps its authentication methods to second factors of rules, `acr` its classes to what rules ask for as `acr`.
+    A word that is not there proves nothing.
+    """
+
+    amr: dict[Text, MostFactors] = Field(default_factory=dict)
+    acr: dict[Text, MostTexts] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _say_something(self) -> Self:
+        if not self.amr and not self.acr:
+            raise ValueError("says nothing; write `amr: {otp: totp}` or `acr: {…}`, or remove it")
+        return self
+
+    def factors(self, amr: Iterable[str]) -> frozenset[str]:
+        """The second factors that these methods are."""
+        return frozenset(factor for word in amr for factor in self.amr.get(word, ()))
+
+    def classes(self, acr: str | None) -> frozenset[str]:
+        """What rules ask for that this class is."""
+        return frozenset() if acr is None else frozenset(self.acr.get(acr, ()))
+
+
 Audiences = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
@@ -73,6 +111,7 @@ class SourceFields(Block):
 
     `issuer` is exactly the `iss` of its tokens, `groups_claim` the claim that becomes `user.groups`, `leeway` in
     seconds how far the issuer's clock may run ahead of ours: it moves `nbf`, `iat` and `auth_time`, never `exp`.
+    `proofs` is what its words prove; without it, nothing.
     """
 
     model_config = ConfigDict(validate_by_alias=True, validate_by_name=False)
@@ -84,6 +123,7 @@ class SourceFields(Block):
     issuer: Text
     groups_claim: Text = "groups"
     leeway: Annotated[float, BeforeValidator(seconds), AfterValidator(at_most("5m"))] = 30.0
+    proofs: Meanings | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -7,11 +7,10 @@ is bounded; and what is not answered in time and in one reading is no answer.
 
 import asyncio
 import time
-from base64 import b64encode
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import urlencode
 
 import structlog
 
@@ -20,6 +19,7 @@ from extauthz.identity.compact import Unreadable
 from extauthz.identity.introspection import read_response
 from extauthz.identity.lookups import Answer, Introspect, Introspected, Lookup, Unreachable
 from extauthz.identity.user_config import IntrospectionSource
+from extauthz.lookup.client_authentication import authenticate
 from extauthz.lookup.peers import OutOfReach, Peer, read_secret
 
 PATIENCE: Final = 2.0
@@ -128,12 +128,7 @@ class _Issuer:
         secret = await asyncio.to_thread(read_secret, self._secret)  # each time, so that a new one is taken
         body = {"token": token, "token_type_hint": "access_token"}
         headers = {"accept": "application/json", "content-type": "application/x-www-form-urlencoded"}
-        if asked.auth == "basic":
-            # RFC 6749 section 2.3.1: form-encoded each, so that a `:` in either is none between them.
-            pair = f"{quote_plus(asked.client_id)}:{quote_plus(secret)}".encode("ascii")
-            headers["authorization"] = "Basic " + b64encode(pair).decode("ascii")
-        else:
-            body |= {"client_id": asked.client_id, "client_secret": secret}
+        authenticate(asked.auth, client_id=asked.client_id, secret=secret, headers=headers, body=body)
         content = urlencode(body).encode("ascii")
         reply = await self._peer.ask("POST", asked.url, headers=headers, content=content, limit=MAX_RESPONSE)
         if reply.status in _OVERLOADED:

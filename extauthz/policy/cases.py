@@ -35,7 +35,8 @@ class RequestModel(Block):
 
 
 class UserModel(Block):
-    """A user as a case writes it."""
+    """A user as a case writes it; `proven_factors` and `proven_acr` are what the issuer's `proofs` make of `amr` and
+    `acr`."""
 
     sub: str
     iss: str = "https://idp.test"
@@ -44,6 +45,8 @@ class UserModel(Block):
     claims: dict[str, Any] = Field(default_factory=dict)
     amr: list[str] = Field(default_factory=list)
     acr: str | None = None
+    proven_factors: list[Factor] = Field(default_factory=list)
+    proven_acr: list[str] = Field(default_factory=list)
     auth_time: Instant | None = None
     issued_at: Instant | None = None
     actor: dict[str, Any] | None = None

@@ -35,7 +35,7 @@ from extauthz.policy.staging import Staged
 from extauthz.policy.together import problems_of_rule
 from extauthz.policy.yaml_source import Document
 from extauthz.stepup.binding import Kind
-from extauthz.stepup.factors import FACTOR_AMR
+from extauthz.stepup.factors import accepted_amr
 from extauthz.values.decisions import Deny, Effect, Mode, Outcome, RuleResult
 from extauthz.values.identity import Subject
 from extauthz.values.request import EMPTY
@@ -268,8 +268,10 @@ class _PolicyCompiler:
         kind, scope = self._bind((*path, "bind"), block.bind)
         return ChallengeTerms(
             factors=tuple(dict.fromkeys(block.factors)),
-            accepted=frozenset(FACTOR_AMR[factor] for factor in block.factors),
+            accepted=accepted_amr(block.factors, acr=block.acr, user_verification=block.user_verification),
             acr=block.acr,
+            user_verification=block.user_verification,
+            accept_token=block.accept_token,
             max_age=block.max_age,
             bind=kind,
             scope=scope,

@@ -25,6 +25,7 @@ from extauthz.policy.policy_set import (
     Rule,
 )
 from extauthz.stepup.binding import bind
+from extauthz.stepup.token_proof import suffices
 from extauthz.values.decisions import (
     Allow,
     ApprovalDemand,
@@ -240,6 +241,8 @@ def _challenge(challenges: list[tuple[_Judged, ChallengeTerms]], case: _Case) ->
     for one, terms in challenges:
         try:
             bindings = _bindings(one, terms, case)
+            if terms.accept_token and _token_meets(terms, user, case):
+                continue
             grant = _meeting(terms, bindings, user, case)
             if grant is not None:
                 grants[grant.id] = grant
@@ -250,6 +253,18 @@ def _challenge(challenges: list[tuple[_Judged, ChallengeTerms]], case: _Case) ->
     if demands:
         return Challenge(rule=demands[0].rule, demands=tuple(demands))
     return tuple(grants.values())
+
+
+def _token_meets(terms: ChallengeTerms, user: User, case: _Case) -> bool:
+    """Whether the caller's own token meets a challenge (design section 4); it says nothing of one request alone."""
+    return terms.bind != "request" and suffices(
+        user,
+        factors=terms.factors,
+        acr=terms.acr,
+        user_verification=terms.user_verification,
+        max_age=terms.max_age,
+        now=case.inputs.now,
+    )
 
 
 def _meeting(terms: ChallengeTerms, bindings: Sequence[str], user: User, case: _Case) -> Grant | None:
@@ -279,6 +294,7 @@ def _challenge_demand(one: _Judged, terms: ChallengeTerms, binding: str) -> Chal
         binding=binding,
         uses=1 if terms.bind == "request" else None,
         acr=terms.acr,
+        user_verification=terms.user_verification,
         description=one.rule.description,
         show=_shown(terms.show, one.scope),
     )

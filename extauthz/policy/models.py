@@ -23,7 +23,7 @@ from pydantic import (
 from extauthz.errors import Reason
 from extauthz.policy.problems import Unbuilt
 from extauthz.values import block as blocks
-from extauthz.values.decisions import Effect, Factor, Mode
+from extauthz.values.decisions import Effect, Factor, Mode, UserVerification
 from extauthz.values.duration import DURATION, longer_than_nothing, seconds
 from extauthz.wire.headers import SINGLE
 
@@ -225,12 +225,12 @@ class DenyBlock(Block):
 class ChallengeBlock(Block):
     """Which proof a challenge asks for, how old it may be, and what it is good for."""
 
-    not_built: ClassVar[frozenset[str]] = frozenset({"accept_token"})
-
     factors: Annotated[list[Factor], Field(min_length=1)]
     acr: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     max_age: Duration = 300.0
     bind: Bind = "action"
+    user_verification: UserVerification = "preferred"
+    accept_token: bool = False
     show: Annotated[dict[Key, Cel], Field(min_length=1)] | None = None
 
 

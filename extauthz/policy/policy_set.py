@@ -8,7 +8,7 @@ from extauthz.cel import Program
 from extauthz.policy.index import Index, Place
 from extauthz.policy.staging import Staged
 from extauthz.stepup.binding import Kind
-from extauthz.values.decisions import Deny, Effect, Factor, Mode, Outcome, RuleResult
+from extauthz.values.decisions import Deny, Effect, Factor, Mode, Outcome, RuleResult, UserVerification
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView, empty
 
@@ -57,11 +57,13 @@ class DenyTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ChallengeTerms:
-    """What a challenge asks for; `accepted` are the `amr` values of `factors`. Durations in seconds."""
+    """What a challenge asks for; `accepted` is what grants that meet it say. Durations in seconds."""
 
     factors: tuple[Factor, ...]
     accepted: frozenset[str]
     acr: str | None
+    user_verification: UserVerification
+    accept_token: bool
     max_age: float
     bind: Kind
     scope: tuple[Program, ...]

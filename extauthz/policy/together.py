@@ -26,6 +26,9 @@ def problems_of_rule(document: Document, path: Path, rule: models.Rule) -> Itera
         yield from _allow(document, (*path, "allow"), rule.allow)
     if rule.deny is not None:
         yield from _distinct_headers(document, (*path, "deny", "headers"))
+    if rule.challenge is not None and rule.challenge.accept_token and rule.challenge.bind == "request":
+        message, hint = "a token is good for many requests, and this proof is for one", "remove it, or `bind: request`"
+        yield problem_at(document, (*path, "challenge", "accept_token"), message, hint, key=True)
     if rule.approve is not None:
         message, hint = "nobody can approve", "name `groups` or `subjects`"
         yield from _one_of(document, (*path, "approve", "approvers"), ("groups", "subjects"), message, hint)

@@ -22,7 +22,7 @@ from extauthz.policy.problems import did_you_mean
 from extauthz.policy.sources import SourcePlace
 from extauthz.policy.trace import RuleTrace
 from extauthz.stepup.challenge import CHALLENGE_PATH
-from extauthz.stepup.factors import FACTOR_AMR
+from extauthz.stepup.factors import proven_amr
 from extauthz.values.decisions import (
     Allow,
     Challenge,
@@ -174,16 +174,17 @@ def _facts(case: Case, grants: tuple[Grant, ...]) -> Facts:
 
 
 def _grants(case: Case, challenge: Challenge, user: User, now: float) -> Iterator[Grant]:
-    bindings = {demand.rule: demand.binding for demand in challenge.demands}
+    demands = {demand.rule: demand for demand in challenge.demands}
     for number, grant in enumerate(case.facts.grants):
-        if grant.rule in bindings:
+        demand = demands.get(grant.rule)
+        if demand is not None:
             yield Grant(
                 id=str(number),
                 subject=user.subject,
                 session=_SESSION,
                 holder=_HOLDER,
-                binding=bindings[grant.rule],
-                factor=FACTOR_AMR[grant.factor],
+                binding=demand.binding,
+                factor=proven_amr(grant.factor, acr=demand.acr),
                 issued_at=now - grant.age,
                 expires_at=now + 1.0,
             )
@@ -337,6 +338,8 @@ def _user(given: UserModel) -> User:
         claims=given.claims,
         amr=tuple(given.amr),
         acr=given.acr,
+        proven_factors=frozenset(given.proven_factors),
+        proven_acr=frozenset(given.proven_acr),
         auth_time=None if given.auth_time is None else int(given.auth_time),
         issued_at=None if given.issued_at is None else int(given.issued_at),
         actor=given.actor,

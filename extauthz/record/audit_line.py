@@ -88,6 +88,8 @@ class UserLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     kept: dict[str, Any] = {}
     amr: list[str] = []
     acr: str | None = None
+    proven_factors: list[str] = []
+    proven_acr: list[str] = []
     auth_time: int | None = None
     issued_at: int | None = None
     actor: dict[str, Any] | None = None

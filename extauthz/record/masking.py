@@ -267,6 +267,8 @@ def _user(user: User, keep: Keep) -> UserLine:
         kept={name: value for name, value in user.claims.items() if name in keep.claims},
         amr=list(user.amr),
         acr=user.acr,
+        proven_factors=sorted(user.proven_factors),
+        proven_acr=sorted(user.proven_acr),
         auth_time=user.auth_time,
         issued_at=user.issued_at,
         actor=None if user.actor is None else actor_chain(user.actor),

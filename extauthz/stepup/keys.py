@@ -1,16 +1,19 @@
 """The key ring: secrets from oldest to newest, and one sub-key of each for every purpose.
 
-The rule: the newest key makes, every key of the ring verifies and opens; so a new key can be added at any time, and
-what the older ones made stays good. No secret serves two purposes (HKDF, RFC 5869), and none is ever printed.
+The rule: one key makes, every key of the ring verifies and opens. A new key makes from its own moment on, when every
+server has read it; until then the one before it does. So no server ever makes what another one can't read, and what
+the older keys made stays good. No secret serves two purposes (HKDF, RFC 5869), and none is ever printed.
 """
 
 import json
 from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Final
+from itertools import pairwise
+from math import inf
+from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -32,38 +35,56 @@ class SealBroken(ExtauthzError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """One key of the ring, as its sub-keys. `created` is when it was made, in seconds since the epoch."""
+    """One key of the ring, as its sub-keys; it was made at `created` and makes from `makes_from` on, both in seconds
+    since the epoch."""
 
     kid: str
     created: int
+    makes_from: int
     ticket: bytes = field(repr=False)
     binding: bytes = field(repr=False)
     seal: bytes = field(repr=False)
+    oidc: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
 class KeyRing:
-    """The keys in force, oldest to newest; at least one."""
+    """The keys in force, oldest to newest; at least one. May be shared by threads: what it holds is swapped whole.
 
-    keys: tuple[Key, ...]
+    `now`, in seconds since the epoch, says which of them make already; without it, all do.
+    """
 
-    def __post_init__(self) -> None:
-        if not self.keys:
+    __slots__ = ("_keys",)
+
+    def __init__(self, keys: Sequence[Key], *, now: float = inf) -> None:
+        if not keys:
             raise ConfigurationError("keys: the ring is empty; make a key with `extauthz keys generate`")
+        ordered = _in_turn(keys)
+        # The one that makes stands last. Where none does yet, somebody must: the oldest, which the others know.
+        makes = max((number for number, key in enumerate(ordered) if key.makes_from <= now), default=0)
+        self._keys = (*ordered[:makes], *ordered[makes + 1 :], ordered[makes])
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """All keys, the one that makes last."""
+        return self._keys
 
     @property
     def newest(self) -> Key:
         """The key that makes."""
-        return self.keys[-1]
+        return self._keys[-1]
 
     @property
     def binding_keys(self) -> tuple[bytes, ...]:
-        """The keys of binding texts, the newest last: it makes, and each of them may have made a grant's."""
-        return tuple(key.binding for key in self.keys)
+        """The keys of binding texts: the last one makes, and each of them may have made a grant's."""
+        return tuple(key.binding for key in self._keys)
+
+    def turn(self, other: "KeyRing") -> None:
+        """Hold from now on the keys that `other` holds."""
+        self._keys = other.keys
 
     def find(self, kid: str) -> Key | None:
         """The key with this id."""
-        return next((key for key in self.keys if key.kid == kid), None)
+        return next((key for key in self._keys if key.kid == kid), None)
 
     def seal(self, secret: bytes, *, place: Sequence[str], nonce: bytes) -> str:
         """`secret` encrypted for storage at `place`, say (subject, factor id); opens nowhere else.
@@ -80,8 +101,7 @@ class KeyRing:
         Raises:
             SealBroken: no key fits, the place is another one, or the text was changed.
         """
-        form, _, rest = sealed.partition(".")
-        kid, _, body = rest.partition(".")
+        form, kid, body = _parts(sealed)
         key = self.find(kid)
         if form != _SEAL_FORM or key is None:
             raise SealBroken(f"a stored secret was sealed with key `{kid}`, which is not in the key file")
@@ -97,18 +117,43 @@ def generate_key(random: bytes, *, created: int) -> str:
     return _file([_entry(random, created)])
 
 
-def rotate_keys(text: str, random: bytes, *, created: int) -> str:
-    """The text of a key file with one more key, which is from now on the newest.
+def rotate_keys(text: str, random: bytes, *, created: int, makes_from: int | None = None) -> str:
+    """The text of a key file with one more key, which makes from `makes_from` on; without it, from now on.
 
     Raises:
         ConfigurationError: `text` is no key file.
     """
     parse_keys(text)
-    return _file([*json.loads(text)["keys"], _entry(random, created)])
+    entry = _entry(random, created)
+    if makes_from is not None and makes_from > created:
+        entry["makes_from"] = _instant(makes_from)
+    return _file([*json.loads(text)["keys"], entry])
 
 
-def parse_keys(text: str) -> KeyRing:
-    """The ring in the text of a key file.
+def drop_keys(text: str, kids: Collection[str]) -> str:
+    """The text of a key file without these keys.
+
+    Raises:
+        ConfigurationError: `text` is no key file, or none would be left.
+    """
+    parse_keys(text)
+    left = [entry for entry in json.loads(text)["keys"] if entry["kid"] not in kids]
+    parse_keys(_file(left))
+    return _file(left)
+
+
+def idle_keys(ring: KeyRing, sealed: Iterable[str], *, since: float) -> tuple[Key, ...]:
+    """The keys that have made nothing after `since` and that none of the `sealed` texts needs, oldest first.
+
+    A key makes until the one behind it does. `since` in seconds since the epoch.
+    """
+    needed = {_parts(text)[1] for text in sealed}
+    followed = pairwise(_in_turn(ring.keys))
+    return tuple(key for key, next_ in followed if next_.makes_from <= since and key.kid not in needed)
+
+
+def parse_keys(text: str, *, now: float = inf) -> KeyRing:
+    """The ring in the text of a key file, as it is at `now`, in seconds since the epoch.
 
     Raises:
         ConfigurationError: it is no key file; the message never quotes a secret.
@@ -122,21 +167,26 @@ def parse_keys(text: str) -> KeyRing:
     keys = tuple(_key(entry, f"keys[{index}]") for index, entry in enumerate(document["keys"]))
     if len({key.kid for key in keys}) != len(keys):
         raise ConfigurationError("keys: a `kid` comes twice; each key needs its own")
-    return KeyRing(keys)
+    return KeyRing(keys, now=now)
 
 
-def _key(entry: object, place: str) -> Key:
-    if not isinstance(entry, dict) or entry.keys() != {"kid", "created", "secret"}:
-        raise ConfigurationError(f"{place}: a key has `kid`, `created` and `secret`, and nothing else")
+def _key(entry: Any, place: str) -> Key:  # noqa: ANN401 - whatever is in the file
+    if not isinstance(entry, dict) or entry.keys() - {"makes_from"} != {"kid", "created", "secret"}:
+        raise ConfigurationError(
+            f"{place}: a key has `kid`, `created` and `secret`, perhaps `makes_from`, and nothing else"
+        )
     kid, secret = entry["kid"], _secret(entry["secret"], place)
     if not isinstance(kid, str) or not kid.isascii() or not kid.isalnum():
         raise ConfigurationError(f"{place}: `kid` must be a text of ASCII letters and digits")
+    created = _time(entry["created"], f"{place}: `created`")
     return Key(
         kid=kid,
-        created=_created(entry["created"], place),
+        created=created,
+        makes_from=_time(entry["makes_from"], f"{place}: `makes_from`") if "makes_from" in entry else created,
         ticket=_derive(secret, "ticket"),
         binding=_derive(secret, "binding"),
         seal=_derive(secret, "seal"),
+        oidc=_derive(secret, "oidc"),
     )
 
 
@@ -150,13 +200,13 @@ def _secret(value: object, place: str) -> bytes:
     return secret
 
 
-def _created(value: object, place: str) -> int:
+def _time(value: object, place: str) -> int:
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise ConfigurationError(f"{place}: `created` must be a time like `2026-11-21T10:00:00Z`")
+        raise ConfigurationError(f"{place} must be a time like `2026-11-21T10:00:00Z`")
     return int(moment.timestamp())
 
 
@@ -165,9 +215,24 @@ def _entry(random: bytes, created: int) -> dict[str, str]:
         raise ConfigurationError(f"keys: a key needs {SECRET_BYTES} random bytes")
     return {
         "kid": sha256(b"extauthz kid" + random).hexdigest()[:12],
-        "created": datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "created": _instant(created),
         "secret": b64encode(random).decode("ascii"),
     }
+
+
+def _in_turn(keys: Sequence[Key]) -> list[Key]:
+    return sorted(keys, key=lambda key: key.makes_from)
+
+
+def _instant(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _parts(sealed: str) -> tuple[str, str, str]:
+    """The form, the id of the key and the body of a sealed text."""
+    form, _, rest = sealed.partition(".")
+    kid, _, body = rest.partition(".")
+    return form, kid, body
 
 
 def _file(entries: list[dict[str, str]]) -> str:

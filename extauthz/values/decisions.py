@@ -12,6 +12,8 @@ Effect = Literal["allow", "deny", "challenge", "approve"]
 Mode = Literal["enforce", "shadow"]
 Outcome = Literal["match", "no-match", "error"]
 Factor = Literal["totp", "webauthn", "oidc", "recovery"]
+UserVerification = Literal["required", "preferred", "discouraged"]
+"""Whether an authenticator must know its user, by PIN or biometrics, or only that somebody touched it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,8 @@ class ChallengeDemand:
     """One `challenge` rule that matches and is not met.
 
     Any one of `factors` meets it; the grant that it leaves is good for `binding` during `max_age` seconds, `uses`
-    times (`None`: as often as wanted). `show` is what the page displays, `description` the rule's own words.
+    times (`None`: as often as wanted). `user_verification` is what a proof by `webauthn` needs, `acr` one by `oidc`.
+    `show` is what the page displays, `description` the rule's own words.
     """
 
     rule: str
@@ -48,6 +51,7 @@ class ChallengeDemand:
     binding: str
     uses: int | None = None
     acr: str | None = None
+    user_verification: UserVerification = "preferred"
     description: str = ""
     show: Mapping[str, str] = field(default_factory=empty)
 

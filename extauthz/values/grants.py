@@ -14,7 +14,8 @@ class Grant:
 
     `binding` is the text that `stepup.binding` makes of the rule's `bind`: the grant is good for what has the same
     binding. `rule` is the `policy/rule` that asked for it, by which it can be found and revoked; it decides nothing.
-    `factor` is an `amr` value of RFC 8176 (`otp`, `hwk`, …). `issued_at` and `expires_at` are seconds since the epoch.
+    `factor` is what `stepup.factors` calls it, an `amr` value of RFC 8176 (`otp`, `hwk`, …). `issued_at` and
+    `expires_at` are seconds since the epoch.
     `uses` is how often it may still be used up, `None` for as often as wanted until it expires.
     """
 

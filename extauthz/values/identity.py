@@ -64,6 +64,8 @@ class User:
     `auth_time` and `issued_at` are seconds since the epoch. `sid` is the token's session claim, `token_hash` a SHA-256
     in lower-case hex that the token is known by, whatever signature it carries. `actor` is the `act` claim (RFC 8693
     section 4.1). `verified_by` is the name of the configured source. `cookie` is true when the token came in a cookie.
+    `proven_factors` and `proven_acr` are what `amr` and `acr` were configured to mean: second factors of rules, and
+    values that rules ask for as `acr`.
     """
 
     sub: str
@@ -73,6 +75,8 @@ class User:
     claims: Mapping[str, Any] = field(default_factory=empty)
     amr: tuple[str, ...] = ()
     acr: str | None = None
+    proven_factors: frozenset[str] = frozenset()
+    proven_acr: frozenset[str] = frozenset()
     auth_time: int | None = None
     issued_at: int | None = None
     actor: Mapping[str, Any] | None = None

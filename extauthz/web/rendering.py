@@ -1,7 +1,8 @@
 """From a template to a response: the one place that writes HTML, and the headers that keep it ours.
 
 The rules: everything that comes from outside is escaped, and characters that would make it look like something else
-are shown as what they are; a page loads nothing, runs no script, and is neither kept nor framed.
+are shown as what they are; a page loads nothing, runs no script but the one that its policy names by its hash, and is
+neither kept nor framed.
 """
 
 import unicodedata
@@ -50,15 +51,16 @@ class Pages:
             loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
         self._environment.filters |= {"visible": visible, "duration": duration}
-        style = loader.get_source(self._environment, "style.css")[0]
-        # In the page, so that it needs no second request; the policy names it by its hash.
-        self._environment.globals["style"] = Markup(style)  # noqa: S704 - our own file, no input
-        style_hash = b64encode(sha256(style.encode()).digest()).decode("ascii")
+        # In the pages, so that they need no second request; the policies name them by their hashes.
+        style, style_hash = self._embedded(loader, "style.css")
+        done, done_hash = self._embedded(loader, "done.js")
+        webauthn, webauthn_hash = self._embedded(loader, "webauthn.js")
+        self._environment.globals |= {"style": style, "done_script": done, "webauthn_script": webauthn}
         # `form-action 'self'` would also bind the redirects after the form: an application that sends the browser on to
         # another origin, say to log in, would end in a blank page (Chromium holds the whole chain to it).
         self.headers: Final[Mapping[str, str]] = {
             "content-security-policy": (
-                f"default-src 'none'; style-src 'sha256-{style_hash}'; base-uri 'none'; form-action https:; "
+                f"default-src 'none'; style-src '{style_hash}'; base-uri 'none'; form-action https:; "
                 "frame-ancestors 'none'"
             ),
             "cache-control": "no-store",
@@ -68,6 +70,17 @@ class Pages:
             "x-frame-options": "DENY",
         }
         """What every response of the pages carries."""
+        policy = self.headers["content-security-policy"]
+        self.done_headers: Final = {"content-security-policy": f"{policy}; script-src '{done_hash}'"}
+        """What the page carries besides that tells the pages of the application that a challenge is met."""
+        self.challenge_headers: Final = {"content-security-policy": f"{policy}; script-src '{webauthn_hash}'"}
+        """What the page carries besides that may ask the browser for a security key."""
+
+    def _embedded(self, loader: PackageLoader, name: str) -> tuple[Markup, str]:
+        """A file of ours to be written into pages as it is, and its hash."""
+        source = loader.get_source(self._environment, name)[0]
+        digest = b64encode(sha256(source.encode()).digest()).decode("ascii")
+        return Markup(source), f"sha256-{digest}"  # noqa: S704 - our own file, no input
 
     def render(
         self, template: str, *, status: int, values: Mapping[str, object], headers: Mapping[str, str] = {}

@@ -11,13 +11,28 @@ const issuer = `http://127.0.0.1:${settings.port}`;
 
 const provider = new Provider(issuer, {
   jwks: { keys: settings.keys },
-  clients: settings.clients.map(({ id, secret }) => ({
+  clients: settings.clients.map(({ id, secret, redirect_uris }) => ({
     client_id: id,
-    client_secret: secret,
-    grant_types: ["client_credentials"],
-    redirect_uris: [],
-    response_types: [],
+    ...(secret ? { client_secret: secret } : { token_endpoint_auth_method: "none" }),
+    // One that people are sent back to asks for codes, another one for tokens of its own.
+    grant_types: redirect_uris.length ? ["authorization_code"] : ["client_credentials"],
+    redirect_uris,
+    response_types: redirect_uris.length ? ["code"] : [],
+    id_token_signed_response_alg: settings.algorithm,
   })),
+  acrValues: settings.acr_values,
+  claims: { openid: ["sub", "acr", "amr", "auth_time"] },
+  conformIdTokenClaims: false,
+  interactions: { url: (context, { uid }) => `/login/${uid}` },
+  findAccount: (context, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+  // Everybody agrees to everything: what is tested is who logs in, and how.
+  async loadExistingGrant(context) {
+    const { client, session } = context.oidc;
+    const grant = new context.oidc.provider.Grant({ clientId: client.clientId, accountId: session.accountId });
+    grant.addOIDCScope("openid");
+    await grant.save();
+    return grant;
+  },
   scopes: ["openid", "offline_access", "pay"],
   features: {
     devInteractions: { enabled: false },
@@ -42,6 +57,28 @@ const provider = new Provider(issuer, {
   },
 });
 
-createServer(provider.callback()).listen(settings.port, "127.0.0.1", () => {
+// The login page: it believes its query, `account`, `acr`, `amr` and `ago` (seconds since the user really logged in).
+async function login(request, response, url) {
+  const said = url.searchParams;
+  if (said.has("error")) {
+    return provider.interactionFinished(request, response, { error: said.get("error") });
+  }
+  return provider.interactionFinished(request, response, {
+    login: {
+      accountId: said.get("account"),
+      acr: said.get("acr") ?? undefined,
+      amr: said.get("amr")?.split(","),
+      ts: Math.floor(Date.now() / 1000) - Number(said.get("ago") ?? 0),
+    },
+  });
+}
+
+const answer = provider.callback();
+const serve = (request, response) => {
+  const url = new URL(request.url, issuer);
+  return url.pathname.startsWith("/login/") ? login(request, response, url) : answer(request, response);
+};
+
+createServer(serve).listen(settings.port, "127.0.0.1", () => {
   console.log(JSON.stringify({ listening: issuer }));
 });

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, Never
+from urllib.parse import urlencode, urljoin
 
 import httpx
 import pytest
@@ -26,6 +27,10 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 FOLDER = Path(__file__).parent
 OLDEST_NODE = 18
 CLIENT, CLIENT_SECRET = "agent", "known-to-every-test"
+STEP_UP_CLIENT, PUBLIC_CLIENT = "extauthz", "extauthz-public"
+"""Clients that people are sent back from; the first has the secret of all tests."""
+CALLBACK = "https://app.example.com/.extauthz/oidc"
+ACR_VALUES = ("urn:test:silver", "urn:test:gold")
 RESOURCE, AUDIENCE = "https://shop.example.com/", "shop"
 OPAQUE_RESOURCE = "https://opaque.example.com/"
 
@@ -63,7 +68,12 @@ class Provider:
             "port": self.port,
             "keys": self.keys,
             "algorithm": self.algorithm,
-            "clients": [{"id": CLIENT, "secret": CLIENT_SECRET}],
+            "clients": [
+                {"id": CLIENT, "secret": CLIENT_SECRET, "redirect_uris": []},
+                {"id": STEP_UP_CLIENT, "secret": CLIENT_SECRET, "redirect_uris": [CALLBACK]},
+                {"id": PUBLIC_CLIENT, "secret": None, "redirect_uris": [CALLBACK]},
+            ],
+            "acr_values": ACR_VALUES,
             "resources": {uri: {"audience": one.audience, "format": one.format} for uri, one in self.resources.items()},
         }
         process = subprocess.Popen(
@@ -105,6 +115,18 @@ class Provider:
         """What it publishes of itself."""
         published: dict[str, Any] = httpx.get(f"{self.issuer}/.well-known/openid-configuration").json()
         return published
+
+    def log_in(self, browser: httpx.Client, location: str, **said: str) -> str:
+        """Where a browser that was sent to `location` is sent back to, after a login that says `said`."""
+        for _ in range(6):
+            answer = browser.get(location)
+            assert answer.status_code in (302, 303), answer.text
+            location = urljoin(location, answer.headers["location"])
+            if location.startswith(f"{self.issuer}/login/"):
+                location += "?" + urlencode(said)
+            elif not location.startswith(self.issuer):
+                return location
+        raise AssertionError(f"the provider leads nowhere: {location}")
 
     def token(self, resource: str = RESOURCE, *, scope: str = "pay") -> str:
         """An access token by client credentials: a JWT (RFC 9068) or opaque, as the resource has it."""

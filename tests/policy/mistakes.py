@@ -138,7 +138,7 @@ MISTAKES: Final = (
     Mistake("misspelt-rules", RULE, None, "unknown field `rulez`", key="rulez"),
     Mistake("misspelt-variables", VARIABLES, None, "unknown field `variabels`", key="variabels"),
     Mistake("singular", (*CLOSED, "path"), "/v1/closed", "unknown field `path`"),
-    Mistake("not-built", (*LARGE, "challenge", "accept_token"), True, "field `accept_token` is not supported"),
+    Mistake("not-built", (*HUGE, "approve", "cooldown"), "5m", "field `cooldown` is not supported"),
     # Values of a wrong type, and empty ones
     Mistake("text-for-list", (*READS, "paths"), "/v1", "must be a list, not the text `/v1`"),
     Mistake("list-for-variables", VARIABLES, ["a"], "must be a mapping, not a list"),

@@ -97,9 +97,15 @@ blocks = {
     ),
     "deny": st.fixed_dictionaries({}, optional={"reason": st.sampled_from(("closed", "frozen"))}),
     "challenge": st.fixed_dictionaries(
-        {"factors": some(("totp", "webauthn"))},
-        optional={"bind": binds, "max_age": st.sampled_from(("1m", "5m"))},
-    ),
+        {"factors": some(("totp", "webauthn", "oidc"))},
+        optional={
+            "bind": binds,
+            "max_age": st.sampled_from(("1m", "5m")),
+            "acr": st.sampled_from(("gold", "silver")),
+            "user_verification": st.sampled_from(("required", "preferred")),
+            "accept_token": st.booleans(),
+        },
+    ).map(lambda block: {**block, "accept_token": False} if block.get("bind") == "request" else block),
     "approve": st.fixed_dictionaries({"approvers": st.just({"groups": ["chiefs"]})}, optional={"bind": binds}),
 }
 
@@ -187,6 +193,9 @@ identities = st.builds(
     sub=st.sampled_from((None, "u1", "u1", "u2")),
     workload=st.sampled_from((None, WEB, "spiffe://prod.example.org/ns/pay/sa/web", "spiffe://dev.example.org/x")),
     groups=st.sampled_from(((), ("staff",))),
+    auth_time=st.sampled_from((None, int(NOW) - 30, int(NOW) - 100, int(NOW) - 1000)),
+    proven_factors=st.sampled_from((frozenset(), frozenset({"totp"}), frozenset({"webauthn"}))),
+    proven_acr=st.sampled_from((frozenset(), frozenset({"gold"}))),
 )
 NO_FLAW: dict[str, Any] = {}
 flaws: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
@@ -198,6 +207,9 @@ flaws: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
         {"holder": "cookie:h2"},
         {"binding": "action:nothing"},
         {"factor": "hwk"},
+        {"factor": "user"},
+        {"factor": "mfa"},
+        {"factor": "mfa gold"},
         {"issued_at": NOW - 100},
         {"issued_at": NOW - 1000},
         {"expires_at": NOW},

@@ -17,7 +17,8 @@ from stepup.proofs import SESSION, demand
 from typer.testing import CliRunner
 
 from extauthz.app.wiring import load_keys, open_configured_store
-from extauthz.check.proof import NotProven, ProofOutcome, Proven, prove_totp
+from extauthz.check.proof.proving import NotProven, ProofOutcome, Proven, Proving
+from extauthz.check.proof.totp import prove_totp
 from extauthz.cli.factors import FactorRefused
 from extauthz.cli.factors import app as factors
 from extauthz.cli.keys import app as keys
@@ -66,18 +67,18 @@ def prove(config: Path, code: str, user: str = "alice") -> ProofOutcome:
     async def proven() -> ProofOutcome:
         store = open_configured_store(settings)
         try:
-            return await prove_totp(
+            proving = Proving(
                 store=store,
                 keys=ring,
                 subject=Subject(ISSUER, user),
                 session=SESSION,
                 holder="peer:x",
                 demands=(demand(),),
-                code=code,
                 address="",
                 now=time.time(),
                 entropy=os.urandom,
             )
+            return await prove_totp(proving, code)
         finally:
             await store.close()
 
@@ -236,7 +237,8 @@ def test_no_command_prints_a_secret(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     output = call_keys("generate", str(file)) + call_keys("rotate", str(file))
     told = json.loads(call_keys("rotate", str(file), "--format", "json"))
-    assert told == {"file": str(file), "newest": parse_keys(file.read_text()).newest.kid, "keys": 3}
+    added = parse_keys(file.read_text()).keys[-1]
+    assert told == {"file": str(file), "key": added.kid, "makes_from": added.makes_from}
     for entry in json.loads(file.read_text())["keys"]:
         assert entry["secret"] not in output
 
@@ -245,7 +247,7 @@ def test_rotation_keeps_everybodys_factor(config: Path) -> None:
     _, app = enroll_as_program(config)
     file = config.parent / "keys.json"
     before = parse_keys(file.read_text())
-    assert "newest of 2" in call_keys("rotate", str(file))
+    assert "makes from 2" in call_keys("rotate", str(file))
     after = parse_keys(file.read_text())
     assert after.keys[:1] == before.keys
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -266,3 +268,30 @@ def test_rotation_needs_a_key_file(tmp_path: Path) -> None:
         assert (tmp_path / "keys.json").read_text() == text
     with pytest.raises(ConfigurationError, match="can't write"):
         call_keys("generate", str(tmp_path / "missing" / "keys.json"))
+
+
+def test_pruning_removes_what_nothing_needs_and_keeps_what_somebody_does(config: Path) -> None:
+    file = config.parent / "keys.json"
+    call_keys("generate", str(file))
+    call_keys("rotate", str(file), "--after", "0s")
+    _, app = enroll_as_program(config)
+    unused, sealing = (entry["kid"] for entry in json.loads(file.read_text())["keys"])
+    for _ in range(2):
+        call_keys("rotate", str(file), "--after", "0s")
+    newest = parse_keys(file.read_text()).newest.kid
+    assert "4 left" in call_keys("prune", "--config", str(config)), "all of them made something lately"
+    told = call_keys("prune", "--config", str(config), "--unused-for", "0s")
+    assert f"`{unused}` is removed" in told
+    assert sealing not in told
+    assert [entry["kid"] for entry in json.loads(file.read_text())["keys"]] == [sealing, newest]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert isinstance(prove(config, app.now()), Proven)
+    call("reset", "alice", config=config)
+    assert f"`{sealing}` is removed" in call_keys("prune", "--config", str(config), "--unused-for", "0s")
+    assert "1 left" in call_keys("prune", "--config", str(config), "--unused-for", "0s")
+
+
+def test_a_rotation_is_told_when_it_is_not_a_duration(tmp_path: Path) -> None:
+    result = CliRunner().invoke(keys, ["rotate", str(tmp_path / "keys.json"), "--after", "soon"])
+    assert result.exit_code == 2
+    assert "not a duration" in result.output

@@ -71,7 +71,7 @@ class Browser:
     def answer(self, ticket: str, code: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
         """POST the form, as the page does unless `headers` say otherwise."""
         sent = SAME_ORIGIN if headers is None else headers
-        return self.request("POST", PAGE, form={"ticket": ticket, "code": code}, headers=sent)
+        return self.request("POST", PAGE, form={"ticket": ticket, "factor": "totp", "code": code}, headers=sent)
 
 
 @dataclass(slots=True)

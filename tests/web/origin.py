@@ -41,7 +41,7 @@ class Origin:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] == "http" and not scope["path"].startswith("/.extauthz/"):
-            await (await self._application(Request(scope)))(scope, receive, send)
+            await (await self._application(Request(scope, receive)))(scope, receive, send)
         else:
             await self._pages(scope, receive, send)
 

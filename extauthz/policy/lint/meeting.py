@@ -21,7 +21,7 @@ def findings(rules: Sequence[Subject]) -> Iterator[Finding]:
 def _unmeetable(subject: Subject) -> Iterator[Finding]:
     rule = subject.rule
     match rule.terms:
-        case ChallengeTerms(factors=factors) if not AVAILABLE & set(factors):
+        case ChallengeTerms(factors=factors, accept_token=False) if not AVAILABLE & set(factors):
             yield subject.finding(
                 "unmeetable-guard",
                 ("challenge", "factors"),

@@ -1,0 +1,2 @@
+new BroadcastChannel("extauthz").postMessage({ type: "proven" });
+window.close();
