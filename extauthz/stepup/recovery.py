@@ -1,7 +1,7 @@
 """Recovery codes: for whoever has lost every other factor, written on paper, each good once.
 
 The rule: nothing that could make a code again is kept. What is kept is a digest, sealed like the secrets of other
-factors (docs/adr/006); a code has one canonical spelling, and what people write instead of it leads there or nowhere.
+factors (docs/adr/007); a code has one canonical spelling, and what people write instead of it leads there or nowhere.
 """
 
 import hmac
