@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from extauthz import cel
 from extauthz.policy import body_views
+from extauthz.values.grants import SessionAges
 from extauthz.values.identity import User
 from extauthz.values.quoting import given
 from extauthz.values.request import HttpRequest, Peer, RequestView
@@ -129,7 +130,30 @@ class UserFields(Attributes):
     @property
     def token_age(self) -> object:
         issued_at = self._user.issued_at
-        return cel.UNSET if issued_at is None else cel.Duration(*timestamp_parts(self._now - issued_at))
+        return _span(None if issued_at is None else self._now - issued_at)
+
+
+class SessionFields:
+    """The fields of `session`, which is there; `ages` are `None` if nobody could look them up."""
+
+    __slots__ = ("_ages", "id")
+
+    def __init__(self, session: str, ages: SessionAges | None) -> None:
+        self.id: object = session
+        self._ages = ages
+
+    @property
+    def age(self) -> object:
+        return _span(self._known("session.age").age)
+
+    @property
+    def idle(self) -> object:
+        return _span(self._known("session.idle").idle)
+
+    def _known(self, what: str) -> SessionAges:
+        if self._ages is None:
+            raise cel.EvalError(f"`{what}` could not be looked up")
+        return self._ages
 
 
 def read_once(read: Callable[[Any], Value]) -> "cached_property[Value]":
@@ -267,6 +291,10 @@ def certificate_sha256(certificate: str) -> str:
 
 def _time(time: tuple[int, int]) -> object:
     return cel.UNSET if time == (0, 0) else cel.Timestamp(*time)
+
+
+def _span(seconds: float | None) -> object:
+    return cel.UNSET if seconds is None else cel.Duration(*timestamp_parts(seconds))
 
 
 def timestamp_parts(seconds: float) -> tuple[int, int]:
