@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from extauthz import cel
@@ -136,11 +136,15 @@ class UserFields(Attributes):
 class SessionFields:
     """The fields of `session`, which is there; `ages` are `None` if nobody could look them up."""
 
-    __slots__ = ("_ages", "id")
+    __slots__ = ("_ages", "_session")
 
     def __init__(self, session: str, ages: SessionAges | None) -> None:
-        self.id: object = session
+        self._session = session
         self._ages = ages
+
+    @property
+    def id(self) -> object:
+        return self._session
 
     @property
     def age(self) -> object:
@@ -151,9 +155,10 @@ class SessionFields:
         return _span(self._known("session.idle").idle)
 
     def _known(self, what: str) -> SessionAges:
-        if self._ages is None:
-            raise cel.EvalError(f"`{what}` could not be looked up")
-        return self._ages
+        return self._unknown(what) if self._ages is None else self._ages
+
+    def _unknown(self, what: str) -> NoReturn:
+        raise cel.EvalError(f"`{what}` could not be looked up")
 
 
 def read_once(read: Callable[[Any], Value]) -> "cached_property[Value]":
