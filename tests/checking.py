@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from extauthz.check.activity import Activities
 from extauthz.check.checker import Checker, Ruling, Surroundings
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.identity.config import ClientSettings, IdentitySettings
@@ -28,6 +29,8 @@ from extauthz.store.factor_secret import seal_factor
 from extauthz.store.protocol import Enrolment, Store
 from extauthz.values.identity import Subject
 from extauthz.wire.compose import check_request
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 ISSUER = "https://idp.example.com"
 SECRET = os.urandom(SECRET_BYTES)
@@ -77,13 +80,16 @@ class Records:
 
 @dataclass(kw_only=True)
 class Bench:
-    """The checker under test, and hands to drive it. `elapsed` is what the feed of revocations takes for its clock."""
+    """The checker under test, and hands to drive it. `elapsed` is what the feed of revocations and the activities take
+    for their clock, `run` what runs the checker to its end."""
 
     checker: Checker
     store: Store
     feed: RevocationFeed
+    activities: Activities
     elapsed: list[float]
     records: Records
+    run: Run
     sign: Callable[[Mapping[str, Any]], str]
     now: list[float] = field(default_factory=lambda: [time.time()])
     sequence: list[int] = field(default_factory=lambda: [0])
@@ -134,9 +140,7 @@ class Bench:
 
     def answer(self, payload: bytes, *, deadline: float | None = None) -> CheckResponse:
         started = self.checker.start(payload)
-        answered = (
-            started if isinstance(started, bytes) else asyncio.run(self.checker.finish(started, deadline=deadline))
-        )
+        answered = started if isinstance(started, bytes) else self.run(self.checker.finish(started, deadline=deadline))
         return CheckResponse.FromString(answered)
 
     def decision(self, payload: bytes, *, deadline: float | None = None) -> tuple[str, str, int]:
@@ -155,7 +159,7 @@ def told(response: CheckResponse) -> dict[str, str]:
     return {name: value.string_value for name, value in fields.items()}
 
 
-def make_bench(store: Store) -> Bench:
+def make_bench(store: Store, run: Run = asyncio.run) -> Bench:
     """A checker over `store` with one enrolled user, `alice`."""
     key = ec.generate_private_key(ec.SECP256R1())
     jwk = {**ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "k1", "alg": "ES256", "use": "sig"}
@@ -165,7 +169,8 @@ def make_bench(store: Store) -> Bench:
     records = Records()
     now, elapsed = [time.time()], [0.0]
     feed = RevocationFeed(store, max_staleness=60, now=lambda: now[0], clock=lambda: elapsed[0])
-    asyncio.run(feed.load())
+    run(feed.load())
+    activities = Activities(store, touch_every=60, keep=30 * 86400, clock=lambda: elapsed[0])
     checker = Checker(
         Ruling(
             policies=load_text(POLICY, "payments.yaml"),
@@ -179,17 +184,20 @@ def make_bench(store: Store) -> Bench:
             keys=keys,
             recorder=records,
             revocations=feed,
+            activities=activities,
         ),
     )
     alice = Subject(ISSUER, "alice")
     factor = seal_factor(SECRET, subject=alice, confirmed=True, keys=keys, now=now[0], entropy=os.urandom)
-    asyncio.run(store.enroll(Enrolment(subject=alice, factors=(factor,)), now=now[0]))
+    run(store.enroll(Enrolment(subject=alice, factors=(factor,)), now=now[0]))
     return Bench(
         checker=checker,
         store=store,
         feed=feed,
+        activities=activities,
         elapsed=elapsed,
         records=records,
+        run=run,
         sign=lambda claims: jwt.encode(dict(claims), key, algorithm="ES256", headers={"kid": "k1"}),
         now=now,
     )

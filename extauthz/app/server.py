@@ -22,6 +22,7 @@ from extauthz.app.listening import WebServer
 from extauthz.app.reload import Reloader, Status, first_ruling
 from extauthz.app.watching import Fingerprint, Watched, changes
 from extauthz.app.wiring import load_keys, open_audit, open_configured_store
+from extauthz.check.activity import Activities
 from extauthz.check.checker import Checker, Surroundings
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.errors import ExtauthzError
@@ -65,6 +66,7 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
     revocations = RevocationFeed(store, max_staleness=settings.revocations.max_staleness)
     metrics.follow_revocations(lambda: revocations.standing)
     readiness.follow_revocations(lambda: revocations.standing)
+    activities = Activities(store, touch_every=settings.sessions.touch_every, keep=settings.sessions.keep)
     audit: AuditFile | None = None
     try:
         audit = open_audit(settings)
@@ -80,6 +82,7 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
             inquiries=informants.inquiries,
             audit=audit,
             revocations=revocations,
+            activities=activities,
         )
         await store.ping()
         await revocations.load()
@@ -102,6 +105,7 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
             bundles.follow(reloader.request),
             informants.follow(),
             revocations.follow(),
+            activities.follow(),
             key_follower.follow(),
             *(
                 [_reload_on_change(reloader, watched, seen), key_follower.watch(keys_seen)]
@@ -113,6 +117,7 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
         if audit is not None:
             await asyncio.to_thread(audit.close)
         await informants.close()
+        await activities.close()
         await store.close()
         if provider is not None:
             await asyncio.to_thread(provider.shutdown)
