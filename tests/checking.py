@@ -5,7 +5,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
@@ -84,6 +84,7 @@ class Bench:
     for their clock, `run` what runs the checker to its end."""
 
     checker: Checker
+    surroundings: Surroundings
     store: Store
     feed: RevocationFeed
     activities: Activities
@@ -129,6 +130,17 @@ class Bench:
             sent["x-extauthz-otp"] = code
         return self.request(path, headers=sent)
 
+    def decide_by(self, policy: str) -> None:
+        """Let another policy decide from now on."""
+        self.checker.swap(replace(self.checker.ruling, policies=load_text(policy)))
+
+    def replica(self, store: Store) -> "Bench":
+        """Another server with the same configuration; `store` is what it calls the state that they share."""
+        activities = Activities(store, touch_every=60, keep=30 * 86400, clock=lambda: self.elapsed[0])
+        surroundings = replace(self.surroundings, store=store, activities=activities)
+        checker = Checker(self.checker.ruling, surroundings)
+        return replace(self, checker=checker, surroundings=surroundings, store=store, activities=activities)
+
     def revoke(self, kind: Kind, subject: Subject, id_: str = "", *, until: float = inf) -> None:
         """Revoke in the store, and let the checker learn of it."""
         revocation = Revocation(kind=kind, subject=subject, id=id_, at=self.now[0], until=until)
@@ -171,27 +183,26 @@ def make_bench(store: Store, run: Run = asyncio.run) -> Bench:
     feed = RevocationFeed(store, max_staleness=60, now=lambda: now[0], clock=lambda: elapsed[0])
     run(feed.load())
     activities = Activities(store, touch_every=60, keep=30 * 86400, clock=lambda: elapsed[0])
-    checker = Checker(
-        Ruling(
-            policies=load_text(POLICY, "payments.yaml"),
-            resolver=Resolver(settings, ClientSettings(), {"idp": json.dumps({"keys": [jwk]})}),
-        ),
-        Surroundings(
-            clock=lambda: int(now[0] * 1e9),
-            monotonic=time.monotonic,
-            entropy=os.urandom,
-            store=store,
-            keys=keys,
-            recorder=records,
-            revocations=feed,
-            activities=activities,
-        ),
+    surroundings = Surroundings(
+        clock=lambda: int(now[0] * 1e9),
+        monotonic=time.monotonic,
+        entropy=os.urandom,
+        store=store,
+        keys=keys,
+        recorder=records,
+        revocations=feed,
+        activities=activities,
+    )
+    ruling = Ruling(
+        policies=load_text(POLICY, "payments.yaml"),
+        resolver=Resolver(settings, ClientSettings(), {"idp": json.dumps({"keys": [jwk]})}),
     )
     alice = Subject(ISSUER, "alice")
     factor = seal_factor(SECRET, subject=alice, confirmed=True, keys=keys, now=now[0], entropy=os.urandom)
     run(store.enroll(Enrolment(subject=alice, factors=(factor,)), now=now[0]))
     return Bench(
-        checker=checker,
+        checker=Checker(ruling, surroundings),
+        surroundings=surroundings,
         store=store,
         feed=feed,
         activities=activities,
