@@ -109,6 +109,30 @@ class RevocationSettings(Block):
     max_staleness: Annotated[float, BeforeValidator(_staleness)] = 60.0
 
 
+_LEAST_TOUCH, _MOST_TOUCH, _LEAST_KEEP = 1.0, 3600.0, 86_400.0
+
+
+def _touch(seconds: float) -> float:
+    if not _LEAST_TOUCH <= seconds <= _MOST_TOUCH:
+        raise ValueError("not between a second and an hour; write `60s`")
+    return seconds
+
+
+def _keep(seconds: float) -> float:
+    if seconds < _LEAST_KEEP:
+        raise ValueError("shorter than a day; write `24h` or more")
+    return seconds
+
+
+class SessionSettings(Block):
+    """`touch_every`: how many seconds pass, at least, between two times that the activity of one session is written.
+    `keep`: for how many seconds the store remembers a session that is not active.
+    """
+
+    touch_every: Annotated[Duration, AfterValidator(_touch)] = 60.0
+    keep: Annotated[Duration, AfterValidator(_keep)] = 30 * 86_400.0
+
+
 class BundleSettings(Block):
     """A signed archive of policies, from `url` or from the file `path`.
 
@@ -148,6 +172,7 @@ class Settings(BaseSettings):
     store: str = "sqlite:///extauthz.db"
     keys: Path = Path("keys.json")
     revocations: RevocationSettings = RevocationSettings()
+    sessions: SessionSettings = SessionSettings()
     identity: IdentitySettings = IdentitySettings()
     client: ClientSettings = ClientSettings()
     stepup: StepUpSettings = StepUpSettings()

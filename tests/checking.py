@@ -4,8 +4,8 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from extauthz.check.activity import Activities
 from extauthz.check.checker import Checker, Ruling, Surroundings
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.identity.config import ClientSettings, IdentitySettings
@@ -28,6 +29,8 @@ from extauthz.store.factor_secret import seal_factor
 from extauthz.store.protocol import Enrolment, Store
 from extauthz.values.identity import Subject
 from extauthz.wire.compose import check_request
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 ISSUER = "https://idp.example.com"
 SECRET = os.urandom(SECRET_BYTES)
@@ -77,13 +80,17 @@ class Records:
 
 @dataclass(kw_only=True)
 class Bench:
-    """The checker under test, and hands to drive it. `elapsed` is what the feed of revocations takes for its clock."""
+    """The checker under test, and hands to drive it. `elapsed` is what the feed of revocations and the activities take
+    for their clock, `run` what runs the checker to its end."""
 
     checker: Checker
+    surroundings: Surroundings
     store: Store
     feed: RevocationFeed
+    activities: Activities
     elapsed: list[float]
     records: Records
+    run: Run
     sign: Callable[[Mapping[str, Any]], str]
     now: list[float] = field(default_factory=lambda: [time.time()])
     sequence: list[int] = field(default_factory=lambda: [0])
@@ -123,6 +130,17 @@ class Bench:
             sent["x-extauthz-otp"] = code
         return self.request(path, headers=sent)
 
+    def decide_by(self, policy: str) -> None:
+        """Let another policy decide from now on."""
+        self.checker.swap(replace(self.checker.ruling, policies=load_text(policy)))
+
+    def replica(self, store: Store) -> "Bench":
+        """Another server with the same configuration; `store` is what it calls the state that they share."""
+        activities = Activities(store, touch_every=60, keep=30 * 86400, clock=lambda: self.elapsed[0])
+        surroundings = replace(self.surroundings, store=store, activities=activities)
+        checker = Checker(self.checker.ruling, surroundings)
+        return replace(self, checker=checker, surroundings=surroundings, store=store, activities=activities)
+
     def revoke(self, kind: Kind, subject: Subject, id_: str = "", *, until: float = inf) -> None:
         """Revoke in the store, and let the checker learn of it."""
         revocation = Revocation(kind=kind, subject=subject, id=id_, at=self.now[0], until=until)
@@ -134,9 +152,7 @@ class Bench:
 
     def answer(self, payload: bytes, *, deadline: float | None = None) -> CheckResponse:
         started = self.checker.start(payload)
-        answered = (
-            started if isinstance(started, bytes) else asyncio.run(self.checker.finish(started, deadline=deadline))
-        )
+        answered = started if isinstance(started, bytes) else self.run(self.checker.finish(started, deadline=deadline))
         return CheckResponse.FromString(answered)
 
     def decision(self, payload: bytes, *, deadline: float | None = None) -> tuple[str, str, int]:
@@ -155,7 +171,7 @@ def told(response: CheckResponse) -> dict[str, str]:
     return {name: value.string_value for name, value in fields.items()}
 
 
-def make_bench(store: Store) -> Bench:
+def make_bench(store: Store, run: Run = asyncio.run) -> Bench:
     """A checker over `store` with one enrolled user, `alice`."""
     key = ec.generate_private_key(ec.SECP256R1())
     jwk = {**ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "k1", "alg": "ES256", "use": "sig"}
@@ -165,31 +181,34 @@ def make_bench(store: Store) -> Bench:
     records = Records()
     now, elapsed = [time.time()], [0.0]
     feed = RevocationFeed(store, max_staleness=60, now=lambda: now[0], clock=lambda: elapsed[0])
-    asyncio.run(feed.load())
-    checker = Checker(
-        Ruling(
-            policies=load_text(POLICY, "payments.yaml"),
-            resolver=Resolver(settings, ClientSettings(), {"idp": json.dumps({"keys": [jwk]})}),
-        ),
-        Surroundings(
-            clock=lambda: int(now[0] * 1e9),
-            monotonic=time.monotonic,
-            entropy=os.urandom,
-            store=store,
-            keys=keys,
-            recorder=records,
-            revocations=feed,
-        ),
+    run(feed.load())
+    activities = Activities(store, touch_every=60, keep=30 * 86400, clock=lambda: elapsed[0])
+    surroundings = Surroundings(
+        clock=lambda: int(now[0] * 1e9),
+        monotonic=time.monotonic,
+        entropy=os.urandom,
+        store=store,
+        keys=keys,
+        recorder=records,
+        revocations=feed,
+        activities=activities,
+    )
+    ruling = Ruling(
+        policies=load_text(POLICY, "payments.yaml"),
+        resolver=Resolver(settings, ClientSettings(), {"idp": json.dumps({"keys": [jwk]})}),
     )
     alice = Subject(ISSUER, "alice")
     factor = seal_factor(SECRET, subject=alice, confirmed=True, keys=keys, now=now[0], entropy=os.urandom)
-    asyncio.run(store.enroll(Enrolment(subject=alice, factors=(factor,)), now=now[0]))
+    run(store.enroll(Enrolment(subject=alice, factors=(factor,)), now=now[0]))
     return Bench(
-        checker=checker,
+        checker=Checker(ruling, surroundings),
+        surroundings=surroundings,
         store=store,
         feed=feed,
+        activities=activities,
         elapsed=elapsed,
         records=records,
+        run=run,
         sign=lambda claims: jwt.encode(dict(claims), key, algorithm="ES256", headers={"kid": "k1"}),
         now=now,
     )

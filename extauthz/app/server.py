@@ -24,6 +24,7 @@ from extauthz.app.providers import Providers
 from extauthz.app.reload import Reloader, Status, first_ruling
 from extauthz.app.watching import Fingerprint, Watched, changes
 from extauthz.app.wiring import load_keys, open_audit, open_configured_store
+from extauthz.check.activity import Activities
 from extauthz.check.checker import Checker, Surroundings
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.store_watch import StoreWatch
@@ -73,6 +74,7 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
     watch = StoreWatch(store)
     metrics.follow_store(lambda: watch.standing)
     readiness.follow_store(lambda: watch.standing)
+    activities = Activities(store, touch_every=settings.sessions.touch_every, keep=settings.sessions.keep)
     audit: AuditFile | None = None
     try:
         audit = open_audit(settings)
@@ -88,6 +90,7 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
             inquiries=informants.inquiries,
             audit=audit,
             revocations=revocations,
+            activities=activities,
         )
         await watch.start()
         with suppress(StateUnavailable):  # then everybody whom one could have revoked is denied until it is there
@@ -113,6 +116,7 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
             informants.follow(),
             revocations.follow(),
             watch.follow(),
+            activities.follow(),
             key_follower.follow(),
             *(
                 [_reload_on_change(reloader, watched, seen), key_follower.watch(keys_seen)]
@@ -125,6 +129,7 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
             await asyncio.to_thread(audit.close)
         await informants.close()
         await providers.close()
+        await activities.close()
         await store.close()
         if provider is not None:
             await asyncio.to_thread(provider.shutdown)

@@ -18,6 +18,7 @@ from extauthz.record.decision import AuditTrail, DecisionRecord, Recorder, Trace
 from extauthz.stepup.challenge import offer as challenge_offer
 from extauthz.stepup.keys import KeyRing
 from extauthz.values.decisions import Challenge, ChallengeOffer, Decision, Evaluation
+from extauthz.values.grants import SessionAges
 from extauthz.values.identity import Identity
 from extauthz.values.quoting import detail_of
 from extauthz.values.request import Caller, RequestView
@@ -44,7 +45,7 @@ class Case:
     """One Check and what was established about it; `None` is what was not.
 
     `payload` are its bytes, `schemes` how its caller could have proven who it is, `remaining` how long it still waits,
-    `trace` is the call's trace context.
+    `trace` is the call's trace context, `session` how old and idle the session is, where a rule looks at that.
     """
 
     decision_id: str
@@ -56,6 +57,7 @@ class Case:
     identity: Identity | None
     remaining: Remaining
     trace: Trace = ()
+    session: SessionAges | None = None
 
     @property
     def now(self) -> float:
@@ -64,8 +66,8 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    """The bytes of an answer, and what led to what it says."""
+class Answer:
+    """The bytes of an answer, and the evaluation that led to what it says."""
 
     payload: bytes
     evaluation: Evaluation
@@ -104,12 +106,12 @@ class Answering:
             try:
                 _wait(self._commit(case, answer), _patience(case.remaining()))
             except Exception as error:  # noqa: BLE001 - without its record nothing is allowed, whatever the cause
-                return self._without_record(case, answer, error)
+                return self._without_record(case, answer, error).payload
         self._record(case, answer, audited=evaluation.audit_required)
         return answer.payload
 
-    async def answer_later(self, case: Case, evaluation: Evaluation) -> bytes:
-        """As `answer`, but the event loop goes on while a record is required."""
+    async def answer_later(self, case: Case, evaluation: Evaluation) -> Answer:
+        """As `answer`, but the event loop goes on while a record is required; with what was decided in the end."""
         answer = self._answer(case, evaluation, None)
         if evaluation.audit_required:
             try:
@@ -117,9 +119,9 @@ class Answering:
             except Exception as error:  # noqa: BLE001 - without its record nothing is allowed, whatever the cause
                 return self._without_record(case, answer, error)
         self._record(case, answer, audited=evaluation.audit_required)
-        return answer.payload
+        return answer
 
-    def _answer(self, case: Case, evaluation: Evaluation, detail: str | None) -> _Answer:
+    def _answer(self, case: Case, evaluation: Evaluation, detail: str | None) -> Answer:
         try:
             offer = self._offer(case, evaluation)
             payload, said = self._encode(case, evaluation, offer)
@@ -129,19 +131,19 @@ class Answering:
             _log.exception("answer-failed", decision_id=case.decision_id)
             evaluation, detail = replace(evaluation, decision=INTERNAL_ERROR), detail_of(error)
             payload = encode_failure(case.decision_id)
-        return _Answer(payload=payload, evaluation=evaluation, detail=detail)
+        return Answer(payload=payload, evaluation=evaluation, detail=detail)
 
-    def _commit(self, case: Case, answer: _Answer) -> Future[None]:
+    def _commit(self, case: Case, answer: Answer) -> Future[None]:
         if self._audit is None:
             raise ConfigurationError("a rule requires its record to be written, but no `audit.path` is set")
         return self._audit.commit(self._record_of(case, answer))
 
-    def _without_record(self, case: Case, answer: _Answer, error: Exception) -> bytes:
+    def _without_record(self, case: Case, answer: Answer, error: Exception) -> Answer:
         """The denial in place of an answer whose record is not on disk."""
         _log.error("audit-unavailable", decision_id=case.decision_id, error=str(error) or type(error).__name__)
         denied = self._answer(case, replace(answer.evaluation, decision=AUDIT_UNAVAILABLE), detail_of(error))
         self._record(case, denied, audited=False)
-        return denied.payload
+        return denied
 
     def _encode(self, case: Case, evaluation: Evaluation, offer: ChallengeOffer | None) -> tuple[bytes, Decision]:
         return say(
@@ -171,7 +173,7 @@ class Answering:
             entropy=self._entropy,
         )
 
-    def _record_of(self, case: Case, answer: _Answer) -> DecisionRecord:
+    def _record_of(self, case: Case, answer: Answer) -> DecisionRecord:
         return DecisionRecord(
             decision_id=case.decision_id,
             revision=case.policies.revision,
@@ -179,13 +181,14 @@ class Answering:
             rules=answer.evaluation.rules,
             request=case.request,
             identity=case.identity,
+            session=case.session,
             detail=answer.detail,
             trace=case.trace,
             started_ns=case.started_ns,
             ended_ns=self._clock(),
         )
 
-    def _record(self, case: Case, answer: _Answer, *, audited: bool) -> None:
+    def _record(self, case: Case, answer: Answer, *, audited: bool) -> None:
         try:
             record = self._record_of(case, answer)
             self._recorder.record(record)

@@ -6,6 +6,7 @@ one-time code that came along, and uses up the grants that an allow rests on. Bo
 answer, whatever happens.
 """
 
+import asyncio
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from typing import assert_never
 
 import structlog
 
+from extauthz.check.activity import Activities
 from extauthz.check.answering import Answering, Case, Remaining
 from extauthz.check.proof.proving import LockedOut, NotProven, Proven, Proving, TicketUsed
 from extauthz.check.proof.totp import prove_totp
@@ -25,6 +27,7 @@ from extauthz.identity.resolver import Resolver
 from extauthz.lookup.inquiries import NO_INQUIRIES, Inquiries
 from extauthz.policy.decide import decide, needs
 from extauthz.policy.policy_set import Candidates, PolicySet
+from extauthz.policy.sessions import session_ages
 from extauthz.record.decision import AuditTrail, Recorder, Trace, WallClock
 from extauthz.stepup.fingerprint import fingerprint
 from extauthz.stepup.holder import choose_holder
@@ -40,6 +43,8 @@ from extauthz.wire.reading import STRICT, Reading
 
 RESERVED_SEGMENT = ".extauthz"
 CODE_HEADER = "x-extauthz-otp"
+SHADOW_PATIENCE = 0.05
+"""Seconds that a look-up may take that is for rules in shadow only."""
 COMMIT_MARGIN = 0.05
 """Seconds of the caller's deadline that must be left when grants are used up (design section 4)."""
 
@@ -61,7 +66,7 @@ class Surroundings:
 
     `clock` gives nanoseconds since the epoch, `monotonic` seconds, `entropy(n)` n random bytes. `audit` is `None` where
     no audit file is configured, `revocations` where nobody can revoke anything. `inquiries` asks whoever must be asked
-    to know a caller.
+    to know a caller. `activities` is `None` where nobody remembers what sessions do.
     """
 
     clock: WallClock
@@ -73,6 +78,7 @@ class Surroundings:
     inquiries: Inquiries = NO_INQUIRIES
     audit: AuditTrail | None = None
     revocations: RevocationFeed | None = None
+    activities: Activities | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +164,7 @@ class Checker:
             identity = known
             self._check_revocations(identity, started_ns / 1e9)
             opened = _open(case(), request, identity)
-            if _needs_grants(opened):
+            if _needs_look_up(opened):
                 return opened
             return self._answering.answer(opened.case, self._decide(opened, NO_FACTS))
         except Exception as error:  # noqa: BLE001 - every path ends in an explicit answer
@@ -173,6 +179,7 @@ class Checker:
                 case = opened.case
                 self._check_revocations(opened.identity, case.now)
             facts = await self._look_up(opened)
+            case = replace(case, session=facts.session)
             evaluation = self._decide(opened, facts)
             code = _code(opened.request)
             if isinstance(evaluation.decision, Challenge) and code is not None:
@@ -180,7 +187,7 @@ class Checker:
             evaluation = await self._use_up_grants(opened, evaluation, facts, deadline)
             # Again, after all that was waited for: what was revoked meanwhile counts.
             self._check_revocations(opened.identity, case.now)
-            return await self._answering.answer_later(case, evaluation)
+            return await self._say(opened, case, evaluation)
         except Exception as error:  # noqa: BLE001 - every path ends in an explicit answer
             return self._refuse(case, error)
 
@@ -232,13 +239,41 @@ class Checker:
         )
 
     async def _look_up(self, opened: OpenCase) -> Facts:
-        subject, session = opened.identity.subject, opened.identity.session
-        if subject is None or session is None or not _needs_grants(opened):
+        wanted, user, session = needs(opened.candidates), opened.identity.user, opened.identity.session
+        if user is None or session is None or not wanted:
             return NO_FACTS
-        found = await self._around.store.look_up(
-            subject, session, fingerprint=fingerprint(opened.request), now=opened.case.now
-        )
-        return Facts(grants=found.grants)
+        now = opened.case.now
+        looking = self._around.store.look_up(user.subject, session, fingerprint=fingerprint(opened.request), now=now)
+        if wanted.grants or wanted.session:
+            found = await looking
+        else:
+            try:
+                found = await asyncio.wait_for(looking, SHADOW_PATIENCE)
+            except (StateUnavailable, TimeoutError):
+                return NO_FACTS  # a rule in shadow is never obeyed, so it does not deny for this either: it errs
+        if not wanted.ages:
+            return Facts(grants=found.grants)
+        activities = self._around.activities
+        seen = found.session if activities is None else activities.times(user.subject, session, found.session)
+        return Facts(grants=found.grants, session=session_ages(user, seen, now=now))
+
+    async def _say(self, opened: OpenCase, case: Case, evaluation: Evaluation) -> bytes:
+        """Answer, and remember what is allowed in the end as activity of its session, if rules watch that.
+
+        What they did not let through must not wake a session: asking twice would be a way around them. Nor must what no
+        rule watches, or another page would be one.
+        """
+        answer = await self._answering.answer_later(case, evaluation)
+        subject, session, activities = opened.identity.subject, opened.identity.session, self._around.activities
+        if (
+            isinstance(answer.evaluation.decision, Allow)
+            and activities is not None
+            and subject is not None
+            and session is not None
+            and needs(opened.candidates).ages
+        ):
+            activities.note(subject, session, at=case.now)
+        return answer.payload
 
     async def _prove(
         self, opened: OpenCase, challenge: Challenge, code: str, evaluation: Evaluation, facts: Facts
@@ -305,9 +340,10 @@ def _open(case: Case, request: RequestView, identity: Identity) -> OpenCase:
     )
 
 
-def _needs_grants(opened: OpenCase) -> bool:
+def _needs_look_up(opened: OpenCase) -> bool:
+    """Whether there is something to look up: without a session there is neither a grant nor an age."""
     identity = opened.identity
-    return needs(opened.candidates).grants and identity.subject is not None and identity.session is not None
+    return identity.user is not None and identity.session is not None and bool(needs(opened.candidates))
 
 
 def _is_reserved(request: RequestView) -> bool:

@@ -31,12 +31,13 @@ from extauthz.policy.explain import others_as_json, rules_as_json, traces
 from extauthz.policy.load import load_with_documents
 from extauthz.policy.mismatch import Other, others
 from extauthz.policy.policy_set import PolicySet
+from extauthz.policy.sessions import session_ages
 from extauthz.policy.sources import Sources
 from extauthz.policy.trace import RuleTrace
 from extauthz.policy.trial import WORDS, http_status, response_to
 from extauthz.record.audit_line import DecisionLine
 from extauthz.values.decisions import Decision, Deny, Evaluation
-from extauthz.values.grants import NO_FACTS
+from extauthz.values.grants import NO_FACTS, Facts
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
 from extauthz.values.schemes import NO_SCHEMES, Schemes
@@ -84,8 +85,9 @@ def explain(
 ) -> None:
     """Decide one request and show how every rule came out.
 
-    The store is not looked at: of a request no grant is known, of a recorded one those that the record names. Issuers
-    are asked as the server would ask them. The time is the request's own, or now if it has none.
+    The store is not looked at: of a request no grant is known, and its session counts as never seen; of a recorded one
+    what the record says. Issuers are asked as the server would ask them. The time is the request's own, or now if it
+    has none.
     """
     if (request is None) == (audit is None) or (audit is None) != (decision_id is None):
         raise typer.BadParameter("name either `--request`, or `--audit` with `--id`", param_hint="--request")
@@ -129,8 +131,9 @@ def _of_request(paths: list[Path], payload: bytes, config: Path | None) -> Expla
             detail=str(error),
         )
     candidates = policies.candidates(view, identity)
-    evaluation = decide(candidates, request=view, identity=identity, facts=NO_FACTS, now=now, binding_keys=[_KEY])
-    scope = RequestScope(Inputs(request=view, identity=identity, facts=NO_FACTS, now=now))
+    facts = NO_FACTS if identity.user is None else Facts(session=session_ages(identity.user, None, now=now))
+    evaluation = decide(candidates, request=view, identity=identity, facts=facts, now=now, binding_keys=[_KEY])
+    scope = RequestScope(Inputs(request=view, identity=identity, facts=facts, now=now))
     return Explanation(
         policies=policies,
         sources=sources,

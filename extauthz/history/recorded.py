@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 from extauthz import cel
 from extauthz.identity import spiffe
 from extauthz.policy.context import Inputs, RequestScope
-from extauthz.policy.views import RequestFields
+from extauthz.policy.views import RequestFields, SessionFields
 from extauthz.record.audit_line import (
     MASKED_NAMES,
     UNREADABLE,
@@ -21,10 +21,11 @@ from extauthz.record.audit_line import (
     IdentityLine,
     PeerLine,
     RequestLine,
+    SessionLine,
     UserLine,
 )
 from extauthz.record.audit_line import Masked as MaskedValues
-from extauthz.values.grants import NO_FACTS, Facts
+from extauthz.values.grants import NO_FACTS, Facts, SessionAges
 from extauthz.values.identity import Identity, User, Workload
 from extauthz.values.request import HttpRequest, Peer, RequestView
 
@@ -162,7 +163,7 @@ class _RecordedScope(RequestScope):
             case "request" if line.request is not None and self._inputs.request.http is not None:
                 value = _RecordedFields(self._inputs.request, line.request, self._trace)
             case "session" if self._inputs.identity.session is not None:
-                value = _MaskedSession(self._trace)
+                value = _RecordedSession(self._inputs.identity.session, line.session, self._trace)
             case "tls":
                 value = _RecordedTls(line)
             case _:
@@ -217,17 +218,21 @@ class _RecordedFields(RequestFields):
             self._trace.miss(view)
 
 
-class _MaskedSession:
-    """The session, whose identifier is in the record as a hash."""
+class _RecordedSession(SessionFields):
+    """The session: its identifier is in the record as a hash, its ages where a rule looked at them."""
 
     __slots__ = ("_trace",)
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, session: str, line: SessionLine | None, trace: Trace) -> None:
+        super().__init__(session, None if line is None else SessionAges(age=line.age_s, idle=line.idle_s))
         self._trace = trace
 
     @property
     def id(self) -> object:
         self._trace.miss("session.id")
+
+    def _unknown(self, what: str) -> NoReturn:
+        self._trace.miss(what)
 
 
 class _RecordedTls:

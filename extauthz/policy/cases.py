@@ -4,9 +4,9 @@ What a case may say and what it may expect; `trial` runs them.
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from extauthz.identity import spiffe
 from extauthz.policy.models import Block, Duration, HeaderName, Instant, Key, Metadata
@@ -77,12 +77,29 @@ class GeoModel(Block):
     longitude: float | None = None
 
 
+class SessionModel(Block):
+    """What the store has seen of the user's session: it began `age` ago, and was last active `idle` ago."""
+
+    idle: Duration
+    age: Duration | None = None
+
+    @model_validator(mode="after")
+    def _began_before(self) -> Self:
+        if self.age is not None and self.age < self.idle:
+            raise ValueError("a session can't be idle for longer than it is old; let `age` be `idle` or more")
+        return self
+
+
 class FactsModel(Block):
-    """What the look-ups returned; `attributes` are what the platform knows of the workload."""
+    """What the look-ups returned; `attributes` are what the platform knows of the workload.
+
+    Without `session` the store has never seen it: then it is as old and idle as the user's token says.
+    """
 
     grants: list[GrantModel] = Field(default_factory=list)
     device: DeviceModel = DeviceModel()
     geo: GeoModel = GeoModel()
+    session: SessionModel | None = None
     attributes: dict[str, str] | None = None
 
 

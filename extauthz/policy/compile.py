@@ -151,7 +151,8 @@ class _PolicyCompiler:
         if terms is None:
             return None
         name = f"{policy.name}/{model.name}"
-        reads = self._expressions.reach([*([] if when is None else [when]), *_programs(terms)])
+        programs = [*([] if when is None else [when]), *_programs(terms)]
+        reads = self._expressions.reach(programs)
         return Rule(
             name=name,
             policy=policy,
@@ -164,6 +165,7 @@ class _PolicyCompiler:
             expires=model.expires,
             reads_params=PARAMS in reads,
             reads_variables=any(name.startswith((VARIABLES, DEFINITIONS)) for name in reads),
+            reads_session=self._expressions.reads_session(programs),
             description=model.description,
             results=_results(name, model.effect, mode),
         )

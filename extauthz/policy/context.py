@@ -14,6 +14,7 @@ from extauthz.policy.views import (
     Entries,
     PeerFields,
     RequestFields,
+    SessionFields,
     TcpFields,
     TlsFields,
     UserFields,
@@ -80,7 +81,7 @@ USER: Final = _struct(
     actor=cel.DYN,
     verified_by=cel.STRING,
 )
-SESSION: Final = _struct("session", id=cel.STRING)
+SESSION: Final = _struct("session", id=cel.STRING, age=cel.DURATION, idle=cel.DURATION)
 DEVICE: Final = _struct("device", id=cel.STRING, known=cel.BOOL)
 GEO: Final = _struct("geo", country=cel.STRING, city=cel.STRING, asn=cel.INT, latitude=cel.DOUBLE, longitude=cel.DOUBLE)
 CLIENT: Final = _struct("client", ip=cel.STRING)
@@ -131,7 +132,8 @@ def _user(inputs: Inputs) -> object:
 
 
 def _session(inputs: Inputs) -> object:
-    return Entries({"id": inputs.identity.session} if inputs.identity.session is not None else EMPTY)
+    session = inputs.identity.session
+    return Absent() if session is None else SessionFields(session, inputs.facts.session)
 
 
 def _route(inputs: Inputs) -> object:

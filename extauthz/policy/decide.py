@@ -6,6 +6,7 @@ The rule kept here: what can't be evaluated never helps a request through.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import NamedTuple, assert_never
 
 from extauthz import cel
@@ -40,19 +41,27 @@ from extauthz.values.decisions import (
     RuleResult,
     denial,
 )
-from extauthz.values.grants import NO_NEEDS, Facts, Grant, Needs
+from extauthz.values.grants import Facts, Grant, Needs
 from extauthz.values.identity import Identity, User
 from extauthz.values.request import RequestView
 
-_GRANTS = Needs(grants=True)
+_FLAGS = (False, True)
+_NEEDS = {
+    flags: Needs(grants=flags[0], session=flags[1], shadow_session=flags[2]) for flags in product(_FLAGS, repeat=3)
+}
 
 
 def needs(candidates: Candidates) -> Needs:
-    """The look-ups that `decide` wants to know the results of: grants, where a challenge may have been met."""
-    for item in candidates.items:
-        if item.mode == "enforce" and item.rule.effect == "challenge":
-            return _GRANTS
-    return NO_NEEDS
+    """The look-ups that `decide` wants to know the results of: grants, where a challenge may have been met; when the
+    session was seen, where a rule reads its age."""
+    grants = session = shadow_session = False
+    for rule, _, mode in candidates.items:
+        if mode == "enforce":
+            grants = grants or rule.effect == "challenge"
+            session = session or rule.reads_session
+        else:
+            shadow_session = shadow_session or rule.reads_session
+    return _NEEDS[grants, session, shadow_session]
 
 
 def decide(

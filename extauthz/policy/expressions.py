@@ -13,7 +13,7 @@ from typing import Final
 from extauthz import cel
 from extauthz.cel import errors as cel_errors
 from extauthz.cel import tree
-from extauthz.policy.context import NAMES, VARIABLES
+from extauthz.policy.context import NAMES, SESSION, VARIABLES
 from extauthz.policy.definitions import PREFIX as DEFINITIONS
 from extauthz.policy.definitions import Definitions
 from extauthz.policy.ordering import in_order
@@ -159,6 +159,15 @@ class Expressions:
                     pending |= set(variable.names)
         return reached
 
+    def reads_session(self, programs: Iterable[cel.Program]) -> bool:
+        """Whether programs, or variables that they read, look at more of the session than its `id`."""
+        programs = list(programs)
+        reached = self.reach(programs)
+        if SESSION.name not in reached:
+            return False
+        variables = [self.variables[name] for name in reached if name in self.variables]
+        return any(_reads_session(program.tree) for program in (*programs, *variables))
+
     def _in_order(self, path: Path, sources: Mapping[str, str]) -> Iterator[str]:
         """The variables' names, each after those that it needs; those in a circle are told where the first stands."""
         known = {**self._names, **{VARIABLES + name: cel.DYN for name in sources}}
@@ -243,6 +252,17 @@ class Expressions:
 
     def _refuse(self, path: Path, message: str, hint: str = "") -> None:
         self.problems.append(problem_at(self._document, path, message, hint))
+
+
+def _reads_session(root: tree.Expr) -> bool:
+    """Whether anything but `session.id` is read; who is handed the whole session may read all of it."""
+    only_id: set[int] = set()  # a walk meets what holds a node before the node
+    for node in tree.walk(root):
+        if isinstance(node, tree.Select | tree.Has) and node.field == "id":
+            only_id.add(id(node.operand))
+        elif isinstance(node, tree.Variable) and node.name == SESSION.name and id(node) not in only_id:
+            return True
+    return False
 
 
 def _needed(source: str, known: Mapping[str, cel.CelType], functions: Sequence[cel.Function]) -> set[str]:

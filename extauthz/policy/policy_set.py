@@ -101,7 +101,8 @@ class Policy:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rule:
     """A compiled rule. `name` is `policy/rule`; `reads_params` is whether anything in it depends on the captures,
-    `reads_variables` on variables, or on lists and constants of definitions.
+    `reads_variables` on variables, or on lists and constants of definitions, `reads_session` on how old or idle the
+    session is.
 
     `results` are how it can come out without an error. `place` is what the index finds it by, kept for people who ask
     why it was not found.
@@ -118,6 +119,7 @@ class Rule:
     expires: float | None
     reads_params: bool
     reads_variables: bool
+    reads_session: bool
     description: str
     results: Mapping[tuple[Mode, Outcome], RuleResult]
 

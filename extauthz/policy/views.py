@@ -10,11 +10,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from extauthz import cel
 from extauthz.policy import body_views
+from extauthz.values.grants import SessionAges
 from extauthz.values.identity import User
 from extauthz.values.quoting import given
 from extauthz.values.request import HttpRequest, Peer, RequestView
@@ -129,7 +130,35 @@ class UserFields(Attributes):
     @property
     def token_age(self) -> object:
         issued_at = self._user.issued_at
-        return cel.UNSET if issued_at is None else cel.Duration(*timestamp_parts(self._now - issued_at))
+        return _span(None if issued_at is None else self._now - issued_at)
+
+
+class SessionFields:
+    """The fields of `session`, which is there; `ages` are `None` if nobody could look them up."""
+
+    __slots__ = ("_ages", "_session")
+
+    def __init__(self, session: str, ages: SessionAges | None) -> None:
+        self._session = session
+        self._ages = ages
+
+    @property
+    def id(self) -> object:
+        return self._session
+
+    @property
+    def age(self) -> object:
+        return _span(self._known("session.age").age)
+
+    @property
+    def idle(self) -> object:
+        return _span(self._known("session.idle").idle)
+
+    def _known(self, what: str) -> SessionAges:
+        return self._unknown(what) if self._ages is None else self._ages
+
+    def _unknown(self, what: str) -> NoReturn:
+        raise cel.EvalError(f"`{what}` could not be looked up")
 
 
 def read_once(read: Callable[[Any], Value]) -> "cached_property[Value]":
@@ -267,6 +296,10 @@ def certificate_sha256(certificate: str) -> str:
 
 def _time(time: tuple[int, int]) -> object:
     return cel.UNSET if time == (0, 0) else cel.Timestamp(*time)
+
+
+def _span(seconds: float | None) -> object:
+    return cel.UNSET if seconds is None else cel.Duration(*timestamp_parts(seconds))
 
 
 def timestamp_parts(seconds: float) -> tuple[int, int]:

@@ -116,14 +116,22 @@ class GrantLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     age_s: float
 
 
+class SessionLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
+    """How old a session was and for how long it had been idle, in seconds; what is missing was not known."""
+
+    age_s: float | None = None
+    idle_s: float | None = None
+
+
 class DecisionLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     """One decision.
 
     `time` is RFC 3339 in UTC with nanoseconds. `status` is the HTTP status of the answer, 200 for an allow. `demands`
     are the rules that a challenge or a hold asks to be met, `grants` what an allow rests on. `request_time` is when
     Envoy saw the request, as seconds and nanoseconds since the epoch. `metadata` are namespaces and the names in
-    them, `route_metadata` are the operator's own words. `detail` is what went wrong. `request` is missing for TCP and
-    where it could not be read, `identity` where it could not be established.
+    them, `route_metadata` are the operator's own words. `session` is missing unless a rule looked at its age, and the
+    store could be asked. `detail` is what went wrong. `request` is missing for TCP and where it could not be read,
+    `identity` where it could not be established.
     """
 
     v: Literal[1]
@@ -148,4 +156,5 @@ class DecisionLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     metadata: dict[str, list[str]] = {}
     route_metadata: dict[str, Any] = {}
     identity: IdentityLine | None = None
+    session: SessionLine | None = None
     detail: str | None = None

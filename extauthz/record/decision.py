@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from extauthz.values.decisions import Allow, Challenge, Decision, Deny, Hold, RuleResult
+from extauthz.values.grants import SessionAges
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
 
@@ -30,9 +31,10 @@ DECISION_NAMES: dict[type[Decision], DecisionName] = {
 class DecisionRecord:
     """One decision with its reasoning.
 
-    `request` and `identity` are `None` where they could not be established. `detail` is the full text of what went
-    wrong, for the operator only. `trace` is the trace context that came with the Check itself (`traceparent` and
-    `tracestate` in the call's metadata): the caller's own span. Times are nanoseconds since the epoch.
+    `request` and `identity` are `None` where they could not be established. `session` is how old and idle the session
+    was, `None` where nobody looked. `detail` is the full text of what went wrong, for the operator only. `trace` is the
+    trace context that came with the Check itself (`traceparent` and `tracestate` in the call's metadata): the caller's
+    own span. Times are nanoseconds since the epoch.
     """
 
     decision_id: str
@@ -41,6 +43,7 @@ class DecisionRecord:
     rules: tuple[RuleResult, ...] = ()
     request: RequestView | None = None
     identity: Identity | None = None
+    session: SessionAges | None = None
     detail: str | None = None
     trace: Trace = ()
     started_ns: int

@@ -27,6 +27,7 @@ from extauthz.record.audit_line import (
     PeerLine,
     RequestLine,
     RuleLine,
+    SessionLine,
     UserLine,
     WorkloadLine,
 )
@@ -96,7 +97,7 @@ class Keep:
 
 def line_of(record: DecisionRecord, keep: Keep) -> DecisionLine:
     """The audit line of a decision."""
-    request, identity, decision = record.request, record.identity, record.decision
+    request, identity, decision, ages = record.request, record.identity, record.decision, record.session
     http = request.http if request is not None else None
     query, unnamed, query_error = _query(http, keep) if http is not None else ({}, 0, None)
     return DecisionLine(
@@ -131,6 +132,7 @@ def line_of(record: DecisionRecord, keep: Keep) -> DecisionLine:
         metadata={name: _names(part) for name, part in request.metadata.items()} if request is not None else {},
         route_metadata=dict(request.route_metadata) if request is not None else {},
         identity=None if identity is None else _identity(identity, keep),
+        session=None if ages is None else SessionLine(age_s=ages.age, idle_s=ages.idle),
         detail=None if record.detail is None else masked(record.detail),
     )
 

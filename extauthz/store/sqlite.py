@@ -55,6 +55,8 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self._file = SqliteFile(path)
+        # What nobody waits for has a thread and a connection of its own: no look-up queues behind it.
+        self._aside = SqliteFile(path)
         self._sweep_at = 0.0
 
     async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
@@ -153,7 +155,7 @@ class SqliteStore:
                 self._sweep(connection, activity.at)
                 put_activity(connection, activity)
 
-        await self._file.write(work)
+        await self._aside.write(work)
 
     async def grants(self, selection: Selection, *, now: float) -> tuple[Grant, ...]:
         def work(connection: sqlite3.Connection) -> tuple[Grant, ...]:
@@ -257,6 +259,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         await self._file.close()
+        await self._aside.close()
 
     def _sweep(self, connection: sqlite3.Connection, now: float) -> None:
         """Remove what no longer changes any answer, every so often, inside of a write that happens anyway."""

@@ -40,23 +40,45 @@ class SessionTimes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionAges:
+    """How old a session is and for how long it was idle, in seconds at the time of the decision; `None` is unknown."""
+
+    age: float | None = None
+    idle: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """The look-ups that the candidate rules of one request need, and no others."""
+    """The look-ups that the candidate rules of one request need, and no others.
+
+    `grants` are those of the session. `session` is when it was seen, for rules that are obeyed; `shadow_session`, for
+    rules in shadow, without which the request is decided all the same.
+    """
 
     grants: bool = False
+    session: bool = False
+    shadow_session: bool = False
 
     def __bool__(self) -> bool:
-        return self.grants
+        return self.grants or self.session or self.shadow_session
+
+    @property
+    def ages(self) -> bool:
+        """Whether any rule looks at the age of the session."""
+        return self.session or self.shadow_session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the look-ups returned. `device` and `geo` are what conditions see under these names."""
+    """What the look-ups returned. `device` and `geo` are what conditions see under these names.
+
+    `session` is `None` where it was not looked up, or could not be: that is not absent, and reading it is an error.
+    """
 
     grants: tuple[Grant, ...] = ()
+    session: SessionAges | None = None
     device: Mapping[str, Any] = field(default_factory=empty)
     geo: Mapping[str, Any] = field(default_factory=empty)
 
 
 NO_FACTS = Facts()
-NO_NEEDS = Needs()

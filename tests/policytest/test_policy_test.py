@@ -466,3 +466,39 @@ def test_a_watch_of_nothing_is_an_error(tmp_path: Path) -> None:
     result = invoke("test", tmp_path / "nowhere", "--watch")
     assert isinstance(result.exception, ExtauthzError)
     assert "nowhere: can't be read" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("given", "decision"),
+    [
+        ("facts: {session: {idle: 14m}}", "allow"),
+        ("facts: {session: {idle: 16m}}", "challenge"),
+        ("facts: {session: {idle: 1m, age: 13h}}", "challenge"),
+        ("facts: {session: {idle: 16m}, grants: [{rule: p/wakes, factor: totp, age: 1m}]}", "allow"),
+        ("now: 2026-11-21T10:20:00Z", "challenge"),
+        ("now: 2026-11-21T10:10:00Z", "allow"),
+    ],
+)
+def test_a_case_says_how_idle_a_session_is_else_its_token_does(folder: Path, given: str, decision: str) -> None:
+    policy(
+        folder,
+        "    - {name: users, when: has(user.sub), effect: allow}\n"
+        "    - name: wakes\n"
+        '      when: session.idle > duration("15m") || session.age > duration("12h")\n'
+        "      effect: challenge\n"
+        "      challenge: {factors: [totp], max_age: 5m, bind: session}\n",
+    )
+    user = "user: {sub: u1, issued_at: 2026-11-21T10:00:00Z}"
+    cases(folder, f"{user}, {given}, expect: {{decision: {decision}}}")
+    if "now:" not in given:
+        cases(folder, f"now: 2026-11-21T10:00:00Z, {user}, {given}, expect: {{decision: {decision}}}")
+    result = invoke("test", folder / "p.yaml", folder / "t.yaml")
+    assert result.exit_code == 0, result.stdout
+
+
+def test_a_session_can_not_be_idle_for_longer_than_it_is_old(folder: Path) -> None:
+    policy(folder, "    - {name: a, effect: allow}\n")
+    cases(folder, "facts: {session: {idle: 2m, age: 1m}}, expect: {decision: allow}")
+    result = invoke("test", folder / "p.yaml", folder / "t.yaml")
+    assert result.exit_code == 1
+    assert "let `age` be `idle` or more" in str(result.exception)

@@ -15,6 +15,7 @@ from extauthz.record.audit_line import DecisionLine
 from extauthz.record.decision import DecisionRecord
 from extauthz.record.masking import Keep, line_of
 from extauthz.values.decisions import Evaluation
+from extauthz.values.grants import SessionAges
 from extauthz.values.identity import Identity
 from extauthz.values.request import EMPTY, RequestView
 
@@ -44,6 +45,7 @@ def recorded(
     identity: Identity,
     revision: str = "sha256:0",
     keep: Keep = DEFAULTS,
+    session: SessionAges | None = None,
 ) -> DecisionLine:
     """The line of a decision, as it comes back from a file."""
     record = DecisionRecord(
@@ -53,6 +55,7 @@ def recorded(
         rules=evaluation.rules,
         request=request,
         identity=identity,
+        session=session,
         started_ns=int(NOW) * 1_000_000_000,
         ended_ns=int(NOW) * 1_000_000_000,
     )

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from policy.making import Document, caller, compiled, document, evaluate, http, rule
@@ -15,6 +16,7 @@ from extauthz.history.recorded import Recorded, is_decidable
 from extauthz.history.replay import Replay, unchanged_rules
 from extauthz.policy.yaml_source import load_documents
 from extauthz.record.masking import Keep
+from extauthz.values.grants import Facts, SessionAges
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
 
@@ -38,6 +40,8 @@ CONDITIONS = (
     "user.claims == {'tenant': 't1'}",
     "1 / int(request.query.amount) == 0 && user.claims.tenant == 't1'",
     "session.id == 's1'",
+    "session.idle > duration('15m')",
+    "session.?age.orValue(duration('0s')) < duration('2h') && user.claims.tenant == 't1'",
     "variables.v",
     "!variables.v || user.claims.tenant == 't2'",
     "variables.v ? true : request.query.amount == '5'",
@@ -98,18 +102,42 @@ def decided(outcome: Any) -> str:
     return "undecidable" if isinstance(outcome, Undecidable) else type(outcome.decision).__name__
 
 
+_seconds = st.sampled_from((None, 0.0, 900.0, 900.25, 7200.0))
+ages = st.builds(SessionAges, age=_seconds, idle=_seconds)
+
+
 @lawful
-@given(before=policies, after=policies, check=checks)
+@given(before=policies, after=policies, check=checks, ages=ages, looked=st.booleans())
 def test_what_is_decided_again_is_what_the_whole_request_would_get(
-    before: list[Document], after: list[Document], check: tuple[RequestView, Identity]
+    before: list[Document], after: list[Document], check: tuple[RequestView, Identity], ages: SessionAges, looked: bool
 ) -> None:
     (request, identity), old, new = check, compiled(*before), compiled(*after)
-    truth = type(evaluate(new, request, identity).decision).__name__
+    truth = type(evaluate(new, request, identity, facts=Facts(session=ages)).decision).__name__
+    known = ages if looked else None
     for keep in (Keep(), KEEPING):
-        line = recorded(evaluate(old, request, identity), request, identity, keep=keep)
+        evaluation = evaluate(old, request, identity, facts=Facts(session=known))
+        line = recorded(evaluation, request, identity, keep=keep, session=known)
         assert is_decidable(line)
         outcome = decided(Redecider(new).decide(Recorded(line)))
         assert outcome in (truth, "undecidable")
+
+
+@pytest.mark.parametrize("ages", [SessionAges(), SessionAges(age=7200.1, idle=900.0), SessionAges(idle=900.0000001)])
+@pytest.mark.parametrize(
+    "when", ["session.idle > duration('15m')", "session.age > duration('2h')", "has(session.idle) && !has(session.age)"]
+)
+def test_a_session_that_was_looked_at_is_decided_again_to_the_nanosecond(ages: SessionAges, when: str) -> None:
+    request, identity = http(), caller(sub="u1")
+    old, new = compiled(document("p", rule("a", "allow"))), compiled(document("p", rule("a", "allow", when=when)))
+    truth = evaluate(new, request, identity, facts=Facts(session=ages)).decision
+    line = recorded(evaluate(old, request, identity), request, identity, session=ages)
+    assert decided(Redecider(new).decide(Recorded(line))) == type(truth).__name__
+    unlooked = recorded(evaluate(old, request, identity), request, identity)
+    outcome = Redecider(new).decide(Recorded(unlooked))
+    assert isinstance(outcome, Undecidable)
+    assert set(outcome.missing) <= {"session.idle", "session.age"}
+    nobody = recorded(evaluate(old, request), request, Identity())
+    assert decided(Redecider(new).decide(Recorded(nobody))) == "Deny"
 
 
 @lawful
