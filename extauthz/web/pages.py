@@ -16,12 +16,15 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from extauthz.check.enrolling import Enrolling
 from extauthz.check.proof import LockedOut, NotProven, ProofOutcome, Proven, TicketUsed, prove_totp
 from extauthz.errors import StateUnavailable
 from extauthz.identity.config import ClientSettings
 from extauthz.stepup.challenge import CHALLENGE_PATH
 from extauthz.stepup.cookies import COOKIE_SECRET_BYTES, make_secret, read_secret, set_cookie
+from extauthz.stepup.enrolment import ENROL_PATH
 from extauthz.stepup.keys import KeyRing
+from extauthz.stepup.relying_party import RelyingParty
 from extauthz.stepup.return_path import PAGES
 from extauthz.stepup.ticket import InvalidTicket, Ticket, open_ticket
 from extauthz.store.protocol import SpentTicket, Store
@@ -29,6 +32,7 @@ from extauthz.values.decisions import ProofFailure
 from extauthz.values.identity import HOLDER_COOKIE, NONCE_COOKIE, holder_of_cookie
 from extauthz.web import notices
 from extauthz.web.address import browser_address
+from extauthz.web.enrolment import EnrolmentPages
 from extauthz.web.forms import is_from_own_page, read_form
 from extauthz.web.notices import Notice
 from extauthz.web.rendering import Pages, duration
@@ -49,12 +53,21 @@ def create_app(
     client: ClientSettings,
     clock: Callable[[], float],
     entropy: Callable[[int], bytes],
+    relying_party: RelyingParty | None = None,
 ) -> Starlette:
     """The application. `clock()` is seconds since the epoch, `entropy(n)` n random bytes."""
-    pages = _ChallengePages(store=store, keys=keys, client=client, clock=clock, entropy=entropy, pages=Pages())
+    templates = Pages()
+    pages = _ChallengePages(store=store, keys=keys, client=client, clock=clock, entropy=entropy, pages=templates)
+    enrolment = EnrolmentPages(
+        enrolling=Enrolling(store=store, keys=keys, clock=clock, entropy=entropy),
+        relying_party=relying_party,
+        client=client,
+        pages=templates,
+    )
     app = Starlette(
         routes=[
             Route(CHALLENGE_PATH, pages.serve, methods=["GET", "POST"]),
+            Route(ENROL_PATH, enrolment.serve, methods=["GET", "POST"]),
             Route(DONE_PATH, pages.done, methods=["GET"]),
         ],
         exception_handlers={

@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86400
+_SCRIPTS: Final = ("keys.js", "codes.js")
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 """General categories of Unicode: controls, format characters (bidirectional ones too), what has no glyph."""
 
@@ -54,7 +55,12 @@ class Pages:
         # In the pages, so that they need no second request; the policies name them by their hashes.
         style, style_hash = self._embedded(loader, "style.css")
         script, script_hash = self._embedded(loader, "done.js")
-        self._environment.globals |= {"style": style, "script": script}
+        scripts = {name: self._embedded(loader, name) for name in _SCRIPTS}
+        self._environment.globals |= {
+            "style": style,
+            "script": script,
+            "scripts": {name: source for name, (source, _) in scripts.items()},
+        }
         # `form-action 'self'` would also bind the redirects after the form: an application that sends the browser on to
         # another origin, say to log in, would end in a blank page (Chromium holds the whole chain to it).
         self.headers: Final[Mapping[str, str]] = {
@@ -72,6 +78,7 @@ class Pages:
         policy = self.headers["content-security-policy"]
         self.done_headers: Final = {"content-security-policy": f"{policy}; script-src '{script_hash}'"}
         """What the page carries besides that tells the pages of the application that a challenge is met."""
+        self._policies = {name: f"{policy}; script-src '{hash_}'" for name, (_, hash_) in scripts.items()}
 
     def _embedded(self, loader: PackageLoader, name: str) -> tuple[Markup, str]:
         """A file of ours to be written into pages as it is, and its hash."""
@@ -80,8 +87,15 @@ class Pages:
         return Markup(source), f"sha256-{digest}"  # noqa: S704 - our own file, no input
 
     def render(
-        self, template: str, *, status: int, values: Mapping[str, object], headers: Mapping[str, str] = {}
+        self,
+        template: str,
+        *,
+        status: int,
+        values: Mapping[str, object],
+        headers: Mapping[str, str] = {},
+        script: str | None = None,
     ) -> HTMLResponse:
-        """The page of `template` with `values`."""
+        """The page of `template` with `values`; it may run `script`, one of our files, and no other."""
         text = self._environment.get_template(template).render(values)
-        return HTMLResponse(text, status_code=status, headers={**self.headers, **headers})
+        allowed = {} if script is None else {"content-security-policy": self._policies[script]}
+        return HTMLResponse(text, status_code=status, headers={**self.headers, **allowed, **headers})
