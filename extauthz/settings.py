@@ -33,6 +33,7 @@ from extauthz.errors import ConfigurationError, failure_of
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.key_config import KeyFile
 from extauthz.identity.telling_headers import telling_headers
+from extauthz.lookup.stepup_config import StepUpSettings
 from extauthz.policy.bundle import bundle_name
 from extauthz.policy.models import Duration
 from extauthz.policy.problems import PolicyErrors, Problem, did_you_mean, faults_of, problem_at
@@ -158,6 +159,7 @@ class Settings(BaseSettings):
     revocations: RevocationSettings = RevocationSettings()
     identity: IdentitySettings = IdentitySettings()
     client: ClientSettings = ClientSettings()
+    stepup: StepUpSettings = StepUpSettings()
     paths: PathSettings = PathSettings()
     request: RequestSettings = RequestSettings()
     audit: AuditSettings | None = None

@@ -19,6 +19,7 @@ from extauthz.app.bundles import Bundles
 from extauthz.app.informants import Informants
 from extauthz.app.key_following import KeyFollower, fingerprint_of
 from extauthz.app.listening import WebServer
+from extauthz.app.providers import Providers
 from extauthz.app.reload import Reloader, Status, first_ruling
 from extauthz.app.watching import Fingerprint, Watched, changes
 from extauthz.app.wiring import load_keys, open_audit, open_configured_store
@@ -32,6 +33,7 @@ from extauthz.record.spans import SpanRecorder
 from extauthz.settings import Settings
 from extauthz.transport.grpcio import GrpcioTransport
 from extauthz.web.metrics import Metrics
+from extauthz.web.offers import Means
 from extauthz.web.pages import create_app
 from extauthz.web.probes import Readiness, create_probes
 
@@ -58,6 +60,7 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
     keys = load_keys(settings)
     key_follower = KeyFollower(settings.keys_path, keys)
     informants = Informants(settings.identity, base=settings.base)
+    providers = Providers(settings.stepup.oidc, base=settings.base)
     metrics.follow_keys(lambda: informants.keys.standings)
     readiness.follow_keys(lambda: informants.keys.standings)
     provider = tracer_provider(environ, version=__version__)
@@ -91,6 +94,7 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
             settings,
             checker,
             surroundings,
+            Means(relying_party=settings.stepup.webauthn, providers=providers.by_issuer),
             readiness,
             create_probes(readiness, metrics),
             reloader,
@@ -113,6 +117,7 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
         if audit is not None:
             await asyncio.to_thread(audit.close)
         await informants.close()
+        await providers.close()
         await store.close()
         if provider is not None:
             await asyncio.to_thread(provider.shutdown)
@@ -133,6 +138,7 @@ class _Server:
         settings: Settings,
         checker: Checker,
         surroundings: Surroundings,
+        means: Means,
         readiness: Readiness,
         probes: Starlette,
         reloader: Reloader,
@@ -150,6 +156,8 @@ class _Server:
             client=settings.client,
             clock=time.time,
             entropy=os.urandom,
+            means=means,
+            revocations=surroundings.revocations,
         )
         self._web = WebServer(pages, address=settings.listen.web, key="listen.web")
         try:

@@ -15,7 +15,8 @@ from typing import assert_never
 import structlog
 
 from extauthz.check.answering import Answering, Case
-from extauthz.check.proof import LockedOut, NotProven, Proven, TicketUsed, prove_totp
+from extauthz.check.proof.proving import LockedOut, NotProven, Proven, Proving, TicketUsed
+from extauthz.check.proof.totp import prove_totp
 from extauthz.check.refusals import refusal
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.errors import Refused, StateUnavailable
@@ -246,18 +247,18 @@ class Checker:
         holder = choose_holder(identity.holders)
         if identity.subject is None or identity.session is None or holder is None:
             return evaluation, facts
-        outcome = await prove_totp(
+        proving = Proving(
             store=self._around.store,
             keys=self._around.keys,
             subject=identity.subject,
             session=identity.session,
             holder=holder,
             demands=challenge.demands,
-            code=code,
             address=identity.client_ip,
             now=opened.case.now,
             entropy=self._around.entropy,
         )
+        outcome = await prove_totp(proving, code)
         match outcome:
             case Proven():
                 facts = replace(facts, grants=(*facts.grants, *outcome.grants))

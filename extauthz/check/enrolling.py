@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, assert_never
 
-from extauthz.check.proof import LockedOut
+from extauthz.check.proof.proving import LockedOut
 from extauthz.errors import StateUnavailable
 from extauthz.stepup.enrolment import PROVEN_SECONDS, SEAT_ID_BYTES, Invitation, Seat, user_handle
 from extauthz.stepup.keys import KeyRing, SealBroken

@@ -98,6 +98,15 @@ class OidcClient:
         if self._secret is not None:
             read_secret(self._secret)
 
+    @property
+    def issuer(self) -> str:
+        """Which provider it is."""
+        return self._settings.issuer
+
+    def login_hint(self, sub: str) -> str | None:
+        """What the provider may fill in as the name of the user that we know by `sub`."""
+        return sub if self._settings.login_hint else None
+
     async def provider(self) -> Provider:
         """The provider as it says that it is; what it said before, where it says nothing now.
 

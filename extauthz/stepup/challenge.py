@@ -57,5 +57,6 @@ def offer(
         return_path=return_path(request, caller),
         expires_at=now + TICKET_SECONDS,
         demands=decision.demands,
+        credentials=identity.credentials,
     )
     return ChallengeOffer(location=f"{CHALLENGE_PATH}?ticket={quote(sign(ticket, keys))}", cookies=cookies)

@@ -17,15 +17,15 @@ from typing import Any, Final
 from extauthz.errors import ExtauthzError
 from extauthz.stepup.keys import Key, KeyRing
 from extauthz.values.decisions import ChallengeDemand
-from extauthz.values.identity import Subject
+from extauthz.values.identity import Credential, Subject
 
 TICKET_SECONDS: Final = 300.0
 TICKET_ID_BYTES: Final = 16
 MAX_TICKET_LENGTH: Final = 24_576
 """Well below the 60 KiB of headers that Envoy lets through by default."""
 
-_FORM: Final = "t1"
-_SHAPE: Final = re.compile(r"(t1\.([A-Za-z0-9]{1,64})\.([A-Za-z0-9_-]+))\.([A-Za-z0-9_-]{43})")
+_FORM: Final = "t2"  # another one with each change of what is in it: what an older server made is none of ours
+_SHAPE: Final = re.compile(r"(t2\.([A-Za-z0-9]{1,64})\.([A-Za-z0-9_-]+))\.([A-Za-z0-9_-]{43})")
 _SHOWN_ROWS: Final = 16
 _SHOWN_NAME: Final = 60
 _SHOWN_TEXT: Final = 200
@@ -46,7 +46,11 @@ class Action:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
-    """An opened or a new ticket. `expires_at` in seconds since the epoch, `nonce_hash` from `hash_nonce`."""
+    """An opened or a new ticket. `expires_at` in seconds since the epoch, `nonce_hash` from `hash_nonce`.
+
+    `credentials` are the tokens that the challenged identity rests on: what is revoked while a page is open counts
+    there, too. `closes`: the page is in a window of a script, which closes after the proof.
+    """
 
     id: str
     subject: Subject
@@ -56,6 +60,8 @@ class Ticket:
     return_path: str
     expires_at: float
     demands: tuple[ChallengeDemand, ...]
+    credentials: tuple[Credential, ...]
+    closes: bool = False
 
     def fits(self, nonce: str | None) -> bool:
         """Whether the browser with this nonce cookie is the one that was sent."""
@@ -78,6 +84,8 @@ def sign(ticket: Ticket, keys: KeyRing) -> str:
         "r": ticket.return_path,
         "x": ticket.expires_at,
         "d": [_demand_out(demand) for demand in _shortened(ticket.demands)],
+        "c": [_credential_out(credential) for credential in ticket.credentials],
+        "w": ticket.closes,
     }
     text = json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
     # A `sub` may hold what is no Unicode (a lone surrogate): it must come back as it was, not as somebody else.
@@ -109,6 +117,8 @@ def open_ticket(text: str, keys: KeyRing) -> Ticket:
         return_path=payload["r"],
         expires_at=payload["x"],
         demands=tuple(_demand_in(demand) for demand in payload["d"]),
+        credentials=tuple(_credential_in(credential) for credential in payload["c"]),
+        closes=payload["w"],
     )
 
 
@@ -144,6 +154,22 @@ def _demand_in(fields: list[Any]) -> ChallengeDemand:
         user_verification=user_verification,
         description=description,
         show=show,
+    )
+
+
+def _credential_out(credential: Credential) -> list[Any]:
+    subjects = [[subject.issuer, subject.id] for subject in credential.subjects]
+    return [subjects, credential.issued_at, credential.sid, credential.jti, credential.digest]
+
+
+def _credential_in(fields: list[Any]) -> Credential:
+    subjects, issued_at, sid, jti, digest = fields
+    return Credential(
+        subjects=tuple(Subject(issuer, id_) for issuer, id_ in subjects),
+        issued_at=issued_at,
+        sid=sid,
+        jti=jti,
+        digest=digest,
     )
 
 

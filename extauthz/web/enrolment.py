@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from extauthz.check.enrolling import Change, Enrolling, Proof, Seated
-from extauthz.check.proof import LockedOut
+from extauthz.check.proof.proving import LockedOut
 from extauthz.identity.config import ClientSettings
 from extauthz.stepup.cookies import COOKIE_SECRET_BYTES, make_secret, read_secret, set_cookie
 from extauthz.stepup.enrolment import ENROL_PATH, Invitation, Seat, open_invitation, page_of, read_seat, seat_value
@@ -34,8 +34,10 @@ from extauthz.values.request import empty
 from extauthz.web import notices
 from extauthz.web.address import browser_address
 from extauthz.web.forms import is_from_own_page, read_form
+from extauthz.web.gate import Gate, TurnedAway
 from extauthz.web.notices import Notice
-from extauthz.web.rendering import Pages, duration
+from extauthz.web.offers import Means
+from extauthz.web.rendering import Pages, Script, duration
 
 APP_NAME: Final = "Authenticator app"
 KEY_NAME: Final = "Security key"
@@ -76,10 +78,11 @@ class _Visit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrolmentPages:
-    """The page, in all its states. Without a `relying_party` it offers no security keys."""
+    """The page, in all its states."""
 
+    gate: Gate
     enrolling: Enrolling
-    relying_party: RelyingParty | None
+    means: Means
     client: ClientSettings
     pages: Pages
 
@@ -91,8 +94,6 @@ class EnrolmentPages:
         texts = request.query_params.getlist("ticket")
         text = texts[0] if len(texts) == 1 else ""
         invitation = self._open(text)
-        if isinstance(invitation, Response):
-            return invitation
         seat = self._seat(request, invitation)
         if seat is None:
             return self._entrance(request, text, invitation)
@@ -114,8 +115,6 @@ class EnrolmentPages:
         fields = await read_form(request)
         text = fields.get("ticket", "")
         invitation = self._open(text)
-        if isinstance(invitation, Response):
-            return invitation
         if fields.get("step") == "begin":
             return await self._begin(request, text, invitation)
         seat = self._seat(request, invitation)
@@ -147,11 +146,13 @@ class EnrolmentPages:
             "remove": self._remove,
         }
 
-    def _open(self, text: str) -> Invitation | Response:
+    def _open(self, text: str) -> Invitation:
         try:
-            return open_invitation(text, self.enrolling.keys)
+            invitation = open_invitation(text, self.enrolling.keys)
         except InvalidTicket:
-            return self._notice(notices.LINK_MALFORMED)
+            raise TurnedAway(notices.LINK_MALFORMED) from None
+        self.gate.check_subject(invitation.subject)
+        return invitation
 
     def _seat(self, request: Request, invitation: Invitation) -> Seat | None:
         fields = request.headers.getlist("cookie")
@@ -240,9 +241,7 @@ class EnrolmentPages:
         if not isinstance(change, Seat):
             return self._after(visit, change, "codes-made")
         _log.info("codes-made", subject=visit.at.subject.key, link=visit.at.invitation.id)
-        response = self._render(
-            "enroll-codes.html", visit.text, visit.at.invitation, {"codes": codes}, script="codes.js"
-        )
+        response = self._render("enroll-codes.html", visit.text, visit.at.invitation, {"codes": codes}, script="codes")
         return self._seated(response, change)
 
     async def _rename(self, visit: _Visit) -> Response:
@@ -316,7 +315,9 @@ class EnrolmentPages:
         options = json.dumps(self.enrolling.key_options(visit.at, party))
         values = {"seat": visit.at.seat.id, "options": options, "error": error, "name": name}
         status = 422 if error else 200
-        return self._render("enroll-key.html", visit.text, visit.at.invitation, values, status=status, script="keys.js")
+        return self._render(
+            "enroll-key.html", visit.text, visit.at.invitation, values, status=status, script="register"
+        )
 
     def _prove_form(self, visit: _Visit, *, error: str = "", retry_after: float | None = None) -> Response:
         at, party = visit.at, visit.party
@@ -330,14 +331,16 @@ class EnrolmentPages:
             "error": error,
         }
         status = 200 if not error else 422 if retry_after is None else 429
-        response = self._render("enroll-prove.html", visit.text, at.invitation, values, status=status, script="keys.js")
+        response = self._render(
+            "enroll-prove.html", visit.text, at.invitation, values, status=status, script="register"
+        )
         if retry_after is not None:
             response.headers["retry-after"] = str(int(retry_after) + 1)
         return response
 
     def _party(self, request: Request) -> RelyingParty | None:
         """As whom this page asks for keys: only on an origin that the browser would let it."""
-        party = self.relying_party
+        party = self.means.relying_party
         return party if party is not None and f"https://{request.headers.get('host', '')}" in party.origins else None
 
     def _render(
@@ -348,7 +351,7 @@ class EnrolmentPages:
         values: Mapping[str, object] = empty(),
         *,
         status: int = 200,
-        script: str | None = None,
+        script: Script | None = None,
     ) -> Response:
         common = {"ticket_text": text, "subject": invitation.subject, "path": ENROL_PATH, "here": page_of(text)}
         return self.pages.render(template, status=status, values={**common, **values}, script=script)

@@ -46,14 +46,51 @@ USED: Final = Notice(
 NOT_ENROLLED: Final = Notice(
     status=403,
     title="You have no second factor yet",
-    text="This needs a code from an authenticator app, and none is set up for you. Ask your administrator to enroll "
-    "you, then start again.",
+    text="This needs one, and none that it takes is set up for you. Ask your administrator to enroll you, then start "
+    "again.",
     again=True,
 )
 NOT_ACCEPTED: Final = Notice(
     status=403,
-    title="A one-time code is not enough here",
-    text="This needs another kind of second factor, which can't be used on this page. Ask your administrator.",
+    title="This can't be confirmed here",
+    text="This needs a kind of second factor that can't be used on this page. Ask your administrator.",
+)
+BLOCKED: Final = Notice(
+    status=403,
+    title="You are blocked",
+    text="Nothing was confirmed. Ask your administrator if you think that this is a mistake.",
+)
+SIGNED_OUT: Final = Notice(
+    status=403,
+    title="You are no longer logged in",
+    text="Your session was ended meanwhile, and nothing was confirmed. Log in to the application, then start again.",
+    again=True,
+)
+LOGIN_CALLED_OFF: Final = Notice(
+    status=403,
+    title="You were not logged in",
+    text="The login was called off, or your provider has refused it. Nothing was confirmed.",
+    again=True,
+)
+LOGIN_OF_ANOTHER: Final = Notice(
+    status=403,
+    title="That was the login of somebody else",
+    text="Only who was asked can confirm this. Log in with the account that you use in the application; you may have "
+    "to log out at your provider first.",
+    again=True,
+)
+LOGIN_TOO_WEAK: Final = Notice(
+    status=403,
+    title="That login was not enough",
+    text="This needs a new login at your provider, and maybe a stronger one than yours was. Nothing was confirmed.",
+    again=True,
+)
+LOGIN_UNUSABLE: Final = Notice(
+    status=403,
+    title="That login can't be used",
+    text="What your provider said of it does not fit what was asked. Nothing was confirmed. If it stays so, tell your "
+    "administrator.",
+    again=True,
 )
 NOT_FOUND: Final = Notice(status=404, title="There is no such page", text="Go back to the application.")
 WRONG_METHOD: Final = Notice(
@@ -69,6 +106,11 @@ UNAVAILABLE: Final = Notice(
     status=503,
     title="This can't be confirmed right now",
     text="Our side has a problem, not yours. Nothing was confirmed. Try again in a moment.",
+)
+PROVIDER_AWAY: Final = Notice(
+    status=503,
+    title="Your provider does not answer",
+    text="Nobody can log in there right now, and nothing was confirmed. Try again in a moment.",
 )
 FAILED: Final = Notice(
     status=500,

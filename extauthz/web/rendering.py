@@ -9,16 +9,18 @@ import unicodedata
 from base64 import b64encode
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Final
+from typing import Final, Literal, get_args
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
+Script = Literal["done", "webauthn", "register", "codes"]
+"""What pages run: it tells other pages that a challenge is met, asks for a key, makes one known, or keeps codes."""
+
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86400
-_SCRIPTS: Final = ("keys.js", "codes.js")
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 """General categories of Unicode: controls, format characters (bidirectional ones too), what has no glyph."""
 
@@ -54,13 +56,9 @@ class Pages:
         self._environment.filters |= {"visible": visible, "duration": duration}
         # In the pages, so that they need no second request; the policies name them by their hashes.
         style, style_hash = self._embedded(loader, "style.css")
-        script, script_hash = self._embedded(loader, "done.js")
-        scripts = {name: self._embedded(loader, name) for name in _SCRIPTS}
-        self._environment.globals |= {
-            "style": style,
-            "script": script,
-            "scripts": {name: source for name, (source, _) in scripts.items()},
-        }
+        scripts = {name: self._embedded(loader, f"{name}.js") for name in get_args(Script)}
+        self._environment.globals |= {"style": style}
+        self._environment.globals |= {f"{name}_script": source for name, (source, _) in scripts.items()}
         # `form-action 'self'` would also bind the redirects after the form: an application that sends the browser on to
         # another origin, say to log in, would end in a blank page (Chromium holds the whole chain to it).
         self.headers: Final[Mapping[str, str]] = {
@@ -76,8 +74,6 @@ class Pages:
         }
         """What every response of the pages carries."""
         policy = self.headers["content-security-policy"]
-        self.done_headers: Final = {"content-security-policy": f"{policy}; script-src '{script_hash}'"}
-        """What the page carries besides that tells the pages of the application that a challenge is met."""
         self._policies = {name: f"{policy}; script-src '{hash_}'" for name, (_, hash_) in scripts.items()}
 
     def _embedded(self, loader: PackageLoader, name: str) -> tuple[Markup, str]:
@@ -93,9 +89,9 @@ class Pages:
         status: int,
         values: Mapping[str, object],
         headers: Mapping[str, str] = {},
-        script: str | None = None,
+        script: Script | None = None,
     ) -> HTMLResponse:
-        """The page of `template` with `values`; it may run `script`, one of our files, and no other."""
+        """The page of `template` with `values`; it may run `script` and no other."""
         text = self._environment.get_template(template).render(values)
         allowed = {} if script is None else {"content-security-policy": self._policies[script]}
         return HTMLResponse(text, status_code=status, headers={**self.headers, **allowed, **headers})

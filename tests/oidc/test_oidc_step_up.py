@@ -55,6 +55,7 @@ def ticket(provider: Provider, *demands: ChallengeDemand, sub: str = "alice") ->
         action=Action(method="GET", authority="app.example.com", path="/pay/a1"),
         return_path="/pay/a1",
         expires_at=time.time() + 300,
+        credentials=(),
         demands=demands or (demand(factors=("oidc",), acr="gold"),),
     )
 

@@ -18,7 +18,8 @@ from stepup.proofs import SESSION, demand
 from typer.testing import CliRunner
 
 from extauthz.app.wiring import load_keys, open_configured_store
-from extauthz.check.proof import NotProven, ProofOutcome, Proven, prove_totp
+from extauthz.check.proof.proving import NotProven, ProofOutcome, Proven, Proving
+from extauthz.check.proof.totp import prove_totp
 from extauthz.cli.factors import FactorRefused
 from extauthz.cli.factors import app as factors
 from extauthz.cli.keys import app as keys
@@ -71,18 +72,18 @@ def prove(config: Path, code: str, user: str = "alice") -> ProofOutcome:
     async def proven() -> ProofOutcome:
         store = open_configured_store(settings)
         try:
-            return await prove_totp(
+            proving = Proving(
                 store=store,
                 keys=ring,
                 subject=Subject(ISSUER, user),
                 session=SESSION,
                 holder="peer:x",
                 demands=(demand(),),
-                code=code,
                 address="",
                 now=time.time(),
                 entropy=os.urandom,
             )
+            return await prove_totp(proving, code)
         finally:
             await store.close()
 

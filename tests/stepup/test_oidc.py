@@ -51,6 +51,7 @@ def ticket(*demands: ChallengeDemand, **changed: Any) -> Ticket:
         "action": Action(method="GET", authority="app.example.com", path="/pay/a1"),
         "return_path": "/pay/a1?amount=5",
         "expires_at": NOW + 240,
+        "credentials": (),
         "demands": demands or (asked(),),
         **changed,
     }

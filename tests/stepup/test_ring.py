@@ -153,6 +153,7 @@ def made_by(keys: KeyRing) -> tuple[str, str]:
         return_path="/",
         expires_at=NOW,
         demands=(demand(),),
+        credentials=(),
     )
     return sign(ticket, keys), keys.seal(b"secret", place=PLACE, nonce=NONCE)
 

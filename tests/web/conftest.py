@@ -22,6 +22,7 @@ from extauthz.store.memory import MemoryStore
 from extauthz.store.protocol import Enrolment
 from extauthz.values.decisions import Challenge, ChallengeOffer
 from extauthz.values.request import Caller, RequestView
+from extauthz.web.offers import Means
 from extauthz.web.pages import create_app
 
 _T = TypeVar("_T")
@@ -72,7 +73,7 @@ class Browser:
     def answer(self, ticket: str, code: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
         """POST the form, as the page does unless `headers` say otherwise."""
         sent = SAME_ORIGIN if headers is None else headers
-        return self.request("POST", PAGE, form={"ticket": ticket, "code": code}, headers=sent)
+        return self.request("POST", PAGE, form={"ticket": ticket, "factor": "totp", "code": code}, headers=sent)
 
 
 @dataclass(slots=True)
@@ -92,7 +93,7 @@ class World:
             client=client or ClientSettings(),
             clock=lambda: self.now,
             entropy=self.entropy,
-            relying_party=relying_party,
+            means=Means(relying_party=relying_party),
         )
 
     def browser(self, *, client: ClientSettings | None = None, relying_party: RelyingParty | None = None) -> Browser:

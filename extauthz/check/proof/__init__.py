@@ -1,0 +1,1 @@
+"""How what somebody shows becomes grants: one module for each factor, and what they have in common."""

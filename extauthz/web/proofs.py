@@ -1,0 +1,77 @@
+"""From a ticket and what its browser shows to an outcome, and back to where the browser was going.
+
+The rule: what a page proves is tied to the holder cookie of the browser that has proven it, which is set only then.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from extauthz.check.proof.proving import LockedOut, NotProven, ProofOutcome, Proven, Proving, TicketUsed, Unverified
+from extauthz.identity.config import ClientSettings
+from extauthz.stepup.cookies import COOKIE_SECRET_BYTES, make_secret, read_secret, set_cookie
+from extauthz.stepup.keys import KeyRing
+from extauthz.stepup.return_path import PAGES
+from extauthz.stepup.ticket import Ticket
+from extauthz.store.protocol import SpentTicket, Store
+from extauthz.values.decisions import Factor
+from extauthz.values.identity import HOLDER_COOKIE, holder_of_cookie
+from extauthz.web.address import browser_address
+from extauthz.web.rendering import Pages
+
+DONE_PATH: Final = f"{PAGES}done"
+"""Where a window that a script has opened ends: it says so to the pages of this origin, and closes."""
+
+Unproven = NotProven | Unverified | LockedOut | TicketUsed
+"""Whatever is no proof."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proofs:
+    """`clock()` is seconds since the epoch, `entropy(n)` n random bytes."""
+
+    store: Store
+    keys: KeyRing
+    client: ClientSettings
+    clock: Callable[[], float]
+    entropy: Callable[[int], bytes]
+    pages: Pages
+
+    async def give(
+        self, request: Request, ticket: Ticket, factor: Factor, prove: Callable[[Proving], Awaitable[ProofOutcome]]
+    ) -> Unproven | Response:
+        """What `prove` makes of the proof; where it is one, the way back of `ticket`.
+
+        Raises:
+            StateUnavailable: the store is out of reach.
+        """
+        known = read_secret(request.headers.getlist("cookie"), HOLDER_COOKIE)
+        secret = known if known is not None else make_secret(self.entropy(COOKIE_SECRET_BYTES))
+        outcome = await prove(
+            Proving(
+                store=self.store,
+                keys=self.keys,
+                subject=ticket.subject,
+                session=ticket.session,
+                holder=holder_of_cookie(secret),
+                demands=ticket.demands,
+                address=browser_address(request, self.client),
+                now=self.clock(),
+                entropy=self.entropy,
+                ticket=SpentTicket(id=ticket.id, expires_at=ticket.expires_at),
+            )
+        )
+        _log.info("proof", outcome=outcome.reason, factor=factor, subject=ticket.subject.key, ticket=ticket.id)
+        if not isinstance(outcome, Proven):
+            return outcome
+        then = DONE_PATH if ticket.closes else ticket.return_path
+        response = RedirectResponse(then, status_code=303, headers=self.pages.headers)
+        if known is None:
+            response.headers.append("set-cookie", set_cookie(HOLDER_COOKIE, secret))
+        return response
