@@ -332,7 +332,12 @@ class EnrolmentPages:
         }
         status = 200 if not error else 422 if retry_after is None else 429
         response = self._render(
-            "enroll-prove.html", visit.text, at.invitation, values, status=status, script="register"
+            "enroll-prove.html",
+            visit.text,
+            at.invitation,
+            values,
+            status=status,
+            script="webauthn" if options else None,
         )
         if retry_after is not None:
             response.headers["retry-after"] = str(int(retry_after) + 1)

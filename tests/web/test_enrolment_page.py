@@ -1,8 +1,10 @@
 """The enrolment page, request by request: who may open it, what it adds, and what it takes to change anything."""
 
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
 from urllib.parse import quote
 
 import pytest
@@ -457,12 +459,17 @@ def test_pages_are_neither_kept_nor_framed_and_run_no_script_but_theirs(bare: Wo
     person.look()
     person.sets_up_an_app(bare)
     pages += [person.page, person.send("codes"), person.look()]
+    pages.append(Person.begins(bare.browser(relying_party=US), link(bare)).page)
+    registers(person, bare, SoftwareAuthenticator())
+    pages.append(Person.begins(bare.browser(relying_party=US), link(bare)).page)
     for page in pages:
         policy = page.headers["content-security-policy"]
         assert policy.startswith("default-src 'none'; style-src 'sha256-")
         assert "unsafe" not in policy
         assert "frame-ancestors 'none'" in policy
-        assert ("script-src 'sha256-" in policy) == ("<script>" in page.text)
+        scripts = re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL)
+        hashes = [b64encode(sha256(script.encode()).digest()).decode() for script in scripts]
+        assert re.findall(r"script-src '([^']*)'", policy) == [f"sha256-{hash_}" for hash_ in hashes]
         assert page.headers["cache-control"] == "no-store"
         assert page.headers["referrer-policy"] == "no-referrer"
         assert not re.search(r"\son[a-z]+=|\sstyle=|<img|<link|src=", page.text)
