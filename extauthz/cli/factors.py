@@ -1,14 +1,15 @@
 """`extauthz factors`: the second factors of users, for whoever runs the server.
 
 The rule: a factor that a person sets up counts from its first right code on, so that a QR code that nobody scanned
-locks nobody out. A program that asks for JSON takes the secret from the answer, so its factor counts at once.
+locks nobody out. A program that asks for JSON takes the secret from the answer, so its factor counts at once. With
+`--link` the person sets it up alone, on the enrolment page, and no secret passes through here.
 """
 
 import json
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,16 +22,21 @@ from extauthz.app.wiring import load_keys
 from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, instant, subject_of, with_store
 from extauthz.errors import ExtauthzError
 from extauthz.settings import Settings
+from extauthz.stepup.enrolment import LONGEST_INVITATION, invite, page_of
 from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.lockout import limits_of
 from extauthz.stepup.totp import SECRET_BYTES, provisioning_uri, verify
 from extauthz.store.factor_secret import open_factor, seal_factor
 from extauthz.store.protocol import Advance, Enrolled, EnrolledFactor, Enrolment, Redeemed, Store
 from extauthz.values.counting import counted
+from extauthz.values.duration import seconds
 from extauthz.values.identity import Subject
+from extauthz.web.rendering import visible
 
 app = typer.Typer(name="factors", no_args_is_help=True, help="Second factors of users.")
 
+_DENSE = 200
+"""Characters from which a QR code carries less redundancy, so that it fits a terminal."""
 _PROMPTS = 3
 """How many wrong first codes are put up with at a terminal."""
 
@@ -61,13 +67,29 @@ def enroll(
     confirm: Annotated[
         str | None, typer.Option("--confirm", metavar="CODE", help="Confirm the app that was set up last.")
     ] = None,
+    link: Annotated[
+        bool, typer.Option("--link", help="Print a link to the page on which USER sets up a factor alone.")
+    ] = False,
+    valid_for: Annotated[
+        str, typer.Option("--valid-for", metavar="DURATION", help="How long the link can be begun with, up to 7d.")
+    ] = "24h",
+    base_url: Annotated[
+        str | None, typer.Option("--base-url", metavar="URL", help="Where the application is, for --link.")
+    ] = None,
     config: Config = DEFAULT_CONFIG,
     output: Format = "text",
 ) -> None:
     """Set up an authenticator app for USER: prints its address and a QR code, and asks for a first code."""
+    if link and confirm is not None:
+        raise FactorRefused("--link and --confirm are two ways; use one")
+    if not link and base_url is not None:
+        raise FactorRefused("--base-url belongs to --link; add it")
 
     async def work(desk: _Desk) -> None:
         subject = desk.subject(user, issuer)
+        if link:
+            _print_link(desk, subject, base_url, _link_seconds(valid_for), output)
+            return
         if confirm is not None:
             _report_confirmed(await _confirm(desk, subject, confirm), output)
             return
@@ -77,9 +99,7 @@ def enroll(
         if output == "json":
             typer.echo(json.dumps(_described(factor) | {"uri": uri}))
             return
-        typer.echo(uri)
-        if sys.stdout.isatty():
-            segno.make(uri, error="m").terminal(compact=True)
+        _print_address(uri)
         if sys.stdin.isatty():
             await _ask_for_first_code(desk, subject)
         else:
@@ -99,13 +119,14 @@ def list_(
 
     async def work(desk: _Desk) -> None:
         subject = desk.subject(user, issuer) if user is not None else None
-        rows = [_described(factor) for factor in await desk.store.factors(subject)]
+        rows = _rows(await desk.store.factors(subject))
         if output == "json":
             typer.echo(json.dumps(rows))
             return
         for row in rows:
-            state = "in force" if row["confirmed"] else "not confirmed"
-            typer.echo(f"{row['sub']}\t{row['issuer']}\t{row['factor']}\t{state}\t{row['created']}\t{row['id']}")
+            state = f"{row['left']} left" if "left" in row else "in force" if row["confirmed"] else "not confirmed"
+            shown = (row["sub"], row["issuer"], row["factor"], state, row["created"], row["id"] or "-", row["name"])
+            typer.echo("\t".join(visible(text) for text in shown).rstrip())
         if not rows:
             typer.echo("no factors", err=True)
 
@@ -135,6 +156,53 @@ def _run(config: Path, work: Callable[[_Desk], Awaitable[None]]) -> None:
     with_store(config, at_desk)
 
 
+def _link_seconds(written: str) -> float:
+    try:
+        valid_for = seconds(written)
+    except ValueError as error:
+        raise FactorRefused(f"--valid-for: `{written}`: {error}") from None
+    if not 0 < valid_for <= LONGEST_INVITATION:
+        raise FactorRefused(f"--valid-for: `{written}`: write more than nothing and at most `7d`")
+    return valid_for
+
+
+def _print_link(
+    desk: _Desk, subject: Subject, base_url: str | None, valid_for: float, output: Literal["text", "json"]
+) -> None:
+    base = _origin(base_url)
+    expires_at = time.time() + valid_for
+    text = invite(subject, grounds="administrator", expires_at=expires_at, keys=desk.keys, entropy=os.urandom)
+    address = base + page_of(text)
+    if output == "json":
+        row = {"sub": subject.id, "issuer": subject.issuer, "link": address, "expires": instant(expires_at)}
+        typer.echo(json.dumps(row))
+        return
+    _print_address(address)
+    typer.echo(f"Good once, until {instant(expires_at)}. Give it to `{subject.id}` and to nobody else.", err=True)
+
+
+def _origin(base_url: str | None) -> str:
+    """Where the pages are: the application's own origin."""
+    if base_url is None:
+        raise FactorRefused("--link needs --base-url: where the application is, like `https://app.example.com`")
+    try:
+        parts = urlsplit(base_url)
+        well_formed = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        well_formed = False
+    origin = base_url.removesuffix("/")
+    if not well_formed or origin != f"https://{parts.netloc}" or "@" in origin or not origin.isascii():
+        raise FactorRefused(f"--base-url: `{base_url}` is no origin; write `https://app.example.com`, and no path")
+    return origin
+
+
+def _print_address(address: str) -> None:
+    """An address, and for a phone before a terminal its QR code."""
+    typer.echo(address)
+    if sys.stdout.isatty():
+        segno.make(address, error="m" if len(address) < _DENSE else "l").terminal(compact=True)
+
+
 async def _add(desk: _Desk, subject: Subject, secret: bytes, *, confirmed: bool) -> EnrolledFactor:
     """A new factor in the place of those that were never confirmed."""
     now = time.time()
@@ -149,7 +217,8 @@ async def _add(desk: _Desk, subject: Subject, secret: bytes, *, confirmed: bool)
 
 async def _confirm(desk: _Desk, subject: Subject, code: str) -> EnrolledFactor:
     factors = await desk.store.factors(subject)
-    pending = [factor for factor in factors if factor.kind == "totp" and not factor.confirmed]
+    # One that waits on the enrolment page, for an invitation, is confirmed there, together with its link.
+    pending = [factor for factor in factors if factor.kind == "totp" and not factor.confirmed and not factor.public]
     if not pending:
         raise FactorRefused(f"`{subject.id}`: nothing to confirm; set up an app with `extauthz factors enroll` first")
     now = time.time()
@@ -182,12 +251,28 @@ def _report_confirmed(factor: EnrolledFactor, output: Literal["text", "json"]) -
         typer.echo("Confirmed: it is in force.")
 
 
+def _rows(factors: Sequence[EnrolledFactor]) -> list[dict[str, Any]]:
+    """One row for each factor, oldest first; the recovery codes of a subject are one, with how many are `left`."""
+    rows: list[dict[str, Any]] = []
+    codes: dict[Subject, dict[str, Any]] = {}
+    for factor in factors:
+        if factor.kind != "recovery":
+            rows.append(_described(factor))
+        elif factor.subject in codes:
+            codes[factor.subject]["left"] += 1
+        else:
+            codes[factor.subject] = _described(factor) | {"id": None, "left": 1}
+            rows.append(codes[factor.subject])
+    return rows
+
+
 def _described(factor: EnrolledFactor) -> dict[str, Any]:
     return {
         "id": factor.id,
         "sub": factor.subject.id,
         "issuer": factor.subject.issuer,
         "factor": factor.kind,
+        "name": factor.name,
         "confirmed": factor.confirmed,
         "created": instant(factor.created_at),
     }

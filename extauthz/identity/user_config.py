@@ -17,7 +17,7 @@ from extauthz.identity.keys import Algorithm
 from extauthz.values.block import Block, Switch, distinct
 from extauthz.values.decisions import Factor
 from extauthz.values.duration import at_most, seconds
-from extauthz.values.identity import HOLDER_COOKIE, NONCE_COOKIE
+from extauthz.values.identity import ENROLMENT_COOKIE, HOLDER_COOKIE, NONCE_COOKIE
 from extauthz.values.schemes import Scheme
 from extauthz.values.url import fetch_url
 
@@ -52,7 +52,7 @@ def _place(text: str) -> str:
     name = text.removeprefix(COOKIE_PREFIX)
     if _COOKIE_NAME.fullmatch(name) is None:
         raise ValueError(f"`{name}` is no name of a cookie")
-    if name in {HOLDER_COOKIE, NONCE_COOKIE}:
+    if name in {ENROLMENT_COOKIE, HOLDER_COOKIE, NONCE_COOKIE}:
         raise ValueError(f"`{name}` is set by this server; name the cookie that holds the token")
     return text
 

@@ -1,6 +1,6 @@
-"""The two cookies of a challenge: how they are set and read.
+"""The cookies of the pages: how they are set and read.
 
-The rule: both are `__Host-` cookies, which no subdomain, no plain connection and no script can set or read (RFC 6265bis
+The rule: all are `__Host-` cookies, which no subdomain, no plain connection and no script can set or read (RFC 6265bis
 section 4.1.3.2). `Lax`, not `Strict`: the browser may come to the page from a link on another site.
 """
 
@@ -19,13 +19,19 @@ def make_secret(random: bytes) -> str:
     return urlsafe_b64encode(random).rstrip(b"=").decode("ascii")
 
 
-def set_cookie(name: str, secret: str) -> str:
+def set_cookie(name: str, value: str) -> str:
     """The whole `Set-Cookie` value. Without `Max-Age`: it ends with the browser's session."""
-    return f"{name}={secret}; Path=/; Secure; HttpOnly; SameSite=Lax"
+    return f"{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax"
 
 
 def read_secret(fields: Iterable[str], name: str) -> str | None:
-    """The value of the cookie `name` in these `Cookie` fields, `None` unless there is one that we can have made.
+    """The secret in the cookie `name` in these `Cookie` fields, `None` unless there is one that we can have made."""
+    value = read_cookie(fields, name)
+    return value if value is not None and _SECRET.fullmatch(value) else None
+
+
+def read_cookie(fields: Iterable[str], name: str) -> str | None:
+    """The value of the cookie `name` in these `Cookie` fields, `None` unless there is exactly one.
 
     Two of one name are none: a reader that picks one can be made to pick the wrong one.
     """
@@ -36,4 +42,4 @@ def read_secret(fields: Iterable[str], name: str) -> str | None:
         for given, _, value in [pair.partition("=")]
         if given.strip(" \t") == name
     ]
-    return values[0] if len(values) == 1 and _SECRET.fullmatch(values[0]) else None
+    return values[0] if len(values) == 1 else None

@@ -1,4 +1,4 @@
-"""How the secret of an authenticator app rests in a store: sealed for its subject and factor, opened by key list.
+"""How the secret of a factor rests in a store: sealed for its subject and factor, opened by key list.
 
 The rule: a secret that somebody moves to another subject or another factor does not open there.
 """
@@ -6,16 +6,25 @@ The rule: a secret that somebody moves to another subject or another factor does
 from collections.abc import Callable
 
 from extauthz.stepup.keys import SEAL_NONCE_BYTES, KeyRing
-from extauthz.store.protocol import EnrolledFactor
+from extauthz.store.protocol import EnrolledFactor, FactorKind
 from extauthz.values.identity import Subject
 
 FACTOR_ID_BYTES = 16
 
 
 def seal_factor(
-    secret: bytes, *, subject: Subject, confirmed: bool, keys: KeyRing, now: float, entropy: Callable[[int], bytes]
+    secret: bytes,
+    *,
+    subject: Subject,
+    confirmed: bool,
+    keys: KeyRing,
+    now: float,
+    entropy: Callable[[int], bytes],
+    kind: FactorKind = "totp",
+    name: str = "",
+    public: str = "",
 ) -> EnrolledFactor:
-    """A new authenticator app of `subject` with this secret.
+    """A new factor of `subject` with this secret: an authenticator app, or the digest of a recovery code.
 
     `now` in seconds since the epoch; `entropy(n)` gives n random bytes.
     """
@@ -23,7 +32,9 @@ def seal_factor(
     return EnrolledFactor(
         id=id_,
         subject=subject,
-        kind="totp",
+        kind=kind,
+        name=name,
+        public=public,
         sealed=keys.seal(secret, place=(subject.key, id_), nonce=entropy(SEAL_NONCE_BYTES)),
         created_at=now,
         confirmed=confirmed,

@@ -12,6 +12,8 @@ HOLDER_COOKIE: Final = "__Host-extauthz-holder"
 """The cookie whose secret a browser holds beside its token."""
 NONCE_COOKIE: Final = "__Host-extauthz-nonce"
 """The cookie that ties a challenge ticket to the browser that was sent to the challenge page."""
+ENROLMENT_COOKIE: Final = "__Host-extauthz-enrolment"
+"""The cookie that seats a browser at the enrolment page."""
 
 
 def holder_of_cookie(secret: str) -> str:

@@ -25,7 +25,7 @@ from extauthz.web.gate import Gate, TurnedAway
 from extauthz.web.login import Login
 from extauthz.web.offers import Means, offers_for
 from extauthz.web.proofs import Proofs, Unproven
-from extauthz.web.rendering import Pages, duration
+from extauthz.web.rendering import Pages, Script, duration
 
 _CLOSE: Final = "close"
 _WRONG_CODE: Final = {
@@ -110,11 +110,12 @@ class ChallengePage:
             "action_path": CHALLENGE_PATH,
         }
         asks_for_key = any(offer.factor == "webauthn" for offer in offers)
-        headers = dict(self.pages.challenge_headers) if asks_for_key else {}
+        headers: dict[str, str] = {}
         if problem is not None and problem.retry_after is not None:
             headers["retry-after"] = str(int(problem.retry_after) + 1)
         status = 200 if problem is None else problem.status
-        return self.pages.render("challenge.html", status=status, values=values, headers=headers)
+        script: Script | None = "webauthn" if asks_for_key else None
+        return self.pages.render("challenge.html", status=status, values=values, headers=headers, script=script)
 
 
 def _closing(ticket: Ticket, then: str | None) -> Ticket:

@@ -15,7 +15,7 @@ from extauthz.errors import Refused, RevocationsStale, SubjectBlocked
 from extauthz.stepup.cookies import read_secret
 from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.ticket import InvalidTicket, Ticket, open_ticket
-from extauthz.values.identity import NONCE_COOKIE, Identity, User
+from extauthz.values.identity import NONCE_COOKIE, Credential, Identity, Subject, User
 from extauthz.web import notices
 from extauthz.web.notices import Notice
 
@@ -64,15 +64,26 @@ class Gate:
         Raises:
             TurnedAway: it is, or nobody can say.
         """
+        self._check(ticket.subject, ticket.credentials, ticket)
+
+    def check_subject(self, subject: Subject) -> None:
+        """Return if the subject is not blocked by now.
+
+        Raises:
+            TurnedAway: it is, or nobody can say.
+        """
+        self._check(subject, (), None)
+
+    def _check(self, subject: Subject, credentials: tuple[Credential, ...], ticket: Ticket | None) -> None:
         if self.revocations is None:
             return
-        user = User(sub=ticket.subject.id, iss=ticket.subject.issuer)
+        user = User(sub=subject.id, iss=subject.issuer)
         try:
-            self.revocations.check(Identity(user=user, credentials=ticket.credentials), now=self.clock())
+            self.revocations.check(Identity(user=user, credentials=credentials), now=self.clock())
         except RevocationsStale as error:
             _log.error("revocations-stale", error=str(error))
             raise TurnedAway(notices.UNAVAILABLE) from error
         except Refused as error:
-            _log.warning("revoked", reason=error.reason, subject=ticket.subject.key, ticket=ticket.id)
+            _log.warning("revoked", reason=error.reason, subject=subject.key, ticket=ticket.id if ticket else None)
             blocked = isinstance(error, SubjectBlocked)
             raise TurnedAway(notices.BLOCKED if blocked else notices.SIGNED_OUT, ticket) from error

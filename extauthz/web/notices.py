@@ -117,6 +117,56 @@ FAILED: Final = Notice(
     title="Something went wrong",
     text="Our side has a problem, not yours. Nothing was confirmed. Try again in a moment.",
 )
+LINK_MALFORMED: Final = Notice(
+    status=400,
+    title="This link is not complete",
+    text="Open it whole, as it was given to you. If that does not help, ask your administrator for a new one.",
+)
+LINK_EXPIRED: Final = Notice(
+    status=410,
+    title="This link has expired",
+    text="Nothing was set up with it. Ask your administrator for a new one.",
+)
+LINK_FOREIGN: Final = Notice(
+    status=403,
+    title="This link was opened in another browser",
+    text="It belongs to the browser that began with it. If that was you, go on there. If it was not, tell your "
+    "administrator at once: somebody else has your link.",
+)
+LINK_USED: Final = Notice(
+    status=409,
+    title="This link was used already",
+    text="Each link serves once. To change your second factors again, ask your administrator for a new one.",
+)
+NO_COOKIE: Final = Notice(
+    status=400,
+    title="Your browser kept no cookie",
+    text="This page needs one to know your browser again. Allow cookies for this site, then start again.",
+    again=True,
+)
+STALE: Final = Notice(
+    status=409,
+    title="This page was out of date",
+    text="Nothing was changed: something else has happened since it was opened, perhaps in another tab.",
+    again=True,
+)
+NOT_FIRST: Final = Notice(
+    status=409,
+    title="You have a second factor already",
+    text="Nothing was added. One was set up while this page was open: show it, and then add another.",
+    again=True,
+)
+LAST_FACTOR: Final = Notice(
+    status=409,
+    title="This is your last one",
+    text="It stays: without it you could confirm nothing. Add another one first, or ask your administrator.",
+    again=True,
+)
+NOT_CHANGED: Final = Notice(
+    status=403,
+    title="This form was not sent by this page",
+    text="Nothing was changed. Open your link again.",
+)
 
 BY_STATUS: Final = {notice.status: notice for notice in (MALFORMED, NOT_FOUND, WRONG_METHOD, TOO_LARGE, WRONG_TYPE)}
 """What stands for a plain HTTP status."""

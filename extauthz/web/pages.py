@@ -15,16 +15,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from extauthz.check.enrolling import Enrolling
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.errors import IssuerUnavailable, StateUnavailable
 from extauthz.identity.config import ClientSettings
 from extauthz.stepup.challenge import CHALLENGE_PATH
+from extauthz.stepup.enrolment import ENROL_PATH
 from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.oidc import CALLBACK_PATH
 from extauthz.stepup.ticket import Ticket
 from extauthz.store.protocol import Store
 from extauthz.web import notices
 from extauthz.web.challenge_page import ChallengePage
+from extauthz.web.enrolment import EnrolmentPages
 from extauthz.web.gate import Gate, TurnedAway
 from extauthz.web.login import Login
 from extauthz.web.notices import Notice
@@ -56,11 +59,14 @@ def create_app(
     proofs = Proofs(store=store, keys=keys, client=client, clock=clock, entropy=entropy, pages=pages)
     login = Login(gate=gate, proofs=proofs, means=means)
     challenge = ChallengePage(gate=gate, proofs=proofs, means=means, login=login, pages=pages)
+    enrolling = Enrolling(store=store, keys=keys, clock=clock, entropy=entropy)
+    enrolment = EnrolmentPages(gate=gate, enrolling=enrolling, means=means, client=client, pages=pages)
     rest = _Rest(pages=pages)
     app = Starlette(
         routes=[
             Route(CHALLENGE_PATH, challenge.serve, methods=["GET", "POST"]),
             Route(CALLBACK_PATH, login.come_back, methods=["GET"]),
+            Route(ENROL_PATH, enrolment.serve, methods=["GET", "POST"]),
             Route(DONE_PATH, rest.done, methods=["GET"]),
         ],
         exception_handlers={
@@ -82,7 +88,7 @@ class _Rest:
 
     async def done(self, _: Request) -> Response:
         """GET: the end of a window that a script has opened. It says nothing of anybody."""
-        return self.pages.render("done.html", status=200, values={}, headers=self.pages.done_headers)
+        return self.pages.render("done.html", status=200, values={}, script="done")
 
     async def turn_away(self, _: Request, error: Exception) -> Response:
         """Who may not use the page, and why."""

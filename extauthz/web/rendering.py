@@ -9,11 +9,14 @@ import unicodedata
 from base64 import b64encode
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Final
+from typing import Final, Literal, get_args
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse
+
+Script = Literal["done", "webauthn", "register", "codes"]
+"""What pages run: it tells other pages that a challenge is met, asks for a key, makes one known, or keeps codes."""
 
 _MINUTE: Final = 60
 _HOUR: Final = 3600
@@ -53,9 +56,9 @@ class Pages:
         self._environment.filters |= {"visible": visible, "duration": duration}
         # In the pages, so that they need no second request; the policies name them by their hashes.
         style, style_hash = self._embedded(loader, "style.css")
-        done, done_hash = self._embedded(loader, "done.js")
-        webauthn, webauthn_hash = self._embedded(loader, "webauthn.js")
-        self._environment.globals |= {"style": style, "done_script": done, "webauthn_script": webauthn}
+        scripts = {name: self._embedded(loader, f"{name}.js") for name in get_args(Script)}
+        self._environment.globals |= {"style": style}
+        self._environment.globals |= {f"{name}_script": source for name, (source, _) in scripts.items()}
         # `form-action 'self'` would also bind the redirects after the form: an application that sends the browser on to
         # another origin, say to log in, would end in a blank page (Chromium holds the whole chain to it).
         self.headers: Final[Mapping[str, str]] = {
@@ -71,10 +74,7 @@ class Pages:
         }
         """What every response of the pages carries."""
         policy = self.headers["content-security-policy"]
-        self.done_headers: Final = {"content-security-policy": f"{policy}; script-src '{done_hash}'"}
-        """What the page carries besides that tells the pages of the application that a challenge is met."""
-        self.challenge_headers: Final = {"content-security-policy": f"{policy}; script-src '{webauthn_hash}'"}
-        """What the page carries besides that may ask the browser for a security key."""
+        self._policies = {name: f"{policy}; script-src '{hash_}'" for name, (_, hash_) in scripts.items()}
 
     def _embedded(self, loader: PackageLoader, name: str) -> tuple[Markup, str]:
         """A file of ours to be written into pages as it is, and its hash."""
@@ -83,8 +83,15 @@ class Pages:
         return Markup(source), f"sha256-{digest}"  # noqa: S704 - our own file, no input
 
     def render(
-        self, template: str, *, status: int, values: Mapping[str, object], headers: Mapping[str, str] = {}
+        self,
+        template: str,
+        *,
+        status: int,
+        values: Mapping[str, object],
+        headers: Mapping[str, str] = {},
+        script: Script | None = None,
     ) -> HTMLResponse:
-        """The page of `template` with `values`."""
+        """The page of `template` with `values`; it may run `script` and no other."""
         text = self._environment.get_template(template).render(values)
-        return HTMLResponse(text, status_code=status, headers={**self.headers, **headers})
+        allowed = {} if script is None else {"content-security-policy": self._policies[script]}
+        return HTMLResponse(text, status_code=status, headers={**self.headers, **allowed, **headers})

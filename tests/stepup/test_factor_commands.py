@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pyotp
 import pytest
@@ -22,10 +23,14 @@ from extauthz.check.proof.totp import prove_totp
 from extauthz.cli.factors import FactorRefused
 from extauthz.cli.factors import app as factors
 from extauthz.cli.keys import app as keys
-from extauthz.cli.state import NobodyNamed
+from extauthz.cli.state import NobodyNamed, instant
 from extauthz.errors import ConfigurationError
 from extauthz.settings import load_settings
+from extauthz.stepup.enrolment import Invitation, open_invitation
 from extauthz.stepup.keys import parse_keys
+from extauthz.stepup.totp import code_at, step_at
+from extauthz.store.factor_secret import seal_factor
+from extauthz.store.protocol import Enrolment
 from extauthz.values.identity import Subject
 
 ISSUER = "https://idp.example.com"
@@ -295,3 +300,143 @@ def test_a_rotation_is_told_when_it_is_not_a_duration(tmp_path: Path) -> None:
     result = CliRunner().invoke(keys, ["rotate", str(tmp_path / "keys.json"), "--after", "soon"])
     assert result.exit_code == 2
     assert "not a duration" in result.output
+
+
+def invited(output: str, config: Path) -> tuple[str, Invitation]:
+    """The address that was printed first, and what its link says."""
+    address = output.splitlines()[0]
+    parts = urlsplit(address)
+    (text,) = parse_qs(parts.query)["ticket"]
+    return f"{parts.scheme}://{parts.netloc}{parts.path}", open_invitation(text, load_keys(load_settings(config)))
+
+
+def test_a_link_names_the_page_and_nobody(config: Path) -> None:
+    before = time.time()
+    output = call("enroll", "alice", "--link", "--base-url", "https://app.example.com/", config=config)
+    page, invitation = invited(output, config)
+    assert page == "https://app.example.com/.extauthz/enroll"
+    assert "alice" not in output.splitlines()[0]
+    assert (invitation.subject, invitation.grounds) == (Subject(ISSUER, "alice"), "administrator")
+    assert 86_400 <= invitation.expires_at - before <= 86_500
+    assert json.loads(call("list", "--format", "json", config=config)) == []
+
+
+def test_a_link_for_programs_says_until_when(config: Path) -> None:
+    arguments = ("--link", "--base-url", "https://localhost:8443", "--valid-for", "90m", "--format", "json")
+    answer = json.loads(call("enroll", "alice", *arguments, config=config))
+    assert set(answer) == {"sub", "issuer", "link", "expires"}
+    _, invitation = invited(answer["link"], config)
+    assert answer["expires"] == instant(invitation.expires_at)
+    assert 5400 <= invitation.expires_at - time.time() + 60 <= 5460
+
+
+def test_a_link_at_a_terminal_comes_with_a_picture(config: Path) -> None:
+    controller, terminal = pty.openpty()
+    command = [sys.executable, "-m", "extauthz", "factors", "enroll", "alice", "--link"]
+    process = subprocess.Popen(
+        [*command, "--base-url", "https://app.example.com", "--config", str(config)],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    seen = b""
+    try:
+        while b"nobody else" not in seen:
+            seen += os.read(controller, 65_536)
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        os.close(controller)
+    text = seen.decode()
+    assert text.startswith("https://app.example.com/.extauthz/enroll?ticket=")
+    assert "\u2584" in text or "\u2580" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--link",), "--link needs --base-url"),
+        (("--base-url", "https://a.example"), "belongs to --link"),
+        (("--link", "--confirm", "123456"), "two ways"),
+        *(
+            (("--link", "--base-url", url), "is no origin")
+            for url in (
+                "http://app.example.com",
+                "https://app.example.com/path",
+                "https://app.example.com?x",
+                "https://u@app.example.com",
+                "https://",
+                "https://app.example.com:x",
+                "app.example.com",
+            )
+        ),
+        *(
+            (("--link", "--base-url", "https://a.example", "--valid-for", time_), "--valid-for")
+            for time_ in ("soon", "8d", "0s", "-1h")
+        ),
+    ],
+)
+def test_a_link_that_could_not_be_used_is_not_made(config: Path, arguments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(FactorRefused, match=message):
+        call("enroll", "alice", *arguments, config=config)
+
+
+def test_recovery_codes_are_one_row_with_how_many_are_left(config: Path) -> None:
+    enroll_as_program(config)
+    settings = load_settings(config)
+    alice = Subject(ISSUER, "alice")
+    made = [
+        seal_factor(
+            b"digest",
+            subject=alice,
+            confirmed=True,
+            keys=load_keys(settings),
+            now=time.time(),
+            entropy=os.urandom,
+            kind="recovery",
+        )
+        for _ in range(3)
+    ]
+
+    async def add() -> None:
+        store = open_configured_store(settings)
+        await store.enroll(Enrolment(subject=alice, factors=tuple(made)), now=time.time())
+        await store.rename_factor(alice, (await store.factors(alice))[0].id, "My\tphone")
+        await store.close()
+
+    asyncio.run(add())
+    app, codes = json.loads(call("list", "alice", "--format", "json", config=config))
+    assert (app["factor"], app["name"], "left" in app) == ("totp", "My\tphone", False)
+    assert (codes["factor"], codes["left"], codes["id"]) == ("recovery", 3, None)
+    lines = call("list", config=config).splitlines()
+    assert [line.split("\t")[2:4] for line in lines] == [["totp", "in force"], ["recovery", "3 left"]]
+    assert lines[0].endswith("\tMy[U+0009]phone")
+    call("reset", "alice", config=config)
+    assert json.loads(call("list", "--format", "json", config=config)) == []
+
+
+def test_what_waits_on_the_page_is_not_confirmed_at_a_terminal(config: Path) -> None:
+    """A code confirms there together with its link, which is good once."""
+    settings = load_settings(config)
+    alice = Subject(ISSUER, "alice")
+    secret = os.urandom(20)
+    waiting = seal_factor(
+        secret,
+        subject=alice,
+        confirmed=False,
+        keys=load_keys(settings),
+        now=time.time(),
+        entropy=os.urandom,
+        public="invitation",
+    )
+
+    async def add() -> None:
+        store = open_configured_store(settings)
+        await store.enroll(Enrolment(subject=alice, factors=(waiting,)), now=time.time())
+        await store.close()
+
+    asyncio.run(add())
+    code = code_at(secret, step_at(time.time()))
+    with pytest.raises(FactorRefused, match="nothing to confirm"):
+        call("enroll", "alice", "--confirm", code, config=config)

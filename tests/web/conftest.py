@@ -15,12 +15,14 @@ from stepup.proofs import ALICE, NOW, alice, challenge, counted_entropy, ring, v
 from extauthz.identity.config import ClientSettings
 from extauthz.stepup.challenge import offer
 from extauthz.stepup.keys import KeyRing
+from extauthz.stepup.relying_party import RelyingParty
 from extauthz.stepup.totp import code_at, step_at
 from extauthz.store.factor_secret import seal_factor
 from extauthz.store.memory import MemoryStore
 from extauthz.store.protocol import Enrolment
 from extauthz.values.decisions import Challenge, ChallengeOffer
 from extauthz.values.request import Caller, RequestView
+from extauthz.web.offers import Means
 from extauthz.web.pages import create_app
 
 _T = TypeVar("_T")
@@ -83,7 +85,7 @@ class World:
     now: float = NOW
     entropy: Callable[[int], bytes] = field(default_factory=counted_entropy)
 
-    def app(self, *, client: ClientSettings | None = None) -> Starlette:
+    def app(self, *, client: ClientSettings | None = None, relying_party: RelyingParty | None = None) -> Starlette:
         """The pages."""
         return create_app(
             store=self.store,
@@ -91,11 +93,12 @@ class World:
             client=client or ClientSettings(),
             clock=lambda: self.now,
             entropy=self.entropy,
+            means=Means(relying_party=relying_party),
         )
 
-    def browser(self, *, client: ClientSettings | None = None) -> Browser:
+    def browser(self, *, client: ClientSettings | None = None, relying_party: RelyingParty | None = None) -> Browser:
         """A new browser."""
-        return Browser(self.app(client=client))
+        return Browser(self.app(client=client, relying_party=relying_party))
 
     def enroll(self, *, confirmed: bool = True) -> None:
         """Give Alice an authenticator app."""
