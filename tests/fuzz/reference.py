@@ -14,7 +14,7 @@ from email.parser import BytesParser
 from email.policy import HTTP as HTTP_POLICY
 from hashlib import sha256
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import jwt
 from fuzz.target import (
@@ -273,6 +273,13 @@ def _claims(scheme: str, token: str, http: HttpRequest) -> dict[str, Any]:
     return _timely(claims)
 
 
+def _place(url: str) -> tuple[str, str, int, str]:
+    """Scheme, host, port and path of an address, in one spelling (RFC 3986 section 6.2)."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    return parts.scheme, (parts.hostname or "").removesuffix("."), port, parts.path or "/"
+
+
 def _prover(token: str, http: HttpRequest) -> str:
     """The thumbprint of the key that has signed the proof beside the token (RFC 9449 section 4.3)."""
     try:
@@ -281,8 +288,8 @@ def _prover(token: str, http: HttpRequest) -> str:
         key = header["jwk"]
         said = jwt.decode(proof, jwt.PyJWK(key, "ES256"), algorithms=["ES256"], options={"verify_iat": False})
         digest = jwt.utils.base64url_encode(sha256(token.encode()).digest()).decode()
-        here = f"{http.scheme}://{http.authority}{http.raw_path}"
-        fits = (header["typ"].lower(), said["htm"], said["htu"], said["ath"]) == (
+        here = _place(f"{http.scheme}://{http.authority}{http.raw_path}")
+        fits = (header["typ"].lower(), said["htm"], _place(said["htu"]), said["ath"]) == (
             "dpop+jwt",
             http.method,
             here,
