@@ -55,7 +55,7 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self._file = SqliteFile(path)
-        self._sweep_at = 0.0
+        self._swept_at = 0.0
 
     async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
         def work(connection: sqlite3.Connection) -> Found:
@@ -260,8 +260,8 @@ class SqliteStore:
 
     def _sweep(self, connection: sqlite3.Connection, now: float) -> None:
         """Remove what no longer changes any answer, every so often, inside of a write that happens anyway."""
-        if now >= self._sweep_at:
-            self._sweep_at = now + SWEEP_SECONDS
+        if not self._swept_at <= now < self._swept_at + SWEEP_SECONDS:  # also when the clock was set back
+            self._swept_at = now
             sweep(connection, now)
             sqlite_revocations.sweep_revocations(connection, now - CLOCK_SKEW)
 
