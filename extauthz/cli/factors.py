@@ -18,7 +18,7 @@ import segno
 import typer
 
 from extauthz.app.wiring import load_keys
-from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, instant, subject_of, with_store
+from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, instant, row, subject_of, with_store
 from extauthz.errors import ExtauthzError
 from extauthz.settings import Settings
 from extauthz.stepup.keys import KeyRing
@@ -103,9 +103,9 @@ def list_(
         if output == "json":
             typer.echo(json.dumps(rows))
             return
-        for row in rows:
-            state = "in force" if row["confirmed"] else "not confirmed"
-            typer.echo(f"{row['sub']}\t{row['issuer']}\t{row['factor']}\t{state}\t{row['created']}\t{row['id']}")
+        for one in rows:
+            state = "in force" if one["confirmed"] else "not confirmed"
+            typer.echo(row(one["sub"], one["issuer"], one["factor"], state, one["created"], one["id"]))
         if not rows:
             typer.echo("no factors", err=True)
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeVar
 import typer
 
 from extauthz.app.wiring import open_configured_store
+from extauthz.cli.policy_trace import printable
 from extauthz.errors import ConfigurationError, ExtauthzError
 from extauthz.identity import spiffe
 from extauthz.settings import Settings, load_settings
@@ -97,6 +98,11 @@ def with_store(config: Path, work: Callable[[Settings, Store], Awaitable[_T]]) -
             await store.close()
 
     return asyncio.run(run())
+
+
+def row(*cells: object) -> str:
+    """A row of a list for people, cells apart by tabs: what came from outside ends no cell and steers no terminal."""
+    return "\t".join(printable(str(cell)) for cell in cells)
 
 
 def instant(seconds: float) -> str:

@@ -148,3 +148,31 @@ def test_a_store_inside_of_the_server_can_not_be_reached(config: Path, monkeypat
     monkeypatch.setenv("EXTAUTHZ_STORE", "memory:")
     with pytest.raises(ConfigurationError, match="inside of the server"):
         invoke(config, "list")
+
+
+def test_a_subject_named_to_forge_rows_or_steer_a_terminal_makes_one_plain_row(config: Path) -> None:
+    odd = Subject(ISSUER, "m\x1b[2J\nalice\thttps://idp.example.com\tpayments/large")
+    grant = Grant(
+        id="odd",
+        subject=odd,
+        session=S1,
+        holder="peer:x",
+        binding="action:p/r",
+        rule="p/r",
+        factor="otp",
+        issued_at=time.time(),
+        expires_at=time.time() + 300,
+        uses=None,
+    )
+
+    async def prove() -> None:
+        store = open_configured_store(load_settings(config))
+        proof = Redemption(subject=odd, burn=None, grants=(grant,), ticket=SpentTicket(id="odd", expires_at=2e9))
+        assert await store.redeem(proof, now=time.time()) is Redeemed.DONE
+        await store.close()
+
+    asyncio.run(prove())
+    listed = CliRunner().invoke(grants, ["list", "--subject", odd.id, "--config", str(config)])
+    (line,) = listed.stdout.splitlines()
+    assert line.count("\t") == 7
+    assert line.replace("\t", "").isprintable()
