@@ -15,7 +15,7 @@ from extauthz.errors import ConfigurationError, StateUnavailable
 from extauthz.store.redis_address import RedisAddress
 from extauthz.store.redis_route import Command, route_to
 from extauthz.store.redis_rows import texts_in, understood
-from extauthz.store.redis_scripts import Run, run_all
+from extauthz.store.redis_scripts import REVOKE, Run, run_all
 from extauthz.store.redis_server import RedisServer, Reply
 
 CALL_SECONDS: Final = 0.08
@@ -82,8 +82,6 @@ class RedisCalls:
             raise StateUnavailable(f"store: {self._place}: {fault}")
         if fault is not None:
             raise ConfigurationError(f"store: {self._place}: {fault}")
-        probe = f"{self._prefix}:{{probe}}"
-        await self.exchange(Command(key=probe, words=("SET", probe, "", "EX", _PROBE_SECONDS)))
 
     async def close(self) -> None:
         """Let go of it; closing twice is fine."""
@@ -91,7 +89,7 @@ class RedisCalls:
         await self._route.close()
 
     async def _find_fault(self) -> str | None:
-        """What is wrong with the first server that must not be used."""
+        """What is wrong with the first server that must not be used; `None` if all is well."""
         for server in await self._within(self._route.servers):
             flaw = _flaw(await self._info(server, "memory"))
             if flaw is not None:
@@ -99,6 +97,12 @@ class RedisCalls:
             # Sentinels and clusters say themselves who is a master.
             if self._is_single and (await self._info(server, "replication")).get("role") == "slave":
                 return _REPLICA
+        probe = f"{self._prefix}:{{probe}}"
+        written = Command(key=probe, words=("SET", probe, "", "EX", _PROBE_SECONDS))
+        await self._answered(lambda: self._route.exchange([written]))
+        # A script that does nothing: whoever may not run scripts may do nothing here.
+        ran = Run(script=REVOKE, keys=(probe, probe), arguments=())
+        await self._answered(lambda: run_all(self._route, [ran]))
         return None
 
     async def _info(self, server: RedisServer, section: str) -> dict[str, str]:
@@ -116,6 +120,9 @@ class RedisCalls:
     async def _usable(self, call: Callable[[], Awaitable[_T]]) -> _T:
         if self._fault is not None:
             raise StateUnavailable(f"store: {self._place}: {self._fault}")
+        return await self._answered(call)
+
+    async def _answered(self, call: Callable[[], Awaitable[_T]]) -> _T:
         result = await self._within(call)
         if isinstance(result, list):
             for error in result:

@@ -113,6 +113,19 @@ def test_a_replica_that_may_not_know_of_a_revocation_is_not_asked(tmp_path: Path
         assert new.port
 
 
+def test_a_user_that_may_run_no_scripts_is_told_at_the_start(tmp_path: Path, opened: Open) -> None:
+    with RedisProcess(tmp_path / "redis", port=free_port()).start() as running, running.client() as client:
+        client.execute_command("ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "-eval", "-evalsha")
+        store = opened(f"redis://app:pw@127.0.0.1:{running.port}")
+        with pytest.raises(ConfigurationError, match="refuses us"):
+            run(store.ping())
+        with pytest.raises(StateUnavailable, match="refuses us"):
+            run(store.look_up(ALICE, SESSION, fingerprint="", now=NOW))
+        client.execute_command("ACL", "SETUSER", "app", "+eval", "+evalsha")
+        run(store.ping())
+        assert run(store.attempt([LIMIT, ADDRESS], now=NOW)) == 0
+
+
 def test_a_cluster_of_which_one_node_may_forget_is_never_used(pair: Sequence[RedisProcess], opened: Open) -> None:
     store = opened(f"redis+cluster://127.0.0.1:{pair[0].port}")
     with pair[1].client() as client:
