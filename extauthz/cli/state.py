@@ -26,6 +26,8 @@ Issuer = Annotated[str | None, typer.Option("--issuer", help="Whose user it is; 
 
 DEFAULT_CONFIG = Path("extauthz.yaml")
 _SCHEME = "spiffe://"
+_PATIENCE = 10.0
+"""Seconds that a Redis has for one call: whoever blocks somebody from far away waits longer than Envoy does."""
 
 
 class NobodyNamed(ExtauthzError):
@@ -91,7 +93,7 @@ def with_store(config: Path, work: Callable[[Settings, Store], Awaitable[_T]]) -
         )
 
     async def run() -> _T:
-        store = open_configured_store(settings)
+        store = open_configured_store(settings, patience=_PATIENCE)
         try:
             return await work(settings, store)
         finally:

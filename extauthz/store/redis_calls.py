@@ -1,6 +1,6 @@
 """Calls to a Redis: how long they may take, and what becomes of everything that can go wrong.
 
-The rules: every call ends within CALL_SECONDS, connecting included, with replies or as `StateUnavailable`; nothing is
+The rules: every call ends in time, connecting included, with replies or as `StateUnavailable`; nothing is
 tried again; a server that could forget what was burned, or that could be anybody's, is not used.
 """
 
@@ -29,9 +29,13 @@ _T = TypeVar("_T")
 
 
 class RedisCalls:
-    """Calls to the Redis at this address. Connects when it is first called, in the event loop that calls."""
+    """Calls to the Redis at this address. Connects when it is first called, in the event loop that calls.
 
-    def __init__(self, address: RedisAddress) -> None:
+    Each call may take `patience` seconds, CALL_SECONDS if it is `None`.
+    """
+
+    def __init__(self, address: RedisAddress, patience: float | None) -> None:
+        self._patience = CALL_SECONDS if patience is None else patience
         self._place = address.shown
         self._is_single = address.kind == "server"
         self._secrets = [secret for secret in (address.password, address.sentinel_password) if secret]
@@ -134,10 +138,10 @@ class RedisCalls:
         if self._closed:
             raise StateUnavailable(f"store: {self._place}: it is closed")
         try:
-            async with asyncio.timeout(CALL_SECONDS):
+            async with asyncio.timeout(self._patience):
                 return await call()
         except TimeoutError as error:
-            raise StateUnavailable(f"store: {self._place}: no answer within {CALL_SECONDS * 1000:.0f} ms") from error
+            raise StateUnavailable(f"store: {self._place}: no answer within {self._patience * 1000:.0f} ms") from error
         except Exception as error:
             # Whatever it is, the state is not known.
             raise StateUnavailable(f"store: {self._place}: {self._told(error)}") from error
