@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from extauthz.cli.policy_options import print_json
-from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, anybody_of, instant, row, with_store
+from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, anybody_of, instant, with_store
 from extauthz.errors import ExtauthzError
 from extauthz.identity.revocations import DIGEST_PREFIX, Kind, Revocation
 from extauthz.settings import Settings
@@ -114,8 +114,9 @@ def list_(
     if output == "json":
         print_json(rows)
         return
-    for one in rows:
-        typer.echo(row(one["sub"], one["issuer"], one["kind"], one["id"], one["at"], one["until"] or "for ever"))
+    for row in rows:
+        end = row["until"] or "for ever"
+        typer.echo(f"{row['sub']}\t{row['issuer']}\t{row['kind']}\t{row['id']}\t{row['at']}\t{end}")
     if not rows:
         typer.echo("nothing is revoked", err=True)
 
