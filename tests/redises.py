@@ -106,7 +106,9 @@ class RedisProcess:
 
     def pause(self) -> None:
         """Let it hang: it takes connections and answers nothing."""
+        assert self._process is not None
         self._signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # a busy machine may let it answer once more
 
     def resume(self) -> None:
         """End a pause."""

@@ -57,9 +57,9 @@ def _workload_files(settings: Settings) -> WorkloadFiles:
     return WorkloadFiles(authorities=authorities, attributes=attributes)
 
 
-def open_configured_store(settings: Settings) -> Store:
-    """The store that the settings name."""
-    return open_store(settings.store, base=settings.base)
+def open_configured_store(settings: Settings, *, patience: float | None = None) -> Store:
+    """The store that the settings name; `patience` as `open_store` has it."""
+    return open_store(settings.store, base=settings.base, patience=patience)
 
 
 def open_audit(settings: Settings) -> AuditFile | None:

@@ -19,7 +19,7 @@ import segno
 import typer
 
 from extauthz.app.wiring import load_keys
-from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, instant, subject_of, with_store
+from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, instant, row, subject_of, with_store
 from extauthz.errors import ExtauthzError
 from extauthz.settings import Settings
 from extauthz.stepup.enrolment import LONGEST_INVITATION, invite, page_of
@@ -31,7 +31,6 @@ from extauthz.store.protocol import Advance, Enrolled, EnrolledFactor, Enrolment
 from extauthz.values.counting import counted
 from extauthz.values.duration import seconds
 from extauthz.values.identity import Subject
-from extauthz.web.rendering import visible
 
 app = typer.Typer(name="factors", no_args_is_help=True, help="Second factors of users.")
 
@@ -123,10 +122,13 @@ def list_(
         if output == "json":
             typer.echo(json.dumps(rows))
             return
-        for row in rows:
-            state = f"{row['left']} left" if "left" in row else "in force" if row["confirmed"] else "not confirmed"
-            shown = (row["sub"], row["issuer"], row["factor"], state, row["created"], row["id"] or "-", row["name"])
-            typer.echo("\t".join(visible(text) for text in shown).rstrip())
+        for one in rows:
+            state = f"{one['left']} left" if "left" in one else "in force" if one["confirmed"] else "not confirmed"
+            typer.echo(
+                row(
+                    one["sub"], one["issuer"], one["factor"], state, one["created"], one["id"] or "-", one["name"]
+                ).rstrip()
+            )
         if not rows:
             typer.echo("no factors", err=True)
 

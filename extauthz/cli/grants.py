@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from extauthz.cli.policy_options import print_json
-from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, anybody_of, instant, issuer_of, with_store
+from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, anybody_of, instant, issuer_of, row, with_store
 from extauthz.errors import ExtauthzError
 from extauthz.identity.holders import session_of_sid
 from extauthz.settings import Settings
@@ -53,12 +53,10 @@ def list_(
     if output == "json":
         print_json(rows)
         return
-    for row in rows:
-        uses = "any" if row["uses"] is None else row["uses"]
-        typer.echo(
-            f"{row['sub']}\t{row['issuer']}\t{row['rule']}\t{row['factor']}\t{row['issued']}\t{row['expires']}\t"
-            f"{uses}\t{row['session']}"
-        )
+    for one in rows:
+        uses = "any" if one["uses"] is None else one["uses"]
+        cells = (one[name] for name in ("sub", "issuer", "rule", "factor", "issued", "expires"))
+        typer.echo(row(*cells, uses, one["session"]))
     if not rows:
         typer.echo("no grants", err=True)
 

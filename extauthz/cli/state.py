@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeVar
 import typer
 
 from extauthz.app.wiring import open_configured_store
+from extauthz.cli.policy_trace import printable
 from extauthz.errors import ConfigurationError, ExtauthzError
 from extauthz.identity import spiffe
 from extauthz.settings import Settings, load_settings
@@ -25,6 +26,8 @@ Issuer = Annotated[str | None, typer.Option("--issuer", help="Whose user it is; 
 
 DEFAULT_CONFIG = Path("extauthz.yaml")
 _SCHEME = "spiffe://"
+_PATIENCE = 10.0
+"""Seconds that a Redis has for one call: whoever blocks somebody from far away waits longer than Envoy does."""
 
 
 class NobodyNamed(ExtauthzError):
@@ -90,13 +93,18 @@ def with_store(config: Path, work: Callable[[Settings, Store], Awaitable[_T]]) -
         )
 
     async def run() -> _T:
-        store = open_configured_store(settings)
+        store = open_configured_store(settings, patience=_PATIENCE)
         try:
             return await work(settings, store)
         finally:
             await store.close()
 
     return asyncio.run(run())
+
+
+def row(*cells: object) -> str:
+    """A row of a list for people, cells apart by tabs: what came from outside ends no cell and steers no terminal."""
+    return "\t".join(printable(str(cell)) for cell in cells)
 
 
 def instant(seconds: float) -> str:

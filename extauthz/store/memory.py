@@ -62,7 +62,7 @@ class MemoryStore:
         self._tallies: dict[str, Tally] = {}
         self._sessions: dict[tuple[Subject, str], _Session] = {}
         self._revocations = MemoryRevocations()
-        self._sweep_at = 0.0
+        self._swept_at = 0.0
 
     async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
         with self._lock:
@@ -307,9 +307,9 @@ class MemoryStore:
 
     def _sweep(self, now: float) -> None:
         """Forget what no longer changes any answer, every so often; called by whatever writes."""
-        if now < self._sweep_at:
+        if self._swept_at <= now < self._swept_at + SWEEP_SECONDS:  # not when the clock was set back
             return
-        self._sweep_at = now + SWEEP_SECONDS
+        self._swept_at = now
         self._grants = {id_: grant for id_, grant in self._grants.items() if grant.expires_at > now}
         self._uses = {key: at for key, at in self._uses.items() if now - at <= REPEAT_SECONDS}
         self._tickets = {id_: end for id_, end in self._tickets.items() if end + CLOCK_SKEW > now}

@@ -18,10 +18,11 @@ def is_shared(url: str) -> bool:
     return url.partition("://")[0] in SCHEMES
 
 
-def open_store(url: str, *, base: Path) -> Store:
+def open_store(url: str, *, base: Path, patience: float | None = None) -> Store:
     """The store at `url`: `memory:`, `sqlite:///path`, or `redis://…` and its like (`store.redis_address`).
 
-    Paths are relative to `base`; `sqlite:////path` is absolute. A Redis need not be there yet.
+    Paths are relative to `base`; `sqlite:////path` is absolute. A Redis need not be there yet; a call to it may take
+    `patience` seconds, as long as the path of a request allows if it is `None`.
 
     Raises:
         ConfigurationError: the address is none of these, its folder is missing, or a newer version of this program made
@@ -36,7 +37,7 @@ def open_store(url: str, *, base: Path) -> Store:
             raise ConfigurationError(f"store: the folder `{path.parent}` is not there; make it, or change `store`")
         return SqliteStore(path)
     if is_shared(url):
-        return RedisStore(parse_redis(url, base=base))
+        return RedisStore(parse_redis(url, base=base), patience=patience)
     raise ConfigurationError(
         f"store: `{without_secrets(url)}` is no address of a store; use `sqlite:///path`, `redis://host` or `memory:`"
     )

@@ -72,11 +72,14 @@ _IDS_AT_ONCE: Final = 500
 
 
 class RedisStore:
-    """`redis://…`. Implements `store.protocol.Store`. Connects when it is first asked, in the event loop that asks."""
+    """`redis://…`. Implements `store.protocol.Store`. Connects when it is first asked, in the event loop that asks.
 
-    def __init__(self, address: RedisAddress) -> None:
+    Each call may take `patience` seconds, CALL_SECONDS if it is `None`.
+    """
+
+    def __init__(self, address: RedisAddress, *, patience: float | None = None) -> None:
         self._prefix = address.prefix
-        self._calls = RedisCalls(address)
+        self._calls = RedisCalls(address, patience)
         self._revocations = RedisRevocations(self._calls, address.prefix)
 
     async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:

@@ -1,6 +1,6 @@
 """Calls to a Redis: how long they may take, and what becomes of everything that can go wrong.
 
-The rules: every call ends within CALL_SECONDS, connecting included, with replies or as `StateUnavailable`; nothing is
+The rules: every call ends in time, connecting included, with replies or as `StateUnavailable`; nothing is
 tried again; a server that could forget what was burned, or that could be anybody's, is not used.
 """
 
@@ -15,7 +15,7 @@ from extauthz.errors import ConfigurationError, StateUnavailable
 from extauthz.store.redis_address import RedisAddress
 from extauthz.store.redis_route import Command, route_to
 from extauthz.store.redis_rows import texts_in, understood
-from extauthz.store.redis_scripts import Run, run_all
+from extauthz.store.redis_scripts import REVOKE, Run, run_all
 from extauthz.store.redis_server import RedisServer, Reply
 
 CALL_SECONDS: Final = 0.08
@@ -29,9 +29,13 @@ _T = TypeVar("_T")
 
 
 class RedisCalls:
-    """Calls to the Redis at this address. Connects when it is first called, in the event loop that calls."""
+    """Calls to the Redis at this address. Connects when it is first called, in the event loop that calls.
 
-    def __init__(self, address: RedisAddress) -> None:
+    Each call may take `patience` seconds, CALL_SECONDS if it is `None`.
+    """
+
+    def __init__(self, address: RedisAddress, patience: float | None) -> None:
+        self._patience = CALL_SECONDS if patience is None else patience
         self._place = address.shown
         self._is_single = address.kind == "server"
         self._secrets = [secret for secret in (address.password, address.sentinel_password) if secret]
@@ -82,8 +86,6 @@ class RedisCalls:
             raise StateUnavailable(f"store: {self._place}: {fault}")
         if fault is not None:
             raise ConfigurationError(f"store: {self._place}: {fault}")
-        probe = f"{self._prefix}:{{probe}}"
-        await self.exchange(Command(key=probe, words=("SET", probe, "", "EX", _PROBE_SECONDS)))
 
     async def close(self) -> None:
         """Let go of it; closing twice is fine."""
@@ -91,7 +93,7 @@ class RedisCalls:
         await self._route.close()
 
     async def _find_fault(self) -> str | None:
-        """What is wrong with the first server that must not be used."""
+        """What is wrong with the first server that must not be used; `None` if all is well."""
         for server in await self._within(self._route.servers):
             flaw = _flaw(await self._info(server, "memory"))
             if flaw is not None:
@@ -99,6 +101,12 @@ class RedisCalls:
             # Sentinels and clusters say themselves who is a master.
             if self._is_single and (await self._info(server, "replication")).get("role") == "slave":
                 return _REPLICA
+        probe = f"{self._prefix}:{{probe}}"
+        written = Command(key=probe, words=("SET", probe, "", "EX", _PROBE_SECONDS))
+        await self._answered(lambda: self._route.exchange([written]))
+        # A script that does nothing: whoever may not run scripts may do nothing here.
+        ran = Run(script=REVOKE, keys=(probe, probe), arguments=())
+        await self._answered(lambda: run_all(self._route, [ran]))
         return None
 
     async def _info(self, server: RedisServer, section: str) -> dict[str, str]:
@@ -116,6 +124,9 @@ class RedisCalls:
     async def _usable(self, call: Callable[[], Awaitable[_T]]) -> _T:
         if self._fault is not None:
             raise StateUnavailable(f"store: {self._place}: {self._fault}")
+        return await self._answered(call)
+
+    async def _answered(self, call: Callable[[], Awaitable[_T]]) -> _T:
         result = await self._within(call)
         if isinstance(result, list):
             for error in result:
@@ -127,10 +138,10 @@ class RedisCalls:
         if self._closed:
             raise StateUnavailable(f"store: {self._place}: it is closed")
         try:
-            async with asyncio.timeout(CALL_SECONDS):
+            async with asyncio.timeout(self._patience):
                 return await call()
         except TimeoutError as error:
-            raise StateUnavailable(f"store: {self._place}: no answer within {CALL_SECONDS * 1000:.0f} ms") from error
+            raise StateUnavailable(f"store: {self._place}: no answer within {self._patience * 1000:.0f} ms") from error
         except Exception as error:
             # Whatever it is, the state is not known.
             raise StateUnavailable(f"store: {self._place}: {self._told(error)}") from error

@@ -60,7 +60,17 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         ) STRICT, WITHOUT ROWID""",
         "CREATE INDEX sessions_end ON sessions (until)",
     ),
+    (
+        # What tells this file, and its copies, from all others.
+        "CREATE TABLE origin (tag BLOB NOT NULL) STRICT",
+        "INSERT INTO origin (tag) VALUES (randomblob(16))",
+    ),
 )
+
+
+def origin(connection: sqlite3.Connection) -> bytes:
+    """What tells the file behind this connection, and its copies, from all others."""
+    return bytes(connection.execute("SELECT tag FROM origin").fetchone()[0])
 
 
 def migrate(connection: sqlite3.Connection, place: str) -> None:
@@ -81,7 +91,9 @@ def migrate(connection: sqlite3.Connection, place: str) -> None:
         connection.execute(f"PRAGMA user_version = {len(STEPS)}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        # A full disk may have ended the transaction already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
 
 

@@ -57,7 +57,7 @@ class SqliteStore:
         self._file = SqliteFile(path)
         # What nobody waits for has a thread and a connection of its own: no look-up queues behind it.
         self._aside = SqliteFile(path)
-        self._sweep_at = 0.0
+        self._swept_at = 0.0
 
     async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
         def work(connection: sqlite3.Connection) -> Found:
@@ -263,8 +263,8 @@ class SqliteStore:
 
     def _sweep(self, connection: sqlite3.Connection, now: float) -> None:
         """Remove what no longer changes any answer, every so often, inside of a write that happens anyway."""
-        if now >= self._sweep_at:
-            self._sweep_at = now + SWEEP_SECONDS
+        if not self._swept_at <= now < self._swept_at + SWEEP_SECONDS:  # also when the clock was set back
+            self._swept_at = now
             sweep(connection, now)
             sqlite_revocations.sweep_revocations(connection, now - CLOCK_SKEW)
 

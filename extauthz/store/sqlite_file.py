@@ -2,7 +2,8 @@
 
 The rules: every write is one `BEGIN IMMEDIATE` transaction, on disk before it is reported (`synchronous=FULL`). The
 connection belongs to one thread of its own, so that callers await it. A file that vanished is an outage, never a
-reason to begin an empty one: that would make burned codes good again.
+reason to begin an empty one, and one that somebody else begins in its place is not used: burned codes would be good
+again.
 """
 
 import asyncio
@@ -13,11 +14,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
-from extauthz.errors import ExtauthzError, StateUnavailable
-from extauthz.store.schema import migrate
+from extauthz.errors import ConfigurationError, ExtauthzError, StateUnavailable
+from extauthz.store.schema import migrate, origin
 
 BUSY_SECONDS: Final = 2.0
 """How long another process's transaction is waited for."""
+
+_PROBLEMS: Final = (sqlite3.Error, OSError, ArithmeticError, LookupError, TypeError, ValueError)
+"""Beside those of the file: what no file can hold, and rows that no version of this program wrote."""
 
 _T = TypeVar("_T")
 Work = Callable[[sqlite3.Connection], _T]
@@ -35,6 +39,7 @@ class SqliteFile:
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._file = (0, 0)
+        self._origin: bytes | None = None
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="extauthz-store")
         try:
             self._executor.submit(self._guarded, lambda: self._open(create=True)).result()
@@ -83,14 +88,19 @@ class SqliteFile:
     def _guarded(self, work: Callable[[], _T]) -> _T:
         try:
             return work()
-        except (sqlite3.Error, OSError, UnicodeError) as error:  # UnicodeError: half a character can't be kept
+        except _PROBLEMS as error:
             raise StateUnavailable(f"store: {self._path}: {error}") from error
 
     def _connected(self) -> sqlite3.Connection:
         """The connection to the file that is at the path now."""
         if self._connection is not None and self._identity() != self._file:
             self._close()
-        return self._connection if self._connection is not None else self._open(create=False)
+        if self._connection is not None:
+            return self._connection
+        try:
+            return self._open(create=False)
+        except ConfigurationError as error:  # a newer version's file has taken the place
+            raise StateUnavailable(f"store: {error}") from error
 
     def _identity(self) -> tuple[int, int]:
         try:
@@ -112,11 +122,21 @@ class SqliteFile:
             _use_wal(connection)
             connection.execute("PRAGMA synchronous = FULL")
             migrate(connection, str(self._path))
+            self._check_origin(connection)
         except BaseException:
             connection.close()
             raise
         self._connection, self._file = connection, self._identity()
         return connection
+
+    def _check_origin(self, connection: sqlite3.Connection) -> None:
+        found = origin(connection)
+        if self._origin not in (None, found):
+            raise StateUnavailable(
+                f"store: {self._path}: another file is in its place, which knows nothing of what was used up;"
+                " put the file or a copy of it back, or restart to begin with this one"
+            )
+        self._origin = found
 
     def _close(self) -> None:
         if self._connection is not None:

@@ -148,3 +148,55 @@ def test_a_store_inside_of_the_server_can_not_be_reached(config: Path, monkeypat
     monkeypatch.setenv("EXTAUTHZ_STORE", "memory:")
     with pytest.raises(ConfigurationError, match="inside of the server"):
         invoke(config, "list")
+
+
+def test_a_subject_named_to_forge_rows_or_steer_a_terminal_makes_one_plain_row(config: Path) -> None:
+    odd = Subject(ISSUER, "m\x1b[2J\nalice\thttps://idp.example.com\tpayments/large")
+    grant = Grant(
+        id="odd",
+        subject=odd,
+        session=S1,
+        holder="peer:x",
+        binding="action:p/r",
+        rule="p/r",
+        factor="otp",
+        issued_at=time.time(),
+        expires_at=time.time() + 300,
+        uses=None,
+    )
+
+    async def prove() -> None:
+        store = open_configured_store(load_settings(config))
+        proof = Redemption(subject=odd, burn=None, grants=(grant,), ticket=SpentTicket(id="odd", expires_at=2e9))
+        assert await store.redeem(proof, now=time.time()) is Redeemed.DONE
+        await store.close()
+
+    asyncio.run(prove())
+    listed = CliRunner().invoke(grants, ["list", "--subject", odd.id, "--config", str(config)])
+    (line,) = listed.stdout.splitlines()
+    assert line.count("\t") == 7
+    assert line.replace("\t", "").isprintable()
+
+
+def test_an_operator_far_from_the_redis_can_still_revoke(tmp_path: Path) -> None:
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while part := await reader.read(65_536):
+            await asyncio.sleep(0.1)
+            writer.write(part)
+        writer.close()
+
+    async def revoke(path: Path, running: RedisProcess) -> Result:
+        async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            far_reader, far_writer = await asyncio.open_unix_connection(running.socket)
+            await asyncio.gather(carry(reader, far_writer), carry(far_reader, writer))
+
+        async with await asyncio.start_server(connect, "127.0.0.1", 0) as slow:
+            address = f"redis://127.0.0.1:{slow.sockets[0].getsockname()[1]}"
+            arguments = ["revoke", "--all", "--config", str(path)]
+            return await asyncio.to_thread(CliRunner().invoke, grants, arguments, env={"EXTAUTHZ_STORE": address})
+
+    (tmp_path / "extauthz.yaml").write_text("policies: [p/]\n")
+    with RedisProcess(tmp_path / "redis").start() as running:
+        revoked = asyncio.run(revoke(tmp_path / "extauthz.yaml", running))
+    assert revoked.stdout == "revoked 0 grants\n"
+    assert revoked.exit_code == 0

@@ -68,6 +68,7 @@ def test_a_process_that_is_killed_loses_nothing_that_it_was_told_of_and_nothing_
     worker.send_signal(signal.SIGKILL)
     # `communicate` would pass over what was read ahead of the last line.
     told += [line.split() for line in worker.stdout.read().splitlines(keepends=True) if line[-1] == "\n"]
+    worker.stdout.close()
     worker.wait(timeout=60)
     proven = {int(step) for what, step in told if what == "proven"}
     used = {int(step) for what, step in told if what == "used"}

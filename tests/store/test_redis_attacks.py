@@ -15,8 +15,9 @@ from store.parts import ADDRESS, LIMIT, enrolment, factor, grant, redemption
 
 from extauthz.errors import ConfigurationError, StateUnavailable
 from extauthz.identity.revocations import Revocation
-from extauthz.store.protocol import Advance, Enrolled, Redeemed, Selection, Store
+from extauthz.store.protocol import Activity, Advance, Enrolled, Redeemed, Selection, Store
 from extauthz.store.redis_rows import tally_key
+from extauthz.values.identity import Subject
 
 Open = Callable[[str], Store]
 BLOCK = Revocation(kind="block", subject=ALICE, at=NOW)
@@ -113,6 +114,19 @@ def test_a_replica_that_may_not_know_of_a_revocation_is_not_asked(tmp_path: Path
         assert new.port
 
 
+def test_a_user_that_may_run_no_scripts_is_told_at_the_start(tmp_path: Path, opened: Open) -> None:
+    with RedisProcess(tmp_path / "redis", port=free_port()).start() as running, running.client() as client:
+        client.execute_command("ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "-eval", "-evalsha")
+        store = opened(f"redis://app:pw@127.0.0.1:{running.port}")
+        with pytest.raises(ConfigurationError, match="refuses us"):
+            run(store.ping())
+        with pytest.raises(StateUnavailable, match="refuses us"):
+            run(store.look_up(ALICE, SESSION, fingerprint="", now=NOW))
+        client.execute_command("ACL", "SETUSER", "app", "+eval", "+evalsha")
+        run(store.ping())
+        assert run(store.attempt([LIMIT, ADDRESS], now=NOW)) == 0
+
+
 def test_a_cluster_of_which_one_node_may_forget_is_never_used(pair: Sequence[RedisProcess], opened: Open) -> None:
     store = opened(f"redis+cluster://127.0.0.1:{pair[0].port}")
     with pair[1].client() as client:
@@ -172,3 +186,35 @@ def test_a_server_that_is_no_redis_is_an_outage_whatever_it_says(opened: Open) -
         assert outages > 10 * len(CALLS)
     finally:
         server.close()
+
+
+@pytest.mark.parametrize("address", ["redis", "cluster"], indirect=True)
+def test_calls_that_are_cut_off_at_any_moment_give_nobody_the_answer_of_another(address: str, opened: Open) -> None:
+    store = opened(address)
+    chance = random.Random(7)  # noqa: S311 - reproducible, and no secret
+    subjects = [Subject("", f"spiffe://example.org/{number}") for number in range(20)]
+    answered = 0
+
+    async def ask(number: int) -> None:
+        nonlocal answered
+        kept = await store.factors(subjects[number])
+        seen = (await store.look_up(subjects[number], SESSION, fingerprint="f", now=NOW)).session
+        assert [one.id for one in kept] == [f"f{number}"]
+        assert seen is not None
+        assert seen.started_at == NOW + number
+        answered += 1
+
+    async def attack() -> None:
+        for number, subject in enumerate(subjects):
+            await store.enroll(enrolment(factor(f"f{number}", subject)), now=NOW)
+            activity = Activity(subject=subject, session=SESSION, at=NOW + number, until=NOW + 3600)
+            await store.touch([activity])
+        for _ in range(40):
+            calls = [asyncio.create_task(ask(number)) for number in range(len(subjects))]
+            for call in chance.sample(calls, 12):
+                asyncio.get_running_loop().call_later(chance.random() * 0.01, call.cancel)
+            for outcome in await asyncio.gather(*calls, return_exceptions=True):
+                assert outcome is None or isinstance(outcome, asyncio.CancelledError), outcome
+
+    run(attack())
+    assert answered > 300
