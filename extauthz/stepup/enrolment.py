@@ -26,6 +26,8 @@ INVITATION_ID_BYTES: Final = 16
 SEAT_ID_BYTES: Final = 16
 LONGEST_INVITATION: Final = 7 * 86_400.0
 """Seconds; well below the time that an idle key stays in the ring."""
+SESSION_INVITATION: Final = 600.0
+"""How many seconds a challenged browser has to begin."""
 PROVEN_SECONDS: Final = 900.0
 """How long a browser may change factors after its user has proven one."""
 
@@ -36,8 +38,10 @@ _SEAT: Final = re.compile(
     r"\.(?P<mac>[A-Za-z0-9_-]{43})"
 )
 
-Grounds = Literal["administrator", "provider"]
-"""Who let it be: whoever runs the server, or the user's own identity provider, which has just asked them again."""
+Grounds = Literal["administrator", "provider", "session"]
+"""Who let it be: whoever runs the server, or the user's own identity provider, which has just asked them again; by
+`session`, whoever holds the user's session, which is enough to change factors with a proof and not for the first one.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +59,8 @@ class Seat:
     """A browser's place at the page, for one invitation (by id), good until `until`, in seconds since the epoch.
 
     With a `factor`, its user has proven one, or has set up the first one, and factors may be changed; the seat ends
-    with that factor, so that a reset ends it, too. Each change burns `id` and gives a new seat: what one form asks for
-    is done once.
+    with that factor, so that a reset ends it, too. Each change gives a new seat, and what is added burns the `id` of
+    the old one: what one form asks for is done once.
     """
 
     id: str

@@ -20,11 +20,22 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from extauthz.check.enrolling import Change, Enrolling, Proof, Seated
+from extauthz.check.enrolling import Change, Enrolling
 from extauthz.check.proof.proving import LockedOut
+from extauthz.check.seating import Proof, Seated, Seating
 from extauthz.identity.config import ClientSettings
 from extauthz.stepup.cookies import COOKIE_SECRET_BYTES, make_secret, read_secret, set_cookie
-from extauthz.stepup.enrolment import ENROL_PATH, Invitation, Seat, open_invitation, page_of, read_seat, seat_value
+from extauthz.stepup.enrolment import (
+    ENROL_PATH,
+    SESSION_INVITATION,
+    Invitation,
+    Seat,
+    invite,
+    open_invitation,
+    page_of,
+    read_seat,
+    seat_value,
+)
 from extauthz.stepup.relying_party import RelyingParty
 from extauthz.stepup.ticket import InvalidTicket, hash_nonce
 from extauthz.stepup.totp import provisioning_uri
@@ -81,6 +92,7 @@ class EnrolmentPages:
     """The page, in all its states."""
 
     gate: Gate
+    seating: Seating
     enrolling: Enrolling
     means: Means
     client: ClientSettings
@@ -91,17 +103,21 @@ class EnrolmentPages:
         return await (self._step(request) if request.method == "POST" else self._show(request))
 
     async def _show(self, request: Request) -> Response:
+        if "challenge" in request.query_params:
+            return self._come_from_challenge(request)
         texts = request.query_params.getlist("ticket")
         text = texts[0] if len(texts) == 1 else ""
         invitation = self._open(text)
         seat = self._seat(request, invitation)
         if seat is None:
             return self._entrance(request, text, invitation)
-        at = await self.enrolling.sit(invitation, seat)
+        at = await self.seating.sit(invitation, seat)
         visit = _Visit(text=text, at=at, party=self._party(request))
         match at.may:
             case "nothing":
                 return self._notice(notices.LINK_USED)
+            case "ask":
+                return self._notice(notices.FIRST_NEEDS_LINK)
             case "prove":
                 return self._prove_form(visit)
             case "add-first" | "change":
@@ -127,7 +143,7 @@ class EnrolmentPages:
             return self._notice(notices.MALFORMED)
         visit = _Visit(
             text=text,
-            at=await self.enrolling.sit(invitation, seat),
+            at=await self.seating.sit(invitation, seat),
             party=self._party(request),
             address=browser_address(request, self.client),
             fields=fields,
@@ -148,7 +164,7 @@ class EnrolmentPages:
 
     def _open(self, text: str) -> Invitation:
         try:
-            invitation = open_invitation(text, self.enrolling.keys)
+            invitation = open_invitation(text, self.seating.keys)
         except InvalidTicket:
             raise TurnedAway(notices.LINK_MALFORMED) from None
         self.gate.check_subject(invitation.subject)
@@ -156,15 +172,28 @@ class EnrolmentPages:
 
     def _seat(self, request: Request, invitation: Invitation) -> Seat | None:
         fields = request.headers.getlist("cookie")
-        return read_seat(fields, invitation, self.enrolling.keys, self.enrolling.clock())
+        return read_seat(fields, invitation, self.seating.keys, self.seating.clock())
+
+    def _come_from_challenge(self, request: Request) -> Response:
+        """Whoever is challenged may change their factors, with one that they have: the ticket says who they are."""
+        texts = request.query_params.getlist("challenge")
+        ticket = self.gate.open(request, texts[0] if len(texts) == 1 else "")
+        text = invite(
+            ticket.subject,
+            grounds="session",
+            expires_at=self.seating.clock() + SESSION_INVITATION,
+            keys=self.seating.keys,
+            entropy=self.seating.entropy,
+        )
+        return self._to(text)
 
     def _entrance(self, request: Request, text: str, invitation: Invitation) -> Response:
         """What everybody sees who opens the link."""
-        if self.enrolling.clock() >= invitation.expires_at:
+        if self.seating.clock() >= invitation.expires_at:
             return self._notice(notices.LINK_EXPIRED)
         response = self._render("enroll-begin.html", text, invitation)
         if read_secret(request.headers.getlist("cookie"), NONCE_COOKIE) is None:
-            nonce = make_secret(self.enrolling.entropy(COOKIE_SECRET_BYTES))
+            nonce = make_secret(self.seating.entropy(COOKIE_SECRET_BYTES))
             response.headers.append("set-cookie", set_cookie(NONCE_COOKIE, nonce))
         return response
 
@@ -175,9 +204,9 @@ class EnrolmentPages:
             return self._notice(notices.NO_COOKIE, text)
         if self._seat(request, invitation) is not None:
             return self._to(text)
-        if self.enrolling.clock() >= invitation.expires_at:
+        if self.seating.clock() >= invitation.expires_at:
             return self._notice(notices.LINK_EXPIRED)
-        seat = await self.enrolling.take_seat(invitation, hash_nonce(nonce))
+        seat = await self.seating.take_seat(invitation, hash_nonce(nonce))
         if seat is None:
             _log.warning("foreign-enrolment-link", subject=invitation.subject.key, link=invitation.id)
             return self._notice(notices.LINK_FOREIGN)
@@ -191,12 +220,12 @@ class EnrolmentPages:
         outcome: Proof | LockedOut
         if answer and visit.party is not None:
             try:
-                outcome = await self.enrolling.prove_key(at, visit.party, answer)
+                outcome = await self.seating.prove_key(at, visit.party, answer)
             except NotVerified as error:
                 _log.info("key-refused", subject=at.subject.key, error=str(error))
                 return self._prove_form(visit, error=_KEY_ERRORS.get(error.reason, _NOT_THIS_KEY))
         else:
-            outcome = await self.enrolling.prove_code(at, visit.said("code"), visit.address)
+            outcome = await self.seating.prove_code(at, visit.said("code"), visit.address)
         match outcome:
             case Seat():
                 _log.info("enrolment-proven", subject=at.subject.key, link=at.invitation.id)
@@ -322,7 +351,7 @@ class EnrolmentPages:
     def _prove_form(self, visit: _Visit, *, error: str = "", retry_after: float | None = None) -> Response:
         at, party = visit.at, visit.party
         kinds = {factor.kind for factor in at.factors}
-        options = json.dumps(self.enrolling.proof_options(at, party)) if party and "webauthn" in kinds else ""
+        options = json.dumps(self.seating.proof_options(at, party)) if party and "webauthn" in kinds else ""
         values = {
             "seat": at.seat.id,
             "options": options,
@@ -368,7 +397,7 @@ class EnrolmentPages:
         return response if seat is None else self._seated(response, seat)
 
     def _seated(self, response: Response, seat: Seat) -> Response:
-        response.headers.append("set-cookie", set_cookie(ENROLMENT_COOKIE, seat_value(seat, self.enrolling.keys)))
+        response.headers.append("set-cookie", set_cookie(ENROLMENT_COOKIE, seat_value(seat, self.seating.keys)))
         return response
 
     def _notice(self, notice: Notice, text: str = "") -> Response:

@@ -138,6 +138,11 @@ LINK_USED: Final = Notice(
     title="This link was used already",
     text="Each link serves once. To change your second factors again, ask your administrator for a new one.",
 )
+FIRST_NEEDS_LINK: Final = Notice(
+    status=403,
+    title="You have no second factor yet",
+    text="The first one is set up with a link from your administrator. Ask for one.",
+)
 NO_COOKIE: Final = Notice(
     status=400,
     title="Your browser kept no cookie",

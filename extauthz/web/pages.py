@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from extauthz.check.enrolling import Enrolling
 from extauthz.check.revocation_feed import RevocationFeed
+from extauthz.check.seating import Seating
 from extauthz.errors import IssuerUnavailable, StateUnavailable
 from extauthz.identity.config import ClientSettings
 from extauthz.stepup.challenge import CHALLENGE_PATH
@@ -59,8 +60,9 @@ def create_app(
     proofs = Proofs(store=store, keys=keys, client=client, clock=clock, entropy=entropy, pages=pages)
     login = Login(gate=gate, proofs=proofs, means=means)
     challenge = ChallengePage(gate=gate, proofs=proofs, means=means, login=login, pages=pages)
-    enrolling = Enrolling(store=store, keys=keys, clock=clock, entropy=entropy)
-    enrolment = EnrolmentPages(gate=gate, enrolling=enrolling, means=means, client=client, pages=pages)
+    seating = Seating(store=store, keys=keys, clock=clock, entropy=entropy)
+    enrolling = Enrolling(seating=seating)
+    enrolment = EnrolmentPages(gate=gate, seating=seating, enrolling=enrolling, means=means, client=client, pages=pages)
     rest = _Rest(pages=pages)
     app = Starlette(
         routes=[
