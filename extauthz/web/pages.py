@@ -29,6 +29,7 @@ from extauthz.store.protocol import Store
 from extauthz.web import notices
 from extauthz.web.challenge_page import ChallengePage
 from extauthz.web.enrolment import EnrolmentPages
+from extauthz.web.enrolment_forms import EnrolmentForms
 from extauthz.web.gate import Gate, TurnedAway
 from extauthz.web.login import Login
 from extauthz.web.notices import Notice
@@ -62,7 +63,8 @@ def create_app(
     challenge = ChallengePage(gate=gate, proofs=proofs, means=means, login=login, pages=pages)
     seating = Seating(store=store, keys=keys, clock=clock, entropy=entropy)
     enrolling = Enrolling(seating=seating)
-    enrolment = EnrolmentPages(gate=gate, seating=seating, enrolling=enrolling, means=means, client=client, pages=pages)
+    forms = EnrolmentForms(seating=seating, enrolling=enrolling, pages=pages)
+    enrolment = EnrolmentPages(gate=gate, seating=seating, enrolling=enrolling, means=means, client=client, forms=forms)
     rest = _Rest(pages=pages)
     app = Starlette(
         routes=[

@@ -1,11 +1,12 @@
 """The enrolment page, request by request: who may open it, what it adds, and what it takes to change anything."""
 
+import html
 import re
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from stepup.authenticator import SoftwareAuthenticator
@@ -40,11 +41,7 @@ def bare() -> Iterator[World]:
 
 def challenge(person: Person, world: World, ceremony: Ceremony) -> bytes:
     """The challenge that the page gives to the browser."""
-    invitation = open_invitation(person.text, world.keys)
-    cookie = f"{ENROLMENT_COOKIE}={person.browser.cookies[ENROLMENT_COOKIE]}"
-    seat = read_seat([cookie], invitation, world.keys, world.now)
-    assert seat is not None
-    return challenge_of(seat.id, ceremony)
+    return challenge_of(_seat_id(person, world), ceremony)
 
 
 def registers(person: Person, world: World, device: SoftwareAuthenticator, name: str = "My key") -> None:
@@ -431,6 +428,49 @@ def test_two_tabs_do_not_undo_each_other(world: World) -> None:
     assert factors(world)[0].name == "Two"
 
 
+def test_a_challenged_browser_changes_factors_with_a_proof(world: World) -> None:
+    browser = world.browser()
+    challenged = browser.open(world.challenged(browser))
+    found = re.search(r'href="(/\.extauthz/enroll\?challenge=[^"]+)"', challenged.text)
+    assert found is not None
+    entered = browser.request("GET", html.unescape(found[1]))
+    (text,) = parse_qs(urlsplit(entered.headers["location"]).query)["ticket"]
+    assert open_invitation(text, world.keys).grounds == "session"
+    person = Person.begins(browser, text)
+    assert heading(person.page) == PROVE
+    assert heading(person.send("app")) == STALE
+    person.look()
+    assert heading(person.send("prove", code=world.code())) == YOURS
+    person.sets_up_an_app(world)
+    assert len(factors(world)) == 2
+
+
+def test_a_session_is_not_enough_for_a_first_factor(bare: World) -> None:
+    """Who has stolen a token is challenged, too: a factor of theirs would meet the challenge."""
+    browser = bare.browser()
+    ticket = bare.challenged(browser)
+    entered = browser.request("GET", ENROL_PATH, params={"challenge": ticket})
+    (text,) = parse_qs(urlsplit(entered.headers["location"]).query)["ticket"]
+    person = Person.begins(browser, text)
+    assert (person.page.status_code, heading(person.page)) == (403, "You have no second factor yet")
+    seat = _seat_id(person, bare)
+    for step in ("app", "codes", "confirm"):
+        assert heading(person.send(step, seat=seat)) == STALE
+    assert factors(bare) == ()
+
+
+def test_a_challenge_of_another_browser_leads_nowhere(world: World) -> None:
+    ticket = world.challenged(world.browser())
+    for text in (ticket, link(world), "", ticket[:-4] + "AAAA"):
+        assert world.browser().request("GET", ENROL_PATH, params={"challenge": text}).status_code in (400, 403)
+
+
+def test_a_key_that_can_not_be_shown_here_is_told(bare: World) -> None:
+    registers(Person.begins(bare.browser(relying_party=US), link(bare)), bare, SoftwareAuthenticator())
+    person = Person.begins(bare.browser(), link(bare))
+    assert "can't be used at this address" in html.unescape(person.page.text)
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -493,6 +533,13 @@ def test_a_name_is_shown_as_what_it_is(bare: World) -> None:
     page = Person.opens(bare.browser(), text).page.text
     assert "ali[U+202E]ce&lt;script&gt;" in page
     assert quote("ali") not in page_of(text)
+
+
+def _seat_id(person: Person, world: World) -> str:
+    cookie = f"{ENROLMENT_COOKIE}={person.browser.cookies[ENROLMENT_COOKIE]}"
+    seat = read_seat([cookie], open_invitation(person.text, world.keys), world.keys, world.now)
+    assert seat is not None
+    return seat.id
 
 
 def _with_keys(world: World, person: Person) -> Browser:
