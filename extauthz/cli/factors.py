@@ -168,8 +168,11 @@ def _print_link(
     desk: _Desk, subject: Subject, base_url: str | None, valid_for: float, output: Literal["text", "json"]
 ) -> None:
     base = _origin(desk.settings, base_url)
-    expires_at = time.time() + valid_for
-    text = invite(subject, grounds="administrator", expires_at=expires_at, keys=desk.keys, entropy=os.urandom)
+    now = time.time()
+    expires_at = now + valid_for
+    text = invite(
+        subject, grounds="administrator", issued_at=now, expires_at=expires_at, keys=desk.keys, entropy=os.urandom
+    )
     address = base + page_of(text)
     if output == "json":
         row = {"sub": subject.id, "issuer": subject.issuer, "link": address, "expires": instant(expires_at)}

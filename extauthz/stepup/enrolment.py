@@ -46,11 +46,12 @@ Grounds = Literal["administrator", "provider", "session"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invitation:
-    """What a link says. `expires_at` in seconds since the epoch: until then it can be begun with."""
+    """What a link says. Times in seconds since the epoch: when it was made, and until when it can be begun with."""
 
     id: str
     subject: Subject
     grounds: Grounds
+    issued_at: float
     expires_at: float
 
 
@@ -75,13 +76,20 @@ class Seat:
 
 
 def invite(
-    subject: Subject, *, grounds: Grounds, expires_at: float, keys: KeyRing, entropy: Callable[[int], bytes]
+    subject: Subject,
+    *,
+    grounds: Grounds,
+    issued_at: float,
+    expires_at: float,
+    keys: KeyRing,
+    entropy: Callable[[int], bytes],
 ) -> str:
     """The text of a new invitation; `entropy(n)` gives n random bytes."""
     payload = {
         "i": entropy(INVITATION_ID_BYTES).hex(),
         "s": [subject.issuer, subject.id],
         "g": grounds,
+        "t": issued_at,
         "x": expires_at,
     }
     # As ASCII: a `sub` may hold what is no Unicode and must come back as it was.
@@ -102,7 +110,13 @@ def open_invitation(text: str, keys: KeyRing) -> Invitation:
     except SealBroken:
         raise InvalidTicket("enrolment link: not made by this server, or with a key that is gone") from None
     issuer, sub = payload["s"]
-    return Invitation(id=payload["i"], subject=Subject(issuer, sub), grounds=payload["g"], expires_at=payload["x"])
+    return Invitation(
+        id=payload["i"],
+        subject=Subject(issuer, sub),
+        grounds=payload["g"],
+        issued_at=payload["t"],
+        expires_at=payload["x"],
+    )
 
 
 def page_of(invitation: str) -> str:

@@ -138,7 +138,7 @@ class EnrolmentPages:
             invitation = open_invitation(text, self.seating.keys)
         except InvalidTicket:
             raise TurnedAway(notices.LINK_MALFORMED) from None
-        self.gate.check_subject(invitation.subject)
+        self.gate.check_subject(invitation.subject, since=invitation.issued_at)
         return invitation
 
     def _seat(self, request: Request, invitation: Invitation) -> Seat | None:
@@ -149,10 +149,12 @@ class EnrolmentPages:
         """Whoever is challenged may change their factors, with one that they have: the ticket says who they are."""
         texts = request.query_params.getlist("challenge")
         ticket = self.gate.open(request, texts[0] if len(texts) == 1 else "")
+        now = self.seating.clock()
         text = invite(
             ticket.subject,
             grounds="session",
-            expires_at=self.seating.clock() + SESSION_INVITATION,
+            issued_at=now,
+            expires_at=now + SESSION_INVITATION,
             keys=self.seating.keys,
             entropy=self.seating.entropy,
         )

@@ -61,7 +61,7 @@ class Office:
 
 
 def link(grounds: Grounds = "administrator") -> Invitation:
-    text = invite(ALICE, grounds=grounds, expires_at=NOW + 3600, keys=RING, entropy=os.urandom)
+    text = invite(ALICE, grounds=grounds, issued_at=NOW, expires_at=NOW + 3600, keys=RING, entropy=os.urandom)
     return open_invitation(text, RING)
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import pyotp
 import pytest
+from browsing import ARGUMENTS
 from e2e import bootstrap
 from e2e.stage import Script, Stage, stage
-from e2e.test_browser import ARGUMENTS
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from extauthz.cli.quickstart.demo import EXTAUTHZ

@@ -11,10 +11,10 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from browsing import ARGUMENTS
 from e2e import bootstrap
 from e2e.factor_store import FactorStore
 from e2e.stage import Script, Stage, stage
-from e2e.test_browser import ARGUMENTS
 from oidc.provider import CLIENT_SECRET, STEP_UP_CLIENT, Provider, free_port, new_keys, providing
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browsing import ARGUMENTS
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from stepup.proofs import ALICE, NOW, challenge, demand
 from web.conftest import World, run
@@ -16,15 +17,6 @@ from web.origin import Origin, serve
 
 CONTRASTS = (Path(__file__).parent / "contrasts.js").read_text()
 CHROMIUM = shutil.which("chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 TRANSFER = challenge(
     demand(
         "payments/large-transfer",

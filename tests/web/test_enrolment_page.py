@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
+from math import inf
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
@@ -14,6 +15,8 @@ from stepup.proofs import ALICE, ring
 from web.conftest import Browser, World, run
 from web.enrolling import US, Person, codes_on, factors, heading, link
 
+from extauthz.check.revocation_feed import RevocationFeed
+from extauthz.identity.revocations import Revocation
 from extauthz.stepup.enrolment import ENROL_PATH, open_invitation, page_of, read_seat
 from extauthz.stepup.lockout import limits_of
 from extauthz.stepup.recovery import CODES
@@ -406,6 +409,43 @@ def test_a_reset_ends_the_page(world: World) -> None:
     assert heading(person.look()) == USED
     assert heading(person.send("app")) in (STALE, USED)
     assert len(factors(world)) == 1
+
+
+def test_who_is_blocked_sets_up_nothing(world: World) -> None:
+    feed = RevocationFeed(world.store, max_staleness=inf, now=lambda: world.now)
+    run(feed.load())
+    world.revocations = feed
+    person = Person.begins(world.browser(), link(world))
+    person.send("prove", code=world.code())
+    assert heading(person.page) == YOURS
+    fresh = Person.opens(world.browser(), link(world))
+    run(world.store.put_revocation(Revocation(kind="block", subject=ALICE, id="", at=world.now), now=world.now))
+    run(feed.load())
+    for page in (fresh.send("begin"), person.send("app"), person.look()):
+        assert (page.status_code, heading(page)) == (403, "You are blocked")
+    assert len(factors(world)) == 1
+
+
+def test_a_link_ends_with_a_sign_out_everywhere(world: World) -> None:
+    """Somebody took over the account: what was begun with its sessions is not gone on with."""
+    feed = RevocationFeed(world.store, max_staleness=inf, now=lambda: world.now)
+    world.revocations = feed
+    old = Person.begins(world.browser(), link(world))
+    world.now += 10
+    run(world.store.put_revocation(Revocation(kind="tokens", subject=ALICE, id="", at=world.now), now=world.now))
+    run(feed.load())
+    assert old.send("prove", code=world.code()).status_code == 403
+    world.now += 10
+    assert heading(Person.begins(world.browser(), link(world)).page) == PROVE
+
+
+def test_while_the_store_is_away_nothing_is_shown_or_changed(world: World) -> None:
+    person = Person.begins(world.browser(), link(world))
+    opened = Person.opens(world.browser(), link(world))
+    run(world.store.close())
+    for page in (opened.send("begin"), person.send("prove", code=world.code()), person.look()):
+        assert page.status_code == 503
+        assert "retry-after" in page.headers
 
 
 def test_a_proof_opens_the_page_for_a_quarter_of_an_hour(world: World) -> None:
