@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import socket
 from math import inf
 from pathlib import Path
 
@@ -210,6 +211,20 @@ def test_while_nobody_knows_who_is_blocked_nothing_is_proven(world: World) -> No
 @pytest.mark.parametrize("query", ["", "code=x", "state=", "state=x&code=y", "state=a&state=b&code=c"])
 def test_a_callback_without_a_state_of_ours_is_refused(world: World, query: str) -> None:
     assert world.browser().request("GET", f"/.extauthz/oidc?{query}").status_code == 400
+
+
+def test_a_provider_that_is_away_leaves_the_ticket_as_it_was(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    client = OidcClient(OidcSettings(issuer=f"http://127.0.0.1:{port}", client_id="x"), base=Path())
+    world.means = Means(providers={ALICE.issuer: client})
+    browser = world.browser()
+    ticket = world.challenged(browser, ALL)
+    away = browser.request("POST", PAGE, form={"ticket": ticket, "factor": "oidc"}, headers=SAME_ORIGIN)
+    assert (away.status_code, away.headers["retry-after"]) == (503, "5")
+    assert "Your provider does not answer" in away.text
+    assert browser.answer(ticket, world.code()).status_code == 303
+    run(client.close())
 
 
 def test_a_callback_is_only_read(world: World) -> None:
