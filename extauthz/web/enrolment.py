@@ -142,8 +142,12 @@ class EnrolmentPages:
         return invitation
 
     def _seat(self, request: Request, invitation: Invitation) -> Seat | None:
+        """This browser's seat; one that has ended is told from none, which would mean that somebody has the link."""
         fields = request.headers.getlist("cookie")
-        return read_seat(fields, invitation, self.seating.keys, self.seating.clock())
+        seat = read_seat(fields, invitation, self.seating.keys, now=0.0)
+        if seat is not None and self.seating.clock() >= seat.until:
+            raise TurnedAway(notices.LINK_ENDED if seat.proven else notices.LINK_EXPIRED)
+        return seat
 
     def _come_from_challenge(self, request: Request) -> Response:
         """Whoever is challenged may change their factors, with one that they have: the ticket says who they are."""

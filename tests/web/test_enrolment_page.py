@@ -452,8 +452,10 @@ def test_a_proof_opens_the_page_for_a_quarter_of_an_hour(world: World) -> None:
     person = Person.begins(world.browser(), link(world, valid_for=86_400))
     person.send("prove", code=world.code())
     world.now += 900
-    assert heading(person.send("app")) == FOREIGN
-    assert heading(Person.begins(person.browser, person.text).page) == FOREIGN
+    assert heading(person.send("app")) == "This page was open for too long"
+    assert heading(Person.opens(person.browser, person.text).page) == "This page was open for too long"
+    assert heading(Person.begins(world.browser(), person.text).page) == FOREIGN
+    assert len(factors(world)) == 1
 
 
 def test_two_tabs_do_not_undo_each_other(world: World) -> None:
