@@ -171,9 +171,12 @@ def _link_seconds(written: str) -> float:
 def _print_link(
     desk: _Desk, subject: Subject, base_url: str | None, valid_for: float, output: Literal["text", "json"]
 ) -> None:
-    base = _origin(base_url)
-    expires_at = time.time() + valid_for
-    text = invite(subject, grounds="administrator", expires_at=expires_at, keys=desk.keys, entropy=os.urandom)
+    base = _origin(desk.settings, base_url)
+    now = time.time()
+    expires_at = now + valid_for
+    text = invite(
+        subject, grounds="administrator", issued_at=now, expires_at=expires_at, keys=desk.keys, entropy=os.urandom
+    )
     address = base + page_of(text)
     if output == "json":
         row = {"sub": subject.id, "issuer": subject.issuer, "link": address, "expires": instant(expires_at)}
@@ -183,9 +186,12 @@ def _print_link(
     typer.echo(f"Good once, until {instant(expires_at)}. Give it to `{subject.id}` and to nobody else.", err=True)
 
 
-def _origin(base_url: str | None) -> str:
-    """Where the pages are: the application's own origin."""
+def _origin(settings: Settings, base_url: str | None) -> str:
+    """Where the pages are: the application's own origin, which may be known as the one that asks for keys."""
     if base_url is None:
+        party = settings.stepup.webauthn
+        if party is not None and len(party.origins) == 1:
+            return party.origins[0]
         raise FactorRefused("--link needs --base-url: where the application is, like `https://app.example.com`")
     try:
         parts = urlsplit(base_url)

@@ -65,18 +65,20 @@ class _Known(NamedTuple):
 
 
 def _configured(config: Path | None) -> _Known:
-    """What a configuration says. The files of identity sources are read: with one that can't be used the server would
-    not start."""
+    """What a configuration says. The files of identity sources and providers are read: with one that can't be used the
+    server would not start."""
     if config is None:
         return _Known()
     # Imported here: without a configuration the command needs no settings.
     from extauthz.app.informants import Informants
+    from extauthz.app.providers import Providers
     from extauthz.app.wiring import make_resolver
     from extauthz.settings import load_settings
 
     settings = load_settings(config)
     make_resolver(settings)
     Informants(settings.identity, base=settings.base)
+    Providers(settings.stepup.oidc, base=settings.base)
     domains, names = settings.identity.workload.trust_domains, settings.request.hosts
     return _Known(
         policies=tuple(config.parent / path for path in settings.policies),
@@ -84,6 +86,7 @@ def _configured(config: Path | None) -> _Known:
         configured=Configured(
             trust_domains=None if domains is None else frozenset(domains),
             hosts=None if names is None else tuple(map(hosts.parse, names)),
+            factors=settings.stepup.factors,
         ),
     )
 

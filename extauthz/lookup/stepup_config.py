@@ -8,8 +8,10 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from extauthz.lookup.oidc_config import OidcSettings, provider_of
+from extauthz.stepup.factors import FACTOR_AMR
 from extauthz.stepup.relying_party import RelyingParty
 from extauthz.values.block import Block
+from extauthz.values.decisions import Factor
 
 
 def _one_for_each_issuer(providers: tuple[OidcSettings, ...]) -> tuple[OidcSettings, ...]:
@@ -22,3 +24,13 @@ class StepUpSettings(Block):
 
     webauthn: RelyingParty | None = None
     oidc: Annotated[tuple[OidcSettings, ...], AfterValidator(_one_for_each_issuer)] = ()
+
+    @property
+    def factors(self) -> frozenset[Factor]:
+        """The factors that somebody can prove under these settings."""
+        unset: set[Factor] = set()
+        if self.webauthn is None:
+            unset.add("webauthn")
+        if not self.oidc:
+            unset.add("oidc")
+        return frozenset(FACTOR_AMR) - unset

@@ -26,6 +26,8 @@ INVITATION_ID_BYTES: Final = 16
 SEAT_ID_BYTES: Final = 16
 LONGEST_INVITATION: Final = 7 * 86_400.0
 """Seconds; well below the time that an idle key stays in the ring."""
+SESSION_INVITATION: Final = 600.0
+"""How many seconds a challenged browser has to begin."""
 PROVEN_SECONDS: Final = 900.0
 """How long a browser may change factors after its user has proven one."""
 
@@ -36,17 +38,20 @@ _SEAT: Final = re.compile(
     r"\.(?P<mac>[A-Za-z0-9_-]{43})"
 )
 
-Grounds = Literal["administrator", "provider"]
-"""Who let it be: whoever runs the server, or the user's own identity provider, which has just asked them again."""
+Grounds = Literal["administrator", "provider", "session"]
+"""Who let it be: whoever runs the server, or the user's own identity provider, which has just asked them again; by
+`session`, whoever holds the user's session, which is enough to change factors with a proof and not for the first one.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invitation:
-    """What a link says. `expires_at` in seconds since the epoch: until then it can be begun with."""
+    """What a link says. Times in seconds since the epoch: when it was made, and until when it can be begun with."""
 
     id: str
     subject: Subject
     grounds: Grounds
+    issued_at: float
     expires_at: float
 
 
@@ -55,8 +60,8 @@ class Seat:
     """A browser's place at the page, for one invitation (by id), good until `until`, in seconds since the epoch.
 
     With a `factor`, its user has proven one, or has set up the first one, and factors may be changed; the seat ends
-    with that factor, so that a reset ends it, too. Each change burns `id` and gives a new seat: what one form asks for
-    is done once.
+    with that factor, so that a reset ends it, too. Each change gives a new seat, and what is added burns the `id` of
+    the old one: what one form asks for is done once.
     """
 
     id: str
@@ -71,13 +76,20 @@ class Seat:
 
 
 def invite(
-    subject: Subject, *, grounds: Grounds, expires_at: float, keys: KeyRing, entropy: Callable[[int], bytes]
+    subject: Subject,
+    *,
+    grounds: Grounds,
+    issued_at: float,
+    expires_at: float,
+    keys: KeyRing,
+    entropy: Callable[[int], bytes],
 ) -> str:
     """The text of a new invitation; `entropy(n)` gives n random bytes."""
     payload = {
         "i": entropy(INVITATION_ID_BYTES).hex(),
         "s": [subject.issuer, subject.id],
         "g": grounds,
+        "t": issued_at,
         "x": expires_at,
     }
     # As ASCII: a `sub` may hold what is no Unicode and must come back as it was.
@@ -98,7 +110,13 @@ def open_invitation(text: str, keys: KeyRing) -> Invitation:
     except SealBroken:
         raise InvalidTicket("enrolment link: not made by this server, or with a key that is gone") from None
     issuer, sub = payload["s"]
-    return Invitation(id=payload["i"], subject=Subject(issuer, sub), grounds=payload["g"], expires_at=payload["x"])
+    return Invitation(
+        id=payload["i"],
+        subject=Subject(issuer, sub),
+        grounds=payload["g"],
+        issued_at=payload["t"],
+        expires_at=payload["x"],
+    )
 
 
 def page_of(invitation: str) -> str:

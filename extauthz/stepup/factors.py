@@ -22,9 +22,6 @@ FACTOR_AMR: Final[Mapping[Factor, str]] = {
 PRESENCE_AMR: Final = "user"
 """By `webauthn` without user verification: only that somebody was there (RFC 8176 section 2, "user")."""
 
-AVAILABLE: Final[frozenset[Factor]] = frozenset({"totp"})
-"""The factors that can be proven in this version: a challenge that takes none of them can't be met."""
-
 
 def proven_amr(factor: Factor, *, acr: str | None, user_verified: bool = True) -> str:
     """What the grant of a proof says: `acr` is what a rule asked the provider for, `None` if it asked for nothing."""

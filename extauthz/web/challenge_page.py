@@ -17,6 +17,7 @@ from extauthz.check.proof.recovery import prove_recovery
 from extauthz.check.proof.totp import prove_totp
 from extauthz.check.proof.webauthn import prove_webauthn
 from extauthz.stepup.challenge import CHALLENGE_PATH
+from extauthz.stepup.enrolment import ENROL_PATH
 from extauthz.stepup.ticket import Ticket
 from extauthz.values.decisions import Factor
 from extauthz.web import notices
@@ -108,6 +109,7 @@ class ChallengePage:
             "offers": offers,
             "problem": problem,
             "action_path": CHALLENGE_PATH,
+            "enroll_path": ENROL_PATH,
         }
         asks_for_key = any(offer.factor == "webauthn" for offer in offers)
         headers: dict[str, str] = {}

@@ -66,13 +66,14 @@ class Gate:
         """
         self._check(ticket.subject, ticket.credentials, ticket)
 
-    def check_subject(self, subject: Subject) -> None:
-        """Return if the subject is not blocked by now.
+    def check_subject(self, subject: Subject, *, since: float) -> None:
+        """Return if the subject is not blocked by now, nor was signed out everywhere after `since`, in seconds since
+        the epoch.
 
         Raises:
             TurnedAway: it is, or nobody can say.
         """
-        self._check(subject, (), None)
+        self._check(subject, (Credential(subjects=(subject,), issued_at=since),), None)
 
     def _check(self, subject: Subject, credentials: tuple[Credential, ...], ticket: Ticket | None) -> None:
         if self.revocations is None:

@@ -138,6 +138,17 @@ LINK_USED: Final = Notice(
     title="This link was used already",
     text="Each link serves once. To change your second factors again, ask your administrator for a new one.",
 )
+LINK_ENDED: Final = Notice(
+    status=410,
+    title="This page was open for too long",
+    text="Changes end a quarter of an hour after you have proven who you are. Start again from the application, or ask "
+    "your administrator for a new link.",
+)
+FIRST_NEEDS_LINK: Final = Notice(
+    status=403,
+    title="You have no second factor yet",
+    text="The first one is set up with a link from your administrator. Ask for one.",
+)
 NO_COOKIE: Final = Notice(
     status=400,
     title="Your browser kept no cookie",

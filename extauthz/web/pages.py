@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from extauthz.check.enrolling import Enrolling
 from extauthz.check.revocation_feed import RevocationFeed
+from extauthz.check.seating import Seating
 from extauthz.errors import IssuerUnavailable, StateUnavailable
 from extauthz.identity.config import ClientSettings
 from extauthz.stepup.challenge import CHALLENGE_PATH
@@ -28,6 +29,7 @@ from extauthz.store.protocol import Store
 from extauthz.web import notices
 from extauthz.web.challenge_page import ChallengePage
 from extauthz.web.enrolment import EnrolmentPages
+from extauthz.web.enrolment_forms import EnrolmentForms
 from extauthz.web.gate import Gate, TurnedAway
 from extauthz.web.login import Login
 from extauthz.web.notices import Notice
@@ -59,8 +61,10 @@ def create_app(
     proofs = Proofs(store=store, keys=keys, client=client, clock=clock, entropy=entropy, pages=pages)
     login = Login(gate=gate, proofs=proofs, means=means)
     challenge = ChallengePage(gate=gate, proofs=proofs, means=means, login=login, pages=pages)
-    enrolling = Enrolling(store=store, keys=keys, clock=clock, entropy=entropy)
-    enrolment = EnrolmentPages(gate=gate, enrolling=enrolling, means=means, client=client, pages=pages)
+    seating = Seating(store=store, keys=keys, clock=clock, entropy=entropy)
+    enrolling = Enrolling(seating=seating)
+    forms = EnrolmentForms(seating=seating, enrolling=enrolling, pages=pages)
+    enrolment = EnrolmentPages(gate=gate, seating=seating, enrolling=enrolling, means=means, client=client, forms=forms)
     rest = _Rest(pages=pages)
     app = Starlette(
         routes=[

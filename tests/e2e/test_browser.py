@@ -7,21 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from browsing import ARGUMENTS
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from extauthz.cli.quickstart.demo import Demo, start
 from extauthz.cli.quickstart.layout import prepare
 from extauthz.cli.quickstart.processes import Processes
 
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PNG = b"\x89PNG\r\n\x1a\n"
 
 

@@ -148,7 +148,7 @@ def test_a_browser_is_led_to_the_page_and_back(gateway: Stage, people: dict[str,
     ticket = parse_qs(urlsplit(page).query)["ticket"][0]
     assert html.unescape(re.findall(r'name="ticket" value="([^"]+)"', shown.text)[0]) == ticket
 
-    form = {"ticket": ticket, "code": "123"}
+    form = {"ticket": ticket, "factor": "totp", "code": "123"}
     origin = {**FORM, "origin": gateway.url()}
     assert client.post("/.extauthz/challenge", data=form, headers=origin).status_code == 422
     code = person.code()

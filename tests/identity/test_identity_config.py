@@ -106,6 +106,7 @@ def _users(*changes: dict[str, object]) -> dict[str, object]:
         (_users({"from": ["cookie:a b"]}), "`a b` is no name of a cookie"),
         (_users({"from": ["cookie:a;b"]}), "`a;b` is no name of a cookie"),
         (_users({"from": ["cookie:__Host-extauthz-holder"]}), "is set by this server"),
+        (_users({"from": ["cookie:__Host-extauthz-enrolment"]}), "is set by this server"),
         (_users({"from": ["authorization", "authorization"]}), "`authorization` is listed twice"),
         (_users({"places": ["authorization"]}), "Extra inputs"),
         (_users({"leeway": "6m"}), "must be at most 5m"),

@@ -56,12 +56,17 @@ def test_warnings_are_drawn_with_place_and_hint_and_fail_only_a_strict_check(fil
     assert (strict.exit_code, strict.stdout, strict.stderr) == (1, told.stdout, told.stderr)
 
 
-def test_a_challenge_that_nobody_can_meet_is_told_with_what_would_do(file: Path) -> None:
-    file.write_text(OPEN.replace("[totp]", "[webauthn, recovery]"))
+def test_a_challenge_that_nobody_can_meet_is_told_with_what_would_do(file: Path, tmp_path: Path) -> None:
+    file.write_text(OPEN.replace("[totp]", "[webauthn, oidc]"))
+    assert "unmeetable-guard" not in check(file).stderr
+    config = tmp_path / "extauthz.conf"
+    config.write_text("policies: [.]\n")
     assert (
-        f"{file}:13:28: warning: nobody can meet the challenge `p/guarded`: `webauthn`, `recovery` can't be proven in "
-        "this version; name `totp` too [unmeetable-guard]\n"
-    ) in check(file).stderr
+        f"{file}:13:28: warning: nobody can meet the challenge `p/guarded`: `webauthn`, `oidc` can't be proven as "
+        "it is configured; configure `stepup.webauthn`, or name `recovery`, `totp` too [unmeetable-guard]\n"
+    ) in check(file, "--config", config).stderr
+    config.write_text("policies: [.]\nstepup: {webauthn: {id: example.com, origins: ['https://app.example.com']}}\n")
+    assert "unmeetable-guard" not in check(file, "--config", config).stderr
 
 
 def test_an_approval_that_nobody_can_give_is_told_at_the_effect(file: Path) -> None:

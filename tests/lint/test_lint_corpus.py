@@ -33,7 +33,11 @@ def configured(text: str) -> Configured:
     if not first.startswith("# configured: "):
         return Configured()
     listed = yaml.safe_load(first.removeprefix("# configured: "))
-    return Configured(trust_domains=frozenset(listed["trust_domains"]), hosts=tuple(map(hosts.parse, listed["hosts"])))
+    return Configured(
+        trust_domains=frozenset(listed["trust_domains"]) if "trust_domains" in listed else None,
+        hosts=tuple(map(hosts.parse, listed["hosts"])) if "hosts" in listed else None,
+        factors=frozenset(listed["factors"]) if "factors" in listed else None,
+    )
 
 
 def expected(text: str) -> Counter[tuple[int, str]]:

@@ -1,13 +1,15 @@
 // An OpenID provider on loopback. `provider.py` beside this file starts it: settings come as JSON on standard input, and
 // a line of JSON on standard output says that it listens.
 
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import { text } from "node:stream/consumers";
 
 import Provider from "oidc-provider";
 
 const settings = JSON.parse(await text(process.stdin));
-const issuer = `http://127.0.0.1:${settings.port}`;
+const { issuer, tls } = settings;
 
 const provider = new Provider(issuer, {
   jwks: { keys: settings.keys },
@@ -57,11 +59,22 @@ const provider = new Provider(issuer, {
   },
 });
 
+// What a person sees who says nothing in the query.
+const form = `<!doctype html><title>Log in</title><h1>Log in</h1><form>
+<p><label>Account <input name="account" required autofocus></label>
+<p><label>Class <input name="acr"></label>
+<p><label>Methods <input name="amr" value="pwd,otp"></label>
+<p><button>Log in</button></form>
+<form><input type="hidden" name="error" value="access_denied"><button>Cancel</button></form>`;
+
 // The login page: it believes its query, `account`, `acr`, `amr` and `ago` (seconds since the user really logged in).
 async function login(request, response, url) {
   const said = url.searchParams;
   if (said.has("error")) {
     return provider.interactionFinished(request, response, { error: said.get("error") });
+  }
+  if (!said.has("account")) {
+    return response.setHeader("content-type", "text/html; charset=utf-8").end(form);
   }
   return provider.interactionFinished(request, response, {
     login: {
@@ -79,6 +92,9 @@ const serve = (request, response) => {
   return url.pathname.startsWith("/login/") ? login(request, response, url) : answer(request, response);
 };
 
-createServer(serve).listen(settings.port, "127.0.0.1", () => {
+const server = tls
+  ? createSecureServer({ cert: readFileSync(tls.cert), key: readFileSync(tls.key) }, serve)
+  : createServer(serve);
+server.listen(settings.port, "127.0.0.1", () => {
   console.log(JSON.stringify({ listening: issuer }));
 });

@@ -45,7 +45,11 @@ class Resource:
 
 @dataclass
 class Provider:
-    """A provider with one client; `keys` are its private JWKs, of which the first that fits signs."""
+    """A provider with one client; `keys` are its private JWKs, of which the first that fits signs.
+
+    `tls` are the files of its certificate and key, without which it speaks HTTP; `callback` is where it sends people
+    back to.
+    """
 
     port: int
     keys: Sequence[Mapping[str, object]]
@@ -56,22 +60,26 @@ class Provider:
         }
     )
     algorithm: str = "ES256"
+    tls: tuple[Path, Path] | None = None
+    callback: str = CALLBACK
     _process: subprocess.Popen[str] | None = None
 
     @property
     def issuer(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'http' if self.tls is None else 'https'}://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Return when it listens."""
         settings = {
             "port": self.port,
+            "issuer": self.issuer,
+            "tls": None if self.tls is None else {"cert": str(self.tls[0]), "key": str(self.tls[1])},
             "keys": self.keys,
             "algorithm": self.algorithm,
             "clients": [
                 {"id": CLIENT, "secret": CLIENT_SECRET, "redirect_uris": []},
-                {"id": STEP_UP_CLIENT, "secret": CLIENT_SECRET, "redirect_uris": [CALLBACK]},
-                {"id": PUBLIC_CLIENT, "secret": None, "redirect_uris": [CALLBACK]},
+                {"id": STEP_UP_CLIENT, "secret": CLIENT_SECRET, "redirect_uris": [self.callback]},
+                {"id": PUBLIC_CLIENT, "secret": None, "redirect_uris": [self.callback]},
             ],
             "acr_values": ACR_VALUES,
             "resources": {uri: {"audience": one.audience, "format": one.format} for uri, one in self.resources.items()},
@@ -153,10 +161,15 @@ def new_keys(kid: str) -> list[dict[str, object]]:
 
 
 @contextmanager
-def providing(*keys: Mapping[str, object]) -> Iterator[Provider]:
-    """A provider that is gone afterwards."""
+def providing(
+    *keys: Mapping[str, object],
+    port: int | None = None,
+    tls: tuple[Path, Path] | None = None,
+    callback: str = CALLBACK,
+) -> Iterator[Provider]:
+    """A provider that is gone afterwards; on a free port, if none is given."""
     _install()
-    provider = Provider(port=_free_port(), keys=keys)
+    provider = Provider(port=free_port() if port is None else port, keys=keys, tls=tls, callback=callback)
     try:
         provider.start()
         yield provider
@@ -195,7 +208,8 @@ def _missing(message: str) -> Never:
     pytest.skip(message)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as found:
         port: int = found.getsockname()[1]
     return port

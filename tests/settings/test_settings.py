@@ -44,6 +44,43 @@ def test_revocations_get_stale_after_a_minute_unless_it_says_otherwise(
     assert settings.revocations.max_staleness == expected
 
 
+STEP_UP = """\
+policies: [p]
+stepup:
+  webauthn: {id: example.com, origins: ["https://app.example.com"]}
+  oidc:
+    - {issuer: "https://idp.example.com", client_id: extauthz, subjects: {"https://login.example.com": email}}
+"""
+
+
+def test_factors_that_need_settings_are_provable_with_them(tmp_path: Path) -> None:
+    assert load_settings(written(tmp_path, "policies: [p]")).stepup.factors == {"totp", "recovery"}
+    assert load_settings(written(tmp_path, STEP_UP)).stepup.factors == {"totp", "recovery", "webauthn", "oidc"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("example.com, origins", "203.0.113.9, origins", "is an IP address, and browsers take none"),
+        ('["https://app.example.com"]', '["https://app.example.org"]', "is not within `example.com`"),
+        ('["https://app.example.com"]', "[]", "must not be empty"),
+        (
+            "email}}",
+            'email}}\n    - {issuer: "https://login.example.com", client_id: x}',
+            "users of `https://login.example.com` would be sent to two providers; remove one of them",
+        ),
+        ("webauthn:", "webauth:", "unknown field `webauth`; did you mean `webauthn`?"),
+    ],
+)
+def test_step_up_that_could_not_work_is_one_line(tmp_path: Path, before: str, after: str, message: str) -> None:
+    assert before in STEP_UP
+    with pytest.raises(PolicyErrors) as raised:
+        load_settings(written(tmp_path, STEP_UP.replace(before, after, 1)))
+    (problem,) = raised.value.problems
+    assert message in problem.message + "; " + problem.hint
+    assert "\n" not in problem.message
+
+
 def test_declared_headers_are_compared_in_lower_case(tmp_path: Path) -> None:
     settings = load_settings(written(tmp_path, "policies: [p]\nrequest: {headers: [X-Tier]}"))
     assert settings.declared_headers == frozenset({"x-tier"})

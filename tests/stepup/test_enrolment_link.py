@@ -30,11 +30,11 @@ SEAT = Seat(id="a" * 32, invitation="b" * 32, until=int(NOW) + 60, factor="c" * 
 
 
 def link(subject: Subject = ALICE, grounds: Grounds = "administrator", keys: KeyRing = RING) -> str:
-    return invite(subject, grounds=grounds, expires_at=NOW + 60, keys=keys, entropy=counted_entropy())
+    return invite(subject, grounds=grounds, issued_at=NOW, expires_at=NOW + 60, keys=keys, entropy=counted_entropy())
 
 
 def invitation(id_: str = SEAT.invitation) -> Invitation:
-    return Invitation(id=id_, subject=ALICE, grounds="administrator", expires_at=NOW + 60)
+    return Invitation(id=id_, subject=ALICE, grounds="administrator", issued_at=NOW, expires_at=NOW + 60)
 
 
 def read(value: str, *, id_: str = SEAT.invitation, now: float = NOW, keys: KeyRing = RING) -> Seat | None:
@@ -55,7 +55,10 @@ def test_a_link_hides_whose_it_is() -> None:
     assert "alice" not in link()
     # AES-GCM under a nonce of its own: the same invitation is another text each time.
     entropy = counted_entropy()
-    texts = {invite(ALICE, grounds="administrator", expires_at=NOW, keys=RING, entropy=entropy) for _ in range(3)}
+    texts = {
+        invite(ALICE, grounds="administrator", issued_at=NOW, expires_at=NOW, keys=RING, entropy=entropy)
+        for _ in range(3)
+    }
     assert len(texts) == 3
 
 
@@ -81,7 +84,7 @@ def test_a_link_survives_a_rotation_and_not_the_loss_of_its_key() -> None:
 
 @pytest.mark.parametrize("place", [("extauthz", "x"), (ALICE.key, "f1"), ("extauthz enrolment",)])
 def test_what_was_sealed_for_another_place_is_no_link(place: tuple[str, ...]) -> None:
-    sealed = RING.seal(b'{"i":"1","s":["",""],"g":"administrator","x":1}', place=place, nonce=b"n" * 12)
+    sealed = RING.seal(b'{"i":"1","s":["",""],"g":"administrator","t":1,"x":1}', place=place, nonce=b"n" * 12)
     with pytest.raises(InvalidTicket):
         open_invitation(sealed, RING)
 

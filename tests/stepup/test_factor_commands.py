@@ -321,6 +321,16 @@ def test_a_link_names_the_page_and_nobody(config: Path) -> None:
     assert json.loads(call("list", "--format", "json", config=config)) == []
 
 
+def test_a_link_leads_to_the_only_origin_that_asks_for_keys(config: Path) -> None:
+    known = "stepup: {webauthn: {id: example.com, origins: [%s]}}\n"
+    config.write_text(CONFIGURATION + known % '"https://app.example.com"')
+    page, _ = invited(call("enroll", "alice", "--link", config=config), config)
+    assert page == "https://app.example.com/.extauthz/enroll"
+    config.write_text(CONFIGURATION + known % '"https://app.example.com", "https://b.example.com"')
+    with pytest.raises(FactorRefused, match="needs --base-url"):
+        call("enroll", "alice", "--link", config=config)
+
+
 def test_a_link_for_programs_says_until_when(config: Path) -> None:
     arguments = ("--link", "--base-url", "https://localhost:8443", "--valid-for", "90m", "--format", "json")
     answer = json.loads(call("enroll", "alice", *arguments, config=config))

@@ -1,5 +1,8 @@
 """Tickets and offers: signed, for one browser, small enough for an address."""
 
+import hmac
+import json
+from base64 import urlsafe_b64encode
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,7 +15,7 @@ from extauthz.stepup.challenge import NotChallengeable, offer
 from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.ticket import MAX_TICKET_LENGTH, InvalidTicket, Ticket, hash_nonce, open_ticket, sign
 from extauthz.values.decisions import Challenge, ChallengeOffer
-from extauthz.values.identity import NONCE_COOKIE, Identity, Subject, User
+from extauthz.values.identity import NONCE_COOKIE, Credential, Identity, Subject, User
 from extauthz.values.request import Caller, RequestView
 
 
@@ -172,5 +175,31 @@ def test_nobody_is_not_challenged(identity: Identity, request_: RequestView) -> 
 
 def test_a_ticket_survives_signing() -> None:
     opened = open_ticket(ticket_of(offered()), ring())
-    changed: Ticket = replace(opened, expires_at=NOW + 0.125, return_path="/x")
+    token = Credential(
+        subjects=(ALICE, Subject(ALICE.issuer, "agent")), issued_at=NOW, sid="1", jti="j", digest="sha256:d"
+    )
+    changed: Ticket = replace(
+        opened,
+        expires_at=NOW + 0.125,
+        return_path="/x",
+        closes=True,
+        credentials=(token, Credential(subjects=(ALICE,))),
+    )
     assert open_ticket(sign(changed, ring()), ring()) == changed
+
+
+def test_a_ticket_of_an_older_form_is_none_of_ours() -> None:
+    """It is signed with our key, and yet what is in it means something else."""
+    key = ring().newest
+    for form, payload in (("t1", {"i": "x", "d": [["p/a", ["totp"], 300.0]]}), ("t3", {})):
+        body = urlsafe_b64encode(json.dumps(payload).encode()).rstrip(b"=").decode("ascii")
+        signed = f"{form}.{key.kid}.{body}"
+        mac = urlsafe_b64encode(hmac.digest(key.ticket, signed.encode(), "sha256")).rstrip(b"=").decode("ascii")
+        with pytest.raises(InvalidTicket):
+            open_ticket(f"{signed}.{mac}", ring())
+
+
+def test_a_ticket_says_what_it_rests_on() -> None:
+    token = Credential(subjects=(ALICE,), issued_at=NOW - 60, sid="1")
+    made = offered(identity=alice(credentials=(token,)))
+    assert open_ticket(ticket_of(made), ring()).credentials == (token,)

@@ -12,6 +12,7 @@ import pytest
 from starlette.applications import Starlette
 from stepup.proofs import ALICE, NOW, alice, challenge, counted_entropy, ring, view
 
+from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.identity.config import ClientSettings
 from extauthz.stepup.challenge import offer
 from extauthz.stepup.keys import KeyRing
@@ -21,6 +22,7 @@ from extauthz.store.factor_secret import seal_factor
 from extauthz.store.memory import MemoryStore
 from extauthz.store.protocol import Enrolment
 from extauthz.values.decisions import Challenge, ChallengeOffer
+from extauthz.values.identity import Identity
 from extauthz.values.request import Caller, RequestView
 from extauthz.web.offers import Means
 from extauthz.web.pages import create_app
@@ -84,6 +86,8 @@ class World:
     keys: KeyRing = field(default_factory=ring)
     now: float = NOW
     entropy: Callable[[int], bytes] = field(default_factory=counted_entropy)
+    means: Means = field(default_factory=Means)
+    revocations: RevocationFeed | None = None
 
     def app(self, *, client: ClientSettings | None = None, relying_party: RelyingParty | None = None) -> Starlette:
         """The pages."""
@@ -93,7 +97,8 @@ class World:
             client=client or ClientSettings(),
             clock=lambda: self.now,
             entropy=self.entropy,
-            means=Means(relying_party=relying_party),
+            means=self.means if relying_party is None else Means(relying_party=relying_party),
+            revocations=self.revocations,
         )
 
     def browser(self, *, client: ClientSettings | None = None, relying_party: RelyingParty | None = None) -> Browser:
@@ -112,14 +117,18 @@ class World:
         return code_at(SECRET, step_at(self.now) + ahead)
 
     def challenged(
-        self, browser: Browser, decision: Challenge | None = None, request: RequestView | None = None
+        self,
+        browser: Browser,
+        decision: Challenge | None = None,
+        request: RequestView | None = None,
+        identity: Identity | None = None,
     ) -> str:
         """What Envoy does for a challenged navigation: cookies to the browser, and the ticket of the address."""
         cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
         asked = request or view(headers={"cookie": (cookies,)} if cookies else {})
         made = offer(
             decision or challenge(),
-            identity=alice(),
+            identity=identity or alice(),
             request=asked,
             caller=Caller.NAVIGATION,
             keys=self.keys,

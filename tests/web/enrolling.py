@@ -25,7 +25,14 @@ _CODES = re.compile(r"<li><code>([0-9A-Z-]+)</code></li>")
 
 def link(world: World, *, valid_for: float = 3600, subject: Subject = ALICE, grounds: Grounds = "administrator") -> str:
     """The text of a new invitation."""
-    return invite(subject, grounds=grounds, expires_at=world.now + valid_for, keys=world.keys, entropy=world.entropy)
+    return invite(
+        subject,
+        grounds=grounds,
+        issued_at=world.now,
+        expires_at=world.now + valid_for,
+        keys=world.keys,
+        entropy=world.entropy,
+    )
 
 
 def factors(world: World) -> tuple[EnrolledFactor, ...]:

@@ -9,21 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browsing import ARGUMENTS
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from stepup.proofs import ALICE, NOW, challenge, demand
 from web.conftest import World, run
 from web.origin import Origin, serve
 
+CONTRASTS = (Path(__file__).parent / "contrasts.js").read_text()
 CHROMIUM = shutil.which("chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 TRANSFER = challenge(
     demand(
         "payments/large-transfer",
@@ -270,27 +263,3 @@ def test_the_text_can_be_read_in_light_and_dark(
         low = page.evaluate(CONTRASTS)
         assert low == [], f"{scheme}: {low}"
         context.close()
-
-
-CONTRASTS = """() => {
-    const channels = text => (text.match(/[\\d.]+/g) || []).map(Number);
-    const luminance = ([r, g, b]) => {
-        const [R, G, B] = [r, g, b].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-        return 0.2126 * R + 0.7152 * G + 0.0722 * B;
-    };
-    const background = element => {
-        for (let at = element; at; at = at.parentElement) {
-            const found = channels(getComputedStyle(at).backgroundColor);
-            if (found.length === 3 || found[3] === 1) return found;
-        }
-        return [255, 255, 255];
-    };
-    const low = [];
-    const texts = 'h1, h2, dt, dd, p, label, input[type=text], button, a, small, code';
-    for (const element of document.querySelectorAll(texts)) {
-        const [a, b] = [luminance(channels(getComputedStyle(element).color)), luminance(background(element))];
-        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-        if (ratio < 4.5) low.push([element.tagName, element.className, ratio]);
-    }
-    return low;
-}"""

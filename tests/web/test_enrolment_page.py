@@ -1,11 +1,13 @@
 """The enrolment page, request by request: who may open it, what it adds, and what it takes to change anything."""
 
+import html
 import re
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
-from urllib.parse import quote
+from math import inf
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from stepup.authenticator import SoftwareAuthenticator
@@ -13,6 +15,8 @@ from stepup.proofs import ALICE, ring
 from web.conftest import Browser, World, run
 from web.enrolling import US, Person, codes_on, factors, heading, link
 
+from extauthz.check.revocation_feed import RevocationFeed
+from extauthz.identity.revocations import Revocation
 from extauthz.stepup.enrolment import ENROL_PATH, open_invitation, page_of, read_seat
 from extauthz.stepup.lockout import limits_of
 from extauthz.stepup.recovery import CODES
@@ -40,11 +44,7 @@ def bare() -> Iterator[World]:
 
 def challenge(person: Person, world: World, ceremony: Ceremony) -> bytes:
     """The challenge that the page gives to the browser."""
-    invitation = open_invitation(person.text, world.keys)
-    cookie = f"{ENROLMENT_COOKIE}={person.browser.cookies[ENROLMENT_COOKIE]}"
-    seat = read_seat([cookie], invitation, world.keys, world.now)
-    assert seat is not None
-    return challenge_of(seat.id, ceremony)
+    return challenge_of(_seat_id(person, world), ceremony)
 
 
 def registers(person: Person, world: World, device: SoftwareAuthenticator, name: str = "My key") -> None:
@@ -411,12 +411,51 @@ def test_a_reset_ends_the_page(world: World) -> None:
     assert len(factors(world)) == 1
 
 
+def test_who_is_blocked_sets_up_nothing(world: World) -> None:
+    feed = RevocationFeed(world.store, max_staleness=inf, now=lambda: world.now)
+    run(feed.load())
+    world.revocations = feed
+    person = Person.begins(world.browser(), link(world))
+    person.send("prove", code=world.code())
+    assert heading(person.page) == YOURS
+    fresh = Person.opens(world.browser(), link(world))
+    run(world.store.put_revocation(Revocation(kind="block", subject=ALICE, id="", at=world.now), now=world.now))
+    run(feed.load())
+    for page in (fresh.send("begin"), person.send("app"), person.look()):
+        assert (page.status_code, heading(page)) == (403, "You are blocked")
+    assert len(factors(world)) == 1
+
+
+def test_a_link_ends_with_a_sign_out_everywhere(world: World) -> None:
+    """Somebody took over the account: what was begun with its sessions is not gone on with."""
+    feed = RevocationFeed(world.store, max_staleness=inf, now=lambda: world.now)
+    world.revocations = feed
+    old = Person.begins(world.browser(), link(world))
+    world.now += 10
+    run(world.store.put_revocation(Revocation(kind="tokens", subject=ALICE, id="", at=world.now), now=world.now))
+    run(feed.load())
+    assert old.send("prove", code=world.code()).status_code == 403
+    world.now += 10
+    assert heading(Person.begins(world.browser(), link(world)).page) == PROVE
+
+
+def test_while_the_store_is_away_nothing_is_shown_or_changed(world: World) -> None:
+    person = Person.begins(world.browser(), link(world))
+    opened = Person.opens(world.browser(), link(world))
+    run(world.store.close())
+    for page in (opened.send("begin"), person.send("prove", code=world.code()), person.look()):
+        assert page.status_code == 503
+        assert "retry-after" in page.headers
+
+
 def test_a_proof_opens_the_page_for_a_quarter_of_an_hour(world: World) -> None:
     person = Person.begins(world.browser(), link(world, valid_for=86_400))
     person.send("prove", code=world.code())
     world.now += 900
-    assert heading(person.send("app")) == FOREIGN
-    assert heading(Person.begins(person.browser, person.text).page) == FOREIGN
+    assert heading(person.send("app")) == "This page was open for too long"
+    assert heading(Person.opens(person.browser, person.text).page) == "This page was open for too long"
+    assert heading(Person.begins(world.browser(), person.text).page) == FOREIGN
+    assert len(factors(world)) == 1
 
 
 def test_two_tabs_do_not_undo_each_other(world: World) -> None:
@@ -429,6 +468,49 @@ def test_two_tabs_do_not_undo_each_other(world: World) -> None:
     assert heading(second.look()) == YOURS
     assert heading(second.send("rename", factor=phone.id, name="Two")) == YOURS
     assert factors(world)[0].name == "Two"
+
+
+def test_a_challenged_browser_changes_factors_with_a_proof(world: World) -> None:
+    browser = world.browser()
+    challenged = browser.open(world.challenged(browser))
+    found = re.search(r'href="(/\.extauthz/enroll\?challenge=[^"]+)"', challenged.text)
+    assert found is not None
+    entered = browser.request("GET", html.unescape(found[1]))
+    (text,) = parse_qs(urlsplit(entered.headers["location"]).query)["ticket"]
+    assert open_invitation(text, world.keys).grounds == "session"
+    person = Person.begins(browser, text)
+    assert heading(person.page) == PROVE
+    assert heading(person.send("app")) == STALE
+    person.look()
+    assert heading(person.send("prove", code=world.code())) == YOURS
+    person.sets_up_an_app(world)
+    assert len(factors(world)) == 2
+
+
+def test_a_session_is_not_enough_for_a_first_factor(bare: World) -> None:
+    """Who has stolen a token is challenged, too: a factor of theirs would meet the challenge."""
+    browser = bare.browser()
+    ticket = bare.challenged(browser)
+    entered = browser.request("GET", ENROL_PATH, params={"challenge": ticket})
+    (text,) = parse_qs(urlsplit(entered.headers["location"]).query)["ticket"]
+    person = Person.begins(browser, text)
+    assert (person.page.status_code, heading(person.page)) == (403, "You have no second factor yet")
+    seat = _seat_id(person, bare)
+    for step in ("app", "codes", "confirm"):
+        assert heading(person.send(step, seat=seat)) == STALE
+    assert factors(bare) == ()
+
+
+def test_a_challenge_of_another_browser_leads_nowhere(world: World) -> None:
+    ticket = world.challenged(world.browser())
+    for text in (ticket, link(world), "", ticket[:-4] + "AAAA"):
+        assert world.browser().request("GET", ENROL_PATH, params={"challenge": text}).status_code in (400, 403)
+
+
+def test_a_key_that_can_not_be_shown_here_is_told(bare: World) -> None:
+    registers(Person.begins(bare.browser(relying_party=US), link(bare)), bare, SoftwareAuthenticator())
+    person = Person.begins(bare.browser(), link(bare))
+    assert "can't be used at this address" in html.unescape(person.page.text)
 
 
 @pytest.mark.parametrize(
@@ -493,6 +575,13 @@ def test_a_name_is_shown_as_what_it_is(bare: World) -> None:
     page = Person.opens(bare.browser(), text).page.text
     assert "ali[U+202E]ce&lt;script&gt;" in page
     assert quote("ali") not in page_of(text)
+
+
+def _seat_id(person: Person, world: World) -> str:
+    cookie = f"{ENROLMENT_COOKIE}={person.browser.cookies[ENROLMENT_COOKIE]}"
+    seat = read_seat([cookie], open_invitation(person.text, world.keys), world.keys, world.now)
+    assert seat is not None
+    return seat.id
 
 
 def _with_keys(world: World, person: Person) -> Browser:

@@ -45,10 +45,11 @@ async def prove_oidc(proving: Proving, authenticated: Authenticated) -> ProofOut
     Raises:
         StateUnavailable: the store is out of reach.
     """
-    nothing_burned = NotProven(reason="code-used")
+    # Nothing of the subject's is burned, so neither can come; if one did, it would be no proof.
+    unproven = NotProven(reason="code-used")
     return await proving.redeem(
         None,
         tuple(proving.grant(demand, "oidc", issued_at=authenticated.auth_time) for demand in authenticated.demands),
-        mark_used=nothing_burned,
-        gone=nothing_burned,
+        mark_used=unproven,
+        gone=unproven,
     )

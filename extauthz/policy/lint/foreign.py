@@ -14,6 +14,7 @@ from extauthz.policy.lint.overlap import shown
 from extauthz.policy.lint.presence import field_of, shape
 from extauthz.policy.problems import Path
 from extauthz.policy.workloads import parse
+from extauthz.values.decisions import Factor
 
 _SCHEME = "spiffe://"
 _TRUST_DOMAIN = field_of("workload", "trust_domain")
@@ -21,10 +22,11 @@ _TRUST_DOMAIN = field_of("workload", "trust_domain")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configured:
-    """What the configuration lists; `None` where it lists nothing."""
+    """What the configuration lists; `None` where it lists nothing. `factors` are those that can be proven under it."""
 
     trust_domains: frozenset[str] | None = None
     hosts: tuple[HostPattern, ...] | None = None
+    factors: frozenset[Factor] | None = None
 
 
 def findings(rules: Iterable[Subject], configured: Configured) -> Iterator[Finding]:

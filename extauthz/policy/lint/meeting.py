@@ -1,32 +1,35 @@
-"""Guards that nobody can meet, because this version of extauthz does not yet act on what they ask for.
+"""Guards that nobody can meet: the configuration lacks what they ask for, or this version does not yet act on it.
 
-The rule kept here: what can be met is known where it is built, not here.
+The rule kept here: without a configuration every factor is one that somebody may have.
 """
 
 from collections.abc import Iterator, Sequence
 
 from extauthz.policy.lint.findings import Finding, Subject
+from extauthz.policy.lint.foreign import Configured
 from extauthz.policy.lint.overlap import shown
 from extauthz.policy.policy_set import ApproveTerms, ChallengeTerms
-from extauthz.stepup.factors import AVAILABLE
+from extauthz.values.decisions import Factor
 
 
-def findings(rules: Sequence[Subject]) -> Iterator[Finding]:
+def findings(rules: Sequence[Subject], configured: Configured) -> Iterator[Finding]:
     """The warnings of this kind."""
     for subject in rules:
         if subject.rule.mode != "shadow":
-            yield from _unmeetable(subject)
+            yield from _unmeetable(subject, configured.factors)
 
 
-def _unmeetable(subject: Subject) -> Iterator[Finding]:
+def _unmeetable(subject: Subject, provable: frozenset[Factor] | None) -> Iterator[Finding]:
     rule = subject.rule
     match rule.terms:
-        case ChallengeTerms(factors=factors, accept_token=False) if not AVAILABLE & set(factors):
+        case ChallengeTerms(factors=factors, accept_token=False) if provable is not None and not provable & set(
+            factors
+        ):
             yield subject.finding(
                 "unmeetable-guard",
                 ("challenge", "factors"),
-                f"nobody can meet the challenge `{rule.name}`: {shown(factors)} can't be proven in this version",
-                f"name {shown(sorted(AVAILABLE))} too",
+                f"nobody can meet the challenge `{rule.name}`: {shown(factors)} can't be proven as it is configured",
+                f"configure `stepup.{factors[0]}`, or name {shown(sorted(provable))} too",
             )
         case ApproveTerms():
             yield subject.finding(

@@ -20,13 +20,14 @@ def lint(
     extauthz.yaml lists, if there is one."""
     rules = _subjects(documents, policies)
     living = [one for one in rules if one.rule.expires is None or one.rule.expires > now]
+    listed = configured or Configured()
     found = [
         *reach.findings(rules, now),
         *neighbours.findings(living),
-        *meeting.findings(living),
+        *meeting.findings(living, listed),
         *literals.findings(living),
         *absence.findings(rules),
-        *foreign.findings(rules, configured or Configured()),
+        *foreign.findings(rules, listed),
     ]
     return tuple(sorted(ignores.accepted(rules, found), key=_order))
 

@@ -57,9 +57,7 @@
   if (window.PublicKeyCredential === undefined) {
     say("Your browser can't use security keys or passkeys.");
   } else {
+    say("");
     button.hidden = false;
-    if (button.autofocus) {
-      button.focus();
-    }
   }
 })();

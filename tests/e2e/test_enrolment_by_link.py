@@ -1,0 +1,225 @@
+"""From an administrator's link to a factor that confirms what it is needed for: command, Envoy, browser, store.
+
+Screenshots of each page are written to the folder in SCREENSHOTS, else to a temporary one.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyotp
+import pytest
+from browsing import ARGUMENTS
+from e2e import bootstrap
+from e2e.stage import Script, Stage, stage
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from extauthz.cli.quickstart.demo import EXTAUTHZ
+
+POLICIES = """\
+apiVersion: extauthz/v1
+kind: Policy
+metadata: {name: bank}
+spec:
+  rules:
+    - {name: everybody, effect: allow, when: has(user.sub)}
+    - name: payees
+      description: Your payees are shown after a second factor
+      paths: ["/payees/{factor}"]
+      when: request.params.factor == "any"
+      effect: challenge
+      challenge: {factors: [totp, webauthn, recovery], bind: session}
+    - name: keys-only
+      description: The vault opens with a key
+      paths: ["/vault"]
+      effect: challenge
+      challenge: {factors: [webauthn], user_verification: required}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """What runs, and where."""
+
+    stage: Stage
+    url: str
+    screenshots: Path
+
+    def factors(self, *arguments: str) -> Any:
+        """What `extauthz factors` says to programs."""
+        command = [*EXTAUTHZ, "factors", *arguments, "--config", str(self.stage.folder / "extauthz.yaml")]
+        done = subprocess.run([*command, "--format", "json"], capture_output=True, text=True, check=True, timeout=60)
+        return json.loads(done.stdout)
+
+    def link(self, sub: str, *arguments: str) -> str:
+        """A new enrolment link."""
+        return str(self.factors("enroll", sub, "--link", *arguments)["link"])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    url = f"https://localhost:{port}"
+
+    def at_that_port(tree: bootstrap.Tree) -> None:
+        tree["static_resources"]["listeners"][0]["address"] = bootstrap.tcp(port)
+
+    named = os.environ.get("SCREENSHOTS")
+    screenshots = Path(named) if named else tmp_path_factory.mktemp("screenshots")
+    screenshots.mkdir(parents=True, exist_ok=True)
+    configuration = {"stepup": {"webauthn": {"id": "localhost", "name": "The bank", "origins": [url]}}}
+    with stage(Script(policies=POLICIES, edit=at_that_port, configuration=configuration)) as running:
+        yield Site(stage=running, url=url, screenshots=screenshots)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: Path) -> Iterator[Browser]:
+    """One for the module."""
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser without a history."""
+    made = browser.new_context(ignore_https_errors=True, viewport={"width": 800, "height": 900})
+    yield made
+    made.close()
+
+
+def log_in(context: BrowserContext, site: Site, sub: str) -> None:
+    context.add_cookies([{"name": "session", "value": site.stage.token(sub), "url": site.url}])
+
+
+def begin(page: Page, link: str) -> None:
+    page.goto(link)
+    page.get_by_role("button", name="Begin").click()
+
+
+def is_called(page: Page, title: str) -> None:
+    expect(page.get_by_role("heading", level=1)).to_have_text(title)
+
+
+def scan(page: Page) -> pyotp.TOTP:
+    return pyotp.TOTP(page.locator(".secret code").inner_text().replace(" ", ""))
+
+
+def is_let_in(page: Page, path: str) -> None:
+    page.wait_for_url(f"**{path}")
+    expect(page.locator("body")).to_contain_text(f'"target": "{path}"')
+
+
+def test_an_app_by_link_then_confirms_what_needs_it(site: Site, context: BrowserContext) -> None:
+    page = context.new_page()
+    begin(page, site.link("ann"))
+    is_called(page, "Choose your second factor")
+    page.screenshot(path=site.screenshots / "envoy-enroll-choose.png", full_page=True)
+    page.get_by_role("button", name="Authenticator app").click()
+    app = scan(page)
+    page.get_by_label("First code").fill(app.now())
+    page.get_by_role("button", name="Confirm").click()
+    page.get_by_role("button", name="Show my recovery codes").click()
+    codes = page.locator("#codes code").all_inner_texts()
+    page.get_by_label("I have kept them").check()
+    page.get_by_role("button", name="Continue").click()
+    is_called(page, "Your second factors")
+    kinds = {row["factor"]: row.get("left") for row in site.factors("list", "ann")}
+    assert kinds == {"totp": None, "recovery": 10}
+
+    log_in(context, site, "ann")
+    page.goto(f"{site.url}/payees/any")
+    is_called(page, "Confirm that it is you")
+    # The first code was used up by setting the app up.
+    page.get_by_label("One-time code").fill(app.at(int(time.time()) + 30))
+    page.get_by_role("button", name="Confirm", exact=True).first.click()
+    is_let_in(page, "/payees/any")
+
+    # Another link to somebody who has a factor: a recovery code opens it, and is gone.
+    context.clear_cookies()
+    begin(page, site.link("ann"))
+    is_called(page, "Confirm that it is you")
+    page.screenshot(path=site.screenshots / "envoy-enroll-prove.png", full_page=True)
+    page.get_by_label("One-time code or recovery code").fill(codes[0].lower())
+    page.get_by_role("button", name="Confirm").click()
+    is_called(page, "Your second factors")
+    expect(page.get_by_text("9 left")).to_be_visible()
+
+
+def test_a_key_by_link_then_confirms_what_needs_it(site: Site, context: BrowserContext) -> None:
+    page = context.new_page()
+    session = context.new_cdp_session(page)
+    session.send("WebAuthn.enable")
+    options = {
+        "protocol": "ctap2",
+        "transport": "usb",
+        "hasUserVerification": True,
+        "isUserVerified": True,
+        "automaticPresenceSimulation": True,
+    }
+    session.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+    begin(page, site.link("ben"))
+    page.get_by_role("link", name="Security key or passkey").click()
+    page.get_by_label("Name").fill("Ben's key")
+    page.screenshot(path=site.screenshots / "envoy-enroll-key.png", full_page=True)
+    page.get_by_role("button", name="Continue").click()
+    is_called(page, "Recovery codes")
+    (row,) = site.factors("list", "ben")
+    assert (row["factor"], row["name"], row["confirmed"]) == ("webauthn", "Ben's key", True)
+    log_in(context, site, "ben")
+    page.goto(f"{site.url}/vault")
+    page.get_by_role("button", name="Use security key or passkey").click()
+    is_let_in(page, "/vault")
+
+
+def test_a_link_is_one_browser_s_and_good_once(site: Site, browser: Browser, context: BrowserContext) -> None:
+    link = site.link("cem")
+    page = context.new_page()
+    begin(page, link)
+    is_called(page, "Choose your second factor")
+    other = browser.new_context(ignore_https_errors=True)
+    elsewhere = other.new_page()
+    begin(elsewhere, link)
+    is_called(elsewhere, "This link was opened in another browser")
+    other.close()
+    page.get_by_role("button", name="Authenticator app").click()
+    page.get_by_label("First code").fill(scan(page).now())
+    page.keyboard.press("Enter")
+    is_called(page, "Recovery codes")
+    context.clear_cookies()
+    begin(page, link)
+    is_called(page, "This link was opened in another browser")
+
+
+def test_a_link_expires_on_the_server_s_clock(site: Site, context: BrowserContext) -> None:
+    link = site.link("dee", "--valid-for", "1s")
+    page = context.new_page()
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        page.goto(link)
+        if page.get_by_role("heading", level=1).inner_text() == "This link has expired":
+            break
+    is_called(page, "This link has expired")
+    assert site.factors("list", "dee") == []
+
+
+def test_a_reset_ends_what_is_open(site: Site, context: BrowserContext) -> None:
+    page = context.new_page()
+    begin(page, site.link("eve"))
+    page.get_by_role("button", name="Authenticator app").click()
+    page.get_by_label("First code").fill(scan(page).now())
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Not now").click()
+    is_called(page, "Your second factors")
+    assert site.factors("reset", "eve")["removed"] == 1
+    page.get_by_role("button", name="Authenticator app").click()
+    is_called(page, "This page was out of date")
+    assert site.factors("list", "eve") == []
