@@ -147,6 +147,22 @@ class TestOutages:
         asyncio.run(bench.activities.close())  # and says nothing worse than that it could not
 
 
+class Hanging(MemoryStore):
+    """A store whose look-ups take an hour."""
+
+    async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
+        await asyncio.sleep(3600)
+        return await super().look_up(subject, session, fingerprint=fingerprint, now=now)
+
+
+def test_a_rule_in_shadow_waits_for_no_store_that_hangs() -> None:
+    bench = make_bench(Hanging())
+    alice = person(bench)
+    bench.decide_by(WATCHED.replace("effect: challenge", "effect: challenge\n      mode: shadow"))
+    assert alice.asks() == "allow"
+    assert alice.idle() is None
+
+
 def test_a_rule_in_shadow_sees_what_it_would_if_it_were_obeyed(bench: Bench) -> None:
     alice = person(bench)
     bench.decide_by(WATCHED.replace("effect: challenge", "effect: challenge\n      mode: shadow"))
