@@ -174,7 +174,7 @@ def test_a_rule_in_shadow_sees_what_it_would_if_it_were_obeyed(bench: Bench) -> 
     assert results == ["match", "no-match"]
 
 
-MINUTES = st.sampled_from((0.0, 0.01, 0.5, 1.0, 7.0, 16.0))
+MINUTES = st.sampled_from((0.0, 1 / 60, 0.5, 1.0, 7.0, 16.0))
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(("/pay", "/pay", "/never", "/other", "write", "kill", "stop")), st.integers(0, 1), MINUTES
