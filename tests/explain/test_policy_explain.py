@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,31 @@ def test_why_a_token_is_refused_is_told_by_the_configuration(
     assert said(found)["www-authenticate"].startswith('Bearer error="invalid_token", DPoP algs="')
     text = invoke("explain", *arguments).stdout
     assert words(text).startswith(f"deny invalid-token, status 401 {found['detail']}")
+
+
+@pytest.mark.parametrize(("minutes", "decision"), [(10, "allow"), (20, "challenge")])
+def test_a_session_counts_as_never_seen_and_as_idle_as_its_token_says(
+    tmp_path: Path, minutes: int, decision: str
+) -> None:
+    issuer = Issuer(keys={"ec": generate_private_key(SECP256R1())}, algorithms={"ec": "ES256"})
+    (tmp_path / "jwks.json").write_text(issuer.jwks)
+    (tmp_path / "extauthz.conf").write_text(
+        f"policies: [.]\nidentity: {{users: [{{name: idp, issuer: '{ISSUER}', audiences: [{AUDIENCE}], "
+        "jwks: jwks.json, algorithms: [ES256], from: [authorization]}]}\n"
+    )
+    made = document(
+        "p",
+        rule("all", "allow"),
+        rule("away", "challenge", when="session.idle > duration('15m')"),
+        hosts=["*.example.com"],
+    )
+    (tmp_path / "p.yaml").write_text(json.dumps(made))
+    asked_at = int(datetime.fromisoformat("2026-11-21T10:00:00Z").timestamp())
+    token = issuer.token(iat=asked_at - minutes * 60, nbf=asked_at - minutes * 60, exp=asked_at + 60)
+    request = check_request(tmp_path / "request.json", headers={"authorization": f"Bearer {token}"})
+    arguments = ("--policy", tmp_path / "p.yaml", "--request", request, "--config", tmp_path / "extauthz.conf")
+    assert told(*arguments)["decision"] == decision
+    assert f'"{minutes * 60}s"' in invoke("explain", *arguments).stdout
 
 
 def test_every_subexpression_is_told_with_its_value(folder: Path) -> None:
