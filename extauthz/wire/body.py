@@ -26,13 +26,13 @@ def known(
 ) -> bytes | None:
     """The body if all of it is known, else `None`. `buffered` is for routes without a word of their own."""
     partial = headers.get(PARTIAL)
-    if http.body and http.raw_body:  # Envoy sends one of the two
+    if partial is None:
+        if context[BUFFERED] != "true" if BUFFERED in context else not buffered:
+            return None
+        return None if http.raw_body or http.body or _may_follow(http, headers) else b""
+    if partial != _WHOLE or (http.body and http.raw_body):  # Envoy sends one of the two
         return None
-    if partial == _WHOLE:
-        return http.raw_body or _text(http.body)
-    if partial is not None or (context[BUFFERED] != "true" if BUFFERED in context else not buffered):
-        return None
-    return None if http.raw_body or http.body or _may_follow(http, headers) else b""
+    return http.raw_body or _text(http.body)
 
 
 def _text(body: str) -> bytes | None:

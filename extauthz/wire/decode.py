@@ -47,7 +47,7 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
     Raises:
         MalformedRequest: the bytes are no CheckRequest, or the request is malformed or ambiguous.
     """
-    if is_too_large(payload):
+    if len(payload) > LARGEST_BESIDE and is_too_large(payload):
         raise MalformedRequest(
             f"the Check is larger than {LARGEST} bytes, or than {LARGEST_BESIDE} beside its body",
             reason="malformed-check",
@@ -59,11 +59,15 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
         extensions = attributes.context_extensions
         context = _context(extensions) if extensions else EMPTY
         request = attributes.request
+        time = request.time
+        seconds, nanos = time.seconds, time.nanos
+        if not (_FIRST_SECOND <= seconds <= _LAST_SECOND and 0 <= nanos < _BILLION):
+            raise MalformedRequest("the time of the request is out of range", reason="malformed-check")
         return RequestView(
             source=source,
             destination=destination,
             http=_http(request, context, reading),
-            time=_time(request),
+            time=(seconds, nanos),
             sni=sni,
             context=context,
             metadata=_metadata(metadata) if metadata else EMPTY,
@@ -97,14 +101,6 @@ def _peer(payload: bytes) -> Peer:
     peer = AttributeContext.Peer.FromString(payload)
     address = peer.address.socket_address
     return Peer(ip=address.address, port=address.port_value, principal=peer.principal, certificate=peer.certificate)
-
-
-def _time(request: AttributeContext.Request) -> tuple[int, int]:
-    time = request.time
-    seconds, nanos = time.seconds, time.nanos
-    if not (_FIRST_SECOND <= seconds <= _LAST_SECOND and 0 <= nanos < _BILLION):
-        raise MalformedRequest("the time of the request is out of range", reason="malformed-check")
-    return seconds, nanos
 
 
 def _context(extensions: Mapping[str, str]) -> Mapping[str, str]:

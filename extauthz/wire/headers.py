@@ -90,14 +90,13 @@ class OneLineEach(Mapping[str, tuple[str, ...]]):
 class _Shape(NamedTuple):
     """What requests with the same names of headers have in common.
 
-    `total` is how many names there are, pseudo headers included, `places` those of the others in what `values` gives;
-    joined by line feeds it has `breaks` of these. The first `single` are those that must be single.
+    `total` is how many names there are, pseudo headers included, `places` those of the others in what `values` gives.
+    The first `single` are those that must be single.
     """
 
     total: int
     places: Mapping[str, int]
     values: Callable[[Mapping[str, Any]], tuple[Any, ...]]
-    breaks: int
     single: int
 
 
@@ -114,7 +113,10 @@ def from_map(joined: Mapping[str, str]) -> Headers:
     if shape is None:
         return from_lines(joined.items())
     values: tuple[str, ...] = shape.values(joined)
-    return _of_shape(shape, values, "\n".join(values))
+    text = "".join(values)
+    if "\n" in text:
+        raise _bad_value()
+    return _of_shape(shape, values, text)
 
 
 def from_raw(entries: Collection[HeaderValue]) -> Headers:
@@ -133,7 +135,10 @@ def from_raw(entries: Collection[HeaderValue]) -> Headers:
         return from_lines((entry.key, _text(entry)) for entry in entries)
     # No sequence of UTF-8 holds a line feed, so that the values can be decoded together.
     text = b"\n".join(shape.values(lines)).decode(errors="replace")
-    return _of_shape(shape, tuple(text.split("\n")), text)
+    values = tuple(text.split("\n"))
+    if len(values) != len(shape.places):
+        raise _bad_value()
+    return _of_shape(shape, values, text)
 
 
 def _text(entry: HeaderValue) -> str:
@@ -141,10 +146,10 @@ def _text(entry: HeaderValue) -> str:
 
 
 def _of_shape(shape: _Shape, values: tuple[str, ...], text: str) -> Headers:
-    """The headers of one line each with these `values`, which are joined by line feeds in `text`."""
+    """The headers of one line each with these `values`, which no line feed is in; `text` is all of them."""
     if len(text) > _LARGEST:
         raise _too_large()
-    if text.count("\n") != shape.breaks or "\r" in text or "\0" in text:
+    if "\r" in text or "\0" in text:
         raise _bad_value()
     if "," in "".join(values[: shape.single]):
         _refuse_joined(zip(shape.places, values))  # noqa: B905 - equal lengths, by the shape
@@ -172,7 +177,6 @@ def _shape(text: str) -> _Shape | None:
         total=len(names),
         places={name: place for place, name in enumerate(kept)},
         values=itemgetter(*kept),
-        breaks=len(kept) - 1,
         single=sum(name in SINGLE for name in kept),
     )
 

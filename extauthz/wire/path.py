@@ -16,7 +16,7 @@ ACCEPTABLE: Final = frozenset({"semicolon", "empty_segment", "encoded_slash", "d
 # What needs no decoding: a path of unreserved and harmless characters, unless it has an empty segment or one that
 # begins with a dot.
 _PLAIN: Final = re.compile(r"/[A-Za-z0-9._~!$&'()*+,=:@/-]*\Z")
-_QUERY: Final = re.compile(r"[!\"$-~]*\Z")
+_is_query: Final = re.compile(r"[!\"$-~]*\Z").match
 _SEGMENT: Final = re.compile(r"[!\"$-~]*\Z")
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -37,7 +37,7 @@ def check_query(raw_path: str, raw_query: str) -> None:
     """
     if raw_path[:1] != "/":
         raise _refused("the path does not begin with `/`")
-    if _QUERY.match(raw_query) is None:
+    if _is_query(raw_query) is None:
         raise _refused("the query holds a space, `#`, a control character or a byte above 0x7F")
 
 
