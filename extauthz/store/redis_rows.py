@@ -40,8 +40,8 @@ def understood() -> Iterator[None]:
     try:
         yield
     except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
-        problem = type(error).__name__
-        raise StateUnavailable(f"store: what the Redis keeps or answers can't be read, by {problem}") from error
+        fault = type(error).__name__
+        raise StateUnavailable(f"store: what the Redis keeps or answers can't be read, by {fault}") from error
 
 
 def digest(text: str) -> str:

@@ -203,7 +203,7 @@ def test_a_secret_that_can_not_be_read_is_told_at_the_start(tmp_path: Path) -> N
         ({"subjects": {"https://idp.example.com": "email"}}, "known by `sub`"),
         ({"algorithms": ["HS256"]}, "RS256"),
         ({"acr": {"gold": []}}, "at least 1 item"),
-        ({"leeway": "10m"}, "less than or equal to 300"),
+        ({"leeway": "10m"}, "must be at most 5m"),
         ({"auth": "none"}, "basic"),
         ({"tenant": "x"}, "Extra inputs"),
         ({"client_id": ""}, "at least 1 character"),

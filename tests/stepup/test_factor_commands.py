@@ -421,7 +421,7 @@ def test_recovery_codes_are_one_row_with_how_many_are_left(config: Path) -> None
     assert (codes["factor"], codes["left"], codes["id"]) == ("recovery", 3, None)
     lines = call("list", config=config).splitlines()
     assert [line.split("\t")[2:4] for line in lines] == [["totp", "in force"], ["recovery", "3 left"]]
-    assert lines[0].endswith("\tMy[U+0009]phone")
+    assert lines[0].endswith("\tMy\N{REPLACEMENT CHARACTER}phone")
     call("reset", "alice", config=config)
     assert json.loads(call("list", "--format", "json", config=config)) == []
 
