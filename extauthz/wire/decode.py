@@ -54,7 +54,9 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
         )
     try:
         attributes = Check.FromString(payload).attributes
-        source, destination, sni = _ends(attributes.source, attributes.destination, attributes.tls_session)
+        # A memory of bounded count must also be one of bounded bytes.
+        ends = _connection if len(payload) <= _LARGEST_KEPT_PEER else _large_ends
+        source, destination, sni = ends(attributes.source, attributes.destination, attributes.tls_session)
         metadata, route_metadata = attributes.metadata_context, attributes.route_metadata_context
         extensions = attributes.context_extensions
         context = _context(extensions) if extensions else EMPTY
@@ -78,9 +80,8 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
         raise MalformedRequest("the bytes are no CheckRequest", reason="malformed-check") from None
 
 
-def _ends(source: bytes, destination: bytes, tls_session: bytes) -> tuple[Peer, Peer, str]:
+def _large_ends(source: bytes, destination: bytes, tls_session: bytes) -> tuple[Peer, Peer, str]:
     size = len(source) + len(destination) + len(tls_session)
-    # A memory of bounded count must also be one of bounded bytes.
     if size <= _LARGEST_KEPT_PEER:
         return _connection(source, destination, tls_session)
     if size > _LARGEST_PEER:

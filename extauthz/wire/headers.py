@@ -109,8 +109,9 @@ def from_map(joined: Mapping[str, str]) -> Headers:
     count = len(joined)
     if count > MOST:
         raise _too_many()
-    shape = _shape_of("\n".join(joined), count)
-    if shape is None:
+    names = "\n".join(joined)
+    shape = _shape(names) if len(names) <= _LONGEST_KEPT else None
+    if shape is None or shape.total != count:
         return from_lines(joined.items())
     values: tuple[str, ...] = shape.values(joined)
     text = "".join(values)
@@ -129,9 +130,10 @@ def from_raw(entries: Collection[HeaderValue]) -> Headers:
     if count > MOST:
         raise _too_many()
     lines = {entry.key: entry.raw_value for entry in entries}
-    shape = _shape_of("\n".join(lines), count)
+    names = "\n".join(lines)
+    shape = _shape(names) if len(names) <= _LONGEST_KEPT else None
     # As many names as lines: each came once. A value may be empty, or be in the other field.
-    if shape is None or b"" in lines.values():
+    if shape is None or shape.total != count or b"" in lines.values():
         return from_lines((entry.key, _text(entry)) for entry in entries)
     # No sequence of UTF-8 holds a line feed, so that the values can be decoded together.
     text = b"\n".join(shape.values(lines)).decode(errors="replace")
@@ -156,18 +158,12 @@ def _of_shape(shape: _Shape, values: tuple[str, ...], text: str) -> Headers:
     return OneLineEach(shape.places, values)
 
 
-def _shape_of(names: str, count: int) -> _Shape | None:
-    """The shape of `count` lines of which these are the names, a line each, if it is one and is worth keeping."""
-    shape = _shape(names) if len(names) <= _LONGEST_KEPT else None
-    # As many names as the shape has leave no line feed of the text to any of them.
-    return shape if shape is not None and shape.total == count else None
-
-
 @lru_cache(maxsize=512)
 def _shape(text: str) -> _Shape | None:
     """The shape of requests with these names, a line each, or `None`: they need to be looked at one by one.
 
-    A client sends the same names again and again, and Envoy in the same order: they are looked at once.
+    A client sends the same names again and again, and Envoy in the same order: they are looked at once. Where there are
+    as many lines as the shape has names, no line feed of `text` was within a name.
     """
     names = text.split("\n")
     kept = sorted((name for name in names if name[:1] != ":"), key=lambda name: (name not in SINGLE, name))
