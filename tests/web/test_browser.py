@@ -242,7 +242,7 @@ def test_without_javascript_in_the_dark_and_on_a_phone(
 def test_who_is_not_enrolled_is_told_whom_to_ask(
     world: World, origin: str, context: BrowserContext, screenshots: Path
 ) -> None:
-    run(world.store.reset_factors(ALICE, ()))
+    run(world.store.reset_factors(ALICE, (), now=world.now))
     page = context.new_page()
     page.goto(f"{origin}/pay/a1")
     expect(page.get_by_text("Ask your administrator")).to_be_visible()

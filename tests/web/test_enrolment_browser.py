@@ -311,7 +311,7 @@ def test_the_pages_can_be_read_in_light_and_dark_and_on_a_phone(
 ) -> None:
     """WCAG 2.2: contrast of at least 4.5 to 1 (1.4.3), and nothing beside the screen at 320 pixels (1.4.10)."""
     for scheme in ("light", "dark"):
-        run(bare.store.reset_factors(ALICE, ()))
+        run(bare.store.reset_factors(ALICE, (), now=bare.now))
         made = chromium.new_context(
             ignore_https_errors=True, color_scheme=scheme, viewport={"width": 320, "height": 640}
         )

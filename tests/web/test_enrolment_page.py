@@ -403,8 +403,9 @@ def test_a_reset_ends_the_page(world: World) -> None:
     """Whoever resets because a device was stolen wants what it has open to end, too, and not to begin again."""
     person = Person.begins(world.browser(), link(world))
     person.send("prove", code=world.code())
-    run(world.store.reset_factors(ALICE, ()))
+    run(world.store.reset_factors(ALICE, (), now=world.now))
     assert heading(person.send("app")) == STALE
+    world.now += 1
     Person.begins(world.browser(), link(world)).sets_up_an_app(world)
     assert heading(person.look()) == USED
     assert heading(person.send("app")) in (STALE, USED)
