@@ -11,7 +11,7 @@ from typing import Any, Literal, assert_never
 
 from extauthz.check.seating import USER_VERIFICATION, Seated, Seating, keys_of, link_of
 from extauthz.stepup.enrolment import PROVEN_SECONDS, Seat, user_handle
-from extauthz.stepup.recovery import CODE_BYTES, CODES, digest, make_codes
+from extauthz.stepup.recovery import CODE_BYTES, CODES, make_codes
 from extauthz.stepup.relying_party import RelyingParty
 from extauthz.stepup.totp import SECRET_BYTES, verify
 from extauthz.stepup.webauthn import (
@@ -20,7 +20,7 @@ from extauthz.stepup.webauthn import (
     registration_options,
     verify_registration,
 )
-from extauthz.store.factor_secret import FACTOR_ID_BYTES, seal_factor
+from extauthz.store.factor_secret import FACTOR_ID_BYTES, seal_codes, seal_factor
 from extauthz.store.protocol import (
     AUTHENTICATORS,
     Advance,
@@ -136,17 +136,12 @@ class Enrolling:
         if at.may != "change":
             return "unproven", ()
         codes = make_codes(self.seating.entropy(CODES * CODE_BYTES))
-        factors = tuple(
-            seal_factor(
-                digest(code.replace("-", "")),
-                subject=at.subject,
-                confirmed=True,
-                keys=self.seating.keys,
-                now=self.seating.clock(),
-                entropy=self.seating.entropy,
-                kind="recovery",
-            )
-            for code in codes
+        factors = seal_codes(
+            codes,
+            subject=at.subject,
+            keys=self.seating.keys,
+            now=self.seating.clock(),
+            entropy=self.seating.entropy,
         )
         enrolled = await self._enroll(at, factors, ticket=_ticket(at), replaces=frozenset({"recovery"}))
         return _after(enrolled, self._next(at)), codes

@@ -65,7 +65,7 @@ class Seated:
         """
         if self.seat.proven:
             return "change" if any(factor.id == self.seat.factor for factor in self.factors) else "nothing"
-        if self.factors:
+        if self.authenticators:
             return "prove"
         return "ask" if self.invitation.grounds == "session" else "add-first"
 
