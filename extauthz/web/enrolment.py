@@ -101,7 +101,7 @@ class EnrolmentPages:
             return await self.entry.begin(request, text, invitation)
         seat = self.entry.seat(request, invitation)
         if seat is None:
-            return self.forms.notice(notices.LINK_FOREIGN)
+            return self.entry.refuse(invitation)
         if not hmac.compare_digest(seat.id.encode(), fields.get("seat", "").encode("utf-8", "surrogatepass")):
             return self.forms.notice(notices.STALE, text)
         step = self._steps.get(fields.get("step", ""))

@@ -133,6 +133,12 @@ LINK_FOREIGN: Final = Notice(
     text="It belongs to the browser that began with it. If that was you, go on there. If it was not, tell your "
     "administrator at once: somebody else has your link.",
 )
+BEGUN_AGAIN: Final = Notice(
+    status=409,
+    title="This page is no longer in use",
+    text="It belongs to one browser, and to what was begun there last. If that was in another tab, go on there. Else "
+    "go back to the application and start again.",
+)
 LINK_USED: Final = Notice(
     status=409,
     title="This link was used already",

@@ -482,7 +482,7 @@ def test_a_challenged_browser_changes_factors_with_a_proof(world: World) -> None
     entered = browser.request("GET", html.unescape(found[1]))
     (text,) = parse_qs(urlsplit(entered.headers["location"]).query)["ticket"]
     assert open_invitation(text, world.keys).grounds == "session"
-    assert heading(Person.begins(world.browser(), text).page) == FOREIGN
+    assert heading(Person.begins(world.browser(), text).page) == "This page is no longer in use"
     person = Person.opens(browser, text)
     assert heading(person.page) == PROVE
     assert heading(person.send("app")) == STALE
@@ -571,13 +571,21 @@ def test_a_session_is_not_enough_for_a_first_factor(bare: World) -> None:
     for page in (browser.open(ticket), browser.request("GET", ENROL_PATH, params={"challenge": ticket})):
         assert (page.status_code, heading(page)) == (403, "You have no second factor yet")
         assert ENROL_PATH not in page.text
-    # Made while there was a factor, which was reset since.
-    person = Person.begins(browser, link(bare, grounds="session"))
+    assert factors(bare) == ()
+
+
+def test_a_session_is_not_enough_for_a_first_factor_after_a_reset_either(world: World) -> None:
+    browser = world.browser()
+    ticket = world.challenged(browser)
+    entered = browser.request("GET", ENROL_PATH, params={"challenge": ticket})
+    (text,) = parse_qs(urlsplit(entered.headers["location"]).query)["ticket"]
+    run(world.store.reset_factors(ALICE, (), now=world.now))
+    person = Person.opens(browser, text)
     assert (person.page.status_code, heading(person.page)) == (403, "You have no second factor yet")
-    seat = _seat_id(person, bare)
+    seat = _seat_id(person, world)
     for step in ("app", "codes", "confirm"):
         assert heading(person.send(step, seat=seat)) == STALE
-    assert factors(bare) == ()
+    assert factors(world) == ()
 
 
 def test_a_challenge_of_another_browser_leads_nowhere(world: World) -> None:
