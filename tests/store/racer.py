@@ -69,7 +69,7 @@ async def be_first(store: Store, turn: Turn) -> bool:
 
 async def guess(store: Store, _: Turn) -> bool:
     """Make a try that is counted."""
-    return await store.attempt([LIMIT], now=NOW) == 0
+    return (await store.attempt([LIMIT], now=NOW)).wait == 0
 
 
 RACES: dict[str, Race] = {

@@ -1,5 +1,6 @@
 """Laws of stores: whatever is done in whatever order, each store answers as the naive model does."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from math import inf
@@ -13,6 +14,8 @@ from store.model import Model
 from store.one_loop import run
 from store.parts import ADDRESS, LIMIT, factor, grant
 
+from extauthz.identity.holders import session_of_sid
+from extauthz.identity.revocations import Kind, Revocation
 from extauthz.store.memory import MemoryStore
 from extauthz.store.protocol import (
     Activity,
@@ -32,11 +35,17 @@ from extauthz.values.identity import Subject
 
 BOB = Subject(ALICE.issuer, "bob")
 SUBJECTS = st.sampled_from([ALICE, BOB])
-SESSIONS = st.sampled_from(["sid:1", "sid:2"])
+SESSION_TEXTS = [session_of_sid(ALICE.issuer, sid) for sid in ("1", "2")]
+SESSIONS = st.sampled_from(SESSION_TEXTS)
 FACTORS = st.sampled_from(["f1", "f2", "f3"])
 FINGERPRINTS = st.sampled_from(["", "x", "y"])
 TICKETS = st.sampled_from(["", "t1", "t2"])
-LIMITS = st.lists(st.sampled_from([LIMIT, ADDRESS]), unique=True)
+OWN = [replace(LIMIT, holder=holder) for holder in ("cookie:a", "cookie:b")]
+LIMITS = st.lists(st.sampled_from([LIMIT, *OWN, ADDRESS]), unique_by=lambda limit: limit.key)
+KNOWN_TO = st.none() | st.sampled_from(OWN)
+REVOCATIONS: st.SearchStrategy[Kind] = st.sampled_from(["block", "tokens", "session", "token"])
+FEW = 3
+AGES = st.sampled_from([-math.inf, 0.0, 5.0, 1000.0])
 BURNS: st.SearchStrategy[Burn | None] = st.one_of(
     st.none(),
     st.builds(Advance, factor=FACTORS, mark=st.integers(0, 5)),
@@ -59,7 +68,7 @@ def actions(draw: st.DrawFn) -> list[tuple[float, Callable[[Store, Model, float]
         return f"{prefix}{made}"
 
     for _ in range(draw(st.integers(1, 14))):
-        which = draw(st.sampled_from(["redeem", "enroll", "consume", "other"]))
+        which = draw(st.sampled_from(["redeem", "enroll", "consume", "revoke", "other"]))
         subject = draw(SUBJECTS)
         if which == "redeem":
             done.append((draw(STEPS), redeem(draw, subject, ids)))
@@ -67,6 +76,8 @@ def actions(draw: st.DrawFn) -> list[tuple[float, Callable[[Store, Model, float]
             done.append((draw(STEPS), enroll(draw, subject)))
         elif which == "consume":
             done.append((draw(STEPS), consume(draw, subject, made)))
+        elif which == "revoke":
+            done.append((draw(STEPS), revoke(draw, subject)))
         else:
             done.append((draw(STEPS), other(draw, subject)))
     return done
@@ -93,14 +104,22 @@ def redeem(draw: st.DrawFn, subject: Subject, ids: Callable[[str], str]) -> Acti
         (ids("g"), draw(SESSIONS), draw(st.sampled_from(["p/r", "p/s"])), draw(st.sampled_from([None, 1, 2])))
         for _ in range(draw(st.integers(0, 2)))
     ]
-    lives = draw(st.sampled_from([10.0, 500.0]))
+    lives, age, known_to = draw(st.sampled_from([10.0, 500.0])), draw(AGES), draw(KNOWN_TO)
 
     def act(store: Store, model: Model, now: float) -> tuple[object, object]:
         grants = tuple(
             grant(id_, subject=subject, session=session, rule=rule, uses=uses, issued_at=now, expires_at=now + lives)
             for id_, session, rule, uses in left
         )
-        redemption = Redemption(subject=subject, burn=burn, grants=grants, limits=limits, ticket=ticket)
+        redemption = Redemption(
+            subject=subject,
+            burn=burn,
+            grants=grants,
+            since=now - age if math.isfinite(age) else age,
+            limits=limits,
+            known_to=known_to,
+            ticket=ticket,
+        )
         return run(store.redeem(redemption, now=now)), model.redeem(redemption, now)
 
     return act
@@ -146,6 +165,23 @@ def consume(draw: st.DrawFn, subject: Subject, made: int) -> Action:
     return act
 
 
+def revoke(draw: st.DrawFn, subject: Subject) -> Action:
+    kind = draw(REVOCATIONS)
+    # A session is one subject's, and so is its revocation.
+    id_ = {"session": "1" if subject == ALICE else "2", "token": f"{subject.id}'s"}.get(kind, "")
+    lasts, withdrawn = draw(st.sampled_from([1.0, 100.0, math.inf])), draw(st.booleans())
+
+    def act(store: Store, model: Model, now: float) -> tuple[object, object]:
+        revocation = Revocation(kind=kind, subject=subject, id=id_, at=now, until=now + lasts)
+        if withdrawn:
+            done = run(store.withdraw_revocation(revocation.key, now=now))
+            return done, model.withdraw_revocation(revocation, now)
+        put = run(store.put_revocation(revocation, now=now))
+        return (put.revocation, put.grants), model.put_revocation(revocation, now)
+
+    return act
+
+
 def other(draw: st.DrawFn, subject: Subject) -> Action:
     which = draw(st.sampled_from(["attempt", "touch", "revoke", "reset", "rename", "remove"]))
     limits, session, name = draw(LIMITS), draw(SESSIONS), owned(draw(FACTORS), subject)
@@ -163,7 +199,8 @@ def other(draw: st.DrawFn, subject: Subject) -> Action:
     def act(store: Store, model: Model, now: float) -> tuple[object, object]:
         match which:
             case "attempt":
-                return run(store.attempt(limits, now=now)), model.attempt(limits, now)
+                tried = run(store.attempt(limits, now=now))
+                return (tried.wait, list(tried.counted)), model.attempt(limits, now)
             case "touch":
                 at, until = now - late, now - late + lasts
                 run(store.touch([Activity(subject=subject, session=session, at=at, until=until)]))
@@ -184,14 +221,21 @@ def other(draw: st.DrawFn, subject: Subject) -> Action:
     return act
 
 
+@pytest.fixture(autouse=True)
+def few_grants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as actions can leave, and more."""
+    for module in ("memory_grants", "sqlite_rows", "redis"):
+        monkeypatch.setattr(f"extauthz.store.{module}.MOST_GRANTS", FEW)
+
+
 def agree(store: Store, done: list[tuple[float, Action]]) -> None:
-    model, now = Model(), NOW
+    model, now = Model(most_grants=FEW), NOW
     for before, act in done:
         now += before
         answered, expected = act(store, model, now)
         assert answered == expected
         for subject in (ALICE, BOB):
-            for session in ("sid:1", "sid:2"):
+            for session in SESSION_TEXTS:
                 for fingerprint in ("", "x"):
                     found = run(store.look_up(subject, session, fingerprint=fingerprint, now=now))
                     assert list(found.grants) == model.look_up(subject, session, fingerprint, now)

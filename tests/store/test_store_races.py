@@ -121,11 +121,11 @@ def test_right_codes_of_ones_own_buy_no_guesses_at_others_codes(store: Store) ->
     async def guess(victim: int) -> None:
         nonlocal guesses
         limits = limits_of(Subject(ALICE.issuer, f"victim {victim}"), "192.0.2.1")
-        guesses += await store.attempt(limits, now=NOW) == 0
+        guesses += (await store.attempt(limits, now=NOW)).wait == 0
 
     async def prove() -> None:
         nonlocal step
-        if await store.attempt(own, now=NOW) == 0:
+        if (await store.attempt(own, now=NOW)).wait == 0:
             step += 1
             right = Redemption(subject=MALLORY, burn=Advance(factor="m", mark=step), grants=(), limits=own)
             await store.redeem(right, now=NOW)

@@ -252,7 +252,7 @@ def test_wrong_codes_lock_out_here_as_everywhere(world: World) -> None:
         person.send("prove", code="000000")
     assert person.send("prove", code=world.code()).status_code == 429
     assert int(person.page.headers["retry-after"]) in range(1, 32)
-    assert run(world.store.attempt(limits_of(ALICE, ""), now=world.now)) > 0
+    assert run(world.store.attempt(limits_of(ALICE, ""), now=world.now)).wait > 0
 
 
 def test_a_recovery_code_opens_the_page_once(world: World) -> None:
