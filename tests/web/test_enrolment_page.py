@@ -323,6 +323,21 @@ def test_a_key_is_registered_and_proves(bare: World) -> None:
     assert {factor.name: factor.mark for factor in factors(bare)} == {"Blue key": 6, "Red key": 0}
 
 
+def test_each_new_factor_gets_a_name_of_its_own(world: World) -> None:
+    person = Person.begins(world.browser(relying_party=US), link(world))
+    person.send("prove", code=world.code())
+    for _ in range(3):
+        person.sets_up_an_app(world)
+        person.look()
+    for number in range(2):
+        suggested = re.search(r'name="name" type="text" maxlength="64" value="([^"]*)"', person.look("key").text)
+        assert suggested is not None
+        device = SoftwareAuthenticator(credential_id=bytes([number]) * 32)
+        registers(person, world, device, name=suggested[1])
+    apps = ["Authenticator app", "Authenticator app 2", "Authenticator app 3"]
+    assert sorted(factor.name for factor in factors(world)) == ["", *apps, "Security key", "Security key 2"]
+
+
 def test_a_registration_is_good_once(bare: World) -> None:
     person = Person.begins(bare.browser(relying_party=US), link(bare))
     person.look("key")
