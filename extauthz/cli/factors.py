@@ -19,7 +19,7 @@ import segno
 import typer
 
 from extauthz.app.wiring import load_keys
-from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, instant, row, subject_of, with_store
+from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, called, instant, row, subject_of, with_store
 from extauthz.errors import ExtauthzError
 from extauthz.settings import Settings
 from extauthz.stepup.enrolment import LONGEST_INVITATION, invite, page_of
@@ -148,7 +148,8 @@ def reset(user: UserName, issuer: Issuer = None, config: Config = DEFAULT_CONFIG
             typer.echo(json.dumps({"sub": subject.id, "issuer": subject.issuer, "removed": removed}))
         else:
             had = f"removed {counted(removed, 'factor')}" if removed else "had no factor"
-            typer.echo(f"`{user}` at {subject.issuer}: {had}; what they proved is void, and no lock-out is left")
+            void = "what they proved and links to set up others are void, and no lock-out is left"
+            typer.echo(f"{called(subject)}: {had}; {void}")
 
     _run(config, work)
 
