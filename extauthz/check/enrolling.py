@@ -144,7 +144,8 @@ class Enrolling:
             entropy=self.seating.entropy,
         )
         enrolled = await self._enroll(at, factors, ticket=_ticket(at), replaces=frozenset({"recovery"}))
-        return _after(enrolled, self._next(at)), codes
+        change = _after(enrolled, self._next(at))
+        return change, codes if isinstance(change, Seat) else ()
 
     async def rename(self, at: Seated, factor: str, name: str) -> Change:
         """Call an app or a key by another name."""
