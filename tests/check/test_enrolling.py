@@ -16,7 +16,7 @@ from extauthz.check.seating import Seated, Seating
 from extauthz.stepup.enrolment import Grounds, Invitation, Seat, invite, open_invitation, user_handle
 from extauthz.stepup.relying_party import RelyingParty
 from extauthz.stepup.totp import code_at, step_at
-from extauthz.stepup.webauthn import Registered, challenge_of, verify_registration
+from extauthz.stepup.webauthn import challenge_of, verify_registration
 from extauthz.store.open import open_store
 from extauthz.store.protocol import EnrolledFactor, Enrolment
 
@@ -58,39 +58,29 @@ class Office:
         assert waiting is not None
         return at, waiting[1]
 
-    async def with_keys(self, keys: int) -> tuple[Seated, ...]:
-        """Alice with so many security keys, and for each a page on which it was proven."""
-        store, now = self.server().seating.store, NOW - 60
-        devices = [SoftwareAuthenticator(credential_id=bytes([number]) * 32) for number in range(keys)]
+    async def with_keys(self, *pages: int) -> tuple[tuple[Seated, ...], ...]:
+        """Alice with a security key for each number, and so many pages on which it was proven."""
+        devices = [SoftwareAuthenticator(credential_id=bytes([number]) * 32) for number in range(len(pages))]
         handle = user_handle(link())
-        made = [verify(device, handle) for device in devices]
-        factors = tuple(
-            EnrolledFactor(
-                id=f"{number:032x}",
-                subject=ALICE,
-                kind="webauthn",
-                created_at=now + number,
-                confirmed=True,
-                name=f"Key {number}",
-                public=registered.authenticator.to_text(),
-                mark=registered.mark,
-            )
-            for number, registered in enumerate(made)
+        factors = tuple(registered(device, handle) for device in devices)
+        await self.server().seating.store.enroll(Enrolment(subject=ALICE, factors=factors), now=NOW - 60)
+        return tuple(
+            [
+                tuple([await self.proven(device) for _ in range(many)])
+                for device, many in zip(devices, pages, strict=True)
+            ]
         )
-        await store.enroll(Enrolment(subject=ALICE, factors=factors), now=now)
-        pages = []
-        for device in devices:
-            at = await self.seated()
-            server = self.server().seating
-            answer = device.sign_in(challenge_of(at.seat.id, "webauthn.get"))
-            seat = await server.prove_key(at, US, answer)
-            assert isinstance(seat, Seat)
-            pages.append(await server.sit(at.invitation, seat))
-        return tuple(pages)
 
-    async def add_key(self, at: Seated, number: int) -> Change:
+    async def proven(self, device: SoftwareAuthenticator) -> Seated:
+        """Somebody who has begun with a new link and has proven this key."""
+        at, server = await self.seated(), self.server().seating
+        seat = await server.prove_key(at, US, device.sign_in(challenge_of(at.seat.id, "webauthn.get")))
+        assert isinstance(seat, Seat)
+        return await server.sit(at.invitation, seat)
+
+    async def add_key(self, at: Seated) -> Change:
         """Register another key from this page."""
-        device = SoftwareAuthenticator(credential_id=bytes([100 + number]) * 32)
+        device = SoftwareAuthenticator(credential_id=os.urandom(32))
         answer = device.register(challenge_of(at.seat.id, "webauthn.create"))
         return await self.server().add_key(at, US, answer=answer, name="Another")
 
@@ -109,15 +99,24 @@ def code(secret: bytes, ahead: int = 0) -> str:
     return code_at(secret, step_at(NOW) + ahead)
 
 
-def verify(device: SoftwareAuthenticator, handle: bytes) -> Registered:
+def registered(device: SoftwareAuthenticator, handle: bytes) -> EnrolledFactor:
     challenge = b"c" * 32
-    return verify_registration(
+    new = verify_registration(
         device.register(challenge),
         relying_party=US,
         challenge=challenge,
         user_handle=handle,
         registered=[],
         user_verification="preferred",
+    )
+    return EnrolledFactor(
+        id=os.urandom(16).hex(),
+        subject=ALICE,
+        kind="webauthn",
+        created_at=NOW - 60,
+        confirmed=True,
+        public=new.authenticator.to_text(),
+        mark=new.mark,
     )
 
 
@@ -228,53 +227,54 @@ def test_what_a_link_is_good_for_depends_on_who_let_it_be(tmp_path: Path, ground
     at_work(tmp_path, work)
 
 
-def test_a_reset_that_meets_a_page_leaves_no_factor_of_that_page(tmp_path: Path) -> None:
-    """The seat was looked at before the reset, and the key comes in the same instant, or after."""
+def test_a_reset_that_meets_pages_leaves_no_factor_of_theirs(tmp_path: Path) -> None:
+    """Their seats were looked at before the reset; the keys come in the same instant, or after."""
 
     async def work(office: Office) -> None:
-        (at,) = await office.with_keys(1)
-        waiting = await office.server().begin_app(at, "App")
-        assert isinstance(waiting, Seat)
-        pending = await office.server().waiting_app(at)
+        ((*early, one, another, late),) = await office.with_keys(8)
+        assert isinstance(await office.server().begin_app(one, "App"), Seat)
+        pending = await office.server().waiting_app(one)
         assert pending is not None
         store = office.server().seating.store
         await asyncio.gather(
-            office.add_key(at, 0),
+            *(office.add_key(page) for page in early[:3]),
             store.reset_factors(ALICE, (), now=NOW),
-            office.server().confirm_app(at, code(pending[1])),
-            office.server().make_codes(at),
-            office.add_key(at, 1),
+            office.server().confirm_app(one, code(pending[1])),
+            office.server().make_codes(another),
+            *(office.add_key(page) for page in early[3:]),
         )
         assert await store.factors(ALICE) == ()
-        assert await office.add_key(at, 2) == "used"
-        assert await office.server().make_codes(at) == ("used", ())
+        assert await office.add_key(late) == "used"
+        assert await office.server().begin_app(late, "App") == "used"
+        assert await office.server().make_codes(late) == ("used", ())
         assert await store.factors(ALICE) == ()
 
     at_work(tmp_path, work)
 
 
-def test_a_page_that_rests_on_a_key_adds_nothing_once_the_key_is_removed(tmp_path: Path) -> None:
-    """Whoever has found the lost key opens a page with it while its owner removes it."""
+def test_pages_that_rest_on_a_key_add_nothing_once_it_is_removed(tmp_path: Path) -> None:
+    """Whoever has found the lost key opens pages with it while its owner removes it."""
 
     async def work(office: Office) -> None:
-        finder, owner = await office.with_keys(2)
-        removing = asyncio.create_task(office.server().remove(owner, finder.seat.factor))
+        (*pages, late), (owner,) = await office.with_keys(7, 1)
+        removing = asyncio.create_task(office.server().remove(owner, late.seat.factor))
 
-        async def add(number: int) -> bool:
+        async def add(page: Seated) -> bool:
             is_late = removing.done()
-            return isinstance(await office.add_key(finder, number), Seat) and is_late
+            return isinstance(await office.add_key(page), Seat) and is_late
 
-        late = await asyncio.gather(*(add(number) for number in range(6)))
+        assert not any(await asyncio.gather(*(add(page) for page in pages)))
         assert isinstance(await removing, Seat)
-        assert not any([*late, await add(7)])
-        assert (await office.server().seating.sit(finder.invitation, finder.seat)).may == "nothing"
+        assert await office.add_key(late) == "used"
+        assert await office.server().remove(late, owner.seat.factor) == "used"
+        assert (await office.server().seating.sit(late.invitation, late.seat)).may == "nothing"
 
     at_work(tmp_path, work)
 
 
 def test_of_pages_that_remove_each_other_s_key_at_once_one_key_stays(tmp_path: Path) -> None:
     async def work(office: Office) -> None:
-        pages = await office.with_keys(4)
+        pages = [page for (page,) in await office.with_keys(1, 1, 1, 1)]
         others = [page.seat.factor for page in (*pages[1:], pages[0])]
         await asyncio.gather(
             *(office.server().remove(page, other) for page, other in zip(pages, others, strict=True)),
@@ -292,7 +292,7 @@ def test_an_app_that_was_begun_as_the_first_is_not_confirmed_beside_a_key(tmp_pa
         slow, secret = await office.with_an_app()
         key = await office.seated()
         outcomes = await asyncio.gather(
-            office.add_key(key, 0), *(office.server().confirm_app(slow, code(secret)) for _ in range(4))
+            office.add_key(key), *(office.server().confirm_app(slow, code(secret)) for _ in range(4))
         )
         assert sum(1 for outcome in outcomes if isinstance(outcome, Seat)) == 1
         assert len(await office.confirmed()) == 1
