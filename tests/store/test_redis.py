@@ -322,8 +322,9 @@ def test_a_wrong_password_is_told_without_it(locked: RedisProcess, opened: Open)
     with pytest.raises(ConfigurationError, match="check user and password") as told:
         run(store.ping())
     assert "wr0ng" not in f"{refused.value}{told.value}{store!r}"
-    with pytest.raises(ConfigurationError, match="check user and password"):
-        run(opened(f"redis://127.0.0.1:{locked.port}").ping())
+    for url in (f"redis://127.0.0.1:{locked.port}", locked.url, f"redis+unix://:wr0ng@{locked.socket}"):
+        with pytest.raises(ConfigurationError, match="check user and password"):
+            run(opened(url).ping())
 
 
 @pytest.mark.parametrize(
