@@ -113,20 +113,6 @@ def set_up_an_app(visitor: Visitor) -> None:
     visitor.is_told("Recovery codes")
 
 
-def plug_in(visitor: Visitor) -> None:
-    """A security key that is touched at once."""
-    session = visitor.context.new_cdp_session(visitor.page)
-    session.send("WebAuthn.enable")
-    options = {
-        "protocol": "ctap2",
-        "transport": "usb",
-        "hasUserVerification": True,
-        "isUserVerified": True,
-        "automaticPresenceSimulation": True,
-    }
-    session.send("WebAuthn.addVirtualAuthenticator", {"options": options})
-
-
 def wait_until_refused(visitor: Visitor, site: Bank) -> None:
     """A revocation is in force within a second."""
     other = visitor.context.new_page()
@@ -141,7 +127,7 @@ def wait_until_refused(visitor: Visitor, site: Bank) -> None:
 
 def test_a_login_sets_up_a_key_that_then_opens_what_needed_it(site: Bank, crowd: Crowd) -> None:
     dora = crowd.visitor("dora")
-    plug_in(dora)
+    dora.hold_key()
     leave(dora, site)
     dora.page.go_back()
     dora.is_told(NONE_YET)
@@ -165,7 +151,7 @@ def test_a_login_sets_up_a_key_that_then_opens_what_needed_it(site: Bank, crowd:
 
 def test_a_rule_that_takes_none_of_the_factors_leads_to_another_one(site: Bank, crowd: Crowd) -> None:
     emil = crowd.visitor("emil")
-    plug_in(emil)
+    emil.hold_key()
     code = site.factors.add_app("emil")
     emil.go("/vault")
     emil.is_told("You need another second factor")

@@ -84,9 +84,9 @@ class Scene:
 
     def presses(self, browser: Browser, page: httpx.Response) -> httpx.Response:
         """The button of the page that says that there is no factor yet."""
-        found = re.search(r'name="challenge" value="([^"]+)"', page.text)
-        assert found is not None, page.text
-        form = {"challenge": html.unescape(found[1]), "step": "login"}
+        fields = re.findall(r'<input type="hidden" name="([a-z]+)" value="([^"]+)">', page.text)
+        form = {name: html.unescape(value) for name, value in fields}
+        assert form.keys() - {"then"} == {"challenge", "step"}, page.text
         return browser.request("POST", ENROL_PATH, form=form, headers=SAME_ORIGIN)
 
     def logs_in(self, location: str, **said: str) -> str:
@@ -103,9 +103,9 @@ class Scene:
         assert urlsplit(answer.headers["location"]).path == ENROL_PATH
         return browser.request("GET", answer.headers["location"])
 
-    def seated(self, browser: Browser) -> Person:
-        """Alice at the enrolment page, after a login."""
-        page = self.comes_back(browser, self.logs_in(self.leaves(browser)))
+    def seated(self, browser: Browser, location: str | None = None) -> Person:
+        """Alice at the enrolment page, after a login at `location`, which she was sent to."""
+        page = self.comes_back(browser, self.logs_in(self.leaves(browser) if location is None else location))
         found = re.search(r'name="ticket" value="([^"]+)"', page.text)
         assert found is not None, page.text
         return Person(browser=browser, text=html.unescape(found[1]), page=page)
@@ -135,6 +135,19 @@ def test_a_new_login_leads_to_a_first_factor_and_back_to_what_needs_it(scene: Sc
     assert 'href="/pay/a1?amount=5">Go on where you were</a>' in person.look().text
     later = app.at(int(scene.world.now) + 30)
     assert browser.answer(scene.world.challenged(browser), later).status_code == 303
+
+
+def test_a_window_of_a_script_is_not_led_back_into_the_application(scene: Scene) -> None:
+    browser = scene.browser()
+    ticket = scene.world.challenged(browser)
+    for path, name in ((PAGE, "ticket"), (ENROL_PATH, "challenge")):
+        asked = browser.request("GET", path, params={name: ticket, "then": "close"})
+        person = scene.seated(browser, scene.presses(browser, asked).headers["location"])
+        assert open_invitation(person.text, scene.world.keys).return_path == ""
+    person.sets_up_an_app(scene.world)
+    page = person.look().text
+    assert "All done? Close this page." in page
+    assert "Go on where you were" not in page
 
 
 def test_the_provider_is_asked_for_a_new_login(scene: Scene) -> None:
