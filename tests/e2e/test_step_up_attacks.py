@@ -1,109 +1,25 @@
 """Attacks on step-up through a real Envoy, each by the name of what it must not reach; two servers share one store."""
 
-import copy
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urljoin, urlsplit
 
-import httpx
 import pytest
-import yaml
-from e2e import bootstrap
+from e2e.bank import HOST, PARTNER, Bank, banking
 from e2e.factor_store import FactorStore
 from e2e.owners import NAVIGATION, PAGE, Owner, ticket_of
-from e2e.stage import Script, Stage, stage
+from e2e.stage import Stage
 
-from extauthz.cli.quickstart.demo import EXTAUTHZ
-from extauthz.cli.quickstart.local_http import answers
-from extauthz.cli.quickstart.tokens import AUDIENCE, ISSUER, TokenIssuer
 from extauthz.stepup.ticket import open_ticket
 from extauthz.values.identity import HOLDER_COOKIE
-
-POLICIES = (Path(__file__).parent / "policies" / "attacks.yaml").read_text()
-HOST = "bank.example.test"
-PARTNER = "https://login.partner.example.net"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bank:
-    """What is attacked: behind the listener `https` one server, behind `replica` another one with the same store."""
-
-    stage: Stage
-    partner: TokenIssuer
-
-    def owner(self, sub: str) -> Owner:
-        """Somebody with an authenticator app."""
-        owner = Owner(self.stage, sub, host=HOST)
-        owner.enroll()
-        return owner
-
-    def from_address(self, address: str) -> httpx.Client:
-        """A client on this machine that Envoy sees at another address."""
-        client = httpx.Client(
-            transport=httpx.HTTPTransport(verify=self.stage.context(), local_address=address),
-            base_url=self.stage.url(),
-            headers={"host": HOST},
-            trust_env=False,
-            timeout=15,
-        )
-        return self.stage.clients.enter_context(client)
 
 
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bank]:
-    partner, jwks = TokenIssuer.create(), tmp_path_factory.mktemp("partner") / "jwks.json"
-    jwks.write_text(partner.jwks())
-    issuers = [("idp", ISSUER, "jwks.json"), ("partner", PARTNER, str(jwks))]
-    identity = {
-        "users": [
-            {
-                "name": name,
-                "issuer": issuer,
-                "audiences": [AUDIENCE],
-                "jwks": keys,
-                "algorithms": ["ES256"],
-                "from": ["authorization", "cookie:session"],
-            }
-            for name, issuer, keys in issuers
-        ]
-    }
-    configuration = {"identity": identity, "request": {"buffered": True}}
-    with stage(Script(policies=POLICIES, edit=_add_listeners, configuration=configuration)) as running:
-        _start_replica(running)
-        yield Bank(stage=running, partner=partner)
-
-
-def _add_listeners(tree: bootstrap.Tree) -> None:
-    resources = tree["static_resources"]
-    for name in ("extauthz", "extauthz_web"):
-        cluster = copy.deepcopy(next(entry for entry in resources["clusters"] if entry["name"] == name))
-        cluster["name"] = f"{name}_replica"
-        cluster.pop("health_checks", None)  # it is started later
-        address = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]
-        address["pipe"]["path"] = address["pipe"]["path"].replace(".sock", "-replica.sock")
-        resources["clusters"].append(cluster)
-    replica, underscored = (copy.deepcopy(resources["listeners"][0]) for _ in range(2))
-    replica["name"], underscored["name"] = "replica", "underscored"
-    settings = replica["filter_chains"][0]["filters"][0]["typed_config"]
-    asking = next(entry for entry in settings["http_filters"] if entry["name"] == bootstrap.EXT_AUTHZ)
-    asking["typed_config"]["grpc_service"]["envoy_grpc"]["cluster_name"] = "extauthz_replica"
-    settings["route_config"]["virtual_hosts"][0]["routes"][0]["route"]["cluster"] = "extauthz_web_replica"
-    settings = underscored["filter_chains"][0]["filters"][0]["typed_config"]
-    settings["common_http_protocol_options"] = {"headers_with_underscores_action": "ALLOW"}
-    resources["listeners"] += [replica, underscored]
-
-
-def _start_replica(on: Stage) -> None:
-    """Another server with the same configuration, and so the same store and keys."""
-    configuration = yaml.safe_load((on.folder / "extauthz.yaml").read_text())
-    listen = {name: address.replace(".sock", "-replica.sock") for name, address in configuration["listen"].items()}
-    (on.folder / "replica.yaml").write_text(yaml.safe_dump({**configuration, "listen": listen}))
-    command: list[str | Path] = [*EXTAUTHZ, "serve", "--config", on.folder / "replica.yaml"]
-    replica = on.processes.start("replica", command, log=on.folder / "replica.log", folder=on.folder)
-    replica.wait_until(lambda: answers(on.folder / "probes-replica.sock", "/ready"), seconds=60)
+    with banking(tmp_path_factory.mktemp("partner")) as running:
+        yield running
 
 
 def test_a_stolen_bearer_beside_a_fresh_proof_is_challenged(bank: Bank) -> None:
@@ -211,6 +127,41 @@ def test_a_code_a_ticket_and_a_use_are_good_once_on_every_replica(bank: Bank) ->
     assert there.asks("/closure").status_code == 200
     assert here.is_challenged("/closure")
     assert there.is_challenged("/closure")
+
+
+def test_a_form_that_is_sent_many_times_at_once_proves_once(bank: Bank) -> None:
+    """Half of them to each server, with the right code."""
+    here = bank.owner("doubled")
+    ticket, code = here.ticket("/vault"), here.code()
+    tabs = [here.goes_to(listener) for listener in ("https", "replica") * 5]
+    with ThreadPoolExecutor(len(tabs)) as at_once:
+        answered = list(at_once.map(lambda tab: tab.answers(ticket, code).status_code, tabs))
+    assert set(answered) <= {303, 409, 422, 429}
+    assert answered.count(303) == len(FactorStore(folder=bank.stage.folder).grants("doubled")) == 1
+
+
+def test_a_request_that_was_changed_after_its_proof_is_challenged(bank: Bank) -> None:
+    owner = bank.owner("changed")
+    path, body, json = "/closure?to=acc-1", b'{"amount": 5}', {"content-type": "application/json"}
+    asked = owner.client.post(path, content=body, headers=json)
+    ticket = asked.json()["challenge_uri"].partition("=")[2]
+    assert owner.answers(ticket, owner.code()).status_code == 303
+    for method, target, content, headers in (
+        ("POST", path, b'{"amount": 6}', json),
+        ("POST", path, b'{"amount":5}', json),
+        ("POST", path, b"", json),
+        ("POST", "/closure?to=acc-2", body, json),
+        ("POST", "/closure?to=acc-1&to=acc-2", body, json),
+        ("POST", "/closure", body, json),
+        ("PUT", path, body, json),
+        ("POST", path, body, {"content-type": "text/plain"}),
+        ("POST", path, body, {**json, "x-http-method-override": "DELETE"}),
+        ("POST", path, body, {**json, "host": f"{HOST}:444"}),
+    ):
+        refused = owner.client.request(method, target, content=content, headers=headers)
+        assert (refused.status_code, refused.json()["reason"]) == (401, "proof-required"), (method, target, headers)
+    assert owner.client.post(path, content=body, headers=json).status_code == 200
+    assert owner.client.post(path, content=body, headers=json).status_code == 401
 
 
 def test_guesses_are_counted_by_all_replicas_together(bank: Bank) -> None:
