@@ -62,7 +62,8 @@ class Entry:
         fields = request.headers.getlist("cookie")
         seat = read_seat(fields, invitation, self.seating.keys, now=0.0)
         if seat is not None and self.seating.clock() >= seat.until:
-            raise TurnedAway(notices.LINK_ENDED if seat.proven else notices.LINK_EXPIRED)
+            is_link = invitation.grounds == "administrator" and not seat.proven
+            raise TurnedAway(notices.LINK_EXPIRED if is_link else notices.LINK_ENDED)
         return seat
 
     def show(self, request: Request, text: str, invitation: Invitation) -> Response:

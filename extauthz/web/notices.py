@@ -142,13 +142,14 @@ BEGUN_AGAIN: Final = Notice(
 LINK_USED: Final = Notice(
     status=409,
     title="This link was used already",
-    text="Each link serves once. To change your second factors again, ask your administrator for a new one.",
+    text="Each link serves once. To change your second factors again, start from the application, or ask your "
+    "administrator for a new one.",
 )
 LINK_ENDED: Final = Notice(
     status=410,
     title="This page was open for too long",
-    text="Changes end a quarter of an hour after you have proven who you are. Start again from the application, or ask "
-    "your administrator for a new link.",
+    text="It ends a quarter of an hour after you have proven who you are, or sooner if you have not. Start again from "
+    "the application, or ask your administrator for a new link.",
 )
 FIRST_NEEDS_LINK: Final = Notice(
     status=403,

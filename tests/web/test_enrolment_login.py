@@ -276,6 +276,16 @@ def test_who_has_a_factor_has_to_show_it_whoever_logs_in(scene: Scene) -> None:
     assert len(factors(scene.world)) == 1
 
 
+def test_a_seat_after_a_login_ends_after_a_quarter_of_an_hour(scene: Scene) -> None:
+    person = scene.seated(scene.browser())
+    scene.world.now += 899
+    assert heading(person.send("app")) == "Set up your authenticator app"
+    scene.world.now += 1
+    for page in (person.look(), person.send("confirm", code="123456")):
+        assert (page.status_code, heading(page)) == (410, "This page was open for too long")
+    assert not any(factor.confirmed for factor in factors(scene.world))
+
+
 def test_of_a_login_and_a_link_one_brings_the_first_factor(scene: Scene) -> None:
     by_login = scene.seated(scene.browser())
     by_login.send("app")
