@@ -19,7 +19,7 @@ from extauthz.store.schema import migrate, origin
 
 BUSY_SECONDS: Final = 2.0
 """How long another process's transaction is waited for."""
-TRY_EVERY: Final = 60.0
+TRY_EVERY: Final = 10.0
 """Seconds, at most, between two writes while all is well: a disk that is full is noticed, and none is worn out."""
 
 _PROBLEMS: Final = (sqlite3.Error, OSError, ArithmeticError, LookupError, TypeError, ValueError)

@@ -7,7 +7,7 @@ import resource
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,8 @@ from stepup.proofs import ALICE, NOW, SESSION
 from store.one_loop import run
 from store.parts import LIMIT, enrolment, factor, grant, redemption
 
+from extauthz.check import store_watch
+from extauthz.check.store_watch import StoreWatch
 from extauthz.errors import StateUnavailable
 from extauthz.store import sqlite_file
 from extauthz.store.protocol import Changed, Redeemed
@@ -95,6 +97,33 @@ def test_a_full_disk_is_told_by_whoever_looks_until_there_is_room(store: SqliteS
             with pytest.raises(StateUnavailable):
                 run(store.ping())
     run(store.ping())
+
+
+def test_a_server_tells_of_a_full_disk_and_of_its_end(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_watch, "LOOK_EVERY", 0.005)
+    watch = StoreWatch(store)
+
+    async def until(*, is_well: bool) -> None:
+        while (watch.standing.error is None) is not is_well:
+            await asyncio.sleep(0.005)
+
+    async def follow() -> None:
+        await watch.start()
+        following = asyncio.create_task(watch.follow())
+        with full_disk(path):
+            number = 0
+            while watch.standing.error is None:
+                number += 1
+                with suppress(StateUnavailable):
+                    await store.enroll(enrolment(factor(f"fill{number}")), now=NOW)
+            await until(is_well=False)
+        await until(is_well=True)
+        following.cancel()
+
+    run(follow())
+    assert watch.standing.reached
 
 
 def test_a_full_disk_is_noticed_though_nobody_writes(
