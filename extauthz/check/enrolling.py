@@ -153,7 +153,8 @@ class Enrolling:
             return "unproven"
         if not any(known.id == factor for known in at.authenticators):
             return "gone"
-        return self._next(at) if await self.seating.store.rename_factor(at.subject, factor, name) else "gone"
+        renamed = await self.seating.store.rename_factor(at.subject, factor, name, ground=_ground(at))
+        return _after(renamed, self._next(at))
 
     async def remove(self, at: Seated, factor: str) -> Change:
         """Forget an app or a key, but for the last one: only whoever runs the server can take that away."""

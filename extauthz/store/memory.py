@@ -180,14 +180,17 @@ class MemoryStore:
             found = (factor for factor in self._factors.values() if subject in (None, factor.subject))
             return tuple(sorted(found, key=lambda factor: (factor.created_at, factor.id)))
 
-    async def rename_factor(self, subject: Subject, factor: str, name: str) -> bool:
+    async def rename_factor(self, subject: Subject, factor: str, name: str, *, ground: Ground | None = None) -> Changed:
         with self._lock:
             self._check_open()
+            refused = self._refusal(subject, ground, None)
+            if refused is not None:
+                return refused
             known = self._factor(subject, factor)
             if known is None:
-                return False
+                return Changed.FACTOR_GONE
             self._factors[factor] = replace(known, name=name)
-            return True
+            return Changed.DONE
 
     async def remove_factor(self, subject: Subject, factor: str, *, ground: Ground | None = None) -> Changed:
         with self._lock:

@@ -303,8 +303,8 @@ class Store(RevocationStore, Protocol):
     async def factors(self, subject: Subject | None) -> tuple[EnrolledFactor, ...]:
         """The factors of a subject, of everybody for `None`; oldest first."""
 
-    async def rename_factor(self, subject: Subject, factor: str, name: str) -> bool:
-        """Call a factor, by id, by another name; false if it is not there."""
+    async def rename_factor(self, subject: Subject, factor: str, name: str, *, ground: Ground | None = None) -> Changed:
+        """Call a factor, by id, by another name."""
 
     async def remove_factor(self, subject: Subject, factor: str, *, ground: Ground | None = None) -> Changed:
         """Forget one factor, by id, unless it is the last one that `counts`. What it proved stays good."""

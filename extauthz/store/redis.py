@@ -202,9 +202,8 @@ class RedisStore:
             found += [factor for reply in replies for factor in factors_in(reply)]
         return tuple(sorted(found, key=lambda factor: (factor.created_at, factor.id)))
 
-    async def rename_factor(self, subject: Subject, factor: str, name: str) -> bool:
-        run = Run(script=RENAME, keys=(self._keys(subject).factors,), arguments=(factor, json.dumps(name)))
-        return await self._calls.run(run) == [1]
+    async def rename_factor(self, subject: Subject, factor: str, name: str, *, ground: Ground | None = None) -> Changed:
+        return await self._change(RENAME, subject, ground, None, (factor, json.dumps(name)))
 
     async def remove_factor(self, subject: Subject, factor: str, *, ground: Ground | None = None) -> Changed:
         return await self._change(REMOVE, subject, ground, None, (factor,))

@@ -217,14 +217,17 @@ class SqliteStore:
     async def factors(self, subject: Subject | None) -> tuple[EnrolledFactor, ...]:
         return await self._reads.read(lambda connection: factors_of(connection, subject))
 
-    async def rename_factor(self, subject: Subject, factor: str, name: str) -> bool:
-        def work(connection: sqlite3.Connection) -> bool:
+    async def rename_factor(self, subject: Subject, factor: str, name: str, *, ground: Ground | None = None) -> Changed:
+        def work(connection: sqlite3.Connection) -> Changed:
+            refused = begin_change(connection, subject, ground, None)
+            if refused is not None:
+                return refused
             renamed = connection.execute(
                 "UPDATE factors SET name = ? WHERE subject = ? AND id = ?", (name, subject.key, factor)
             )
-            return renamed.rowcount == 1
+            return Changed.DONE if renamed.rowcount == 1 else Changed.FACTOR_GONE
 
-        return await self._writes.write(work)
+        return await self._writes.write(work, keep=_is_done)
 
     async def remove_factor(self, subject: Subject, factor: str, *, ground: Ground | None = None) -> Changed:
         def work(connection: sqlite3.Connection) -> Changed:

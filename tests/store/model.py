@@ -164,6 +164,14 @@ class Model:
         self.factors = [replace(one, confirmed=True) if one.id == advance.factor else one for one in self.factors]
         return Changed.DONE
 
+    def rename(self, subject: Subject, name: str, called: str, ground: Ground | None) -> Changed:
+        refused = self.objection(subject, ground, None)
+        if refused is not None:
+            return refused
+        named = [one for one in self.factors if one.subject == subject and one.id == name]
+        self.factors = [replace(one, name=called) if one in named else one for one in self.factors]
+        return Changed.DONE if named else Changed.FACTOR_GONE
+
     def remove(self, subject: Subject, name: str, ground: Ground | None) -> Changed:
         refused = self.objection(subject, ground, None)
         if refused is not None:

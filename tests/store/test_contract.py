@@ -402,7 +402,7 @@ def test_nobody_proves_with_the_factor_of_somebody_else(store: Store) -> None:
         stolen = Redemption(subject=ALICE, burn=burn, grants=(grant(),))
         assert run(store.redeem(stolen, now=NOW)) is Redeemed.FACTOR_GONE
     assert confirm(store, "f1", 7) is Changed.FACTOR_GONE
-    assert not run(store.rename_factor(ALICE, "f1", "mine"))
+    assert run(store.rename_factor(ALICE, "f1", "mine")) is Changed.FACTOR_GONE
     assert run(store.remove_factor(ALICE, "f1")) is Changed.FACTOR_GONE
     assert run(store.factors(None)) == (factor("f1", BOB),)
 
@@ -539,8 +539,14 @@ def test_a_reset_ends_every_ground_that_was_laid_before(store: Store) -> None:
 
 def test_a_factor_is_renamed(store: Store) -> None:
     enroll(store, factor("a"))
-    assert run(store.rename_factor(ALICE, "a", "Blue key"))
-    assert not run(store.rename_factor(ALICE, "b", "Red key"))
+    ground = Ground(factor="a", laid_at=NOW)
+    assert run(store.rename_factor(ALICE, "a", "Blue key", ground=ground)) is Changed.DONE
+    assert run(store.rename_factor(ALICE, "b", "Red key")) is Changed.FACTOR_GONE
+    assert [one.name for one in run(store.factors(ALICE))] == ["Blue key"]
+    run(store.reset_factors(ALICE, [], now=NOW))
+    enroll(store, factor("a"))
+    assert run(store.rename_factor(ALICE, "a", "Red key", ground=ground)) is Changed.GROUND_GONE
+    assert run(store.rename_factor(ALICE, "a", "Blue key")) is Changed.DONE
     assert [one.name for one in run(store.factors(ALICE))] == ["Blue key"]
 
 

@@ -211,9 +211,8 @@ def other(draw: st.DrawFn, subject: Subject) -> Action:
             case "reset":
                 return run(store.reset_factors(subject, limits, now=now)), model.reset(subject, limits, now)
             case "rename":
-                named = [one for one in model.factors if one.subject == subject and one.id == name]
-                model.factors = [replace(one, name="new") if one in named else one for one in model.factors]
-                return run(store.rename_factor(subject, name, "new")), bool(named)
+                done = run(store.rename_factor(subject, name, "new", ground=ground))
+                return done, model.rename(subject, name, "new", ground)
             case _:
                 done = run(store.remove_factor(subject, name, ground=ground))
                 return done, model.remove(subject, name, ground)
