@@ -33,8 +33,8 @@ class Limit:
     `longest`. With `longest` no shorter than `memory` it holds never more than `most`, so that whoever tries, and
     however they wait in between, gets at most `most` tries and one more in each `memory`.
 
-    `holder` is what the one who tries holds, empty if that is unknown or nobody's own. A holder that is known to the
-    limiter, because it was right before, has a tally of its own on the same schedule.
+    `holder` is what the one who tries holds, empty if that is unknown. A holder that is known to the limiter, because
+    it was right before, has a tally of its own on the same schedule.
     """
 
     key: str
@@ -43,6 +43,13 @@ class Limit:
     longest: float
     memory: float
     holder: str = ""
+
+    @property
+    def forgives(self) -> bool:
+        """Whether a right code forgets all that the holder got wrong: not where others may hold the same, who would
+        get their tries back; there it takes back its own try alone.
+        """
+        return not self.holder.startswith("peer:")
 
     @property
     def most(self) -> int:

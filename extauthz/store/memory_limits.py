@@ -42,9 +42,12 @@ class MemoryLimits:
         for limit in limits:
             self._tallies[limit.key] = give_back(self._tallies.get(limit.key, FRESH), limit, now)
         if known_to is not None:
-            holders = self._known.get(known_to.key, {}) | {
-                known_to.holder: _Known(tally=FRESH, until=now + KNOWN_SECONDS)
-            }
+            holders = dict(self._known.get(known_to.key, {}))
+            known = holders.get(known_to.holder)
+            tally = FRESH
+            if known is not None and known.until > now and not known_to.forgives:
+                tally = known.tally if limits else give_back(known.tally, known_to, now)
+            holders[known_to.holder] = _Known(tally=tally, until=now + KNOWN_SECONDS)
             lasting = sorted(holders, key=lambda holder: (holders[holder].until, holder), reverse=True)
             self._known[known_to.key] = {holder: holders[holder] for holder in lasting[:MOST_KNOWN]}
 

@@ -103,7 +103,7 @@ class Redemption:
     `burn` is `None` for a proof that was given elsewhere; then the ticket alone makes it good once. The grants are the
     subject's. `since` is when the oldest token of the subject was issued that it rests on, in seconds since the epoch;
     who can't say leaves it at the beginning of time. `limits` are those in which the try was `Tried.counted`;
-    `known_to` is the one that knows its holder from now on, and forgets what that holder got wrong.
+    `known_to` is the one that knows its holder from now on, and forgets what that holder got wrong if it `forgives`.
     """
 
     subject: Subject

@@ -35,7 +35,7 @@ class RedisLimits:
 
     async def give_back(self, limits: Sequence[Limit], known_to: Limit | None, now: float) -> None:
         """Give back a try that was right, and know its holder from now on."""
-        knowing = () if known_to is None else (self._know(known_to, now),)
+        knowing = () if known_to is None else (self._know(known_to, now, counted_elsewhere=bool(limits)),)
         await self._calls.run(*(self._give_back(limit, now) for limit in limits), *knowing)
 
     async def forget(self, limits: Sequence[Limit]) -> None:
@@ -56,7 +56,9 @@ class RedisLimits:
         tally, _ = self._keys(limit)
         return Run(script=GIVE_BACK, keys=(tally,), arguments=(repr(now), repr(limit.memory)))
 
-    def _know(self, limit: Limit, now: float) -> Run:
+    def _know(self, limit: Limit, now: float, *, counted_elsewhere: bool) -> Run:
         _, known = self._keys(limit)
-        arguments = (digest(limit.holder), repr(now + KNOWN_SECONDS), int(KNOWN_SECONDS) + 1, MOST_KNOWN)
+        becomes = "empty" if limit.forgives else "kept" if counted_elsewhere else "back"
+        until = (repr(now + KNOWN_SECONDS), int(KNOWN_SECONDS) + 1)
+        arguments = (digest(limit.holder), *until, MOST_KNOWN, repr(now), repr(limit.memory), becomes)
         return Run(script=KNOW, keys=(known,), arguments=arguments)

@@ -14,18 +14,14 @@ from extauthz.store.protocol import Tried
 def attempt(connection: sqlite3.Connection, limits: Sequence[Limit], now: float) -> Tried:
     """As `Store.attempt`."""
     for limit in limits:
-        place = (limit.key, limit.holder)
-        known = connection.execute(
-            "SELECT locked_until, empty_at FROM known_holders WHERE key = ? AND holder = ? AND until > ?", (*place, now)
-        ).fetchone()
-        if known is not None:
-            tally = Tally(locked_until=known[0], empty_at=known[1])
+        tally = _own_of(connection, limit, now)
+        if tally is not None:
             if tally.locked_until > now:
                 return Tried(wait=tally.locked_until - now)
             after = lockout.count(tally, limit, now)
             connection.execute(
                 "UPDATE known_holders SET locked_until = ?, empty_at = ? WHERE key = ? AND holder = ?",
-                (after.locked_until, after.empty_at, *place),
+                (after.locked_until, after.empty_at, limit.key, limit.holder),
             )
             return Tried()
     tallies = [(limit, _tally_of(connection, limit)) for limit in limits]
@@ -42,9 +38,12 @@ def give_back(connection: sqlite3.Connection, limits: Sequence[Limit], known_to:
     for limit in limits:
         _put(connection, limit, lockout.give_back(_tally_of(connection, limit), limit, now))
     if known_to is not None:
+        own, tally = _own_of(connection, known_to, now), FRESH
+        if own is not None and not known_to.forgives:
+            tally = own if limits else lockout.give_back(own, known_to, now)
         connection.execute(
-            "INSERT OR REPLACE INTO known_holders (key, holder, locked_until, empty_at, until) VALUES (?, ?, 0, 0, ?)",
-            (known_to.key, known_to.holder, now + KNOWN_SECONDS),
+            "INSERT OR REPLACE INTO known_holders (key, holder, locked_until, empty_at, until) VALUES (?, ?, ?, ?, ?)",
+            (known_to.key, known_to.holder, tally.locked_until, tally.empty_at, now + KNOWN_SECONDS),
         )
         connection.execute(
             """DELETE FROM known_holders WHERE key = ?1 AND holder NOT IN (
@@ -64,6 +63,15 @@ def sweep(connection: sqlite3.Connection, now: float) -> None:
     """Remove what changes no answer any more."""
     connection.execute("DELETE FROM tallies WHERE empty_at <= ?1 AND locked_until <= ?1", (now,))
     connection.execute("DELETE FROM known_holders WHERE until <= ?", (now,))
+
+
+def _own_of(connection: sqlite3.Connection, limit: Limit, now: float) -> Tally | None:
+    """The tally of the limit's holder, `None` if it is not known."""
+    row = connection.execute(
+        "SELECT locked_until, empty_at FROM known_holders WHERE key = ? AND holder = ? AND until > ?",
+        (limit.key, limit.holder, now),
+    ).fetchone()
+    return None if row is None else Tally(locked_until=row[0], empty_at=row[1])
 
 
 def _tally_of(connection: sqlite3.Connection, limit: Limit) -> Tally:

@@ -136,7 +136,13 @@ class Model:
         for limit in redemption.limits:
             self.tallies[limit.key] = give_back(self.tallies.get(limit.key, FRESH), limit, now)
         if redemption.known_to is not None:
-            self.known[redemption.known_to.key, redemption.known_to.holder] = FRESH
+            place = (redemption.known_to.key, redemption.known_to.holder)
+            own = self.known.get(place, FRESH)
+            if redemption.known_to.holder.startswith("cookie:"):
+                own = FRESH
+            elif not redemption.limits:
+                own = give_back(own, redemption.known_to, now)
+            self.known[place] = own
         return Redeemed.DONE
 
     def objection(self, subject: Subject, ground: Ground | None, ticket: SpentTicket | None) -> Changed | None:

@@ -106,7 +106,7 @@ def test_a_server_tells_of_a_full_disk_and_of_its_end(
     watch = StoreWatch(store)
 
     async def until(*, is_well: bool) -> None:
-        while (watch.standing.error is None) is not is_well:
+        while (watch.standing.error is None) is not is_well:  # noqa: ASYNC110 - nobody tells when it changes
             await asyncio.sleep(0.005)
 
     async def follow() -> None:

@@ -151,6 +151,24 @@ def test_a_known_holder_is_locked_out_by_its_own_wrong_codes_and_a_right_one_for
     assert guess(enrolled, held_by(THIEFS)) == 5, "and it takes nothing from others"
 
 
+def test_right_codes_give_nobody_behind_the_same_address_a_try_back(enrolled: Store) -> None:
+    be_right(enrolled, held_by("peer:office"), step=1)
+    guesses = 0
+    for step in range(2, 30):
+        guesses += guess(enrolled, held_by("peer:office"), 1)
+        tried = run(enrolled.attempt(held_by("peer:office"), now=NOW))
+        if tried.wait == 0:
+            right = Redemption(
+                subject=ALICE,
+                burn=Advance(factor="f1", mark=step),
+                grants=(),
+                limits=tried.counted,
+                known_to=held_by("peer:office")[0],
+            )
+            assert run(enrolled.redeem(right, now=NOW)) is Redeemed.DONE
+    assert guesses == 5
+
+
 def test_a_holder_is_forgotten_after_a_month_and_each_right_code_begins_it_anew(enrolled: Store) -> None:
     be_right(enrolled, held_by(MINE), step=1)
     be_right(enrolled, held_by(MINE), step=2, now=NOW + 20 * DAY)

@@ -40,7 +40,7 @@ SESSIONS = st.sampled_from(SESSION_TEXTS)
 FACTORS = st.sampled_from(["f1", "f2", "f3"])
 FINGERPRINTS = st.sampled_from(["", "x", "y"])
 TICKETS = st.sampled_from(["", "t1", "t2"])
-OWN = [replace(LIMIT, holder=holder) for holder in ("cookie:a", "cookie:b")]
+OWN = [replace(LIMIT, holder=holder) for holder in ("cookie:a", "peer:b")]
 LIMITS = st.lists(st.sampled_from([LIMIT, *OWN, ADDRESS]), unique_by=lambda limit: limit.key)
 KNOWN_TO = st.none() | st.sampled_from(OWN)
 REVOCATIONS: st.SearchStrategy[Kind] = st.sampled_from(["block", "tokens", "session", "token"])

@@ -1,8 +1,20 @@
--- Lets a limiter know a holder from now on, with nothing counted; the one goes whose last right code is the oldest.
+-- Lets a limiter know a holder from now on; the one goes whose last right code is the oldest.
 -- KEYS: the known holders, each 'locked_until empty_at known_until'. ARGV: the holder, until when, seconds that is,
---       how many are known at the most.
-local holders = KEYS[1]
-redis.call('HSET', holders, ARGV[1], '0 0 ' .. ARGV[2])
+--       how many are known at the most, now, memory, what becomes of its tally ('empty', 'back': the try that was
+--       counted last comes out, 'kept').
+local holders, now = KEYS[1], tonumber(ARGV[5])
+local locked_until, empty_at, known = string.match(redis.call('HGET', holders, ARGV[1]) or '', '^(%S+) (%S+) (%S+)$')
+local tally = '0 0'
+if known and tonumber(known) > now and ARGV[7] ~= 'empty' then
+  locked_until, empty_at = tonumber(locked_until), tonumber(empty_at)
+  if ARGV[7] == 'back' then
+    locked_until, empty_at = math.min(locked_until, now), empty_at - tonumber(ARGV[6])
+  end
+  if empty_at > now then
+    tally = string.format('%.17g %.17g', locked_until, empty_at)
+  end
+end
+redis.call('HSET', holders, ARGV[1], tally .. ' ' .. ARGV[2])
 redis.call('EXPIRE', holders, ARGV[3])
 local known = {}
 local fields = redis.call('HGETALL', holders)
