@@ -220,9 +220,8 @@ class EnrolmentPages:
                 assert_never(change)
 
     def _party(self, request: Request) -> RelyingParty | None:
-        """As whom this page asks for keys: only on an origin that the browser would let it."""
-        party = self.means.relying_party
-        return party if party is not None and f"https://{request.headers.get('host', '')}" in party.origins else None
+        """As whom this page asks for keys."""
+        return self.means.relying_party_at(request.headers.get("host", ""))
 
 
 def _next_view(at: Seated) -> str:

@@ -367,6 +367,21 @@ def test_keys_are_offered_where_a_browser_would_take_them(bare: World) -> None:
     assert person.send("key", name="x", answer="{}").status_code == 400
 
 
+def test_a_key_that_was_touched_at_a_sibling_page_changes_nothing_here(bare: World) -> None:
+    here, sibling = "https://app.example.com", "https://shop.example.com"
+    both = US.model_copy(update={"origins": (here, sibling)})
+    person, device = Person.begins(bare.browser(relying_party=both), link(bare)), SoftwareAuthenticator()
+    person.look("key")
+    for origin, had in ((sibling, 0), (here, 1)):
+        answer = device.register(challenge(person, bare, "webauthn.create"), origin=origin)
+        person.send("key", name="x", answer=answer)
+        assert len(factors(bare)) == had
+    person = Person.begins(bare.browser(relying_party=both), link(bare))
+    for origin, shown in ((sibling, PROVE), (here, YOURS)):
+        answer = device.sign_in(challenge(person, bare, "webauthn.get"), origin=origin)
+        assert heading(person.send("prove", answer=answer)) == shown
+
+
 @pytest.mark.parametrize("name", ["", "   ", "x" * 65, "a\u202eb", "a\nb"])
 def test_a_name_that_deceives_is_refused(bare: World, name: str) -> None:
     person = Person.begins(bare.browser(relying_party=US), link(bare))
