@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
+from extauthz.check.proof.proving import issued_since
 from extauthz.check.seating import USER_VERIFICATION, Seated, Seating, keys_of, link_of
 from extauthz.stepup.enrolment import PROVEN_SECONDS, Seat, user_handle
 from extauthz.stepup.recovery import CODE_BYTES, CODES, make_codes
@@ -153,7 +154,9 @@ class Enrolling:
             return "unproven"
         if not any(known.id == factor for known in at.authenticators):
             return "gone"
-        renamed = await self.seating.store.rename_factor(at.subject, factor, name, ground=_ground(at))
+        renamed = await self.seating.store.rename_factor(
+            at.subject, factor, name, now=self.seating.clock(), ground=_ground(at)
+        )
         return _after(renamed, self._next(at))
 
     async def remove(self, at: Seated, factor: str) -> Change:
@@ -163,7 +166,9 @@ class Enrolling:
         rest = [known for known in at.authenticators if known.id != factor]
         if len(rest) == len(at.authenticators):
             return "gone"
-        removed = await self.seating.store.remove_factor(at.subject, factor, ground=_ground(at))
+        removed = await self.seating.store.remove_factor(
+            at.subject, factor, now=self.seating.clock(), ground=_ground(at)
+        )
         return _after(removed, self._next(at, rests_on=rest[0].id if rest and at.seat.factor == factor else None))
 
     async def _enroll(
@@ -198,8 +203,10 @@ def _ticket(at: Seated) -> SpentTicket:
 
 
 def _ground(at: Seated) -> Ground:
-    """What changes rest on: the factor that was proven, else the link."""
-    return Ground(factor=at.seat.factor, laid_at=at.invitation.issued_at)
+    """What changes rest on: the factor that was proven, else the link; and what that came from."""
+    invitation = at.invitation
+    since = issued_since(at.subject, invitation.credentials)
+    return Ground(factor=at.seat.factor, laid_at=invitation.issued_at, since=since, session=invitation.session)
 
 
 def _after(changed: Changed, seat: Seat) -> Change:
