@@ -22,8 +22,13 @@ install: .venv/installed
 demo: install
 	$(BIN)/extauthz quickstart $(DEMO_ARGS)
 
+# Many tests wait for servers, so there are twice as many workers as processors. They take files in the order that
+# tests/conftest.py gives them. Where the environment forbids bytecode, each server that a test starts would be compiled
+# anew, and so would the tests.
+WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
+test: export PYTHONDONTWRITEBYTECODE :=
 test: install
-	$(BIN)/pytest --numprocesses=auto --dist=loadfile $(TEST_ARGS)
+	$(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 # The properties of tests/fuzz with new examples, as many of each as FUZZ_EXAMPLES says: some 20 minutes.
 FUZZ_EXAMPLES ?= 20000
