@@ -11,11 +11,19 @@ import signal
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("extauthz", deadline=None)
 settings.load_profile("extauthz")
+# As the server logs: without the values of variables. To draw them takes a second for each exception that is logged.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 TESTS = Path(__file__).parent
 WAITING = ("e2e", "web", "tutorial", "oidc", "app", "bundles", "quickstart", "spire", "store", "wire")
