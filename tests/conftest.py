@@ -7,6 +7,7 @@ Files whose tests start servers and browsers are run first. Some take a minute, 
 left, a worker with one of them would keep all others waiting.
 """
 
+import os
 import signal
 from pathlib import Path
 
@@ -38,3 +39,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _rank(item: pytest.Item) -> int:
     folder = item.path.relative_to(TESTS).parts[0]
     return WAITING.index(folder) if folder in WAITING else len(WAITING)
+
+
+@pytest.fixture(scope="session")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pictures of pages are written: the folder that SCREENSHOTS names, else a temporary one."""
+    named = os.environ.get("SCREENSHOTS")
+    folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
