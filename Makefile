@@ -2,6 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO_ARGS ?=
 TEST_ARGS ?=
+BENCH_ARGS ?=
 
 # The version is that of tests/spire/running.py.
 SPIRE := v1.13.3
@@ -47,8 +48,9 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# BENCH_ARGS=--help tells what there is.
 bench: install
-	set -e; for script in bench/*.py; do $(BIN)/python $$script; done
+	$(BIN)/python -m bench $(BENCH_ARGS)
 
 # The generated code is committed; a test holds it against proto/.
 proto: install

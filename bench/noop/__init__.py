@@ -1,0 +1,1 @@
+"""Servers that parse the Check and answer OK: what a transport costs without a decision."""
