@@ -40,11 +40,14 @@ class Load:
     streams: int = 20
     seconds: float
     rate: float | None = None
+    warm_up: bool = True
+    """Whether a fifth of the time more is spent before the measurement."""
 
     def arguments(self) -> list[str]:
-        """For the command line; a fifth of the time more, before the measurement, warms up."""
+        """For the command line."""
         words = ["-c", str(self.connections), "-m", str(self.streams), "-D", f"{self.seconds * 1000:.0f}ms"]
-        words.append(f"--warm-up-time={self.seconds * 200:.0f}ms")
+        if self.warm_up:
+            words.append(f"--warm-up-time={self.seconds * 200:.0f}ms")
         if self.rate is not None:
             words.append(f"--rps={self.rate / self.connections:g}")
         return words

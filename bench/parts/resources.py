@@ -5,7 +5,7 @@ from typing import Final
 
 from bench.harness import h2load
 from bench.harness.figures import AtMost, Figure, Report, measured
-from bench.harness.memory import family, resident
+from bench.harness.proc import family, resident
 from bench.harness.servers import TRANSPORTS, Server, Transport
 from bench.harness.setting import Part, Setting
 

@@ -4,13 +4,14 @@ import json
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from bench.__main__ import main
 from bench.harness import traffic
-from bench.harness.memory import family, resident
+from bench.harness.proc import family, processor_seconds, resident
 from bench.parts.instructions import NotCounted, parse_perf, parse_totals
 from bench.parts.scripts import read_figures, read_missed
 
@@ -46,9 +47,10 @@ def test_the_check_has_the_size_that_is_told_and_its_frame_says_so() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process holds")
-def test_memory_of_a_process_and_its_family_is_told() -> None:
+def test_what_a_process_and_its_family_hold_and_use_is_told() -> None:
     assert os.getpid() in family(os.getppid())
     assert 1 < resident(os.getpid()) < 10_000
+    assert abs(processor_seconds(os.getpid()) - time.process_time()) < 0.5
 
 
 @pytest.mark.skipif(shutil.which("h2load") is None, reason="no h2load: install nghttp2-client")

@@ -1,4 +1,4 @@
-"""What processes hold in memory, from /proc; and which processes somebody has started."""
+"""What processes hold and use, from /proc; and which processes somebody has started."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from extauthz.errors import ExtauthzError
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICK = 1 / os.sysconf("SC_CLK_TCK")
 _MB = 1e6
 
 
@@ -43,8 +44,18 @@ def resident(pid: int) -> float:
     return int((_proc() / str(pid) / "statm").read_text().split()[1]) * _PAGE / _MB
 
 
+def processor_seconds(pid: int) -> float:
+    """Seconds of the processor that the process has used so far, those of the system for it included.
+
+    Raises:
+        NoProc: only Linux tells.
+    """
+    used, for_it = (_proc() / str(pid) / "stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(used) + int(for_it)) * _TICK
+
+
 def _proc() -> Path:
     proc = Path("/proc")
     if not (proc / "self" / "statm").exists():
-        raise NoProc("no /proc: memory is measured on Linux only")
+        raise NoProc("no /proc: what processes hold and use is told by Linux only")
     return proc
