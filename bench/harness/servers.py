@@ -16,12 +16,11 @@ from grpc_health.v1 import health_pb2
 from bench.harness import traffic
 from bench.harness.cores import pinned
 from bench.harness.h2load import GRPC, Ask
+from bench.noop import CHECK, SERVICE
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.cli.quickstart.processes import Child, Processes
 from extauthz.errors import ExtauthzError
-from extauthz.transport.grpcio import SERVICE
 
-CHECK: Final = f"/{SERVICE}/Check"
 START_SECONDS: Final = 60.0
 _ROOT = Path(__file__).parents[2]
 _CALL_SECONDS = 5.0
@@ -33,14 +32,14 @@ class WrongAnswer(ExtauthzError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transport:
-    """How its no-op is started, a program that takes the address to listen on; and how the server is told to use it."""
+    """How its no-op is started, a module of bench/noop; and how the server is told to use it."""
 
     name: str
     noop: str
     serve: tuple[str, ...]
 
 
-TRANSPORTS: Final = (Transport(name="grpcio", noop="grpcio_noop.py", serve=()),)
+TRANSPORTS: Final = (Transport(name="grpcio", noop="grpcio_noop", serve=()),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +85,7 @@ class Yard:
         """The transport with a parse and a ready answer behind it."""
         address = free_address()
         name = f"{transport.name} no-op"
-        command: list[str | Path] = [sys.executable, _ROOT / "bench" / "noop" / transport.noop, address]
+        command = [sys.executable, "-m", f"bench.noop.{transport.noop}", address]
         return Server(name=name, address=address, child=self.start(name, command, lambda: answers(address)))
 
     def start_extauthz(self, transport: Transport, *, rules: int = 50) -> Server:

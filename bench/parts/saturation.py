@@ -10,8 +10,9 @@ from typing import Final
 
 from bench.harness import h2load, openloop, traffic
 from bench.harness.figures import AtLeast, AtMost, Report, measured, ratio
-from bench.harness.servers import CHECK, TRANSPORTS, Server
+from bench.harness.servers import TRANSPORTS, Server
 from bench.harness.setting import Part, Setting
+from bench.noop import CHECK
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.wire.grpc_status import Code
 
