@@ -12,7 +12,7 @@ import struct
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -90,15 +90,21 @@ def run(
     due, moment = [], 0.0
     while (moment := moment + chance.expovariate(rate)) < seconds:
         due.append(moment)
-    with pinned(core):
-        lines = [_Connection(address, header_block(headers), body) for _ in range(connections)]
+    block = header_block(headers)
+    with pinned(core), ExitStack() as closing:
         try:
-            return _drive(lines, due, deadline)
+            sockets = [closing.enter_context(_connected(address)) for _ in range(connections)]
+            return _drive([_Connection(one, block, body) for one in sockets], due, deadline)
         except OSError as error:
             raise LoadFailed(f"{address}: the connection broke: {error}") from None
-        finally:
-            for line in lines:
-                line.socket.close()
+
+
+def _connected(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    connected = socket.create_connection((host, int(port)), timeout=5.0)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connected.setblocking(False)
+    return connected
 
 
 def _drive(lines: list["_Connection"], due: list[float], deadline: float) -> Outcome:
@@ -135,11 +141,8 @@ class _Open:
 class _Connection:
     """One connection; calls wait here while its window or the server's limit of streams is used up."""
 
-    def __init__(self, address: str, block: bytes, body: bytes) -> None:
-        host, _, port = address.rpartition(":")
-        self.socket = socket.create_connection((host, int(port)), timeout=5.0)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.setblocking(False)
+    def __init__(self, connected: socket.socket, block: bytes, body: bytes) -> None:
+        self.socket = connected
         self.waiting: deque[float] = deque()
         self.answered: list[Answered] = []
         self.unsent = bytearray()
