@@ -44,8 +44,8 @@ def start_front(yard: Yard, servers: Sequence[Server]) -> dict[str, Ask]:
     """
     addresses = {PLAIN: free_address(), **{server.name: free_address() for server in servers}}
     listeners = [_listener(PLAIN, addresses[PLAIN], [])]
-    listeners += [_listener(server.name, addresses[server.name], [_ext_authz(server.name)]) for server in servers]
-    _start(yard, "envoy front", listeners, [_cluster(server.name, server.address) for server in servers])
+    listeners += [_listener(one.name, addresses[one.name], [_ext_authz(_authority(one.name))]) for one in servers]
+    _start(yard, "envoy front", listeners, [_cluster(_authority(one.name), one.address) for one in servers])
     return {
         name: Ask(
             url=f"http://{address}{traffic.PATH}",
@@ -53,6 +53,11 @@ def start_front(yard: Yard, servers: Sequence[Server]) -> dict[str, Ask]:
         )
         for name, address in addresses.items()
     }
+
+
+def _authority(name: str) -> str:
+    """The cluster's name, which Envoy sends as `:authority`: no spaces there."""
+    return name.replace(" ", "-")
 
 
 def _start(yard: Yard, name: str, listeners: list[_Tree], clusters: list[_Tree]) -> None:
