@@ -118,7 +118,7 @@ def misses(reports: Sequence[Report]) -> list[str]:
             if not figure.met()
         ]
         lines += [f"{report.part}: {line}" for line in report.missed]
-        lines += [f"{report.part}: {target}: not judged: {report.skipped}" for target in report.unjudged]
+        lines += [f"{report.part}: not judged, as it was skipped: {target}" for target in report.unjudged]
     return lines
 
 

@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2
 from bench.harness import traffic
 from bench.harness.cores import pinned
 from bench.harness.h2load import GRPC, Ask
+from bench.harness.proc import family
 from bench.noop import CHECK, SERVICE
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.cli.quickstart.processes import Child, Processes
@@ -49,6 +50,10 @@ class Server:
     name: str
     address: str
     child: Child | None = None
+
+    def pids(self) -> tuple[int, ...]:
+        """Its processes; none of one that somebody else has started, which may be anywhere."""
+        return tuple(family(self.child.process.pid)) if self.child else ()
 
     def ask(self) -> Ask:
         """What h2load sends it: the Check, with so many bytes expected as it answered the first time."""

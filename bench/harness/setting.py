@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 from bench.harness.cores import Cores
 from bench.harness.figures import Report
+from bench.harness.h2load import LoadFailed
 from bench.harness.servers import TRANSPORTS, Server, Transport, Yard
 from extauthz.cli.quickstart.processes import Processes
 
@@ -59,11 +60,18 @@ class Setting:
         return started + [Server(name=name, address=address) for name, address in self.peers.items()]
 
     def in_turn(self, asked: Mapping[str, _Asked], ask: Callable[[_Asked], _Got]) -> dict[str, list[_Got]]:
-        """What each gives in each round; the rounds go through all of them, so that a drift meets all alike."""
+        """What each gives in each round; the rounds go through all of them, so that a drift meets all alike.
+
+        Raises:
+            LoadFailed: with the name of the one that failed.
+        """
         got: dict[str, list[_Got]] = {name: [] for name in asked}
         for _ in range(self.size.rounds):
             for name, one in asked.items():
-                got[name].append(ask(one))
+                try:
+                    got[name].append(ask(one))
+                except LoadFailed as error:
+                    raise LoadFailed(f"{name}: {error}") from None
         return got
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from bench.harness import h2load
 from bench.harness.figures import AtMost, Figure, Report, measured
-from bench.harness.proc import family, resident
+from bench.harness.proc import processor_seconds, resident
 from bench.harness.servers import TRANSPORTS, Server, Transport
 from bench.harness.setting import Part, Setting
 
@@ -36,12 +36,15 @@ def measure(setting: Setting) -> Report:
     """Start-up by turns, then each server's memory."""
     figures: list[Figure] = []
     notes: list[str] = []
-    starts = {transport.name: transport for transport in setting.transports}
-    turns: dict[str, list[float]] = {name: [] for name in starts}
+    turns: dict[str, list[tuple[float, float]]] = {transport.name: [] for transport in setting.transports}
     for _ in range(setting.size.starts):
-        for name, transport in starts.items():
-            turns[name].append(_seconds_to_serve(setting, transport))
-    figures += [measured(_start(name), "s", rounds, target=MOST_SECONDS) for name, rounds in turns.items()]
+        for transport in setting.transports:
+            turns[transport.name].append(_started(setting, transport))
+    for name, rounds in turns.items():
+        figures += [
+            measured(_start(name), "s", [seconds for seconds, _ in rounds], target=MOST_SECONDS),
+            measured(f"{name}, processor until then", "s", [processor for _, processor in rounds]),
+        ]
     for transport in setting.transports:
         with setting.yard() as yard:
             server = yard.start_extauthz(transport, rules=RULES)
@@ -49,17 +52,17 @@ def measure(setting: Setting) -> Report:
     return Report(part=NAME, title=TITLE, figures=tuple(figures), notes=tuple(notes))
 
 
-def _seconds_to_serve(setting: Setting, transport: Transport) -> float:
+def _started(setting: Setting, transport: Transport) -> tuple[float, float]:
+    """Seconds until it serves, and those of the processor in them: what others on the machine take least from."""
     with setting.yard() as yard:
         began = time.monotonic()
-        yard.start_extauthz(transport, rules=RULES)
-        return time.monotonic() - began
+        server = yard.start_extauthz(transport, rules=RULES)
+        return time.monotonic() - began, sum(map(processor_seconds, server.pids()))
 
 
 def _memory(setting: Setting, server: Server, name: str, notes: list[str]) -> list[Figure]:
-    assert server.child is not None
     size, core, ask = setting.size, setting.cores.load, server.ask()
-    pids = family(server.child.process.pid)
+    pids = server.pids()
     idle = [resident(pid) for pid in pids]
     rate = h2load.rate_of(ask, h2load.Load(seconds=size.growth_seconds * WARM_UP), core=core)
     warm = sum(map(resident, pids))

@@ -12,8 +12,8 @@ from bench.harness import h2load
 from bench.harness.envoys import start_direct
 from bench.harness.figures import AtLeast, Report, measured, ratio
 from bench.harness.h2load import Ask, Load
-from bench.harness.proc import family, processor_seconds
-from bench.harness.servers import TRANSPORTS, Server
+from bench.harness.proc import processor_seconds
+from bench.harness.servers import TRANSPORTS
 from bench.harness.setting import Part, Setting
 
 NAME: Final = "throughput"
@@ -25,7 +25,7 @@ LEAST_OF_NOOP: Final[Mapping[str, float]] = {"grpcio": 0.88, "pyvoy": 0.80}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What to send, and the processes whose time it takes; none for a peer, which may be anywhere."""
+    """What to send, and the processes whose time it takes."""
 
     ask: Ask
     pids: tuple[int, ...] = ()
@@ -48,7 +48,7 @@ def measure(setting: Setting) -> Report:
     size, core = setting.size, setting.cores.load
     with setting.yard() as yard:
         asked = {LIMIT: Asked(ask=start_direct(yard))}
-        asked |= {server.name: _asked(server) for server in setting.servers(yard)}
+        asked |= {server.name: Asked(ask=server.ask(), pids=server.pids()) for server in setting.servers(yard)}
         for one in asked.values():
             h2load.rate_of(one.ask, Load(seconds=size.seconds / 5), core=core)
         load = Load(seconds=size.seconds, warm_up=False)
@@ -69,10 +69,6 @@ def measure(setting: Setting) -> Report:
         figures.append(ratio(f"{transport.name} no-op over extauthz, processor", least, spent, better="more"))
     notes = (f"{LIMIT} is the limit of h2load and of this HTTP/2 stack here: nothing above it can be measured",)
     return Report(part=NAME, title=TITLE, figures=tuple(figures), notes=notes)
-
-
-def _asked(server: Server) -> Asked:
-    return Asked(ask=server.ask(), pids=tuple(family(server.child.process.pid)) if server.child else ())
 
 
 def _round(asked: Asked, *, load: Load, core: int | None) -> Round:

@@ -68,7 +68,7 @@ def test_a_missed_target_and_what_nobody_could_judge_are_misses() -> None:
     assert misses(reports) == [
         "p: start: 2 s, not ≤ 1.5",
         "p: cel: too slow",
-        "q: start of grpcio: not judged: no h2load",
+        "q: not judged, as it was skipped: start of grpcio",
     ]
 
 
