@@ -28,6 +28,8 @@ class Change:
     @property
     def share(self) -> float:
         """How much more it is, as a share of what it was."""
+        if self.after == self.before:
+            return 0.0
         return self.after / self.before - 1 if self.before else float("nan")
 
 

@@ -67,8 +67,9 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """Latencies in microseconds by percentile, `p50` and so on."""
+    """Latencies in microseconds by percentile, `p50` and so on; curves of one `panel` are drawn into one another."""
 
+    panel: str
     name: str
     percentiles: Mapping[str, float]
 
@@ -136,7 +137,7 @@ def as_json(report: Report) -> dict[str, Any]:
         }
         for figure in report.figures
     }
-    written["curves"] = {curve.name: dict(curve.percentiles) for curve in report.curves}
+    written["curves"] = [asdict(curve) for curve in report.curves]
     return written
 
 

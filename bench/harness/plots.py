@@ -52,13 +52,17 @@ def _ranges(group: Sequence[Figure]) -> list[list[float]]:
 
 
 def _lines(report: Report, curves: Sequence[Curve], path: Path) -> Path:
-    plot = Plot(figsize=(_WIDTH, _WIDTH * 0.6), layout="constrained")
+    panels = list(dict.fromkeys(curve.panel for curve in curves))
+    plot = Plot(figsize=(_WIDTH, _WIDTH / 2), layout="constrained")
     plot.suptitle(report.title)
-    axis = plot.subplots()
-    for curve in curves:
-        axis.plot(list(curve.percentiles), list(curve.percentiles.values()), marker="o", label=curve.name)
-    axis.set_yscale("log")
-    axis.set_ylabel("µs")
-    axis.legend(fontsize="small")
+    axes = plot.subplots(ncols=len(panels), sharey=True, squeeze=False)
+    for axis, panel in zip(axes[0], panels, strict=True):
+        for curve in curves:
+            if curve.panel == panel:
+                axis.plot(list(curve.percentiles), list(curve.percentiles.values()), marker="o", label=curve.name)
+        axis.set_title(panel)
+        axis.set_yscale("log")
+        axis.legend(fontsize="small")
+    axes[0, 0].set_ylabel("µs")
     plot.savefig(path)
     return path

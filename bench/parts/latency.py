@@ -35,7 +35,7 @@ def measure(setting: Setting) -> Report:
                 ]
                 figures += row
                 values = dict(zip(h2load.PERCENTILES, (figure.value for figure in row), strict=True))
-                curves.append(Curve(name=f"{name} at {rate}/s", percentiles=values))
+                curves.append(Curve(panel=f"{rate}/s", name=name, percentiles=values))
     return Report(part=NAME, title=TITLE, figures=tuple(figures), curves=tuple(curves), notes=tuple(notes))
 
 
