@@ -46,10 +46,19 @@ class Means:
     relying_party: RelyingParty | None = None
     providers: Mapping[str, OidcClient] = field(default_factory=empty)
 
+    def relying_party_at(self, authority: str) -> RelyingParty | None:
+        """As whom authenticators are asked for at the page of this origin; browsers would refuse any other.
+
+        That page alone: what a key is touched for at another one of ours was read there, and proves nothing here.
+        """
+        party, origin = self.relying_party, f"https://{authority}"
+        if party is None or origin not in party.origins:
+            return None
+        return party.model_copy(update={"origins": (origin,)})
+
     def relying_party_for(self, ticket: Ticket) -> RelyingParty | None:
-        """As whom authenticators are asked for on the ticket's origin; browsers would refuse any other."""
-        party = self.relying_party
-        return party if party is not None and f"https://{ticket.action.authority}" in party.origins else None
+        """As whom authenticators are asked for on the ticket's origin."""
+        return self.relying_party_at(ticket.action.authority)
 
     def provider_for(self, ticket: Ticket) -> OidcClient | None:
         """Where the ticket's subject logs in."""
@@ -57,10 +66,10 @@ class Means:
 
 
 async def offers_for(ticket: Ticket, *, store: Store, means: Means) -> tuple[Offer, ...]:
-    """What the demands accept and the subject has.
+    """What the demands accept and the subject has; nothing, where they have none of it.
 
     Raises:
-        TurnedAway: there is nothing.
+        TurnedAway: nobody could meet them here.
         StateUnavailable: the store is out of reach.
     """
     wanted = {factor for demand in ticket.demands for factor in demand.factors}
@@ -69,10 +78,7 @@ async def offers_for(ticket: Ticket, *, store: Store, means: Means) -> tuple[Off
         raise TurnedAway(notices.NOT_ACCEPTED, ticket)
     enrolled = [factor for factor in await store.factors(ticket.subject) if factor.confirmed]
     had = {"oidc", *(factor.kind for factor in enrolled)}
-    offers = tuple(_offer(factor, ticket, enrolled, means) for factor in _ORDER if factor in usable & had)
-    if not offers:
-        raise TurnedAway(notices.NOT_ENROLLED, ticket)
-    return offers
+    return tuple(_offer(factor, ticket, enrolled, means) for factor in _ORDER if factor in usable & had)
 
 
 def _unusable(ticket: Ticket, means: Means) -> set[Factor]:
