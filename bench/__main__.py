@@ -151,4 +151,7 @@ def _write(folder: Path, reports: Sequence[Report], setting: Setting, size: str)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -152,10 +152,12 @@ def _run(ask: Ask, load: Load, *, core: int | None, log: Path | None) -> Summary
             words.append(f"--data={body}")
         if log is not None:
             words.append(f"--log-file={log}")
-        with pinned(core):
-            ended = subprocess.run(
-                [*words, ask.url], capture_output=True, text=True, timeout=load.seconds + _PATIENCE, check=False
-            )
+        patience = load.seconds + _PATIENCE
+        try:
+            with pinned(core):
+                ended = subprocess.run([*words, ask.url], capture_output=True, text=True, timeout=patience, check=False)
+        except subprocess.TimeoutExpired:
+            raise LoadFailed(f"h2load: `{ask.url}` kept it for more than {patience:g} s") from None
     if ended.returncode:
         raise LoadFailed(f"h2load: exit code {ended.returncode}: `{ended.stderr[-200:].strip()}`")
     summary = parse_summary(ended.stdout)
