@@ -13,7 +13,7 @@ from typing import Any, Final
 from bench.harness import traffic
 from bench.harness.h2load import Ask
 from bench.harness.servers import Server, Yard, free_address
-from bench.noop import CHECK
+from bench.noop import CHECK, framed
 from extauthz.cli.quickstart.envoy import envoy_command, find_envoy
 from extauthz.cli.quickstart.local_http import answers
 
@@ -31,7 +31,7 @@ def start_direct(yard: Yard) -> Ask:
     """
     address = free_address()
     _start(yard, "envoy direct_response", [_listener("direct", address, [])], [])
-    body = traffic.framed(traffic.request())
+    body = framed(traffic.request())
     return Ask(url=f"http://{address}{CHECK}", headers={}, body=body)
 
 

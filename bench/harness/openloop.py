@@ -18,6 +18,7 @@ from typing import Final
 
 from bench.harness.cores import pinned
 from bench.harness.h2load import LoadFailed
+from bench.noop import PREFIX
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY, _WINDOW = 0x0, 0x1, 0x3, 0x4, 0x6, 0x7, 0x8
@@ -27,8 +28,6 @@ _WIDE: Final = 2**31 - 1
 _FIRST_WINDOW: Final = 65_535
 _FRAME = struct.Struct(">HBBBI")
 """Length (16 and 8 bits), type, flags, stream."""
-_PREFIX: Final = 5
-"""Bytes before a gRPC message: whether it is compressed, its length."""
 _STRAY: Final = 2.0
 """Seconds that are waited for answers after the last call's deadline."""
 
@@ -223,5 +222,5 @@ class _Connection:
     def _end(self, stream: int, now: float) -> None:
         call = self._open.pop(stream, None)
         if call is not None:
-            message = bytes(call.data[_PREFIX:]) if len(call.data) >= _PREFIX else None
+            message = bytes(call.data[PREFIX:]) if len(call.data) >= PREFIX else None
             self.answered.append(Answered(seconds=now - call.due, message=message))

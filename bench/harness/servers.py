@@ -17,7 +17,7 @@ from bench.harness import traffic
 from bench.harness.cores import pinned
 from bench.harness.h2load import GRPC, Ask
 from bench.harness.proc import family
-from bench.noop import CHECK, SERVICE
+from bench.noop import CHECK, SERVICE, framed
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.cli.quickstart.processes import Child, Processes
 from extauthz.errors import ExtauthzError
@@ -61,8 +61,8 @@ class Server:
         return Ask(
             url=f"http://{self.address}{CHECK}",
             headers=GRPC,
-            body=traffic.framed(traffic.request()),
-            answer_bytes=len(traffic.framed(answer)) * 9 // 10,  # ids in it vary in length
+            body=framed(traffic.request()),
+            answer_bytes=len(framed(answer)) * 9 // 10,  # ids in it vary in length
         )
 
 

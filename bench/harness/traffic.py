@@ -57,11 +57,6 @@ def request() -> bytes:
     )
 
 
-def framed(message: bytes) -> bytes:
-    """The message as gRPC sends it: not compressed, its length before it."""
-    return b"\0" + len(message).to_bytes(4, "big") + message
-
-
 def policy(rules: int) -> str:
     """A policy with so many rules on `ROUTES` routes: allows for one workload, and guards; the request is allowed."""
     lines = [

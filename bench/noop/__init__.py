@@ -9,6 +9,8 @@ from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, C
 
 SERVICE: Final = "envoy.service.auth.v3.Authorization"
 CHECK: Final = f"/{SERVICE}/Check"
+PREFIX: Final = 5
+"""Bytes before a gRPC message: whether it is compressed, and its length."""
 _said = CheckResponse()
 _said.status.SetInParent()
 _said.ok_response.SetInParent()
@@ -19,3 +21,8 @@ def answer(request: bytes) -> bytes:
     """OK to everything that parses."""
     CheckRequest.FromString(request)
     return _OK
+
+
+def framed(message: bytes) -> bytes:
+    """The message as gRPC sends it: not compressed, its length before it."""
+    return b"\0" + len(message).to_bytes(PREFIX - 1, "big") + message

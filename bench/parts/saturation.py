@@ -12,7 +12,7 @@ from bench.harness import h2load, openloop, traffic
 from bench.harness.figures import AtLeast, AtMost, Report, measured, ratio
 from bench.harness.servers import TRANSPORTS, Server
 from bench.harness.setting import Part, Setting
-from bench.noop import CHECK
+from bench.noop import CHECK, framed
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.wire.grpc_status import Code
 
@@ -102,7 +102,7 @@ def _overload(server: Server, *, setting: Setting, notes: list[str]) -> Overload
     outcome = openloop.run(
         server.address,
         headers,
-        traffic.framed(traffic.request()),
+        framed(traffic.request()),
         rate=capacity * OVER,
         seconds=seconds,
         deadline=DEADLINE,

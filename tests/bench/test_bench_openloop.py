@@ -8,11 +8,10 @@ from contextlib import contextmanager
 import grpc
 import pytest
 
-from bench.harness import traffic
 from bench.harness.h2load import GRPC, LoadFailed
 from bench.harness.openloop import Outcome, frame, header_block, run
 from bench.harness.servers import free_address
-from bench.noop import CHECK, SERVICE
+from bench.noop import CHECK, SERVICE, framed
 
 Handler = Callable[[bytes, grpc.ServicerContext], bytes]
 
@@ -32,7 +31,7 @@ def _serving(check: Handler) -> Iterator[str]:
 
 def _asked(address: str, *, deadline: float = 20.0, body: bytes = b"ping") -> Outcome:
     headers = {":method": "POST", ":scheme": "http", ":path": CHECK, ":authority": address, **GRPC}
-    message = traffic.framed(body)
+    message = framed(body)
     return run(address, headers, message, rate=400, seconds=0.25, deadline=deadline, connections=2, core=None)
 
 

@@ -11,6 +11,7 @@ import pytest
 from bench.__main__ import main
 from bench.harness import h2load, traffic
 from bench.harness.proc import family, processor_seconds, resident
+from bench.noop import framed
 from bench.parts.instructions import NotCounted, parse_perf, parse_totals
 from bench.parts.scripts import read_figures, read_missed
 
@@ -42,7 +43,7 @@ def test_counted_instructions_are_read() -> None:
 def test_the_check_has_the_size_that_is_told_and_its_frame_says_so() -> None:
     request = traffic.request()
     assert 1_060 <= len(request) <= 1_080
-    assert traffic.framed(request)[:5] == b"\0" + len(request).to_bytes(4, "big")
+    assert framed(request)[:5] == b"\0" + len(request).to_bytes(4, "big")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process holds")
