@@ -7,6 +7,7 @@ many and ends, for counters that take a whole process.
 import os
 import sys
 import time
+from collections import deque
 
 from bench.harness import traffic
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
@@ -14,15 +15,27 @@ from extauthz.check.checker import Checker, Ruling, Surroundings
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver
 from extauthz.policy.load import load_text
-from extauthz.record.decision import NoRecorder
+from extauthz.record.decision import DecisionRecord
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
 from extauthz.store.memory import MemoryStore
 
 RULES = 50
+WAITING = 256
+
+
+class Left:
+    """Where records are left for those who write them, as many as may wait meanwhile."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[DecisionRecord] = deque(maxlen=WAITING)
+
+    def record(self, record: DecisionRecord) -> None:
+        """Take one record."""
+        self._waiting.append(record)
 
 
 def checker() -> Checker:
-    """Decides `traffic.request()` as the server of the other parts does, without a transport and without records."""
+    """Decides `traffic.request()` by the rules of the other parts, without a transport."""
     xfcc = {"accept": "last", "without_principal": True}
     workload = {"trust_domains": ["prod.example.org"], "sources": ["xfcc"], "xfcc": xfcc}
     identity = IdentitySettings.model_validate({"workload": workload})
@@ -32,7 +45,7 @@ def checker() -> Checker:
         entropy=os.urandom,
         store=MemoryStore(),
         keys=parse_keys(generate_key(os.urandom(SECRET_BYTES), created=int(time.time()))),
-        recorder=NoRecorder(),
+        recorder=Left(),
     )
     ruling = Ruling(policies=load_text(traffic.policy(RULES)), resolver=Resolver(identity, ClientSettings(), {}))
     return Checker(ruling, surroundings)

@@ -1,4 +1,4 @@
-"""Instructions of one decision: the same on a busy machine as on a quiet one, so that a regression shows on both.
+"""Instructions of one decision, its record left behind: the same on a busy machine as on a quiet one.
 
 By the counters of the processor (`perf stat`) where they can be read, else by valgrind's callgrind, which simulates.
 """
@@ -20,7 +20,7 @@ from bench.harness.setting import Part, Setting
 from extauthz.errors import ExtauthzError
 
 NAME: Final = "instructions"
-TITLE: Final = "Instructions of one decision: XFCC, 50 rules on 20 routes, no records"
+TITLE: Final = "Instructions of one decision: XFCC, 50 rules on 20 routes"
 MISSING: Final = "no valgrind (install valgrind), and `perf stat` has no counters here"
 PROGRAM: Final = (sys.executable, "-m", "bench.harness.counted")
 WARM_UP: Final = 50
