@@ -1,7 +1,7 @@
-"""python -m bench [--check] [--long] [--only PART,…] [--peer NAME=HOST:PORT] [--compare FILE] [--out FOLDER]
+"""python -m bench [--check] [--long] [--only PART,…] [--transport NAME] [--peer NAME=HOST:PORT] [--compare FILE]
 
-Measures the server as a whole, part by part, and prints tables. The figures go to FOLDER/bench.json with every round,
-and to a PNG for each part. With --check it ends with 1 and names each target that is missed or could not be judged.
+Measures the server as a whole, part by part, and prints tables. The figures go to build/bench/bench.json with every
+round, and to a PNG for each part. With --check it ends with 1 and names each target that is missed or could not be judged.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from rich.text import Text
 from bench.harness import compare, plots, tables
 from bench.harness.cores import find_cores
 from bench.harness.figures import Report, as_json, misses
+from bench.harness.servers import TRANSPORTS
 from bench.harness.setting import LONG, QUICK, TINY, Part, Setting, Size
 from bench.parts import instructions, latency, resources, saturation, scripts, through_envoy, throughput
 from extauthz import __version__
@@ -42,6 +43,7 @@ LONG_ONLY: Final = frozenset({scripts.PIECES.name})
 """Measured with --long, or when asked for by name: they take many minutes."""
 SIZES: Final[Mapping[str, Size]] = {"quick": QUICK, "long": LONG, "tiny": TINY}
 WIDTH: Final = 120
+_NAMES: Final = tuple(transport.name for transport in TRANSPORTS)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -55,7 +57,8 @@ def main(arguments: Sequence[str]) -> int:
     except ConfigurationError as error:
         console.print(Text(str(error)))
         return 2
-    setting = Setting(size=SIZES[options.size], cores=find_cores(), peers=peers)
+    transports = tuple(one for one in TRANSPORTS if one.name in (options.transport or _NAMES))
+    setting = Setting(size=SIZES[options.size], cores=find_cores(), peers=peers, transports=transports)
     console.print(Text(f"{setting.cores}; the machine's load is {os.getloadavg()[0]:.1f}\n"))
     reports = []
     for part in parts:
@@ -80,6 +83,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--tiny", action="store_const", dest="size", const="tiny", help="to see whether it runs at all")
     parser.add_argument("--only", metavar="PART,…", help=f"only these of {names}")
+    parser.add_argument("--transport", action="append", choices=_NAMES, help="only this one; may be repeated")
     parser.add_argument(
         "--peer",
         action="append",

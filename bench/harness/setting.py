@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from bench.harness.cores import Cores
 from bench.harness.figures import Report
 from bench.harness.h2load import LoadFailed
-from bench.harness.servers import TRANSPORTS, Server, Transport, Yard
+from bench.harness.servers import Server, Transport, Yard
 from extauthz.cli.quickstart.processes import Processes
 
 _Asked = TypeVar("_Asked")
@@ -44,7 +44,7 @@ class Setting:
     size: Size
     cores: Cores
     peers: Mapping[str, str]
-    transports: tuple[Transport, ...] = TRANSPORTS
+    transports: tuple[Transport, ...]
 
     @contextmanager
     def yard(self) -> Iterator[Yard]:
