@@ -1,7 +1,8 @@
 """python -m bench [--check] [--long] [--only PART,…] [--transport NAME] [--peer NAME=HOST:PORT] [--compare FILE]
 
 Measures the server as a whole, part by part, and prints tables. The figures go to build/bench/bench.json with every
-round, and to a PNG for each part. With --check it ends with 1 and names each target that is missed or could not be judged.
+round, and to a PNG for each part. With --check it ends with 1 and names each target that is missed or that could not
+be judged.
 """
 
 import argparse
@@ -79,7 +80,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.partition("\n")[2] if __doc__ else "")
     parser.add_argument("--check", action="store_true", help="end with 1 if a target is missed or not judged")
     parser.add_argument(
-        "--long", action="store_const", dest="size", const="long", help="hours instead of minutes, and every part"
+        "--long", action="store_const", dest="size", const="long", help="every part, for an hour and more"
     )
     parser.add_argument("--tiny", action="store_const", dest="size", const="tiny", help="to see whether it runs at all")
     parser.add_argument("--only", metavar="PART,…", help=f"only these of {names}")
