@@ -142,4 +142,5 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def _divided(over: float, under: float) -> float:
-    return over / under if under else float("nan")
+    """No number, which meets no target, where `under` is none to divide by: noise can take a small difference below 0."""
+    return over / under if under > 0 else float("nan")

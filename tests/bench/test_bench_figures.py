@@ -35,6 +35,12 @@ def test_a_ratio_is_of_medians_and_its_range_of_rounds() -> None:
     assert (figure.least, figure.most) == pytest.approx((0.8, 0.9))
 
 
+@pytest.mark.parametrize("under", [0.0, -3.0])
+def test_a_ratio_to_what_is_lost_in_noise_meets_no_target(under: float) -> None:
+    assert not ratio("r", [1.0], [under], target=AtMost(value=1.15)).met()
+    assert not ratio("r", [-1.0], [under], target=AtMost(value=1.15)).met()
+
+
 @given(ROUNDS, st.floats(0.1, 10))
 def test_a_drift_that_meets_both_leaves_the_rounds_of_a_ratio_alone(rounds: list[float], factor: float) -> None:
     drifted = [value * (place + 1) for place, value in enumerate(rounds)]
