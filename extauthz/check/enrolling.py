@@ -7,7 +7,7 @@ the case, in the same transaction that makes the change, so that two links make 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, assert_never
+from typing import Any, Final, Literal, assert_never
 
 from extauthz.check.proof.proving import issued_since
 from extauthz.check.seating import USER_VERIFICATION, Seated, Seating, keys_of, link_of
@@ -33,12 +33,15 @@ from extauthz.store.protocol import (
     SpentTicket,
 )
 
-Change = Seat | Literal["unproven", "used", "not-first", "wrong-code", "gone", "last"]
+MOST_AUTHENTICATORS: Final = 20
+"""How many apps and keys a subject sets up: each is read with every proof, and each app is one more code to guess."""
+
+Change = Seat | Literal["unproven", "used", "not-first", "wrong-code", "gone", "last", "too-many"]
 """The new seat after a change; or why nothing has changed.
 
 `unproven`: a factor has to be proven before. `used`: the link, or the form, has served. `not-first`: the subject got a
 factor meanwhile. `wrong-code`: it is not the first code of the new app, or was used before. `gone`: the factor is not
-there (any more). `last`: the last app or key does not go.
+there (any more). `last`: the last app or key does not go. `too-many`: there are MOST_AUTHENTICATORS.
 """
 
 
@@ -50,8 +53,9 @@ class Enrolling:
 
     async def begin_app(self, at: Seated, name: str) -> Change:
         """A new authenticator app that waits for its first code, in the place of those that still do."""
-        if at.may not in ("add-first", "change"):
-            return "unproven"
+        refused = _refusal(at)
+        if refused is not None:
+            return refused
         factor = seal_factor(
             self.seating.entropy(SECRET_BYTES),
             subject=at.subject,
@@ -74,8 +78,9 @@ class Enrolling:
 
     async def confirm_app(self, at: Seated, code: str) -> Change:
         """Let the waiting app count, if this is its code."""
-        if at.may not in ("add-first", "change"):
-            return "unproven"
+        refused = _refusal(at)
+        if refused is not None:
+            return refused
         waiting = await self.waiting_app(at)
         if waiting is None:
             return "gone"
@@ -108,8 +113,9 @@ class Enrolling:
         Raises:
             NotVerified: it brings none.
         """
-        if at.may not in ("add-first", "change"):
-            return "unproven"
+        refused = _refusal(at)
+        if refused is not None:
+            return refused
         registered = keys_of(at.factors)
         new = verify_registration(
             answer,
@@ -195,6 +201,13 @@ class Enrolling:
         return self.seating.new_seat(
             at.invitation, until=until, factor=at.seat.factor if rests_on is None else rests_on
         )
+
+
+def _refusal(at: Seated) -> Literal["unproven", "too-many"] | None:
+    """What stands against one more app or key."""
+    if at.may not in ("add-first", "change"):
+        return "unproven"
+    return "too-many" if len(at.authenticators) >= MOST_AUTHENTICATORS else None
 
 
 def _ticket(at: Seated) -> SpentTicket:

@@ -214,6 +214,8 @@ class EnrolmentPages:
                 return self.forms.notice(notices.NOT_FIRST, visit.text)
             case "last":
                 return self.forms.notice(notices.LAST_FACTOR, visit.text)
+            case "too-many":
+                return self.forms.notice(notices.TOO_MANY, visit.text)
             case "unproven" | "gone" | "wrong-code":
                 return self.forms.notice(notices.STALE, visit.text)
             case _:

@@ -16,6 +16,7 @@ from stepup.proofs import challenge as challenge_by
 from web.conftest import Browser, World, run
 from web.enrolling import US, Person, codes_on, factors, heading, link
 
+from extauthz.check.enrolling import MOST_AUTHENTICATORS
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.identity.revocations import Kind, Revocation
 from extauthz.stepup.enrolment import ENROL_PATH, open_invitation, page_of, read_seat
@@ -35,6 +36,7 @@ FOREIGN, USED, EXPIRED = (
     "This link has expired",
 )
 STALE = "This page was out of date"
+TOO_MANY = "You have as many as there can be"
 
 
 @pytest.fixture
@@ -380,6 +382,24 @@ def test_a_key_that_was_touched_at_a_sibling_page_changes_nothing_here(bare: Wor
     for origin, shown in ((sibling, PROVE), (here, YOURS)):
         answer = device.sign_in(challenge(person, bare, "webauthn.get"), origin=origin)
         assert heading(person.send("prove", answer=answer)) == shown
+
+
+def test_nobody_fills_the_store_with_factors(bare: World) -> None:
+    person = Person.begins(bare.browser(relying_party=US), link(bare))
+    for number in range(MOST_AUTHENTICATORS - 1):
+        registers(person, bare, SoftwareAuthenticator(credential_id=bytes([number]) * 32), name=f"Key {number}")
+    person.look()
+    person.sets_up_an_app(bare)
+    assert len(factors(bare)) == MOST_AUTHENTICATORS
+    person.look()
+    assert heading(person.send("app")) == TOO_MANY
+    registers(person, bare, SoftwareAuthenticator(credential_id=b"x" * 32))
+    assert heading(person.page) == TOO_MANY
+    assert len(factors(bare)) == MOST_AUTHENTICATORS
+    person.look()
+    person.send("remove", factor=factors(bare)[1].id)
+    registers(person, bare, SoftwareAuthenticator(credential_id=b"x" * 32))
+    assert len(factors(bare)) == MOST_AUTHENTICATORS
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 65, "a\u202eb", "a\nb"])
