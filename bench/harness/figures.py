@@ -142,5 +142,5 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def _divided(over: float, under: float) -> float:
-    """No number, which meets no target, where `under` is none to divide by: noise can take a small difference below 0."""
+    """No number, which meets no target, where `under` is not above 0: noise can take a small difference there."""
     return over / under if under > 0 else float("nan")
