@@ -12,7 +12,7 @@ import grpc
 import httpx
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
-from extauthz.transport.grpcio import SERVICE
+from extauthz.transport.methods import SERVICE
 from extauthz.wire.compose import check_request
 
 POLICY = """

@@ -1,0 +1,104 @@
+"""What a server inside of another process and the parent that started it tell each other.
+
+It is the server's standard input, a pair of sockets. The rule: a server whose parent is gone stops. Nobody would stop
+it, or hear of it, from then on.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Final, Self
+
+from extauthz.settings import Settings
+
+STANDARD_INPUT: Final = 0
+LAST_WORDS: Final = 20.0
+"""Seconds after which a server that was left alone ends without order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What to serve: said once, first.
+
+    `admin` is the socket of the admin interface of the process that the server is in, `environ` the environment of the
+    parent, and `executable` its Python.
+    """
+
+    settings: Settings
+    admin: Path
+    environ: Mapping[str, str]
+    executable: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Answer what is on its way, and end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """Read the files again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The server can't serve; `message` says why, for a person."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The server answers calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """All is closed and written."""
+
+
+Order = Stop | Reload
+Report = Failed | Serving | Stopped
+
+
+class ServerEnd:
+    """The server's end: carries out orders, on an event loop."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    def of_this_process(cls) -> tuple[Self, Assignment]:
+        """The link, and what is to be served. Blocks until that is said; raises `EOFError` if it never is."""
+        connection = Connection(os.dup(STANDARD_INPUT))
+        assignment: Assignment = connection.recv()
+        return cls(connection), assignment
+
+    def follow(self, loop: asyncio.AbstractEventLoop, on_order: Callable[[Order], None]) -> None:
+        """From now on, call `on_order` on the loop for each order, and for the end of the parent, which is one to stop.
+
+        In a thread: a loop that hangs must not keep a server alive whom nobody watches.
+        """
+
+        def listen() -> None:
+            while True:
+                try:
+                    order = self._connection.recv()
+                except (EOFError, OSError):
+                    loop.call_soon_threadsafe(on_order, Stop())
+                    threading.Event().wait(LAST_WORDS)
+                    os._exit(1)
+                loop.call_soon_threadsafe(on_order, order)
+
+        threading.Thread(target=listen, name="link", daemon=True).start()
+
+    def report(self, report: Report) -> None:
+        """Tell the parent; it may be gone."""
+        try:
+            self._connection.send(report)
+        except OSError:
+            return
