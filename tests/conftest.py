@@ -6,8 +6,17 @@ test asserts how long anything takes, and so no example of a property has a dead
 
 import signal
 
+import pytest
 from hypothesis import settings
+from serving import TRANSPORTS
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("extauthz", deadline=None)
 settings.load_profile("extauthz")
+
+
+@pytest.fixture(params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest) -> str:
+    """What carries Checks to a server: what holds for one holds for the other."""
+    name: str = request.param
+    return name

@@ -32,13 +32,12 @@ def envoy_worker(settings: Settings, environ: Mapping[str, str]) -> Worker:
         settings.tls.check()
     _try(settings.listen.grpc)
     folder = Path(tempfile.mkdtemp(prefix="extauthz-"))  # for its owner alone, and nothing of Python's to import in it
-    place = Place(
-        address=settings.listen.grpc, admin=folder / "admin.sock", tls=settings.tls, secrets=folder / "secrets.json"
-    )
+    place = Place(address=settings.listen.grpc, admin=folder / "admin.sock", secrets=folder, tls=settings.tls)
     bootstrap = folder / "envoy.json"
     bootstrap.write_text(json.dumps(envoy_config(APPLICATION, place, json_logs=not sys.stderr.isatty())))
-    if place.tls is not None and place.secrets is not None:
-        place.secrets.write_text(json.dumps(envoy_secrets(place.tls)))
+    if place.tls is not None:
+        for name, secret in envoy_secrets(place.tls).items():
+            (place.secrets / name).write_text(json.dumps(secret))
 
     def clean_up() -> None:
         if place.address.startswith("unix:"):  # which Envoy leaves behind

@@ -3,6 +3,7 @@
 The rule: a setting that Envoy has a default for says why it is set. docs/pyvoy.md tells operators.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,50 +25,51 @@ HEAP: Final = 2 * 1024 * 1024 * 1024
 """Bytes of Envoy's own memory above which no more calls are taken: 120 of the longest messages."""
 _BUFFER: Final = MAX_MESSAGE + 64 * 1024
 _TYPES: Final = "type.googleapis.com/envoy"
-_SERVER: Final = "server"
-_CALLERS: Final = "callers"
+_SERVER: Final = "server.json"
+_CALLERS: Final = "callers.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where an Envoy is: the address of its listener, whom that lets in, and the socket of its admin interface.
 
-    `secrets` is the file that tells it of certificates, which `envoy_secrets` gives; `None` without TLS.
+    `secrets` is the folder of what `envoy_secrets` gives.
     """
 
     address: str
     admin: Path
+    secrets: Path
     tls: Tls | None = None
-    secrets: Path | None = None
 
 
-def envoy_secrets(tls: Tls) -> Tree:
-    """What the file of secrets says. Envoy reads the files again when something is moved in their folders."""
-    server = {
-        "@type": f"{_TYPES}.extensions.transport_sockets.tls.v3.Secret",
-        "name": _SERVER,
-        "tls_certificate": {
-            "certificate_chain": {"filename": str(tls.certificate)},
-            "private_key": {"filename": str(tls.key)},
-            "watched_directory": {"path": str(tls.certificate.parent)},
-        },
+def envoy_secrets(tls: Tls) -> Mapping[str, Tree]:
+    """What Envoy is told of certificates, by the names of the files in the folder of secrets.
+
+    It reads the certificates again when something is moved to where they are.
+    """
+    secrets: dict[str, Tree] = {
+        _SERVER: {
+            "tls_certificate": {
+                "certificate_chain": {"filename": str(tls.certificate)},
+                "private_key": {"filename": str(tls.key)},
+                "watched_directory": {"path": str(tls.certificate.parent)},
+            }
+        }
     }
-    if tls.authorities is None:
-        return {"resources": [server]}
-    callers = {
-        "@type": f"{_TYPES}.extensions.transport_sockets.tls.v3.Secret",
-        "name": _CALLERS,
-        "validation_context": {
-            "trusted_ca": {"filename": str(tls.authorities)},
-            "watched_directory": {"path": str(tls.authorities.parent)},
-            "trust_chain_verification": "VERIFY_TRUST_CHAIN",
-            "match_typed_subject_alt_names": [
-                {"san_type": "URI" if "://" in name else "DNS", "matcher": {"exact": name}}
-                for name in sorted(tls.names)
-            ],
-        },
-    }
-    return {"resources": [server, callers]}
+    if tls.authorities is not None:
+        secrets[_CALLERS] = {
+            "validation_context": {
+                "trusted_ca": {"filename": str(tls.authorities)},
+                "watched_directory": {"path": str(tls.authorities.parent)},
+                "trust_chain_verification": "VERIFY_TRUST_CHAIN",
+                "match_typed_subject_alt_names": [
+                    {"san_type": "URI" if "://" in name else "DNS", "matcher": {"exact": name}}
+                    for name in sorted(tls.names)
+                ],
+            }
+        }
+    kind = f"{_TYPES}.extensions.transport_sockets.tls.v3.Secret"
+    return {name: {"resources": [{"@type": kind, "name": name, **secret}]} for name, secret in secrets.items()}
 
 
 def envoy_config(application: str, place: Place, *, json_logs: bool) -> Tree:
@@ -80,6 +82,8 @@ def envoy_config(application: str, place: Place, *, json_logs: bool) -> Tree:
     (network,) = listener["filter_chains"][0]["filters"]
     _set_listener(listener, place)
     _set_connections(network["typed_config"])
+    # Secrets are only read by somebody with a name.
+    tree["node"] = {"id": "extauthz", "cluster": "extauthz"}
     # A file, and for its owner alone: whoever reaches the admin interface can drain or stop the server.
     tree["admin"] = {"address": {"pipe": {"path": str(place.admin), "mode": 0o600}}}
     tree["static_resources"]["clusters"] = [_NOWHERE]
@@ -102,9 +106,9 @@ def _set_listener(listener: Tree, place: Place) -> None:
         listener["filter_chains"][0]["transport_socket"] = _transport_socket(place.tls, place.secrets)
 
 
-def _transport_socket(tls: Tls, secrets: Path | None) -> Tree:
+def _transport_socket(tls: Tls, secrets: Path) -> Tree:
     def secret(name: str) -> Tree:
-        return {"name": name, "sds_config": {"path_config_source": {"path": str(secrets)}}}
+        return {"name": name, "sds_config": {"path_config_source": {"path": str(secrets / name)}}}
 
     common: Tree = {
         "alpn_protocols": ["h2"],
