@@ -14,14 +14,13 @@ from google.protobuf import text_format
 from grpc_health.v1 import health_pb2
 from publishing import Page, Site
 from serving import Served
+from transport.calling import OPEN, as_user, check, decided
 from transport.raw_calls import Call, Outcome, call, framed
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.transport.methods import CHECK, HEALTH_CHECK, HEALTH_WATCH, MAX_MESSAGE, SERVICE
 from extauthz.wire.compose import check_request
 
-OPEN = check_request(host="example.com", path="/open", source_ip="203.0.113.9", id="r-1")
-AS_USER = {"authorization": "Bearer opaque-1"}
 ONE_MESSAGE = f"\"b'{CHECK}'\" requires exactly one request message."
 DISABLED = "Compression algorithm 'gzip' is disabled."
 BAD_TIMEOUT = "Error parsing 'grpc-timeout' metadata"
@@ -133,12 +132,6 @@ def test_a_call_that_is_not_sent_to_its_end_waits_and_holds_nobody_up(served: Se
     assert call(served.said["grpc"], Call(pieces=[WHOLE])).status == 0
 
 
-def check(served: Served) -> "grpc.UnaryUnaryMultiCallable[bytes, bytes]":
-    return grpc.insecure_channel(
-        served.said["grpc"], options=[("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
-    ).unary_unary(CHECK)
-
-
 @pytest.mark.parametrize("size", [65_535, 65_536, 1024 * 1024, MAX_MESSAGE])
 def test_long_messages_are_taken_in_and_denied_in_so_many_words(served: Served, size: int) -> None:
     response = CheckResponse.FromString(check(served)(bytes(size), timeout=20))
@@ -165,14 +158,6 @@ def test_many_calls_at_a_time_are_answered_each_with_its_own(served: Served) -> 
         answers = list(callers.map(path_of, range(400)))
     assert {decision for path, decision in answers if path == "/open"} == {"allow"}
     assert {decision for path, decision in answers if path != "/open"} == {"deny"}
-
-
-def as_user(path: str) -> bytes:
-    return check_request(host="example.com", path=path, headers=AS_USER, source_ip="203.0.113.9", id="r-2")
-
-
-def decided(served: Served, request: bytes, *, timeout: float | None = 10) -> str:
-    return told(CheckResponse.FromString(check(served)(request, timeout=timeout)))["reason"]
 
 
 @pytest.mark.parametrize(
