@@ -1,7 +1,7 @@
 """What a server inside of another process and the parent that started it tell each other.
 
-It is the server's standard input, a pair of sockets. The rule: a server whose parent is gone stops. Nobody would stop
-it, or hear of it, from then on.
+It is the server's standard input, a pair of sockets. The rule: a server whose parent is gone is gone, too, as if the
+two were one process. Nobody would stop it, and whoever is started in its place would find the address taken.
 """
 
 import asyncio
@@ -16,8 +16,6 @@ from typing import Final, Self
 from extauthz.settings import Settings
 
 STANDARD_INPUT: Final = 0
-LAST_WORDS: Final = 20.0
-"""Seconds after which a server that was left alone ends without order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +77,7 @@ class ServerEnd:
         return cls(connection), assignment
 
     def follow(self, loop: asyncio.AbstractEventLoop, on_order: Callable[[Order], None]) -> None:
-        """From now on, call `on_order` on the loop for each order, and for the end of the parent, which is one to stop.
+        """From now on, call `on_order` on the loop for each order, and end this process when the parent is gone.
 
         In a thread: a loop that hangs must not keep a server alive whom nobody watches.
         """
@@ -89,8 +87,6 @@ class ServerEnd:
                 try:
                     order = self._connection.recv()
                 except (EOFError, OSError):
-                    loop.call_soon_threadsafe(on_order, Stop())
-                    threading.Event().wait(LAST_WORDS)
                     os._exit(1)
                 loop.call_soon_threadsafe(on_order, order)
 
