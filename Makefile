@@ -7,7 +7,7 @@ TEST_ARGS ?=
 SPIRE := v1.13.3
 SPIRE_BIN ?= $(HOME)/.cache/extauthz/spire-$(SPIRE)
 
-.PHONY: install demo test fuzz spire lint format proto lock bench clean
+.PHONY: install demo test screenshots fuzz spire lint format proto lock bench clean
 
 install: .venv/installed
 
@@ -24,6 +24,13 @@ demo: install
 
 test: install
 	$(BIN)/pytest --numprocesses=auto --dist=loadfile $(TEST_ARGS)
+
+# A picture of each page in light, in dark and on a small phone, written to the folder SCREENSHOTS by the tests that
+# open a browser; these hold every page that they take a picture of to what people can read.
+SCREENSHOTS ?= build/screenshots
+screenshots: install
+	SCREENSHOTS=$(abspath $(SCREENSHOTS)) $(BIN)/pytest --numprocesses=auto --dist=loadfile \
+	    $$(grep -l playwright tests/*/test_*.py) $(TEST_ARGS)
 
 # The properties of tests/fuzz with new examples, as many of each as FUZZ_EXAMPLES says: some 20 minutes.
 FUZZ_EXAMPLES ?= 20000

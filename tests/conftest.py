@@ -4,7 +4,9 @@ Tests end commands by Ctrl-C. A shell lets what it runs in the background ignore
 test asserts how long anything takes, and so no example of a property has a deadline.
 """
 
+import os
 import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -20,3 +22,12 @@ def transport(request: pytest.FixtureRequest) -> str:
     """What carries Checks to a server: what holds for one holds for the other."""
     name: str = request.param
     return name
+
+
+@pytest.fixture(scope="session")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pictures of pages are written: the folder that SCREENSHOTS names, else a temporary one."""
+    named = os.environ.get("SCREENSHOTS")
+    folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -80,6 +80,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
     metrics.follow_store(lambda: watch.standing)
     readiness.follow_store(lambda: watch.standing)
     activities = Activities(store, touch_every=settings.sessions.touch_every, keep=settings.sessions.keep)
+    metrics.follow_activity(lambda: activities.counts)
     audit: AuditFile | None = None
     try:
         audit = open_audit(settings)

@@ -5,8 +5,10 @@ The rule: all keys of one subject have one hash tag, so what is atomic is on one
 `grants`    hash: `text:ID` and, where uses are counted, `uses:ID`     `ends`    sorted set: when each grant ends
 `factors`   hash: `kind: confirmed: mark: name: text:` ID              `seen:…`  a session's times
 `used:…`    hash: the grants that a Check has used, and when           `ticket:…`  burned tickets
+`reset`     when the factors were last reset                           `marks`   hash: what of the subject is revoked
 
-Proofs of possession and limiters have a tag, so a slot, each.
+A text of a grant begins with when it was issued and a digest of its session, for scripts. Proofs of possession and
+limiters have a tag, so a slot, each.
 """
 
 import json
@@ -16,18 +18,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 from extauthz.errors import StateUnavailable
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
-from extauthz.store.protocol import CLOCK_SKEW, EnrolledFactor
+from extauthz.store.protocol import AUTHENTICATORS, CLOCK_SKEW, EnrolledFactor, Ground
 from extauthz.store.redis_server import Reply
 from extauthz.values.grants import Grant, SessionTimes
 from extauthz.values.identity import Subject
 
 _Outcome = TypeVar("_Outcome", bound=Enum)
 
-FACTOR_PARTS: Final = ("kind", "confirmed", "mark", "name", "text")
+_FACTOR_PARTS: Final = ("kind", "confirmed", "mark", "name", "text")
 
 
 @contextmanager
@@ -56,13 +58,22 @@ class SubjectKeys:
     grants: str
     ends: str
     factors: str
+    reset: str
+    marks: str
     _under: str
 
     @classmethod
     def of(cls, prefix: str, subject: Subject) -> "SubjectKeys":
         """Those of this subject."""
         under = f"{prefix}:{{{digest(subject.key)}}}"
-        return cls(grants=f"{under}:grants", ends=f"{under}:ends", factors=f"{under}:factors", _under=under)
+        return cls(
+            grants=f"{under}:grants",
+            ends=f"{under}:ends",
+            factors=f"{under}:factors",
+            reset=f"{under}:reset",
+            marks=f"{under}:marks",
+            _under=under,
+        )
 
     def seen(self, session: str) -> str:
         """When this session was seen."""
@@ -107,7 +118,8 @@ def grant_words(grant: Grant) -> tuple[str | int, ...]:
         ],
         separators=(",", ":"),
     )
-    return (grant.id, repr(grant.expires_at), "" if grant.uses is None else grant.uses, text)
+    named = f"{grant.issued_at!r} {digest(grant.session)} {text}"
+    return (grant.id, repr(grant.expires_at), "" if grant.uses is None else grant.uses, named)
 
 
 @understood()
@@ -120,7 +132,8 @@ def grants_in(reply: Reply) -> list[Grant]:
             continue
         id_ = name[5:]
         uses = fields.get(b"uses:" + id_)
-        (issuer, sub), session, holder, binding, rule, factor, issued_at, expires_at = json.loads(text)
+        rest = text.split(b" ", 2)[2]
+        (issuer, sub), session, holder, binding, rule, factor, issued_at, expires_at = json.loads(rest)
         found.append(
             Grant(
                 id=id_.decode("utf-8"),
@@ -155,6 +168,15 @@ def times_in(reply: Reply, now: float) -> SessionTimes | None:
     return SessionTimes(started_at=started_at, last_seen=last_seen) if until > now else None
 
 
+def ground_words(ground: Ground | None) -> tuple[str, ...]:
+    """What a change of factors rests on, as the scripts that change them take it."""
+    counting = f",{','.join(AUTHENTICATORS)},"
+    if ground is None:
+        return ("none", "", "", counting)
+    laid_at = "" if math.isinf(ground.laid_at) else repr(ground.laid_at)
+    return ("factor" if ground.factor else "first", laid_at, ground.factor, counting)
+
+
 def factor_words(factor: EnrolledFactor) -> tuple[str | int, ...]:
     """A factor as the script that enrolls takes it: id, kind, confirmed, mark, name, text."""
     text = json.dumps(
@@ -173,7 +195,7 @@ def factors_in(reply: Reply) -> list[EnrolledFactor]:
         if not name.startswith(b"kind:"):
             continue
         id_ = name[5:]
-        confirmed, mark, called, text = (fields[part.encode() + b":" + id_] for part in FACTOR_PARTS[1:])
+        confirmed, mark, called, text = (fields[part.encode() + b":" + id_] for part in _FACTOR_PARTS[1:])
         (issuer, sub), created_at, sealed, public = json.loads(text)
         found.append(
             EnrolledFactor(
@@ -199,12 +221,10 @@ def outcome_in(results: list[Reply], outcomes: type[_Outcome]) -> _Outcome:
 
 
 @understood()
-def try_in(reply: Reply) -> tuple[float, Sequence[bytes]]:
-    """What came of counting a try: the seconds to wait, and the tally before and after if it was counted."""
-    wait, *tallies = texts_in(reply)
-    if len(tallies) not in (0, 2):
-        raise ValueError("a tally is missing")
-    return float(wait), tallies
+def try_in(reply: Reply) -> tuple[float, Literal["own", "all"]]:
+    """What came of a try in a limiter: the seconds to wait, and whose tally that is."""
+    wait, which = texts_in(reply)
+    return float(wait), "own" if which == b"own" else "all"
 
 
 def _fields(reply: Reply) -> dict[bytes, bytes]:

@@ -1,21 +1,24 @@
-"""The rows of the SQLite store: what they hold, and the statements that burn, count and sweep.
+"""The rows of the SQLite store: what they hold, and the statements that burn and sweep.
 
 The rule: each function belongs into a transaction of its caller, who undoes it all if one of them says no.
 """
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, assert_never
 
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
-from extauthz.stepup.lockout import FRESH, Limit, Tally
 from extauthz.store.protocol import (
     CLOCK_SKEW,
+    MOST_GRANTS,
+    RESET_SECONDS,
     Activity,
     Advance,
     Burn,
+    Changed,
     EnrolledFactor,
+    Ground,
     Presence,
     Redeemed,
     Selection,
@@ -47,8 +50,17 @@ def grant_of(row: tuple[Any, ...]) -> Grant:
     )
 
 
-def put_grants(connection: sqlite3.Connection, grants: Iterable[Grant]) -> None:
-    """Add new grants."""
+def put_grants(connection: sqlite3.Connection, subject: Subject, grants: Sequence[Grant], now: float) -> None:
+    """Add new grants of a subject; older ones go where they are too many."""
+    if not grants:
+        return
+    connection.execute("DELETE FROM grants WHERE subject = ? AND expires_at <= ?", (subject.key, now))
+    # The newest that are not used up stay.
+    connection.execute(
+        """DELETE FROM grants WHERE subject = ?1 AND id NOT IN (
+               SELECT id FROM grants WHERE subject = ?1 ORDER BY uses IS 0, issued_at DESC, id DESC LIMIT ?2)""",
+        (subject.key, max(MOST_GRANTS - len(grants), 0)),
+    )
     connection.executemany(
         f"INSERT INTO grants ({GRANT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
         [
@@ -97,6 +109,11 @@ def factors_of(connection: sqlite3.Connection, subject: Subject | None) -> tuple
     )
 
 
+def factor_of(connection: sqlite3.Connection, subject: Subject, factor: str) -> EnrolledFactor | None:
+    """The factor of a subject with this id."""
+    return next((one for one in factors_of(connection, subject) if one.id == factor), None)
+
+
 def put_factors(connection: sqlite3.Connection, factors: Iterable[EnrolledFactor]) -> None:
     """Add new factors."""
     connection.executemany(
@@ -127,22 +144,44 @@ def spend(connection: sqlite3.Connection, ticket: SpentTicket | None) -> bool:
     return burned.rowcount == 1
 
 
+def begin_change(
+    connection: sqlite3.Connection, subject: Subject, ground: Ground | None, ticket: SpentTicket | None
+) -> Changed | None:
+    """Burn the ticket of a change of factors that rests on this ground, or say what stands against it."""
+    if not spend(connection, ticket):
+        return Changed.TICKET_USED
+    if ground is None:
+        return None
+    reset = connection.execute("SELECT at FROM resets WHERE subject = ?", (subject.key,)).fetchone()
+    if reset is not None and ground.laid_at <= reset[0]:
+        return Changed.GROUND_GONE
+    factors = factors_of(connection, subject)
+    if not ground.factor:
+        return Changed.NOT_FIRST if any(factor.counts for factor in factors) else None
+    is_there = any(factor.id == ground.factor and factor.confirmed for factor in factors)
+    return None if is_there else Changed.GROUND_GONE
+
+
+def put_reset(connection: sqlite3.Connection, subject: Subject, now: float) -> None:
+    """Remember that the factors of a subject were reset."""
+    connection.execute(
+        """INSERT INTO resets (subject, at) VALUES (?1, ?2)
+           ON CONFLICT (subject) DO UPDATE SET at = max(at, ?2)""",
+        (subject.key, now),
+    )
+
+
 def burn(
-    connection: sqlite3.Connection,
-    subject: Subject,
-    burn: Burn | None,
-    ticket: SpentTicket | None,
-    *,
-    confirmed: bool = True,
+    connection: sqlite3.Connection, subject: Subject, burn: Burn | None, ticket: SpentTicket | None
 ) -> Redeemed | None:
-    """Burn all of it, or say what stands against it. `confirmed`: only of a factor that is."""
+    """Burn all of it, or say what stands against it."""
     if not spend(connection, ticket):
         return Redeemed.TICKET_USED
     if burn is None:
         return None
     place = (subject.key, burn.factor)
     row = connection.execute("SELECT confirmed, mark FROM factors WHERE subject = ? AND id = ?", place).fetchone()
-    if row is None or (confirmed and not row[0]):
+    if row is None or not row[0]:
         return Redeemed.FACTOR_GONE
     match burn:
         case Advance():
@@ -170,29 +209,13 @@ def put_activity(connection: sqlite3.Connection, activity: Activity) -> None:
     )
 
 
-def tally_of(connection: sqlite3.Connection, limit: Limit) -> Tally:
-    """What was counted in a limiter."""
-    row = connection.execute(
-        "SELECT tries, locked_until, forgotten_at FROM tallies WHERE key = ?", (limit.key,)
-    ).fetchone()
-    return FRESH if row is None else Tally(tries=row[0], locked_until=row[1], forgotten_at=row[2])
-
-
-def put_tally(connection: sqlite3.Connection, limit: Limit, tally: Tally) -> None:
-    """Set what was counted in a limiter."""
-    connection.execute(
-        "INSERT OR REPLACE INTO tallies VALUES (?, ?, ?, ?)",
-        (limit.key, tally.tries, tally.locked_until, tally.forgotten_at),
-    )
-
-
 def sweep(connection: sqlite3.Connection, now: float) -> None:
     """Remove what no longer changes any answer."""
     connection.execute("DELETE FROM grants WHERE expires_at <= ?", (now,))
     connection.execute("DELETE FROM spent WHERE spent_at < ?", (now - REPEAT_SECONDS,))
     connection.execute("DELETE FROM tickets WHERE expires_at <= ?", (now - CLOCK_SKEW,))
     connection.execute("DELETE FROM proofs WHERE expires_at <= ?", (now - CLOCK_SKEW,))
-    connection.execute("DELETE FROM tallies WHERE forgotten_at <= ?", (now,))
+    connection.execute("DELETE FROM resets WHERE at <= ?", (now - RESET_SECONDS,))
     connection.execute("DELETE FROM sessions WHERE until <= ?", (now,))
 
 

@@ -5,7 +5,7 @@ The rule: a secret is shown to the browser that asked for it and in one answer; 
 
 import json
 from base64 import b32encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
@@ -19,12 +19,14 @@ from extauthz.check.seating import Seated, Seating
 from extauthz.stepup.cookies import set_cookie
 from extauthz.stepup.enrolment import ENROL_PATH, Invitation, Seat, page_of, seat_value
 from extauthz.stepup.relying_party import RelyingParty
+from extauthz.stepup.ticket import Ticket
 from extauthz.stepup.totp import provisioning_uri
 from extauthz.values.identity import ENROLMENT_COOKIE
 from extauthz.values.request import empty
 from extauthz.web.notices import Notice
 from extauthz.web.rendering import Pages, Script
 
+APP_NAME: Final = "Authenticator app"
 KEY_NAME: Final = "Security key"
 
 
@@ -44,6 +46,13 @@ class Visit:
     def said(self, name: str) -> str:
         """What the form says."""
         return self.fields.get(name, "")
+
+
+def free_name(name: str, at: Seated) -> str:
+    """`name`, with a number if the subject calls a factor like that already."""
+    taken = {factor.name for factor in at.factors}
+    numbered = (f"{name} {number}" for number in range(2, len(taken) + 2))
+    return next(free for free in (name, *numbered) if free not in taken)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +85,7 @@ class EnrolmentForms:
             "may_change": at.may == "change",
             "offers_keys": visit.party is not None,
             "error": error,
+            "back": at.invitation.return_path,
         }
         return self.render("enroll.html", visit.text, at.invitation, values, status=422 if error else 200)
 
@@ -98,10 +108,11 @@ class EnrolmentForms:
         }
         return self.render("enroll-app.html", visit.text, at.invitation, values, status=422 if error else 200)
 
-    def key_form(self, visit: Visit, party: RelyingParty, *, error: str = "", name: str = KEY_NAME) -> Response:
-        """Where a key gets its name and the browser is asked for it."""
+    def key_form(self, visit: Visit, party: RelyingParty, *, error: str = "", name: str | None = None) -> Response:
+        """Where a key gets its name, `name` until then, and the browser is asked for it."""
         options = json.dumps(self.enrolling.key_options(visit.at, party))
-        values = {"seat": visit.at.seat.id, "options": options, "error": error, "name": name}
+        suggested = free_name(KEY_NAME, visit.at) if name is None else name
+        values = {"seat": visit.at.seat.id, "options": options, "error": error, "name": suggested}
         status = 422 if error else 200
         return self.render("enroll-key.html", visit.text, visit.at.invitation, values, status=status, script="register")
 
@@ -130,9 +141,13 @@ class EnrolmentForms:
             response.headers["retry-after"] = str(int(retry_after) + 1)
         return response
 
-    def codes(self, visit: Visit, codes: Sequence[str]) -> Response:
-        """The one page that shows recovery codes."""
-        return self.render("enroll-codes.html", visit.text, visit.at.invitation, {"codes": codes}, script="codes")
+    def missing(self, text: str, ticket: Ticket, *, provider: str) -> Response:
+        """What leads from a challenge that nobody could meet to the factor that it lacks; `text` is the ticket's.
+
+        `provider` is where a login is enough for a first one; empty if there are others, of which one has to be proven.
+        """
+        values = {"challenge_text": text, "ticket": ticket, "provider": provider, "path": ENROL_PATH}
+        return self.pages.render("enroll-missing.html", status=403, values=values)
 
     def render(
         self,

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from extauthz.check.enrolling import Enrolling
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.seating import Seating
-from extauthz.errors import IssuerUnavailable, StateUnavailable
+from extauthz.errors import IssuerUnavailable, StateUnavailable, SubjectBlocked, TokenRevoked
 from extauthz.identity.config import ClientSettings
 from extauthz.stepup.challenge import CHALLENGE_PATH
 from extauthz.stepup.enrolment import ENROL_PATH
@@ -29,6 +29,7 @@ from extauthz.store.protocol import Store
 from extauthz.web import notices
 from extauthz.web.challenge_page import ChallengePage
 from extauthz.web.enrolment import EnrolmentPages
+from extauthz.web.enrolment_entry import Entry
 from extauthz.web.enrolment_forms import EnrolmentForms
 from extauthz.web.gate import Gate, TurnedAway
 from extauthz.web.login import Login
@@ -59,12 +60,22 @@ def create_app(
     pages = Pages()
     gate = Gate(keys=keys, clock=clock, revocations=revocations)
     proofs = Proofs(store=store, keys=keys, client=client, clock=clock, entropy=entropy, pages=pages)
-    login = Login(gate=gate, proofs=proofs, means=means)
-    challenge = ChallengePage(gate=gate, proofs=proofs, means=means, login=login, pages=pages)
     seating = Seating(store=store, keys=keys, clock=clock, entropy=entropy)
     enrolling = Enrolling(seating=seating)
     forms = EnrolmentForms(seating=seating, enrolling=enrolling, pages=pages)
-    enrolment = EnrolmentPages(gate=gate, seating=seating, enrolling=enrolling, means=means, client=client, forms=forms)
+    entry = Entry(gate=gate, seating=seating, means=means, forms=forms)
+    login = Login(gate=gate, proofs=proofs, means=means, entry=entry)
+    challenge = ChallengePage(gate=gate, proofs=proofs, means=means, login=login, entry=entry, pages=pages)
+    enrolment = EnrolmentPages(
+        gate=gate,
+        entry=entry,
+        login=login,
+        seating=seating,
+        enrolling=enrolling,
+        means=means,
+        client=client,
+        forms=forms,
+    )
     rest = _Rest(pages=pages)
     app = Starlette(
         routes=[
@@ -78,6 +89,8 @@ def create_app(
             HTTPException: rest.refuse_status,
             StateUnavailable: rest.refuse_without_store,
             IssuerUnavailable: rest.refuse_without_provider,
+            SubjectBlocked: rest.refuse_revoked,
+            TokenRevoked: rest.refuse_revoked,
             Exception: rest.refuse_after_failure,
         },
     )
@@ -115,6 +128,11 @@ class _Rest:
         """The provider is out of reach."""
         _log.error("issuer-unavailable", error=str(error))
         return self._notice(notices.PROVIDER_AWAY, headers={"retry-after": _RETRY_SECONDS})
+
+    async def refuse_revoked(self, _: Request, error: Exception) -> Response:
+        """Who was blocked or signed out while their proof was on its way."""
+        _log.warning("revoked", error=str(error))
+        return self._notice(notices.BLOCKED if isinstance(error, SubjectBlocked) else notices.SIGNED_OUT)
 
     async def refuse_after_failure(self, _: Request, error: Exception) -> Response:
         """A mistake of ours."""

@@ -78,6 +78,7 @@ def prove(config: Path, code: str, user: str = "alice") -> ProofOutcome:
                 subject=Subject(ISSUER, user),
                 session=SESSION,
                 holder="peer:x",
+                credentials=(),
                 demands=(demand(),),
                 address="",
                 now=time.time(),

@@ -5,13 +5,15 @@ Time only goes on in it. It shares no code with the stores but the values and th
 
 from dataclasses import dataclass, field, replace
 
+from extauthz.identity.revocations import Revocation
 from extauthz.stepup.lockout import FRESH, Limit, Tally, count, give_back
 from extauthz.store.protocol import (
     Advance,
     Burn,
-    Enrolled,
+    Changed,
     EnrolledFactor,
     Enrolment,
+    Ground,
     Redeemed,
     Redemption,
     Selection,
@@ -30,7 +32,11 @@ class Model:
     uses: list[tuple[str, str, float]] = field(default_factory=list)
     tickets: list[tuple[Subject, str]] = field(default_factory=list)
     factors: list[EnrolledFactor] = field(default_factory=list)
+    resets: list[tuple[Subject, float]] = field(default_factory=list)
+    most_grants: int = 64
     tallies: dict[str, Tally] = field(default_factory=dict)
+    known: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    revoked: list[Revocation] = field(default_factory=list)
     touched: list[tuple[Subject, str, float, float]] = field(default_factory=list)
 
     def repeats(self, grant: str, fingerprint: str, now: float) -> bool:
@@ -63,15 +69,13 @@ class Model:
         self.grants, self.uses = after, self.uses + spent
         return True
 
-    def refusal(
-        self, subject: Subject, burn: Burn | None, ticket: SpentTicket | None, *, confirmed: bool
-    ) -> Redeemed | None:
+    def refusal(self, subject: Subject, burn: Burn | None, ticket: SpentTicket | None) -> Redeemed | None:
         if ticket is not None and (subject, ticket.id) in self.tickets:
             return Redeemed.TICKET_USED
         if burn is None:
             return None
         named = [one for one in self.factors if one.subject == subject and one.id == burn.factor]
-        if not named or (confirmed and not named[0].confirmed):
+        if not named or not named[0].confirmed:
             return Redeemed.FACTOR_GONE
         if isinstance(burn, Advance) and burn.mark <= named[0].mark:
             return Redeemed.MARK_USED
@@ -85,31 +89,121 @@ class Model:
         if isinstance(burn, Advance):
             self.factors = [replace(one, mark=burn.mark) if one.id == burn.factor else one for one in self.factors]
 
+    def bar(self, redemption: Redemption, now: float) -> Redeemed | None:
+        theirs = [one for one in self.revoked if one.subject == redemption.subject and now < one.until]
+        if any(one.kind == "block" for one in theirs):
+            return Redeemed.BLOCKED
+        if any(one.kind == "tokens" and redemption.since <= one.at for one in theirs):
+            return Redeemed.REVOKED
+        sessions = {one.session for one in theirs if one.kind == "session"}
+        return Redeemed.REVOKED if sessions & {one.session for one in redemption.grants} else None
+
+    def leave(self, redemption: Redemption, now: float) -> None:
+        old = [one for one in self.grants if one.subject == redemption.subject and now < one.expires_at]
+        while redemption.grants and old and len(old) + len(redemption.grants) > self.most_grants:
+            used = [one for one in old if one.uses == 0]
+            first = min(used or old, key=lambda one: (one.issued_at, one.id))
+            old.remove(first)
+            self.grants.remove(first)
+        self.grants += redemption.grants
+
+    def put_revocation(self, revocation: Revocation, now: float) -> tuple[Revocation, int]:
+        same = [one for one in self.revoked if one.key == revocation.key]
+        for one in same:
+            self.revoked.remove(one)
+            revocation = revocation.widened(one, now=now)
+        self.revoked.append(revocation)
+        if revocation.kind == "tokens":
+            return revocation, self.revoke(Selection(subject=revocation.subject), now)
+        if revocation.kind == "session":
+            return revocation, self.revoke(Selection(subject=revocation.subject, session=revocation.session), now)
+        return revocation, 0
+
+    def withdraw_revocation(self, revocation: Revocation, now: float) -> bool:
+        same = [one for one in self.revoked if one.key == revocation.key]
+        self.revoked = [one for one in self.revoked if one not in same]
+        return any(now < one.until for one in same)
+
     def redeem(self, redemption: Redemption, now: float) -> Redeemed:
-        refused = self.refusal(redemption.subject, redemption.burn, redemption.ticket, confirmed=True)
+        barred = self.bar(redemption, now)
+        if barred is not None:
+            return barred
+        refused = self.refusal(redemption.subject, redemption.burn, redemption.ticket)
         if refused is not None:
             return refused
         self.burn(redemption.subject, redemption.burn, redemption.ticket)
-        self.grants += redemption.grants
+        self.leave(redemption, now)
         for limit in redemption.limits:
             self.tallies[limit.key] = give_back(self.tallies.get(limit.key, FRESH), limit, now)
+        if redemption.known_to is not None:
+            place = (redemption.known_to.key, redemption.known_to.holder)
+            own = self.known.get(place, FRESH)
+            if redemption.known_to.holder.startswith("cookie:"):
+                own = FRESH
+            elif not redemption.limits:
+                own = give_back(own, redemption.known_to, now)
+            self.known[place] = own
         return Redeemed.DONE
 
-    def confirm(self, subject: Subject, advance: Advance, ticket: SpentTicket | None) -> Redeemed:
-        refused = self.refusal(subject, advance, ticket, confirmed=False)
+    def objection(self, subject: Subject, ground: Ground | None, ticket: SpentTicket | None) -> Changed | None:
+        theirs = [one for one in self.factors if one.subject == subject and one.confirmed]
+        if ticket is not None and (subject, ticket.id) in self.tickets:
+            return Changed.TICKET_USED
+        if ground is not None and any(of == subject and ground.laid_at <= at for of, at in self.resets):
+            return Changed.GROUND_GONE
+        if ground is not None and ground.factor and ground.factor not in [one.id for one in theirs]:
+            return Changed.GROUND_GONE
+        if ground is not None and not ground.factor and any(one.kind != "recovery" for one in theirs):
+            return Changed.NOT_FIRST
+        return None
+
+    def confirm(self, subject: Subject, advance: Advance, ground: Ground | None, ticket: SpentTicket | None) -> Changed:
+        refused = self.objection(subject, ground, ticket)
         if refused is not None:
             return refused
+        named = [one for one in self.factors if one.subject == subject and one.id == advance.factor]
+        if not named:
+            return Changed.FACTOR_GONE
+        if advance.mark <= named[0].mark:
+            return Changed.MARK_USED
         self.burn(subject, advance, ticket)
         self.factors = [replace(one, confirmed=True) if one.id == advance.factor else one for one in self.factors]
-        return Redeemed.DONE
+        return Changed.DONE
 
-    def attempt(self, limits: list[Limit], now: float) -> float:
+    def rename(self, subject: Subject, name: str, called: str, ground: Ground | None) -> Changed:
+        refused = self.objection(subject, ground, None)
+        if refused is not None:
+            return refused
+        named = [one for one in self.factors if one.subject == subject and one.id == name]
+        self.factors = [replace(one, name=called) if one in named else one for one in self.factors]
+        return Changed.DONE if named else Changed.FACTOR_GONE
+
+    def remove(self, subject: Subject, name: str, ground: Ground | None) -> Changed:
+        refused = self.objection(subject, ground, None)
+        if refused is not None:
+            return refused
+        theirs = [one for one in self.factors if one.subject == subject]
+        if name not in [one.id for one in theirs]:
+            return Changed.FACTOR_GONE
+        if [one.id for one in theirs if one.confirmed and one.kind != "recovery"] == [name]:
+            return Changed.LAST
+        self.factors = [one for one in self.factors if one.id != name]
+        return Changed.DONE
+
+    def attempt(self, limits: list[Limit], now: float) -> tuple[float, list[Limit]]:
+        for limit in limits:
+            own = self.known.get((limit.key, limit.holder))
+            if own is not None:
+                if own.locked_until > now:
+                    return own.locked_until - now, []
+                self.known[limit.key, limit.holder] = count(own, limit, now)
+                return 0.0, []
         waits = [self.tallies.get(limit.key, FRESH).locked_until - now for limit in limits]
         if any(wait > 0 for wait in waits):
-            return max(waits)
+            return max(waits), []
         for limit in limits:
             self.tallies[limit.key] = count(self.tallies.get(limit.key, FRESH), limit, now)
-        return 0.0
+        return 0.0, limits
 
     def times(self, subject: Subject, session: str, now: float) -> tuple[float, float] | None:
         began = seen = until = -1.0
@@ -122,12 +216,11 @@ class Model:
                 began, seen, until = at, at, end
         return (began, seen) if until > now else None
 
-    def enroll(self, enrolment: Enrolment) -> Enrolled:
+    def enroll(self, enrolment: Enrolment) -> Changed:
         theirs = [one for one in self.factors if one.subject == enrolment.subject]
-        if enrolment.ticket is not None and (enrolment.subject, enrolment.ticket.id) in self.tickets:
-            return Enrolled.TICKET_USED
-        if enrolment.first and any(one.confirmed for one in theirs):
-            return Enrolled.NOT_FIRST
+        refused = self.objection(enrolment.subject, enrolment.ground, enrolment.ticket)
+        if refused is not None:
+            return refused
         if enrolment.ticket is not None:
             self.tickets.append((enrolment.subject, enrolment.ticket.id))
         new = {one.kind for one in enrolment.factors}
@@ -135,7 +228,7 @@ class Model:
             if one.kind in enrolment.replaces or (one.kind in new and not one.confirmed):
                 self.factors.remove(one)
         self.factors += enrolment.factors
-        return Enrolled.DONE
+        return Changed.DONE
 
     def revoke(self, selection: Selection, now: float) -> int:
         gone = [one for one in self.grants if self.is_meant(selection, one)]
@@ -146,10 +239,12 @@ class Model:
         named = ((selection.subject, grant.subject), (selection.session, grant.session), (selection.rule, grant.rule))
         return all(wanted is None or wanted == has for wanted, has in named)
 
-    def reset(self, subject: Subject, limits: list[Limit]) -> int:
+    def reset(self, subject: Subject, limits: list[Limit], now: float) -> int:
+        self.resets.append((subject, now))
         had = [one for one in self.factors if one.subject == subject]
         self.factors = [one for one in self.factors if one not in had]
         self.grants = [one for one in self.grants if one.subject != subject]
         for limit in limits:
             self.tallies.pop(limit.key, None)
+            self.known = {place: tally for place, tally in self.known.items() if place[0] != limit.key}
         return len(had)

@@ -14,10 +14,12 @@ from stepup.proofs import ALICE, NOW, alice, challenge, demand, view
 from web.conftest import PAGE, SAME_ORIGIN, World, run
 
 from extauthz.check.revocation_feed import RevocationFeed
+from extauthz.identity.holders import session_of_sid
 from extauthz.identity.revocations import Kind, Revocation
 from extauthz.lookup.oidc import OidcClient
 from extauthz.lookup.oidc_config import OidcSettings
 from extauthz.stepup.ticket import open_ticket, sign
+from extauthz.store.protocol import Selection
 from extauthz.values.identity import Credential, Subject
 from extauthz.web.offers import Means
 
@@ -193,6 +195,29 @@ def test_who_was_blocked_or_revoked_meanwhile_leaves_no_grant(world: World, revo
         assert response.status_code == 403
         assert title in response.text
     assert world.grants() == 0
+
+
+@pytest.mark.parametrize(
+    ("revocation", "title"),
+    [
+        (revoked("block"), "You are blocked"),
+        (revoked("tokens"), "no longer logged in"),
+        (revoked("session", "1"), "no longer logged in"),
+    ],
+)
+def test_a_page_of_a_server_that_has_not_heard_of_it_leaves_no_grant_either(
+    world: World, revocation: Revocation, title: str
+) -> None:
+    browser = world.browser()
+    in_session = alice(credentials=(TOKEN,), session=session_of_sid(ALICE.issuer, "1"))
+    ticket = world.challenged(browser, identity=in_session)
+    run(world.store.put_revocation(revocation, now=NOW))
+    response = browser.answer(ticket, world.code())
+    assert response.status_code == 403
+    assert title in response.text
+    assert run(world.store.grants(Selection(), now=NOW)) == ()
+    assert run(world.store.withdraw_revocation(revocation.key, now=NOW))
+    assert browser.answer(ticket, world.code()).status_code == 303, "neither code nor ticket was burned"
 
 
 def test_while_nobody_knows_who_is_blocked_nothing_is_proven(world: World) -> None:
