@@ -51,7 +51,9 @@ _START: Final = {
     "trailers": True,
 }
 _END: Final = {"type": "http.response.trailers", "headers": status_headers(0, "")}
-_TRACE: Final = frozenset(name.encode() for name in TRACE_HEADERS)
+_TIMEOUT: Final = b"grpc-timeout"
+_ENCODING: Final = b"grpc-encoding"
+_READ: Final = frozenset({_TIMEOUT, _ENCODING, *(name.encode() for name in TRACE_HEADERS)})
 
 _log = structlog.get_logger(__name__)
 
@@ -175,11 +177,13 @@ def _read(headers: Headers) -> tuple[float | None, Trace]:
     deadline: float | None = None
     trace: Trace = ()
     for name, value in headers:
-        if name == b"grpc-timeout":
+        if name not in _READ:
+            continue
+        if name == _TIMEOUT:
             deadline = time.monotonic() + seconds_of(value)
-        elif name == b"grpc-encoding":
+        elif name == _ENCODING:
             refuse_encoding(value)
-        elif name in _TRACE:
+        else:
             trace = (*trace, (name.decode("ascii"), value.decode("ascii", "replace")))
     return deadline, trace
 
