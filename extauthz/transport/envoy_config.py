@@ -163,7 +163,7 @@ def _set_connections(manager: Tree) -> None:
         }
     ]
     manager["http_filters"].insert(0, _only_our_methods())
-    manager["local_reply_config"] = {"mappers": [_NO_SUCH_METHOD, _TOO_LONG]}
+    manager["local_reply_config"] = {"mappers": [_NO_SUCH_METHOD, _TOO_LATE, _TOO_LONG]}
 
 
 def _only_our_methods() -> Tree:
@@ -208,18 +208,18 @@ def _on_status(code: int) -> Tree:
     }
 
 
-# gRPC's UNIMPLEMENTED is what Envoy makes of 404.
+def _with_status(status: int) -> list[Tree]:
+    return [{"header": {"key": "grpc-status", "value": str(status)}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]
+
+
+# gRPC's UNIMPLEMENTED is what Envoy makes of 404; for others it has no status of HTTP.
 _NO_SUCH_METHOD: Final[Tree] = {
     "filter": _on_status(403),
     "status_code": 404,
     "body": {"inline_string": "Method not found!"},
 }
-_TOO_LONG: Final[Tree] = {
-    "filter": _on_status(413),
-    "headers_to_add": [
-        {"header": {"key": "grpc-status", "value": "8"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"},
-    ],
-}
+_TOO_LATE: Final[Tree] = {"filter": _on_status(408), "headers_to_add": _with_status(4)}  # DEADLINE_EXCEEDED
+_TOO_LONG: Final[Tree] = {"filter": _on_status(413), "headers_to_add": _with_status(8)}  # RESOURCE_EXHAUSTED
 _NOWHERE: Final[Tree] = {
     "name": "nowhere",  # a route must lead somewhere; none is followed, as pyvoy answers before
     "type": "STATIC",

@@ -6,13 +6,15 @@ does it, with the same status and words.
 
 import re
 from enum import IntEnum
+from functools import lru_cache
+from struct import Struct
 from typing import Final
 from urllib.parse import quote
 
 from extauthz.transport.methods import MAX_MESSAGE
 
-PREFIX: Final = 5
-"""Bytes before a message: the compressed flag, and the length as four bytes, big-endian."""
+_PREFIX: Final = Struct(">BI")
+"""What is before a message: the compressed flag, and the length."""
 
 
 class Code(IntEnum):
@@ -37,7 +39,7 @@ class CallFailed(Exception):
 
 def framed(message: bytes) -> bytes:
     """A message as it is sent."""
-    return b"\0" + len(message).to_bytes(4, "big") + message
+    return _PREFIX.pack(0, len(message)) + message
 
 
 def unframed(received: bytes | bytearray, method: str) -> bytes | None:
@@ -46,19 +48,19 @@ def unframed(received: bytes | bytearray, method: str) -> bytes | None:
     Raises:
         CallFailed: it is compressed, or longer than `MAX_MESSAGE`, or what is there can't become a message.
     """
-    if len(received) < PREFIX:
+    if len(received) < _PREFIX.size:
         return None
-    if received[0] == 1:
-        raise CallFailed(Code.INTERNAL, "Compression bit set but no encoding configured")
-    if received[0]:
+    flag, length = _PREFIX.unpack_from(received)
+    if flag:
+        if flag == 1:
+            raise CallFailed(Code.INTERNAL, "Compression bit set but no encoding configured")
         raise no_message(method)
-    length = int.from_bytes(received[1:PREFIX], "big")
     if length > MAX_MESSAGE:
         raise CallFailed(
             Code.RESOURCE_EXHAUSTED, f"SERVER: Received message larger than max ({length} vs. {MAX_MESSAGE})"
         )
-    end = PREFIX + length
-    return None if len(received) < end else bytes(received[PREFIX:end])
+    end = _PREFIX.size + length
+    return None if len(received) < end else bytes(received[_PREFIX.size : end])
 
 
 def no_message(method: str) -> CallFailed:
@@ -83,6 +85,7 @@ _TIMEOUT: Final = re.compile(rb"([0-9]{1,18})([HMSmun])")
 _SECONDS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
 
+@lru_cache(maxsize=1024)  # an Envoy says the same in all of its calls
 def seconds_of(timeout: bytes) -> float:
     """The seconds that the header `grpc-timeout` gives a call.
 
