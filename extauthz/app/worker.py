@@ -105,7 +105,9 @@ class Worker:
 
     async def _wait(self, process: subprocess.Popen[bytes]) -> None:
         await asyncio.to_thread(process.wait)
-        self._hear()  # its last words may still lie in the pipe
+        self._hear()  # its last words may still lie there
+        asyncio.get_running_loop().remove_reader(self._link.fileno())
+        self._link.close()
         self._launch.clean_up()
         self._ended.set()
 

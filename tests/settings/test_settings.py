@@ -123,13 +123,13 @@ def test_declared_headers_are_compared_in_lower_case(tmp_path: Path) -> None:
             "missing field `names`",
         ),
         (
-            "policies: [p]\nlisten:\n  tls:\n    certificate: a\n    key: b\n    callers: {authorities: c, names: []}",
-            ":6:38",
+            "policies: [p]\nlisten: {tls: {certificate: a, key: b, callers: {authorities: c, names: []}}}",
+            ":2:73",
             "must not be empty",
         ),
         (
-            "policies: [p]\nlisten:\n  tls:\n    certificate: a\n    key: b\n    callers: {authorities: c, names: ['*']}",
-            ":6:39",
+            "policies: [p]\nlisten: {tls: {certificate: a, key: b, callers: {authorities: c, names: ['*']}}}",
+            ":2:74",
             "not a name of a certificate",
         ),
         ("policies: [p]\nlisten: {web: '127.0.0.1:9191'}", ":2:9", "`127.0.0.1:9191` is the address of two; `grpc`"),
