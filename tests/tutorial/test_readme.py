@@ -30,6 +30,13 @@ from extauthz.wire.compose import check_request
 
 __all__ = ["serve"]
 
+
+@pytest.fixture
+def transport() -> str:
+    """What the README starts."""
+    return "grpcio"
+
+
 README = (Path(__file__).parents[2] / "README.md").read_text()
 SHOP = "spiffe://prod.example.org/ns/shop/sa/web"
 
