@@ -119,17 +119,20 @@ class _Life:
         """Serve until the end, and then end Envoy: without a server it is of no use."""
         try:
             await run(self._assignment.settings, self._assignment.environ, carry=self._make, orders=self)
+            self._link.report(Stopped())
         except ExtauthzError as error:
             self._link.report(Failed(str(error)))
         except Exception as error:  # noqa: BLE001 - nobody else would say it
             _log.error("server-failed", exc_info=error)
             self._link.report(Failed("the server inside of Envoy failed; the log says why"))
-        else:
-            self._link.report(Stopped())
-        if self._ready.is_set():
-            async with self._admin:
-                with suppress(httpx.HTTPError):
-                    await self._admin.quit()
+        finally:
+            if self._ready.is_set():  # otherwise Envoy has not begun, and won't
+                await self._end_envoy()
+
+    async def _end_envoy(self) -> None:
+        async with self._admin:
+            with suppress(httpx.HTTPError):
+                await self._admin.quit()
 
     def _make(self, checker: Checker) -> AsgiTransport:
         self._transport = AsgiTransport(checker, self)

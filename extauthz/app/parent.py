@@ -1,7 +1,7 @@
 """The process that an operator starts, stops and signals, where the server is in processes of its own."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from extauthz.app.orders import Signals
 from extauthz.app.worker import Worker
@@ -12,19 +12,20 @@ class WorkerLost(ExtauthzError):
     """A worker has ended that nobody told to."""
 
 
-async def watch(workers: Sequence[Worker]) -> None:
-    """Run the workers until SIGTERM or SIGINT; SIGHUP lets them read their files again.
+async def watch(make: Callable[[], Sequence[Worker]]) -> None:
+    """Run the workers that `make` makes until SIGTERM or SIGINT; SIGHUP lets them read their files again.
 
     Raises:
-        ExtauthzError: one can't serve, or ended by itself. Nothing is left running.
+        ExtauthzError: they can't be made, one can't serve, or ended by itself. Nothing is left running.
     """
-    stopping = asyncio.Event()
+    stopping, workers = asyncio.Event(), list[Worker]()
 
     def reload() -> None:
         for worker in workers:
             worker.reload()
 
     Signals().obey(stop=stopping.set, reload=reload)
+    workers.extend(make())
     told = asyncio.create_task(stopping.wait())
     starting = asyncio.gather(*(worker.start() for worker in workers))
     ends = [asyncio.create_task(worker.ended()) for worker in workers]

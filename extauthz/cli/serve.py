@@ -69,10 +69,7 @@ def _serve_in_envoy(config: Path) -> None:
     configure_logs()
     settings = _settings(config)
 
-    async def watching() -> None:
-        await watch([envoy_worker(settings, os.environ)])
-
-    asyncio.run(watching())
+    asyncio.run(watch(lambda: [envoy_worker(settings, os.environ)]))
 
 
 def _settings(config: Path) -> Settings:

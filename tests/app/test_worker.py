@@ -148,7 +148,7 @@ def test_the_signals_of_a_parent_are_blocked_in_its_workers(make: Callable[[str]
 def test_a_parent_that_loses_one_worker_ends_the_others_and_itself(make: Callable[[str], Worker]) -> None:
     async def scene() -> None:
         workers = [make(OBEYS), make(ENDS_ON_RELOAD)]
-        watching = asyncio.create_task(watch(workers))
+        watching = asyncio.create_task(watch(lambda: workers))
         await asyncio.gather(*(worker._serving.wait() for worker in workers))
         os.kill(os.getpid(), signal.SIGHUP)
         with pytest.raises(WorkerLost):
@@ -162,7 +162,7 @@ def test_a_parent_whose_worker_can_not_serve_ends_the_others_and_says_why(make: 
     async def scene() -> None:
         workers = [make(OBEYS), make(FAILS)]
         with pytest.raises(ConfigurationError, match="no such name"):
-            await watch(workers)
+            await watch(lambda: workers)
         await workers[0].ended()
 
     asyncio.run(scene())

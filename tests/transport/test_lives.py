@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -16,13 +17,13 @@ import pytest
 from checking import told
 from grpc_health.v1 import health_pb2
 from publishing import Page, Site
-from serving import Served, end, start
+from serving import Served, command, end, start
 from transport.calling import OPEN, as_user, check, decided
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.transport.methods import HEALTH_WATCH
 
-GENEROUS = 30.0
+GENEROUS = 60.0
 
 
 def comes(what: Callable[[], bool]) -> bool:
@@ -39,6 +40,15 @@ def is_there(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def is_free(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_server((host, int(port))).close()
+    except OSError:
+        return False
+    return True
 
 
 def envoy_of(served: Served) -> int:
@@ -145,14 +155,29 @@ class TestInEnvoy:
         assert list(tmp_path.iterdir()) == []
         end(served)
 
+    def test_a_server_that_is_still_starting_can_be_stopped(
+        self, site_folder: Path, transport: str, environ: dict[str, str], tmp_path: Path
+    ) -> None:
+        starting = subprocess.Popen(
+            command(site_folder, transport), stderr=subprocess.PIPE, text=True, env={**os.environ, **environ}
+        )
+        with starting:
+            assert comes(lambda: list(tmp_path.glob("*/envoy.json")) != [])
+            starting.send_signal(signal.SIGTERM)
+            _, said = starting.communicate()
+        assert (starting.returncode, "Traceback" in said) == (0, False)
+        assert list(tmp_path.iterdir()) == []
+
     def test_it_ends_with_its_parent_however_that_ends(
         self, site_folder: Path, transport: str, environ: dict[str, str]
     ) -> None:
         served = start(site_folder, transport, **environ)
-        envoy, (host, _, port) = envoy_of(served), served.said["grpc"].rpartition(":")
+        envoy = envoy_of(served)
         served.process.kill()
         assert comes(lambda: not is_there(envoy))
-        socket.create_server((host, int(port))).close()
+        assert comes(lambda: is_free(served.said["grpc"])), (
+            "of a process that has ended some threads may still be ending"
+        )
         end(served)
 
     def test_a_parent_does_not_stay_without_it(
