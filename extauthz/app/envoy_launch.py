@@ -16,7 +16,8 @@ from extauthz.app.worker import Launch, Worker
 from extauthz.errors import ConfigurationError, failure_of
 from extauthz.settings import Settings
 from extauthz.transport import unix_sockets
-from extauthz.transport.envoy_config import DRAINING, Place, envoy_config, envoy_secrets
+from extauthz.transport.envoy_config import Place, envoy_config, envoy_secrets
+from extauthz.transport.methods import LEAVING
 
 APPLICATION: Final = "extauthz.app.in_envoy:application"
 
@@ -52,7 +53,7 @@ def envoy_worker(settings: Settings, environ: Mapping[str, str]) -> Worker:
                 *("--concurrency", "1"),
                 # No shared memory, by which Envoys of one machine would know each other.
                 "--disable-hot-restart",
-                *("--drain-time-s", str(DRAINING), "--drain-strategy", "immediate"),
+                *("--drain-time-s", str(LEAVING), "--drain-strategy", "immediate"),
             ),
             environ={**environ, **within, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             folder=folder,

@@ -24,7 +24,7 @@ from extauthz.errors import ExtauthzError
 from extauthz.lookup.names import NamesByHost
 from extauthz.transport.asgi import AsgiTransport, Receive, Scope, Send
 from extauthz.transport.envoy_admin import EnvoyAdmin
-from extauthz.transport.envoy_config import DRAINING
+from extauthz.transport.methods import LEAVING
 
 _log = structlog.get_logger(__name__)
 
@@ -146,7 +146,7 @@ class _Life:
     async def close(self) -> None:
         """Let Envoy take nothing new; returns when all callers have gone."""
         try:
-            await self._admin.drain(DRAINING + 0.5)
+            await self._admin.drain(LEAVING + 0.5)
         except httpx.HTTPError as error:
             _log.error("drain-failed", error=str(error) or type(error).__name__)
 

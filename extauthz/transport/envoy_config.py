@@ -19,8 +19,6 @@ STREAMS: Final = 1024
 CONNECTIONS: Final = 4096
 LONGEST_CALL: Final = "60s"
 """A call that is still there after it is ended: whoever is behind it has long given up."""
-DRAINING: Final = 2
-"""Seconds in which callers are asked to go elsewhere before nothing new is taken."""
 HEAP: Final = 2 * 1024 * 1024 * 1024
 """Bytes of Envoy's own memory above which no more calls are taken: 120 of the longest messages."""
 _BUFFER: Final = MAX_MESSAGE + 64 * 1024

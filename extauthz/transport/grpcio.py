@@ -22,7 +22,7 @@ from extauthz.errors import ConfigurationError, Overloaded, StateUnavailable
 from extauthz.record.decision import TRACE_HEADERS, Trace
 from extauthz.transport import unix_sockets
 from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, too_late
-from extauthz.transport.methods import MAX_MESSAGE, SERVICE
+from extauthz.transport.methods import LEAVING, MAX_MESSAGE, SERVICE
 from extauthz.transport.tls import Tls
 
 THREADS = 64
@@ -65,11 +65,14 @@ class AuthorizationServicer:
         self._loop = loop
         self._callers = frozenset(name.encode() for name in callers)
         self._waiting = threading.BoundedSemaphore(WAITING)
+        self.asked = False
+        """Whether somebody calls."""
 
     def Check(self, request: bytes, context: CallContext) -> bytes:  # noqa: N802 - the name is Envoy's
         """The bytes of the CheckResponse to the CheckRequest in `request`; never raises, but for a stranger."""
         if self._callers and self._callers.isdisjoint(context.auth_context().get(_NAMES, ())):
             context.abort(grpc.StatusCode.PERMISSION_DENIED, "not a caller that `listen.tls.callers` names")
+        self.asked = True
         started = self._checker.start(request, trace=_trace(context), remaining=context.time_remaining)
         if isinstance(started, bytes):
             return started
@@ -111,9 +114,9 @@ class GrpcioTransport:
         self._server = grpc.server(
             futures.ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="check"), options=_OPTIONS
         )
-        servicer = AuthorizationServicer(checker, loop, callers=frozenset() if tls is None else tls.names)
+        self._servicer = AuthorizationServicer(checker, loop, callers=frozenset() if tls is None else tls.names)
         handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-            "Check": grpc.unary_unary_rpc_method_handler(servicer.Check)
+            "Check": grpc.unary_unary_rpc_method_handler(self._servicer.Check)
         }
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
         self._health = health.HealthServicer()
@@ -164,6 +167,9 @@ class GrpcioTransport:
 
     async def stop(self, grace: float) -> None:
         """Take no new calls, and give those on their way `grace` seconds."""
+        if self._servicer.asked and grace > LEAVING:  # whoever calls now has not heard yet that we go
+            await asyncio.sleep(LEAVING)
+            grace -= LEAVING
         ended = self._server.stop(grace)
         await asyncio.to_thread(ended.wait)
 

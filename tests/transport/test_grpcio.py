@@ -164,6 +164,33 @@ class TestServer:
             assert health(channel, "") == health_pb2.HealthCheckResponse.NOT_SERVING
         asyncio.run(transport.stop(1))
 
+    def test_who_has_not_heard_that_it_goes_is_still_answered(
+        self, bench: Bench, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        transport = GrpcioTransport(bench.checker, loop, address="127.0.0.1:0")
+        asyncio.run(transport.start())
+
+        def answered() -> bool:
+            with grpc.insecure_channel(transport.address) as channel:
+                check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/Check")
+                try:
+                    response = CheckResponse.FromString(check(bench.request("/health"), timeout=5))
+                except grpc.RpcError:
+                    return False
+            assert response.WhichOneof("http_response") == "ok_response"
+            return True
+
+        async def leave() -> bool:
+            transport.drain()
+            stopping = asyncio.create_task(transport.stop(5))
+            meanwhile = await asyncio.to_thread(answered)
+            await stopping
+            return meanwhile
+
+        assert answered()
+        assert asyncio.run(leave())
+        assert not answered()
+
     def test_an_address_in_use_is_one_clear_error(self, bench: Bench, loop: asyncio.AbstractEventLoop) -> None:
         first = GrpcioTransport(bench.checker, loop, address="127.0.0.1:0")
         asyncio.run(first.start())
