@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, assert_never
 
-from extauthz.check.proof.proving import LockedOut, revoked
+from extauthz.check.proof.proving import LockedOut, issued_since, revoked
 from extauthz.errors import StateUnavailable
 from extauthz.stepup.enrolment import PROVEN_SECONDS, SEAT_ID_BYTES, Invitation, Seat
 from extauthz.stepup.keys import KeyRing, SealBroken
@@ -167,7 +167,7 @@ class Seating:
             subject=at.subject,
             burn=burn,
             grants=(),
-            since=at.invitation.issued_at,
+            since=issued_since(at.subject, at.invitation.credentials),
             limits=limits,
             ticket=link_of(at.invitation),
         )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from extauthz.cli.interrupts import EndingAtOnce
+from extauthz.cli.interrupts import Importing
 from extauthz.settings import Settings, load_settings
 
 
@@ -37,7 +37,7 @@ def serve(
 
 def _serve_here(config: Path) -> None:
     # The server's imports take longer than all of the other commands'.
-    with EndingAtOnce():
+    with Importing():
         from extauthz.app.logs import configure_logs
         from extauthz.app.orders import Signals
         from extauthz.app.server import run
@@ -61,7 +61,7 @@ def _serve_here(config: Path) -> None:
 
 
 def _serve_in_envoy(config: Path) -> None:
-    with EndingAtOnce():
+    with Importing():
         from extauthz.app.envoy_launch import envoy_worker
         from extauthz.app.logs import configure_logs
         from extauthz.app.parent import watch

@@ -31,7 +31,7 @@ _LONGEST = 100 * 365 * 86_400.0
 
 Named = Annotated[str, typer.Argument(metavar="SUBJECT", help="The `sub` of the user's tokens, or a SPIFFE ID.")]
 For = Annotated[
-    str | None, typer.Option("--for", metavar="DURATION", help="Until then, say `30m`; without it for ever.")
+    str | None, typer.Option("--for", metavar="DURATION", help="How long it holds, say `30m`; without it for ever.")
 ]
 
 
@@ -160,7 +160,7 @@ def _token_id(token: str) -> str:
 
 
 def _until(revocation: Revocation) -> str:
-    return "" if isinf(revocation.until) else f", until {instant(revocation.until)}"
+    return "" if isinf(revocation.until) else f", in force until {instant(revocation.until)}"
 
 
 def _report(revoked: Revoked, text: str, output: Literal["text", "json"]) -> None:

@@ -45,6 +45,11 @@ from extauthz.values.grants import Facts, Grant, Needs
 from extauthz.values.identity import Identity, User
 from extauthz.values.request import RequestView
 
+AHEAD = 300.0
+"""By how many seconds the clock that a proof was given by may run ahead of ours. One from later than that is from
+before a clock was set back, and nobody knows how old it is.
+"""
+
 _FLAGS = (False, True)
 _NEEDS = {
     flags: Needs(grants=flags[0], session=flags[1], shadow_session=flags[2]) for flags in product(_FLAGS, repeat=3)
@@ -288,7 +293,7 @@ def _meeting(terms: ChallengeTerms, bindings: Sequence[str], user: User, case: _
         and grant.holder in identity.holders
         and grant.binding in bindings
         and grant.factor in terms.accepted
-        and now < grant.issued_at + terms.max_age
+        and grant.issued_at - AHEAD <= now < grant.issued_at + terms.max_age
         and now < grant.expires_at
         and (grant.uses is None or grant.uses > 0)
     ]

@@ -97,7 +97,8 @@ def count(tally: Tally, limit: Limit, now: float) -> Tally:
     """The tally after one more try at `now`."""
     empty_at = max(tally.empty_at, now) + limit.memory
     over = ceil((empty_at - now) / limit.memory - SKEW) - limit.free
-    locked_until = now
+    # Nothing, and not `now`: where the clock is set back, who was not locked stays so.
+    locked_until = 0.0
     if over >= 0:
         # 2**40 pauses are beyond any ceiling; without a bound the power would overflow a float.
         locked_until = now + min(limit.pause * 2.0 ** min(over, 40), limit.longest)
@@ -107,7 +108,7 @@ def count(tally: Tally, limit: Limit, now: float) -> Tally:
 def give_back(tally: Tally, limit: Limit, now: float) -> Tally:
     """The tally as if a try that was counted had never come: it was right, or another limiter has refused it."""
     empty_at = tally.empty_at - limit.memory
-    return FRESH if empty_at <= now else Tally(locked_until=min(tally.locked_until, now), empty_at=empty_at)
+    return FRESH if empty_at <= now else Tally(empty_at=empty_at)
 
 
 def _network(address: str) -> str:

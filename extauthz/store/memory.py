@@ -139,7 +139,7 @@ class MemoryStore:
     async def enroll(self, enrolment: Enrolment, *, now: float) -> Changed:
         with self._lock:
             self._check_open()
-            refused = self._refusal(enrolment.subject, enrolment.ground, enrolment.ticket)
+            refused = self._refusal(enrolment.subject, enrolment.ground, enrolment.ticket, now)
             if refused is not None:
                 return refused
             self._spend(enrolment.ticket)
@@ -161,7 +161,7 @@ class MemoryStore:
     ) -> Changed:
         with self._lock:
             self._check_open()
-            refused = self._refusal(subject, ground, ticket)
+            refused = self._refusal(subject, ground, ticket, now)
             if refused is not None:
                 return refused
             factor = self._factor(subject, advance.factor)
@@ -180,10 +180,12 @@ class MemoryStore:
             found = (factor for factor in self._factors.values() if subject in (None, factor.subject))
             return tuple(sorted(found, key=lambda factor: (factor.created_at, factor.id)))
 
-    async def rename_factor(self, subject: Subject, factor: str, name: str, *, ground: Ground | None = None) -> Changed:
+    async def rename_factor(
+        self, subject: Subject, factor: str, name: str, *, now: float, ground: Ground | None = None
+    ) -> Changed:
         with self._lock:
             self._check_open()
-            refused = self._refusal(subject, ground, None)
+            refused = self._refusal(subject, ground, None, now)
             if refused is not None:
                 return refused
             known = self._factor(subject, factor)
@@ -192,10 +194,12 @@ class MemoryStore:
             self._factors[factor] = replace(known, name=name)
             return Changed.DONE
 
-    async def remove_factor(self, subject: Subject, factor: str, *, ground: Ground | None = None) -> Changed:
+    async def remove_factor(
+        self, subject: Subject, factor: str, *, now: float, ground: Ground | None = None
+    ) -> Changed:
         with self._lock:
             self._check_open()
-            refused = self._refusal(subject, ground, None)
+            refused = self._refusal(subject, ground, None, now)
             if refused is not None:
                 return refused
             known = self._factor(subject, factor)
@@ -262,7 +266,9 @@ class MemoryStore:
     def _factors_of(self, subject: Subject) -> list[EnrolledFactor]:
         return [factor for factor in self._factors.values() if factor.subject == subject]
 
-    def _refusal(self, subject: Subject, ground: Ground | None, ticket: SpentTicket | None) -> Changed | None:
+    def _refusal(
+        self, subject: Subject, ground: Ground | None, ticket: SpentTicket | None, now: float
+    ) -> Changed | None:
         """What stands against any change with this ticket that rests on this ground."""
         if ticket is not None and ticket.id in self._tickets:
             return Changed.TICKET_USED
@@ -270,6 +276,8 @@ class MemoryStore:
             return None
         reset_at = self._resets.get(subject)
         if reset_at is not None and ground.laid_at <= reset_at:
+            return Changed.GROUND_GONE
+        if ground.is_ended_by(subject, self._revocations.listed(subject, now=now), now):
             return Changed.GROUND_GONE
         if not ground.factor:
             return Changed.NOT_FIRST if any(factor.counts for factor in self._factors_of(subject)) else None

@@ -151,11 +151,25 @@ class Ground:
     """What a change of factors rests on; a store looks at it in the same step that makes the change.
 
     `factor` is one of the subject's, by id, that is confirmed and still there; empty for a first one: then none of
-    AUTHENTICATORS is confirmed. `laid_at`, in seconds since the epoch: a reset then or later has ended it.
+    AUTHENTICATORS is confirmed. Times in seconds since the epoch. A reset at `laid_at` or later has ended it. `since`
+    is when the oldest thing was issued that it rests on, a token or a link: a block has ended it, and a revocation of
+    the tokens of then, or of `session`. Only whoever runs the server rests on none of these.
     """
 
     factor: str = ""
     laid_at: float = inf
+    since: float = inf
+    session: str = ""
+
+    def is_ended_by(self, subject: Subject, revocations: Iterable[Revocation], now: float) -> bool:
+        """Whether one of these revocations ends what rests on it for this subject."""
+        return self.since < inf and any(
+            one.kind == "block"
+            or (one.kind == "tokens" and self.since <= one.at)
+            or (one.kind == "session" and one.session == self.session)
+            for one in revocations
+            if one.subject == subject and one.until > now
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,10 +317,14 @@ class Store(RevocationStore, Protocol):
     async def factors(self, subject: Subject | None) -> tuple[EnrolledFactor, ...]:
         """The factors of a subject, of everybody for `None`; oldest first."""
 
-    async def rename_factor(self, subject: Subject, factor: str, name: str, *, ground: Ground | None = None) -> Changed:
+    async def rename_factor(
+        self, subject: Subject, factor: str, name: str, *, now: float, ground: Ground | None = None
+    ) -> Changed:
         """Call a factor, by id, by another name."""
 
-    async def remove_factor(self, subject: Subject, factor: str, *, ground: Ground | None = None) -> Changed:
+    async def remove_factor(
+        self, subject: Subject, factor: str, *, now: float, ground: Ground | None = None
+    ) -> Changed:
         """Forget one factor, by id, unless it is the last one that `counts`. What it proved stays good."""
 
     async def reset_factors(self, subject: Subject, limits: Sequence[Limit], *, now: float) -> int:

@@ -182,7 +182,7 @@ class RedisStore:
             f",{','.join(kinds)},",
             *(word for factor in enrolment.factors for word in factor_words(factor)),
         )
-        return await self._change(ENROLL, enrolment.subject, enrolment.ground, enrolment.ticket, arguments)
+        return await self._change(ENROLL, enrolment.subject, enrolment.ground, enrolment.ticket, now, arguments)
 
     async def confirm_factor(
         self,
@@ -194,7 +194,7 @@ class RedisStore:
         ticket: SpentTicket | None = None,
     ) -> Changed:
         arguments = (_seconds(ticket, now), advance.factor, advance.mark)
-        return await self._change(CONFIRM, subject, ground, ticket, arguments)
+        return await self._change(CONFIRM, subject, ground, ticket, now, arguments)
 
     async def factors(self, subject: Subject | None) -> tuple[EnrolledFactor, ...]:
         found: list[EnrolledFactor] = []
@@ -202,11 +202,15 @@ class RedisStore:
             found += [factor for reply in replies for factor in factors_in(reply)]
         return tuple(sorted(found, key=lambda factor: (factor.created_at, factor.id)))
 
-    async def rename_factor(self, subject: Subject, factor: str, name: str, *, ground: Ground | None = None) -> Changed:
-        return await self._change(RENAME, subject, ground, None, (factor, json.dumps(name)))
+    async def rename_factor(
+        self, subject: Subject, factor: str, name: str, *, now: float, ground: Ground | None = None
+    ) -> Changed:
+        return await self._change(RENAME, subject, ground, None, now, (factor, json.dumps(name)))
 
-    async def remove_factor(self, subject: Subject, factor: str, *, ground: Ground | None = None) -> Changed:
-        return await self._change(REMOVE, subject, ground, None, (factor,))
+    async def remove_factor(
+        self, subject: Subject, factor: str, *, now: float, ground: Ground | None = None
+    ) -> Changed:
+        return await self._change(REMOVE, subject, ground, None, now, (factor,))
 
     async def reset_factors(self, subject: Subject, limits: Sequence[Limit], *, now: float) -> int:
         keys = self._keys(subject)
@@ -244,11 +248,12 @@ class RedisStore:
         subject: Subject,
         ground: Ground | None,
         ticket: SpentTicket | None,
+        now: float,
         arguments: tuple[str | int, ...],
     ) -> Changed:
         keys = self._keys(subject)
-        used = (keys.factors, keys.reset, *_tickets(keys, ticket))
-        run = Run(script=script, keys=used, arguments=(*ground_words(ground), *arguments))
+        used = (keys.factors, keys.reset, keys.marks, *_tickets(keys, ticket))
+        run = Run(script=script, keys=used, arguments=(repr(now), *ground_words(ground), *arguments))
         return outcome_in(await self._calls.run(run), Changed)
 
     async def _selected(self, selection: Selection) -> AsyncIterator[list[Grant]]:

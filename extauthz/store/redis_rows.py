@@ -172,9 +172,11 @@ def ground_words(ground: Ground | None) -> tuple[str, ...]:
     """What a change of factors rests on, as the scripts that change them take it."""
     counting = f",{','.join(AUTHENTICATORS)},"
     if ground is None:
-        return ("none", "", "", counting)
+        return ("none", "", "", counting, "", "")
     laid_at = "" if math.isinf(ground.laid_at) else repr(ground.laid_at)
-    return ("factor" if ground.factor else "first", laid_at, ground.factor, counting)
+    since = "" if ground.since == math.inf else repr(max(ground.since, 0.0))
+    kind = "factor" if ground.factor else "first"
+    return (kind, laid_at, ground.factor, counting, since, f"session:{digest(ground.session)}")
 
 
 def factor_words(factor: EnrolledFactor) -> tuple[str | int, ...]:

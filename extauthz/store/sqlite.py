@@ -179,7 +179,7 @@ class SqliteStore:
     async def enroll(self, enrolment: Enrolment, *, now: float) -> Changed:
         def work(connection: sqlite3.Connection) -> Changed:
             self._sweep(connection, now)
-            refused = begin_change(connection, enrolment.subject, enrolment.ground, enrolment.ticket)
+            refused = begin_change(connection, enrolment.subject, enrolment.ground, enrolment.ticket, now)
             if refused is not None:
                 return refused
             had = factors_of(connection, enrolment.subject)
@@ -201,7 +201,7 @@ class SqliteStore:
     ) -> Changed:
         def work(connection: sqlite3.Connection) -> Changed:
             self._sweep(connection, now)
-            refused = begin_change(connection, subject, ground, ticket)
+            refused = begin_change(connection, subject, ground, ticket, now)
             if refused is not None:
                 return refused
             factor = factor_of(connection, subject, advance.factor)
@@ -217,9 +217,11 @@ class SqliteStore:
     async def factors(self, subject: Subject | None) -> tuple[EnrolledFactor, ...]:
         return await self._reads.read(lambda connection: factors_of(connection, subject))
 
-    async def rename_factor(self, subject: Subject, factor: str, name: str, *, ground: Ground | None = None) -> Changed:
+    async def rename_factor(
+        self, subject: Subject, factor: str, name: str, *, now: float, ground: Ground | None = None
+    ) -> Changed:
         def work(connection: sqlite3.Connection) -> Changed:
-            refused = begin_change(connection, subject, ground, None)
+            refused = begin_change(connection, subject, ground, None, now)
             if refused is not None:
                 return refused
             renamed = connection.execute(
@@ -229,9 +231,11 @@ class SqliteStore:
 
         return await self._writes.write(work, keep=_is_done)
 
-    async def remove_factor(self, subject: Subject, factor: str, *, ground: Ground | None = None) -> Changed:
+    async def remove_factor(
+        self, subject: Subject, factor: str, *, now: float, ground: Ground | None = None
+    ) -> Changed:
         def work(connection: sqlite3.Connection) -> Changed:
-            refused = begin_change(connection, subject, ground, None)
+            refused = begin_change(connection, subject, ground, None, now)
             if refused is not None:
                 return refused
             known = factor_of(connection, subject, factor)

@@ -25,6 +25,7 @@ from extauthz.store.protocol import (
     SpentTicket,
     UseUp,
 )
+from extauthz.store.sqlite_revocations import revocations_of
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Subject
 
@@ -145,7 +146,7 @@ def spend(connection: sqlite3.Connection, ticket: SpentTicket | None) -> bool:
 
 
 def begin_change(
-    connection: sqlite3.Connection, subject: Subject, ground: Ground | None, ticket: SpentTicket | None
+    connection: sqlite3.Connection, subject: Subject, ground: Ground | None, ticket: SpentTicket | None, now: float
 ) -> Changed | None:
     """Burn the ticket of a change of factors that rests on this ground, or say what stands against it."""
     if not spend(connection, ticket):
@@ -154,6 +155,8 @@ def begin_change(
         return None
     reset = connection.execute("SELECT at FROM resets WHERE subject = ?", (subject.key,)).fetchone()
     if reset is not None and ground.laid_at <= reset[0]:
+        return Changed.GROUND_GONE
+    if ground.is_ended_by(subject, revocations_of(connection, subject), now):
         return Changed.GROUND_GONE
     factors = factors_of(connection, subject)
     if not ground.factor:

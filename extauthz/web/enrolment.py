@@ -214,15 +214,16 @@ class EnrolmentPages:
                 return self.forms.notice(notices.NOT_FIRST, visit.text)
             case "last":
                 return self.forms.notice(notices.LAST_FACTOR, visit.text)
+            case "too-many":
+                return self.forms.notice(notices.TOO_MANY, visit.text)
             case "unproven" | "gone" | "wrong-code":
                 return self.forms.notice(notices.STALE, visit.text)
             case _:
                 assert_never(change)
 
     def _party(self, request: Request) -> RelyingParty | None:
-        """As whom this page asks for keys: only on an origin that the browser would let it."""
-        party = self.means.relying_party
-        return party if party is not None and f"https://{request.headers.get('host', '')}" in party.origins else None
+        """As whom this page asks for keys."""
+        return self.means.relying_party_at(request.headers.get("host", ""))
 
 
 def _next_view(at: Seated) -> str:

@@ -143,6 +143,7 @@ class Entry:
             keys=self.seating.keys,
             entropy=self.seating.entropy,
             tokens=ticket.credentials,
+            session=ticket.session,
             return_path="" if ticket.closes else ticket.return_path,
         )
         invitation = self.open(text)

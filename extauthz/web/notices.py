@@ -180,6 +180,12 @@ LAST_FACTOR: Final = Notice(
     text="It stays: without it you could confirm nothing. Add another one first, or ask your administrator.",
     again=True,
 )
+TOO_MANY: Final = Notice(
+    status=409,
+    title="You have as many as there can be",
+    text="Nothing was added. Remove one that you no longer use first.",
+    again=True,
+)
 NOT_CHANGED: Final = Notice(
     status=403,
     title="This form was not sent by this page",

@@ -44,7 +44,7 @@ def refused_start(folder: Path, transport: str, **environ: str) -> str:
         command(folder, transport),
         stderr=subprocess.PIPE,
         text=True,
-        timeout=30,
+        timeout=100,
         check=False,
         env={**os.environ, **environ},
     )

@@ -4,6 +4,7 @@ Time only goes on in it. It shares no code with the stores but the values and th
 """
 
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from extauthz.identity.revocations import Revocation
 from extauthz.stepup.lockout import FRESH, Limit, Tally, count, give_back
@@ -145,20 +146,30 @@ class Model:
             self.known[place] = own
         return Redeemed.DONE
 
-    def objection(self, subject: Subject, ground: Ground | None, ticket: SpentTicket | None) -> Changed | None:
+    def objection(
+        self, subject: Subject, ground: Ground | None, ticket: SpentTicket | None, now: float
+    ) -> Changed | None:
         theirs = [one for one in self.factors if one.subject == subject and one.confirmed]
         if ticket is not None and (subject, ticket.id) in self.tickets:
             return Changed.TICKET_USED
         if ground is not None and any(of == subject and ground.laid_at <= at for of, at in self.resets):
             return Changed.GROUND_GONE
+        if ground is not None and ground.since != inf:
+            for one in self.revoked:
+                is_meant = one.kind == "block" or (one.kind == "tokens" and one.at >= ground.since)
+                is_meant = is_meant or (one.kind == "session" and one.session == ground.session)
+                if one.subject == subject and now < one.until and is_meant:
+                    return Changed.GROUND_GONE
         if ground is not None and ground.factor and ground.factor not in [one.id for one in theirs]:
             return Changed.GROUND_GONE
         if ground is not None and not ground.factor and any(one.kind != "recovery" for one in theirs):
             return Changed.NOT_FIRST
         return None
 
-    def confirm(self, subject: Subject, advance: Advance, ground: Ground | None, ticket: SpentTicket | None) -> Changed:
-        refused = self.objection(subject, ground, ticket)
+    def confirm(
+        self, subject: Subject, advance: Advance, ground: Ground | None, ticket: SpentTicket | None, now: float
+    ) -> Changed:
+        refused = self.objection(subject, ground, ticket, now)
         if refused is not None:
             return refused
         named = [one for one in self.factors if one.subject == subject and one.id == advance.factor]
@@ -170,16 +181,16 @@ class Model:
         self.factors = [replace(one, confirmed=True) if one.id == advance.factor else one for one in self.factors]
         return Changed.DONE
 
-    def rename(self, subject: Subject, name: str, called: str, ground: Ground | None) -> Changed:
-        refused = self.objection(subject, ground, None)
+    def rename(self, subject: Subject, name: str, called: str, ground: Ground | None, now: float) -> Changed:
+        refused = self.objection(subject, ground, None, now)
         if refused is not None:
             return refused
         named = [one for one in self.factors if one.subject == subject and one.id == name]
         self.factors = [replace(one, name=called) if one in named else one for one in self.factors]
         return Changed.DONE if named else Changed.FACTOR_GONE
 
-    def remove(self, subject: Subject, name: str, ground: Ground | None) -> Changed:
-        refused = self.objection(subject, ground, None)
+    def remove(self, subject: Subject, name: str, ground: Ground | None, now: float) -> Changed:
+        refused = self.objection(subject, ground, None, now)
         if refused is not None:
             return refused
         theirs = [one for one in self.factors if one.subject == subject]
@@ -216,9 +227,9 @@ class Model:
                 began, seen, until = at, at, end
         return (began, seen) if until > now else None
 
-    def enroll(self, enrolment: Enrolment) -> Changed:
+    def enroll(self, enrolment: Enrolment, now: float) -> Changed:
         theirs = [one for one in self.factors if one.subject == enrolment.subject]
-        refused = self.objection(enrolment.subject, enrolment.ground, enrolment.ticket)
+        refused = self.objection(enrolment.subject, enrolment.ground, enrolment.ticket, now)
         if refused is not None:
             return refused
         if enrolment.ticket is not None:

@@ -69,7 +69,7 @@ async def be_first(store: Store, turn: Turn) -> bool:
 
 async def remove(store: Store, turn: Turn) -> bool:
     """Remove one of the apps of Alice, who has two."""
-    return await store.remove_factor(ALICE, ("f0", "f1")[turn.number % 2]) is Changed.DONE
+    return await store.remove_factor(ALICE, ("f0", "f1")[turn.number % 2], now=NOW) is Changed.DONE
 
 
 async def guess(store: Store, _: Turn) -> bool:

@@ -151,6 +151,15 @@ def test_a_known_holder_is_locked_out_by_its_own_wrong_codes_and_a_right_one_for
     assert guess(enrolled, held_by(THIEFS)) == 5, "and it takes nothing from others"
 
 
+@pytest.mark.parametrize("holder", [MINE, THIEFS, "peer:office"])
+def test_a_clock_that_is_set_back_locks_nobody_out_who_was_not(enrolled: Store, holder: str) -> None:
+    be_right(enrolled, held_by(MINE), step=1)
+    be_right(enrolled, held_by("peer:office"), step=2)
+    assert guess(enrolled, held_by(holder), 2) == 2
+    be_right(enrolled, held_by(holder), step=3)
+    assert guess(enrolled, held_by(holder), 1, now=NOW - 3600) == 1
+
+
 def test_right_codes_give_nobody_behind_the_same_address_a_try_back(enrolled: Store) -> None:
     be_right(enrolled, held_by("peer:office"), step=1)
     guesses = 0

@@ -37,6 +37,7 @@ BOB = Subject(ALICE.issuer, "bob")
 SUBJECTS = st.sampled_from([ALICE, BOB])
 SESSION_TEXTS = [session_of_sid(ALICE.issuer, sid) for sid in ("1", "2")]
 SESSIONS = st.sampled_from(SESSION_TEXTS)
+SINCE = st.sampled_from([-inf, NOW - 1, NOW + 16, inf])
 FACTORS = st.sampled_from(["f1", "f2", "f3"])
 FINGERPRINTS = st.sampled_from(["", "x", "y"])
 TICKETS = st.sampled_from(["", "t1", "t2"])
@@ -129,7 +130,8 @@ def draw_ground(draw: st.DrawFn, subject: Subject) -> Ground | None:
     if draw(st.booleans()):
         return None
     laid_at = draw(st.sampled_from([NOW - 1, NOW + 1, NOW + 100, inf]))
-    return Ground(factor=owned(draw(FACTORS), subject) if draw(st.booleans()) else "", laid_at=laid_at)
+    factor = owned(draw(FACTORS), subject) if draw(st.booleans()) else ""
+    return Ground(factor=factor, laid_at=laid_at, since=draw(SINCE), session=draw(SESSIONS))
 
 
 def enroll(draw: st.DrawFn, subject: Subject) -> Action:
@@ -142,14 +144,14 @@ def enroll(draw: st.DrawFn, subject: Subject) -> Action:
     def act(store: Store, model: Model, now: float) -> tuple[object, object]:
         if confirms:
             done = run(store.confirm_factor(subject, advance, now=now, ground=ground, ticket=ticket))
-            return done, model.confirm(subject, advance, ground, ticket)
+            return done, model.confirm(subject, advance, ground, ticket, now)
         new = tuple(
             factor(owned(name, subject), subject, kind=kind, confirmed=confirmed, created_at=now)
             for name, kind in zip(names, kinds, strict=True)
             if not any(one.id == owned(name, subject) for one in model.factors)
         )
         enrolment = Enrolment(subject=subject, factors=new, replaces=replaces, ground=ground, ticket=ticket)
-        return run(store.enroll(enrolment, now=now)), model.enroll(enrolment)
+        return run(store.enroll(enrolment, now=now)), model.enroll(enrolment, now)
 
     return act
 
@@ -211,11 +213,11 @@ def other(draw: st.DrawFn, subject: Subject) -> Action:
             case "reset":
                 return run(store.reset_factors(subject, limits, now=now)), model.reset(subject, limits, now)
             case "rename":
-                done = run(store.rename_factor(subject, name, "new", ground=ground))
-                return done, model.rename(subject, name, "new", ground)
+                done = run(store.rename_factor(subject, name, "new", ground=ground, now=now))
+                return done, model.rename(subject, name, "new", ground, now)
             case _:
-                done = run(store.remove_factor(subject, name, ground=ground))
-                return done, model.remove(subject, name, ground)
+                done = run(store.remove_factor(subject, name, ground=ground, now=now))
+                return done, model.remove(subject, name, ground, now)
 
     return act
 

@@ -16,6 +16,7 @@ from stepup.proofs import challenge as challenge_by
 from web.conftest import Browser, World, run
 from web.enrolling import US, Person, codes_on, factors, heading, link
 
+from extauthz.check.enrolling import MOST_AUTHENTICATORS
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.identity.revocations import Kind, Revocation
 from extauthz.stepup.enrolment import ENROL_PATH, open_invitation, page_of, read_seat
@@ -35,6 +36,7 @@ FOREIGN, USED, EXPIRED = (
     "This link has expired",
 )
 STALE = "This page was out of date"
+TOO_MANY = "You have as many as there can be"
 
 
 @pytest.fixture
@@ -201,6 +203,16 @@ def test_the_same_name_at_another_issuer_is_somebody_else(bare: World) -> None:
     assert factors(bare) == ()
 
 
+def test_a_name_with_half_a_letter_sets_up_what_it_likes(bare: World) -> None:
+    """JSON can say it, so a token can; no address and no page can."""
+    odd = Subject(ALICE.issuer, "alice\udc80")
+    person = Person.begins(bare.browser(relying_party=US), link(bare, subject=odd))
+    person.sets_up_an_app(bare)
+    person.look()
+    registers(person, bare, SoftwareAuthenticator())
+    assert sorted(one.kind for one in run(bare.store.factors(odd))) == ["totp", "webauthn"]
+
+
 def test_of_two_links_one_brings_the_first_factor(bare: World) -> None:
     first, second = (Person.begins(bare.browser(), link(bare)) for _ in range(2))
     first.send("app")
@@ -365,6 +377,39 @@ def test_keys_are_offered_where_a_browser_would_take_them(bare: World) -> None:
     assert "Security key" not in person.page.text
     assert heading(person.look("key")) == CHOOSE
     assert person.send("key", name="x", answer="{}").status_code == 400
+
+
+def test_a_key_that_was_touched_at_a_sibling_page_changes_nothing_here(bare: World) -> None:
+    here, sibling = "https://app.example.com", "https://shop.example.com"
+    both = US.model_copy(update={"origins": (here, sibling)})
+    person, device = Person.begins(bare.browser(relying_party=both), link(bare)), SoftwareAuthenticator()
+    person.look("key")
+    for origin, had in ((sibling, 0), (here, 1)):
+        answer = device.register(challenge(person, bare, "webauthn.create"), origin=origin)
+        person.send("key", name="x", answer=answer)
+        assert len(factors(bare)) == had
+    person = Person.begins(bare.browser(relying_party=both), link(bare))
+    for origin, shown in ((sibling, PROVE), (here, YOURS)):
+        answer = device.sign_in(challenge(person, bare, "webauthn.get"), origin=origin)
+        assert heading(person.send("prove", answer=answer)) == shown
+
+
+def test_nobody_fills_the_store_with_factors(bare: World) -> None:
+    person = Person.begins(bare.browser(relying_party=US), link(bare))
+    for number in range(MOST_AUTHENTICATORS - 1):
+        registers(person, bare, SoftwareAuthenticator(credential_id=bytes([number]) * 32), name=f"Key {number}")
+    person.look()
+    person.sets_up_an_app(bare)
+    assert len(factors(bare)) == MOST_AUTHENTICATORS
+    person.look()
+    assert heading(person.send("app")) == TOO_MANY
+    registers(person, bare, SoftwareAuthenticator(credential_id=b"x" * 32))
+    assert heading(person.page) == TOO_MANY
+    assert len(factors(bare)) == MOST_AUTHENTICATORS
+    person.look()
+    person.send("remove", factor=factors(bare)[1].id)
+    registers(person, bare, SoftwareAuthenticator(credential_id=b"x" * 32))
+    assert len(factors(bare)) == MOST_AUTHENTICATORS
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 65, "a\u202eb", "a\nb"])

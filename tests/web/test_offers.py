@@ -8,7 +8,7 @@ from math import inf
 from pathlib import Path
 
 import pytest
-from stepup.authenticator import RP_ID, SoftwareAuthenticator
+from stepup.authenticator import ORIGIN, RP_ID, SoftwareAuthenticator
 from stepup.owner import CODE_LIST, PARTY, Person, signed
 from stepup.proofs import ALICE, NOW, alice, challenge, demand, view
 from web.conftest import PAGE, SAME_ORIGIN, World, run
@@ -19,10 +19,12 @@ from extauthz.identity.revocations import Kind, Revocation
 from extauthz.lookup.oidc import OidcClient
 from extauthz.lookup.oidc_config import OidcSettings
 from extauthz.stepup.ticket import open_ticket, sign
+from extauthz.stepup.webauthn import challenge_of
 from extauthz.store.protocol import Selection
 from extauthz.values.identity import Credential, Subject
 from extauthz.web.offers import Means
 
+SIBLING = "https://shop.example.com"
 ALL = challenge(demand(factors=("webauthn", "totp", "oidc", "recovery")))
 AGENT = Subject(ALICE.issuer, "agent")
 TOKEN = Credential(subjects=(ALICE, AGENT), issued_at=NOW - 60, sid="1", jti="j", digest="d")
@@ -114,6 +116,21 @@ def test_a_key_and_a_recovery_code_are_proven_by_their_forms(world: World) -> No
     form = {"ticket": world.challenged(browser, ALL), "factor": "recovery", "code": CODE_LIST[0]}
     assert browser.request("POST", PAGE, form=form, headers=SAME_ORIGIN).status_code == 303
     assert world.grants() == 2
+
+
+def test_a_key_that_was_touched_at_a_sibling_page_confirms_nothing_here(world: World) -> None:
+    """A script at a sibling that keys are taken at, too, asks for the challenge of somebody else's ticket."""
+    person, device = Person(), SoftwareAuthenticator()
+    person.store, person.keys = world.store, world.keys
+    person.plug_in(device)
+    world.means = Means(relying_party=PARTY.model_copy(update={"origins": (ORIGIN, SIBLING)}))
+    browser = world.browser()
+    ticket = world.challenged(browser, ALL)
+    challenged = challenge_of(open_ticket(ticket, world.keys).id, "webauthn.get")
+    for origin, status, grants in ((SIBLING, 422, 0), (ORIGIN, 303, 1)):
+        form = {"ticket": ticket, "factor": "webauthn", "answer": device.sign_in(challenged, origin=origin)}
+        assert browser.request("POST", PAGE, form=form, headers=SAME_ORIGIN).status_code == status
+        assert world.grants() == grants
 
 
 @pytest.mark.parametrize(

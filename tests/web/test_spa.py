@@ -85,6 +85,7 @@ def page(shop: Shop, context: BrowserContext, tmp_path: Path) -> Iterator[Page]:
         opened = context.new_page()
         opened.goto(f"https://localhost:{port}/app")
         yield opened
+        context.close()  # before the server, which waits for the connections that a browser keeps open
 
 
 def pay(page: Page) -> Page:

@@ -20,7 +20,7 @@ if locked_until > now then
 end
 empty_at = math.max(empty_at, now) + memory
 local over = math.ceil((empty_at - now) / memory - skew) - free
-locked_until = now
+locked_until = 0
 if over >= 0 then
   locked_until = now + math.min(pause * 2 ^ math.min(over, 40), longest)
 end

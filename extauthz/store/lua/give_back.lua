@@ -1,7 +1,7 @@
 -- Takes a try out of a limiter, as if it had never come: `stepup.lockout.give_back`.
 -- KEYS: the tally, 'locked_until empty_at'. ARGV: now, memory.
 local now = tonumber(ARGV[1])
-local locked_until, empty_at = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) (%S+)$')
+local empty_at = string.match(redis.call('GET', KEYS[1]) or '', '^%S+ (%S+)$')
 if not empty_at then
   return 0
 end
@@ -9,6 +9,5 @@ empty_at = tonumber(empty_at) - tonumber(ARGV[2])
 if empty_at <= now then
   return redis.call('DEL', KEYS[1])
 end
-locked_until = math.min(tonumber(locked_until), now)
-redis.call('SET', KEYS[1], string.format('%.17g %.17g', locked_until, empty_at), 'EX', math.ceil(empty_at - now) + 1)
+redis.call('SET', KEYS[1], string.format('0 %.17g', empty_at), 'EX', math.ceil(empty_at - now) + 1)
 return 1

@@ -8,7 +8,7 @@ local tally = '0 0'
 if known and tonumber(known) > now and ARGV[7] ~= 'empty' then
   locked_until, empty_at = tonumber(locked_until), tonumber(empty_at)
   if ARGV[7] == 'back' then
-    locked_until, empty_at = math.min(locked_until, now), empty_at - tonumber(ARGV[6])
+    locked_until, empty_at = 0, empty_at - tonumber(ARGV[6])
   end
   if empty_at > now then
     tally = string.format('%.17g %.17g', locked_until, empty_at)
