@@ -69,7 +69,7 @@ proto: install
 	$(BIN)/python proto/generate.py
 
 lock: install
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra spiffe --group dev --group bench --generate-hashes \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra pyvoy --extra spiffe --group dev --group bench --generate-hashes \
 	    --no-emit-index-url --no-header --upgrade pyproject.toml --output-file requirements.lock
 
 clean:

@@ -36,7 +36,7 @@ from extauthz.record.decision import NoRecorder
 from extauthz.settings import Settings, load_settings
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
 from extauthz.store.open import open_store
-from extauthz.transport.grpcio import SERVICE
+from extauthz.transport.methods import SERVICE
 from extauthz.web.metrics import Metrics
 from extauthz.web.probes import Readiness
 from extauthz.wire.compose import check_request

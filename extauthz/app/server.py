@@ -1,11 +1,11 @@
-"""The running server: starts the parts in order, reloads on SIGHUP and on news, stops in order on SIGTERM and SIGINT.
+"""The running server: starts the parts in order, reloads on an order and on news, stops in order when it is told to.
 
-Nothing listens before the policies are good: an error at start ends it with the place of the error.
+Nothing listens before the policies are good: an error at start ends it with the place of the error. Who gives the
+orders, and what carries the Checks, is handed in: it is the same server in a process of its own and inside of an Envoy.
 """
 
 import asyncio
 import os
-import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +20,7 @@ from extauthz.app.bundles import Bundles
 from extauthz.app.informants import Informants
 from extauthz.app.key_following import KeyFollower, fingerprint_of
 from extauthz.app.listening import WebServer
+from extauthz.app.orders import Orders
 from extauthz.app.providers import Providers
 from extauthz.app.reload import Reloader, Status, first_ruling
 from extauthz.app.watching import Fingerprint, Watched, changes
@@ -34,7 +35,7 @@ from extauthz.record.decision import NoRecorder, Recorder
 from extauthz.record.provider import tracer_provider
 from extauthz.record.spans import SpanRecorder
 from extauthz.settings import Settings
-from extauthz.transport.grpcio import GrpcioTransport
+from extauthz.transport.calls import Transport
 from extauthz.web.metrics import Metrics
 from extauthz.web.offers import Means
 from extauthz.web.pages import create_app
@@ -46,8 +47,12 @@ GRACE = 10.0
 _log = structlog.get_logger(__name__)
 
 
-async def run(settings: Settings, environ: Mapping[str, str]) -> None:
-    """Serve until SIGTERM or SIGINT.
+Carry = Callable[[Checker], Transport]
+"""Makes what carries Checks to a checker. Called on the event loop that the server is on."""
+
+
+async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, orders: Orders) -> None:
+    """Serve until ordered to stop.
 
     Raises:
         ExtauthzError: it can't start; nothing is left running.
@@ -102,6 +107,8 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
         reloader = Reloader(settings, checker, bundles, informants.keys, status)
         server = _Server(
             settings,
+            carry(checker),
+            orders,
             checker,
             surroundings,
             Means(relying_party=settings.stepup.webauthn, providers=providers.by_issuer),
@@ -149,6 +156,8 @@ class _Server:
     def __init__(
         self,
         settings: Settings,
+        transport: Transport,
+        orders: Orders,
         checker: Checker,
         surroundings: Surroundings,
         means: Means,
@@ -162,7 +171,8 @@ class _Server:
         self._reloader = reloader
         self._hurried = hurried
         self._stopping = asyncio.Event()
-        self._transport = GrpcioTransport(checker, asyncio.get_running_loop(), address=settings.listen.grpc)
+        self._transport = transport
+        self._orders = orders
         pages = create_app(
             store=surroundings.store,
             keys=surroundings.keys,
@@ -183,8 +193,8 @@ class _Server:
         """Serve until told to stop; `following` bring news meanwhile."""
         news = [asyncio.create_task(one) for one in following]
         try:
-            self._transport.start()
-            self._handle_signals()
+            await self._transport.start()
+            self._orders.obey(stop=self._stopping.set, reload=self._read_again)
             serving = [asyncio.create_task(server.serve()) for server in (self._web, self._admin)]
             self._report_ready()
             stopping = asyncio.create_task(self._stopping.wait())
@@ -197,12 +207,6 @@ class _Server:
         finally:
             self._web.close()
             self._admin.close()
-
-    def _handle_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, self._read_again)
 
     def _read_again(self) -> None:
         self._reloader.request()
@@ -222,8 +226,7 @@ class _Server:
         """Stop in the order that answers every call: health first, then the calls, then the pages."""
         self._readiness.stopping()
         self._transport.drain()
-        ended = self._transport.stop(GRACE)
-        await asyncio.to_thread(ended.wait)
+        await self._transport.stop(GRACE)
         await self._reloader.stop()
         for server in (self._web, self._admin):
             server.stop()

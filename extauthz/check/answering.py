@@ -30,6 +30,8 @@ AUDIT_PATIENCE = 0.15
 """Seconds that an answer waits for its record to be on disk; Envoy waits 0.2 unless it is told otherwise."""
 AUDIT_MARGIN = 0.02
 """Seconds of the caller's deadline that are left for the answer when that wait ends."""
+AUDIT_MARGIN_LATER = 0.03
+"""As much, where a transport counts its own margin beside: the answer that the record is missing is to be the first."""
 
 Remaining = Callable[[], float | None]
 """Seconds until the caller's deadline, `None` if there is none."""
@@ -115,7 +117,8 @@ class Answering:
         answer = self._answer(case, evaluation, None)
         if evaluation.audit_required:
             try:
-                await asyncio.wait_for(asyncio.wrap_future(self._commit(case, answer)), AUDIT_PATIENCE)
+                written = asyncio.wrap_future(self._commit(case, answer))
+                await asyncio.wait_for(written, _patience(case.remaining(), AUDIT_MARGIN_LATER))
             except Exception as error:  # noqa: BLE001 - without its record nothing is allowed, whatever the cause
                 return self._without_record(case, answer, error)
         self._record(case, answer, audited=evaluation.audit_required)
@@ -198,9 +201,9 @@ class Answering:
             _log.exception("record-failed", decision_id=case.decision_id)
 
 
-def _patience(remaining: float | None) -> float:
+def _patience(remaining: float | None, margin: float = AUDIT_MARGIN) -> float:
     """How long a record may take, so that the answer is there before the caller has given up."""
-    return AUDIT_PATIENCE if remaining is None else max(min(AUDIT_PATIENCE, remaining - AUDIT_MARGIN), 0.0)
+    return AUDIT_PATIENCE if remaining is None else max(min(AUDIT_PATIENCE, remaining - margin), 0.0)
 
 
 def _wait(written: Future[None], patience: float) -> None:

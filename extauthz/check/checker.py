@@ -100,7 +100,15 @@ class OpenCase:
     candidates: Candidates
 
 
-Opened = Unidentified | OpenCase
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unrecorded:
+    """A Check that is decided, and whose answer waits until its record is on disk."""
+
+    case: Case
+    evaluation: Evaluation
+
+
+Opened = Unidentified | OpenCase | Unrecorded
 """What `start` hands to `finish`."""
 
 
@@ -130,10 +138,13 @@ class Checker:
         """Let the next Check be decided by `ruling`; those on their way keep what they began with."""
         self._ruling = ruling
 
-    def start(self, payload: bytes, *, trace: Trace = (), remaining: Remaining = lambda: None) -> bytes | Opened:
+    def start(
+        self, payload: bytes, *, trace: Trace = (), remaining: Remaining = lambda: None, may_wait: bool = True
+    ) -> bytes | Opened:
         """The answer to the CheckRequest in `payload`, or what `finish` needs to give it after a look-up.
 
-        `trace` is the trace context in the metadata of the call, `remaining` tells how long its caller still waits.
+        `trace` is the trace context in the metadata of the call, `remaining` tells how long its caller still waits. An
+        answer that a rule requires a record of waits for that here, unless this thread is one that never `may_wait`.
         """
         ruling = self._ruling
         started_ns = self._around.clock()
@@ -166,7 +177,10 @@ class Checker:
             opened = _open(case(), request, identity)
             if _needs_look_up(opened):
                 return opened
-            return self._answering.answer(opened.case, self._decide(opened, NO_FACTS))
+            evaluation = self._decide(opened, NO_FACTS)
+            if evaluation.audit_required and not may_wait:
+                return Unrecorded(case=opened.case, evaluation=evaluation)
+            return self._answering.answer(opened.case, evaluation)
         except Exception as error:  # noqa: BLE001 - every path ends in an explicit answer
             return self._refuse(case(), error)
 
@@ -174,6 +188,8 @@ class Checker:
         """The answer to a Check that `start` left open. `deadline` is the caller's, on the monotonic clock."""
         case = opened.case
         try:
+            if isinstance(opened, Unrecorded):
+                return (await self._answering.answer_later(case, opened.evaluation)).payload
             if isinstance(opened, Unidentified):
                 opened = await self._identify(opened)
                 case = opened.case
