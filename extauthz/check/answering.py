@@ -7,9 +7,10 @@ wrong here still ends in an explicit denied answer.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
 
+import msgspec
 import structlog
+from msgspec.structs import replace
 
 from extauthz.check.refusals import AUDIT_UNAVAILABLE, INTERNAL_ERROR
 from extauthz.errors import ConfigurationError
@@ -40,8 +41,7 @@ _WITH_PAGE = frozenset({Caller.NAVIGATION, Caller.FORM_POST, Caller.API})
 """Who can open the challenge page: a gRPC caller can't, and a preflight must never be redirected."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class Case(msgspec.Struct, frozen=True, kw_only=True):
     """One Check and what was established about it; `None` is what was not.
 
     `payload` are its bytes, `schemes` how its caller could have proven who it is, `remaining` how long it still waits,
@@ -65,8 +65,7 @@ class Case:
         return self.started_ns / 1e9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The bytes of an answer, and the evaluation that led to what it says."""
 
     payload: bytes

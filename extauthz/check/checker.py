@@ -9,11 +9,13 @@ answer, whatever happens.
 import asyncio
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import assert_never
 
+import msgspec
 import structlog
+from msgspec.structs import replace
 
 from extauthz.check.activity import Activities
 from extauthz.check.answering import Answering, Case, Remaining
@@ -81,8 +83,7 @@ class Surroundings:
     activities: Activities | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unidentified:
+class Unidentified(msgspec.Struct, frozen=True, kw_only=True):
     """A Check whose caller is not known before `awaiting` is answered."""
 
     case: Case
@@ -90,8 +91,7 @@ class Unidentified:
     awaiting: Awaiting
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenCase:
+class OpenCase(msgspec.Struct, frozen=True, kw_only=True):
     """A Check that waits for a look-up: who asks, what for, and the rules that may speak to it."""
 
     case: Case

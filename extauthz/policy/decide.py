@@ -5,9 +5,11 @@ The rule kept here: what can't be evaluated never helps a request through.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import product
 from typing import NamedTuple, assert_never
+
+from msgspec.structs import replace
 
 from extauthz import cel
 from extauthz.errors import Refused

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import msgspec
 
 from extauthz.values.decisions import Allow, Challenge, Decision, Deny, Hold, RuleResult
 from extauthz.values.grants import SessionAges
@@ -27,8 +28,7 @@ DECISION_NAMES: dict[type[Decision], DecisionName] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecisionRecord:
+class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One decision with its reasoning.
 
     `request` and `identity` are `None` where they could not be established. `session` is how old and idle the session

@@ -1,10 +1,9 @@
 """Answers: each decision for each caller, and what never leaves."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from wire.answers import (
     ALLOW,
     BY_FORM,
