@@ -1,4 +1,11 @@
-"""How tests start Chromium."""
+"""How tests start Chromium, and how they take pictures of pages.
+
+Rule kept here: every page of which a picture is taken can be read in light, in dark and on a small phone.
+"""
+
+from pathlib import Path
+
+from playwright.sync_api import Page
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -9,3 +16,24 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+CONTRASTS = (Path(__file__).parent / "web" / "contrasts.js").read_text()
+PHONE = {"width": 320, "height": 640}
+"""The narrowest screen that a page has to fit on (WCAG 2.2 success criterion 1.4.10)."""
+
+
+def picture(page: Page, folder: Path, name: str) -> None:
+    """Write what `page` shows to `folder` as `name`-light.png, -dark.png and -phone.png.
+
+    Held to WCAG 2.2 in each: a contrast of at least 4.5 to 1 (success criterion 1.4.3), computed from what the browser
+    paints, and nothing beside the screen (1.4.10).
+    """
+    screen = page.viewport_size
+    assert screen is not None
+    for look in ("light", "dark", "phone"):
+        page.emulate_media(color_scheme="dark" if look == "dark" else "light")
+        page.set_viewport_size(PHONE if look == "phone" else screen)  # type: ignore[arg-type]  # it is a ViewportSize
+        page.screenshot(path=folder / f"{name}-{look}.png", full_page=True)
+        assert page.evaluate(CONTRASTS) == [], f"{name}-{look}: what can't be read"
+        assert page.evaluate("document.documentElement.scrollWidth") <= page.evaluate("innerWidth"), f"{name}-{look}"
+    page.set_viewport_size(screen)
+    page.emulate_media(color_scheme="null")

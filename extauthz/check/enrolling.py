@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
-from extauthz.check.seating import AUTHENTICATORS, USER_VERIFICATION, Seated, Seating, keys_of, link_of
+from extauthz.check.seating import USER_VERIFICATION, Seated, Seating, keys_of, link_of
 from extauthz.stepup.enrolment import PROVEN_SECONDS, Seat, user_handle
-from extauthz.stepup.recovery import CODE_BYTES, CODES, digest, make_codes
+from extauthz.stepup.recovery import CODE_BYTES, CODES, make_codes
 from extauthz.stepup.relying_party import RelyingParty
 from extauthz.stepup.totp import SECRET_BYTES, verify
 from extauthz.stepup.webauthn import (
@@ -20,14 +20,15 @@ from extauthz.stepup.webauthn import (
     registration_options,
     verify_registration,
 )
-from extauthz.store.factor_secret import FACTOR_ID_BYTES, seal_factor
+from extauthz.store.factor_secret import FACTOR_ID_BYTES, seal_codes, seal_factor
 from extauthz.store.protocol import (
+    AUTHENTICATORS,
     Advance,
-    Enrolled,
+    Changed,
     EnrolledFactor,
     Enrolment,
     FactorKind,
-    Redeemed,
+    Ground,
     SpentTicket,
 )
 
@@ -83,18 +84,10 @@ class Enrolling:
         if step is None:
             return "wrong-code"
         burn = Advance(factor=factor.id, mark=step)
-        confirmed = await self.seating.store.confirm_factor(at.subject, burn, now=now, ticket=_ticket(at))
-        match confirmed:
-            case Redeemed.DONE:
-                return self._next(at, rests_on=at.seat.factor or factor.id)
-            case Redeemed.TICKET_USED:
-                return "used"
-            case Redeemed.MARK_USED:
-                return "wrong-code"
-            case Redeemed.FACTOR_GONE:
-                return "gone"
-            case _:
-                assert_never(confirmed)
+        confirmed = await self.seating.store.confirm_factor(
+            at.subject, burn, now=now, ground=_ground(at), ticket=_ticket(at)
+        )
+        return _after(confirmed, self._next(at, rests_on=at.seat.factor or factor.id))
 
     def key_options(self, at: Seated, relying_party: RelyingParty) -> dict[str, Any]:
         """What the browser is given to register a security key or a passkey, as JSON."""
@@ -143,17 +136,12 @@ class Enrolling:
         if at.may != "change":
             return "unproven", ()
         codes = make_codes(self.seating.entropy(CODES * CODE_BYTES))
-        factors = tuple(
-            seal_factor(
-                digest(code.replace("-", "")),
-                subject=at.subject,
-                confirmed=True,
-                keys=self.seating.keys,
-                now=self.seating.clock(),
-                entropy=self.seating.entropy,
-                kind="recovery",
-            )
-            for code in codes
+        factors = seal_codes(
+            codes,
+            subject=at.subject,
+            keys=self.seating.keys,
+            now=self.seating.clock(),
+            entropy=self.seating.entropy,
         )
         enrolled = await self._enroll(at, factors, ticket=_ticket(at), replaces=frozenset({"recovery"}))
         return _after(enrolled, self._next(at)), codes
@@ -173,11 +161,8 @@ class Enrolling:
         rest = [known for known in at.authenticators if known.id != factor]
         if len(rest) == len(at.authenticators):
             return "gone"
-        if not rest:
-            return "last"
-        if not await self.seating.store.remove_factor(at.subject, factor):
-            return "gone"
-        return self._next(at, rests_on=rest[0].id if at.seat.factor == factor else None)
+        removed = await self.seating.store.remove_factor(at.subject, factor, ground=_ground(at))
+        return _after(removed, self._next(at, rests_on=rest[0].id if rest and at.seat.factor == factor else None))
 
     async def _enroll(
         self,
@@ -186,14 +171,13 @@ class Enrolling:
         *,
         ticket: SpentTicket | None,
         replaces: frozenset[FactorKind] = frozenset(),
-    ) -> Enrolled:
-        first = not at.seat.proven
+    ) -> Changed:
         # What waits beside a first factor goes: or it would become a second one that nobody had to prove for.
         enrolment = Enrolment(
             subject=at.subject,
             factors=factors,
-            replaces=AUTHENTICATORS if first else replaces,
-            first=first,
+            replaces=replaces if at.seat.proven else AUTHENTICATORS,
+            ground=_ground(at),
             ticket=ticket,
         )
         return await self.seating.store.enroll(enrolment, now=self.seating.clock())
@@ -211,16 +195,27 @@ def _ticket(at: Seated) -> SpentTicket:
     return SpentTicket(id=at.seat.id, expires_at=at.seat.until) if at.seat.proven else link_of(at.invitation)
 
 
-def _after(enrolled: Enrolled, seat: Seat) -> Change:
-    match enrolled:
-        case Enrolled.DONE:
+def _ground(at: Seated) -> Ground:
+    """What changes rest on: the factor that was proven, else the link."""
+    return Ground(factor=at.seat.factor, laid_at=at.invitation.issued_at)
+
+
+def _after(changed: Changed, seat: Seat) -> Change:
+    match changed:
+        case Changed.DONE:
             return seat
-        case Enrolled.TICKET_USED:
+        case Changed.TICKET_USED | Changed.GROUND_GONE:
             return "used"
-        case Enrolled.NOT_FIRST:
+        case Changed.NOT_FIRST:
             return "not-first"
+        case Changed.FACTOR_GONE:
+            return "gone"
+        case Changed.MARK_USED:
+            return "wrong-code"
+        case Changed.LAST:
+            return "last"
         case _:
-            assert_never(enrolled)
+            assert_never(changed)
 
 
 def _handle(at: Seated, registered: Sequence[Authenticator]) -> bytes:

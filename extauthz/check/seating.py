@@ -25,10 +25,10 @@ from extauthz.stepup.webauthn import (
 from extauthz.stepup.webauthn_answer import NotVerified
 from extauthz.store.factor_secret import open_factor
 from extauthz.store.protocol import (
+    AUTHENTICATORS,
     Advance,
     Burn,
     EnrolledFactor,
-    FactorKind,
     Presence,
     Redeemed,
     Redemption,
@@ -38,9 +38,6 @@ from extauthz.store.protocol import (
 )
 from extauthz.values.decisions import UserVerification
 from extauthz.values.identity import Subject
-
-AUTHENTICATORS: Final[frozenset[FactorKind]] = frozenset({"totp", "webauthn"})
-"""What somebody has for good; a recovery code is for the day when these are gone."""
 
 USER_VERIFICATION: Final[UserVerification] = "preferred"
 """How strictly keys are asked for here: an old one without a PIN may be set up, and rules say where it is enough."""
@@ -68,7 +65,7 @@ class Seated:
         """
         if self.seat.proven:
             return "change" if any(factor.id == self.seat.factor for factor in self.factors) else "nothing"
-        if self.factors:
+        if self.authenticators:
             return "prove"
         return "ask" if self.invitation.grounds == "session" else "add-first"
 

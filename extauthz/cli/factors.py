@@ -27,7 +27,7 @@ from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.lockout import limits_of
 from extauthz.stepup.totp import SECRET_BYTES, provisioning_uri, verify
 from extauthz.store.factor_secret import open_factor, seal_factor
-from extauthz.store.protocol import Advance, Enrolled, EnrolledFactor, Enrolment, Redeemed, Store
+from extauthz.store.protocol import Advance, Changed, EnrolledFactor, Enrolment, Ground, Store
 from extauthz.values.counting import counted
 from extauthz.values.duration import seconds
 from extauthz.values.identity import Subject
@@ -36,6 +36,8 @@ app = typer.Typer(name="factors", no_args_is_help=True, help="Second factors of 
 
 _DENSE = 200
 """Characters from which a QR code carries less redundancy, so that it fits a terminal."""
+_FIRST = Ground()
+"""Whoever runs the server may set up a first factor, and no second one beside it."""
 _PROMPTS = 3
 """How many wrong first codes are put up with at a terminal."""
 
@@ -141,7 +143,7 @@ def reset(user: UserName, issuer: Issuer = None, config: Config = DEFAULT_CONFIG
 
     async def work(desk: _Desk) -> None:
         subject = desk.subject(user, issuer)
-        removed = await desk.store.reset_factors(subject, limits_of(subject, ""))
+        removed = await desk.store.reset_factors(subject, limits_of(subject, ""), now=time.time())
         if output == "json":
             typer.echo(json.dumps({"sub": subject.id, "issuer": subject.issuer, "removed": removed}))
         else:
@@ -215,12 +217,16 @@ async def _add(desk: _Desk, subject: Subject, secret: bytes, *, confirmed: bool)
     """A new factor in the place of those that were never confirmed."""
     now = time.time()
     made = seal_factor(secret, subject=subject, confirmed=confirmed, keys=desk.keys, now=now, entropy=os.urandom)
-    enrolled = await desk.store.enroll(Enrolment(subject=subject, factors=(made,), first=True), now=now)
-    if enrolled is not Enrolled.DONE:
-        raise FactorRefused(
-            f"`{subject.id}`: has a second factor already; `extauthz factors reset {subject.id}` removes it"
-        )
+    enrolled = await desk.store.enroll(Enrolment(subject=subject, factors=(made,), ground=_FIRST), now=now)
+    if enrolled is not Changed.DONE:
+        raise _has_one(subject)
     return made
+
+
+def _has_one(subject: Subject) -> FactorRefused:
+    return FactorRefused(
+        f"`{subject.id}`: has a second factor already; `extauthz factors reset {subject.id}` removes it"
+    )
 
 
 async def _confirm(desk: _Desk, subject: Subject, code: str) -> EnrolledFactor:
@@ -234,7 +240,10 @@ async def _confirm(desk: _Desk, subject: Subject, code: str) -> EnrolledFactor:
         step = verify(open_factor(factor, desk.keys), code, now)
         if step is not None:
             burn = Advance(factor=factor.id, mark=step)
-            if await desk.store.confirm_factor(subject, burn, now=now) is Redeemed.DONE:
+            confirmed = await desk.store.confirm_factor(subject, burn, now=now, ground=_FIRST)
+            if confirmed is Changed.NOT_FIRST:
+                raise _has_one(subject)
+            if confirmed is Changed.DONE:
                 return factor
     raise FactorRefused(f"`{subject.id}`: the code is not right; enter the six digits that the app shows now")
 

@@ -103,6 +103,11 @@ class OidcClient:
         """Which provider it is."""
         return self._settings.issuer
 
+    @property
+    def lets_enroll(self) -> bool:
+        """Whether a new login there is enough for a first factor."""
+        return self._settings.first_factor
+
     def login_hint(self, sub: str) -> str | None:
         """What the provider may fill in as the name of the user that we know by `sub`."""
         return sub if self._settings.login_hint else None

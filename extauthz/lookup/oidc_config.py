@@ -33,7 +33,8 @@ class OidcSettings(Block):
 
     Without `client_secret_file` this server is a public client. `subjects` says which claim of its ID tokens is the
     `sub` of users of other issuers; for its own it is `sub`. `acr` maps what rules ask for to its own words, `amr` are
-    methods of which an ID token needs one. `login_hint` sends the user's `sub` along.
+    methods of which an ID token needs one. `login_hint` sends the user's `sub` along. `first_factor`: who has no factor
+    may set up a first one after a new login there.
     """
 
     issuer: Annotated[str, AfterValidator(_issuer)]
@@ -47,6 +48,7 @@ class OidcSettings(Block):
     acr: dict[Text, MostTexts] = Field(default_factory=dict)
     amr: Annotated[tuple[Text, ...], AfterValidator(distinct)] = ()
     login_hint: Switch = False
+    first_factor: Switch = False
     leeway: Annotated[float, BeforeValidator(seconds), AfterValidator(at_most("5m"))] = 30.0
 
     @model_validator(mode="after")

@@ -18,8 +18,8 @@ from urllib.parse import urlencode
 from extauthz.stepup.cookies import read_cookie
 from extauthz.stepup.keys import SEAL_NONCE_BYTES, Key, KeyRing, SealBroken
 from extauthz.stepup.return_path import PAGES
-from extauthz.stepup.ticket import InvalidTicket
-from extauthz.values.identity import ENROLMENT_COOKIE, Subject
+from extauthz.stepup.ticket import InvalidTicket, credential_in, credential_out
+from extauthz.values.identity import ENROLMENT_COOKIE, Credential, Subject
 
 ENROL_PATH: Final = f"{PAGES}enroll"
 INVITATION_ID_BYTES: Final = 16
@@ -29,7 +29,7 @@ LONGEST_INVITATION: Final = 7 * 86_400.0
 SESSION_INVITATION: Final = 600.0
 """How many seconds a challenged browser has to begin."""
 PROVEN_SECONDS: Final = 900.0
-"""How long a browser may change factors after its user has proven one."""
+"""How long a browser may change factors after its user has proven one, or has logged in to set up the first one."""
 
 _PLACE: Final = ("extauthz enrolment link",)
 _MAX_LINK: Final = 24_576
@@ -46,13 +46,24 @@ Grounds = Literal["administrator", "provider", "session"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invitation:
-    """What a link says. Times in seconds since the epoch: when it was made, and until when it can be begun with."""
+    """What a link says. Times in seconds since the epoch: when it was made, and until when it can be begun with.
+
+    `tokens` are those that the challenge rested on which led here, `return_path` is where it came from; an
+    administrator's link has neither.
+    """
 
     id: str
     subject: Subject
     grounds: Grounds
     issued_at: float
     expires_at: float
+    tokens: tuple[Credential, ...] = ()
+    return_path: str = ""
+
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        """What ends the link, and every seat for it, when it is revoked: itself, and what it rests on."""
+        return (Credential(subjects=(self.subject,), issued_at=self.issued_at), *self.tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,18 +94,22 @@ def invite(
     expires_at: float,
     keys: KeyRing,
     entropy: Callable[[int], bytes],
+    tokens: tuple[Credential, ...] = (),
+    return_path: str = "",
 ) -> str:
-    """The text of a new invitation; `entropy(n)` gives n random bytes."""
+    """The text of a new invitation, which says what `Invitation` does; `entropy(n)` gives n random bytes."""
     payload = {
         "i": entropy(INVITATION_ID_BYTES).hex(),
         "s": [subject.issuer, subject.id],
         "g": grounds,
         "t": issued_at,
         "x": expires_at,
+        "c": [credential_out(token) for token in tokens],
+        "r": return_path,
     }
-    # As ASCII: a `sub` may hold what is no Unicode and must come back as it was.
-    text = json.dumps(payload, separators=(",", ":")).encode("ascii")
-    return keys.seal(text, place=_PLACE, nonce=entropy(SEAL_NONCE_BYTES))
+    text = json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
+    # A `sub` may hold what is no Unicode and must come back as it was.
+    return keys.seal(text.encode("utf-8", "surrogatepass"), place=_PLACE, nonce=entropy(SEAL_NONCE_BYTES))
 
 
 def open_invitation(text: str, keys: KeyRing) -> Invitation:
@@ -106,7 +121,7 @@ def open_invitation(text: str, keys: KeyRing) -> Invitation:
     if len(text) > _MAX_LINK or not text.isascii():
         raise InvalidTicket("enrolment link: not made by this server")
     try:
-        payload = json.loads(keys.open(text, place=_PLACE))
+        payload = json.loads(keys.open(text, place=_PLACE).decode("utf-8", "surrogatepass"))
     except SealBroken:
         raise InvalidTicket("enrolment link: not made by this server, or with a key that is gone") from None
     issuer, sub = payload["s"]
@@ -116,6 +131,9 @@ def open_invitation(text: str, keys: KeyRing) -> Invitation:
         grounds=payload["g"],
         issued_at=payload["t"],
         expires_at=payload["x"],
+        # Not in links from before there were such: they may be as old as LONGEST_INVITATION.
+        tokens=tuple(credential_in(token) for token in payload.get("c", ())),
+        return_path=payload.get("r", ""),
     )
 
 

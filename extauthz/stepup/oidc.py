@@ -94,6 +94,7 @@ class Return:
 class Authenticated:
     """What an ID token proves: these demands, by an authentication at `auth_time`, in seconds since the epoch.
 
+    For a ticket of an enrolment it proves none: only that its subject has logged in since.
     The proof is as old as that, not as the token: a grant for it is issued at `auth_time`.
     """
 
@@ -102,7 +103,7 @@ class Authenticated:
 
 
 def depart(ticket: Ticket, *, provider: Provider, keys: KeyRing, login_hint: str | None) -> Departure:
-    """The authorization request for the challenge of `ticket` (OpenID Connect Core section 3.1.2.1).
+    """The authorization request for the challenge, or the enrolment, of `ticket` (OpenID Connect Core section 3.1.2.1).
 
     Its `state` is the ticket again, without what only a page shows. `login_hint` is what the provider may fill in as
     the user's name, `None` for nothing.
@@ -120,7 +121,7 @@ def depart(ticket: Ticket, *, provider: Provider, keys: KeyRing, login_hint: str
         "nonce": secrets.nonce,
         "code_challenge": _encode(sha256(secrets.code_verifier.encode("ascii")).digest()),
         "code_challenge_method": "S256",  # RFC 7636 section 4.2
-        "max_age": str(_max_age(demands)),
+        "max_age": str(_max_age(ticket)),
     }
     if words:
         parameters["acr_values"] = " ".join(words)
@@ -226,6 +227,10 @@ def check_id_token(
     auth_time = _time(claims, "auth_time")
     if auth_time > now + provider.leeway:
         raise OidcRefused("malformed", "`auth_time` is in the future")
+    if ticket.purpose == "enrolment":
+        if auth_time < opened_at - provider.leeway:
+            raise OidcRefused("not-fresh", "`auth_time` is before the challenge")
+        return Authenticated(demands=(), auth_time=min(auth_time, now))
     demands = oidc_demands(ticket)
     fresh = [one for one in demands if _is_fresh(one, auth_time, opened_at=opened_at, leeway=provider.leeway, now=now)]
     if not fresh:
@@ -237,9 +242,12 @@ def check_id_token(
     return Authenticated(demands=met, auth_time=min(auth_time, now))
 
 
-def _max_age(demands: Sequence[ChallengeDemand]) -> int:
+def _max_age(ticket: Ticket) -> int:
     """Seconds; 0 asks for a new authentication whatever there is (OpenID Connect Core section 3.1.2.1)."""
-    return 0 if any(_is_anew(one) for one in demands) else int(min(one.max_age for one in demands))
+    demands = oidc_demands(ticket)
+    if ticket.purpose == "enrolment" or any(_is_anew(one) for one in demands):
+        return 0
+    return int(min(one.max_age for one in demands))
 
 
 def _is_anew(demand: ChallengeDemand) -> bool:

@@ -12,7 +12,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from extauthz.errors import ExtauthzError
 from extauthz.stepup.keys import Key, KeyRing
@@ -24,11 +24,15 @@ TICKET_ID_BYTES: Final = 16
 MAX_TICKET_LENGTH: Final = 24_576
 """Well below the 60 KiB of headers that Envoy lets through by default."""
 
-_FORM: Final = "t2"  # another one with each change of what is in it: what an older server made is none of ours
-_SHAPE: Final = re.compile(r"(t2\.([A-Za-z0-9]{1,64})\.([A-Za-z0-9_-]+))\.([A-Za-z0-9_-]{43})")
+_FORM: Final = "t3"  # another one with each change of what is in it: what an older server made is none of ours
+_SHAPE: Final = re.compile(r"(t3\.([A-Za-z0-9]{1,64})\.([A-Za-z0-9_-]+))\.([A-Za-z0-9_-]{43})")
 _SHOWN_ROWS: Final = 16
 _SHOWN_NAME: Final = 60
 _SHOWN_TEXT: Final = 200
+
+
+Purpose = Literal["challenge", "enrolment"]
+"""What a ticket is for: to meet its demands, or, as the state of a login, to let a first factor be set up."""
 
 
 class InvalidTicket(ExtauthzError):
@@ -49,7 +53,8 @@ class Ticket:
     """An opened or a new ticket. `expires_at` in seconds since the epoch, `nonce_hash` from `hash_nonce`.
 
     `credentials` are the tokens that the challenged identity rests on: what is revoked while a page is open counts
-    there, too. `closes`: the page is in a window of a script, which closes after the proof.
+    there, too. `closes`: the page is in a window of a script, which closes after the proof. One for `enrolment` demands
+    nothing, and so confirms nothing.
     """
 
     id: str
@@ -62,6 +67,7 @@ class Ticket:
     demands: tuple[ChallengeDemand, ...]
     credentials: tuple[Credential, ...]
     closes: bool = False
+    purpose: Purpose = "challenge"
 
     def fits(self, nonce: str | None) -> bool:
         """Whether the browser with this nonce cookie is the one that was sent."""
@@ -84,8 +90,9 @@ def sign(ticket: Ticket, keys: KeyRing) -> str:
         "r": ticket.return_path,
         "x": ticket.expires_at,
         "d": [_demand_out(demand) for demand in _shortened(ticket.demands)],
-        "c": [_credential_out(credential) for credential in ticket.credentials],
+        "c": [credential_out(credential) for credential in ticket.credentials],
         "w": ticket.closes,
+        "p": ticket.purpose,
     }
     text = json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
     # A `sub` may hold what is no Unicode (a lone surrogate): it must come back as it was, not as somebody else.
@@ -117,8 +124,9 @@ def open_ticket(text: str, keys: KeyRing) -> Ticket:
         return_path=payload["r"],
         expires_at=payload["x"],
         demands=tuple(_demand_in(demand) for demand in payload["d"]),
-        credentials=tuple(_credential_in(credential) for credential in payload["c"]),
+        credentials=tuple(credential_in(credential) for credential in payload["c"]),
         closes=payload["w"],
+        purpose=payload["p"],
     )
 
 
@@ -157,12 +165,14 @@ def _demand_in(fields: list[Any]) -> ChallengeDemand:
     )
 
 
-def _credential_out(credential: Credential) -> list[Any]:
+def credential_out(credential: Credential) -> list[Any]:
+    """A credential as JSON; `credential_in` reads it."""
     subjects = [[subject.issuer, subject.id] for subject in credential.subjects]
     return [subjects, credential.issued_at, credential.sid, credential.jti, credential.digest]
 
 
-def _credential_in(fields: list[Any]) -> Credential:
+def credential_in(fields: list[Any]) -> Credential:
+    """What `credential_out` wrote."""
     subjects, issued_at, sid, jti, digest = fields
     return Credential(
         subjects=tuple(Subject(issuer, id_) for issuer, id_ in subjects),

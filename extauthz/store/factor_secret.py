@@ -3,9 +3,10 @@
 The rule: a secret that somebody moves to another subject or another factor does not open there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from extauthz.stepup.keys import SEAL_NONCE_BYTES, KeyRing
+from extauthz.stepup.recovery import digest
 from extauthz.store.protocol import EnrolledFactor, FactorKind
 from extauthz.values.identity import Subject
 
@@ -38,6 +39,24 @@ def seal_factor(
         sealed=keys.seal(secret, place=(subject.key, id_), nonce=entropy(SEAL_NONCE_BYTES)),
         created_at=now,
         confirmed=confirmed,
+    )
+
+
+def seal_codes(
+    codes: Iterable[str], *, subject: Subject, keys: KeyRing, now: float, entropy: Callable[[int], bytes]
+) -> tuple[EnrolledFactor, ...]:
+    """The factors of `subject` that these recovery codes are, as `make_codes` spells them; their digests are kept."""
+    return tuple(
+        seal_factor(
+            digest(code.replace("-", "")),
+            subject=subject,
+            confirmed=True,
+            keys=keys,
+            now=now,
+            entropy=entropy,
+            kind="recovery",
+        )
+        for code in codes
     )
 
 

@@ -15,14 +15,16 @@ from extauthz.stepup.lockout import FRESH, Limit, Tally, count, give_back
 from extauthz.store.memory_revocations import MemoryRevocations
 from extauthz.store.protocol import (
     CLOCK_SKEW,
+    RESET_SECONDS,
     SWEEP_SECONDS,
     Activity,
     Advance,
     Burn,
-    Enrolled,
+    Changed,
     EnrolledFactor,
     Enrolment,
     Found,
+    Ground,
     Presence,
     Redeemed,
     Redemption,
@@ -59,6 +61,7 @@ class MemoryStore:
         self._tickets: dict[str, float] = {}
         self._proofs: dict[str, _UsedProof] = {}
         self._factors: dict[str, EnrolledFactor] = {}
+        self._resets: dict[Subject, float] = {}
         self._tallies: dict[str, Tally] = {}
         self._sessions: dict[tuple[Subject, str], _Session] = {}
         self._revocations = MemoryRevocations()
@@ -157,33 +160,43 @@ class MemoryStore:
             self._grants = {id_: grant for id_, grant in self._grants.items() if not selection.includes(grant)}
             return good
 
-    async def enroll(self, enrolment: Enrolment, *, now: float) -> Enrolled:
+    async def enroll(self, enrolment: Enrolment, *, now: float) -> Changed:
         with self._lock:
             self._check_open()
-            had = [factor for factor in self._factors.values() if factor.subject == enrolment.subject]
-            if enrolment.ticket is not None and enrolment.ticket.id in self._tickets:
-                return Enrolled.TICKET_USED
-            if enrolment.first and any(factor.confirmed for factor in had):
-                return Enrolled.NOT_FIRST
+            refused = self._refusal(enrolment.subject, enrolment.ground, enrolment.ticket)
+            if refused is not None:
+                return refused
             self._spend(enrolment.ticket)
-            for factor in had:
+            for factor in self._factors_of(enrolment.subject):
                 if enrolment.drops(factor.kind, factor.confirmed):
                     del self._factors[factor.id]
             self._factors |= {factor.id: factor for factor in enrolment.factors}
             self._sweep(now)
-            return Enrolled.DONE
+            return Changed.DONE
 
     async def confirm_factor(
-        self, subject: Subject, advance: Advance, *, now: float, ticket: SpentTicket | None = None
-    ) -> Redeemed:
+        self,
+        subject: Subject,
+        advance: Advance,
+        *,
+        now: float,
+        ground: Ground | None = None,
+        ticket: SpentTicket | None = None,
+    ) -> Changed:
         with self._lock:
             self._check_open()
-            refused = self._burn(subject, advance, ticket, confirmed=False)
+            refused = self._refusal(subject, ground, ticket)
             if refused is not None:
                 return refused
-            self._factors[advance.factor] = replace(self._factors[advance.factor], confirmed=True)
+            factor = self._factor(subject, advance.factor)
+            if factor is None:
+                return Changed.FACTOR_GONE
+            if advance.mark <= factor.mark:
+                return Changed.MARK_USED
+            self._factors[factor.id] = replace(factor, mark=advance.mark, confirmed=True)
+            self._spend(ticket)
             self._sweep(now)
-            return Redeemed.DONE
+            return Changed.DONE
 
     async def factors(self, subject: Subject | None) -> tuple[EnrolledFactor, ...]:
         with self._lock:
@@ -200,23 +213,31 @@ class MemoryStore:
             self._factors[factor] = replace(known, name=name)
             return True
 
-    async def remove_factor(self, subject: Subject, factor: str) -> bool:
+    async def remove_factor(self, subject: Subject, factor: str, *, ground: Ground | None = None) -> Changed:
         with self._lock:
             self._check_open()
-            if self._factor(subject, factor) is None:
-                return False
+            refused = self._refusal(subject, ground, None)
+            if refused is not None:
+                return refused
+            known = self._factor(subject, factor)
+            if known is None:
+                return Changed.FACTOR_GONE
+            if known.counts and sum(one.counts for one in self._factors_of(subject)) == 1:
+                return Changed.LAST
             del self._factors[factor]
-            return True
+            return Changed.DONE
 
-    async def reset_factors(self, subject: Subject, limits: Sequence[Limit]) -> int:
+    async def reset_factors(self, subject: Subject, limits: Sequence[Limit], *, now: float) -> int:
         with self._lock:
             self._check_open()
-            gone = [factor.id for factor in self._factors.values() if factor.subject == subject]
-            for id_ in gone:
-                del self._factors[id_]
+            gone = self._factors_of(subject)
+            for factor in gone:
+                del self._factors[factor.id]
+            self._resets[subject] = max(now, self._resets.get(subject, now))
             self._grants = {id_: grant for id_, grant in self._grants.items() if grant.subject != subject}
             for limit in limits:
                 self._tallies.pop(limit.key, None)
+            self._sweep(now)
             return len(gone)
 
     async def put_revocation(self, revocation: Revocation, *, now: float) -> Revoked:
@@ -266,6 +287,23 @@ class MemoryStore:
         known = self._factors.get(factor)
         return known if known is not None and known.subject == subject else None
 
+    def _factors_of(self, subject: Subject) -> list[EnrolledFactor]:
+        return [factor for factor in self._factors.values() if factor.subject == subject]
+
+    def _refusal(self, subject: Subject, ground: Ground | None, ticket: SpentTicket | None) -> Changed | None:
+        """What stands against any change with this ticket that rests on this ground."""
+        if ticket is not None and ticket.id in self._tickets:
+            return Changed.TICKET_USED
+        if ground is None:
+            return None
+        reset_at = self._resets.get(subject)
+        if reset_at is not None and ground.laid_at <= reset_at:
+            return Changed.GROUND_GONE
+        if not ground.factor:
+            return Changed.NOT_FIRST if any(factor.counts for factor in self._factors_of(subject)) else None
+        rests_on = self._factor(subject, ground.factor)
+        return None if rests_on is not None and rests_on.confirmed else Changed.GROUND_GONE
+
     def _selected(self, selection: Selection, now: float) -> list[Grant]:
         return [
             grant
@@ -273,15 +311,13 @@ class MemoryStore:
             if grant.expires_at > now and grant.uses != 0 and selection.includes(grant)
         ]
 
-    def _burn(
-        self, subject: Subject, burn: Burn | None, ticket: SpentTicket | None, *, confirmed: bool = True
-    ) -> Redeemed | None:
-        """Burn all of it, or say what stands against it. `confirmed`: only of a factor that is."""
+    def _burn(self, subject: Subject, burn: Burn | None, ticket: SpentTicket | None) -> Redeemed | None:
+        """Burn all of it, or say what stands against it."""
         if ticket is not None and ticket.id in self._tickets:
             return Redeemed.TICKET_USED
         if burn is not None:
             factor = self._factor(subject, burn.factor)
-            if factor is None or (confirmed and not factor.confirmed):
+            if factor is None or not factor.confirmed:
                 return Redeemed.FACTOR_GONE
             match burn:
                 case Advance():
@@ -314,6 +350,7 @@ class MemoryStore:
         self._uses = {key: at for key, at in self._uses.items() if now - at <= REPEAT_SECONDS}
         self._tickets = {id_: end for id_, end in self._tickets.items() if end + CLOCK_SKEW > now}
         self._proofs = {id_: used for id_, used in self._proofs.items() if used.expires_at + CLOCK_SKEW > now}
+        self._resets = {subject: at for subject, at in self._resets.items() if at + RESET_SECONDS > now}
         self._tallies = {key: tally for key, tally in self._tallies.items() if tally.forgotten_at > now}
         self._sessions = {key: session for key, session in self._sessions.items() if session.until > now}
         self._revocations.sweep(now - CLOCK_SKEW)

@@ -8,8 +8,10 @@ are seconds since the epoch and come from the caller.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 from typing import Final, Literal, Protocol
 
+from extauthz.stepup.enrolment import LONGEST_INVITATION
 from extauthz.stepup.lockout import Limit
 from extauthz.store.revocations import RevocationStore
 from extauthz.values.grants import Grant, SessionTimes
@@ -20,8 +22,13 @@ CLOCK_SKEW: Final = 300.0
 SWEEP_SECONDS: Final = 60.0
 """How often, at most, what has expired is removed in passing."""
 
+RESET_SECONDS: Final = LONGEST_INVITATION + CLOCK_SKEW
+"""How long a reset of factors is remembered: longer than anything lives that it ends."""
+
 FactorKind = Literal["totp", "webauthn", "recovery"]
 """What is kept of a subject; a proof at the identity provider leaves nothing to keep."""
+AUTHENTICATORS: Final[frozenset[FactorKind]] = frozenset({"totp", "webauthn"})
+"""What somebody has for good. Only these make a first and a last one: a recovery code is for the day without them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +50,11 @@ class EnrolledFactor:
     sealed: str = ""
     public: str = ""
     mark: int = -1
+
+    @property
+    def counts(self) -> bool:
+        """Whether its subject has one of AUTHENTICATORS in it, in force."""
+        return self.confirmed and self.kind in AUTHENTICATORS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +109,7 @@ class Redemption:
 
 
 class Redeemed(Enum):
-    """How a redemption or a confirmation went; anything but `DONE` has changed nothing."""
+    """How a redemption went; anything but `DONE` has changed nothing."""
 
     DONE = "done"
     TICKET_USED = "ticket-used"
@@ -106,17 +118,29 @@ class Redeemed(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What a change of factors rests on; a store looks at it in the same step that makes the change.
+
+    `factor` is one of the subject's, by id, that is confirmed and still there; empty for a first one: then none of
+    AUTHENTICATORS is confirmed. `laid_at`, in seconds since the epoch: a reset then or later has ended it.
+    """
+
+    factor: str = ""
+    laid_at: float = inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Enrolment:
     """New factors of `subject`, which come all together, under ids that are new.
 
-    All its factors of the kinds in `replaces` go, and those of the new kinds that were never confirmed. `first`: only
-    if nothing of the subject is confirmed yet.
+    All its factors of the kinds in `replaces` go, and those of the new kinds that were never confirmed. Without a
+    `ground` it rests on nothing but the word of whoever runs the server.
     """
 
     subject: Subject
     factors: tuple[EnrolledFactor, ...]
     replaces: frozenset[FactorKind] = frozenset()
-    first: bool = False
+    ground: Ground | None = None
     ticket: SpentTicket | None = None
 
     def drops(self, kind: FactorKind, confirmed: bool) -> bool:
@@ -124,12 +148,20 @@ class Enrolment:
         return kind in self.replaces or (not confirmed and any(factor.kind == kind for factor in self.factors))
 
 
-class Enrolled(Enum):
-    """How an enrolment went; anything but `DONE` has changed nothing."""
+class Changed(Enum):
+    """How a change of factors went; anything but `DONE` has changed nothing.
+
+    `GROUND_GONE`: what it rests on is there no more. `NOT_FIRST`: the subject has one of AUTHENTICATORS. `LAST`: it has
+    no other one.
+    """
 
     DONE = "done"
     TICKET_USED = "ticket-used"
+    GROUND_GONE = "ground-gone"
     NOT_FIRST = "not-first"
+    FACTOR_GONE = "factor-gone"
+    MARK_USED = "mark-used"
+    LAST = "last"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,12 +240,18 @@ class Store(RevocationStore, Protocol):
     async def revoke(self, selection: Selection, *, now: float) -> int:
         """Forget the selected grants that are there when it is called; how many of them were still good."""
 
-    async def enroll(self, enrolment: Enrolment, *, now: float) -> Enrolled:
+    async def enroll(self, enrolment: Enrolment, *, now: float) -> Changed:
         """Burn the ticket and let the new factors take their place, all of it or nothing."""
 
     async def confirm_factor(
-        self, subject: Subject, advance: Advance, *, now: float, ticket: SpentTicket | None = None
-    ) -> Redeemed:
+        self,
+        subject: Subject,
+        advance: Advance,
+        *,
+        now: float,
+        ground: Ground | None = None,
+        ticket: SpentTicket | None = None,
+    ) -> Changed:
         """Burn the ticket and this number, and let the factor prove from now on: all of it or nothing."""
 
     async def factors(self, subject: Subject | None) -> tuple[EnrolledFactor, ...]:
@@ -222,13 +260,14 @@ class Store(RevocationStore, Protocol):
     async def rename_factor(self, subject: Subject, factor: str, name: str) -> bool:
         """Call a factor, by id, by another name; false if it is not there."""
 
-    async def remove_factor(self, subject: Subject, factor: str) -> bool:
-        """Forget one factor, by id; false if it is not there. What it proved stays good."""
+    async def remove_factor(self, subject: Subject, factor: str, *, ground: Ground | None = None) -> Changed:
+        """Forget one factor, by id, unless it is the last one that `counts`. What it proved stays good."""
 
-    async def reset_factors(self, subject: Subject, limits: Sequence[Limit]) -> int:
+    async def reset_factors(self, subject: Subject, limits: Sequence[Limit], *, now: float) -> int:
         """Forget the factors and the grants of a subject, and what these limiters counted; how many factors it had.
 
-        Grants go with the factors: who resets because a phone was stolen wants what it proved to end, too.
+        Grants go with the factors: who resets because a phone was stolen wants what it proved to end, too. So does what
+        would bring new ones: every ground that was laid until `now`.
         """
 
     async def ping(self) -> None:

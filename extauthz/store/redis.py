@@ -15,12 +15,14 @@ from extauthz.stepup.fingerprint import REPEAT_SECONDS
 from extauthz.stepup.lockout import Limit
 from extauthz.store.protocol import (
     CLOCK_SKEW,
+    RESET_SECONDS,
     Activity,
     Advance,
-    Enrolled,
+    Changed,
     EnrolledFactor,
     Enrolment,
     Found,
+    Ground,
     Presence,
     Redeemed,
     Redemption,
@@ -33,12 +35,12 @@ from extauthz.store.redis_calls import RedisCalls
 from extauthz.store.redis_revocations import RedisRevocations
 from extauthz.store.redis_route import Command
 from extauthz.store.redis_rows import (
-    FACTOR_PARTS,
     SubjectKeys,
     factor_words,
     factors_in,
     grant_words,
     grants_in,
+    ground_words,
     outcome_in,
     proof_key,
     seconds_kept,
@@ -49,10 +51,12 @@ from extauthz.store.redis_rows import (
 )
 from extauthz.store.redis_scripts import (
     ATTEMPT,
+    CONFIRM,
     CONSUME,
     ENROLL,
     GIVE_BACK,
     REDEEM,
+    REMOVE,
     RENAME,
     RESET,
     REVOKE,
@@ -60,6 +64,7 @@ from extauthz.store.redis_scripts import (
     TOUCH,
     USE_PROOF,
     Run,
+    Script,
 )
 from extauthz.store.redis_server import Reply
 from extauthz.store.revocations import Changes, Revoked
@@ -107,25 +112,28 @@ class RedisStore:
         return await self._calls.run(used) == [1]
 
     async def redeem(self, redemption: Redemption, *, now: float) -> Redeemed:
-        burn = redemption.burn
+        burn, ticket, keys = redemption.burn, redemption.ticket, self._keys(redemption.subject)
         match burn:
             case None:
-                burned, factor, mark = "none", "", 0
+                burned: tuple[str, str, int] = ("none", "", 0)
             case Advance():
-                burned, factor, mark = "advance", burn.factor, burn.mark
+                burned = ("advance", burn.factor, burn.mark)
             case UseUp():
-                burned, factor, mark = "use-up", burn.factor, 0
+                burned = ("use-up", burn.factor, 0)
             case Presence():
-                burned, factor, mark = "presence", burn.factor, 0
+                burned = ("presence", burn.factor, 0)
             case _:
                 assert_never(burn)
-        redeemed = await self._redeem(
-            redemption.subject,
-            (burned, factor, mark),
-            ticket=redemption.ticket,
-            grants=redemption.grants,
-            now=now,
+        ends = max((grant.expires_at for grant in redemption.grants), default=now)
+        arguments = (
+            repr(now),
+            *burned,
+            _seconds(ticket, now),
+            seconds_kept(ends, now),
+            *(word for grant in redemption.grants for word in grant_words(grant)),
         )
+        used = (keys.factors, keys.grants, keys.ends, *_tickets(keys, ticket))
+        redeemed = outcome_in(await self._calls.run(Run(script=REDEEM, keys=used, arguments=arguments)), Redeemed)
         if redeemed is Redeemed.DONE:
             # What is done stays done if this fails: then the try stays counted.
             with suppress(StateUnavailable):
@@ -183,23 +191,27 @@ class RedisStore:
                 good += sum(_is_good(grant, now) for grant in some)
         return good
 
-    async def enroll(self, enrolment: Enrolment, *, now: float) -> Enrolled:
-        keys = self._keys(enrolment.subject)
+    async def enroll(self, enrolment: Enrolment, *, now: float) -> Changed:
         kinds = {factor.kind for factor in enrolment.factors}
         arguments: tuple[str | int, ...] = (
-            int(enrolment.first),
             _seconds(enrolment.ticket, now),
             f",{','.join(enrolment.replaces)},",
             f",{','.join(kinds)},",
             *(word for factor in enrolment.factors for word in factor_words(factor)),
         )
-        run = Run(script=ENROLL, keys=(keys.factors, *_tickets(keys, enrolment.ticket)), arguments=arguments)
-        return outcome_in(await self._calls.run(run), Enrolled)
+        return await self._change(ENROLL, enrolment.subject, enrolment.ground, enrolment.ticket, arguments)
 
     async def confirm_factor(
-        self, subject: Subject, advance: Advance, *, now: float, ticket: SpentTicket | None = None
-    ) -> Redeemed:
-        return await self._redeem(subject, ("confirm", advance.factor, advance.mark), ticket=ticket, grants=(), now=now)
+        self,
+        subject: Subject,
+        advance: Advance,
+        *,
+        now: float,
+        ground: Ground | None = None,
+        ticket: SpentTicket | None = None,
+    ) -> Changed:
+        arguments = (_seconds(ticket, now), advance.factor, advance.mark)
+        return await self._change(CONFIRM, subject, ground, ticket, arguments)
 
     async def factors(self, subject: Subject | None) -> tuple[EnrolledFactor, ...]:
         found: list[EnrolledFactor] = []
@@ -211,14 +223,13 @@ class RedisStore:
         run = Run(script=RENAME, keys=(self._keys(subject).factors,), arguments=(factor, json.dumps(name)))
         return await self._calls.run(run) == [1]
 
-    async def remove_factor(self, subject: Subject, factor: str) -> bool:
-        key = self._keys(subject).factors
-        fields = (f"{part}:{factor}" for part in FACTOR_PARTS)
-        return await self._calls.exchange(Command(key=key, words=("HDEL", key, *fields))) != [0]
+    async def remove_factor(self, subject: Subject, factor: str, *, ground: Ground | None = None) -> Changed:
+        return await self._change(REMOVE, subject, ground, None, (factor,))
 
-    async def reset_factors(self, subject: Subject, limits: Sequence[Limit]) -> int:
+    async def reset_factors(self, subject: Subject, limits: Sequence[Limit], *, now: float) -> int:
         keys = self._keys(subject)
-        (had,) = await self._calls.run(Run(script=RESET, keys=(keys.factors, keys.grants, keys.ends), arguments=()))
+        used = (keys.factors, keys.grants, keys.ends, keys.reset)
+        (had,) = await self._calls.run(Run(script=RESET, keys=used, arguments=(repr(now), int(RESET_SECONDS))))
         if not isinstance(had, int):
             raise StateUnavailable(f"store: not a count, but {type(had).__name__}")
         await self._calls.exchange(*(_get("DEL", self._tally(limit)) for limit in limits))
@@ -253,26 +264,18 @@ class RedisStore:
     def _tally(self, limit: Limit) -> str:
         return tally_key(self._prefix, limit.key)
 
-    async def _redeem(
+    async def _change(
         self,
+        script: Script,
         subject: Subject,
-        burn: tuple[str, str, int],
-        *,
+        ground: Ground | None,
         ticket: SpentTicket | None,
-        grants: Sequence[Grant],
-        now: float,
-    ) -> Redeemed:
+        arguments: tuple[str | int, ...],
+    ) -> Changed:
         keys = self._keys(subject)
-        ends = max((grant.expires_at for grant in grants), default=now)
-        arguments = (
-            repr(now),
-            *burn,
-            _seconds(ticket, now),
-            seconds_kept(ends, now),
-            *(word for grant in grants for word in grant_words(grant)),
-        )
-        used = (keys.factors, keys.grants, keys.ends, *_tickets(keys, ticket))
-        return outcome_in(await self._calls.run(Run(script=REDEEM, keys=used, arguments=arguments)), Redeemed)
+        used = (keys.factors, keys.reset, *_tickets(keys, ticket))
+        run = Run(script=script, keys=used, arguments=(*ground_words(ground), *arguments))
+        return outcome_in(await self._calls.run(run), Changed)
 
     async def _give_back(self, limits: Sequence[Limit], now: float) -> None:
         forgotten = [_get("DEL", self._tally(limit)) for limit in limits if limit.resets]

@@ -5,6 +5,7 @@ The rule: all keys of one subject have one hash tag, so what is atomic is on one
 `grants`    hash: `text:ID` and, where uses are counted, `uses:ID`     `ends`    sorted set: when each grant ends
 `factors`   hash: `kind: confirmed: mark: name: text:` ID              `seen:…`  a session's times
 `used:…`    hash: the grants that a Check has used, and when           `ticket:…`  burned tickets
+`reset`     when the factors were last reset
 
 Proofs of possession and limiters have a tag, so a slot, each.
 """
@@ -20,14 +21,14 @@ from typing import Final, TypeVar
 
 from extauthz.errors import StateUnavailable
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
-from extauthz.store.protocol import CLOCK_SKEW, EnrolledFactor
+from extauthz.store.protocol import AUTHENTICATORS, CLOCK_SKEW, EnrolledFactor, Ground
 from extauthz.store.redis_server import Reply
 from extauthz.values.grants import Grant, SessionTimes
 from extauthz.values.identity import Subject
 
 _Outcome = TypeVar("_Outcome", bound=Enum)
 
-FACTOR_PARTS: Final = ("kind", "confirmed", "mark", "name", "text")
+_FACTOR_PARTS: Final = ("kind", "confirmed", "mark", "name", "text")
 
 
 @contextmanager
@@ -56,13 +57,20 @@ class SubjectKeys:
     grants: str
     ends: str
     factors: str
+    reset: str
     _under: str
 
     @classmethod
     def of(cls, prefix: str, subject: Subject) -> "SubjectKeys":
         """Those of this subject."""
         under = f"{prefix}:{{{digest(subject.key)}}}"
-        return cls(grants=f"{under}:grants", ends=f"{under}:ends", factors=f"{under}:factors", _under=under)
+        return cls(
+            grants=f"{under}:grants",
+            ends=f"{under}:ends",
+            factors=f"{under}:factors",
+            reset=f"{under}:reset",
+            _under=under,
+        )
 
     def seen(self, session: str) -> str:
         """When this session was seen."""
@@ -155,6 +163,15 @@ def times_in(reply: Reply, now: float) -> SessionTimes | None:
     return SessionTimes(started_at=started_at, last_seen=last_seen) if until > now else None
 
 
+def ground_words(ground: Ground | None) -> tuple[str, ...]:
+    """What a change of factors rests on, as the scripts that change them take it."""
+    counting = f",{','.join(AUTHENTICATORS)},"
+    if ground is None:
+        return ("none", "", "", counting)
+    laid_at = "" if math.isinf(ground.laid_at) else repr(ground.laid_at)
+    return ("factor" if ground.factor else "first", laid_at, ground.factor, counting)
+
+
 def factor_words(factor: EnrolledFactor) -> tuple[str | int, ...]:
     """A factor as the script that enrolls takes it: id, kind, confirmed, mark, name, text."""
     text = json.dumps(
@@ -173,7 +190,7 @@ def factors_in(reply: Reply) -> list[EnrolledFactor]:
         if not name.startswith(b"kind:"):
             continue
         id_ = name[5:]
-        confirmed, mark, called, text = (fields[part.encode() + b":" + id_] for part in FACTOR_PARTS[1:])
+        confirmed, mark, called, text = (fields[part.encode() + b":" + id_] for part in _FACTOR_PARTS[1:])
         (issuer, sub), created_at, sealed, public = json.loads(text)
         found.append(
             EnrolledFactor(

@@ -22,18 +22,21 @@ class Script:
     sha: str
 
 
-def _script(name: str) -> Script:
-    text = files("extauthz.store").joinpath("lua", f"{name}.lua").read_bytes()
+def _script(*names: str) -> Script:
+    """The script of these files, of which each goes on from the one before."""
+    text = b"".join(files("extauthz.store").joinpath("lua", f"{name}.lua").read_bytes() for name in names)
     return Script(text=text, sha=sha1(text, usedforsecurity=False).hexdigest())
 
 
 ATTEMPT = _script("attempt")
 CHANGED_REVOCATIONS = _script("changed_revocations")
+CONFIRM = _script("ground", "confirm")
 CONSUME = _script("consume")
-ENROLL = _script("enroll")
+ENROLL = _script("ground", "enroll")
 GIVE_BACK = _script("give_back")
 PUT_REVOCATION = _script("put_revocation")
 REDEEM = _script("redeem")
+REMOVE = _script("ground", "remove")
 RENAME = _script("rename")
 RESET = _script("reset")
 REVOKE = _script("revoke")

@@ -65,6 +65,7 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE TABLE origin (tag BLOB NOT NULL) STRICT",
         "INSERT INTO origin (tag) VALUES (randomblob(16))",
     ),
+    ("CREATE TABLE resets (subject TEXT PRIMARY KEY, at REAL NOT NULL) STRICT, WITHOUT ROWID",),
 )
 
 

@@ -13,10 +13,11 @@ from extauthz.store.protocol import (
     SWEEP_SECONDS,
     Activity,
     Advance,
-    Enrolled,
+    Changed,
     EnrolledFactor,
     Enrolment,
     Found,
+    Ground,
     Redeemed,
     Redemption,
     Selection,
@@ -27,15 +28,17 @@ from extauthz.store.sqlite_file import SqliteFile
 from extauthz.store.sqlite_rows import (
     GRANT_COLUMNS,
     SELECTED,
+    begin_change,
     burn,
+    factor_of,
     factors_of,
     grant_of,
     put_activity,
     put_factors,
     put_grants,
+    put_reset,
     put_tally,
     selected,
-    spend,
     sweep,
     tally_of,
 )
@@ -117,7 +120,7 @@ class SqliteStore:
                 put_tally(connection, limit, give_back(tally_of(connection, limit), limit, now))
             return Redeemed.DONE
 
-        return await self._file.write(work, keep=_is_done)
+        return await self._file.write(work, keep=lambda redeemed: redeemed is Redeemed.DONE)
 
     async def use_proof(self, proof: str, *, expires_at: float, fingerprint: str, now: float) -> bool:
         def work(connection: sqlite3.Connection) -> bool:
@@ -178,33 +181,41 @@ class SqliteStore:
 
         return await self._file.write(work)
 
-    async def enroll(self, enrolment: Enrolment, *, now: float) -> Enrolled:
-        def work(connection: sqlite3.Connection) -> Enrolled:
+    async def enroll(self, enrolment: Enrolment, *, now: float) -> Changed:
+        def work(connection: sqlite3.Connection) -> Changed:
             self._sweep(connection, now)
+            refused = begin_change(connection, enrolment.subject, enrolment.ground, enrolment.ticket)
+            if refused is not None:
+                return refused
             had = factors_of(connection, enrolment.subject)
-            if not spend(connection, enrolment.ticket):
-                return Enrolled.TICKET_USED
-            if enrolment.first and any(factor.confirmed for factor in had):
-                return Enrolled.NOT_FIRST
             gone = [factor.id for factor in had if enrolment.drops(factor.kind, factor.confirmed)]
             connection.executemany("DELETE FROM factors WHERE id = ?", [(id_,) for id_ in gone])
             put_factors(connection, enrolment.factors)
-            return Enrolled.DONE
+            return Changed.DONE
 
-        return await self._file.write(work, keep=lambda enrolled: enrolled is Enrolled.DONE)
+        return await self._file.write(work, keep=_is_done)
 
     async def confirm_factor(
-        self, subject: Subject, advance: Advance, *, now: float, ticket: SpentTicket | None = None
-    ) -> Redeemed:
-        def work(connection: sqlite3.Connection) -> Redeemed:
+        self,
+        subject: Subject,
+        advance: Advance,
+        *,
+        now: float,
+        ground: Ground | None = None,
+        ticket: SpentTicket | None = None,
+    ) -> Changed:
+        def work(connection: sqlite3.Connection) -> Changed:
             self._sweep(connection, now)
-            refused = burn(connection, subject, advance, ticket, confirmed=False)
+            refused = begin_change(connection, subject, ground, ticket)
             if refused is not None:
                 return refused
-            connection.execute(
-                "UPDATE factors SET confirmed = 1 WHERE subject = ? AND id = ?", (subject.key, advance.factor)
-            )
-            return Redeemed.DONE
+            factor = factor_of(connection, subject, advance.factor)
+            if factor is None:
+                return Changed.FACTOR_GONE
+            if advance.mark <= factor.mark:
+                return Changed.MARK_USED
+            connection.execute("UPDATE factors SET confirmed = 1, mark = ? WHERE id = ?", (advance.mark, factor.id))
+            return Changed.DONE
 
         return await self._file.write(work, keep=_is_done)
 
@@ -220,15 +231,25 @@ class SqliteStore:
 
         return await self._file.write(work)
 
-    async def remove_factor(self, subject: Subject, factor: str) -> bool:
-        def work(connection: sqlite3.Connection) -> bool:
-            place = (subject.key, factor)
-            return connection.execute("DELETE FROM factors WHERE subject = ? AND id = ?", place).rowcount == 1
+    async def remove_factor(self, subject: Subject, factor: str, *, ground: Ground | None = None) -> Changed:
+        def work(connection: sqlite3.Connection) -> Changed:
+            refused = begin_change(connection, subject, ground, None)
+            if refused is not None:
+                return refused
+            known = factor_of(connection, subject, factor)
+            if known is None:
+                return Changed.FACTOR_GONE
+            if known.counts and sum(one.counts for one in factors_of(connection, subject)) == 1:
+                return Changed.LAST
+            connection.execute("DELETE FROM factors WHERE id = ?", (factor,))
+            return Changed.DONE
 
-        return await self._file.write(work)
+        return await self._file.write(work, keep=_is_done)
 
-    async def reset_factors(self, subject: Subject, limits: Sequence[Limit]) -> int:
+    async def reset_factors(self, subject: Subject, limits: Sequence[Limit], *, now: float) -> int:
         def work(connection: sqlite3.Connection) -> int:
+            self._sweep(connection, now)
+            put_reset(connection, subject, now)
             removed = connection.execute("DELETE FROM factors WHERE subject = ?", (subject.key,)).rowcount
             connection.execute("DELETE FROM grants WHERE subject = ?", (subject.key,))
             connection.executemany("DELETE FROM tallies WHERE key = ?", [(limit.key,) for limit in limits])
@@ -269,5 +290,5 @@ class SqliteStore:
             sqlite_revocations.sweep_revocations(connection, now - CLOCK_SKEW)
 
 
-def _is_done(redeemed: Redeemed) -> bool:
-    return redeemed is Redeemed.DONE
+def _is_done(changed: Changed) -> bool:
+    return changed is Changed.DONE

@@ -12,10 +12,13 @@ from extauthz.stepup.fingerprint import REPEAT_SECONDS
 from extauthz.stepup.lockout import FRESH, Limit, Tally
 from extauthz.store.protocol import (
     CLOCK_SKEW,
+    RESET_SECONDS,
     Activity,
     Advance,
     Burn,
+    Changed,
     EnrolledFactor,
+    Ground,
     Presence,
     Redeemed,
     Selection,
@@ -97,6 +100,11 @@ def factors_of(connection: sqlite3.Connection, subject: Subject | None) -> tuple
     )
 
 
+def factor_of(connection: sqlite3.Connection, subject: Subject, factor: str) -> EnrolledFactor | None:
+    """The factor of a subject with this id."""
+    return next((one for one in factors_of(connection, subject) if one.id == factor), None)
+
+
 def put_factors(connection: sqlite3.Connection, factors: Iterable[EnrolledFactor]) -> None:
     """Add new factors."""
     connection.executemany(
@@ -127,22 +135,44 @@ def spend(connection: sqlite3.Connection, ticket: SpentTicket | None) -> bool:
     return burned.rowcount == 1
 
 
+def begin_change(
+    connection: sqlite3.Connection, subject: Subject, ground: Ground | None, ticket: SpentTicket | None
+) -> Changed | None:
+    """Burn the ticket of a change of factors that rests on this ground, or say what stands against it."""
+    if not spend(connection, ticket):
+        return Changed.TICKET_USED
+    if ground is None:
+        return None
+    reset = connection.execute("SELECT at FROM resets WHERE subject = ?", (subject.key,)).fetchone()
+    if reset is not None and ground.laid_at <= reset[0]:
+        return Changed.GROUND_GONE
+    factors = factors_of(connection, subject)
+    if not ground.factor:
+        return Changed.NOT_FIRST if any(factor.counts for factor in factors) else None
+    is_there = any(factor.id == ground.factor and factor.confirmed for factor in factors)
+    return None if is_there else Changed.GROUND_GONE
+
+
+def put_reset(connection: sqlite3.Connection, subject: Subject, now: float) -> None:
+    """Remember that the factors of a subject were reset."""
+    connection.execute(
+        """INSERT INTO resets (subject, at) VALUES (?1, ?2)
+           ON CONFLICT (subject) DO UPDATE SET at = max(at, ?2)""",
+        (subject.key, now),
+    )
+
+
 def burn(
-    connection: sqlite3.Connection,
-    subject: Subject,
-    burn: Burn | None,
-    ticket: SpentTicket | None,
-    *,
-    confirmed: bool = True,
+    connection: sqlite3.Connection, subject: Subject, burn: Burn | None, ticket: SpentTicket | None
 ) -> Redeemed | None:
-    """Burn all of it, or say what stands against it. `confirmed`: only of a factor that is."""
+    """Burn all of it, or say what stands against it."""
     if not spend(connection, ticket):
         return Redeemed.TICKET_USED
     if burn is None:
         return None
     place = (subject.key, burn.factor)
     row = connection.execute("SELECT confirmed, mark FROM factors WHERE subject = ? AND id = ?", place).fetchone()
-    if row is None or (confirmed and not row[0]):
+    if row is None or not row[0]:
         return Redeemed.FACTOR_GONE
     match burn:
         case Advance():
@@ -192,6 +222,7 @@ def sweep(connection: sqlite3.Connection, now: float) -> None:
     connection.execute("DELETE FROM spent WHERE spent_at < ?", (now - REPEAT_SECONDS,))
     connection.execute("DELETE FROM tickets WHERE expires_at <= ?", (now - CLOCK_SKEW,))
     connection.execute("DELETE FROM proofs WHERE expires_at <= ?", (now - CLOCK_SKEW,))
+    connection.execute("DELETE FROM resets WHERE at <= ?", (now - RESET_SECONDS,))
     connection.execute("DELETE FROM tallies WHERE forgotten_at <= ?", (now,))
     connection.execute("DELETE FROM sessions WHERE until <= ?", (now,))
 

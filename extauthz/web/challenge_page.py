@@ -21,6 +21,7 @@ from extauthz.stepup.enrolment import ENROL_PATH
 from extauthz.stepup.ticket import Ticket
 from extauthz.values.decisions import Factor
 from extauthz.web import notices
+from extauthz.web.enrolment_entry import Entry
 from extauthz.web.forms import is_from_own_page, read_form
 from extauthz.web.gate import Gate, TurnedAway
 from extauthz.web.login import Login
@@ -64,6 +65,7 @@ class ChallengePage:
     proofs: Proofs
     means: Means
     login: Login
+    entry: Entry
     pages: Pages
 
     async def serve(self, request: Request) -> Response:
@@ -101,6 +103,8 @@ class ChallengePage:
 
     async def _page(self, text: str, ticket: Ticket, problem: _Problem | None = None) -> Response:
         offers = await offers_for(ticket, store=self.proofs.store, means=self.means)
+        if not offers:
+            return await self.entry.missing(text, ticket)
         confirmed = [one for one in ticket.demands if any(one in offer.demands for offer in offers)]
         values = {
             "ticket_text": text,
@@ -110,6 +114,7 @@ class ChallengePage:
             "problem": problem,
             "action_path": CHALLENGE_PATH,
             "enroll_path": ENROL_PATH,
+            "may_enroll": any(offer.factor != "oidc" for offer in offers) or self.entry.client(ticket) is not None,
         }
         asks_for_key = any(offer.factor == "webauthn" for offer in offers)
         headers: dict[str, str] = {}

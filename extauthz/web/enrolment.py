@@ -1,14 +1,13 @@
 """The page `/.extauthz/enroll` on which somebody sets up and changes second factors.
 
-The rules: opening a link changes nothing, because mail scanners open links; a button of the page takes the seat, and
-only the browser that took it goes on. Every form names the seat that it was made for, and only a form that this page
-has sent counts. What may be done is `check.enrolling`'s to say.
+The rule: every form names the seat that it was made for, and only a form that this page has sent counts. Who gets a
+seat is `web.enrolment_entry`'s to say, what may be done from it `check.enrolling`'s.
 """
 
 import hmac
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
 import structlog
@@ -19,24 +18,16 @@ from extauthz.check.enrolling import Change, Enrolling
 from extauthz.check.proof.proving import LockedOut
 from extauthz.check.seating import Proof, Seated, Seating
 from extauthz.identity.config import ClientSettings
-from extauthz.stepup.cookies import COOKIE_SECRET_BYTES, make_secret, read_secret, set_cookie
-from extauthz.stepup.enrolment import (
-    SESSION_INVITATION,
-    Invitation,
-    Seat,
-    invite,
-    open_invitation,
-    read_seat,
-)
+from extauthz.stepup.enrolment import Seat
 from extauthz.stepup.relying_party import RelyingParty
-from extauthz.stepup.ticket import InvalidTicket, hash_nonce
 from extauthz.stepup.webauthn_answer import NotVerified, WebauthnFailure
-from extauthz.values.identity import NONCE_COOKIE
 from extauthz.web import notices
 from extauthz.web.address import browser_address
+from extauthz.web.enrolment_entry import Entry
 from extauthz.web.enrolment_forms import EnrolmentForms, Visit
 from extauthz.web.forms import is_from_own_page, read_form
-from extauthz.web.gate import Gate, TurnedAway
+from extauthz.web.gate import Gate
+from extauthz.web.login import Login
 from extauthz.web.offers import Means
 from extauthz.web.rendering import duration
 
@@ -63,6 +54,8 @@ class EnrolmentPages:
     """The page, in all its states."""
 
     gate: Gate
+    entry: Entry
+    login: Login
     seating: Seating
     enrolling: Enrolling
     means: Means
@@ -75,13 +68,13 @@ class EnrolmentPages:
 
     async def _show(self, request: Request) -> Response:
         if "challenge" in request.query_params:
-            return self._come_from_challenge(request)
+            return await self.entry.come_from_challenge(request)
         texts = request.query_params.getlist("ticket")
         text = texts[0] if len(texts) == 1 else ""
-        invitation = self._open(text)
-        seat = self._seat(request, invitation)
+        invitation = self.entry.open(text)
+        seat = self.entry.seat(request, invitation)
         if seat is None:
-            return self._entrance(request, text, invitation)
+            return self.entry.show(request, text, invitation)
         at = await self.seating.sit(invitation, seat)
         visit = Visit(text=text, at=at, party=self._party(request))
         match at.may:
@@ -100,11 +93,13 @@ class EnrolmentPages:
         if not is_from_own_page(request):
             return self.forms.notice(notices.NOT_CHANGED)
         fields = await read_form(request)
+        if fields.get("step") == "login":
+            return await self._log_in(request, fields.get("challenge", ""), closes=fields.get("then") == "close")
         text = fields.get("ticket", "")
-        invitation = self._open(text)
+        invitation = self.entry.open(text)
         if fields.get("step") == "begin":
-            return await self._begin(request, text, invitation)
-        seat = self._seat(request, invitation)
+            return await self.entry.begin(request, text, invitation)
+        seat = self.entry.seat(request, invitation)
         if seat is None:
             return self.forms.notice(notices.LINK_FOREIGN)
         if not hmac.compare_digest(seat.id.encode(), fields.get("seat", "").encode("utf-8", "surrogatepass")):
@@ -133,62 +128,10 @@ class EnrolmentPages:
             "remove": self._remove,
         }
 
-    def _open(self, text: str) -> Invitation:
-        try:
-            invitation = open_invitation(text, self.seating.keys)
-        except InvalidTicket:
-            raise TurnedAway(notices.LINK_MALFORMED) from None
-        self.gate.check_subject(invitation.subject, since=invitation.issued_at)
-        return invitation
-
-    def _seat(self, request: Request, invitation: Invitation) -> Seat | None:
-        """This browser's seat; one that has ended is told from none, which would mean that somebody has the link."""
-        fields = request.headers.getlist("cookie")
-        seat = read_seat(fields, invitation, self.seating.keys, now=0.0)
-        if seat is not None and self.seating.clock() >= seat.until:
-            raise TurnedAway(notices.LINK_ENDED if seat.proven else notices.LINK_EXPIRED)
-        return seat
-
-    def _come_from_challenge(self, request: Request) -> Response:
-        """Whoever is challenged may change their factors, with one that they have: the ticket says who they are."""
-        texts = request.query_params.getlist("challenge")
-        ticket = self.gate.open(request, texts[0] if len(texts) == 1 else "")
-        now = self.seating.clock()
-        text = invite(
-            ticket.subject,
-            grounds="session",
-            issued_at=now,
-            expires_at=now + SESSION_INVITATION,
-            keys=self.seating.keys,
-            entropy=self.seating.entropy,
-        )
-        return self.forms.to(text)
-
-    def _entrance(self, request: Request, text: str, invitation: Invitation) -> Response:
-        """What everybody sees who opens the link."""
-        if self.seating.clock() >= invitation.expires_at:
-            return self.forms.notice(notices.LINK_EXPIRED)
-        response = self.forms.render("enroll-begin.html", text, invitation)
-        if read_secret(request.headers.getlist("cookie"), NONCE_COOKIE) is None:
-            nonce = make_secret(self.seating.entropy(COOKIE_SECRET_BYTES))
-            response.headers.append("set-cookie", set_cookie(NONCE_COOKIE, nonce))
-        return response
-
-    async def _begin(self, request: Request, text: str, invitation: Invitation) -> Response:
-        """Take the seat, once it is sure that this browser will be known again."""
-        nonce = read_secret(request.headers.getlist("cookie"), NONCE_COOKIE)
-        if nonce is None:
-            return self.forms.notice(notices.NO_COOKIE, text)
-        if self._seat(request, invitation) is not None:
-            return self.forms.to(text)
-        if self.seating.clock() >= invitation.expires_at:
-            return self.forms.notice(notices.LINK_EXPIRED)
-        seat = await self.seating.take_seat(invitation, hash_nonce(nonce))
-        if seat is None:
-            _log.warning("foreign-enrolment-link", subject=invitation.subject.key, link=invitation.id)
-            return self.forms.notice(notices.LINK_FOREIGN)
-        _log.info("enrolment-begun", subject=invitation.subject.key, link=invitation.id, grounds=invitation.grounds)
-        return self.forms.to(text, seat=seat)
+    async def _log_in(self, request: Request, text: str, *, closes: bool) -> Response:
+        """Send who was challenged and has no factor to their provider; `text` is that of the challenge's ticket."""
+        ticket = self.gate.open(request, text)
+        return await self.login.leave(replace(ticket, purpose="enrolment", demands=(), closes=closes))
 
     async def _prove(self, visit: Visit) -> Response:
         at, answer = visit.at, visit.said("answer")

@@ -5,7 +5,7 @@ The rule: a secret is shown to the browser that asked for it and in one answer; 
 
 import json
 from base64 import b32encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ from extauthz.check.seating import Seated, Seating
 from extauthz.stepup.cookies import set_cookie
 from extauthz.stepup.enrolment import ENROL_PATH, Invitation, Seat, page_of, seat_value
 from extauthz.stepup.relying_party import RelyingParty
+from extauthz.stepup.ticket import Ticket
 from extauthz.stepup.totp import provisioning_uri
 from extauthz.values.identity import ENROLMENT_COOKIE
 from extauthz.values.request import empty
@@ -76,6 +77,7 @@ class EnrolmentForms:
             "may_change": at.may == "change",
             "offers_keys": visit.party is not None,
             "error": error,
+            "back": at.invitation.return_path,
         }
         return self.render("enroll.html", visit.text, at.invitation, values, status=422 if error else 200)
 
@@ -130,9 +132,13 @@ class EnrolmentForms:
             response.headers["retry-after"] = str(int(retry_after) + 1)
         return response
 
-    def codes(self, visit: Visit, codes: Sequence[str]) -> Response:
-        """The one page that shows recovery codes."""
-        return self.render("enroll-codes.html", visit.text, visit.at.invitation, {"codes": codes}, script="codes")
+    def missing(self, text: str, ticket: Ticket, *, provider: str) -> Response:
+        """What leads from a challenge that nobody could meet to the factor that it lacks; `text` is the ticket's.
+
+        `provider` is where a login is enough for a first one; empty if there are others, of which one has to be proven.
+        """
+        values = {"challenge_text": text, "ticket": ticket, "provider": provider, "path": ENROL_PATH}
+        return self.pages.render("enroll-missing.html", status=403, values=values)
 
     def render(
         self,

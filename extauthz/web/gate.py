@@ -14,7 +14,7 @@ from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.errors import Refused, RevocationsStale, SubjectBlocked
 from extauthz.stepup.cookies import read_secret
 from extauthz.stepup.keys import KeyRing
-from extauthz.stepup.ticket import InvalidTicket, Ticket, open_ticket
+from extauthz.stepup.ticket import InvalidTicket, Purpose, Ticket, open_ticket
 from extauthz.values.identity import NONCE_COOKIE, Credential, Identity, Subject, User
 from extauthz.web import notices
 from extauthz.web.notices import Notice
@@ -39,8 +39,8 @@ class Gate:
     clock: Callable[[], float]
     revocations: RevocationFeed | None = None
 
-    def open(self, request: Request, text: str) -> Ticket:
-        """The ticket, if this browser may use it now.
+    def open(self, request: Request, text: str, *, purpose: Purpose | None = "challenge") -> Ticket:
+        """The ticket, if this browser may use it now; one for another `purpose` is none, `None` is any.
 
         Raises:
             TurnedAway: it may not.
@@ -49,6 +49,8 @@ class Gate:
             ticket = open_ticket(text, self.keys)
         except InvalidTicket:
             raise TurnedAway(notices.MALFORMED) from None
+        if purpose not in (None, ticket.purpose):
+            raise TurnedAway(notices.MALFORMED)
         # Before anything of the ticket is shown: it may be somebody else's.
         if not ticket.fits(read_secret(request.headers.getlist("cookie"), NONCE_COOKIE)):
             _log.warning("foreign-ticket", subject=ticket.subject.key, ticket=ticket.id)
@@ -66,14 +68,13 @@ class Gate:
         """
         self._check(ticket.subject, ticket.credentials, ticket)
 
-    def check_subject(self, subject: Subject, *, since: float) -> None:
-        """Return if the subject is not blocked by now, nor was signed out everywhere after `since`, in seconds since
-        the epoch.
+    def check_credentials(self, subject: Subject, credentials: tuple[Credential, ...]) -> None:
+        """Return if the subject is not blocked by now, and none of these credentials is revoked.
 
         Raises:
             TurnedAway: it is, or nobody can say.
         """
-        self._check(subject, (Credential(subjects=(subject,), issued_at=since),), None)
+        self._check(subject, credentials, None)
 
     def _check(self, subject: Subject, credentials: tuple[Credential, ...], ticket: Ticket | None) -> None:
         if self.revocations is None:

@@ -1,4 +1,5 @@
-"""The login at the user's own provider: the way there from a challenge page, and the way back.
+"""The login at the user's own provider: the way there from a challenge page, and the way back, to what it confirms or
+to the enrolment page.
 
 The rule: who comes back is let in by the same gate as who opens the page, and again after the provider was asked,
 which takes a while.
@@ -17,6 +18,7 @@ from extauthz.lookup.oidc import OidcClient
 from extauthz.stepup.oidc import depart, oidc_demands
 from extauthz.stepup.ticket import InvalidTicket, Ticket
 from extauthz.web import notices
+from extauthz.web.enrolment_entry import Entry
 from extauthz.web.gate import Gate, TurnedAway
 from extauthz.web.offers import Means
 from extauthz.web.proofs import Proofs, Unproven
@@ -29,6 +31,7 @@ class Login:
     gate: Gate
     proofs: Proofs
     means: Means
+    entry: Entry
 
     async def leave(self, ticket: Ticket) -> Response:
         """Send the browser to the provider of the ticket's subject.
@@ -55,7 +58,7 @@ class Login:
             StateUnavailable: the store is out of reach.
         """
         states = request.query_params.getlist("state")
-        ticket = self.gate.open(request, states[0] if len(states) == 1 else "")
+        ticket = self.gate.open(request, states[0] if len(states) == 1 else "", purpose=None)
         client = self._client(ticket)
         try:
             authenticated = await authenticate(
@@ -70,14 +73,19 @@ class Login:
         if isinstance(authenticated, Unverified):
             raise TurnedAway(_notice_for(authenticated), ticket)
         self.gate.check_revocations(ticket)
+        if ticket.purpose == "enrolment":
+            return await self.entry.come_from_login(ticket)
         given = await self.proofs.give(request, ticket, "oidc", partial(prove_oidc, authenticated=authenticated))
         if isinstance(given, Response):
             return given
         raise TurnedAway(_notice_for(given), ticket)
 
     def _client(self, ticket: Ticket) -> OidcClient:
-        client = self.means.provider_for(ticket)
-        if client is None or not oidc_demands(ticket):
+        if ticket.purpose == "enrolment":
+            client = self.entry.client(ticket)
+        else:
+            client = self.means.provider_for(ticket) if oidc_demands(ticket) else None
+        if client is None:
             raise TurnedAway(notices.NOT_ACCEPTED, ticket)
         return client
 

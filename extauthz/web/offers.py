@@ -57,10 +57,10 @@ class Means:
 
 
 async def offers_for(ticket: Ticket, *, store: Store, means: Means) -> tuple[Offer, ...]:
-    """What the demands accept and the subject has.
+    """What the demands accept and the subject has; nothing, where they have none of it.
 
     Raises:
-        TurnedAway: there is nothing.
+        TurnedAway: nobody could meet them here.
         StateUnavailable: the store is out of reach.
     """
     wanted = {factor for demand in ticket.demands for factor in demand.factors}
@@ -69,10 +69,7 @@ async def offers_for(ticket: Ticket, *, store: Store, means: Means) -> tuple[Off
         raise TurnedAway(notices.NOT_ACCEPTED, ticket)
     enrolled = [factor for factor in await store.factors(ticket.subject) if factor.confirmed]
     had = {"oidc", *(factor.kind for factor in enrolled)}
-    offers = tuple(_offer(factor, ticket, enrolled, means) for factor in _ORDER if factor in usable & had)
-    if not offers:
-        raise TurnedAway(notices.NOT_ENROLLED, ticket)
-    return offers
+    return tuple(_offer(factor, ticket, enrolled, means) for factor in _ORDER if factor in usable & had)
 
 
 def _unusable(ticket: Ticket, means: Means) -> set[Factor]:

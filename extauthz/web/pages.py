@@ -29,6 +29,7 @@ from extauthz.store.protocol import Store
 from extauthz.web import notices
 from extauthz.web.challenge_page import ChallengePage
 from extauthz.web.enrolment import EnrolmentPages
+from extauthz.web.enrolment_entry import Entry
 from extauthz.web.enrolment_forms import EnrolmentForms
 from extauthz.web.gate import Gate, TurnedAway
 from extauthz.web.login import Login
@@ -59,12 +60,22 @@ def create_app(
     pages = Pages()
     gate = Gate(keys=keys, clock=clock, revocations=revocations)
     proofs = Proofs(store=store, keys=keys, client=client, clock=clock, entropy=entropy, pages=pages)
-    login = Login(gate=gate, proofs=proofs, means=means)
-    challenge = ChallengePage(gate=gate, proofs=proofs, means=means, login=login, pages=pages)
     seating = Seating(store=store, keys=keys, clock=clock, entropy=entropy)
     enrolling = Enrolling(seating=seating)
     forms = EnrolmentForms(seating=seating, enrolling=enrolling, pages=pages)
-    enrolment = EnrolmentPages(gate=gate, seating=seating, enrolling=enrolling, means=means, client=client, forms=forms)
+    entry = Entry(gate=gate, seating=seating, means=means, forms=forms)
+    login = Login(gate=gate, proofs=proofs, means=means, entry=entry)
+    challenge = ChallengePage(gate=gate, proofs=proofs, means=means, login=login, entry=entry, pages=pages)
+    enrolment = EnrolmentPages(
+        gate=gate,
+        entry=entry,
+        login=login,
+        seating=seating,
+        enrolling=enrolling,
+        means=means,
+        client=client,
+        forms=forms,
+    )
     rest = _Rest(pages=pages)
     app = Starlette(
         routes=[

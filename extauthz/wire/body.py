@@ -25,23 +25,17 @@ def known(
     http: AttributeContext.HttpRequest, headers: Headers, context: Mapping[str, str], *, buffered: bool
 ) -> bytes | None:
     """The body if all of it is known, else `None`. `buffered` is for routes without a word of their own."""
+    text, raw = http.body, http.raw_body
     partial = headers.get(PARTIAL)
     if partial is None:
         if context[BUFFERED] != "true" if BUFFERED in context else not buffered:
             return None
-        return None if http.raw_body or http.body or _may_follow(http, headers) else b""
-    if partial != _WHOLE or (http.body and http.raw_body):  # Envoy sends one of the two
+        return None if raw or text or _may_follow(http, headers) else b""
+    if partial != _WHOLE or (text and raw):  # Envoy sends one of the two
         return None
-    return http.raw_body or _text(http.body)
-
-
-def _text(body: str) -> bytes | None:
-    """A body that came as text.
-
-    Without `pack_as_bytes` Envoy has put `!` for every byte that is no UTF-8: text with a `!` is not known to be what
-    the upstream reads.
-    """
-    return None if "!" in body else body.encode()
+    # Without `pack_as_bytes` Envoy has put `!` for every byte that is no UTF-8: text with a `!` is not known to be
+    # what the upstream reads.
+    return None if "!" in text else raw or text.encode()
 
 
 def _may_follow(http: AttributeContext.HttpRequest, headers: Headers) -> bool:

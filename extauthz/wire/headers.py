@@ -7,11 +7,14 @@ with commas and every byte that is no UTF-8 is replaced.
 """
 
 import re
+from abc import ABCMeta
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue
 from extauthz.errors import MalformedRequest
@@ -57,31 +60,31 @@ _LONGEST_KEPT: Final = 2_048
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
 
-class OneLineEach(Mapping[str, tuple[str, ...]]):
-    """Headers of which each came in one line."""
+class _StructMeta(msgspec.StructMeta, ABCMeta):
+    """Of a mapping that is made as fast as msgspec makes its values."""
 
-    __slots__ = ("_places", "_values")
 
-    def __init__(self, places: Mapping[str, int], values: tuple[str, ...]) -> None:
-        """`places` are the indices into `values`, by name."""
-        self._places = places
-        self._values = values
+class OneLineEach(Mapping[str, tuple[str, ...]], msgspec.Struct, metaclass=_StructMeta, frozen=True, eq=False):
+    """Headers of which each came in one line: `places` are the indices into `lines`, by name."""
+
+    places: Mapping[str, int]
+    lines: tuple[str, ...]
 
     def __getitem__(self, name: str) -> tuple[str, ...]:
-        return (self._values[self._places[name]],)
+        return (self.lines[self.places[name]],)
 
     def get(self, name: str, default: Any = None, /) -> Any:  # noqa: ANN401 - as the mapping has it, without its try
-        place = self._places.get(name)
-        return default if place is None else (self._values[place],)
+        place = self.places.get(name)
+        return default if place is None else (self.lines[place],)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._places
+        return name in self.places
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(self.places)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self.places)
 
     def __repr__(self) -> str:
         return repr(dict(self))
@@ -113,11 +116,11 @@ def from_map(joined: Mapping[str, str]) -> Headers:
     shape = _shape(names) if len(names) <= _LONGEST_KEPT else None
     if shape is None or shape.total != count:
         return from_lines(joined.items())
-    values: tuple[str, ...] = shape.values(joined)
-    text = "".join(values)
+    lines: tuple[str, ...] = shape.values(joined)
+    text = "".join(lines)
     if "\n" in text:
         raise _bad_value()
-    return _of_shape(shape, values, text)
+    return _of_shape(shape, lines, text)
 
 
 def from_raw(entries: Collection[HeaderValue]) -> Headers:
@@ -129,33 +132,33 @@ def from_raw(entries: Collection[HeaderValue]) -> Headers:
     count = len(entries)
     if count > MOST:
         raise _too_many()
-    lines = {entry.key: entry.raw_value for entry in entries}
-    names = "\n".join(lines)
+    sent = {entry.key: entry.raw_value for entry in entries}
+    names = "\n".join(sent)
     shape = _shape(names) if len(names) <= _LONGEST_KEPT else None
     # As many names as lines: each came once. A value may be empty, or be in the other field.
-    if shape is None or shape.total != count or b"" in lines.values():
+    if shape is None or shape.total != count or b"" in sent.values():
         return from_lines((entry.key, _text(entry)) for entry in entries)
     # No sequence of UTF-8 holds a line feed, so that the values can be decoded together.
-    text = b"\n".join(shape.values(lines)).decode(errors="replace")
-    values = tuple(text.split("\n"))
-    if len(values) != len(shape.places):
+    text = b"\n".join(shape.values(sent)).decode(errors="replace")
+    lines = tuple(text.split("\n"))
+    if len(lines) != len(shape.places):
         raise _bad_value()
-    return _of_shape(shape, values, text)
+    return _of_shape(shape, lines, text)
 
 
 def _text(entry: HeaderValue) -> str:
     return entry.raw_value.decode(errors="replace") if entry.raw_value else entry.value
 
 
-def _of_shape(shape: _Shape, values: tuple[str, ...], text: str) -> Headers:
-    """The headers of one line each with these `values`, which no line feed is in; `text` is all of them."""
+def _of_shape(shape: _Shape, lines: tuple[str, ...], text: str) -> Headers:
+    """The headers with these values, a line each, which no line feed is in; `text` is all of them."""
     if len(text) > _LARGEST:
         raise _too_large()
     if "\r" in text or "\0" in text:
         raise _bad_value()
-    if "," in "".join(values[: shape.single]):
-        _refuse_joined(zip(shape.places, values))  # noqa: B905 - equal lengths, by the shape
-    return OneLineEach(shape.places, values)
+    if "," in "".join(lines[: shape.single]):
+        _refuse_joined(zip(shape.places, lines))  # noqa: B905 - equal lengths, by the shape
+    return OneLineEach(shape.places, lines)
 
 
 @lru_cache(maxsize=512)

@@ -13,12 +13,12 @@ from extauthz.app.wiring import load_keys, open_configured_store
 from extauthz.cli.quickstart.tokens import ISSUER
 from extauthz.identity.revocations import Revocation
 from extauthz.settings import load_settings
-from extauthz.stepup.keys import SEAL_NONCE_BYTES, KeyRing
-from extauthz.stepup.recovery import CODE_BYTES, CODES, canonical, digest, make_codes
+from extauthz.stepup.keys import KeyRing
+from extauthz.stepup.recovery import CODE_BYTES, CODES, make_codes
 from extauthz.stepup.relying_party import RelyingParty
 from extauthz.stepup.totp import SECRET_BYTES, code_at, step_at
 from extauthz.stepup.webauthn import USER_HANDLE_BYTES, registration_options, verify_registration
-from extauthz.store.factor_secret import FACTOR_ID_BYTES, seal_factor
+from extauthz.store.factor_secret import FACTOR_ID_BYTES, seal_codes, seal_factor
 from extauthz.store.protocol import EnrolledFactor, Enrolment, Selection, Store
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Subject
@@ -78,7 +78,8 @@ class FactorStore:
     def add_recovery_codes(self, sub: str) -> tuple[str, ...]:
         """A new list of codes, as people read them."""
         codes = make_codes(os.urandom(CODES * CODE_BYTES))
-        self._enroll(*(self._recovery(Subject(ISSUER, sub), code) for code in codes))
+        subject = Subject(ISSUER, sub)
+        self._enroll(*seal_codes(codes, subject=subject, keys=self.keys, now=time.time(), entropy=os.urandom))
         return codes
 
     def registration(self, sub: str, relying_party: RelyingParty, handle: bytes) -> Mapping[str, Any]:
@@ -113,19 +114,6 @@ class FactorStore:
                 public=registered.authenticator.to_text(),
                 mark=registered.mark,
             )
-        )
-
-    def _recovery(self, subject: Subject, code: str) -> EnrolledFactor:
-        id_, spelled = os.urandom(FACTOR_ID_BYTES).hex(), canonical(code)
-        assert spelled is not None
-        place = (subject.key, id_)
-        return EnrolledFactor(
-            id=id_,
-            subject=subject,
-            kind="recovery",
-            created_at=time.time(),
-            confirmed=True,
-            sealed=self.keys.seal(digest(spelled), place=place, nonce=os.urandom(SEAL_NONCE_BYTES)),
         )
 
     def _enroll(self, *factors: EnrolledFactor) -> None:

@@ -27,7 +27,8 @@ class Received:
 
 @dataclass(slots=True)
 class HttpService:
-    """Answers everything with 200 and a JSON echo, but for the first `failures` requests, whose connection it cuts.
+    """Answers everything with 200 and a JSON echo, but for the first `failures` requests, whose connection it cuts, and
+    the next ones, whose answers have the `statuses`.
 
     A request header `x-answer: name: value` is a header of the answer. What comes on an upgraded connection is sent
     back.
@@ -36,6 +37,7 @@ class HttpService:
     port: int
     received: list[Received] = field(default_factory=list)
     failures: int = 0
+    statuses: list[int] = field(default_factory=list)
 
 
 @contextmanager
@@ -58,7 +60,7 @@ def http_service() -> Iterator[HttpService]:
                 self.close_connection = True
                 return
             echo = json.dumps({"target": self.path, "headers": headers}).encode()
-            self.send_response(200)
+            self.send_response(service.statuses.pop(0) if service.statuses else 200)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(echo)))
             for line in self.headers.get_all("x-answer", []):

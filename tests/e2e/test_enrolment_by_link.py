@@ -1,10 +1,6 @@
-"""From an administrator's link to a factor that confirms what it is needed for: command, Envoy, browser, store.
-
-Screenshots of each page are written to the folder in SCREENSHOTS, else to a temporary one.
-"""
+"""From an administrator's link to a factor that confirms what it is needed for: command, Envoy, browser, store."""
 
 import json
-import os
 import socket
 import subprocess
 import time
@@ -15,7 +11,7 @@ from typing import Any
 
 import pyotp
 import pytest
-from browsing import ARGUMENTS
+from browsing import ARGUMENTS, picture
 from e2e import bootstrap
 from e2e.stage import Script, Stage, stage
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
@@ -63,7 +59,7 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(screenshots: Path) -> Iterator[Site]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     url = f"https://localhost:{port}"
@@ -71,9 +67,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     def at_that_port(tree: bootstrap.Tree) -> None:
         tree["static_resources"]["listeners"][0]["address"] = bootstrap.tcp(port)
 
-    named = os.environ.get("SCREENSHOTS")
-    screenshots = Path(named) if named else tmp_path_factory.mktemp("screenshots")
-    screenshots.mkdir(parents=True, exist_ok=True)
     configuration = {"stepup": {"webauthn": {"id": "localhost", "name": "The bank", "origins": [url]}}}
     with stage(Script(policies=POLICIES, edit=at_that_port, configuration=configuration)) as running:
         yield Site(stage=running, url=url, screenshots=screenshots)
@@ -122,7 +115,7 @@ def test_an_app_by_link_then_confirms_what_needs_it(site: Site, context: Browser
     page = context.new_page()
     begin(page, site.link("ann"))
     is_called(page, "Choose your second factor")
-    page.screenshot(path=site.screenshots / "envoy-enroll-choose.png", full_page=True)
+    picture(page, site.screenshots, "envoy-enroll-choose")
     page.get_by_role("button", name="Authenticator app").click()
     app = scan(page)
     page.get_by_label("First code").fill(app.now())
@@ -147,7 +140,7 @@ def test_an_app_by_link_then_confirms_what_needs_it(site: Site, context: Browser
     context.clear_cookies()
     begin(page, site.link("ann"))
     is_called(page, "Confirm that it is you")
-    page.screenshot(path=site.screenshots / "envoy-enroll-prove.png", full_page=True)
+    picture(page, site.screenshots, "envoy-enroll-prove")
     page.get_by_label("One-time code or recovery code").fill(codes[0].lower())
     page.get_by_role("button", name="Confirm").click()
     is_called(page, "Your second factors")
@@ -169,7 +162,7 @@ def test_a_key_by_link_then_confirms_what_needs_it(site: Site, context: BrowserC
     begin(page, site.link("ben"))
     page.get_by_role("link", name="Security key or passkey").click()
     page.get_by_label("Name").fill("Ben's key")
-    page.screenshot(path=site.screenshots / "envoy-enroll-key.png", full_page=True)
+    picture(page, site.screenshots, "envoy-enroll-key")
     page.get_by_role("button", name="Continue").click()
     is_called(page, "Recovery codes")
     (row,) = site.factors("list", "ben")

@@ -156,6 +156,7 @@ class Target:
         self,
         *,
         identity: Mapping[str, Any] = IDENTITY,
+        jwks: Mapping[str, str] | None = None,
         files: WorkloadFiles = NO_FILES,
         reading: Reading = STRICT,
         now: float = NOW,
@@ -167,7 +168,10 @@ class Target:
             Ruling(
                 policies=load_text(yaml.safe_dump_all(DOCUMENTS), "fuzz.yaml"),
                 resolver=Resolver(
-                    IdentitySettings.model_validate(identity), ClientSettings(), {"idp": ISSUER_KEYS.jwks}, files
+                    IdentitySettings.model_validate(identity),
+                    ClientSettings(),
+                    jwks or {"idp": ISSUER_KEYS.jwks},
+                    files,
                 ),
                 reading=reading,
             ),

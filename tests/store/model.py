@@ -9,9 +9,10 @@ from extauthz.stepup.lockout import FRESH, Limit, Tally, count, give_back
 from extauthz.store.protocol import (
     Advance,
     Burn,
-    Enrolled,
+    Changed,
     EnrolledFactor,
     Enrolment,
+    Ground,
     Redeemed,
     Redemption,
     Selection,
@@ -30,6 +31,7 @@ class Model:
     uses: list[tuple[str, str, float]] = field(default_factory=list)
     tickets: list[tuple[Subject, str]] = field(default_factory=list)
     factors: list[EnrolledFactor] = field(default_factory=list)
+    resets: list[tuple[Subject, float]] = field(default_factory=list)
     tallies: dict[str, Tally] = field(default_factory=dict)
     touched: list[tuple[Subject, str, float, float]] = field(default_factory=list)
 
@@ -63,15 +65,13 @@ class Model:
         self.grants, self.uses = after, self.uses + spent
         return True
 
-    def refusal(
-        self, subject: Subject, burn: Burn | None, ticket: SpentTicket | None, *, confirmed: bool
-    ) -> Redeemed | None:
+    def refusal(self, subject: Subject, burn: Burn | None, ticket: SpentTicket | None) -> Redeemed | None:
         if ticket is not None and (subject, ticket.id) in self.tickets:
             return Redeemed.TICKET_USED
         if burn is None:
             return None
         named = [one for one in self.factors if one.subject == subject and one.id == burn.factor]
-        if not named or (confirmed and not named[0].confirmed):
+        if not named or not named[0].confirmed:
             return Redeemed.FACTOR_GONE
         if isinstance(burn, Advance) and burn.mark <= named[0].mark:
             return Redeemed.MARK_USED
@@ -86,7 +86,7 @@ class Model:
             self.factors = [replace(one, mark=burn.mark) if one.id == burn.factor else one for one in self.factors]
 
     def redeem(self, redemption: Redemption, now: float) -> Redeemed:
-        refused = self.refusal(redemption.subject, redemption.burn, redemption.ticket, confirmed=True)
+        refused = self.refusal(redemption.subject, redemption.burn, redemption.ticket)
         if refused is not None:
             return refused
         self.burn(redemption.subject, redemption.burn, redemption.ticket)
@@ -95,13 +95,42 @@ class Model:
             self.tallies[limit.key] = give_back(self.tallies.get(limit.key, FRESH), limit, now)
         return Redeemed.DONE
 
-    def confirm(self, subject: Subject, advance: Advance, ticket: SpentTicket | None) -> Redeemed:
-        refused = self.refusal(subject, advance, ticket, confirmed=False)
+    def objection(self, subject: Subject, ground: Ground | None, ticket: SpentTicket | None) -> Changed | None:
+        theirs = [one for one in self.factors if one.subject == subject and one.confirmed]
+        if ticket is not None and (subject, ticket.id) in self.tickets:
+            return Changed.TICKET_USED
+        if ground is not None and any(of == subject and ground.laid_at <= at for of, at in self.resets):
+            return Changed.GROUND_GONE
+        if ground is not None and ground.factor and ground.factor not in [one.id for one in theirs]:
+            return Changed.GROUND_GONE
+        if ground is not None and not ground.factor and any(one.kind != "recovery" for one in theirs):
+            return Changed.NOT_FIRST
+        return None
+
+    def confirm(self, subject: Subject, advance: Advance, ground: Ground | None, ticket: SpentTicket | None) -> Changed:
+        refused = self.objection(subject, ground, ticket)
         if refused is not None:
             return refused
+        named = [one for one in self.factors if one.subject == subject and one.id == advance.factor]
+        if not named:
+            return Changed.FACTOR_GONE
+        if advance.mark <= named[0].mark:
+            return Changed.MARK_USED
         self.burn(subject, advance, ticket)
         self.factors = [replace(one, confirmed=True) if one.id == advance.factor else one for one in self.factors]
-        return Redeemed.DONE
+        return Changed.DONE
+
+    def remove(self, subject: Subject, name: str, ground: Ground | None) -> Changed:
+        refused = self.objection(subject, ground, None)
+        if refused is not None:
+            return refused
+        theirs = [one for one in self.factors if one.subject == subject]
+        if name not in [one.id for one in theirs]:
+            return Changed.FACTOR_GONE
+        if [one.id for one in theirs if one.confirmed and one.kind != "recovery"] == [name]:
+            return Changed.LAST
+        self.factors = [one for one in self.factors if one.id != name]
+        return Changed.DONE
 
     def attempt(self, limits: list[Limit], now: float) -> float:
         waits = [self.tallies.get(limit.key, FRESH).locked_until - now for limit in limits]
@@ -122,12 +151,11 @@ class Model:
                 began, seen, until = at, at, end
         return (began, seen) if until > now else None
 
-    def enroll(self, enrolment: Enrolment) -> Enrolled:
+    def enroll(self, enrolment: Enrolment) -> Changed:
         theirs = [one for one in self.factors if one.subject == enrolment.subject]
-        if enrolment.ticket is not None and (enrolment.subject, enrolment.ticket.id) in self.tickets:
-            return Enrolled.TICKET_USED
-        if enrolment.first and any(one.confirmed for one in theirs):
-            return Enrolled.NOT_FIRST
+        refused = self.objection(enrolment.subject, enrolment.ground, enrolment.ticket)
+        if refused is not None:
+            return refused
         if enrolment.ticket is not None:
             self.tickets.append((enrolment.subject, enrolment.ticket.id))
         new = {one.kind for one in enrolment.factors}
@@ -135,7 +163,7 @@ class Model:
             if one.kind in enrolment.replaces or (one.kind in new and not one.confirmed):
                 self.factors.remove(one)
         self.factors += enrolment.factors
-        return Enrolled.DONE
+        return Changed.DONE
 
     def revoke(self, selection: Selection, now: float) -> int:
         gone = [one for one in self.grants if self.is_meant(selection, one)]
@@ -146,7 +174,8 @@ class Model:
         named = ((selection.subject, grant.subject), (selection.session, grant.session), (selection.rule, grant.rule))
         return all(wanted is None or wanted == has for wanted, has in named)
 
-    def reset(self, subject: Subject, limits: list[Limit]) -> int:
+    def reset(self, subject: Subject, limits: list[Limit], now: float) -> int:
+        self.resets.append((subject, now))
         had = [one for one in self.factors if one.subject == subject]
         self.factors = [one for one in self.factors if one not in had]
         self.grants = [one for one in self.grants if one.subject != subject]

@@ -5,12 +5,14 @@ from typing import Any
 from stepup.proofs import ALICE, NOW, SESSION
 
 from extauthz.stepup.lockout import Limit
-from extauthz.store.protocol import Advance, EnrolledFactor, Enrolment, FactorKind, Redemption, SpentTicket
+from extauthz.store.protocol import Advance, EnrolledFactor, Enrolment, FactorKind, Ground, Redemption, SpentTicket
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Subject
 
 LIMIT = Limit(key="subject:a", free=3, pause=10.0, longest=100.0, memory=1000.0, resets=True)
 ADDRESS = Limit(key="address:b", free=5, pause=10.0, longest=100.0, memory=1000.0, resets=False)
+FIRST = Ground(laid_at=NOW)
+"""That there is no factor yet, as somebody found at `NOW`."""
 
 
 def grant(id_: str = "g1", **changed: object) -> Grant:

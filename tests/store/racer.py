@@ -14,11 +14,11 @@ from unittest.mock import patch
 
 from stepup.proofs import ALICE, NOW, SESSION
 from store.one_loop import crowd
-from store.parts import LIMIT, enrolment, factor, grant, redemption
+from store.parts import FIRST, LIMIT, enrolment, factor, grant, redemption
 
 from extauthz.store import redis_calls
 from extauthz.store.open import open_store
-from extauthz.store.protocol import Enrolled, Redeemed, Redemption, Store, UseUp
+from extauthz.store.protocol import Changed, Redeemed, Redemption, Store, UseUp
 from extauthz.values.identity import Subject
 
 
@@ -63,8 +63,8 @@ async def use_code(store: Store, turn: Turn) -> bool:
 
 async def be_first(store: Store, turn: Turn) -> bool:
     """Enroll the first factor of Bob."""
-    first = enrolment(factor(turn.who, BOB), first=True)
-    return await store.enroll(first, now=NOW) is Enrolled.DONE
+    first = enrolment(factor(turn.who, BOB), ground=FIRST)
+    return await store.enroll(first, now=NOW) is Changed.DONE
 
 
 async def guess(store: Store, _: Turn) -> bool:

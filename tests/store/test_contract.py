@@ -6,14 +6,16 @@ from typing import Any
 import pytest
 from stepup.proofs import ALICE, NOW, SESSION
 from store.one_loop import crowd, run
-from store.parts import ADDRESS, LIMIT, enrolment, factor, grant, redemption
+from store.parts import ADDRESS, FIRST, LIMIT, enrolment, factor, grant, redemption
 
 from extauthz.errors import StateUnavailable
 from extauthz.store.protocol import (
     Activity,
     Advance,
-    Enrolled,
+    Changed,
     EnrolledFactor,
+    FactorKind,
+    Ground,
     Presence,
     Redeemed,
     Redemption,
@@ -29,10 +31,10 @@ BOB = Subject(ALICE.issuer, "bob")
 
 
 def enroll(store: Store, *factors: EnrolledFactor) -> None:
-    assert run(store.enroll(enrolment(*factors), now=NOW)) is Enrolled.DONE
+    assert run(store.enroll(enrolment(*factors), now=NOW)) is Changed.DONE
 
 
-def confirm(store: Store, id_: str, mark: int) -> Redeemed:
+def confirm(store: Store, id_: str, mark: int) -> Changed:
     return run(store.confirm_factor(ALICE, Advance(factor=id_, mark=mark), now=NOW))
 
 
@@ -179,15 +181,15 @@ def test_a_factor_that_is_not_there_or_not_confirmed_proves_nothing(store: Store
     enroll(store, factor(confirmed=False))
     assert run(store.redeem(redemption(grant(), ticket="t"), now=NOW)) is Redeemed.FACTOR_GONE
     assert found(store) == []
-    assert confirm(store, "f1", 5) is Redeemed.DONE
+    assert confirm(store, "f1", 5) is Changed.DONE
     assert run(store.redeem(redemption(grant(), ticket="t"), now=NOW)) is Redeemed.DONE
 
 
 def test_confirming_burns_the_step(store: Store) -> None:
     enroll(store, factor(confirmed=False))
-    assert confirm(store, "f1", 7) is Redeemed.DONE
-    assert confirm(store, "f1", 7) is Redeemed.MARK_USED
-    assert confirm(store, "gone", 7) is Redeemed.FACTOR_GONE
+    assert confirm(store, "f1", 7) is Changed.DONE
+    assert confirm(store, "f1", 7) is Changed.MARK_USED
+    assert confirm(store, "gone", 7) is Changed.FACTOR_GONE
     assert run(store.redeem(redemption(step=7), now=NOW)) is Redeemed.MARK_USED
     assert run(store.redeem(redemption(step=8), now=NOW)) is Redeemed.DONE
 
@@ -201,9 +203,6 @@ def test_factors_are_listed_by_subject_and_oldest_first(store: Store) -> None:
     assert run(store.factors(BOB)) == (other,)
     assert run(store.factors(Subject("https://other.example", "alice"))) == ()
     assert run(store.factors(None)) == (old, new, other)
-    assert run(store.remove_factor(ALICE, "b"))
-    assert not run(store.remove_factor(ALICE, "b"))
-    assert run(store.factors(ALICE)) == (new,)
 
 
 def test_a_reset_ends_factors_grants_and_lock_out_of_one_subject(store: Store) -> None:
@@ -214,7 +213,7 @@ def test_a_reset_ends_factors_grants_and_lock_out_of_one_subject(store: Store) -
     assert run(store.redeem(theirs, now=NOW)) is Redeemed.DONE
     for _ in range(3):
         run(store.attempt([LIMIT, ADDRESS], now=NOW))
-    assert run(store.reset_factors(ALICE, [LIMIT])) == 1
+    assert run(store.reset_factors(ALICE, [LIMIT], now=NOW)) == 1
     assert run(store.factors(None)) == (factor("f2", BOB),)
     assert found(store) == []
     assert len(run(store.look_up(BOB, SESSION, fingerprint="", now=NOW)).grants) == 1
@@ -400,9 +399,9 @@ def test_nobody_proves_with_the_factor_of_somebody_else(store: Store) -> None:
     for burn in (Advance(factor="f1", mark=7), UseUp(factor="f1"), Presence(factor="f1")):
         stolen = Redemption(subject=ALICE, burn=burn, grants=(grant(),))
         assert run(store.redeem(stolen, now=NOW)) is Redeemed.FACTOR_GONE
-    assert confirm(store, "f1", 7) is Redeemed.FACTOR_GONE
+    assert confirm(store, "f1", 7) is Changed.FACTOR_GONE
     assert not run(store.rename_factor(ALICE, "f1", "mine"))
-    assert not run(store.remove_factor(ALICE, "f1"))
+    assert run(store.remove_factor(ALICE, "f1")) is Changed.FACTOR_GONE
     assert run(store.factors(None)) == (factor("f1", BOB),)
 
 
@@ -422,51 +421,118 @@ def test_a_new_app_takes_the_place_of_one_that_was_never_confirmed(store: Store)
 def test_new_recovery_codes_replace_the_old_ones(store: Store) -> None:
     enroll(store, factor("app"), factor("a", kind="recovery"), factor("b", kind="recovery"))
     codes = (factor("c", kind="recovery"), factor("d", kind="recovery"))
-    assert run(store.enroll(enrolment(*codes, replaces=frozenset({"recovery"})), now=NOW)) is Enrolled.DONE
+    assert run(store.enroll(enrolment(*codes, replaces=frozenset({"recovery"})), now=NOW)) is Changed.DONE
     assert [one.id for one in run(store.factors(ALICE))] == ["app", "c", "d"]
 
 
 def test_the_first_factor_is_the_first(store: Store) -> None:
     enroll(store, factor("pending", confirmed=False))
-    first = enrolment(factor("a"), first=True, ticket=spent("t"))
-    assert run(store.enroll(first, now=NOW)) is Enrolled.DONE
-    second = enrolment(factor("b"), first=True, ticket=spent("u"))
-    assert run(store.enroll(second, now=NOW)) is Enrolled.NOT_FIRST
-    assert run(store.enroll(enrolment(factor("b"), ticket=spent("t")), now=NOW)) is Enrolled.TICKET_USED
+    first = enrolment(factor("a"), ground=FIRST, ticket=spent("t"))
+    assert run(store.enroll(first, now=NOW)) is Changed.DONE
+    second = enrolment(factor("b"), ground=FIRST, ticket=spent("u"))
+    assert run(store.enroll(second, now=NOW)) is Changed.NOT_FIRST
+    assert run(store.enroll(enrolment(factor("b"), ticket=spent("t")), now=NOW)) is Changed.TICKET_USED
     assert [one.id for one in run(store.factors(ALICE))] == ["a"]
-    assert run(store.enroll(enrolment(factor("b"), ticket=spent("u")), now=NOW)) is Enrolled.DONE
+    assert run(store.enroll(enrolment(factor("b"), ticket=spent("u")), now=NOW)) is Changed.DONE
 
 
 def test_an_enrolment_link_sets_up_one_factor_also_when_it_is_opened_twice_at_once(store: Store) -> None:
-    async def race() -> list[Enrolled]:
+    async def race() -> list[Changed]:
         links = (enrolment(factor(f"f{number}"), ticket=spent("t")) for number in range(50))
         return await crowd(store.enroll(link, now=NOW) for link in links)
 
     outcomes = run(race())
-    assert outcomes.count(Enrolled.DONE) == 1
-    assert outcomes.count(Enrolled.TICKET_USED) == 49
+    assert outcomes.count(Changed.DONE) == 1
+    assert outcomes.count(Changed.TICKET_USED) == 49
     assert len(run(store.factors(ALICE))) == 1
 
 
 def test_of_many_first_factors_at_once_one_is_the_first(store: Store) -> None:
-    async def race() -> list[Enrolled]:
-        firsts = (enrolment(factor(f"f{number}"), first=True) for number in range(50))
+    async def race() -> list[Changed]:
+        firsts = (enrolment(factor(f"f{number}"), ground=FIRST) for number in range(50))
         return await crowd(store.enroll(first, now=NOW) for first in firsts)
 
-    assert run(race()).count(Enrolled.DONE) == 1
+    assert run(race()).count(Changed.DONE) == 1
 
 
 def test_a_confirmation_burns_its_ticket(store: Store) -> None:
     enroll(store, factor("a", confirmed=False), factor("b", confirmed=False))
 
-    def with_ticket(id_: str, mark: int) -> Redeemed:
+    def with_ticket(id_: str, mark: int) -> Changed:
         advance = Advance(factor=id_, mark=mark)
         return run(store.confirm_factor(ALICE, advance, now=NOW, ticket=spent("t")))
 
-    assert with_ticket("gone", 7) is Redeemed.FACTOR_GONE
-    assert with_ticket("a", 7) is Redeemed.DONE
-    assert with_ticket("b", 7) is Redeemed.TICKET_USED
+    assert with_ticket("gone", 7) is Changed.FACTOR_GONE
+    assert with_ticket("a", 7) is Changed.DONE
+    assert with_ticket("b", 7) is Changed.TICKET_USED
     assert [one.confirmed for one in run(store.factors(ALICE))] == [True, False]
+
+
+def test_a_change_rests_on_a_factor_that_is_confirmed_and_there(store: Store) -> None:
+    enroll(store, factor("a"))
+    enroll(store, factor("theirs", BOB))
+    enroll(store, factor("b", kind="webauthn"), factor("p", kind="webauthn", confirmed=False))
+    ground = Ground(factor="b", laid_at=NOW)
+    for gone in ("p", "theirs", "nowhere"):
+        other = Ground(factor=gone, laid_at=NOW)
+        refused = run(store.enroll(enrolment(factor("c"), ground=other, ticket=spent("t")), now=NOW))
+        assert refused is Changed.GROUND_GONE
+    assert run(store.remove_factor(ALICE, "a", ground=other)) is Changed.GROUND_GONE
+    assert run(store.enroll(enrolment(factor("c"), ground=ground, ticket=spent("t")), now=NOW)) is Changed.DONE
+    assert run(store.enroll(enrolment(factor("d", confirmed=False), ground=ground), now=NOW)) is Changed.DONE
+    assert run(store.remove_factor(ALICE, "b", ground=ground)) is Changed.DONE
+    for step in range(2):
+        advance = Advance(factor="d", mark=step)
+        confirmed = run(store.confirm_factor(ALICE, advance, now=NOW, ground=ground, ticket=spent("u")))
+        assert confirmed is Changed.GROUND_GONE
+    assert [one.id for one in run(store.factors(ALICE)) if one.confirmed] == ["a", "c"]
+
+
+def test_what_was_begun_as_the_first_is_confirmed_as_the_first_only(store: Store) -> None:
+    enroll(store, factor("app", confirmed=False))
+    enroll(store, factor("key", kind="webauthn"))
+    advance = Advance(factor="app", mark=7)
+    late = run(store.confirm_factor(ALICE, advance, now=NOW, ground=FIRST, ticket=spent("t")))
+    assert late is Changed.NOT_FIRST
+    assert [one.confirmed for one in run(store.factors(ALICE))] == [False, True]
+    on_the_key = Ground(factor="key", laid_at=NOW)
+    again = run(store.confirm_factor(ALICE, advance, now=NOW, ground=on_the_key, ticket=spent("t")))
+    assert again is Changed.DONE
+
+
+def test_recovery_codes_make_no_first_factor_and_no_last_one(store: Store) -> None:
+    enroll(store, factor("r", kind="recovery"))
+    assert run(store.enroll(enrolment(factor("a"), ground=FIRST), now=NOW)) is Changed.DONE
+    assert run(store.enroll(enrolment(factor("b", confirmed=False)), now=NOW)) is Changed.DONE
+    assert run(store.remove_factor(ALICE, "a")) is Changed.LAST
+    assert run(store.remove_factor(ALICE, "b")) is Changed.DONE
+    assert run(store.remove_factor(ALICE, "r")) is Changed.DONE
+    assert [one.id for one in run(store.factors(ALICE))] == ["a"]
+
+
+@pytest.mark.parametrize("kind", ["totp", "webauthn"])
+def test_the_last_factor_is_not_removed(store: Store, kind: FactorKind) -> None:
+    enroll(store, factor("a"), factor("b", kind=kind))
+    enroll(store, factor("of-bob", BOB))
+    assert run(store.remove_factor(ALICE, "a")) is Changed.DONE
+    assert run(store.remove_factor(ALICE, "a")) is Changed.FACTOR_GONE
+    assert run(store.remove_factor(ALICE, "b")) is Changed.LAST
+    assert [one.id for one in run(store.factors(ALICE))] == ["b"]
+
+
+def test_a_reset_ends_every_ground_that_was_laid_before(store: Store) -> None:
+    enroll(store, factor("a"))
+    run(store.reset_factors(ALICE, [], now=NOW))
+    run(store.reset_factors(ALICE, [], now=NOW - 60))  # by a clock that is behind
+    enroll(store, factor("theirs", BOB))
+    for laid_at, expected in ((NOW - 1, Changed.GROUND_GONE), (NOW, Changed.GROUND_GONE), (NOW + 1, Changed.DONE)):
+        begun = enrolment(factor("p", confirmed=False), ground=Ground(laid_at=laid_at), ticket=spent("t"))
+        assert run(store.enroll(begun, now=NOW + 2)) is expected
+    advance = Advance(factor="p", mark=1)
+    assert run(store.confirm_factor(ALICE, advance, now=NOW + 2, ground=FIRST)) is Changed.GROUND_GONE
+    assert run(store.confirm_factor(ALICE, advance, now=NOW + 2, ground=Ground())) is Changed.DONE
+    of_bob = enrolment(factor("more", BOB), ground=Ground(factor="theirs", laid_at=NOW - 1))
+    assert run(store.enroll(of_bob, now=NOW + 2)) is Changed.DONE
 
 
 def test_a_factor_is_renamed(store: Store) -> None:
@@ -581,7 +647,7 @@ def test_a_closed_store_is_out_of_reach(store: Store) -> None:
         store.factors(None),
         store.rename_factor(ALICE, "f1", "x"),
         store.remove_factor(ALICE, "f1"),
-        store.reset_factors(ALICE, []),
+        store.reset_factors(ALICE, [], now=NOW),
     ]
     for call in calls:
         with pytest.raises(StateUnavailable, match="closed"):

@@ -15,7 +15,16 @@ from store.parts import ADDRESS, LIMIT, enrolment, factor, grant, redemption
 from extauthz.errors import ConfigurationError, StateUnavailable
 from extauthz.identity.revocations import Revocation
 from extauthz.store import redis_server
-from extauthz.store.protocol import CLOCK_SKEW, Activity, Presence, Redeemed, Redemption, Selection, Store
+from extauthz.store.protocol import (
+    CLOCK_SKEW,
+    RESET_SECONDS,
+    Activity,
+    Presence,
+    Redeemed,
+    Redemption,
+    Selection,
+    Store,
+)
 from extauthz.store.redis_address import parse_redis
 from extauthz.store.redis_server import RedisServer
 from extauthz.values.identity import Subject
@@ -232,6 +241,7 @@ def _kind(key: str) -> str:
 
 def test_everything_but_factors_ends_by_itself(own: RedisProcess, opened: Open) -> None:
     store = opened(own.url)
+    run(store.reset_factors(ALICE, [], now=NOW))
     run(store.enroll(enrolment(factor()), now=NOW))
     run(store.attempt([LIMIT, ADDRESS], now=NOW))
     assert run(store.redeem(redemption(grant(uses=2), ticket="t"), now=NOW)) is Redeemed.DONE
@@ -242,6 +252,7 @@ def test_everything_but_factors_ends_by_itself(own: RedisProcess, opened: Open) 
     with own.client() as client:
         kept = {_kind(key.decode()): client.ttl(key) for key in client.scan_iter()}
     assert kept.pop("factors") == -1
+    assert 0 < kept.pop("reset") <= RESET_SECONDS
     assert all(0 < ttl <= 300 + CLOCK_SKEW + 3600 for ttl in kept.values())
     assert kept["grants"] == kept["ends"] == pytest.approx(300 + CLOCK_SKEW, abs=5)
     assert kept["ticket"] == pytest.approx(300 + CLOCK_SKEW, abs=5), "burned for longer than it is good"
@@ -391,4 +402,4 @@ def test_the_rights_that_the_page_on_state_names_are_enough(own: RedisProcess, o
     tokens = Revocation(kind="tokens", subject=ALICE, at=NOW)
     run(store.put_revocation(tokens, now=NOW))
     assert run(store.revocation_changes(None)).put == (tokens,)
-    assert run(store.reset_factors(ALICE, [LIMIT])) == 1
+    assert run(store.reset_factors(ALICE, [LIMIT], now=NOW)) == 1

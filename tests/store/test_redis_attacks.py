@@ -15,7 +15,7 @@ from store.parts import ADDRESS, LIMIT, enrolment, factor, grant, redemption
 
 from extauthz.errors import ConfigurationError, StateUnavailable
 from extauthz.identity.revocations import Revocation
-from extauthz.store.protocol import Activity, Advance, Enrolled, Redeemed, Selection, Store
+from extauthz.store.protocol import Activity, Advance, Changed, Redeemed, Selection, Store
 from extauthz.store.redis_rows import tally_key
 from extauthz.values.identity import Subject
 
@@ -31,7 +31,7 @@ CALLS: Sequence[Callable[[Store], object]] = (
     lambda store: run(store.confirm_factor(ALICE, Advance(factor="f1", mark=1), now=NOW)),
     lambda store: run(store.factors(ALICE)),
     lambda store: run(store.factors(None)),
-    lambda store: run(store.reset_factors(ALICE, [LIMIT])),
+    lambda store: run(store.reset_factors(ALICE, [LIMIT], now=NOW)),
     lambda store: run(store.put_revocation(BLOCK, now=NOW)),
     lambda store: run(store.withdraw_revocation(BLOCK.key, now=NOW)),
     lambda store: run(store.revocations(None, now=NOW)),
@@ -98,7 +98,7 @@ def test_a_replica_that_may_not_know_of_a_revocation_is_not_asked(tmp_path: Path
     ):
         store = opened(f"redis://127.0.0.1:{old.port}")
         run(store.ping())
-        assert run(store.enroll(enrolment(factor()), now=NOW)) is Enrolled.DONE
+        assert run(store.enroll(enrolment(factor()), now=NOW)) is Changed.DONE
         assert run(store.redeem(redemption(grant()), now=NOW)) is Redeemed.DONE
         with old.client() as client:
             # A port where nobody is: it never hears of anything again, and answers on.

@@ -12,7 +12,7 @@ from store.one_loop import run
 from store.parts import ADDRESS, LIMIT, enrolment, factor, grant, redemption
 
 from extauthz.errors import StateUnavailable
-from extauthz.store.protocol import Enrolled, Redeemed, Selection, Store
+from extauthz.store.protocol import Changed, Redeemed, Selection, Store
 from extauthz.store.redis_rows import SubjectKeys
 from extauthz.values.identity import Subject
 
@@ -84,7 +84,7 @@ def test_a_node_that_is_gone_is_an_outage_for_its_subjects_only(movable: Sequenc
     for _ in range(3):
         with pytest.raises(StateUnavailable):
             run(store.look_up(ALICE, SESSION, fingerprint="", now=NOW))
-    assert run(store.enroll(enrolment(factor(subject=bob)), now=NOW)) is Enrolled.DONE
+    assert run(store.enroll(enrolment(factor(subject=bob)), now=NOW)) is Changed.DONE
     with pytest.raises(StateUnavailable):
         run(store.grants(Selection(), now=NOW))
     has.start()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,6 +20,7 @@ from extauthz.store.protocol import (
     Burn,
     Enrolment,
     FactorKind,
+    Ground,
     Presence,
     Redemption,
     Selection,
@@ -104,23 +106,30 @@ def redeem(draw: st.DrawFn, subject: Subject, ids: Callable[[str], str]) -> Acti
     return act
 
 
+def draw_ground(draw: st.DrawFn, subject: Subject) -> Ground | None:
+    if draw(st.booleans()):
+        return None
+    laid_at = draw(st.sampled_from([NOW - 1, NOW + 1, NOW + 100, inf]))
+    return Ground(factor=owned(draw(FACTORS), subject) if draw(st.booleans()) else "", laid_at=laid_at)
+
+
 def enroll(draw: st.DrawFn, subject: Subject) -> Action:
     names = draw(st.lists(FACTORS, min_size=1, max_size=2, unique=True))
     kinds, confirmed = [draw(KINDS) for _ in names], draw(st.booleans())
-    replaces, first, ticket = frozenset(draw(st.sets(KINDS))), draw(st.booleans()), draw_ticket(draw, subject)
+    replaces, ground, ticket = frozenset(draw(st.sets(KINDS))), draw_ground(draw, subject), draw_ticket(draw, subject)
     advance = Advance(factor=owned(draw(FACTORS), subject), mark=draw(st.integers(0, 5)))
     confirms = draw(st.booleans())
 
     def act(store: Store, model: Model, now: float) -> tuple[object, object]:
         if confirms:
-            done = run(store.confirm_factor(subject, advance, now=now, ticket=ticket))
-            return done, model.confirm(subject, advance, ticket)
+            done = run(store.confirm_factor(subject, advance, now=now, ground=ground, ticket=ticket))
+            return done, model.confirm(subject, advance, ground, ticket)
         new = tuple(
             factor(owned(name, subject), subject, kind=kind, confirmed=confirmed, created_at=now)
             for name, kind in zip(names, kinds, strict=True)
             if not any(one.id == owned(name, subject) for one in model.factors)
         )
-        enrolment = Enrolment(subject=subject, factors=new, replaces=replaces, first=first, ticket=ticket)
+        enrolment = Enrolment(subject=subject, factors=new, replaces=replaces, ground=ground, ticket=ticket)
         return run(store.enroll(enrolment, now=now)), model.enroll(enrolment)
 
     return act
@@ -148,6 +157,7 @@ def other(draw: st.DrawFn, subject: Subject) -> Action:
             rule=st.none() | st.sampled_from(["p/r", "p/s"]),
         )
     )
+    ground = draw_ground(draw, subject)
     lasts, late = draw(st.sampled_from([1.0, 100.0])), draw(st.sampled_from([0.0, 20.0]))
 
     def act(store: Store, model: Model, now: float) -> tuple[object, object]:
@@ -162,15 +172,14 @@ def other(draw: st.DrawFn, subject: Subject) -> Action:
             case "revoke":
                 return run(store.revoke(selection, now=now)), model.revoke(selection, now)
             case "reset":
-                return run(store.reset_factors(subject, limits)), model.reset(subject, limits)
+                return run(store.reset_factors(subject, limits, now=now)), model.reset(subject, limits, now)
             case "rename":
                 named = [one for one in model.factors if one.subject == subject and one.id == name]
                 model.factors = [replace(one, name="new") if one in named else one for one in model.factors]
                 return run(store.rename_factor(subject, name, "new")), bool(named)
             case _:
-                named = [one for one in model.factors if one.subject == subject and one.id == name]
-                model.factors = [one for one in model.factors if one not in named]
-                return run(store.remove_factor(subject, name)), bool(named)
+                done = run(store.remove_factor(subject, name, ground=ground))
+                return done, model.remove(subject, name, ground)
 
     return act
 

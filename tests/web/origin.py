@@ -104,8 +104,15 @@ def serve(app: ASGIApp, folder: Path) -> Iterator[int]:
     try:
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:
-        server.should_exit = True
+        server.servers[0].get_loop().call_soon_threadsafe(_hang_up, server)
         thread.join(timeout=10)
+
+
+def _hang_up(server: uvicorn.Server) -> None:
+    """End it without the good-bye of TLS, which a browser that keeps connections open does not answer."""
+    server.should_exit = True
+    for connection in tuple(server.server_state.connections):
+        connection.transport.abort()
 
 
 def _self_signed(folder: Path) -> tuple[Path, Path]:

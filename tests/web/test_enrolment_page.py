@@ -11,18 +11,21 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from stepup.authenticator import SoftwareAuthenticator
-from stepup.proofs import ALICE, ring
+from stepup.proofs import ALICE, alice, demand, ring
+from stepup.proofs import challenge as challenge_by
 from web.conftest import Browser, World, run
 from web.enrolling import US, Person, codes_on, factors, heading, link
 
 from extauthz.check.revocation_feed import RevocationFeed
-from extauthz.identity.revocations import Revocation
+from extauthz.identity.revocations import Kind, Revocation
 from extauthz.stepup.enrolment import ENROL_PATH, open_invitation, page_of, read_seat
 from extauthz.stepup.lockout import limits_of
-from extauthz.stepup.recovery import CODES
+from extauthz.stepup.recovery import CODE_BYTES, CODES, make_codes
 from extauthz.stepup.webauthn import challenge_of
 from extauthz.stepup.webauthn_answer import Ceremony
-from extauthz.values.identity import ENROLMENT_COOKIE, NONCE_COOKIE, Subject
+from extauthz.store.factor_secret import seal_codes
+from extauthz.store.protocol import Enrolment
+from extauthz.values.identity import ENROLMENT_COOKIE, NONCE_COOKIE, Credential, Subject
 
 CHOOSE, YOURS, PROVE = "Choose your second factor", "Your second factors", "Confirm that it is you"
 APP, KEY, CODES_PAGE = "Set up your authenticator app", "Set up a security key or passkey", "Recovery codes"
@@ -403,8 +406,9 @@ def test_a_reset_ends_the_page(world: World) -> None:
     """Whoever resets because a device was stolen wants what it has open to end, too, and not to begin again."""
     person = Person.begins(world.browser(), link(world))
     person.send("prove", code=world.code())
-    run(world.store.reset_factors(ALICE, ()))
+    run(world.store.reset_factors(ALICE, (), now=world.now))
     assert heading(person.send("app")) == STALE
+    world.now += 1
     Person.begins(world.browser(), link(world)).sets_up_an_app(world)
     assert heading(person.look()) == USED
     assert heading(person.send("app")) in (STALE, USED)
@@ -478,22 +482,97 @@ def test_a_challenged_browser_changes_factors_with_a_proof(world: World) -> None
     entered = browser.request("GET", html.unescape(found[1]))
     (text,) = parse_qs(urlsplit(entered.headers["location"]).query)["ticket"]
     assert open_invitation(text, world.keys).grounds == "session"
-    person = Person.begins(browser, text)
+    assert heading(Person.begins(world.browser(), text).page) == FOREIGN
+    person = Person.opens(browser, text)
     assert heading(person.page) == PROVE
     assert heading(person.send("app")) == STALE
     person.look()
     assert heading(person.send("prove", code=world.code())) == YOURS
     person.sets_up_an_app(world)
     assert len(factors(world)) == 2
+    assert '<a class="button" href="/pay/a1?amount=5">Go on where you were</a>' in person.look().text
+
+
+def test_who_has_a_factor_that_does_not_do_sets_up_another_one(world: World) -> None:
+    browser = world.browser(relying_party=US)
+    asked = browser.open(world.challenged(browser, challenge_by(demand(factors=("webauthn",)))))
+    assert (asked.status_code, heading(asked)) == (403, "You need another second factor")
+    found = re.search(r'href="(/\.extauthz/enroll\?challenge=[^"]+)"', asked.text)
+    assert found is not None
+    entered = browser.request("GET", html.unescape(found[1]))
+    (text,) = parse_qs(urlsplit(entered.headers["location"]).query)["ticket"]
+    person = Person.opens(browser, text)
+    assert heading(person.send("prove", code=world.code())) == YOURS
+
+
+@pytest.mark.parametrize("revocation", ["session", "tokens", "block"])
+@pytest.mark.parametrize("proven", [False, True])
+def test_a_seat_that_came_from_a_session_ends_with_it(world: World, revocation: Kind, proven: bool) -> None:
+    feed = RevocationFeed(world.store, max_staleness=inf, now=lambda: world.now)
+    run(feed.load())
+    world.revocations = feed
+    token = Credential(subjects=(ALICE,), issued_at=world.now - 60, sid="1")
+    browser = world.browser()
+    ticket = world.challenged(browser, identity=alice(credentials=(token,)))
+    entered = browser.request("GET", ENROL_PATH, params={"challenge": ticket})
+    (text,) = parse_qs(urlsplit(entered.headers["location"]).query)["ticket"]
+    person = Person.opens(browser, text)
+    if proven:
+        person.send("prove", code=world.code())
+    by_link = Person.begins(world.browser(), link(world))
+    of_another = Revocation(kind="session", subject=ALICE, id="2", at=world.now)
+    run(world.store.put_revocation(of_another, now=world.now))
+    run(feed.load())
+    assert heading(person.look()) == (YOURS if proven else PROVE)
+    id_ = "1" if revocation == "session" else ""
+    run(world.store.put_revocation(Revocation(kind=revocation, subject=ALICE, id=id_, at=world.now), now=world.now))
+    run(feed.load())
+    told = "You are blocked" if revocation == "block" else "You are no longer logged in"
+    for page in (person.send("prove", code=world.code(1)), person.send("app"), person.look()):
+        assert (page.status_code, heading(page)) == (403, told)
+    assert len(factors(world)) == 1
+    # What an administrator gave does not rest on that session.
+    assert heading(by_link.look()) == (PROVE if revocation == "session" else told)
+
+
+def test_recovery_codes_alone_are_no_factor(bare: World) -> None:
+    codes = make_codes(bare.entropy(CODES * CODE_BYTES))
+    kept = seal_codes(codes, subject=ALICE, keys=bare.keys, now=bare.now, entropy=bare.entropy)
+    run(bare.store.enroll(Enrolment(subject=ALICE, factors=kept), now=bare.now))
+    browser = bare.browser()
+    asked = browser.request("GET", ENROL_PATH, params={"challenge": bare.challenged(browser)})
+    assert (asked.status_code, heading(asked)) == (403, "You have no second factor yet")
+    person = Person.begins(bare.browser(), link(bare))
+    assert heading(person.page) == CHOOSE
+    person.sets_up_an_app(bare)
+    assert heading(Person.begins(bare.browser(), link(bare)).page) == PROVE
+
+
+def test_a_link_from_before_a_reset_brings_nothing(bare: World) -> None:
+    """Whoever has stolen a link and begun, but not ended, is as good as gone when the administrator resets."""
+    stolen = Person.begins(bare.browser(relying_party=US), link(bare))
+    waiting = Person.begins(bare.browser(), link(bare))
+    waiting.send("app")
+    app = waiting.secret()
+    run(bare.store.reset_factors(ALICE, (), now=bare.now))
+    bare.now += 1
+    assert heading(stolen.send("app")) == USED
+    registers(stolen, bare, SoftwareAuthenticator())
+    assert heading(stolen.page) == USED
+    assert heading(waiting.send("confirm", code=app.at(int(bare.now)))) in (STALE, USED)
+    assert factors(bare) == ()
+    assert heading(Person.begins(bare.browser(), link(bare)).page) == CHOOSE
 
 
 def test_a_session_is_not_enough_for_a_first_factor(bare: World) -> None:
     """Who has stolen a token is challenged, too: a factor of theirs would meet the challenge."""
     browser = bare.browser()
     ticket = bare.challenged(browser)
-    entered = browser.request("GET", ENROL_PATH, params={"challenge": ticket})
-    (text,) = parse_qs(urlsplit(entered.headers["location"]).query)["ticket"]
-    person = Person.begins(browser, text)
+    for page in (browser.open(ticket), browser.request("GET", ENROL_PATH, params={"challenge": ticket})):
+        assert (page.status_code, heading(page)) == (403, "You have no second factor yet")
+        assert ENROL_PATH not in page.text
+    # Made while there was a factor, which was reset since.
+    person = Person.begins(browser, link(bare, grounds="session"))
     assert (person.page.status_code, heading(person.page)) == (403, "You have no second factor yet")
     seat = _seat_id(person, bare)
     for step in ("app", "codes", "confirm"):

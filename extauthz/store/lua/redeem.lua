@@ -1,7 +1,7 @@
 -- Burns a ticket and what a proof burns of a factor, and leaves grants: all of it or nothing.
 -- KEYS: the factors of a subject, its grants, their ends, the ticket if there is one.
--- ARGV: now, what is burned ('none', 'advance', 'confirm', 'use-up', 'presence'), factor, mark, seconds that the ticket
---       is kept, seconds that the grants are kept at least, then for each grant: id, end, uses ('': any number), text.
+-- ARGV: now, what is burned ('none', 'advance', 'use-up', 'presence'), factor, mark, seconds that the ticket is kept,
+--       seconds that the grants are kept at least, then for each grant: id, end, uses ('': any number), text.
 local factors, grants, ends, ticket = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local now, burn, factor, mark, lives = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[6])
 if ticket and redis.call('EXISTS', ticket) == 1 then
@@ -9,17 +9,14 @@ if ticket and redis.call('EXISTS', ticket) == 1 then
 end
 if burn ~= 'none' then
   local kept = redis.call('HMGET', factors, 'mark:' .. factor, 'confirmed:' .. factor)
-  if not kept[1] or (burn ~= 'confirm' and kept[2] ~= '1') then
+  if kept[2] ~= '1' then
     return 'factor-gone'
   end
-  if burn == 'advance' or burn == 'confirm' then
+  if burn == 'advance' then
     if tonumber(mark) <= tonumber(kept[1]) then
       return 'mark-used'
     end
     redis.call('HSET', factors, 'mark:' .. factor, mark)
-  end
-  if burn == 'confirm' then
-    redis.call('HSET', factors, 'confirmed:' .. factor, '1')
   elseif burn == 'use-up' then
     for _, part in ipairs({'kind:', 'confirmed:', 'mark:', 'name:', 'text:'}) do
       redis.call('HDEL', factors, part .. factor)
