@@ -6,9 +6,11 @@ The rule: every answer is explicit. Status 0 comes with `ok_response` and from A
 """
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
+from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValueOption
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse, DeniedHttpResponse
 from extauthz.errors import STATUS
 from extauthz.values.decisions import Allow, Challenge, ChallengeOffer, Decision, Deny, Hold, denial
@@ -17,11 +19,19 @@ from extauthz.values.schemes import NO_SCHEMES, Schemes
 from extauthz.wire.authenticate import sent_scheme
 from extauthz.wire.caller import guess, reader
 from extauthz.wire.forms import Headers, Refusal
-from extauthz.wire.grpc_status import Code, code_of
-from extauthz.wire.mutations import BESIDE, OVERWRITE, write_header, write_mutations
+from extauthz.wire.fragments import Holed, field, struct_entry, text_entry, together, within
+from extauthz.wire.grpc_status import code_of
+from extauthz.wire.mutations import BESIDE, OVERWRITE, ok_response
 from extauthz.wire.refusal import refuse
 from extauthz.wire.sayable import METADATA, sayable
 
+if TYPE_CHECKING:
+    # The stubs' name for a repeated field; at run time it is a class of upb's own.
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
+# The field `status` of an answer with the code OK, which is the default and not written.
+_STATUS_OK: Final = field(1, b"")
+_DYNAMIC_METADATA: Final = 4
 _ID: Final = re.compile(r"[!-~]{1,200}\Z")
 
 
@@ -44,16 +54,17 @@ def say(
     it is. Equal arguments give equal bytes.
     """
     said = sayable(decision, offer=offer)
-    answer = CheckResponse.FromString(_facts(_word(said), said.reason, said.rule, revision))
-    answer.dynamic_metadata.fields[METADATA].struct_value.fields["decision_id"].string_value = decision_id
+    id_ = decision_id.encode()
+    facts = id_.join(_facts(_word(said), said.reason, said.rule, revision, len(id_)))
     match said:
         case Allow():
-            http = request.http if request is not None else None
-            answer.status.code = Code.OK
-            write_mutations(answer.ok_response, said.mutations, http=http, decision_id=decision_id, settable=settable)
-            if said.mutations.metadata:
-                answer.dynamic_metadata.update(said.mutations.metadata)
+            mutations, http = said.mutations, request.http if request is not None else None
+            if mutations.metadata:
+                facts = _beside(facts, mutations.metadata)
+            changes = ok_response(mutations, http=http, decision_id=id_, settable=settable)
+            return b"".join((_STATUS_OK, changes, facts)), said
         case Deny() | Challenge() | Hold():
+            answer = CheckResponse.FromString(facts)
             # Who reads it is worked out here alone: most requests are allowed, and nobody reads those answers.
             who = reader(request) if request is not None else guess(unread)
             refusal = refuse(
@@ -65,9 +76,9 @@ def say(
                 sent=sent_scheme(request),
             )
             _write_refusal(answer, said, refusal)
+            return answer.SerializeToString(deterministic=True), said
         case _:
             assert_never(said)
-    return answer.SerializeToString(deterministic=True), said
 
 
 def encode(
@@ -112,7 +123,7 @@ def _write_refusal(answer: CheckResponse, said: Deny | Challenge | Hold, refusal
     written: set[str] = set()
     for name, value in refusal.headers:
         # A second cookie is beside the first; there is no header of the client's that it could join.
-        write_header(denied.headers, name, value, BESIDE if name in written else OVERWRITE)
+        _write_header(denied.headers, name, value, BESIDE if name in written else OVERWRITE)
         written.add(name)
 
 
@@ -121,22 +132,44 @@ def _fixed(headers: Headers) -> bytes:
     """The part of a denied answer that is the same in many."""
     denied = DeniedHttpResponse()
     for name, value in headers:
-        write_header(denied.headers, name, value)
+        _write_header(denied.headers, name, value)
     return denied.SerializeToString(deterministic=True)
 
 
 @lru_cache(maxsize=4096)
-def _facts(word: str, reason: str, rule: str | None, revision: str) -> bytes:
-    """An answer that says nothing but this, in its dynamic metadata: Envoy keeps that under the filter's own namespace
-    for access logs and later filters."""
-    answer = CheckResponse()
-    facts = answer.dynamic_metadata.fields[METADATA].struct_value.fields
-    facts["decision"].string_value = word
-    facts["reason"].string_value = reason
-    facts["revision"].string_value = revision
-    if rule is not None:
-        facts["rule"].string_value = rule
+def _facts(word: str, reason: str, rule: str | None, revision: str, size: int) -> Holed:
+    """The dynamic metadata of an answer that says this, with a hole for the decision's id of so many bytes.
+
+    Envoy keeps them under the filter's own namespace for access logs and later filters.
+    """
+
+    def told(name: str, value: str) -> Holed:
+        return text_entry(name, (value.encode(),), size)
+
+    # In the order of the library: a name before another one that it begins with.
+    facts = together(
+        text_entry("decision_id", (b"", b""), size),
+        told("decision", word),
+        told("reason", reason),
+        told("revision", revision),
+        *(() if rule is None else (told("rule", rule),)),
+    )
+    return within(_DYNAMIC_METADATA, struct_entry(METADATA, facts, size), size)
+
+
+def _beside(facts: bytes, metadata: Mapping[str, Any]) -> bytes:
+    """The same dynamic metadata with what rules add to them."""
+    answer = CheckResponse.FromString(facts)
+    answer.dynamic_metadata.update(metadata)
     return answer.SerializeToString(deterministic=True)
+
+
+def _write_header(
+    options: "RepeatedCompositeFieldContainer[HeaderValueOption]", name: str, value: str, action: int = OVERWRITE
+) -> None:
+    option = options.add()
+    option.append_action = action  # type: ignore[assignment]  # the stubs hide that an enumeration's values are ints
+    option.header.key, option.header.value = name, value
 
 
 def _word(decision: Decision) -> str:

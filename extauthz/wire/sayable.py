@@ -7,6 +7,7 @@ a header pass that we meant to set. What can't be said is a denial (`response-in
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, assert_never
 
 from extauthz.values.decisions import (
@@ -30,6 +31,7 @@ _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _VALUE: Final = re.compile(
     r"(?:[^\x00-\x20\x7f\ud800-\udfff](?:[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*[^\x00-\x20\x7f\ud800-\udfff])?)?\Z"
 )
+_is_value: Final = _VALUE.match
 _TEXT: Final = re.compile(r"[^\ud800-\udfff]*\Z")
 # A path on the request's own origin: no second slash or backslash, which browsers read as another host.
 _LOCATION: Final = re.compile(r"/(?![/\\])[!\"$-\[\]-~]*\Z")
@@ -45,8 +47,8 @@ def sayable(decision: Decision, *, offer: ChallengeOffer | None = None) -> Decis
     `encode.say` asks this by itself, and returns what is said, so that the record says the same.
     """
     match decision:
-        case Allow(mutations=mutations):
-            fine = mutations is NO_MUTATIONS or _mutations(mutations)
+        case Allow():
+            fine = decision.mutations is NO_MUTATIONS or _mutations(decision.mutations)
         case Deny():
             fine = 200 <= decision.status <= 599 and _headers(decision.headers) and _text(decision.body)
         case Challenge():
@@ -55,7 +57,7 @@ def sayable(decision: Decision, *, offer: ChallengeOffer | None = None) -> Decis
             fine = True
         case _:
             assert_never(decision)
-    if fine and _text(decision.reason) and _text(decision.rule or ""):
+    if fine and _text(decision.reason) and (decision.rule is None or _text(decision.rule)):
         return decision
     return denial("response-invalid")
 
@@ -95,12 +97,14 @@ def _offer(offer: ChallengeOffer) -> bool:
 
 def _headers(headers: Mapping[str, str]) -> bool:
     """Names are valid, not ours, and unlike in any case; values are valid."""
-    if not headers:
-        return True
-    names = {name.lower() for name in headers}
-    if len(names) < len(headers) or DECISION_ID in names:
-        return False
-    return all(map(_name, headers)) and all(map(_value, headers.values()))
+    return not headers or (_names(tuple(headers)) and all(map(_is_value, headers.values())))
+
+
+@lru_cache(maxsize=1024)
+def _names(names: tuple[str, ...]) -> bool:
+    # Rules name them: they are always the same.
+    lower = {name.lower() for name in names}
+    return len(lower) == len(names) and DECISION_ID not in lower and all(map(_name, names))
 
 
 def _lines(appended: Mapping[str, Sequence[str]], given: Mapping[str, str]) -> bool:
@@ -119,7 +123,7 @@ def _name(name: str) -> bool:
 
 
 def _value(value: str) -> bool:
-    return _VALUE.match(value) is not None
+    return _is_value(value) is not None
 
 
 def _text(text: str) -> bool:
