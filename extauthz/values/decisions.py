@@ -18,7 +18,7 @@ UserVerification = Literal["required", "preferred", "discouraged"]
 """Whether an authenticator must know its user, by PIN or biometrics, or only that somebody touched it."""
 
 
-class Mutations(msgspec.Struct, frozen=True, kw_only=True):
+class Mutations(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What matching allows change in the request and in the response of the upstream. Names are lower case.
 
     A header that is set takes the place of what is there; what is appended comes behind it.
@@ -70,7 +70,7 @@ class ApprovalDemand:
     show: Mapping[str, str] = field(default_factory=empty)
 
 
-class Allow(msgspec.Struct, frozen=True, kw_only=True):
+class Allow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Let it through with these mutations; `grants` are what the decision rests on and are used up together."""
 
     rule: str
@@ -79,7 +79,7 @@ class Allow(msgspec.Struct, frozen=True, kw_only=True):
     grants: tuple[Grant, ...] = ()
 
 
-class Deny(msgspec.Struct, frozen=True, kw_only=True):
+class Deny(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Block it. `status` is the HTTP status; `rule` is `None` where no rule decided (`no-rule-allows`, refusals).
 
     `reason` is a rule's own word, or one of `errors.Reason`: such a denial is made by `denial`. `oauth_error` is what
@@ -103,7 +103,7 @@ ProofFailure = Literal["wrong-code", "code-used", "not-enrolled", "factor-not-ac
 """Why what came along as a proof is none."""
 
 
-class Challenge(msgspec.Struct, frozen=True, kw_only=True):
+class Challenge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Ask for fresh proof: each of `demands` must be met, they are shown together.
 
     `retry_after` are the seconds for which no proof is looked at (`locked-out`).
@@ -115,7 +115,7 @@ class Challenge(msgspec.Struct, frozen=True, kw_only=True):
     retry_after: float | None = None
 
 
-class Hold(msgspec.Struct, frozen=True, kw_only=True):
+class Hold(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Wait for an approval: each of `demands` must be given."""
 
     rule: str
@@ -126,7 +126,7 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
 Decision = Allow | Deny | Challenge | Hold
 
 
-class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
+class RuleResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How one candidate rule came out; `rule` is `policy/rule`, `error` the CEL error's text."""
 
     rule: str
@@ -136,7 +136,7 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A decision with its whole reasoning: every candidate rule and how it came out, by name.
 
     `audit_required` is whether a rule that matched says `audit: required`: its record must be on disk before the

@@ -112,7 +112,7 @@ class Credential:
     in_authorization: bool = False
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
+class Identity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Everything that was established about the caller; what is `None` or empty was not there.
 
     `session` is the token's `sid`, else the hash of the session cookie, else that of the token itself. `holders` are

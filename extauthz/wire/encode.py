@@ -55,15 +55,15 @@ def say(
     """
     said = sayable(decision, offer=offer)
     id_ = decision_id.encode()
-    facts = id_.join(_facts(_word(said), said.reason, said.rule, revision, len(id_)))
     match said:
         case Allow():
-            mutations, http = said.mutations, request.http if request is not None else None
+            facts = id_.join(_facts("allow", said.reason, said.rule, revision, len(id_)))
+            mutations, http = said.mutations, None if request is None else request.http
             if mutations.metadata:
                 facts = _beside(facts, mutations.metadata)
-            changes = ok_response(mutations, http=http, decision_id=id_, settable=settable)
-            return b"".join((_STATUS_OK, changes, facts)), said
+            return _STATUS_OK + ok_response(mutations, http, id_, settable) + facts, said
         case Deny() | Challenge() | Hold():
+            facts = id_.join(_facts(_word(said), said.reason, said.rule, revision, len(id_)))
             answer = CheckResponse.FromString(facts)
             # Who reads it is worked out here alone: most requests are allowed, and nobody reads those answers.
             who = reader(request) if request is not None else guess(unread)
@@ -172,10 +172,8 @@ def _write_header(
     option.header.key, option.header.value = name, value
 
 
-def _word(decision: Decision) -> str:
-    match decision:
-        case Allow():
-            return "allow"
+def _word(refused: Deny | Challenge | Hold) -> str:
+    match refused:
         case Deny():
             return "deny"
         case Challenge():
@@ -183,4 +181,4 @@ def _word(decision: Decision) -> str:
         case Hold():
             return "hold"
         case _:
-            assert_never(decision)
+            assert_never(refused)

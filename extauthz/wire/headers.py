@@ -67,7 +67,9 @@ class _StructMeta(msgspec.StructMeta, ABCMeta):
     """Of a mapping that is made as fast as msgspec makes its values."""
 
 
-class OneLineEach(Mapping[str, tuple[str, ...]], msgspec.Struct, metaclass=_StructMeta, frozen=True, eq=False):
+class OneLineEach(
+    Mapping[str, tuple[str, ...]], msgspec.Struct, metaclass=_StructMeta, frozen=True, eq=False, gc=False
+):
     """Headers of which each came in one line: `places` are the indices into `lines`, by name.
 
     `foldable` are the names that are `is_foldable`.

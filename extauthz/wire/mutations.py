@@ -31,25 +31,23 @@ _QUERY_TO_REMOVE: Final = 8
 _LONGEST_KEPT: Final = 256
 
 
-def ok_response(
-    mutations: Mutations, *, http: HttpRequest | None, decision_id: bytes, settable: frozenset[str]
-) -> bytes:
+def ok_response(mutations: Mutations, http: HttpRequest | None, decision_id: bytes, settable: frozenset[str]) -> bytes:
     """The `ok_response` of an allow, as that field of the answer.
 
     `settable` are all names that the loaded policies can set, in lower case.
     """
-    own: Mapping[str, str] = EMPTY
-    written = b""
-    if mutations is not NO_MUTATIONS:
-        own = {name.lower(): value for name, value in mutations.headers.items()}
-        if _changes_more(mutations):
-            return _all_of(mutations, own, http, decision_id, settable)
-        written = b"".join([_option(_HEADERS, name, value) for name, value in own.items()])
+    own = mutations.headers
     # What most allows have in common is written once.
     rest, size, folds = _rest(settable, tuple(own), len(decision_id))
-    if http is not None and (folds or _foldable(http.headers)):
-        return _all_of(mutations, own, http, decision_id, settable)
-    return b"".join((head(_OK_RESPONSE, len(written) + size), written, decision_id.join(rest)))
+    if (http is not None and (folds or _foldable(http.headers))) or (
+        mutations is not NO_MUTATIONS and _changes_more(mutations)
+    ):
+        return _all_of(mutations, http, decision_id, settable)
+    written = b""
+    for name, value in own.items():
+        keeps = len(name) + len(value) <= _LONGEST_KEPT
+        written += _kept_option(name, value) if keeps else _option(_HEADERS, name, value)
+    return head(_OK_RESPONSE, len(written) + size) + written + decision_id.join(rest)
 
 
 def _changes_more(mutations: Mutations) -> bool:
@@ -68,20 +66,14 @@ def _changes_more(mutations: Mutations) -> bool:
 def _rest(settable: frozenset[str], own: tuple[str, ...], size: int) -> tuple[Holed, int, bool]:
     """What comes behind the headers `own` where nothing else is changed, its length, and whether one of all names
     could be spelled otherwise by any client; `size` is that of the decision's id."""
-    pieces = together(
-        _id_option(_HEADERS, size), _removed(settable.difference(own)), _id_option(_RESPONSE_HEADERS, size)
-    )
+    removed = _removed(settable.difference(map(str.lower, own)))
+    pieces = together(_id_option(_HEADERS, size), removed, _id_option(_RESPONSE_HEADERS, size))
     return pieces, length(pieces, size), any("_" in name for name in (*settable, *own))
 
 
-def _all_of(
-    mutations: Mutations,
-    own: Mapping[str, str],
-    http: HttpRequest | None,
-    decision_id: bytes,
-    settable: frozenset[str],
-) -> bytes:
+def _all_of(mutations: Mutations, http: HttpRequest | None, decision_id: bytes, settable: frozenset[str]) -> bytes:
     """The `ok_response` of an allow that changes whatever there is to change."""
+    own = {name.lower(): value for name, value in mutations.headers.items()}
     removed = settable
     if mutations.remove_headers:
         removed = settable.union(name.lower() for name in mutations.remove_headers)
@@ -109,22 +101,19 @@ def _all_of(
     return decision_id.join(within(_OK_RESPONSE, pieces, size))
 
 
-def _option(number: int, name: str, value: str) -> bytes:
-    """A header that takes the place of whatever is there, as an element of the field `number`."""
-    written = _kept_option if len(name) + len(value) <= _LONGEST_KEPT else _written_option
-    return written(number, name, value, OVERWRITE)
+@lru_cache(maxsize=4096)
+def _kept_option(name: str, value: str) -> bytes:
+    """A header of the request that takes the place of whatever is there; callers and what they are told come again."""
+    return _option(_HEADERS, name, value)
 
 
-def _written_option(number: int, name: str, value: str, action: int) -> bytes:
-    header = text(1, name) + (text(2, value) if value else b"")
+def _option(number: int, name: str, value: str, action: int = OVERWRITE) -> bytes:
+    header = text(1, name.lower()) + (text(2, value) if value else b"")
     return field(number, field(1, header) + _action(action))
 
 
-_kept_option = lru_cache(maxsize=4096)(_written_option)
-
-
 def _options(number: int, headers: Iterable[tuple[str, str]], action: int = OVERWRITE) -> Holed:
-    return (b"".join([_written_option(number, name, value, action) for name, value in headers]),)
+    return (b"".join([_option(number, name, value, action) for name, value in headers]),)
 
 
 def _id_option(number: int, size: int) -> Holed:

@@ -97,7 +97,12 @@ def _offer(offer: ChallengeOffer) -> bool:
 
 def _headers(headers: Mapping[str, str]) -> bool:
     """Names are valid, not ours, and unlike in any case; values are valid."""
-    return not headers or (_names(tuple(headers)) and all(map(_is_value, headers.values())))
+    if not headers:
+        return True
+    for value in headers.values():
+        if _is_value(value) is None:
+            return False
+    return _names(tuple(headers))
 
 
 @lru_cache(maxsize=1024)

@@ -7,6 +7,7 @@ import oracle
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from policy.making import (
     KEY,
     NOW,
@@ -246,7 +247,7 @@ def test_compiled_policies_and_the_oracle_agree(
         ]
         facts = Facts(grants=tuple(grants))
         again = evaluate(policies_set, request, identity, facts=facts)
-        assert verdict(again.decision) == oracle.judge(documents, inputs._replace(facts=facts), KEY)
+        assert verdict(again.decision) == oracle.judge(documents, replace(inputs, facts=facts), KEY)
 
 
 @lawful
