@@ -148,7 +148,9 @@ class Checker:
         identity: Identity | None = None
         try:
             request = decode(payload, ruling.reading)
-            if _is_reserved(request):
+            http = request.http
+            # Our own pages are served where ext_authz is switched off: a Check that names them came around that.
+            if http is not None and http.segments[:1] == _RESERVED:
                 case = Case(asked, policies, resolver.schemes, request, None)
                 return self._answering.answer(case, Evaluation(decision=denial("reserved-path")))
             known = resolver.identify(request, now=now)
@@ -340,11 +342,6 @@ class Checker:
 
 def _open(case: Case, request: RequestView, identity: Identity) -> OpenCase:
     return OpenCase(case, request, identity, case.policies.candidates(request, identity))
-
-
-def _is_reserved(request: RequestView) -> bool:
-    """Our own pages are served where ext_authz is switched off: a Check that names them came around that."""
-    return request.http is not None and request.http.segments[:1] == _RESERVED
 
 
 def _code(request: RequestView) -> str | None:

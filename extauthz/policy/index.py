@@ -166,7 +166,7 @@ class Index:
 
     __slots__ = ("_any_host", "_below", "_callers", "_exact", "_methods", "_room", "_starts", "_starts_below", "_tcp")
 
-    def __init__(self, places: Iterable[Place]) -> None:
+    def __init__(self, places: Iterable[Place], *, most_learnt: int = MOST_LEARNT) -> None:
         self._callers = CallerClasses()
         self._any_host = _Host()
         self._exact: dict[str, _Host] = {}
@@ -184,7 +184,7 @@ class Index:
                 by_name.setdefault(host.name, _Host()).add(number, place.templates, keys)
             if not place.hosts:
                 self._any_host.add(number, place.templates, keys)
-        self._room = _Room(MOST_LEARNT)
+        self._room = _Room(most_learnt)
         self._tcp = Position((), (tcp,), self._room)
         # With and without a path, by the exact name or by the longest suffix that fits; only names of rules are keys.
         self._starts: dict[str, tuple[Position, Position]] = {}

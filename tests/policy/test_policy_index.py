@@ -8,13 +8,15 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from policy.making import WEB, caller, compiled, document, http, rule, tcp
 
 from extauthz.policy import hosts, templates, workloads
 from extauthz.policy.captures import captured
 from extauthz.policy.hosts import HostPattern
-from extauthz.policy.index import Index, Place
+from extauthz.policy.index import MOST_LEARNT, Index, Place
 from extauthz.policy.rules import Rule
+from extauthz.policy.templates import Template
 from extauthz.values.identity import Identity
 from extauthz.values.request import HttpRequest
 from extauthz.wire.compose import check_request
@@ -74,6 +76,35 @@ def test_an_empty_segment_fits_no_wildcard() -> None:
     assert request.segments == ("a", "", "b")
     assert look_up(Index([Place(templates=(templates.parse("/a/*/b"),))]), request) == []
     assert look_up(Index([Place(templates=(templates.parse("/a/**"),))]), request) == [(0, {})]
+
+
+SEGMENTS = st.sampled_from(["a", "b", "c", "d"])
+WRITTEN = st.lists(st.sampled_from(["a", "b", "*", "{x}", "{y}"]), max_size=3, unique=True)
+TEMPLATES = st.builds(
+    lambda parts, tail: templates.parse("/" + "/".join([*parts, *tail])),
+    WRITTEN,
+    st.sampled_from([[], ["**"], ["{z=**}"]]),
+)
+
+
+@given(
+    written=st.lists(TEMPLATES, max_size=6),
+    paths=st.lists(st.lists(SEGMENTS | st.just(""), max_size=4).map(tuple), max_size=8),
+    room=st.sampled_from([0, 1, 5, 20, MOST_LEARNT]),
+)
+def test_a_look_up_finds_what_fits_wherever_paths_went_before_and_however_little_is_remembered(
+    written: list[Template], paths: list[tuple[str, ...]], room: int
+) -> None:
+    index = Index([Place(templates=(template,)) for template in written], most_learnt=room)
+    request = http("/").http
+    assert request is not None
+    for segments in paths:
+        asked = replace(request, path="/" + "/".join(segments), segments=segments)
+        fitting = [(number, template) for number, template in enumerate(written) if template.fits(segments)]
+        assert look_up(index, asked) == [
+            (number, {} if template.capture is None else template.capture.read(segments))
+            for number, template in fitting
+        ]
 
 
 @pytest.mark.parametrize(
