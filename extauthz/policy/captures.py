@@ -4,19 +4,53 @@ The rule kept here: a name that two templates of one rule give different values 
 """
 
 from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
 
 from extauthz import cel
 from extauthz.policy.templates import Capture
 from extauthz.values.request import EMPTY
 
+Params = Mapping[str, str]
+"""Names to what was captured."""
 
-def captured(captures: tuple[Capture, ...], segments: tuple[str, ...]) -> Mapping[str, str]:
-    """What templates of one rule, all of which fit a path of these segments, capture together."""
-    found: Mapping[str, str] = EMPTY
-    for capture in captures:
-        read = capture.read(segments)
-        found = _merged(found, read) if found else read
-    return found
+
+class Together(NamedTuple):
+    """What several templates of one rule capture."""
+
+    captures: tuple[Capture, ...]
+
+    def read(self, segments: tuple[str, ...]) -> Params:
+        """What they capture together of a path that fits all of them."""
+        found: Params = EMPTY
+        for capture in self.captures:
+            found = _merged(found, capture.read(segments))
+        return found
+
+
+class Given:
+    """What was captured, whatever the path is."""
+
+    __slots__ = ("_params",)
+
+    def __init__(self, params: Params) -> None:
+        self._params = params
+
+    def read(self, segments: tuple[str, ...]) -> Params:  # noqa: ARG002 - read in the same way as what is captured
+        """What was given."""
+        return self._params
+
+
+Layout = Capture | Together | Given
+"""How a rule's captures are read; rules with equal ones capture the same."""
+
+_NOTHING: Final = Together(())
+
+
+def layout(captures: tuple[Capture, ...]) -> Layout:
+    """How to read what templates of one rule, all of which fit a path, capture of it."""
+    if not captures:
+        return _NOTHING
+    return captures[0] if len(captures) == 1 else Together(captures)
 
 
 class Contradictory(Mapping[str, str]):
@@ -24,7 +58,7 @@ class Contradictory(Mapping[str, str]):
 
     __slots__ = ("captured", "contradictions")
 
-    def __init__(self, captured: Mapping[str, str], contradictions: frozenset[str]) -> None:
+    def __init__(self, captured: Params, contradictions: frozenset[str]) -> None:
         self.captured = captured
         self.contradictions = contradictions
 
@@ -43,7 +77,7 @@ class Contradictory(Mapping[str, str]):
         return len(self.captured)
 
 
-def _merged(one: Mapping[str, str], other: Mapping[str, str]) -> Mapping[str, str]:
+def _merged(one: Params, other: Params) -> Params:
     """What two templates of one rule captured together."""
     clashes: frozenset[str] = frozenset()
     known = one

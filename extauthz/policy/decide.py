@@ -63,7 +63,7 @@ def decide(
     if now >= plan.expires:
         plan = plan.at(now)
     first: Scope = RequestScope(Inputs(request, identity, facts, now)) if scope is None else VariableScope(scope, EMPTY)
-    scopes = plan.scopes(first, candidates.read(plan))
+    scopes = plan.scopes(first, candidates.segments)
     # Step 1, second half: of the candidates, those whose `when` is true match.
     held: list[Holds] = []
     errors: list[str] = []

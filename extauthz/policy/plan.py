@@ -10,6 +10,7 @@ from math import inf
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from extauthz import cel
+from extauthz.policy.captures import Layout
 from extauthz.policy.context import PARAMS, VariableScope
 from extauthz.policy.rules import (
     NOTHING,
@@ -20,16 +21,11 @@ from extauthz.policy.rules import (
     Policy,
     Rule,
 )
-from extauthz.policy.templates import Capture
 from extauthz.values.decisions import Evaluation, Mode, Outcome, RuleResult
 from extauthz.values.grants import Needs
 from extauthz.values.identity import Identity
 from extauthz.values.request import EMPTY
 
-Layout = tuple[Capture, ...] | int
-"""What tells apart what rules capture: which parts of a path, or the number of what was given."""
-Params = Mapping[str, str]
-"""What was captured."""
 Scope = dict[str, object]
 Holds = bool | None
 """What a condition came to; `None` is an error."""
@@ -112,12 +108,12 @@ class Speaking:
 
 
 class _Opening(NamedTuple):
-    """How a scope beyond the first is made: within which, with what variables, constants and captures."""
+    """How a scope beyond the first is made: within which, with what variables, constants and captures of its own."""
 
     within: int
     programs: Mapping[str, cel.Program]
     constants: Mapping[str, object]
-    captures: int | None
+    captures: Layout | None
 
 
 class Plan:
@@ -192,21 +188,21 @@ class Plan:
                 numbers[policy, None] = len(self._openings)
             if (policy, own) not in numbers:
                 programs = EMPTY if policy is None else policy.per_rule
-                number = self.captures.index(own) if own is not None else None
-                self._openings.append(_Opening(numbers[policy, None], programs, EMPTY, number))
+                self._openings.append(_Opening(numbers[policy, None], programs, EMPTY, own))
                 numbers[policy, own] = len(self._openings)
             scopes.append(numbers[policy, own])
         return tuple(scopes)
 
-    def scopes(self, first: Scope, params: Sequence[Params]) -> list[Scope]:
-        """The scopes of one request, by number; `params` are what the `captures` captured."""
-        if len(params) == 1:
-            first[PARAMS] = params[0]
+    def scopes(self, first: Scope, segments: tuple[str, ...]) -> list[Scope]:
+        """The scopes of one request, by number, with what is captured of the segments of its path."""
+        captures = self.captures
+        if len(captures) == 1:
+            first[PARAMS] = captures[0].read(segments)
         scopes = [first]
-        for within, programs, constants, captures in self._openings:
+        for within, programs, constants, own in self._openings:
             scope = VariableScope(scopes[within], programs, constants)
-            if captures is not None:
-                scope[PARAMS] = params[captures]
+            if own is not None:
+                scope[PARAMS] = own.read(segments)
             scopes.append(scope)
         return scopes
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from extauthz.policy.candidates import Candidates
+from extauthz.policy.captures import layout
 from extauthz.policy.index import Index, Spot
 from extauthz.policy.plan import Plan
 from extauthz.policy.rules import Rule
@@ -41,7 +42,7 @@ class PolicySet:
 
     def _learn(self, spot: Spot) -> Plan:
         rules = self.rules
-        plan = Plan([(rules[number], captures) for number, captures in self.index.standing(spot)])
+        plan = Plan([(rules[number], layout(captures)) for number, captures in self.index.standing(spot)])
         if len(self._plans) >= MOST_PLANS:
             self._plans.clear()  # nobody has so many kinds of callers but who tries to
         self._plans[spot] = plan

@@ -16,12 +16,21 @@ from extauthz.errors import STATUS
 from extauthz.values.decisions import Allow, Challenge, ChallengeOffer, Decision, Deny, Hold, denial
 from extauthz.values.request import RequestView
 from extauthz.values.schemes import NO_SCHEMES, Schemes
+from extauthz.wire import fragments
 from extauthz.wire.authenticate import sent_scheme
 from extauthz.wire.caller import guess, reader
 from extauthz.wire.forms import Headers, Refusal
-from extauthz.wire.fragments import Holed, field, struct_entry, text_entry, together, within
+from extauthz.wire.fragments import Holed, field, head, struct_entry, text_entry, together, within
 from extauthz.wire.grpc_status import code_of
-from extauthz.wire.mutations import BESIDE, OVERWRITE, ok_response
+from extauthz.wire.mutations import (
+    BESIDE,
+    OK_RESPONSE,
+    OVERWRITE,
+    behind_headers_set,
+    headers_set,
+    is_usual,
+    ok_response,
+)
 from extauthz.wire.refusal import refuse
 from extauthz.wire.sayable import METADATA, sayable
 
@@ -57,8 +66,14 @@ def say(
     id_ = decision_id.encode()
     match said:
         case Allow():
-            facts = id_.join(_facts("allow", said.reason, said.rule, revision, len(id_)))
             mutations, http = said.mutations, None if request is None else request.http
+            headers = mutations.headers
+            form = _form(said.reason, said.rule, revision, settable, tuple(headers), len(id_))
+            if form is not None and is_usual(mutations, http):
+                written = headers_set(headers) if headers else b""
+                pieces, length = form
+                return b"".join((_STATUS_OK, head(OK_RESPONSE, len(written) + length), written, id_.join(pieces))), said
+            facts = id_.join(_facts("allow", said.reason, said.rule, revision, len(id_)))
             if mutations.metadata:
                 facts = _beside(facts, mutations.metadata)
             return _STATUS_OK + ok_response(mutations, http, id_, settable) + facts, said
@@ -134,6 +149,18 @@ def _fixed(headers: Headers) -> bytes:
     for name, value in headers:
         _write_header(denied.headers, name, value)
     return denied.SerializeToString(deterministic=True)
+
+
+@lru_cache(maxsize=4096)
+def _form(
+    reason: str, rule: str, revision: str, settable: frozenset[str], names: tuple[str, ...], size: int
+) -> tuple[Holed, int] | None:
+    """What comes behind the headers of these names in the answer to an allow that is usual, and how much of it is in
+    the `ok_response`; `None` where any client could spell one of the names otherwise."""
+    if any("_" in name for name in (*settable, *names)):
+        return None
+    rest = behind_headers_set(names, settable=settable, size=size)
+    return together(rest, _facts("allow", reason, rule, revision, size)), fragments.length(rest, size)
 
 
 @lru_cache(maxsize=4096)

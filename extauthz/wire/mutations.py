@@ -13,14 +13,14 @@ from urllib.parse import quote, unquote_plus
 from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValueOption
 from extauthz.values.decisions import NO_MUTATIONS, Mutations
 from extauthz.values.request import EMPTY, HttpRequest
-from extauthz.wire.fragments import Holed, field, head, length, text, together, within
+from extauthz.wire.fragments import Holed, field, text, together, within
 from extauthz.wire.headers import OURS, OneLineEach, is_foldable
 from extauthz.wire.sayable import DECISION_ID
 
 OVERWRITE: Final = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 BESIDE: Final = HeaderValueOption.APPEND_IF_EXISTS_OR_ADD
 
-_OK_RESPONSE: Final = 3
+OK_RESPONSE: Final = 3
 # The fields of OkHttpResponse.
 _HEADERS: Final = 2
 _HEADERS_TO_REMOVE: Final = 5
@@ -31,48 +31,48 @@ _QUERY_TO_REMOVE: Final = 8
 _LONGEST_KEPT: Final = 256
 
 
-def ok_response(mutations: Mutations, http: HttpRequest | None, decision_id: bytes, settable: frozenset[str]) -> bytes:
-    """The `ok_response` of an allow, as that field of the answer.
+def is_usual(mutations: Mutations, http: HttpRequest | None) -> bool:
+    """Whether nothing is changed but headers of the request that are set, and nothing else takes a look at it.
 
-    `settable` are all names that the loaded policies can set, in lower case.
+    It does not hold where a name that is set or removed has a `_`: any client could spell that otherwise.
     """
-    own = mutations.headers
-    # What most allows have in common is written once.
-    rest, size, folds = _rest(settable, tuple(own), len(decision_id))
-    if (http is not None and (folds or _foldable(http.headers))) or (
-        mutations is not NO_MUTATIONS and _changes_more(mutations)
-    ):
-        return _all_of(mutations, http, decision_id, settable)
-    written = b""
-    for name, value in own.items():
-        keeps = len(name) + len(value) <= _LONGEST_KEPT
-        written += _kept_option(name, value) if keeps else _option(_HEADERS, name, value)
-    return head(_OK_RESPONSE, len(written) + size) + written + decision_id.join(rest)
-
-
-def _changes_more(mutations: Mutations) -> bool:
-    """Whether it changes anything but headers of the request that it sets."""
-    return bool(
-        mutations.append_headers
-        or mutations.remove_headers
-        or mutations.response_headers
-        or mutations.append_response_headers
-        or mutations.query
-        or mutations.remove_query
+    return (http is None or not _foldable(http.headers)) and (
+        mutations is NO_MUTATIONS
+        or not (
+            mutations.append_headers
+            or mutations.remove_headers
+            or mutations.response_headers
+            or mutations.append_response_headers
+            or mutations.query
+            or mutations.remove_query
+            or mutations.metadata
+        )
     )
 
 
-@lru_cache(maxsize=1024)
-def _rest(settable: frozenset[str], own: tuple[str, ...], size: int) -> tuple[Holed, int, bool]:
-    """What comes behind the headers `own` where nothing else is changed, its length, and whether one of all names
-    could be spelled otherwise by any client; `size` is that of the decision's id."""
-    removed = _removed(settable.difference(map(str.lower, own)))
-    pieces = together(_id_option(_HEADERS, size), removed, _id_option(_RESPONSE_HEADERS, size))
-    return pieces, length(pieces, size), any("_" in name for name in (*settable, *own))
+def headers_set(headers: Mapping[str, str]) -> bytes:
+    """The headers of the request that are set, as the beginning of an `ok_response`."""
+    written = b""
+    for name, value in headers.items():
+        keeps = len(name) + len(value) <= _LONGEST_KEPT
+        written += _kept_option(name, value) if keeps else _option(_HEADERS, name, value)
+    return written
 
 
-def _all_of(mutations: Mutations, http: HttpRequest | None, decision_id: bytes, settable: frozenset[str]) -> bytes:
-    """The `ok_response` of an allow that changes whatever there is to change."""
+def behind_headers_set(names: Iterable[str], *, settable: frozenset[str], size: int) -> Holed:
+    """What comes behind the headers with these names in an `ok_response` that is usual (`is_usual`).
+
+    `settable` are all names that the loaded policies can set, in lower case, `size` is that of the decision's id.
+    """
+    removed = _removed(settable.difference(map(str.lower, names)))
+    return together(_id_option(_HEADERS, size), removed, _id_option(_RESPONSE_HEADERS, size))
+
+
+def ok_response(mutations: Mutations, http: HttpRequest | None, decision_id: bytes, settable: frozenset[str]) -> bytes:
+    """The `ok_response` of an allow that changes whatever there is to change, as that field of the answer.
+
+    `settable` are all names that the loaded policies can set, in lower case.
+    """
     own = {name.lower(): value for name, value in mutations.headers.items()}
     removed = settable
     if mutations.remove_headers:
@@ -98,7 +98,7 @@ def _all_of(mutations: Mutations, http: HttpRequest | None, decision_id: bytes, 
         _id_option(_RESPONSE_HEADERS, size),
         _query(mutations, http.raw_query if http is not None else ""),
     )
-    return decision_id.join(within(_OK_RESPONSE, pieces, size))
+    return decision_id.join(within(OK_RESPONSE, pieces, size))
 
 
 @lru_cache(maxsize=4096)

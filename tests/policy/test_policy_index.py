@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from policy.making import WEB, caller, compiled, document, http, rule, tcp
 
 from extauthz.policy import hosts, templates, workloads
-from extauthz.policy.captures import captured
+from extauthz.policy.captures import layout
 from extauthz.policy.hosts import HostPattern
 from extauthz.policy.index import MOST_LEARNT, Index, Place
 from extauthz.policy.rules import Rule
@@ -33,7 +33,7 @@ def found(*rules: dict[str, object], request: str = "/", host: str = "app.exampl
 def look_up(index: Index, request: HttpRequest, workload_id: str | None = None) -> list[tuple[int, Mapping[str, str]]]:
     """The rules that an index finds by number, with what their templates captured."""
     standing = index.standing(index.find(request, workload_id))
-    return [(number, captured(found, request.segments)) for number, found in standing]
+    return [(number, layout(found).read(request.segments)) for number, found in standing]
 
 
 @pytest.mark.parametrize(
