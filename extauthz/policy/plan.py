@@ -53,8 +53,9 @@ class Speaking:
     """The rules that take part in a decision, by effect: those that are obeyed and match, and guards that error.
 
     `results` say how every candidate came out; of those that error the text is missing. `audit_required` is whether one
-    of the rules wants its record on disk. `settled` is the evaluation, once it is known, if it is the same for every
-    request to which these speak.
+    of the rules wants its record on disk. `reads_nothing` is whether the decision depends on nothing but on who speaks:
+    no terms that count have an expression (where nobody speaks, the caller counts, too). `settled` is then the
+    evaluation, once it is known.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class Speaking:
         "challenges",
         "denials",
         "faulty_guards",
+        "reads_nothing",
         "results",
         "settled",
     )
@@ -76,6 +78,7 @@ class Speaking:
         self.approvals: list[Voice[ApproveTerms]] = []
         self.results: tuple[RuleResult, ...] = ()
         self.audit_required = False
+        self.reads_nothing = False
         self.settled: Evaluation | None = None
 
     def add(self, rule: Rule, holds: Holds, at: int) -> None:
@@ -96,15 +99,13 @@ class Speaking:
             case ApproveTerms() as terms:
                 self.approvals.append(Voice(rule, terms, at))
 
-    @property
-    def reads_nothing(self) -> bool:
-        """Whether the decision depends on nothing but on who speaks: no terms that count have an expression. Where
-        nobody does, the caller counts, too."""
-        if self.denials:
-            terms = self.denials[0].terms
-            return not terms.headers and terms.body is None
-        plain = bool(self.allows) and all(voice.terms is NOTHING for voice in self.allows)
-        return plain and not self.challenges and not self.approvals
+
+def _reads_nothing(speaking: Speaking) -> bool:
+    if speaking.denials:
+        terms = speaking.denials[0].terms
+        return not terms.headers and terms.body is None
+    plain = bool(speaking.allows) and all(voice.terms is NOTHING for voice in speaking.allows)
+    return plain and not speaking.challenges and not speaking.approvals
 
 
 class _Opening(NamedTuple):
@@ -231,6 +232,7 @@ class Plan:
             if mode == "enforce":
                 speaking.add(rule, holds, at)
         speaking.results = tuple(results)
+        speaking.reads_nothing = _reads_nothing(speaking)
         return speaking
 
     def obeyed_by(self, identity: Identity) -> "Plan":

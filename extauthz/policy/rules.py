@@ -28,11 +28,12 @@ class AllowTerms:
     query: Programs = ()
     remove_query: frozenset[str] = frozenset()
     metadata: Programs = ()
+    sets_headers_alone: bool = field(init=False)
+    """Whether it changes nothing but headers of the request that it sets."""
 
-    @property
-    def sets_headers_alone(self) -> bool:
-        """Whether it changes nothing but headers of the request that it sets."""
-        return not (
+    def __post_init__(self) -> None:
+        """Look at what there is once."""
+        more = (
             self.append_headers
             or self.remove_headers
             or self.response_headers
@@ -41,6 +42,7 @@ class AllowTerms:
             or self.remove_query
             or self.metadata
         )
+        object.__setattr__(self, "sets_headers_alone", not more)
 
     @property
     def blocks(self) -> tuple[tuple[str, Programs], ...]:

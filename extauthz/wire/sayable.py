@@ -65,7 +65,7 @@ def sayable(decision: Decision, *, offer: ChallengeOffer | None = None) -> Decis
 def _mutations(mutations: Mutations) -> bool:
     return (
         _headers(mutations.headers)
-        and _headers(mutations.response_headers)
+        and (not mutations.response_headers or _headers(mutations.response_headers))
         and (not mutations.append_headers or _lines(mutations.append_headers, mutations.headers))
         and (
             not mutations.append_response_headers
