@@ -7,7 +7,7 @@ TEST_ARGS ?=
 SPIRE := v1.13.3
 SPIRE_BIN ?= $(HOME)/.cache/extauthz/spire-$(SPIRE)
 
-.PHONY: install demo test fuzz spire lint format proto lock bench clean
+.PHONY: install demo test screenshots fuzz spire lint format proto lock bench clean
 
 install: .venv/installed
 
@@ -22,8 +22,20 @@ install: .venv/installed
 demo: install
 	$(BIN)/extauthz quickstart $(DEMO_ARGS)
 
+# Many tests wait for servers, so there are twice as many workers as processors. They take files in the order that
+# tests/conftest.py gives them. Where the environment forbids bytecode, each server that a test starts would be compiled
+# anew, and so would the tests.
+WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
+test: export PYTHONDONTWRITEBYTECODE :=
 test: install
-	$(BIN)/pytest --numprocesses=auto --dist=loadfile $(TEST_ARGS)
+	$(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder $(TEST_ARGS)
+
+# A picture of each page in light, in dark and on a small phone, written to the folder SCREENSHOTS by the tests that
+# open a browser; these hold every page that they take a picture of to what people can read.
+SCREENSHOTS ?= build/screenshots
+screenshots: install
+	SCREENSHOTS=$(abspath $(SCREENSHOTS)) $(BIN)/pytest --numprocesses=auto --dist=loadfile \
+	    $$(grep -l playwright tests/*/test_*.py) $(TEST_ARGS)
 
 # The properties of tests/fuzz with new examples, as many of each as FUZZ_EXAMPLES says: some 20 minutes.
 FUZZ_EXAMPLES ?= 20000

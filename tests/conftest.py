@@ -2,6 +2,9 @@
 
 Tests end commands by Ctrl-C. A shell lets what it runs in the background ignore SIGINT, and children inherit that. No
 test asserts how long anything takes, and so no example of a property has a deadline.
+
+Files whose tests start servers and browsers are run first. Some take a minute, and at the end, when no other file is
+left, a worker with one of them would keep all others waiting.
 """
 
 import os
@@ -9,11 +12,33 @@ import signal
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("extauthz", deadline=None)
 settings.load_profile("extauthz")
+# As the server logs: without the values of variables. To draw them takes a second for each exception that is logged.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
+
+TESTS = Path(__file__).parent
+WAITING = ("e2e", "web", "tutorial", "oidc", "app", "bundles", "quickstart", "spire", "store", "wire")
+"""The folders with the longest files, in the order in which they are begun."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Longest first; what is alike stays in the order of its names."""
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    folder = item.path.relative_to(TESTS).parts[0]
+    return WAITING.index(folder) if folder in WAITING else len(WAITING)
 
 
 @pytest.fixture(scope="session")

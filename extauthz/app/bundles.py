@@ -166,6 +166,8 @@ class Bundles:
         Raises:
             ExtauthzError: one of them has neither.
         """
+        if not self._sources:
+            return  # a client takes as long as all else of a small server's start
         async with _client() as client:
             await asyncio.gather(*(self._find(source, client) for source in self._sources))
 
@@ -203,7 +205,9 @@ class Bundles:
                 source.accept(candidates[source.name])
 
     async def follow(self, changed: Callable[[], None]) -> None:
-        """Look at the URLs for ever, and tell when one gives another bundle."""
+        """Look at the URLs for ever, and tell when one gives another bundle. Without URLs there is nothing to do."""
+        if not any(source.url for source in self._sources):
+            return
         async with _client() as client:
             await asyncio.gather(*(self._poll(source, client, changed) for source in self._sources if source.url))
 

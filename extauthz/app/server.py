@@ -75,6 +75,7 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
     metrics.follow_store(lambda: watch.standing)
     readiness.follow_store(lambda: watch.standing)
     activities = Activities(store, touch_every=settings.sessions.touch_every, keep=settings.sessions.keep)
+    metrics.follow_activity(lambda: activities.counts)
     audit: AuditFile | None = None
     try:
         audit = open_audit(settings)

@@ -33,6 +33,18 @@ _Key = tuple[Subject, str]
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityCounts:
+    """How many sessions wait to be written, and since the start: how many were `written`, how often a writing `failed`,
+    how many requests were `forgotten` because there was no room to remember their session.
+    """
+
+    waiting: int
+    written: int
+    failed: int
+    forgotten: int
+
+
 @dataclass(slots=True, kw_only=True)
 class _Seen:
     """A session as this process saw it: active from `began` to `active`, of which the store knows until `written`."""
@@ -61,11 +73,14 @@ class Activities:
         self._resting: deque[tuple[float, _Key]] = deque()
         self._failing = False
         self._told_full = False
+        self._written = self._failed_writes = self._forgotten = 0
 
     @property
-    def waiting(self) -> int:
-        """How many sessions are due to be written."""
-        return len(self._due)
+    def counts(self) -> ActivityCounts:
+        """How it stands now."""
+        return ActivityCounts(
+            waiting=len(self._due), written=self._written, failed=self._failed_writes, forgotten=self._forgotten
+        )
 
     def note(self, subject: Subject, session: str, *, at: float) -> None:
         """Remember that a session was active at `at`."""
@@ -76,9 +91,11 @@ class Activities:
         elif len(self._seen) < MOST:
             self._seen[key] = _Seen(began=at, active=at)
             self._due[key] = None
-        elif not self._told_full:
-            self._told_full = True
-            _log.warning("activity-forgotten", sessions=len(self._seen))
+        else:
+            self._forgotten += 1
+            if not self._told_full:
+                self._told_full = True
+                _log.warning("activity-forgotten", sessions=len(self._seen))
 
     def times(self, subject: Subject, session: str, found: SessionTimes | None) -> SessionTimes | None:
         """When a session was seen: as the store has `found` it, and as it was seen here since."""
@@ -133,6 +150,7 @@ class Activities:
                     for (subject, session), at in some.items()
                 ]
             )
+        self._written += len(some)
         rests_until = self._clock() + self._touch_every
         for key, at in some.items():
             self._seen[key].written = at
@@ -140,6 +158,7 @@ class Activities:
             self._resting.append((rests_until, key))
 
     def _failed(self, error: Exception) -> None:
+        self._failed_writes += 1
         if not self._failing:
             self._failing = True
             known = isinstance(error, ExtauthzError | TimeoutError)

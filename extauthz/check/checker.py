@@ -295,6 +295,7 @@ class Checker:
             subject=identity.subject,
             session=identity.session,
             holder=holder,
+            credentials=identity.credentials,
             demands=challenge.demands,
             address=identity.client_ip,
             now=opened.case.now,

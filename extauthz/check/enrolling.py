@@ -7,8 +7,9 @@ the case, in the same transaction that makes the change, so that two links make 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, assert_never
+from typing import Any, Final, Literal, assert_never
 
+from extauthz.check.proof.proving import issued_since
 from extauthz.check.seating import USER_VERIFICATION, Seated, Seating, keys_of, link_of
 from extauthz.stepup.enrolment import PROVEN_SECONDS, Seat, user_handle
 from extauthz.stepup.recovery import CODE_BYTES, CODES, make_codes
@@ -32,12 +33,15 @@ from extauthz.store.protocol import (
     SpentTicket,
 )
 
-Change = Seat | Literal["unproven", "used", "not-first", "wrong-code", "gone", "last"]
+MOST_AUTHENTICATORS: Final = 20
+"""How many apps and keys a subject sets up: each is read with every proof, and each app is one more code to guess."""
+
+Change = Seat | Literal["unproven", "used", "not-first", "wrong-code", "gone", "last", "too-many"]
 """The new seat after a change; or why nothing has changed.
 
 `unproven`: a factor has to be proven before. `used`: the link, or the form, has served. `not-first`: the subject got a
 factor meanwhile. `wrong-code`: it is not the first code of the new app, or was used before. `gone`: the factor is not
-there (any more). `last`: the last app or key does not go.
+there (any more). `last`: the last app or key does not go. `too-many`: there are MOST_AUTHENTICATORS.
 """
 
 
@@ -49,8 +53,9 @@ class Enrolling:
 
     async def begin_app(self, at: Seated, name: str) -> Change:
         """A new authenticator app that waits for its first code, in the place of those that still do."""
-        if at.may not in ("add-first", "change"):
-            return "unproven"
+        refused = _refusal(at)
+        if refused is not None:
+            return refused
         factor = seal_factor(
             self.seating.entropy(SECRET_BYTES),
             subject=at.subject,
@@ -73,8 +78,9 @@ class Enrolling:
 
     async def confirm_app(self, at: Seated, code: str) -> Change:
         """Let the waiting app count, if this is its code."""
-        if at.may not in ("add-first", "change"):
-            return "unproven"
+        refused = _refusal(at)
+        if refused is not None:
+            return refused
         waiting = await self.waiting_app(at)
         if waiting is None:
             return "gone"
@@ -107,8 +113,9 @@ class Enrolling:
         Raises:
             NotVerified: it brings none.
         """
-        if at.may not in ("add-first", "change"):
-            return "unproven"
+        refused = _refusal(at)
+        if refused is not None:
+            return refused
         registered = keys_of(at.factors)
         new = verify_registration(
             answer,
@@ -144,7 +151,8 @@ class Enrolling:
             entropy=self.seating.entropy,
         )
         enrolled = await self._enroll(at, factors, ticket=_ticket(at), replaces=frozenset({"recovery"}))
-        return _after(enrolled, self._next(at)), codes
+        change = _after(enrolled, self._next(at))
+        return change, codes if isinstance(change, Seat) else ()
 
     async def rename(self, at: Seated, factor: str, name: str) -> Change:
         """Call an app or a key by another name."""
@@ -152,7 +160,10 @@ class Enrolling:
             return "unproven"
         if not any(known.id == factor for known in at.authenticators):
             return "gone"
-        return self._next(at) if await self.seating.store.rename_factor(at.subject, factor, name) else "gone"
+        renamed = await self.seating.store.rename_factor(
+            at.subject, factor, name, now=self.seating.clock(), ground=_ground(at)
+        )
+        return _after(renamed, self._next(at))
 
     async def remove(self, at: Seated, factor: str) -> Change:
         """Forget an app or a key, but for the last one: only whoever runs the server can take that away."""
@@ -161,7 +172,9 @@ class Enrolling:
         rest = [known for known in at.authenticators if known.id != factor]
         if len(rest) == len(at.authenticators):
             return "gone"
-        removed = await self.seating.store.remove_factor(at.subject, factor, ground=_ground(at))
+        removed = await self.seating.store.remove_factor(
+            at.subject, factor, now=self.seating.clock(), ground=_ground(at)
+        )
         return _after(removed, self._next(at, rests_on=rest[0].id if rest and at.seat.factor == factor else None))
 
     async def _enroll(
@@ -190,14 +203,23 @@ class Enrolling:
         )
 
 
+def _refusal(at: Seated) -> Literal["unproven", "too-many"] | None:
+    """What stands against one more app or key."""
+    if at.may not in ("add-first", "change"):
+        return "unproven"
+    return "too-many" if len(at.authenticators) >= MOST_AUTHENTICATORS else None
+
+
 def _ticket(at: Seated) -> SpentTicket:
     """What a change burns: the link when it brings the first factor, else the seat."""
     return SpentTicket(id=at.seat.id, expires_at=at.seat.until) if at.seat.proven else link_of(at.invitation)
 
 
 def _ground(at: Seated) -> Ground:
-    """What changes rest on: the factor that was proven, else the link."""
-    return Ground(factor=at.seat.factor, laid_at=at.invitation.issued_at)
+    """What changes rest on: the factor that was proven, else the link; and what that came from."""
+    invitation = at.invitation
+    since = issued_since(at.subject, invitation.credentials)
+    return Ground(factor=at.seat.factor, laid_at=invitation.issued_at, since=since, session=invitation.session)
 
 
 def _after(changed: Changed, seat: Seat) -> Change:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, assert_never
 
-from extauthz.check.proof.proving import LockedOut
+from extauthz.check.proof.proving import LockedOut, issued_since, revoked
 from extauthz.errors import StateUnavailable
 from extauthz.stepup.enrolment import PROVEN_SECONDS, SEAT_ID_BYTES, Invitation, Seat
 from extauthz.stepup.keys import KeyRing, SealBroken
@@ -120,11 +120,11 @@ class Seating:
         if not is_code(typed) and canonical(typed) is None:
             return "wrong-code"
         now, limits = self.clock(), limits_of(at.subject, address)
-        wait = await self.store.attempt(limits, now=now)
-        if wait > 0:
-            return LockedOut(retry_after=wait)
+        tried = await self.store.attempt(limits, now=now)
+        if tried.wait > 0:
+            return LockedOut(retry_after=tried.wait)
         burn = self._burn_of(at.factors, typed, now)
-        return "wrong-code" if burn is None else await self._redeem(at, burn, limits)
+        return "wrong-code" if burn is None else await self._redeem(at, burn, tried.counted)
 
     async def prove_key(self, at: Seated, relying_party: RelyingParty, answer: str) -> Proof:
         """Check the browser's answer to `proof_options`.
@@ -163,7 +163,14 @@ class Seating:
         if kept is None:  # a recovery code with nothing behind it: there is no factor left to rest on
             return "gone"
         now = self.clock()
-        redemption = Redemption(subject=at.subject, burn=burn, grants=(), limits=limits, ticket=link_of(at.invitation))
+        redemption = Redemption(
+            subject=at.subject,
+            burn=burn,
+            grants=(),
+            since=issued_since(at.subject, at.invitation.credentials),
+            limits=limits,
+            ticket=link_of(at.invitation),
+        )
         redeemed = await self.store.redeem(redemption, now=now)
         match redeemed:
             case Redeemed.DONE:
@@ -174,6 +181,8 @@ class Seating:
                 return "code-used" if isinstance(burn, UseUp) else "gone"
             case Redeemed.TICKET_USED:
                 return "used"
+            case Redeemed.BLOCKED | Redeemed.REVOKED:
+                raise revoked(redeemed)
             case _:
                 assert_never(redeemed)
 

@@ -16,6 +16,11 @@ from extauthz.store.protocol import Store
 
 LOOK_EVERY: Final = 1.0
 """Seconds between two looks: each also opens the way to a store that is back or has moved."""
+FIRST_SECONDS: Final = 0.5
+"""How long a store that is silent at the start is asked again: a machine that is busy with starting must not be why one
+that must not be used is found out later.
+"""
+_FIRST_PAUSE: Final = 0.05
 
 _log = structlog.get_logger(__name__)
 
@@ -53,12 +58,17 @@ class StoreWatch:
         Raises:
             ConfigurationError: it must not be used as it is set up.
         """
-        try:
-            await self._store.ping()
-        except StateUnavailable as error:
-            self._failed(error)
-        else:
-            self._reached = True
+        end = time.monotonic() + FIRST_SECONDS
+        while not self._reached:
+            try:
+                await self._store.ping()
+            except StateUnavailable as error:
+                if time.monotonic() > end:
+                    self._failed(error)
+                    return
+                await asyncio.sleep(_FIRST_PAUSE)
+            else:
+                self._reached = True
 
     async def follow(self) -> None:
         """Look again and again, for ever."""

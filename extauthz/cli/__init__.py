@@ -5,12 +5,12 @@ The rule kept here: nothing slow is imported before Ctrl-C is taken care of.
 
 import sys
 
-from extauthz.cli.interrupts import EndingAtOnce
+from extauthz.cli.interrupts import Importing
 
 
 def main() -> None:
     """Run the command line and exit; with 130 on Ctrl-C."""
-    with EndingAtOnce():
+    with Importing():
         import typer
 
         from extauthz.cli.commands import app

@@ -19,7 +19,7 @@ import segno
 import typer
 
 from extauthz.app.wiring import load_keys
-from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, instant, row, subject_of, with_store
+from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, called, instant, row, subject_of, with_store
 from extauthz.errors import ExtauthzError
 from extauthz.settings import Settings
 from extauthz.stepup.enrolment import LONGEST_INVITATION, invite, page_of
@@ -139,7 +139,7 @@ def list_(
 
 @app.command(short_help="Remove all factors of USER.")
 def reset(user: UserName, issuer: Issuer = None, config: Config = DEFAULT_CONFIG, output: Format = "text") -> None:
-    """Remove all factors of USER, end what they proved, and lift a lock-out."""
+    """Remove all factors of USER, end what they proved and links to set up others, and lift a lock-out."""
 
     async def work(desk: _Desk) -> None:
         subject = desk.subject(user, issuer)
@@ -147,8 +147,9 @@ def reset(user: UserName, issuer: Issuer = None, config: Config = DEFAULT_CONFIG
         if output == "json":
             typer.echo(json.dumps({"sub": subject.id, "issuer": subject.issuer, "removed": removed}))
         else:
-            had = f"removed {counted(removed, 'factor')}" if removed else "had no factor"
-            typer.echo(f"`{user}` at {subject.issuer}: {had}; what they proved is void, and no lock-out is left")
+            had = f"removed {counted(removed, 'factor')}, counting each recovery code" if removed else "had no factor"
+            void = "what they proved and links to set up others are void, and no lock-out is left"
+            typer.echo(f"{called(subject)}: {had}; {void}")
 
     _run(config, work)
 

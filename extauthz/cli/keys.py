@@ -20,7 +20,9 @@ from extauthz.values.duration import seconds
 
 app = typer.Typer(name="keys", no_args_is_help=True, help="Keys that sign tickets, bind proofs and seal secrets.")
 
-KeyFile = Annotated[Path, typer.Argument(metavar="FILE", help="The key file.", dir_okay=False)]
+KeyFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="The key file, `keys` in the configuration.", dir_okay=False)
+]
 _DEFAULT_FILE = Path("keys.json")
 
 
@@ -44,7 +46,8 @@ def generate(
 def rotate(
     file: KeyFile = _DEFAULT_FILE,
     after: Annotated[
-        str, typer.Option(help="When every server has read the file, so that the new key can make: `5m`, `0s`.")
+        str,
+        typer.Option(metavar="DURATION", help="How soon it makes: when all servers have the file. `0s` after a leak."),
     ] = "5m",
     output: FormatOption = "text",
 ) -> None:
@@ -59,7 +62,7 @@ def rotate(
 @app.command(short_help="Remove keys that nothing needs any more.")
 def prune(
     config: Config = DEFAULT_CONFIG,
-    unused_for: Annotated[str, typer.Option(help="How long a key must have made nothing.")] = "30d",
+    unused_for: Annotated[str, typer.Option(metavar="DURATION", help="How long a key must have made nothing.")] = "30d",
     output: FormatOption = "text",
 ) -> None:
     """Remove keys that make nothing any more and that no secret in the store needs."""

@@ -87,6 +87,7 @@ def _configured(config: Path | None) -> _Known:
             trust_domains=None if domains is None else frozenset(domains),
             hosts=None if names is None else tuple(map(hosts.parse, names)),
             factors=settings.stepup.factors,
+            touch_every=settings.sessions.touch_every,
         ),
     )
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from extauthz.cli.interrupts import EndingAtOnce
+from extauthz.cli.interrupts import Importing
 from extauthz.settings import load_settings
 
 
@@ -18,7 +18,7 @@ def serve(
 ) -> None:
     """Answer Envoy's checks until SIGTERM; SIGHUP reloads policies and key sets."""
     # The server's imports take longer than all of the other commands'.
-    with EndingAtOnce():
+    with Importing():
         from extauthz.app.key_file import tell_if_exposed
         from extauthz.app.logs import configure_logs
         from extauthz.app.server import run

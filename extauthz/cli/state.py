@@ -107,6 +107,12 @@ def row(*cells: object) -> str:
     return "\t".join(printable(str(cell)) for cell in cells)
 
 
+def called(subject: Subject) -> str:
+    """Whom a command is about, as its answer says it."""
+    name = printable(subject.id)
+    return f"`{name}` at {printable(subject.issuer)}" if subject.issuer else f"`{name}`"
+
+
 def instant(seconds: float) -> str:
     """A time as people and programs read it (RFC 3339)."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

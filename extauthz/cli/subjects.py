@@ -13,7 +13,7 @@ import typer
 
 from extauthz.cli.policy_options import print_json
 from extauthz.cli.policy_trace import printable
-from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, anybody_of, instant, with_store
+from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, anybody_of, called, instant, row, with_store
 from extauthz.errors import ExtauthzError
 from extauthz.identity.compact import Unreadable, take_apart
 from extauthz.identity.revocations import DIGEST_PREFIX, Kind, Revocation
@@ -31,7 +31,7 @@ _LONGEST = 100 * 365 * 86_400.0
 
 Named = Annotated[str, typer.Argument(metavar="SUBJECT", help="The `sub` of the user's tokens, or a SPIFFE ID.")]
 For = Annotated[
-    str | None, typer.Option("--for", metavar="DURATION", help="Until then, say `30m`; without it for ever.")
+    str | None, typer.Option("--for", metavar="DURATION", help="How long it holds, say `30m`; without it for ever.")
 ]
 
 
@@ -65,7 +65,7 @@ def unblock(subject: Named, issuer: Issuer = None, config: Config = DEFAULT_CONF
     if output == "json":
         print_json({"sub": named.id, "issuer": named.issuer, "was_blocked": was_blocked})
     else:
-        typer.echo(printable(f"{_who(named)}: {'unblocked' if was_blocked else 'was not blocked'}"))
+        typer.echo(f"{called(named)}: {'unblocked' if was_blocked else 'was not blocked'}")
 
 
 @app.command(short_help="Refuse the tokens that SUBJECT was given.")
@@ -116,10 +116,9 @@ def list_(
     if output == "json":
         print_json(rows)
         return
-    for row in rows:
-        end = row["until"] or "for ever"
-        cells = (row["sub"], row["issuer"], row["kind"], row["id"], row["at"], end)
-        typer.echo("\t".join(map(printable, cells)))
+    for one in rows:
+        cells = (one[name] for name in ("sub", "issuer", "kind", "id", "at"))
+        typer.echo(row(*cells, one["until"] or "for ever"))
     if not rows:
         typer.echo("nothing is revoked", err=True)
 
@@ -161,18 +160,14 @@ def _token_id(token: str) -> str:
 
 
 def _until(revocation: Revocation) -> str:
-    return "" if isinf(revocation.until) else f", until {instant(revocation.until)}"
+    return "" if isinf(revocation.until) else f", in force until {instant(revocation.until)}"
 
 
 def _report(revoked: Revoked, text: str, output: Literal["text", "json"]) -> None:
     if output == "json":
         print_json(_described(revoked.revocation) | {"grants": revoked.grants})
     else:
-        typer.echo(printable(f"{_who(revoked.revocation.subject)}: {text}"))
-
-
-def _who(subject: Subject) -> str:
-    return f"`{subject.id}` at {subject.issuer}" if subject.issuer else f"`{subject.id}`"
+        typer.echo(printable(f"{called(revoked.revocation.subject)}: {text}"))
 
 
 def _described(revocation: Revocation) -> dict[str, Any]:

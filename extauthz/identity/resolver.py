@@ -83,7 +83,7 @@ class Resolver:
             session=presented.session,
             holders=holders(
                 workload="" if peer.workload is None else peer.workload.id,
-                certificate=peer.certificate,
+                certificate="" if self._is_of_a_proxy(request) else peer.certificate,
                 key=presented.key,
                 address=address,
                 secret=sent.get(HOLDER_COOKIE),
@@ -91,3 +91,9 @@ class Resolver:
             client_ip=address,
             credentials=peer.credentials + presented.credentials,
         )
+
+    def _is_of_a_proxy(self, request: RequestView) -> bool:
+        """Whether the certificate of the connection is that of a trusted proxy, which everybody behind it has in
+        common: then nobody holds it beside their token.
+        """
+        return self._client.trusted_hops > 0 and request.source.certificate != ""

@@ -35,6 +35,11 @@ from extauthz.values.grants import Facts, Grant, Needs
 from extauthz.values.identity import Identity, User
 from extauthz.values.request import EMPTY, RequestView
 
+AHEAD = 300.0
+"""By how many seconds the clock that a proof was given by may run ahead of ours. One from later than that is from
+before a clock was set back, and nobody knows how old it is.
+"""
+
 
 def needs(candidates: Candidates) -> Needs:
     """The look-ups that `decide` wants to know the results of: grants, where a challenge may have been met; when the
@@ -206,7 +211,7 @@ def _meeting(terms: ChallengeTerms, bindings: Sequence[str], user: User, case: _
         and grant.holder in identity.holders
         and grant.binding in bindings
         and grant.factor in terms.accepted
-        and now < grant.issued_at + terms.max_age
+        and grant.issued_at - AHEAD <= now < grant.issued_at + terms.max_age
         and now < grant.expires_at
         and (grant.uses is None or grant.uses > 0)
     ]

@@ -48,8 +48,8 @@ Grounds = Literal["administrator", "provider", "session"]
 class Invitation:
     """What a link says. Times in seconds since the epoch: when it was made, and until when it can be begun with.
 
-    `tokens` are those that the challenge rested on which led here, `return_path` is where it came from; an
-    administrator's link has neither.
+    `tokens` are those that the challenge rested on which led here, `session` is theirs, `return_path` where it came
+    from; an administrator's link has none of these.
     """
 
     id: str
@@ -58,6 +58,7 @@ class Invitation:
     issued_at: float
     expires_at: float
     tokens: tuple[Credential, ...] = ()
+    session: str = ""
     return_path: str = ""
 
     @property
@@ -95,6 +96,7 @@ def invite(
     keys: KeyRing,
     entropy: Callable[[int], bytes],
     tokens: tuple[Credential, ...] = (),
+    session: str = "",
     return_path: str = "",
 ) -> str:
     """The text of a new invitation, which says what `Invitation` does; `entropy(n)` gives n random bytes."""
@@ -105,6 +107,7 @@ def invite(
         "t": issued_at,
         "x": expires_at,
         "c": [credential_out(token) for token in tokens],
+        "e": session,
         "r": return_path,
     }
     text = json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
@@ -133,6 +136,7 @@ def open_invitation(text: str, keys: KeyRing) -> Invitation:
         expires_at=payload["x"],
         # Not in links from before there were such: they may be as old as LONGEST_INVITATION.
         tokens=tuple(credential_in(token) for token in payload.get("c", ())),
+        session=payload.get("e", ""),
         return_path=payload.get("r", ""),
     )
 

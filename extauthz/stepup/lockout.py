@@ -1,26 +1,40 @@
 """How many wrong codes are put up with, and how long the pause grows after that.
 
-The rule: a try is counted before its code is looked at and given back when it was right, so that no number of tries at
-the same moment gets more than the limit allows. The counting itself is one call of the store.
+The rules: a try is counted before its code is looked at and given back when it was right, so that no number of tries at
+the same moment gets more than the limit allows; nobody's right codes buy anybody else a try. Who was right before, from
+what only they hold, is counted apart, so that no guesser elsewhere locks them out. The counting itself is one call of
+the store.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
+from math import ceil
 from typing import Final
 
 from extauthz.values.identity import Subject
 
 HOUR: Final = 3600.0
 DAY: Final = 24 * HOUR
+KNOWN_SECONDS: Final = 30 * DAY
+"""How long a holder is known after its last right code."""
+MOST_KNOWN: Final = 16
+"""How many holders are known of one limiter; the one goes whose last right code is the oldest."""
+
+SKEW: Final = 0.01
+"""By how much of a try the clocks of servers may differ before it counts as one more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
     """One limiter: its key and its schedule.
 
-    The first `free` tries cost nothing; the last of them and each one after it locks for `pause` seconds, doubled each
-    time, up to `longest`. What was counted is forgotten `memory` seconds after the last lock has ended. `resets`: a
-    right code forgets all of it; otherwise it only takes back its own try.
+    It holds tries: each one that is counted comes in, and one is forgotten in `memory` seconds, steadily. The try with
+    which it holds `free` of them, and each one above, locks for `pause` seconds, doubled with each one above, up to
+    `longest`. With `longest` no shorter than `memory` it holds never more than `most`, so that whoever tries, and
+    however they wait in between, gets at most `most` tries and one more in each `memory`.
+
+    `holder` is what the one who tries holds, empty if that is unknown. A holder that is known to the limiter, because
+    it was right before, has a tally of its own on the same schedule.
     """
 
     key: str
@@ -28,29 +42,43 @@ class Limit:
     pause: float
     longest: float
     memory: float
-    resets: bool
+    holder: str = ""
+
+    @property
+    def forgives(self) -> bool:
+        """Whether a right code forgets all that the holder got wrong: not where others may hold the same, who would
+        get their tries back; there it takes back its own try alone.
+        """
+        return not self.holder.startswith("peer:")
+
+    @property
+    def most(self) -> int:
+        """How many tries it can hold: those that cost nothing, and one for each pause up to the longest."""
+        pauses = 1
+        while self.pause * 2.0 ** (pauses - 1) < self.longest:
+            pauses += 1
+        return self.free - 1 + pauses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """What a store keeps for one key: tries counted, locked until, forgotten at; seconds since the epoch."""
+    """What a store keeps of a limiter: until when it is locked, when it is empty if nothing comes; in epoch seconds."""
 
-    tries: int = 0
     locked_until: float = 0.0
-    forgotten_at: float = 0.0
+    empty_at: float = 0.0
 
 
 FRESH: Final = Tally()
 
 
-def limits_of(subject: Subject, address: str) -> tuple[Limit, ...]:
+def limits_of(subject: Subject, address: str, holder: str = "") -> tuple[Limit, ...]:
     """The limiters of one try: the subject's, and that of the client's address if it is known.
 
-    A day's pause leaves a guesser one try a day with a chance of three in a million. Many people may share an address,
-    and whoever has a factor can reset nothing there: it puts up with more tries, and success takes back its own only.
+    The subject's leaves a guesser `most` tries (17) and one a day, with a chance of three in a million each. Many
+    people may share an address: it puts up with more, and forgets sooner.
     """
     limits = [
-        Limit(key=f"subject:{subject.key}", free=5, pause=30.0, longest=DAY, memory=DAY, resets=True),
+        Limit(key=f"subject:{subject.key}", free=5, pause=30.0, longest=DAY, memory=DAY, holder=holder),
     ]
     if address:
         limits.append(
@@ -59,8 +87,7 @@ def limits_of(subject: Subject, address: str) -> tuple[Limit, ...]:
                 free=30,
                 pause=30.0,
                 longest=HOUR,
-                memory=HOUR,
-                resets=False,
+                memory=120.0,
             )
         )
     return tuple(limits)
@@ -68,20 +95,20 @@ def limits_of(subject: Subject, address: str) -> tuple[Limit, ...]:
 
 def count(tally: Tally, limit: Limit, now: float) -> Tally:
     """The tally after one more try at `now`."""
-    tries = (tally.tries if now < tally.forgotten_at else 0) + 1
-    over = tries - limit.free
-    locked_until = now
+    empty_at = max(tally.empty_at, now) + limit.memory
+    over = ceil((empty_at - now) / limit.memory - SKEW) - limit.free
+    # Nothing, and not `now`: where the clock is set back, who was not locked stays so.
+    locked_until = 0.0
     if over >= 0:
         # 2**40 pauses are beyond any ceiling; without a bound the power would overflow a float.
         locked_until = now + min(limit.pause * 2.0 ** min(over, 40), limit.longest)
-    return Tally(tries=tries, locked_until=locked_until, forgotten_at=locked_until + limit.memory)
+    return Tally(locked_until=locked_until, empty_at=empty_at)
 
 
 def give_back(tally: Tally, limit: Limit, now: float) -> Tally:
-    """The tally after the try that was counted last turned out right."""
-    if limit.resets or tally.tries <= 1:
-        return FRESH
-    return replace(tally, tries=tally.tries - 1, locked_until=min(tally.locked_until, now))
+    """The tally as if a try that was counted had never come: it was right, or another limiter has refused it."""
+    empty_at = tally.empty_at - limit.memory
+    return FRESH if empty_at <= now else Tally(empty_at=empty_at)
 
 
 def _network(address: str) -> str:

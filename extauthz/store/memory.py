@@ -11,7 +11,9 @@ from typing import assert_never
 from extauthz.errors import StateUnavailable
 from extauthz.identity.revocations import Revocation, RevocationKey
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
-from extauthz.stepup.lockout import FRESH, Limit, Tally, count, give_back
+from extauthz.stepup.lockout import Limit
+from extauthz.store.memory_grants import MemoryGrants
+from extauthz.store.memory_limits import MemoryLimits
 from extauthz.store.memory_revocations import MemoryRevocations
 from extauthz.store.protocol import (
     CLOCK_SKEW,
@@ -30,6 +32,7 @@ from extauthz.store.protocol import (
     Redemption,
     Selection,
     SpentTicket,
+    Tried,
     UseUp,
 )
 from extauthz.store.revocations import Changes, Revoked
@@ -56,13 +59,12 @@ class MemoryStore:
     def __init__(self) -> None:
         self._lock = Lock()
         self._closed = False
-        self._grants: dict[str, Grant] = {}
-        self._uses: dict[tuple[str, str], float] = {}
+        self._grants = MemoryGrants()
         self._tickets: dict[str, float] = {}
         self._proofs: dict[str, _UsedProof] = {}
         self._factors: dict[str, EnrolledFactor] = {}
         self._resets: dict[Subject, float] = {}
-        self._tallies: dict[str, Tally] = {}
+        self._limits = MemoryLimits()
         self._sessions: dict[tuple[Subject, str], _Session] = {}
         self._revocations = MemoryRevocations()
         self._swept_at = 0.0
@@ -70,46 +72,27 @@ class MemoryStore:
     async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
         with self._lock:
             self._check_open()
-            found: list[Grant] = []
-            for grant in self._grants.values():
-                if grant.subject != subject or grant.session != session or grant.expires_at <= now:
-                    continue
-                if grant.uses != 0:
-                    found.append(grant)
-                elif self._repeats(grant.id, fingerprint, now):
-                    found.append(replace(grant, uses=1))
             known = self._sessions.get((subject, session))
             times = known.times if known is not None and known.until > now else None
-            return Found(grants=_by_age(found), session=times)
+            found = self._grants.found(subject, session, fingerprint, now)
+            return Found(grants=found, session=times)
 
     async def consume(self, subject: Subject, grants: Sequence[str], *, fingerprint: str, now: float) -> bool:
         with self._lock:
             self._check_open()
-            left: dict[str, Grant] = {}
-            for id_ in dict.fromkeys(grants):
-                grant = self._grants.get(id_)
-                if grant is None or grant.subject != subject or grant.expires_at <= now:
-                    return False
-                if grant.uses is None or self._repeats(id_, fingerprint, now):
-                    continue
-                if grant.uses == 0:
-                    return False
-                left[id_] = replace(grant, uses=grant.uses - 1)
-            self._grants |= left
-            if fingerprint:
-                self._uses |= {(id_, fingerprint): now for id_ in left}
+            used = self._grants.use(subject, grants, fingerprint, now)
             self._sweep(now)
-            return True
+            return used
 
     async def redeem(self, redemption: Redemption, *, now: float) -> Redeemed:
         with self._lock:
             self._check_open()
-            refused = self._burn(redemption.subject, redemption.burn, redemption.ticket)
+            barred = redemption.barred_by(self._revocations.listed(redemption.subject, now=now), now)
+            refused = barred or self._burn(redemption.subject, redemption.burn, redemption.ticket)
             if refused is not None:
                 return refused
-            self._grants |= {grant.id: grant for grant in redemption.grants}
-            for limit in redemption.limits:
-                self._tallies[limit.key] = give_back(self._tallies.get(limit.key, FRESH), limit, now)
+            self._grants.put(redemption.subject, redemption.grants, now)
+            self._limits.give_back(redemption.limits, redemption.known_to, now)
             self._sweep(now)
             return Redeemed.DONE
 
@@ -123,17 +106,12 @@ class MemoryStore:
             self._sweep(now)
             return True
 
-    async def attempt(self, limits: Sequence[Limit], *, now: float) -> float:
+    async def attempt(self, limits: Sequence[Limit], *, now: float) -> Tried:
         with self._lock:
             self._check_open()
-            tallies = [(limit, self._tallies.get(limit.key, FRESH)) for limit in limits]
-            locked_until = max((tally.locked_until for _, tally in tallies), default=now)
-            if locked_until > now:
-                return locked_until - now
-            for limit, tally in tallies:
-                self._tallies[limit.key] = count(tally, limit, now)
+            tried = self._limits.attempt(limits, now)
             self._sweep(now)
-            return 0.0
+            return tried
 
     async def touch(self, activities: Sequence[Activity]) -> None:
         with self._lock:
@@ -151,19 +129,17 @@ class MemoryStore:
     async def grants(self, selection: Selection, *, now: float) -> tuple[Grant, ...]:
         with self._lock:
             self._check_open()
-            return _by_age(self._selected(selection, now))
+            return self._grants.selected(selection, now)
 
     async def revoke(self, selection: Selection, *, now: float) -> int:
         with self._lock:
             self._check_open()
-            good = len(self._selected(selection, now))
-            self._grants = {id_: grant for id_, grant in self._grants.items() if not selection.includes(grant)}
-            return good
+            return self._grants.forget(selection, now)
 
     async def enroll(self, enrolment: Enrolment, *, now: float) -> Changed:
         with self._lock:
             self._check_open()
-            refused = self._refusal(enrolment.subject, enrolment.ground, enrolment.ticket)
+            refused = self._refusal(enrolment.subject, enrolment.ground, enrolment.ticket, now)
             if refused is not None:
                 return refused
             self._spend(enrolment.ticket)
@@ -185,7 +161,7 @@ class MemoryStore:
     ) -> Changed:
         with self._lock:
             self._check_open()
-            refused = self._refusal(subject, ground, ticket)
+            refused = self._refusal(subject, ground, ticket, now)
             if refused is not None:
                 return refused
             factor = self._factor(subject, advance.factor)
@@ -204,19 +180,26 @@ class MemoryStore:
             found = (factor for factor in self._factors.values() if subject in (None, factor.subject))
             return tuple(sorted(found, key=lambda factor: (factor.created_at, factor.id)))
 
-    async def rename_factor(self, subject: Subject, factor: str, name: str) -> bool:
+    async def rename_factor(
+        self, subject: Subject, factor: str, name: str, *, now: float, ground: Ground | None = None
+    ) -> Changed:
         with self._lock:
             self._check_open()
+            refused = self._refusal(subject, ground, None, now)
+            if refused is not None:
+                return refused
             known = self._factor(subject, factor)
             if known is None:
-                return False
+                return Changed.FACTOR_GONE
             self._factors[factor] = replace(known, name=name)
-            return True
+            return Changed.DONE
 
-    async def remove_factor(self, subject: Subject, factor: str, *, ground: Ground | None = None) -> Changed:
+    async def remove_factor(
+        self, subject: Subject, factor: str, *, now: float, ground: Ground | None = None
+    ) -> Changed:
         with self._lock:
             self._check_open()
-            refused = self._refusal(subject, ground, None)
+            refused = self._refusal(subject, ground, None, now)
             if refused is not None:
                 return refused
             known = self._factor(subject, factor)
@@ -234,9 +217,8 @@ class MemoryStore:
             for factor in gone:
                 del self._factors[factor.id]
             self._resets[subject] = max(now, self._resets.get(subject, now))
-            self._grants = {id_: grant for id_, grant in self._grants.items() if grant.subject != subject}
-            for limit in limits:
-                self._tallies.pop(limit.key, None)
+            self._grants.forget(Selection(subject=subject), now)
+            self._limits.forget(limits)
             self._sweep(now)
             return len(gone)
 
@@ -244,17 +226,11 @@ class MemoryStore:
         with self._lock:
             self._check_open()
             kept = self._revocations.put(revocation, now=now)
-            gone = [
-                grant
-                for grant in self._grants.values()
-                if kept.voids_grants and grant.subject == kept.subject and kept.session in (None, grant.session)
-            ]
-            for grant in gone:
-                del self._grants[grant.id]
+            gone = 0
+            if kept.voids_grants:
+                gone = self._grants.forget(Selection(subject=kept.subject, session=kept.session), now)
             self._sweep(now)
-            return Revoked(
-                revocation=kept, grants=sum(1 for grant in gone if grant.expires_at > now and grant.uses != 0)
-            )
+            return Revoked(revocation=kept, grants=gone)
 
     async def withdraw_revocation(self, key: RevocationKey, *, now: float) -> bool:
         with self._lock:
@@ -290,7 +266,9 @@ class MemoryStore:
     def _factors_of(self, subject: Subject) -> list[EnrolledFactor]:
         return [factor for factor in self._factors.values() if factor.subject == subject]
 
-    def _refusal(self, subject: Subject, ground: Ground | None, ticket: SpentTicket | None) -> Changed | None:
+    def _refusal(
+        self, subject: Subject, ground: Ground | None, ticket: SpentTicket | None, now: float
+    ) -> Changed | None:
         """What stands against any change with this ticket that rests on this ground."""
         if ticket is not None and ticket.id in self._tickets:
             return Changed.TICKET_USED
@@ -299,17 +277,12 @@ class MemoryStore:
         reset_at = self._resets.get(subject)
         if reset_at is not None and ground.laid_at <= reset_at:
             return Changed.GROUND_GONE
+        if ground.is_ended_by(subject, self._revocations.listed(subject, now=now), now):
+            return Changed.GROUND_GONE
         if not ground.factor:
             return Changed.NOT_FIRST if any(factor.counts for factor in self._factors_of(subject)) else None
         rests_on = self._factor(subject, ground.factor)
         return None if rests_on is not None and rests_on.confirmed else Changed.GROUND_GONE
-
-    def _selected(self, selection: Selection, now: float) -> list[Grant]:
-        return [
-            grant
-            for grant in self._grants.values()
-            if grant.expires_at > now and grant.uses != 0 and selection.includes(grant)
-        ]
 
     def _burn(self, subject: Subject, burn: Burn | None, ticket: SpentTicket | None) -> Redeemed | None:
         """Burn all of it, or say what stands against it."""
@@ -337,24 +310,15 @@ class MemoryStore:
         if ticket is not None:
             self._tickets[ticket.id] = ticket.expires_at
 
-    def _repeats(self, grant: str, fingerprint: str, now: float) -> bool:
-        used_at = self._uses.get((grant, fingerprint)) if fingerprint else None
-        return used_at is not None and now - used_at <= REPEAT_SECONDS
-
     def _sweep(self, now: float) -> None:
         """Forget what no longer changes any answer, every so often; called by whatever writes."""
         if self._swept_at <= now < self._swept_at + SWEEP_SECONDS:  # not when the clock was set back
             return
         self._swept_at = now
-        self._grants = {id_: grant for id_, grant in self._grants.items() if grant.expires_at > now}
-        self._uses = {key: at for key, at in self._uses.items() if now - at <= REPEAT_SECONDS}
+        self._grants.sweep(now)
         self._tickets = {id_: end for id_, end in self._tickets.items() if end + CLOCK_SKEW > now}
         self._proofs = {id_: used for id_, used in self._proofs.items() if used.expires_at + CLOCK_SKEW > now}
         self._resets = {subject: at for subject, at in self._resets.items() if at + RESET_SECONDS > now}
-        self._tallies = {key: tally for key, tally in self._tallies.items() if tally.forgotten_at > now}
+        self._limits.sweep(now)
         self._sessions = {key: session for key, session in self._sessions.items() if session.until > now}
         self._revocations.sweep(now - CLOCK_SKEW)
-
-
-def _by_age(grants: Sequence[Grant]) -> tuple[Grant, ...]:
-    return tuple(sorted(grants, key=lambda grant: (grant.issued_at, grant.id)))

@@ -5,12 +5,13 @@ when a store is out of reach, for whatever reason, every call raises `StateUnava
 are seconds since the epoch and come from the caller.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from math import inf
 from typing import Final, Literal, Protocol
 
+from extauthz.identity.revocations import Revocation
 from extauthz.stepup.enrolment import LONGEST_INVITATION
 from extauthz.stepup.lockout import Limit
 from extauthz.store.revocations import RevocationStore
@@ -21,6 +22,8 @@ CLOCK_SKEW: Final = 300.0
 """How long what was burned is remembered beyond its own end: other replicas' clocks may be behind."""
 SWEEP_SECONDS: Final = 60.0
 """How often, at most, what has expired is removed in passing."""
+MOST_GRANTS: Final = 64
+"""How many grants a subject has, beside those that come at one time: what a look-up costs is bounded."""
 
 RESET_SECONDS: Final = LONGEST_INVITATION + CLOCK_SKEW
 """How long a reset of factors is remembered: longer than anything lives that it ends."""
@@ -98,20 +101,46 @@ class Redemption:
     """A proof of `subject` that was found right: what it burns, what it leaves, and the limiters that get the try back.
 
     `burn` is `None` for a proof that was given elsewhere; then the ticket alone makes it good once. The grants are the
-    subject's.
+    subject's. `since` is when the oldest token of the subject was issued that it rests on, in seconds since the epoch;
+    who can't say leaves it at the beginning of time. `limits` are those in which the try was `Tried.counted`;
+    `known_to` is the one that knows its holder from now on, and forgets what that holder got wrong if it `forgives`.
     """
 
     subject: Subject
     burn: Burn | None
     grants: tuple[Grant, ...]
+    since: float = -inf
     limits: tuple[Limit, ...] = ()
+    known_to: Limit | None = None
     ticket: SpentTicket | None = None
+
+    def barred_by(self, revocations: Iterable[Revocation], now: float) -> "Redeemed | None":
+        """How it goes if these are the revocations; `None` if none stands against it.
+
+        A single token is left out: what it proves in a session is good beside other tokens of that session alone, and
+        those are not revoked.
+        """
+        barred: Redeemed | None = None
+        for one in revocations:
+            if one.subject != self.subject or one.until <= now:
+                continue
+            if one.kind == "block":
+                return Redeemed.BLOCKED
+            in_session = one.kind == "session" and any(grant.session == one.session for grant in self.grants)
+            if in_session or (one.kind == "tokens" and self.since <= one.at):
+                barred = Redeemed.REVOKED
+        return barred
 
 
 class Redeemed(Enum):
-    """How a redemption went; anything but `DONE` has changed nothing."""
+    """How a redemption went; anything but `DONE` has changed nothing.
+
+    `BLOCKED`: the subject is. `REVOKED`: its tokens of then are, or the session of the grants.
+    """
 
     DONE = "done"
+    BLOCKED = "blocked"
+    REVOKED = "revoked"
     TICKET_USED = "ticket-used"
     MARK_USED = "mark-used"
     FACTOR_GONE = "factor-gone"
@@ -122,11 +151,25 @@ class Ground:
     """What a change of factors rests on; a store looks at it in the same step that makes the change.
 
     `factor` is one of the subject's, by id, that is confirmed and still there; empty for a first one: then none of
-    AUTHENTICATORS is confirmed. `laid_at`, in seconds since the epoch: a reset then or later has ended it.
+    AUTHENTICATORS is confirmed. Times in seconds since the epoch. A reset at `laid_at` or later has ended it. `since`
+    is when the oldest thing was issued that it rests on, a token or a link: a block has ended it, and a revocation of
+    the tokens of then, or of `session`. Only whoever runs the server rests on none of these.
     """
 
     factor: str = ""
     laid_at: float = inf
+    since: float = inf
+    session: str = ""
+
+    def is_ended_by(self, subject: Subject, revocations: Iterable[Revocation], now: float) -> bool:
+        """Whether one of these revocations ends what rests on it for this subject."""
+        return self.since < inf and any(
+            one.kind == "block"
+            or (one.kind == "tokens" and self.since <= one.at)
+            or (one.kind == "session" and one.session == self.session)
+            for one in revocations
+            if one.subject == subject and one.until > now
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +213,17 @@ class Found:
 
     grants: tuple[Grant, ...] = ()
     session: SessionTimes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What came of a try: the seconds to `wait` if it must not be made, else the limiters that have counted it.
+
+    They are none if the limiter knows the holder, whose own tally has counted it.
+    """
+
+    wait: float = 0.0
+    counted: tuple[Limit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +272,9 @@ class Store(RevocationStore, Protocol):
     async def redeem(self, redemption: Redemption, *, now: float) -> Redeemed:
         """Burn the ticket and what the proof burns and leave the grants, all of it or nothing; then give the try back.
 
-        A ticket is burned once; a number only above every one that was burned of its factor.
+        A ticket is burned once; a number only above every one that was burned of its factor. Nothing is left once
+        `put_revocation` of what stands against it has returned, whatever the caller has heard of that. Of older grants
+        no more than MOST_GRANTS stay, together with the new ones: first those go that are used up, then the oldest.
         """
 
     async def use_proof(self, proof: str, *, expires_at: float, fingerprint: str, now: float) -> bool:
@@ -228,8 +284,12 @@ class Store(RevocationStore, Protocol):
         fingerprint is that of no Check.
         """
 
-    async def attempt(self, limits: Sequence[Limit], *, now: float) -> float:
-        """Count one try in each limiter and return 0, or return the seconds to wait and count nothing."""
+    async def attempt(self, limits: Sequence[Limit], *, now: float) -> Tried:
+        """Count one try in each limiter, or say how long one of them must be waited for and count nothing.
+
+        At most one of the limits has a holder. If it knows that holder, then the holder's own tally counts, and nothing
+        else.
+        """
 
     async def touch(self, activities: Sequence[Activity]) -> None:
         """Remember that these sessions were active. When one began stays; when it was seen last only moves forward."""
@@ -257,14 +317,19 @@ class Store(RevocationStore, Protocol):
     async def factors(self, subject: Subject | None) -> tuple[EnrolledFactor, ...]:
         """The factors of a subject, of everybody for `None`; oldest first."""
 
-    async def rename_factor(self, subject: Subject, factor: str, name: str) -> bool:
-        """Call a factor, by id, by another name; false if it is not there."""
+    async def rename_factor(
+        self, subject: Subject, factor: str, name: str, *, now: float, ground: Ground | None = None
+    ) -> Changed:
+        """Call a factor, by id, by another name."""
 
-    async def remove_factor(self, subject: Subject, factor: str, *, ground: Ground | None = None) -> Changed:
+    async def remove_factor(
+        self, subject: Subject, factor: str, *, now: float, ground: Ground | None = None
+    ) -> Changed:
         """Forget one factor, by id, unless it is the last one that `counts`. What it proved stays good."""
 
     async def reset_factors(self, subject: Subject, limits: Sequence[Limit], *, now: float) -> int:
-        """Forget the factors and the grants of a subject, and what these limiters counted; how many factors it had.
+        """Forget the factors and the grants of a subject, and what these limiters hold and know; how many factors that
+        were.
 
         Grants go with the factors: who resets because a phone was stolen wants what it proved to end, too. So does what
         would bring new ones: every ground that was laid until `now`.

@@ -15,6 +15,7 @@ from extauthz.stepup.fingerprint import REPEAT_SECONDS
 from extauthz.stepup.lockout import Limit
 from extauthz.store.protocol import (
     CLOCK_SKEW,
+    MOST_GRANTS,
     RESET_SECONDS,
     Activity,
     Advance,
@@ -28,10 +29,12 @@ from extauthz.store.protocol import (
     Redemption,
     Selection,
     SpentTicket,
+    Tried,
     UseUp,
 )
 from extauthz.store.redis_address import RedisAddress
 from extauthz.store.redis_calls import RedisCalls
+from extauthz.store.redis_limits import RedisLimits
 from extauthz.store.redis_revocations import RedisRevocations
 from extauthz.store.redis_route import Command
 from extauthz.store.redis_rows import (
@@ -44,23 +47,18 @@ from extauthz.store.redis_rows import (
     outcome_in,
     proof_key,
     seconds_kept,
-    tally_key,
     times_in,
-    try_in,
     used_in,
 )
 from extauthz.store.redis_scripts import (
-    ATTEMPT,
     CONFIRM,
     CONSUME,
     ENROLL,
-    GIVE_BACK,
     REDEEM,
     REMOVE,
     RENAME,
     RESET,
     REVOKE,
-    TAKE_BACK,
     TOUCH,
     USE_PROOF,
     Run,
@@ -85,6 +83,7 @@ class RedisStore:
     def __init__(self, address: RedisAddress, *, patience: float | None = None) -> None:
         self._prefix = address.prefix
         self._calls = RedisCalls(address, patience)
+        self._limits = RedisLimits(self._calls, address.prefix)
         self._revocations = RedisRevocations(self._calls, address.prefix)
 
     async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
@@ -130,14 +129,16 @@ class RedisStore:
             *burned,
             _seconds(ticket, now),
             seconds_kept(ends, now),
+            MOST_GRANTS,
+            repr(redemption.since),
             *(word for grant in redemption.grants for word in grant_words(grant)),
         )
-        used = (keys.factors, keys.grants, keys.ends, *_tickets(keys, ticket))
+        used = (keys.factors, keys.grants, keys.ends, keys.marks, *_tickets(keys, ticket))
         redeemed = outcome_in(await self._calls.run(Run(script=REDEEM, keys=used, arguments=arguments)), Redeemed)
         if redeemed is Redeemed.DONE:
             # What is done stays done if this fails: then the try stays counted.
             with suppress(StateUnavailable):
-                await self._give_back(redemption.limits, now)
+                await self._limits.give_back(redemption.limits, redemption.known_to, now)
         return redeemed
 
     async def use_proof(self, proof: str, *, expires_at: float, fingerprint: str, now: float) -> bool:
@@ -145,26 +146,8 @@ class RedisStore:
         used = Run(script=USE_PROOF, keys=(proof_key(self._prefix, proof),), arguments=arguments)
         return await self._calls.run(used) == [1]
 
-    async def attempt(self, limits: Sequence[Limit], *, now: float) -> float:
-        counting = [
-            Run(
-                script=ATTEMPT,
-                keys=(self._tally(limit),),
-                arguments=(repr(now), limit.free, repr(limit.pause), repr(limit.longest), repr(limit.memory)),
-            )
-            for limit in limits
-        ]
-        counts = [try_in(reply) for reply in await self._calls.run(*counting)]
-        wait = max((wait for wait, _ in counts), default=0.0)
-        if wait > 0:
-            # Each limiter has a slot of its own: one has counted while another one refused.
-            taken = [
-                Run(script=TAKE_BACK, keys=run.keys, arguments=(repr(now), *tallies))
-                for run, (_, tallies) in zip(counting, counts, strict=True)
-                if tallies
-            ]
-            await self._calls.run(*taken)
-        return wait
+    async def attempt(self, limits: Sequence[Limit], *, now: float) -> Tried:
+        return await self._limits.attempt(limits, now)
 
     async def touch(self, activities: Sequence[Activity]) -> None:
         touched = (
@@ -199,7 +182,7 @@ class RedisStore:
             f",{','.join(kinds)},",
             *(word for factor in enrolment.factors for word in factor_words(factor)),
         )
-        return await self._change(ENROLL, enrolment.subject, enrolment.ground, enrolment.ticket, arguments)
+        return await self._change(ENROLL, enrolment.subject, enrolment.ground, enrolment.ticket, now, arguments)
 
     async def confirm_factor(
         self,
@@ -211,7 +194,7 @@ class RedisStore:
         ticket: SpentTicket | None = None,
     ) -> Changed:
         arguments = (_seconds(ticket, now), advance.factor, advance.mark)
-        return await self._change(CONFIRM, subject, ground, ticket, arguments)
+        return await self._change(CONFIRM, subject, ground, ticket, now, arguments)
 
     async def factors(self, subject: Subject | None) -> tuple[EnrolledFactor, ...]:
         found: list[EnrolledFactor] = []
@@ -219,12 +202,15 @@ class RedisStore:
             found += [factor for reply in replies for factor in factors_in(reply)]
         return tuple(sorted(found, key=lambda factor: (factor.created_at, factor.id)))
 
-    async def rename_factor(self, subject: Subject, factor: str, name: str) -> bool:
-        run = Run(script=RENAME, keys=(self._keys(subject).factors,), arguments=(factor, json.dumps(name)))
-        return await self._calls.run(run) == [1]
+    async def rename_factor(
+        self, subject: Subject, factor: str, name: str, *, now: float, ground: Ground | None = None
+    ) -> Changed:
+        return await self._change(RENAME, subject, ground, None, now, (factor, json.dumps(name)))
 
-    async def remove_factor(self, subject: Subject, factor: str, *, ground: Ground | None = None) -> Changed:
-        return await self._change(REMOVE, subject, ground, None, (factor,))
+    async def remove_factor(
+        self, subject: Subject, factor: str, *, now: float, ground: Ground | None = None
+    ) -> Changed:
+        return await self._change(REMOVE, subject, ground, None, now, (factor,))
 
     async def reset_factors(self, subject: Subject, limits: Sequence[Limit], *, now: float) -> int:
         keys = self._keys(subject)
@@ -232,16 +218,11 @@ class RedisStore:
         (had,) = await self._calls.run(Run(script=RESET, keys=used, arguments=(repr(now), int(RESET_SECONDS))))
         if not isinstance(had, int):
             raise StateUnavailable(f"store: not a count, but {type(had).__name__}")
-        await self._calls.exchange(*(_get("DEL", self._tally(limit)) for limit in limits))
+        await self._limits.forget(limits)
         return had
 
     async def put_revocation(self, revocation: Revocation, *, now: float) -> Revoked:
-        # First what keeps new grants from coming; whoever gets an error here tries again.
-        kept = await self._revocations.put(revocation, now=now)
-        gone = 0
-        if kept.voids_grants:
-            gone = await self.revoke(Selection(subject=kept.subject, session=kept.session), now=now)
-        return Revoked(revocation=kept, grants=gone)
+        return await self._revocations.put(revocation, now=now)
 
     async def withdraw_revocation(self, key: RevocationKey, *, now: float) -> bool:
         return await self._revocations.withdraw(key, now=now)
@@ -261,31 +242,19 @@ class RedisStore:
     def _keys(self, subject: Subject) -> SubjectKeys:
         return SubjectKeys.of(self._prefix, subject)
 
-    def _tally(self, limit: Limit) -> str:
-        return tally_key(self._prefix, limit.key)
-
     async def _change(
         self,
         script: Script,
         subject: Subject,
         ground: Ground | None,
         ticket: SpentTicket | None,
+        now: float,
         arguments: tuple[str | int, ...],
     ) -> Changed:
         keys = self._keys(subject)
-        used = (keys.factors, keys.reset, *_tickets(keys, ticket))
-        run = Run(script=script, keys=used, arguments=(*ground_words(ground), *arguments))
+        used = (keys.factors, keys.reset, keys.marks, *_tickets(keys, ticket))
+        run = Run(script=script, keys=used, arguments=(repr(now), *ground_words(ground), *arguments))
         return outcome_in(await self._calls.run(run), Changed)
-
-    async def _give_back(self, limits: Sequence[Limit], now: float) -> None:
-        forgotten = [_get("DEL", self._tally(limit)) for limit in limits if limit.resets]
-        await self._calls.exchange(*forgotten)
-        one_less = [
-            Run(script=GIVE_BACK, keys=(self._tally(limit),), arguments=(repr(now),))
-            for limit in limits
-            if not limit.resets
-        ]
-        await self._calls.run(*one_less)
 
     async def _selected(self, selection: Selection) -> AsyncIterator[list[Grant]]:
         """The selected grants, subject by subject, whether they are good or not."""

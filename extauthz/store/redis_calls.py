@@ -78,9 +78,10 @@ class RedisCalls:
         try:
             fault = await self._find_fault()
         except StateUnavailable as error:
-            if not isinstance(error.__cause__, (AuthenticationError, NoPermissionError)):
+            refusal = _refusal(error)
+            if refusal is None:
                 raise
-            fault = f"it refuses us ({self._told(error.__cause__)}); check user and password, and allow all commands"
+            fault = f"it refuses us ({self._told(refusal)}); check user and password, and allow all commands"
         self._fault = fault
         if fault == _REPLICA:
             raise StateUnavailable(f"store: {self._place}: {fault}")
@@ -152,6 +153,14 @@ async def _asked(server: RedisServer, words: Sequence[str | bytes | int]) -> lis
     if isinstance(replies[0], ResponseError):
         raise replies[0]
     return replies
+
+
+def _refusal(error: BaseException) -> BaseException | None:
+    """The server's refusal that led to this error; redis-py wraps that of a login on a Unix socket once more."""
+    cause = error.__cause__
+    while cause is not None and not isinstance(cause, (AuthenticationError, NoPermissionError)):
+        cause = cause.__cause__
+    return cause
 
 
 def _flaw(memory: Mapping[str, str]) -> str | None:

@@ -1,8 +1,11 @@
 """Revocations in a Redis: what is in force, and the marks of changes that other processes go by.
 
 The rules: whatever changes leaves a mark, in the same step; a mark has a random tag beside its number, so that a Redis
-that lost writes or was restored is never taken for the one that was read before. All of it is in one slot. The grants
-that go with a revocation are in those of their subjects, so they go in a second step, after it.
+that lost writes or was restored is never taken for the one that was read before. All of it is in one slot.
+
+What subjects have is in slots of their own, so a revocation is two steps: what everybody reads, then a mark beside the
+grants of its subject, which go with it in the same step. Whoever leaves a grant looks at the marks in that step. A
+mark goes before what it stands for.
 """
 
 import json
@@ -15,10 +18,10 @@ from extauthz.identity.revocations import Kind, Revocation, RevocationKey
 from extauthz.store.protocol import CLOCK_SKEW
 from extauthz.store.redis_calls import RedisCalls
 from extauthz.store.redis_route import Command
-from extauthz.store.redis_rows import texts_in, understood
-from extauthz.store.redis_scripts import CHANGED_REVOCATIONS, PUT_REVOCATION, WITHDRAW_REVOCATION, Run
+from extauthz.store.redis_rows import SubjectKeys, digest, texts_in, understood
+from extauthz.store.redis_scripts import CHANGED_REVOCATIONS, PUT_REVOCATION, VOID, WITHDRAW_REVOCATION, Run
 from extauthz.store.redis_server import Words
-from extauthz.store.revocations import REMEMBERED_CHANGES, Changes
+from extauthz.store.revocations import REMEMBERED_CHANGES, Changes, Revoked
 from extauthz.values.identity import Subject
 
 _TAG_BYTES: Final = 8
@@ -30,11 +33,12 @@ class RedisRevocations:
 
     def __init__(self, calls: RedisCalls, prefix: str) -> None:
         self._calls = calls
+        self._prefix = prefix
         names = ("kept", "ends", "changes", "marks")
         self._kept, self._ends, self._changes, self._marks = (f"{prefix}:{{revocations}}:{name}" for name in names)
 
-    async def put(self, revocation: Revocation, *, now: float) -> Revocation:
-        """What is in force of its key from now on."""
+    async def put(self, revocation: Revocation, *, now: float) -> Revoked:
+        """As `RevocationStore.put_revocation`."""
         key = _key_text(revocation.key)
         subject = json.dumps([revocation.subject.issuer, revocation.subject.id])
         times = (repr(revocation.at), repr(revocation.until))
@@ -43,10 +47,36 @@ class RedisRevocations:
         (reply,) = await self._calls.run(run)
         with understood():
             at, until = map(float, texts_in(reply))
-        return Revocation.of_key(revocation.key, revocation.subject, at=at, until=until)
+        kept = Revocation.of_key(revocation.key, revocation.subject, at=at, until=until)
+        mark = _mark(kept)
+        return Revoked(revocation=kept, grants=0 if mark is None else await self._void(kept, mark, now))
+
+    async def _void(self, kept: Revocation, mark: str, now: float) -> int:
+        keys = SubjectKeys.of(self._prefix, kept.subject)
+        which = "none"
+        if kept.voids_grants:
+            which = "all" if kept.session is None else digest(kept.session)
+        run = Run(
+            script=VOID,
+            keys=(keys.grants, keys.ends, keys.marks),
+            arguments=(repr(now), repr(CLOCK_SKEW), mark, repr(kept.at), repr(kept.until), which),
+        )
+        (good,) = await self._calls.run(run)
+        if not isinstance(good, int):
+            raise StateUnavailable(f"store: not a count, but {type(good).__name__}")
+        return good
 
     async def withdraw(self, key: RevocationKey, *, now: float) -> bool:
         """False if it was not in force."""
+        words: Words = ("HGET", self._kept, _key_text(key))
+        (known,) = await self._calls.exchange(Command(key=self._kept, words=words))
+        with understood():
+            there = _revocation(_key_text(key).encode("ascii"), known) if isinstance(known, bytes) else None
+        subject = Subject(key.issuer, key.name) if there is None else there.subject
+        mark = _mark(Revocation.of_key(key, subject, at=now, until=now))
+        if mark is not None:
+            marks = SubjectKeys.of(self._prefix, subject).marks
+            await self._calls.exchange(Command(key=marks, words=("HDEL", marks, mark)))
         run = Run(
             script=WITHDRAW_REVOCATION,
             keys=(self._kept, self._ends, self._changes, self._marks),
@@ -109,6 +139,17 @@ class RedisRevocations:
             cursor = reply[0]
             if cursor == b"0":
                 return
+
+
+def _mark(revocation: Revocation) -> str | None:
+    """The field of its subject's marks; a single token has none, since no grant goes with it."""
+    match revocation.kind:
+        case "block" | "tokens":
+            return revocation.kind
+        case "session":
+            return None if revocation.session is None else f"session:{digest(revocation.session)}"
+        case "token":
+            return None
 
 
 def _tag() -> str:

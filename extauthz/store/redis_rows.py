@@ -5,9 +5,10 @@ The rule: all keys of one subject have one hash tag, so what is atomic is on one
 `grants`    hash: `text:ID` and, where uses are counted, `uses:ID`     `ends`    sorted set: when each grant ends
 `factors`   hash: `kind: confirmed: mark: name: text:` ID              `seen:…`  a session's times
 `used:…`    hash: the grants that a Check has used, and when           `ticket:…`  burned tickets
-`reset`     when the factors were last reset
+`reset`     when the factors were last reset                           `marks`   hash: what of the subject is revoked
 
-Proofs of possession and limiters have a tag, so a slot, each.
+A text of a grant begins with when it was issued and a digest of its session, for scripts. Proofs of possession and
+limiters have a tag, so a slot, each.
 """
 
 import json
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 from extauthz.errors import StateUnavailable
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
@@ -58,6 +59,7 @@ class SubjectKeys:
     ends: str
     factors: str
     reset: str
+    marks: str
     _under: str
 
     @classmethod
@@ -69,6 +71,7 @@ class SubjectKeys:
             ends=f"{under}:ends",
             factors=f"{under}:factors",
             reset=f"{under}:reset",
+            marks=f"{under}:marks",
             _under=under,
         )
 
@@ -115,7 +118,8 @@ def grant_words(grant: Grant) -> tuple[str | int, ...]:
         ],
         separators=(",", ":"),
     )
-    return (grant.id, repr(grant.expires_at), "" if grant.uses is None else grant.uses, text)
+    named = f"{grant.issued_at!r} {digest(grant.session)} {text}"
+    return (grant.id, repr(grant.expires_at), "" if grant.uses is None else grant.uses, named)
 
 
 @understood()
@@ -128,7 +132,8 @@ def grants_in(reply: Reply) -> list[Grant]:
             continue
         id_ = name[5:]
         uses = fields.get(b"uses:" + id_)
-        (issuer, sub), session, holder, binding, rule, factor, issued_at, expires_at = json.loads(text)
+        rest = text.split(b" ", 2)[2]
+        (issuer, sub), session, holder, binding, rule, factor, issued_at, expires_at = json.loads(rest)
         found.append(
             Grant(
                 id=id_.decode("utf-8"),
@@ -167,9 +172,11 @@ def ground_words(ground: Ground | None) -> tuple[str, ...]:
     """What a change of factors rests on, as the scripts that change them take it."""
     counting = f",{','.join(AUTHENTICATORS)},"
     if ground is None:
-        return ("none", "", "", counting)
+        return ("none", "", "", counting, "", "")
     laid_at = "" if math.isinf(ground.laid_at) else repr(ground.laid_at)
-    return ("factor" if ground.factor else "first", laid_at, ground.factor, counting)
+    since = "" if ground.since == math.inf else repr(max(ground.since, 0.0))
+    kind = "factor" if ground.factor else "first"
+    return (kind, laid_at, ground.factor, counting, since, f"session:{digest(ground.session)}")
 
 
 def factor_words(factor: EnrolledFactor) -> tuple[str | int, ...]:
@@ -216,12 +223,10 @@ def outcome_in(results: list[Reply], outcomes: type[_Outcome]) -> _Outcome:
 
 
 @understood()
-def try_in(reply: Reply) -> tuple[float, Sequence[bytes]]:
-    """What came of counting a try: the seconds to wait, and the tally before and after if it was counted."""
-    wait, *tallies = texts_in(reply)
-    if len(tallies) not in (0, 2):
-        raise ValueError("a tally is missing")
-    return float(wait), tallies
+def try_in(reply: Reply) -> tuple[float, Literal["own", "all"]]:
+    """What came of a try in a limiter: the seconds to wait, and whose tally that is."""
+    wait, which = texts_in(reply)
+    return float(wait), "own" if which == b"own" else "all"
 
 
 def _fields(reply: Reply) -> dict[bytes, bytes]:

@@ -66,6 +66,17 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         "INSERT INTO origin (tag) VALUES (randomblob(16))",
     ),
     ("CREATE TABLE resets (subject TEXT PRIMARY KEY, at REAL NOT NULL) STRICT, WITHOUT ROWID",),
+    (
+        # Limiters forget steadily, a subject's one try in a day: an upgrade buys nobody more of them.
+        "UPDATE tallies SET forgotten_at = locked_until + min(tries, 17) * 86400.0 WHERE key LIKE 'subject:%'",
+        "ALTER TABLE tallies DROP COLUMN tries",
+        "ALTER TABLE tallies RENAME COLUMN forgotten_at TO empty_at",
+        """CREATE TABLE known_holders (
+            key TEXT NOT NULL, holder TEXT NOT NULL, locked_until REAL NOT NULL, empty_at REAL NOT NULL,
+            until REAL NOT NULL, PRIMARY KEY (key, holder)
+        ) STRICT, WITHOUT ROWID""",
+        "CREATE INDEX known_holders_end ON known_holders (until)",
+    ),
 )
 
 

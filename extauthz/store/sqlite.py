@@ -4,10 +4,11 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
+from extauthz.errors import ExtauthzError
 from extauthz.identity.revocations import Revocation, RevocationKey
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
-from extauthz.stepup.lockout import Limit, count, give_back
-from extauthz.store import sqlite_revocations
+from extauthz.stepup.lockout import Limit
+from extauthz.store import sqlite_limits, sqlite_revocations
 from extauthz.store.protocol import (
     CLOCK_SKEW,
     SWEEP_SECONDS,
@@ -22,6 +23,7 @@ from extauthz.store.protocol import (
     Redemption,
     Selection,
     SpentTicket,
+    Tried,
 )
 from extauthz.store.revocations import Changes, Revoked
 from extauthz.store.sqlite_file import SqliteFile
@@ -37,10 +39,8 @@ from extauthz.store.sqlite_rows import (
     put_factors,
     put_grants,
     put_reset,
-    put_tally,
     selected,
     sweep,
-    tally_of,
 )
 from extauthz.values.grants import Grant, SessionTimes
 from extauthz.values.identity import Subject
@@ -57,9 +57,9 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = SqliteFile(path)
-        # What nobody waits for has a thread and a connection of its own: no look-up queues behind it.
-        self._aside = SqliteFile(path)
+        # A connection and a thread for each kind of call: a look-up waits for no writer, of this process or another
+        # one, nor does who is asked for a proof wait for what nobody waits for.
+        self._writes, self._reads, self._aside = _opened(path, 3)
         self._swept_at = 0.0
 
     async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
@@ -83,7 +83,7 @@ class SqliteStore:
                 session=None if times is None else SessionTimes(started_at=times[0], last_seen=times[1]),
             )
 
-        return await self._file.read(work)
+        return await self._reads.read(work)
 
     async def consume(self, subject: Subject, grants: Sequence[str], *, fingerprint: str, now: float) -> bool:
         def work(connection: sqlite3.Connection) -> bool:
@@ -107,20 +107,21 @@ class SqliteStore:
                     connection.execute("INSERT OR REPLACE INTO spent VALUES (?, ?, ?)", (id_, fingerprint, now))
             return True
 
-        return await self._file.write(work, keep=bool)
+        return await self._writes.write(work, keep=bool)
 
     async def redeem(self, redemption: Redemption, *, now: float) -> Redeemed:
         def work(connection: sqlite3.Connection) -> Redeemed:
             self._sweep(connection, now)
-            refused = burn(connection, redemption.subject, redemption.burn, redemption.ticket)
+            revoked = sqlite_revocations.revocations_of(connection, redemption.subject)
+            barred = redemption.barred_by(revoked, now)
+            refused = barred or burn(connection, redemption.subject, redemption.burn, redemption.ticket)
             if refused is not None:
                 return refused
-            put_grants(connection, redemption.grants)
-            for limit in redemption.limits:
-                put_tally(connection, limit, give_back(tally_of(connection, limit), limit, now))
+            put_grants(connection, redemption.subject, redemption.grants, now)
+            sqlite_limits.give_back(connection, redemption.limits, redemption.known_to, now)
             return Redeemed.DONE
 
-        return await self._file.write(work, keep=lambda redeemed: redeemed is Redeemed.DONE)
+        return await self._writes.write(work, keep=lambda redeemed: redeemed is Redeemed.DONE)
 
     async def use_proof(self, proof: str, *, expires_at: float, fingerprint: str, now: float) -> bool:
         def work(connection: sqlite3.Connection) -> bool:
@@ -137,20 +138,14 @@ class SqliteStore:
             )
             return bool(again.fetchone()[0])
 
-        return await self._file.write(work)
+        return await self._writes.write(work)
 
-    async def attempt(self, limits: Sequence[Limit], *, now: float) -> float:
-        def work(connection: sqlite3.Connection) -> float:
+    async def attempt(self, limits: Sequence[Limit], *, now: float) -> Tried:
+        def work(connection: sqlite3.Connection) -> Tried:
             self._sweep(connection, now)
-            tallies = [(limit, tally_of(connection, limit)) for limit in limits]
-            locked_until = max((tally.locked_until for _, tally in tallies), default=now)
-            if locked_until > now:
-                return locked_until - now
-            for limit, tally in tallies:
-                put_tally(connection, limit, count(tally, limit, now))
-            return 0.0
+            return sqlite_limits.attempt(connection, limits, now)
 
-        return await self._file.write(work, keep=lambda wait: wait == 0)
+        return await self._writes.write(work, keep=lambda tried: tried.wait == 0)
 
     async def touch(self, activities: Sequence[Activity]) -> None:
         def work(connection: sqlite3.Connection) -> None:
@@ -170,7 +165,7 @@ class SqliteStore:
             )
             return tuple(map(grant_of, rows))
 
-        return await self._file.read(work)
+        return await self._reads.read(work)
 
     async def revoke(self, selection: Selection, *, now: float) -> int:
         def work(connection: sqlite3.Connection) -> int:
@@ -179,12 +174,12 @@ class SqliteStore:
             connection.execute(f"DELETE FROM grants WHERE {SELECTED}", selected(selection))  # noqa: S608 - a constant
             return found
 
-        return await self._file.write(work)
+        return await self._writes.write(work)
 
     async def enroll(self, enrolment: Enrolment, *, now: float) -> Changed:
         def work(connection: sqlite3.Connection) -> Changed:
             self._sweep(connection, now)
-            refused = begin_change(connection, enrolment.subject, enrolment.ground, enrolment.ticket)
+            refused = begin_change(connection, enrolment.subject, enrolment.ground, enrolment.ticket, now)
             if refused is not None:
                 return refused
             had = factors_of(connection, enrolment.subject)
@@ -193,7 +188,7 @@ class SqliteStore:
             put_factors(connection, enrolment.factors)
             return Changed.DONE
 
-        return await self._file.write(work, keep=_is_done)
+        return await self._writes.write(work, keep=_is_done)
 
     async def confirm_factor(
         self,
@@ -206,7 +201,7 @@ class SqliteStore:
     ) -> Changed:
         def work(connection: sqlite3.Connection) -> Changed:
             self._sweep(connection, now)
-            refused = begin_change(connection, subject, ground, ticket)
+            refused = begin_change(connection, subject, ground, ticket, now)
             if refused is not None:
                 return refused
             factor = factor_of(connection, subject, advance.factor)
@@ -217,23 +212,30 @@ class SqliteStore:
             connection.execute("UPDATE factors SET confirmed = 1, mark = ? WHERE id = ?", (advance.mark, factor.id))
             return Changed.DONE
 
-        return await self._file.write(work, keep=_is_done)
+        return await self._writes.write(work, keep=_is_done)
 
     async def factors(self, subject: Subject | None) -> tuple[EnrolledFactor, ...]:
-        return await self._file.read(lambda connection: factors_of(connection, subject))
+        return await self._reads.read(lambda connection: factors_of(connection, subject))
 
-    async def rename_factor(self, subject: Subject, factor: str, name: str) -> bool:
-        def work(connection: sqlite3.Connection) -> bool:
+    async def rename_factor(
+        self, subject: Subject, factor: str, name: str, *, now: float, ground: Ground | None = None
+    ) -> Changed:
+        def work(connection: sqlite3.Connection) -> Changed:
+            refused = begin_change(connection, subject, ground, None, now)
+            if refused is not None:
+                return refused
             renamed = connection.execute(
                 "UPDATE factors SET name = ? WHERE subject = ? AND id = ?", (name, subject.key, factor)
             )
-            return renamed.rowcount == 1
+            return Changed.DONE if renamed.rowcount == 1 else Changed.FACTOR_GONE
 
-        return await self._file.write(work)
+        return await self._writes.write(work, keep=_is_done)
 
-    async def remove_factor(self, subject: Subject, factor: str, *, ground: Ground | None = None) -> Changed:
+    async def remove_factor(
+        self, subject: Subject, factor: str, *, now: float, ground: Ground | None = None
+    ) -> Changed:
         def work(connection: sqlite3.Connection) -> Changed:
-            refused = begin_change(connection, subject, ground, None)
+            refused = begin_change(connection, subject, ground, None, now)
             if refused is not None:
                 return refused
             known = factor_of(connection, subject, factor)
@@ -244,7 +246,7 @@ class SqliteStore:
             connection.execute("DELETE FROM factors WHERE id = ?", (factor,))
             return Changed.DONE
 
-        return await self._file.write(work, keep=_is_done)
+        return await self._writes.write(work, keep=_is_done)
 
     async def reset_factors(self, subject: Subject, limits: Sequence[Limit], *, now: float) -> int:
         def work(connection: sqlite3.Connection) -> int:
@@ -252,43 +254,57 @@ class SqliteStore:
             put_reset(connection, subject, now)
             removed = connection.execute("DELETE FROM factors WHERE subject = ?", (subject.key,)).rowcount
             connection.execute("DELETE FROM grants WHERE subject = ?", (subject.key,))
-            connection.executemany("DELETE FROM tallies WHERE key = ?", [(limit.key,) for limit in limits])
+            sqlite_limits.forget(connection, limits)
             return removed
 
-        return await self._file.write(work)
+        return await self._writes.write(work)
 
     async def put_revocation(self, revocation: Revocation, *, now: float) -> Revoked:
         def work(connection: sqlite3.Connection) -> Revoked:
             self._sweep(connection, now)
             return sqlite_revocations.put_revocation(connection, revocation, now=now)
 
-        return await self._file.write(work)
+        return await self._writes.write(work)
 
     async def withdraw_revocation(self, key: RevocationKey, *, now: float) -> bool:
-        return await self._file.write(
+        return await self._writes.write(
             lambda connection: sqlite_revocations.withdraw_revocation(connection, key, now=now)
         )
 
     async def revocations(self, subject: Subject | None, *, now: float) -> tuple[Revocation, ...]:
-        return await self._file.read(lambda connection: sqlite_revocations.revocations(connection, subject, now=now))
+        return await self._reads.read(lambda connection: sqlite_revocations.revocations(connection, subject, now=now))
 
     async def revocation_changes(self, since: str | None) -> Changes:
-        return await self._file.read(lambda connection: sqlite_revocations.revocation_changes(connection, since))
+        return await self._reads.read(lambda connection: sqlite_revocations.revocation_changes(connection, since))
 
     async def ping(self) -> None:
-        await self._file.write(lambda connection: connection.execute("DELETE FROM tickets WHERE expires_at < 0"))
+        # A ticket that nobody has, each time another one: SQLite writes nothing that is there already.
+        await self._writes.check(
+            lambda connection: connection.execute("INSERT OR REPLACE INTO tickets VALUES ('', abs(random() / 1e12))")
+        )
 
     async def close(self) -> None:
-        await self._file.close()
-        await self._aside.close()
+        for one in (self._writes, self._reads, self._aside):
+            await one.close()
 
     def _sweep(self, connection: sqlite3.Connection, now: float) -> None:
         """Remove what no longer changes any answer, every so often, inside of a write that happens anyway."""
         if not self._swept_at <= now < self._swept_at + SWEEP_SECONDS:  # also when the clock was set back
             self._swept_at = now
             sweep(connection, now)
+            sqlite_limits.sweep(connection, now)
             sqlite_revocations.sweep_revocations(connection, now - CLOCK_SKEW)
 
 
 def _is_done(changed: Changed) -> bool:
     return changed is Changed.DONE
+
+
+def _opened(path: Path, times: int) -> list[SqliteFile]:
+    """The file, opened so many times; not at all if one of them fails."""
+    first = SqliteFile(path)
+    try:
+        return [first, *(_opened(path, times - 1) if times > 1 else ())]
+    except ExtauthzError:
+        first.let_go()
+        raise

@@ -1,9 +1,9 @@
-"""One SQLite file: its connection, its thread, its transactions.
+"""One SQLite file: a connection to it, the thread of that, its transactions.
 
 The rules: every write is one `BEGIN IMMEDIATE` transaction, on disk before it is reported (`synchronous=FULL`). The
 connection belongs to one thread of its own, so that callers await it. A file that vanished is an outage, never a
 reason to begin an empty one, and one that somebody else begins in its place is not used: burned codes would be good
-again.
+again. Whether it can be written to is found out by writing.
 """
 
 import asyncio
@@ -19,6 +19,8 @@ from extauthz.store.schema import migrate, origin
 
 BUSY_SECONDS: Final = 2.0
 """How long another process's transaction is waited for."""
+TRY_EVERY: Final = 10.0
+"""Seconds, at most, between two writes while all is well: a disk that is full is noticed, and none is worn out."""
 
 _PROBLEMS: Final = (sqlite3.Error, OSError, ArithmeticError, LookupError, TypeError, ValueError)
 """Beside those of the file: what no file can hold, and rows that no version of this program wrote."""
@@ -28,7 +30,7 @@ Work = Callable[[sqlite3.Connection], _T]
 
 
 class SqliteFile:
-    """The file at `path`, opened at once, and made if it is not there.
+    """A connection to the file at `path`, opened at once; the file is made if it is not there.
 
     Raises:
         ConfigurationError: a newer version of this program made the file.
@@ -40,6 +42,8 @@ class SqliteFile:
         self._connection: sqlite3.Connection | None = None
         self._file = (0, 0)
         self._origin: bytes | None = None
+        self._writes_fail = False
+        self._wrote_at = float("-inf")
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="extauthz-store")
         try:
             self._executor.submit(self._guarded, lambda: self._open(create=True)).result()
@@ -54,29 +58,34 @@ class SqliteFile:
     async def write(self, work: Work[_T], *, keep: Callable[[_T], bool] = lambda _: True) -> _T:
         """One transaction, committed if `keep` says so of its result, else undone. Raises `StateUnavailable`."""
 
-        def transaction() -> _T:
-            connection = self._connected()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(connection)
-                connection.execute("COMMIT" if keep(result) else "ROLLBACK")
-            except BaseException:
-                # A full disk may have ended the transaction already.
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-            return result
+        return await self._run(lambda: self._transaction(work, keep))
 
-        return await self._run(transaction)
+    async def check(self, work: Work[object]) -> None:
+        """Return if it can be written to: `work` writes something, if the last write failed or was long ago.
+
+        Raises `StateUnavailable`.
+        """
+
+        def check() -> None:
+            is_due = self._writes_fail or time.monotonic() - self._wrote_at > TRY_EVERY
+            self._transaction(work if is_due else lambda _: None, lambda _: True)
+
+        await self._run(check)
 
     async def close(self) -> None:
         """Let go of it; closing twice is fine."""
+        closing = self.let_go()
+        if closing is not None:
+            await asyncio.wrap_future(closing)
+
+    def let_go(self) -> Future[None] | None:
+        """Begin to let go of it; what comes back is done when that is. `None` if it was asked before."""
         try:
             closing = self._executor.submit(self._close)
         except RuntimeError:
-            return  # closed already
+            return None
         self._executor.shutdown(wait=False)
-        await asyncio.wrap_future(closing)
+        return closing
 
     async def _run(self, work: Callable[[], _T]) -> _T:
         try:
@@ -90,6 +99,24 @@ class SqliteFile:
             return work()
         except _PROBLEMS as error:
             raise StateUnavailable(f"store: {self._path}: {error}") from error
+
+    def _transaction(self, work: Work[_T], keep: Callable[[_T], bool]) -> _T:
+        connection = self._connected()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            before = connection.total_changes
+            result = work(connection)
+            kept = keep(result)
+            connection.execute("COMMIT" if kept else "ROLLBACK")
+        except BaseException:
+            self._writes_fail = True
+            # A full disk may have ended the transaction already.
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        if kept and connection.total_changes > before:
+            self._writes_fail, self._wrote_at = False, time.monotonic()
+        return result
 
     def _connected(self) -> sqlite3.Connection:
         """The connection to the file that is at the path now."""

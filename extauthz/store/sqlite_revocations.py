@@ -53,6 +53,14 @@ def withdraw_revocation(connection: sqlite3.Connection, key: RevocationKey, *, n
     return before.until > now
 
 
+def revocations_of(connection: sqlite3.Connection, subject: Subject) -> tuple[Revocation, ...]:
+    """Those of one subject, whether they have ended or not; by an index, for whoever leaves a grant."""
+    rows = connection.execute(
+        "SELECT kind, about, subject, at, until FROM revocations WHERE subject = ?", (subject.key,)
+    )
+    return tuple(map(_revocation, rows))
+
+
 def revocations(connection: sqlite3.Connection, subject: Subject | None, *, now: float) -> tuple[Revocation, ...]:
     """As `RevocationStore.revocations`."""
     rows = connection.execute(

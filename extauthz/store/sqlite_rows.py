@@ -1,17 +1,17 @@
-"""The rows of the SQLite store: what they hold, and the statements that burn, count and sweep.
+"""The rows of the SQLite store: what they hold, and the statements that burn and sweep.
 
 The rule: each function belongs into a transaction of its caller, who undoes it all if one of them says no.
 """
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, assert_never
 
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
-from extauthz.stepup.lockout import FRESH, Limit, Tally
 from extauthz.store.protocol import (
     CLOCK_SKEW,
+    MOST_GRANTS,
     RESET_SECONDS,
     Activity,
     Advance,
@@ -25,6 +25,7 @@ from extauthz.store.protocol import (
     SpentTicket,
     UseUp,
 )
+from extauthz.store.sqlite_revocations import revocations_of
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Subject
 
@@ -50,8 +51,17 @@ def grant_of(row: tuple[Any, ...]) -> Grant:
     )
 
 
-def put_grants(connection: sqlite3.Connection, grants: Iterable[Grant]) -> None:
-    """Add new grants."""
+def put_grants(connection: sqlite3.Connection, subject: Subject, grants: Sequence[Grant], now: float) -> None:
+    """Add new grants of a subject; older ones go where they are too many."""
+    if not grants:
+        return
+    connection.execute("DELETE FROM grants WHERE subject = ? AND expires_at <= ?", (subject.key, now))
+    # The newest that are not used up stay.
+    connection.execute(
+        """DELETE FROM grants WHERE subject = ?1 AND id NOT IN (
+               SELECT id FROM grants WHERE subject = ?1 ORDER BY uses IS 0, issued_at DESC, id DESC LIMIT ?2)""",
+        (subject.key, max(MOST_GRANTS - len(grants), 0)),
+    )
     connection.executemany(
         f"INSERT INTO grants ({GRANT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
         [
@@ -136,7 +146,7 @@ def spend(connection: sqlite3.Connection, ticket: SpentTicket | None) -> bool:
 
 
 def begin_change(
-    connection: sqlite3.Connection, subject: Subject, ground: Ground | None, ticket: SpentTicket | None
+    connection: sqlite3.Connection, subject: Subject, ground: Ground | None, ticket: SpentTicket | None, now: float
 ) -> Changed | None:
     """Burn the ticket of a change of factors that rests on this ground, or say what stands against it."""
     if not spend(connection, ticket):
@@ -145,6 +155,8 @@ def begin_change(
         return None
     reset = connection.execute("SELECT at FROM resets WHERE subject = ?", (subject.key,)).fetchone()
     if reset is not None and ground.laid_at <= reset[0]:
+        return Changed.GROUND_GONE
+    if ground.is_ended_by(subject, revocations_of(connection, subject), now):
         return Changed.GROUND_GONE
     factors = factors_of(connection, subject)
     if not ground.factor:
@@ -200,22 +212,6 @@ def put_activity(connection: sqlite3.Connection, activity: Activity) -> None:
     )
 
 
-def tally_of(connection: sqlite3.Connection, limit: Limit) -> Tally:
-    """What was counted in a limiter."""
-    row = connection.execute(
-        "SELECT tries, locked_until, forgotten_at FROM tallies WHERE key = ?", (limit.key,)
-    ).fetchone()
-    return FRESH if row is None else Tally(tries=row[0], locked_until=row[1], forgotten_at=row[2])
-
-
-def put_tally(connection: sqlite3.Connection, limit: Limit, tally: Tally) -> None:
-    """Set what was counted in a limiter."""
-    connection.execute(
-        "INSERT OR REPLACE INTO tallies VALUES (?, ?, ?, ?)",
-        (limit.key, tally.tries, tally.locked_until, tally.forgotten_at),
-    )
-
-
 def sweep(connection: sqlite3.Connection, now: float) -> None:
     """Remove what no longer changes any answer."""
     connection.execute("DELETE FROM grants WHERE expires_at <= ?", (now,))
@@ -223,7 +219,6 @@ def sweep(connection: sqlite3.Connection, now: float) -> None:
     connection.execute("DELETE FROM tickets WHERE expires_at <= ?", (now - CLOCK_SKEW,))
     connection.execute("DELETE FROM proofs WHERE expires_at <= ?", (now - CLOCK_SKEW,))
     connection.execute("DELETE FROM resets WHERE at <= ?", (now - RESET_SECONDS,))
-    connection.execute("DELETE FROM tallies WHERE forgotten_at <= ?", (now,))
     connection.execute("DELETE FROM sessions WHERE until <= ?", (now,))
 
 

@@ -24,14 +24,12 @@ from extauthz.stepup.webauthn_answer import NotVerified, WebauthnFailure
 from extauthz.web import notices
 from extauthz.web.address import browser_address
 from extauthz.web.enrolment_entry import Entry
-from extauthz.web.enrolment_forms import EnrolmentForms, Visit
+from extauthz.web.enrolment_forms import APP_NAME, EnrolmentForms, Visit, free_name
 from extauthz.web.forms import is_from_own_page, read_form
 from extauthz.web.gate import Gate
 from extauthz.web.login import Login
 from extauthz.web.offers import Means
 from extauthz.web.rendering import duration
-
-APP_NAME: Final = "Authenticator app"
 
 _NAME: Final = re.compile(r"\S(?:.{0,62}\S)?")
 _WRONG_CODE: Final = "That code is not right. Enter the six digits that your app shows now, without blanks."
@@ -101,7 +99,7 @@ class EnrolmentPages:
             return await self.entry.begin(request, text, invitation)
         seat = self.entry.seat(request, invitation)
         if seat is None:
-            return self.forms.notice(notices.LINK_FOREIGN)
+            return self.entry.refuse(invitation)
         if not hmac.compare_digest(seat.id.encode(), fields.get("seat", "").encode("utf-8", "surrogatepass")):
             return self.forms.notice(notices.STALE, text)
         step = self._steps.get(fields.get("step", ""))
@@ -154,7 +152,7 @@ class EnrolmentPages:
                 error_text = f"Too many wrong codes. Try again in {duration(outcome.retry_after)}."
                 return self.forms.prove_form(visit, error=error_text, retry_after=outcome.retry_after)
             case "wrong-code":
-                return self.forms.prove_form(visit, error=_WRONG_PROOF)
+                return self.forms.prove_form(visit, error=_WRONG_PROOF if at.codes_left else _WRONG_CODE)
             case "code-used":
                 return self.forms.prove_form(visit, error=_USED_CODE)
             case "used" | "gone":
@@ -163,7 +161,8 @@ class EnrolmentPages:
                 assert_never(outcome)
 
     async def _begin_app(self, visit: Visit) -> Response:
-        return self._after(visit, await self.enrolling.begin_app(visit.at, APP_NAME), "app-begun", view="app")
+        change = await self.enrolling.begin_app(visit.at, free_name(APP_NAME, visit.at))
+        return self._after(visit, change, "app-begun", view="app")
 
     async def _confirm_app(self, visit: Visit) -> Response:
         change = await self.enrolling.confirm_app(visit.at, visit.said("code"))
@@ -215,15 +214,16 @@ class EnrolmentPages:
                 return self.forms.notice(notices.NOT_FIRST, visit.text)
             case "last":
                 return self.forms.notice(notices.LAST_FACTOR, visit.text)
+            case "too-many":
+                return self.forms.notice(notices.TOO_MANY, visit.text)
             case "unproven" | "gone" | "wrong-code":
                 return self.forms.notice(notices.STALE, visit.text)
             case _:
                 assert_never(change)
 
     def _party(self, request: Request) -> RelyingParty | None:
-        """As whom this page asks for keys: only on an origin that the browser would let it."""
-        party = self.means.relying_party
-        return party if party is not None and f"https://{request.headers.get('host', '')}" in party.origins else None
+        """As whom this page asks for keys."""
+        return self.means.relying_party_at(request.headers.get("host", ""))
 
 
 def _next_view(at: Seated) -> str:

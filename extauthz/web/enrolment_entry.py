@@ -62,11 +62,14 @@ class Entry:
         fields = request.headers.getlist("cookie")
         seat = read_seat(fields, invitation, self.seating.keys, now=0.0)
         if seat is not None and self.seating.clock() >= seat.until:
-            raise TurnedAway(notices.LINK_ENDED if seat.proven else notices.LINK_EXPIRED)
+            is_link = invitation.grounds == "administrator" and not seat.proven
+            raise TurnedAway(notices.LINK_EXPIRED if is_link else notices.LINK_ENDED)
         return seat
 
     def show(self, request: Request, text: str, invitation: Invitation) -> Response:
-        """What everybody sees who opens the link."""
+        """What everybody sees who opens the link and has no seat."""
+        if invitation.grounds != "administrator":
+            return self.refuse(invitation)
         if self.seating.clock() >= invitation.expires_at:
             return self.forms.notice(notices.LINK_EXPIRED)
         response = self.forms.render("enroll-begin.html", text, invitation)
@@ -75,19 +78,27 @@ class Entry:
             response.headers.append("set-cookie", set_cookie(NONCE_COOKIE, nonce))
         return response
 
+    def refuse(self, invitation: Invitation) -> Response:
+        """What is told to a browser without a seat. What comes from a challenge was taken when it was made."""
+        if invitation.grounds != "administrator":
+            return self.forms.notice(notices.BEGUN_AGAIN)
+        _log.warning("foreign-enrolment-link", subject=invitation.subject.key, link=invitation.id)
+        return self.forms.notice(notices.LINK_FOREIGN)
+
     async def begin(self, request: Request, text: str, invitation: Invitation) -> Response:
         """Take the seat, once it is sure that this browser will be known again."""
+        if self.seat(request, invitation) is not None:
+            return self.forms.to(text)
+        if invitation.grounds != "administrator":
+            return self.refuse(invitation)
         nonce = read_secret(request.headers.getlist("cookie"), NONCE_COOKIE)
         if nonce is None:
             return self.forms.notice(notices.NO_COOKIE, text)
-        if self.seat(request, invitation) is not None:
-            return self.forms.to(text)
         if self.seating.clock() >= invitation.expires_at:
             return self.forms.notice(notices.LINK_EXPIRED)
         seat = await self.seating.take_seat(invitation, hash_nonce(nonce))
         if seat is None:
-            _log.warning("foreign-enrolment-link", subject=invitation.subject.key, link=invitation.id)
-            return self.forms.notice(notices.LINK_FOREIGN)
+            return self.refuse(invitation)
         _log.info("enrolment-begun", subject=invitation.subject.key, link=invitation.id, grounds=invitation.grounds)
         return self.forms.to(text, seat=seat)
 
@@ -132,6 +143,7 @@ class Entry:
             keys=self.seating.keys,
             entropy=self.seating.entropy,
             tokens=ticket.credentials,
+            session=ticket.session,
             return_path="" if ticket.closes else ticket.return_path,
         )
         invitation = self.open(text)

@@ -26,6 +26,7 @@ from extauthz.values.request import empty
 from extauthz.web.notices import Notice
 from extauthz.web.rendering import Pages, Script
 
+APP_NAME: Final = "Authenticator app"
 KEY_NAME: Final = "Security key"
 
 
@@ -45,6 +46,13 @@ class Visit:
     def said(self, name: str) -> str:
         """What the form says."""
         return self.fields.get(name, "")
+
+
+def free_name(name: str, at: Seated) -> str:
+    """`name`, with a number if the subject calls a factor like that already."""
+    taken = {factor.name for factor in at.factors}
+    numbered = (f"{name} {number}" for number in range(2, len(taken) + 2))
+    return next(free for free in (name, *numbered) if free not in taken)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,10 +108,11 @@ class EnrolmentForms:
         }
         return self.render("enroll-app.html", visit.text, at.invitation, values, status=422 if error else 200)
 
-    def key_form(self, visit: Visit, party: RelyingParty, *, error: str = "", name: str = KEY_NAME) -> Response:
-        """Where a key gets its name and the browser is asked for it."""
+    def key_form(self, visit: Visit, party: RelyingParty, *, error: str = "", name: str | None = None) -> Response:
+        """Where a key gets its name, `name` until then, and the browser is asked for it."""
         options = json.dumps(self.enrolling.key_options(visit.at, party))
-        values = {"seat": visit.at.seat.id, "options": options, "error": error, "name": name}
+        suggested = free_name(KEY_NAME, visit.at) if name is None else name
+        values = {"seat": visit.at.seat.id, "options": options, "error": error, "name": suggested}
         status = 422 if error else 200
         return self.render("enroll-key.html", visit.text, visit.at.invitation, values, status=status, script="register")
 

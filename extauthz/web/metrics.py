@@ -12,6 +12,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from extauthz.check.activity import ActivityCounts
 from extauthz.check.revocation_feed import FeedStanding
 from extauthz.check.store_watch import StoreStanding
 from extauthz.lookup.key_sets import Standing
@@ -90,6 +91,10 @@ class Metrics:
         up = Gauge("extauthz_store_up", "0 while the store can't be written to.", registry=self._registry)
         up.set_function(lambda: standing().reached and standing().error is None)
 
+    def follow_activity(self, counts: Callable[[], ActivityCounts]) -> None:
+        """Tell what `counts` says of the activity of sessions, whenever it is asked."""
+        self._registry.register(_Activity(counts))
+
     def exposition(self) -> bytes:
         """All of it in Prometheus' text format."""
         return generate_latest(self._registry)
@@ -108,6 +113,28 @@ class _Audit(Collector):
         records.add_metric(["lost"], now.lost)
         yield records
         yield GaugeMetricFamily("extauthz_audit_waiting", "Audit records not written yet.", value=now.waiting)
+
+
+class _Activity(Collector):
+    """Reads the counts of the activity of sessions when Prometheus asks for them."""
+
+    def __init__(self, counts: Callable[[], ActivityCounts]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        now = self._counts()
+        yield GaugeMetricFamily(
+            "extauthz_activity_waiting", "Sessions whose activity is due to be written.", value=now.waiting
+        )
+        told = CounterMetricFamily(
+            "extauthz_activity",
+            "Activity of sessions: written; writings that failed and are tried again; forgotten for want of room.",
+            labels=["result"],
+        )
+        told.add_metric(["written"], now.written)
+        told.add_metric(["failed"], now.failed)
+        told.add_metric(["forgotten"], now.forgotten)
+        yield told
 
 
 class _Keys(Collector):

@@ -133,16 +133,23 @@ LINK_FOREIGN: Final = Notice(
     text="It belongs to the browser that began with it. If that was you, go on there. If it was not, tell your "
     "administrator at once: somebody else has your link.",
 )
+BEGUN_AGAIN: Final = Notice(
+    status=409,
+    title="This page is no longer in use",
+    text="It belongs to one browser, and to what was begun there last. If that was in another tab, go on there. Else "
+    "go back to the application and start again.",
+)
 LINK_USED: Final = Notice(
     status=409,
     title="This link was used already",
-    text="Each link serves once. To change your second factors again, ask your administrator for a new one.",
+    text="Each link serves once. To change your second factors again, start from the application, or ask your "
+    "administrator for a new one.",
 )
 LINK_ENDED: Final = Notice(
     status=410,
     title="This page was open for too long",
-    text="Changes end a quarter of an hour after you have proven who you are. Start again from the application, or ask "
-    "your administrator for a new link.",
+    text="It ends a quarter of an hour after you have proven who you are, or sooner if you have not. Start again from "
+    "the application, or ask your administrator for a new link.",
 )
 FIRST_NEEDS_LINK: Final = Notice(
     status=403,
@@ -171,6 +178,12 @@ LAST_FACTOR: Final = Notice(
     status=409,
     title="This is your last one",
     text="It stays: without it you could confirm nothing. Add another one first, or ask your administrator.",
+    again=True,
+)
+TOO_MANY: Final = Notice(
+    status=409,
+    title="You have as many as there can be",
+    text="Nothing was added. Remove one that you no longer use first.",
     again=True,
 )
 NOT_CHANGED: Final = Notice(

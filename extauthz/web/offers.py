@@ -46,10 +46,19 @@ class Means:
     relying_party: RelyingParty | None = None
     providers: Mapping[str, OidcClient] = field(default_factory=empty)
 
+    def relying_party_at(self, authority: str) -> RelyingParty | None:
+        """As whom authenticators are asked for at the page of this origin; browsers would refuse any other.
+
+        That page alone: what a key is touched for at another one of ours was read there, and proves nothing here.
+        """
+        party, origin = self.relying_party, f"https://{authority}"
+        if party is None or origin not in party.origins:
+            return None
+        return party.model_copy(update={"origins": (origin,)})
+
     def relying_party_for(self, ticket: Ticket) -> RelyingParty | None:
-        """As whom authenticators are asked for on the ticket's origin; browsers would refuse any other."""
-        party = self.relying_party
-        return party if party is not None and f"https://{ticket.action.authority}" in party.origins else None
+        """As whom authenticators are asked for on the ticket's origin."""
+        return self.relying_party_at(ticket.action.authority)
 
     def provider_for(self, ticket: Ticket) -> OidcClient | None:
         """Where the ticket's subject logs in."""

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from extauthz.check.enrolling import Enrolling
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.seating import Seating
-from extauthz.errors import IssuerUnavailable, StateUnavailable
+from extauthz.errors import IssuerUnavailable, StateUnavailable, SubjectBlocked, TokenRevoked
 from extauthz.identity.config import ClientSettings
 from extauthz.stepup.challenge import CHALLENGE_PATH
 from extauthz.stepup.enrolment import ENROL_PATH
@@ -89,6 +89,8 @@ def create_app(
             HTTPException: rest.refuse_status,
             StateUnavailable: rest.refuse_without_store,
             IssuerUnavailable: rest.refuse_without_provider,
+            SubjectBlocked: rest.refuse_revoked,
+            TokenRevoked: rest.refuse_revoked,
             Exception: rest.refuse_after_failure,
         },
     )
@@ -126,6 +128,11 @@ class _Rest:
         """The provider is out of reach."""
         _log.error("issuer-unavailable", error=str(error))
         return self._notice(notices.PROVIDER_AWAY, headers={"retry-after": _RETRY_SECONDS})
+
+    async def refuse_revoked(self, _: Request, error: Exception) -> Response:
+        """Who was blocked or signed out while their proof was on its way."""
+        _log.warning("revoked", error=str(error))
+        return self._notice(notices.BLOCKED if isinstance(error, SubjectBlocked) else notices.SIGNED_OUT)
 
     async def refuse_after_failure(self, _: Request, error: Exception) -> Response:
         """A mistake of ours."""

@@ -60,6 +60,7 @@ class Proofs:
                 subject=ticket.subject,
                 session=ticket.session,
                 holder=holder_of_cookie(secret),
+                credentials=ticket.credentials,
                 demands=ticket.demands,
                 address=browser_address(request, self.client),
                 now=self.clock(),

@@ -9,7 +9,7 @@ import unicodedata
 from base64 import b64encode
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -18,6 +18,12 @@ from starlette.responses import HTMLResponse
 Script = Literal["done", "webauthn", "register", "codes"]
 """What pages run: it tells other pages that a challenge is met, asks for a key, makes one known, or keeps codes."""
 
+_SOURCES: Final[Mapping[Script, tuple[str, ...]]] = {
+    "done": ("done.js",),
+    "webauthn": ("keys.js", "webauthn.js"),
+    "register": ("keys.js", "register.js"),
+    "codes": ("codes.js",),
+}
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86400
@@ -56,7 +62,7 @@ class Pages:
         self._environment.filters |= {"visible": visible, "duration": duration}
         # In the pages, so that they need no second request; the policies name them by their hashes.
         style, style_hash = self._embedded(loader, "style.css")
-        scripts = {name: self._embedded(loader, f"{name}.js") for name in get_args(Script)}
+        scripts = {name: self._embedded(loader, *sources) for name, sources in _SOURCES.items()}
         self._environment.globals |= {"style": style}
         self._environment.globals |= {f"{name}_script": source for name, (source, _) in scripts.items()}
         # `form-action 'self'` would also bind the redirects after the form: an application that sends the browser on to
@@ -76,9 +82,9 @@ class Pages:
         policy = self.headers["content-security-policy"]
         self._policies = {name: f"{policy}; script-src '{hash_}'" for name, (_, hash_) in scripts.items()}
 
-    def _embedded(self, loader: PackageLoader, name: str) -> tuple[Markup, str]:
-        """A file of ours to be written into pages as it is, and its hash."""
-        source = loader.get_source(self._environment, name)[0]
+    def _embedded(self, loader: PackageLoader, *names: str) -> tuple[Markup, str]:
+        """Files of ours to be written into pages as they are, one after the other, and their hash."""
+        source = "".join(loader.get_source(self._environment, name)[0] for name in names)
         digest = b64encode(sha256(source.encode()).digest()).decode("ascii")
         return Markup(source), f"sha256-{digest}"  # noqa: S704 - our own file, no input
 

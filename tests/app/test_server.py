@@ -41,7 +41,7 @@ def test_a_reload_swaps_in_good_policies(serve: Serve) -> None:
 def refused_start(folder: Path, **environ: str) -> str:
     """What a start that must fail says; it fails with 1, and without a traceback."""
     ended = subprocess.run(
-        command(folder), stderr=subprocess.PIPE, text=True, timeout=30, check=False, env={**os.environ, **environ}
+        command(folder), stderr=subprocess.PIPE, text=True, timeout=100, check=False, env={**os.environ, **environ}
     )
     assert ended.returncode == 1, ended.stderr
     assert "Traceback" not in ended.stderr

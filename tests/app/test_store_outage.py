@@ -56,6 +56,7 @@ def test_a_server_starts_without_its_redis_and_is_ready_when_that_is_there(
     until_ready(served)
     assert served.probe("/ready").json()["store"] == {"reached": True, "failing_since": None, "error": None}
     assert "extauthz_store_up 1.0" in served.probe("/metrics").text
+    assert served.metric("extauthz_activity_waiting") == served.metric('extauthz_activity_total{result="failed"}') == 0
     assert "s3cret" not in str(served.heard) + served.probe("/ready").text + waiting.text
 
 

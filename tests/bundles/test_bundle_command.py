@@ -1,17 +1,15 @@
 """`extauthz bundle` as a person uses it."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commanding import Ended, command
 from serving import POLICY
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).parent / "extauthz"), "bundle", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30, check=False)
+def run(folder: Path, *arguments: str) -> Ended:
+    return command("bundle", *arguments, folder=folder)
 
 
 @pytest.fixture
@@ -63,12 +61,12 @@ def test_the_other_key_of_the_pair_is_told_apart_from_no_key(folder: Path) -> No
     (folder / "some.pem").write_text("-----BEGIN CERTIFICATE-----")
     build = ("build", "policies", "--version", "1", "-o", "p.tar.gz", "--key")
     verify = ("verify", "p.tar.gz", "--key")
-    for command, key, told in (
+    for asked, key, told in (
         (build, "bundle-public.pem", "this is a public key; give the private one"),
         (verify, "bundle-private.pem", "this is a private key; give the public one"),
         (build, "some.pem", "not an unencrypted Ed25519 private key"),
         (verify, "some.pem", "not an Ed25519 public key"),
     ):
-        refused = run(folder, *command, key)
+        refused = run(folder, *asked, key)
         assert (refused.returncode, refused.stdout) == (1, "")
         assert refused.stderr.startswith(f"extauthz: {key}: {told}")

@@ -32,7 +32,7 @@ def stopped(served: Served) -> None:
 
 def refused_start(folder: Path, environ: dict[str, str]) -> str:
     """What a start that must fail says; it fails with 1, and without a traceback."""
-    ended = subprocess.run(command(folder), stderr=subprocess.PIPE, text=True, timeout=30, check=False, env=environ)
+    ended = subprocess.run(command(folder), stderr=subprocess.PIPE, text=True, timeout=100, check=False, env=environ)
     assert ended.returncode == 1, ended.stderr
     assert "Traceback" not in ended.stderr
     return ended.stderr

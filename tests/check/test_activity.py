@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from extauthz.check import activity
-from extauthz.check.activity import Activities
+from extauthz.check.activity import Activities, ActivityCounts
 from extauthz.store.memory import MemoryStore
 from extauthz.store.protocol import Activity, Found, Store
 from extauthz.store.sqlite import SqliteStore
@@ -108,13 +108,14 @@ def test_memory_is_bounded_and_what_finds_no_room_looks_idle(store: Counting, mo
         activities.note(ALICE, f"sid:{number}", at=5.0)
     asyncio.run(activities.write())
     assert [one.session for one in store.touched[0]] == ["sid:0", "sid:1"]
+    assert activities.counts == ActivityCounts(waiting=0, written=2, failed=0, forgotten=1)
     assert activities.times(ALICE, "sid:2", SessionTimes(started_at=1.0, last_seen=2.0)) == SessionTimes(
         started_at=1.0, last_seen=2.0
     )
     now[0] = 60.0
     asyncio.run(activities.write())
     activities.note(ALICE, "sid:2", at=6.0)
-    assert activities.waiting == 1, "there is room again"
+    assert activities.counts.waiting == 1, "there is room again"
 
 
 class TestOutages:
@@ -140,14 +141,15 @@ class TestOutages:
             await bench.checker.finish(opened, deadline=None)
             assert not writing.done()
             await writing
-            return bench.activities.waiting
+            return bench.activities.counts.waiting
 
         assert asyncio.run(decide_meanwhile()) == 1
+        assert (bench.activities.counts.failed, bench.activities.counts.written) == (1, 0)
         assert bench.records.kept[-1].decision.reason == "allowed"
         locked.execute("ROLLBACK")
         locked.close()
         asyncio.run(bench.activities.write())
-        assert bench.activities.waiting == 0
+        assert bench.activities.counts == ActivityCounts(waiting=0, written=1, failed=1, forgotten=0)
         pass_time(bench, 14)
         assert alice.asks(on=bench.replica(bench.store)) == "allow"
 

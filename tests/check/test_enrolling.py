@@ -7,18 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stepup.authenticator import SoftwareAuthenticator
 from stepup.proofs import ALICE, NOW, ring
 
 from extauthz.check.enrolling import Change, Enrolling
 from extauthz.check.proof.proving import LockedOut
 from extauthz.check.seating import Seated, Seating
-from extauthz.stepup.enrolment import Grounds, Invitation, Seat, invite, open_invitation
+from extauthz.stepup.enrolment import Grounds, Invitation, Seat, invite, open_invitation, user_handle
+from extauthz.stepup.relying_party import RelyingParty
 from extauthz.stepup.totp import code_at, step_at
+from extauthz.stepup.webauthn import challenge_of, verify_registration
 from extauthz.store.open import open_store
-from extauthz.store.protocol import EnrolledFactor
+from extauthz.store.protocol import EnrolledFactor, Enrolment
 
 RING = ring()
 RACERS = 20
+US = RelyingParty(id="example.com", name="Example", origins=("https://app.example.com",))
 
 
 class Office:
@@ -54,6 +58,32 @@ class Office:
         assert waiting is not None
         return at, waiting[1]
 
+    async def with_keys(self, *pages: int) -> tuple[tuple[Seated, ...], ...]:
+        """Alice with a security key for each number, and so many pages on which it was proven."""
+        devices = [SoftwareAuthenticator(credential_id=bytes([number]) * 32) for number in range(len(pages))]
+        handle = user_handle(link())
+        factors = tuple(registered(device, handle) for device in devices)
+        await self.server().seating.store.enroll(Enrolment(subject=ALICE, factors=factors), now=NOW - 60)
+        return tuple(
+            [
+                tuple([await self.proven(device) for _ in range(many)])
+                for device, many in zip(devices, pages, strict=True)
+            ]
+        )
+
+    async def proven(self, device: SoftwareAuthenticator) -> Seated:
+        """Somebody who has begun with a new link and has proven this key."""
+        at, server = await self.seated(), self.server().seating
+        seat = await server.prove_key(at, US, device.sign_in(challenge_of(at.seat.id, "webauthn.get")))
+        assert isinstance(seat, Seat)
+        return await server.sit(at.invitation, seat)
+
+    async def add_key(self, at: Seated) -> Change:
+        """Register another key from this page."""
+        device = SoftwareAuthenticator(credential_id=os.urandom(32))
+        answer = device.register(challenge_of(at.seat.id, "webauthn.create"))
+        return await self.server().add_key(at, US, answer=answer, name="Another")
+
     async def confirmed(self) -> tuple[EnrolledFactor, ...]:
         """What Alice has."""
         factors = await self.server().seating.store.factors(ALICE)
@@ -67,6 +97,27 @@ def link(grounds: Grounds = "administrator") -> Invitation:
 
 def code(secret: bytes, ahead: int = 0) -> str:
     return code_at(secret, step_at(NOW) + ahead)
+
+
+def registered(device: SoftwareAuthenticator, handle: bytes) -> EnrolledFactor:
+    challenge = b"c" * 32
+    new = verify_registration(
+        device.register(challenge),
+        relying_party=US,
+        challenge=challenge,
+        user_handle=handle,
+        registered=[],
+        user_verification="preferred",
+    )
+    return EnrolledFactor(
+        id=os.urandom(16).hex(),
+        subject=ALICE,
+        kind="webauthn",
+        created_at=NOW - 60,
+        confirmed=True,
+        public=new.authenticator.to_text(),
+        mark=new.mark,
+    )
 
 
 def at_work(folder: Path, work: Callable[[Office], Coroutine[Any, Any, None]]) -> None:
@@ -172,5 +223,78 @@ def test_what_a_link_is_good_for_depends_on_who_let_it_be(tmp_path: Path, ground
         first, secret = await office.with_an_app()
         assert isinstance(await office.server().confirm_app(first, code(secret)), Seat)
         assert (await office.seated(grounds)).may == "prove"
+
+    at_work(tmp_path, work)
+
+
+def test_a_reset_that_meets_pages_leaves_no_factor_of_theirs(tmp_path: Path) -> None:
+    """Their seats were looked at before the reset; the keys come in the same instant, or after."""
+
+    async def work(office: Office) -> None:
+        ((*early, one, another, late),) = await office.with_keys(8)
+        assert isinstance(await office.server().begin_app(one, "App"), Seat)
+        pending = await office.server().waiting_app(one)
+        assert pending is not None
+        store = office.server().seating.store
+        await asyncio.gather(
+            *(office.add_key(page) for page in early[:3]),
+            store.reset_factors(ALICE, (), now=NOW),
+            office.server().confirm_app(one, code(pending[1])),
+            office.server().make_codes(another),
+            *(office.add_key(page) for page in early[3:]),
+        )
+        assert await store.factors(ALICE) == ()
+        assert await office.add_key(late) == "used"
+        assert await office.server().begin_app(late, "App") == "used"
+        assert await office.server().make_codes(late) == ("used", ())
+        assert await store.factors(ALICE) == ()
+
+    at_work(tmp_path, work)
+
+
+def test_pages_that_rest_on_a_key_add_nothing_once_it_is_removed(tmp_path: Path) -> None:
+    """Whoever has found the lost key opens pages with it while its owner removes it."""
+
+    async def work(office: Office) -> None:
+        (*pages, late), (owner,) = await office.with_keys(7, 1)
+        removing = asyncio.create_task(office.server().remove(owner, late.seat.factor))
+
+        async def add(page: Seated) -> bool:
+            is_late = removing.done()
+            return isinstance(await office.add_key(page), Seat) and is_late
+
+        assert not any(await asyncio.gather(*(add(page) for page in pages)))
+        assert isinstance(await removing, Seat)
+        assert await office.add_key(late) == "used"
+        assert await office.server().remove(late, owner.seat.factor) == "used"
+        assert (await office.server().seating.sit(late.invitation, late.seat)).may == "nothing"
+
+    at_work(tmp_path, work)
+
+
+def test_of_pages_that_remove_each_other_s_key_at_once_one_key_stays(tmp_path: Path) -> None:
+    async def work(office: Office) -> None:
+        pages = [page for (page,) in await office.with_keys(1, 1, 1, 1)]
+        others = [page.seat.factor for page in (*pages[1:], pages[0])]
+        await asyncio.gather(
+            *(office.server().remove(page, other) for page, other in zip(pages, others, strict=True)),
+            *(office.server().remove(page, page.seat.factor) for page in pages),
+        )
+        (left,) = await office.confirmed()
+        keeper = next(page for page in pages if page.seat.factor == left.id)
+        assert await office.server().remove(keeper, left.id) == "last"
+
+    at_work(tmp_path, work)
+
+
+def test_an_app_that_was_begun_as_the_first_is_not_confirmed_beside_a_key(tmp_path: Path) -> None:
+    async def work(office: Office) -> None:
+        slow, secret = await office.with_an_app()
+        key = await office.seated()
+        outcomes = await asyncio.gather(
+            office.add_key(key), *(office.server().confirm_app(slow, code(secret)) for _ in range(4))
+        )
+        assert sum(1 for outcome in outcomes if isinstance(outcome, Seat)) == 1
+        assert len(await office.confirmed()) == 1
 
     at_work(tmp_path, work)

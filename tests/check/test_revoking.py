@@ -134,6 +134,28 @@ def test_what_was_proven_goes_with_the_tokens(bench: Bench) -> None:
     assert bench.decision(bench.as_user("/pay?amount=5000"))[:2] == ("challenge", "proof-required")
 
 
+@pytest.mark.parametrize("kind", ["block", "tokens", "session"])
+def test_a_code_that_comes_before_this_server_has_heard_of_a_revocation_leaves_no_grant(
+    bench: Bench, kind: Kind
+) -> None:
+    made = Revocation(kind=kind, subject=ALICE, id="s1" if kind == "session" else "", at=bench.now[0])
+    large = bench.as_user("/pay?amount=5000", code=bench.code())
+    asyncio.run(bench.store.put_revocation(made, now=bench.now[0]))
+    for _ in range(2):
+        assert bench.decision(large) == (BLOCKED if kind == "block" else REVOKED)
+    assert asyncio.run(bench.store.withdraw_revocation(made.key, now=bench.now[0]))
+    assert bench.decision(bench.as_user("/pay?amount=5000"))[:2] == ("challenge", "proof-required")
+    assert bench.decision(large) == ALLOWED, "the code is still good"
+
+
+def test_a_code_beside_a_token_that_was_issued_after_a_revocation_is_good_at_once(bench: Bench) -> None:
+    asyncio.run(bench.store.put_revocation(Revocation(kind="tokens", subject=ALICE, at=bench.now[0]), now=bench.now[0]))
+    bench.now[0] += 2
+    newer = bench.token(iat=int(bench.now[0]))
+    sent = {"authorization": f"Bearer {newer}", "x-extauthz-otp": bench.code()}
+    assert bench.decision(bench.request("/pay?amount=5000", headers=sent)) == ALLOWED
+
+
 @dataclass
 class Interrupted(MemoryStore):
     """A store in which something happens while it is asked."""

@@ -19,10 +19,11 @@ ROOT = Path(__file__).parents[2]
 def commands() -> Iterator[tuple[str, ...]]:
     """Every command, by its words."""
     waiting: list[tuple[str, ...]] = [()]
+    root = get_command(app)
     while waiting:
         words = waiting.pop()
         yield words
-        found = get_command(app)
+        found = root
         for word in words:
             found = found.commands[word]  # type: ignore[attr-defined]  # it is a group: it had this command
         waiting += [(*words, name) for name in getattr(found, "commands", ())]

@@ -93,7 +93,7 @@ def test_what_is_asked_for_is_in_the_store_and_is_listed(
 
 def test_a_block_lasts_as_long_as_it_says_and_is_lifted_once(config: Path) -> None:
     before = time.time()
-    assert invoke(config, "block", "alice", "--for", "1h30m").stdout.startswith(f"{ALICE}: blocked, until 20")
+    assert invoke(config, "block", "alice", "--for", "1h30m").stdout.startswith(f"{ALICE}: blocked, in force until 20")
     (entry,) = kept(config)
     assert before + 5400 <= entry.until <= time.time() + 5400
     assert invoke(config, "unblock", "alice").stdout == f"{ALICE}: unblocked\n"

@@ -26,6 +26,8 @@ from extauthz.values.identity import Subject
 T = TypeVar("T")
 
 _CHALLENGE = b"r" * 32
+_PATIENCE = 10.0
+"""Seconds that a Redis may take on a machine that is busy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,7 @@ class FactorStore:
         """What `work` makes of the store, in a thread of its own: playwright keeps an event loop in that of tests."""
 
         async def run() -> T:
-            store = open_configured_store(load_settings(self.folder / "extauthz.yaml"))
+            store = open_configured_store(load_settings(self.folder / "extauthz.yaml"), patience=_PATIENCE)
             try:
                 return await work(store)
             finally:

@@ -113,6 +113,7 @@ def reading(descriptors: Path) -> Iterator[Readings]:
 
 def _edit(tree: bootstrap.Tree) -> None:
     manager = bootstrap.connection_manager(tree)
+    manager["delayed_close_timeout"] = "0.1s"  # after an error of HTTP/2 it waits that long for the client to close
     manager["route_config"]["ignore_port_in_host_matching"] = True
     manager["route_config"]["virtual_hosts"] = [
         _virtual_host("paths.example.com", _path_routes()),

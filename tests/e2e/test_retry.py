@@ -6,18 +6,17 @@ import ssl
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 from e2e import bootstrap
 from e2e.factor_store import FactorStore
 from e2e.lossy_line import Line, lossy_line
+from e2e.owners import NAVIGATION, Owner, is_challenge
 from e2e.stage import Script, Stage, stage
 
 POLICIES = (Path(__file__).parent / "policies" / "retries.yaml").read_text()
 CLOSURE = "/closure"
-NAVIGATION = {"sec-fetch-mode": "navigate", "sec-fetch-site": "none", "accept": "text/html"}
 CHECKS = "cluster.extauthz.upstream_rq_total"
 
 
@@ -50,80 +49,52 @@ def _repeat(tree: bootstrap.Tree) -> None:
     tree["static_resources"]["listeners"].append(twice)
 
 
-class Owner:
-    """Somebody in a browser, on one connection, with a second factor that is good for two proofs."""
-
-    def __init__(self, on: Stage, sub: str, listener: str = "https") -> None:
-        self._on, self._sub = on, sub
-        self.origin = on.url(listener)
-        self._client = on.client(host=urlsplit(self.origin).netloc, listener=listener)
-        self._client.cookies.set("session", on.token(sub, sid=f"session-of-{sub}"))
-        self._code = FactorStore(folder=on.folder).add_app(sub)
-        self._proofs = 0
-
-    def asks(self, path: str = CLOSURE, **headers: str) -> httpx.Response:
-        return self._client.get(path, headers={**NAVIGATION, **headers})
-
-    def is_challenged(self, path: str = CLOSURE) -> bool:
-        return _is_challenge(self.asks(path))
-
-    def proves(self, path: str = CLOSURE) -> None:
-        """Leave a grant for one GET of `path`."""
-        page = self.asks(path).headers["location"]
-        fields = {"ticket": parse_qs(urlsplit(page).query)["ticket"][0], "factor": "totp"}
-        sent = {"origin": self.origin, "sec-fetch-site": "same-origin"}
-        fields["code"] = self._code(self._proofs)
-        self._proofs += 1
-        assert self._client.post("/.extauthz/challenge", data=fields, headers=sent).status_code == 303
-
-    @property
-    def cookies(self) -> Mapping[str, str]:
-        return dict(self._client.cookies)
-
-
-def _is_challenge(response: httpx.Response) -> bool:
-    return response.status_code == 302 and response.headers["location"].startswith("/.extauthz/challenge?ticket=")
+def enrolled(on: Stage, sub: str, listener: str = "https") -> Owner:
+    """Somebody with an authenticator app."""
+    owner = Owner(on, sub, listener=listener)
+    owner.enroll()
+    return owner
 
 
 @pytest.mark.parametrize("failure", ["cut", "503"])
 def test_a_request_that_the_router_repeats_rests_on_one_use(repeating: tuple[Stage, Line], failure: str) -> None:
     """The first try fails behind the decision: Envoy repeats it without another Check."""
     running, _ = repeating
-    owner = Owner(running, f"repeated-{failure}")
-    owner.proves()
+    owner = enrolled(running, f"repeated-{failure}")
+    owner.proves(CLOSURE)
     asked, received = running.counter(CHECKS), len(running.service.received)
     if failure == "cut":
         running.service.failures = 1
     else:
         running.service.statuses = [503]
-    assert owner.asks().status_code == 200
+    assert owner.asks(CLOSURE).status_code == 200
     assert len(running.service.received) == received + 2
     assert running.counter(CHECKS) == asked + 1
-    assert owner.is_challenged()
+    assert owner.is_challenged(CLOSURE)
 
 
 def test_a_try_that_fails_for_good_has_used_the_proof_up(repeating: tuple[Stage, Line]) -> None:
     """A grant is spent by the first allow, whatever the upstream then does: it may well have acted."""
     running, _ = repeating
-    owner = Owner(running, "failed")
-    owner.proves()
+    owner = enrolled(running, "failed")
+    owner.proves(CLOSURE)
     running.service.statuses = [503, 503, 503]
-    assert owner.asks().status_code == 503
-    assert owner.is_challenged()
+    assert owner.asks(CLOSURE).status_code == 503
+    assert owner.is_challenged(CLOSURE)
 
 
 def test_a_lost_answer_is_asked_for_again_and_the_same_check_rests_on_the_same_use(
     repeating: tuple[Stage, Line],
 ) -> None:
     running, line = repeating
-    owner = Owner(running, "lost")
-    owner.proves()
+    owner = enrolled(running, "lost")
+    owner.proves(CLOSURE)
     received = len(running.service.received)
     line.to_lose = 1
-    assert owner.asks().status_code == 200
+    assert owner.asks(CLOSURE).status_code == 200
     assert line.to_lose == 0
     assert len(running.service.received) == received + 1
-    assert owner.is_challenged()
+    assert owner.is_challenged(CLOSURE)
 
 
 def test_a_code_in_the_header_serves_the_same_check_sent_again_and_no_other(repeating: tuple[Stage, Line]) -> None:
@@ -143,57 +114,59 @@ def test_a_code_in_the_header_serves_the_same_check_sent_again_and_no_other(repe
 
 def test_answers_that_stay_lost_let_nothing_through_and_use_the_proof_up(repeating: tuple[Stage, Line]) -> None:
     running, line = repeating
-    owner = Owner(running, "unheard")
-    owner.proves()
+    owner = enrolled(running, "unheard")
+    owner.proves(CLOSURE)
     received = len(running.service.received)
     line.to_lose = 5
-    assert owner.asks().status_code == 503
+    assert owner.asks(CLOSURE).status_code == 503
     assert len(running.service.received) == received
     line.to_lose = 0
-    assert owner.is_challenged()
+    assert owner.is_challenged(CLOSURE)
 
 
 def test_a_request_that_two_filters_ask_about_rests_on_one_use(repeating: tuple[Stage, Line]) -> None:
     running, _ = repeating
-    owner = Owner(running, "twice", listener="twice")
-    owner.proves()
+    owner = enrolled(running, "twice", listener="twice")
+    owner.proves(CLOSURE)
     asked = running.counter(CHECKS)
-    assert owner.asks().status_code == 200
+    assert owner.asks(CLOSURE).status_code == 200
     assert running.counter(CHECKS) == asked + 2
-    assert owner.is_challenged()
+    assert owner.is_challenged(CLOSURE)
 
 
 def test_an_internal_redirect_is_decided_anew(repeating: tuple[Stage, Line]) -> None:
     """The proof for a request serves it alone, and not where Envoy goes on its behalf, be it to the same place."""
     running, _ = repeating
-    owner = Owner(running, "redirected")
+    owner = enrolled(running, "redirected")
     for path in (CLOSURE, "/accounts"):
-        owner.proves()
+        owner.proves(CLOSURE)
         asked, received = running.counter(CHECKS), len(running.service.received)
         running.service.statuses = [302]
-        answered = owner.asks(**{"x-answer": f"location: {owner.origin}{path}"})
+        answered = owner.asks(CLOSURE, **{"x-answer": f"location: https://{owner.authority}{path}"})
         assert running.counter(CHECKS) == asked + 2
         if path == CLOSURE:
-            assert _is_challenge(answered)
+            assert is_challenge(answered)
             assert len(running.service.received) == received + 1
         else:
             assert answered.status_code == 200
             assert running.service.received[-1].target == path
-    assert owner.is_challenged()
+    assert owner.is_challenged(CLOSURE)
 
 
 def test_of_many_requests_at_once_on_one_connection_one_is_served(repeating: tuple[Stage, Line]) -> None:
     """They differ from a repetition only in the id of their stream and in when they began."""
     running, _ = repeating
-    owner = Owner(running, "crowd")
-    owner.proves()
+    owner = enrolled(running, "crowd")
+    owner.proves(CLOSURE)
     received = len(running.service.received)
     cookie = "; ".join(f"{name}={value}" for name, value in owner.cookies.items())
     headers = {**NAVIGATION, "cookie": cookie}
     with ThreadPoolExecutor(1) as thread:
-        answered = thread.submit(asyncio.run, _at_once(owner.origin, headers, running.context())).result()
+        answered = thread.submit(
+            asyncio.run, _at_once(f"https://{owner.authority}", headers, running.context())
+        ).result()
     assert sorted(response.status_code for response in answered) == [200] + [302] * 19
-    assert all(_is_challenge(response) for response in answered if response.status_code == 302)
+    assert all(is_challenge(response) for response in answered if response.status_code == 302)
     assert len(running.service.received) == received + 1
 
 

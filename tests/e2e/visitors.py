@@ -68,8 +68,8 @@ class Visitor:
     def shoot(self, name: str) -> None:
         picture(self.page, self.site.screenshots, name)
 
-    def plug_in(self, *, verifies: bool = True) -> None:
-        """A security key that is touched at once, registered as the product does it."""
+    def hold_key(self, *, verifies: bool = True) -> None:
+        """A security key that is touched at once."""
         session = self.context.new_cdp_session(self.page)
         session.send("WebAuthn.enable")
         settings = {
@@ -80,6 +80,10 @@ class Visitor:
             "automaticPresenceSimulation": True,
         }
         session.send("WebAuthn.addVirtualAuthenticator", {"options": settings})
+
+    def plug_in(self, *, verifies: bool = True) -> None:
+        """A security key, registered as the product does it."""
+        self.hold_key(verifies=verifies)
         handle = os.urandom(USER_HANDLE_BYTES)
         self.go("/start")
         options = self.site.factors.registration(self.sub, self.site.relying_party, handle)

@@ -2,6 +2,7 @@ from base64 import urlsafe_b64encode
 from typing import Any
 
 import pytest
+from identity.authority import copied, root
 from identity.checks import build_request, identified
 from identity.issuer import AUDIENCE, ISSUER, NOW, Issuer
 
@@ -245,6 +246,21 @@ def test_a_certificate_is_a_holder_only_where_it_is_proven(issuer: Issuer) -> No
     trusting = resolver(issuer, workload={"xfcc": {"without_principal": True}})
     assert holders(trusting, request, "cert") == {f"cert:{HASH}"}
     assert holders(resolver(issuer), request, "cert") == frozenset()
+
+
+def test_the_certificate_of_a_trusted_proxy_is_held_by_nobody_behind_it() -> None:
+    """Or a stolen token that comes by the same gateway would ride on the proof of its owner."""
+    settings, certificate = IdentitySettings(), copied(root().leaf(WEB))
+    direct = Resolver(settings, ClientSettings(), {})
+    behind = Resolver(settings, ClientSettings(trusted_hops=1, xff="untouched"), {})
+    by_gateway = [
+        build_request({"x-forwarded-for": client}, principal=WEB, certificate=certificate)
+        for client in ("198.51.100.1", "198.51.100.2")
+    ]
+    assert len(holders(direct, by_gateway[0], "cert")) == 1
+    owner, thief = (identified(behind, request).holders for request in by_gateway)
+    assert owner
+    assert owner.isdisjoint(thief)
 
 
 def test_a_token_bound_to_a_certificate_counts_only_beside_it(issuer: Issuer) -> None:

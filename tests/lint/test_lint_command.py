@@ -56,6 +56,19 @@ def test_warnings_are_drawn_with_place_and_hint_and_fail_only_a_strict_check(fil
     assert (strict.exit_code, strict.stdout, strict.stderr) == (1, told.stdout, told.stderr)
 
 
+def test_a_limit_of_idleness_is_held_against_how_often_activity_is_written(file: Path, tmp_path: Path) -> None:
+    file.write_text(
+        OPEN.replace("      effect: allow\n", '      when: session.idle < duration("5m")\n      effect: allow\n')
+    )
+    config = tmp_path / "extauthz.yaml"
+    for every, is_told in (("1m", False), ("5m", True)):
+        config.write_text(f"policies: [policy.yaml]\nsessions: {{touch_every: {every}}}\n")
+        assert ("is compared with 300 s, and activity is written every 300 s" in check("--config", config).stderr) is (
+            is_told
+        )
+    assert "short-idle-limit" not in check(file).stderr
+
+
 def test_a_challenge_that_nobody_can_meet_is_told_with_what_would_do(file: Path, tmp_path: Path) -> None:
     file.write_text(OPEN.replace("[totp]", "[webauthn, oidc]"))
     assert "unmeetable-guard" not in check(file).stderr

@@ -37,6 +37,7 @@ def configured(text: str) -> Configured:
         trust_domains=frozenset(listed["trust_domains"]) if "trust_domains" in listed else None,
         hosts=tuple(map(hosts.parse, listed["hosts"])) if "hosts" in listed else None,
         factors=frozenset(listed["factors"]) if "factors" in listed else None,
+        touch_every=listed.get("touch_every"),
     )
 
 

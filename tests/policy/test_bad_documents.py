@@ -4,12 +4,11 @@ Adding a case is adding a file. `FILE` stands for the file's own name. What does
 """
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from commanding import command
 from typer.testing import CliRunner
 
 from extauthz.cli.policy import app
@@ -153,8 +152,7 @@ MADE = (
 @pytest.mark.parametrize("make", MADE, ids=lambda make: make.__name__)
 def test_the_command_tells_what_it_can_not_read_and_ends_with_1(make: Callable[[Path], str], tmp_path: Path) -> None:
     told = make(tmp_path)
-    command = [sys.executable, "-m", "extauthz", "policy", "check", str(tmp_path)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    done = command("policy", "check", str(tmp_path), folder=tmp_path)
     assert done.returncode == 1
     assert told in done.stderr
     assert "Traceback" not in done.stderr

@@ -93,6 +93,8 @@ def test_a_guard_whose_own_terms_can_not_be_worked_out_denies(
         ({"factor": "hwk"}, False),
         ({"issued_at": NOW - 299.9}, True),
         ({"issued_at": NOW - 300}, False),
+        ({"issued_at": NOW + 299.9}, True),
+        ({"issued_at": NOW + 301, "expires_at": NOW + 601}, False),
         ({"expires_at": NOW + 0.1}, True),
         ({"expires_at": NOW}, False),
         ({"uses": 1}, True),

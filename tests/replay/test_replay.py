@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from checking import POLICY, Bench, make_bench
+from commanding import command
 from consoles import in_terminal
 from replay.recording import replayed, write
 from typer.testing import CliRunner
@@ -160,10 +161,10 @@ def test_a_terminal_sees_how_far_a_replay_is_and_a_pipe_does_not(bench: Bench, t
         bench.answer(bench.request("/health"))
     audit = write(bench.records.kept * 300, tmp_path / "audit.jsonl")
     (tmp_path / "p.yaml").write_text(POLICY)
-    command = [*EXTAUTHZ, "policy", "replay", "--policy", str(tmp_path / "p.yaml"), "--audit", str(audit)]
-    watched = in_terminal(command, columns=80)
+    words = [*EXTAUTHZ, "policy", "replay", "--policy", str(tmp_path / "p.yaml"), "--audit", str(audit)]
+    watched = in_terminal(words, columns=80)
     assert re.search(r"audit\.jsonl .*\d+%", watched)
-    piped = subprocess.run(command, capture_output=True, text=True, check=True)
+    piped = subprocess.run(words, capture_output=True, text=True, check=True)
     assert "%" not in piped.stdout + piped.stderr
     assert "900 stay as they are" in piped.stdout
 
@@ -202,13 +203,8 @@ def test_broken_lines_do_not_bury_the_result(bench: Bench, tmp_path: Path) -> No
 def test_a_file_without_records_is_one_clear_error(tmp_path: Path, content: str, told: str, output: str) -> None:
     (tmp_path / "p.yaml").write_text(POLICY)
     (tmp_path / "a.jsonl").write_text(content)
-    done = subprocess.run(
-        [*EXTAUTHZ, "policy", "replay", "--policy", "p.yaml", "--audit", "a.jsonl", "--format", output],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    asked = ("policy", "replay", "--policy", "p.yaml", "--audit", "a.jsonl", "--format", output)
+    done = command(*asked, folder=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         f"extauthz: a.jsonl: holds no record of a decision{told}; `audit.path` names the file to read\n"

@@ -91,6 +91,7 @@ class Person:
             subject=ALICE,
             session=SESSION,
             holder="cookie:x",
+            credentials=(),
             demands=demands,
             address="198.51.100.7",
             now=NOW,

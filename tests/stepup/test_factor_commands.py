@@ -78,6 +78,7 @@ def prove(config: Path, code: str, user: str = "alice") -> ProofOutcome:
                 subject=Subject(ISSUER, user),
                 session=SESSION,
                 holder="peer:x",
+                credentials=(),
                 demands=(demand(),),
                 address="",
                 now=time.time(),
@@ -412,7 +413,7 @@ def test_recovery_codes_are_one_row_with_how_many_are_left(config: Path) -> None
     async def add() -> None:
         store = open_configured_store(settings)
         await store.enroll(Enrolment(subject=alice, factors=tuple(made)), now=time.time())
-        await store.rename_factor(alice, (await store.factors(alice))[0].id, "My\tphone")
+        await store.rename_factor(alice, (await store.factors(alice))[0].id, "My\tphone", now=time.time())
         await store.close()
 
     asyncio.run(add())

@@ -1,7 +1,5 @@
 """Limiters, holders and fingerprints: the small rules."""
 
-import dataclasses
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +8,7 @@ from stepup.proofs import ALICE, NOW, view
 
 from extauthz.stepup.fingerprint import fingerprint
 from extauthz.stepup.holder import choose_holder
-from extauthz.stepup.lockout import DAY, FRESH, Tally, count, give_back, limits_of
+from extauthz.stepup.lockout import DAY, FRESH, HOUR, SKEW, Limit, Tally, count, give_back, limits_of
 from extauthz.values.identity import Subject, holder_of_cookie
 from extauthz.values.request import Peer, RequestView
 
@@ -36,31 +34,55 @@ def test_pauses_double_up_to_a_day() -> None:
 
 
 def test_no_number_of_tries_overflows() -> None:
-    assert count(Tally(tries=10**9, locked_until=NOW, forgotten_at=NOW + 1), SUBJECT, NOW).locked_until == NOW + DAY
+    assert count(Tally(locked_until=NOW, empty_at=NOW + 10**9 * DAY), SUBJECT, NOW).locked_until == NOW + DAY
 
 
-def test_what_was_counted_is_forgotten_after_a_while() -> None:
-    tally = counted(7)
-    assert count(tally, SUBJECT, tally.forgotten_at - 1).tries == 8
-    assert count(tally, SUBJECT, tally.forgotten_at).tries == 1
+def test_tries_are_forgotten_one_by_one() -> None:
+    tally = counted(4)
+    assert count(tally, SUBJECT, NOW + 0.9 * DAY).locked_until > NOW + 0.9 * DAY
+    assert count(tally, SUBJECT, NOW + DAY).locked_until <= NOW + DAY, "one is forgotten, and this takes its place"
+    assert tally.empty_at == NOW + 4 * DAY
 
 
-@given(st.integers(1, 60))
-def test_a_guesser_who_never_rests_gets_few_tries(days: int) -> None:
-    tally, now, tries = FRESH, NOW, 0
-    while now < NOW + days * DAY:
-        tally, tries = count(tally, SUBJECT, now), tries + 1
+def test_clocks_that_differ_by_minutes_count_no_try_twice() -> None:
+    tally = FRESH
+    for number in range(4):
+        tally = count(tally, SUBJECT, NOW - 200 * number)
+    assert tally.locked_until <= NOW
+
+
+WAITS = st.sampled_from([0.0, 1.0, 600.0, HOUR, 0.1 * DAY, 0.5 * DAY, DAY, 2 * DAY, 30 * DAY])
+
+
+@given(limit=st.sampled_from([SUBJECT, ADDRESS]), rests=st.lists(WAITS, min_size=1, max_size=400))
+def test_whoever_guesses_gets_no_more_than_the_bound_however_they_wait(limit: Limit, rests: list[float]) -> None:
+    tally, now = FRESH, NOW
+    for tries, rest in enumerate(rests):
+        now = max(now, tally.locked_until) + rest
+        tally = count(tally, limit, now)
+        assert tries + 1 <= limit.most + 2 * SKEW + (now - NOW) / limit.memory
+
+
+@pytest.mark.parametrize(("limit", "most"), [(SUBJECT, 17), (ADDRESS, 37)])
+def test_a_guesser_who_never_rests_gets_what_the_page_on_step_up_says(limit: Limit, most: int) -> None:
+    tally, now, tries, end = FRESH, NOW, 0, NOW + 365 * DAY
+    while now < end:
+        tally, tries = count(tally, limit, now), tries + 1
         now = max(now, tally.locked_until)
-    assert tries <= 18 + days
+    assert limit.most == most
+    assert tries <= most + 365 * DAY / limit.memory
 
 
-def test_a_right_code_forgets_the_subjects_wrong_ones() -> None:
-    assert give_back(counted(20), SUBJECT, NOW) == FRESH
-
-
-def test_a_right_code_gives_an_address_back_its_own_try_only() -> None:
-    tally = Tally(tries=40, locked_until=NOW + 100, forgotten_at=NOW + 1000)
-    assert give_back(tally, ADDRESS, NOW) == dataclasses.replace(tally, tries=39, locked_until=NOW)
+@given(before=st.integers(0, 12), limit=st.sampled_from([SUBJECT, ADDRESS]), later=st.floats(0, HOUR))
+def test_a_right_code_changes_nothing_for_others(before: int, limit: Limit, later: float) -> None:
+    tally, now = FRESH, NOW
+    for _ in range(before):
+        tally = count(tally, limit, now)
+        now = max(now, tally.locked_until)
+    now += later
+    after = give_back(count(tally, limit, now), limit, now)
+    assert after.empty_at == pytest.approx(tally.empty_at if tally.empty_at > now else 0.0)
+    assert after.locked_until <= now
 
 
 def test_the_same_sub_at_another_issuer_has_a_limiter_of_its_own() -> None:

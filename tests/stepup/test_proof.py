@@ -48,6 +48,7 @@ class Person:
             "subject": ALICE,
             "session": SESSION,
             "holder": "cookie:x",
+            "credentials": (),
             "demands": (demand(),),
             "address": "198.51.100.7",
             "now": NOW,

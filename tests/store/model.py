@@ -4,7 +4,9 @@ Time only goes on in it. It shares no code with the stores but the values and th
 """
 
 from dataclasses import dataclass, field, replace
+from math import inf
 
+from extauthz.identity.revocations import Revocation
 from extauthz.stepup.lockout import FRESH, Limit, Tally, count, give_back
 from extauthz.store.protocol import (
     Advance,
@@ -32,7 +34,10 @@ class Model:
     tickets: list[tuple[Subject, str]] = field(default_factory=list)
     factors: list[EnrolledFactor] = field(default_factory=list)
     resets: list[tuple[Subject, float]] = field(default_factory=list)
+    most_grants: int = 64
     tallies: dict[str, Tally] = field(default_factory=dict)
+    known: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    revoked: list[Revocation] = field(default_factory=list)
     touched: list[tuple[Subject, str, float, float]] = field(default_factory=list)
 
     def repeats(self, grant: str, fingerprint: str, now: float) -> bool:
@@ -85,30 +90,86 @@ class Model:
         if isinstance(burn, Advance):
             self.factors = [replace(one, mark=burn.mark) if one.id == burn.factor else one for one in self.factors]
 
+    def bar(self, redemption: Redemption, now: float) -> Redeemed | None:
+        theirs = [one for one in self.revoked if one.subject == redemption.subject and now < one.until]
+        if any(one.kind == "block" for one in theirs):
+            return Redeemed.BLOCKED
+        if any(one.kind == "tokens" and redemption.since <= one.at for one in theirs):
+            return Redeemed.REVOKED
+        sessions = {one.session for one in theirs if one.kind == "session"}
+        return Redeemed.REVOKED if sessions & {one.session for one in redemption.grants} else None
+
+    def leave(self, redemption: Redemption, now: float) -> None:
+        old = [one for one in self.grants if one.subject == redemption.subject and now < one.expires_at]
+        while redemption.grants and old and len(old) + len(redemption.grants) > self.most_grants:
+            used = [one for one in old if one.uses == 0]
+            first = min(used or old, key=lambda one: (one.issued_at, one.id))
+            old.remove(first)
+            self.grants.remove(first)
+        self.grants += redemption.grants
+
+    def put_revocation(self, revocation: Revocation, now: float) -> tuple[Revocation, int]:
+        same = [one for one in self.revoked if one.key == revocation.key]
+        for one in same:
+            self.revoked.remove(one)
+            revocation = revocation.widened(one, now=now)
+        self.revoked.append(revocation)
+        if revocation.kind == "tokens":
+            return revocation, self.revoke(Selection(subject=revocation.subject), now)
+        if revocation.kind == "session":
+            return revocation, self.revoke(Selection(subject=revocation.subject, session=revocation.session), now)
+        return revocation, 0
+
+    def withdraw_revocation(self, revocation: Revocation, now: float) -> bool:
+        same = [one for one in self.revoked if one.key == revocation.key]
+        self.revoked = [one for one in self.revoked if one not in same]
+        return any(now < one.until for one in same)
+
     def redeem(self, redemption: Redemption, now: float) -> Redeemed:
+        barred = self.bar(redemption, now)
+        if barred is not None:
+            return barred
         refused = self.refusal(redemption.subject, redemption.burn, redemption.ticket)
         if refused is not None:
             return refused
         self.burn(redemption.subject, redemption.burn, redemption.ticket)
-        self.grants += redemption.grants
+        self.leave(redemption, now)
         for limit in redemption.limits:
             self.tallies[limit.key] = give_back(self.tallies.get(limit.key, FRESH), limit, now)
+        if redemption.known_to is not None:
+            place = (redemption.known_to.key, redemption.known_to.holder)
+            own = self.known.get(place, FRESH)
+            if redemption.known_to.holder.startswith("cookie:"):
+                own = FRESH
+            elif not redemption.limits:
+                own = give_back(own, redemption.known_to, now)
+            self.known[place] = own
         return Redeemed.DONE
 
-    def objection(self, subject: Subject, ground: Ground | None, ticket: SpentTicket | None) -> Changed | None:
+    def objection(
+        self, subject: Subject, ground: Ground | None, ticket: SpentTicket | None, now: float
+    ) -> Changed | None:
         theirs = [one for one in self.factors if one.subject == subject and one.confirmed]
         if ticket is not None and (subject, ticket.id) in self.tickets:
             return Changed.TICKET_USED
         if ground is not None and any(of == subject and ground.laid_at <= at for of, at in self.resets):
             return Changed.GROUND_GONE
+        if ground is not None and ground.since != inf:
+            for one in self.revoked:
+                is_meant = one.kind == "block" or (one.kind == "tokens" and one.at >= ground.since)
+                is_meant = is_meant or (one.kind == "session" and one.session == ground.session)
+                if one.subject == subject and now < one.until and is_meant:
+                    return Changed.GROUND_GONE
         if ground is not None and ground.factor and ground.factor not in [one.id for one in theirs]:
             return Changed.GROUND_GONE
         if ground is not None and not ground.factor and any(one.kind != "recovery" for one in theirs):
             return Changed.NOT_FIRST
         return None
 
-    def confirm(self, subject: Subject, advance: Advance, ground: Ground | None, ticket: SpentTicket | None) -> Changed:
-        refused = self.objection(subject, ground, ticket)
+    def confirm(
+        self, subject: Subject, advance: Advance, ground: Ground | None, ticket: SpentTicket | None, now: float
+    ) -> Changed:
+        refused = self.objection(subject, ground, ticket, now)
         if refused is not None:
             return refused
         named = [one for one in self.factors if one.subject == subject and one.id == advance.factor]
@@ -120,8 +181,16 @@ class Model:
         self.factors = [replace(one, confirmed=True) if one.id == advance.factor else one for one in self.factors]
         return Changed.DONE
 
-    def remove(self, subject: Subject, name: str, ground: Ground | None) -> Changed:
-        refused = self.objection(subject, ground, None)
+    def rename(self, subject: Subject, name: str, called: str, ground: Ground | None, now: float) -> Changed:
+        refused = self.objection(subject, ground, None, now)
+        if refused is not None:
+            return refused
+        named = [one for one in self.factors if one.subject == subject and one.id == name]
+        self.factors = [replace(one, name=called) if one in named else one for one in self.factors]
+        return Changed.DONE if named else Changed.FACTOR_GONE
+
+    def remove(self, subject: Subject, name: str, ground: Ground | None, now: float) -> Changed:
+        refused = self.objection(subject, ground, None, now)
         if refused is not None:
             return refused
         theirs = [one for one in self.factors if one.subject == subject]
@@ -132,13 +201,20 @@ class Model:
         self.factors = [one for one in self.factors if one.id != name]
         return Changed.DONE
 
-    def attempt(self, limits: list[Limit], now: float) -> float:
+    def attempt(self, limits: list[Limit], now: float) -> tuple[float, list[Limit]]:
+        for limit in limits:
+            own = self.known.get((limit.key, limit.holder))
+            if own is not None:
+                if own.locked_until > now:
+                    return own.locked_until - now, []
+                self.known[limit.key, limit.holder] = count(own, limit, now)
+                return 0.0, []
         waits = [self.tallies.get(limit.key, FRESH).locked_until - now for limit in limits]
         if any(wait > 0 for wait in waits):
-            return max(waits)
+            return max(waits), []
         for limit in limits:
             self.tallies[limit.key] = count(self.tallies.get(limit.key, FRESH), limit, now)
-        return 0.0
+        return 0.0, limits
 
     def times(self, subject: Subject, session: str, now: float) -> tuple[float, float] | None:
         began = seen = until = -1.0
@@ -151,9 +227,9 @@ class Model:
                 began, seen, until = at, at, end
         return (began, seen) if until > now else None
 
-    def enroll(self, enrolment: Enrolment) -> Changed:
+    def enroll(self, enrolment: Enrolment, now: float) -> Changed:
         theirs = [one for one in self.factors if one.subject == enrolment.subject]
-        refused = self.objection(enrolment.subject, enrolment.ground, enrolment.ticket)
+        refused = self.objection(enrolment.subject, enrolment.ground, enrolment.ticket, now)
         if refused is not None:
             return refused
         if enrolment.ticket is not None:
@@ -181,4 +257,5 @@ class Model:
         self.grants = [one for one in self.grants if one.subject != subject]
         for limit in limits:
             self.tallies.pop(limit.key, None)
+            self.known = {place: tally for place, tally in self.known.items() if place[0] != limit.key}
         return len(had)

@@ -9,8 +9,8 @@ from extauthz.store.protocol import Advance, EnrolledFactor, Enrolment, FactorKi
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Subject
 
-LIMIT = Limit(key="subject:a", free=3, pause=10.0, longest=100.0, memory=1000.0, resets=True)
-ADDRESS = Limit(key="address:b", free=5, pause=10.0, longest=100.0, memory=1000.0, resets=False)
+LIMIT = Limit(key="subject:a", free=3, pause=10.0, longest=100.0, memory=1000.0)
+ADDRESS = Limit(key="address:b", free=5, pause=10.0, longest=100.0, memory=1000.0)
 FIRST = Ground(laid_at=NOW)
 """That there is no factor yet, as somebody found at `NOW`."""
 

@@ -67,9 +67,14 @@ async def be_first(store: Store, turn: Turn) -> bool:
     return await store.enroll(first, now=NOW) is Changed.DONE
 
 
+async def remove(store: Store, turn: Turn) -> bool:
+    """Remove one of the apps of Alice, who has two."""
+    return await store.remove_factor(ALICE, ("f0", "f1")[turn.number % 2], now=NOW) is Changed.DONE
+
+
 async def guess(store: Store, _: Turn) -> bool:
     """Make a try that is counted."""
-    return await store.attempt([LIMIT], now=NOW) == 0
+    return (await store.attempt([LIMIT], now=NOW)).wait == 0
 
 
 RACES: dict[str, Race] = {
@@ -79,6 +84,7 @@ RACES: dict[str, Race] = {
     "ticket": use_ticket,
     "code": use_code,
     "first": be_first,
+    "last": remove,
     "tries": guess,
 }
 

@@ -9,6 +9,8 @@ from store.one_loop import crowd, run
 from store.parts import ADDRESS, FIRST, LIMIT, enrolment, factor, grant, redemption
 
 from extauthz.errors import StateUnavailable
+from extauthz.identity.holders import session_of_sid
+from extauthz.identity.revocations import Kind, Revocation
 from extauthz.store.protocol import (
     Activity,
     Advance,
@@ -217,27 +219,27 @@ def test_a_reset_ends_factors_grants_and_lock_out_of_one_subject(store: Store) -
     assert run(store.factors(None)) == (factor("f2", BOB),)
     assert found(store) == []
     assert len(run(store.look_up(BOB, SESSION, fingerprint="", now=NOW)).grants) == 1
-    assert run(store.attempt([LIMIT], now=NOW)) == 0
+    assert run(store.attempt([LIMIT], now=NOW)).wait == 0
 
 
 def test_too_many_tries_must_wait_longer_each_time(store: Store) -> None:
     now, waits = NOW, []
     for _ in range(3):
-        assert run(store.attempt([LIMIT], now=now)) == 0
+        assert run(store.attempt([LIMIT], now=now)).wait == 0
     for _ in range(5):
-        waits.append(run(store.attempt([LIMIT], now=now)))
+        waits.append(run(store.attempt([LIMIT], now=now)).wait)
         now += waits[-1]
-        assert run(store.attempt([LIMIT], now=now)) == 0
+        assert run(store.attempt([LIMIT], now=now)).wait == 0
     assert waits == pytest.approx([10, 20, 40, 80, 100])
 
 
 def test_a_try_that_must_wait_is_not_counted(store: Store) -> None:
     for _ in range(3):
         run(store.attempt([LIMIT], now=NOW))
-    assert [run(store.attempt([LIMIT, ADDRESS], now=NOW)) for _ in range(9)] == [10] * 9
+    assert [run(store.attempt([LIMIT, ADDRESS], now=NOW)).wait for _ in range(9)] == [10] * 9
     for _ in range(5):
-        assert run(store.attempt([ADDRESS], now=NOW)) == 0
-    assert run(store.attempt([ADDRESS], now=NOW)) == 10
+        assert run(store.attempt([ADDRESS], now=NOW)).wait == 0
+    assert run(store.attempt([ADDRESS], now=NOW)).wait == 10
 
 
 def test_the_longest_wait_counts(store: Store) -> None:
@@ -245,15 +247,15 @@ def test_the_longest_wait_counts(store: Store) -> None:
         run(store.attempt([ADDRESS], now=NOW))
     for _ in range(3):
         run(store.attempt([LIMIT], now=NOW - 5))
-    assert run(store.attempt([LIMIT, ADDRESS], now=NOW)) == 5
-    assert run(store.attempt([ADDRESS], now=NOW)) == 0
-    assert run(store.attempt([LIMIT, ADDRESS], now=NOW)) == 10
+    assert run(store.attempt([LIMIT, ADDRESS], now=NOW)).wait == 5
+    assert run(store.attempt([ADDRESS], now=NOW)).wait == 0
+    assert run(store.attempt([LIMIT, ADDRESS], now=NOW)).wait == 10
 
 
 def test_a_right_code_gives_the_try_back(store: Store) -> None:
     enroll(store, factor())
     for step in range(20):
-        assert run(store.attempt([LIMIT, ADDRESS], now=NOW)) == 0
+        assert run(store.attempt([LIMIT, ADDRESS], now=NOW)).wait == 0
         redeemed = run(store.redeem(redemption(step=step, limits=(LIMIT, ADDRESS)), now=NOW))
         assert redeemed is Redeemed.DONE
 
@@ -262,20 +264,22 @@ def test_a_refused_redemption_gives_no_try_back(store: Store) -> None:
     enroll(store, factor())
     run(store.redeem(redemption(), now=NOW))
     for _ in range(3):
-        assert run(store.attempt([LIMIT], now=NOW)) == 0
+        assert run(store.attempt([LIMIT], now=NOW)).wait == 0
         assert run(store.redeem(redemption(limits=(LIMIT,)), now=NOW)) is Redeemed.MARK_USED
-    assert run(store.attempt([LIMIT], now=NOW)) > 0
+    assert run(store.attempt([LIMIT], now=NOW)).wait > 0
 
 
-def test_wrong_tries_are_forgotten(store: Store) -> None:
+def test_wrong_tries_are_forgotten_one_by_one(store: Store) -> None:
     for _ in range(3):
         run(store.attempt([LIMIT], now=NOW))
-    later = NOW + 10 + 1000
-    assert [run(store.attempt([LIMIT], now=later)) for _ in range(3)] == [0, 0, 0]
+    one_later = NOW + 1000
+    assert [run(store.attempt([LIMIT], now=one_later)).wait for _ in range(2)] == [0, 10]
+    all_later = one_later + 3000
+    assert [run(store.attempt([LIMIT], now=all_later)).wait for _ in range(4)] == [0, 0, 0, 10]
 
 
 def test_no_limit_is_no_wait(store: Store) -> None:
-    assert run(store.attempt([], now=NOW)) == 0
+    assert run(store.attempt([], now=NOW)).wait == 0
 
 
 def use(store: Store, proof: str = "p1", *, by: str = "f", until: float = NOW + 90, now: float = NOW) -> bool:
@@ -355,7 +359,7 @@ def test_of_many_codes_of_one_step_at_once_one_succeeds(store: Store) -> None:
 
 def test_of_many_tries_at_once_only_the_free_ones_pass(store: Store) -> None:
     async def race() -> list[float]:
-        return await crowd(store.attempt([LIMIT], now=NOW) for _ in range(200))
+        return [tried.wait for tried in await crowd(store.attempt([LIMIT], now=NOW) for _ in range(200))]
 
     assert run(race()).count(0) == LIMIT.free
 
@@ -400,8 +404,8 @@ def test_nobody_proves_with_the_factor_of_somebody_else(store: Store) -> None:
         stolen = Redemption(subject=ALICE, burn=burn, grants=(grant(),))
         assert run(store.redeem(stolen, now=NOW)) is Redeemed.FACTOR_GONE
     assert confirm(store, "f1", 7) is Changed.FACTOR_GONE
-    assert not run(store.rename_factor(ALICE, "f1", "mine"))
-    assert run(store.remove_factor(ALICE, "f1")) is Changed.FACTOR_GONE
+    assert run(store.rename_factor(ALICE, "f1", "mine", now=NOW)) is Changed.FACTOR_GONE
+    assert run(store.remove_factor(ALICE, "f1", now=NOW)) is Changed.FACTOR_GONE
     assert run(store.factors(None)) == (factor("f1", BOB),)
 
 
@@ -477,10 +481,10 @@ def test_a_change_rests_on_a_factor_that_is_confirmed_and_there(store: Store) ->
         other = Ground(factor=gone, laid_at=NOW)
         refused = run(store.enroll(enrolment(factor("c"), ground=other, ticket=spent("t")), now=NOW))
         assert refused is Changed.GROUND_GONE
-    assert run(store.remove_factor(ALICE, "a", ground=other)) is Changed.GROUND_GONE
+    assert run(store.remove_factor(ALICE, "a", ground=other, now=NOW)) is Changed.GROUND_GONE
     assert run(store.enroll(enrolment(factor("c"), ground=ground, ticket=spent("t")), now=NOW)) is Changed.DONE
     assert run(store.enroll(enrolment(factor("d", confirmed=False), ground=ground), now=NOW)) is Changed.DONE
-    assert run(store.remove_factor(ALICE, "b", ground=ground)) is Changed.DONE
+    assert run(store.remove_factor(ALICE, "b", ground=ground, now=NOW)) is Changed.DONE
     for step in range(2):
         advance = Advance(factor="d", mark=step)
         confirmed = run(store.confirm_factor(ALICE, advance, now=NOW, ground=ground, ticket=spent("u")))
@@ -504,9 +508,9 @@ def test_recovery_codes_make_no_first_factor_and_no_last_one(store: Store) -> No
     enroll(store, factor("r", kind="recovery"))
     assert run(store.enroll(enrolment(factor("a"), ground=FIRST), now=NOW)) is Changed.DONE
     assert run(store.enroll(enrolment(factor("b", confirmed=False)), now=NOW)) is Changed.DONE
-    assert run(store.remove_factor(ALICE, "a")) is Changed.LAST
-    assert run(store.remove_factor(ALICE, "b")) is Changed.DONE
-    assert run(store.remove_factor(ALICE, "r")) is Changed.DONE
+    assert run(store.remove_factor(ALICE, "a", now=NOW)) is Changed.LAST
+    assert run(store.remove_factor(ALICE, "b", now=NOW)) is Changed.DONE
+    assert run(store.remove_factor(ALICE, "r", now=NOW)) is Changed.DONE
     assert [one.id for one in run(store.factors(ALICE))] == ["a"]
 
 
@@ -514,9 +518,9 @@ def test_recovery_codes_make_no_first_factor_and_no_last_one(store: Store) -> No
 def test_the_last_factor_is_not_removed(store: Store, kind: FactorKind) -> None:
     enroll(store, factor("a"), factor("b", kind=kind))
     enroll(store, factor("of-bob", BOB))
-    assert run(store.remove_factor(ALICE, "a")) is Changed.DONE
-    assert run(store.remove_factor(ALICE, "a")) is Changed.FACTOR_GONE
-    assert run(store.remove_factor(ALICE, "b")) is Changed.LAST
+    assert run(store.remove_factor(ALICE, "a", now=NOW)) is Changed.DONE
+    assert run(store.remove_factor(ALICE, "a", now=NOW)) is Changed.FACTOR_GONE
+    assert run(store.remove_factor(ALICE, "b", now=NOW)) is Changed.LAST
     assert [one.id for one in run(store.factors(ALICE))] == ["b"]
 
 
@@ -535,10 +539,50 @@ def test_a_reset_ends_every_ground_that_was_laid_before(store: Store) -> None:
     assert run(store.enroll(of_bob, now=NOW + 2)) is Changed.DONE
 
 
+@pytest.mark.parametrize("kind", ["block", "tokens", "session", "token"])
+def test_a_revocation_ends_the_ground_that_rests_on_it(store: Store, kind: Kind) -> None:
+    enroll(store, factor("a"), factor("b"))
+    numbers = iter(range(9))
+    session = session_of_sid(ALICE.issuer, "1")
+
+    def outcomes(**ground: Any) -> set[Changed]:
+        on = Ground(factor="a", laid_at=NOW, **ground)
+        number = next(numbers)
+        waiting, added = factor(f"p{number}", kind="webauthn", confirmed=False), factor(f"c{number}")
+        enroll(store, waiting)
+        changes = [
+            run(store.rename_factor(ALICE, "b", "B", now=NOW + 2, ground=on)),
+            run(store.enroll(enrolment(added, ground=on), now=NOW + 2)),
+            run(store.remove_factor(ALICE, added.id, now=NOW + 2, ground=on)),
+            run(store.confirm_factor(ALICE, Advance(factor=waiting.id, mark=0), now=NOW + 2, ground=on)),
+        ]
+        return set(changes)
+
+    name = {"session": "1", "token": "j"}.get(kind, "")
+    run(store.put_revocation(Revocation(kind=kind, subject=ALICE, id=name, at=NOW, until=NOW + 9), now=NOW))
+    run(store.put_revocation(Revocation(kind=kind, subject=BOB, id=name + "b", at=NOW + 60), now=NOW))
+    here, after = {"since": NOW, "session": session}, {"since": NOW + 1, "session": session_of_sid(ALICE.issuer, "2")}
+    ended, good = {Changed.GROUND_GONE}, {Changed.DONE}
+    if kind == "token":
+        assert outcomes(**here) == good
+        return
+    assert outcomes(**here) == ended
+    assert outcomes(**after) == (ended if kind == "block" else good)
+    assert outcomes() == good, "whoever runs the server"
+    run(store.withdraw_revocation(Revocation(kind=kind, subject=ALICE, id=name, at=NOW).key, now=NOW))
+    assert outcomes(**here) == good
+
+
 def test_a_factor_is_renamed(store: Store) -> None:
     enroll(store, factor("a"))
-    assert run(store.rename_factor(ALICE, "a", "Blue key"))
-    assert not run(store.rename_factor(ALICE, "b", "Red key"))
+    ground = Ground(factor="a", laid_at=NOW)
+    assert run(store.rename_factor(ALICE, "a", "Blue key", ground=ground, now=NOW)) is Changed.DONE
+    assert run(store.rename_factor(ALICE, "b", "Red key", now=NOW)) is Changed.FACTOR_GONE
+    assert [one.name for one in run(store.factors(ALICE))] == ["Blue key"]
+    run(store.reset_factors(ALICE, [], now=NOW))
+    enroll(store, factor("a"))
+    assert run(store.rename_factor(ALICE, "a", "Red key", ground=ground, now=NOW)) is Changed.GROUND_GONE
+    assert run(store.rename_factor(ALICE, "a", "Blue key", now=NOW)) is Changed.DONE
     assert [one.name for one in run(store.factors(ALICE))] == ["Blue key"]
 
 
@@ -645,8 +689,8 @@ def test_a_closed_store_is_out_of_reach(store: Store) -> None:
         store.enroll(enrolment(factor()), now=NOW),
         store.confirm_factor(ALICE, Advance(factor="f1", mark=1), now=NOW),
         store.factors(None),
-        store.rename_factor(ALICE, "f1", "x"),
-        store.remove_factor(ALICE, "f1"),
+        store.rename_factor(ALICE, "f1", "x", now=NOW),
+        store.remove_factor(ALICE, "f1", now=NOW),
         store.reset_factors(ALICE, [], now=NOW),
     ]
     for call in calls:

@@ -23,7 +23,7 @@ SHARED = ("sqlite", "redis", "cluster")
     ("kind", "expected", "calls", "address"),
     [
         *((kind, 1, 1000, address) for kind in ("grant", "step", "code") for address in SHARED),
-        *((kind, 1, 200, address) for kind in ("ticket", "proof", "first") for address in SHARED[:2]),
+        *((kind, 1, 200, address) for kind in ("ticket", "proof", "first", "last") for address in SHARED[:2]),
         *(("tries", LIMIT.free, 200, address) for address in SHARED[:2]),
     ],
     indirect=["address"],

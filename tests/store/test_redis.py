@@ -322,8 +322,9 @@ def test_a_wrong_password_is_told_without_it(locked: RedisProcess, opened: Open)
     with pytest.raises(ConfigurationError, match="check user and password") as told:
         run(store.ping())
     assert "wr0ng" not in f"{refused.value}{told.value}{store!r}"
-    with pytest.raises(ConfigurationError, match="check user and password"):
-        run(opened(f"redis://127.0.0.1:{locked.port}").ping())
+    for url in (f"redis://127.0.0.1:{locked.port}", locked.url, f"redis+unix://:wr0ng@{locked.socket}"):
+        with pytest.raises(ConfigurationError, match="check user and password"):
+            run(opened(url).ping())
 
 
 @pytest.mark.parametrize(
@@ -392,7 +393,7 @@ def test_the_rights_that_the_page_on_state_names_are_enough(own: RedisProcess, o
     store = opened(f"redis+unix://app@{own.socket}?password_file=password")
     run(store.ping())
     run(store.enroll(enrolment(factor()), now=NOW))
-    assert run(store.attempt([LIMIT, ADDRESS], now=NOW)) == 0
+    assert run(store.attempt([LIMIT, ADDRESS], now=NOW)).wait == 0
     assert run(store.redeem(redemption(grant(uses=1), ticket="t", limits=(LIMIT, ADDRESS)), now=NOW)) is Redeemed.DONE
     assert run(store.consume(ALICE, ["g1"], fingerprint="f", now=NOW))
     assert run(store.use_proof("p1", expires_at=NOW + 90, fingerprint="f", now=NOW))

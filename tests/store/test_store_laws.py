@@ -1,5 +1,6 @@
 """Laws of stores: whatever is done in whatever order, each store answers as the naive model does."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from math import inf
@@ -13,6 +14,8 @@ from store.model import Model
 from store.one_loop import run
 from store.parts import ADDRESS, LIMIT, factor, grant
 
+from extauthz.identity.holders import session_of_sid
+from extauthz.identity.revocations import Kind, Revocation
 from extauthz.store.memory import MemoryStore
 from extauthz.store.protocol import (
     Activity,
@@ -32,11 +35,18 @@ from extauthz.values.identity import Subject
 
 BOB = Subject(ALICE.issuer, "bob")
 SUBJECTS = st.sampled_from([ALICE, BOB])
-SESSIONS = st.sampled_from(["sid:1", "sid:2"])
+SESSION_TEXTS = [session_of_sid(ALICE.issuer, sid) for sid in ("1", "2")]
+SESSIONS = st.sampled_from(SESSION_TEXTS)
+SINCE = st.sampled_from([-inf, NOW - 1, NOW + 16, inf])
 FACTORS = st.sampled_from(["f1", "f2", "f3"])
 FINGERPRINTS = st.sampled_from(["", "x", "y"])
 TICKETS = st.sampled_from(["", "t1", "t2"])
-LIMITS = st.lists(st.sampled_from([LIMIT, ADDRESS]), unique=True)
+OWN = [replace(LIMIT, holder=holder) for holder in ("cookie:a", "peer:b")]
+LIMITS = st.lists(st.sampled_from([LIMIT, *OWN, ADDRESS]), unique_by=lambda limit: limit.key)
+KNOWN_TO = st.none() | st.sampled_from(OWN)
+REVOCATIONS: st.SearchStrategy[Kind] = st.sampled_from(["block", "tokens", "session", "token"])
+FEW = 3
+AGES = st.sampled_from([-math.inf, 0.0, 5.0, 1000.0])
 BURNS: st.SearchStrategy[Burn | None] = st.one_of(
     st.none(),
     st.builds(Advance, factor=FACTORS, mark=st.integers(0, 5)),
@@ -59,7 +69,7 @@ def actions(draw: st.DrawFn) -> list[tuple[float, Callable[[Store, Model, float]
         return f"{prefix}{made}"
 
     for _ in range(draw(st.integers(1, 14))):
-        which = draw(st.sampled_from(["redeem", "enroll", "consume", "other"]))
+        which = draw(st.sampled_from(["redeem", "enroll", "consume", "revoke", "other"]))
         subject = draw(SUBJECTS)
         if which == "redeem":
             done.append((draw(STEPS), redeem(draw, subject, ids)))
@@ -67,6 +77,8 @@ def actions(draw: st.DrawFn) -> list[tuple[float, Callable[[Store, Model, float]
             done.append((draw(STEPS), enroll(draw, subject)))
         elif which == "consume":
             done.append((draw(STEPS), consume(draw, subject, made)))
+        elif which == "revoke":
+            done.append((draw(STEPS), revoke(draw, subject)))
         else:
             done.append((draw(STEPS), other(draw, subject)))
     return done
@@ -93,14 +105,22 @@ def redeem(draw: st.DrawFn, subject: Subject, ids: Callable[[str], str]) -> Acti
         (ids("g"), draw(SESSIONS), draw(st.sampled_from(["p/r", "p/s"])), draw(st.sampled_from([None, 1, 2])))
         for _ in range(draw(st.integers(0, 2)))
     ]
-    lives = draw(st.sampled_from([10.0, 500.0]))
+    lives, age, known_to = draw(st.sampled_from([10.0, 500.0])), draw(AGES), draw(KNOWN_TO)
 
     def act(store: Store, model: Model, now: float) -> tuple[object, object]:
         grants = tuple(
             grant(id_, subject=subject, session=session, rule=rule, uses=uses, issued_at=now, expires_at=now + lives)
             for id_, session, rule, uses in left
         )
-        redemption = Redemption(subject=subject, burn=burn, grants=grants, limits=limits, ticket=ticket)
+        redemption = Redemption(
+            subject=subject,
+            burn=burn,
+            grants=grants,
+            since=now - age if math.isfinite(age) else age,
+            limits=limits,
+            known_to=known_to,
+            ticket=ticket,
+        )
         return run(store.redeem(redemption, now=now)), model.redeem(redemption, now)
 
     return act
@@ -110,7 +130,8 @@ def draw_ground(draw: st.DrawFn, subject: Subject) -> Ground | None:
     if draw(st.booleans()):
         return None
     laid_at = draw(st.sampled_from([NOW - 1, NOW + 1, NOW + 100, inf]))
-    return Ground(factor=owned(draw(FACTORS), subject) if draw(st.booleans()) else "", laid_at=laid_at)
+    factor = owned(draw(FACTORS), subject) if draw(st.booleans()) else ""
+    return Ground(factor=factor, laid_at=laid_at, since=draw(SINCE), session=draw(SESSIONS))
 
 
 def enroll(draw: st.DrawFn, subject: Subject) -> Action:
@@ -123,14 +144,14 @@ def enroll(draw: st.DrawFn, subject: Subject) -> Action:
     def act(store: Store, model: Model, now: float) -> tuple[object, object]:
         if confirms:
             done = run(store.confirm_factor(subject, advance, now=now, ground=ground, ticket=ticket))
-            return done, model.confirm(subject, advance, ground, ticket)
+            return done, model.confirm(subject, advance, ground, ticket, now)
         new = tuple(
             factor(owned(name, subject), subject, kind=kind, confirmed=confirmed, created_at=now)
             for name, kind in zip(names, kinds, strict=True)
             if not any(one.id == owned(name, subject) for one in model.factors)
         )
         enrolment = Enrolment(subject=subject, factors=new, replaces=replaces, ground=ground, ticket=ticket)
-        return run(store.enroll(enrolment, now=now)), model.enroll(enrolment)
+        return run(store.enroll(enrolment, now=now)), model.enroll(enrolment, now)
 
     return act
 
@@ -142,6 +163,23 @@ def consume(draw: st.DrawFn, subject: Subject, made: int) -> Action:
     def act(store: Store, model: Model, now: float) -> tuple[object, object]:
         done = run(store.consume(subject, ids, fingerprint=fingerprint, now=now))
         return done, model.consume(subject, ids, fingerprint, now)
+
+    return act
+
+
+def revoke(draw: st.DrawFn, subject: Subject) -> Action:
+    kind = draw(REVOCATIONS)
+    # A session is one subject's, and so is its revocation.
+    id_ = {"session": "1" if subject == ALICE else "2", "token": f"{subject.id}'s"}.get(kind, "")
+    lasts, withdrawn = draw(st.sampled_from([1.0, 100.0, math.inf])), draw(st.booleans())
+
+    def act(store: Store, model: Model, now: float) -> tuple[object, object]:
+        revocation = Revocation(kind=kind, subject=subject, id=id_, at=now, until=now + lasts)
+        if withdrawn:
+            done = run(store.withdraw_revocation(revocation.key, now=now))
+            return done, model.withdraw_revocation(revocation, now)
+        put = run(store.put_revocation(revocation, now=now))
+        return (put.revocation, put.grants), model.put_revocation(revocation, now)
 
     return act
 
@@ -163,7 +201,8 @@ def other(draw: st.DrawFn, subject: Subject) -> Action:
     def act(store: Store, model: Model, now: float) -> tuple[object, object]:
         match which:
             case "attempt":
-                return run(store.attempt(limits, now=now)), model.attempt(limits, now)
+                tried = run(store.attempt(limits, now=now))
+                return (tried.wait, list(tried.counted)), model.attempt(limits, now)
             case "touch":
                 at, until = now - late, now - late + lasts
                 run(store.touch([Activity(subject=subject, session=session, at=at, until=until)]))
@@ -174,24 +213,30 @@ def other(draw: st.DrawFn, subject: Subject) -> Action:
             case "reset":
                 return run(store.reset_factors(subject, limits, now=now)), model.reset(subject, limits, now)
             case "rename":
-                named = [one for one in model.factors if one.subject == subject and one.id == name]
-                model.factors = [replace(one, name="new") if one in named else one for one in model.factors]
-                return run(store.rename_factor(subject, name, "new")), bool(named)
+                done = run(store.rename_factor(subject, name, "new", ground=ground, now=now))
+                return done, model.rename(subject, name, "new", ground, now)
             case _:
-                done = run(store.remove_factor(subject, name, ground=ground))
-                return done, model.remove(subject, name, ground)
+                done = run(store.remove_factor(subject, name, ground=ground, now=now))
+                return done, model.remove(subject, name, ground, now)
 
     return act
 
 
+@pytest.fixture(autouse=True)
+def few_grants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as actions can leave, and more."""
+    for module in ("memory_grants", "sqlite_rows", "redis"):
+        monkeypatch.setattr(f"extauthz.store.{module}.MOST_GRANTS", FEW)
+
+
 def agree(store: Store, done: list[tuple[float, Action]]) -> None:
-    model, now = Model(), NOW
+    model, now = Model(most_grants=FEW), NOW
     for before, act in done:
         now += before
         answered, expected = act(store, model, now)
         assert answered == expected
         for subject in (ALICE, BOB):
-            for session in ("sid:1", "sid:2"):
+            for session in SESSION_TEXTS:
                 for fingerprint in ("", "x"):
                     found = run(store.look_up(subject, session, fingerprint=fingerprint, now=now))
                     assert list(found.grants) == model.look_up(subject, session, fingerprint, now)

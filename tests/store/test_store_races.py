@@ -71,7 +71,7 @@ def test_a_removal_that_meets_changes_is_no_ground_for_them_any_more(store: Stor
     async def race(number: int) -> None:
         lost, kept = factor(f"lost{number}"), factor(f"kept{number}", kind="webauthn", created_at=NOW + 1)
         await store.enroll(enrolment(lost, kept), now=NOW)
-        removing = asyncio.create_task(store.remove_factor(ALICE, lost.id))
+        removing = asyncio.create_task(store.remove_factor(ALICE, lost.id, now=NOW))
 
         async def add(one: int) -> bool:
             is_late = removing.done()
@@ -91,7 +91,7 @@ def test_of_removals_that_meet_one_factor_stays(store: Store) -> None:
         await store.reset_factors(ALICE, [], now=NOW)
         names = [f"f{number}.{one}" for one in range(4)]
         await store.enroll(enrolment(*(factor(name) for name in names)), now=NOW)
-        outcomes = await asyncio.gather(*(store.remove_factor(ALICE, name) for name in names))
+        outcomes = await asyncio.gather(*(store.remove_factor(ALICE, name, now=NOW) for name in names))
         assert sorted(outcome.value for outcome in outcomes) == ["done", "done", "done", "last"]
         assert len(await store.factors(ALICE)) == 1
 
@@ -121,11 +121,11 @@ def test_right_codes_of_ones_own_buy_no_guesses_at_others_codes(store: Store) ->
     async def guess(victim: int) -> None:
         nonlocal guesses
         limits = limits_of(Subject(ALICE.issuer, f"victim {victim}"), "192.0.2.1")
-        guesses += await store.attempt(limits, now=NOW) == 0
+        guesses += (await store.attempt(limits, now=NOW)).wait == 0
 
     async def prove() -> None:
         nonlocal step
-        if await store.attempt(own, now=NOW) == 0:
+        if (await store.attempt(own, now=NOW)).wait == 0:
             step += 1
             right = Redemption(subject=MALLORY, burn=Advance(factor="m", mark=step), grants=(), limits=own)
             await store.redeem(right, now=NOW)

@@ -1,5 +1,6 @@
 """What every store promises of revocations, and what the file of SQLite adds to it."""
 
+import asyncio
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from extauthz.identity.holders import session_of_sid
 from extauthz.identity.revocations import KINDS, Revocation, RevocationKey
 from extauthz.store import memory_revocations, redis_revocations, sqlite_revocations
 from extauthz.store.open import open_store
-from extauthz.store.protocol import Presence, Redeemed, Redemption, Store
+from extauthz.store.protocol import Presence, Redeemed, Redemption, SpentTicket, Store, UseUp
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Subject
 
@@ -208,6 +209,90 @@ def test_who_follows_the_changes_knows_what_is_in_force(store: Store, done: list
     look()
     assert sorted(seen) == sorted(one.key for one in run(store.revocations(None, now=NOW)))
     assert set(seen.values()) == set(run(store.revocations(None, now=NOW)))
+
+
+IN_SESSION = session_of_sid(ALICE.issuer, "1")
+
+
+def redeemed(store: Store, *, since: float = NOW - 10, session: str = IN_SESSION, now: float = NOW) -> Redeemed:
+    """How a proof of Alice goes that would leave a grant in her session."""
+    if not run(store.factors(ALICE)):
+        run(store.enroll(enrolment(factor("code", kind="recovery")), now=NOW))
+    proof = Redemption(
+        subject=ALICE,
+        burn=UseUp(factor="code"),
+        grants=(grant("late", session=session, expires_at=now + 300),),
+        since=since,
+        limits=(LIMIT,),
+        known_to=LIMIT,
+        ticket=SpentTicket(id="t", expires_at=now + 300),
+    )
+    return run(store.redeem(proof, now=now))
+
+
+@pytest.mark.parametrize(
+    ("kind", "refused"),
+    [("block", Redeemed.BLOCKED), ("tokens", Redeemed.REVOKED), ("session", Redeemed.REVOKED)],
+)
+def test_a_proof_that_comes_after_a_revocation_leaves_nothing_and_burns_nothing(
+    store: Store, kind: str, refused: Redeemed
+) -> None:
+    made = revocation(kind, id_="1" if kind == "session" else "", until=NOW + 600)
+    put(store, made)
+    for _ in range(2):
+        assert redeemed(store) is refused
+    assert grants_of(store, session=IN_SESSION) == []
+    assert [one.id for one in run(store.factors(ALICE))] == ["code"]
+    assert run(store.withdraw_revocation(made.key, now=NOW))
+    assert redeemed(store) is Redeemed.DONE, "neither code nor ticket was burned"
+
+
+@pytest.mark.parametrize("kind", ["block", "tokens", "session"])
+def test_a_revocation_that_has_ended_stands_against_no_proof(store: Store, kind: str) -> None:
+    put(store, revocation(kind, id_="1" if kind == "session" else "", until=NOW + 60))
+    assert redeemed(store, now=NOW + 59.5) is not Redeemed.DONE
+    assert redeemed(store, now=NOW + 60) is Redeemed.DONE
+
+
+def test_a_proof_on_newer_tokens_in_another_session_or_of_somebody_else_is_taken(store: Store) -> None:
+    put(store, revocation("tokens"), revocation("session", id_="2"), revocation("token", id_="jti"))
+    put(store, revocation("block", BOB), revocation("tokens", Subject("https://other.example", ALICE.id), at=NOW + 9))
+    assert redeemed(store, since=NOW) is Redeemed.REVOKED
+    assert redeemed(store, since=NOW + 1, session=session_of_sid(ALICE.issuer, "2")) is Redeemed.REVOKED
+    assert redeemed(store, since=NOW + 1) is Redeemed.DONE
+
+
+def test_a_block_is_told_before_what_else_is_revoked(store: Store) -> None:
+    put(store, revocation("tokens"), revocation("session", id_="1"), revocation())
+    assert redeemed(store) is Redeemed.BLOCKED
+
+
+def test_of_two_that_revoke_the_wider_stands_against_proofs(store: Store) -> None:
+    put(store, revocation("tokens", at=NOW + 50, until=NOW + 100), revocation("tokens", at=NOW, until=NOW + 60))
+    assert redeemed(store, since=NOW + 40, now=NOW + 90) is Redeemed.REVOKED
+    assert redeemed(store, since=NOW + 51, now=NOW + 90) is Redeemed.DONE
+
+
+@pytest.mark.parametrize("kind", ["tokens", "session"])
+def test_a_revocation_that_meets_proofs_leaves_none_of_their_grants(store: Store, kind: str) -> None:
+    made = revocation(kind, id_="1" if kind == "session" else "")
+
+    async def race(number: int) -> None:
+        def prove_once(one: int) -> Redemption:
+            left = grant(f"g{number}.{one}", session=IN_SESSION)
+            spent = SpentTicket(id=left.id, expires_at=NOW + 300)
+            return Redemption(subject=ALICE, burn=None, grants=(left,), since=NOW - 10, ticket=spent)
+
+        early = [asyncio.create_task(store.redeem(prove_once(one), now=NOW)) for one in range(4)]
+        await store.put_revocation(made, now=NOW)
+        late = await asyncio.gather(*(store.redeem(prove_once(one), now=NOW) for one in range(4, 8)))
+        await asyncio.gather(*early)
+        assert set(late) == {Redeemed.REVOKED}
+        assert (await store.look_up(ALICE, IN_SESSION, fingerprint="", now=NOW)).grants == ()
+        assert await store.withdraw_revocation(made.key, now=NOW)
+
+    for number in range(20):
+        run(race(number))
 
 
 @pytest.mark.parametrize("address", ["sqlite", "redis", "cluster"], indirect=True)

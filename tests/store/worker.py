@@ -12,7 +12,7 @@ from unittest.mock import patch
 from stepup.proofs import ALICE, NOW
 from store.parts import grant, redemption
 
-from extauthz.store import redis_calls
+from extauthz.store import redis, redis_calls, sqlite_rows
 from extauthz.store.open import open_store
 from extauthz.store.protocol import Redeemed
 
@@ -30,6 +30,10 @@ async def work(url: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    # The machine is busy, and every call shall be answered.
-    with patch.object(redis_calls, "CALL_SECONDS", 60.0):
+    # The machine is busy, and every call shall be answered; and nothing goes for want of room.
+    with (
+        patch.object(redis_calls, "CALL_SECONDS", 60.0),
+        patch.object(redis, "MOST_GRANTS", 10**6),
+        patch.object(sqlite_rows, "MOST_GRANTS", 10**6),
+    ):
         asyncio.run(work(sys.argv[1], Path(sys.argv[2])))

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 from stepup.proofs import ALICE, NOW, alice, challenge, counted_entropy, ring, view
 
 from extauthz.check.revocation_feed import RevocationFeed
@@ -44,7 +45,7 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
 class Browser:
     """A browser's cookies, and requests to the pages; it follows no redirect by itself."""
 
-    def __init__(self, app: Starlette) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         self.cookies = httpx.Cookies()
 

@@ -12,6 +12,10 @@ from stepup.proofs import ALICE, challenge, demand
 from web.conftest import World, run
 from web.origin import Origin, serve
 
+from extauthz.web import notices
+from extauthz.web.notices import Notice
+from extauthz.web.rendering import Pages
+
 CHROMIUM = shutil.which("chromium")
 TRANSFER = challenge(
     demand(
@@ -226,3 +230,21 @@ def test_who_is_not_enrolled_is_told_whom_to_ask(
     page.goto(f"{origin}/pay/a1")
     expect(page.get_by_text("Ask your administrator")).to_be_visible()
     picture(page, screenshots, "not-enrolled")
+
+
+def test_every_notice_can_be_read(context: BrowserContext, screenshots: Path) -> None:
+    """What stands in the place of a page where something is wrong; all below each other, for the rarer ones come up in
+    no other browser test.
+    """
+    page, pages = context.new_page(), Pages()
+    known = [one for one in vars(notices).values() if isinstance(one, Notice)]
+    assert len(known) > 20
+    shown = []
+    for notice in known:
+        values = {"notice": notice, "again": "/pay/a1?amount=5" if notice.again else None}
+        text = bytes(pages.render("notice.html", status=notice.status, values=values).body).decode()
+        assert f"<title>{notice.title}</title>" in text.replace("&#39;", "'")
+        shown.append(text[text.index("<main>") : text.index("</body>")])
+    page.set_content(text.replace(shown[-1], "".join(shown)))
+    expect(page.get_by_role("heading", level=1)).to_have_text([notice.title for notice in known])
+    picture(page, screenshots, "notices")

@@ -138,7 +138,7 @@ def test_an_address_that_guesses_for_many_is_locked_out(world: World) -> None:
         ticket = world.challenged(browser)
         statuses += [browser.answer(ticket, "000000", sent).status_code for _ in range(5)]
     assert 429 in statuses
-    tallies = world.store._tallies
+    tallies = world.store._limits._tallies
     assert "address:198.51.100.7" in tallies
     assert not any("192.0.2.1" in key for key in tallies)
 
@@ -147,7 +147,7 @@ def test_the_address_is_counted_through_trusted_hops(world: World) -> None:
     browser = world.browser(client=ClientSettings(trusted_hops=1, xff="untouched"))
     sent = {**SAME_ORIGIN, "x-forwarded-for": "192.0.2.1, 2001:db8:1:2:3::4"}
     browser.answer(world.challenged(browser), "000000", sent)
-    assert "address:2001:db8:1:2::/64" in world.store._tallies
+    assert "address:2001:db8:1:2::/64" in world.store._limits._tallies
 
 
 def test_ticket_replay_serves_nothing(world: World) -> None:

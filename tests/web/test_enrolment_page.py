@@ -16,6 +16,7 @@ from stepup.proofs import challenge as challenge_by
 from web.conftest import Browser, World, run
 from web.enrolling import US, Person, codes_on, factors, heading, link
 
+from extauthz.check.enrolling import MOST_AUTHENTICATORS
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.identity.revocations import Kind, Revocation
 from extauthz.stepup.enrolment import ENROL_PATH, open_invitation, page_of, read_seat
@@ -35,6 +36,7 @@ FOREIGN, USED, EXPIRED = (
     "This link has expired",
 )
 STALE = "This page was out of date"
+TOO_MANY = "You have as many as there can be"
 
 
 @pytest.fixture
@@ -252,7 +254,7 @@ def test_wrong_codes_lock_out_here_as_everywhere(world: World) -> None:
         person.send("prove", code="000000")
     assert person.send("prove", code=world.code()).status_code == 429
     assert int(person.page.headers["retry-after"]) in range(1, 32)
-    assert run(world.store.attempt(limits_of(ALICE, ""), now=world.now)) > 0
+    assert run(world.store.attempt(limits_of(ALICE, ""), now=world.now)).wait > 0
 
 
 def test_a_recovery_code_opens_the_page_once(world: World) -> None:
@@ -323,6 +325,21 @@ def test_a_key_is_registered_and_proves(bare: World) -> None:
     assert {factor.name: factor.mark for factor in factors(bare)} == {"Blue key": 6, "Red key": 0}
 
 
+def test_each_new_factor_gets_a_name_of_its_own(world: World) -> None:
+    person = Person.begins(world.browser(relying_party=US), link(world))
+    person.send("prove", code=world.code())
+    for _ in range(3):
+        person.sets_up_an_app(world)
+        person.look()
+    for number in range(2):
+        suggested = re.search(r'name="name" type="text" maxlength="64" value="([^"]*)"', person.look("key").text)
+        assert suggested is not None
+        device = SoftwareAuthenticator(credential_id=bytes([number]) * 32)
+        registers(person, world, device, name=suggested[1])
+    apps = ["Authenticator app", "Authenticator app 2", "Authenticator app 3"]
+    assert sorted(factor.name for factor in factors(world)) == ["", *apps, "Security key", "Security key 2"]
+
+
 def test_a_registration_is_good_once(bare: World) -> None:
     person = Person.begins(bare.browser(relying_party=US), link(bare))
     person.look("key")
@@ -350,6 +367,39 @@ def test_keys_are_offered_where_a_browser_would_take_them(bare: World) -> None:
     assert "Security key" not in person.page.text
     assert heading(person.look("key")) == CHOOSE
     assert person.send("key", name="x", answer="{}").status_code == 400
+
+
+def test_a_key_that_was_touched_at_a_sibling_page_changes_nothing_here(bare: World) -> None:
+    here, sibling = "https://app.example.com", "https://shop.example.com"
+    both = US.model_copy(update={"origins": (here, sibling)})
+    person, device = Person.begins(bare.browser(relying_party=both), link(bare)), SoftwareAuthenticator()
+    person.look("key")
+    for origin, had in ((sibling, 0), (here, 1)):
+        answer = device.register(challenge(person, bare, "webauthn.create"), origin=origin)
+        person.send("key", name="x", answer=answer)
+        assert len(factors(bare)) == had
+    person = Person.begins(bare.browser(relying_party=both), link(bare))
+    for origin, shown in ((sibling, PROVE), (here, YOURS)):
+        answer = device.sign_in(challenge(person, bare, "webauthn.get"), origin=origin)
+        assert heading(person.send("prove", answer=answer)) == shown
+
+
+def test_nobody_fills_the_store_with_factors(bare: World) -> None:
+    person = Person.begins(bare.browser(relying_party=US), link(bare))
+    for number in range(MOST_AUTHENTICATORS - 1):
+        registers(person, bare, SoftwareAuthenticator(credential_id=bytes([number]) * 32), name=f"Key {number}")
+    person.look()
+    person.sets_up_an_app(bare)
+    assert len(factors(bare)) == MOST_AUTHENTICATORS
+    person.look()
+    assert heading(person.send("app")) == TOO_MANY
+    registers(person, bare, SoftwareAuthenticator(credential_id=b"x" * 32))
+    assert heading(person.page) == TOO_MANY
+    assert len(factors(bare)) == MOST_AUTHENTICATORS
+    person.look()
+    person.send("remove", factor=factors(bare)[1].id)
+    registers(person, bare, SoftwareAuthenticator(credential_id=b"x" * 32))
+    assert len(factors(bare)) == MOST_AUTHENTICATORS
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 65, "a\u202eb", "a\nb"])
@@ -482,7 +532,7 @@ def test_a_challenged_browser_changes_factors_with_a_proof(world: World) -> None
     entered = browser.request("GET", html.unescape(found[1]))
     (text,) = parse_qs(urlsplit(entered.headers["location"]).query)["ticket"]
     assert open_invitation(text, world.keys).grounds == "session"
-    assert heading(Person.begins(world.browser(), text).page) == FOREIGN
+    assert heading(Person.begins(world.browser(), text).page) == "This page is no longer in use"
     person = Person.opens(browser, text)
     assert heading(person.page) == PROVE
     assert heading(person.send("app")) == STALE
@@ -571,13 +621,21 @@ def test_a_session_is_not_enough_for_a_first_factor(bare: World) -> None:
     for page in (browser.open(ticket), browser.request("GET", ENROL_PATH, params={"challenge": ticket})):
         assert (page.status_code, heading(page)) == (403, "You have no second factor yet")
         assert ENROL_PATH not in page.text
-    # Made while there was a factor, which was reset since.
-    person = Person.begins(browser, link(bare, grounds="session"))
+    assert factors(bare) == ()
+
+
+def test_a_session_is_not_enough_for_a_first_factor_after_a_reset_either(world: World) -> None:
+    browser = world.browser()
+    ticket = world.challenged(browser)
+    entered = browser.request("GET", ENROL_PATH, params={"challenge": ticket})
+    (text,) = parse_qs(urlsplit(entered.headers["location"]).query)["ticket"]
+    run(world.store.reset_factors(ALICE, (), now=world.now))
+    person = Person.opens(browser, text)
     assert (person.page.status_code, heading(person.page)) == (403, "You have no second factor yet")
-    seat = _seat_id(person, bare)
+    seat = _seat_id(person, world)
     for step in ("app", "codes", "confirm"):
         assert heading(person.send(step, seat=seat)) == STALE
-    assert factors(bare) == ()
+    assert factors(world) == ()
 
 
 def test_a_challenge_of_another_browser_leads_nowhere(world: World) -> None:

@@ -8,19 +8,23 @@ from math import inf
 from pathlib import Path
 
 import pytest
-from stepup.authenticator import RP_ID, SoftwareAuthenticator
+from stepup.authenticator import ORIGIN, RP_ID, SoftwareAuthenticator
 from stepup.owner import CODE_LIST, PARTY, Person, signed
 from stepup.proofs import ALICE, NOW, alice, challenge, demand, view
 from web.conftest import PAGE, SAME_ORIGIN, World, run
 
 from extauthz.check.revocation_feed import RevocationFeed
+from extauthz.identity.holders import session_of_sid
 from extauthz.identity.revocations import Kind, Revocation
 from extauthz.lookup.oidc import OidcClient
 from extauthz.lookup.oidc_config import OidcSettings
 from extauthz.stepup.ticket import open_ticket, sign
+from extauthz.stepup.webauthn import challenge_of
+from extauthz.store.protocol import Selection
 from extauthz.values.identity import Credential, Subject
 from extauthz.web.offers import Means
 
+SIBLING = "https://shop.example.com"
 ALL = challenge(demand(factors=("webauthn", "totp", "oidc", "recovery")))
 AGENT = Subject(ALICE.issuer, "agent")
 TOKEN = Credential(subjects=(ALICE, AGENT), issued_at=NOW - 60, sid="1", jti="j", digest="d")
@@ -114,6 +118,21 @@ def test_a_key_and_a_recovery_code_are_proven_by_their_forms(world: World) -> No
     assert world.grants() == 2
 
 
+def test_a_key_that_was_touched_at_a_sibling_page_confirms_nothing_here(world: World) -> None:
+    """A script at a sibling that keys are taken at, too, asks for the challenge of somebody else's ticket."""
+    person, device = Person(), SoftwareAuthenticator()
+    person.store, person.keys = world.store, world.keys
+    person.plug_in(device)
+    world.means = Means(relying_party=PARTY.model_copy(update={"origins": (ORIGIN, SIBLING)}))
+    browser = world.browser()
+    ticket = world.challenged(browser, ALL)
+    challenged = challenge_of(open_ticket(ticket, world.keys).id, "webauthn.get")
+    for origin, status, grants in ((SIBLING, 422, 0), (ORIGIN, 303, 1)):
+        form = {"ticket": ticket, "factor": "webauthn", "answer": device.sign_in(challenged, origin=origin)}
+        assert browser.request("POST", PAGE, form=form, headers=SAME_ORIGIN).status_code == status
+        assert world.grants() == grants
+
+
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
@@ -193,6 +212,29 @@ def test_who_was_blocked_or_revoked_meanwhile_leaves_no_grant(world: World, revo
         assert response.status_code == 403
         assert title in response.text
     assert world.grants() == 0
+
+
+@pytest.mark.parametrize(
+    ("revocation", "title"),
+    [
+        (revoked("block"), "You are blocked"),
+        (revoked("tokens"), "no longer logged in"),
+        (revoked("session", "1"), "no longer logged in"),
+    ],
+)
+def test_a_page_of_a_server_that_has_not_heard_of_it_leaves_no_grant_either(
+    world: World, revocation: Revocation, title: str
+) -> None:
+    browser = world.browser()
+    in_session = alice(credentials=(TOKEN,), session=session_of_sid(ALICE.issuer, "1"))
+    ticket = world.challenged(browser, identity=in_session)
+    run(world.store.put_revocation(revocation, now=NOW))
+    response = browser.answer(ticket, world.code())
+    assert response.status_code == 403
+    assert title in response.text
+    assert run(world.store.grants(Selection(), now=NOW)) == ()
+    assert run(world.store.withdraw_revocation(revocation.key, now=NOW))
+    assert browser.answer(ticket, world.code()).status_code == 303, "neither code nor ticket was burned"
 
 
 def test_while_nobody_knows_who_is_blocked_nothing_is_proven(world: World) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browsing import picture
 from playwright.sync_api import BrowserContext, Page, expect
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
@@ -84,6 +85,7 @@ def page(shop: Shop, context: BrowserContext, tmp_path: Path) -> Iterator[Page]:
         opened = context.new_page()
         opened.goto(f"https://localhost:{port}/app")
         yield opened
+        context.close()  # before the server, which waits for the connections that a browser keeps open
 
 
 def pay(page: Page) -> Page:
@@ -159,7 +161,7 @@ def test_the_application_may_ask_for_a_click_first_or_call_it_off(world: World, 
     expect(page.locator("#said")).to_have_text("200 paid")
 
 
-def test_the_last_page_runs_one_script_and_loads_nothing(page: Page) -> None:
+def test_the_last_page_runs_one_script_and_loads_nothing(page: Page, screenshots: Path) -> None:
     complaints: list[str] = []
     other = page.context.new_page()
     other.on("console", lambda message: complaints.append(message.text))
@@ -170,6 +172,7 @@ def test_the_last_page_runs_one_script_and_loads_nothing(page: Page) -> None:
     assert "script-src 'sha256-" in policy
     assert "unsafe" not in policy
     expect(other.get_by_role("heading", level=1)).to_have_text("Confirmed")
+    picture(other, screenshots, "done")
     other.evaluate(
         "document.body.append(Object.assign(document.createElement('script'), { textContent: 'window.x = 1' }))"
     )

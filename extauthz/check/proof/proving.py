@@ -5,21 +5,31 @@ guessed is counted before it is looked at, in the same limiters whatever the fac
 was shown.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Literal, TypeVar, assert_never
 
-from extauthz.errors import StateUnavailable
+from extauthz.errors import StateUnavailable, SubjectBlocked, TokenRevoked
 from extauthz.stepup.factors import proven_amr
 from extauthz.stepup.keys import KeyRing, SealBroken
-from extauthz.stepup.lockout import Limit, limits_of
+from extauthz.stepup.lockout import limits_of
 from extauthz.stepup.oidc import OidcFailure
 from extauthz.stepup.webauthn_answer import WebauthnFailure
 from extauthz.store.factor_secret import open_factor
-from extauthz.store.protocol import Burn, EnrolledFactor, FactorKind, Redeemed, Redemption, SpentTicket, Store
+from extauthz.store.protocol import (
+    Burn,
+    EnrolledFactor,
+    FactorKind,
+    Redeemed,
+    Redemption,
+    SpentTicket,
+    Store,
+    Tried,
+)
 from extauthz.values.decisions import ChallengeDemand, Factor, ProofFailure
 from extauthz.values.grants import Grant
-from extauthz.values.identity import Subject
+from extauthz.values.identity import Credential, Subject
 
 GRANT_ID_BYTES = 16
 
@@ -76,8 +86,9 @@ _Failed = TypeVar("_Failed", NotProven, Unverified, NotProven | Unverified)
 class Proving:
     """A proof that is being given: by `subject` in `session`, for what `demands` ask, tied to `holder`.
 
-    `address` is the client's, empty if it is not known; `now` in seconds since the epoch; `entropy(n)` gives n random
-    bytes; `ticket` is burned along.
+    `credentials` are the tokens that the identity rests on: what was revoked of them leaves no grant. `address` is the
+    client's, empty if it is not known; `now` in seconds since the epoch; `entropy(n)` gives n random bytes; `ticket` is
+    burned along.
     """
 
     store: Store
@@ -85,16 +96,12 @@ class Proving:
     subject: Subject
     session: str
     holder: str
+    credentials: Sequence[Credential]
     demands: Sequence[ChallengeDemand]
     address: str
     now: float
     entropy: Callable[[int], bytes]
     ticket: SpentTicket | None = None
-
-    @property
-    def limits(self) -> tuple[Limit, ...]:
-        """What counts the tries: the subject's limiter and the address's, whatever is tried."""
-        return limits_of(self.subject, self.address)
 
     def demands_for(self, factor: Factor) -> tuple[ChallengeDemand, ...]:
         """The demands that `factor` can meet."""
@@ -113,10 +120,10 @@ class Proving:
         except SealBroken as error:
             raise StateUnavailable(f"factor `{factor.id}`: {error}") from error
 
-    async def count_try(self) -> LockedOut | None:
-        """Count a try before it is looked at; what comes back forbids to look. Raises `StateUnavailable`."""
-        wait = await self.store.attempt(self.limits, now=self.now)
-        return LockedOut(retry_after=wait) if wait > 0 else None
+    async def count_try(self) -> Tried | LockedOut:
+        """Count a try before it is looked at; `LockedOut` forbids to look. Raises `StateUnavailable`."""
+        tried = await self.store.attempt(limits_of(self.subject, self.address, self.holder), now=self.now)
+        return LockedOut(retry_after=tried.wait) if tried.wait > 0 else tried
 
     def grant(
         self,
@@ -148,12 +155,25 @@ class Proving:
         *,
         mark_used: _Failed,
         gone: _Failed,
-        limits: tuple[Limit, ...] = (),
+        tried: Tried | None = None,
     ) -> Proven | TicketUsed | _Failed:
         """Burn and leave, all of it or nothing. `mark_used` and `gone` are what it means if the number was burned
-        before, or the factor is not there any more; `limits` get their try back. Raises `StateUnavailable`.
+        before, or the factor is not there any more; what was `tried` is given back.
+
+        Raises:
+            StateUnavailable: the store is out of reach.
+            SubjectBlocked, TokenRevoked: it was revoked, perhaps so lately that nobody here has heard of it.
         """
-        redemption = Redemption(subject=self.subject, burn=burn, grants=grants, limits=limits, ticket=self.ticket)
+        limiter, *_ = limits_of(self.subject, self.address, self.holder)
+        redemption = Redemption(
+            subject=self.subject,
+            burn=burn,
+            grants=grants,
+            since=issued_since(self.subject, self.credentials),
+            limits=() if tried is None else tried.counted,
+            known_to=None if tried is None else limiter,
+            ticket=self.ticket,
+        )
         redeemed = await self.store.redeem(redemption, now=self.now)
         match redeemed:
             case Redeemed.DONE:
@@ -164,5 +184,20 @@ class Proving:
                 return TicketUsed()
             case Redeemed.FACTOR_GONE:
                 return gone
+            case Redeemed.BLOCKED | Redeemed.REVOKED:
+                raise revoked(redeemed)
             case _:
                 assert_never(redeemed)
+
+
+def issued_since(subject: Subject, credentials: Iterable[Credential]) -> float:
+    """When the oldest of these tokens that is about `subject` was issued; one that does not say is as old as can be."""
+    about = (credential.issued_at for credential in credentials if subject in credential.subjects)
+    return min((-inf if issued_at is None else issued_at for issued_at in about), default=-inf)
+
+
+def revoked(how: Literal[Redeemed.BLOCKED, Redeemed.REVOKED]) -> SubjectBlocked | TokenRevoked:
+    """What a proof comes to that a revocation stands against."""
+    if how is Redeemed.BLOCKED:
+        return SubjectBlocked("revocations: the subject was blocked before its proof was redeemed")
+    return TokenRevoked("revocations: the tokens or the session were revoked before the proof was redeemed")

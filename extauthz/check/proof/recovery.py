@@ -3,7 +3,7 @@
 The rule: it is counted by the limiters of every other code, so that nobody gets more tries by guessing both.
 """
 
-from extauthz.check.proof.proving import CodeOutcome, NotProven, Proving
+from extauthz.check.proof.proving import CodeOutcome, LockedOut, NotProven, Proving
 from extauthz.stepup.recovery import canonical, find
 from extauthz.store.protocol import UseUp
 
@@ -22,9 +22,9 @@ async def prove_recovery(proving: Proving, typed: str) -> CodeOutcome:
         return NotProven(reason="not-enrolled")
     if canonical(typed) is None:
         return NotProven(reason="wrong-code")
-    locked_out = await proving.count_try()
-    if locked_out is not None:
-        return locked_out
+    tried = await proving.count_try()
+    if isinstance(tried, LockedOut):
+        return tried
     found = find(typed, {factor.id: proving.opened(factor) for factor in factors})
     if found is None:
         return NotProven(reason="wrong-code")
@@ -34,5 +34,5 @@ async def prove_recovery(proving: Proving, typed: str) -> CodeOutcome:
         tuple(proving.grant(demand, "recovery") for demand in accepted),
         mark_used=used,
         gone=used,
-        limits=proving.limits,
+        tried=tried,
     )

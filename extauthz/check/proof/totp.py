@@ -5,7 +5,7 @@ The rule: each step is burned once, whichever way its code came.
 
 from collections.abc import Sequence
 
-from extauthz.check.proof.proving import CodeOutcome, NotProven, Proving
+from extauthz.check.proof.proving import CodeOutcome, LockedOut, NotProven, Proving
 from extauthz.stepup.totp import is_code, verify
 from extauthz.store.protocol import Advance, EnrolledFactor
 
@@ -24,9 +24,9 @@ async def prove_totp(proving: Proving, code: str) -> CodeOutcome:
         return NotProven(reason="not-enrolled")
     if not is_code(code):
         return NotProven(reason="wrong-code")
-    locked_out = await proving.count_try()
-    if locked_out is not None:
-        return locked_out
+    tried = await proving.count_try()
+    if isinstance(tried, LockedOut):
+        return tried
     step = _find_step(proving, factors, code)
     if step is None:
         return NotProven(reason="wrong-code")
@@ -35,7 +35,7 @@ async def prove_totp(proving: Proving, code: str) -> CodeOutcome:
         tuple(proving.grant(demand, "totp") for demand in accepted),
         mark_used=NotProven(reason="code-used"),
         gone=NotProven(reason="not-enrolled"),
-        limits=proving.limits,
+        tried=tried,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from extauthz.cli.interrupts import EndingAtOnce
+from extauthz.cli.interrupts import Importing
 from extauthz.errors import ConfigurationError
 
 HTTP_CLIENT = ("httpx", "h2")
@@ -31,7 +31,7 @@ def quickstart(
         raise ConfigurationError(
             f"quickstart: `{missing[0]}` is not installed; `pip install '.[demo]'` in the project's folder brings it"
         )
-    with EndingAtOnce():
+    with Importing():
         from extauthz.cli.quickstart.session import run
 
     raise typer.Exit(run(check=check, folder=folder))

@@ -83,6 +83,12 @@ KINDS: Final[dict[str, Kind]] = {
         "A host that is not configured",
         "`request.hosts` of the configuration lists the hosts that reach Envoy, and this is none of them.",
     ),
+    "short-idle-limit": Kind(
+        "A limit of idleness is too short",
+        "With `--config`: `session.idle` is compared with no more than `sessions.touch_every`. To other servers a "
+        "session that goes on looks idle for that long, so it is asked for proofs all the time. Let `touch_every` be "
+        "well below.",
+    ),
     "absent-value": Kind(
         "An allow reads what may be absent",
         "Reading what is not there is an error: an `allow` whose condition errs does not match, and one whose changes "

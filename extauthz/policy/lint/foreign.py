@@ -22,11 +22,13 @@ _TRUST_DOMAIN = field_of("workload", "trust_domain")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configured:
-    """What the configuration lists; `None` where it lists nothing. `factors` are those that can be proven under it."""
+    """What the configuration lists; `None` where it lists nothing. `factors` are those that can be proven under it,
+    `touch_every` is how often, in seconds, the activity of a session is written."""
 
     trust_domains: frozenset[str] | None = None
     hosts: tuple[HostPattern, ...] | None = None
     factors: frozenset[Factor] | None = None
+    touch_every: float | None = None
 
 
 def findings(rules: Iterable[Subject], configured: Configured) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ Pure: documents and their policy set come in, compiled without a problem; time a
 
 from collections.abc import Iterable, Sequence
 
-from extauthz.policy.lint import absence, foreign, ignores, literals, meeting, neighbours, reach
+from extauthz.policy.lint import absence, foreign, idling, ignores, literals, meeting, neighbours, reach
 from extauthz.policy.lint.findings import Finding, Subject
 from extauthz.policy.lint.foreign import Configured
 from extauthz.policy.models import PolicyDocument
@@ -28,6 +28,7 @@ def lint(
         *literals.findings(living),
         *absence.findings(rules),
         *foreign.findings(rules, listed),
+        *idling.findings(living, listed),
     ]
     return tuple(sorted(ignores.accepted(rules, found), key=_order))
 

@@ -1,8 +1,10 @@
 -- What every change of factors begins with: what is there, and what stands against it.
--- KEYS: the factors of a subject, when they were reset, the ticket if there is one.
--- ARGV: the ground ('none', 'first', 'factor'), when it was laid ('' if nothing ends it), its factor, the kinds that
---       make a first and a last one (as ',kind,kind,'), then what the change takes.
-local factors, reset, ticket = KEYS[1], KEYS[2], KEYS[3]
+-- KEYS: the factors of a subject, when they were reset, its marks of what is revoked ('at until'), the ticket if there
+--       is one.
+-- ARGV: now, the ground ('none', 'first', 'factor'), when it was laid ('' if no reset ends it), its factor, the kinds
+--       that make a first and a last one (as ',kind,kind,'), since when its tokens are ('' if no revocation ends it), the
+--       mark of its session, then what the change takes.
+local factors, reset, marks, ticket = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local kinds, confirmed, counted = {}, {}, 0
 local had = redis.call('HGETALL', factors)
 for index = 1, #had, 2 do
@@ -14,7 +16,7 @@ for index = 1, #had, 2 do
   end
 end
 local function counts(id)
-  return confirmed[id] and string.find(ARGV[4], ',' .. kinds[id] .. ',', 1, true) ~= nil
+  return confirmed[id] and string.find(ARGV[5], ',' .. kinds[id] .. ',', 1, true) ~= nil
 end
 for id in pairs(kinds) do
   if counts(id) then
@@ -29,15 +31,25 @@ end
 if ticket and redis.call('EXISTS', ticket) == 1 then
   return 'ticket-used'
 end
-if ARGV[1] ~= 'none' then
+local function revoked_at(what)
+  local at, ended = string.match(redis.call('HGET', marks, what) or '', '^(%S+) (%S+)$')
+  return at and tonumber(ended) > tonumber(ARGV[1]) and tonumber(at)
+end
+if ARGV[2] ~= 'none' then
   local reset_at = redis.call('GET', reset)
-  if reset_at and ARGV[2] ~= '' and tonumber(ARGV[2]) <= tonumber(reset_at) then
+  if reset_at and ARGV[3] ~= '' and tonumber(ARGV[3]) <= tonumber(reset_at) then
     return 'ground-gone'
   end
-  if ARGV[1] == 'first' and counted > 0 then
+  if ARGV[6] ~= '' then
+    local tokens_at = revoked_at('tokens')
+    if revoked_at('block') or revoked_at(ARGV[7]) or (tokens_at and tonumber(ARGV[6]) <= tokens_at) then
+      return 'ground-gone'
+    end
+  end
+  if ARGV[2] == 'first' and counted > 0 then
     return 'not-first'
   end
-  if ARGV[1] == 'factor' and not confirmed[ARGV[3]] then
+  if ARGV[2] == 'factor' and not confirmed[ARGV[4]] then
     return 'ground-gone'
   end
 end

@@ -1,5 +1,5 @@
 -- Revokes, together with what was in force of the same key (`Revocation.widened`), and leaves a mark of the change;
--- returns since when and until when.
+-- returns since when and until when. Goes on from widen.lua.
 -- KEYS: the revocations, their ends, the changes, the marks. ARGV: now, up to when what has ended is forgotten, the key,
 --       at, until, subject, a random tag, how many changes are remembered.
 local kept, ends, changes, marks = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -7,16 +7,8 @@ for _, ended in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', ARGV[2], 'LIMIT
   redis.call('HDEL', kept, ended)
   redis.call('ZREM', ends, ended)
 end
-local key, at, ends_at = ARGV[3], ARGV[4], ARGV[5]
-local known_at, known_end = string.match(redis.call('HGET', kept, key) or '', '^(%S+) (%S+) ')
-if known_at and tonumber(known_end) > tonumber(ARGV[1]) then
-  if tonumber(known_at) > tonumber(at) then
-    at = known_at
-  end
-  if tonumber(known_end) > tonumber(ends_at) then
-    ends_at = known_end
-  end
-end
+local key = ARGV[3]
+local at, ends_at = widened(redis.call('HGET', kept, key), tonumber(ARGV[1]), ARGV[4], ARGV[5])
 redis.call('HSET', kept, key, at .. ' ' .. ends_at .. ' ' .. ARGV[6])
 redis.call('ZADD', ends, ends_at, key)
 local newest = redis.call('ZREVRANGE', marks, 0, 0, 'WITHSCORES')

@@ -1,6 +1,7 @@
--- Calls a factor by another name. KEYS: the factors of a subject. ARGV: the factor, its name.
-if redis.call('HEXISTS', KEYS[1], 'kind:' .. ARGV[1]) == 0 then
-  return 0
+-- Calls a factor by another name. Goes on from ground.lua.
+-- ARGV: … 8: the factor, its name.
+if not kinds[ARGV[8]] then
+  return 'factor-gone'
 end
-redis.call('HSET', KEYS[1], 'name:' .. ARGV[1], ARGV[2])
-return 1
+redis.call('HSET', factors, 'name:' .. ARGV[8], ARGV[9])
+return 'done'

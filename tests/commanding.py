@@ -1,0 +1,42 @@
+"""A command in the process of the tests, for those that run many of them.
+
+Rule kept here: it goes through the same `main` as in a process of its own, with all that it says of errors. What is the
+process's own, signals and terminals and imports, is tested with one.
+"""
+
+import gc
+import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from extauthz.cli import main
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What a command has printed, and its exit code."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def command(*arguments: str, folder: Path) -> Ended:
+    """`extauthz` with these arguments, run in `folder` to its end. An error that it does not tell is raised."""
+    try:
+        with (
+            chdir(folder),
+            patch.object(sys, "argv", ["extauthz", *arguments]),
+            redirect_stdout(StringIO()) as out,
+            redirect_stderr(StringIO()) as err,
+            pytest.raises(SystemExit) as ended,
+        ):
+            main()
+    finally:
+        gc.unfreeze()  # this process goes on: what tests leave behind is still to be found
+    return Ended(returncode=int(ended.value.code or 0), stdout=out.getvalue(), stderr=err.getvalue())
