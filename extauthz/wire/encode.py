@@ -32,7 +32,7 @@ from extauthz.wire.mutations import (
     ok_response,
 )
 from extauthz.wire.refusal import refuse
-from extauthz.wire.sayable import METADATA, sayable
+from extauthz.wire.sayable import METADATA, are_names, is_text, sayable
 
 if TYPE_CHECKING:
     # The stubs' name for a repeated field; at run time it is a class of upb's own.
@@ -62,17 +62,16 @@ def say(
     challenged caller is given. A decision that can't be said becomes a denial (`sayable`); the other one is returned as
     it is. Equal arguments give equal bytes.
     """
-    said = sayable(decision, offer=offer)
     id_ = decision_id.encode()
+    http = None if request is None else request.http
+    if isinstance(decision, Allow) and is_usual(decision.mutations, http):
+        usual = _usual(decision, id_, revision, settable)
+        if usual is not None:
+            return usual, decision
+    said = sayable(decision, offer=offer)
     match said:
         case Allow():
-            mutations, http = said.mutations, None if request is None else request.http
-            headers = mutations.headers
-            form = _form(said.reason, said.rule, revision, settable, tuple(headers), len(id_))
-            if form is not None and is_usual(mutations, http):
-                written = headers_set(headers) if headers else b""
-                pieces, length = form
-                return b"".join((_STATUS_OK, head(OK_RESPONSE, len(written) + length), written, id_.join(pieces))), said
+            mutations = said.mutations
             facts = id_.join(_facts("allow", said.reason, said.rule, revision, len(id_)))
             if mutations.metadata:
                 facts = _beside(facts, mutations.metadata)
@@ -151,13 +150,24 @@ def _fixed(headers: Headers) -> bytes:
     return denied.SerializeToString(deterministic=True)
 
 
+def _usual(allow: Allow, id_: bytes, revision: str, settable: frozenset[str]) -> bytes | None:
+    """The answer to an allow that is usual; `None` if it has to be looked at more closely."""
+    headers = allow.mutations.headers
+    form = _form(allow.reason, allow.rule, revision, settable, tuple(headers), len(id_))
+    written = headers_set(headers) if headers else b""
+    if form is None or written is None:
+        return None
+    pieces, length = form
+    return b"".join((_STATUS_OK, head(OK_RESPONSE, len(written) + length), written, id_.join(pieces)))
+
+
 @lru_cache(maxsize=4096)
 def _form(
     reason: str, rule: str, revision: str, settable: frozenset[str], names: tuple[str, ...], size: int
 ) -> tuple[Holed, int] | None:
     """What comes behind the headers of these names in the answer to an allow that is usual, and how much of it is in
-    the `ok_response`; `None` where any client could spell one of the names otherwise."""
-    if any("_" in name for name in (*settable, *names)):
+    the `ok_response`; `None` where that can't be said, or any client could spell one of the names otherwise."""
+    if not (is_text(reason) and is_text(rule) and are_names(names)) or any("_" in name for name in (*settable, *names)):
         return None
     rest = behind_headers_set(names, settable=settable, size=size)
     return together(rest, _facts("allow", reason, rule, revision, size)), fragments.length(rest, size)

@@ -15,7 +15,7 @@ from extauthz.values.decisions import NO_MUTATIONS, Mutations
 from extauthz.values.request import EMPTY, HttpRequest
 from extauthz.wire.fragments import Holed, field, text, together, within
 from extauthz.wire.headers import OURS, OneLineEach, is_foldable
-from extauthz.wire.sayable import DECISION_ID
+from extauthz.wire.sayable import DECISION_ID, is_value
 
 OVERWRITE: Final = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 BESIDE: Final = HeaderValueOption.APPEND_IF_EXISTS_OR_ADD
@@ -50,12 +50,15 @@ def is_usual(mutations: Mutations, http: HttpRequest | None) -> bool:
     )
 
 
-def headers_set(headers: Mapping[str, str]) -> bytes:
-    """The headers of the request that are set, as the beginning of an `ok_response`."""
+def headers_set(headers: Mapping[str, str]) -> bytes | None:
+    """The headers of the request that are set, as the beginning of an `ok_response`; `None` if a value can't be said.
+    The names can."""
     written = b""
     for name, value in headers.items():
-        keeps = len(name) + len(value) <= _LONGEST_KEPT
-        written += _kept_option(name, value) if keeps else _option(_HEADERS, name, value)
+        option = (_kept_option if len(name) + len(value) <= _LONGEST_KEPT else _sayable_option)(name, value)
+        if option is None:
+            return None
+        written += option
     return written
 
 
@@ -101,10 +104,13 @@ def ok_response(mutations: Mutations, http: HttpRequest | None, decision_id: byt
     return decision_id.join(within(OK_RESPONSE, pieces, size))
 
 
-@lru_cache(maxsize=4096)
-def _kept_option(name: str, value: str) -> bytes:
-    """A header of the request that takes the place of whatever is there; callers and what they are told come again."""
-    return _option(_HEADERS, name, value)
+def _sayable_option(name: str, value: str) -> bytes | None:
+    """A header of the request that takes the place of whatever is there."""
+    return _option(_HEADERS, name, value) if is_value(value) else None
+
+
+# Callers come again, and so does what is said of them.
+_kept_option = lru_cache(maxsize=4096)(_sayable_option)
 
 
 def _option(number: int, name: str, value: str, action: int = OVERWRITE) -> bytes:

@@ -31,7 +31,6 @@ _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _VALUE: Final = re.compile(
     r"(?:[^\x00-\x20\x7f\ud800-\udfff](?:[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*[^\x00-\x20\x7f\ud800-\udfff])?)?\Z"
 )
-_is_value: Final = _VALUE.match
 _TEXT: Final = re.compile(r"[^\ud800-\udfff]*\Z")
 # A path on the request's own origin: no second slash or backslash, which browsers read as another host.
 _LOCATION: Final = re.compile(r"/(?![/\\])[!\"$-\[\]-~]*\Z")
@@ -50,14 +49,14 @@ def sayable(decision: Decision, *, offer: ChallengeOffer | None = None) -> Decis
         case Allow():
             fine = decision.mutations is NO_MUTATIONS or _mutations(decision.mutations)
         case Deny():
-            fine = 200 <= decision.status <= 599 and _headers(decision.headers) and _text(decision.body)
+            fine = 200 <= decision.status <= 599 and _headers(decision.headers) and is_text(decision.body)
         case Challenge():
             fine = _challenge(decision) and (offer is None or _offer(offer))
         case Hold():
             fine = True
         case _:
             assert_never(decision)
-    if fine and _text(decision.reason) and (decision.rule is None or _text(decision.rule)):
+    if fine and is_text(decision.reason) and (decision.rule is None or is_text(decision.rule)):
         return decision
     return denial("response-invalid")
 
@@ -72,8 +71,8 @@ def _mutations(mutations: Mutations) -> bool:
             or _lines(mutations.append_response_headers, mutations.response_headers)
         )
         and (not mutations.remove_headers or all(map(_name, mutations.remove_headers)))
-        and (not mutations.query or all(_text(text) for pair in mutations.query.items() for text in pair))
-        and (not mutations.remove_query or all(map(_text, mutations.remove_query)))
+        and (not mutations.query or all(is_text(text) for pair in mutations.query.items() for text in pair))
+        and (not mutations.remove_query or all(map(is_text, mutations.remove_query)))
         and (not mutations.metadata or (METADATA not in mutations.metadata and _json(mutations.metadata, 0)))
     )
 
@@ -85,14 +84,14 @@ def _challenge(challenge: Challenge) -> bool:
         (wait is None or 0 <= wait <= _LONGEST)
         and bool(challenge.demands)
         and all(
-            -_LONGEST <= demand.max_age <= _LONGEST and _value(demand.acr or "") and _text(demand.description)
+            -_LONGEST <= demand.max_age <= _LONGEST and is_value(demand.acr or "") and is_text(demand.description)
             for demand in challenge.demands
         )
     )
 
 
 def _offer(offer: ChallengeOffer) -> bool:
-    return _LOCATION.match(offer.location) is not None and all(_value(cookie) for cookie in offer.cookies)
+    return _LOCATION.match(offer.location) is not None and all(is_value(cookie) for cookie in offer.cookies)
 
 
 def _headers(headers: Mapping[str, str]) -> bool:
@@ -100,13 +99,14 @@ def _headers(headers: Mapping[str, str]) -> bool:
     if not headers:
         return True
     for value in headers.values():
-        if _is_value(value) is None:
+        if not is_value(value):
             return False
-    return _names(tuple(headers))
+    return are_names(tuple(headers))
 
 
 @lru_cache(maxsize=1024)
-def _names(names: tuple[str, ...]) -> bool:
+def are_names(names: tuple[str, ...]) -> bool:
+    """Whether headers may have these names together: valid, not ours, and unlike in any case."""
     # Rules name them: they are always the same.
     lower = {name.lower() for name in names}
     return len(lower) == len(names) and DECISION_ID not in lower and all(map(_name, names))
@@ -119,7 +119,7 @@ def _lines(appended: Mapping[str, Sequence[str]], given: Mapping[str, str]) -> b
     return (
         _headers(first)
         and names.isdisjoint(map(str.lower, appended))
-        and all(_value(value) for values in appended.values() for value in values)
+        and all(is_value(value) for values in appended.values() for value in values)
     )
 
 
@@ -127,11 +127,13 @@ def _name(name: str) -> bool:
     return _NAME.match(name) is not None
 
 
-def _value(value: str) -> bool:
-    return _is_value(value) is not None
+def is_value(value: str) -> bool:
+    """Whether a header may have it."""
+    return _VALUE.match(value) is not None
 
 
-def _text(text: str) -> bool:
+def is_text(text: str) -> bool:
+    """Whether UTF-8 can hold it."""
     return text.isascii() or _TEXT.match(text) is not None
 
 
@@ -143,13 +145,13 @@ def _json(value: object, depth: int) -> bool:
         case None | bool():
             return True
         case str():
-            return _text(value)
+            return is_text(value)
         case int():
             return -_LARGEST_EXACT <= value <= _LARGEST_EXACT
         case float():
             return math.isfinite(value)
         case Mapping():
-            return all(isinstance(name, str) and _text(name) for name in value) and _all(value.values(), depth)
+            return all(isinstance(name, str) and is_text(name) for name in value) and _all(value.values(), depth)
         case list() | tuple():
             return _all(value, depth)
         case _:
