@@ -114,6 +114,7 @@ class Checker:
         self._ruling = ruling
         self._around = surroundings
         self._clock = surroundings.clock
+        self._revocations = surroundings.revocations
         self._answering = Answering(
             keys=surroundings.keys,
             recorder=surroundings.recorder,
@@ -158,7 +159,8 @@ class Checker:
                 case = Case(asked, policies, resolver.schemes, request, None)
                 return Unidentified(case, request, known)
             identity = known
-            self._check_revocations(identity, now)
+            if self._revocations is not None:
+                self._revocations.check(identity, now=now)
             case = Case(asked, policies, resolver.schemes, request, identity)
             candidates = policies.candidates(request, identity)
             # Without a session there is nothing to look up: neither a grant nor an age.
@@ -231,8 +233,8 @@ class Checker:
 
     def _check_revocations(self, identity: Identity, now: float) -> None:
         """Raise `Refused` if it is revoked, however it came to be known: from a cache, from an issuer just now."""
-        if self._around.revocations is not None:
-            self._around.revocations.check(identity, now=now)
+        if self._revocations is not None:
+            self._revocations.check(identity, now=now)
 
     def _decide(self, opened: OpenCase, facts: Facts) -> Evaluation:
         return decide(

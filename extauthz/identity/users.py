@@ -4,7 +4,7 @@ The rule: every token that was presented at a place that is configured is valid,
 two subjects are nobody.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import copy
 from typing import Any, Self
 
@@ -120,19 +120,21 @@ class Users:
         _require_first_use(answers[question])
         return Presented(user=user, session=session, credentials=credentials, key=proof.key)
 
-    def _sent(self, http: HttpRequest, cookies: Mapping[str, str], *, bearer_is_taken: bool) -> Iterator[_Sent]:
+    def _sent(self, http: HttpRequest, cookies: Mapping[str, str], *, bearer_is_taken: bool) -> list[_Sent]:
         """Every token that was presented: the one of the Authorization header first."""
+        sent: list[_Sent] = []
         token = bearer(http) if self.reads_authorization and not bearer_is_taken else None
         if token is not None:
-            yield _Sent(token=token, place=AUTHORIZATION)
+            sent.append(_Sent(token=token, place=AUTHORIZATION))
         if self._reads_proofs and (token is None or "," in token):  # behind a comma there may be another one
             token = credential(http, "DPoP")
             if token is not None:
-                yield _Sent(token=token, place=AUTHORIZATION, proven=True)
+                sent.append(_Sent(token=token, place=AUTHORIZATION, proven=True))
         for name in self.cookies:
             value = cookies.get(name)
             if value is not None:
-                yield _Sent(token=value, place=COOKIE_PREFIX + name)
+                sent.append(_Sent(token=value, place=COOKIE_PREFIX + name))
+        return sent
 
     def _verify(
         self, http: HttpRequest, sent: _Sent, *, certificate: str, now: float, answers: Answers
@@ -191,6 +193,8 @@ def _require_first_use(answer: Answer) -> None:
 
 def _one_user(tokens: list[VerifiedToken]) -> User:
     first = tokens[0]
+    if len(tokens) == 1:
+        return first.user
     for other in tokens[1:]:
         if other.user.subject != first.user.subject:
             raise IdentityConflict(
