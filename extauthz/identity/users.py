@@ -4,7 +4,7 @@ The rule: every token that was presented at a place that is configured is valid,
 two subjects are nobody.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
 from typing import Any, Self
 
@@ -120,21 +120,20 @@ class Users:
         _require_first_use(answers[question])
         return Presented(user=user, session=session, credentials=credentials, key=proof.key)
 
-    def _sent(self, http: HttpRequest, cookies: Mapping[str, str], *, bearer_is_taken: bool) -> list[_Sent]:
-        """Every token that was presented: the one of the Authorization header first."""
-        sent: list[_Sent] = []
+    def _sent(self, http: HttpRequest, cookies: Mapping[str, str], *, bearer_is_taken: bool) -> Iterator[_Sent]:
+        """Every token that was presented: the one of the Authorization header first. Each is looked for when the one
+        before it has been looked at."""
         token = bearer(http) if self.reads_authorization and not bearer_is_taken else None
         if token is not None:
-            sent.append(_Sent(token=token, place=AUTHORIZATION))
+            yield _Sent(token=token, place=AUTHORIZATION)
         if self._reads_proofs and (token is None or "," in token):  # behind a comma there may be another one
             token = credential(http, "DPoP")
             if token is not None:
-                sent.append(_Sent(token=token, place=AUTHORIZATION, proven=True))
+                yield _Sent(token=token, place=AUTHORIZATION, proven=True)
         for name in self.cookies:
             value = cookies.get(name)
             if value is not None:
-                sent.append(_Sent(token=value, place=COOKIE_PREFIX + name))
-        return sent
+                yield _Sent(token=value, place=COOKIE_PREFIX + name)
 
     def _verify(
         self, http: HttpRequest, sent: _Sent, *, certificate: str, now: float, answers: Answers
