@@ -52,8 +52,15 @@ def verify(secret: bytes, code: str, now: float, *, window: int = 1) -> int | No
 
 
 def provisioning_uri(secret: bytes, *, account: str, issuer: str) -> str:
-    """The `otpauth://` address that an authenticator app takes as a QR code."""
-    return _totp(secret).provisioning_uri(name=account, issuer_name=issuer)
+    """The `otpauth://` address that an authenticator app takes as a QR code.
+
+    `account` and `issuer` are what it shows; half a letter in them, which no address can say, is shown as `?`.
+    """
+    return _totp(secret).provisioning_uri(name=_sayable(account), issuer_name=_sayable(issuer))
+
+
+def _sayable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _totp(secret: bytes) -> TOTP:

@@ -203,6 +203,16 @@ def test_the_same_name_at_another_issuer_is_somebody_else(bare: World) -> None:
     assert factors(bare) == ()
 
 
+def test_a_name_with_half_a_letter_sets_up_what_it_likes(bare: World) -> None:
+    """JSON can say it, so a token can; no address and no page can."""
+    odd = Subject(ALICE.issuer, "alice\udc80")
+    person = Person.begins(bare.browser(relying_party=US), link(bare, subject=odd))
+    person.sets_up_an_app(bare)
+    person.look()
+    registers(person, bare, SoftwareAuthenticator())
+    assert sorted(one.kind for one in run(bare.store.factors(odd))) == ["totp", "webauthn"]
+
+
 def test_of_two_links_one_brings_the_first_factor(bare: World) -> None:
     first, second = (Person.begins(bare.browser(), link(bare)) for _ in range(2))
     first.send("app")
