@@ -113,13 +113,16 @@ class Position:
     """Where a path is in all tries of its host at once, after some of its segments.
 
     `following` are the positions by segment: `None` where no path has gone on yet. `other` is the one for every segment
-    that no template there names.
+    that no template there names. `is_kept`: whoever comes there again finds this very one.
     """
 
-    __slots__ = ("_covering", "_nodes", "_room", "following", "other")
+    __slots__ = ("_covering", "_nodes", "_room", "following", "is_kept", "other")
 
-    def __init__(self, nodes: tuple[_Node, ...], covering: tuple[Entries, ...], room: _Room) -> None:
+    def __init__(
+        self, nodes: tuple[_Node, ...], covering: tuple[Entries, ...], room: _Room, *, is_kept: bool = False
+    ) -> None:
         """`covering` are the rules that cover everything from here on, by what came before."""
+        self.is_kept = is_kept
         self._nodes = nodes
         self._covering = covering
         self._room = room
@@ -142,8 +145,9 @@ class Position:
                 nodes.append(node.wildcard)
         tails = [node.tails for node in self._nodes if node.tails is not None]
         position = Position(tuple(nodes), (*self._covering, *tails), self._room)
-        if self.following and self._room.left > 0:
+        if self.is_kept and self.following and self._room.left > 0:
             self._room.left -= 1 + len(position.following)
+            position.is_kept = True
             if segment in self.following:
                 self.following[segment] = position
             else:
@@ -185,7 +189,7 @@ class Index:
             if not place.hosts:
                 self._any_host.add(number, place.templates, keys)
         self._room = _Room(most_learnt)
-        self._tcp = Position((), (tcp,), self._room)
+        self._tcp = Position((), (tcp,), self._room, is_kept=True)
         # With and without a path, by the exact name or by the longest suffix that fits; only names of rules are keys.
         self._starts: dict[str, tuple[Position, Position]] = {}
         self._starts_below: dict[str, tuple[Position, Position]] = {}
@@ -242,7 +246,10 @@ class Index:
         if found is None:
             covering = tuple([host.pathless for host in hosts if host.pathless])
             roots = tuple([host.root for host in hosts])
-            found = Position(roots, covering, self._room), Position((), covering, self._room)
+            found = (
+                Position(roots, covering, self._room, is_kept=True),
+                Position((), covering, self._room, is_kept=True),
+            )
             self._room.left -= len(found[0].following)
             starts[key] = found
         return found

@@ -43,7 +43,8 @@ class PolicySet:
     def _learn(self, spot: Spot) -> Plan:
         rules = self.rules
         plan = Plan([(rules[number], layout(captures)) for number, captures in self.index.standing(spot)])
-        if len(self._plans) >= MOST_PLANS:
-            self._plans.clear()  # nobody has so many kinds of callers but who tries to
-        self._plans[spot] = plan
+        if spot[0].is_kept:
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()  # nobody has so many kinds of callers but who tries to
+            self._plans[spot] = plan
         return plan
