@@ -40,7 +40,10 @@ class Transport:
     serve: tuple[str, ...]
 
 
-TRANSPORTS: Final = (Transport(name="grpcio", noop="grpcio_noop", serve=()),)
+TRANSPORTS: Final = (
+    Transport(name="grpcio", noop="grpcio_noop", serve=("--transport", "grpcio")),
+    Transport(name="pyvoy", noop="pyvoy_noop", serve=("--transport", "pyvoy")),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
