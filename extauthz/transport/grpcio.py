@@ -105,6 +105,18 @@ def _trace(context: CallContext) -> Trace:
     return tuple((name, value) for name, value in metadata if name in TRACE_HEADERS and isinstance(value, str))
 
 
+class _Health(health.HealthServicer):
+    """grpc.health.v1, which remembers whether it was `asked`: whoever asks for health sends Checks."""
+
+    asked = False
+
+    def Check(  # noqa: N802 - the name is gRPC's
+        self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
+    ) -> health_pb2.HealthCheckResponse:
+        self.asked = True
+        return super().Check(request, context)
+
+
 class GrpcioTransport:
     """A `grpc.server` with Authorization and grpc.health.v1 on one address."""
 
@@ -119,7 +131,7 @@ class GrpcioTransport:
             "Check": grpc.unary_unary_rpc_method_handler(self._servicer.Check)
         }
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        self._health = health.HealthServicer()
+        self._health = _Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._address = address
         self._tls = tls
@@ -167,7 +179,9 @@ class GrpcioTransport:
 
     async def stop(self, grace: float) -> None:
         """Take no new calls, and give those on their way `grace` seconds."""
-        if self._servicer.asked and grace > LEAVING:  # whoever calls now has not heard yet that we go
+        if (
+            self._servicer.asked or self._health.asked
+        ) and grace > LEAVING:  # whoever calls now has not heard yet that we go
             await asyncio.sleep(LEAVING)
             grace -= LEAVING
         ended = self._server.stop(grace)
