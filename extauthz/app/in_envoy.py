@@ -10,14 +10,15 @@ import os
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, assert_never
+from typing import Any
 
 import httpx
 import structlog
 import uvloop
 
-from extauthz.app.link import Assignment, Failed, Order, Reload, ServerEnd, Serving, Stop, Stopped
+from extauthz.app.link import Assignment, Failed, ServerEnd, Stopped
 from extauthz.app.logs import configure_logs
+from extauthz.app.orders import FromParent
 from extauthz.app.server import run
 from extauthz.check.checker import Checker
 from extauthz.errors import ExtauthzError
@@ -44,7 +45,7 @@ def application_of_this_process() -> "Application":
     """The application, made of what the parent says; blocks until it does."""
     link, assignment = ServerEnd.of_this_process()
     _be_as(assignment)
-    configure_logs()
+    configure_logs(worker=assignment.number)
     return Application(link, assignment)
 
 
@@ -88,21 +89,21 @@ class Application:
 
 
 class _Life:
-    """One server from its beginning to its end. Carries out the parent's orders."""
+    """One server from its beginning to its end."""
 
     def __init__(self, link: ServerEnd, assignment: Assignment) -> None:
         self._link = link
         self._assignment = assignment
+        assert assignment.admin is not None  # noqa: S101 - of a server in an Envoy it is always told
         self._admin = EnvoyAdmin(assignment.admin)
+        self._orders = FromParent(link)
         self._transport: AsgiTransport | None = None
         self._ready = asyncio.Event()
-        self._stop: Callable[[], None] | None = None
-        self._reload: Callable[[], None] | None = None
 
     async def begin(self) -> AsgiTransport | None:
         """Start, until it is ready to listen; `None` if it can't be."""
         self._running = asyncio.create_task(self._run())
-        self._link.follow(asyncio.get_running_loop(), self._carry_out)
+        self._orders.follow(self._running)
         ready = asyncio.create_task(self._ready.wait())
         await asyncio.wait((self._running, ready), return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
@@ -110,13 +111,13 @@ class _Life:
 
     async def end(self) -> None:
         """Stop, if that has not happened yet."""
-        self._carry_out(Stop())
+        self._orders.stop()
         await asyncio.wait((self._running,))
 
     async def _run(self) -> None:
         """Serve until the end, and then end Envoy: without a server it is of no use."""
         try:
-            await run(self._assignment.settings, self._assignment.environ, carry=self._make, orders=self)
+            await run(self._assignment.settings, self._assignment.environ, carry=self._make, orders=self._orders)
             self._link.report(Stopped())
         except ExtauthzError as error:
             self._link.report(Failed(str(error)))
@@ -147,21 +148,3 @@ class _Life:
             await self._admin.drain(LEAVING + 0.5)
         except httpx.HTTPError as error:
             _log.error("drain-failed", error=str(error) or type(error).__name__)
-
-    def obey(self, *, stop: Callable[[], None], reload: Callable[[], None]) -> None:
-        """From now on, call these when the parent orders it."""
-        self._stop, self._reload = stop, reload
-        self._link.report(Serving())
-
-    def _carry_out(self, order: Order) -> None:
-        match order:
-            case Stop():
-                if self._stop is not None:
-                    self._stop()
-                else:
-                    self._running.cancel()
-            case Reload():
-                if self._reload is not None:
-                    self._reload()
-            case _:
-                assert_never(order)
