@@ -7,6 +7,7 @@ nothing here makes use of signals, which are Envoy's.
 
 import asyncio
 import os
+import shutil
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -96,6 +97,7 @@ class _Life:
         self._assignment = assignment
         assert assignment.admin is not None  # noqa: S101 - of a server in an Envoy it is always told
         self._admin = EnvoyAdmin(assignment.admin)
+        self._folder = assignment.admin.parent
         self._orders = FromParent(link)
         self._transport: AsgiTransport | None = None
         self._ready = asyncio.Event()
@@ -103,7 +105,7 @@ class _Life:
     async def begin(self) -> AsgiTransport | None:
         """Start, until it is ready to listen; `None` if it can't be."""
         self._running = asyncio.create_task(self._run())
-        self._orders.follow(self._running)
+        self._orders.follow(self._running, clean_up=self._clean_up)
         ready = asyncio.create_task(self._ready.wait())
         await asyncio.wait((self._running, ready), return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
@@ -148,3 +150,6 @@ class _Life:
             await self._admin.drain(LEAVING + 0.5)
         except httpx.HTTPError as error:
             _log.error("drain-failed", error=str(error) or type(error).__name__)
+
+    def _clean_up(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)

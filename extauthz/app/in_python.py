@@ -29,7 +29,7 @@ def main() -> None:
 async def _life(link: ServerEnd, assignment: Assignment) -> Failed | Stopped:
     orders = FromParent(link)
     running = asyncio.create_task(_serve(assignment, orders))
-    orders.follow(running)
+    orders.follow(running, clean_up=lambda: None)  # what is left is taken over by the next
     await asyncio.wait((running,))
     error = None if running.cancelled() else running.exception()
     match error:

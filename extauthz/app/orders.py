@@ -66,10 +66,12 @@ class FromParent:
         self._named: str | None = None
         self._may_begin = asyncio.Event()
 
-    def follow(self, running: asyncio.Task[None]) -> None:
-        """Carry out orders from now on. `running` is the life of the server: cancelled if it ends before it obeys."""
+    def follow(self, running: asyncio.Task[None], *, clean_up: Callable[[], None]) -> None:
+        """Carry out orders from now on. `running` is the life of the server, cancelled if it is to end before it obeys;
+        `clean_up` is called if the parent can't do it any more.
+        """
         self._running = running
-        self._link.follow(asyncio.get_running_loop(), self._carry_out)
+        self._link.follow(asyncio.get_running_loop(), self._carry_out, clean_up=clean_up)
 
     def stop(self) -> None:
         """As if the parent had said it."""

@@ -17,11 +17,7 @@ def python_worker(settings: Settings, environ: Mapping[str, str], number: int | 
             command=(sys.executable, "-P", "-c", "from extauthz.app.in_python import main; main()"),
             environ=environ,
             folder=Path.cwd(),
-            clean_up=_nothing,
+            clean_up=lambda: None,  # what is left is taken over by the next
         ),
         Assignment(settings=settings, admin=None, environ=dict(environ), executable=sys.executable, number=number),
     )
-
-
-def _nothing() -> None:
-    """A server of this kind leaves nothing behind that is not taken over by the next."""

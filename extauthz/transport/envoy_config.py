@@ -144,8 +144,6 @@ def _set_connections(manager: Tree) -> None:
         # A caller that is gone without a word frees its calls.
         "connection_keepalive": {"interval": "30s", "timeout": "10s"},
     }
-    # As grpcio has it: 16 KiB of metadata.
-    manager["max_request_headers_kb"] = 16
     # A call must be there whole within this, and its end stays in the hands of the route.
     manager["request_timeout"] = "20s"
     manager["stream_idle_timeout"] = "0s"

@@ -27,7 +27,7 @@ async def serve(until, first="r1", then="r1"):
             link.report(InForce(then))
         if isinstance(order, until):
             ended.set()
-    link.follow(asyncio.get_running_loop(), on_order)
+    link.follow(asyncio.get_running_loop(), on_order, clean_up=lambda: None)
     link.report(InForce(first))
     await ended.wait()
     link.report(Stopped())
