@@ -7,14 +7,14 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import grpc
-import httpx
 import pytest
+from app.crews import COUNT, GENEROUS, Running, comes, is_there, workers_folder
 from checking import told
 from grpc_health.v1 import health_pb2
 from serving import POLICY, TRANSPORTS, command
@@ -23,102 +23,13 @@ from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.transport.methods import CHECK, HEALTH_WATCH
 from extauthz.wire.compose import check_request
 
-GENEROUS = 90.0
-COUNT = 2
 CALLERS = 4
-CONFIG = """
-listen: {grpc: "unix:FOLDER/grpc.sock", web: "unix:FOLDER/web.sock", admin: "unix:FOLDER/admin.sock"}
-policies: [policies/]
-reload: {watch: false}
-audit: {path: audit.jsonl}
-"""
-
-
-def comes(what: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + GENEROUS
-    while not what():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def is_there(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-class Running:
-    """A parent and its workers."""
-
-    def __init__(self, folder: Path, transport: str) -> None:
-        self.folder = folder
-        self._log = folder / "log"
-        # A file and no pipe: it says more than fits into one that nobody reads.
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [*command(folder, transport), "--workers", str(COUNT)],
-                stderr=log,
-                env={**os.environ, "TMPDIR": str(folder / "temporary")},
-            )
-
-    def said(self, event: str) -> list[dict[str, Any]]:
-        """The lines of the log with this event."""
-        lines = self._log.read_text().splitlines()
-        return [line for line in map(json.loads, lines) if line["event"] == event]
-
-    def waits_for(self, event: str, count: int = 1) -> list[dict[str, Any]]:
-        """The same, when there are so many."""
-        assert comes(lambda: len(self.said(event)) >= count or self.process.poll() is not None)
-        found = self.said(event)
-        assert len(found) >= count, self._log.read_text()
-        return found
-
-    def address(self, number: int, key: str = "grpc") -> str:
-        return f"unix:{self.folder}/{key}.{number}.sock"
-
-    def allows(self, number: int, path: str) -> bool:
-        request = check_request(host="example.com", path=path, source_ip="127.0.0.1")
-        with grpc.insecure_channel(self.address(number)) as channel:
-            check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(CHECK)
-            answer = CheckResponse.FromString(check(request, timeout=GENEROUS, wait_for_ready=True))
-        return told(answer)["decision"] == "allow"
-
-    def probe(self, number: int, path: str) -> httpx.Response:
-        transport = httpx.HTTPTransport(uds=self.address(number, "admin").removeprefix("unix:"))
-        with httpx.Client(transport=transport, timeout=GENEROUS) as client:
-            return client.get(f"http://admin{path}")
-
-    def revisions(self) -> list[str]:
-        return [self.probe(number, "/ready").json()["revision"] for number in range(COUNT)]
-
-    @property
-    def children(self) -> list[int]:
-        """The processes that the parent has started."""
-        pid = self.process.pid
-        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-    def end(self) -> None:
-        """However it is; its workers end with it."""
-        self.process.kill()
-        self.process.wait()
-
-
-def folder_in(place: Path) -> Path:
-    """A configuration that allows `/one`."""
-    (place / "policies").mkdir()
-    (place / "temporary").mkdir()
-    (place / "policies" / "site.yaml").write_text(POLICY.format(path="/one"))
-    (place / "extauthz.yaml").write_text(CONFIG.replace("FOLDER", str(place)))
-    return place
 
 
 @pytest.fixture(scope="module", params=TRANSPORTS)
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Workers on each transport, for one test after the other."""
-    made = Running(folder_in(tmp_path_factory.mktemp("w")), request.param)
+    made = Running(workers_folder(tmp_path_factory.mktemp("w")), request.param)
     made.waits_for("workers-serving")
     yield made
     made.end()
@@ -241,7 +152,7 @@ def test_a_rolling_restart_costs_no_call_an_error(running: Running) -> None:
 
 
 def test_workers_answer_what_is_on_its_way_when_the_parent_is_told_to_stop(tmp_path: Path, transport: str) -> None:
-    running = Running(folder_in(tmp_path), transport)
+    running = Running(workers_folder(tmp_path), transport)
     try:
         running.waits_for("workers-serving")
         workers = running.children
@@ -258,7 +169,7 @@ def test_workers_answer_what_is_on_its_way_when_the_parent_is_told_to_stop(tmp_p
 
 
 def test_no_worker_outlives_its_parent(tmp_path: Path, transport: str) -> None:
-    running = Running(folder_in(tmp_path), transport)
+    running = Running(workers_folder(tmp_path), transport)
     try:
         running.waits_for("workers-serving")
         workers = running.children
@@ -281,7 +192,7 @@ def test_no_worker_outlives_its_parent(tmp_path: Path, transport: str) -> None:
 )
 def test_what_workers_can_not_share_is_told_in_one_line(tmp_path: Path, environ: dict[str, str], message: str) -> None:
     ended = subprocess.run(
-        [*command(folder_in(tmp_path)), "--workers", str(COUNT)],
+        [*command(workers_folder(tmp_path)), "--workers", str(COUNT)],
         env={**os.environ, **environ},
         capture_output=True,
         text=True,
