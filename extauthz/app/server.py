@@ -223,6 +223,7 @@ class _Server:
             hurry()
 
     def _report_ready(self) -> None:
+        self._orders.serving(self._transport.address)
         _log.info(
             "serving",
             grpc=self._transport.address,
@@ -230,7 +231,6 @@ class _Server:
             admin=self._admin.address,
             revision=self._checker.ruling.policies.revision,
         )
-        self._orders.serving(self._transport.address)
 
     async def _stop(self, serving: list[asyncio.Task[None]]) -> None:
         """Stop in the order that answers every call: health first, then the calls, then the pages."""

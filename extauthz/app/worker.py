@@ -115,7 +115,7 @@ class Worker:
         finally:
             for one in events:
                 one.cancel()
-        if self._ended.is_set():
+        if not event.is_set():
             raise ConfigurationError(self._failure or "the server ended before it served; its log says why")
 
     def _spawn(self) -> subprocess.Popen[bytes]:
