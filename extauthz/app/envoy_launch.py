@@ -22,7 +22,7 @@ from extauthz.transport.methods import LEAVING
 APPLICATION: Final = "extauthz.app.envoy_entry:application"
 
 
-def envoy_worker(settings: Settings, environ: Mapping[str, str]) -> Worker:
+def envoy_worker(settings: Settings, environ: Mapping[str, str], number: int | None) -> Worker:
     """A worker that serves `settings` in an Envoy of its own.
 
     Raises:
@@ -59,7 +59,13 @@ def envoy_worker(settings: Settings, environ: Mapping[str, str]) -> Worker:
             folder=folder,
             clean_up=clean_up,
         ),
-        Assignment(settings=settings, admin=place.admin, environ=dict(environ), executable=sys.executable),
+        Assignment(
+            settings=settings,
+            admin=place.admin,
+            environ=dict(environ),
+            executable=sys.executable,
+            number=number,
+        ),
     )
 
 

@@ -11,14 +11,15 @@ import shutil
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, assert_never
+from typing import Any
 
 import httpx
 import structlog
 import uvloop
 
-from extauthz.app.link import Assignment, Failed, Order, Reload, ServerEnd, Serving, Stop, Stopped
+from extauthz.app.link import Assignment, Failed, ServerEnd, Stopped
 from extauthz.app.logs import configure_logs
+from extauthz.app.orders import FromParent
 from extauthz.app.server import run
 from extauthz.check.checker import Checker
 from extauthz.errors import ExtauthzError
@@ -45,7 +46,7 @@ def application_of_this_process() -> "Application":
     """The application, made of what the parent says; blocks until it does."""
     link, assignment = ServerEnd.of_this_process()
     _be_as(assignment)
-    configure_logs()
+    configure_logs(worker=assignment.number)
     return Application(link, assignment)
 
 
@@ -89,21 +90,22 @@ class Application:
 
 
 class _Life:
-    """One server from its beginning to its end. Carries out the parent's orders."""
+    """One server from its beginning to its end."""
 
     def __init__(self, link: ServerEnd, assignment: Assignment) -> None:
         self._link = link
         self._assignment = assignment
+        assert assignment.admin is not None  # noqa: S101 - of a server in an Envoy it is always told
         self._admin = EnvoyAdmin(assignment.admin)
+        self._folder = assignment.admin.parent
+        self._orders = FromParent(link)
         self._transport: AsgiTransport | None = None
         self._ready = asyncio.Event()
-        self._stop: Callable[[], None] | None = None
-        self._reload: Callable[[], None] | None = None
 
     async def begin(self) -> AsgiTransport | None:
         """Start, until it is ready to listen; `None` if it can't be."""
         self._running = asyncio.create_task(self._run())
-        self._link.follow(asyncio.get_running_loop(), self._carry_out, clean_up=self._clean_up)
+        self._orders.follow(self._running, clean_up=self._clean_up)
         ready = asyncio.create_task(self._ready.wait())
         await asyncio.wait((self._running, ready), return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
@@ -111,13 +113,13 @@ class _Life:
 
     async def end(self) -> None:
         """Stop, if that has not happened yet."""
-        self._carry_out(Stop())
+        self._orders.stop()
         await asyncio.wait((self._running,))
 
     async def _run(self) -> None:
         """Serve until the end, and then end Envoy: without a server it is of no use."""
         try:
-            await run(self._assignment.settings, self._assignment.environ, carry=self._make, orders=self)
+            await run(self._assignment.settings, self._assignment.environ, carry=self._make, orders=self._orders)
             self._link.report(Stopped())
         except ExtauthzError as error:
             self._link.report(Failed(str(error)))
@@ -149,23 +151,5 @@ class _Life:
         except httpx.HTTPError as error:
             _log.error("drain-failed", error=str(error) or type(error).__name__)
 
-    def obey(self, *, stop: Callable[[], None], reload: Callable[[], None]) -> None:
-        """From now on, call these when the parent orders it."""
-        self._stop, self._reload = stop, reload
-        self._link.report(Serving())
-
     def _clean_up(self) -> None:
-        shutil.rmtree(self._assignment.admin.parent, ignore_errors=True)
-
-    def _carry_out(self, order: Order) -> None:
-        match order:
-            case Stop():
-                if self._stop is not None:
-                    self._stop()
-                else:
-                    self._running.cancel()
-            case Reload():
-                if self._reload is not None:
-                    self._reload()
-            case _:
-                assert_never(order)
+        shutil.rmtree(self._folder, ignore_errors=True)

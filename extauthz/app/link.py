@@ -22,14 +22,22 @@ STANDARD_INPUT: Final = 0
 class Assignment:
     """What to serve: said once, first.
 
-    `admin` is the socket of the admin interface of the process that the server is in, `environ` the environment of the
-    parent, and `executable` its Python.
+    `admin` is the socket of the admin interface of the Envoy that the server is in, if it is in one; `environ` the
+    environment of the parent, and `executable` its Python; `number` tells a server from others of the same parent.
     """
 
     settings: Settings
-    admin: Path
+    admin: Path | None
     environ: Mapping[str, str]
     executable: str
+    number: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Answer calls as soon as policies of this revision are in force."""
+
+    revision: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +58,17 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class InForce:
+    """Policies of this revision are in force, or will be once the server may begin."""
+
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
 class Serving:
-    """The server answers calls."""
+    """The server answers calls at this address."""
+
+    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +76,8 @@ class Stopped:
     """All is closed and written."""
 
 
-Order = Stop | Reload
-Report = Failed | Serving | Stopped
+Order = Begin | Stop | Reload
+Report = Failed | InForce | Serving | Stopped
 
 
 class ServerEnd:

@@ -8,10 +8,15 @@ from contextlib import contextmanager
 import structlog
 
 
-def configure_logs() -> None:
-    """Send structlog and the standard library's loggers to standard error."""
+def configure_logs(*, worker: int | None = None) -> None:
+    """Send structlog and the standard library's loggers to standard error, each line with the number of the worker."""
+
+    def signed(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return event if worker is None else {**event, "worker": worker}
+
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        signed,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

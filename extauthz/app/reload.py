@@ -7,7 +7,7 @@ ourselves.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import structlog
@@ -31,17 +31,20 @@ _log = structlog.get_logger(__name__)
 
 
 class Status:
-    """What is said of the policies in force: by the probes, the metrics and the log."""
+    """What is said of the policies in force: by the probes, the metrics and the log, and to whoever gives orders."""
 
-    def __init__(self, readiness: Readiness, metrics: Metrics) -> None:
+    def __init__(self, readiness: Readiness, metrics: Metrics, tell: Callable[[str], None]) -> None:
+        """`tell` is called with each revision that comes in force."""
         self._readiness = readiness
         self._metrics = metrics
+        self._tell = tell
 
     def in_force(self, ruling: Ruling, versions: Mapping[str, int]) -> None:
         """These decide from now on."""
         policies = ruling.policies
         self._readiness.ready(policies.revision)
         self._metrics.in_force(revision=policies.revision, rules=len(policies.rules), bundles=versions, now=time.time())
+        self._tell(policies.revision)
 
     def accepted(self, ruling: Ruling, versions: Mapping[str, int], *, seconds: float) -> None:
         """A reload ended well."""

@@ -103,7 +103,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             await revocations.load()
         checker = Checker(ruling, surroundings)
         informants.serve(checker)
-        status = Status(readiness, metrics)
+        status = Status(readiness, metrics, orders.in_force)
         reloader = Reloader(settings, checker, bundles, informants.keys, status)
         server = _Server(
             settings,
@@ -190,23 +190,32 @@ class _Server:
             raise
 
     async def serve(self, *following: Coroutine[Any, Any, None]) -> None:
-        """Serve until told to stop; `following` bring news meanwhile."""
+        """Serve until told to stop; `following` bring news meanwhile, and also before calls may be answered."""
         news = [asyncio.create_task(one) for one in following]
+        stopping = asyncio.create_task(self._stopping.wait())
         try:
-            await self._transport.start()
             self._orders.obey(stop=self._stopping.set, reload=self._read_again)
-            serving = [asyncio.create_task(server.serve()) for server in (self._web, self._admin)]
-            self._report_ready()
-            stopping = asyncio.create_task(self._stopping.wait())
-            # A page server that ends by itself would leave challenges without a page: stop, and be started again.
-            await asyncio.wait((stopping, *serving), return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            for task in news:
-                task.cancel()
-            await self._stop(serving)
+            beginning = asyncio.create_task(self._orders.begin())
+            await asyncio.wait((stopping, beginning), return_when=asyncio.FIRST_COMPLETED)
+            beginning.cancel()
+            if not self._stopping.is_set():
+                await self._answer(stopping, news)
         finally:
+            for task in (stopping, *news):
+                task.cancel()
+            await self._reloader.stop()
             self._web.close()
             self._admin.close()
+
+    async def _answer(self, stopping: asyncio.Task[bool], news: Sequence[asyncio.Task[None]]) -> None:
+        await self._transport.start()
+        serving = [asyncio.create_task(server.serve()) for server in (self._web, self._admin)]
+        self._report_ready()
+        # A page server that ends by itself would leave challenges without a page: stop, and be started again.
+        await asyncio.wait((stopping, *serving), return_when=asyncio.FIRST_COMPLETED)
+        for task in news:
+            task.cancel()
+        await self._stop(serving)
 
     def _read_again(self) -> None:
         self._reloader.request()
@@ -214,6 +223,7 @@ class _Server:
             hurry()
 
     def _report_ready(self) -> None:
+        self._orders.serving(self._transport.address)
         _log.info(
             "serving",
             grpc=self._transport.address,

@@ -14,12 +14,12 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Final, assert_never
 
-from extauthz.app.link import Assignment, Failed, Order, Reload, Report, Serving, Stop, Stopped
+from extauthz.app.link import Assignment, Begin, Failed, InForce, Order, Reload, Report, Serving, Stop, Stopped
 from extauthz.errors import ConfigurationError, failure_of
 
 GRACE: Final = 20.0
 """Seconds that a worker may take to answer what is on its way and to close."""
-_PARENTS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_PARENTS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,29 +40,42 @@ class Worker:
         self._assignment = assignment
         self._link, self._servers_end = Pipe()
         self._process: subprocess.Popen[bytes] | None = None
-        self._serving = asyncio.Event()
+        self._ready, self._serving, self._ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._failure: str | None = None
-        self._ended = asyncio.Event()
+        self._named: str | None = None
+        self._on_news: Callable[[], None] | None = None
+        self.revision: str | None = None
+        """Of the policies that it has in force; `None` before there are any, and when it has ended."""
+        self.address = ""
+        """Where it answers calls, once it does."""
 
-    async def start(self) -> None:
-        """Start it; returns when it serves.
+    async def start(self, on_news: Callable[[], None]) -> None:
+        """Start it; returns when its policies are good. `on_news` is called whenever `revision` changes.
 
         Raises:
             ConfigurationError: it can't serve, and has ended.
         """
+        self._on_news = on_news
         self._process = self._spawn()
         loop = asyncio.get_running_loop()
         loop.add_reader(self._link.fileno(), self._hear)
         self._tell(self._assignment)
         self._waiting = asyncio.create_task(self._wait(self._process))
-        events = [asyncio.create_task(event.wait()) for event in (self._serving, self._ended)]
-        try:
-            await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for event in events:
-                event.cancel()
-        if self._ended.is_set():
-            raise ConfigurationError(self._failure or "the server ended before it served; its log says why")
+        await self._comes(self._ready)
+
+    def begin(self) -> None:
+        """Let it answer calls, by the policies that it has in force; once is enough."""
+        if self.revision is not None and self.revision != self._named and not self._serving.is_set():
+            self._named = self.revision
+            self._tell(Begin(self.revision))
+
+    async def serves(self) -> None:
+        """Wait until it answers calls.
+
+        Raises:
+            ConfigurationError: it can't, and has ended.
+        """
+        await self._comes(self._serving)
 
     def reload(self) -> None:
         """Let it read its files again."""
@@ -71,7 +84,9 @@ class Worker:
     async def stop(self) -> None:
         """Let it answer what is on its way, and end; it is killed if that takes too long."""
         if self._process is None:
-            self._launch.clean_up()
+            if not self._ended.is_set():
+                self._launch.clean_up()
+                self._ended.set()
             return
         self._tell(Stop())
         try:
@@ -81,9 +96,27 @@ class Worker:
             self._process.kill()
             await self._ended.wait()
 
+    @property
+    def end(self) -> str:
+        """How it ended, for a person."""
+        if self._failure is not None:
+            return self._failure
+        code = None if self._process is None else self._process.returncode
+        return f"killed by signal {-code}" if code is not None and code < 0 else f"exit status {code}"
+
     async def ended(self) -> None:
         """Wait until it has ended."""
         await self._ended.wait()
+
+    async def _comes(self, event: asyncio.Event) -> None:
+        events = [asyncio.create_task(one.wait()) for one in (event, self._ended)]
+        try:
+            await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in events:
+                one.cancel()
+        if not event.is_set():
+            raise ConfigurationError(self._failure or "the server ended before it served; its log says why")
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         # What is blocked here stays so in the worker: it is told by the link, and a terminal or a service manager that
@@ -110,6 +143,12 @@ class Worker:
         self._link.close()
         self._launch.clean_up()
         self._ended.set()
+        self._has(None)
+
+    def _has(self, revision: str | None) -> None:
+        self.revision = revision
+        if self._on_news is not None:
+            self._on_news()
 
     def _hear(self) -> None:
         try:
@@ -120,7 +159,11 @@ class Worker:
 
     def _heard(self, report: Report) -> None:
         match report:
+            case InForce():
+                self._ready.set()
+                self._has(report.revision)
             case Serving():
+                self.address = report.address
                 self._serving.set()
             case Failed():
                 self._failure = report.message

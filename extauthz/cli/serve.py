@@ -19,6 +19,18 @@ class TransportName(StrEnum):
     PYVOY = "pyvoy"
 
 
+def _count(text: str) -> int:
+    if text == "auto":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        count = int(text)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise typer.BadParameter(f"`{text}` is no number of workers; write a number from 1 on, or `auto`")
+    return count
+
+
 def serve(
     config: Annotated[
         Path, typer.Option(help="The configuration file.", envvar="EXTAUTHZ_CONFIG", dir_okay=False)
@@ -27,12 +39,20 @@ def serve(
         TransportName,
         typer.Option(help="What carries Checks: `grpcio` anywhere, `pyvoy` inside of an Envoy, several times faster."),
     ] = TransportName.GRPCIO,
+    workers: Annotated[
+        int,
+        typer.Option(
+            parser=_count,
+            metavar="N|auto",
+            help="How many processes answer, each at the next port; `auto` is as many as there are processors.",
+        ),
+    ] = 1,
 ) -> None:
     """Answer Envoy's checks until SIGTERM; SIGHUP reloads policies and key sets."""
-    if transport is TransportName.GRPCIO:
+    if transport is TransportName.GRPCIO and workers == 1:
         _serve_here(config)
     else:
-        _serve_in_envoy(config)
+        _serve_by_workers(config, transport, workers)
 
 
 def _serve_here(config: Path) -> None:
@@ -60,16 +80,30 @@ def _serve_here(config: Path) -> None:
         runner.run(serving())
 
 
-def _serve_in_envoy(config: Path) -> None:
+def _serve_by_workers(config: Path, transport: TransportName, workers: int) -> None:
     with Importing():
+        from extauthz.app.addresses import require_shareable, settings_of
         from extauthz.app.envoy_launch import envoy_worker
         from extauthz.app.logs import configure_logs
-        from extauthz.app.parent import watch
+        from extauthz.app.parent import Plan, watch
+        from extauthz.app.python_launch import python_worker
+        from extauthz.app.worker import Worker
 
     configure_logs()
-    settings = _settings(config)
+    launch = python_worker if transport is TransportName.GRPCIO else envoy_worker
 
-    asyncio.run(watch(lambda: [envoy_worker(settings, os.environ)]))
+    def read() -> Settings:
+        settings = _settings(config)
+        if workers > 1:
+            require_shareable(settings, workers)
+        return settings
+
+    def make(settings: Settings, number: int) -> Worker:
+        if workers == 1:
+            return launch(settings, os.environ, None)
+        return launch(settings_of(settings, number), os.environ, number)
+
+    asyncio.run(watch(Plan(count=workers, read=read, make=make)))
 
 
 def _settings(config: Path) -> Settings:

@@ -197,7 +197,9 @@ def test_requests_while_one_is_served_are_one_more(tmp_path: Path) -> None:
         bundles = Bundles(settings, lambda *_: None)
         ruling, _ = await first_ruling(settings, bundles)
         checker = Checker(ruling, surroundings)
-        reloader = Reloader(settings, checker, bundles, KeySets((), base=tmp_path), Told(Readiness(), Metrics()))
+        reloader = Reloader(
+            settings, checker, bundles, KeySets((), base=tmp_path), Told(Readiness(), Metrics(), lambda _: None)
+        )
         for _ in range(5):
             reloader.request()
         await asyncio.sleep(0)  # it begins

@@ -14,6 +14,8 @@ from extauthz.cli.quickstart.envoy import render_bootstrap
 from extauthz.cli.quickstart.layout import prepare
 
 SHIPPED = sorted(path.stem for path in bootstrap.SHIPPED.glob("*.yaml"))
+WHOLE = [name for name in SHIPPED if name != "workers"]
+"""With listeners: the other has clusters to be put in the place of theirs."""
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -44,7 +46,7 @@ def test_every_address_and_file_is_marked_as_the_readers_own(name: str) -> None:
             mine = False
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", WHOLE)
 def test_nothing_is_let_through_when_extauthz_does_not_answer(name: str, tmp_path: Path) -> None:
     tree = bootstrap.load(name, tls=tmp_path, run=tmp_path)
     for listener in tree["static_resources"]["listeners"]:

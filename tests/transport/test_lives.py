@@ -184,14 +184,16 @@ class TestInEnvoy:
         assert list(tmp_path.iterdir()) == []
         end(served)
 
-    def test_a_parent_does_not_stay_without_it(
+    def test_an_envoy_that_is_killed_is_replaced(
         self, site_folder: Path, transport: str, environ: dict[str, str], tmp_path: Path
     ) -> None:
         served = start(site_folder, transport, **environ)
         os.kill(envoy_of(served), signal.SIGKILL)
-        assert served.process.wait(GENEROUS) == 1
-        assert served.process.stderr is not None
-        assert served.process.stderr.read().splitlines()[-1] == "extauthz: the server ended by itself; its log says why"
+        assert served.next_event("worker-ended")["end"] == "killed by signal 9"
+        served.said = served.next_event("serving")
+        assert decided(served, OPEN) == "allowed"
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(GENEROUS) == 0
         assert list(tmp_path.iterdir()) == []
         end(served)
 
