@@ -107,6 +107,9 @@ def depart(ticket: Ticket, *, provider: Provider, keys: KeyRing, login_hint: str
 
     Its `state` is the ticket again, without what only a page shows. `login_hint` is what the provider may fill in as
     the user's name, `None` for nothing.
+
+    At first a session there may do: whoever has logged in as strongly a moment ago is not asked again. But `acr_values`
+    is only a wish, so a ticket that `insists` asks for a login whatever session there is.
     """
     demands = oidc_demands(ticket)
     state = sign(replace(ticket, demands=tuple(replace(one, description="", show={}) for one in demands)), keys)
@@ -123,6 +126,8 @@ def depart(ticket: Ticket, *, provider: Provider, keys: KeyRing, login_hint: str
         "code_challenge_method": "S256",  # RFC 7636 section 4.2
         "max_age": str(_max_age(ticket)),
     }
+    if ticket.insists:
+        parameters["prompt"] = "login"
     if words:
         parameters["acr_values"] = " ".join(words)
     if login_hint is not None:

@@ -24,8 +24,8 @@ TICKET_ID_BYTES: Final = 16
 MAX_TICKET_LENGTH: Final = 24_576
 """Well below the 60 KiB of headers that Envoy lets through by default."""
 
-_FORM: Final = "t3"  # another one with each change of what is in it: what an older server made is none of ours
-_SHAPE: Final = re.compile(r"(t3\.([A-Za-z0-9]{1,64})\.([A-Za-z0-9_-]+))\.([A-Za-z0-9_-]{43})")
+_FORM: Final = "t4"  # another one with each change of what is in it: what an older server made is none of ours
+_SHAPE: Final = re.compile(r"(t4\.([A-Za-z0-9]{1,64})\.([A-Za-z0-9_-]+))\.([A-Za-z0-9_-]{43})")
 _SHOWN_ROWS: Final = 16
 _SHOWN_NAME: Final = 60
 _SHOWN_TEXT: Final = 200
@@ -54,7 +54,7 @@ class Ticket:
 
     `credentials` are the tokens that the challenged identity rests on: what is revoked while a page is open counts
     there, too. `closes`: the page is in a window of a script, which closes after the proof. One for `enrolment` demands
-    nothing, and so confirms nothing.
+    nothing, and so confirms nothing. `insists`: as the state of a login, that an older one was not enough.
     """
 
     id: str
@@ -68,6 +68,7 @@ class Ticket:
     credentials: tuple[Credential, ...]
     closes: bool = False
     purpose: Purpose = "challenge"
+    insists: bool = False
 
     def fits(self, nonce: str | None) -> bool:
         """Whether the browser with this nonce cookie is the one that was sent."""
@@ -93,6 +94,7 @@ def sign(ticket: Ticket, keys: KeyRing) -> str:
         "c": [credential_out(credential) for credential in ticket.credentials],
         "w": ticket.closes,
         "p": ticket.purpose,
+        "l": ticket.insists,
     }
     text = json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
     # A `sub` may hold what is no Unicode (a lone surrogate): it must come back as it was, not as somebody else.
@@ -127,6 +129,7 @@ def open_ticket(text: str, keys: KeyRing) -> Ticket:
         credentials=tuple(credential_in(credential) for credential in payload["c"]),
         closes=payload["w"],
         purpose=payload["p"],
+        insists=payload["l"],
     )
 
 

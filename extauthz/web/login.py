@@ -5,9 +5,9 @@ The rule: who comes back is let in by the same gate as who opens the page, and a
 which takes a while.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import assert_never
+from typing import Final, assert_never
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -22,6 +22,8 @@ from extauthz.web.enrolment_entry import Entry
 from extauthz.web.gate import Gate, TurnedAway
 from extauthz.web.offers import Means
 from extauthz.web.proofs import Proofs, Unproven
+
+_TOO_WEAK: Final = frozenset({"not-fresh", "wrong-acr", "wrong-amr"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,8 @@ class Login:
         return RedirectResponse(departure.location, status_code=303, headers=self.proofs.pages.headers)
 
     async def come_back(self, request: Request) -> Response:
-        """GET: what the provider has sent the browser back with.
+        """GET: what the provider has sent the browser back with. After a login that is not enough it is sent there
+        once more: that may have been an older session's.
 
         Raises:
             TurnedAway: it proves nothing.
@@ -71,6 +74,8 @@ class Login:
         except InvalidTicket:
             raise TurnedAway(notices.MALFORMED) from None
         if isinstance(authenticated, Unverified):
+            if authenticated.reason in _TOO_WEAK and not ticket.insists:
+                return await self.leave(replace(ticket, insists=True))
             raise TurnedAway(_notice_for(authenticated), ticket)
         self.gate.check_revocations(ticket)
         if ticket.purpose == "enrolment":
@@ -98,7 +103,7 @@ def _notice_for(unproven: Unproven) -> notices.Notice:
             return notices.LOGIN_CALLED_OFF
         case Unverified(reason="wrong-subject"):
             return notices.LOGIN_OF_ANOTHER
-        case Unverified(reason="not-fresh" | "wrong-acr" | "wrong-amr"):
+        case Unverified(reason=reason) if reason in _TOO_WEAK:
             return notices.LOGIN_TOO_WEAK
         case Unverified() | NotProven() | LockedOut():
             return notices.LOGIN_UNUSABLE

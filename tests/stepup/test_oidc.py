@@ -106,6 +106,12 @@ def test_several_rules_ask_for_the_freshest() -> None:
     assert parameters(asked(max_age=300.0), demand("p/b", max_age=60.0))["max_age"] == "300", "that one takes a code"
 
 
+def test_after_a_login_that_was_not_enough_a_new_one_is_asked_for() -> None:
+    departure = depart(replace(ticket(), insists=True), provider=IDP, keys=ring(), login_hint=None)
+    assert parse_qs(urlsplit(departure.location).query)["prompt"] == ["login"]
+    assert open_ticket(departure.state, ring()).insists
+
+
 def test_an_endpoint_with_a_query_keeps_it() -> None:
     provider = replace(IDP, authorization_endpoint=f"{IDP.authorization_endpoint}?realm=a")
     assert parameters(provider=provider)["realm"] == "a"

@@ -191,7 +191,7 @@ def test_a_ticket_survives_signing() -> None:
 def test_a_ticket_of_an_older_form_is_none_of_ours() -> None:
     """It is signed with our key, and yet what is in it means something else."""
     key = ring().newest
-    for form, payload in (("t1", {"i": "x", "d": [["p/a", ["totp"], 300.0]]}), ("t2", {}), ("t4", {})):
+    for form, payload in (("t1", {"i": "x", "d": [["p/a", ["totp"], 300.0]]}), ("t2", {}), ("t3", {}), ("t5", {})):
         body = urlsafe_b64encode(json.dumps(payload).encode()).rstrip(b"=").decode("ascii")
         signed = f"{form}.{key.kid}.{body}"
         mac = urlsafe_b64encode(hmac.digest(key.ticket, signed.encode(), "sha256")).rstrip(b"=").decode("ascii")
