@@ -207,6 +207,24 @@ class Checker:
         except Exception as error:  # noqa: BLE001 - every path ends in an explicit answer
             return self._refuse(case, error)
 
+    def turn_away(
+        self, error: Refused, *, trace: Trace = (), remaining: Remaining = lambda: None
+    ) -> bytes:
+        """The answer to a Check that is not even read, in the form that an empty one would get."""
+        ruling = self._ruling
+        case = Case(
+            decision_id=f"{self._id_prefix}-{next(self._id_counter):x}",
+            started_ns=self._around.clock(),
+            policies=ruling.policies,
+            schemes=ruling.resolver.schemes,
+            payload=b"",
+            request=None,
+            identity=None,
+            remaining=remaining,
+            trace=trace,
+        )
+        return self._refuse(case, error)
+
     def abandon(self, opened: Opened, error: Refused) -> bytes:
         """The answer to a Check whose `finish` can't be waited for."""
         return self._refuse(opened.case, error)

@@ -17,8 +17,9 @@ import structlog
 from extauthz.check.checker import Checker, Opened
 from extauthz.errors import Overloaded
 from extauthz.record.decision import TRACE_HEADERS, Trace
+from extauthz.transport.admission import LONGEST_TURN
 from extauthz.transport.asgi_health import Health
-from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, too_late
+from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, too_busy, too_late
 from extauthz.transport.framing import (
     CallFailed,
     Code,
