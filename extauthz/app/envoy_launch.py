@@ -19,7 +19,7 @@ from extauthz.transport import unix_sockets
 from extauthz.transport.envoy_config import Place, envoy_config, envoy_secrets
 from extauthz.transport.methods import LEAVING
 
-APPLICATION: Final = "extauthz.app.in_envoy:application"
+APPLICATION: Final = "extauthz.app.envoy_entry:application"
 
 
 def envoy_worker(settings: Settings, environ: Mapping[str, str]) -> Worker:

@@ -1,8 +1,8 @@
 """The server inside of Envoy's process: the ASGI application that pyvoy loads, and the life of the server behind it.
 
-pyvoy imports this module in Envoy's first thread, asks it for `application`, makes an event loop and runs it in a
-thread of its own. The rules: Envoy listens only after the policies were found good, for the start of the application
-ends before that; and nothing here makes use of signals, which are Envoy's.
+pyvoy asks for the application in Envoy's first thread, makes an event loop, and runs it in a thread of its own. The
+rules: Envoy listens only after the policies were found good, for the start of the application ends before that; and
+nothing here makes use of signals, which are Envoy's.
 """
 
 import asyncio
@@ -40,10 +40,8 @@ class _Loops(asyncio.DefaultEventLoopPolicy):
         return _Loop()
 
 
-def __getattr__(name: str) -> "Application":
-    """`application`, when pyvoy asks for it: importing this module alone does nothing."""
-    if name != "application":
-        raise AttributeError(name)
+def application_of_this_process() -> "Application":
+    """The application, made of what the parent says; blocks until it does."""
     link, assignment = ServerEnd.of_this_process()
     _be_as(assignment)
     configure_logs()

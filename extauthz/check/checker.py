@@ -207,9 +207,7 @@ class Checker:
         except Exception as error:  # noqa: BLE001 - every path ends in an explicit answer
             return self._refuse(case, error)
 
-    def turn_away(
-        self, error: Refused, *, trace: Trace = (), remaining: Remaining = lambda: None
-    ) -> bytes:
+    def turn_away(self, error: Refused, *, trace: Trace = (), remaining: Remaining = lambda: None) -> bytes:
         """The answer to a Check that is not even read, in the form that an empty one would get."""
         ruling = self._ruling
         case = Case(

@@ -30,7 +30,7 @@ from extauthz.transport.framing import (
     status_headers,
     unframed,
 )
-from extauthz.transport.methods import CHECK, HEALTH_CHECK, HEALTH_WATCH, SERVICE
+from extauthz.transport.methods import ARRIVED, CHECK, HEALTH_CHECK, HEALTH_WATCH, SERVICE
 
 WAITING: Final = 4096
 """Calls that may wait at a time. Each takes some 20 kB."""
@@ -54,7 +54,8 @@ _START: Final = {
 _END: Final = {"type": "http.response.trailers", "headers": status_headers(0, "")}
 _TIMEOUT: Final = b"grpc-timeout"
 _ENCODING: Final = b"grpc-encoding"
-_READ: Final = frozenset({_TIMEOUT, _ENCODING, *(name.encode() for name in TRACE_HEADERS)})
+_ARRIVED: Final = ARRIVED.encode()
+_READ: Final = frozenset({_TIMEOUT, _ENCODING, _ARRIVED, *(name.encode() for name in TRACE_HEADERS)})
 
 _log = structlog.get_logger(__name__)
 
@@ -138,9 +139,11 @@ class AsgiTransport:
         return None
 
     async def _check(self, headers: Headers, receive: Receive) -> bytes:
-        deadline, trace = _read(headers)
-        message = await _message(receive, CHECK)
+        deadline, trace, waited = _read(headers)
         remaining = partial(_remaining, deadline)
+        if waited > LONGEST_TURN:
+            return self._checker.turn_away(too_busy(), trace=trace, remaining=remaining)
+        message = await _message(receive, CHECK)
         started = self._checker.start(message, trace=trace, remaining=remaining, may_wait=False)
         return started if isinstance(started, bytes) else await self._finish(started, remaining())
 
@@ -173,20 +176,24 @@ class AsgiTransport:
         await send({"type": "http.response.trailers", "headers": status_headers(Code.UNAVAILABLE, "shutting down")})
 
 
-def _read(headers: Headers) -> tuple[float | None, Trace]:
-    """The caller's deadline on the monotonic clock, and its span, which Envoy sends beside the CheckRequest."""
-    deadline: float | None = None
+def _read(headers: Headers) -> tuple[float | None, Trace, float]:
+    """The caller's deadline on the monotonic clock, its span, which Envoy sends beside the CheckRequest, and for how
+    many seconds the call has waited for its turn."""
+    timeout: float | None = None
     trace: Trace = ()
+    waited = 0.0
     for name, value in headers:
         if name not in _READ:
             continue
         if name == _TIMEOUT:
-            deadline = time.monotonic() + seconds_of(value)
+            timeout = seconds_of(value)
+        elif name == _ARRIVED:
+            waited = max(time.time() - float(value), 0.0)  # below nothing if the clock was set back
         elif name == _ENCODING:
             refuse_encoding(value)
         else:
             trace = (*trace, (name.decode("ascii"), value.decode("ascii", "replace")))
-    return deadline, trace
+    return None if timeout is None else time.monotonic() - waited + timeout, trace, waited
 
 
 def _remaining(deadline: float | None) -> float | None:

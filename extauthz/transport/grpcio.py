@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeAlias
 
 import grpc
 import structlog
@@ -39,6 +39,7 @@ _OPTIONS: Sequence[tuple[str, int]] = (
 )
 
 
+_Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 _log = structlog.get_logger(__name__)
 
 
@@ -130,7 +131,7 @@ def _trace(context: CallContext) -> Trace:
 class _AtOnce(futures.ThreadPoolExecutor):
     """Makes calls where they come: in gRPC's own thread, which must not wait for anything."""
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "futures.Future[Any]":
+    def submit(self, fn: Callable[..., Any], /, *args: object, **kwargs: object) -> "futures.Future[Any]":
         made: futures.Future[Any] = futures.Future()
         made.set_result(fn(*args, **kwargs))
         return made
@@ -147,7 +148,7 @@ class _Refusing:
         return self._refuse(requests, context)
 
 
-class _Checks(grpc.GenericRpcHandler[bytes, bytes]):
+class _Checks(grpc.GenericRpcHandler):
     """Has Checks decided while that is soon enough, and else refused.
 
     A refusal is for gRPC the answer to a stream of messages, on the wire the same, because it waits for none of them.
@@ -155,14 +156,26 @@ class _Checks(grpc.GenericRpcHandler[bytes, bytes]):
 
     def __init__(self, servicer: AuthorizationServicer, workers: Workers) -> None:
         self._workers = workers
-        self._decided = grpc.unary_unary_rpc_method_handler(servicer.Check)
-        self._refused = grpc.stream_unary_rpc_method_handler(_Refusing(servicer))
+        self._decided: _Handler = grpc.unary_unary_rpc_method_handler(servicer.Check)
+        self._refused: _Handler = grpc.stream_unary_rpc_method_handler(_Refusing(servicer))
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_Handler | None":
         """Called in gRPC's own thread when a call comes."""
         if handler_call_details.method != CHECK:
             return None
         return self._decided if self._workers.admits() else self._refused
+
+
+class _Health(health.HealthServicer):
+    """grpc.health.v1, which remembers whether it was `asked`: whoever asks for health sends Checks."""
+
+    asked = False
+
+    def Check(  # noqa: N802 - the name is gRPC's
+        self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
+    ) -> health_pb2.HealthCheckResponse:
+        self.asked = True
+        return super().Check(request, context)
 
 
 class GrpcioTransport:
@@ -172,12 +185,12 @@ class GrpcioTransport:
         self, checker: Checker, loop: asyncio.AbstractEventLoop, *, address: str, tls: Tls | None = None
     ) -> None:
         self._workers = Workers(DECIDING)
-        self._server = grpc.server(self._workers, options=_OPTIONS)
+        self._server = grpc.server(self._workers, options=_OPTIONS)  # type: ignore[arg-type] # it is for `submit` alone
         self._servicer = AuthorizationServicer(
             checker, loop, callers=frozenset() if tls is None else tls.names, away=self._workers.away
         )
         self._server.add_generic_rpc_handlers((_Checks(self._servicer, self._workers),))
-        self._health = health.HealthServicer()
+        self._health = _Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._address = address
         self._tls = tls
@@ -225,7 +238,9 @@ class GrpcioTransport:
 
     async def stop(self, grace: float) -> None:
         """Take no new calls, and give those on their way `grace` seconds."""
-        if self._servicer.asked and grace > LEAVING:  # whoever calls now has not heard yet that we go
+        if (
+            self._servicer.asked or self._health.asked
+        ) and grace > LEAVING:  # whoever calls now has not heard yet that we go
             await asyncio.sleep(LEAVING)
             grace -= LEAVING
         ended = self._server.stop(grace)

@@ -1,7 +1,7 @@
 """The threads in which grpcio's calls are made: a few that decide, and others that stand in for those who wait.
 
-The rule: as many calls are being decided at a time, however many wait for a look-up. More threads would only contend for
-the interpreter, among them with gRPC's own thread, which takes the calls.
+The rule: as many calls are being decided at a time, however many wait for a look-up. More threads would only contend
+for the interpreter, among them with gRPC's own thread, which takes the calls.
 """
 
 import threading
@@ -45,7 +45,7 @@ class Workers(futures.Executor):
         """Whether a call that comes now has its turn soon enough."""
         return self._pace.admits(self._jobs.qsize())
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **_: Any) -> "futures.Future[Any]":
+    def submit(self, fn: Callable[..., Any], /, *args: object, **_: object) -> "futures.Future[Any]":
         """Make a call when it is its turn. What it comes to is the call's own affair."""
         self._jobs.put((time.monotonic(), self._jobs.qsize(), fn, args))
         return _MADE

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2
 from publishing import Page, Site
 from serving import Served
 from transport.calling import OPEN, as_user, check, decided
-from transport.raw_calls import Call, Outcome, call, framed
+from transport.raw_calls import Call, Outcome, call, connected, framed
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.transport.methods import CHECK, HEALTH_CHECK, HEALTH_WATCH, MAX_MESSAGE, SERVICE
@@ -56,6 +56,7 @@ ANSWERED = {
     "with a type of content": Call(
         pieces=[WHOLE], headers=[("content-type", "application/grpc+proto"), ("te", "trailers")]
     ),
+    "with much metadata": Call(pieces=[WHOLE], more_headers=[("x-long", "x" * 20_000)]),
     "with other headers": Call(pieces=[WHOLE], more_headers=[("x-request-id", "1"), ("user-agent", "grpc-c++/1.0")]),
 }
 REFUSED = {
@@ -122,9 +123,26 @@ def test_what_is_no_call_gets_a_status(served: Served, case: str) -> None:
     assert outcome.headers[":status"] == "200"
 
 
-@pytest.mark.parametrize("sent", [Call(method="GET"), Call(pieces=[WHOLE], headers=[])], ids=["GET", "no trailers"])
-def test_what_does_not_speak_grpc_gets_no_answer(served: Served, sent: Call) -> None:
-    assert call(served.said["grpc"], sent).status != 0
+UNSPOKEN = {
+    "another method of HTTP": Call(method="GET"),
+    "no trailers": Call(pieces=[WHOLE], headers=[]),
+}
+
+
+@pytest.mark.parametrize("case", UNSPOKEN)
+def test_what_does_not_speak_grpc_gets_no_answer(served: Served, case: str) -> None:
+    assert call(served.said["grpc"], UNSPOKEN[case]).status != 0
+
+
+def test_http_1_is_not_spoken(served: Served) -> None:
+    with connected(served.said["grpc"]) as connection:
+        connection.sendall(f"POST {CHECK} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(WHOLE)}\r\n\r\n".encode() + WHOLE)
+        received = b""
+        with suppress(TimeoutError, ConnectionError):
+            while piece := connection.recv(65_536):
+                received += piece
+    assert b"HTTP/1.1 200" not in received
+    assert b"extauthz" not in received
 
 
 def test_a_call_that_is_not_sent_to_its_end_waits_and_holds_nobody_up(served: Served) -> None:

@@ -86,7 +86,7 @@ def test_what_is_on_its_way_is_answered_before_a_server_ends(site_folder: Path, 
 def test_callers_go_over_to_another_server_without_an_error(site_folder: Path, transport: str, tmp_path: Path) -> None:
     sockets = [f"unix:{tmp_path / name}" for name in ("a.sock", "b.sock")]
     running = [start(site_folder, transport, EXTAUTHZ_LISTEN__GRPC=address) for address in sockets]
-    leaving = threading.Event()
+    leaving, calling = threading.Event(), threading.Barrier(5)
     failed: list[grpc.RpcError] = []
 
     def call_until_the_end(_: int) -> int:
@@ -100,6 +100,8 @@ def test_callers_go_over_to_another_server_without_an_error(site_folder: Path, t
             except grpc.RpcError as error:
                 failed.append(error)
             calls += 1
+            if calls == 10:
+                calling.wait(GENEROUS)
         return calls
 
     try:
@@ -108,6 +110,7 @@ def test_callers_go_over_to_another_server_without_an_error(site_folder: Path, t
             watched = watch(b"")
             next(watched)
             counts = [callers.submit(call_until_the_end, number) for number in range(4)]
+            calling.wait(GENEROUS)
             running[0].process.send_signal(signal.SIGTERM)
             next(watched)
             leaving.set()
