@@ -139,11 +139,15 @@ class AsgiTransport:
         return None
 
     async def _check(self, headers: Headers, receive: Receive) -> bytes:
-        deadline, trace, waited = _read(headers)
+        arrived, deadline, trace = _read(headers)
         remaining = partial(_remaining, deadline)
-        if waited > LONGEST_TURN:
+        event = await receive()
+        received = _body(event)
+        message = unframed(received, CHECK)
+        if message is None:  # what comes in pieces waits for its caller too
+            message = await _rest(receive, CHECK, bytearray(received), more=event["more_body"])
+        elif time.monotonic() - arrived > LONGEST_TURN:
             return self._checker.turn_away(too_busy(), trace=trace, remaining=remaining)
-        message = await _message(receive, CHECK)
         started = self._checker.start(message, trace=trace, remaining=remaining, may_wait=False)
         return started if isinstance(started, bytes) else await self._finish(started, remaining())
 
@@ -176,24 +180,24 @@ class AsgiTransport:
         await send({"type": "http.response.trailers", "headers": status_headers(Code.UNAVAILABLE, "shutting down")})
 
 
-def _read(headers: Headers) -> tuple[float | None, Trace, float]:
-    """The caller's deadline on the monotonic clock, its span, which Envoy sends beside the CheckRequest, and for how
-    many seconds the call has waited for its turn."""
+def _read(headers: Headers) -> tuple[float, float | None, Trace]:
+    """When a call came and its caller's deadline, both on the monotonic clock, and the caller's span, which Envoy sends
+    beside the CheckRequest."""
+    arrived = time.monotonic()
     timeout: float | None = None
     trace: Trace = ()
-    waited = 0.0
     for name, value in headers:
         if name not in _READ:
             continue
         if name == _TIMEOUT:
             timeout = seconds_of(value)
         elif name == _ARRIVED:
-            waited = max(time.time() - float(value), 0.0)  # below nothing if the clock was set back
+            arrived -= max(time.time() - float(value), 0.0)  # it would be later than now if the clock was set back
         elif name == _ENCODING:
             refuse_encoding(value)
         else:
             trace = (*trace, (name.decode("ascii"), value.decode("ascii", "replace")))
-    return None if timeout is None else time.monotonic() - waited + timeout, trace, waited
+    return arrived, None if timeout is None else arrived + timeout, trace
 
 
 def _remaining(deadline: float | None) -> float | None:
