@@ -221,7 +221,10 @@ class Checker:
             remaining=remaining,
             trace=trace,
         )
-        return self._refuse(case, error)
+        try:
+            return self._answering.turn_away(case, error)
+        except Exception as failure:  # noqa: BLE001 - every path ends in an explicit answer
+            return self._refuse(case, failure)
 
     def abandon(self, opened: Opened, error: Refused) -> bytes:
         """The answer to a Check whose `finish` can't be waited for."""

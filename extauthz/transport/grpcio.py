@@ -28,7 +28,9 @@ from extauthz.transport.methods import CHECK, LEAVING, MAX_MESSAGE, SERVICE
 from extauthz.transport.tls import Tls
 from extauthz.transport.workers import Workers
 
-DECIDING = 8
+DECIDING = 2
+"""Calls that are being decided at a time: while one waits for its message, another one computes. With more, gRPC's own
+thread waits longer for its turn, and calls wait where nobody sees them."""
 WAITING = 48
 """Calls that may wait at a time. Each keeps a thread."""
 _NAMES = "x509_subject_alternative_name"
@@ -85,7 +87,7 @@ class AuthorizationServicer:
     def Check(self, request: bytes, context: CallContext) -> bytes:  # noqa: N802 - the name is Envoy's
         """The bytes of the CheckResponse to the CheckRequest in `request`; never raises, but for a stranger."""
         self._let_in(context)
-        started = self._checker.start(request, trace=_trace(context), remaining=context.time_remaining)
+        started = self._checker.start(request, trace=_trace(context), remaining=context.time_remaining, may_wait=False)
         if isinstance(started, bytes):
             return started
         if not self._waiting.acquire(blocking=False):
