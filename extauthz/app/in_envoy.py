@@ -7,6 +7,7 @@ nothing here makes use of signals, which are Envoy's.
 
 import asyncio
 import os
+import shutil
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -102,7 +103,7 @@ class _Life:
     async def begin(self) -> AsgiTransport | None:
         """Start, until it is ready to listen; `None` if it can't be."""
         self._running = asyncio.create_task(self._run())
-        self._link.follow(asyncio.get_running_loop(), self._carry_out)
+        self._link.follow(asyncio.get_running_loop(), self._carry_out, clean_up=self._clean_up)
         ready = asyncio.create_task(self._ready.wait())
         await asyncio.wait((self._running, ready), return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
@@ -152,6 +153,9 @@ class _Life:
         """From now on, call these when the parent orders it."""
         self._stop, self._reload = stop, reload
         self._link.report(Serving())
+
+    def _clean_up(self) -> None:
+        shutil.rmtree(self._assignment.admin.parent, ignore_errors=True)
 
     def _carry_out(self, order: Order) -> None:
         match order:

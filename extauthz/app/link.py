@@ -76,10 +76,13 @@ class ServerEnd:
         assignment: Assignment = connection.recv()
         return cls(connection), assignment
 
-    def follow(self, loop: asyncio.AbstractEventLoop, on_order: Callable[[Order], None]) -> None:
-        """From now on, call `on_order` on the loop for each order, and end this process when the parent is gone.
+    def follow(
+        self, loop: asyncio.AbstractEventLoop, on_order: Callable[[Order], None], *, clean_up: Callable[[], None]
+    ) -> None:
+        """From now on, call `on_order` on the loop for each order; end this process when the parent is gone.
 
-        In a thread: a loop that hangs must not keep a server alive whom nobody watches.
+        `clean_up` is called before that, as the parent can't do it any more. In a thread: a loop that hangs must not
+        keep a server alive whom nobody watches.
         """
 
         def listen() -> None:
@@ -87,6 +90,7 @@ class ServerEnd:
                 try:
                     order = self._connection.recv()
                 except (EOFError, OSError):
+                    clean_up()
                     os._exit(1)
                 loop.call_soon_threadsafe(on_order, order)
 

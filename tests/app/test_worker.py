@@ -32,7 +32,7 @@ async def serve(until):
         told.write_text(" ".join(orders))
         if isinstance(order, until):
             ended.set()
-    link.follow(asyncio.get_running_loop(), on_order)
+    link.follow(asyncio.get_running_loop(), on_order, clean_up=lambda: None)
     link.report(Serving())
     await ended.wait()
     link.report(Stopped())

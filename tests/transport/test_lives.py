@@ -172,7 +172,7 @@ class TestInEnvoy:
         assert list(tmp_path.iterdir()) == []
 
     def test_it_ends_with_its_parent_however_that_ends(
-        self, site_folder: Path, transport: str, environ: dict[str, str]
+        self, site_folder: Path, transport: str, environ: dict[str, str], tmp_path: Path
     ) -> None:
         served = start(site_folder, transport, **environ)
         envoy = envoy_of(served)
@@ -181,6 +181,7 @@ class TestInEnvoy:
         assert comes(lambda: is_free(served.said["grpc"])), (
             "of a process that has ended some threads may still be ending"
         )
+        assert list(tmp_path.iterdir()) == []
         end(served)
 
     def test_a_parent_does_not_stay_without_it(
