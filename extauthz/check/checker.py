@@ -213,6 +213,16 @@ class Checker:
         except Exception as error:  # noqa: BLE001 - every path ends in an explicit answer
             return self._refuse(case, error)
 
+    def turn_away(self, error: Refused, *, trace: Trace = (), remaining: Remaining = lambda: None) -> bytes:
+        """The answer to a Check that is not even read, in the form that an empty one would get."""
+        ruling = self._ruling
+        asked = Asked(f"{self._id_prefix}{next(self._id_counter):x}", self._clock(), b"", remaining, trace)
+        case = Case(asked, ruling.policies, ruling.resolver.schemes, None, None)
+        try:
+            return self._answering.turn_away(case, error)
+        except Exception as failure:  # noqa: BLE001 - every path ends in an explicit answer
+            return self._refuse(case, failure)
+
     def abandon(self, opened: Opened, error: Refused) -> bytes:
         """The answer to a Check whose `finish` can't be waited for."""
         return self._refuse(opened.case, error)

@@ -17,8 +17,9 @@ import structlog
 from extauthz.check.checker import Checker, Opened
 from extauthz.errors import Overloaded
 from extauthz.record.decision import TRACE_HEADERS, Trace
+from extauthz.transport.admission import LONGEST_TURN
 from extauthz.transport.asgi_health import Health
-from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, too_late
+from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, too_busy, too_late
 from extauthz.transport.framing import (
     CallFailed,
     Code,
@@ -29,7 +30,7 @@ from extauthz.transport.framing import (
     status_headers,
     unframed,
 )
-from extauthz.transport.methods import CHECK, HEALTH_CHECK, HEALTH_WATCH, SERVICE
+from extauthz.transport.methods import ARRIVED, CHECK, HEALTH_CHECK, HEALTH_WATCH, SERVICE
 
 WAITING: Final = 4096
 """Calls that may wait at a time. Each takes some 20 kB."""
@@ -53,7 +54,8 @@ _START: Final = {
 _END: Final = {"type": "http.response.trailers", "headers": status_headers(0, "")}
 _TIMEOUT: Final = b"grpc-timeout"
 _ENCODING: Final = b"grpc-encoding"
-_READ: Final = frozenset({_TIMEOUT, _ENCODING, *(name.encode() for name in TRACE_HEADERS)})
+_ARRIVED: Final = ARRIVED.encode()
+_READ: Final = frozenset({_TIMEOUT, _ENCODING, _ARRIVED, *(name.encode() for name in TRACE_HEADERS)})
 
 _log = structlog.get_logger(__name__)
 
@@ -137,9 +139,15 @@ class AsgiTransport:
         return None
 
     async def _check(self, headers: Headers, receive: Receive) -> bytes:
-        deadline, trace = _read(headers)
-        message = await _message(receive, CHECK)
+        arrived, deadline, trace = _read(headers)
         remaining = partial(_remaining, deadline)
+        event = await receive()
+        received = _body(event)
+        message = unframed(received, CHECK)
+        if message is None:  # what comes in pieces waits for its caller too
+            message = await _rest(receive, CHECK, bytearray(received), more=event["more_body"])
+        elif time.monotonic() - arrived > LONGEST_TURN:
+            return self._checker.turn_away(too_busy(), trace=trace, remaining=remaining)
         started = self._checker.start(message, trace=trace, remaining=remaining, may_wait=False)
         return started if isinstance(started, bytes) else await self._finish(started, remaining())
 
@@ -172,20 +180,24 @@ class AsgiTransport:
         await send({"type": "http.response.trailers", "headers": status_headers(Code.UNAVAILABLE, "shutting down")})
 
 
-def _read(headers: Headers) -> tuple[float | None, Trace]:
-    """The caller's deadline on the monotonic clock, and its span, which Envoy sends beside the CheckRequest."""
-    deadline: float | None = None
+def _read(headers: Headers) -> tuple[float, float | None, Trace]:
+    """When a call came and its caller's deadline, both on the monotonic clock, and the caller's span, which Envoy sends
+    beside the CheckRequest."""
+    arrived = time.monotonic()
+    timeout: float | None = None
     trace: Trace = ()
     for name, value in headers:
         if name not in _READ:
             continue
         if name == _TIMEOUT:
-            deadline = time.monotonic() + seconds_of(value)
+            timeout = seconds_of(value)
+        elif name == _ARRIVED:
+            arrived -= max(time.time() - float(value), 0.0)  # it would be later than now if the clock was set back
         elif name == _ENCODING:
             refuse_encoding(value)
         else:
             trace = (*trace, (name.decode("ascii"), value.decode("ascii", "replace")))
-    return deadline, trace
+    return arrived, None if timeout is None else arrived + timeout, trace
 
 
 def _remaining(deadline: float | None) -> float | None:

@@ -6,7 +6,7 @@ The rule: a caller can't tell the transports apart. What one refuses the other r
 from typing import Final, Protocol
 
 from extauthz.check.checker import Opened, Unidentified
-from extauthz.errors import IssuerUnavailable, Refused, StateUnavailable
+from extauthz.errors import IssuerUnavailable, Overloaded, Refused, StateUnavailable
 
 ANSWER_MARGIN: Final = 0.02
 """Seconds before the caller's deadline at which a call that still waits is answered with a denial."""
@@ -40,3 +40,8 @@ def too_late(opened: Opened) -> Refused:
     if isinstance(opened, Unidentified):
         return IssuerUnavailable("who calls was not known before the caller's deadline")
     return StateUnavailable("the look-up took longer than the caller waits")
+
+
+def too_busy() -> Refused:
+    """Why a call is denied that would have waited too long for its turn."""
+    return Overloaded("its turn would have come too late")

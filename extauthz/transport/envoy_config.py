@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from extauthz.transport.methods import HEALTH_WATCH, MAX_MESSAGE, PATHS
+from extauthz.transport.methods import ARRIVED, HEALTH_WATCH, MAX_MESSAGE, PATHS
 from extauthz.transport.tls import Tls
 from extauthz.transport.unix_sockets import MODE
 
@@ -158,7 +158,7 @@ def _set_connections(manager: Tree) -> None:
             "route": {"cluster": _NOWHERE["name"], "max_stream_duration": {"max_stream_duration": "0s"}},
         }
     ]
-    manager["http_filters"].insert(0, _only_our_methods())
+    manager["http_filters"][:0] = [_only_our_methods(), _ARRIVAL]
     manager["local_reply_config"] = {"mappers": [_NO_SUCH_METHOD, _TOO_LATE, _TOO_LONG]}
 
 
@@ -208,6 +208,23 @@ def _with_status(status: int) -> list[Tree]:
     return [{"header": {"key": "grpc-status", "value": str(status)}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]
 
 
+# What waits for Python waits where it can't see it; so that it can refuse what has waited for too long.
+_ARRIVAL: Final[Tree] = {
+    "name": "envoy.filters.http.header_mutation",
+    "typed_config": {
+        "@type": f"{_TYPES}.extensions.filters.http.header_mutation.v3.HeaderMutation",
+        "mutations": {
+            "request_mutations": [
+                {
+                    "append": {
+                        "header": {"key": ARRIVED, "value": "%START_TIME(%s.%6f)%"},
+                        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+                    }
+                }
+            ]
+        },
+    },
+}
 # gRPC's UNIMPLEMENTED is what Envoy makes of 404; for others it has no status of HTTP.
 _NO_SUCH_METHOD: Final[Tree] = {
     "filter": _on_status(403),

@@ -1,17 +1,19 @@
 """The `grpcio` transport: the portable one and the reference.
 
 The synchronous `grpc.server`, because it is half as fast again as `grpc.aio`. A Check that needs no look-up is
-answered in its worker thread. One that must wait goes to the event loop and keeps its thread meanwhile, so the calls
-that may wait are fewer than the threads: what needs no look-up is always served.
+answered in its worker thread. One that must wait goes to the event loop and keeps its thread meanwhile, for which
+another one stands in. One whose turn would come too late is refused by gRPC's own thread, which takes the calls: its
+message is not even asked for.
 """
 
 import asyncio
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeAlias
 
 import grpc
 import structlog
@@ -21,12 +23,16 @@ from extauthz.check.checker import Checker, Opened
 from extauthz.errors import ConfigurationError, Overloaded, StateUnavailable
 from extauthz.record.decision import TRACE_HEADERS, Trace
 from extauthz.transport import unix_sockets
-from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, too_late
-from extauthz.transport.methods import LEAVING, MAX_MESSAGE, SERVICE
+from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, too_busy, too_late
+from extauthz.transport.methods import CHECK, LEAVING, MAX_MESSAGE, SERVICE
 from extauthz.transport.tls import Tls
+from extauthz.transport.workers import Workers
 
-THREADS = 64
+DECIDING = 2
+"""Calls that are being decided at a time: while one waits for its message, another one computes. With more, gRPC's own
+thread waits longer for its turn, and calls wait where nobody sees them."""
 WAITING = 48
+"""Calls that may wait at a time. Each keeps a thread."""
 _NAMES = "x509_subject_alternative_name"
 _OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.so_reuseport", 0),  # two servers on one port would share its calls without anybody noticing
@@ -35,6 +41,7 @@ _OPTIONS: Sequence[tuple[str, int]] = (
 )
 
 
+_Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 _log = structlog.get_logger(__name__)
 
 
@@ -58,30 +65,48 @@ class AuthorizationServicer:
     """`envoy.service.auth.v3.Authorization` on raw bytes."""
 
     def __init__(
-        self, checker: Checker, loop: asyncio.AbstractEventLoop, *, callers: frozenset[str] = frozenset()
+        self,
+        checker: Checker,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        callers: frozenset[str] = frozenset(),
+        away: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        """`callers` are the names of certificates, of which a caller must have one; without any, all may call."""
+        """`callers` are the names of certificates, of which a caller must have one; without any, all may call.
+
+        `away` is around what a call waits for.
+        """
         self._checker = checker
         self._loop = loop
         self._callers = frozenset(name.encode() for name in callers)
+        self._away = away
         self._waiting = threading.BoundedSemaphore(WAITING)
         self.asked = False
         """Whether somebody calls."""
 
     def Check(self, request: bytes, context: CallContext) -> bytes:  # noqa: N802 - the name is Envoy's
         """The bytes of the CheckResponse to the CheckRequest in `request`; never raises, but for a stranger."""
-        if self._callers and self._callers.isdisjoint(context.auth_context().get(_NAMES, ())):
-            context.abort(grpc.StatusCode.PERMISSION_DENIED, "not a caller that `listen.tls.callers` names")
-        self.asked = True
-        started = self._checker.start(request, trace=_trace(context), remaining=context.time_remaining)
+        self._let_in(context)
+        started = self._checker.start(request, trace=_trace(context), remaining=context.time_remaining, may_wait=False)
         if isinstance(started, bytes):
             return started
         if not self._waiting.acquire(blocking=False):
             return self._checker.abandon(started, Overloaded("too many calls wait for a look-up"))
         try:
-            return self._wait(started, context.time_remaining())
+            with self._away():
+                return self._wait(started, context.time_remaining())
         finally:
             self._waiting.release()
+
+    def refuse(self, _: object, context: CallContext) -> bytes:
+        """The answer to a Check whose turn would come too late."""
+        self._let_in(context)
+        return self._checker.turn_away(too_busy(), trace=_trace(context), remaining=context.time_remaining)
+
+    def _let_in(self, context: CallContext) -> None:
+        if self._callers and self._callers.isdisjoint(context.auth_context().get(_NAMES, ())):
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "not a caller that `listen.tls.callers` names")
+        self.asked = True
 
     def _wait(self, opened: Opened, remaining: float | None) -> bytes:
         patience = LONGEST_WAIT if remaining is None else min(remaining, LONGEST_WAIT)
@@ -105,6 +130,44 @@ def _trace(context: CallContext) -> Trace:
     return tuple((name, value) for name, value in metadata if name in TRACE_HEADERS and isinstance(value, str))
 
 
+class _AtOnce(futures.ThreadPoolExecutor):
+    """Makes calls where they come: in gRPC's own thread, which must not wait for anything."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: object, **kwargs: object) -> "futures.Future[Any]":
+        made: futures.Future[Any] = futures.Future()
+        made.set_result(fn(*args, **kwargs))
+        return made
+
+
+class _Refusing:
+    """`AuthorizationServicer.refuse`, with the mark by which gRPC makes the call at once."""
+
+    def __init__(self, servicer: AuthorizationServicer) -> None:
+        self._refuse = servicer.refuse
+        self.experimental_thread_pool = _AtOnce()
+
+    def __call__(self, requests: object, context: CallContext) -> bytes:
+        return self._refuse(requests, context)
+
+
+class _Checks(grpc.GenericRpcHandler):
+    """Has Checks decided while that is soon enough, and else refused.
+
+    A refusal is for gRPC the answer to a stream of messages, on the wire the same, because it waits for none of them.
+    """
+
+    def __init__(self, servicer: AuthorizationServicer, workers: Workers) -> None:
+        self._workers = workers
+        self._decided: _Handler = grpc.unary_unary_rpc_method_handler(servicer.Check)
+        self._refused: _Handler = grpc.stream_unary_rpc_method_handler(_Refusing(servicer))
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_Handler | None":
+        """Called in gRPC's own thread when a call comes."""
+        if handler_call_details.method != CHECK:
+            return None
+        return self._decided if self._workers.admits() else self._refused
+
+
 class _Health(health.HealthServicer):
     """grpc.health.v1, which remembers whether it was `asked`: whoever asks for health sends Checks."""
 
@@ -123,14 +186,12 @@ class GrpcioTransport:
     def __init__(
         self, checker: Checker, loop: asyncio.AbstractEventLoop, *, address: str, tls: Tls | None = None
     ) -> None:
-        self._server = grpc.server(
-            futures.ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="check"), options=_OPTIONS
+        self._workers = Workers(DECIDING)
+        self._server = grpc.server(self._workers, options=_OPTIONS)  # type: ignore[arg-type] # it is for `submit` alone
+        self._servicer = AuthorizationServicer(
+            checker, loop, callers=frozenset() if tls is None else tls.names, away=self._workers.away
         )
-        self._servicer = AuthorizationServicer(checker, loop, callers=frozenset() if tls is None else tls.names)
-        handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-            "Check": grpc.unary_unary_rpc_method_handler(self._servicer.Check)
-        }
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+        self._server.add_generic_rpc_handlers((_Checks(self._servicer, self._workers),))
         self._health = _Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._address = address
@@ -186,6 +247,7 @@ class GrpcioTransport:
             grace -= LEAVING
         ended = self._server.stop(grace)
         await asyncio.to_thread(ended.wait)
+        self._workers.shutdown()
 
 
 def _credentials(tls: Tls) -> grpc.ServerCredentials:

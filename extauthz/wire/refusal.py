@@ -20,6 +20,9 @@ from extauthz.wire.wording import detail
 # Seconds until an approval that was not given in time is worth asking for again.
 RETRY_AFTER: Final = 5
 
+# Seconds until what was refused for want of time is worth asking for again: no queue is as long.
+OVERLOAD_RETRY_AFTER: Final = 1
+
 _CONTENT_TYPE: Final = "content-type"
 
 
@@ -70,6 +73,7 @@ def _deny(decision: Deny, reader: Reader, decision_id: str, authenticate: Header
         decision_id=decision_id,
         headers=authenticate if status == 401 else (),
         body=_body(decision.body, content_type) if decision.body else None,
+        retry_after=OVERLOAD_RETRY_AFTER if decision.reason == "overloaded" else None,
     )
     refusal = render(told, reader)
     return refusal.with_headers(given) if given else refusal

@@ -190,7 +190,8 @@ def test_who_can_not_be_waited_for_is_told_so(failing: Bench, form: str, error: 
     opened = failing.checker.start(as_alice(failing, form, "/guarded"))
     assert not isinstance(opened, bytes)
     said = Answer.of(failing.checker.abandon(opened, error))
-    told = Told(reason=error.reason, decision_id=said.facts["decision_id"])
+    retry_after = 1 if isinstance(error, Overloaded) else None
+    told = Told(reason=error.reason, decision_id=said.facts["decision_id"], retry_after=retry_after)
     check_refusal(said, form, status=503, told=told)
 
 

@@ -10,6 +10,8 @@ from extauthz.wire.compose import check_request
 
 OPEN = check_request(host="example.com", path="/open", source_ip="203.0.113.9", id="r-1")
 """Is allowed, and needs no look-up."""
+DEAR = check_request(host="example.com", path="/dear", source_ip="203.0.113.9", id="r-5")
+"""Is allowed, and takes milliseconds to decide."""
 AS_USER = {"authorization": "Bearer opaque-1"}
 
 

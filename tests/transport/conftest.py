@@ -16,6 +16,7 @@ apiVersion: extauthz/v1
 kind: Policy
 metadata: {name: site}
 spec:
+  variables: {some: "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24]"}
   rules:
     - {name: open, paths: ["/open"], effect: allow}
     - name: users
@@ -23,6 +24,10 @@ spec:
       when: has(user.sub)
       effect: allow
       allow: {headers: {x-authz-subject: user.sub}}
+    - name: dear
+      paths: ["/dear"]
+      when: variables.some.all(a, variables.some.all(b, variables.some.all(c, a + b + c + size(request.path) > 0)))
+      effect: allow
     - {name: recorded, paths: ["/recorded"], effect: allow, audit: required}
     - {name: anybody, paths: ["/proven"], effect: allow}
     - {name: proven, paths: ["/proven"], when: has(user.sub), effect: challenge, challenge: {factors: [totp]}}

@@ -211,8 +211,8 @@ def test_a_caller_gets_a_denial_before_its_deadline(served: Served, held: thread
 
 
 def test_those_who_wait_hold_nobody_up(served: Served, held: threading.Event) -> None:
-    with ThreadPoolExecutor(8) as callers:
-        waiting = [callers.submit(decided, served, as_user("/users")) for _ in range(8)]
+    with ThreadPoolExecutor(24) as callers:  # more than decide at a time
+        waiting = [callers.submit(decided, served, as_user("/users")) for _ in range(24)]
         assert [decided(served, OPEN) for _ in range(20)] == ["allowed"] * 20
         held.set()
         assert {one.result() for one in waiting} == {"allowed"}

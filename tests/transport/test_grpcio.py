@@ -99,9 +99,9 @@ class TestServicer:
         known: list[float | None] = []
         start = bench.checker.start
 
-        def noting(payload: bytes, *, trace: Trace, remaining: Remaining) -> bytes | Opened:
+        def noting(payload: bytes, *, trace: Trace, remaining: Remaining, may_wait: bool) -> bytes | Opened:
             known.append(remaining())
-            return start(payload, trace=trace, remaining=remaining)
+            return start(payload, trace=trace, remaining=remaining, may_wait=may_wait)
 
         monkeypatch.setattr(bench.checker, "start", noting)
         without_a_socket(AuthorizationServicer(bench.checker, loop), bench.request("/health"), timeout=3)
