@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from redises import RedisProcess, free_port
+from ports import free_port
+from redises import RedisProcess
 from serving import Serve, Served, command
 
 from extauthz.app.key_file import make_keys

@@ -14,8 +14,9 @@ from browsing import ARGUMENTS
 from e2e import bootstrap
 from e2e.stage import Script, stage
 from e2e.visitors import Crowd, Site, Visitor
-from oidc.provider import CLIENT_SECRET, STEP_UP_CLIENT, Provider, free_port, new_keys, providing
+from oidc.provider import CLIENT_SECRET, STEP_UP_CLIENT, Provider, new_keys, providing
 from playwright.sync_api import Browser, sync_playwright
+from ports import free_port
 
 from extauthz.cli.quickstart.tokens import ISSUER
 from extauthz.identity.revocations import Revocation

@@ -8,7 +8,6 @@ import fcntl
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from ports import free_port
 
 FOLDER = Path(__file__).parent
 OLDEST_NODE = 18
@@ -206,10 +206,3 @@ def _missing(message: str) -> Never:
     if os.environ.get("REQUIRE_ALL"):
         pytest.fail(message)
     pytest.skip(message)
-
-
-def free_port() -> int:
-    """One that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-    return port

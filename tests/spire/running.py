@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_port
 
 from extauthz.cli.quickstart.processes import Child, Processes
 
@@ -110,7 +110,7 @@ def running_spire(binaries: Path) -> Iterator[Spire]:
     spire = Spire(binaries, folder)
     try:
         with Processes() as processes:
-            texts = {"folder": folder, "domain": DOMAIN, "port": _free_port()}
+            texts = {"folder": folder, "domain": DOMAIN, "port": free_port()}
             (folder / "server.conf").write_text(_SERVER.format(**texts))
             (folder / "agent.conf").write_text(_AGENT.format(**texts))
             server = _start(processes, spire, "spire-server", "run", "-config", "server.conf")
@@ -150,9 +150,3 @@ def _knows_us(spire: Spire) -> bool:
     if not known:
         time.sleep(0.1)
     return known
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from redises import RedisProcess, free_port
+from ports import free_port
+from redises import RedisProcess
 from stepup.proofs import ALICE, NOW, SESSION
 from store.one_loop import crowd, run
 from store.parts import ADDRESS, LIMIT, enrolment, factor, grant, redemption

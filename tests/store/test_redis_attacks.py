@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from ports import free_port
 from redis.crc import key_slot
-from redises import RedisProcess, free_port, running_cluster
+from redises import RedisProcess, running_cluster
 from stepup.proofs import ALICE, NOW, SESSION
 from store.one_loop import run
 from store.parts import ADDRESS, LIMIT, enrolment, factor, grant, redemption

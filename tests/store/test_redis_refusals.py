@@ -14,9 +14,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from ports import free_port
 from redis import Redis
 from redis.exceptions import RedisError
-from redises import RedisProcess, free_port
+from redises import RedisProcess
 from stepup.proofs import ALICE, NOW, SESSION
 from store.one_loop import run
 from store.parts import ADDRESS, LIMIT, enrolment, factor, grant, redemption

@@ -5,12 +5,12 @@ The commands run in one shell that lives as long as the tutorial. The server's p
 
 import os
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from consoles import Shell, steps, write
+from ports import free_port
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
 PORTS = {"GRPC": 9191, "WEB": 9192, "ADMIN": 9193}
@@ -19,7 +19,7 @@ PORTS = {"GRPC": 9191, "WEB": 9192, "ADMIN": 9193}
 @pytest.fixture
 def listen() -> dict[str, str]:
     """Free addresses in place of the ones that the tutorial names."""
-    return {name: f"127.0.0.1:{port}" for name, port in free_ports().items()}
+    return {name: f"127.0.0.1:{free_port()}" for name in PORTS}
 
 
 @pytest.fixture
@@ -32,14 +32,6 @@ def shell(tmp_path: Path, listen: dict[str, str]) -> Iterator[Shell]:
     shell = Shell(tmp_path, {f"EXTAUTHZ_LISTEN__{name}": address for name, address in listen.items()})
     yield shell
     shell.close()
-
-
-def free_ports() -> dict[str, int]:
-    sockets = {name: socket.create_server(("127.0.0.1", 0)) for name in PORTS}
-    ports = {name: one.getsockname()[1] for name, one in sockets.items()}
-    for one in sockets.values():
-        one.close()
-    return ports
 
 
 @pytest.mark.timeout(300)  # some fifteen commands, each a process of its own

@@ -16,6 +16,7 @@ from typing import Any
 
 import grpc
 import pytest
+from ports import free_port
 from wire.answers import CHALLENGE, OFFER
 
 from extauthz.errors import MalformedRequest
@@ -96,13 +97,6 @@ class Upstream(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name in the base class
         """Say nothing."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def cluster(name: str, port: int, *, http2: bool) -> dict[str, Any]:
