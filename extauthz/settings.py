@@ -40,6 +40,7 @@ from extauthz.policy.problems import PolicyErrors, Problem, did_you_mean, faults
 from extauthz.policy.request_config import PathSettings, RequestSettings
 from extauthz.policy.yaml_source import Document, decode, load_documents
 from extauthz.record.config import AuditSettings
+from extauthz.transport.tls import Tls, TlsSettings, tls_of
 from extauthz.values.block import Block, Switch, with_a_value
 from extauthz.values.duration import at_most, seconds
 from extauthz.values.url import fetch_url
@@ -69,6 +70,8 @@ class ListenSettings(Block):
     grpc: Address = "127.0.0.1:9191"
     web: Address = "127.0.0.1:9192"
     admin: Address = "127.0.0.1:9193"
+    tls: TlsSettings | None = None
+    """For `grpc`."""
 
     @model_validator(mode="after")
     def _has_three_addresses(self) -> Self:
@@ -269,6 +272,11 @@ class Settings(BaseSettings):
     def keys_path(self) -> Path:
         """The key file."""
         return self.base / self.keys
+
+    @property
+    def tls(self) -> Tls | None:
+        """TLS for `listen.grpc`."""
+        return None if self.listen.tls is None else tls_of(self.listen.tls, base=self.base)
 
     @property
     def declared_headers(self) -> frozenset[str] | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import structlog
 from hypothesis import settings
+from serving import TRANSPORTS
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("extauthz", deadline=None)
@@ -39,6 +40,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _rank(item: pytest.Item) -> int:
     folder = item.path.relative_to(TESTS).parts[0]
     return WAITING.index(folder) if folder in WAITING else len(WAITING)
+
+
+@pytest.fixture(params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest) -> str:
+    """What carries Checks to a server: what holds for one holds for the other."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture(scope="session")

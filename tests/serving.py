@@ -1,6 +1,7 @@
 """A whole server in a process of its own, as tests start and watch it."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import grpc
 import httpx
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
-from extauthz.transport.grpcio import SERVICE
+from extauthz.transport.methods import SERVICE
 from extauthz.wire.compose import check_request
 
 POLICY = """
@@ -77,5 +78,29 @@ class Serve(Protocol):
     def __call__(self, **environ: str) -> Served: ...
 
 
-def command(folder: Path) -> list[str]:
-    return [str(Path(sys.executable).parent / "extauthz"), "serve", "--config", str(folder / "extauthz.yaml")]
+TRANSPORTS = ("grpcio", "pyvoy")
+
+
+def command(folder: Path, transport: str = "grpcio") -> list[str]:
+    executable = str(Path(sys.executable).parent / "extauthz")
+    return [executable, "serve", "--config", str(folder / "extauthz.yaml"), "--transport", transport]
+
+
+def start(folder: Path, transport: str = "grpcio", **environ: str) -> Served:
+    """A server that serves; `end` it."""
+    process = subprocess.Popen(
+        command(folder, transport), stderr=subprocess.PIPE, text=True, env={**os.environ, **environ}
+    )
+    served = Served(process, folder, {}, [])
+    try:
+        served.said = served.next_event("serving")
+    except BaseException:
+        end(served)
+        raise
+    return served
+
+
+def end(served: Served) -> None:
+    """End a server however it is; what it runs in ends with it."""
+    served.process.kill()
+    served.process.communicate()  # until all that write to its standard error are gone

@@ -1,11 +1,11 @@
-"""The running server: starts the parts in order, reloads on SIGHUP and on news, stops in order on SIGTERM and SIGINT.
+"""The running server: starts the parts in order, reloads on an order and on news, stops in order when it is told to.
 
-Nothing listens before the policies are good: an error at start ends it with the place of the error.
+Nothing listens before the policies are good: an error at start ends it with the place of the error. Who gives the
+orders, and what carries the Checks, is handed in: it is the same server in a process of its own and inside of an Envoy.
 """
 
 import asyncio
 import os
-import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +19,7 @@ from extauthz.app.bundles import Bundles
 from extauthz.app.informants import Informants
 from extauthz.app.key_following import KeyFollower, fingerprint_of
 from extauthz.app.listening import WebServer
+from extauthz.app.orders import Orders
 from extauthz.app.providers import Providers
 from extauthz.app.reload import Reloader, Status, first_ruling
 from extauthz.app.watching import Fingerprint, Watched, changes
@@ -29,10 +30,9 @@ from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.store_watch import StoreWatch
 from extauthz.errors import ExtauthzError, StateUnavailable
 from extauthz.record.audit_file import AuditFile
-from extauthz.record.decision import NoRecorder
 from extauthz.record.tracing import open_tracing
 from extauthz.settings import Settings
-from extauthz.transport.grpcio import GrpcioTransport
+from extauthz.transport.calls import Transport
 from extauthz.web.metrics import Metrics
 from extauthz.web.offers import Means
 from extauthz.web.pages import create_app
@@ -44,8 +44,12 @@ GRACE = 10.0
 _log = structlog.get_logger(__name__)
 
 
-async def run(settings: Settings, environ: Mapping[str, str]) -> None:
-    """Serve until SIGTERM or SIGINT.
+Carry = Callable[[Checker], Transport]
+"""Makes what carries Checks to a checker. Called on the event loop that the server is on."""
+
+
+async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, orders: Orders) -> None:
+    """Serve until ordered to stop.
 
     Raises:
         ExtauthzError: it can't start; nothing is left running.
@@ -85,7 +89,7 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
             entropy=os.urandom,
             store=store,
             keys=keys,
-            recorder=NoRecorder() if tracing is None else tracing.recorder,
+            recorder=None if tracing is None else tracing.recorder,
             inquiries=informants.inquiries,
             audit=audit,
             revocations=revocations,
@@ -100,6 +104,8 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
         reloader = Reloader(settings, checker, bundles, informants.keys, status)
         server = _Server(
             settings,
+            carry(checker),
+            orders,
             checker,
             surroundings,
             Means(relying_party=settings.stepup.webauthn, providers=providers.by_issuer),
@@ -143,6 +149,8 @@ class _Server:
     def __init__(
         self,
         settings: Settings,
+        transport: Transport,
+        orders: Orders,
         checker: Checker,
         surroundings: Surroundings,
         means: Means,
@@ -156,7 +164,8 @@ class _Server:
         self._reloader = reloader
         self._hurried = hurried
         self._stopping = asyncio.Event()
-        self._transport = GrpcioTransport(checker, asyncio.get_running_loop(), address=settings.listen.grpc)
+        self._transport = transport
+        self._orders = orders
         pages = create_app(
             store=surroundings.store,
             keys=surroundings.keys,
@@ -177,8 +186,8 @@ class _Server:
         """Serve until told to stop; `following` bring news meanwhile."""
         news = [asyncio.create_task(one) for one in following]
         try:
-            self._transport.start()
-            self._handle_signals()
+            await self._transport.start()
+            self._orders.obey(stop=self._stopping.set, reload=self._read_again)
             serving = [asyncio.create_task(server.serve()) for server in (self._web, self._admin)]
             self._report_ready()
             stopping = asyncio.create_task(self._stopping.wait())
@@ -191,12 +200,6 @@ class _Server:
         finally:
             self._web.close()
             self._admin.close()
-
-    def _handle_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, self._read_again)
 
     def _read_again(self) -> None:
         self._reloader.request()
@@ -216,8 +219,7 @@ class _Server:
         """Stop in the order that answers every call: health first, then the calls, then the pages."""
         self._readiness.stopping()
         self._transport.drain()
-        ended = self._transport.stop(GRACE)
-        await asyncio.to_thread(ended.wait)
+        await self._transport.stop(GRACE)
         await self._reloader.stop()
         for server in (self._web, self._admin):
             server.stop()

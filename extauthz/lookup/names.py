@@ -15,8 +15,8 @@ MOST_HOSTS: Final = 256
 """Hosts that are kept apart: more than a configuration names. The others share the threads of all other work."""
 
 
-class NamesApart(asyncio.SelectorEventLoop):
-    """The usual event loop, but for how names are looked up."""
+class NamesByHost(asyncio.AbstractEventLoop):
+    """How names are looked up, for an event loop to inherit before all else."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,3 +43,7 @@ class NamesApart(asyncio.SelectorEventLoop):
         for threads in self._threads.values():
             threads.shutdown(wait=False, cancel_futures=True)
         super().close()
+
+
+class NamesApart(NamesByHost, asyncio.SelectorEventLoop):
+    """The usual event loop, but for how names are looked up."""

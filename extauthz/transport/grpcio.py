@@ -8,33 +8,34 @@ that may wait are fewer than the threads: what needs no look-up is always served
 import asyncio
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent import futures
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import grpc
+import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from extauthz.check.checker import Checker, Opened, Unidentified
-from extauthz.errors import ConfigurationError, IssuerUnavailable, Overloaded, Refused, StateUnavailable
+from extauthz.check.checker import Checker, Opened
+from extauthz.errors import ConfigurationError, Overloaded, StateUnavailable
 from extauthz.record.decision import TRACE_HEADERS, Trace
 from extauthz.transport import unix_sockets
+from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, too_late
+from extauthz.transport.methods import LEAVING, MAX_MESSAGE, SERVICE
+from extauthz.transport.tls import Tls
 
-SERVICE = "envoy.service.auth.v3.Authorization"
 THREADS = 64
 WAITING = 48
-MAX_MESSAGE = 16 * 1024 * 1024
-"""Bytes of what is taken in, so that what is too large to be read (`wire.size`) is denied in so many words. Above this
-gRPC itself refuses, and the answer is an error; Envoy's `max_request_bytes` bounds the body."""
-ANSWER_MARGIN = 0.02
-"""Seconds before the caller's deadline at which a call that still waits is answered with a denial."""
-LONGEST_WAIT = 10.0
-"""Seconds a call without a deadline may wait."""
+_NAMES = "x509_subject_alternative_name"
 _OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.so_reuseport", 0),  # two servers on one port would share its calls without anybody noticing
     ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.compression_enabled_algorithms_bitset", 1),  # none: a small message could become any number of bytes
 )
+
+
+_log = structlog.get_logger(__name__)
 
 
 class CallContext(Protocol):
@@ -46,17 +47,32 @@ class CallContext(Protocol):
     def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]]:
         """The headers of the call."""
 
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        """What is known of the caller's certificate."""
+
+    def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
+        """End the call."""
+
 
 class AuthorizationServicer:
     """`envoy.service.auth.v3.Authorization` on raw bytes."""
 
-    def __init__(self, checker: Checker, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, checker: Checker, loop: asyncio.AbstractEventLoop, *, callers: frozenset[str] = frozenset()
+    ) -> None:
+        """`callers` are the names of certificates, of which a caller must have one; without any, all may call."""
         self._checker = checker
         self._loop = loop
+        self._callers = frozenset(name.encode() for name in callers)
         self._waiting = threading.BoundedSemaphore(WAITING)
+        self.asked = False
+        """Whether somebody calls."""
 
     def Check(self, request: bytes, context: CallContext) -> bytes:  # noqa: N802 - the name is Envoy's
-        """The bytes of the CheckResponse to the CheckRequest in `request`; never raises."""
+        """The bytes of the CheckResponse to the CheckRequest in `request`; never raises, but for a stranger."""
+        if self._callers and self._callers.isdisjoint(context.auth_context().get(_NAMES, ())):
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "not a caller that `listen.tls.callers` names")
+        self.asked = True
         started = self._checker.start(request, trace=_trace(context), remaining=context.time_remaining)
         if isinstance(started, bytes):
             return started
@@ -80,13 +96,7 @@ class AuthorizationServicer:
         except (TimeoutError, futures.CancelledError):
             if not future.cancel() and not future.cancelled():
                 return future.result()  # it ended in this very moment
-            return self._checker.abandon(opened, _too_late(opened))
-
-
-def _too_late(opened: Opened) -> Refused:
-    if isinstance(opened, Unidentified):
-        return IssuerUnavailable("who calls was not known before the caller's deadline")
-    return StateUnavailable("the look-up took longer than the caller waits")
+            return self._checker.abandon(opened, too_late(opened))
 
 
 def _trace(context: CallContext) -> Trace:
@@ -95,21 +105,36 @@ def _trace(context: CallContext) -> Trace:
     return tuple((name, value) for name, value in metadata if name in TRACE_HEADERS and isinstance(value, str))
 
 
+class _Health(health.HealthServicer):
+    """grpc.health.v1, which remembers whether it was `asked`: whoever asks for health sends Checks."""
+
+    asked = False
+
+    def Check(  # noqa: N802 - the name is gRPC's
+        self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
+    ) -> health_pb2.HealthCheckResponse:
+        self.asked = True
+        return super().Check(request, context)
+
+
 class GrpcioTransport:
     """A `grpc.server` with Authorization and grpc.health.v1 on one address."""
 
-    def __init__(self, checker: Checker, loop: asyncio.AbstractEventLoop, *, address: str) -> None:
+    def __init__(
+        self, checker: Checker, loop: asyncio.AbstractEventLoop, *, address: str, tls: Tls | None = None
+    ) -> None:
         self._server = grpc.server(
             futures.ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="check"), options=_OPTIONS
         )
-        servicer = AuthorizationServicer(checker, loop)
+        self._servicer = AuthorizationServicer(checker, loop, callers=frozenset() if tls is None else tls.names)
         handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-            "Check": grpc.unary_unary_rpc_method_handler(servicer.Check)
+            "Check": grpc.unary_unary_rpc_method_handler(self._servicer.Check)
         }
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        self._health = health.HealthServicer()
+        self._health = _Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._address = address
+        self._tls = tls
         self._port = 0
 
     @property
@@ -119,12 +144,14 @@ class GrpcioTransport:
             return self._address
         return f"{self._address.rpartition(':')[0]}:{self._port}"
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Listen, and report SERVING.
 
         Raises:
             ConfigurationError: the address can't be listened on.
         """
+        if self._tls is not None:
+            self._tls.check()
         try:
             self._bind()
         except (RuntimeError, OSError) as error:
@@ -139,7 +166,10 @@ class GrpcioTransport:
         path = Path(self._address.removeprefix("unix:")) if self._address.startswith("unix:") else None
         if path is not None:
             unix_sockets.make_way(path)  # gRPC itself would push a running server aside
-        self._port = self._server.add_insecure_port(self._address)
+        if self._tls is None:
+            self._port = self._server.add_insecure_port(self._address)
+        else:
+            self._port = self._server.add_secure_port(self._address, _credentials(self._tls))
         if path is not None:
             path.chmod(unix_sockets.MODE)
 
@@ -147,6 +177,50 @@ class GrpcioTransport:
         """Report NOT_SERVING, so that the callers' health checks look elsewhere."""
         self._health.enter_graceful_shutdown()
 
-    def stop(self, grace: float) -> threading.Event:
-        """Take no new calls and give those on their way `grace` seconds. Returns an event that is set at the end."""
-        return self._server.stop(grace)
+    async def stop(self, grace: float) -> None:
+        """Take no new calls, and give those on their way `grace` seconds."""
+        if (
+            self._servicer.asked or self._health.asked
+        ) and grace > LEAVING:  # whoever calls now has not heard yet that we go
+            await asyncio.sleep(LEAVING)
+            grace -= LEAVING
+        ended = self._server.stop(grace)
+        await asyncio.to_thread(ended.wait)
+
+
+def _credentials(tls: Tls) -> grpc.ServerCredentials:
+    """The server's credentials, which follow their files: they are looked at with each connection."""
+    read = _contents(tls)
+
+    def renew() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal read
+        try:
+            found = _contents(tls)
+        except OSError:  # they are being replaced
+            return None
+        if found == read:
+            return None
+        try:
+            tls.check()
+        except ConfigurationError as error:
+            _log.error("certificate-refused", error=str(error))
+            return None
+        read = found
+        return _configuration(found)
+
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(read),
+        renew,  # type: ignore[arg-type] # nothing is what it gives for nothing new; grpc says so in words only
+        require_client_authentication=tls.authorities is not None,
+    )
+
+
+def _contents(tls: Tls) -> tuple[bytes, ...]:
+    return tuple(path.read_bytes() for path in tls.files)
+
+
+def _configuration(contents: tuple[bytes, ...]) -> grpc.ServerCertificateConfiguration:
+    certificate, key, *authorities = contents
+    return grpc.ssl_server_certificate_configuration(
+        [(key, certificate)], root_certificates=authorities[0] if authorities else None
+    )

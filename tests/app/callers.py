@@ -22,7 +22,7 @@ from checking import told
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.stepup.challenge import CHALLENGE_PATH
 from extauthz.stepup.cookies import COOKIE_SECRET_BYTES, make_secret
-from extauthz.transport.grpcio import SERVICE
+from extauthz.transport.methods import SERVICE
 from extauthz.values.identity import HOLDER_COOKIE
 from extauthz.wire.compose import check_request
 

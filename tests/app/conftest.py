@@ -1,12 +1,10 @@
 """A folder with a configuration, and servers started in it."""
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from serving import CONFIG, POLICY, Serve, Served, command
+from serving import CONFIG, POLICY, Serve, Served, end, start
 
 
 @pytest.fixture
@@ -19,18 +17,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def serve(folder: Path) -> Iterator[Serve]:
+def serve(folder: Path, transport: str) -> Iterator[Serve]:
     """Starts servers; ends those that a test leaves behind."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[Served] = []
 
-    def start(**environ: str) -> Served:
-        process = subprocess.Popen(command(folder), stderr=subprocess.PIPE, text=True, env={**os.environ, **environ})
-        started.append(process)
-        served = Served(process, folder, {}, [])
-        served.said = served.next_event("serving")
-        return served
+    def starting(**environ: str) -> Served:
+        started.append(start(folder, transport, **environ))
+        return started[-1]
 
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+    yield starting
+    for served in started:
+        end(served)

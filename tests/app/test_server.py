@@ -38,26 +38,31 @@ def test_a_reload_swaps_in_good_policies(serve: Serve) -> None:
     assert (served.allows("/one"), served.allows("/two")) == (False, True)
 
 
-def refused_start(folder: Path, **environ: str) -> str:
+def refused_start(folder: Path, transport: str, **environ: str) -> str:
     """What a start that must fail says; it fails with 1, and without a traceback."""
     ended = subprocess.run(
-        command(folder), stderr=subprocess.PIPE, text=True, timeout=100, check=False, env={**os.environ, **environ}
+        command(folder, transport),
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=100,
+        check=False,
+        env={**os.environ, **environ},
     )
     assert ended.returncode == 1, ended.stderr
     assert "Traceback" not in ended.stderr
     return ended.stderr
 
 
-def test_a_policy_with_an_error_stops_the_start_with_its_place(folder: Path) -> None:
+def test_a_policy_with_an_error_stops_the_start_with_its_place(folder: Path, transport: str) -> None:
     (folder / "policies" / "site.yaml").write_text(POLICY.format(path="/one").replace("allow}", "allow, when: 1 +}"))
-    assert "policies/site.yaml:7:" in refused_start(folder)
+    assert "policies/site.yaml:7:" in refused_start(folder, transport)
 
 
-def test_an_address_in_use_stops_the_start(folder: Path) -> None:
+def test_an_address_in_use_stops_the_start(folder: Path, transport: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         for listen in ("grpc", "web", "admin"):
-            said = refused_start(folder, **{f"EXTAUTHZ_LISTEN__{listen.upper()}": address})
+            said = refused_start(folder, transport, **{f"EXTAUTHZ_LISTEN__{listen.upper()}": address})
             assert f"listen.{listen}: can't listen on `{address}`" in said
 
 
@@ -70,8 +75,10 @@ def test_an_address_in_use_stops_the_start(folder: Path) -> None:
         ("EXTAUTHZ_KEYS", "/nowhere/keys.json", "can't write the key file"),
     ],
 )
-def test_what_can_not_be_used_stops_the_start(folder: Path, variable: str, value: str, message: str) -> None:
-    assert message in refused_start(folder, **{variable: value})
+def test_what_can_not_be_used_stops_the_start(
+    folder: Path, transport: str, variable: str, value: str, message: str
+) -> None:
+    assert message in refused_start(folder, transport, **{variable: value})
 
 
 def test_keys_are_made_once_for_their_owner_alone(serve: Serve, folder: Path) -> None:
@@ -93,7 +100,9 @@ def test_secrets_that_others_can_read_are_warned_of(serve: Serve, folder: Path, 
     assert all((line["level"], line["path"]) == ("warning", str(keys)) for line in warnings)
 
 
-def test_a_second_start_on_the_same_unix_sockets_leaves_the_first_alone(serve: Serve, folder: Path) -> None:
+def test_a_second_start_on_the_same_unix_sockets_leaves_the_first_alone(
+    serve: Serve, folder: Path, transport: str
+) -> None:
     sockets = {name: folder / f"{name}.sock" for name in ("grpc", "web", "admin")}
     listen = ", ".join(f"{name}: 'unix:{path}'" for name, path in sockets.items())
     (folder / "extauthz.yaml").write_text(f"listen: {{{listen}}}\npolicies: [policies/]\n")
@@ -102,7 +111,7 @@ def test_a_second_start_on_the_same_unix_sockets_leaves_the_first_alone(serve: S
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
     for name in sockets:
         free = {f"EXTAUTHZ_LISTEN__{other.upper()}": "127.0.0.1:0" for other in sockets if other != name}
-        assert f"listen.{name}: can't listen on `unix:" in refused_start(folder, **free)
+        assert f"listen.{name}: can't listen on `unix:" in refused_start(folder, transport, **free)
     assert first.allows("/one")
     assert all(path.exists() for path in sockets.values())
     first.process.kill()

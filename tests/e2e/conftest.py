@@ -38,7 +38,7 @@ def collector() -> Iterator[Collector]:
 @pytest.fixture(scope="session")
 def gateway(collector: Collector) -> Iterator[Stage]:
     """`envoy/gateway.yaml` as it is shipped, and beside its listener some that differ from it in one setting."""
-    with stage(Script(policies=POLICIES, edit=_add_listeners, collector=collector)) as running:
+    with stage(Script(policies=POLICIES, edit=add_listeners, collector=collector)) as running:
         yield running
 
 
@@ -67,7 +67,8 @@ def missing(message: str) -> Never:
     pytest.skip(message)
 
 
-def _add_listeners(tree: bootstrap.Tree) -> None:
+def add_listeners(tree: bootstrap.Tree) -> None:
+    """Listeners that differ from the shipped one in one setting."""
     for name, settings in {
         "appending": {"forward_client_cert_details": "APPEND_FORWARD"},
         # Nobody should run this; it is how a client's own words get to extauthz beside a verified certificate.

@@ -136,7 +136,8 @@ def extauthz_command(*arguments: str) -> "subprocess.CompletedProcess[str]":
 class Script:
     """What a stage is to be: Envoy with `envoy/<shipped>.yaml`, changed by `edit`, and extauthz with these policies.
 
-    `configuration` replaces top-level keys of extauthz.yaml. With a `collector` both send their spans there.
+    `configuration` replaces top-level keys of extauthz.yaml. With a `collector` both send their spans there. Checks are
+    carried by `transport`.
     """
 
     policies: str
@@ -144,6 +145,7 @@ class Script:
     edit: Callable[[bootstrap.Tree], None] = lambda _: None
     configuration: Mapping[str, Any] = field(default_factory=dict)
     collector: Collector | None = None
+    transport: str = "grpcio"
 
 
 @contextmanager
@@ -160,7 +162,7 @@ def stage(script: Script) -> Iterator[Stage]:
             authority = create_authority(folder / "ca.pem", common_name="e2e", now=datetime.now(UTC))
             issuer = TokenIssuer.create()
             _write(script, folder, authority, issuer, endpoints)
-            extauthz = start_extauthz(processes, folder, script.collector)
+            extauthz = start_extauthz(processes, folder, script.collector, script.transport)
             envoy = start_envoy(processes, folder)
             wait_for_extauthz(extauthz, folder)
             admin = Admin(folder / "admin.sock")
@@ -180,7 +182,9 @@ def stage(script: Script) -> Iterator[Stage]:
         shutil.rmtree(folder)
 
 
-def start_extauthz(processes: Processes, folder: Path, collector: Collector | None = None) -> Child:
+def start_extauthz(
+    processes: Processes, folder: Path, collector: Collector | None = None, transport: str = "grpcio"
+) -> Child:
     """`extauthz serve` with the configuration in `folder`."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("EXTAUTHZ_", "OTEL_"))}
     if collector is not None:
@@ -189,7 +193,7 @@ def start_extauthz(processes: Processes, folder: Path, collector: Collector | No
         environment["OTEL_BSP_SCHEDULE_DELAY"] = "100"
     return processes.start(
         "extauthz",
-        [*EXTAUTHZ, "serve", "--config", folder / "extauthz.yaml"],
+        [*EXTAUTHZ, "serve", "--config", folder / "extauthz.yaml", "--transport", transport],
         log=folder / "extauthz.log",
         folder=folder,
         environment=environment,

@@ -1,11 +1,23 @@
 """Allow and deny through a real Envoy: what the caller gets, what the service gets, what the access log says."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
-from e2e.stage import SHOP, Stage
+from e2e.collector import Collector
+from e2e.conftest import POLICIES, add_listeners
+from e2e.stage import SHOP, Script, Stage, stage
+from serving import TRANSPORTS
 
 TRANSFERS = "/v1/accounts/acc-1/transfers"
+
+
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def gateway(request: pytest.FixtureRequest, collector: Collector) -> Iterator[Stage]:
+    """The gateway as it is shipped, with each transport behind it."""
+    script = Script(policies=POLICIES, edit=add_listeners, collector=collector, transport=request.param)
+    with stage(script) as running:
+        yield running
 
 
 def test_the_access_log_says_what_was_decided_and_why(gateway: Stage) -> None:

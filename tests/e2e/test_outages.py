@@ -35,9 +35,9 @@ spec:
 
 
 @pytest.fixture
-def running() -> Iterator[Stage]:
+def running(transport: str) -> Iterator[Stage]:
     """A stage that a test may break."""
-    with stage(Script(policies=POLICIES)) as fresh:
+    with stage(Script(policies=POLICIES, transport=transport)) as fresh:
         yield fresh
 
 
@@ -62,7 +62,7 @@ def test_without_its_store_only_what_needs_no_look_up_is_decided_as_always(runni
     assert client.get("/secrets", headers=alice).status_code == 401
 
 
-def test_a_killed_extauthz_lets_nothing_through_and_one_that_is_back_decides(running: Stage) -> None:
+def test_a_killed_extauthz_lets_nothing_through_and_one_that_is_back_decides(running: Stage, transport: str) -> None:
     client = running.client()
     assert client.get("/health").status_code == 200
     running.extauthz.signal(signal.SIGKILL)
@@ -71,7 +71,7 @@ def test_a_killed_extauthz_lets_nothing_through_and_one_that_is_back_decides(run
     denied = client.get("/health")
     assert denied.status_code == 503
     assert len(running.service.received) == before
-    restarted = start_extauthz(running.processes, running.folder)
+    restarted = start_extauthz(running.processes, running.folder, transport=transport)
     wait_for_extauthz(restarted, running.folder)
     restarted.wait_until(lambda: client.get("/health").status_code == 200, seconds=15)
 

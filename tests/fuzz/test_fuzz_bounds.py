@@ -14,7 +14,8 @@ from fuzz.mutation import field
 from fuzz.target import Target
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
-from extauthz.transport.grpcio import MAX_MESSAGE, SERVICE, GrpcioTransport
+from extauthz.transport.grpcio import GrpcioTransport
+from extauthz.transport.methods import MAX_MESSAGE, SERVICE
 from extauthz.wire.compose import check_request
 from extauthz.wire.size import LARGEST, LARGEST_BESIDE
 
@@ -47,9 +48,9 @@ def transport(target: Target) -> Iterator[GrpcioTransport]:
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     served = GrpcioTransport(target.checker, loop, address="127.0.0.1:0")
-    served.start()
+    asyncio.run(served.start())
     yield served
-    served.stop(0).wait()
+    asyncio.run(served.stop(0))
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()

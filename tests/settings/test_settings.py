@@ -116,6 +116,22 @@ def test_declared_headers_are_compared_in_lower_case(tmp_path: Path) -> None:
         ("policies: [p]\nsessions: {touch_every: 2h}", ":2:25", "not between a second and an hour; write `60s`"),
         ("policies: [p]\nsessions: {keep: 1h}", ":2:18", "shorter than a day; write `24h` or more"),
         ("policies: [p]\nclient: {trusted_hops: true}", ":2:24", "must be a whole number"),
+        ("policies: [p]\nlisten: {tls: {certificate: a}}", ":2:15", "missing field `key`"),
+        (
+            "policies: [p]\nlisten:\n  tls: {certificate: a, key: b, callers: {authorities: c}}",
+            ":3:42",
+            "missing field `names`",
+        ),
+        (
+            "policies: [p]\nlisten: {tls: {certificate: a, key: b, callers: {authorities: c, names: []}}}",
+            ":2:73",
+            "must not be empty",
+        ),
+        (
+            "policies: [p]\nlisten: {tls: {certificate: a, key: b, callers: {authorities: c, names: ['*']}}}",
+            ":2:74",
+            "not a name of a certificate",
+        ),
         ("policies: [p]\nlisten: {web: '127.0.0.1:9191'}", ":2:9", "`127.0.0.1:9191` is the address of two; `grpc`"),
         ("policies: [p]\nrequest: {headers: cookie}", ":2:20", "neither `all` nor a list of names; write `[cookie]`"),
         (

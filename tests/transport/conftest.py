@@ -1,12 +1,75 @@
-"""A checker for the transports to carry."""
+"""A checker for the transports to carry, and whole servers that carry one."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from checking import Bench, make_bench
+from publishing import Page, Site, publishing
+from serving import CONFIG, TRANSPORTS, Served, end, start
 
 from extauthz.store.memory import MemoryStore
+
+POLICY = """
+apiVersion: extauthz/v1
+kind: Policy
+metadata: {name: site}
+spec:
+  rules:
+    - {name: open, paths: ["/open"], effect: allow}
+    - name: users
+      paths: ["/users"]
+      when: has(user.sub)
+      effect: allow
+      allow: {headers: {x-authz-subject: user.sub}}
+    - {name: recorded, paths: ["/recorded"], effect: allow, audit: required}
+    - {name: anybody, paths: ["/proven"], effect: allow}
+    - {name: proven, paths: ["/proven"], when: has(user.sub), effect: challenge, challenge: {factors: [totp]}}
+"""
 
 
 @pytest.fixture
 def bench() -> Bench:
     """A checker over a store in memory."""
     return make_bench(MemoryStore())
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    """The issuer of opaque tokens: every one is `u1`'s."""
+    with publishing() as made:
+        page = Page(
+            body=json.dumps({"active": True, "token_type": "Bearer", "sub": "u1"}),
+            headers={"content-type": "application/json"},
+        )
+        made.pages["/introspect"] = page
+        yield made
+
+
+@pytest.fixture(scope="module")
+def site_folder(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Path:
+    """A configuration whose users have tokens of the site."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "policies").mkdir()
+    (folder / "policies" / "site.yaml").write_text(POLICY)
+    (folder / "secret").write_text("s3cr3t\n")
+    introspection = {
+        "url": f"{site.url}/introspect",
+        "client_id": "extauthz",
+        "client_secret_file": "secret",
+        "cache": "0s",
+    }
+    users = [{"name": "idp", "issuer": "https://idp.example.com", "introspection": introspection}]
+    (folder / "extauthz.yaml").write_text(
+        f"{CONFIG}store: 'memory:'\naudit: {{path: audit.jsonl}}\nidentity: {json.dumps({'users': users})}\n"
+    )
+    return folder
+
+
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def served(request: pytest.FixtureRequest, site_folder: Path) -> Iterator[Served]:
+    """A whole server, on each transport."""
+    running = start(site_folder, request.param)
+    yield running
+    end(running)

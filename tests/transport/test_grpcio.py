@@ -19,7 +19,8 @@ from extauthz.errors import ConfigurationError
 from extauthz.record.decision import Trace
 from extauthz.store.protocol import Found
 from extauthz.transport import grpcio
-from extauthz.transport.grpcio import SERVICE, AuthorizationServicer, GrpcioTransport
+from extauthz.transport.grpcio import AuthorizationServicer, GrpcioTransport
+from extauthz.transport.methods import SERVICE
 from extauthz.values.identity import Subject
 
 DESCRIPTOR = external_auth_pb2.DESCRIPTOR.services_by_name["Authorization"]
@@ -150,7 +151,7 @@ class TestServer:
     ) -> None:
         address = "127.0.0.1:0" if kind == "tcp" else f"unix:{tmp_path}/grpc.sock"
         transport = GrpcioTransport(bench.checker, loop, address=address)
-        transport.start()
+        asyncio.run(transport.start())
         with grpc.insecure_channel(transport.address) as channel:
             check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/Check")
             assert CheckResponse.FromString(check(bench.request("/health"), timeout=5)).status.code == 0
@@ -161,16 +162,43 @@ class TestServer:
                 assert health(channel, service) == health_pb2.HealthCheckResponse.SERVING
             transport.drain()
             assert health(channel, "") == health_pb2.HealthCheckResponse.NOT_SERVING
-        transport.stop(1).wait()
+        asyncio.run(transport.stop(1))
+
+    def test_who_has_not_heard_that_it_goes_is_still_answered(
+        self, bench: Bench, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        transport = GrpcioTransport(bench.checker, loop, address="127.0.0.1:0")
+        asyncio.run(transport.start())
+
+        def answered() -> bool:
+            with grpc.insecure_channel(transport.address) as channel:
+                check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/Check")
+                try:
+                    response = CheckResponse.FromString(check(bench.request("/health"), timeout=5))
+                except grpc.RpcError:
+                    return False
+            assert response.WhichOneof("http_response") == "ok_response"
+            return True
+
+        async def leave() -> bool:
+            transport.drain()
+            stopping = asyncio.create_task(transport.stop(5))
+            meanwhile = await asyncio.to_thread(answered)
+            await stopping
+            return meanwhile
+
+        assert answered()
+        assert asyncio.run(leave())
+        assert not answered()
 
     def test_an_address_in_use_is_one_clear_error(self, bench: Bench, loop: asyncio.AbstractEventLoop) -> None:
         first = GrpcioTransport(bench.checker, loop, address="127.0.0.1:0")
-        first.start()
+        asyncio.run(first.start())
         second = GrpcioTransport(bench.checker, loop, address=first.address)
         with pytest.raises(ConfigurationError, match=r"listen\.grpc: can't listen on `127\.0\.0\.1:"):
-            second.start()
-        first.stop(0).wait()
-        second.stop(0).wait()
+            asyncio.run(second.start())
+        asyncio.run(first.stop(0))
+        asyncio.run(second.stop(0))
 
     def test_a_socket_that_an_earlier_run_left_is_taken_over(
         self, bench: Bench, loop: asyncio.AbstractEventLoop, tmp_path: Path
@@ -178,9 +206,9 @@ class TestServer:
         address = f"unix:{tmp_path}/grpc.sock"
         for _ in range(2):
             transport = GrpcioTransport(bench.checker, loop, address=address)
-            transport.start()
+            asyncio.run(transport.start())
             with grpc.insecure_channel(address) as channel:
                 check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/Check")
                 answer = check(bench.request("/health"), timeout=5)
             assert CheckResponse.FromString(answer).status.code == 0
-            transport.stop(0).wait()
+            asyncio.run(transport.stop(0))

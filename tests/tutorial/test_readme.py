@@ -25,10 +25,17 @@ from extauthz.cli.quickstart.envoy import Admin, envoy_command, find_envoy
 from extauthz.cli.quickstart.layout import prepare
 from extauthz.cli.quickstart.processes import Processes
 from extauthz.errors import ConfigurationError
-from extauthz.transport.grpcio import SERVICE
+from extauthz.transport.methods import SERVICE
 from extauthz.wire.compose import check_request
 
 __all__ = ["serve"]
+
+
+@pytest.fixture
+def transport() -> str:
+    """What the README starts."""
+    return "grpcio"
+
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 SHOP = "spiffe://prod.example.org/ns/shop/sa/web"

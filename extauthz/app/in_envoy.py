@@ -1,0 +1,171 @@
+"""The server inside of Envoy's process: the ASGI application that pyvoy loads, and the life of the server behind it.
+
+pyvoy asks for the application in Envoy's first thread, makes an event loop, and runs it in a thread of its own. The
+rules: Envoy listens only after the policies were found good, for the start of the application ends before that; and
+nothing here makes use of signals, which are Envoy's.
+"""
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, assert_never
+
+import httpx
+import structlog
+import uvloop
+
+from extauthz.app.link import Assignment, Failed, Order, Reload, ServerEnd, Serving, Stop, Stopped
+from extauthz.app.logs import configure_logs
+from extauthz.app.server import run
+from extauthz.check.checker import Checker
+from extauthz.errors import ExtauthzError
+from extauthz.lookup.names import NamesByHost
+from extauthz.transport.asgi import AsgiTransport, Receive, Scope, Send
+from extauthz.transport.envoy_admin import EnvoyAdmin
+from extauthz.transport.methods import LEAVING
+
+_log = structlog.get_logger(__name__)
+
+
+class _Loop(NamesByHost, uvloop.Loop):  # type: ignore[misc] # uvloop's annotations are not quite those of asyncio
+    """uvloop's event loop, which is quicker than Python's own, but for how names are looked up."""
+
+
+class _Loops(asyncio.DefaultEventLoopPolicy):
+    """What pyvoy makes its event loop by."""
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        return _Loop()
+
+
+def application_of_this_process() -> "Application":
+    """The application, made of what the parent says; blocks until it does."""
+    link, assignment = ServerEnd.of_this_process()
+    _be_as(assignment)
+    configure_logs()
+    return Application(link, assignment)
+
+
+def _be_as(assignment: Assignment) -> None:
+    """Be what the parent is: what Envoy was started with is for Envoy, and not for processes that are started here."""
+    os.environ.clear()
+    os.environ.update(assignment.environ)
+    sys.executable = assignment.executable
+    sys.path[:] = [entry for entry in sys.path if entry != "."]  # pyvoy's addition: whatever lies in the folder
+    asyncio.set_event_loop_policy(_Loops())
+
+
+class Application:
+    """What pyvoy calls: once for the life of the server, and then for every call."""
+
+    _asgi_single_callable = True
+    """Told to pyvoy, which takes what is no coroutine function for an ASGI 2 application."""
+
+    def __init__(self, link: ServerEnd, assignment: Assignment) -> None:
+        self._link = link
+        self._assignment = assignment
+        self._carry: Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]] = self._live
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+        """Not a coroutine itself, which would be one more for each call."""
+        return self._carry(scope, receive, send)
+
+    async def _live(self, _: Scope, receive: Receive, send: Send) -> None:
+        """The lifespan protocol."""
+        await receive()
+        life = _Life(self._link, self._assignment)
+        transport = await life.begin()
+        if transport is None:
+            await send({"type": "lifespan.startup.failed"})
+            return
+        self._carry = transport.__call__
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await life.end()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+class _Life:
+    """One server from its beginning to its end. Carries out the parent's orders."""
+
+    def __init__(self, link: ServerEnd, assignment: Assignment) -> None:
+        self._link = link
+        self._assignment = assignment
+        self._admin = EnvoyAdmin(assignment.admin)
+        self._transport: AsgiTransport | None = None
+        self._ready = asyncio.Event()
+        self._stop: Callable[[], None] | None = None
+        self._reload: Callable[[], None] | None = None
+
+    async def begin(self) -> AsgiTransport | None:
+        """Start, until it is ready to listen; `None` if it can't be."""
+        self._running = asyncio.create_task(self._run())
+        self._link.follow(asyncio.get_running_loop(), self._carry_out, clean_up=self._clean_up)
+        ready = asyncio.create_task(self._ready.wait())
+        await asyncio.wait((self._running, ready), return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        return self._transport if self._ready.is_set() else None
+
+    async def end(self) -> None:
+        """Stop, if that has not happened yet."""
+        self._carry_out(Stop())
+        await asyncio.wait((self._running,))
+
+    async def _run(self) -> None:
+        """Serve until the end, and then end Envoy: without a server it is of no use."""
+        try:
+            await run(self._assignment.settings, self._assignment.environ, carry=self._make, orders=self)
+            self._link.report(Stopped())
+        except ExtauthzError as error:
+            self._link.report(Failed(str(error)))
+        except Exception as error:  # noqa: BLE001 - nobody else would say it
+            _log.error("server-failed", exc_info=error)
+            self._link.report(Failed("the server inside of Envoy failed; the log says why"))
+        finally:
+            if self._ready.is_set():  # otherwise Envoy has not begun, and won't
+                await self._end_envoy()
+
+    async def _end_envoy(self) -> None:
+        async with self._admin:
+            with suppress(httpx.HTTPError):
+                await self._admin.quit()
+
+    def _make(self, checker: Checker) -> AsgiTransport:
+        self._transport = AsgiTransport(checker, self)
+        return self._transport
+
+    async def open(self) -> str:
+        """Let Envoy listen; returns the address."""
+        self._ready.set()
+        return await self._admin.address()
+
+    async def close(self) -> None:
+        """Let Envoy take nothing new; returns when all callers have gone."""
+        try:
+            await self._admin.drain(LEAVING + 0.5)
+        except httpx.HTTPError as error:
+            _log.error("drain-failed", error=str(error) or type(error).__name__)
+
+    def obey(self, *, stop: Callable[[], None], reload: Callable[[], None]) -> None:
+        """From now on, call these when the parent orders it."""
+        self._stop, self._reload = stop, reload
+        self._link.report(Serving())
+
+    def _clean_up(self) -> None:
+        shutil.rmtree(self._assignment.admin.parent, ignore_errors=True)
+
+    def _carry_out(self, order: Order) -> None:
+        match order:
+            case Stop():
+                if self._stop is not None:
+                    self._stop()
+                else:
+                    self._running.cancel()
+            case Reload():
+                if self._reload is not None:
+                    self._reload()
+            case _:
+                assert_never(order)

@@ -1,0 +1,104 @@
+"""What a server inside of another process and the parent that started it tell each other.
+
+It is the server's standard input, a pair of sockets. The rule: a server whose parent is gone is gone, too, as if the
+two were one process. Nobody would stop it, and whoever is started in its place would find the address taken.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Final, Self
+
+from extauthz.settings import Settings
+
+STANDARD_INPUT: Final = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What to serve: said once, first.
+
+    `admin` is the socket of the admin interface of the process that the server is in, `environ` the environment of the
+    parent, and `executable` its Python.
+    """
+
+    settings: Settings
+    admin: Path
+    environ: Mapping[str, str]
+    executable: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Answer what is on its way, and end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """Read the files again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The server can't serve; `message` says why, for a person."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The server answers calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """All is closed and written."""
+
+
+Order = Stop | Reload
+Report = Failed | Serving | Stopped
+
+
+class ServerEnd:
+    """The server's end: carries out orders, on an event loop."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    def of_this_process(cls) -> tuple[Self, Assignment]:
+        """The link, and what is to be served. Blocks until that is said; raises `EOFError` if it never is."""
+        connection = Connection(os.dup(STANDARD_INPUT))
+        assignment: Assignment = connection.recv()
+        return cls(connection), assignment
+
+    def follow(
+        self, loop: asyncio.AbstractEventLoop, on_order: Callable[[Order], None], *, clean_up: Callable[[], None]
+    ) -> None:
+        """From now on, call `on_order` on the loop for each order; end this process when the parent is gone.
+
+        `clean_up` is called before that, as the parent can't do it any more. In a thread: a loop that hangs must not
+        keep a server alive whom nobody watches.
+        """
+
+        def listen() -> None:
+            while True:
+                try:
+                    order = self._connection.recv()
+                except (EOFError, OSError):
+                    clean_up()
+                    os._exit(1)
+                loop.call_soon_threadsafe(on_order, order)
+
+        threading.Thread(target=listen, name="link", daemon=True).start()
+
+    def report(self, report: Report) -> None:
+        """Tell the parent; it may be gone."""
+        try:
+            self._connection.send(report)
+        except OSError:
+            return

@@ -1,0 +1,231 @@
+"""The `pyvoy` transport: gRPC over ASGI, in an Envoy whose process this Python is in.
+
+Everything is on one event loop. A Check that needs no look-up is answered without giving way; one that must wait is a
+coroutine meanwhile, of which thousands fit. The rules: nothing raises, for an exception would be a page of HTML to a
+caller of gRPC; and nothing blocks, for everybody would wait.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, Protocol
+
+import structlog
+
+from extauthz.check.checker import Checker, Opened
+from extauthz.errors import Overloaded
+from extauthz.record.decision import TRACE_HEADERS, Trace
+from extauthz.transport.asgi_health import Health
+from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, too_late
+from extauthz.transport.framing import (
+    CallFailed,
+    Code,
+    framed,
+    no_message,
+    refuse_encoding,
+    seconds_of,
+    status_headers,
+    unframed,
+)
+from extauthz.transport.methods import CHECK, HEALTH_CHECK, HEALTH_WATCH, SERVICE
+
+WAITING: Final = 4096
+"""Calls that may wait at a time. Each takes some 20 kB."""
+
+Scope = MutableMapping[str, Any]
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
+
+_CHECK: Final = CHECK.encode()
+_HEALTH_CHECK: Final = HEALTH_CHECK.encode()
+_HEALTH_WATCH: Final = HEALTH_WATCH.encode()
+_GRPC: Final = (b"content-type", b"application/grpc")
+_START: Final = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [_GRPC, (b"grpc-accept-encoding", b"identity")],
+    "trailers": True,
+}
+_END: Final = {"type": "http.response.trailers", "headers": status_headers(0, "")}
+_TIMEOUT: Final = b"grpc-timeout"
+_ENCODING: Final = b"grpc-encoding"
+_READ: Final = frozenset({_TIMEOUT, _ENCODING, *(name.encode() for name in TRACE_HEADERS)})
+
+_log = structlog.get_logger(__name__)
+
+
+class CallerGone(OSError):
+    """Nobody waits for the answer any more; an `OSError`, as what `send` raises then (ASGI, "Disconnected Client")."""
+
+
+class Listener(Protocol):
+    """What takes the calls that come by ASGI."""
+
+    async def open(self) -> str:
+        """Take calls from now on; returns the address."""
+
+    async def close(self) -> None:
+        """Ask callers to go elsewhere, and take no new calls; returns when all have gone."""
+
+
+class AsgiTransport:
+    """Authorization and grpc.health.v1 as an ASGI application. Belongs to one event loop."""
+
+    def __init__(self, checker: Checker, listener: Listener) -> None:
+        self._checker = checker
+        self._listener = listener
+        self._address = ""
+        self._health = Health(("", SERVICE))
+        self._waiting = 0
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def address(self) -> str:
+        """Where it listens, once it does."""
+        return self._address
+
+    async def start(self) -> None:
+        """Take calls, and report SERVING."""
+        self._address = await self._listener.open()
+        self._health.serving()
+
+    def drain(self) -> None:
+        """Report NOT_SERVING, so that the callers' health checks look elsewhere."""
+        self._health.drain()
+
+    async def stop(self, grace: float) -> None:
+        """Take no new calls, and give those on their way `grace` seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._listener.close()
+                await self._idle.wait()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One call. Never raises."""
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            await self._answer(scope["raw_path"], scope["headers"], receive, send)
+        except OSError:
+            pass
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
+            await _fail(send, error)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    async def _answer(self, path: bytes, headers: Headers, receive: Receive, send: Send) -> None:
+        if path == _CHECK:
+            answer = await self._check(headers, receive)
+        elif path == _HEALTH_CHECK:
+            _read(headers)
+            answer = self._health.check(await _message(receive, HEALTH_CHECK))
+        elif path == _HEALTH_WATCH:
+            return await self._watch(headers, receive, send)
+        else:
+            raise CallFailed(Code.UNIMPLEMENTED, "Method not found!")
+        await send(_START)
+        await send({"type": "http.response.body", "body": framed(answer)})
+        await send(_END)
+        return None
+
+    async def _check(self, headers: Headers, receive: Receive) -> bytes:
+        deadline, trace = _read(headers)
+        message = await _message(receive, CHECK)
+        remaining = partial(_remaining, deadline)
+        started = self._checker.start(message, trace=trace, remaining=remaining, may_wait=False)
+        return started if isinstance(started, bytes) else await self._finish(started, remaining())
+
+    async def _finish(self, opened: Opened, remaining: float | None) -> bytes:
+        if self._waiting >= WAITING:
+            return self._checker.abandon(opened, Overloaded("too many calls wait for a look-up"))
+        patience = LONGEST_WAIT if remaining is None else min(remaining, LONGEST_WAIT)
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(max(patience - ANSWER_MARGIN, 0)):
+                return await self._checker.finish(opened, deadline=time.monotonic() + patience)
+        except TimeoutError:
+            return self._checker.abandon(opened, too_late(opened))
+        finally:
+            self._waiting -= 1
+
+    async def _watch(self, headers: Headers, receive: Receive, send: Send) -> None:
+        """Tell how a service is and becomes, until it is over."""
+        _read(headers)
+        request = await _message(receive, HEALTH_WATCH)
+        told = self._health.status(request)
+        await send(_START)
+        await send({"type": "http.response.body", "body": framed(told), "more_body": True})
+        while not self._health.over:
+            # What is sent without a message is nothing to a caller, and tells us whether there is one.
+            news = await self._health.other_than(told, request)
+            told = told if news is None else news
+            await send({"type": "http.response.body", "body": framed(news) if news else b"", "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        await send({"type": "http.response.trailers", "headers": status_headers(Code.UNAVAILABLE, "shutting down")})
+
+
+def _read(headers: Headers) -> tuple[float | None, Trace]:
+    """The caller's deadline on the monotonic clock, and its span, which Envoy sends beside the CheckRequest."""
+    deadline: float | None = None
+    trace: Trace = ()
+    for name, value in headers:
+        if name not in _READ:
+            continue
+        if name == _TIMEOUT:
+            deadline = time.monotonic() + seconds_of(value)
+        elif name == _ENCODING:
+            refuse_encoding(value)
+        else:
+            trace = (*trace, (name.decode("ascii"), value.decode("ascii", "replace")))
+    return deadline, trace
+
+
+def _remaining(deadline: float | None) -> float | None:
+    return None if deadline is None else deadline - time.monotonic()
+
+
+async def _message(receive: Receive, path: str) -> bytes:
+    """The one message of a call; what may follow it is not waited for."""
+    event = await receive()
+    received: bytes = _body(event)
+    message = unframed(received, path)
+    if message is not None:
+        return message
+    return await _rest(receive, path, bytearray(received), more=event["more_body"])
+
+
+async def _rest(receive: Receive, path: str, received: bytearray, *, more: bool) -> bytes:
+    while more:
+        event = await receive()
+        received += _body(event)
+        more = event["more_body"]
+        message = unframed(received, path)
+        if message is not None:
+            return message
+    raise no_message(path)
+
+
+def _body(event: Event) -> bytes:
+    if event["type"] == "http.disconnect":
+        raise CallerGone
+    body: bytes = event["body"]
+    return body
+
+
+async def _fail(send: Send, error: Exception) -> None:
+    """End the call with a status alone."""
+    if not isinstance(error, CallFailed):
+        _log.error("call-failed", exc_info=error)
+        error = CallFailed(Code.INTERNAL, "internal error")
+    headers = [_GRPC, *status_headers(error.code, error.details)]
+    with suppress(OSError):
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})

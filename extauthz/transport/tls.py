@@ -1,0 +1,82 @@
+"""TLS on the address for Checks: the settings, whether they can be used, and when their files have changed.
+
+The rule: which callers are let in is said by name. An authority that signs for others, too, says nothing of whom a
+certificate was given to decide.
+"""
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from extauthz.errors import ConfigurationError, failure_of
+from extauthz.values.block import Block, distinct
+
+
+def _name(text: str) -> str:
+    if not text or text != text.strip() or "*" in text:
+        raise ValueError("not a name of a certificate; write `spiffe://prod.example.org/ns/mesh/sa/gateway`, or a host")
+    return text
+
+
+class CallerSettings(Block):
+    """Who may call: with a certificate of these `authorities` that has one of the `names`, as URI or DNS name."""
+
+    authorities: Path
+    names: Annotated[tuple[Annotated[str, AfterValidator(_name)], ...], Field(min_length=1), AfterValidator(distinct)]
+
+
+class TlsSettings(Block):
+    """Files in PEM: the chain of the server's certificate, and its key. Without `callers` anybody may call."""
+
+    certificate: Path
+    key: Path
+    callers: CallerSettings | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """As `TlsSettings`, with paths that start from nowhere else. Without `authorities` there are no `names`."""
+
+    certificate: Path
+    key: Path
+    authorities: Path | None
+    names: frozenset[str]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All of its files."""
+        return (self.certificate, self.key, *(() if self.authorities is None else (self.authorities,)))
+
+    def check(self) -> None:
+        """Raise `ConfigurationError` if the files can't be used: what listens would say so late, or only to callers."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        for path in self.files:
+            try:
+                path.read_bytes()
+            except OSError as error:
+                raise ConfigurationError(f"listen.tls: can't read `{path}`: {failure_of(error)}") from error
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+        except ssl.SSLError as error:
+            raise ConfigurationError(
+                f"listen.tls: `{self.certificate}` and `{self.key}` are no certificate and its key, in PEM"
+            ) from error
+        if self.authorities is not None:
+            try:
+                context.load_verify_locations(self.authorities)
+            except ssl.SSLError as error:
+                raise ConfigurationError(f"listen.tls: `{self.authorities}` holds no certificates in PEM") from error
+
+
+def tls_of(settings: TlsSettings, *, base: Path) -> Tls:
+    """The settings with their paths; relative ones start from `base`."""
+    callers = settings.callers
+    return Tls(
+        certificate=base / settings.certificate,
+        key=base / settings.key,
+        authorities=None if callers is None else base / callers.authorities,
+        names=frozenset(() if callers is None else callers.names),
+    )

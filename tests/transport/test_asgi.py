@@ -1,0 +1,269 @@
+"""The ASGI application, driven by events of ASGI alone: what an Envoy can't be brought to do when it suits a test."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from checking import Bench, told
+from grpc_health.v1 import health_pb2
+
+from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from extauthz.check.checker import Checker
+from extauthz.record.decision import DecisionRecord
+from extauthz.store.protocol import Found
+from extauthz.transport import asgi, asgi_health
+from extauthz.transport.asgi import AsgiTransport
+from extauthz.transport.framing import framed
+from extauthz.transport.methods import CHECK, HEALTH_WATCH
+
+Event = MutableMapping[str, Any]
+RECORDED = """
+apiVersion: extauthz/v1
+kind: Policy
+metadata: {name: site}
+spec:
+  rules:
+    - {name: open, paths: ["/open"], effect: allow}
+    - {name: recorded, paths: ["/recorded"], effect: allow, audit: required}
+"""
+
+
+class Opened:
+    """A listener that is where it is."""
+
+    async def open(self) -> str:
+        return "127.0.0.1:9191"
+
+    async def close(self) -> None:
+        return None
+
+
+@dataclass
+class Caller:
+    """One call: what it sends, and what came for it. Once `gone` is set, sending to it fails as ASGI has it."""
+
+    body: bytes
+    path: str = CHECK
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    gone: bool = False
+    heard: list[Event] = field(default_factory=list)
+
+    async def receive(self) -> Event:
+        return {"type": "http.request", "body": self.body, "more_body": False}
+
+    async def send(self, event: Event) -> None:
+        if self.gone:
+            raise OSError("the stream is closed")
+        self.heard.append(event)
+
+    def call(self, transport: AsgiTransport) -> Awaitable[None]:
+        scope = {"type": "http", "raw_path": self.path.encode(), "headers": list(self.headers)}
+        return transport(scope, self.receive, self.send)
+
+    @property
+    def messages(self) -> list[bytes]:
+        return [event["body"][5:] for event in self.heard if event["type"].endswith("body") and event["body"]]
+
+    @property
+    def status(self) -> int:
+        (status,) = [
+            int(value) for event in self.heard for name, value in event.get("headers", ()) if name == b"grpc-status"
+        ]
+        return status
+
+    @property
+    def reason(self) -> str:
+        (message,) = self.messages
+        return told(CheckResponse.FromString(message))["reason"]
+
+
+def scene(checker: Checker, play: Callable[[AsgiTransport], Awaitable[None]]) -> None:
+    """Play it on an event loop."""
+
+    async def playing() -> None:
+        transport = AsgiTransport(checker, Opened())
+        await transport.start()
+        await play(transport)
+
+    asyncio.run(playing())
+
+
+def test_waiting_calls_are_capped_and_the_others_are_served(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi, "WAITING", 3)
+
+    async def play(transport: AsgiTransport) -> None:
+        go_on = asyncio.Event()
+
+        async def slow(*_: object, **__: object) -> Found:
+            await go_on.wait()
+            return Found()
+
+        monkeypatch.setattr(bench.store, "look_up", slow)
+        waiting = [Caller(framed(bench.as_user("/pay?amount=5000"))) for _ in range(3)]
+        tasks = [asyncio.ensure_future(one.call(transport)) for one in waiting]
+        await asyncio.sleep(0)
+        refused, served = Caller(framed(bench.as_user("/pay?amount=5000"))), Caller(framed(bench.request("/health")))
+        await refused.call(transport)
+        await served.call(transport)
+        assert (refused.reason, served.reason) == ("overloaded", "allowed")
+        assert not any(task.done() for task in tasks)
+        go_on.set()
+        await asyncio.gather(*tasks)
+        assert {one.reason for one in waiting} == {"proof-required"}
+        after = Caller(framed(bench.as_user("/pay?amount=5000")))
+        await after.call(transport)
+        assert after.reason == "proof-required"
+
+    scene(bench.checker, play)
+
+
+class HeldTrail:
+    """An audit trail whose disk is as slow as the test says."""
+
+    def __init__(self) -> None:
+        self.commits: list[Future[None]] = []
+
+    def record(self, record: DecisionRecord) -> None:
+        """Take a record that nobody waits for."""
+
+    def commit(self, record: DecisionRecord) -> Future[None]:  # noqa: ARG002 - the signature is a trail's
+        """Take one that somebody waits for."""
+        self.commits.append(Future())
+        return self.commits[-1]
+
+
+def test_an_answer_that_waits_for_its_record_holds_nobody_up(bench: Bench) -> None:
+    trail = HeldTrail()
+    checker = Checker(bench.checker.ruling, replace(bench.surroundings, audit=trail))
+    recorded = replace(bench, checker=checker)
+    recorded.decide_by(RECORDED)
+
+    async def play(transport: AsgiTransport) -> None:
+        waiting = Caller(framed(bench.request("/recorded")))
+        task = asyncio.ensure_future(waiting.call(transport))
+        await asyncio.sleep(0)
+        other = Caller(framed(bench.request("/open")))
+        await other.call(transport)
+        assert (other.reason, waiting.heard, len(trail.commits)) == ("allowed", [], 1)
+        trail.commits[0].set_result(None)
+        await task
+        assert waiting.reason == "allowed"
+
+    scene(checker, play)
+
+
+def test_an_answer_without_its_record_is_a_denial_before_the_deadline(bench: Bench) -> None:
+    trail = HeldTrail()
+    checker = Checker(bench.checker.ruling, replace(bench.surroundings, audit=trail))
+    replace(bench, checker=checker).decide_by(RECORDED)
+
+    async def play(transport: AsgiTransport) -> None:
+        caller = Caller(framed(bench.request("/recorded")), headers=((b"grpc-timeout", b"100m"),))
+        await caller.call(transport)
+        assert caller.reason == "audit-unavailable"
+        assert trail.commits[0].cancelled()
+
+    scene(checker, play)
+
+
+def test_nobody_hears_of_a_caller_that_is_gone(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    async def play(transport: AsgiTransport) -> None:
+        await Caller(framed(bench.request("/health")), gone=True).call(transport)
+        await transport.stop(1)
+
+    scene(bench.checker, play)
+    assert capsys.readouterr().out == ""
+
+
+def test_an_error_of_ours_is_a_status_and_in_the_log(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object, **__: object) -> bytes:
+        raise RuntimeError("upside down")
+
+    monkeypatch.setattr(bench.checker, "start", fails)
+
+    async def play(transport: AsgiTransport) -> None:
+        caller = Caller(framed(bench.request("/health")))
+        await caller.call(transport)
+        assert (caller.status, caller.messages) == (13, [])
+
+    scene(bench.checker, play)
+    assert "upside down" in capsys.readouterr().out
+
+
+def test_the_checker_knows_the_callers_span_and_how_long_it_waits(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: list[tuple[object, float | None]] = []
+    start = bench.checker.start
+
+    def noting(payload: bytes, *, trace: Any, remaining: Any, may_wait: bool) -> Any:
+        known.append((trace, remaining()))
+        return start(payload, trace=trace, remaining=remaining, may_wait=may_wait)
+
+    monkeypatch.setattr(bench.checker, "start", noting)
+    span = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+    async def play(transport: AsgiTransport) -> None:
+        headers = ((b"grpc-timeout", b"3S"), (b"traceparent", span), (b"x-other", b"\xff"))
+        await Caller(framed(bench.request("/health")), headers=headers).call(transport)
+        await Caller(framed(bench.request("/health"))).call(transport)
+
+    scene(bench.checker, play)
+    (trace, remaining), (none, endless) = known
+    assert trace == (("traceparent", span.decode()),)
+    assert remaining is not None
+    assert 0 < remaining <= 3
+    assert (none, endless) == ((), None)
+
+
+def test_a_watch_tells_the_end_and_ends_and_stopping_waits_for_it(bench: Bench) -> None:
+    async def play(transport: AsgiTransport) -> None:
+        caller = Caller(framed(b""), path=HEALTH_WATCH)
+        watching = asyncio.ensure_future(caller.call(transport))
+        await asyncio.sleep(0)
+        transport.drain()
+        await transport.stop(5)
+        assert watching.done()
+        said = [health_pb2.HealthCheckResponse.FromString(one).status for one in caller.messages]
+        assert said == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
+        assert caller.status == 14
+
+    scene(bench.checker, play)
+
+
+def test_a_watcher_that_left_is_noticed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi_health, "LOOK_AFTER", 0.01)
+
+    async def play(transport: AsgiTransport) -> None:
+        caller = Caller(framed(b""), path=HEALTH_WATCH)
+        watching = asyncio.ensure_future(caller.call(transport))
+        await asyncio.sleep(0.05)
+        assert not watching.done()
+        caller.gone = True
+        await asyncio.wait_for(watching, 5)
+        assert len(caller.messages) == 1
+
+    scene(bench.checker, play)
+
+
+def test_stopping_waits_for_calls_only_as_long_as_it_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hangs(*_: object, **__: object) -> Found:
+        await asyncio.Event().wait()
+        return Found()
+
+    monkeypatch.setattr(bench.store, "look_up", hangs)
+
+    async def play(transport: AsgiTransport) -> None:
+        waiting = asyncio.ensure_future(Caller(framed(bench.as_user("/pay?amount=5000"))).call(transport))
+        await asyncio.sleep(0)
+        await transport.stop(0.01)
+        assert not waiting.done()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+    scene(bench.checker, play)
