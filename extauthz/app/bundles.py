@@ -9,15 +9,15 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import httpx
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from extauthz.app.bundle_cache import BundleCache, Signed
-from extauthz.app.fetching import TIMEOUT, OutOfReach, fetch
 from extauthz.errors import ConfigurationError, ExtauthzError, failure_of
 from extauthz.lookup.files import open_file
+from extauthz.lookup.peers import OutOfReach
 from extauthz.policy.bundle import (
     MAX_ARCHIVE,
     SIGNATURE_SUFFIX,
@@ -28,6 +28,9 @@ from extauthz.policy.bundle import (
     refuse_older,
 )
 from extauthz.settings import BundleSettings, Settings
+
+if TYPE_CHECKING:
+    from extauthz.app.fetching import Fetcher
 
 LONGEST_BACKOFF = 600.0
 """Seconds between two looks at a URL that fails, at most; more only if `poll` is more."""
@@ -98,7 +101,7 @@ class Source:
         except BundleRefused as error:
             raise BundleRefused(f"{self.path}: {error}") from error
 
-    async def fetch(self, client: httpx.AsyncClient) -> bool:
+    async def fetch(self, fetcher: "Fetcher") -> bool:
         """Take what the URL gives now; whether that is another bundle than before.
 
         Raises:
@@ -106,7 +109,7 @@ class Source:
             BundleRefused: it is not to be used; the candidate stays.
         """
         assert self.url is not None  # noqa: S101 - asked of bundles from URLs only
-        fetched = await fetch(client, self.url, etag=self._etag)
+        fetched = await fetcher.fetch(self.url, etag=self._etag)
         if fetched is None:
             return False
         try:
@@ -168,8 +171,8 @@ class Bundles:
         """
         if not self._sources:
             return  # a client takes as long as all else of a small server's start
-        async with _client() as client:
-            await asyncio.gather(*(self._find(source, client) for source in self._sources))
+        async with _fetcher() as fetcher:
+            await asyncio.gather(*(self._find(source, fetcher) for source in self._sources))
 
     def candidates(self) -> Mapping[str, Candidate]:
         """What the next set is to be made of, by name; files are read anew.
@@ -208,15 +211,15 @@ class Bundles:
         """Look at the URLs for ever, and tell when one gives another bundle. Without URLs there is nothing to do."""
         if not any(source.url for source in self._sources):
             return
-        async with _client() as client:
-            await asyncio.gather(*(self._poll(source, client, changed) for source in self._sources if source.url))
+        async with _fetcher() as fetcher:
+            await asyncio.gather(*(self._poll(source, fetcher, changed) for source in self._sources if source.url))
 
-    async def _find(self, source: Source, client: httpx.AsyncClient) -> None:
+    async def _find(self, source: Source, fetcher: "Fetcher") -> None:
         try:
             if source.path is not None:
                 await asyncio.to_thread(source.read)
             else:
-                await source.fetch(client)
+                await source.fetch(fetcher)
                 self._told(source.name, "changed")
         except (OutOfReach, BundleRefused, ConfigurationError) as error:
             self._failed(source, error)
@@ -226,12 +229,12 @@ class Bundles:
             source.use(cached)
             _log.warning("bundle-from-cache", bundle=source.name, version=cached.bundle.version)
 
-    async def _poll(self, source: Source, client: httpx.AsyncClient, changed: Callable[[], None]) -> None:
+    async def _poll(self, source: Source, fetcher: "Fetcher", changed: Callable[[], None]) -> None:
         failures = 0
         while True:
             await asyncio.sleep(_delay(source.poll, failures))
             try:
-                is_new = await source.fetch(client)
+                is_new = await source.fetch(fetcher)
             except Exception as error:  # noqa: BLE001 - whatever it is, what is in force stays, and it is tried again
                 failures += 1
                 self._failed(source, error)
@@ -264,8 +267,10 @@ def _delay(poll: float, failures: int) -> float:
     return min(poll * 2.0 ** min(failures, 20), longest) * random.uniform(0.8, 1.0)  # noqa: S311 - no secret
 
 
-def _client() -> httpx.AsyncClient:
-    return httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False)
+def _fetcher() -> "Fetcher":
+    from extauthz.app.fetching import Fetcher  # with its client of HTTP, which a server without bundles does not need
+
+    return Fetcher()
 
 
 def _public_key(path: Path) -> Ed25519PublicKey:

@@ -5,21 +5,18 @@ than a bundle may be long.
 """
 
 from dataclasses import dataclass
+from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
 from extauthz.app.bundle_cache import Signed
-from extauthz.errors import ExtauthzError
+from extauthz.lookup.peers import OutOfReach
 from extauthz.policy.bundle import MAX_ARCHIVE, SIGNATURE_SUFFIX, BundleRefused
 
 TIMEOUT = 10.0
 """Seconds that connecting, and each wait for more bytes, may take."""
 _MAX_SIGNATURE = 256
-
-
-class OutOfReach(ExtauthzError):
-    """The server of a bundle can't be reached or gives no bundle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +27,37 @@ class Fetched:
     etag: str | None
 
 
-async def fetch(client: httpx.AsyncClient, url: str, *, etag: str | None) -> Fetched | None:
-    """The archive and signature at `url`; `None` if the archive is still the one that `etag` names.
+class Fetcher:
+    """As a context: connections to the servers of bundles."""
 
-    Raises:
-        OutOfReach: there is no answer, or one that is no bundle.
-        BundleRefused: the answer is longer than a bundle may be, or there is no signature.
-    """
-    try:
-        archive = await _get(client, url, limit=MAX_ARCHIVE, etag=etag)
-        if archive is None:
-            return None
-        parts = urlsplit(url)
-        beside = urlunsplit(parts._replace(path=parts.path + SIGNATURE_SUFFIX))
-        signature = await _get(client, beside, limit=_MAX_SIGNATURE, etag=None)
-    except httpx.HTTPError as error:
-        raise OutOfReach(f"{url}: {str(error) or type(error).__name__}") from error
-    content, tag = archive
-    return Fetched(Signed(content, signature[0] if signature else b""), tag)
+    def __init__(self) -> None:
+        self._client = httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False)
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.__aexit__()
+
+    async def fetch(self, url: str, *, etag: str | None) -> Fetched | None:
+        """The archive and signature at `url`; `None` if the archive is still the one that `etag` names.
+
+        Raises:
+            OutOfReach: there is no answer, or one that is no bundle.
+            BundleRefused: the answer is longer than a bundle may be, or there is no signature.
+        """
+        try:
+            archive = await _get(self._client, url, limit=MAX_ARCHIVE, etag=etag)
+            if archive is None:
+                return None
+            parts = urlsplit(url)
+            beside = urlunsplit(parts._replace(path=parts.path + SIGNATURE_SUFFIX))
+            signature = await _get(self._client, beside, limit=_MAX_SIGNATURE, etag=None)
+        except httpx.HTTPError as error:
+            raise OutOfReach(f"{url}: {str(error) or type(error).__name__}") from error
+        content, tag = archive
+        return Fetched(Signed(content, signature[0] if signature else b""), tag)
 
 
 async def _get(client: httpx.AsyncClient, url: str, *, limit: int, etag: str | None) -> tuple[bytes, str | None] | None:

@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from opentelemetry.sdk.trace import TracerProvider
 from starlette.applications import Starlette
 
 from extauthz import __version__
@@ -31,9 +30,7 @@ from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.store_watch import StoreWatch
 from extauthz.errors import ExtauthzError, StateUnavailable
 from extauthz.record.audit_file import AuditFile
-from extauthz.record.decision import Recorder
-from extauthz.record.provider import tracer_provider
-from extauthz.record.spans import SpanRecorder
+from extauthz.record.tracing import open_tracing
 from extauthz.settings import Settings
 from extauthz.transport.calls import Transport
 from extauthz.web.metrics import Metrics
@@ -71,7 +68,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
     providers = Providers(settings.stepup.oidc, base=settings.base)
     metrics.follow_keys(lambda: informants.keys.standings)
     readiness.follow_keys(lambda: informants.keys.standings)
-    provider = tracer_provider(environ, version=__version__)
+    tracing = open_tracing(environ, version=__version__)
     store = open_configured_store(settings)
     revocations = RevocationFeed(store, max_staleness=settings.revocations.max_staleness)
     metrics.follow_revocations(lambda: revocations.standing)
@@ -92,7 +89,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             entropy=os.urandom,
             store=store,
             keys=keys,
-            recorder=_recorder(provider),
+            recorder=None if tracing is None else tracing.recorder,
             inquiries=informants.inquiries,
             audit=audit,
             revocations=revocations,
@@ -139,12 +136,8 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
         await providers.close()
         await activities.close()
         await store.close()
-        if provider is not None:
-            await asyncio.to_thread(provider.shutdown)
-
-
-def _recorder(provider: TracerProvider | None) -> Recorder | None:
-    return None if provider is None else SpanRecorder(provider.get_tracer("extauthz", __version__))
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
 
 
 async def _reload_on_change(reloader: Reloader, watched: Watched, seen: Fingerprint) -> None:

@@ -11,16 +11,11 @@ from typing import Any, Final, Literal, assert_never
 
 from extauthz.check.proof.proving import issued_since
 from extauthz.check.seating import USER_VERIFICATION, Seated, Seating, keys_of, link_of
+from extauthz.stepup.authenticators import Authenticator, challenge_of
 from extauthz.stepup.enrolment import PROVEN_SECONDS, Seat, user_handle
 from extauthz.stepup.recovery import CODE_BYTES, CODES, make_codes
 from extauthz.stepup.relying_party import RelyingParty
 from extauthz.stepup.totp import SECRET_BYTES, verify
-from extauthz.stepup.webauthn import (
-    Authenticator,
-    challenge_of,
-    registration_options,
-    verify_registration,
-)
 from extauthz.store.factor_secret import FACTOR_ID_BYTES, seal_codes, seal_factor
 from extauthz.store.protocol import (
     AUTHENTICATORS,
@@ -97,6 +92,8 @@ class Enrolling:
 
     def key_options(self, at: Seated, relying_party: RelyingParty) -> dict[str, Any]:
         """What the browser is given to register a security key or a passkey, as JSON."""
+        from extauthz.stepup.webauthn import registration_options
+
         registered = keys_of(at.factors)
         return registration_options(
             relying_party,
@@ -113,6 +110,8 @@ class Enrolling:
         Raises:
             NotVerified: it brings none.
         """
+        from extauthz.stepup.webauthn import verify_registration
+
         refused = _refusal(at)
         if refused is not None:
             return refused

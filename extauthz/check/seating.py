@@ -9,19 +9,13 @@ from typing import Any, Final, Literal, assert_never
 
 from extauthz.check.proof.proving import LockedOut, issued_since, revoked
 from extauthz.errors import StateUnavailable
+from extauthz.stepup.authenticators import Authenticator, KnownAuthenticator, challenge_of
 from extauthz.stepup.enrolment import PROVEN_SECONDS, SEAT_ID_BYTES, Invitation, Seat
 from extauthz.stepup.keys import KeyRing, SealBroken
 from extauthz.stepup.lockout import Limit, limits_of
 from extauthz.stepup.recovery import canonical, find
 from extauthz.stepup.relying_party import RelyingParty
 from extauthz.stepup.totp import is_code, verify
-from extauthz.stepup.webauthn import (
-    Authenticator,
-    KnownAuthenticator,
-    assertion_options,
-    challenge_of,
-    verify_assertion,
-)
 from extauthz.stepup.webauthn_answer import NotVerified
 from extauthz.store.factor_secret import open_factor
 from extauthz.store.protocol import (
@@ -132,6 +126,8 @@ class Seating:
         Raises:
             NotVerified: it proves nothing.
         """
+        from extauthz.stepup.webauthn import verify_assertion
+
         asserted = verify_assertion(
             answer,
             relying_party=relying_party,
@@ -149,6 +145,8 @@ class Seating:
 
     def proof_options(self, at: Seated, relying_party: RelyingParty) -> dict[str, Any]:
         """What the browser is given to prove a key or passkey that the subject has, as JSON."""
+        from extauthz.stepup.webauthn import assertion_options
+
         return assertion_options(
             relying_party,
             challenge=challenge_of(at.seat.id, "webauthn.get"),

@@ -1,18 +1,12 @@
 """Questions over HTTPS: one whole answer of bounded size and time, or the reason why there is none.
 
-The rule: certificates are verified; redirects, which could lead anywhere, are not followed; nothing is remembered
-from one question to the next; and what travels in the clear does not leave this machine, by no proxy either.
+The rule: a client of HTTP is imported for who is asked something, with the first `Peer`; how it behaves is in `https`.
 """
 
-import asyncio
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Final, Literal
-
-import httpx
 
 from extauthz.errors import ConfigurationError, ExtauthzError, failure_of
 from extauthz.lookup.files import open_file
@@ -21,12 +15,6 @@ TIMEOUT: Final = 5.0
 """Seconds that one question may take, from the connection to the last byte, unless somebody says otherwise."""
 MAX_SECRET: Final = 65_536
 
-_HEADERS: Final[Mapping[str, str]] = {
-    "user-agent": "extauthz",
-    # What is compressed has another size when it is read.
-    "accept-encoding": "identity",
-}
-
 
 class OutOfReach(ExtauthzError):
     """Nobody answered, or not in time or within the limits. The message is for the operator."""
@@ -34,10 +22,10 @@ class OutOfReach(ExtauthzError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What came back, whatever its status."""
+    """What came back, whatever its status. `headers` are found in any case."""
 
     status: int
-    headers: httpx.Headers
+    headers: Mapping[str, str]
     body: bytes
 
 
@@ -49,14 +37,9 @@ class Peer:
     """
 
     def __init__(self, *, ca: Path | None = None, timeout: float = TIMEOUT) -> None:
-        self._ca = ca
-        self._timeout = timeout
-        self._state: object = None
-        self._client: httpx.AsyncClient | None = None
-        self._retired: httpx.AsyncClient | None = None
-        self._opening = asyncio.Lock()
-        if ca is not None:
-            _trust(ca)
+        from extauthz.lookup.https import Connections
+
+        self._connections = Connections(ca=ca, timeout=timeout)
 
     async def ask(
         self,
@@ -72,40 +55,11 @@ class Peer:
         Raises:
             OutOfReach: there is none.
         """
-        try:
-            async with asyncio.timeout(self._timeout):
-                client = await self._opened()
-                async with client.stream(method, url, headers=headers, content=content) as response:
-                    body = bytearray()
-                    async for chunk in response.aiter_raw():
-                        body += chunk
-                        if len(body) > limit:
-                            raise OutOfReach(f"{url}: the answer is longer than {limit} bytes")
-                    return Reply(status=response.status_code, headers=response.headers, body=bytes(body))
-        except TimeoutError:
-            raise OutOfReach(f"{url}: no whole answer within {self._timeout:g} s") from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise OutOfReach(f"{url}: {str(error) or type(error).__name__}") from error
-        except ConfigurationError as error:
-            raise OutOfReach(str(error)) from error
+        return await self._connections.ask(method, url, headers=headers, content=content, limit=limit)
 
     async def close(self) -> None:
         """Close the connections."""
-        for client in (self._retired, self._client):
-            if client is not None:
-                await client.aclose()
-        self._retired = self._client = None
-
-    async def _opened(self) -> httpx.AsyncClient:
-        async with self._opening:
-            state = None if self._ca is None else await asyncio.to_thread(_state, self._ca)
-            if self._client is None or state != self._state:
-                trusted = await asyncio.to_thread(_trust, self._ca)
-                # Questions may still be on their way by the one before; they are done long before the next change.
-                if self._retired is not None:
-                    await self._retired.aclose()
-                self._retired, self._client, self._state = self._client, _client(trusted), state
-            return self._client
+        await self._connections.close()
 
 
 def read_secret(path: Path) -> str:
@@ -125,35 +79,3 @@ def read_secret(path: Path) -> str:
     if not text or len(content) > MAX_SECRET or not text.isprintable():
         raise ConfigurationError(f"{path}: expected one line with a secret")
     return text
-
-
-def _state(path: Path) -> object:
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise ConfigurationError(f"{path}: can't read the authorities: {failure_of(error)}") from error
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-def _trust(ca: Path | None) -> ssl.SSLContext:
-    if ca is None:
-        return httpx.create_ssl_context()
-    try:
-        with open_file(ca):
-            return ssl.create_default_context(cafile=ca)
-    except ssl.SSLError:
-        raise ConfigurationError(f"{ca}: holds no certificates of authorities in PEM") from None
-    except OSError as error:
-        raise ConfigurationError(f"{ca}: can't read the authorities: {failure_of(error)}") from error
-
-
-def _client(trusted: ssl.SSLContext) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        verify=trusted,
-        timeout=None,  # noqa: S113 - `Peer.ask` has one for the whole
-        follow_redirects=False,
-        headers=_HEADERS,
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        # Straight, past the proxy of the environment: these are loopback addresses.
-        mounts={"http://": httpx.AsyncHTTPTransport(verify=trusted)},
-    )

@@ -43,8 +43,9 @@ class TokenReviews:
     def __init__(self, settings: KubernetesSettings | None, *, base: Path, timeout: float = TIMEOUT) -> None:
         self._settings = settings
         self._base = base
-        ca = None if settings is None or settings.token_review is None else settings.ca
-        self._peer = Peer(ca=None if ca is None else base / ca, timeout=timeout)
+        self._peer = None
+        if settings is not None and settings.token_review is not None:
+            self._peer = Peer(ca=None if settings.ca is None else base / settings.ca, timeout=timeout)
         self._running: dict[str, asyncio.Task[Answer]] = {}
         self._failure = ""
         self._silent_until = 0.0
@@ -67,7 +68,8 @@ class TokenReviews:
         """End what runs, and close the connections."""
         for task in self._running.values():
             task.cancel()
-        await self._peer.close()
+        if self._peer is not None:
+            await self._peer.close()
 
     async def _review(self, token: str) -> Answer:
         try:
@@ -89,13 +91,13 @@ class TokenReviews:
         return Unreachable(detail=detail)
 
     async def _post(self, token: str) -> str:
-        settings = self._settings
-        if settings is None or settings.token_review is None or settings.token is None:
+        settings, peer = self._settings, self._peer
+        if settings is None or settings.token_review is None or settings.token is None or peer is None:
             raise ConfigurationError("no API server is configured")
         own = await asyncio.to_thread(read_secret, self._base / settings.token)
         spec = {"token": token, "audiences": list(settings.audiences)}
         url = settings.token_review.rstrip("/") + PATH
-        reply = await self._peer.ask(
+        reply = await peer.ask(
             "POST",
             url,
             headers={

@@ -3,13 +3,12 @@
 The rule: an answer proves something only for this challenge, this origin, this subject's own credential and a user who
 was there; each of these has a reason of its own, and whatever else is odd is `malformed`. That a challenge serves once
 is for whoever made it: it is bound to a ticket that the store burns.
+
+Importing this takes 15 MB, so nobody does who has no relying party; `web.offers.Means` with one does at start.
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from hashlib import sha256
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from webauthn import (
@@ -40,21 +39,19 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
+from extauthz.stepup.authenticators import Asserted, Authenticator, KnownAuthenticator, Registered, known_transports
 from extauthz.stepup.relying_party import RelyingParty
 from extauthz.stepup.webauthn_answer import (
-    Ceremony,
     NotVerified,
     check_presence,
     decode,
     encode,
-    json_object,
     read_client_data,
     read_credential,
     text_member,
 )
 from extauthz.values.decisions import UserVerification
 
-USER_HANDLE_BYTES: Final = 32
 TIMEOUT_MS: Final = 300_000
 """Milliseconds that a browser gives its user; as long as a ticket lives."""
 
@@ -67,89 +64,6 @@ _ALGORITHMS: Final = [
 ]
 # Where none is asked for, browsers send none, or what an authenticator says of itself (section 5.4.7).
 _ATTESTATIONS: Final = ("none", "packed")
-_TRANSPORTS: Final = tuple(one.value for one in AuthenticatorTransport)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Authenticator:
-    """What a store keeps of a registered credential; nothing of it is secret.
-
-    `public_key` is a COSE key (RFC 9052 section 7). `user_handle` is the same random text for all authenticators of a
-    subject, so that one which has a credential of theirs knows it.
-    """
-
-    credential_id: bytes
-    public_key: bytes
-    user_handle: bytes
-    transports: tuple[str, ...] = ()
-
-    def to_text(self) -> str:
-        """The text for `EnrolledFactor.public`."""
-        fields = {
-            "id": encode(self.credential_id),
-            "key": encode(self.public_key),
-            "user": encode(self.user_handle),
-            "transports": list(self.transports),
-        }
-        return json.dumps(fields, separators=(",", ":"))
-
-    @classmethod
-    def from_text(cls, text: str) -> Self:
-        """What `to_text` was of.
-
-        Raises:
-            NotVerified: `malformed`, for anything else.
-        """
-        match json_object(text):
-            case {"id": str(id_), "key": str(key), "user": str(user), "transports": list(transports)}:
-                return cls(
-                    credential_id=decode(id_),
-                    public_key=decode(key),
-                    user_handle=decode(user),
-                    transports=_known_transports(transports),
-                )
-            case _:
-                raise NotVerified("malformed", "a stored authenticator")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownAuthenticator:
-    """An authenticator of the subject: the id of its factor, and the highest signature counter that was burned."""
-
-    factor: str
-    authenticator: Authenticator
-    mark: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registered:
-    """A new authenticator. `mark` is the signature counter that it starts from."""
-
-    authenticator: Authenticator
-    mark: int
-    user_verified: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asserted:
-    """A good assertion by the authenticator that is the factor `factor`.
-
-    `mark` is the signature counter that is to be burned, `None` for an authenticator that does not count: then the
-    proof burns nothing but its ticket. `user_verified` is whether it knew its user by PIN or biometrics.
-    """
-
-    factor: str
-    mark: int | None
-    user_verified: bool
-
-
-def challenge_of(ticket: str, ceremony: Ceremony) -> bytes:
-    """The challenge of the ceremony that the ticket with this id asks for.
-
-    A ticket's id is random and known to nobody but its browser, so its digest is as good as new random bytes
-    (section 13.4.3), and no server has to remember it between showing the page and reading the answer.
-    """
-    return sha256(f"extauthz {ceremony} {ticket}".encode()).digest()
 
 
 def registration_options(
@@ -258,7 +172,7 @@ def verify_registration(
             credential_id=credential_id,
             public_key=verified.credential_public_key,
             user_handle=user_handle,
-            transports=_known_transports(transports if isinstance(transports, list) else []),
+            transports=known_transports(transports if isinstance(transports, list) else []),
         ),
         mark=verified.sign_count,
         user_verified=verified.user_verified,
@@ -341,7 +255,3 @@ def _require_usable(public_key: bytes) -> None:
 def _descriptor(authenticator: Authenticator) -> PublicKeyCredentialDescriptor:
     transports = [AuthenticatorTransport(one) for one in authenticator.transports]
     return PublicKeyCredentialDescriptor(id=authenticator.credential_id, transports=transports or None)
-
-
-def _known_transports(given: list[object]) -> tuple[str, ...]:
-    return tuple(one for one in _TRANSPORTS if one in given)

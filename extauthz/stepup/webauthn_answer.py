@@ -7,13 +7,14 @@ page of another origin around it; each thing that does not fit has a reason of i
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import sha256
-from typing import Any, Final, Literal
-
-from webauthn.helpers.structs import AuthenticatorData
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from extauthz.errors import ExtauthzError
 from extauthz.stepup.relying_party import RelyingParty
 from extauthz.values.decisions import UserVerification
+
+if TYPE_CHECKING:
+    from webauthn.helpers.structs import AuthenticatorData
 
 MAX_ANSWER: Final = 65_536
 
@@ -78,7 +79,9 @@ def read_client_data(
     return raw
 
 
-def check_presence(found: AuthenticatorData, relying_party: RelyingParty, user_verification: UserVerification) -> None:
+def check_presence(
+    found: "AuthenticatorData", relying_party: RelyingParty, user_verification: UserVerification
+) -> None:
     """What authenticator data says of the relying party and the user (section 6.1)."""
     if found.rp_id_hash != sha256(relying_party.id.encode("ascii")).digest():
         raise NotVerified("wrong-relying-party")

@@ -1,4 +1,7 @@
-"""From the `store` setting to a store."""
+"""From the `store` setting to a store.
+
+The rule kept here: the client of Redis is imported for a Redis alone; it is a tenth of what a server would start with.
+"""
 
 from pathlib import Path
 from typing import Final
@@ -6,7 +9,6 @@ from typing import Final
 from extauthz.errors import ConfigurationError
 from extauthz.store.memory import MemoryStore
 from extauthz.store.protocol import Store
-from extauthz.store.redis import RedisStore
 from extauthz.store.redis_address import SCHEMES, parse_redis, without_secrets
 from extauthz.store.sqlite import SqliteStore
 
@@ -37,6 +39,8 @@ def open_store(url: str, *, base: Path, patience: float | None = None) -> Store:
             raise ConfigurationError(f"store: the folder `{path.parent}` is not there; make it, or change `store`")
         return SqliteStore(path)
     if is_shared(url):
+        from extauthz.store.redis import RedisStore
+
         return RedisStore(parse_redis(url, base=base), patience=patience)
     raise ConfigurationError(
         f"store: `{without_secrets(url)}` is no address of a store; use `sqlite:///path`, `redis://host` or `memory:`"

@@ -46,6 +46,11 @@ class Means:
     relying_party: RelyingParty | None = None
     providers: Mapping[str, OidcClient] = field(default_factory=empty)
 
+    def __post_init__(self) -> None:
+        if self.relying_party is not None:
+            # Whoever offers authenticators needs it; the first user should not wait for it.
+            import extauthz.stepup.webauthn  # noqa: F401 - it is imported by who uses it
+
     def relying_party_at(self, authority: str) -> RelyingParty | None:
         """As whom authenticators are asked for at the page of this origin; browsers would refuse any other.
 

@@ -13,10 +13,11 @@ from stepup.proofs import ALICE, NOW, ring
 from extauthz.check.enrolling import Change, Enrolling
 from extauthz.check.proof.proving import LockedOut
 from extauthz.check.seating import Seated, Seating
+from extauthz.stepup.authenticators import challenge_of
 from extauthz.stepup.enrolment import Grounds, Invitation, Seat, invite, open_invitation, user_handle
 from extauthz.stepup.relying_party import RelyingParty
 from extauthz.stepup.totp import code_at, step_at
-from extauthz.stepup.webauthn import challenge_of, verify_registration
+from extauthz.stepup.webauthn import verify_registration
 from extauthz.store.open import open_store
 from extauthz.store.protocol import EnrolledFactor, Enrolment
 

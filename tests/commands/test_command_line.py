@@ -54,7 +54,7 @@ def test_every_command_tells_programs_too(words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     ("command", "during"),
-    [("quickstart", "typer"), ("quickstart", "extauthz.policy.load"), ("quickstart", "httpx"), ("serve", "grpc")],
+    [("quickstart", "typer"), ("policy", "extauthz.policy.load"), ("quickstart", "httpx"), ("serve", "grpc")],
 )
 def test_ctrl_c_during_the_imports_ends_silently(command: str, during: str, tmp_path: Path) -> None:
     process = subprocess.Popen(

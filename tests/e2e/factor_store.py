@@ -13,11 +13,12 @@ from extauthz.app.wiring import load_keys, open_configured_store
 from extauthz.cli.quickstart.tokens import ISSUER
 from extauthz.identity.revocations import Revocation
 from extauthz.settings import load_settings
+from extauthz.stepup.authenticators import USER_HANDLE_BYTES
 from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.recovery import CODE_BYTES, CODES, make_codes
 from extauthz.stepup.relying_party import RelyingParty
 from extauthz.stepup.totp import SECRET_BYTES, code_at, step_at
-from extauthz.stepup.webauthn import USER_HANDLE_BYTES, registration_options, verify_registration
+from extauthz.stepup.webauthn import registration_options, verify_registration
 from extauthz.store.factor_secret import FACTOR_ID_BYTES, seal_codes, seal_factor
 from extauthz.store.protocol import EnrolledFactor, Enrolment, Selection, Store
 from extauthz.values.grants import Grant

@@ -10,8 +10,8 @@ from e2e.factor_store import FactorStore
 from e2e.stage import Stage
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from extauthz.stepup.authenticators import USER_HANDLE_BYTES
 from extauthz.stepup.relying_party import RelyingParty
-from extauthz.stepup.webauthn import USER_HANDLE_BYTES
 
 TITLE = "Confirm that it is you"
 

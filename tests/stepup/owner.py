@@ -14,12 +14,13 @@ from extauthz.check.proof.proving import (
 )
 from extauthz.check.proof.recovery import prove_recovery
 from extauthz.check.proof.webauthn import prove_webauthn
+from extauthz.stepup.authenticators import USER_HANDLE_BYTES, challenge_of
 from extauthz.stepup.keys import SEAL_NONCE_BYTES
 from extauthz.stepup.oidc import Authenticated
 from extauthz.stepup.recovery import CODE_BYTES, CODES, canonical, digest, make_codes
 from extauthz.stepup.relying_party import RelyingParty
 from extauthz.stepup.ticket import Action, Ticket
-from extauthz.stepup.webauthn import USER_HANDLE_BYTES, challenge_of, verify_registration
+from extauthz.stepup.webauthn import verify_registration
 from extauthz.store.memory import MemoryStore
 from extauthz.store.protocol import EnrolledFactor, Enrolment, SpentTicket
 from extauthz.values.decisions import ChallengeDemand

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stepup.proofs import ALICE, NOW, counted_entropy, ring
 
+from extauthz.stepup.authenticators import USER_HANDLE_BYTES
 from extauthz.stepup.enrolment import (
     ENROL_PATH,
     Grounds,
@@ -22,7 +23,6 @@ from extauthz.stepup.enrolment import (
 )
 from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.ticket import InvalidTicket, open_ticket
-from extauthz.stepup.webauthn import USER_HANDLE_BYTES
 from extauthz.values.identity import ENROLMENT_COOKIE, Subject
 
 RING = ring("first")

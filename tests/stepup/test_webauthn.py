@@ -10,20 +10,19 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 from stepup.authenticator import AT, ORIGIN, RP_ID, UP, UV, PrivateKey, SoftwareAuthenticator, b64
+from webauthn.helpers.structs import AuthenticatorTransport
 
-from extauthz.stepup.relying_party import RelyingParty
-from extauthz.stepup.webauthn import (
+from extauthz.stepup.authenticators import (
+    TRANSPORTS,
     USER_HANDLE_BYTES,
     Asserted,
     Authenticator,
     KnownAuthenticator,
     Registered,
-    assertion_options,
     challenge_of,
-    registration_options,
-    verify_assertion,
-    verify_registration,
 )
+from extauthz.stepup.relying_party import RelyingParty
+from extauthz.stepup.webauthn import assertion_options, registration_options, verify_assertion, verify_registration
 from extauthz.stepup.webauthn_answer import MAX_ANSWER, Ceremony, NotVerified, WebauthnFailure
 from extauthz.values.decisions import UserVerification
 
@@ -371,3 +370,7 @@ def test_no_changed_byte_of_an_assertion_proves_anything(data: st.DataObject) ->
 def test_no_text_makes_it_fail_otherwise(text: str) -> None:
     for work in (lambda: asserted(text), lambda: registered(text)):
         refusal(work)
+
+
+def test_every_way_to_reach_an_authenticator_is_one_that_the_library_can_tell_a_browser() -> None:
+    assert set(TRANSPORTS) == {one.value for one in AuthenticatorTransport}

@@ -19,10 +19,10 @@ from web.enrolling import US, Person, codes_on, factors, heading, link
 from extauthz.check.enrolling import MOST_AUTHENTICATORS
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.identity.revocations import Kind, Revocation
+from extauthz.stepup.authenticators import challenge_of
 from extauthz.stepup.enrolment import ENROL_PATH, open_invitation, page_of, read_seat
 from extauthz.stepup.lockout import limits_of
 from extauthz.stepup.recovery import CODE_BYTES, CODES, make_codes
-from extauthz.stepup.webauthn import challenge_of
 from extauthz.stepup.webauthn_answer import Ceremony
 from extauthz.store.factor_secret import seal_codes
 from extauthz.store.protocol import Enrolment

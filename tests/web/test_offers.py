@@ -18,8 +18,8 @@ from extauthz.identity.holders import session_of_sid
 from extauthz.identity.revocations import Kind, Revocation
 from extauthz.lookup.oidc import OidcClient
 from extauthz.lookup.oidc_config import OidcSettings
+from extauthz.stepup.authenticators import challenge_of
 from extauthz.stepup.ticket import open_ticket, sign
-from extauthz.stepup.webauthn import challenge_of
 from extauthz.store.protocol import Selection
 from extauthz.values.identity import Credential, Subject
 from extauthz.web.offers import Means

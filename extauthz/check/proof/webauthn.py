@@ -11,15 +11,9 @@ import structlog
 
 from extauthz.check.proof.proving import NotProven, ProofOutcome, Proving, Unverified
 from extauthz.errors import StateUnavailable
+from extauthz.stepup.authenticators import Authenticator, KnownAuthenticator, challenge_of
 from extauthz.stepup.relying_party import RelyingParty
 from extauthz.stepup.ticket import Ticket
-from extauthz.stepup.webauthn import (
-    Authenticator,
-    KnownAuthenticator,
-    assertion_options,
-    challenge_of,
-    verify_assertion,
-)
 from extauthz.stepup.webauthn_answer import NotVerified
 from extauthz.store.protocol import Advance, EnrolledFactor, Presence
 from extauthz.values.decisions import ChallengeDemand, UserVerification
@@ -42,6 +36,8 @@ def options_for(
     Raises:
         StateUnavailable: what is stored of one of them can't be read.
     """
+    from extauthz.stepup.webauthn import assertion_options
+
     return assertion_options(
         relying_party,
         challenge=challenge_of(ticket.id, "webauthn.get"),
@@ -66,6 +62,8 @@ async def prove_webauthn(
     factors = await proving.enrolled("webauthn")
     if not factors:
         return NotProven(reason="not-enrolled")
+    from extauthz.stepup.webauthn import verify_assertion
+
     known = [_known(factor) for factor in factors]
     try:
         asserted = verify_assertion(

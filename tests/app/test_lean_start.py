@@ -1,0 +1,72 @@
+"""What a server imports: what its configuration asks for, before it serves, and nothing of what it does not."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from serving import CONFIG
+
+LIBRARIES = ("redis", "opentelemetry", "webauthn", "httpx")
+COMMANDS = {f"extauthz.cli.{name}" for name in ("audit", "bundle", "factors", "grants", "keys", "policy", "subjects")}
+NOT_FOR_SERVING = ("extauthz.history", "extauthz.policy.lint", "extauthz.policy.trial", *COMMANDS)
+
+RELYING_PARTY = "stepup: {webauthn: {id: example.com, origins: ['https://example.com']}}\n"
+ISSUER = """
+identity:
+  users: [{name: staff, issuer: 'https://login.example.com', audiences: [a], jwks: 'https://127.0.0.1:1/jwks'}]
+"""
+
+
+def imported_until_it_serves(folder: Path, configuration: str, environ: Mapping[str, str]) -> set[str]:
+    """Everything that a server with this configuration has imported when it says that it serves."""
+    (folder / "extauthz.yaml").write_text(configuration)
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "extauthz", "serve", "--config", str(folder / "extauthz.yaml")],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environ},
+    )
+    assert process.stderr is not None
+    found, told = set(), []
+    try:
+        for line in process.stderr:
+            if line.startswith("import time:"):
+                found.add(line.rpartition("|")[2].strip())
+            else:
+                told.append(line)
+            if '"event": "serving"' in line:
+                return found
+    finally:
+        process.kill()
+        process.communicate()
+    raise AssertionError(f"the server ended before it served: {''.join(told)}")
+
+
+@pytest.mark.parametrize(
+    ("configuration", "environ", "needed"),
+    [
+        (CONFIG, {}, set()),
+        (CONFIG + RELYING_PARTY, {}, {"webauthn"}),
+        (CONFIG + ISSUER, {}, {"httpx"}),
+        (CONFIG, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, {"opentelemetry"}),
+    ],
+    ids=["plain", "security keys", "keys of an issuer", "spans"],
+)
+def test_a_server_imports_what_it_is_configured_to_use_and_nothing_else(
+    folder: Path, configuration: str, environ: dict[str, str], needed: set[str]
+) -> None:
+    found = imported_until_it_serves(folder, configuration, environ)
+    assert {library for library in LIBRARIES if library in found} == needed
+    assert [name for name in sorted(found) if name.startswith(NOT_FOR_SERVING)] == []
+
+
+def test_the_version_is_told_without_any_other_command() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "extauthz", "--version"], capture_output=True, text=True, check=True
+    )
+    found = {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()}
+    assert "extauthz.cli.serve" in found
+    assert found.isdisjoint({*LIBRARIES, *COMMANDS, "grpc", "extauthz.policy.load", "extauthz.app.server"})
