@@ -1,17 +1,17 @@
 """The server of extauthz/transport/grpcio.py, its threads and its options, with nothing behind it."""
 
 import sys
-from concurrent import futures
 
 import grpc
 
 from bench.noop import SERVICE, answer
-from extauthz.transport.grpcio import _OPTIONS, THREADS
+from extauthz.transport.grpcio import _OPTIONS, DECIDING
+from extauthz.transport.workers import Workers
 
 
 def main() -> None:
     """Serve until it is killed."""
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=THREADS), options=_OPTIONS)
+    server = grpc.server(Workers(DECIDING), options=_OPTIONS)  # type: ignore[arg-type] # it is for `submit` alone
     handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         "Check": grpc.unary_unary_rpc_method_handler(lambda request, _: answer(request))
     }
