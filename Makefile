@@ -2,6 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO_ARGS ?=
 TEST_ARGS ?=
+BENCH_ARGS ?=
 
 # The version is that of tests/spire/running.py.
 SPIRE := v1.13.3
@@ -59,15 +60,16 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# BENCH_ARGS=--help tells what there is.
 bench: install
-	set -e; for script in bench/*.py; do $(BIN)/python $$script; done
+	$(BIN)/python -m bench $(BENCH_ARGS)
 
 # The generated code is committed; a test holds it against proto/.
 proto: install
 	$(BIN)/python proto/generate.py
 
 lock: install
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra pyvoy --extra spiffe --group dev --generate-hashes \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra pyvoy --extra spiffe --group dev --group bench --generate-hashes \
 	    --no-emit-index-url --no-header --upgrade pyproject.toml --output-file requirements.lock
 
 clean:

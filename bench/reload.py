@@ -32,7 +32,6 @@ from extauthz.app.bundles import Bundles
 from extauthz.app.reload import Reloader, Status, first_ruling
 from extauthz.check.checker import Checker, Ruling, Surroundings
 from extauthz.lookup.key_sets import KeySets
-from extauthz.record.decision import NoRecorder
 from extauthz.settings import Settings, load_settings
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
 from extauthz.store.open import open_store
@@ -215,7 +214,6 @@ async def _parts(settings: Settings) -> tuple[Checker, Reloader, threading.Event
         entropy=os.urandom,
         store=open_store("memory:", base=settings.base),
         keys=parse_keys(generate_key(os.urandom(SECRET_BYTES), created=int(time.time()))),
-        recorder=NoRecorder(),
     )
     checker = Checker(ruling, surroundings)
     return (

@@ -34,7 +34,6 @@ from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.holders import holders, session_of_sid
 from extauthz.identity.resolver import Resolver
 from extauthz.policy.load import load_text
-from extauthz.record.decision import NoRecorder
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
 from extauthz.store.open import open_store
 from extauthz.store.protocol import MOST_GRANTS, Redeemed, Redemption, SpentTicket, Store
@@ -141,7 +140,6 @@ def checker_over(store: Store, jwks: str) -> tuple[Checker, RevocationFeed]:
             entropy=os.urandom,
             store=store,
             keys=parse_keys(generate_key(os.urandom(SECRET_BYTES), created=int(time.time()))),
-            recorder=NoRecorder(),
             revocations=feed,
         ),
     ), feed

@@ -27,7 +27,6 @@ from extauthz.check.checker import Checker, Ruling, Surroundings
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver
 from extauthz.policy.load import load_text
-from extauthz.record.decision import NoRecorder
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
 from extauthz.store.open import open_store
 from extauthz.wire.compose import check_request
@@ -119,7 +118,6 @@ def make_checker() -> Checker:
             entropy=os.urandom,
             store=open_store("memory:", base=Path()),
             keys=parse_keys(generate_key(os.urandom(SECRET_BYTES), created=NOW)),
-            recorder=NoRecorder(),
         ),
     )
 

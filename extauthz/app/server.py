@@ -31,7 +31,7 @@ from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.store_watch import StoreWatch
 from extauthz.errors import ExtauthzError, StateUnavailable
 from extauthz.record.audit_file import AuditFile
-from extauthz.record.decision import NoRecorder, Recorder
+from extauthz.record.decision import Recorder
 from extauthz.record.provider import tracer_provider
 from extauthz.record.spans import SpanRecorder
 from extauthz.settings import Settings
@@ -143,8 +143,8 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             await asyncio.to_thread(provider.shutdown)
 
 
-def _recorder(provider: TracerProvider | None) -> Recorder:
-    return NoRecorder() if provider is None else SpanRecorder(provider.get_tracer("extauthz", __version__))
+def _recorder(provider: TracerProvider | None) -> Recorder | None:
+    return None if provider is None else SpanRecorder(provider.get_tracer("extauthz", __version__))
 
 
 async def _reload_on_change(reloader: Reloader, watched: Watched, seen: Fingerprint) -> None:

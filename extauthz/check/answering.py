@@ -7,9 +7,10 @@ wrong here still ends in an explicit denied answer.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
 
+import msgspec
 import structlog
+from msgspec.structs import replace
 
 from extauthz.check.refusals import AUDIT_UNAVAILABLE, INTERNAL_ERROR
 from extauthz.errors import ConfigurationError
@@ -17,7 +18,7 @@ from extauthz.policy.policy_set import PolicySet
 from extauthz.record.decision import AuditTrail, DecisionRecord, Recorder, Trace, WallClock
 from extauthz.stepup.challenge import offer as challenge_offer
 from extauthz.stepup.keys import KeyRing
-from extauthz.values.decisions import Challenge, ChallengeOffer, Decision, Evaluation
+from extauthz.values.decisions import Challenge, ChallengeOffer, Evaluation
 from extauthz.values.grants import SessionAges
 from extauthz.values.identity import Identity
 from extauthz.values.quoting import detail_of
@@ -42,33 +43,37 @@ _WITH_PAGE = frozenset({Caller.NAVIGATION, Caller.FORM_POST, Caller.API})
 """Who can open the challenge page: a gRPC caller can't, and a preflight must never be redirected."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """One Check and what was established about it; `None` is what was not.
-
-    `payload` are its bytes, `schemes` how its caller could have proven who it is, `remaining` how long it still waits,
-    `trace` is the call's trace context, `session` how old and idle the session is, where a rule looks at that.
-    """
+class Asked(msgspec.Struct, frozen=True):
+    """One Check as it came: its bytes, how long its caller still waits, and the call's trace context."""
 
     decision_id: str
     started_ns: int
+    payload: bytes
+    remaining: Remaining
+    trace: Trace
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One Check and what was established about it; `None` is what was not.
+
+    `policies` decide it, `schemes` are how its caller could have proven who it is, `session` is how old and idle the
+    session is, where a rule looks at that.
+    """
+
+    asked: Asked
     policies: PolicySet
     schemes: Schemes
-    payload: bytes
     request: RequestView | None
     identity: Identity | None
-    remaining: Remaining
-    trace: Trace = ()
     session: SessionAges | None = None
 
     @property
     def now(self) -> float:
         """The time of the decision in seconds since the epoch."""
-        return self.started_ns / 1e9
+        return self.asked.started_ns / 1e9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """The bytes of an answer, and the evaluation that led to what it says."""
 
     payload: bytes
@@ -87,14 +92,15 @@ class Answering:
         self,
         *,
         keys: KeyRing,
-        recorder: Recorder,
+        recorder: Recorder | None,
         audit: AuditTrail | None,
         clock: WallClock,
         entropy: Callable[[int], bytes],
     ) -> None:
         self._keys = keys
-        self._recorder = recorder
         self._audit = audit
+        self._recorders = tuple(one for one in (recorder, audit) if one is not None)
+        self._beside_audit = tuple(one for one in (recorder,) if one is not None)
         self._clock = clock
         self._entropy = entropy
 
@@ -106,7 +112,7 @@ class Answering:
         answer = self._answer(case, evaluation, detail)
         if evaluation.audit_required:
             try:
-                _wait(self._commit(case, answer), _patience(case.remaining()))
+                _wait(self._commit(case, answer), _patience(case.asked.remaining()))
             except Exception as error:  # noqa: BLE001 - without its record nothing is allowed, whatever the cause
                 return self._without_record(case, answer, error).payload
         self._record(case, answer, audited=evaluation.audit_required)
@@ -118,23 +124,32 @@ class Answering:
         if evaluation.audit_required:
             try:
                 written = asyncio.wrap_future(self._commit(case, answer))
-                await asyncio.wait_for(written, _patience(case.remaining(), AUDIT_MARGIN_LATER))
+                await asyncio.wait_for(written, _patience(case.asked.remaining(), AUDIT_MARGIN_LATER))
             except Exception as error:  # noqa: BLE001 - without its record nothing is allowed, whatever the cause
                 return self._without_record(case, answer, error)
         self._record(case, answer, audited=evaluation.audit_required)
         return answer
 
     def _answer(self, case: Case, evaluation: Evaluation, detail: str | None) -> Answer:
+        asked, policies, decision = case.asked, case.policies, evaluation.decision
         try:
-            offer = self._offer(case, evaluation)
-            payload, said = self._encode(case, evaluation, offer)
-            if said is not evaluation.decision:  # what can't be said is recorded as what is said instead
+            payload, said = say(
+                decision,
+                request=case.request,
+                decision_id=asked.decision_id,
+                revision=policies.revision,
+                settable=policies.settable_headers,
+                schemes=case.schemes,
+                unread=asked.payload,
+                offer=self._offer(case, decision) if isinstance(decision, Challenge) else None,
+            )
+            if said is not decision:  # what can't be said is recorded as what is said instead
                 evaluation = replace(evaluation, decision=said)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an explicit denial
-            _log.exception("answer-failed", decision_id=case.decision_id)
+            _log.exception("answer-failed", decision_id=asked.decision_id)
             evaluation, detail = replace(evaluation, decision=INTERNAL_ERROR), detail_of(error)
-            payload = encode_failure(case.decision_id)
-        return Answer(payload=payload, evaluation=evaluation, detail=detail)
+            payload = encode_failure(asked.decision_id)
+        return Answer(payload, evaluation, detail)
 
     def _commit(self, case: Case, answer: Answer) -> Future[None]:
         if self._audit is None:
@@ -143,31 +158,19 @@ class Answering:
 
     def _without_record(self, case: Case, answer: Answer, error: Exception) -> Answer:
         """The denial in place of an answer whose record is not on disk."""
-        _log.error("audit-unavailable", decision_id=case.decision_id, error=str(error) or type(error).__name__)
+        _log.error("audit-unavailable", decision_id=case.asked.decision_id, error=str(error) or type(error).__name__)
         denied = self._answer(case, replace(answer.evaluation, decision=AUDIT_UNAVAILABLE), detail_of(error))
         self._record(case, denied, audited=False)
         return denied
 
-    def _encode(self, case: Case, evaluation: Evaluation, offer: ChallengeOffer | None) -> tuple[bytes, Decision]:
-        return say(
-            evaluation.decision,
-            request=case.request,
-            decision_id=case.decision_id,
-            revision=case.policies.revision,
-            settable=case.policies.settable_headers,
-            schemes=case.schemes,
-            unread=case.payload,
-            offer=offer,
-        )
-
-    def _offer(self, case: Case, evaluation: Evaluation) -> ChallengeOffer | None:
-        if not isinstance(evaluation.decision, Challenge) or case.request is None or case.identity is None:
+    def _offer(self, case: Case, challenge: Challenge) -> ChallengeOffer | None:
+        if case.request is None or case.identity is None:
             return None
         caller = classify(case.request)
         if caller not in _WITH_PAGE:
             return None
         return challenge_offer(
-            evaluation.decision,
+            challenge,
             identity=case.identity,
             request=case.request,
             caller=caller,
@@ -177,8 +180,9 @@ class Answering:
         )
 
     def _record_of(self, case: Case, answer: Answer) -> DecisionRecord:
+        asked = case.asked
         return DecisionRecord(
-            decision_id=case.decision_id,
+            decision_id=asked.decision_id,
             revision=case.policies.revision,
             decision=answer.evaluation.decision,
             rules=answer.evaluation.rules,
@@ -186,19 +190,21 @@ class Answering:
             identity=case.identity,
             session=case.session,
             detail=answer.detail,
-            trace=case.trace,
-            started_ns=case.started_ns,
+            trace=asked.trace,
+            started_ns=asked.started_ns,
             ended_ns=self._clock(),
         )
 
     def _record(self, case: Case, answer: Answer, *, audited: bool) -> None:
+        recorders = self._beside_audit if audited else self._recorders
+        if not recorders:  # nothing is made where nobody listens
+            return
         try:
             record = self._record_of(case, answer)
-            self._recorder.record(record)
-            if self._audit is not None and not audited:
-                self._audit.record(record)
+            for recorder in recorders:
+                recorder.record(record)
         except Exception:  # noqa: BLE001 - a record that nobody requires changes no decision
-            _log.exception("record-failed", decision_id=case.decision_id)
+            _log.exception("record-failed", decision_id=case.asked.decision_id)
 
 
 def _patience(remaining: float | None, margin: float = AUDIT_MARGIN) -> float:

@@ -9,14 +9,16 @@ answer, whatever happens.
 import asyncio
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import assert_never
 
+import msgspec
 import structlog
+from msgspec.structs import replace
 
 from extauthz.check.activity import Activities
-from extauthz.check.answering import Answering, Case, Remaining
+from extauthz.check.answering import Answering, Asked, Case, Remaining
 from extauthz.check.proof.proving import LockedOut, NotProven, Proven, Proving, TicketUsed
 from extauthz.check.proof.totp import prove_totp
 from extauthz.check.refusals import refusal
@@ -25,8 +27,9 @@ from extauthz.errors import Refused, StateUnavailable
 from extauthz.identity.lookups import Answer, Answers, Awaiting, Done, Lookup, Unreachable, UsedBefore, UseProof
 from extauthz.identity.resolver import Resolver
 from extauthz.lookup.inquiries import NO_INQUIRIES, Inquiries
+from extauthz.policy.candidates import Candidates
 from extauthz.policy.decide import decide, needs
-from extauthz.policy.policy_set import Candidates, PolicySet
+from extauthz.policy.policy_set import PolicySet
 from extauthz.policy.sessions import session_ages
 from extauthz.record.decision import AuditTrail, Recorder, Trace, WallClock
 from extauthz.stepup.fingerprint import fingerprint
@@ -41,7 +44,8 @@ from extauthz.values.request import RequestView
 from extauthz.wire.decode import decode
 from extauthz.wire.reading import STRICT, Reading
 
-RESERVED_SEGMENT = ".extauthz"
+_RESERVED = (".extauthz",)
+"""What the paths of our own pages begin with."""
 CODE_HEADER = "x-extauthz-otp"
 SHADOW_PATIENCE = 0.05
 """Seconds that a look-up may take that is for rules in shadow only."""
@@ -64,9 +68,10 @@ class Ruling:
 class Surroundings:
     """The world outside of the core.
 
-    `clock` gives nanoseconds since the epoch, `monotonic` seconds, `entropy(n)` n random bytes. `audit` is `None` where
-    no audit file is configured, `revocations` where nobody can revoke anything. `inquiries` asks whoever must be asked
-    to know a caller. `activities` is `None` where nobody remembers what sessions do.
+    `clock` gives nanoseconds since the epoch, `monotonic` seconds, `entropy(n)` n random bytes. `recorder` is `None`
+    where nobody wants records, `audit` where no audit file is configured, `revocations` where nobody can revoke
+    anything. `inquiries` asks whoever must be asked to know a caller. `activities` is `None` where nobody remembers
+    what sessions do.
     """
 
     clock: WallClock
@@ -74,15 +79,14 @@ class Surroundings:
     entropy: Callable[[int], bytes]
     store: Store
     keys: KeyRing
-    recorder: Recorder
+    recorder: Recorder | None = None
     inquiries: Inquiries = NO_INQUIRIES
     audit: AuditTrail | None = None
     revocations: RevocationFeed | None = None
     activities: Activities | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unidentified:
+class Unidentified(msgspec.Struct, frozen=True):
     """A Check whose caller is not known before `awaiting` is answered."""
 
     case: Case
@@ -90,8 +94,7 @@ class Unidentified:
     awaiting: Awaiting
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenCase:
+class OpenCase(msgspec.Struct, frozen=True):
     """A Check that waits for a look-up: who asks, what for, and the rules that may speak to it."""
 
     case: Case
@@ -100,8 +103,7 @@ class OpenCase:
     candidates: Candidates
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unrecorded:
+class Unrecorded(msgspec.Struct, frozen=True):
     """A Check that is decided, and whose answer waits until its record is on disk."""
 
     case: Case
@@ -118,6 +120,8 @@ class Checker:
     def __init__(self, ruling: Ruling, surroundings: Surroundings) -> None:
         self._ruling = ruling
         self._around = surroundings
+        self._clock = surroundings.clock
+        self._revocations = surroundings.revocations
         self._answering = Answering(
             keys=surroundings.keys,
             recorder=surroundings.recorder,
@@ -126,7 +130,7 @@ class Checker:
             entropy=surroundings.entropy,
         )
         # A random prefix and a counter: unique over replicas and restarts, at a tenth of the cost of a UUID.
-        self._id_prefix = surroundings.entropy(8).hex()
+        self._id_prefix = surroundings.entropy(8).hex() + "-"
         self._id_counter = itertools.count(1)
 
     @property
@@ -147,42 +151,44 @@ class Checker:
         answer that a rule requires a record of waits for that here, unless this thread is one that never `may_wait`.
         """
         ruling = self._ruling
-        started_ns = self._around.clock()
-        decision_id = f"{self._id_prefix}-{next(self._id_counter):x}"
+        policies, resolver = ruling.policies, ruling.resolver
+        started_ns = self._clock()
+        now = started_ns / 1e9
+        asked = Asked(f"{self._id_prefix}{next(self._id_counter):x}", started_ns, payload, remaining, trace)
         request: RequestView | None = None
         identity: Identity | None = None
-
-        def case() -> Case:
-            return Case(
-                decision_id=decision_id,
-                started_ns=started_ns,
-                policies=ruling.policies,
-                schemes=ruling.resolver.schemes,
-                payload=payload,
-                request=request,
-                identity=identity,
-                remaining=remaining,
-                trace=trace,
-            )
-
         try:
             request = decode(payload, ruling.reading)
-            if _is_reserved(request):
-                return self._answering.answer(case(), Evaluation(decision=denial("reserved-path")))
-            known = ruling.resolver.identify(request, now=started_ns / 1e9)
+            http = request.http
+            # Our own pages are served where ext_authz is switched off: a Check that names them came around that.
+            if http is not None and http.segments[:1] == _RESERVED:
+                case = Case(asked, policies, resolver.schemes, request, None)
+                return self._answering.answer(case, Evaluation(decision=denial("reserved-path")))
+            known = resolver.identify(request, now=now)
             if isinstance(known, Awaiting):
-                return Unidentified(case=case(), request=request, awaiting=known)
+                case = Case(asked, policies, resolver.schemes, request, None)
+                return Unidentified(case, request, known)
             identity = known
-            self._check_revocations(identity, started_ns / 1e9)
-            opened = _open(case(), request, identity)
-            if _needs_look_up(opened):
-                return opened
-            evaluation = self._decide(opened, NO_FACTS)
+            if self._revocations is not None:
+                self._revocations.check(identity, now=now)
+            case = Case(asked, policies, resolver.schemes, request, identity)
+            candidates = policies.candidates(request, identity)
+            # Without a session there is nothing to look up: neither a grant nor an age.
+            if identity.session is not None and identity.user is not None and needs(candidates):
+                return OpenCase(case, request, identity, candidates)
+            evaluation = decide(
+                candidates,
+                request=request,
+                identity=identity,
+                facts=NO_FACTS,
+                now=now,
+                binding_keys=self._around.keys.binding_keys,
+            )
             if evaluation.audit_required and not may_wait:
-                return Unrecorded(case=opened.case, evaluation=evaluation)
-            return self._answering.answer(opened.case, evaluation)
+                return Unrecorded(case, evaluation)
+            return self._answering.answer(case, evaluation)
         except Exception as error:  # noqa: BLE001 - every path ends in an explicit answer
-            return self._refuse(case(), error)
+            return self._refuse(Case(asked, policies, resolver.schemes, request, identity), error)
 
     async def finish(self, opened: Opened, *, deadline: float | None) -> bytes:
         """The answer to a Check that `start` left open. `deadline` is the caller's, on the monotonic clock."""
@@ -241,8 +247,8 @@ class Checker:
 
     def _check_revocations(self, identity: Identity, now: float) -> None:
         """Raise `Refused` if it is revoked, however it came to be known: from a cache, from an issuer just now."""
-        if self._around.revocations is not None:
-            self._around.revocations.check(identity, now=now)
+        if self._revocations is not None:
+            self._revocations.check(identity, now=now)
 
     def _decide(self, opened: OpenCase, facts: Facts) -> Evaluation:
         return decide(
@@ -347,25 +353,12 @@ class Checker:
 
     def _refuse(self, case: Case, error: Exception) -> bytes:
         if not isinstance(error, Refused):
-            _log.error("check-failed", decision_id=case.decision_id, exc_info=error)
+            _log.error("check-failed", decision_id=case.asked.decision_id, exc_info=error)
         return self._answering.answer(case, Evaluation(decision=refusal(error)), detail=detail_of(error))
 
 
 def _open(case: Case, request: RequestView, identity: Identity) -> OpenCase:
-    return OpenCase(
-        case=case, request=request, identity=identity, candidates=case.policies.candidates(request, identity)
-    )
-
-
-def _needs_look_up(opened: OpenCase) -> bool:
-    """Whether there is something to look up: without a session there is neither a grant nor an age."""
-    identity = opened.identity
-    return identity.user is not None and identity.session is not None and bool(needs(opened.candidates))
-
-
-def _is_reserved(request: RequestView) -> bool:
-    """Our own pages are served where ext_authz is switched off: a Check that names them came around that."""
-    return request.http is not None and request.http.segments[:1] == (RESERVED_SEGMENT,)
+    return OpenCase(case, request, identity, case.policies.candidates(request, identity))
 
 
 def _code(request: RequestView) -> str | None:

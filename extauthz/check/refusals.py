@@ -1,6 +1,6 @@
 """The one place that turns errors into answers (design section 6). Details stay inside; the reason leaves."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from extauthz.errors import InvalidCredential, Refused
 from extauthz.values.decisions import Deny, denial

@@ -7,11 +7,12 @@ decision that depends on it is `undecidable`, never guessed.
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from msgspec.structs import replace
 from rich.console import Console
 from rich.text import Text
 

@@ -12,17 +12,10 @@ from typing import Final
 from extauthz import cel
 from extauthz.history.proofs import Proofs, Unknown
 from extauthz.history.recorded import MASKED, Recorded
+from extauthz.policy.candidates import Candidates
 from extauthz.policy.decide import decide
-from extauthz.policy.policy_set import (
-    NOTHING,
-    AllowTerms,
-    ApproveTerms,
-    Candidate,
-    Candidates,
-    ChallengeTerms,
-    PolicySet,
-    Rule,
-)
+from extauthz.policy.policy_set import PolicySet
+from extauthz.policy.rules import NOTHING, AllowTerms, ApproveTerms, Candidate, ChallengeTerms, Rule
 from extauthz.record.audit_line import DecisionLine, RuleLine
 from extauthz.record.decision import DecisionName
 from extauthz.values.decisions import Challenge, Effect, Evaluation, Outcome
@@ -164,7 +157,7 @@ def _worked(one: RuleLine, line: DecisionLine) -> bool:
 
 def _evaluate(recorded: Recorded, candidates: Sequence[Candidate], facts: Facts) -> Evaluation:
     return decide(
-        Candidates(tuple(candidates)),
+        Candidates.of(candidates),
         request=recorded.request,
         identity=recorded.identity,
         facts=facts,

@@ -7,13 +7,12 @@ An evaluation that left no trace saw everything that it asked for; one that did 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
 from typing import Any, Final, NoReturn
 
 from extauthz import cel
 from extauthz.identity import spiffe
 from extauthz.policy.context import Inputs, RequestScope
-from extauthz.policy.views import RequestFields, SessionFields
+from extauthz.policy.views import ReadOnce, RequestFields, SessionFields
 from extauthz.record.audit_line import (
     MASKED_NAMES,
     UNREADABLE,
@@ -181,7 +180,7 @@ class _RecordedFields(RequestFields):
         self._line = line
         self._trace = trace
 
-    @cached_property
+    @ReadOnce
     def query_all(self) -> Mapping[str, tuple[str, ...]]:
         if self._line.query_error is not None:
             raise cel.EvalError(self._line.query_error)
@@ -192,22 +191,22 @@ class _RecordedFields(RequestFields):
         self._look_into("request.body")
         return super().body
 
-    @cached_property
+    @ReadOnce
     def json(self) -> object:
         self._look_into("request.json")
         return super().json
 
-    @cached_property
+    @ReadOnce
     def form(self) -> Mapping[str, str]:
         self._look_into("request.form")
         return super().form
 
-    @cached_property
+    @ReadOnce
     def multipart(self) -> Mapping[str, object]:
         self._look_into("request.multipart")
         return super().multipart
 
-    @cached_property
+    @ReadOnce
     def grpc(self) -> Mapping[str, object]:
         self._look_into("request.grpc")
         return super().grpc

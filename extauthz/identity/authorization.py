@@ -4,13 +4,19 @@ The rule: a header that could be read as such a credential is one, or the reques
 """
 
 import re
+from collections.abc import Mapping
+from typing import get_args
 
 from extauthz.errors import InvalidCredential, MalformedRequest
 from extauthz.values.request import HttpRequest
 from extauthz.values.schemes import Scheme
 
 _SCHEME = re.compile(r"[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)")
-_LATER = {scheme: re.compile(rf",[ \t]*{scheme}[ \t]", re.IGNORECASE) for scheme in ("Bearer", "DPoP")}
+_LATER: Mapping[Scheme, re.Pattern[str]] = {
+    scheme: re.compile(rf",[ \t]*{scheme}[ \t]", re.IGNORECASE) for scheme in get_args(Scheme)
+}
+_LOWER = {scheme: scheme.lower() for scheme in _LATER}
+_KNOWN = frozenset(_LOWER.values())
 
 
 def bearer(http: HttpRequest) -> str | None:
@@ -33,9 +39,11 @@ def credential(http: HttpRequest, name: Scheme) -> str | None:
         raise MalformedRequest(f"authorization: sent {len(values)} times")
     value = values[0]
     scheme, _, token = value.partition(" ")
-    wanted = name.lower()
-    if scheme.lower() == wanted:  # RFC 9110 section 11.4, RFC 6750 section 2.1, RFC 9449 section 7.1
+    sent, wanted = scheme.lower(), _LOWER[name]
+    if sent == wanted:  # RFC 9110 section 11.4, RFC 6750 section 2.1, RFC 9449 section 7.1
         return token.lstrip(" ")
+    if sent in _KNOWN and "," not in value:  # the other one, and it alone
+        return None
     odd = _SCHEME.match(value)
     if odd is not None and odd[1].lower() == wanted:
         raise InvalidCredential(f"authorization: expected `{name}`, a blank and one token", oauth_error="invalid_token")

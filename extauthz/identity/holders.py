@@ -35,21 +35,18 @@ def holders(*, workload: str, certificate: str, key: str, address: str, secret: 
     in lower-case hex; `workload` the SPIFFE ID, empty for none, which together with the client's `address` is a holder
     where the address is known.
     """
-    found = []
-    if address:
-        found.append(_peer(workload, address))
-    if certificate:
-        found.append("cert:" + certificate)
+    found = _of_connection(workload, certificate, address)
     if key:
-        found.append("dpop:" + key)
+        found |= {"dpop:" + key}
     if secret is not None and _COOKIE_SECRET.fullmatch(secret) is not None:
-        found.append(holder_of_cookie(secret))
-    return frozenset(found)
+        found |= {holder_of_cookie(secret)}
+    return found
 
 
 @lru_cache(maxsize=4096)
-def _peer(workload: str, address: str) -> str:
-    return "peer:" + _digest(workload, address)
+def _of_connection(workload: str, certificate: str, address: str) -> frozenset[str]:
+    peer = {"peer:" + _digest(workload, address)} if address else set()
+    return frozenset(peer | {"cert:" + certificate} if certificate else peer)
 
 
 def _digest(*parts: str) -> str:

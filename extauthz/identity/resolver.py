@@ -14,10 +14,10 @@ from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.holders import holders
 from extauthz.identity.keys import KeySet
 from extauthz.identity.lookups import NO_ANSWERS, Answers, Awaiting
-from extauthz.identity.users import NOBODY, Users
+from extauthz.identity.users import NOBODY, Presented, Users
 from extauthz.identity.workload import NO_FILES, WorkloadFiles, Workloads
 from extauthz.values.identity import HOLDER_COOKIE, Identity
-from extauthz.values.request import HttpRequest, RequestView
+from extauthz.values.request import EMPTY, RequestView
 
 
 class Resolver:
@@ -58,9 +58,13 @@ class Resolver:
         peer = self._workloads.read(request, now=now, answers=answers)
         address = client_ip(request, self._client)
         http = request.http
-        sent = self._read_cookies(http) if http is not None else {}
-        presented = (
-            self._users.read(
+        sent: Mapping[str, str] = EMPTY
+        presented: Presented | Awaiting = NOBODY
+        if http is not None:
+            fields = http.headers.get("cookie")
+            if fields is not None:
+                sent = cookies.read(fields, self._cookies)
+            presented = self._users.read(
                 http,
                 sent,
                 request.metadata,
@@ -69,12 +73,10 @@ class Resolver:
                 now=now,
                 answers=answers,
             )
-            if http is not None
-            else NOBODY
-        )
-        lookups = (*peer.lookups, *(presented.lookups if isinstance(presented, Awaiting) else ()))
-        if lookups or isinstance(presented, Awaiting):
-            return Awaiting(lookups=lookups)
+        if isinstance(presented, Awaiting):
+            return Awaiting(lookups=(*peer.lookups, *presented.lookups))
+        if peer.lookups:
+            return Awaiting(lookups=peer.lookups)
         return Identity(
             workload=peer.workload,
             user=presented.user,
@@ -87,7 +89,7 @@ class Resolver:
                 secret=sent.get(HOLDER_COOKIE),
             ),
             client_ip=address,
-            credentials=(*peer.credentials, *presented.credentials),
+            credentials=peer.credentials + presented.credentials,
         )
 
     def _is_of_a_proxy(self, request: RequestView) -> bool:
@@ -95,7 +97,3 @@ class Resolver:
         common: then nobody holds it beside their token.
         """
         return self._client.trusted_hops > 0 and request.source.certificate != ""
-
-    def _read_cookies(self, http: HttpRequest) -> Mapping[str, str]:
-        fields = http.headers.get("cookie")
-        return cookies.read(fields, self._cookies) if fields is not None else {}

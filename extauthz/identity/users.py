@@ -6,8 +6,9 @@ two subjects are nobody.
 
 from collections.abc import Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass
 from typing import Any, Self
+
+import msgspec
 
 from extauthz.errors import IdentityConflict, InvalidCredential, StateUnavailable
 from extauthz.identity.authorization import bearer, credential
@@ -22,8 +23,7 @@ from extauthz.values.identity import Credential, User
 from extauthz.values.request import HttpRequest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Presented:
+class Presented(msgspec.Struct, frozen=True, kw_only=True):
     """What the tokens of a request prove; `session` is `None` where there is no user.
 
     `credentials` are the tokens. `key` is the thumbprint of the key that the sender has proven to hold, empty for none.
@@ -38,8 +38,7 @@ class Presented:
 NOBODY = Presented()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sent:
+class _Sent(msgspec.Struct, frozen=True, kw_only=True):
     """A token as it was presented; `proven` is whether a proof of possession must be beside it."""
 
     token: str
@@ -91,6 +90,8 @@ class Users:
         Raises `MalformedRequest`, `InvalidCredential`, `IdentityConflict`, `IssuerUnavailable`, and `StateUnavailable`
         if nobody can say whether a proof was used before.
         """
+        if not (metadata or cookies or "authorization" in http.headers):
+            return NOBODY
         tokens: list[VerifiedToken] = []
         missing: list[Lookup] = []
         proof: Proof | None = None
@@ -104,7 +105,8 @@ class Users:
             tokens.append(token)
         if missing:
             return Awaiting(lookups=tuple(missing))
-        tokens += self._claimed(metadata, certificate=certificate, now=now)
+        if metadata:
+            tokens += self._claimed(metadata, certificate=certificate, now=now)
         if not tokens:
             return NOBODY
         user, session = _one_user(tokens), _session(tokens)
@@ -119,12 +121,12 @@ class Users:
         return Presented(user=user, session=session, credentials=credentials, key=proof.key)
 
     def _sent(self, http: HttpRequest, cookies: Mapping[str, str], *, bearer_is_taken: bool) -> Iterator[_Sent]:
-        """Every token that was presented: the one of the Authorization header first."""
-        if self.reads_authorization and not bearer_is_taken:
-            token = bearer(http)
-            if token is not None:
-                yield _Sent(token=token, place=AUTHORIZATION)
-        if self._reads_proofs:
+        """Every token that was presented: the one of the Authorization header first. Each is looked for when the one
+        before it has been looked at."""
+        token = bearer(http) if self.reads_authorization and not bearer_is_taken else None
+        if token is not None:
+            yield _Sent(token=token, place=AUTHORIZATION)
+        if self._reads_proofs and (token is None or "," in token):  # behind a comma there may be another one
             token = credential(http, "DPoP")
             if token is not None:
                 yield _Sent(token=token, place=AUTHORIZATION, proven=True)
@@ -189,8 +191,10 @@ def _require_first_use(answer: Answer) -> None:
 
 
 def _one_user(tokens: list[VerifiedToken]) -> User:
-    first, *others = tokens
-    for other in others:
+    first = tokens[0]
+    if len(tokens) == 1:
+        return first.user
+    for other in tokens[1:]:
         if other.user.subject != first.user.subject:
             raise IdentityConflict(
                 f"tokens: `{first.user.verified_by}` and `{other.user.verified_by}` name two subjects"

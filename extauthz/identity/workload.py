@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final, Self
 
+import msgspec
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from extauthz.errors import IdentityConflict
@@ -45,8 +46,7 @@ class WorkloadFiles:
 NO_FILES: Final = WorkloadFiles()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(msgspec.Struct, frozen=True, kw_only=True):
     """Who is there, as far as it is known.
 
     `certificate` is the SHA-256 of the certificate that the connection proves, in lower-case hex or empty. `lookups`
@@ -130,12 +130,16 @@ class Workloads:
             if self._reads_client_cert:
                 handed = http.headers.get(client_cert.HEADER)
                 behind = http.headers.get(client_cert.CHAIN_HEADER)
-        if not source.principal and not source.certificate and forwarded is handed is behind is None:
+        principal, certificate = source.principal, source.certificate
+        if not principal and not certificate and forwarded is handed is behind is None:
             return None
         # A memory of bounded count must also be one of bounded bytes.
-        length = len(source.certificate) + sum(map(len, (*(forwarded or ()), *(handed or ()), *(behind or ()))))
+        length = len(certificate)
+        for lines in (forwarded, handed, behind):
+            if lines is not None:
+                length += sum(map(len, lines))
         established = self._establish if length > MAX_CACHED_LENGTH else self._cached
-        connection = established(source.principal, source.certificate, forwarded, handed, behind)
+        connection = established(principal, certificate, forwarded, handed, behind)
         if connection.presented:
             connection = self._in_force(connection, now)
         return connection

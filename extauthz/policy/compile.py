@@ -17,20 +17,20 @@ from extauthz.policy.definitions import PREFIX as DEFINITIONS
 from extauthz.policy.expressions import Expressions
 from extauthz.policy.hosts import HostPattern
 from extauthz.policy.index import Index, Place
-from extauthz.policy.policy_set import (
+from extauthz.policy.policy_set import PolicySet
+from extauthz.policy.problems import Path, PolicyErrors, Problem, problem_at
+from extauthz.policy.reading import Reading
+from extauthz.policy.rules import (
     NOTHING,
     AllowTerms,
     ApproveTerms,
     ChallengeTerms,
     DenyTerms,
     Policy,
-    PolicySet,
     Programs,
     Rule,
     Terms,
 )
-from extauthz.policy.problems import Path, PolicyErrors, Problem, problem_at
-from extauthz.policy.reading import Reading
 from extauthz.policy.staging import Staged
 from extauthz.policy.together import problems_of_rule
 from extauthz.policy.yaml_source import Document

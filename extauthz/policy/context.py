@@ -5,12 +5,13 @@ names is in `views`.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from extauthz import cel
 from extauthz.policy.views import (
     Absent,
-    Attributes,
     Entries,
     PeerFields,
     RequestFields,
@@ -18,6 +19,7 @@ from extauthz.policy.views import (
     TcpFields,
     TlsFields,
     UserFields,
+    WorkloadFields,
     timestamp_parts,
 )
 from extauthz.values.grants import Facts
@@ -109,7 +111,7 @@ NAMES: Final[Mapping[str, cel.CelType]] = {
 """Every name that any condition may use; a policy's `variables.…` come on top."""
 
 
-class Inputs(NamedTuple):
+class Inputs(msgspec.Struct, frozen=True):
     """Everything that a condition can depend on. `now` is in seconds since the epoch."""
 
     request: RequestView
@@ -124,7 +126,7 @@ def _request(inputs: Inputs) -> object:
 
 
 def _workload(inputs: Inputs) -> object:
-    return Absent() if inputs.identity.workload is None else Attributes(inputs.identity.workload)
+    return Absent() if inputs.identity.workload is None else WorkloadFields(inputs.identity.workload)
 
 
 def _user(inputs: Inputs) -> object:
@@ -169,7 +171,6 @@ class RequestScope(dict[str, object]):
     __slots__ = ("_inputs",)
 
     def __init__(self, inputs: Inputs) -> None:
-        super().__init__()
         self._inputs = inputs
 
     def __missing__(self, name: str) -> object:
@@ -188,7 +189,6 @@ class VariableScope(dict[str, object]):
         programs: Mapping[str, cel.Program],
         constants: Mapping[str, object] = EMPTY,
     ) -> None:
-        super().__init__()
         self._constants = constants
         self._outer = outer
         self._programs = programs

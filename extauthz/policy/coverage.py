@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 
 from extauthz import cel
 from extauthz.cel import tree
-from extauthz.policy.policy_set import PolicySet, Rule
+from extauthz.policy.policy_set import PolicySet
+from extauthz.policy.rules import Rule
 from extauthz.policy.sources import SourcePlace, Sources
 from extauthz.policy.trace import RuleTrace, Traced
 from extauthz.values.decisions import RuleResult

@@ -8,9 +8,9 @@ from typing import Any
 
 from extauthz import cel
 from extauthz.cel import tree
+from extauthz.policy.candidates import Candidates
 from extauthz.policy.context import RequestScope
 from extauthz.policy.mismatch import Mismatch, Other
-from extauthz.policy.policy_set import Candidates
 from extauthz.policy.sources import Sources
 from extauthz.policy.trace import RuleTrace, Traced, told, trace_rule
 from extauthz.values.decisions import Evaluation, RuleResult

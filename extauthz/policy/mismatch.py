@@ -10,7 +10,8 @@ from typing import Literal
 
 from extauthz import cel
 from extauthz.policy.plain import shown
-from extauthz.policy.policy_set import PolicySet, Rule
+from extauthz.policy.policy_set import PolicySet
+from extauthz.policy.rules import Rule
 from extauthz.policy.views import timestamp_parts
 from extauthz.values.identity import Identity
 from extauthz.values.request import HttpRequest, RequestView

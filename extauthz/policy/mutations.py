@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from extauthz.policy.plain import Json, header_lines, header_value, json_value, parameter_value
-from extauthz.policy.policy_set import NOTHING, AllowTerms, Programs
+from extauthz.policy.rules import NOTHING, AllowTerms, Programs
 from extauthz.values.decisions import NO_MUTATIONS, Mutations
 from extauthz.values.request import EMPTY
 
@@ -29,8 +29,13 @@ def evaluate(terms: AllowTerms, scope: dict[str, object]) -> Mutations:
     """The changes of one rule. Raises `cel.EvalError` if a value errors or can't be what it is meant for."""
     if terms is NOTHING:
         return NO_MUTATIONS
+    headers = {}
+    for name, program in terms.headers:
+        headers[name] = header_value(program.evaluate(scope))
+    if terms.sets_headers_alone:
+        return Mutations(headers=headers)
     return Mutations(
-        headers=_values(terms.headers, scope, header_value),
+        headers=headers,
         append_headers=_lines(terms.append_headers, scope),
         remove_headers=terms.remove_headers,
         response_headers=_values(terms.response_headers, scope, header_value),

@@ -20,6 +20,8 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 def header_value(value: object) -> str:
     """The text of a header (RFC 9110 section 5.5): CR, LF, NUL and other control characters would end or split it, and
     blanks at its ends are not read."""
+    if isinstance(value, str) and value.isascii() and value.isprintable() and " " not in (value[:1], value[-1:]):
+        return value
     text = parameter_value(value)
     if _CONTROL.search(text):
         raise EvalError("a header value holds no control characters")

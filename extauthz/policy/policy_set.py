@@ -1,147 +1,18 @@
-"""Compiled policies: what a load makes of the documents, immutable, and shared by all decisions until the next one."""
+"""All policies of one load, and the look-up of the rules that may speak to a request."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final
 
-from extauthz.cel import Program
-from extauthz.policy.index import Index, Place
-from extauthz.policy.staging import Staged
-from extauthz.stepup.binding import Kind
-from extauthz.values.decisions import Deny, Effect, Factor, Mode, Outcome, RuleResult, UserVerification
+from extauthz.policy.candidates import Candidates
+from extauthz.policy.captures import layout
+from extauthz.policy.index import Index, Spot
+from extauthz.policy.plan import Plan
+from extauthz.policy.rules import Rule
 from extauthz.values.identity import Identity
-from extauthz.values.request import RequestView, empty
+from extauthz.values.request import RequestView
 
-Programs = tuple[tuple[str, Program], ...]
-"""Names to what computes their values, in the order of the names."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class AllowTerms:
-    """What an allow changes."""
-
-    headers: Programs = ()
-    append_headers: Programs = ()
-    remove_headers: frozenset[str] = frozenset()
-    response_headers: Programs = ()
-    append_response_headers: Programs = ()
-    query: Programs = ()
-    remove_query: frozenset[str] = frozenset()
-    metadata: Programs = ()
-
-    @property
-    def blocks(self) -> tuple[tuple[str, Programs], ...]:
-        """The expressions, under the name of the block that they stand in."""
-        return (
-            ("headers", self.headers),
-            ("append_headers", self.append_headers),
-            ("response_headers", self.response_headers),
-            ("append_response_headers", self.append_response_headers),
-            ("query", self.query),
-            ("metadata", self.metadata),
-        )
-
-
-NOTHING = AllowTerms()
-"""The terms of an allow that changes nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class DenyTerms:
-    """How a deny answers: with `answer`, and what these make of the request beside it or in its place."""
-
-    answer: Deny
-    headers: Programs = ()
-    body: Program | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ChallengeTerms:
-    """What a challenge asks for; `accepted` is what grants that meet it say. Durations in seconds."""
-
-    factors: tuple[Factor, ...]
-    accepted: frozenset[str]
-    acr: str | None
-    user_verification: UserVerification
-    accept_token: bool
-    max_age: float
-    bind: Kind
-    scope: tuple[Program, ...]
-    show: Programs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ApproveTerms:
-    """What an approval needs. Durations in seconds."""
-
-    min: int
-    expires_in: float
-    hold: float
-    bind: Kind
-    scope: tuple[Program, ...]
-    show: Programs
-
-
-Terms = AllowTerms | DenyTerms | ChallengeTerms | ApproveTerms
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Policy:
-    """A document's name and variables; those in `per_rule` depend on the captures of the rule that reads them.
-
-    `constants` are the lists and constants of all definitions, under their whole names.
-    """
-
-    name: str
-    shared: Mapping[str, Program] = field(default_factory=empty)
-    per_rule: Mapping[str, Program] = field(default_factory=empty)
-    constants: Mapping[str, object] = field(default_factory=empty)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Rule:
-    """A compiled rule. `name` is `policy/rule`; `reads_params` is whether anything in it depends on the captures,
-    `reads_variables` on variables, or on lists and constants of definitions, `reads_session` on how old or idle the
-    session is.
-
-    `results` are how it can come out without an error. `place` is what the index finds it by, kept for people who ask
-    why it was not found.
-    """
-
-    name: str
-    policy: Policy
-    place: Place
-    effect: Effect
-    mode: Mode | Staged
-    when: Program | None
-    terms: Terms
-    audit_required: bool
-    expires: float | None
-    reads_params: bool
-    reads_variables: bool
-    reads_session: bool
-    description: str
-    results: Mapping[tuple[Mode, Outcome], RuleResult]
-
-    def mode_for(self, identity: Identity) -> Mode:
-        """Whether the rule is obeyed for this caller, or in shadow."""
-        mode = self.mode
-        return mode if isinstance(mode, str) else mode.mode_for(self.name, identity)
-
-
-class Candidate(NamedTuple):
-    """A rule whose match fields fit, what its templates captured, and whether it is obeyed for this caller."""
-
-    rule: Rule
-    params: Mapping[str, str]
-    mode: Mode
-
-
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """The rules that may speak to one request, in the order of their names."""
-
-    items: tuple[Candidate, ...]
+MOST_PLANS: Final = 16_384
+"""Plans that are remembered: one for each kind of caller at each place where other rules speak."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -149,22 +20,31 @@ class PolicySet:
     """All policies of one load.
 
     `revision` is `sha256:` and the hash of the normalised documents; `settable_headers` every request header, in
-    lower case, that some rule can set.
+    lower case, that some rule can set. What is learnt while it decides changes no decision.
     """
 
     revision: str
     settable_headers: frozenset[str]
     rules: tuple[Rule, ...]
     index: Index
+    _plans: dict[Spot, Plan] = field(default_factory=dict, init=False, repr=False)
 
     def candidates(self, request: RequestView, identity: Identity) -> Candidates:
         """Step 1 of section 3, first half: the rules whose match fields fit this request and caller."""
         http, workload = request.http, identity.workload
-        workload_id = None if workload is None else workload.id
-        found = self.index.for_tcp(workload_id) if http is None else self.index.for_http(http, workload_id)
+        spot = self.index.find(http, None if workload is None else workload.id)
+        plan = self._plans.get(spot)
+        if plan is None:
+            plan = self._learn(spot)
+        if plan.is_staged:
+            plan = plan.obeyed_by(identity)
+        return Candidates(plan, () if http is None else http.segments)
+
+    def _learn(self, spot: Spot) -> Plan:
         rules = self.rules
-        return Candidates(
-            tuple(
-                [Candidate(rule := rules[number], params, rule.mode_for(identity)) for number, params in found],
-            )
-        )
+        plan = Plan([(rules[number], layout(captures)) for number, captures in self.index.standing(spot)])
+        if spot[0].is_kept:
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()  # nobody has so many kinds of callers but who tries to
+            self._plans[spot] = plan
+        return plan

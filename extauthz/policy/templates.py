@@ -9,6 +9,7 @@ refused when it is loaded.
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _CAPTURE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]{0,63})(=\*\*)?\}")
 
@@ -55,11 +56,28 @@ class Template:
         tail = () if self.tail_name is None else (self.tail_name,)
         return frozenset((*(name for _, name in self.names), *tail))
 
-    def captures(self, segments: tuple[str, ...]) -> dict[str, str]:
+    @property
+    def capture(self) -> "Capture | None":
+        """How what is captured is read from a path that fits; `None` if nothing is."""
+        if not self.capture_names:
+            return None
+        return Capture(self.names, self.tail_name, 0 if self.tail_name is None else len(self.segments))
+
+
+class Capture(NamedTuple):
+    """Which segments of a path have which names, and from where on they have the one of the tail together."""
+
+    names: tuple[tuple[int, str], ...]
+    tail_name: str | None
+    tail_at: int
+
+    def read(self, segments: tuple[str, ...]) -> dict[str, str]:
         """What a path that fits gives to `request.params`; a tail's segments are joined by `/`."""
-        params = {name: segments[position] for position, name in self.names}
+        params = {}
+        for position, name in self.names:
+            params[name] = segments[position]
         if self.tail_name is not None:
-            params[self.tail_name] = "/".join(segments[len(self.segments) :])
+            params[self.tail_name] = "/".join(segments[self.tail_at :])
         return params
 
 

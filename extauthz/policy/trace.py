@@ -14,7 +14,7 @@ from extauthz import cel
 from extauthz.cel import tree
 from extauthz.policy.context import PARAMS, VARIABLES, RequestScope, VariableScope
 from extauthz.policy.plain import Json, shown
-from extauthz.policy.policy_set import Candidate
+from extauthz.policy.rules import Candidate
 
 MOST_TOLD: Final = 1_000
 """Elements of a list or entries of a map that are told."""

@@ -8,17 +8,17 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
 from hashlib import sha256
-from typing import Any, NoReturn, TypeVar
+from operator import attrgetter
+from typing import Any, Generic, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from extauthz import cel
 from extauthz.policy import body_views
 from extauthz.values.grants import SessionAges
-from extauthz.values.identity import User
+from extauthz.values.identity import User, Workload
 from extauthz.values.quoting import given
-from extauthz.values.request import HttpRequest, Peer, RequestView
+from extauthz.values.request import EMPTY, HttpRequest, Peer, RequestView
 
 Value = TypeVar("Value")
 
@@ -34,9 +34,10 @@ class OneEach(Mapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         values = self._lists[name]
-        if len(values) != 1:
-            raise cel.EvalError(f"the {self._what} {given(name)} came {len(values)} times")
-        return values[0]
+        return values[0] if len(values) == 1 else self._several(name, values)
+
+    def _several(self, name: str, values: tuple[str, ...]) -> NoReturn:
+        raise cel.EvalError(f"the {self._what} {given(name)} came {len(values)} times")
 
     def __contains__(self, name: object) -> bool:
         return name in self._lists
@@ -46,6 +47,25 @@ class OneEach(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(self._lists)
+
+
+class HeaderTexts(OneEach):
+    """Header names in any case to their only value."""
+
+    __slots__ = ()
+
+    def __init__(self, headers: Mapping[str, tuple[str, ...]]) -> None:
+        self._lists = headers
+        self._what = "header"
+
+    def __getitem__(self, name: object) -> str:
+        if not isinstance(name, str):  # a key of type dyn may be anything
+            raise KeyError(name)
+        values = self._lists[name.lower()]
+        return values[0] if len(values) == 1 else self._several(name, values)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._lists
 
 
 class HeaderLists(Mapping[str, tuple[str, ...]]):
@@ -80,21 +100,67 @@ class Absent:
         return cel.UNSET
 
 
-def _is_absent(value: object) -> bool:
-    return value is None or value == "" or value == ()
+class Present(property):
+    """A field that is an attribute of what stands behind the view, unset where that is `None` or empty."""
+
+    def __init__(self, name: str) -> None:
+        read = attrgetter(name)
+
+        def look(view: "WorkloadFields | UserFields") -> object:
+            value = read(view.of)
+            absent = not value and (value is None or value == "" or value == ())
+            return cel.UNSET if absent else value
+
+        super().__init__(look)
 
 
-class Attributes:
-    """The attributes of a value, unset where they are `None` or empty."""
+class WorkloadFields:
+    """The fields of `workload`, which is there."""
 
-    __slots__ = ("_of",)
+    __slots__ = ("of",)
 
-    def __init__(self, of: object) -> None:
-        self._of = of
+    def __init__(self, of: Workload) -> None:
+        self.of = of
 
-    def __getattr__(self, name: str) -> object:
-        value = getattr(self._of, name)
-        return cel.UNSET if _is_absent(value) else value
+    id = Present("id")
+    trust_domain = Present("trust_domain")
+    path = Present("path")
+    namespace = Present("namespace")
+    service_account = Present("service_account")
+    verified_by = Present("verified_by")
+    attributes = Present("attributes")
+
+
+class UserFields:
+    """The fields of `user`, who is there; `token_age` is the time since the token was issued."""
+
+    __slots__ = ("_now", "of")
+
+    def __init__(self, of: User, now: float) -> None:
+        self.of = of
+        self._now = now
+
+    sub = Present("sub")
+    iss = Present("iss")
+    aud = Present("aud")
+    groups = Present("groups")
+    amr = Present("amr")
+    acr = Present("acr")
+    actor = Present("actor")
+    verified_by = Present("verified_by")
+
+    @property
+    def claims(self) -> object:
+        return self.of.claims
+
+    @property
+    def auth_time(self) -> object:
+        return cel.UNSET if self.of.auth_time is None else cel.Timestamp(self.of.auth_time)
+
+    @property
+    def token_age(self) -> object:
+        issued_at = self.of.issued_at
+        return _span(None if issued_at is None else self._now - issued_at)
 
 
 class Entries:
@@ -107,30 +173,6 @@ class Entries:
 
     def __getattr__(self, name: str) -> object:
         return self._of.get(name, cel.UNSET)
-
-
-class UserFields(Attributes):
-    """The fields of `user`; `token_age` is the time since the token was issued."""
-
-    __slots__ = ("_now", "_user")
-
-    def __init__(self, user: User, now: float) -> None:
-        super().__init__(user)
-        self._user = user
-        self._now = now
-
-    @property
-    def claims(self) -> object:
-        return self._user.claims
-
-    @property
-    def auth_time(self) -> object:
-        return cel.UNSET if self._user.auth_time is None else cel.Timestamp(self._user.auth_time)
-
-    @property
-    def token_age(self) -> object:
-        issued_at = self._user.issued_at
-        return _span(None if issued_at is None else self._now - issued_at)
 
 
 class SessionFields:
@@ -161,35 +203,61 @@ class SessionFields:
         raise cel.EvalError(f"`{what}` could not be looked up")
 
 
-def read_once(read: Callable[[Any], Value]) -> "cached_property[Value]":
-    """A property that is looked into once: what can't be read is not read again for the next condition that asks."""
+class ReadOnce(Generic[Value]):
+    """A property that is looked into once: what can't be read is not read again for the next condition that asks.
 
-    def look(fields: "RequestFields") -> Value:
-        failed = fields.failures.get(read.__name__)
+    Unlike `functools.cached_property` it takes no lock: no two threads decide one request.
+    """
+
+    __slots__ = ("_name", "_read")
+
+    def __init__(self, read: Callable[[Any], Value]) -> None:
+        self._read = read
+        self._name = read.__name__
+
+    def __get__(self, fields: "RequestFields", owner: object = None) -> Value:
+        """The value, which takes the place of this property in `fields`."""
+        failed = fields.failures.get(self._name)
         if failed is not None:
             raise type(failed)(failed.message)
         try:
-            return read(fields)
+            value = self._read(fields)
         except cel.EvalError as error:
-            fields.failures[read.__name__] = error
+            fields.failures = {**fields.failures, self._name: error}
             raise
-
-    return cached_property(look)
+        fields.__dict__[self._name] = value
+        return value
 
 
 class RequestFields:
     """The fields of `request` in an HTTP check. `failures` are those of fields that were looked into."""
 
+    failures: Mapping[str, cel.EvalError] = EMPTY
+
     def __init__(self, check: RequestView, http: HttpRequest) -> None:
         """`http` is that of `check`."""
         self._http = http
         self._check = check
-        self.failures: dict[str, cel.EvalError] = {}
-        self.method = http.method
-        self.host = http.host
-        self.path = http.path
-        self.raw_path = http.raw_path
-        self.truncated = http.body is None
+
+    @property
+    def method(self) -> str:
+        return self._http.method
+
+    @property
+    def host(self) -> str:
+        return self._http.host
+
+    @property
+    def path(self) -> str:
+        return self._http.path
+
+    @property
+    def raw_path(self) -> str:
+        return self._http.raw_path
+
+    @property
+    def truncated(self) -> bool:
+        return self._http.body is None
 
     @property
     def id(self) -> object:
@@ -211,7 +279,7 @@ class RequestFields:
     def time(self) -> object:
         return _time(self._check.time)
 
-    @read_once
+    @ReadOnce
     def query_all(self) -> Mapping[str, tuple[str, ...]]:
         return body_views.pairs(self._http.raw_query, "the query")
 
@@ -219,31 +287,31 @@ class RequestFields:
     def query(self) -> Mapping[str, str]:
         return OneEach(self.query_all, "query parameter")
 
-    @cached_property
+    @property
     def header_values(self) -> Mapping[str, tuple[str, ...]]:
         return HeaderLists(self._http.headers)
 
     @property
     def headers(self) -> Mapping[str, str]:
-        return OneEach(self.header_values, "header")
+        return HeaderTexts(self._http.headers)
 
     @property
     def body(self) -> bytes:
         return body_views.known_body(self._http)
 
-    @read_once
+    @ReadOnce
     def json(self) -> object:
         return body_views.json_of(self._http)
 
-    @read_once
+    @ReadOnce
     def form(self) -> Mapping[str, str]:
         return OneEach(body_views.form_of(self._http), "form field")
 
-    @read_once
+    @ReadOnce
     def multipart(self) -> Mapping[str, object]:
         return body_views.multipart_of(self._http)
 
-    @read_once
+    @ReadOnce
     def grpc(self) -> Mapping[str, object]:
         return body_views.grpc_of(self._http, self._check.messages)
 

@@ -5,6 +5,7 @@ The rule kept here: which of many patterns fit a caller is found by walking its 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from extauthz.identity import spiffe
 
@@ -45,6 +46,8 @@ def _parts(workload_id: str) -> list[str]:
 
 ANYBODY = 0
 """The class of rules without `workloads`: every caller is in it, also one without a workload."""
+MOST_KNOWN: Final = 4_096
+"""Callers whose classes are remembered."""
 
 
 @dataclass(slots=True)
@@ -67,9 +70,10 @@ class _Step:
 class CallerClasses:
     """Every pattern of a policy set is a class of callers with a number; a trie over segments finds a caller's."""
 
-    __slots__ = ("_numbers", "_root")
+    __slots__ = ("_known", "_numbers", "_root")
 
     def __init__(self) -> None:
+        self._known: dict[str | None, tuple[int, ...]] = {}
         self._root = _Step()
         self._numbers: dict[WorkloadPattern, int] = {}
 
@@ -81,6 +85,7 @@ class CallerClasses:
         known = self._numbers.get(pattern)
         if known is not None:
             return known
+        self._known.clear()
         number = self._numbers[pattern] = len(self._numbers) + 1
         step = self._root
         for segment in pattern.segments:
@@ -91,8 +96,17 @@ class CallerClasses:
             step.ends = number
         return number
 
-    def of_caller(self, workload_id: str | None) -> list[int]:
+    def of_caller(self, workload_id: str | None) -> tuple[int, ...]:
         """The classes that a caller is in; at most as many as there are patterns of its ID's segments."""
+        known = self._known.get(workload_id)
+        if known is None:
+            known = tuple(self._found(workload_id))
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[workload_id] = known
+        return known
+
+    def _found(self, workload_id: str | None) -> list[int]:
         classes = [ANYBODY]
         if workload_id is None:
             return classes

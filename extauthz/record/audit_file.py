@@ -12,13 +12,14 @@ import time
 from bisect import bisect_right
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from extauthz.errors import ConfigurationError, failure_of
 from extauthz.record.decision import DecisionRecord

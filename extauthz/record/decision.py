@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import msgspec
 
 from extauthz.values.decisions import Allow, Challenge, Decision, Deny, Hold, RuleResult
 from extauthz.values.grants import SessionAges
@@ -27,8 +28,7 @@ DECISION_NAMES: dict[type[Decision], DecisionName] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecisionRecord:
+class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One decision with its reasoning.
 
     `request` and `identity` are `None` where they could not be established. `session` is how old and idle the session
@@ -62,10 +62,3 @@ class AuditTrail(Recorder, Protocol):
 
     def commit(self, record: DecisionRecord) -> Future[None]:
         """Take one record; the future ends when it is on disk, and fails with `OSError` if it can't be."""
-
-
-class NoRecorder:
-    """Where nobody asked for records."""
-
-    def record(self, record: DecisionRecord) -> None:
-        """Let it go."""

@@ -53,7 +53,10 @@ class KeyRing:
     `now`, in seconds since the epoch, says which of them make already; without it, all do.
     """
 
-    __slots__ = ("_keys",)
+    __slots__ = ("_keys", "binding_keys")
+
+    binding_keys: tuple[bytes, ...]
+    """The keys of binding texts: the last one makes, and each of them may have made a grant's."""
 
     def __init__(self, keys: Sequence[Key], *, now: float = inf) -> None:
         if not keys:
@@ -61,7 +64,11 @@ class KeyRing:
         ordered = _in_turn(keys)
         # The one that makes stands last. Where none does yet, somebody must: the oldest, which the others know.
         makes = max((number for number, key in enumerate(ordered) if key.makes_from <= now), default=0)
-        self._keys = (*ordered[:makes], *ordered[makes + 1 :], ordered[makes])
+        self._hold((*ordered[:makes], *ordered[makes + 1 :], ordered[makes]))
+
+    def _hold(self, keys: tuple[Key, ...]) -> None:
+        self._keys = keys
+        self.binding_keys = tuple(key.binding for key in keys)
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -73,14 +80,9 @@ class KeyRing:
         """The key that makes."""
         return self._keys[-1]
 
-    @property
-    def binding_keys(self) -> tuple[bytes, ...]:
-        """The keys of binding texts: the last one makes, and each of them may have made a grant's."""
-        return tuple(key.binding for key in self._keys)
-
     def turn(self, other: "KeyRing") -> None:
         """Hold from now on the keys that `other` holds."""
-        self._keys = other.keys
+        self._hold(other.keys)
 
     def find(self, kid: str) -> Key | None:
         """The key with this id."""

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
+
 from extauthz.errors import STATUS, OAuthError, Reason
 from extauthz.values.grants import Grant
-from extauthz.values.request import empty
+from extauthz.values.request import EMPTY, empty
 
 Effect = Literal["allow", "deny", "challenge", "approve"]
 Mode = Literal["enforce", "shadow"]
@@ -16,21 +18,20 @@ UserVerification = Literal["required", "preferred", "discouraged"]
 """Whether an authenticator must know its user, by PIN or biometrics, or only that somebody touched it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mutations:
+class Mutations(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What matching allows change in the request and in the response of the upstream. Names are lower case.
 
     A header that is set takes the place of what is there; what is appended comes behind it.
     """
 
-    headers: Mapping[str, str] = field(default_factory=empty)
-    append_headers: Mapping[str, tuple[str, ...]] = field(default_factory=empty)
+    headers: Mapping[str, str] = EMPTY
+    append_headers: Mapping[str, tuple[str, ...]] = EMPTY
     remove_headers: frozenset[str] = frozenset()
-    response_headers: Mapping[str, str] = field(default_factory=empty)
-    append_response_headers: Mapping[str, tuple[str, ...]] = field(default_factory=empty)
-    query: Mapping[str, str] = field(default_factory=empty)
+    response_headers: Mapping[str, str] = EMPTY
+    append_response_headers: Mapping[str, tuple[str, ...]] = EMPTY
+    query: Mapping[str, str] = EMPTY
     remove_query: frozenset[str] = frozenset()
-    metadata: Mapping[str, Any] = field(default_factory=empty)
+    metadata: Mapping[str, Any] = EMPTY
 
 
 NO_MUTATIONS = Mutations()
@@ -69,8 +70,7 @@ class ApprovalDemand:
     show: Mapping[str, str] = field(default_factory=empty)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allow:
+class Allow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Let it through with these mutations; `grants` are what the decision rests on and are used up together."""
 
     rule: str
@@ -79,8 +79,7 @@ class Allow:
     grants: tuple[Grant, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deny:
+class Deny(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Block it. `status` is the HTTP status; `rule` is `None` where no rule decided (`no-rule-allows`, refusals).
 
     `reason` is a rule's own word, or one of `errors.Reason`: such a denial is made by `denial`. `oauth_error` is what
@@ -90,7 +89,7 @@ class Deny:
     reason: str
     rule: str | None = None
     status: int = 403
-    headers: Mapping[str, str] = field(default_factory=empty)
+    headers: Mapping[str, str] = EMPTY
     body: str = ""
     oauth_error: OAuthError | None = None
 
@@ -104,8 +103,7 @@ ProofFailure = Literal["wrong-code", "code-used", "not-enrolled", "factor-not-ac
 """Why what came along as a proof is none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Challenge:
+class Challenge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Ask for fresh proof: each of `demands` must be met, they are shown together.
 
     `retry_after` are the seconds for which no proof is looked at (`locked-out`).
@@ -117,8 +115,7 @@ class Challenge:
     retry_after: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
+class Hold(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Wait for an approval: each of `demands` must be given."""
 
     rule: str
@@ -129,8 +126,7 @@ class Hold:
 Decision = Allow | Deny | Challenge | Hold
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuleResult:
+class RuleResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How one candidate rule came out; `rule` is `policy/rule`, `error` the CEL error's text."""
 
     rule: str
@@ -140,8 +136,7 @@ class RuleResult:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A decision with its whole reasoning: every candidate rule and how it came out, by name.
 
     `audit_required` is whether a rule that matched says `audit: required`: its record must be on disk before the
@@ -149,7 +144,7 @@ class Evaluation:
     """
 
     decision: Decision
-    rules: tuple[RuleResult, ...] = field(default=())
+    rules: tuple[RuleResult, ...] = ()
     audit_required: bool = False
 
 

@@ -1,11 +1,13 @@
 """What a met challenge or a given approval leaves behind, and what a decision looks up (design section 4)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from extauthz.values.identity import Subject
-from extauthz.values.request import empty
+from extauthz.values.request import EMPTY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +70,7 @@ class Needs:
         return self.session or self.shadow_session
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What the look-ups returned. `device` and `geo` are what conditions see under these names.
 
     `session` is `None` where it was not looked up, or could not be: that is not absent, and reading it is an error.
@@ -77,8 +78,8 @@ class Facts:
 
     grants: tuple[Grant, ...] = ()
     session: SessionAges | None = None
-    device: Mapping[str, Any] = field(default_factory=empty)
-    geo: Mapping[str, Any] = field(default_factory=empty)
+    device: Mapping[str, Any] = EMPTY
+    geo: Mapping[str, Any] = EMPTY
 
 
 NO_FACTS = Facts()

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
+import msgspec
+
 from extauthz.values.request import empty
 
 HOLDER_COOKIE: Final = "__Host-extauthz-holder"
@@ -110,8 +112,7 @@ class Credential:
     in_authorization: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Everything that was established about the caller; what is `None` or empty was not there.
 
     `session` is the token's `sid`, else the hash of the session cookie, else that of the token itself. `holders` are
@@ -123,7 +124,7 @@ class Identity:
     workload: Workload | None = None
     user: User | None = None
     session: str | None = None
-    holders: frozenset[str] = field(default_factory=frozenset)
+    holders: frozenset[str] = frozenset()
     client_ip: str = ""
     credentials: tuple[Credential, ...] = ()
 

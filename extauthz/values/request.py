@@ -29,7 +29,7 @@ class Messages(Protocol):
         """
 
 
-class Peer(msgspec.Struct, frozen=True, kw_only=True):
+class Peer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One end of the connection.
 
     `principal` is the identity that Envoy verified in the certificate of that end (the URI SAN if there is one),
@@ -42,7 +42,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     certificate: str = ""
 
 
-class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
+class HttpRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The `http` part of a Check, in one canonical reading (design section 3, canonical path).
 
     `method` is upper case as sent; `host` is lower case without port and without one trailing dot, `authority` as
@@ -74,7 +74,7 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
         return values[0] if values is not None and len(values) == 1 else None
 
 
-class RequestView(msgspec.Struct, frozen=True, kw_only=True):
+class RequestView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One Check: both peers, what the filter was told, and `http` unless it is a TCP check.
 
     `time` is when Envoy saw the request: seconds and nanoseconds since the epoch, (0, 0) if it did not say. `metadata`

@@ -6,22 +6,41 @@ The rule: every answer is explicit. Status 0 comes with `ok_response` and from A
 """
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
+from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValueOption
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse, DeniedHttpResponse
 from extauthz.errors import STATUS
 from extauthz.values.decisions import Allow, Challenge, ChallengeOffer, Decision, Deny, Hold, denial
 from extauthz.values.request import RequestView
 from extauthz.values.schemes import NO_SCHEMES, Schemes
+from extauthz.wire import fragments
 from extauthz.wire.authenticate import sent_scheme
 from extauthz.wire.caller import guess, reader
 from extauthz.wire.forms import Headers, Refusal
-from extauthz.wire.grpc_status import Code, code_of
-from extauthz.wire.mutations import BESIDE, OVERWRITE, write_header, write_mutations
+from extauthz.wire.fragments import Holed, field, head, struct_entry, text_entry, together, within
+from extauthz.wire.grpc_status import code_of
+from extauthz.wire.mutations import (
+    BESIDE,
+    OK_RESPONSE,
+    OVERWRITE,
+    behind_headers_set,
+    headers_set,
+    is_usual,
+    ok_response,
+)
 from extauthz.wire.refusal import refuse
-from extauthz.wire.sayable import METADATA, sayable
+from extauthz.wire.sayable import METADATA, are_names, is_text, sayable
 
+if TYPE_CHECKING:
+    # The stubs' name for a repeated field; at run time it is a class of upb's own.
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
+# The field `status` of an answer with the code OK, which is the default and not written.
+_STATUS_OK: Final = field(1, b"")
+_DYNAMIC_METADATA: Final = 4
 _ID: Final = re.compile(r"[!-~]{1,200}\Z")
 
 
@@ -43,17 +62,23 @@ def say(
     challenged caller is given. A decision that can't be said becomes a denial (`sayable`); the other one is returned as
     it is. Equal arguments give equal bytes.
     """
+    id_ = decision_id.encode()
+    http = None if request is None else request.http
+    if isinstance(decision, Allow) and is_usual(decision.mutations, http):
+        usual = _usual(decision, id_, revision, settable)
+        if usual is not None:
+            return usual, decision
     said = sayable(decision, offer=offer)
-    answer = CheckResponse.FromString(_facts(_word(said), said.reason, said.rule, revision))
-    answer.dynamic_metadata.fields[METADATA].struct_value.fields["decision_id"].string_value = decision_id
     match said:
         case Allow():
-            http = request.http if request is not None else None
-            answer.status.code = Code.OK
-            write_mutations(answer.ok_response, said.mutations, http=http, decision_id=decision_id, settable=settable)
-            if said.mutations.metadata:
-                answer.dynamic_metadata.update(said.mutations.metadata)
+            mutations = said.mutations
+            facts = id_.join(_facts("allow", said.reason, said.rule, revision, len(id_)))
+            if mutations.metadata:
+                facts = _beside(facts, mutations.metadata)
+            return _STATUS_OK + ok_response(mutations, http, id_, settable) + facts, said
         case Deny() | Challenge() | Hold():
+            facts = id_.join(_facts(_word(said), said.reason, said.rule, revision, len(id_)))
+            answer = CheckResponse.FromString(facts)
             # Who reads it is worked out here alone: most requests are allowed, and nobody reads those answers.
             who = reader(request) if request is not None else guess(unread)
             refusal = refuse(
@@ -65,9 +90,9 @@ def say(
                 sent=sent_scheme(request),
             )
             _write_refusal(answer, said, refusal)
+            return answer.SerializeToString(deterministic=True), said
         case _:
             assert_never(said)
-    return answer.SerializeToString(deterministic=True), said
 
 
 def encode(
@@ -112,7 +137,7 @@ def _write_refusal(answer: CheckResponse, said: Deny | Challenge | Hold, refusal
     written: set[str] = set()
     for name, value in refusal.headers:
         # A second cookie is beside the first; there is no header of the client's that it could join.
-        write_header(denied.headers, name, value, BESIDE if name in written else OVERWRITE)
+        _write_header(denied.headers, name, value, BESIDE if name in written else OVERWRITE)
         written.add(name)
 
 
@@ -121,28 +146,71 @@ def _fixed(headers: Headers) -> bytes:
     """The part of a denied answer that is the same in many."""
     denied = DeniedHttpResponse()
     for name, value in headers:
-        write_header(denied.headers, name, value)
+        _write_header(denied.headers, name, value)
     return denied.SerializeToString(deterministic=True)
 
 
+def _usual(allow: Allow, id_: bytes, revision: str, settable: frozenset[str]) -> bytes | None:
+    """The answer to an allow that is usual; `None` if it has to be looked at more closely."""
+    headers = allow.mutations.headers
+    form = _form(allow.reason, allow.rule, revision, settable, tuple(headers), len(id_))
+    written = headers_set(headers) if headers else b""
+    if form is None or written is None:
+        return None
+    pieces, length = form
+    return b"".join((_STATUS_OK, head(OK_RESPONSE, len(written) + length), written, id_.join(pieces)))
+
+
 @lru_cache(maxsize=4096)
-def _facts(word: str, reason: str, rule: str | None, revision: str) -> bytes:
-    """An answer that says nothing but this, in its dynamic metadata: Envoy keeps that under the filter's own namespace
-    for access logs and later filters."""
-    answer = CheckResponse()
-    facts = answer.dynamic_metadata.fields[METADATA].struct_value.fields
-    facts["decision"].string_value = word
-    facts["reason"].string_value = reason
-    facts["revision"].string_value = revision
-    if rule is not None:
-        facts["rule"].string_value = rule
+def _form(
+    reason: str, rule: str, revision: str, settable: frozenset[str], names: tuple[str, ...], size: int
+) -> tuple[Holed, int] | None:
+    """What comes behind the headers of these names in the answer to an allow that is usual, and how much of it is in
+    the `ok_response`; `None` where that can't be said, or any client could spell one of the names otherwise."""
+    if not (is_text(reason) and is_text(rule) and are_names(names)) or any("_" in name for name in (*settable, *names)):
+        return None
+    rest = behind_headers_set(names, settable=settable, size=size)
+    return together(rest, _facts("allow", reason, rule, revision, size)), fragments.length(rest, size)
+
+
+@lru_cache(maxsize=4096)
+def _facts(word: str, reason: str, rule: str | None, revision: str, size: int) -> Holed:
+    """The dynamic metadata of an answer that says this, with a hole for the decision's id of so many bytes.
+
+    Envoy keeps them under the filter's own namespace for access logs and later filters.
+    """
+
+    def told(name: str, value: str) -> Holed:
+        return text_entry(name, (value.encode(),), size)
+
+    # In the order of the library: a name before another one that it begins with.
+    facts = together(
+        text_entry("decision_id", (b"", b""), size),
+        told("decision", word),
+        told("reason", reason),
+        told("revision", revision),
+        *(() if rule is None else (told("rule", rule),)),
+    )
+    return within(_DYNAMIC_METADATA, struct_entry(METADATA, facts, size), size)
+
+
+def _beside(facts: bytes, metadata: Mapping[str, Any]) -> bytes:
+    """The same dynamic metadata with what rules add to them."""
+    answer = CheckResponse.FromString(facts)
+    answer.dynamic_metadata.update(metadata)
     return answer.SerializeToString(deterministic=True)
 
 
-def _word(decision: Decision) -> str:
-    match decision:
-        case Allow():
-            return "allow"
+def _write_header(
+    options: "RepeatedCompositeFieldContainer[HeaderValueOption]", name: str, value: str, action: int = OVERWRITE
+) -> None:
+    option = options.add()
+    option.append_action = action  # type: ignore[assignment]  # the stubs hide that an enumeration's values are ints
+    option.header.key, option.header.value = name, value
+
+
+def _word(refused: Deny | Challenge | Hold) -> str:
+    match refused:
         case Deny():
             return "deny"
         case Challenge():
@@ -150,4 +218,4 @@ def _word(decision: Decision) -> str:
         case Hold():
             return "hold"
         case _:
-            assert_never(decision)
+            assert_never(refused)

@@ -48,6 +48,9 @@ _JOINED: Final = dict.fromkeys(SINGLE, _COMMA) | {
     "content-type": re.compile(r"[^\",]*(?:\"(?:[^\"\\]|\\.)*\"[^\",]*)*,"),
 }
 
+OURS: Final = "x-extauthz-"
+"""What our own headers begin with."""
+
 # What `Connection` may name: options of HTTP itself, and headers that are none of a rule's or a service's affair.
 _OPTIONS: Final = frozenset({"", "close", "http2-settings", "keep-alive", "te", "upgrade"})
 
@@ -64,11 +67,17 @@ class _StructMeta(msgspec.StructMeta, ABCMeta):
     """Of a mapping that is made as fast as msgspec makes its values."""
 
 
-class OneLineEach(Mapping[str, tuple[str, ...]], msgspec.Struct, metaclass=_StructMeta, frozen=True, eq=False):
-    """Headers of which each came in one line: `places` are the indices into `lines`, by name."""
+class OneLineEach(
+    Mapping[str, tuple[str, ...]], msgspec.Struct, metaclass=_StructMeta, frozen=True, eq=False, gc=False
+):
+    """Headers of which each came in one line: `places` are the indices into `lines`, by name.
+
+    `foldable` are the names that are `is_foldable`.
+    """
 
     places: Mapping[str, int]
     lines: tuple[str, ...]
+    foldable: tuple[str, ...]
 
     def __getitem__(self, name: str) -> tuple[str, ...]:
         return (self.lines[self.places[name]],)
@@ -94,13 +103,14 @@ class _Shape(NamedTuple):
     """What requests with the same names of headers have in common.
 
     `total` is how many names there are, pseudo headers included, `places` those of the others in what `values` gives.
-    The first `single` are those that must be single.
+    The first `single` are those that must be single; `foldable` are those that are `is_foldable`.
     """
 
     total: int
     places: Mapping[str, int]
     values: Callable[[Mapping[str, Any]], tuple[Any, ...]]
     single: int
+    foldable: tuple[str, ...]
 
 
 def from_map(joined: Mapping[str, str]) -> Headers:
@@ -158,7 +168,7 @@ def _of_shape(shape: _Shape, lines: tuple[str, ...], text: str) -> Headers:
         raise _bad_value()
     if "," in "".join(lines[: shape.single]):
         _refuse_joined(zip(shape.places, lines))  # noqa: B905 - equal lengths, by the shape
-    return OneLineEach(shape.places, lines)
+    return OneLineEach(shape.places, lines, shape.foldable)
 
 
 @lru_cache(maxsize=512)
@@ -177,7 +187,13 @@ def _shape(text: str) -> _Shape | None:
         places={name: place for place, name in enumerate(kept)},
         values=itemgetter(*kept),
         single=sum(name in SINGLE for name in kept),
+        foldable=tuple(filter(is_foldable, kept)),
     )
+
+
+def is_foldable(name: str) -> bool:
+    """Whether a CGI-like upstream could take the header for another one without `_`, or for one of ours."""
+    return "_" in name or name.startswith(OURS)
 
 
 def refuse_hop_by_hop(connection: Iterable[str]) -> None:

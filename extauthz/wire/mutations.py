@@ -1,76 +1,140 @@
 """What an allow changes in the request, in Envoy's words.
 
 The rule: a name that any policy can set is set or removed in every answer, in each spelling that an upstream could
-take for it, and never both: Envoy removes last.
+take for it, and never both: Envoy removes last. Nothing is said by `raw_value`, which Envoy does not read, and nothing
+without an action where Envoy would append.
 """
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Final
 from urllib.parse import quote, unquote_plus
 
-from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValueOption, QueryParameter
-from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import OkHttpResponse
-from extauthz.values.decisions import Mutations
+from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValueOption
+from extauthz.values.decisions import NO_MUTATIONS, Mutations
 from extauthz.values.request import EMPTY, HttpRequest
-from extauthz.wire.sayable import DECISION_ID
+from extauthz.wire.fragments import Holed, field, text, together, within
+from extauthz.wire.headers import OURS, OneLineEach, is_foldable
+from extauthz.wire.sayable import DECISION_ID, is_value
 
-if TYPE_CHECKING:
-    # The stubs' name for a repeated field; at run time it is a class of upb's own.
-    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
-
-_OURS: Final = "x-extauthz-"
 OVERWRITE: Final = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 BESIDE: Final = HeaderValueOption.APPEND_IF_EXISTS_OR_ADD
 
+OK_RESPONSE: Final = 3
+# The fields of OkHttpResponse.
+_HEADERS: Final = 2
+_HEADERS_TO_REMOVE: Final = 5
+_RESPONSE_HEADERS: Final = 6
+_QUERY_TO_SET: Final = 7
+_QUERY_TO_REMOVE: Final = 8
+# What a name and a value may be long to be kept as they are written.
+_LONGEST_KEPT: Final = 256
 
-def write_mutations(
-    answer: OkHttpResponse,
-    mutations: Mutations,
-    *,
-    http: HttpRequest | None,
-    decision_id: str,
-    settable: frozenset[str],
-) -> None:
-    """Fill the `ok_response` of an allow; `settable` are all names that the loaded policies can set, in lower case."""
-    headers = {name.lower(): value for name, value in mutations.headers.items()}
-    headers[DECISION_ID] = decision_id
+
+def is_usual(mutations: Mutations, http: HttpRequest | None) -> bool:
+    """Whether nothing is changed but headers of the request that are set, and nothing else takes a look at it.
+
+    It does not hold where a name that is set or removed has a `_`: any client could spell that otherwise.
+    """
+    return (http is None or not _foldable(http.headers)) and (
+        mutations is NO_MUTATIONS
+        or not (
+            mutations.append_headers
+            or mutations.remove_headers
+            or mutations.response_headers
+            or mutations.append_response_headers
+            or mutations.query
+            or mutations.remove_query
+            or mutations.metadata
+        )
+    )
+
+
+def headers_set(headers: Mapping[str, str]) -> bytes | None:
+    """The headers of the request that are set, as the beginning of an `ok_response`; `None` if a value can't be said.
+    The names can."""
+    written = b""
+    for name, value in headers.items():
+        option = (_kept_option if len(name) + len(value) <= _LONGEST_KEPT else _sayable_option)(name, value)
+        if option is None:
+            return None
+        written += option
+    return written
+
+
+def behind_headers_set(names: Iterable[str], *, settable: frozenset[str], size: int) -> Holed:
+    """What comes behind the headers with these names in an `ok_response` that is usual (`is_usual`).
+
+    `settable` are all names that the loaded policies can set, in lower case, `size` is that of the decision's id.
+    """
+    removed = _removed(settable.difference(map(str.lower, names)))
+    return together(_id_option(_HEADERS, size), removed, _id_option(_RESPONSE_HEADERS, size))
+
+
+def ok_response(mutations: Mutations, http: HttpRequest | None, decision_id: bytes, settable: frozenset[str]) -> bytes:
+    """The `ok_response` of an allow that changes whatever there is to change, as that field of the answer.
+
+    `settable` are all names that the loaded policies can set, in lower case.
+    """
+    own = {name.lower(): value for name, value in mutations.headers.items()}
     removed = settable
     if mutations.remove_headers:
         removed = settable.union(name.lower() for name in mutations.remove_headers)
-    if mutations.append_headers:
-        sent = http.headers if http is not None else EMPTY
-        headers |= {
-            # What some policy can set never passes from the client, wherever it is appended to.
-            name.lower(): _joined(name.lower(), () if name.lower() in removed else sent.get(name.lower(), ()), values)
-            for name, values in mutations.append_headers.items()
-        }
-    if http is not None:
-        removed = removed.union(_respelled(http.headers, removed.union(headers)))
-    for name, value in headers.items():
-        write_header(answer.headers, name, value)
-    answer.headers_to_remove.extend(sorted(removed.difference(headers)))
-    for name, value in mutations.response_headers.items():
-        write_header(answer.response_headers_to_add, name.lower(), value)
-    for name, values in mutations.append_response_headers.items():
-        for value in values:
-            write_header(answer.response_headers_to_add, name.lower(), value, BESIDE)
-    write_header(answer.response_headers_to_add, DECISION_ID, decision_id)
-    if mutations.query or mutations.remove_query:
-        _query(answer, mutations, http.raw_query if http is not None else "")
+    sent = http.headers if http is not None else EMPTY
+    appended = {
+        # What some policy can set never passes from the client, wherever it is appended to.
+        name.lower(): _joined(name.lower(), () if name.lower() in removed else sent.get(name.lower(), ()), values)
+        for name, values in mutations.append_headers.items()
+    }
+    given = {*own, DECISION_ID, *appended}
+    removed = removed.union(_respelled(sent, removed.union(given))).difference(given)
+    responses = {name.lower(): value for name, value in mutations.response_headers.items()}
+    lines = [(name.lower(), value) for name, values in mutations.append_response_headers.items() for value in values]
+    size = len(decision_id)
+    pieces = together(
+        _options(_HEADERS, own.items()),
+        _id_option(_HEADERS, size),
+        _options(_HEADERS, appended.items()),
+        _removed(removed),
+        _options(_RESPONSE_HEADERS, responses.items()),
+        _options(_RESPONSE_HEADERS, lines, BESIDE),
+        _id_option(_RESPONSE_HEADERS, size),
+        _query(mutations, http.raw_query if http is not None else ""),
+    )
+    return decision_id.join(within(OK_RESPONSE, pieces, size))
 
 
-def write_header(
-    options: "RepeatedCompositeFieldContainer[HeaderValueOption]", name: str, value: str, action: int = OVERWRITE
-) -> None:
-    """Add a header that by default takes the place of whatever is there.
+def _sayable_option(name: str, value: str) -> bytes | None:
+    """A header of the request that takes the place of whatever is there."""
+    return _option(_HEADERS, name, value) if is_value(value) else None
 
-    `value` it is, because Envoy does not read `raw_value`, and never no action: it would append.
-    """
-    option = options.add()
-    option.append_action = action  # type: ignore[assignment]  # the stubs hide that an enumeration's values are ints
-    header = option.header
-    header.key = name
-    header.value = value
+
+# Callers come again, and so does what is said of them.
+_kept_option = lru_cache(maxsize=4096)(_sayable_option)
+
+
+def _option(number: int, name: str, value: str, action: int = OVERWRITE) -> bytes:
+    header = text(1, name.lower()) + (text(2, value) if value else b"")
+    return field(number, field(1, header) + _action(action))
+
+
+def _options(number: int, headers: Iterable[tuple[str, str]], action: int = OVERWRITE) -> Holed:
+    return (b"".join([_option(number, name, value, action) for name, value in headers]),)
+
+
+def _id_option(number: int, size: int) -> Holed:
+    """The header with the decision's id."""
+    header = together((text(1, DECISION_ID),), within(2, (b"", b""), size))
+    return within(number, together(within(1, header, size), (_action(OVERWRITE),)), size)
+
+
+def _action(action: int) -> bytes:
+    # The field `append_action` of HeaderValueOption, a number; its default is not written.
+    return bytes((3 << 3, action)) if action else b""
+
+
+def _removed(names: Iterable[str]) -> Holed:
+    return (b"".join([text(_HEADERS_TO_REMOVE, name) for name in sorted(names)]),)
 
 
 def _joined(name: str, sent: Iterable[str], values: Iterable[str]) -> str:
@@ -81,24 +145,34 @@ def _joined(name: str, sent: Iterable[str], values: Iterable[str]) -> str:
     return ("; " if name == "cookie" else ", ").join([line for line in (*sent, *values) if line])
 
 
+def _foldable(sent: Mapping[str, Sequence[str]]) -> Collection[str]:
+    """The names that an upstream could take for one of those that are set or removed, all of which have no `_`."""
+    return sent.foldable if type(sent) is OneLineEach else [name for name in sent if is_foldable(name)]
+
+
 def _respelled(sent: Iterable[str], names: frozenset[str]) -> set[str]:
     """The headers of the request that a CGI-like upstream folds to one of `names` or to one of ours."""
     folded = {name.replace("_", "-") for name in names}
-    return {name for name in sent if (fold := name.replace("_", "-")) in folded or fold.startswith(_OURS)}
+    return {name for name in sent if (fold := name.replace("_", "-")) in folded or fold.startswith(OURS)}
 
 
-def _query(answer: OkHttpResponse, mutations: Mutations, raw_query: str) -> None:
+def _query(mutations: Mutations, raw_query: str) -> Holed:
     """Set and remove query parameters.
 
     Envoy splices names and values as they are given and compares names undecoded. So ours are escaped, and a
     parameter that the client has escaped in its own way is removed by that spelling.
     """
+    if not mutations.query and not mutations.remove_query:
+        return (b"",)
     values = {_escaped(name): _escaped(value) for name, value in mutations.query.items()}
     names = {*mutations.query, *mutations.remove_query}
     removed = {_escaped(name) for name in mutations.remove_query}
     removed.update(_spellings(raw_query, names))
-    answer.query_parameters_to_set.extend(QueryParameter(key=name, value=value) for name, value in values.items())
-    answer.query_parameters_to_remove.extend(sorted(removed.difference(values)))
+    given = [
+        field(_QUERY_TO_SET, (text(1, name) if name else b"") + (text(2, value) if value else b""))
+        for name, value in values.items()
+    ]
+    return (b"".join((*given, *(text(_QUERY_TO_REMOVE, name) for name in sorted(removed.difference(values))))),)
 
 
 def _spellings(raw_query: str, names: set[str]) -> Iterable[str]:

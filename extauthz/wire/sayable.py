@@ -7,6 +7,7 @@ a header pass that we meant to set. What can't be said is a denial (`response-in
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, assert_never
 
 from extauthz.values.decisions import (
@@ -45,17 +46,17 @@ def sayable(decision: Decision, *, offer: ChallengeOffer | None = None) -> Decis
     `encode.say` asks this by itself, and returns what is said, so that the record says the same.
     """
     match decision:
-        case Allow(mutations=mutations):
-            fine = mutations is NO_MUTATIONS or _mutations(mutations)
+        case Allow():
+            fine = decision.mutations is NO_MUTATIONS or _mutations(decision.mutations)
         case Deny():
-            fine = 200 <= decision.status <= 599 and _headers(decision.headers) and _text(decision.body)
+            fine = 200 <= decision.status <= 599 and _headers(decision.headers) and is_text(decision.body)
         case Challenge():
             fine = _challenge(decision) and (offer is None or _offer(offer))
         case Hold():
             fine = True
         case _:
             assert_never(decision)
-    if fine and _text(decision.reason) and _text(decision.rule or ""):
+    if fine and is_text(decision.reason) and (decision.rule is None or is_text(decision.rule)):
         return decision
     return denial("response-invalid")
 
@@ -63,15 +64,15 @@ def sayable(decision: Decision, *, offer: ChallengeOffer | None = None) -> Decis
 def _mutations(mutations: Mutations) -> bool:
     return (
         _headers(mutations.headers)
-        and _headers(mutations.response_headers)
+        and (not mutations.response_headers or _headers(mutations.response_headers))
         and (not mutations.append_headers or _lines(mutations.append_headers, mutations.headers))
         and (
             not mutations.append_response_headers
             or _lines(mutations.append_response_headers, mutations.response_headers)
         )
         and (not mutations.remove_headers or all(map(_name, mutations.remove_headers)))
-        and (not mutations.query or all(_text(text) for pair in mutations.query.items() for text in pair))
-        and (not mutations.remove_query or all(map(_text, mutations.remove_query)))
+        and (not mutations.query or all(is_text(text) for pair in mutations.query.items() for text in pair))
+        and (not mutations.remove_query or all(map(is_text, mutations.remove_query)))
         and (not mutations.metadata or (METADATA not in mutations.metadata and _json(mutations.metadata, 0)))
     )
 
@@ -83,24 +84,32 @@ def _challenge(challenge: Challenge) -> bool:
         (wait is None or 0 <= wait <= _LONGEST)
         and bool(challenge.demands)
         and all(
-            -_LONGEST <= demand.max_age <= _LONGEST and _value(demand.acr or "") and _text(demand.description)
+            -_LONGEST <= demand.max_age <= _LONGEST and is_value(demand.acr or "") and is_text(demand.description)
             for demand in challenge.demands
         )
     )
 
 
 def _offer(offer: ChallengeOffer) -> bool:
-    return _LOCATION.match(offer.location) is not None and all(_value(cookie) for cookie in offer.cookies)
+    return _LOCATION.match(offer.location) is not None and all(is_value(cookie) for cookie in offer.cookies)
 
 
 def _headers(headers: Mapping[str, str]) -> bool:
     """Names are valid, not ours, and unlike in any case; values are valid."""
     if not headers:
         return True
-    names = {name.lower() for name in headers}
-    if len(names) < len(headers) or DECISION_ID in names:
-        return False
-    return all(map(_name, headers)) and all(map(_value, headers.values()))
+    for value in headers.values():
+        if not is_value(value):
+            return False
+    return are_names(tuple(headers))
+
+
+@lru_cache(maxsize=1024)
+def are_names(names: tuple[str, ...]) -> bool:
+    """Whether headers may have these names together: valid, not ours, and unlike in any case."""
+    # Rules name them: they are always the same.
+    lower = {name.lower() for name in names}
+    return len(lower) == len(names) and DECISION_ID not in lower and all(map(_name, names))
 
 
 def _lines(appended: Mapping[str, Sequence[str]], given: Mapping[str, str]) -> bool:
@@ -110,7 +119,7 @@ def _lines(appended: Mapping[str, Sequence[str]], given: Mapping[str, str]) -> b
     return (
         _headers(first)
         and names.isdisjoint(map(str.lower, appended))
-        and all(_value(value) for values in appended.values() for value in values)
+        and all(is_value(value) for values in appended.values() for value in values)
     )
 
 
@@ -118,11 +127,13 @@ def _name(name: str) -> bool:
     return _NAME.match(name) is not None
 
 
-def _value(value: str) -> bool:
+def is_value(value: str) -> bool:
+    """Whether a header may have it."""
     return _VALUE.match(value) is not None
 
 
-def _text(text: str) -> bool:
+def is_text(text: str) -> bool:
+    """Whether UTF-8 can hold it."""
     return text.isascii() or _TEXT.match(text) is not None
 
 
@@ -134,13 +145,13 @@ def _json(value: object, depth: int) -> bool:
         case None | bool():
             return True
         case str():
-            return _text(value)
+            return is_text(value)
         case int():
             return -_LARGEST_EXACT <= value <= _LARGEST_EXACT
         case float():
             return math.isfinite(value)
         case Mapping():
-            return all(isinstance(name, str) and _text(name) for name in value) and _all(value.values(), depth)
+            return all(isinstance(name, str) and is_text(name) for name in value) and _all(value.values(), depth)
         case list() | tuple():
             return _all(value, depth)
         case _:

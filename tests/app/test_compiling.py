@@ -21,7 +21,6 @@ from extauthz.app.reload import Reloader, Status, first_ruling
 from extauthz.check.checker import Checker, Ruling, Surroundings
 from extauthz.lookup.key_sets import KeySets
 from extauthz.policy.problems import PolicyErrors
-from extauthz.record.decision import NoRecorder
 from extauthz.settings import load_settings
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
 from extauthz.store.open import open_store
@@ -180,7 +179,6 @@ def test_requests_while_one_is_served_are_one_more(tmp_path: Path) -> None:
         entropy=lambda n: b"x" * n,
         store=open_store("memory:", base=tmp_path),
         keys=parse_keys(generate_key(b"k" * SECRET_BYTES, created=1)),
-        recorder=NoRecorder(),
     )
     revisions: list[str] = []
 

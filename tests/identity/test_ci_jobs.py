@@ -19,7 +19,6 @@ from extauthz.errors import InvalidCredential
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver
 from extauthz.policy.load import load_text
-from extauthz.record.decision import NoRecorder
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
 from extauthz.store.memory import MemoryStore
 from extauthz.wire.compose import check_request
@@ -184,7 +183,6 @@ def checker(resolver: Resolver) -> Checker:
             entropy=os.urandom,
             store=MemoryStore(),
             keys=parse_keys(generate_key(os.urandom(SECRET_BYTES), created=int(NOW))),
-            recorder=NoRecorder(),
         ),
     )
 

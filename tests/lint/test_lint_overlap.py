@@ -93,7 +93,8 @@ def found(index: Index, asked: Asked) -> set[int]:
         protocol="HTTP/2",
         headers={},
     )
-    return {number for number, _ in index.for_http(http, None if workload is None else f"spiffe://{workload}")}
+    spot = index.find(http, None if workload is None else f"spiffe://{workload}")
+    return {number for number, _ in index.standing(spot)}
 
 
 def pairs(name: str, values: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Place, Place]]:

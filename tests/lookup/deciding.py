@@ -21,7 +21,6 @@ from extauthz.app.wiring import make_resolver
 from extauthz.check.checker import Checker, Ruling, Surroundings
 from extauthz.lookup.key_sets import Pace
 from extauthz.policy.load import load_text
-from extauthz.record.decision import NoRecorder
 from extauthz.settings import Settings, load_settings
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
 from extauthz.store.memory import MemoryStore
@@ -135,7 +134,6 @@ async def asking(
             entropy=os.urandom,
             store=MemoryStore(),
             keys=parse_keys(generate_key(os.urandom(SECRET_BYTES), created=int(time.time()))),
-            recorder=NoRecorder(),
             inquiries=informants.inquiries,
         ),
     )

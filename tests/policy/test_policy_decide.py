@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 from policy.making import KEY, NOW, WEB, Document, caller, compiled, document, evaluate, grant, http, rule
 
@@ -118,7 +119,7 @@ def test_the_same_sub_at_another_issuer_is_another_subject() -> None:
     policies = compiled(document("p", ALL, rule("a", "challenge")))
     facts = Facts(grants=(grant("action:p/a"),))
     assert USER.user is not None
-    other = replace(USER, user=replace(USER.user, iss="https://other.example"))
+    other = msgspec.structs.replace(USER, user=replace(USER.user, iss="https://other.example"))
     assert isinstance(evaluate(policies, identity=other, facts=facts).decision, Challenge)
 
 

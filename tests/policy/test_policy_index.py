@@ -2,18 +2,23 @@
 
 import cProfile
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from policy.making import WEB, caller, compiled, document, http, rule, tcp
 
 from extauthz.policy import hosts, templates, workloads
+from extauthz.policy.captures import layout
 from extauthz.policy.hosts import HostPattern
-from extauthz.policy.index import Index, Place
-from extauthz.policy.policy_set import Rule
+from extauthz.policy.index import MOST_LEARNT, Index, Place
+from extauthz.policy.rules import Rule
+from extauthz.policy.templates import Template
 from extauthz.values.identity import Identity
+from extauthz.values.request import HttpRequest
 from extauthz.wire.compose import check_request
 from extauthz.wire.decode import decode
 from extauthz.wire.reading import Reading
@@ -23,6 +28,12 @@ def found(*rules: dict[str, object], request: str = "/", host: str = "app.exampl
     policies = compiled(document("p", *rules))
     candidates = policies.candidates(http(request, method=method, host=host), Identity())
     return [item.rule.name for item in candidates.items]
+
+
+def look_up(index: Index, request: HttpRequest, workload_id: str | None = None) -> list[tuple[int, Mapping[str, str]]]:
+    """The rules that an index finds by number, with what their templates captured."""
+    standing = index.standing(index.find(request, workload_id))
+    return [(number, layout(found).read(request.segments)) for number, found in standing]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +66,7 @@ def test_a_template_fits_whole_canonical_paths(template: str, path: str, params:
     index = Index([Place(templates=(templates.parse(template),))])
     request = http(path).http
     assert request is not None
-    assert index.for_http(request, None) == ([] if params is None else [(0, params)])
+    assert look_up(index, request) == ([] if params is None else [(0, params)])
 
 
 def test_an_empty_segment_fits_no_wildcard() -> None:
@@ -63,8 +74,37 @@ def test_an_empty_segment_fits_no_wildcard() -> None:
     request = decode(payload, Reading(accept=frozenset({"empty_segment"}))).http
     assert request is not None
     assert request.segments == ("a", "", "b")
-    assert Index([Place(templates=(templates.parse("/a/*/b"),))]).for_http(request, None) == []
-    assert Index([Place(templates=(templates.parse("/a/**"),))]).for_http(request, None) == [(0, {})]
+    assert look_up(Index([Place(templates=(templates.parse("/a/*/b"),))]), request) == []
+    assert look_up(Index([Place(templates=(templates.parse("/a/**"),))]), request) == [(0, {})]
+
+
+SEGMENTS = st.sampled_from(["a", "b", "c", "d"])
+WRITTEN = st.lists(st.sampled_from(["a", "b", "*", "{x}", "{y}"]), max_size=3, unique=True)
+TEMPLATES = st.builds(
+    lambda parts, tail: templates.parse("/" + "/".join([*parts, *tail])),
+    WRITTEN,
+    st.sampled_from([[], ["**"], ["{z=**}"]]),
+)
+
+
+@given(
+    written=st.lists(TEMPLATES, max_size=6),
+    paths=st.lists(st.lists(SEGMENTS | st.just(""), max_size=4).map(tuple), max_size=8),
+    room=st.sampled_from([0, 1, 5, 20, MOST_LEARNT]),
+)
+def test_a_look_up_finds_what_fits_wherever_paths_went_before_and_however_little_is_remembered(
+    written: list[Template], paths: list[tuple[str, ...]], room: int
+) -> None:
+    index = Index([Place(templates=(template,)) for template in written], most_learnt=room)
+    request = http("/").http
+    assert request is not None
+    for segments in paths:
+        asked = replace(request, path="/" + "/".join(segments), segments=segments)
+        fitting = [(number, template) for number, template in enumerate(written) if template.fits(segments)]
+        assert look_up(index, asked) == [
+            (number, {} if template.capture is None else template.capture.read(segments))
+            for number, template in fitting
+        ]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +129,7 @@ def test_a_host_pattern_fits_canonical_hosts(pattern: str, host: str, fits: bool
     assert request is not None
     parsed = hosts.parse(pattern)
     assert parsed.fits(request.host) is fits
-    assert bool(Index([Place(hosts=(parsed,))]).for_http(request, None)) is fits
+    assert bool(look_up(Index([Place(hosts=(parsed,))]), request)) is fits
 
 
 @pytest.mark.parametrize("text", ["", "*", "*.", "a..b", "a/b", "http://a", "a b", "*.*.a", "a.*.b", "[::1", "*.[::1]"])
@@ -176,7 +216,7 @@ def test_a_look_up_touches_no_other_rule_and_costs_the_same_among_ten_and_three_
     for size in (10, 3000):
         index = Index([*(place(kind, number) for number in range(size)), Place(templates=(templates.parse("/r7/**"),))])
         profile = cProfile.Profile()
-        assert profile.runcall(index.for_http, request, "spiffe://td/ns7/sa") == [(7, {"id": "5"}), (size, {})]
+        assert profile.runcall(look_up, index, request, "spiffe://td/ns7/sa") == [(7, {"id": "5"}), (size, {})]
         calls.append(sum(entry.callcount for entry in profile.getstats()))
     assert calls[0] == calls[1]
 

@@ -1,12 +1,14 @@
 """The laws of design section 3 as properties, and the agreement with the oracle."""
 
 import random
+from datetime import UTC, datetime
 from typing import Any
 
 import oracle
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from policy.making import (
     KEY,
     NOW,
@@ -246,7 +248,24 @@ def test_compiled_policies_and_the_oracle_agree(
         ]
         facts = Facts(grants=tuple(grants))
         again = evaluate(policies_set, request, identity, facts=facts)
-        assert verdict(again.decision) == oracle.judge(documents, inputs._replace(facts=facts), KEY)
+        assert verdict(again.decision) == oracle.judge(documents, replace(inputs, facts=facts), KEY)
+
+
+moments = st.sampled_from(
+    (NOW, datetime(2019, 1, 1, tzinfo=UTC).timestamp(), datetime(2036, 1, 1, tzinfo=UTC).timestamp())
+)
+
+
+@lawful
+@given(policies(), st.lists(st.tuples(requests(), identities, moments), min_size=2, max_size=6))
+def test_what_was_decided_before_changes_no_decision(
+    documents: list[Document], asked: list[tuple[RequestView, Identity, float]]
+) -> None:
+    """Nor does it when all of it is asked again: whatever is remembered of a decision is true of the next one."""
+    remembering = compiled(*documents)
+    for request, identity, now in [*asked, *asked]:
+        fresh = evaluate(compiled(*documents), request, identity, now=now)
+        assert evaluate(remembering, request, identity, now=now) == fresh
 
 
 @lawful

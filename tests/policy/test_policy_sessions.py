@@ -1,11 +1,11 @@
 """`session.age` and `session.idle`: what a condition sees, which rules need a look-up, and what the two count from."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from policy.making import NOW, Document, caller, compiled, definitions, document, evaluate, function, http, rule
 
 from extauthz.policy.decide import needs

@@ -90,4 +90,4 @@ def test_who_is_nobody_is_in_the_class_of_anybody_alone() -> None:
     classes = CallerClasses()
     assert classes.of_rule([]) == (ANYBODY,)
     classes.of_rule([workloads.parse("spiffe://td/**")])
-    assert classes.of_caller(None) == [ANYBODY]
+    assert classes.of_caller(None) == (ANYBODY,)

@@ -1,12 +1,13 @@
 """Answers: each decision for each caller, and what never leaves."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
+from wire.allow_oracle import allowed
 from wire.answers import (
     ALLOW,
+    BY_CALLER,
     BY_FORM,
     CHALLENGE,
     DECISIONS,
@@ -33,6 +34,8 @@ from extauthz.values.decisions import (
     Mutations,
 )
 from extauthz.values.request import Caller
+from extauthz.wire.compose import check_request
+from extauthz.wire.decode import decode
 from extauthz.wire.encode import encode, encode_failure
 from extauthz.wire.sayable import sayable
 
@@ -275,6 +278,7 @@ def test_the_last_resort_is_a_denial_whatever_its_id(decision_id: str) -> None:
     assert said.is_explicit
 
 
+TCP = BY_CALLER[Caller.TCP]
 TEXTS = st.text(max_size=6) | st.sampled_from(["x-a", "x_a", "a\nb", "a\r", "\0", "\ud800", "ok"])
 TABLES = st.dictionaries(TEXTS, TEXTS, max_size=2)
 LINES = st.dictionaries(TEXTS, st.lists(TEXTS, max_size=2).map(tuple), max_size=2)
@@ -336,6 +340,45 @@ def test_an_answer_is_never_empty_and_allows_only_what_is_allowed(
     ok, denied = said.message.ok_response, said.message.denied_response
     for option in (*ok.headers, *ok.response_headers_to_add, *denied.headers):
         assert not set(option.header.key + option.header.value) & set("\r\n\0")
+
+
+NAMES = st.sampled_from(["x-a", "X-A", "x_a", "x-b", "cookie", "ok", "x-extauthz-otp", "x_extauthz-a"])
+VALUES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=400).map(str.strip) | st.just("")
+SAYABLE_ALLOW = st.builds(
+    Allow,
+    rule=st.text(st.characters(exclude_categories=["Cs"]), max_size=300),
+    mutations=st.builds(
+        Mutations,
+        headers=st.dictionaries(NAMES, VALUES, max_size=3),
+        remove_headers=st.frozensets(NAMES, max_size=2),
+        append_headers=st.dictionaries(NAMES, st.lists(VALUES, min_size=1, max_size=2).map(tuple), max_size=2),
+        response_headers=st.dictionaries(NAMES, VALUES, max_size=2),
+        append_response_headers=st.dictionaries(NAMES, st.lists(VALUES, min_size=1, max_size=2).map(tuple), max_size=2),
+        query=st.dictionaries(st.sampled_from(["a", "b c", "ä", ""]), VALUES, max_size=2),
+        remove_query=st.frozensets(st.sampled_from(["a", "q"]), max_size=2),
+        metadata=st.dictionaries(st.sampled_from(["a", "f", "z"]), JSON, max_size=2),
+    )
+    | st.builds(Mutations, headers=st.dictionaries(NAMES, VALUES, max_size=2)),
+).filter(lambda allow: sayable(allow) is allow)
+SENT_NAMES = st.sampled_from(["x-a", "x_a", "x-b", "accept", "cookie", "x-extauthz-otp", "x_extauthz_a", "x-c"])
+
+
+@given(
+    allow=SAYABLE_ALLOW,
+    sent=st.dictionaries(SENT_NAMES, VALUES.filter(str.isascii), max_size=4),
+    path=st.sampled_from(["/", "/?a=1&%61=2&b%20c=3&q"]),
+    decision_id=st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=150),
+    settable=st.frozensets(st.sampled_from(["x-a", "x_a", "x-b", "x-d"])),
+)
+def test_an_allow_is_byte_for_byte_what_its_message_serialises_to(
+    allow: Allow, sent: dict[str, str], path: str, decision_id: str, settable: frozenset[str]
+) -> None:
+    request = decode(check_request(host="a.example", path=path, headers=dict(sent)))
+    for asked in (request, TCP):
+        payload = encode(allow, request=asked, decision_id=decision_id, revision="sha256:abc", settable=settable)
+        assert payload == allowed(
+            allow, http=asked.http, decision_id=decision_id, revision="sha256:abc", settable=settable
+        )
 
 
 @given(ANY_DECISION, st.sampled_from(sorted(BY_FORM)), ANY_OFFER)

@@ -1,11 +1,11 @@
 """`WWW-Authenticate`: a 401 names the schemes that are taken, and what was wrong in the one that was used."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from wire.answers import BOTH, BY_FORM, CHALLENGE, DENY, HOLD, OFFER, answer, asked
 
 from extauthz.errors import OAuthError

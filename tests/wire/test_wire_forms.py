@@ -2,13 +2,13 @@
 
 import json
 from base64 import b64decode, b64encode
-from dataclasses import replace
 from hashlib import sha256
 from html import escape
 from typing import Literal, get_args
 
 import pytest
 from google.rpc.error_details_pb2 import ErrorInfo  # type: ignore[import-untyped]  # no py.typed
+from msgspec.structs import replace
 from wire.answers import (
     BY_FORM,
     CALL,

@@ -1,11 +1,11 @@
 """Every decision in every form is what the oracle's table says."""
 
-from dataclasses import replace
 from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from wire.answers import BY_FORM, CHALLENGE, HOLD, OFFER, answer
 from wire.forms_oracle import FAMILIES, Told, check_refusal
 

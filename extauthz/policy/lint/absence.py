@@ -28,8 +28,8 @@ from extauthz.policy.lint.presence import (
     spelled,
     with_owners,
 )
-from extauthz.policy.policy_set import AllowTerms, Rule
 from extauthz.policy.problems import Path
+from extauthz.policy.rules import AllowTerms, Rule
 
 # Of every check: set by Envoy itself.
 _ALWAYS: Final = frozenset(

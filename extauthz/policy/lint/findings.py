@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from extauthz.policy import models
-from extauthz.policy.policy_set import Rule
 from extauthz.policy.problems import Path, Problem
+from extauthz.policy.rules import Rule
 from extauthz.policy.yaml_source import Document
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from extauthz.policy.lint.findings import Finding, Subject
 from extauthz.policy.lint.foreign import Configured
 from extauthz.policy.lint.overlap import shown
-from extauthz.policy.policy_set import ApproveTerms, ChallengeTerms
+from extauthz.policy.rules import ApproveTerms, ChallengeTerms
 from extauthz.values.decisions import Factor
 
 

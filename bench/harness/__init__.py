@@ -1,0 +1,1 @@
+"""What the parts share: servers, load, figures, and what is shown and written of them."""

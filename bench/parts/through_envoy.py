@@ -1,0 +1,78 @@
+"""What a Check adds to a request through Envoy: over no ext_authz, and over what a no-op authorizer adds."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from bench.harness import h2load
+from bench.harness.envoys import PLAIN, start_front
+from bench.harness.figures import AtMost, Figure, Report, measured, ratio
+from bench.harness.h2load import Ask, Load
+from bench.harness.servers import TRANSPORTS, Yard
+from bench.harness.setting import Part, Setting
+
+NAME: Final = "envoy"
+TITLE: Final = "Through Envoy: what the Check adds to a request"
+CALLERS: Final = {1: "1 caller", 32: "32 callers"}
+MOST_OF_NOOP: Final = {"p50": 1.15, "p99": 1.3}
+"""Times what the transport's own no-op adds (issue 7)."""
+
+_Rounds = Mapping[str, Sequence[Mapping[str, float]]]
+
+
+def _judged(transport: str, callers: str, percentile: str) -> str:
+    return f"{callers}, {percentile} that {transport} extauthz adds, over its no-op"
+
+
+def measure(setting: Setting) -> Report:
+    """Percentiles of the whole request, what is added, and the ratios of what is added."""
+    figures: list[Figure] = []
+    with setting.yard() as yard:
+        servers = setting.servers(yard)
+        asks = start_front(Yard(processes=yard.processes, folder=yard.folder, core=setting.cores.load), servers)
+        for count, callers in CALLERS.items():
+            load = Load(connections=count, streams=1, seconds=setting.size.seconds)
+            taken = setting.in_turn(asks, partial(_percentiles, load=load, core=setting.cores.load))
+            for percentile in MOST_OF_NOOP:
+                figures += _figures(setting, taken, callers, percentile)
+    notes = ("Envoy shares the core of the load, and answers by itself what is allowed",)
+    return Report(part=NAME, title=TITLE, figures=tuple(figures), notes=notes)
+
+
+def _percentiles(ask: Ask, *, load: Load, core: int | None) -> dict[str, float]:
+    return h2load.percentiles(h2load.latencies_of(ask, load, core=core)[1])
+
+
+def _figures(setting: Setting, taken: _Rounds, callers: str, percentile: str) -> list[Figure]:
+    plain = [one[percentile] for one in taken[PLAIN]]
+    figures = [measured(f"{callers}, {percentile} with {PLAIN}", "µs", plain)]
+    added = {
+        name: [one[percentile] - base for one, base in zip(rounds, plain, strict=True)]
+        for name, rounds in taken.items()
+        if name != PLAIN
+    }
+    figures += [measured(f"{callers}, {percentile} that {name} adds", "µs", rounds) for name, rounds in added.items()]
+    target = AtMost(value=MOST_OF_NOOP[percentile])
+    for transport in setting.transports:
+        over = added[f"{transport.name} extauthz"]
+        name = _judged(transport.name, callers, percentile)
+        figures.append(ratio(name, over, added[f"{transport.name} no-op"], target=target))
+        for peer in setting.peers:
+            figures.append(
+                ratio(f"{callers}, {percentile} that {transport.name} extauthz adds, over {peer}", over, added[peer])
+            )
+    return figures
+
+
+PART: Final = Part(
+    name=NAME,
+    title=TITLE,
+    targets=tuple(
+        _judged(transport.name, callers, percentile)
+        for transport in TRANSPORTS
+        for callers in CALLERS.values()
+        for percentile in MOST_OF_NOOP
+    ),
+    measure=measure,
+    missing=h2load.missing,
+)

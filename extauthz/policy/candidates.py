@@ -1,0 +1,31 @@
+"""The rules that may speak to one request."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from extauthz.policy.captures import Given
+from extauthz.policy.plan import Plan
+from extauthz.policy.rules import Candidate
+
+
+class Candidates(msgspec.Struct, frozen=True):
+    """The rules that may speak to one request, as a plan, and the segments of its path."""
+
+    plan: Plan
+    segments: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, items: Sequence[Candidate]) -> "Candidates":
+        """These, in the order of their names, with what they are said to have captured."""
+        found = [(item.rule, Given(item.params)) for item in items]
+        return cls(Plan(found, tuple(item.mode for item in items)))
+
+    @property
+    def items(self) -> tuple[Candidate, ...]:
+        """Each rule with what its templates captured, in the order of their names."""
+        plan = self.plan
+        return tuple(
+            Candidate(rule, layout.read(self.segments), mode)
+            for rule, layout, mode in zip(plan.rules, plan.layouts, plan.modes, strict=True)
+        )

@@ -1,0 +1,267 @@
+"""What is known of a decision once its candidates are: worked out once for all requests that have the same ones.
+
+The rule kept here: nothing in a plan depends on a request, on a caller or on facts; what the conditions of its rules
+come to is all that tells two requests apart until somebody speaks whose terms read more.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from math import inf
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from extauthz import cel
+from extauthz.policy.captures import Layout
+from extauthz.policy.context import PARAMS, VariableScope
+from extauthz.policy.rules import (
+    NOTHING,
+    AllowTerms,
+    ApproveTerms,
+    ChallengeTerms,
+    DenyTerms,
+    Policy,
+    Rule,
+)
+from extauthz.values.decisions import Evaluation, Mode, Outcome, RuleResult
+from extauthz.values.grants import Needs
+from extauthz.values.identity import Identity
+from extauthz.values.request import EMPTY
+
+Scope = dict[str, object]
+Holds = bool | None
+"""What a condition came to; `None` is an error."""
+Terms = TypeVar("Terms", AllowTerms, DenyTerms, ChallengeTerms, ApproveTerms)
+
+MOST_KEPT: Final = 64
+"""Ways in which the rules of one plan can come out that are remembered, and ways in which they can be staged."""
+
+_FLAGS = (False, True)
+_NEEDS: Final = {
+    flags: Needs(grants=flags[0], session=flags[1], shadow_session=flags[2]) for flags in product(_FLAGS, repeat=3)
+}
+_OUTCOMES: Final[Mapping[Holds, Outcome]] = {True: "match", False: "no-match", None: "error"}
+
+
+class Voice(NamedTuple, Generic[Terms]):
+    """A rule that matches and is obeyed, its terms, and the number of the scope that they see."""
+
+    rule: Rule
+    terms: Terms
+    at: int
+
+
+class Speaking:
+    """The rules that take part in a decision, by effect: those that are obeyed and match, and guards that error.
+
+    `results` say how every candidate came out; of those that error the text is missing. `audit_required` is whether one
+    of the rules wants its record on disk. `reads_nothing` is whether the decision depends on nothing but on who speaks:
+    no terms that count have an expression (where nobody speaks, the caller counts, too). `settled` is then the
+    evaluation, once it is known.
+    """
+
+    __slots__ = (
+        "allows",
+        "approvals",
+        "audit_required",
+        "challenges",
+        "denials",
+        "faulty_guards",
+        "reads_nothing",
+        "results",
+        "settled",
+    )
+
+    def __init__(self) -> None:
+        self.denials: list[Voice[DenyTerms]] = []
+        self.faulty_guards: list[Rule] = []
+        self.allows: list[Voice[AllowTerms]] = []
+        self.challenges: list[Voice[ChallengeTerms]] = []
+        self.approvals: list[Voice[ApproveTerms]] = []
+        self.results: tuple[RuleResult, ...] = ()
+        self.audit_required = False
+        self.reads_nothing = False
+        self.settled: Evaluation | None = None
+
+    def add(self, rule: Rule, holds: Holds, at: int) -> None:
+        """Let a rule that is obeyed take part, if it matches or errors."""
+        if holds is False or (holds is None and rule.effect == "allow"):
+            return
+        self.audit_required |= rule.audit_required
+        if holds is None:
+            self.faulty_guards.append(rule)
+            return
+        match rule.terms:
+            case AllowTerms() as terms:
+                self.allows.append(Voice(rule, terms, at))
+            case DenyTerms() as terms:
+                self.denials.append(Voice(rule, terms, at))
+            case ChallengeTerms() as terms:
+                self.challenges.append(Voice(rule, terms, at))
+            case ApproveTerms() as terms:
+                self.approvals.append(Voice(rule, terms, at))
+
+
+def _reads_nothing(speaking: Speaking) -> bool:
+    if speaking.denials:
+        terms = speaking.denials[0].terms
+        return not terms.headers and terms.body is None
+    plain = bool(speaking.allows) and all(voice.terms is NOTHING for voice in speaking.allows)
+    return plain and not speaking.challenges and not speaking.approvals
+
+
+class _Opening(NamedTuple):
+    """How a scope beyond the first is made: within which, with what variables, constants and captures of its own."""
+
+    within: int
+    programs: Mapping[str, cel.Program]
+    constants: Mapping[str, object]
+    captures: Layout | None
+
+
+class Plan:
+    """Candidates in the order of their names: `rules`, what each captures (`layouts`), and their `modes`.
+
+    `captures` are the layouts that their expressions read, `conditions` what there is to evaluate, each with the number
+    of the scope that it sees. From `expires` on, in seconds since the epoch, one of them is as if absent. `is_staged`:
+    who of them is obeyed depends on the caller; ask `obeyed_by`.
+    """
+
+    __slots__ = (
+        "_next",
+        "_openings",
+        "_scope_of",
+        "_spoken",
+        "_variants",
+        "captures",
+        "conditions",
+        "expires",
+        "is_staged",
+        "layouts",
+        "modes",
+        "needs",
+        "rules",
+    )
+
+    def __init__(self, found: Sequence[tuple[Rule, Layout]], modes: tuple[Mode, ...] | None = None) -> None:
+        """`modes` are those of the rules for one caller; without them each is as its policy says."""
+        self.rules: tuple[Rule, ...] = tuple([rule for rule, _ in found])
+        self.layouts: tuple[Layout, ...] = tuple([layout for _, layout in found])
+        self.is_staged = modes is None and not all(isinstance(rule.mode, str) for rule in self.rules)
+        self.modes: tuple[Mode, ...] = modes or tuple(
+            [rule.mode if isinstance(rule.mode, str) else "shadow" for rule in self.rules]
+        )
+        self.expires = min([rule.expires for rule in self.rules if rule.expires is not None], default=inf)
+        self.needs = self._needed()
+        self._openings: list[_Opening] = []
+        self.captures = tuple(dict.fromkeys([layout for rule, layout in found if rule.reads_params]))
+        self._scope_of = self._opened(found)
+        self.conditions: tuple[tuple[Callable[[Mapping[str, Any]], Any], int], ...] = tuple(
+            [
+                (rule.when.evaluate, at)
+                for rule, at in zip(self.rules, self._scope_of, strict=True)
+                if rule.when is not None
+            ]
+        )
+        self._spoken: dict[tuple[Holds, ...], Speaking] = {}
+        self._variants: dict[tuple[Mode, ...], Plan] = {}
+        self._next: Plan | None = None
+
+    def _needed(self) -> Needs:
+        grants = session = shadow_session = False
+        for rule, mode in zip(self.rules, self.modes, strict=True):
+            if mode == "enforce":
+                grants = grants or rule.effect == "challenge"
+                session = session or rule.reads_session
+            else:
+                shadow_session = shadow_session or rule.reads_session
+        return _NEEDS[grants, session, shadow_session]
+
+    def _opened(self, found: Sequence[tuple[Rule, Layout]]) -> tuple[int, ...]:
+        """The number of the scope that each rule sees; rules that see the same names share one."""
+        numbers: dict[tuple[Policy | None, Layout | None], int] = {(None, None): 0}
+        alike = len(self.captures) <= 1  # what is captured is then seen by everybody
+        scopes = []
+        for rule, layout in found:
+            policy = rule.policy if rule.reads_variables else None
+            own = layout if rule.reads_params and not alike else None
+            if policy is not None and (policy, None) not in numbers:
+                programs = {**policy.shared, **policy.per_rule} if alike else policy.shared
+                self._openings.append(_Opening(0, programs, policy.constants, None))
+                numbers[policy, None] = len(self._openings)
+            if (policy, own) not in numbers:
+                programs = EMPTY if policy is None else policy.per_rule
+                self._openings.append(_Opening(numbers[policy, None], programs, EMPTY, own))
+                numbers[policy, own] = len(self._openings)
+            scopes.append(numbers[policy, own])
+        return tuple(scopes)
+
+    def scopes(self, first: Scope, segments: tuple[str, ...]) -> list[Scope]:
+        """The scopes of one request, by number, with what is captured of the segments of its path."""
+        captures = self.captures
+        if len(captures) == 1:
+            first[PARAMS] = captures[0].read(segments)
+        scopes = [first]
+        for within, programs, constants, own in self._openings:
+            scope = VariableScope(scopes[within], programs, constants)
+            if own is not None:
+                scope[PARAMS] = own.read(segments)
+            scopes.append(scope)
+        return scopes
+
+    def spoken(self, held: tuple[Holds, ...]) -> Speaking:
+        """Who speaks when the `conditions` came to this."""
+        found = self._spoken.get(held)
+        if found is None:
+            found = self._heard(held)
+            if len(self._spoken) < MOST_KEPT:
+                self._spoken[held] = found
+        return found
+
+    def outcomes(self, held: Sequence[Holds]) -> list[Holds]:
+        """What every rule comes to; one without a condition holds."""
+        of_conditions = iter(held)
+        return [True if rule.when is None else next(of_conditions) for rule in self.rules]
+
+    def _heard(self, held: tuple[Holds, ...]) -> Speaking:
+        speaking, results = Speaking(), []
+        for rule, mode, holds, at in zip(self.rules, self.modes, self.outcomes(held), self._scope_of, strict=True):
+            results.append(
+                RuleResult(rule=rule.name, effect=rule.effect, mode=mode, result="error")
+                if holds is None
+                else rule.results[mode, _OUTCOMES[holds]]
+            )
+            if mode == "enforce":
+                speaking.add(rule, holds, at)
+        speaking.results = tuple(results)
+        speaking.reads_nothing = _reads_nothing(speaking)
+        return speaking
+
+    def obeyed_by(self, identity: Identity) -> "Plan":
+        """The plan for a caller; this one must be staged."""
+        modes = tuple([rule.mode_for(identity) for rule in self.rules])
+        found = self._variants.get(modes)
+        if found is None:
+            found = Plan(self._found, modes)
+            if len(self._variants) < MOST_KEPT:
+                self._variants[modes] = found
+        return found
+
+    def at(self, now: float) -> "Plan":
+        """The plan without the rules that have expired at `now` (seconds since the epoch)."""
+        plan = self
+        while now >= plan.expires:
+            if plan._next is None:
+                plan._next = plan._without(plan.expires)
+            plan = plan._next
+        return plan
+
+    def _without(self, expired: float) -> "Plan":
+        kept = [
+            (pair, mode)
+            for pair, mode in zip(self._found, self.modes, strict=True)
+            if pair[0].expires is None or pair[0].expires > expired
+        ]
+        return Plan([pair for pair, _ in kept], tuple([mode for _, mode in kept]))
+
+    @property
+    def _found(self) -> list[tuple[Rule, Layout]]:
+        return list(zip(self.rules, self.layouts, strict=True))

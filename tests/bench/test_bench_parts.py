@@ -1,0 +1,80 @@
+"""What parts read from programs, and the whole of it once, as small as it can be."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.__main__ import main
+from bench.harness import h2load, traffic
+from bench.harness.proc import family, processor_seconds, resident
+from bench.noop import framed
+from bench.parts.instructions import NotCounted, parse_perf, parse_totals
+from bench.parts.scripts import read_figures, read_missed
+
+
+def test_each_number_that_a_script_writes_is_a_figure() -> None:
+    tree = {"a": {"us": 1.5, "ok": True}, "b": [{"name": "x", "n": 2}, {"n": 3}], "c": "text", "d": None}
+    assert {one.name: one.value for one in read_figures(tree, ("s",))} == {
+        "s, a, us": 1.5,
+        "s, b, x, n": 2,
+        "s, b, 1, n": 3,
+    }
+
+
+def test_what_a_script_missed_is_read_and_a_bad_end_is_never_silent() -> None:
+    assert read_missed("table\nmissed: x: 3, not 2\nmissed: y\n", 1) == ["x: 3, not 2", "y"]
+    assert read_missed("table\n", 0) == []
+    assert read_missed("Traceback\nValueError: no\n", 1) == ["it ended with 1: ValueError: no"]
+
+
+def test_counted_instructions_are_read() -> None:
+    assert parse_totals("version: 1\nsummary: 100\nfn=(1)\ntotals: 52209000\n") == 52_209_000
+    with pytest.raises(NotCounted):
+        parse_totals("version: 1\n")
+    assert parse_perf("4711,,instructions:u,1000,100.00,,\n") == 4711
+    assert parse_perf("<not supported>,,instructions:u,0,100.00,,\n") is None
+    assert parse_perf("perf: no permission\n") is None
+
+
+def test_the_check_has_the_size_that_is_told_and_its_frame_says_so() -> None:
+    request = traffic.request()
+    assert 1_060 <= len(request) <= 1_080
+    assert framed(request)[:5] == b"\0" + len(request).to_bytes(4, "big")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process holds")
+def test_what_a_process_and_its_family_hold_and_use_is_told() -> None:
+    assert os.getpid() in family(os.getppid())
+    assert 1 < resident(os.getpid()) < 10_000
+    assert abs(processor_seconds(os.getpid()) - time.process_time()) < 0.5
+
+
+def test_the_smallest_run_measures_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if missing := h2load.missing():
+        pytest.fail(missing) if os.environ.get("REQUIRE_ALL") else pytest.skip(missing)
+    assert main(["--tiny", "--only", "saturation", "--out", str(tmp_path)]) == 0
+    written = json.loads((tmp_path / "bench.json").read_text())["parts"]["saturation"]
+    assert not written["skipped"]
+    assert written["figures"]["grpcio, capacity"]["value"] > 0
+    assert (tmp_path / "saturation.png").read_bytes().startswith(b"\x89PNG")
+    assert "grpcio, decided in time over capacity" in capsys.readouterr().out
+
+
+def test_a_part_that_is_missing_fails_a_check_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    arguments = ["--tiny", "--only", "throughput", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    assert "skipped: no h2load: install nghttp2-client" in capsys.readouterr().out
+    assert main([*arguments, "--check"]) == 1
+
+
+@pytest.mark.parametrize("arguments", [["--only", "nothing"], ["--peer", "opa"], ["--compare", "/nowhere"]])
+def test_a_word_that_means_nothing_is_told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert capsys.readouterr().out.startswith(arguments[0])
