@@ -218,7 +218,9 @@ async def _parts(settings: Settings) -> tuple[Checker, Reloader, threading.Event
     checker = Checker(ruling, surroundings)
     return (
         checker,
-        Reloader(settings, checker, bundles, KeySets((), base=settings.base), Ended(Readiness(), Metrics())),
+        Reloader(
+            settings, checker, bundles, KeySets((), base=settings.base), Ended(Readiness(), Metrics(), lambda _: None)
+        ),
         ended,
     )
 

@@ -3,21 +3,19 @@
 import json
 import os
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx
 from checking import told
+from patience import GENEROUS, comes
 from serving import POLICY, command
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.transport.methods import CHECK
 from extauthz.wire.compose import check_request
 
-GENEROUS = 90.0
 COUNT = 2
 CONFIG = """
 listen: {grpc: "unix:FOLDER/grpc.sock", web: "unix:FOLDER/web.sock", admin: "unix:FOLDER/admin.sock"}
@@ -25,22 +23,6 @@ policies: [policies/]
 reload: {watch: false}
 audit: {path: audit.jsonl}
 """
-
-
-def comes(what: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + GENEROUS
-    while not what():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def is_there(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 class Running:

@@ -14,9 +14,10 @@ from typing import Self
 
 import grpc
 import pytest
-from app.crews import COUNT, GENEROUS, Running, comes, is_there, workers_folder
+from app.crews import COUNT, Running, workers_folder
 from checking import told
 from grpc_health.v1 import health_pb2
+from patience import GENEROUS, comes, is_there
 from serving import POLICY, TRANSPORTS, command
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import httpx
 import yaml
-from app.crews import COUNT, GENEROUS, Running, comes, workers_folder
+from app.crews import COUNT, Running, workers_folder
 from e2e import bootstrap
+from patience import GENEROUS, comes
 
 from extauthz.cli.quickstart.envoy import Admin, envoy_command
 

@@ -6,8 +6,6 @@ import socket
 import stat
 import subprocess
 import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,30 +14,13 @@ import httpx
 import pytest
 from checking import told
 from grpc_health.v1 import health_pb2
+from patience import GENEROUS, comes, is_there
 from publishing import Page, Site
 from serving import Served, command, end, start
 from transport.calling import OPEN, as_user, check, decided
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.transport.methods import HEALTH_WATCH
-
-GENEROUS = 60.0
-
-
-def comes(what: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + GENEROUS
-    while not what():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def is_there(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def is_free(address: str) -> bool:
