@@ -61,6 +61,7 @@ format: install
 	$(BIN)/ruff format .
 
 # BENCH_ARGS=--help tells what there is.
+bench: export PYTHONDONTWRITEBYTECODE :=
 bench: install
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
