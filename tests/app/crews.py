@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,16 @@ class Running:
 
     def __init__(self, folder: Path, transport: str) -> None:
         self.folder = folder
+        # Not in the folder, whose name is long: that of a socket may have a hundred letters.
+        self._temporary = tempfile.TemporaryDirectory(prefix="crew-")
+        self.temporary = Path(self._temporary.name)
         self._log = folder / "log"
         # A file and no pipe: it says more than fits into one that nobody reads.
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*command(folder, transport), "--workers", str(COUNT)],
                 stderr=log,
-                env={**os.environ, "TMPDIR": str(folder / "temporary")},
+                env={**os.environ, "TMPDIR": self._temporary.name},
             )
 
     def said(self, event: str) -> list[dict[str, Any]]:
@@ -79,12 +83,12 @@ class Running:
         """However it is; its workers end with it."""
         self.process.kill()
         self.process.wait()
+        self._temporary.cleanup()
 
 
 def workers_folder(place: Path) -> Path:
     """A configuration that allows `/one`."""
     (place / "policies").mkdir()
-    (place / "temporary").mkdir()
     (place / "policies" / "site.yaml").write_text(POLICY.format(path="/one"))
     (place / "extauthz.yaml").write_text(CONFIG.replace("FOLDER", str(place)))
     return place

@@ -164,7 +164,7 @@ def test_workers_answer_what_is_on_its_way_when_the_parent_is_told_to_stop(tmp_p
         assert set(balancer.errors) <= {"nobody serves"}
         assert not any(is_there(pid) for pid in workers)
         assert list(tmp_path.glob("*.sock")) == []
-        assert list((tmp_path / "temporary").iterdir()) == []
+        assert list(running.temporary.iterdir()) == []
     finally:
         running.end()
 
