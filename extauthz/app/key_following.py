@@ -37,11 +37,13 @@ class KeyFollower:
 
     async def follow(self) -> None:
         """Read it whenever that is asked for, and when a key that was read is to make from then on; for ever."""
+        read_at = 0.0  # nobody knows when: what has come since then is not missed
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(_until_next(self._ring)):
+                async with asyncio.timeout(_until_next(self._ring, read_at)):
                     await self._wanted.wait()
             self._wanted.clear()
+            read_at = time.time()
             await asyncio.to_thread(self._read_again)
 
     async def watch(self, seen: Fingerprint) -> None:
@@ -74,7 +76,10 @@ def _watched(path: Path) -> Watched:
     return Watched(policies=(), files=(path,))
 
 
-def _until_next(ring: KeyRing) -> float:
-    """Seconds until the next key makes."""
-    now = time.time()
-    return min((key.makes_from - now for key in ring.keys if key.makes_from > now), default=_LATEST)
+def _until_next(ring: KeyRing, read_at: float) -> float:
+    """Seconds until the next key makes that did not yet when the ring was read; 0 if that was meanwhile.
+
+    Timers of some event loops end a little early, and a key's moment may come while the file is read.
+    """
+    moments = (key.makes_from for key in ring.keys if key.makes_from > read_at)
+    return max(min(moments, default=time.time() + _LATEST) - time.time(), 0.0)

@@ -7,11 +7,21 @@ forgotten as soon as it is over.
 from typing import Final, NamedTuple
 
 LONGEST_TURN: Final = 0.1
-"""Seconds that a call may wait for its turn: half of the 200 ms that Envoy waits unless it is told otherwise."""
+"""Seconds that a call may wait for its turn, where nobody knows how long its caller waits: half of the 200 ms that an
+Envoy waits by default."""
+_LATE: Final = 1.0
 MOST_AHEAD: Final = 4096
 """Calls that may wait for their turn, however quick they are: each keeps its message in memory."""
 _KEPT: Final = 0.95
 """How much of what was known counts on when a call tells more: the last twenty calls say most."""
+
+
+def longest_turn(patience: float | None) -> float:
+    """Seconds that a call may wait for its turn whose caller has this much patience, `None`: without end.
+
+    Half of it, but no more than a second: whoever waits for long wants to hear early that it would be.
+    """
+    return _LATE if patience is None else min(patience / 2, _LATE)
 
 
 class Pace(NamedTuple):

@@ -17,7 +17,7 @@ import structlog
 from extauthz.check.checker import Checker, Opened
 from extauthz.errors import Overloaded
 from extauthz.record.decision import TRACE_HEADERS, Trace
-from extauthz.transport.admission import LONGEST_TURN
+from extauthz.transport.admission import longest_turn
 from extauthz.transport.asgi_health import Health
 from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, too_busy, too_late
 from extauthz.transport.framing import (
@@ -146,7 +146,7 @@ class AsgiTransport:
         message = unframed(received, CHECK)
         if message is None:  # what comes in pieces waits for its caller too
             message = await _rest(receive, CHECK, bytearray(received), more=event["more_body"])
-        elif time.monotonic() - arrived > LONGEST_TURN:
+        elif time.monotonic() - arrived > longest_turn(None if deadline is None else deadline - arrived):
             return self._checker.turn_away(too_busy(), trace=trace, remaining=remaining)
         started = self._checker.start(message, trace=trace, remaining=remaining, may_wait=False)
         return started if isinstance(started, bytes) else await self._finish(started, remaining())

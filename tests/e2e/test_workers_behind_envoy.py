@@ -22,10 +22,12 @@ CALLERS = 4
 
 
 def configuration(running: Running) -> bootstrap.Tree:
-    """The filter as it is shipped in gateway.yaml, but that it asks only once, and the clusters of workers.yaml."""
+    """The filter as it is shipped in gateway.yaml, but that it asks only once and waits for a busy machine, and the
+    clusters of workers.yaml."""
     gateway = bootstrap.load("gateway", tls=running.folder, run=running.folder)
     asking = bootstrap.ext_authz(gateway)
     asking["grpc_service"].pop("retry_policy", None)
+    asking["grpc_service"]["timeout"] = f"{GENEROUS}s"
     manager = {
         "@type": bootstrap.connection_manager(gateway)["@type"],
         "stat_prefix": "http",

@@ -5,7 +5,7 @@ from itertools import repeat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extauthz.transport.admission import LONGEST_TURN, MOST_AHEAD, Pace
+from extauthz.transport.admission import LONGEST_TURN, MOST_AHEAD, Pace, longest_turn
 
 seconds = st.floats(min_value=-1.0, max_value=3600.0)
 aheads = st.integers(min_value=0, max_value=MOST_AHEAD)
@@ -53,3 +53,8 @@ def test_what_was_slow_is_forgotten_when_calls_find_nobody_ahead(turns: list[tup
     pace = after(turns)
     quick = after(list(repeat((0.0, 0), 400)), pace)
     assert quick.wait(10) <= LONGEST_TURN
+
+
+@given(st.floats(0.001, 3600.0))
+def test_a_turn_that_may_be_waited_for_leaves_as_much_time_for_the_answer(patience: float) -> None:
+    assert 0 < longest_turn(patience) <= min(patience / 2, longest_turn(None))
