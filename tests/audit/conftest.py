@@ -16,3 +16,9 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "policies" / "site.yaml").write_text(POLICY.format(path="/one"))
     (tmp_path / "extauthz.yaml").write_text(CONFIG + "audit: {path: audit.jsonl}\n")
     return tmp_path
+
+
+@pytest.fixture
+def transport() -> str:
+    """One of them: what is shown here is the same whatever carries Checks, and `tests/app` shows that on both."""
+    return "grpcio"

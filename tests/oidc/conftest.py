@@ -11,3 +11,9 @@ __all__ = ["folder", "serve"]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path
+
+
+@pytest.fixture
+def transport() -> str:
+    """One of them: what is shown here is the same whatever carries Checks, and `tests/app` shows that on both."""
+    return "grpcio"
