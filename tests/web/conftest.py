@@ -157,3 +157,11 @@ def world() -> Iterator[World]:
     made.enroll()
     yield made
     run(made.store.close())
+
+
+@pytest.fixture
+def bare() -> Iterator[World]:
+    """Alice without a factor."""
+    made = World()
+    yield made
+    run(made.store.close())

@@ -8,13 +8,34 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pyotp
+from stepup.authenticator import SoftwareAuthenticator
 from stepup.proofs import ALICE
 from web.conftest import SAME_ORIGIN, Browser, World, run
 
-from extauthz.stepup.enrolment import ENROL_PATH, Grounds, invite, page_of
+from extauthz.stepup.authenticators import challenge_of
+from extauthz.stepup.enrolment import ENROL_PATH, Grounds, invite, open_invitation, page_of, read_seat
 from extauthz.stepup.relying_party import RelyingParty
+from extauthz.stepup.webauthn_answer import Ceremony
 from extauthz.store.protocol import EnrolledFactor
-from extauthz.values.identity import Subject
+from extauthz.values.identity import ENROLMENT_COOKIE, Subject
+
+CHOOSE, YOURS, PROVE = "Choose your second factor", "Your second factors", "Confirm that it is you"
+
+
+APP, KEY, CODES_PAGE = "Set up your authenticator app", "Set up a security key or passkey", "Recovery codes"
+
+
+FOREIGN, USED, EXPIRED = (
+    "This link was opened in another browser",
+    "This link was used already",
+    "This link has expired",
+)
+
+
+STALE = "This page was out of date"
+
+
+TOO_MANY = "You have as many as there can be"
 
 US = RelyingParty(id="example.com", name="Example", origins=("https://app.example.com",))
 
@@ -106,3 +127,27 @@ class Person:
         app = self.secret()
         self.send("confirm", code=app.at(int(world.now)))
         return app
+
+
+def challenge_for(person: Person, world: World, ceremony: Ceremony) -> bytes:
+    """The challenge that the page gives to the browser."""
+    return challenge_of(seat_id(person, world), ceremony)
+
+
+def registers(person: Person, world: World, device: SoftwareAuthenticator, name: str = "My key") -> None:
+    person.look("key")
+    assert heading(person.page) == KEY
+    person.send("key", name=name, answer=device.register(challenge_for(person, world, "webauthn.create")))
+
+
+def seat_id(person: Person, world: World) -> str:
+    cookie = f"{ENROLMENT_COOKIE}={person.browser.cookies[ENROLMENT_COOKIE]}"
+    seat = read_seat([cookie], open_invitation(person.text, world.keys), world.keys, world.now)
+    assert seat is not None
+    return seat.id
+
+
+def with_keys(world: World, person: Person) -> Browser:
+    browser = world.browser(relying_party=US)
+    browser.cookies = person.browser.cookies
+    return browser

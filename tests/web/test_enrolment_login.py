@@ -15,7 +15,7 @@ from oidc.provider import CLIENT_SECRET, STEP_UP_CLIENT, Provider, new_keys, pro
 from starlette.types import Receive, Scope, Send
 from stepup.proofs import ALICE, alice, challenge, demand
 from web.conftest import PAGE, SAME_ORIGIN, Browser, World, run
-from web.enrolling import Person, factors, heading, link
+from web.enrolling import CHOOSE, PROVE, Person, factors, heading, link
 
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.identity.revocations import Kind, Revocation
@@ -27,7 +27,7 @@ from extauthz.stepup.ticket import open_ticket, sign
 from extauthz.values.identity import ENROLMENT_COOKIE, Credential
 from extauthz.web.offers import Means
 
-NONE_YET, CHOOSE, PROVE = "You have no second factor yet", "Choose your second factor", "Confirm that it is you"
+NONE_YET = "You have no second factor yet"
 ELSEWHERE = "This page is no longer in use"
 NOT_HERE = "This can't be confirmed here"
 
