@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import grpc
 from app.replicas import Site
 from checking import told
+from listening import close
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.stepup.challenge import CHALLENGE_PATH
@@ -180,7 +181,7 @@ async def _exchange(address: str, request: bytes) -> Page | None:
     except OSError:
         return None
     finally:
-        writer.close()
+        await close(writer)
     head, ended, _ = answer.decode().partition("\r\n\r\n")
     if not ended:
         return None

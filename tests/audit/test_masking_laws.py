@@ -113,7 +113,8 @@ def evaluate(policies: PolicySet, payload: bytes, identity: Identity) -> Evaluat
 secrets = st.text(string.ascii_letters + string.digits + "._~-", min_size=11, max_size=80).map(
     lambda text: "k~7" + text
 )
-numbers = st.integers(10**9, 10**17).map(str)
+numbers = st.integers(10**9, 10**16).map(lambda number: f"7{number}7")
+"""None is a moment of the record itself."""
 
 
 def request_of(secret: str, number: str) -> bytes:

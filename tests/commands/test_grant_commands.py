@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from listening import close, listening
 from redises import RedisProcess
 from typer.testing import CliRunner, Result
 
@@ -188,12 +189,15 @@ def test_an_operator_far_from_the_redis_can_still_revoke(tmp_path: Path) -> None
     async def revoke(path: Path, running: RedisProcess) -> Result:
         async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             far_reader, far_writer = await asyncio.open_unix_connection(running.socket)
-            await asyncio.gather(carry(reader, far_writer), carry(far_reader, writer))
+            try:
+                await asyncio.gather(carry(reader, far_writer), carry(far_reader, writer))
+            finally:
+                await close(far_writer)
 
-        async with await asyncio.start_server(connect, "127.0.0.1", 0) as slow:
-            address = f"redis://127.0.0.1:{slow.sockets[0].getsockname()[1]}"
+        async with listening(connect) as port:
             arguments = ["revoke", "--all", "--config", str(path)]
-            return await asyncio.to_thread(CliRunner().invoke, grants, arguments, env={"EXTAUTHZ_STORE": address})
+            at = {"EXTAUTHZ_STORE": f"redis://127.0.0.1:{port}"}
+            return await asyncio.to_thread(CliRunner().invoke, grants, arguments, env=at)
 
     (tmp_path / "extauthz.yaml").write_text("policies: [p/]\n")
     with RedisProcess(tmp_path / "redis").start() as running:

@@ -4,9 +4,11 @@ import asyncio
 import random
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from listening import Serve, listening
 from ports import free_port
 from redis.crc import key_slot
 from redises import RedisProcess, running_cluster
@@ -38,6 +40,16 @@ CALLS: Sequence[Callable[[Store], object]] = (
     lambda store: run(store.revocations(None, now=NOW)),
     lambda store: run(store.revocation_changes("1-ab")),
 )
+
+
+@contextmanager
+def served(serve: Serve) -> Iterator[int]:
+    """The port of a server on the loop of the stores."""
+    server = listening(serve)
+    try:
+        yield run(server.__aenter__())
+    finally:
+        run(server.__aexit__(None, None, None))
 
 
 @pytest.fixture
@@ -171,11 +183,9 @@ def test_a_server_that_is_no_redis_is_an_outage_whatever_it_says(opened: Open) -
         while await reader.read(65_536):
             for _ in range(3):
                 writer.write(chance.choice(REPLIES) if with_others else said)
-        writer.close()
 
-    server = run(asyncio.start_server(babble, "127.0.0.1", 0))
-    try:
-        store = opened(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    with served(babble) as port:
+        store = opened(f"redis://127.0.0.1:{port}")
         outages = 0
         for _ in range(40):
             for call in CALLS:
@@ -185,8 +195,6 @@ def test_a_server_that_is_no_redis_is_an_outage_whatever_it_says(opened: Open) -
                     outages += 1
                     assert str(error).isprintable()  # noqa: PT017 - it may also succeed by chance
         assert outages > 10 * len(CALLS)
-    finally:
-        server.close()
 
 
 @pytest.mark.parametrize("address", ["redis", "cluster"], indirect=True)
