@@ -13,7 +13,6 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-import httpx
 import structlog
 import uvloop
 
@@ -25,7 +24,7 @@ from extauthz.check.checker import Checker
 from extauthz.errors import ExtauthzError
 from extauthz.lookup.names import NamesByHost
 from extauthz.transport.asgi import AsgiTransport, Receive, Scope, Send
-from extauthz.transport.envoy_admin import EnvoyAdmin
+from extauthz.transport.envoy_admin import EnvoyAdmin, NoAnswer
 from extauthz.transport.methods import LEAVING
 
 _log = structlog.get_logger(__name__)
@@ -131,9 +130,8 @@ class _Life:
                 await self._end_envoy()
 
     async def _end_envoy(self) -> None:
-        async with self._admin:
-            with suppress(httpx.HTTPError):
-                await self._admin.quit()
+        with suppress(NoAnswer):
+            await self._admin.quit()
 
     def _make(self, checker: Checker) -> AsgiTransport:
         self._transport = AsgiTransport(checker, self)
@@ -148,8 +146,8 @@ class _Life:
         """Let Envoy take nothing new; returns when all callers have gone."""
         try:
             await self._admin.drain(LEAVING + 0.5)
-        except httpx.HTTPError as error:
-            _log.error("drain-failed", error=str(error) or type(error).__name__)
+        except NoAnswer as error:
+            _log.error("drain-failed", error=str(error))
 
     def _clean_up(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)

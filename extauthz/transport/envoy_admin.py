@@ -1,60 +1,85 @@
-"""What is asked of the Envoy that the `pyvoy` transport runs in, over the socket of its admin interface."""
+"""What is asked of the Envoy that the `pyvoy` transport runs in, over the socket of its admin interface.
+
+By Python's own client of HTTP, in threads: four requests in the life of a server are no reason to import another one.
+"""
 
 import asyncio
-from contextlib import suppress
+import json
+import socket
+from contextlib import closing, suppress
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
-import httpx
+from extauthz.errors import ExtauthzError
 
 _LOOK: Final = 0.02
 """Seconds between two looks at what Envoy does by itself."""
 _PATIENCE: Final = 5.0
 
 
+class NoAnswer(ExtauthzError):
+    """Envoy does not answer, or is not there."""
+
+
 class EnvoyAdmin:
-    """The admin interface on the socket at `path`. Belongs to one event loop."""
+    """The admin interface on the socket at `path`. Each method raises `NoAnswer` if Envoy gives none."""
 
     def __init__(self, path: Path) -> None:
-        self._client = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(path)), base_url="http://admin", timeout=_PATIENCE
-        )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._client.aclose()
+        self._path = path
 
     async def address(self) -> str:
-        """Where the listener is; waits until it is."""
+        """Where the listener is; waits until it is, and until Envoy is there."""
         while True:
-            try:
-                found = (await self._client.get("/listeners", params={"format": "json"})).json()
-            except httpx.TransportError:  # not there yet
-                found = {}
+            found: dict[str, Any] = {}
+            with suppress(NoAnswer):  # not there yet
+                found = json.loads(await self._ask("GET", "/listeners?format=json"))
             for listener in found.get("listener_statuses", ()):
                 return _address(listener["local_address"])
             await asyncio.sleep(_LOOK)
 
     async def drain(self, seconds: float) -> None:
-        """Ask callers to go elsewhere, and after so many seconds take nothing new; returns then, or when all have gone.
-
-        Raises `httpx.HTTPError` if Envoy does not answer.
+        """Ask callers to go elsewhere, and after so many seconds take nothing new; returns then, or when all have
+        gone.
         """
-        await self._client.post("/drain_listeners", params={"graceful": ""})
+        await self._ask("POST", "/drain_listeners?graceful")
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while await self._connections():  # noqa: ASYNC110 - Envoy tells nobody by itself
                     await asyncio.sleep(_LOOK)
 
     async def quit(self) -> None:
-        """End Envoy. Raises `httpx.HTTPError` if it does not answer."""
-        await self._client.post("/quitquitquit")
+        """End Envoy."""
+        await self._ask("POST", "/quitquitquit")
 
     async def _connections(self) -> int:
-        stats = (await self._client.get("/stats", params={"filter": "^http.grpc.downstream_cx_active$"})).text
+        stats = await self._ask("GET", "/stats?filter=^http.grpc.downstream_cx_active$")
         return int(stats.rpartition(":")[2])
+
+    async def _ask(self, method: str, target: str) -> str:
+        return await asyncio.to_thread(self._exchange, method, target)
+
+    def _exchange(self, method: str, target: str) -> str:
+        with closing(_Connection(self._path)) as connection:
+            try:
+                connection.request(method, target)
+                return connection.getresponse().read().decode()
+            except (OSError, HTTPException) as error:
+                raise NoAnswer(str(error) or type(error).__name__) from error
+
+
+class _Connection(HTTPConnection):
+    """HTTP over the socket at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("admin", timeout=_PATIENCE)
+        self._path = path
+
+    def connect(self) -> None:
+        """Instead of one over TCP."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
 
 
 def _address(found: dict[str, Any]) -> str:
