@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from serving import CONFIG
+from serving import CONFIG, command
 
-LIBRARIES = ("redis", "opentelemetry", "webauthn", "httpx")
+LIBRARIES = ("redis", "opentelemetry", "webauthn", "httpx", "rich.console")
 COMMANDS = {f"extauthz.cli.{name}" for name in ("audit", "bundle", "factors", "grants", "keys", "policy", "subjects")}
 NOT_FOR_SERVING = ("extauthz.history", "extauthz.policy.lint", "extauthz.policy.trial", *COMMANDS)
 
@@ -20,14 +20,16 @@ identity:
 """
 
 
-def imported_until_it_serves(folder: Path, configuration: str, environ: Mapping[str, str]) -> set[str]:
-    """Everything that a server with this configuration has imported when it says that it serves."""
+def imported_until_it_serves(
+    folder: Path, configuration: str, environ: Mapping[str, str], transport: str = "grpcio"
+) -> set[str]:
+    """Everything that a server with this configuration has imported when it serves, its parent included."""
     (folder / "extauthz.yaml").write_text(configuration)
     process = subprocess.Popen(
-        [sys.executable, "-X", "importtime", "-m", "extauthz", "serve", "--config", str(folder / "extauthz.yaml")],
+        command(folder, transport),
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, **environ},
+        env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1", **environ},
     )
     assert process.stderr is not None
     found, told = set(), []
@@ -61,6 +63,12 @@ def test_a_server_imports_what_it_is_configured_to_use_and_nothing_else(
     found = imported_until_it_serves(folder, configuration, environ)
     assert {library for library in LIBRARIES if library in found} == needed
     assert [name for name in sorted(found) if name.startswith(NOT_FOR_SERVING)] == []
+
+
+def test_a_server_in_an_envoy_imports_nothing_of_the_other_transport(folder: Path) -> None:
+    found = imported_until_it_serves(folder, CONFIG, {}, "pyvoy")
+    assert {"extauthz.app.in_envoy", "extauthz.transport.asgi", "uvloop"} <= found
+    assert found.isdisjoint({*LIBRARIES, "grpc", "extauthz.transport.grpcio"})
 
 
 def test_the_version_is_told_without_any_other_command() -> None:
