@@ -51,6 +51,16 @@ class Reload:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """Say that you are there: the link itself answers, on the server's event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """The event loop of the server still turns."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The server can't serve; `message` says why, for a person."""
 
@@ -78,6 +88,10 @@ class Stopped:
 
 Order = Begin | Stop | Reload
 Report = Failed | InForce | Serving | Stopped
+Said = Assignment | Order | Ask
+"""By the parent."""
+Heard = Report | Alive
+"""From the server."""
 
 
 class ServerEnd:
@@ -96,7 +110,8 @@ class ServerEnd:
     def follow(
         self, loop: asyncio.AbstractEventLoop, on_order: Callable[[Order], None], *, clean_up: Callable[[], None]
     ) -> None:
-        """From now on, call `on_order` on the loop for each order; end this process when the parent is gone.
+        """From now on, call `on_order` on the loop for each order, and answer there when the parent asks; end this
+        process when the parent is gone.
 
         `clean_up` is called before that, as the parent can't do it any more. In a thread: a loop that hangs must not
         keep a server alive whom nobody watches.
@@ -105,15 +120,18 @@ class ServerEnd:
         def listen() -> None:
             while True:
                 try:
-                    order = self._connection.recv()
+                    order: Order | Ask = self._connection.recv()
                 except (EOFError, OSError):
                     clean_up()
                     os._exit(1)
-                loop.call_soon_threadsafe(on_order, order)
+                if isinstance(order, Ask):
+                    loop.call_soon_threadsafe(self.report, Alive())
+                else:
+                    loop.call_soon_threadsafe(on_order, order)
 
         threading.Thread(target=listen, name="link", daemon=True).start()
 
-    def report(self, report: Report) -> None:
+    def report(self, report: Heard) -> None:
         """Tell the parent; it may be gone."""
         try:
             self._connection.send(report)

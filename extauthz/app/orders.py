@@ -10,7 +10,11 @@ import signal
 from collections.abc import Callable
 from typing import Protocol, assert_never
 
+import structlog
+
 from extauthz.app.link import Begin, InForce, Order, Reload, ServerEnd, Serving, Stop
+
+_log = structlog.get_logger(__name__)
 
 
 class Orders(Protocol):
@@ -41,8 +45,9 @@ class Signals:
     """Signals alone: there is nobody to wait for. For the main thread."""
 
     def obey(self, *, stop: Callable[[], None], reload: Callable[[], None]) -> None:
-        """From now on, call these on the event loop when a signal comes."""
+        """From now on, call these on the event loop when a signal comes. That for workers ends nothing."""
         on_signals(stop=stop, reload=reload)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, _tell_that_none_is_renewed)
 
     def in_force(self, revision: str) -> None:
         """Nobody needs to know."""
@@ -52,6 +57,14 @@ class Signals:
 
     def serving(self, address: str) -> None:
         """Nobody needs to know."""
+
+
+def _tell_that_none_is_renewed() -> None:
+    _log.warning(
+        "renewal-refused",
+        error="SIGUSR2 replaces workers, and this is one process without any: SIGHUP reads policies and keys again, "
+        "and for the configuration restart it, or start it with `--workers`",
+    )
 
 
 class FromParent:

@@ -1,7 +1,7 @@
 """A worker: a process that serves one address on one transport, as the parent that started it has it.
 
-The rules: nothing but its parent ends a worker, for a signal to a whole group of processes would break off calls; and
-no worker outlives its parent.
+The rules: nothing but its parent ends a worker, for a signal to a whole group of processes would break off calls; its
+parent kills one that answers calls and then says nothing any more; and no worker outlives its parent.
 """
 
 import asyncio
@@ -14,11 +14,29 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Final, assert_never
 
-from extauthz.app.link import Assignment, Begin, Failed, InForce, Order, Reload, Report, Serving, Stop, Stopped
+from extauthz.app.link import (
+    Alive,
+    Ask,
+    Assignment,
+    Begin,
+    Failed,
+    Heard,
+    InForce,
+    Reload,
+    Said,
+    Serving,
+    Stop,
+    Stopped,
+)
 from extauthz.errors import ConfigurationError, failure_of
 
 GRACE: Final = 20.0
 """Seconds that a worker may take to answer what is on its way and to close."""
+ASKING: Final = 5.0
+"""Seconds between two questions whether a worker that answers calls is still there."""
+PATIENCE: Final = 6
+"""Questions in a row without an answer after which it is killed. They are counted, and not the time: a parent that was
+stopped for a while has not asked meanwhile."""
 _PARENTS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 
@@ -44,6 +62,8 @@ class Worker:
         self._failure: str | None = None
         self._named: str | None = None
         self._on_news: Callable[[], None] | None = None
+        self._unanswered = 0
+        self._asking: asyncio.Task[None] | None = None
         self.revision: str | None = None
         """Of the policies that it has in force; `None` before there are any, and when it has ended."""
         self.address = ""
@@ -136,8 +156,19 @@ class Worker:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             self._servers_end.close()
 
+    async def _keep_asking(self) -> None:
+        while self._unanswered < PATIENCE:
+            self._unanswered += 1
+            self._tell(Ask())
+            await asyncio.sleep(ASKING)
+        self._failure = f"it hung: no answer for {ASKING * PATIENCE:g} s, so it was killed"
+        assert self._process is not None  # noqa: S101 - it has spoken
+        self._process.kill()
+
     async def _wait(self, process: subprocess.Popen[bytes]) -> None:
         await asyncio.to_thread(process.wait)
+        if self._asking is not None:
+            self._asking.cancel()
         self._hear()  # its last words may still lie there
         asyncio.get_running_loop().remove_reader(self._link.fileno())
         self._link.close()
@@ -157,14 +188,17 @@ class Worker:
         except (EOFError, OSError):
             asyncio.get_running_loop().remove_reader(self._link.fileno())
 
-    def _heard(self, report: Report) -> None:
+    def _heard(self, report: Heard) -> None:
         match report:
+            case Alive():
+                self._unanswered = 0
             case InForce():
                 self._ready.set()
                 self._has(report.revision)
             case Serving():
                 self.address = report.address
                 self._serving.set()
+                self._asking = asyncio.create_task(self._keep_asking())
             case Failed():
                 self._failure = report.message
             case Stopped():
@@ -172,6 +206,6 @@ class Worker:
             case _:
                 assert_never(report)
 
-    def _tell(self, order: Order | Assignment) -> None:
+    def _tell(self, said: Said) -> None:
         with suppress(OSError):  # it may be gone
-            self._link.send(order)
+            self._link.send(said)

@@ -16,11 +16,12 @@ from app.link_programs import (
     FAILS,
     OBEYS,
     OBEYS_WITH_OLD_FILES,
+    STOPS_ITSELF,
     worker_of,
 )
 from structlog.testing import capture_logs
 
-from extauthz.app import parent
+from extauthz.app import parent, worker
 from extauthz.app.parent import Plan, watch
 from extauthz.app.worker import Worker
 from extauthz.errors import ConfigurationError
@@ -117,6 +118,21 @@ def test_a_worker_that_ends_is_replaced_and_no_other(make: Callable[..., Stage])
     assert stage.told(0) == "Begin Stop"
     (ended,) = [line for line in logs if line["event"] == "worker-ended"]
     assert (ended["worker"], ended["end"]) == (1, "exit status 0")
+
+
+def test_a_worker_that_hangs_is_replaced(make: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "ASKING", 0.1)
+    stage = make([OBEYS], [STOPS_ITSELF, OBEYS])
+
+    async def scene() -> None:
+        await stage.serving(2)
+        await comes(lambda: len(stage.made) == 3)
+        await stage.made[2].serves()
+
+    logs = play(stage, scene)
+    assert stage.numbers == [0, 1, 1]
+    (ended,) = [line for line in logs if line["event"] == "worker-ended"]
+    assert (ended["worker"], ended["end"]) == (1, "it hung: no answer for 0.6 s, so it was killed")
 
 
 def test_workers_that_do_not_last_are_replaced_later_each_time(make: Callable[..., Stage]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving import POLICY, Serve, command
+from serving import POLICY, Serve, command, end, start
 
 from extauthz.app.key_file import make_keys
 
@@ -36,6 +36,16 @@ def test_a_reload_swaps_in_good_policies(serve: Serve) -> None:
     assert reloaded["revision"] != served.said["revision"]
     assert served.probe("/ready").json()["revision"] == reloaded["revision"]
     assert (served.allows("/one"), served.allows("/two")) == (False, True)
+
+
+def test_a_signal_that_replaces_workers_is_refused_where_there_are_none(folder: Path) -> None:
+    served = start(folder)
+    try:
+        served.process.send_signal(signal.SIGUSR2)
+        assert "SIGHUP reads policies and keys again" in served.next_event("renewal-refused")["error"]
+        assert served.allows("/one")
+    finally:
+        end(served)
 
 
 def refused_start(folder: Path, transport: str, **environ: str) -> str:
