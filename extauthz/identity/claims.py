@@ -5,10 +5,12 @@ read as absent because it is odd would slip past every rule that forbids somethi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from types import MappingProxyType
 from typing import Any
+
+import msgspec
 
 from extauthz.errors import InvalidCredential
 from extauthz.identity.actors import actor, subjects
@@ -56,12 +58,26 @@ def validity(claims: Mapping[str, Any], *, leeway: float, may_be_endless: bool =
     )
 
 
+class Presented(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What the tokens of a request prove; `session` is `None` where there is no user.
+
+    `credentials` are the tokens. `key` is the thumbprint of the key that the sender has proven to hold, empty for none.
+    One is the same as another only if it is that one: what goes with it is remembered by it.
+    """
+
+    user: User | None = None
+    session: str | None = None
+    credentials: tuple[Credential, ...] = ()
+    key: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedToken:
     """A user by claims that somebody has vouched for: a signature, the issuer itself, or Envoy.
 
     `session` is the token's own word for its session, or the token itself. `credential` is what it can be revoked by.
-    `confirmation` is what must be there beside the token, which whoever uses it has to check.
+    `confirmation` is what must be there beside the token, which whoever uses it has to check. `alone` is what a request
+    presents that carries no other token and no proof.
     """
 
     user: User
@@ -69,6 +85,7 @@ class VerifiedToken:
     session: str
     validity: Validity
     confirmation: Confirmation
+    alone: Presented = field(compare=False)
 
 
 def verified(
@@ -85,18 +102,21 @@ def verified(
     needed. Raises `InvalidCredential`; the time is not looked at.
     """
     named = _user(claims, source, token_hash=token_hash, cookie=cookie)
+    own_session = session(named)
+    own_credential = credential(
+        claims,
+        named.subject,
+        *subjects(named.actor, issuer=named.iss),
+        digest=token_hash,
+        in_authorization=not cookie,
+    )
     return VerifiedToken(
         user=named,
-        credential=credential(
-            claims,
-            named.subject,
-            *subjects(named.actor, issuer=named.iss),
-            digest=token_hash,
-            in_authorization=not cookie,
-        ),
-        session=session(named),
+        credential=own_credential,
+        session=own_session,
         validity=validity(claims, leeway=source.leeway, may_be_endless=may_be_endless),
         confirmation=confirmation(claims),
+        alone=Presented(user=named, session=own_session, credentials=(own_credential,)),
     )
 
 

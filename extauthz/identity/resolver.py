@@ -6,16 +6,18 @@ anonymous, and two that disagree are nobody.
 
 from collections.abc import Mapping
 from copy import copy
+from functools import lru_cache
 from typing import Self
 
 from extauthz.identity import cookies
 from extauthz.identity.address import client_ip
+from extauthz.identity.claims import Presented
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.holders import holders
 from extauthz.identity.keys import KeySet
 from extauthz.identity.lookups import NO_ANSWERS, Answers, Awaiting
-from extauthz.identity.users import NOBODY, Presented, Users
-from extauthz.identity.workload import NO_FILES, WorkloadFiles, Workloads
+from extauthz.identity.users import NOBODY, Users
+from extauthz.identity.workload import NO_FILES, Found, WorkloadFiles, Workloads
 from extauthz.values.identity import HOLDER_COOKIE, Identity
 from extauthz.values.request import EMPTY, RequestView
 
@@ -64,36 +66,49 @@ class Resolver:
             fields = http.headers.get("cookie")
             if fields is not None:
                 sent = cookies.read(fields, self._cookies)
-            presented = self._users.read(
-                http,
-                sent,
-                request.metadata,
-                certificate=peer.certificate,
-                bearer_is_taken=peer.takes_bearer,
-                now=now,
-                answers=answers,
-            )
+            if sent or request.metadata or "authorization" in http.headers:
+                presented = self._users.read(
+                    http,
+                    sent,
+                    request.metadata,
+                    certificate=peer.certificate,
+                    bearer_is_taken=peer.takes_bearer,
+                    now=now,
+                    answers=answers,
+                )
         if isinstance(presented, Awaiting):
             return Awaiting(lookups=(*peer.lookups, *presented.lookups))
         if peer.lookups:
             return Awaiting(lookups=peer.lookups)
-        return Identity(
-            workload=peer.workload,
-            user=presented.user,
-            session=presented.session,
-            holders=holders(
-                workload="" if peer.workload is None else peer.workload.id,
-                certificate="" if self._is_of_a_proxy(request) else peer.certificate,
-                key=presented.key,
-                address=address,
-                secret=sent.get(HOLDER_COOKIE),
-            ),
-            client_ip=address,
-            credentials=peer.credentials + presented.credentials,
-        )
+        secret, of_a_proxy = sent.get(HOLDER_COOKIE), self._is_of_a_proxy(request)
+        # What is new with every request is not worth remembering: then the rest is not, either.
+        together = _together if secret or presented.key or peer.credentials else _together_again
+        return together(peer, presented, address, secret, of_a_proxy)
 
     def _is_of_a_proxy(self, request: RequestView) -> bool:
-        """Whether the certificate of the connection is that of a trusted proxy, which everybody behind it has in
-        common: then nobody holds it beside their token.
-        """
+        """Whether the certificate of the connection is that of a trusted proxy."""
         return self._client.trusted_hops > 0 and request.source.certificate != ""
+
+
+def _together(peer: Found, presented: Presented, address: str, secret: str | None, of_a_proxy: bool) -> Identity:
+    """The identity that a workload and a user make. A proxy's certificate is what everybody behind it has in common:
+    then nobody holds it beside their token.
+    """
+    return Identity(
+        workload=peer.workload,
+        user=presented.user,
+        session=presented.session,
+        holders=holders(
+            workload="" if peer.workload is None else peer.workload.id,
+            certificate="" if of_a_proxy else peer.certificate,
+            key=presented.key,
+            address=address,
+            secret=secret,
+        ),
+        client_ip=address,
+        credentials=peer.credentials + presented.credentials,
+    )
+
+
+# Callers come again, and what is known of them is then the very same.
+_together_again = lru_cache(maxsize=4096)(_together)

@@ -12,28 +12,15 @@ import msgspec
 
 from extauthz.errors import IdentityConflict, InvalidCredential, StateUnavailable
 from extauthz.identity.authorization import bearer, credential
-from extauthz.identity.claims import VerifiedToken
+from extauthz.identity.claims import Presented, VerifiedToken
 from extauthz.identity.dpop import Proof, read_proof
 from extauthz.identity.envoy_claims import EnvoyClaims
 from extauthz.identity.keys import KeySet
 from extauthz.identity.lookups import Answer, Answers, Awaiting, Done, Lookup, Unreachable, UsedBefore, UseProof
 from extauthz.identity.tokens import Verifier
 from extauthz.identity.user_config import AUTHORIZATION, COOKIE_PREFIX, MetadataSource, UserSource
-from extauthz.values.identity import Credential, User
+from extauthz.values.identity import User
 from extauthz.values.request import HttpRequest
-
-
-class Presented(msgspec.Struct, frozen=True, kw_only=True):
-    """What the tokens of a request prove; `session` is `None` where there is no user.
-
-    `credentials` are the tokens. `key` is the thumbprint of the key that the sender has proven to hold, empty for none.
-    """
-
-    user: User | None = None
-    session: str | None = None
-    credentials: tuple[Credential, ...] = ()
-    key: str = ""
-
 
 NOBODY = Presented()
 
@@ -109,6 +96,8 @@ class Users:
             tokens += self._claimed(metadata, certificate=certificate, now=now)
         if not tokens:
             return NOBODY
+        if proof is None and len(tokens) == 1:
+            return tokens[0].alone
         user, session = _one_user(tokens), _session(tokens)
         credentials = tuple([token.credential for token in tokens])
         if proof is None:
@@ -192,8 +181,6 @@ def _require_first_use(answer: Answer) -> None:
 
 def _one_user(tokens: list[VerifiedToken]) -> User:
     first = tokens[0]
-    if len(tokens) == 1:
-        return first.user
     for other in tokens[1:]:
         if other.user.subject != first.user.subject:
             raise IdentityConflict(

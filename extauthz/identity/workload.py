@@ -46,8 +46,8 @@ class WorkloadFiles:
 NO_FILES: Final = WorkloadFiles()
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is there, as far as it is known.
+class Found(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Who is there, as far as it is known. One is the same as another only if it is that one, like `Presented`.
 
     `certificate` is the SHA-256 of the certificate that the connection proves, in lower-case hex or empty. `lookups`
     are what must be known before there is a `workload`. `credentials` are its tokens. `takes_bearer`: the bearer
@@ -103,11 +103,9 @@ class Workloads:
         that does not hold, `IdentityConflict` where two disagree, `IssuerUnavailable` where somebody who must be asked
         does not answer.
         """
-        connection = self._connection(request, now)
+        connection, alone = self._connection(request, now)
         if not self._reads_tokens or request.http is None:
-            if connection is None:
-                return NOBODY
-            return Found(workload=connection.workload, certificate=connection.certificate)
+            return alone
         presented = self._tokens.read(request.http, now=now, answers=answers)
         by_token, named = presented.workload, "" if connection is None else connection.named
         if by_token is not None and named and by_token.id != named:
@@ -121,7 +119,8 @@ class Workloads:
             takes_bearer=presented.takes_bearer,
         )
 
-    def _connection(self, request: RequestView, now: float) -> Connection | None:
+    def _connection(self, request: RequestView, now: float) -> tuple[Connection | None, Found]:
+        """What speaks of the connection, and what that proves without a token."""
         source, http = request.source, request.http
         forwarded = handed = behind = None
         if http is not None:
@@ -132,21 +131,23 @@ class Workloads:
                 behind = http.headers.get(client_cert.CHAIN_HEADER)
         principal, certificate = source.principal, source.certificate
         if not principal and not certificate and forwarded is handed is behind is None:
-            return None
+            return None, NOBODY
         # A memory of bounded count must also be one of bounded bytes.
         length = len(certificate)
         for lines in (forwarded, handed, behind):
             if lines is not None:
                 length += sum(map(len, lines))
         established = self._establish if length > MAX_CACHED_LENGTH else self._cached
-        connection = established(principal, certificate, forwarded, handed, behind)
+        connection, alone = established(principal, certificate, forwarded, handed, behind)
         if connection.presented:
-            connection = self._in_force(connection, now)
-        return connection
+            in_force = self._in_force(connection, now)
+            if in_force is not connection:
+                return in_force, _alone(in_force)
+        return connection, alone
 
     def _establish(
         self, principal: str, certificate: str, forwarded: Lines, handed: Lines, behind: Lines
-    ) -> Connection:
+    ) -> tuple[Connection, Found]:
         connection = establish(
             self._settings,
             principal=principal,
@@ -155,7 +156,8 @@ class Workloads:
             handed=handed,
             handed_chain=behind,
         )
-        return replace(connection, workload=self._described(connection.workload))
+        connection = replace(connection, workload=self._described(connection.workload))
+        return connection, _alone(connection)
 
     def _in_force(self, connection: Connection, now: float) -> Connection:
         """The connection, if its certificates count at `now` and come from an authority where that is asked for."""
@@ -179,3 +181,7 @@ class Workloads:
         """The workload with what the platform knows of it."""
         attributes = None if workload is None else self._attributes.get(workload.id)
         return workload if workload is None or attributes is None else replace(workload, attributes=attributes)
+
+
+def _alone(connection: Connection) -> Found:
+    return Found(workload=connection.workload, certificate=connection.certificate)

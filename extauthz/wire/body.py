@@ -8,7 +8,7 @@ and `content-length` are evidence of a body, never of none.
 from collections.abc import Mapping
 from typing import Final
 
-from extauthz._pb.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
+from extauthz._pb.extauthz.check_pb2 import Check
 from extauthz.wire.headers import Headers
 
 PARTIAL: Final = "x-envoy-auth-partial-body"
@@ -21,16 +21,14 @@ _EMPTY: Final = (None, ("0",))
 _NONE: Final = ("",)
 
 
-def known(
-    http: AttributeContext.HttpRequest, headers: Headers, context: Mapping[str, str], *, buffered: bool
-) -> bytes | None:
+def known(http: Check.HttpRequest, headers: Headers, context: Mapping[str, str], *, buffered: bool) -> bytes | None:
     """The body if all of it is known, else `None`. `buffered` is for routes without a word of their own."""
-    text, raw = http.body, http.raw_body
     partial = headers.get(PARTIAL)
     if partial is None:
         if context[BUFFERED] != "true" if BUFFERED in context else not buffered:
             return None
-        return None if raw or text or _may_follow(http, headers) else b""
+        return None if http.raw_body or http.body or _may_follow(http, headers) else b""
+    text, raw = http.body, http.raw_body
     if partial != _WHOLE or (text and raw):  # Envoy sends one of the two
         return None
     # Without `pack_as_bytes` Envoy has put `!` for every byte that is no UTF-8: text with a `!` is not known to be
@@ -38,7 +36,7 @@ def known(
     return None if "!" in text else raw or text.encode()
 
 
-def _may_follow(http: AttributeContext.HttpRequest, headers: Headers) -> bool:
+def _may_follow(http: Check.HttpRequest, headers: Headers) -> bool:
     """Whether bytes may follow that Envoy does not buffer on a route that buffers.
 
     It buffers nothing of an upgrade (RFC 9110 section 7.8), whose first bytes an upstream that knows none may read as a

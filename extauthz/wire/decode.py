@@ -12,7 +12,7 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
-from extauthz._pb.envoy.config.core.v3.base_pb2 import Metadata
+from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderMap, Metadata
 from extauthz._pb.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
 from extauthz._pb.extauthz.check_pb2 import Check
 from extauthz.errors import MalformedRequest
@@ -110,7 +110,7 @@ def _context(extensions: Mapping[str, str]) -> Mapping[str, str]:
     return dict(extensions)
 
 
-def _http(request: AttributeContext.Request, context: Mapping[str, str], reading: Reading) -> HttpRequest | None:
+def _http(request: Check.Request, context: Mapping[str, str], reading: Reading) -> HttpRequest | None:
     http = request.http
     method, authority = http.method, http.host
     if not method and not request.HasField("http"):
@@ -125,15 +125,13 @@ def _http(request: AttributeContext.Request, context: Mapping[str, str], reading
         targets.check_query(raw_path, raw_query)
     line = _line if method in _USUAL and len(raw_path) <= _LONGEST_KEPT else _line.__wrapped__
     host, path, segments = line(method, authority, raw_path, reading.accept)
-    joined = http.headers
+    joined, raw = http.headers, http.header_map
     if not joined:
-        headers = header_lines.from_raw(http.header_map.headers)
-    elif not http.HasField("header_map"):
+        headers = header_lines.from_raw(HeaderMap.FromString(raw).headers)
+    elif not raw:
         headers = header_lines.from_map(joined)
     else:  # Envoy sends one of the two forms; of both, nobody knows which one the upstream gets
         raise MalformedRequest("the headers came in both forms", reason="malformed-check")
-    if "connection" in headers:
-        header_lines.refuse_hop_by_hop(headers["connection"])
     if (sent := headers.get("host")) is not None and hosts.read(sent[0]) != host:
         raise MalformedRequest("`host` and `:authority` name different hosts", reason="malformed-host")
     return HttpRequest(
@@ -154,12 +152,13 @@ def _http(request: AttributeContext.Request, context: Mapping[str, str], reading
     )
 
 
-def _refuse_replaced(http: AttributeContext.HttpRequest, target: str) -> None:
+def _refuse_replaced(http: Check.HttpRequest, target: str) -> None:
     """Refuse a target of which a `!` may be one that Envoy wrote for a byte that is no UTF-8.
 
     HTTP/2 carries such bytes, and the upstream gets them as they came. The raw form of the headers has them, too.
     """
-    if [line.raw_value for line in http.header_map.headers if line.key == ":path"] != [target.encode()]:
+    lines = HeaderMap.FromString(http.header_map).headers
+    if [line.raw_value for line in lines if line.key == ":path"] != [target.encode()]:
         raise MalformedRequest(
             "a `!` of the target may stand for a byte that is no UTF-8; set `encode_raw_headers: true` in Envoy",
             reason="malformed-path",

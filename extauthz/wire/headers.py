@@ -103,7 +103,8 @@ class _Shape(NamedTuple):
     """What requests with the same names of headers have in common.
 
     `total` is how many names there are, pseudo headers included, `places` those of the others in what `values` gives.
-    The first `single` are those that must be single; `foldable` are those that are `is_foldable`.
+    The first `single` are those that must be single; `foldable` are those that are `is_foldable`; `connection` is the
+    place of that header, if it is there.
     """
 
     total: int
@@ -111,13 +112,15 @@ class _Shape(NamedTuple):
     values: Callable[[Mapping[str, Any]], tuple[Any, ...]]
     single: int
     foldable: tuple[str, ...]
+    connection: int | None
 
 
 def from_map(joined: Mapping[str, str]) -> Headers:
     """The headers of the joined form; each name has one value.
 
     Raises:
-        MalformedRequest: a name or a value is none, a single header was sent twice, or there are too many.
+        MalformedRequest: a name or a value is none, a single header was sent twice, `Connection` names what it must
+            not, or there are too many.
     """
     count = len(joined)
     if count > MOST:
@@ -137,7 +140,7 @@ def from_raw(entries: Collection[HeaderValue]) -> Headers:
     """The headers of the raw form; a byte that is no UTF-8 is read as U+FFFD, which no header can be asked for.
 
     Raises:
-        MalformedRequest: a name or a value is none, a single header was sent twice, or there are too many.
+        MalformedRequest: as `from_map`.
     """
     count = len(entries)
     if count > MOST:
@@ -166,8 +169,11 @@ def _of_shape(shape: _Shape, lines: tuple[str, ...], text: str) -> Headers:
         raise _too_large()
     if "\r" in text or "\0" in text:
         raise _bad_value()
-    if "," in "".join(lines[: shape.single]):
+    single = shape.single
+    if single and "," in "".join(lines[:single]):
         _refuse_joined(zip(shape.places, lines))  # noqa: B905 - equal lengths, by the shape
+    if shape.connection is not None:
+        _refuse_hop_by_hop(lines[shape.connection])
     return OneLineEach(shape.places, lines, shape.foldable)
 
 
@@ -188,6 +194,7 @@ def _shape(text: str) -> _Shape | None:
         values=itemgetter(*kept),
         single=sum(name in SINGLE for name in kept),
         foldable=tuple(filter(is_foldable, kept)),
+        connection=kept.index("connection") if "connection" in kept else None,
     )
 
 
@@ -196,14 +203,11 @@ def is_foldable(name: str) -> bool:
     return "_" in name or name.startswith(OURS)
 
 
-def refuse_hop_by_hop(connection: Iterable[str]) -> None:
+def _refuse_hop_by_hop(*connection: str) -> None:
     """Refuse a request whose `Connection` names other headers: ours, or those that tell who calls.
 
     Envoy hands it on with an upgrade, and the next proxy takes what it names away (RFC 9110 section 7.6.1): the service
     would not see what was decided upon.
-
-    Raises:
-        MalformedRequest: it does.
     """
     for value in connection:
         for option in value.split(","):
@@ -215,7 +219,7 @@ def from_lines(lines: Iterable[tuple[str, str]]) -> Headers:
     """The headers of a request, line by line; pseudo headers are left out (RFC 9113 section 8.3).
 
     Raises:
-        MalformedRequest: a name or a value is none, a single header was sent twice, or they are too large.
+        MalformedRequest: as `from_map`, or they are too large.
     """
     found: dict[str, list[str]] = {}
     size = 0
@@ -235,6 +239,7 @@ def from_lines(lines: Iterable[tuple[str, str]]) -> Headers:
             raise _twice(name)
         known.append(value)
     _refuse_joined((name, values[0]) for name, values in found.items())
+    _refuse_hop_by_hop(*found.get("connection", ()))
     return MappingProxyType({name: tuple(values) for name, values in found.items()})
 
 

@@ -11,7 +11,7 @@ from identity.checks import build_request
 from identity.issuer import NOW
 
 from extauthz.errors import IdentityConflict, MalformedRequest
-from extauthz.identity.workload import NOBODY, Found, Workloads
+from extauthz.identity.workload import Found, Workloads
 from extauthz.identity.workload_config import WorkloadSettings
 from extauthz.values.request import Peer, RequestView
 
@@ -101,7 +101,7 @@ def test_a_workload_of_another_trust_domain_is_no_identity() -> None:
     domains = ["prod.example.org", "partner.example"]
     assert named(read(None, WEB, trust_domains=domains)) == (WEB, "source_principal")
     for other in ("spiffe://test.example.org/a", "spiffe://example.org/a", "spiffe://xprod.example.org/a"):
-        assert read(None, other, trust_domains=domains) == NOBODY
+        assert read(None, other, trust_domains=domains).workload is None
 
 
 def test_sources_that_are_not_configured_are_not_read() -> None:
@@ -150,7 +150,8 @@ def test_the_certificate_that_envoy_copied_is_proof(certificate: x509.Certificat
     assert certificate.fingerprint(hashes.SHA256()).hex() == thumbprint
     read_peer = read_request
     assert read_peer(build_request(principal=WEB, certificate=pem)).certificate == thumbprint
-    assert read_peer(build_request(certificate=pem)) == Found(certificate=thumbprint)
+    found = read_peer(build_request(certificate=pem))
+    assert (found.workload, found.certificate) == (None, thumbprint)
     agreeing = build_request({"x-forwarded-client-cert": f"Hash={thumbprint}"}, principal=WEB, certificate=pem)
     assert read_peer(agreeing).certificate == thumbprint
     with pytest.raises(IdentityConflict):

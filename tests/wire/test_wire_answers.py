@@ -361,11 +361,13 @@ SAYABLE_ALLOW = st.builds(
     | st.builds(Mutations, headers=st.dictionaries(NAMES, VALUES, max_size=2)),
 ).filter(lambda allow: sayable(allow) is allow)
 SENT_NAMES = st.sampled_from(["x-a", "x_a", "x-b", "accept", "cookie", "x-extauthz-otp", "x_extauthz_a", "x-c"])
+# A comma would make two codes of one, which is refused.
+SENT_VALUES = VALUES.filter(lambda value: value.isascii() and "," not in value)
 
 
 @given(
     allow=SAYABLE_ALLOW,
-    sent=st.dictionaries(SENT_NAMES, VALUES.filter(str.isascii), max_size=4),
+    sent=st.dictionaries(SENT_NAMES, SENT_VALUES, max_size=4),
     path=st.sampled_from(["/", "/?a=1&%61=2&b%20c=3&q"]),
     decision_id=st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=150),
     settable=st.frozensets(st.sampled_from(["x-a", "x_a", "x-b", "x-d"])),

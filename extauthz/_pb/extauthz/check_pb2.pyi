@@ -1,4 +1,6 @@
-from extauthz._pb.envoy.service.auth.v3 import attribute_context_pb2 as _attribute_context_pb2
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -9,6 +11,49 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 class Check(_message.Message):
     __slots__ = ("attributes",)
+    class HttpRequest(_message.Message):
+        __slots__ = ("id", "method", "headers", "path", "host", "scheme", "query", "fragment", "size", "protocol", "body", "raw_body", "header_map")
+        class HeadersEntry(_message.Message):
+            __slots__ = ("key", "value")
+            KEY_FIELD_NUMBER: _ClassVar[int]
+            VALUE_FIELD_NUMBER: _ClassVar[int]
+            key: str
+            value: str
+            def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+        ID_FIELD_NUMBER: _ClassVar[int]
+        METHOD_FIELD_NUMBER: _ClassVar[int]
+        HEADERS_FIELD_NUMBER: _ClassVar[int]
+        PATH_FIELD_NUMBER: _ClassVar[int]
+        HOST_FIELD_NUMBER: _ClassVar[int]
+        SCHEME_FIELD_NUMBER: _ClassVar[int]
+        QUERY_FIELD_NUMBER: _ClassVar[int]
+        FRAGMENT_FIELD_NUMBER: _ClassVar[int]
+        SIZE_FIELD_NUMBER: _ClassVar[int]
+        PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+        BODY_FIELD_NUMBER: _ClassVar[int]
+        RAW_BODY_FIELD_NUMBER: _ClassVar[int]
+        HEADER_MAP_FIELD_NUMBER: _ClassVar[int]
+        id: str
+        method: str
+        headers: _containers.ScalarMap[str, str]
+        path: str
+        host: str
+        scheme: str
+        query: str
+        fragment: str
+        size: int
+        protocol: str
+        body: str
+        raw_body: bytes
+        header_map: bytes
+        def __init__(self, id: _Optional[str] = ..., method: _Optional[str] = ..., headers: _Optional[_Mapping[str, str]] = ..., path: _Optional[str] = ..., host: _Optional[str] = ..., scheme: _Optional[str] = ..., query: _Optional[str] = ..., fragment: _Optional[str] = ..., size: _Optional[int] = ..., protocol: _Optional[str] = ..., body: _Optional[str] = ..., raw_body: _Optional[bytes] = ..., header_map: _Optional[bytes] = ...) -> None: ...
+    class Request(_message.Message):
+        __slots__ = ("time", "http")
+        TIME_FIELD_NUMBER: _ClassVar[int]
+        HTTP_FIELD_NUMBER: _ClassVar[int]
+        time: _timestamp_pb2.Timestamp
+        http: Check.HttpRequest
+        def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., http: _Optional[_Union[Check.HttpRequest, _Mapping]] = ...) -> None: ...
     class Attributes(_message.Message):
         __slots__ = ("source", "destination", "request", "context_extensions", "metadata_context", "tls_session", "route_metadata_context")
         class ContextExtensionsEntry(_message.Message):
@@ -27,12 +72,12 @@ class Check(_message.Message):
         ROUTE_METADATA_CONTEXT_FIELD_NUMBER: _ClassVar[int]
         source: bytes
         destination: bytes
-        request: _attribute_context_pb2.AttributeContext.Request
+        request: Check.Request
         context_extensions: _containers.ScalarMap[str, str]
         metadata_context: bytes
         tls_session: bytes
         route_metadata_context: bytes
-        def __init__(self, source: _Optional[bytes] = ..., destination: _Optional[bytes] = ..., request: _Optional[_Union[_attribute_context_pb2.AttributeContext.Request, _Mapping]] = ..., context_extensions: _Optional[_Mapping[str, str]] = ..., metadata_context: _Optional[bytes] = ..., tls_session: _Optional[bytes] = ..., route_metadata_context: _Optional[bytes] = ...) -> None: ...
+        def __init__(self, source: _Optional[bytes] = ..., destination: _Optional[bytes] = ..., request: _Optional[_Union[Check.Request, _Mapping]] = ..., context_extensions: _Optional[_Mapping[str, str]] = ..., metadata_context: _Optional[bytes] = ..., tls_session: _Optional[bytes] = ..., route_metadata_context: _Optional[bytes] = ...) -> None: ...
     ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     attributes: Check.Attributes
     def __init__(self, attributes: _Optional[_Union[Check.Attributes, _Mapping]] = ...) -> None: ...
