@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Never
 
 import pytest
+from browsing import ARGUMENTS
 from described import descriptors
 from e2e import bootstrap
 from e2e.collector import Collector, collecting
 from e2e.readings import Readings, reading
 from e2e.stage import Script, Stage, stage
+from playwright.sync_api import Browser, sync_playwright
 
 from extauthz.cli.quickstart.envoy import find_envoy
 from extauthz.errors import ConfigurationError
@@ -58,6 +60,16 @@ def chromium() -> Path:
     if not path.exists():
         missing(f"no browser at `{path}`; install chromium")
     return path
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: Path) -> Iterator[Browser]:
+    """One for the module. Names below `example.test` lead to this machine."""
+    with sync_playwright() as playwright:
+        resolving = "--host-resolver-rules=MAP *.example.test 127.0.0.1"
+        running = playwright.chromium.launch(executable_path=chromium, args=[*ARGUMENTS, resolving])
+        yield running
+        running.close()
 
 
 def missing(message: str) -> Never:

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from browsing import ARGUMENTS
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from extauthz.cli.quickstart.demo import Demo, start
 from extauthz.cli.quickstart.layout import prepare
@@ -22,15 +21,6 @@ def demo() -> Iterator[Demo]:
     """What `extauthz quickstart` runs."""
     with tempfile.TemporaryDirectory(prefix="e2e-") as folder, Processes() as processes:
         yield start(prepare(Path(folder), now=datetime.now(UTC)), processes)
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    """One for the module."""
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield running
-        running.close()
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import ARGUMENTS, picture
+from browsing import picture
 from e2e.stage import Script, Stage, stage
-from playwright.sync_api import Browser, ConsoleMessage, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, expect
 
 POLICIES = f"""
 apiVersion: extauthz/v1
@@ -35,15 +35,6 @@ def denying() -> Iterator[Stage]:
     with stage(Script(policies=POLICIES)) as running:
         running.enroll("alice")
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    """One for the module."""
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield running
-        running.close()
 
 
 def test_a_denied_person_can_read_why_on_any_screen(denying: Stage, browser: Browser, screenshots: Path) -> None:

@@ -1,20 +1,18 @@
 """From an administrator's link to a factor that confirms what it is needed for: command, Envoy, browser, store."""
 
 import json
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyotp
 import pytest
-from browsing import ARGUMENTS, picture
-from e2e import bootstrap
-from e2e.stage import Script, Stage, stage
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from browsing import picture
+from e2e.sites import site
+from e2e.visitors import Site
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from extauthz.cli.quickstart.demo import EXTAUTHZ
 
@@ -39,46 +37,22 @@ spec:
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """What runs, and where."""
-
-    stage: Stage
-    url: str
-    screenshots: Path
-
-    def factors(self, *arguments: str) -> Any:
-        """What `extauthz factors` says to programs."""
-        command = [*EXTAUTHZ, "factors", *arguments, "--config", str(self.stage.folder / "extauthz.yaml")]
-        done = subprocess.run([*command, "--format", "json"], capture_output=True, text=True, check=True, timeout=60)
-        return json.loads(done.stdout)
-
-    def link(self, sub: str, *arguments: str) -> str:
-        """A new enrolment link."""
-        return str(self.factors("enroll", sub, "--link", *arguments)["link"])
-
-
 @pytest.fixture(scope="module")
-def site(screenshots: Path) -> Iterator[Site]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    url = f"https://localhost:{port}"
-
-    def at_that_port(tree: bootstrap.Tree) -> None:
-        tree["static_resources"]["listeners"][0]["address"] = bootstrap.tcp(port)
-
-    configuration = {"stepup": {"webauthn": {"id": "localhost", "name": "The bank", "origins": [url]}}}
-    with stage(Script(policies=POLICIES, edit=at_that_port, configuration=configuration)) as running:
-        yield Site(stage=running, url=url, screenshots=screenshots)
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    """One for the module."""
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+def bank(screenshots: Path) -> Iterator[Site]:
+    with site(POLICIES, screenshots) as running:
         yield running
-        running.close()
+
+
+def factors(bank: Site, *arguments: str) -> Any:
+    """What `extauthz factors` says to programs."""
+    command = [*EXTAUTHZ, "factors", *arguments, "--config", str(bank.stage.folder / "extauthz.yaml")]
+    done = subprocess.run([*command, "--format", "json"], capture_output=True, text=True, check=True, timeout=60)
+    return json.loads(done.stdout)
+
+
+def new_link(bank: Site, sub: str, *arguments: str) -> str:
+    """A new enrolment link."""
+    return str(factors(bank, "enroll", sub, "--link", *arguments)["link"])
 
 
 @pytest.fixture
@@ -89,8 +63,8 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     made.close()
 
 
-def log_in(context: BrowserContext, site: Site, sub: str) -> None:
-    context.add_cookies([{"name": "session", "value": site.stage.token(sub), "url": site.url}])
+def log_in(context: BrowserContext, bank: Site, sub: str) -> None:
+    context.add_cookies([{"name": "session", "value": bank.stage.token(sub), "url": bank.url}])
 
 
 def begin(page: Page, link: str) -> None:
@@ -111,11 +85,11 @@ def is_let_in(page: Page, path: str) -> None:
     expect(page.locator("body")).to_contain_text(f'"target": "{path}"')
 
 
-def test_an_app_by_link_then_confirms_what_needs_it(site: Site, context: BrowserContext) -> None:
+def test_an_app_by_link_then_confirms_what_needs_it(bank: Site, context: BrowserContext) -> None:
     page = context.new_page()
-    begin(page, site.link("ann"))
+    begin(page, new_link(bank, "ann"))
     is_called(page, "Choose your second factor")
-    picture(page, site.screenshots, "envoy-enroll-choose")
+    picture(page, bank.screenshots, "envoy-enroll-choose")
     page.get_by_role("button", name="Authenticator app").click()
     app = scan(page)
     page.get_by_label("First code").fill(app.now())
@@ -125,11 +99,11 @@ def test_an_app_by_link_then_confirms_what_needs_it(site: Site, context: Browser
     page.get_by_label("I have kept them").check()
     page.get_by_role("button", name="Continue").click()
     is_called(page, "Your second factors")
-    kinds = {row["factor"]: row.get("left") for row in site.factors("list", "ann")}
+    kinds = {row["factor"]: row.get("left") for row in factors(bank, "list", "ann")}
     assert kinds == {"totp": None, "recovery": 10}
 
-    log_in(context, site, "ann")
-    page.goto(f"{site.url}/payees/any")
+    log_in(context, bank, "ann")
+    page.goto(f"{bank.url}/payees/any")
     is_called(page, "Confirm that it is you")
     # The first code was used up by setting the app up.
     page.get_by_label("One-time code").fill(app.at(int(time.time()) + 30))
@@ -138,16 +112,16 @@ def test_an_app_by_link_then_confirms_what_needs_it(site: Site, context: Browser
 
     # Another link to somebody who has a factor: a recovery code opens it, and is gone.
     context.clear_cookies()
-    begin(page, site.link("ann"))
+    begin(page, new_link(bank, "ann"))
     is_called(page, "Confirm that it is you")
-    picture(page, site.screenshots, "envoy-enroll-prove")
+    picture(page, bank.screenshots, "envoy-enroll-prove")
     page.get_by_label("One-time code or recovery code").fill(codes[0].lower())
     page.get_by_role("button", name="Confirm").click()
     is_called(page, "Your second factors")
     expect(page.get_by_text("9 left")).to_be_visible()
 
 
-def test_a_key_by_link_then_confirms_what_needs_it(site: Site, context: BrowserContext) -> None:
+def test_a_key_by_link_then_confirms_what_needs_it(bank: Site, context: BrowserContext) -> None:
     page = context.new_page()
     session = context.new_cdp_session(page)
     session.send("WebAuthn.enable")
@@ -159,22 +133,22 @@ def test_a_key_by_link_then_confirms_what_needs_it(site: Site, context: BrowserC
         "automaticPresenceSimulation": True,
     }
     session.send("WebAuthn.addVirtualAuthenticator", {"options": options})
-    begin(page, site.link("ben"))
+    begin(page, new_link(bank, "ben"))
     page.get_by_role("link", name="Security key or passkey").click()
     page.get_by_label("Name").fill("Ben's key")
-    picture(page, site.screenshots, "envoy-enroll-key")
+    picture(page, bank.screenshots, "envoy-enroll-key")
     page.get_by_role("button", name="Continue").click()
     is_called(page, "Recovery codes")
-    (row,) = site.factors("list", "ben")
+    (row,) = factors(bank, "list", "ben")
     assert (row["factor"], row["name"], row["confirmed"]) == ("webauthn", "Ben's key", True)
-    log_in(context, site, "ben")
-    page.goto(f"{site.url}/vault")
+    log_in(context, bank, "ben")
+    page.goto(f"{bank.url}/vault")
     page.get_by_role("button", name="Use security key or passkey").click()
     is_let_in(page, "/vault")
 
 
-def test_a_link_is_one_browser_s_and_good_once(site: Site, browser: Browser, context: BrowserContext) -> None:
-    link = site.link("cem")
+def test_a_link_is_one_browser_s_and_good_once(bank: Site, browser: Browser, context: BrowserContext) -> None:
+    link = new_link(bank, "cem")
     page = context.new_page()
     begin(page, link)
     is_called(page, "Choose your second factor")
@@ -192,8 +166,8 @@ def test_a_link_is_one_browser_s_and_good_once(site: Site, browser: Browser, con
     is_called(page, "This link was opened in another browser")
 
 
-def test_a_link_expires_on_the_server_s_clock(site: Site, context: BrowserContext) -> None:
-    link = site.link("dee", "--valid-for", "1s")
+def test_a_link_expires_on_the_server_s_clock(bank: Site, context: BrowserContext) -> None:
+    link = new_link(bank, "dee", "--valid-for", "1s")
     page = context.new_page()
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
@@ -201,18 +175,18 @@ def test_a_link_expires_on_the_server_s_clock(site: Site, context: BrowserContex
         if page.get_by_role("heading", level=1).inner_text() == "This link has expired":
             break
     is_called(page, "This link has expired")
-    assert site.factors("list", "dee") == []
+    assert factors(bank, "list", "dee") == []
 
 
-def test_a_reset_ends_what_is_open(site: Site, context: BrowserContext) -> None:
+def test_a_reset_ends_what_is_open(bank: Site, context: BrowserContext) -> None:
     page = context.new_page()
-    begin(page, site.link("eve"))
+    begin(page, new_link(bank, "eve"))
     page.get_by_role("button", name="Authenticator app").click()
     page.get_by_label("First code").fill(scan(page).now())
     page.keyboard.press("Enter")
     page.get_by_role("link", name="Not now").click()
     is_called(page, "Your second factors")
-    assert site.factors("reset", "eve")["removed"] == 1
+    assert factors(bank, "reset", "eve")["removed"] == 1
     page.get_by_role("button", name="Authenticator app").click()
     is_called(page, "This page was out of date")
-    assert site.factors("list", "eve") == []
+    assert factors(bank, "list", "eve") == []

@@ -5,18 +5,13 @@ Through Envoy, in a real browser, at a certified provider; and who has stolen th
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyotp
 import pytest
-from browsing import ARGUMENTS
-from e2e import bootstrap
-from e2e.stage import Script, stage
+from e2e.sites import SiteWithProvider, site_with_provider
 from e2e.visitors import Crowd, Site, Visitor
-from oidc.provider import CLIENT_SECRET, STEP_UP_CLIENT, Provider, new_keys, providing
-from playwright.sync_api import Browser, sync_playwright
-from ports import free_port
+from playwright.sync_api import Browser
 
 from extauthz.cli.quickstart.tokens import ISSUER
 from extauthz.identity.revocations import Revocation
@@ -44,61 +39,25 @@ spec:
 NONE_YET, CHOOSE = "You have no second factor yet", "Choose your second factor"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bank(Site):
-    """A site with a provider beside it."""
-
-    provider: Provider
-
-    def has(self, sub: str) -> tuple[EnrolledFactor, ...]:
-        """The factors of `sub`."""
-        return self.factors.do(lambda store: store.factors(Subject(ISSUER, sub)))
-
-
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, screenshots: Path) -> Iterator[Bank]:
-    envoy, issuer = free_port(), free_port()
-    url = f"https://localhost:{envoy}"
-
-    def at_that_port(tree: bootstrap.Tree) -> None:
-        tree["static_resources"]["listeners"][0]["address"]["socket_address"]["port_value"] = envoy
-
-    secret = tmp_path_factory.mktemp("secret") / "secret"
-    secret.write_text(CLIENT_SECRET)
-    oidc = {
-        "issuer": f"https://127.0.0.1:{issuer}",
-        "client_id": STEP_UP_CLIENT,
-        "client_secret_file": str(secret),
-        "ca": "ca.pem",
-        "algorithms": ["ES256"],
-        "subjects": {ISSUER: "sub"},
-        "first_factor": True,
-    }
-    party = {"id": "localhost", "name": "The bank", "origins": [url]}
-    configuration = {"stepup": {"webauthn": party, "oidc": [oidc]}}
-    with stage(Script(policies=POLICIES, edit=at_that_port, configuration=configuration)) as running:
-        pair = running.authority.issue(running.folder / "idp", common_name="idp", addresses=["127.0.0.1"])
-        tls = (pair.certificate, pair.key)
-        with providing(*new_keys("k1"), port=issuer, tls=tls, callback=f"{url}/.extauthz/oidc") as provider:
-            yield Bank(stage=running, url=url, screenshots=screenshots, provider=provider)
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+def site(tmp_path_factory: pytest.TempPathFactory, screenshots: Path) -> Iterator[SiteWithProvider]:
+    secrets = tmp_path_factory.mktemp("secret")
+    with site_with_provider(POLICIES, screenshots, secrets, first_factor=True) as running:
         yield running
-        running.close()
+
+
+def factors_of(site: Site, sub: str) -> tuple[EnrolledFactor, ...]:
+    return site.factors.do(lambda store: store.factors(Subject(ISSUER, sub)))
 
 
 @pytest.fixture
-def crowd(site: Bank, browser: Browser) -> Iterator[Crowd]:
+def crowd(site: SiteWithProvider, browser: Browser) -> Iterator[Crowd]:
     made = Crowd(site, browser)
     yield made
     made.close()
 
 
-def leave(visitor: Visitor, site: Bank) -> None:
+def leave(visitor: Visitor, site: SiteWithProvider) -> None:
     """Be challenged without a factor, and press the button that leads to the provider."""
     visitor.go("/payees/1")
     visitor.is_told(NONE_YET)
@@ -114,7 +73,7 @@ def set_up_an_app(visitor: Visitor) -> None:
     visitor.is_told("Recovery codes")
 
 
-def wait_until_refused(visitor: Visitor, site: Bank) -> None:
+def wait_until_refused(visitor: Visitor, site: SiteWithProvider) -> None:
     """A revocation is in force within a second."""
     other = visitor.context.new_page()
     deadline = time.monotonic() + 20
@@ -126,7 +85,7 @@ def wait_until_refused(visitor: Visitor, site: Bank) -> None:
     raise AssertionError("the session is still good")
 
 
-def test_a_login_sets_up_a_key_that_then_opens_what_needed_it(site: Bank, crowd: Crowd) -> None:
+def test_a_login_sets_up_a_key_that_then_opens_what_needed_it(site: SiteWithProvider, crowd: Crowd) -> None:
     dora = crowd.visitor("dora")
     dora.hold_key()
     leave(dora, site)
@@ -143,14 +102,14 @@ def test_a_login_sets_up_a_key_that_then_opens_what_needed_it(site: Bank, crowd:
     dora.is_told("Recovery codes")
     dora.page.get_by_role("link", name="Not now").click()
     dora.shoot("enroll-login-yours")
-    assert [(one.kind, one.name) for one in site.has("dora")] == [("webauthn", "Dora's key")]
+    assert [(one.kind, one.name) for one in factors_of(site, "dora")] == [("webauthn", "Dora's key")]
     dora.page.get_by_role("link", name="Go on where you were").click()
     dora.is_asked()
     dora.use_key()
     dora.is_at("/payees/1")
 
 
-def test_a_rule_that_takes_none_of_the_factors_leads_to_another_one(site: Bank, crowd: Crowd) -> None:
+def test_a_rule_that_takes_none_of_the_factors_leads_to_another_one(site: SiteWithProvider, crowd: Crowd) -> None:
     emil = crowd.visitor("emil")
     emil.hold_key()
     code = site.factors.add_app("emil")
@@ -169,22 +128,22 @@ def test_a_rule_that_takes_none_of_the_factors_leads_to_another_one(site: Bank, 
     emil.is_at("/vault")
 
 
-def test_a_stolen_session_sets_up_no_factor(site: Bank, crowd: Crowd) -> None:
+def test_a_stolen_session_sets_up_no_factor(site: SiteWithProvider, crowd: Crowd) -> None:
     thief = crowd.visitor("fay")
     leave(thief, site)
     thief.log_in("mallory")
     thief.is_told("That was the login of somebody else")
     thief.shoot("enroll-login-somebody-else")
-    assert site.has("fay") == ()
+    assert factors_of(site, "fay") == ()
     # Fay herself can.
     fay = crowd.visitor("fay")
     leave(fay, site)
     fay.log_in("fay")
     set_up_an_app(fay)
-    assert [one.kind for one in site.has("fay")] == ["totp"]
+    assert [one.kind for one in factors_of(site, "fay")] == ["totp"]
 
 
-def test_a_session_at_the_provider_is_not_a_new_login(site: Bank, crowd: Crowd) -> None:
+def test_a_session_at_the_provider_is_not_a_new_login(site: SiteWithProvider, crowd: Crowd) -> None:
     """Whoever sits down at a browser that is logged in at both is asked who they are."""
     gus = crowd.visitor("gus")
     leave(gus, site)
@@ -193,10 +152,10 @@ def test_a_session_at_the_provider_is_not_a_new_login(site: Bank, crowd: Crowd) 
     leave(gus, site)
     gus.page.get_by_role("button", name="Cancel").click()
     gus.is_told("You were not logged in")
-    assert site.has("gus") == ()
+    assert factors_of(site, "gus") == ()
 
 
-def test_a_link_to_the_provider_that_was_sent_to_somebody_sets_up_nothing(site: Bank, crowd: Crowd) -> None:
+def test_a_link_to_the_provider_that_was_sent_to_somebody_sets_up_nothing(site: SiteWithProvider, crowd: Crowd) -> None:
     thief, victim = crowd.visitor("hal"), crowd.visitor("hal")
     leave(thief, site)
     victim.go("/payees/1")
@@ -206,10 +165,10 @@ def test_a_link_to_the_provider_that_was_sent_to_somebody_sets_up_nothing(site: 
     victim.page.goto(asked.value.url)
     victim.log_in("hal")
     victim.is_told("This page belongs to another browser")
-    assert site.has("hal") == ()
+    assert factors_of(site, "hal") == ()
 
 
-def test_a_session_that_is_revoked_while_at_the_provider_sets_up_nothing(site: Bank, crowd: Crowd) -> None:
+def test_a_session_that_is_revoked_while_at_the_provider_sets_up_nothing(site: SiteWithProvider, crowd: Crowd) -> None:
     ida = crowd.visitor("ida")
     leave(ida, site)
     session = Revocation(kind="session", subject=Subject(ISSUER, "ida"), id="session-of-ida", at=time.time())
@@ -217,4 +176,4 @@ def test_a_session_that_is_revoked_while_at_the_provider_sets_up_nothing(site: B
     wait_until_refused(ida, site)
     ida.log_in("ida")
     ida.is_told("You are no longer logged in")
-    assert site.has("ida") == ()
+    assert factors_of(site, "ida") == ()

@@ -8,10 +8,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from browsing import ARGUMENTS
 from e2e.stage import Script, stage
 from e2e.visitors import Crowd, Site, Visitor
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from extauthz.values.identity import HOLDER_COOKIE, NONCE_COOKIE
 
@@ -50,16 +49,6 @@ def site(screenshots: Path) -> Iterator[Site]:
     with stage(Script(policies=POLICIES, configuration={"request": {"buffered": True}})) as running:
         port = running.admin.port("https")
         yield Site(stage=running, url=f"https://{HOST}:{port}", screenshots=screenshots)
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    """All names of the test lead to Envoy."""
-    with sync_playwright() as playwright:
-        resolving = "--host-resolver-rules=MAP *.example.test 127.0.0.1"
-        running = playwright.chromium.launch(executable_path=chromium, args=[*ARGUMENTS, resolving])
-        yield running
-        running.close()
 
 
 @pytest.fixture

@@ -2,17 +2,13 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from browsing import ARGUMENTS
-from e2e import bootstrap
-from e2e.stage import Script, stage
-from e2e.visitors import Crowd, Site
-from oidc.provider import CLIENT_SECRET, STEP_UP_CLIENT, Provider, new_keys, providing
-from playwright.sync_api import Browser, expect, sync_playwright
-from ports import free_port
+from e2e.sites import SiteWithProvider, site_with_provider
+from e2e.visitors import Crowd
+from playwright.sync_api import Browser, expect
 
 from extauthz.cli.quickstart.tokens import ISSUER
 from extauthz.identity.revocations import Revocation
@@ -36,61 +32,22 @@ document.getElementById("order").onclick = async () => {
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class Vault(Site):
-    """A site with a provider beside it."""
-
-    provider: Provider
-
-
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, screenshots: Path) -> Iterator[Vault]:
-    envoy, issuer = free_port(), free_port()
-    url = f"https://localhost:{envoy}"
-
-    def at_that_port(tree: bootstrap.Tree) -> None:
-        tree["static_resources"]["listeners"][0]["address"]["socket_address"]["port_value"] = envoy
-
-    oidc = {
-        "issuer": f"https://127.0.0.1:{issuer}",
-        "client_id": STEP_UP_CLIENT,
-        "client_secret_file": "secret",
-        "ca": "ca.pem",
-        "algorithms": ["ES256"],
-        "subjects": {ISSUER: "sub"},
-        "acr": {"gold": ["urn:test:gold"]},
-        "login_hint": True,
-    }
-    configuration = {
-        "stepup": {"webauthn": {"id": "localhost", "name": "The bank", "origins": [url]}, "oidc": [oidc]},
-        "request": {"buffered": True},
-    }
-    secret = tmp_path_factory.mktemp("secret") / "secret"
-    secret.write_text(CLIENT_SECRET)
-    oidc["client_secret_file"] = str(secret)
-    with stage(Script(policies=POLICIES, edit=at_that_port, configuration=configuration)) as running:
-        pair = running.authority.issue(running.folder / "idp", common_name="idp", addresses=["127.0.0.1"])
-        tls = (pair.certificate, pair.key)
-        with providing(*new_keys("k1"), port=issuer, tls=tls, callback=f"{url}/.extauthz/oidc") as provider:
-            yield Vault(stage=running, url=url, screenshots=screenshots, provider=provider)
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+def site(tmp_path_factory: pytest.TempPathFactory, screenshots: Path) -> Iterator[SiteWithProvider]:
+    secrets, buffered = tmp_path_factory.mktemp("secret"), {"buffered": True}
+    told = {"acr": {"gold": ["urn:test:gold"]}, "login_hint": True}
+    with site_with_provider(POLICIES, screenshots, secrets, request=buffered, **told) as running:
         yield running
-        running.close()
 
 
 @pytest.fixture
-def crowd(site: Vault, browser: Browser) -> Iterator[Crowd]:
+def crowd(site: SiteWithProvider, browser: Browser) -> Iterator[Crowd]:
     made = Crowd(site, browser)
     yield made
     made.close()
 
 
-def test_a_security_key_confirms_what_the_page_says(site: Vault, crowd: Crowd) -> None:
+def test_a_security_key_confirms_what_the_page_says(site: SiteWithProvider, crowd: Crowd) -> None:
     alice = crowd.visitor("key-owner")
     alice.plug_in()
     alice.go("/transfers/acc-1?amount=5000")
@@ -108,7 +65,9 @@ def test_a_security_key_confirms_what_the_page_says(site: Vault, crowd: Crowd) -
     alice.is_asked()
 
 
-def test_a_key_that_does_not_know_its_user_is_not_enough_where_the_rule_says_so(site: Vault, crowd: Crowd) -> None:
+def test_a_key_that_does_not_know_its_user_is_not_enough_where_the_rule_says_so(
+    site: SiteWithProvider, crowd: Crowd
+) -> None:
     alice = crowd.visitor("unverified")
     alice.plug_in(verifies=False)
     alice.go("/transfers/acc-1?amount=5000")
@@ -124,7 +83,7 @@ def test_a_key_that_does_not_know_its_user_is_not_enough_where_the_rule_says_so(
     alice.is_asked()
 
 
-def test_the_page_offers_what_the_rule_takes_and_the_user_has(site: Vault, crowd: Crowd) -> None:
+def test_the_page_offers_what_the_rule_takes_and_the_user_has(site: SiteWithProvider, crowd: Crowd) -> None:
     alice = crowd.visitor("rich")
     code = site.factors.add_app("rich")
     site.factors.add_recovery_codes("rich")
@@ -155,7 +114,7 @@ def test_the_page_offers_what_the_rule_takes_and_the_user_has(site: Vault, crowd
     bob.shoot("not-enrolled")
 
 
-def test_without_scripts_all_other_ways_are_open(site: Vault, crowd: Crowd) -> None:
+def test_without_scripts_all_other_ways_are_open(site: SiteWithProvider, crowd: Crowd) -> None:
     crowd.visitor("scriptless").plug_in()
     code = site.factors.add_app("scriptless")
     alice = crowd.visitor("scriptless", java_script_enabled=False)
@@ -167,7 +126,7 @@ def test_without_scripts_all_other_ways_are_open(site: Vault, crowd: Crowd) -> N
     alice.is_at("/payees/1")
 
 
-def test_a_new_login_at_the_provider_confirms(site: Vault, crowd: Crowd) -> None:
+def test_a_new_login_at_the_provider_confirms(site: SiteWithProvider, crowd: Crowd) -> None:
     alice = crowd.visitor("member")
     alice.go("/mandates/7")
     alice.is_asked()
@@ -205,7 +164,7 @@ def test_a_window_of_a_script_closes_after_the_login_too(crowd: Crowd) -> None:
     assert alice.page.evaluate("fetch('/mandates/spa').then(answer => answer.status)") == 200
 
 
-def test_a_single_page_application_repeats_its_post_after_the_challenge(site: Vault, crowd: Crowd) -> None:
+def test_a_single_page_application_repeats_its_post_after_the_challenge(site: SiteWithProvider, crowd: Crowd) -> None:
     """docs/spa.js as it is there. The proof is for one request: what is repeated is the same to the last byte."""
     alice = crowd.visitor("orders")
     code = site.factors.add_app("orders")
@@ -233,7 +192,7 @@ def test_a_single_page_application_repeats_its_post_after_the_challenge(site: Va
     expect(said).to_have_text("401 undefined")
 
 
-def test_a_login_that_is_called_off_of_another_or_too_weak_proves_nothing(site: Vault, crowd: Crowd) -> None:
+def test_a_login_that_is_called_off_of_another_or_too_weak_proves_nothing(site: SiteWithProvider, crowd: Crowd) -> None:
     for name, title in (
         ("called-off", "You were not logged in"),
         ("another", "That was the login of somebody else"),
@@ -269,7 +228,7 @@ def test_a_weaker_session_at_the_provider_is_not_in_the_way_of_a_stronger_login(
     alice.is_at("/mandates/1")
 
 
-def test_a_callback_of_somebody_else_proves_nothing(site: Vault, crowd: Crowd) -> None:
+def test_a_callback_of_somebody_else_proves_nothing(site: SiteWithProvider, crowd: Crowd) -> None:
     """Login CSRF: an answer of the provider to the attacker, opened in the browser of the victim."""
     attacker, victim = crowd.visitor("attacker"), crowd.visitor("victim")
     caught: list[str] = []
@@ -286,7 +245,7 @@ def test_a_callback_of_somebody_else_proves_nothing(site: Vault, crowd: Crowd) -
     assert site.factors.grants("attacker") == site.factors.grants("victim") == ()
 
 
-def test_a_recovery_code_is_good_once(site: Vault, crowd: Crowd) -> None:
+def test_a_recovery_code_is_good_once(site: SiteWithProvider, crowd: Crowd) -> None:
     alice = crowd.visitor("lost")
     codes = site.factors.add_recovery_codes("lost")
     for number, spelled in enumerate((codes[0].lower().replace("-", " "), codes[1])):
@@ -305,7 +264,7 @@ def test_a_recovery_code_is_good_once(site: Vault, crowd: Crowd) -> None:
     assert [grant.factor for grant in site.factors.grants("lost")] == ["kba", "kba"]
 
 
-def test_wrong_codes_of_both_kinds_are_counted_together(site: Vault, crowd: Crowd) -> None:
+def test_wrong_codes_of_both_kinds_are_counted_together(site: SiteWithProvider, crowd: Crowd) -> None:
     alice = crowd.visitor("guesser")
     code, codes = site.factors.add_app("guesser"), site.factors.add_recovery_codes("guesser")
     alice.go("/payees/1")
@@ -328,7 +287,7 @@ def test_wrong_codes_of_both_kinds_are_counted_together(site: Vault, crowd: Crow
     assert site.factors.grants("guesser") == ()
 
 
-def test_the_back_button_and_a_replayed_ticket_prove_nothing_again(site: Vault, crowd: Crowd) -> None:
+def test_the_back_button_and_a_replayed_ticket_prove_nothing_again(site: SiteWithProvider, crowd: Crowd) -> None:
     alice = crowd.visitor("back")
     alice.plug_in()
     alice.go("/payees/1")
@@ -347,7 +306,7 @@ def test_the_back_button_and_a_replayed_ticket_prove_nothing_again(site: Vault, 
     assert len(site.factors.grants("back")) == 1
 
 
-def test_two_tabs_are_both_met_by_different_factors(site: Vault, crowd: Crowd) -> None:
+def test_two_tabs_are_both_met_by_different_factors(site: SiteWithProvider, crowd: Crowd) -> None:
     alice = crowd.visitor("tabs")
     alice.plug_in()
     other = replace(alice, page=alice.context.new_page())
@@ -362,7 +321,7 @@ def test_two_tabs_are_both_met_by_different_factors(site: Vault, crowd: Crowd) -
     assert sorted(grant.factor for grant in site.factors.grants("tabs")) == ["hwk", "mfa"]
 
 
-def test_an_expired_and_a_foreign_ticket_open_nothing(site: Vault, crowd: Crowd) -> None:
+def test_an_expired_and_a_foreign_ticket_open_nothing(site: SiteWithProvider, crowd: Crowd) -> None:
     alice, eve = crowd.visitor("expired"), crowd.visitor("eve")
     site.factors.add_app("expired")
     alice.go("/payees/1")
@@ -376,7 +335,7 @@ def test_an_expired_and_a_foreign_ticket_open_nothing(site: Vault, crowd: Crowd)
         alice.is_told("This confirmation has expired")
 
 
-def test_who_is_blocked_or_signed_out_meanwhile_leaves_no_grant(site: Vault, crowd: Crowd) -> None:
+def test_who_is_blocked_or_signed_out_meanwhile_leaves_no_grant(site: SiteWithProvider, crowd: Crowd) -> None:
     for kind, title in (("block", "You are blocked"), ("session", "You are no longer logged in")):
         alice = crowd.visitor(f"{kind}ed")
         code = site.factors.add_app(alice.sub)
