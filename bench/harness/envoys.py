@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
 from bench.harness import traffic
 from bench.harness.h2load import Ask
 from bench.harness.servers import Server, Yard, free_address
@@ -18,6 +20,7 @@ from extauthz.cli.quickstart.envoy import envoy_command, find_envoy
 from extauthz.cli.quickstart.local_http import answers
 
 PLAIN: Final = "no ext_authz"
+_FILES = Path(__file__).parents[2] / "envoy"
 _TYPE = "type.googleapis.com/envoy.extensions"
 _Tree = dict[str, Any]
 
@@ -53,6 +56,33 @@ def start_front(yard: Yard, servers: Sequence[Server]) -> dict[str, Ask]:
         )
         for name, address in addresses.items()
     }
+
+
+def start_shipped(yard: Yard, workers: Sequence[str]) -> Ask:
+    """An Envoy with the filter of envoy/gateway.yaml and the cluster of envoy/workers.yaml, for workers at these
+    addresses; what to send.
+
+    Raises:
+        ConfigurationError: no Envoy is installed.
+        ProcessFailed: it does not start.
+    """
+    address = free_address()
+    (gateway,) = _shipped("gateway.yaml")["listeners"][0]["filter_chains"][0]["filters"]
+    ext_authz = _named("envoy.filters.http.ext_authz", gateway["typed_config"]["http_filters"])
+    cluster = _named("extauthz", _shipped("workers.yaml")["clusters"])
+    endpoints = [{"endpoint": {"address": _address(worker)}} for worker in workers]
+    cluster["load_assignment"]["endpoints"] = [{"lb_endpoints": endpoints}]
+    _start(yard, "envoy shipped", [_listener("shipped", address, [ext_authz])], [cluster])
+    return Ask(url=f"http://{address}{traffic.PATH}", headers={":authority": traffic.HOST, **traffic.HEADERS})
+
+
+def _shipped(name: str) -> _Tree:
+    tree: _Tree = yaml.safe_load((_FILES / name).read_text())["static_resources"]
+    return tree
+
+
+def _named(name: str, among: Sequence[_Tree]) -> _Tree:
+    return next(one for one in among if one["name"] == name)
 
 
 def _authority(name: str) -> str:

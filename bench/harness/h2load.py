@@ -123,7 +123,7 @@ def rate_of(ask: Ask, load: Load, *, core: int | None) -> float:
     Raises:
         LoadFailed: a call failed.
     """
-    return _run(ask, load, core=core, log=None).rate
+    return _good(ask, load, core=core, log=None).rate
 
 
 def latencies_of(ask: Ask, load: Load, *, core: int | None) -> tuple[float, list[float]]:
@@ -134,12 +134,30 @@ def latencies_of(ask: Ask, load: Load, *, core: int | None) -> tuple[float, list
     """
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
-        summary = _run(ask, load, core=core, log=log)
+        summary = _good(ask, load, core=core, log=log)
         with log.open() as lines:
             taken = parse_log(lines)
     if not taken:
         raise LoadFailed(f"h2load: `{ask.url}` answered nothing in {load.seconds:g} s")
     return summary.rate, taken
+
+
+def summary_of(ask: Ask, load: Load, *, core: int | None) -> Summary:
+    """What became of the calls, failed ones among them.
+
+    Raises:
+        LoadFailed: h2load itself failed.
+    """
+    return _run(ask, load, core=core, log=None)
+
+
+def _good(ask: Ask, load: Load, *, core: int | None, log: Path | None) -> Summary:
+    summary = _run(ask, load, core=core, log=log)
+    if summary.failed or not summary.succeeded:
+        raise LoadFailed(f"h2load: {summary.failed} of {summary.done} calls to `{ask.url}` failed; what answers there?")
+    if summary.body_bytes < summary.succeeded * ask.answer_bytes:
+        raise LoadFailed(f"h2load: calls to `{ask.url}` ended without an answer; is it overloaded?")
+    return summary
 
 
 def _run(ask: Ask, load: Load, *, core: int | None, log: Path | None) -> Summary:
@@ -160,9 +178,4 @@ def _run(ask: Ask, load: Load, *, core: int | None, log: Path | None) -> Summary
             raise LoadFailed(f"h2load: `{ask.url}` kept it for more than {patience:g} s") from None
     if ended.returncode:
         raise LoadFailed(f"h2load: exit code {ended.returncode}: `{ended.stderr[-200:].strip()}`")
-    summary = parse_summary(ended.stdout)
-    if summary.failed or not summary.succeeded:
-        raise LoadFailed(f"h2load: {summary.failed} of {summary.done} calls to `{ask.url}` failed; what answers there?")
-    if summary.body_bytes < summary.succeeded * ask.answer_bytes:
-        raise LoadFailed(f"h2load: calls to `{ask.url}` ended without an answer; is it overloaded?")
-    return summary
+    return parse_summary(ended.stdout)

@@ -1,8 +1,8 @@
 """Calls that come whether or not earlier ones were answered, as callers of a mesh do; and what became of each.
 
 h2load waits for answers, so it can't ask for more than a server can do, and it does not look into answers. This speaks
-just enough HTTP/2 (RFC 9113) for one gRPC method: each call is the same bytes but for its stream. Times count from the
-moment when a call was due, not from when it was sent, so that nothing is left out that a caller would have waited.
+just enough HTTP/2 (RFC 9113) for one gRPC method, a message to a call. Times count from the moment when a call was due,
+not from when it was sent, so that nothing is left out that a caller would have waited.
 """
 
 import random
@@ -72,7 +72,7 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 def run(
     address: str,
     headers: Mapping[str, str],
-    body: bytes,
+    bodies: Iterator[bytes],
     *,
     rate: float,
     seconds: float,
@@ -80,7 +80,8 @@ def run(
     connections: int,
     core: int | None,
 ) -> Outcome:
-    """Ask `rate` times a second, at random moments that are the same in each run (a Poisson process).
+    """Ask `rate` times a second, each time for the next of `bodies`, at random moments that are the same in each run (a
+    Poisson process).
 
     Raises:
         LoadFailed: the server can't be reached, or ends a connection.
@@ -93,7 +94,7 @@ def run(
     with pinned(core), ExitStack() as closing:
         try:
             sockets = [closing.enter_context(_connected(address)) for _ in range(connections)]
-            return _drive([_Connection(one, block, body) for one in sockets], due, deadline)
+            return _drive([_Connection(one, block, bodies) for one in sockets], due, deadline)
         except OSError as error:
             raise LoadFailed(f"{address}: the connection broke: {error}") from None
 
@@ -140,7 +141,7 @@ class _Open:
 class _Connection:
     """One connection; calls wait here while its window or the server's limit of streams is used up."""
 
-    def __init__(self, connected: socket.socket, block: bytes, body: bytes) -> None:
+    def __init__(self, connected: socket.socket, block: bytes, bodies: Iterator[bytes]) -> None:
         self.socket = connected
         self.waiting: deque[float] = deque()
         self.answered: list[Answered] = []
@@ -148,7 +149,8 @@ class _Connection:
         settings = struct.pack(">HIHIHI", _HEADER_TABLE_SIZE, 0, _ENABLE_PUSH, 0, _INITIAL_WINDOW, _WIDE)
         self.unsent += PREFACE + frame(_SETTINGS, 0, 0, settings)
         self.unsent += frame(_WINDOW, 0, 0, (_WIDE - _FIRST_WINDOW).to_bytes(4, "big"))
-        self._block, self._body = block, body
+        self._block, self._bodies = block, bodies
+        self._body = next(bodies)
         self._received = bytearray()
         self._open: dict[int, _Open] = {}
         self._next = 1
@@ -168,6 +170,7 @@ class _Connection:
             self._open[stream] = _Open(self.waiting.popleft())
             self.unsent += frame(_HEADERS, _END_HEADERS, stream, self._block)
             self.unsent += frame(_DATA, _END_STREAM, stream, self._body)
+            self._body = next(self._bodies)
         if self.unsent:
             with suppress(BlockingIOError):
                 del self.unsent[: self.socket.send(self.unsent)]

@@ -1,11 +1,11 @@
 """What processes hold and use, from /proc; and which processes somebody has started."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from extauthz.errors import ExtauthzError
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 _MB = 1e6
 
@@ -35,13 +35,35 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def resident(pid: int) -> float:
-    """MB of memory that the process holds (RSS), shared pages included.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """MB of memory that a process holds.
+
+    `resident` (RSS) is what `ps` and `top` show: pages of files that others have mapped, too, are counted in full.
+    `proportional` (PSS) has a part of each page that is shared, and `private` none of it. `of_files` is what of
+    `resident` are pages of programs and libraries as they lie on the disk.
+    """
+
+    resident: float
+    proportional: float
+    private: float
+    of_files: float
+
+
+def memory(pid: int) -> Memory:
+    """What the process holds.
 
     Raises:
         NoProc: only Linux tells.
     """
-    return int((_proc() / str(pid) / "statm").read_text().split()[1]) * _PAGE / _MB
+    lines = (_proc() / str(pid) / "smaps_rollup").read_text().splitlines()[1:]
+    told = {name: int(rest.split()[0]) * 1024 / _MB for name, _, rest in (line.partition(":") for line in lines)}
+    return Memory(
+        resident=told["Rss"],
+        proportional=told["Pss"],
+        private=told["Private_Clean"] + told["Private_Dirty"],
+        of_files=told["Rss"] - told["Anonymous"],
+    )
 
 
 def processor_seconds(pid: int) -> float:

@@ -10,6 +10,8 @@ HOST: Final = "payments.example.com"
 PATH: Final = "/v1/accounts7/a1?amount=5"
 WORKLOAD: Final = "spiffe://prod.example.org/ns/shop/sa/web"
 ROUTES: Final = 20
+WORKLOADS: Final = 5_000
+"""That take turns where Checks vary."""
 CALLERS_TIMEOUT: Final = 10.0
 """Seconds: above anything that is measured, so that every call is one with a deadline, as Envoy's are."""
 XFCC: Final = f"Hash=468ed33be74eee6556d90c0149c1309e9ba61d6425303443c0748a02dd8de688;URI={WORKLOAD}"
@@ -36,7 +38,7 @@ CONFIG: Final = """
 listen: {{grpc: "{grpc}", web: "127.0.0.1:0", admin: "127.0.0.1:0"}}
 policies: [policies/]
 reload: {{watch: false}}
-store: "memory:"
+store: "{store}"
 identity:
   workload: {{trust_domains: [prod.example.org], sources: [xfcc], xfcc: {{accept: last, without_principal: true}}}}
 """
@@ -54,6 +56,29 @@ def request() -> bytes:
         source_port=41_812,
         context={"route": "service"},
         time=(1_790_000_000, 123_456_789),
+    )
+
+
+def varied(number: int) -> bytes:
+    """The Check with this number: another account, connection and trace in each, on all routes, of many workloads."""
+    trace = f"{number:032x}"
+    workload = f"{WORKLOAD}-{number % WORKLOADS}"
+    return check_request(
+        id=str(number),
+        method="GET",
+        host=HOST,
+        path=f"/v1/accounts{number % ROUTES}/a{number}?amount={number % 97}",
+        headers={
+            **HEADERS,
+            "x-forwarded-client-cert": XFCC.replace(WORKLOAD, workload),
+            "x-request-id": trace,
+            "traceparent": f"00-{trace}-b7ad6b7169203331-01",
+            "x-tenant": "t1" if number % 10 else "t2",
+        },
+        source_ip=f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}",
+        source_port=1024 + number % 60_000,
+        context={"route": "service"},
+        time=(1_790_000_000 + number, 123_456_789),
     )
 
 
@@ -80,10 +105,10 @@ def policy(rules: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_site(folder: Path, *, grpc: str, rules: int = 50) -> Path:
+def write_site(folder: Path, *, grpc: str, rules: int = 50, store: str = "memory:") -> Path:
     """The files of a server that listens on `grpc`; the path of its configuration."""
     (folder / "policies").mkdir(parents=True)
     (folder / "policies" / "payments.yaml").write_text(policy(rules))
     config = folder / "extauthz.yaml"
-    config.write_text(CONFIG.format(grpc=grpc))
+    config.write_text(CONFIG.format(grpc=grpc, store=store))
     return config

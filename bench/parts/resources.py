@@ -1,13 +1,21 @@
-"""Start-up and memory of the product: seconds until it serves, MB of its processes, and whether they grow."""
+"""Start-up and memory of the product: seconds until it serves, MB of its processes, and whether they grow.
+
+What is judged is what an operator sees, resident memory; beside it stands what of that is shared with others, and what
+the same transport takes with nothing behind it.
+"""
 
 import time
+from collections.abc import Iterator
+from itertools import count
 from typing import Final
 
-from bench.harness import h2load
+from bench.harness import h2load, openloop, traffic
+from bench.harness.envoys import start_direct
 from bench.harness.figures import AtMost, Figure, Report, measured
-from bench.harness.proc import processor_seconds, resident
+from bench.harness.proc import Memory, memory, processor_seconds
 from bench.harness.servers import TRANSPORTS, Server, Transport
 from bench.harness.setting import Part, Setting
+from bench.noop import CHECK, framed
 
 NAME: Final = "resources"
 TITLE: Final = "Start-up and memory"
@@ -17,7 +25,12 @@ MOST_MB: Final = AtMost(value=140.0)
 MOST_GROWTH: Final = AtMost(value=2.0)
 """MB: what the allocator may still take while every path has been walked (issue 7 wants no growth)."""
 WARM_UP: Final = 0.2
-"""Share of the time before memory is looked at for the first time."""
+"""Share of the calls before memory is looked at for the first time."""
+AT_EASE: Final = 0.6
+"""Of what the server can do: so that calls are decided, not refused."""
+AT_ONCE: Final = 20_000
+"""Calls whose answers are kept at a time."""
+CONNECTIONS: Final = 4
 
 
 def _start(transport: str) -> str:
@@ -45,7 +58,9 @@ def measure(setting: Setting) -> Report:
             measured(_start(name), "s", [seconds for seconds, _ in rounds], target=MOST_SECONDS),
             measured(f"{name}, processor until then", "s", [processor for _, processor in rounds]),
         ]
+    figures.append(measured("envoy by itself", "MB", [_of_envoy(setting).resident]))
     for transport in setting.transports:
+        figures.append(measured(f"{transport.name}, no-op", "MB", [_of_noop(setting, transport).resident]))
         with setting.yard() as yard:
             server = yard.start_extauthz(transport, rules=RULES)
             figures += _memory(setting, server, transport.name, notes)
@@ -60,23 +75,67 @@ def _started(setting: Setting, transport: Transport) -> tuple[float, float]:
         return time.monotonic() - began, sum(map(processor_seconds, server.pids()))
 
 
+def _of_envoy(setting: Setting) -> Memory:
+    with setting.yard() as yard:
+        start_direct(yard)
+        return memory(yard.processes.children[-1].process.pid)
+
+
+def _of_noop(setting: Setting, transport: Transport) -> Memory:
+    with setting.yard() as yard:
+        return _largest_of(yard.start_noop(transport).pids())
+
+
+def _largest_of(pids: tuple[int, ...]) -> Memory:
+    return max(map(memory, pids), key=lambda one: one.resident)
+
+
 def _memory(setting: Setting, server: Server, name: str, notes: list[str]) -> list[Figure]:
-    size, core, ask = setting.size, setting.cores.load, server.ask()
+    size, core = setting.size, setting.cores.load
     pids = server.pids()
-    idle = [resident(pid) for pid in pids]
-    rate = h2load.rate_of(ask, h2load.Load(seconds=size.growth_seconds * WARM_UP), core=core)
-    warm = sum(map(resident, pids))
-    seconds = min(size.growth_seconds, size.growth_calls / rate)
-    calls = seconds * h2load.rate_of(ask, h2load.Load(seconds=seconds), core=core)
-    loaded = [resident(pid) for pid in pids]
-    notes.append(
-        f"{name}: growth over {calls:,.0f} calls, after {rate * size.growth_seconds * WARM_UP:,.0f} before them"
-    )
+    idle = _all(pids)
+    rate = AT_EASE * h2load.rate_of(server.ask(), h2load.Load(seconds=size.seconds), core=core)
+    calls = int(min(size.growth_calls, size.growth_seconds * rate))
+    bodies = map(framed, map(traffic.varied, count()))
+    before = _ask(server, bodies, calls=int(calls * WARM_UP), rate=rate, core=core)
+    warm = _all(pids)
+    asked = _ask(server, bodies, calls=calls, rate=rate, core=core)
+    loaded, largest = _all(pids), _largest_of(pids)
+    notes.append(f"{name}: growth over {asked:,} calls, no two the same, after {before:,} before them")
     return [
-        measured(f"{name}, all {len(pids)} processes, idle", "MB", [sum(idle)]),
-        measured(_largest(name), "MB", [max(loaded)], target=MOST_MB),
-        measured(_growth(name), "MB", [sum(loaded) - warm], target=MOST_GROWTH),
+        measured(f"{name}, all {len(pids)} processes, idle", "MB", [idle]),
+        measured(_largest(name), "MB", [largest.resident], target=MOST_MB),
+        measured(f"{name}, of it pages of files", "MB", [largest.of_files]),
+        measured(f"{name}, of it shared with nobody", "MB", [largest.private]),
+        measured(f"{name}, with its part of what is shared", "MB", [largest.proportional]),
+        measured(_growth(name), "MB", [loaded - warm], target=MOST_GROWTH),
     ]
+
+
+def _all(pids: tuple[int, ...]) -> float:
+    return sum(memory(pid).resident for pid in pids)
+
+
+def _ask(server: Server, bodies: Iterator[bytes], *, calls: int, rate: float, core: int | None) -> int:
+    """Ask so often, at this rate; how often it was. Raises `LoadFailed` if a call ends without an answer."""
+    headers = {":method": "POST", ":scheme": "http", ":path": CHECK, ":authority": server.address, **h2load.GRPC}
+    asked = 0
+    while asked < calls:
+        outcome = openloop.run(
+            server.address,
+            headers,
+            bodies,
+            rate=rate,
+            seconds=max(min(calls - asked, AT_ONCE) / rate, 0.1),
+            deadline=traffic.CALLERS_TIMEOUT,
+            connections=CONNECTIONS,
+            core=core,
+        )
+        answered = sum(one.message is not None for one in outcome.answered)
+        if answered < outcome.asked:
+            raise h2load.LoadFailed(f"{server.name}: {outcome.asked - answered} of {outcome.asked} calls got no answer")
+        asked += outcome.asked
+    return asked
 
 
 PART: Final = Part(

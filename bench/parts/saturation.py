@@ -6,6 +6,7 @@ its own affair.
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from typing import Final
 
 from bench.harness import h2load, openloop, traffic
@@ -102,7 +103,7 @@ def _overload(server: Server, *, setting: Setting, notes: list[str]) -> Overload
     outcome = openloop.run(
         server.address,
         headers,
-        framed(traffic.request()),
+        repeat(framed(traffic.request())),
         rate=capacity * OVER,
         seconds=seconds,
         deadline=DEADLINE,

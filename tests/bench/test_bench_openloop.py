@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
+from itertools import repeat
 
 import grpc
 import pytest
@@ -31,8 +32,9 @@ def _serving(check: Handler) -> Iterator[str]:
 
 def _asked(address: str, *, deadline: float = 20.0, body: bytes = b"ping") -> Outcome:
     headers = {":method": "POST", ":scheme": "http", ":path": CHECK, ":authority": address, **GRPC}
-    message = framed(body)
-    return run(address, headers, message, rate=400, seconds=0.25, deadline=deadline, connections=2, core=None)
+    return run(
+        address, headers, repeat(framed(body)), rate=400, seconds=0.25, deadline=deadline, connections=2, core=None
+    )
 
 
 def test_every_call_arrives_as_it_was_meant_and_is_answered() -> None:

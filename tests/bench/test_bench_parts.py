@@ -10,7 +10,7 @@ import pytest
 
 from bench.__main__ import main
 from bench.harness import h2load, traffic
-from bench.harness.proc import family, processor_seconds, resident
+from bench.harness.proc import family, memory, processor_seconds
 from bench.noop import framed
 from bench.parts.instructions import NotCounted, parse_perf, parse_totals
 from bench.parts.scripts import read_figures, read_missed
@@ -49,7 +49,9 @@ def test_the_check_has_the_size_that_is_told_and_its_frame_says_so() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process holds")
 def test_what_a_process_and_its_family_hold_and_use_is_told() -> None:
     assert os.getpid() in family(os.getppid())
-    assert 1 < resident(os.getpid()) < 10_000
+    held = memory(os.getpid())
+    assert 1 < held.private <= held.proportional <= held.resident < 10_000
+    assert 1 < held.of_files < held.resident
     assert abs(processor_seconds(os.getpid()) - time.process_time()) < 0.5
 
 
