@@ -99,12 +99,14 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
         with suppress(StateUnavailable):  # then everybody whom one could have revoked is denied until it is there
             await revocations.load()
         checker = Checker(ruling, surroundings)
+        transport = carry(checker)
+        metrics.follow_refusals(transport.name, lambda: transport.refusals.counts)
         informants.serve(checker)
         status = Status(readiness, metrics, orders.in_force)
         reloader = Reloader(settings, checker, bundles, informants.keys, status)
         server = _Server(
             settings,
-            carry(checker),
+            transport,
             orders,
             checker,
             surroundings,

@@ -15,11 +15,10 @@ from typing import Any, Final, Protocol
 import structlog
 
 from extauthz.check.checker import Checker, Opened
-from extauthz.errors import Overloaded
 from extauthz.record.decision import TRACE_HEADERS, Trace
 from extauthz.transport.admission import longest_turn
 from extauthz.transport.asgi_health import Health
-from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, too_busy, too_late
+from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, Overload, Refusals, too_late
 from extauthz.transport.framing import (
     CallFailed,
     Code,
@@ -77,7 +76,11 @@ class Listener(Protocol):
 class AsgiTransport:
     """Authorization and grpc.health.v1 as an ASGI application. Belongs to one event loop."""
 
+    name: Final = "pyvoy"
+
     def __init__(self, checker: Checker, listener: Listener) -> None:
+        self.refusals = Refusals()
+        """The calls that it has refused under overload."""
         self._checker = checker
         self._listener = listener
         self._address = ""
@@ -147,13 +150,13 @@ class AsgiTransport:
         if message is None:  # what comes in pieces waits for its caller too
             message = await _rest(receive, CHECK, bytearray(received), more=event["more_body"])
         elif time.monotonic() - arrived > longest_turn(None if deadline is None else deadline - arrived):
-            return self._checker.turn_away(too_busy(), trace=trace, remaining=remaining)
+            return self._checker.turn_away(self.refusals.one_more(Overload.TURN), trace=trace, remaining=remaining)
         started = self._checker.start(message, trace=trace, remaining=remaining, may_wait=False)
         return started if isinstance(started, bytes) else await self._finish(started, remaining())
 
     async def _finish(self, opened: Opened, remaining: float | None) -> bytes:
         if self._waiting >= WAITING:
-            return self._checker.abandon(opened, Overloaded("too many calls wait for a look-up"))
+            return self._checker.abandon(opened, self.refusals.one_more(Overload.WAITING))
         patience = LONGEST_WAIT if remaining is None else min(remaining, LONGEST_WAIT)
         self._waiting += 1
         try:

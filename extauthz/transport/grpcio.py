@@ -13,17 +13,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, TypeAlias
+from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
 import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from extauthz.check.checker import Checker, Opened
-from extauthz.errors import ConfigurationError, Overloaded, StateUnavailable
+from extauthz.errors import ConfigurationError, StateUnavailable
 from extauthz.record.decision import TRACE_HEADERS, Trace
 from extauthz.transport import unix_sockets
-from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, too_busy, too_late
+from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, Overload, Refusals, too_late
 from extauthz.transport.methods import CHECK, LEAVING, MAX_MESSAGE, SERVICE
 from extauthz.transport.tls import Tls
 from extauthz.transport.workers import Workers
@@ -81,6 +81,7 @@ class AuthorizationServicer:
         self._callers = frozenset(name.encode() for name in callers)
         self._away = away
         self._waiting = threading.BoundedSemaphore(WAITING)
+        self.refusals = Refusals()
         self.asked = False
         """Whether somebody calls."""
 
@@ -91,7 +92,7 @@ class AuthorizationServicer:
         if isinstance(started, bytes):
             return started
         if not self._waiting.acquire(blocking=False):
-            return self._checker.abandon(started, Overloaded("too many calls wait for a look-up"))
+            return self._checker.abandon(started, self.refusals.one_more(Overload.WAITING))
         try:
             with self._away():
                 return self._wait(started, context.time_remaining())
@@ -101,7 +102,8 @@ class AuthorizationServicer:
     def refuse(self, _: object, context: CallContext) -> bytes:
         """The answer to a Check whose turn would come too late."""
         self._let_in(context)
-        return self._checker.turn_away(too_busy(), trace=_trace(context), remaining=context.time_remaining)
+        error = self.refusals.one_more(Overload.TURN)
+        return self._checker.turn_away(error, trace=_trace(context), remaining=context.time_remaining)
 
     def _let_in(self, context: CallContext) -> None:
         if self._callers and self._callers.isdisjoint(context.auth_context().get(_NAMES, ())):
@@ -183,6 +185,8 @@ class _Health(health.HealthServicer):
 class GrpcioTransport:
     """A `grpc.server` with Authorization and grpc.health.v1 on one address."""
 
+    name: Final = "grpcio"
+
     def __init__(
         self, checker: Checker, loop: asyncio.AbstractEventLoop, *, address: str, tls: Tls | None = None
     ) -> None:
@@ -197,6 +201,11 @@ class GrpcioTransport:
         self._address = address
         self._tls = tls
         self._port = 0
+
+    @property
+    def refusals(self) -> Refusals:
+        """The calls that it has refused under overload."""
+        return self._servicer.refusals
 
     @property
     def address(self) -> str:

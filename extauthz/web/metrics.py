@@ -1,5 +1,5 @@
-"""What Prometheus is told of the policies in force and of how they came to be, of fetched keys, of revocations and of
-audit records.
+"""What Prometheus is told of the policies in force and of how they came to be, of fetched keys, of revocations, of
+audit records and of calls that were refused under overload.
 
 Read on the admin address, `GET /metrics`. Nothing here is touched by a decision.
 """
@@ -95,6 +95,10 @@ class Metrics:
         """Tell what `counts` says of the activity of sessions, whenever it is asked."""
         self._registry.register(_Activity(counts))
 
+    def follow_refusals(self, transport: str, counts: Callable[[], Mapping[str, int]]) -> None:
+        """Tell how many calls a transport has refused under overload, by reason, whenever it is asked."""
+        self._registry.register(_Refusals(transport, counts))
+
     def exposition(self) -> bytes:
         """All of it in Prometheus' text format."""
         return generate_latest(self._registry)
@@ -135,6 +139,24 @@ class _Activity(Collector):
         told.add_metric(["failed"], now.failed)
         told.add_metric(["forgotten"], now.forgotten)
         yield told
+
+
+class _Refusals(Collector):
+    """Reads how many calls were refused when Prometheus asks for it."""
+
+    def __init__(self, transport: str, counts: Callable[[], Mapping[str, int]]) -> None:
+        self._transport = transport
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        refused = CounterMetricFamily(
+            "extauthz_overload_refusals",
+            "Calls refused under overload: their turn would have come too late; too many wait for look-ups.",
+            labels=["transport", "reason"],
+        )
+        for reason, count in self._counts().items():
+            refused.add_metric([self._transport, reason], count)
+        yield refused
 
 
 class _Keys(Collector):

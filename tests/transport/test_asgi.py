@@ -109,6 +109,7 @@ def test_waiting_calls_are_capped_and_the_others_are_served(bench: Bench, monkey
         await refused.call(transport)
         await served.call(transport)
         assert (refused.reason, served.reason) == ("overloaded", "allowed")
+        assert transport.refusals.counts == {"turn": 0, "waiting": 1}
         assert not any(task.done() for task in tasks)
         go_on.set()
         await asyncio.gather(*tasks)

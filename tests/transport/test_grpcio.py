@@ -132,6 +132,7 @@ class TestServicer:
         loop.call_soon_threadsafe(go_on.set)
         caller.join()
         assert (second.status.code, reason(second)) == (14, "overloaded")
+        assert servicer.refusals.counts == {"turn": 0, "waiting": 1}
         assert unaffected.status.code == 0
         assert reason(first[0]) == "proof-required"
         assert reason(without_a_socket(servicer, bench.as_user("/pay?amount=5000"))) == "proof-required"

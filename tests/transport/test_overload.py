@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 
+import pytest
 from checking import told
 from serving import Served
 from transport.calling import DEAR, OPEN, check, decided
@@ -47,3 +48,11 @@ def test_a_refusal_leaves_a_record_as_any_decision(served: Served) -> None:
     lines = [json.loads(line) for line in (served.folder / "audit.jsonl").read_text().splitlines()]
     assert told(recorded)["decision_id"] in {line["decision_id"] for line in lines}
     assert refused <= {line["decision_id"] for line in lines if line["reason"] == "overloaded"}
+
+
+def test_each_refusal_is_counted(served: Served, request: pytest.FixtureRequest) -> None:
+    transport = request.node.callspec.params["served"]
+    metric = f'extauthz_overload_refusals_total{{reason="turn",transport="{transport}"}}'
+    before = served.metric(metric)
+    refused = reasons(burst(served))["overloaded"]
+    assert served.metric(metric) - before == refused > 0
