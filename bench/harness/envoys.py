@@ -58,9 +58,9 @@ def start_front(yard: Yard, servers: Sequence[Server]) -> dict[str, Ask]:
     }
 
 
-def start_shipped(yard: Yard, workers: Sequence[str]) -> Ask:
-    """An Envoy with the filter of envoy/gateway.yaml and the cluster of envoy/workers.yaml, for workers at these
-    addresses; what to send.
+def start_shipped(yard: Yard, workers: Sequence[str], *, errors: Path) -> Ask:
+    """An Envoy with the filter of envoy/gateway.yaml, but for its timeout, and the cluster of envoy/workers.yaml, for
+    workers at these addresses; what to send. A line is written to `errors` for each request that is not let through.
 
     Raises:
         ConfigurationError: no Envoy is installed.
@@ -69,11 +69,23 @@ def start_shipped(yard: Yard, workers: Sequence[str]) -> Ask:
     address = free_address()
     (gateway,) = _shipped("gateway.yaml")["listeners"][0]["filter_chains"][0]["filters"]
     ext_authz = _named("envoy.filters.http.ext_authz", gateway["typed_config"]["http_filters"])
+    ext_authz["typed_config"]["grpc_service"]["timeout"] = f"{traffic.CALLERS_TIMEOUT:g}s"
     cluster = _named("extauthz", _shipped("workers.yaml")["clusters"])
     endpoints = [{"endpoint": {"address": _address(worker)}} for worker in workers]
     cluster["load_assignment"]["endpoints"] = [{"lb_endpoints": endpoints}]
-    _start(yard, "envoy shipped", [_listener("shipped", address, [ext_authz])], [cluster])
+    listener = _listener("shipped", address, [ext_authz])
+    listener["filter_chains"][0]["filters"][0]["typed_config"]["access_log"] = [_log_of_errors(errors)]
+    _start(yard, "envoy shipped", [listener], [cluster])
     return Ask(url=f"http://{address}{traffic.PATH}", headers={":authority": traffic.HOST, **traffic.HEADERS})
+
+
+def _log_of_errors(path: Path) -> _Tree:
+    reason = "%DYNAMIC_METADATA(envoy.filters.http.ext_authz:extauthz:reason)%"
+    line = f"%RESPONSE_CODE% %RESPONSE_CODE_DETAILS% {reason}\n"
+    code = {"op": "GE", "value": {"default_value": 300, "runtime_key": "bench.unused"}}
+    to_file = {"path": str(path), "log_format": {"text_format_source": {"inline_string": line}}}
+    log = _filter("envoy.access_loggers.file", f"{_TYPE}.access_loggers.file.v3.FileAccessLog", to_file)
+    return {**log, "filter": {"status_code_filter": {"comparison": code}}}
 
 
 def _shipped(name: str) -> _Tree:

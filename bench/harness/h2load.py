@@ -40,12 +40,15 @@ class Load:
     streams: int = 20
     seconds: float
     rate: float | None = None
+    calls: int | None = None
+    """It ends with these, and no sooner or later; `seconds` is then what they should take."""
     warm_up: bool = True
     """Whether a fifth of the time more is spent before the measurement."""
 
     def arguments(self) -> list[str]:
         """For the command line."""
-        words = ["-c", str(self.connections), "-m", str(self.streams), "-D", f"{self.seconds * 1000:.0f}ms"]
+        words = ["-c", str(self.connections), "-m", str(self.streams)]
+        words += ["-D", f"{self.seconds * 1000:.0f}ms"] if self.calls is None else ["-n", str(self.calls)]
         if self.warm_up:
             words.append(f"--warm-up-time={self.seconds * 200:.0f}ms")
         if self.rate is not None:

@@ -42,12 +42,14 @@ class Answered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of the calls. `asked` were due; those that are not among `answered` never ended."""
+    """What became of the calls. `asked` were due; those neither `answered` nor `held_back` never ended."""
 
     asked: int
     answered: list[Answered]
     late: float
     """Seconds at most between when a call was due and when this program got to it: its own limit shows here."""
+    held_back: int = 0
+    """Calls that were not sent, because as many as may be were under way."""
 
 
 def header_block(headers: Mapping[str, str]) -> bytes:
@@ -79,9 +81,12 @@ def run(
     deadline: float,
     connections: int,
     core: int | None,
+    most: int | None = None,
 ) -> Outcome:
     """Ask `rate` times a second, each time for the next of `bodies`, at random moments that are the same in each run (a
     Poisson process).
+
+    What comes while `most` calls are under way is held back, as by a circuit breaker of Envoy (`max_requests`).
 
     Raises:
         LoadFailed: the server can't be reached, or ends a connection.
@@ -94,7 +99,7 @@ def run(
     with pinned(core), ExitStack() as closing:
         try:
             sockets = [closing.enter_context(_connected(address)) for _ in range(connections)]
-            return _drive([_Connection(one, block, bodies) for one in sockets], due, deadline)
+            return _drive([_Connection(one, block, bodies) for one in sockets], due, deadline, most)
         except OSError as error:
             raise LoadFailed(f"{address}: the connection broke: {error}") from None
 
@@ -107,18 +112,23 @@ def _connected(address: str) -> socket.socket:
     return connected
 
 
-def _drive(lines: list["_Connection"], due: list[float], deadline: float) -> Outcome:
+def _drive(lines: list["_Connection"], due: list[float], deadline: float, most: int | None) -> Outcome:
     selector = selectors.DefaultSelector()
     for line in lines:
         selector.register(line.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, line)
-    began, at, late = time.perf_counter(), 0, 0.0
+    began, at, late, held_back = time.perf_counter(), 0, 0.0, 0
     last = due[-1] + deadline + _STRAY
     while (now := time.perf_counter() - began) < last:
         late = max(late, now - due[at]) if at < len(due) else late
+        under_way = sum(line.under_way for line in lines)
         while at < len(due) and due[at] <= now:
-            lines[at % len(lines)].waiting.append(due[at])
+            if most is None or under_way < most:
+                lines[at % len(lines)].waiting.append(due[at])
+                under_way += 1
+            else:
+                held_back += 1
             at += 1
-        if at == len(due) and not any(line.busy for line in lines):
+        if at == len(due) and not under_way:
             break
         for line in lines:
             line.send()
@@ -129,7 +139,8 @@ def _drive(lines: list["_Connection"], due: list[float], deadline: float) -> Out
         for key, events in selector.select(patience):
             if events & selectors.EVENT_READ:
                 key.data.receive(began)
-    return Outcome(asked=len(due), answered=[one for line in lines for one in line.answered], late=late)
+    answered = [one for line in lines for one in line.answered]
+    return Outcome(asked=len(due), answered=answered, late=late, held_back=held_back)
 
 
 @dataclass(slots=True)
@@ -158,9 +169,9 @@ class _Connection:
         self._most = _WIDE
 
     @property
-    def busy(self) -> bool:
-        """Whether a call waits or is on its way."""
-        return bool(self.waiting or self._open)
+    def under_way(self) -> int:
+        """Calls that wait or are on their way."""
+        return len(self.waiting) + len(self._open)
 
     def send(self) -> None:
         """Send what waits, as far as the server takes it."""

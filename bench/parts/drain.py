@@ -1,12 +1,14 @@
 """Rolling restarts of the workers under load: calls through an Envoy that find no worker, or one that does not answer.
 
-The Envoy is configured as it is shipped: the filter of envoy/gateway.yaml with its timeout, the cluster of
-envoy/workers.yaml with its health checks. Nothing but SIGUSR2 is sent, again when all workers are new.
+The Envoy is configured as it is shipped: the filter of envoy/gateway.yaml, which only waits longer, because who answers
+is asked here and not when; the cluster of envoy/workers.yaml with its health checks. Nothing but SIGUSR2 is sent, again
+when all workers are new. Callers wait for their answer before they ask again, so that nothing is refused as too much.
 """
 
 import signal
 import threading
 import time
+from collections import Counter
 from typing import Final, Self
 
 from bench.harness import h2load, traffic
@@ -20,12 +22,14 @@ from extauthz.cli.quickstart.processes import Child
 NAME: Final = "drain"
 WORKERS: Final = 2
 RATE: Final = 1_000.0
-"""Requests a second: what one of two workers can take alone, on any transport."""
+"""Requests a second at most; so they take long enough for some restarts."""
 TITLE: Final = f"Rolling restarts of {WORKERS} workers under {RATE:,.0f} requests a second"
-CONNECTIONS: Final = 8
-MORE: Final = 1.02
-"""Times the calls that are wanted: those on their way at the end are not counted."""
+CALLERS: Final = 16
+PATIENCE: Final = 600.0
+"""Seconds that the requests may take on a busy machine."""
 _LOOK = 0.05
+_WRITTEN = 1.0
+"""Seconds after which Envoy has written what it logs."""
 
 
 def _lost(transport: str) -> str:
@@ -35,24 +39,30 @@ def _lost(transport: str) -> str:
 def measure(setting: Setting) -> Report:
     """Each transport in turn."""
     figures: list[Figure] = []
+    notes = ["an Envoy as it is shipped, with its health checks; workers are replaced all the time"]
     for transport in setting.transports:
         with setting.yard() as yard:
-            figures += _drained(setting, yard, transport)
-    notes = ("an Envoy as it is shipped, with its health checks; workers are replaced all the time",)
-    return Report(part=NAME, title=TITLE, figures=tuple(figures), notes=notes)
+            figures += _drained(setting, yard, transport, notes)
+    return Report(part=NAME, title=TITLE, figures=tuple(figures), notes=tuple(notes))
 
 
-def _drained(setting: Setting, yard: Yard, transport: Transport) -> list[Figure]:
+def _drained(setting: Setting, yard: Yard, transport: Transport, notes: list[str]) -> list[Figure]:
     addresses = _adjacent_addresses()
     site = yard.folder / transport.name
     config = traffic.write_site(site, grpc=addresses[0], store="sqlite:///extauthz.db")
     command = [*serve_command(transport, config), "--workers", str(WORKERS)]
-    child = yard.start(f"{transport.name} workers", command, lambda: all(map(serves, addresses)))
-    ask = start_shipped(Yard(processes=yard.processes, folder=yard.folder, core=setting.cores.load), addresses)
+    # On all cores: several workers are for several, and one that starts would take a single one from the others.
+    free = Yard(processes=yard.processes, folder=yard.folder, core=None)
+    child = free.start(f"{transport.name} workers", command, lambda: all(map(serves, addresses)))
+    errors = yard.folder / "errors.log"
+    ask = start_shipped(free, addresses, errors=errors)
     wanted = setting.size.drained
     with _Renewing(child) as renewing:
-        load = Load(connections=CONNECTIONS, streams=20, seconds=wanted / RATE * MORE, rate=RATE, warm_up=False)
-        summary = h2load.summary_of(ask, load, core=setting.cores.load)
+        load = Load(connections=CALLERS, streams=1, calls=wanted, rate=RATE, seconds=PATIENCE, warm_up=False)
+        summary = h2load.summary_of(ask, load, core=None)
+    time.sleep(_WRITTEN)
+    for why, times in Counter(errors.read_text().splitlines()).most_common():
+        notes.append(f"{transport.name}, {times:,} errors: {why}")
     return [
         measured(f"{transport.name}, requests", "", [summary.done], better="more", target=AtLeast(value=wanted)),
         measured(f"{transport.name}, workers replaced meanwhile", "", [renewing.replaced], better="more"),

@@ -1,13 +1,18 @@
 """Twice as many calls as a server can decide: how many it still decides in time, and what the others are told.
 
-A refusal is an answer of our own, a denial with UNAVAILABLE; an error of gRPC is none, for what Envoy makes of it is
-its own affair.
+The calls come at random moments, whether or not earlier ones were answered, and each gives up after a while. Their caller
+is as the Envoys of `envoy/` are: what comes while `max_requests` are under way it refuses by itself, at once, with 503. A
+refusal is that, or an answer of our own, a denial with UNAVAILABLE; an error of gRPC is none. Beside it stands what
+becomes of calls that nobody holds back.
 """
 
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
+from pathlib import Path
 from typing import Final
+
+import yaml
 
 from bench.harness import h2load, openloop, traffic
 from bench.harness.figures import AtLeast, AtMost, Report, measured, ratio
@@ -25,6 +30,7 @@ OVER: Final = 2.0
 CONNECTIONS: Final = 4
 LATEST: Final = 0.05
 """Seconds that a call may be sent late by the generator before it is told."""
+_GATEWAY: Final = Path(__file__).parents[2] / "envoy" / "gateway.yaml"
 
 
 def _in_time(transport: str) -> str:
@@ -36,35 +42,50 @@ def _silent(transport: str) -> str:
 
 
 def measure(setting: Setting) -> Report:
-    """By turns of both transports: what they can do, then twice that."""
+    """By turns of both transports: what they can do, then twice that, held back by a circuit breaker and not."""
     notes: list[str] = []
     with setting.yard() as yard:
         servers = {transport.name: yard.start_extauthz(transport) for transport in setting.transports}
         turns = setting.in_turn(servers, partial(_overload, setting=setting, notes=notes))
     figures = []
     for name, rounds in turns.items():
-        capacities = [one.capacity for one in rounds]
-        decided = [one.decided for one in rounds]
+        capacities = [one.capacity for one, _ in rounds]
+        decided = [one.decided for one, _ in rounds]
+        open_decided = [one.decided for _, one in rounds]
         figures += [
             measured(f"{name}, capacity", "/s", capacities, better="more"),
             measured(f"{name}, decided in time", "/s", decided, better="more"),
             ratio(_in_time(name), decided, capacities, better="more", target=AtLeast(value=0.9)),
-            measured(f"{name}, refused in time", "%", [one.refused for one in rounds]),
-            measured(f"{name}, ended by an error of gRPC", "%", [one.failed for one in rounds]),
-            measured(_silent(name), "%", [one.silent for one in rounds], target=AtMost(value=0.0)),
+            measured(f"{name}, held back by the breaker", "%", [one.held_back for one, _ in rounds]),
+            measured(f"{name}, refused in time", "%", [one.refused for one, _ in rounds]),
+            measured(f"{name}, ended by an error of gRPC", "%", [one.failed for one, _ in rounds]),
+            measured(_silent(name), "%", [one.silent for one, _ in rounds], target=AtMost(value=0.0)),
+            ratio(f"{name} without a breaker, decided in time over capacity", open_decided, capacities, better="more"),
+            measured(f"{name} without a breaker, refused in time", "%", [one.refused for _, one in rounds]),
         ]
+    notes.append(f"the breaker holds back what comes while {most_requests()} calls are under way, as {_GATEWAY.name} has it")
     return Report(part=NAME, title=TITLE, figures=tuple(figures), notes=tuple(notes))
+
+
+def most_requests() -> int:
+    """The `max_requests` of the cluster `extauthz` in envoy/gateway.yaml."""
+    clusters = yaml.safe_load(_GATEWAY.read_text())["static_resources"]["clusters"]
+    (cluster,) = (one for one in clusters if one["name"] == "extauthz")
+    most: int = cluster["circuit_breakers"]["thresholds"][0]["max_requests"]
+    return most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overload:
     """One round. `capacity` and `decided` (in time) are calls a second, the others per cent of the calls that came.
 
-    `silent` are those that were neither decided nor refused in time, `failed` among them.
+    `held_back` never reached the server. `silent` are those that were neither decided nor refused in time, `failed` among
+    them.
     """
 
     capacity: float
     decided: float
+    held_back: float
     refused: float
     failed: float
     silent: float
@@ -83,13 +104,15 @@ def tally(outcome: openloop.Outcome, *, capacity: float, seconds: float) -> Over
     return Overload(
         capacity=capacity,
         decided=(len(codes) - refused) / seconds,
+        held_back=outcome.held_back * share,
         refused=refused * share,
         failed=failed * share,
-        silent=(outcome.asked - len(codes)) * share,
+        silent=(outcome.asked - outcome.held_back - len(codes)) * share,
     )
 
 
-def _overload(server: Server, *, setting: Setting, notes: list[str]) -> Overload:
+def _overload(server: Server, *, setting: Setting, notes: list[str]) -> tuple[Overload, Overload]:
+    """With a circuit breaker, and without."""
     seconds, core = setting.size.seconds, setting.cores.load
     capacity = h2load.rate_of(server.ask(), h2load.Load(seconds=seconds), core=core)
     headers = {
@@ -100,19 +123,26 @@ def _overload(server: Server, *, setting: Setting, notes: list[str]) -> Overload
         **h2load.GRPC,
         "grpc-timeout": f"{DEADLINE * 1000:.0f}m",
     }
-    outcome = openloop.run(
-        server.address,
-        headers,
-        repeat(framed(traffic.request())),
-        rate=capacity * OVER,
-        seconds=seconds,
-        deadline=DEADLINE,
-        connections=CONNECTIONS,
-        core=core,
-    )
-    if outcome.late > LATEST:
-        notes.append(f"{server.name}: the generator sent up to {outcome.late * 1000:.0f} ms late, a limit of its own")
-    return tally(outcome, capacity=capacity, seconds=seconds)
+
+    def offer(most: int | None) -> Overload:
+        outcome = openloop.run(
+            server.address,
+            headers,
+            repeat(framed(traffic.request())),
+            rate=capacity * OVER,
+            seconds=seconds,
+            deadline=DEADLINE,
+            connections=CONNECTIONS,
+            core=core,
+            most=most,
+        )
+        if outcome.late > LATEST:
+            notes.append(
+                f"{server.name}: the generator sent up to {outcome.late * 1000:.0f} ms late, a limit of its own"
+            )
+        return tally(outcome, capacity=capacity, seconds=seconds)
+
+    return offer(most_requests()), offer(None)
 
 
 PART: Final = Part(
