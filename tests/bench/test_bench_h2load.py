@@ -45,3 +45,9 @@ def test_a_percentile_is_a_value_that_was_measured() -> None:
 def test_a_rate_is_shared_by_the_connections() -> None:
     assert "--rps=62.5" in Load(connections=8, seconds=1.0, rate=500).arguments()
     assert not any(word.startswith("--rps") for word in Load(seconds=1.0).arguments())
+
+
+def test_it_ends_after_so_many_seconds_or_so_many_calls() -> None:
+    assert "-D" in Load(seconds=1.0).arguments()
+    assert {"-n", "500"} <= set(Load(seconds=1.0, calls=500).arguments())
+    assert "-D" not in Load(seconds=1.0, calls=500).arguments()
