@@ -131,6 +131,8 @@ def test_a_call_that_is_answered_too_late_or_by_an_error_was_neither_decided_nor
             (0.1, None),
         ]
     ]
-    outcome = openloop.Outcome(asked=8, answered=answered, late=0.0)
+    outcome = openloop.Outcome(asked=16, answered=answered, late=0.0, held_back=8)
     told = saturation.tally(outcome, capacity=10.0, seconds=0.5)
-    assert told == saturation.Overload(capacity=10.0, decided=4.0, refused=12.5, failed=12.5, silent=62.5)
+    assert told == saturation.Overload(
+        capacity=10.0, decided=4.0, held_back=50.0, refused=6.25, failed=6.25, silent=31.25
+    )

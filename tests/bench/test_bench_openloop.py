@@ -1,5 +1,6 @@
 """The generator that asks without waiting: what it sends is gRPC, and what became of every call is told."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -30,10 +31,18 @@ def _serving(check: Handler) -> Iterator[str]:
         server.stop(None).wait()
 
 
-def _asked(address: str, *, deadline: float = 20.0, body: bytes = b"ping") -> Outcome:
+def _asked(address: str, *, deadline: float = 20.0, body: bytes = b"ping", most: int | None = None) -> Outcome:
     headers = {":method": "POST", ":scheme": "http", ":path": CHECK, ":authority": address, **GRPC}
     return run(
-        address, headers, repeat(framed(body)), rate=400, seconds=0.25, deadline=deadline, connections=2, core=None
+        address,
+        headers,
+        repeat(framed(body)),
+        rate=400,
+        seconds=0.25,
+        deadline=deadline,
+        connections=2,
+        core=None,
+        most=most,
     )
 
 
@@ -72,6 +81,26 @@ def test_a_call_that_never_ends_is_not_among_the_answered() -> None:
         outcome = _asked(address, deadline=0.0)
     assert outcome.asked > 50
     assert not outcome.answered
+
+
+def test_no_more_calls_than_may_be_are_under_way_and_the_others_are_held_back() -> None:
+    here, most_here, lock = 0, 0, threading.Lock()
+
+    def slow(request: bytes, _: grpc.ServicerContext) -> bytes:
+        nonlocal here, most_here
+        with lock:
+            here += 1
+            most_here = max(most_here, here)
+        time.sleep(0.02)
+        with lock:
+            here -= 1
+        return request
+
+    with _serving(slow) as address:
+        outcome = _asked(address, most=3)
+    assert most_here == 3
+    assert outcome.held_back > 0
+    assert outcome.asked == len(outcome.answered) + outcome.held_back
 
 
 def test_nobody_there_is_told() -> None:
