@@ -10,6 +10,7 @@ from typing import assert_never
 
 from extauthz.errors import StateUnavailable
 from extauthz.identity.revocations import Revocation, RevocationKey
+from extauthz.identity.signals.facts import Signal
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
 from extauthz.stepup.lockout import Limit
 from extauthz.store.memory_grants import MemoryGrants
@@ -36,6 +37,7 @@ from extauthz.store.protocol import (
     UseUp,
 )
 from extauthz.store.revocations import Changes, Revoked
+from extauthz.store.signals import Delivered, Delivery
 from extauthz.values.grants import Grant, SessionTimes
 from extauthz.values.identity import Subject
 
@@ -225,12 +227,9 @@ class MemoryStore:
     async def put_revocation(self, revocation: Revocation, *, now: float) -> Revoked:
         with self._lock:
             self._check_open()
-            kept = self._revocations.put(revocation, now=now)
-            gone = 0
-            if kept.voids_grants:
-                gone = self._grants.forget(Selection(subject=kept.subject, session=kept.session), now)
+            revoked = self._put_revocation(revocation, now)
             self._sweep(now)
-            return Revoked(revocation=kept, grants=gone)
+            return revoked
 
     async def withdraw_revocation(self, key: RevocationKey, *, now: float) -> bool:
         with self._lock:
@@ -247,6 +246,26 @@ class MemoryStore:
             self._check_open()
             return self._revocations.changes(since)
 
+    async def deliver(self, delivery: Delivery, *, now: float) -> Delivered:
+        with self._lock:
+            self._check_open()
+            if delivery.receipt is not None:
+                received = self._revocations.receive(delivery.receipt)
+                if received is not Delivered.DONE:
+                    return received
+            for revocation in delivery.revocations:
+                self._put_revocation(revocation, now)
+            for subject in delivery.voids:
+                self._grants.forget(Selection(subject=subject), now)
+            self._revocations.signal(delivery.signals, now=now)
+            self._sweep(now)
+            return Delivered.DONE
+
+    async def signals(self, subject: Subject | None, *, now: float) -> tuple[Signal, ...]:
+        with self._lock:
+            self._check_open()
+            return self._revocations.signals(subject, now=now)
+
     async def ping(self) -> None:
         with self._lock:
             self._check_open()
@@ -258,6 +277,13 @@ class MemoryStore:
     def _check_open(self) -> None:
         if self._closed:
             raise StateUnavailable("store: memory: it is closed")
+
+    def _put_revocation(self, revocation: Revocation, now: float) -> Revoked:
+        kept = self._revocations.put(revocation, now=now)
+        gone = 0
+        if kept.voids_grants:
+            gone = self._grants.forget(Selection(subject=kept.subject, session=kept.session), now)
+        return Revoked(revocation=kept, grants=gone)
 
     def _factor(self, subject: Subject, factor: str) -> EnrolledFactor | None:
         known = self._factors.get(factor)

@@ -15,6 +15,7 @@ from extauthz.identity.revocations import Revocation
 from extauthz.stepup.enrolment import LONGEST_INVITATION
 from extauthz.stepup.lockout import Limit
 from extauthz.store.revocations import RevocationStore
+from extauthz.store.signals import SignalStore
 from extauthz.values.grants import Grant, SessionTimes
 from extauthz.values.identity import Subject
 
@@ -253,7 +254,7 @@ class Selection:
         )
 
 
-class Store(RevocationStore, Protocol):
+class Store(RevocationStore, SignalStore, Protocol):
     """State shared by all processes that open the same one. Every method raises `StateUnavailable`."""
 
     async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:

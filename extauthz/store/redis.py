@@ -11,6 +11,7 @@ from typing import Final, assert_never
 
 from extauthz.errors import StateUnavailable
 from extauthz.identity.revocations import Revocation, RevocationKey
+from extauthz.identity.signals.facts import Signal
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
 from extauthz.stepup.lockout import Limit
 from extauthz.store.protocol import (
@@ -65,7 +66,9 @@ from extauthz.store.redis_scripts import (
     Script,
 )
 from extauthz.store.redis_server import Reply
+from extauthz.store.redis_signals import RedisSignals
 from extauthz.store.revocations import Changes, Revoked
+from extauthz.store.signals import Delivered, Delivery
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Subject
 
@@ -85,6 +88,7 @@ class RedisStore:
         self._calls = RedisCalls(address, patience)
         self._limits = RedisLimits(self._calls, address.prefix)
         self._revocations = RedisRevocations(self._calls, address.prefix)
+        self._signals = RedisSignals(self._calls, address.prefix, self._revocations)
 
     async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
         keys = self._keys(subject)
@@ -232,6 +236,12 @@ class RedisStore:
 
     async def revocation_changes(self, since: str | None) -> Changes:
         return await self._revocations.changes(since)
+
+    async def deliver(self, delivery: Delivery, *, now: float) -> Delivered:
+        return await self._signals.deliver(delivery, now=now)
+
+    async def signals(self, subject: Subject | None, *, now: float) -> tuple[Signal, ...]:
+        return await self._signals.signals(subject, now=now)
 
     async def ping(self) -> None:
         await self._calls.check()

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from extauthz.errors import ExtauthzError
 from extauthz.identity.revocations import Revocation, RevocationKey
+from extauthz.identity.signals.facts import Signal
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
 from extauthz.stepup.lockout import Limit
-from extauthz.store import sqlite_limits, sqlite_revocations
+from extauthz.store import sqlite_limits, sqlite_revocations, sqlite_signals
 from extauthz.store.protocol import (
     CLOCK_SKEW,
     SWEEP_SECONDS,
@@ -26,6 +27,7 @@ from extauthz.store.protocol import (
     Tried,
 )
 from extauthz.store.revocations import Changes, Revoked
+from extauthz.store.signals import Delivered, Delivery
 from extauthz.store.sqlite_file import SqliteFile
 from extauthz.store.sqlite_rows import (
     GRANT_COLUMNS,
@@ -276,6 +278,16 @@ class SqliteStore:
 
     async def revocation_changes(self, since: str | None) -> Changes:
         return await self._reads.read(lambda connection: sqlite_revocations.revocation_changes(connection, since))
+
+    async def deliver(self, delivery: Delivery, *, now: float) -> Delivered:
+        def work(connection: sqlite3.Connection) -> Delivered:
+            self._sweep(connection, now)
+            return sqlite_revocations.deliver(connection, delivery, now=now)
+
+        return await self._writes.write(work)
+
+    async def signals(self, subject: Subject | None, *, now: float) -> tuple[Signal, ...]:
+        return await self._reads.read(lambda connection: sqlite_signals.signals(connection, subject, now=now))
 
     async def ping(self) -> None:
         # A ticket that nobody has, each time another one: SQLite writes nothing that is there already.
