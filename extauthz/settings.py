@@ -33,6 +33,7 @@ from extauthz.errors import ConfigurationError, failure_of
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.key_config import KeyFile
 from extauthz.identity.telling_headers import telling_headers
+from extauthz.lookup.local_config import AddressFiles, GeoSettings, Kind
 from extauthz.lookup.stepup_config import StepUpSettings
 from extauthz.policy.bundle import bundle_name
 from extauthz.policy.models import Duration
@@ -182,6 +183,8 @@ class Settings(BaseSettings):
     paths: PathSettings = PathSettings()
     request: RequestSettings = RequestSettings()
     audit: AuditSettings | None = None
+    geo: GeoSettings = GeoSettings()
+    addresses: AddressFiles = {}
 
     @classmethod
     def settings_customise_sources(
@@ -267,6 +270,16 @@ class Settings(BaseSettings):
     def request_files(self) -> tuple[Path, ...]:
         """Every file that decides how requests are read: read at start, and again on a reload."""
         return () if self.descriptors_path is None else (self.descriptors_path,)
+
+    @property
+    def geo_paths(self) -> Mapping[Kind, Path]:
+        """The databases of addresses, by kind."""
+        return self.geo.paths(self.base)
+
+    @property
+    def address_paths(self) -> Mapping[str, Path]:
+        """The files with lists of addresses, by name."""
+        return {name: self.base / path for name, path in self.addresses.items()}
 
     @property
     def keys_path(self) -> Path:

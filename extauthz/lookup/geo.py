@@ -8,11 +8,11 @@ and an answer that can't be read is no answer, which is not the same as an addre
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import BufferedReader
 from math import inf
 from pathlib import Path
-from typing import Any, Final, Literal, TypeGuard, get_args
+from typing import Any, Final, NamedTuple, TypeGuard
 
 import maxminddb
 import structlog
@@ -20,10 +20,9 @@ from maxminddb.types import Record
 
 from extauthz.errors import ConfigurationError, failure_of
 from extauthz.lookup.files import open_file
+from extauthz.lookup.local_config import KINDS, Kind
 from extauthz.values.request import EMPTY
 
-Kind = Literal["city", "asn", "anonymous"]
-KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 MOST_KEPT: Final = 16_384
 """Addresses of which the answer is kept; the ones that nobody asked for the longest go first."""
 
@@ -33,11 +32,6 @@ _WORDS: Final[Mapping[Kind, tuple[str, ...]]] = {
     "asn": ("asn", "isp", "enterprise"),
     "anonymous": ("anonymous",),
 }
-_GIVES: Final[Mapping[Kind, frozenset[str]]] = {
-    "city": frozenset({"country", "continent", "city", "latitude", "longitude", "accuracy_km"}),
-    "asn": frozenset({"asn"}),
-    "anonymous": frozenset({"anonymous"}),
-}
 _CHUNK: Final = 1024 * 1024
 
 Fields = Mapping[str, Any]
@@ -46,39 +40,46 @@ Fields = Mapping[str, Any]
 _log = structlog.get_logger(__name__)
 
 
-def fields_of(kinds: Mapping[Kind, object]) -> frozenset[str]:
-    """The fields of `geo` that databases of these kinds can give."""
-    return frozenset().union(*(_GIVES[kind] for kind in kinds))
-
-
 class GeoDatabases:
-    """The databases of one moment, by kind. Safe to be asked by several threads."""
+    """The databases of one moment, by kind. Safe to be asked by several threads.
+
+    It is free of circles: what is replaced goes when nobody uses it any more, and it is big.
+    """
+
+    __slots__ = ("_readers", "find")
 
     def __init__(self, readers: Mapping[Kind, maxminddb.Reader]) -> None:
-        self._readers = tuple((kind, reader, reader.metadata().ip_version == 6) for kind, reader in readers.items())
-        self.find: Callable[[str], Fields | None] = lru_cache(maxsize=MOST_KEPT)(self._find)
+        self._readers = tuple(_Reader(kind, one, one.metadata().ip_version == 6) for kind, one in readers.items())
+        self.find: Callable[[str], Fields | None] = lru_cache(maxsize=MOST_KEPT)(partial(_find, self._readers))
         """The fields of `geo` for an address in canonical text: those that are known of it, none for an empty text.
         `None` where a database is broken at that address: nobody knows what it would have said."""
 
     @property
     def builds(self) -> Mapping[Kind, int]:
         """When each database was made, in seconds since the epoch."""
-        return {kind: int(reader.metadata().build_epoch) for kind, reader, _ in self._readers}
+        return {one.kind: int(one.reader.metadata().build_epoch) for one in self._readers}
 
-    def _find(self, address: str) -> Fields | None:
-        if not address:
-            return EMPTY
-        found: dict[str, Any] = {}
-        for kind, reader, knows_ipv6 in self._readers:
-            if ":" in address and not knows_ipv6:
-                continue
-            try:
-                found |= _READ[kind](reader.get(address))
-            except (maxminddb.InvalidDatabaseError, ValueError, TypeError, KeyError) as error:
-                # The address is left out: a log is not the place for who calls.
-                _log.error("geo-database-broken", database=kind, error=str(error) or type(error).__name__)
-                return None
-        return found
+
+class _Reader(NamedTuple):
+    kind: Kind
+    reader: maxminddb.Reader
+    knows_ipv6: bool
+
+
+def _find(readers: tuple[_Reader, ...], address: str) -> Fields | None:
+    if not address:
+        return EMPTY
+    found: dict[str, Any] = {}
+    for kind, reader, knows_ipv6 in readers:
+        if ":" in address and not knows_ipv6:
+            continue
+        try:
+            found |= _READ[kind](reader.get(address))
+        except (maxminddb.InvalidDatabaseError, ValueError, TypeError, KeyError) as error:
+            # The address is left out: a log is not the place for who calls.
+            _log.error("geo-database-broken", database=kind, error=str(error) or type(error).__name__)
+            return None
+    return found
 
 
 def open_databases(paths: Mapping[Kind, Path]) -> GeoDatabases:

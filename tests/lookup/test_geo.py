@@ -8,7 +8,8 @@ import geoip
 import pytest
 
 from extauthz.errors import ConfigurationError
-from extauthz.lookup.geo import MOST_KEPT, GeoDatabases, Kind, fields_of, open_databases
+from extauthz.lookup.geo import MOST_KEPT, GeoDatabases, open_databases
+from extauthz.lookup.local_config import GeoSettings, Kind
 
 METADATA = b"\xab\xcd\xefMaxMind.com"
 
@@ -65,8 +66,9 @@ def test_the_fields_that_databases_give_are_known_before_they_are_read() -> None
         found = databases.find(address)
         assert found is not None
         seen |= set(found)
-    assert fields_of(paths) == seen
-    assert fields_of({"asn": 1}) == {"asn"}
+    assert GeoSettings(**paths).fields == seen
+    assert GeoSettings(asn=geoip.asn()).fields == {"asn"}
+    assert GeoSettings().fields == frozenset()
 
 
 def test_an_answer_is_kept_and_not_for_all_addresses() -> None:
