@@ -15,7 +15,7 @@ from typing import Final
 
 from extauthz.errors import StateUnavailable
 from extauthz.identity.revocations import KINDS, Revocation, RevocationKey
-from extauthz.identity.signals.facts import ABOUT, Signal, signal_key, signal_of
+from extauthz.identity.signals.facts import Signal, signal_key, signal_of
 from extauthz.store.key_digest import digest
 from extauthz.store.protocol import CLOCK_SKEW
 from extauthz.store.redis_calls import RedisCalls
@@ -135,7 +135,7 @@ class RedisRevocations:
                 for text, value in zip(some, values, strict=True):
                     if isinstance(value, bytes):
                         found.append(_entry(text, value))
-                    elif not _is_of_signal(text):
+                    elif signal_key(text) is None:
                         withdrawn.append(_key(text))
         put, signals = _apart(found)
         return Changes(mark=mark, whole=False, put=put, withdrawn=tuple(withdrawn), signals=signals)
@@ -174,10 +174,6 @@ def _key_text(key: RevocationKey) -> str:
     return json.dumps([key.kind, key.issuer, key.name], separators=(",", ":"))
 
 
-def _is_of_signal(text: bytes) -> bool:
-    return json.loads(text)[0] in ABOUT
-
-
 def _key(text: bytes) -> RevocationKey:
     kind, issuer, name = json.loads(text)
     if kind not in KINDS:
@@ -186,10 +182,11 @@ def _key(text: bytes) -> RevocationKey:
 
 
 def _entry(key: bytes, value: bytes) -> Revocation | Signal:
-    if not _is_of_signal(key):
+    of_signal = signal_key(key)
+    if of_signal is None:
         return _revocation(_key(key), value)
     at, until, _, content = value.split(b" ", 3)
-    return signal_of(signal_key(key), content, at=float(at), until=float(until))
+    return signal_of(of_signal, content, at=float(at), until=float(until))
 
 
 def _revocation(key: RevocationKey, value: bytes) -> Revocation:

@@ -80,4 +80,6 @@ def sweep_signals(connection: sqlite3.Connection, ended: float) -> None:
 
 def _signal(row: tuple[str, str, float, float]) -> Signal:
     about, content, at, until = row
-    return signal_of(signal_key(about), content, at=at, until=until)
+    key = signal_key(about)
+    assert key is not None  # noqa: S101 - nothing else is in this table
+    return signal_of(key, content, at=at, until=until)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Final, Literal, NamedTuple
 
 from extauthz.errors import SubjectBlocked
 from extauthz.values.identity import Identity, Subject
@@ -27,8 +27,10 @@ _CALM: Final = frozenset(
     {("account", "enabled"), ("assurance", "increased"), ("compliance", "compliant"), ("risk", "LOW")}
 )
 
+_KIND: Final = "signal"
+"""What keys of signals begin with, where stores have them beside keys of revocations."""
+
 About = Literal["subject", "device"]
-ABOUT: Final[tuple[About, ...]] = get_args(About)
 
 
 class SignalKey(NamedTuple):
@@ -88,14 +90,15 @@ def signal_of(key: SignalKey, content: str | bytes, *, at: float, until: float) 
     return Signal(key=key, level=level, reason=reason, at=at, until=until)
 
 
-def signal_key(text: str | bytes) -> SignalKey:
-    """The key that `key_text` has written."""
-    return SignalKey(*json.loads(text))
+def signal_key(text: str | bytes) -> SignalKey | None:
+    """The key that `key_text` has written, `None` for the key of something else."""
+    kind, *parts = json.loads(text)
+    return SignalKey(*parts) if kind == _KIND else None
 
 
 def key_text(key: SignalKey) -> str:
     """The key as stores write it: as JSON it is ASCII, whatever was in a claim."""
-    return json.dumps(key, separators=(",", ":"))
+    return json.dumps([_KIND, *key], separators=(",", ":"))
 
 
 _Place = tuple[About, str, str]
