@@ -1,6 +1,9 @@
 """Windows of time, held against a clock on the wall that is looked at minute by minute."""
 
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -9,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extauthz.risk.windows import DAY, Holidays, Span, Window
+from extauthz.risk.windows import DAY, Holidays, Span, Window, minute_of, zone_named
 
 WORKDAYS = frozenset(range(5))
 EVERY_DAY = frozenset(range(7))
@@ -33,15 +36,9 @@ def seconds(text: str) -> int:
     return int(datetime.fromisoformat(text).timestamp())
 
 
-def minute(text: str) -> int:
-    """The minute of the day of a time as clocks show it."""
-    hours, minutes = text.split(":")
-    return int(hours) * 60 + int(minutes)
-
-
 def window(zone: str, begin: str, end: str, *, days: frozenset[int] = EVERY_DAY, holidays: Holidays = NONE) -> Window:
     """A window of one span."""
-    span = Span(days=days, begin=minute(begin), end=minute(end))
+    span = Span(days=days, begin=minute_of(begin), end=minute_of(end))
     return Window(zone=ZoneInfo(zone), spans=(span,), holidays=holidays)
 
 
@@ -142,6 +139,58 @@ def test_a_window_comes_through_a_pipe_whole() -> None:
 def test_what_no_calendar_has_is_an_error() -> None:
     with pytest.raises((ValueError, OverflowError)):
         OFFICE.covers(10**15)
+
+
+@pytest.mark.parametrize(
+    ("text", "minute_of_day"), [("00:00", 0), ("08:30", 510), ("19:59", 1199), ("23:59", 1439), ("24:00", 1440)]
+)
+def test_a_time_of_the_day_is_a_minute(text: str, minute_of_day: int) -> None:
+    assert minute_of(text) == minute_of_day
+
+
+@pytest.mark.parametrize("text", ["", "8:30", "24:01", "25:00", "12:60", "12", "12:30:00", "12.30", "-1:00", "٠٨:٣٠"])
+def test_what_is_no_time_of_the_day_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no time of the day; write `08:30`"):
+        minute_of(text)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Berlin/Europe", "Europe", "../Berlin", "/etc/passwd", "+02:00", "x" * 100, "a\0b"]
+)
+def test_what_is_no_time_zone_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="is no time zone; write its IANA name"):
+        zone_named(name)
+
+
+def test_zones_are_there_without_those_of_the_system() -> None:
+    """As in an image that has none."""
+    program = "from extauthz.risk.windows import zone_named; print(zone_named('Europe/Berlin'))"
+    environ = {**os.environ, "PYTHONTZPATH": ""}
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("Europe/Berlin\n", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "day", "expected"),
+    [
+        ("2026-12-25", date(2026, 12, 25), True),
+        ("2026-12-25", date(2027, 12, 25), False),
+        ("12-25", date(2027, 12, 25), True),
+        ("12-25", date(2027, 12, 26), False),
+        ("02-29", date(2028, 2, 29), True),
+        ("02-29", date(2027, 3, 1), False),
+    ],
+)
+def test_a_holiday_is_a_date_or_a_day_of_every_year(text: str, day: date, expected: bool) -> None:
+    assert (day in Holidays.of(text)) is expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "2026-02-29", "02-30", "13-01", "2026-1-1", "20261225", "2026-W01-1", "25.12.", "1-1"]
+)
+def test_what_is_no_day_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no day; write `2026-12-25`"):
+        Holidays.of(text)
 
 
 def wall_minutes(one: Window, first: date, days: int) -> Iterator[str]:
