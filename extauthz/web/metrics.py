@@ -179,6 +179,7 @@ class _Revocations(Collector):
         for kind, count in now.counts.items():
             known.add_metric([kind], count)
         yield known
+        yield GaugeMetricFamily("extauthz_signals", "Signals of transmitters that are known.", value=now.signals)
         yield GaugeMetricFamily(
             "extauthz_revocations_confirmed_timestamp_seconds",
             "When revocations were last known to be what the store has.",
