@@ -3,7 +3,7 @@
 The rule: no method waits while it holds the lock, so each is atomic, from any thread and any event loop.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import assert_never
@@ -13,7 +13,11 @@ from extauthz.identity.revocations import Revocation, RevocationKey
 from extauthz.identity.signals.facts import Signal
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
 from extauthz.stepup.lockout import Limit
+from extauthz.store.devices import ListedDevice
+from extauthz.store.habits import Habit
+from extauthz.store.memory_devices import MemoryDevices
 from extauthz.store.memory_grants import MemoryGrants
+from extauthz.store.memory_habits import MemoryHabits
 from extauthz.store.memory_limits import MemoryLimits
 from extauthz.store.memory_revocations import MemoryRevocations
 from extauthz.store.protocol import (
@@ -38,6 +42,7 @@ from extauthz.store.protocol import (
 )
 from extauthz.store.revocations import Changes, Revoked
 from extauthz.store.signals import Delivered, Delivery
+from extauthz.values.facts import Question
 from extauthz.values.grants import Grant, SessionTimes
 from extauthz.values.identity import Subject
 
@@ -68,16 +73,29 @@ class MemoryStore:
         self._resets: dict[Subject, float] = {}
         self._limits = MemoryLimits()
         self._sessions: dict[tuple[Subject, str], _Session] = {}
+        self._habits = MemoryHabits()
+        self._devices = MemoryDevices()
         self._revocations = MemoryRevocations()
         self._swept_at = 0.0
 
-    async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
+    async def look_up(
+        self,
+        subject: Subject | None,
+        session: str | None,
+        *,
+        fingerprint: str,
+        now: float,
+        questions: Sequence[Question] = (),
+    ) -> Found:
         with self._lock:
             self._check_open()
+            answers = self._habits.answers(subject, questions, now)
+            if subject is None or session is None:
+                return Found(answers=answers)
             known = self._sessions.get((subject, session))
             times = known.times if known is not None and known.until > now else None
             found = self._grants.found(subject, session, fingerprint, now)
-            return Found(grants=found, session=times)
+            return Found(grants=found, session=times, answers=answers)
 
     async def consume(self, subject: Subject, grants: Sequence[str], *, fingerprint: str, now: float) -> bool:
         with self._lock:
@@ -127,6 +145,25 @@ class MemoryStore:
                 times = SessionTimes(started_at=started, last_seen=seen)
                 self._sessions[one.subject, one.session] = _Session(times=times, until=until)
                 self._sweep(one.at)
+
+    async def note_habits(self, habits: Iterable[Habit]) -> None:
+        noted = tuple(habits)
+        with self._lock:
+            self._check_open()
+            self._habits.note(noted)
+            for habit in noted[-1:]:
+                self._sweep(habit.at)
+
+    async def put_device(self, device: ListedDevice, *, now: float) -> None:
+        with self._lock:
+            self._check_open()
+            self._devices.put(device, now)
+            self._sweep(now)
+
+    async def devices(self, subject: Subject | None, *, now: float) -> tuple[ListedDevice, ...]:
+        with self._lock:
+            self._check_open()
+            return self._devices.listed(subject, now)
 
     async def grants(self, selection: Selection, *, now: float) -> tuple[Grant, ...]:
         with self._lock:
@@ -347,4 +384,6 @@ class MemoryStore:
         self._resets = {subject: at for subject, at in self._resets.items() if at + RESET_SECONDS > now}
         self._limits.sweep(now)
         self._sessions = {key: session for key, session in self._sessions.items() if session.until > now}
+        self._habits.sweep(now)
+        self._devices.sweep(now)
         self._revocations.sweep(now - CLOCK_SKEW)
