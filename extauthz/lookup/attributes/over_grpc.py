@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import grpc
-from google.protobuf.struct_pb2 import NULL_VALUE, Struct, Value
+from google.protobuf.struct_pb2 import Struct, Value
 
 from extauthz._pb.extauthz.v1.attributes_pb2 import GetAttributesRequest, GetAttributesResponse
 from extauthz.lookup.attributes.config import AttributeSettings, GrpcSettings
@@ -71,7 +71,10 @@ class GrpcSource:
 
     async def fetch(self, asked: Mapping[str, Json]) -> Mapping[str, Any] | None:
         """As `Fetcher.fetch`."""
-        request = GetAttributesRequest(source=self._settings.name, asked=_struct(asked))
+        for value in asked.values():
+            _check_numbers(value)
+        request = GetAttributesRequest(source=self._settings.name)
+        request.asked.update(asked)
         metadata: Metadata = ()
         if self._token is not None:
             metadata = (("authorization", f"Bearer {await asyncio.to_thread(read_secret, self._token)}"),)
@@ -140,31 +143,18 @@ class GrpcSource:
         return grpc.insecure_channel(target, (*options, ("grpc.enable_http_proxy", 0)))
 
 
-def _struct(members: Mapping[str, Json]) -> Struct:
-    struct = Struct()
-    for name, value in members.items():
-        struct.fields[name].CopyFrom(_value(value))
-    return struct
-
-
-def _value(value: Json) -> Value:
+def _check_numbers(value: Json) -> None:
     match value:
-        case None:
-            return Value(null_value=NULL_VALUE)
-        case bool():
-            return Value(bool_value=value)
         case int() if abs(value) > _EXACT:
             raise Unusable("a whole number that is beyond a double; ask for `string(…)` of it")
-        case int() | float():
-            return Value(number_value=value)
-        case str():
-            return Value(string_value=value)
         case list():
-            listed = Value()
-            listed.list_value.values.extend(map(_value, value))
-            return listed
+            for item in value:
+                _check_numbers(item)
         case dict():
-            return Value(struct_value=_struct(value))
+            for item in value.values():
+                _check_numbers(item)
+        case _:
+            pass
 
 
 def _members(struct: Struct, url: str) -> dict[str, Any]:

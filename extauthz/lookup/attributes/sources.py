@@ -8,7 +8,7 @@ fails is never an answer, unless the configuration calls it one.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -54,13 +54,16 @@ class SourceStanding:
 
 
 class AttributeSources:
-    """Asks the sources of `settings`; paths are relative to `base`. Belongs to one event loop.
+    """Asks the sources of `settings`; paths are relative to `base`, `clock` is monotonic, in seconds. Belongs to one
+    event loop.
 
     Raises `ConfigurationError` for files that can't be used.
     """
 
-    def __init__(self, settings: Iterable[AttributeSettings], *, base: Path) -> None:
-        self._sources = {one.name: _Source(one, base=base) for one in settings}
+    def __init__(
+        self, settings: Iterable[AttributeSettings], *, base: Path, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._sources = {one.name: _Source(one, base=base, clock=clock) for one in settings}
 
     @property
     def standings(self) -> Mapping[str, SourceStanding]:
@@ -113,11 +116,12 @@ class AttributeSources:
 class _Source:
     """One source, and what is remembered of it."""
 
-    def __init__(self, settings: AttributeSettings, *, base: Path) -> None:
+    def __init__(self, settings: AttributeSettings, *, base: Path, clock: Callable[[], float]) -> None:
         cache, breaker = settings.cache, settings.breaker
         self.name = settings.name
         self.denies = settings.on_failure == "deny"
         self._settings = settings
+        self._clock = clock
         self._declared = settings.declared
         self._fetcher = _fetcher(settings, base=base)
         self._answers = Answers(most=cache.entries, most_bytes=cache.bytes)
@@ -140,7 +144,7 @@ class _Source:
             question = self._declared.question(scope)
         except cel.EvalError:
             return None
-        return self._answers.get(question.text, time.monotonic())
+        return self._answers.get(question.text, self._clock())
 
     async def ask(self, scope: RequestScope, patience: float | None) -> Attributes | None:
         """What it tells of this request, `None` if nothing that counts."""
@@ -150,7 +154,7 @@ class _Source:
             # Not a failure of the source, so nothing takes the place of an answer: conditions that read it err.
             self._results["unasked"] += 1
             return None
-        known = self._answers.get(question.text, time.monotonic())
+        known = self._answers.get(question.text, self._clock())
         if known is not None:
             return known
         try:
@@ -171,7 +175,7 @@ class _Source:
         """The answer to a question that may be on its way already."""
         asking = self._asking.get(question.text)
         if asking is None:
-            if not self._breaker.admits(time.monotonic()):
+            if not self._breaker.admits(self._clock()):
                 self._results["turned-away"] += 1
                 return None
             asking = asyncio.create_task(self._ask(question))
@@ -187,7 +191,7 @@ class _Source:
     async def _ask(self, question: Question) -> Attributes | None:
         try:
             async with asyncio.timeout(self._settings.timeout), self._turns:
-                asked_at = time.monotonic()
+                asked_at = self._clock()
                 members = await self._fetcher.fetch(question.asked)
             told = EMPTY if members is None else conform(members, self._declared.fields)
         except TimeoutError:
@@ -219,7 +223,7 @@ class _Source:
 
     def _failed(self, detail: str) -> None:
         self._results["failed"] += 1
-        self._breaker.failed(time.monotonic())
+        self._breaker.failed(self._clock())
         if detail != self._failure:  # once, not for every request
             _log.error("attributes-out-of-reach", source=self.name, error=detail)
             self._failure = detail
@@ -227,7 +231,7 @@ class _Source:
     def _unusable(self, detail: str) -> None:
         self._results["unusable"] += 1
         self._breaker.answered()
-        now = time.monotonic()
+        now = self._clock()
         if now >= self._told_until:
             _log.error("attributes-answer-unusable", source=self.name, error=detail)
             self._told_until = now + _TOLD_EVERY
