@@ -33,6 +33,7 @@ from extauthz.errors import ConfigurationError, failure_of
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.key_config import KeyFile
 from extauthz.identity.telling_headers import telling_headers
+from extauthz.lookup.attributes.config import AttributesSettings
 from extauthz.lookup.local_config import AddressFiles, GeoSettings, Kind
 from extauthz.lookup.stepup_config import StepUpSettings
 from extauthz.policy.bundle import bundle_name
@@ -185,6 +186,7 @@ class Settings(BaseSettings):
     audit: AuditSettings | None = None
     geo: GeoSettings = GeoSettings()
     addresses: AddressFiles = {}
+    attributes: AttributesSettings = ()
 
     @classmethod
     def settings_customise_sources(
