@@ -73,9 +73,10 @@ def ask_program(source: str) -> cel.Program:
 
 def attributes_type(sources: Iterable[AttributeSource]) -> cel.StructType:
     """The type of `attributes` where these are declared."""
-    return cel.StructType(ATTRIBUTES, {source.name: cel.Field(_type_of(source), optional=True) for source in sources})
+    fields = {source.name: cel.Field(_type_of(source), optional=True) for source in sources}
+    return cel.StructType(ATTRIBUTES, fields, entries=True)
 
 
 def _type_of(source: AttributeSource) -> cel.StructType:
     fields = {name: cel.Field(kind, optional=True) for name, kind in source.fields.items()}
-    return cel.StructType(f"{ATTRIBUTES}.{source.name}", fields)
+    return cel.StructType(f"{ATTRIBUTES}.{source.name}", fields, entries=True)
