@@ -12,8 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from extauthz.app.wiring import open_configured_store
-from extauthz.cli.state import NobodyNamed
-from extauthz.cli.subjects import SubjectsRefused
+from extauthz.check.subjects import NobodyNamed, SubjectsRefused
 from extauthz.cli.subjects import app as subjects
 from extauthz.errors import ConfigurationError, ExtauthzError
 from extauthz.identity.compact import digest_of

@@ -4,7 +4,6 @@ The rule: a transmitter speaks only of what its `about` names. What says nothing
 anybody, is refused when it is loaded.
 """
 
-from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -14,6 +13,7 @@ from extauthz.identity.spiffe import is_trust_domain
 from extauthz.identity.user_config import Audiences, PublicKeyAlgorithm, Text
 from extauthz.values.block import Block, Switch, distinct
 from extauthz.values.duration import at_most, longer_than_nothing, seconds
+from extauthz.values.secret import SecretPlace
 
 SOURCE_PREFIX: Final = "signals/"
 """What the names of transmitters begin with where those of all who publish keys are together."""
@@ -55,19 +55,6 @@ class Scope(Block):
         return self
 
 
-class Secret(Block):
-    """Where a secret is: in a `file`, relative to the configuration, or in the environment `variable`."""
-
-    file: Path | None = None
-    variable: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
-
-    @model_validator(mode="after")
-    def _is_in_one_place(self) -> Self:
-        if (self.file is None) == (self.variable is None):
-            raise ValueError("a secret is in one place; write `{file: PATH}` or `{variable: NAME}`")
-        return self
-
-
 class TransmitterSettings(KeyFields):
     """Who pushes security event tokens to `/.extauthz/signals/NAME`, with `secret` as bearer token.
 
@@ -79,7 +66,7 @@ class TransmitterSettings(KeyFields):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
     issuer: Text
     audiences: Audiences
-    secret: Secret
+    secret: SecretPlace
     about: Scope
     algorithms: Annotated[tuple[PublicKeyAlgorithm, ...], AfterValidator(distinct)] = Field(
         default=("RS256", "ES256"), min_length=1

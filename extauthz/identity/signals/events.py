@@ -35,6 +35,11 @@ class Effects:
     voids: tuple[Subject, ...] = ()
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
 
+    @property
+    def subjects(self) -> frozenset[Subject]:
+        """Whom it is about, a device by its id without an issuer."""
+        return frozenset({*(one.subject for one in self.revocations), *(one.subject for one in self.signals)})
+
 
 def effects_of(token: EventToken, transmitter: TransmitterSettings, *, now: float) -> Effects:
     """What `token` of `transmitter` comes to at `now` (seconds since the epoch).
