@@ -1,5 +1,5 @@
-"""What Prometheus is told of the policies in force and of how they came to be, of fetched keys, of revocations and of
-audit records.
+"""What Prometheus is told of the policies in force and of how they came to be, of fetched keys, of attribute sources,
+of revocations and of audit records.
 
 Read on the admin address, `GET /metrics`. Nothing here is touched by a decision.
 """
@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from extauthz.check.activity import ActivityCounts
 from extauthz.check.revocation_feed import FeedStanding
 from extauthz.check.store_watch import StoreStanding
+from extauthz.lookup.attributes.sources import SourceStanding
 from extauthz.lookup.key_sets import Standing
 from extauthz.record.audit_file import AuditCounts
 
@@ -82,6 +83,10 @@ class Metrics:
         """Tell how it stands with fetched keys, by the name of the source, whenever it is asked."""
         self._registry.register(_Keys(standings))
 
+    def follow_attributes(self, standings: Callable[[], Mapping[str, SourceStanding]]) -> None:
+        """Tell how it stands with attribute sources, by their names, whenever it is asked."""
+        self._registry.register(_Attributes(standings))
+
     def follow_revocations(self, standing: Callable[[], FeedStanding]) -> None:
         """Tell how it stands with revocations, whenever it is asked."""
         self._registry.register(_Revocations(standing))
@@ -94,6 +99,10 @@ class Metrics:
     def follow_activity(self, counts: Callable[[], ActivityCounts]) -> None:
         """Tell what `counts` says of the activity of sessions, whenever it is asked."""
         self._registry.register(_Activity(counts))
+
+    def follow_reception(self, counts: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        """Tell how security event tokens ended, by transmitter and result, whenever it is asked."""
+        self._registry.register(_Reception(counts))
 
     def exposition(self) -> bytes:
         """All of it in Prometheus' text format."""
@@ -137,6 +146,23 @@ class _Activity(Collector):
         yield told
 
 
+class _Reception(Collector):
+    """Reads how security event tokens ended when Prometheus asks for it."""
+
+    def __init__(self, counts: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        received = CounterMetricFamily(
+            "extauthz_signals_received",
+            "Security event tokens: done; done before (again); refused; failed, to be sent again.",
+            labels=["transmitter", "result"],
+        )
+        for (transmitter, result), count in self._counts().items():
+            received.add_metric([transmitter, result], count)
+        yield received
+
+
 class _Keys(Collector):
     """Looks at the fetched keys when Prometheus asks for them."""
 
@@ -163,6 +189,28 @@ class _Keys(Collector):
             successful.add_metric([source], standing.confirmed_at is not None and standing.error is None)
             confirmed.add_metric([source], standing.confirmed_at or 0.0)
         yield from (fetches, successful, confirmed)
+
+
+class _Attributes(Collector):
+    """Looks at the attribute sources when Prometheus asks for them."""
+
+    def __init__(self, standings: Callable[[], Mapping[str, SourceStanding]]) -> None:
+        self._standings = standings
+
+    def collect(self) -> Iterable[Metric]:
+        questions = CounterMetricFamily(
+            "extauthz_attributes_questions",
+            "What came of what was to be asked: answered, absent, remembered, failed, unusable, turned-away, unasked.",
+            labels=["source", "result"],
+        )
+        shut = GaugeMetricFamily(
+            "extauthz_attributes_given_up", "1 while a source is not asked, since it has failed.", labels=["source"]
+        )
+        for source, standing in self._standings().items():
+            for result, count in standing.results.items():
+                questions.add_metric([source, result], count)
+            shut.add_metric([source], standing.given_up)
+        yield from (questions, shut)
 
 
 class _Revocations(Collector):

@@ -127,7 +127,7 @@ def test_a_source_that_fails_is_not_asked_for_a_while_and_then_tried_once(site: 
             for _ in range(5):
                 assert await world.told() is None
             assert site.count(PATH) == 3
-            assert world.sources.standings["crm"].is_open
+            assert world.sources.standings["crm"].given_up
             assert world.results == {"failed": 3, "turned-away": 2}
             world.elapsed[0] = 10.0
             assert [await world.told() for _ in range(2)] == [None] * 2
@@ -135,7 +135,7 @@ def test_a_source_that_fails_is_not_asked_for_a_while_and_then_tried_once(site: 
             world.elapsed[0] = 20.0
             site.pages[PATH] = page()
             assert await world.told() == {"tier": "gold"}
-            assert not world.sources.standings["crm"].is_open
+            assert not world.sources.standings["crm"].given_up
 
     asyncio.run(scene())
 
@@ -284,7 +284,7 @@ def test_a_question_that_can_not_be_made_is_not_asked_and_has_no_answer_whatever
     async def scene() -> None:
         async with asking(over_http(site.url, breaker={"failures": 1, "pause": "1h"})) as world:
             assert await world.told(sub) is None, asks
-            assert not world.sources.standings["crm"].is_open
+            assert not world.sources.standings["crm"].given_up
         async with asking(over_http(site.url, on_failure="absent")) as world:
             assert await world.told(None) is None
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import structlog
 
@@ -31,6 +31,11 @@ from extauthz.values.request import EMPTY, RequestView
 
 Attributes = Mapping[str, Any]
 Result = Literal["answered", "absent", "remembered", "failed", "unusable", "turned-away", "unasked"]
+"""What came of one request that wanted to know something: the source told it, told that nothing is known, or had told
+it before; it was not there, or there without an answer that can be used; it had failed too often to be asked; there was
+nothing that could be asked. A question that several requests share came of one of them.
+"""
+RESULTS: Final[tuple[Result, ...]] = get_args(Result)
 
 _TOLD_EVERY: Final = 10.0  # seconds between two lines of the log that anybody's requests can bring about
 
@@ -50,7 +55,7 @@ class SourceStanding:
     """How it stands with a source: how often each thing came of a request, and whether it is not asked now."""
 
     results: Mapping[Result, int]
-    is_open: bool
+    given_up: bool
 
 
 class AttributeSources:
@@ -135,8 +140,9 @@ class _Source:
 
     @property
     def standing(self) -> SourceStanding:
-        results = {**self._results, "remembered": self._answers.found}
-        return SourceStanding(results=results, is_open=self._breaker.is_open)
+        results = {result: self._results[result] for result in RESULTS}
+        results["remembered"] = self._answers.found
+        return SourceStanding(results=results, given_up=self._breaker.is_open)
 
     def recall(self, scope: RequestScope) -> Attributes | None:
         """What it told of this request before, if that still counts."""
