@@ -32,6 +32,7 @@ from pydantic_settings import (
 from extauthz.errors import ConfigurationError, failure_of
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.key_config import KeyFile
+from extauthz.identity.signals.config import SignalSettings
 from extauthz.identity.telling_headers import telling_headers
 from extauthz.lookup.attributes.config import AttributesSettings
 from extauthz.lookup.local_config import AddressFiles, GeoSettings, Kind
@@ -46,6 +47,7 @@ from extauthz.transport.tls import Tls, TlsSettings, tls_of
 from extauthz.values.block import Block, Switch, with_a_value
 from extauthz.values.duration import at_most, seconds
 from extauthz.values.url import fetch_url
+from extauthz.web.admin_config import AdminSettings
 
 _TCP_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}")
 
@@ -178,6 +180,8 @@ class Settings(BaseSettings):
     keys: Path = Path("keys.json")
     revocations: RevocationSettings = RevocationSettings()
     sessions: SessionSettings = SessionSettings()
+    signals: SignalSettings = SignalSettings()
+    admin: AdminSettings = AdminSettings()
     identity: IdentitySettings = IdentitySettings()
     client: ClientSettings = ClientSettings()
     stepup: StepUpSettings = StepUpSettings()

@@ -13,9 +13,11 @@ from typing import Any
 
 import structlog
 from starlette.applications import Starlette
+from starlette.routing import Route
 
 from extauthz import __version__
 from extauthz.app.bundles import Bundles
+from extauthz.app.inbound import Inbound
 from extauthz.app.informants import Informants
 from extauthz.app.key_following import KeyFollower, fingerprint_of
 from extauthz.app.listening import WebServer
@@ -66,11 +68,12 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
     key_follower = KeyFollower(settings.keys_path, keys)
     informants = Informants(settings.identity, base=settings.base)
     providers = Providers(settings.stepup.oidc, base=settings.base)
-    metrics.follow_keys(lambda: informants.keys.standings)
-    readiness.follow_keys(lambda: informants.keys.standings)
     tracing = open_tracing(environ, version=__version__)
     store = open_configured_store(settings)
     revocations = RevocationFeed(store, max_staleness=settings.revocations.max_staleness)
+    inbound = Inbound(settings, environ, store=store, feed=revocations, metrics=metrics)
+    metrics.follow_keys(lambda: {**informants.keys.standings, **inbound.standings})
+    readiness.follow_keys(lambda: {**informants.keys.standings, **inbound.standings})
     metrics.follow_revocations(lambda: revocations.standing)
     readiness.follow_revocations(lambda: revocations.standing)
     watch = StoreWatch(store)
@@ -110,9 +113,10 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             surroundings,
             Means(relying_party=settings.stepup.webauthn, providers=providers.by_issuer),
             readiness,
-            create_probes(readiness, metrics),
+            create_probes(readiness, metrics, inbound.admin),
+            inbound.web,
             reloader,
-            (informants.hurry, key_follower.hurry),
+            (informants.hurry, key_follower.hurry, inbound.hurry),
         )
         status.in_force(ruling, versions)
         del ruling  # or what is replaced would never go
@@ -123,8 +127,9 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             watch.follow(),
             activities.follow(),
             key_follower.follow(),
+            inbound.follow(),
             *(
-                [_reload_on_change(reloader, watched, seen), key_follower.watch(keys_seen)]
+                [_reload_on_change(reloader, watched, seen), key_follower.watch(keys_seen), inbound.watch()]
                 if settings.reload.watch
                 else []
             ),
@@ -133,6 +138,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
         if audit is not None:
             await asyncio.to_thread(audit.close)
         await informants.close()
+        await inbound.close()
         await providers.close()
         await activities.close()
         await store.close()
@@ -156,6 +162,7 @@ class _Server:
         means: Means,
         readiness: Readiness,
         probes: Starlette,
+        pushed: Sequence[Route],
         reloader: Reloader,
         hurried: Sequence[Callable[[], None]],
     ) -> None:
@@ -174,6 +181,7 @@ class _Server:
             entropy=os.urandom,
             means=means,
             revocations=surroundings.revocations,
+            pushed=pushed,
         )
         self._web = WebServer(pages, address=settings.listen.web, key="listen.web")
         try:

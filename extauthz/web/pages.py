@@ -4,7 +4,7 @@ The rule: Envoy serves them on the application's own origin with ext_authz switc
 these requests before; whatever goes wrong ends in a page of ours that tells nothing of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,9 +53,10 @@ def create_app(
     entropy: Callable[[int], bytes],
     means: Means = _NO_MEANS,
     revocations: RevocationFeed | None = None,
+    pushed: Sequence[Route] = (),
 ) -> Starlette:
     """The application. `clock()` is seconds since the epoch, `entropy(n)` n random bytes; `revocations` is `None` where
-    nobody can revoke anything.
+    nobody can revoke anything. `pushed` is what is served for other machines beside the pages.
     """
     pages = Pages()
     gate = Gate(keys=keys, clock=clock, revocations=revocations)
@@ -83,6 +84,7 @@ def create_app(
             Route(CALLBACK_PATH, login.come_back, methods=["GET"]),
             Route(ENROL_PATH, enrolment.serve, methods=["GET", "POST"]),
             Route(DONE_PATH, rest.done, methods=["GET"]),
+            *pushed,
         ],
         exception_handlers={
             TurnedAway: rest.turn_away,
