@@ -13,11 +13,13 @@ from typing import Final
 from extauthz import cel
 from extauthz.cel import errors as cel_errors
 from extauthz.cel import tree
-from extauthz.policy.context import NAMES, SESSION, VARIABLES
+from extauthz.policy.context import NAMES, VARIABLES
 from extauthz.policy.definitions import PREFIX as DEFINITIONS
 from extauthz.policy.definitions import Definitions
+from extauthz.policy.functions import functions_of
 from extauthz.policy.ordering import in_order
 from extauthz.policy.problems import Path, Problem, did_you_mean, problem_at
+from extauthz.policy.reads import Reader
 from extauthz.policy.yaml_source import Document
 
 MAX_VARIABLES = 100  # they may nest, and each level of nesting takes a few frames of Python's stack
@@ -32,7 +34,8 @@ _HEADER_VIEWS = frozenset({"headers", "header_values"})
 class Expressions:
     """Compiles the expressions of one document; `problems` collects what is wrong with them.
 
-    `names` are those that they see beside `definitions`; unless given, what a condition sees.
+    `names` are those that they see beside `definitions`; unless given, what a condition sees. `owner` is what keeps the
+    baselines of the document apart from those of others; without one they ask nothing.
 
     `declared_headers` are the lower-case names of the headers that Envoy sends, `None` if it sends all. `shared` keeps
     the programs of documents without variables of their own: what they write alike is compiled once.
@@ -46,6 +49,7 @@ class Expressions:
         definitions: Definitions,
         *,
         names: Mapping[str, cel.CelType] = NAMES,
+        owner: str | None = None,
     ) -> None:
         self.problems: list[Problem] = []
         self.variables: dict[str, cel.Program] = {}
@@ -54,6 +58,9 @@ class Expressions:
         self._declared_headers = declared_headers
         self.definitions = definitions
         self._names: dict[str, cel.CelType] = {**definitions.types, **names}
+        asking = () if owner is None else (*functions_of(owner), definitions.named.listed)
+        self._functions = (*definitions.functions, definitions.named.within, *asking)
+        self.reader = Reader(self.variables, owner or "")
         self._compiled = shared
 
     def define(self, path: Path, sources: Mapping[str, str]) -> None:
@@ -125,9 +132,7 @@ class Expressions:
         if known is not None:
             return known
         try:
-            program = cel.compile(
-                source, variables=self._names, functions=self.definitions.functions, nan_ordering_is_error=True
-            )
+            program = cel.compile(source, variables=self._names, functions=self._functions, nan_ordering_is_error=True)
         except cel.CompileError as error:
             named = [self._named(problem, source) for problem in error.problems]
             told = [*filter(self._is_news, named), *self._undeclared_headers_of(source)]
@@ -140,9 +145,13 @@ class Expressions:
             message, _, hint = str(error).partition("; ")
             self._refuse(path, message, hint)
             return None
-        undeclared = self._undeclared_headers(program.tree)
-        self.problems += [self._placed(path, problem) for problem in undeclared]
-        if undeclared:
+        refused = [
+            *self._undeclared_headers(program.tree),
+            *self.reader.problems(program),
+            *self.definitions.named.problems(program.tree),
+        ]
+        self.problems += [self._placed(path, problem) for problem in refused]
+        if refused:
             return None
         self._compiled[source] = program
         return program
@@ -159,14 +168,14 @@ class Expressions:
                     pending |= set(variable.names)
         return reached
 
-    def reads_session(self, programs: Iterable[cel.Program]) -> bool:
-        """Whether programs, or variables that they read, look at more of the session than its `id`."""
-        programs = list(programs)
-        reached = self.reach(programs)
-        if SESSION.name not in reached:
-            return False
-        variables = [self.variables[name] for name in reached if name in self.variables]
-        return any(_reads_session(program.tree) for program in (*programs, *variables))
+    def refuse_name(self, path: Path, source: str, name: str, message: str, hint: str) -> bool:
+        """Tell what is wrong with the first use of a name in a source that was compiled; false if it has none."""
+        nodes = tree.walk(self._compiled[source].tree)
+        for node in nodes:
+            if isinstance(node, tree.Variable) and node.name == name:
+                self.problems.append(self._placed(path, cel_errors.Problem.at(node.span, message, hint)))
+                return True
+        return False
 
     def _in_order(self, path: Path, sources: Mapping[str, str]) -> Iterator[str]:
         """The variables' names, each after those that it needs; those in a circle are told where the first stands."""
@@ -254,17 +263,6 @@ class Expressions:
         self.problems.append(problem_at(self._document, path, message, hint))
 
 
-def _reads_session(root: tree.Expr) -> bool:
-    """Whether anything but `session.id` is read; who is handed the whole session may read all of it."""
-    only_id: set[int] = set()  # a walk meets what holds a node before the node
-    for node in tree.walk(root):
-        if isinstance(node, tree.Select | tree.Has) and node.field == "id":
-            only_id.add(id(node.operand))
-        elif isinstance(node, tree.Variable) and node.name == SESSION.name and id(node) not in only_id:
-            return True
-    return False
-
-
 def _needed(source: str, known: Mapping[str, cel.CelType], functions: Sequence[cel.Function]) -> set[str]:
     """The variables that a source names; none if it does not compile at all, which is told later."""
     try:
@@ -275,9 +273,8 @@ def _needed(source: str, known: Mapping[str, cel.CelType], functions: Sequence[c
 
 
 def _undeclared(node: tree.Expr, message: str) -> cel_errors.Problem:
-    span = node.span
     hint = "add it to `request.headers` of the configuration and to `allowed_headers` of the filter"
-    return cel_errors.Problem(message, span.line, span.column, span.end_line, span.end_column, hint)
+    return cel_errors.Problem.at(node.span, message, hint)
 
 
 def _is_header_view(node: tree.Expr) -> bool:

@@ -160,7 +160,7 @@ class UserFields:
     @property
     def token_age(self) -> object:
         issued_at = self.of.issued_at
-        return _span(None if issued_at is None else self._now - issued_at)
+        return span(None if issued_at is None else self._now - issued_at)
 
 
 class Entries:
@@ -190,11 +190,11 @@ class SessionFields:
 
     @property
     def age(self) -> object:
-        return _span(self._known("session.age").age)
+        return span(self._known("session.age").age)
 
     @property
     def idle(self) -> object:
-        return _span(self._known("session.idle").idle)
+        return span(self._known("session.idle").idle)
 
     def _known(self, what: str) -> SessionAges:
         return self._unknown(what) if self._ages is None else self._ages
@@ -366,7 +366,8 @@ def _time(time: tuple[int, int]) -> object:
     return cel.UNSET if time == (0, 0) else cel.Timestamp(*time)
 
 
-def _span(seconds: float | None) -> object:
+def span(seconds: float | None) -> object:
+    """Seconds as a duration; unset where nobody knows them."""
     return cel.UNSET if seconds is None else cel.Duration(*timestamp_parts(seconds))
 
 

@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import Allow, Challenge, Decision, Deny, Hold, RuleResult
 from extauthz.values.grants import SessionAges
 from extauthz.values.identity import Identity
@@ -32,9 +33,10 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One decision with its reasoning.
 
     `request` and `identity` are `None` where they could not be established. `session` is how old and idle the session
-    was, `None` where nobody looked. `detail` is the full text of what went wrong, for the operator only. `trace` is the
-    trace context that came with the Check itself (`traceparent` and `tracestate` in the call's metadata): the caller's
-    own span. Times are nanoseconds since the epoch.
+    was, `None` where nobody looked; `risk` is what the risk models came to that a condition read. `detail` is the full
+    text of what went wrong, for the operator only. `trace` is the trace context that came with the Check itself
+    (`traceparent` and `tracestate` in the call's metadata): the caller's own span. Times are nanoseconds since the
+    epoch.
     """
 
     decision_id: str
@@ -44,6 +46,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     request: RequestView | None = None
     identity: Identity | None = None
     session: SessionAges | None = None
+    risk: tuple[Assessment, ...] = ()
     detail: str | None = None
     trace: Trace = ()
     started_ns: int

@@ -35,7 +35,7 @@ def value(
 FIELDS = [
     f"{name}.{field}"
     for name, kind in NAMES.items()
-    if isinstance(kind, cel.StructType) and name != "request"
+    if isinstance(kind, cel.StructType) and name not in ("request", "travel", "risk")
     for field in kind.fields
 ]
 
@@ -248,8 +248,8 @@ def test_a_form_is_read_like_a_query() -> None:
         ("usr.sub == 'x'", "p.yaml:8:13: undeclared name `usr`; did you mean `user`?"),
         ("true && user.sbu == 'x'", "p.yaml:8:21: `user` has no field `sbu`; did you mean `sub`?"),
         ("request.soap == 'x'", "p.yaml:8:13: `request` has no field `soap`"),
-        ("risk.score > 1", "p.yaml:8:13: undeclared name `risk`"),
-        ("rate('a', duration('1m')) > 1", "p.yaml:8:13: unknown function `rate`"),
+        ("true || risk.score > 1.0", "p.yaml:8:21: `risk` is read, and no loaded document is a risk model"),
+        ("rate('a', '1m') > 1", "p.yaml:8:13: `rate` does not take (string, string)"),
         ("variables.nothing > 1", "p.yaml:8:13: undeclared name `variables.nothing`"),
         ("user.sub", "p.yaml:8:13: a condition must be of type bool, not string"),
         ("user.claims.admin", "p.yaml:8:13: a condition must be of type bool, not dyn; compare it, say `… == true`"),
