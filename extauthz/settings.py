@@ -38,6 +38,7 @@ from extauthz.lookup.attributes.config import AttributesSettings
 from extauthz.lookup.local_config import AddressFiles, GeoSettings, Kind
 from extauthz.lookup.stepup_config import StepUpSettings
 from extauthz.policy.bundle import bundle_name
+from extauthz.policy.device_config import DeviceSettings
 from extauthz.policy.models import Duration
 from extauthz.policy.problems import PolicyErrors, Problem, did_you_mean, faults_of, problem_at
 from extauthz.policy.request_config import PathSettings, RequestSettings
@@ -185,6 +186,7 @@ class Settings(BaseSettings):
     identity: IdentitySettings = IdentitySettings()
     client: ClientSettings = ClientSettings()
     stepup: StepUpSettings = StepUpSettings()
+    devices: DeviceSettings = DeviceSettings()
     paths: PathSettings = PathSettings()
     request: RequestSettings = RequestSettings()
     audit: AuditSettings | None = None
@@ -226,10 +228,10 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _envoy_sends_what_tells_who_calls(self) -> Self:
         sent = self.declared_headers
-        for name in sorted(telling_headers(self.identity, self.client)):
+        for name in sorted(telling_headers(self.identity, self.client) | self.devices.telling_headers):
             if sent is not None and name not in sent:
                 raise ValueError(
-                    f"`request.headers` lacks `{name}`, by which `identity` or `client` knows who calls;"
+                    f"`request.headers` lacks `{name}`, by which `identity`, `client` or `devices` knows who calls;"
                     " add it there and to `allowed_headers` of the filter"
                 )
         return self

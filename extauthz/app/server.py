@@ -182,6 +182,7 @@ class _Server:
             means=means,
             revocations=surroundings.revocations,
             pushed=pushed,
+            devices=settings.devices,
         )
         self._web = WebServer(pages, address=settings.listen.web, key="listen.web")
         try:

@@ -121,6 +121,10 @@ class RevocationFeed:
         """As `Reports.of_device`."""
         return self._signals.of_device(device, now=now)
 
+    def has_device(self, device: str, subject: Subject, *, proven_at: float, now: float) -> bool:
+        """As `Revocations.has_device`, as far as anybody can know: `check` says whether that is too old."""
+        return self._known.has_device(device, subject, proven_at=proven_at, now=now)
+
     async def load(self) -> None:
         """Learn what the store knows now, before whoever waits for it goes on.
 

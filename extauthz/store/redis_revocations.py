@@ -159,13 +159,13 @@ class RedisRevocations:
 
 
 def _mark(revocation: Revocation) -> str | None:
-    """The field of its subject's marks; a single token has none, since no grant goes with it."""
+    """The field of its subject's marks; a token and a device have none, since no grant goes with them."""
     match revocation.kind:
         case "block" | "tokens":
             return revocation.kind
         case "session":
             return None if revocation.session is None else f"session:{digest(revocation.session)}"
-        case "token":
+        case "token" | "device" | "devices":
             return None
 
 

@@ -15,11 +15,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from extauthz.check.devices import Devices
 from extauthz.check.enrolling import Enrolling
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.seating import Seating
 from extauthz.errors import IssuerUnavailable, StateUnavailable, SubjectBlocked, TokenRevoked
 from extauthz.identity.config import ClientSettings
+from extauthz.policy.device_config import DeviceSettings
 from extauthz.stepup.challenge import CHALLENGE_PATH
 from extauthz.stepup.enrolment import ENROL_PATH
 from extauthz.stepup.keys import KeyRing
@@ -40,6 +42,7 @@ from extauthz.web.rendering import Pages
 
 _RETRY_SECONDS: Final = "5"
 _NO_MEANS: Final = Means()
+_ANY_DEVICES: Final = DeviceSettings()
 
 _log = structlog.get_logger(__name__)
 
@@ -54,13 +57,15 @@ def create_app(
     means: Means = _NO_MEANS,
     revocations: RevocationFeed | None = None,
     pushed: Sequence[Route] = (),
+    devices: DeviceSettings = _ANY_DEVICES,
 ) -> Starlette:
     """The application. `clock()` is seconds since the epoch, `entropy(n)` n random bytes; `revocations` is `None` where
     nobody can revoke anything. `pushed` is what is served for other machines beside the pages.
     """
     pages = Pages()
     gate = Gate(keys=keys, clock=clock, revocations=revocations)
-    proofs = Proofs(store=store, keys=keys, client=client, clock=clock, entropy=entropy, pages=pages)
+    known = Devices.of(devices, keys=keys, store=store, entropy=entropy, revocations=revocations)
+    proofs = Proofs(store=store, keys=keys, client=client, clock=clock, entropy=entropy, pages=pages, devices=known)
     seating = Seating(store=store, keys=keys, clock=clock, entropy=entropy)
     enrolling = Enrolling(seating=seating)
     forms = EnrolmentForms(seating=seating, enrolling=enrolling, pages=pages)
