@@ -33,7 +33,7 @@ def ask(candidates: Candidates, *, request: RequestView, identity: Identity, fac
     """What to look up for the candidates of this request and identity; `facts` are those that need no look-up."""
     plan = candidates.plan.at(now)
     wanted = plan.needs.all
-    if not plan.asks and wanted.isdisjoint(("place", "device", "raised")):
+    if not plan.asks and wanted.isdisjoint(("place", "raised")):
         return NOTHING_ASKED
     first = RequestScope(Inputs(request, identity, facts, now))
     scopes = plan.scopes(first, candidates.segments)
@@ -53,15 +53,7 @@ def ask(candidates: Candidates, *, request: RequestView, identity: Identity, fac
                 continue
     if "place" in wanted:
         questions[PLACE] = None
-    if "device" in wanted and (device := _device(first)) is not None:
-        questions[device] = None
     for model, _ in plan.models:
         if model.remembered is not None:
             questions[model.remembered] = None
     return Inquiry(tuple(questions), numbers)
-
-
-def _device(scope: RequestScope) -> Question | None:
-    fields = scope["device"]
-    identifier = getattr(fields, "id", cel.UNSET)
-    return Question("device", (identifier,)) if isinstance(identifier, str) else None

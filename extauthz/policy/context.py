@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from extauthz import cel
-from extauthz.policy.fact_views import Attributes, DeviceFields, TravelFields, geo_view
+from extauthz.policy.fact_views import Attributes, TravelFields, device_view, geo_view
 from extauthz.policy.functions import ANSWERS
 from extauthz.policy.views import (
     Absent,
@@ -90,7 +90,17 @@ DEVICE: Final = _struct("device", id=cel.STRING, known=cel.BOOL, age=cel.DURATIO
 TRAVEL: Final = _struct("travel", distance_km=cel.DOUBLE, speed_kmh=cel.DOUBLE, since=cel.DURATION)
 REPORTED: Final = _struct("reported", risk_level=cel.STRING, risk_at=cel.TIMESTAMP)
 RISK: Final = cel.StructType("risk", {"score": cel.DOUBLE, "level": cel.STRING, "signals": _WORDS})
-GEO: Final = _struct("geo", country=cel.STRING, city=cel.STRING, asn=cel.INT, latitude=cel.DOUBLE, longitude=cel.DOUBLE)
+GEO: Final = _struct(
+    "geo",
+    country=cel.STRING,
+    continent=cel.STRING,
+    city=cel.STRING,
+    asn=cel.INT,
+    latitude=cel.DOUBLE,
+    longitude=cel.DOUBLE,
+    accuracy_km=cel.DOUBLE,
+    anonymous=cel.BOOL,
+)
 CLIENT: Final = _struct("client", ip=cel.STRING)
 ROUTE: Final = _struct("route", metadata=cel.map_of(cel.STRING, cel.DYN))
 
@@ -171,7 +181,7 @@ _VIEWS: Final[Mapping[str, Callable[[Inputs], object]]] = {
     "workload": _workload,
     "user": _user,
     "session": _session,
-    "device": lambda inputs: DeviceFields(inputs.facts, inputs.request, inputs.now),
+    "device": lambda inputs: device_view(inputs.facts, inputs.request, inputs.identity, inputs.now),
     "context": lambda inputs: inputs.request.context,
     "metadata": lambda inputs: inputs.request.metadata,
     "route": _route,

@@ -12,6 +12,7 @@ from extauthz.policy.views import Entries, span
 from extauthz.risk.travel import Place, Travel, place_of, travel
 from extauthz.values.facts import LastPlace, Question
 from extauthz.values.grants import Facts
+from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
 
 PLACE = Question("place")
@@ -81,39 +82,11 @@ class TravelFields:
         return travel(there, here, elapsed=self._now - before.at)
 
 
-class DeviceFields:
-    """The fields of `device`: those that were given, or else what the request proves of it and the store knows."""
-
-    __slots__ = ("_facts", "_now", "_proven", "_request")
-
-    def __init__(self, facts: Facts, request: RequestView, now: float) -> None:
-        self._facts = facts
-        self._request = request
-        self._now = now
-        self._proven: Mapping[str, Any] | None = None
-
-    @property
-    def id(self) -> object:
-        return self._own().get("id", cel.UNSET)
-
-    @property
-    def age(self) -> object:
-        return span(self._own().get("age"))
-
-    @property
-    def known(self) -> object:
-        own = self._own()
-        if "known" in own or "id" not in own:
-            return own.get("known", cel.UNSET)
-        answered: Mapping[str, Any] = answer(self._facts, Question("device", (own["id"],)))
-        return answered.get("known", cel.UNSET)
-
-    def _own(self) -> Mapping[str, Any]:
-        if self._proven is None:
-            look = self._facts.local.device
-            given = self._facts.device
-            self._proven = given if given or look is None else look(self._request, self._now)
-        return self._proven
+def device_view(facts: Facts, request: RequestView, identity: Identity, now: float) -> object:
+    """The fields of `device`: those that were given, or else what the request proves of it."""
+    look = facts.local.device
+    fields = facts.device if facts.device or look is None else look(request, identity, now)
+    return Entries({**fields, "age": span(fields["age"])} if "age" in fields else fields)
 
 
 class Attributes(Mapping[str, Mapping[str, Any]]):

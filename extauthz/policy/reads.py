@@ -21,14 +21,10 @@ MOST_ASKS: Final = 64
 
 ATTRIBUTES: Final = "attributes"
 RISK: Final = "risk"
-_KNOWN_FIELDS: Final[Mapping[str, frozenset[str]]] = {
-    "session": frozenset({"id"}),
-    "device": frozenset({"id", "age"}),
-}
+_KNOWN_FIELDS: Final[Mapping[str, frozenset[str]]] = {"session": frozenset({"id"})}
 """Fields that need no look-up, of names whose other fields do."""
 _LOOKUPS: Final[Mapping[str, Lookup]] = {
     "session": "session",
-    "device": "device",
     "travel": "place",
     ATTRIBUTES: "attributes",
 }

@@ -9,18 +9,18 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from extauthz.values.identity import Subject
+from extauthz.values.identity import Identity, Subject
 from extauthz.values.request import EMPTY, RequestView
 
-Kind = Literal["rate", "seen", "baseline", "place", "device", "raised"]
+Kind = Literal["rate", "seen", "baseline", "place", "raised"]
 """What a question is about; `docs/risk.md` tells what each of them means."""
 
 
 class Question(NamedTuple):
     """Something to look up, with all that its answer depends on beside the subject.
 
-    `rate`: a key, and a window in seconds. `seen`: a key. `baseline`: the name of a number, and a key. `device`: the
-    identifier of a device. `raised`: the name of a risk model. `place` has no arguments.
+    `rate`: a key, and a window in seconds. `seen`: a key. `baseline`: the name of a number, and a key. `raised`: the
+    name of a risk model. `place` has no arguments.
     """
 
     kind: Kind
@@ -31,15 +31,14 @@ class Local(msgspec.Struct, frozen=True, kw_only=True):
     """What is known in this process, each looked into when a condition first reads it.
 
     `geo` gives what is known of a client's address, or `None` where nobody knows whether anything is; it is `None`
-    without a database. `addresses` are sets of addresses from
-    files, by name: whether one is in it. `device` tells the `id` and `age` (seconds) of the device that a request
-    proves to come from at a time (seconds since the epoch), nothing without a proof. `reported` is what others have
-    said of a subject.
+    without a database. `addresses` are sets of addresses from files, by name: whether one is in it. `device` tells of
+    the device that a request proves to come from at a time (seconds since the epoch): whether it is `known` for its
+    caller, and where there are some its `id` and its `age` (seconds). `reported` is what others have said of a subject.
     """
 
     geo: Callable[[str], Mapping[str, Any] | None] | None = None
     addresses: Mapping[str, Callable[[str], bool]] = EMPTY
-    device: Callable[[RequestView, float], Mapping[str, Any]] | None = None
+    device: Callable[[RequestView, Identity, float], Mapping[str, Any]] | None = None
     reported: Callable[[Subject], Mapping[str, Any]] | None = None
 
 
