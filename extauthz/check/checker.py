@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from extauthz.check.activity import Activities
 from extauthz.check.answering import Answering, Asked, Case, Remaining
-from extauthz.check.gathering import AttributeSources, Gathered, Gatherer
+from extauthz.check.gathering import Gathered, Gatherer
 from extauthz.check.leaving import Habits, left_by
 from extauthz.check.proof.proving import LockedOut, NotProven, Proven, Proving, TicketUsed
 from extauthz.check.proof.totp import prove_totp
@@ -27,6 +27,7 @@ from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.errors import Refused, StateUnavailable
 from extauthz.identity.lookups import Answer, Answers, Awaiting, Done, Lookup, Unreachable, UsedBefore, UseProof
 from extauthz.identity.resolver import Resolver
+from extauthz.lookup.attributes.sources import AttributeSources
 from extauthz.lookup.inquiries import NO_INQUIRIES, Inquiries
 from extauthz.policy.candidates import Candidates
 from extauthz.policy.decide import decide, needs
@@ -48,7 +49,8 @@ _RESERVED = (".extauthz",)
 """What the paths of our own pages begin with."""
 CODE_HEADER = "x-extauthz-otp"
 COMMIT_MARGIN = 0.05
-"""Seconds of the caller's deadline that must be left when grants are used up (design section 4)."""
+"""Seconds of the caller's deadline that must be left when grants are used up (design section 4), and that attribute
+sources leave."""
 
 _log = structlog.get_logger(__name__)
 
@@ -176,15 +178,19 @@ class Checker:
                 self._revocations.check(identity, now=now)
             case = Case(asked, policies, resolver.schemes, request, identity, ruling.facts)
             candidates = policies.candidates(request, identity)
-            wanted = candidates.plan.needs
+            wanted, facts = candidates.plan.needs, ruling.facts
             # Without a session there is neither a grant nor an age to look up.
             if wanted.all and (wanted.beyond_session or (identity.session is not None and identity.user is not None)):
-                return OpenCase(case, request, identity, candidates)
+                remembered = self._gatherer.at_once(wanted, request=request, identity=identity, local=facts, now=now)
+                if remembered is None:
+                    return OpenCase(case, request, identity, candidates)
+                facts = remembered
+                case = replace(case, facts=facts)
             evaluation = decide(
                 candidates,
                 request=request,
                 identity=identity,
-                facts=ruling.facts,
+                facts=facts,
                 now=now,
                 binding_keys=self._around.keys.binding_keys,
             )
@@ -205,7 +211,12 @@ class Checker:
                 case = opened.case
                 self._check_revocations(opened.identity, case.now)
             gathered = await self._gatherer.gather(
-                opened.candidates, request=opened.request, identity=opened.identity, local=case.facts, now=case.now
+                opened.candidates,
+                request=opened.request,
+                identity=opened.identity,
+                local=case.facts,
+                now=case.now,
+                patience=None if deadline is None else deadline - self._around.monotonic() - COMMIT_MARGIN,
             )
             facts = gathered.facts
             case = replace(case, facts=facts)

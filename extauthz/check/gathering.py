@@ -5,37 +5,26 @@ The rule kept here: what a rule that is obeyed wants of the store and can't get 
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping
-from typing import Any, Final, Protocol
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
 from extauthz.check.activity import Activities
 from extauthz.errors import StateUnavailable
+from extauthz.lookup.attributes.sources import AttributeSources, Fetched
 from extauthz.policy.asking import NOTHING_ASKED, Inquiry, ask
 from extauthz.policy.candidates import Candidates
 from extauthz.policy.sessions import session_ages
 from extauthz.stepup.fingerprint import fingerprint
 from extauthz.store.protocol import Found, Store
-from extauthz.values.grants import OF_A_SESSION, Facts, Needs
+from extauthz.values.grants import OF_A_SESSION, Facts, Lookup, Needs
 from extauthz.values.identity import Identity
-from extauthz.values.request import EMPTY, RequestView
+from extauthz.values.request import RequestView
 
 SHADOW_PATIENCE: Final = 0.05
 """Seconds that a look-up may take that is for rules in shadow only."""
-_OUTSIDE_THE_STORE: Final = frozenset({"attributes"})
-
-
-Attributes = Mapping[str, Mapping[str, Any]]
-"""What attribute sources have told, by their names."""
-
-
-class AttributeSources(Protocol):
-    """What tells of a request or its caller and stands outside."""
-
-    async def fetch(self, names: frozenset[str], *, request: RequestView, identity: Identity, now: float) -> Attributes:
-        """What each of these sources tells; one that can't be asked is missing. Raises nothing."""
+_OUTSIDE_THE_STORE: Final[frozenset[Lookup]] = frozenset({"attributes"})
 
 
 class Gathered(msgspec.Struct, frozen=True):
@@ -53,26 +42,63 @@ class Gatherer:
         self._activities = activities
         self._sources = sources
 
+    def at_once(
+        self, wanted: Needs, *, request: RequestView, identity: Identity, local: Facts, now: float
+    ) -> Facts | None:
+        """The facts, where all that is wanted is remembered in this process; `None` where somebody must be asked."""
+        if self._sources is None or not wanted.all <= _OUTSIDE_THE_STORE:
+            return None
+        names = wanted.sources | wanted.shadow_sources
+        recalled = self._sources.recalled(names, request=request, identity=identity, now=now)
+        return None if recalled is None else replace(local, attributes=recalled)
+
     async def gather(
-        self, candidates: Candidates, *, request: RequestView, identity: Identity, local: Facts, now: float
+        self,
+        candidates: Candidates,
+        *,
+        request: RequestView,
+        identity: Identity,
+        local: Facts,
+        now: float,
+        patience: float | None = None,
     ) -> Gathered:
         """The facts for the candidates of this request and identity, `local` among them.
 
-        Raises `StateUnavailable` if the store can't tell what a rule that is obeyed wants to know.
+        Attribute sources have `patience` seconds. Raises `StateUnavailable` if the store can't tell what a rule that is
+        obeyed wants to know, or such a source that denies then.
         """
         wanted = candidates.plan.needs
         if not wanted:
             return Gathered(NOTHING_ASKED, local)
         inquiry = ask(candidates, request=request, identity=identity, facts=local, now=now)
-        if self._sources is None or not wanted.sources:
+        if self._sources is None or "attributes" not in wanted.all:
             return Gathered(inquiry, await self._with_answers(wanted, inquiry, request, identity, local, now))
-        fetching = self._sources.fetch(wanted.sources, request=request, identity=identity, now=now)
-        beside = asyncio.ensure_future(fetching if "attributes" in wanted.obeyed else _soon(fetching))
+        telling = asyncio.create_task(self._told(self._sources, wanted, request, identity, now, patience))
         try:
             facts = await self._with_answers(wanted, inquiry, request, identity, local, now)
-            return Gathered(inquiry, replace(facts, attributes=await beside))
+            told = await telling
         finally:
-            beside.cancel()
+            telling.cancel()
+        if told.denied:
+            raise StateUnavailable(f"`attributes.{min(told.denied)}` could not be looked up")
+        return Gathered(inquiry, replace(facts, attributes=told.attributes))
+
+    async def _told(
+        self,
+        sources: AttributeSources,
+        wanted: Needs,
+        request: RequestView,
+        identity: Identity,
+        now: float,
+        patience: float | None,
+    ) -> Fetched:
+        """What attribute sources tell, each for as long as it is worth waiting; none denies for rules in shadow."""
+        in_shadow = SHADOW_PATIENCE if patience is None else min(SHADOW_PATIENCE, patience)
+        obeyed, shadow = await asyncio.gather(
+            sources.fetch(wanted.sources, request=request, identity=identity, now=now, patience=patience),
+            sources.fetch(wanted.shadow_sources, request=request, identity=identity, now=now, patience=in_shadow),
+        )
+        return replace(obeyed, attributes={**obeyed.attributes, **shadow.attributes})
 
     async def _with_answers(
         self, wanted: Needs, inquiry: Inquiry, request: RequestView, identity: Identity, local: Facts, now: float
@@ -108,11 +134,3 @@ class Gatherer:
         if wanted.obeyed - _OUTSIDE_THE_STORE:
             return await looking
         return await asyncio.wait_for(looking, SHADOW_PATIENCE)
-
-
-async def _soon(fetching: Coroutine[Any, Any, Attributes]) -> Attributes:
-    """What is fetched, if that does not hold a request up."""
-    try:
-        return await asyncio.wait_for(fetching, SHADOW_PATIENCE)
-    except TimeoutError:
-        return EMPTY

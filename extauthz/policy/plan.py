@@ -168,14 +168,17 @@ class Plan:
 
     def _needed(self) -> Needs:
         lookups: dict[Mode, set[Lookup]] = {"enforce": set(), "shadow": set()}
-        sources: set[str] = set()
+        sources: dict[Mode, set[str]] = {"enforce": set(), "shadow": set()}
         for rule, mode in zip(self.rules, self.modes, strict=True):
             lookups[mode] |= rule.reads.lookups
-            sources |= rule.reads.sources
+            sources[mode] |= rule.reads.sources
             if mode == "enforce" and rule.effect == "challenge":
                 lookups[mode].add("grants")
         return Needs(
-            obeyed=frozenset(lookups["enforce"]), shadow=frozenset(lookups["shadow"]), sources=frozenset(sources)
+            obeyed=frozenset(lookups["enforce"]),
+            shadow=frozenset(lookups["shadow"]),
+            sources=frozenset(sources["enforce"]),
+            shadow_sources=frozenset(sources["shadow"] - sources["enforce"]),
         )
 
     def _opened(self, found: Sequence[tuple[Rule, Layout]]) -> tuple[int, ...]:

@@ -60,12 +60,14 @@ class Needs:
     """The look-ups that the candidate rules of one request need, and no others.
 
     `obeyed` are for rules that are obeyed; `shadow`, for rules in shadow, without which the request is decided all the
-    same. `sources` are the names of the attribute sources that any of them reads.
+    same. `sources` are the names of the attribute sources that rules read which are obeyed, `shadow_sources` of those
+    that only rules in shadow read.
     """
 
     obeyed: frozenset[Lookup] = frozenset()
     shadow: frozenset[Lookup] = frozenset()
     sources: frozenset[str] = frozenset()
+    shadow_sources: frozenset[str] = frozenset()
     all: frozenset[Lookup] = field(init=False)
     beyond_session: bool = field(init=False)
     """Whether something is needed also of who has no session."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+import msgspec
 import structlog
 
 from extauthz import cel
@@ -42,8 +43,7 @@ _TOLD_EVERY: Final = 10.0  # seconds between two lines of the log that anybody's
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fetched:
+class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     """What sources told, by their names; `denied` are those that failed and for which the request is then refused."""
 
     attributes: Mapping[str, Attributes]
