@@ -19,7 +19,8 @@ from msgspec.structs import replace
 from extauthz.check.activity import Activities
 from extauthz.check.answering import Answering, Asked, Case, Remaining
 from extauthz.check.gathering import Gathered, Gatherer
-from extauthz.check.leaving import Habits, left_by
+from extauthz.check.habits import Habits
+from extauthz.check.leaving import left_by
 from extauthz.check.proof.proving import LockedOut, NotProven, Proven, Proving, TicketUsed
 from extauthz.check.proof.totp import prove_totp
 from extauthz.check.refusals import refusal
@@ -125,7 +126,9 @@ class Checker:
         self._ruling = ruling
         self._around = surroundings
         self._clock = surroundings.clock
-        self._gatherer = Gatherer(surroundings.store, surroundings.activities, surroundings.sources)
+        self._gatherer = Gatherer(
+            surroundings.store, surroundings.activities, surroundings.sources, surroundings.habits
+        )
         self._revocations = surroundings.revocations
         self._answering = Answering(
             keys=surroundings.keys,

@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from extauthz.check.activity import Activities
+from extauthz.check.habits import Habits
 from extauthz.errors import StateUnavailable
 from extauthz.lookup.attributes.sources import AttributeSources, Fetched
 from extauthz.policy.asking import NOTHING_ASKED, Inquiry, ask
@@ -35,11 +36,18 @@ class Gathered(msgspec.Struct, frozen=True):
 
 
 class Gatherer:
-    """Looks up what decisions need. `activities` and `sources` are `None` where there are none."""
+    """Looks up what decisions need. `activities`, `sources` and `habits` are `None` where there are none."""
 
-    def __init__(self, store: Store, activities: Activities | None, sources: AttributeSources | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        activities: Activities | None = None,
+        sources: AttributeSources | None = None,
+        habits: Habits | None = None,
+    ) -> None:
         self._store = store
         self._activities = activities
+        self._habits = habits
         self._sources = sources
 
     def at_once(
@@ -114,12 +122,14 @@ class Gatherer:
             if wanted.obeyed - _OUTSIDE_THE_STORE:
                 raise
             return replace(local, unfetched=True)  # a rule in shadow is never obeyed: it errs, and nothing is denied
+        habits = self._habits
+        answers = found.answers if habits is None else habits.beside(identity.subject, found.answers)
         if user is None or session is None or not wanted.ages:
-            return replace(local, grants=found.grants, answers=found.answers)
+            return replace(local, grants=found.grants, answers=answers)
         activities = self._activities
         seen = found.session if activities is None else activities.times(user.subject, session, found.session)
         ages = session_ages(user, seen, now=now)
-        return replace(local, grants=found.grants, answers=found.answers, session=ages)
+        return replace(local, grants=found.grants, answers=answers, session=ages)
 
     async def _look_up(
         self, wanted: Needs, inquiry: Inquiry, request: RequestView, identity: Identity, now: float

@@ -4,8 +4,6 @@ The rule kept here: only a request that is allowed in the end makes anything usu
 whatever was decided, so that nobody gets rid of it by being denied.
 """
 
-from typing import Protocol
-
 from extauthz.check.gathering import Gathered
 from extauthz.policy.fact_views import PLACE, geo_of
 from extauthz.risk.travel import place_of
@@ -13,13 +11,6 @@ from extauthz.store.habits import Habit, Number, Raised
 from extauthz.values.decisions import Allow, Evaluation
 from extauthz.values.facts import LastPlace
 from extauthz.values.identity import Identity
-
-
-class Habits(Protocol):
-    """Takes what requests leave behind, and writes it when there is time."""
-
-    def note(self, habit: Habit) -> None:
-        """Take what one request leaves behind. Must be quick, and never raise."""
 
 
 def left_by(identity: Identity, gathered: Gathered, evaluation: Evaluation, *, at: float) -> Habit | None:
