@@ -18,6 +18,7 @@ from extauthz.errors import StateUnavailable
 from extauthz.identity.revocations import Revocation
 from extauthz.identity.signals.facts import LEVELS, Signal, SignalKey
 from extauthz.store.protocol import Presence, Redemption, Store
+from extauthz.store.redis_signals import RedisSignals
 from extauthz.store.signals import Delivered, Delivery, Receipt
 from extauthz.values.identity import Subject
 from extauthz.values.signals import SignalName
@@ -187,6 +188,30 @@ def test_a_second_process_knows_the_token_and_what_it_said(address: str, opened:
     deliver(one, signal(), by=receipt())
     assert run(other.revocation_changes(mark)).signals == (signal(),)
     assert deliver(other, signal(), by=receipt()) is Delivered.AGAIN
+
+
+@pytest.mark.parametrize("address", ["redis", "cluster"], indirect=True)
+def test_who_dies_before_a_token_is_remembered_has_done_what_is_done_again(
+    address: str, opened: Callable[[str], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dying, other = opened(address), opened(address)
+    tokens = Revocation(kind="tokens", subject=ALICE, at=NOW)
+    disabled, enabled = (signal(level, key("account"), at=NOW + n) for n, level in enumerate(("disabled", "enabled")))
+    said = Delivery(receipt=receipt(), revocations=(tokens,), signals=(disabled,), voids=(ALICE,))
+
+    async def die(*_: object) -> bool:
+        raise StateUnavailable("store: it is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RedisSignals, "_receive", die)
+        with pytest.raises(StateUnavailable):
+            run(dying.deliver(said, now=NOW))
+    assert of(other, ALICE) == (disabled,)
+    deliver(other, enabled, by=receipt("t2"))
+    assert run(other.deliver(said, now=NOW)) is Delivered.DONE
+    assert of(other, ALICE) == (enabled,), "what is newer stays"
+    assert run(other.revocations(ALICE, now=NOW)) == (tokens,)
+    assert run(other.deliver(said, now=NOW)) is Delivered.AGAIN
 
 
 def test_a_closed_store_takes_and_tells_nothing(store: Store) -> None:
