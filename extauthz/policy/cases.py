@@ -65,6 +65,7 @@ class DeviceModel(Block):
 
     id: str | None = None
     known: bool | None = None
+    age: Duration | None = None
 
 
 class GeoModel(Block):
@@ -90,10 +91,47 @@ class SessionModel(Block):
         return self
 
 
+class RateModel(Block):
+    """How often a key came in a window, this request included; in any window without one."""
+
+    key: Key
+    window: Duration | None = None
+    count: Annotated[int, Field(ge=1)]
+
+
+class BaselineModel(Block):
+    """What is usual: of `count` numbers half were at most `p50`, and so on."""
+
+    count: Annotated[int, Field(ge=0)]
+    p50: float | None = None
+    p90: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+class PlaceModel(Block):
+    """Where the last request of the subject came from that was allowed, `ago` before this one."""
+
+    latitude: Annotated[float, Field(ge=-90, le=90)]
+    longitude: Annotated[float, Field(ge=-180, le=180)]
+    accuracy_km: Annotated[float, Field(ge=0)] = 0.0
+    ago: Duration
+
+
+class ReportedModel(Block):
+    """What others have said of the subject; what is not named is absent."""
+
+    risk_level: str | None = None
+    risk_at: Instant | None = None
+
+
 class FactsModel(Block):
     """What the look-ups returned; `attributes` are what the platform knows of the workload.
 
-    Without `session` the store has never seen it: then it is as old and idle as the user's token says.
+    Without `session` the store has never seen it: then it is as old and idle as the user's token says. A rate that is
+    not named is 1: this is the first request. Keys not in `seen` were never seen; a baseline that is not named has no
+    numbers, by the name of the variable whose numbers they are; without `last_place` there is none. `raised` is how
+    long ago a signal was raised. A source that is not in `sources` could not be asked.
     """
 
     grants: list[GrantModel] = Field(default_factory=list)
@@ -101,6 +139,13 @@ class FactsModel(Block):
     geo: GeoModel = GeoModel()
     session: SessionModel | None = None
     attributes: dict[str, str] | None = None
+    rates: list[RateModel] = Field(default_factory=list)
+    seen: list[Key] = Field(default_factory=list)
+    baselines: dict[Key, BaselineModel] = Field(default_factory=dict)
+    last_place: PlaceModel | None = None
+    raised: dict[Key, Duration] = Field(default_factory=dict)
+    reported: ReportedModel = ReportedModel()
+    sources: dict[Key, dict[str, Any]] = Field(default_factory=dict)
 
 
 class Expectation(Block):

@@ -5,7 +5,7 @@ What a call asks is worked out from its arguments before the look-up, and again 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from extauthz import cel
 from extauthz.values.facts import Kind, Question
@@ -18,8 +18,9 @@ LONGEST_KEY: Final = 256
 SHORTEST_WINDOW, LONGEST_WINDOW = 1.0, 31 * 86_400.0
 """Seconds over which `rate` counts."""
 
+_QUANTILE: Final = cel.Field(cel.DOUBLE, optional=True)
 BASELINE: Final = cel.StructType(
-    "baseline", {"count": cel.INT, "p50": cel.DOUBLE, "p90": cel.DOUBLE, "p95": cel.DOUBLE, "p99": cel.DOUBLE}
+    "baseline", {"count": cel.INT, "p50": _QUANTILE, "p90": _QUANTILE, "p95": _QUANTILE, "p99": _QUANTILE}
 )
 ASKING: Final[Mapping[str, Kind]] = {"rate": "rate", "seen": "seen", "baseline": "baseline"}
 """The functions, and what they ask."""
@@ -55,7 +56,37 @@ def answer(facts: Facts, question: Question) -> Any:  # noqa: ANN401 - each kind
         raise cel.EvalError(f"`{_WORDS.get(question.kind, question.kind)}` could not be looked up") from None
 
 
-_WORDS: Final = {"place": "travel", "device": "device.known", "raised": "risk"}
+class Usual(Protocol):
+    """What is usual: of `count` numbers half were at most `p50`, and so on; of none all others are `None`."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def p50(self) -> float | None: ...
+    @property
+    def p90(self) -> float | None: ...
+    @property
+    def p95(self) -> float | None: ...
+    @property
+    def p99(self) -> float | None: ...
+
+
+class BaselineFields:
+    """What `baseline` gives; without any number the quantiles are unset."""
+
+    __slots__ = ("count", "p50", "p90", "p95", "p99")
+
+    def __init__(self, usual: Usual) -> None:
+        self.count = usual.count
+        self.p50, self.p90 = _set(usual.p50), _set(usual.p90)
+        self.p95, self.p99 = _set(usual.p95), _set(usual.p99)
+
+
+def _set(quantile: float | None) -> object:
+    return cel.UNSET if quantile is None else quantile
+
+
+_WORDS: Final = {"place": "travel", "raised": "risk"}
 
 
 def _rate(facts: Facts, key: object, window: object) -> Any:  # noqa: ANN401 - a number
@@ -79,7 +110,7 @@ def functions_of(owner: str) -> tuple[cel.Function, ...]:
     """
 
     def baseline(facts: Facts, number: object, key: object) -> Any:  # noqa: ANN401 - quantiles
-        return answer(facts, question_of("baseline", (number_of(owner, number), key)))
+        return BaselineFields(answer(facts, question_of("baseline", (number_of(owner, number), key))))
 
     overload = cel.Overload("baseline", (cel.STRING, cel.STRING), BASELINE, baseline, bindings=(ANSWERS,))
     return (_RATE, _SEEN, cel.Function("baseline", [overload]))

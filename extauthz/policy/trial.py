@@ -9,9 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+import msgspec
+
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.errors import Refused
 from extauthz.identity import spiffe
+from extauthz.policy.case_facts import given_facts
 from extauthz.policy.cases import Case, Expectation, Suite, UserModel
 from extauthz.policy.context import Inputs, RequestScope
 from extauthz.policy.decide import decide
@@ -19,7 +22,6 @@ from extauthz.policy.explain import traces
 from extauthz.policy.mismatch import Other, others
 from extauthz.policy.policy_set import PolicySet
 from extauthz.policy.problems import did_you_mean
-from extauthz.policy.sessions import session_ages
 from extauthz.policy.sources import SourcePlace
 from extauthz.policy.trace import RuleTrace
 from extauthz.stepup.challenge import CHALLENGE_PATH
@@ -35,7 +37,7 @@ from extauthz.values.decisions import (
     RuleResult,
     denial,
 )
-from extauthz.values.grants import NO_FACTS, Facts, Grant, SessionTimes
+from extauthz.values.grants import NO_FACTS, Facts, Grant
 from extauthz.values.identity import Identity, User, Workload
 from extauthz.values.request import EMPTY, Caller, RequestView
 from extauthz.values.schemes import NO_SCHEMES, Schemes
@@ -159,28 +161,12 @@ def _rule_on(case: Case, policies: PolicySet, now: float) -> _Ruling:
         evaluation = decide(candidates, request=request, identity=identity, facts=facts, now=now, binding_keys=[_KEY])
         return _Ruling(evaluation=evaluation, identity=identity, now=now, request=request, facts=facts)
 
-    first = decided(_facts(case, (), identity, now))
+    facts = given_facts(case.facts, candidates, request=request, identity=identity, now=now)
+    first = decided(facts)
     decision = first.evaluation.decision
     if not case.facts.grants or not isinstance(decision, Challenge) or identity.user is None:
         return first
-    return decided(_facts(case, tuple(_grants(case, decision, identity.user, now)), identity, now))
-
-
-def _facts(case: Case, grants: tuple[Grant, ...], identity: Identity, now: float) -> Facts:
-    return Facts(
-        grants=grants,
-        session=None if identity.user is None else session_ages(identity.user, _seen(case, now), now=now),
-        device=case.facts.device.model_dump(exclude_none=True),
-        geo=case.facts.geo.model_dump(exclude_none=True),
-    )
-
-
-def _seen(case: Case, now: float) -> SessionTimes | None:
-    given = case.facts.session
-    if given is None:
-        return None
-    age = given.idle if given.age is None else given.age
-    return SessionTimes(started_at=now - age, last_seen=now - given.idle)
+    return decided(msgspec.structs.replace(facts, grants=tuple(_grants(case, decision, identity.user, now))))
 
 
 def _grants(case: Case, challenge: Challenge, user: User, now: float) -> Iterator[Grant]:
