@@ -38,6 +38,7 @@ from extauthz.lookup.attributes.config import AttributesSettings
 from extauthz.lookup.local_config import AddressFiles, GeoSettings, Kind
 from extauthz.lookup.stepup_config import StepUpSettings
 from extauthz.policy.bundle import bundle_name
+from extauthz.policy.declared import Declared
 from extauthz.policy.device_config import DeviceSettings
 from extauthz.policy.models import Duration
 from extauthz.policy.problems import PolicyErrors, Problem, did_you_mean, faults_of, problem_at
@@ -298,6 +299,11 @@ class Settings(BaseSettings):
     def tls(self) -> Tls | None:
         """TLS for `listen.grpc`."""
         return None if self.listen.tls is None else tls_of(self.listen.tls, base=self.base)
+
+    @property
+    def declared(self) -> Declared:
+        """What these settings say that policies may read."""
+        return Declared(headers=self.declared_headers, geo=self.geo.fields, addresses=frozenset(self.addresses))
 
     @property
     def declared_headers(self) -> frozenset[str] | None:

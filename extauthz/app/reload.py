@@ -158,9 +158,7 @@ def _first(settings: Settings, candidates: Mapping[str, Candidate]) -> Ruling:
 
 def sources_of(settings: Settings, candidates: Mapping[str, Candidate]) -> Sources:
     """What the policies of these settings are compiled from."""
-    return Sources(
-        paths=settings.policy_paths, unpacked=tuple(places(candidates)), declared_headers=settings.declared_headers
-    )
+    return Sources(paths=settings.policy_paths, unpacked=tuple(places(candidates)), declared=settings.declared)
 
 
 def versions_of(candidates: Mapping[str, Candidate]) -> Mapping[str, int]:

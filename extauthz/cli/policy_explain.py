@@ -28,6 +28,7 @@ from extauthz.identity.lookups import Awaiting
 from extauthz.identity.resolver import Resolver
 from extauthz.policy.context import Inputs, RequestScope
 from extauthz.policy.decide import decide
+from extauthz.policy.declared import NOTHING_DECLARED, Declared
 from extauthz.policy.explain import others_as_json, rules_as_json, traces
 from extauthz.policy.load import load_with_documents
 from extauthz.policy.mismatch import Other, others
@@ -111,7 +112,7 @@ def _read_request(file: Path) -> bytes:
 
 def _of_request(paths: list[Path], payload: bytes, config: Path | None) -> Explanation:
     configured = _configured(config)
-    policies, sources = _load(paths, configured.declared_headers)
+    policies, sources = _load(paths, configured.declared)
     view: RequestView | None = None
     try:
         view = decode(payload, configured.reading)
@@ -149,7 +150,7 @@ def _of_request(paths: list[Path], payload: bytes, config: Path | None) -> Expla
 
 
 def _of_record(paths: list[Path], line: DecisionLine, config: Path | None) -> Explanation:
-    policies, sources = _load(paths, _configured(config).declared_headers)
+    policies, sources = _load(paths, _configured(config).declared)
     if not is_decidable(line):
         refused = Evaluation(decision=Deny(reason=line.reason, status=line.status))
         return Explanation(
@@ -208,19 +209,19 @@ def _others(
     return others(policies, spoke, request=request, identity=identity, now=now)
 
 
-def _load(paths: list[Path], declared_headers: frozenset[str] | None) -> tuple[PolicySet, Sources]:
-    documents, policies = load_with_documents(paths, declared_headers=declared_headers)
+def _load(paths: list[Path], declared: Declared) -> tuple[PolicySet, Sources]:
+    documents, policies = load_with_documents(paths, declared=declared)
     return policies, Sources(documents)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Configured:
-    """What a configuration says of requests: who is who, which headers Envoy sends, how they are read."""
+    """What a configuration says of requests: who is who, what policies may read, how they are read."""
 
     identity: IdentitySettings
     base: Path
     resolver: Resolver
-    declared_headers: frozenset[str] | None
+    declared: Declared
     reading: Reading
 
 
@@ -230,7 +231,7 @@ def _configured(config: Path | None) -> _Configured:
             identity=(nobody := IdentitySettings()),
             base=Path(),
             resolver=Resolver(nobody, ClientSettings(), {}),
-            declared_headers=None,
+            declared=NOTHING_DECLARED,
             reading=STRICT,
         )
     # Imported here: the other commands of this group need neither settings nor what they wire.
@@ -242,7 +243,7 @@ def _configured(config: Path | None) -> _Configured:
         identity=settings.identity,
         base=settings.base,
         resolver=make_resolver(settings),
-        declared_headers=settings.declared_headers,
+        declared=settings.declared,
         reading=make_reading(settings),
     )
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from extauthz import cel
 from extauthz.policy import hosts, models, staging, templates, workloads
 from extauthz.policy.context import PARAMS, VARIABLES
+from extauthz.policy.declared import NOTHING_DECLARED, Declared
 from extauthz.policy.defining import define
 from extauthz.policy.definitions import PREFIX as DEFINITIONS
 from extauthz.policy.expressions import Expressions
@@ -50,11 +51,11 @@ Parsed = TypeVar("Parsed")
 
 
 def compile_documents(
-    documents: Iterable[Document], *, declared_headers: frozenset[str] | None = None, complete: bool = True
+    documents: Iterable[Document], *, declared: Declared = NOTHING_DECLARED, complete: bool = True
 ) -> PolicySet:
     """The policies among the documents, compiled; those of `kind: PolicyTest` are left to `policy test`.
 
-    `declared_headers` are the lower-case names of the request headers that Envoy sends, `None` if it sends all.
+    `declared` is what the configuration says that they may read.
     `complete` is whether the documents are all that there are: no others could not be read.
 
     Raises:
@@ -62,16 +63,16 @@ def compile_documents(
     """
     reading = Reading(documents)
     problems = reading.problems
-    definitions = define(reading.definitions, problems, complete=complete and reading.complete)
-    found = risk_models(
-        reading.risk_models, declared_headers=declared_headers, definitions=definitions, problems=problems
+    definitions = define(
+        reading.definitions, problems, complete=complete and reading.complete, files=declared.addresses
     )
+    found = risk_models(reading.risk_models, declared=declared, definitions=definitions, problems=problems)
     all_found = complete and reading.has_all_models
     compiled: list[Rule] = []
     shared: dict[str, cel.Program] = {}
     for mended in reading.policies:
         owner = mended.model.metadata.name
-        expressions = Expressions(mended.document, declared_headers, shared, definitions, owner=owner)
+        expressions = Expressions(mended.document, declared, shared, definitions, owner=owner)
         one = _PolicyCompiler(mended.document, mended.model, expressions, _Models(found, all_found))
         compiled += one.rules()
         problems += one.problems

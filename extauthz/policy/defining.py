@@ -11,6 +11,7 @@ from typing import Final
 from extauthz import cel
 from extauthz.cel import tree
 from extauthz.policy import cel_types, models
+from extauthz.policy.declared import NOTHING_DECLARED
 from extauthz.policy.definitions import NO_DEFINITIONS, PREFIX, Cost, Definitions, function
 from extauthz.policy.expressions import Expressions
 from extauthz.policy.mending import Mended
@@ -188,7 +189,7 @@ class _Collected:
         if source.has_names and len(named) < len(types):
             self._refuse(source, ("parameters",), "a parameter stands there twice", "rename one")
         if source.has_names and not source.lacks("body"):
-            expressions = Expressions(source.document, None, {}, known, names=named)
+            expressions = Expressions(source.document, NOTHING_DECLARED, {}, known, names=named)
             body = expressions.compile((*source.path, "body"), source.model.body)
             self.problems += expressions.problems
             if body is not None and expressions.knows(body):

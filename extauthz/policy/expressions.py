@@ -14,6 +14,7 @@ from extauthz import cel
 from extauthz.cel import errors as cel_errors
 from extauthz.cel import tree
 from extauthz.policy.context import NAMES, VARIABLES
+from extauthz.policy.declared import Declared, undeclared_places
 from extauthz.policy.definitions import PREFIX as DEFINITIONS
 from extauthz.policy.definitions import Definitions
 from extauthz.policy.functions import functions_of
@@ -37,14 +38,14 @@ class Expressions:
     `names` are those that they see beside `definitions`; unless given, what a condition sees. `owner` is what keeps the
     baselines of the document apart from those of others; without one they ask nothing.
 
-    `declared_headers` are the lower-case names of the headers that Envoy sends, `None` if it sends all. `shared` keeps
-    the programs of documents without variables of their own: what they write alike is compiled once.
+    `declared` is what the configuration says that they may read. `shared` keeps the programs of documents without
+    variables of their own: what they write alike is compiled once.
     """
 
     def __init__(
         self,
         document: Document,
-        declared_headers: frozenset[str] | None,
+        declared: Declared,
         shared: dict[str, cel.Program],
         definitions: Definitions,
         *,
@@ -55,7 +56,7 @@ class Expressions:
         self.variables: dict[str, cel.Program] = {}
         self._failed = set(definitions.failed)
         self._document = document
-        self._declared_headers = declared_headers
+        self._declared = declared
         self.definitions = definitions
         self._names: dict[str, cel.CelType] = {**definitions.types, **names}
         asking = () if owner is None else (*functions_of(owner), definitions.named.listed)
@@ -149,6 +150,7 @@ class Expressions:
             *self._undeclared_headers(program.tree),
             *self.reader.problems(program),
             *self.definitions.named.problems(program.tree),
+            *undeclared_places(program.tree, self._declared.geo),
         ]
         self.problems += [self._placed(path, problem) for problem in refused]
         if refused:
@@ -180,7 +182,7 @@ class Expressions:
     def _in_order(self, path: Path, sources: Mapping[str, str]) -> Iterator[str]:
         """The variables' names, each after those that it needs; those in a circle are told where the first stands."""
         known = {**self._names, **{VARIABLES + name: cel.DYN for name in sources}}
-        functions = self.definitions.functions
+        functions = self._functions
         needs = {name: _needed(source, known, functions) for name, source in sources.items()}
         for group in in_order(needs):
             if len(group) > 1 or group[0] in needs[group[0]]:
@@ -202,7 +204,7 @@ class Expressions:
 
     def _undeclared_headers(self, root: tree.Expr) -> list[cel_errors.Problem]:
         """A header that Envoy may withhold would look absent: it is refused to read one that is not declared."""
-        declared = self._declared_headers
+        declared = self._declared.headers
         if declared is None:
             return []
         problems = []

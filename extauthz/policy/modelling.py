@@ -10,6 +10,7 @@ from typing import Final
 from extauthz import cel
 from extauthz.policy import models
 from extauthz.policy.context import NAMES, PARAMS
+from extauthz.policy.declared import Declared
 from extauthz.policy.definitions import Definitions
 from extauthz.policy.expressions import Expressions
 from extauthz.policy.mending import Mended
@@ -29,14 +30,14 @@ _NAMES: Final = {name: kind for name, kind in NAMES.items() if name not in (PARA
 def risk_models(
     documents: Iterable[Mended[models.RiskModelDocument]],
     *,
-    declared_headers: frozenset[str] | None,
+    declared: Declared,
     definitions: Definitions,
     problems: list[Problem],
 ) -> Mapping[str, RiskModel]:
     """The models by their names; what is wrong with them is told in `problems`."""
     found: dict[str, RiskModel] = {}
     for mended in documents:
-        compiler = _Compiler(mended, declared_headers, definitions)
+        compiler = _Compiler(mended, declared, definitions)
         model = compiler.model()
         problems += compiler.problems
         found.setdefault(model.name, model)
@@ -56,7 +57,7 @@ class _Compiler:
     def __init__(
         self,
         mended: Mended[models.RiskModelDocument],
-        declared_headers: frozenset[str] | None,
+        declared: Declared,
         definitions: Definitions,
     ) -> None:
         self._document = mended.document
@@ -64,7 +65,7 @@ class _Compiler:
         self._own: list[Problem] = []
         self._expressions = Expressions(
             mended.document,
-            declared_headers,
+            declared,
             {},
             definitions,
             names=_NAMES,

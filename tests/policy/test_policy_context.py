@@ -9,6 +9,7 @@ from policy.making import NOW, WEB, caller, compiled, document, evaluate, http, 
 
 from extauthz import cel
 from extauthz.policy.context import NAMES, Inputs, RequestScope
+from extauthz.policy.declared import Declared
 from extauthz.policy.load import load_text
 from extauthz.policy.problems import PolicyErrors
 from extauthz.values.grants import Facts
@@ -282,7 +283,7 @@ DECLARED = frozenset({"x-tier"})
 )
 def test_a_declared_header_may_be_read(when: str) -> None:
     names = DECLARED | {"x_tier"}
-    assert compiled(document("p", rule("a", "allow", when=when)), declared_headers=names).rules
+    assert compiled(document("p", rule("a", "allow", when=when)), declared=Declared(headers=names)).rules
 
 
 @pytest.mark.parametrize(
@@ -304,7 +305,7 @@ def test_a_declared_header_may_be_read(when: str) -> None:
 )
 def test_a_header_that_is_not_declared_can_not_be_read(when: str) -> None:
     with pytest.raises(PolicyErrors, match="declared"):
-        compiled(document("p", rule("a", "deny", when=when)), declared_headers=DECLARED)
+        compiled(document("p", rule("a", "deny", when=when)), declared=Declared(headers=DECLARED))
 
 
 def test_variables_are_evaluated_at_most_once_and_only_when_used() -> None:

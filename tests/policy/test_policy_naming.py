@@ -3,12 +3,13 @@
 import json
 from datetime import datetime
 
+import hypothesis
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from policy.making import Document, caller, compiled, definitions, document, evaluate, function, rule
 
+from extauthz.policy.declared import Declared
 from extauthz.policy.policy_set import PolicySet
 from extauthz.policy.problems import PolicyErrors
 from extauthz.values.facts import Local
@@ -104,6 +105,63 @@ def test_lists_of_files_are_those_of_the_moment() -> None:
         ({}, ("error", "1:1: no list of addresses is called `tor`")),
     ):
         assert result(held, facts=Facts(local=Local(addresses=addresses))) == expected
+
+
+DEFINE_IT = "define it under `addresses` of a `kind: Definitions` document"
+
+
+def test_the_lists_that_a_configuration_has_are_known() -> None:
+    asked = document("p", rule("a", "allow", when='listed(client.ip, "tor") && !listed(client.ip, "office")'))
+    declared = Declared(addresses=frozenset({"tor"}))
+    assert compiled(PLACES, asked, declared=declared).rules
+    for known, message, hint in (
+        (frozenset({"tors"}), "no list of addresses is called `tor`", "did you mean `tors`?"),
+        (
+            frozenset[str](),
+            "no list of addresses is called `tor`",
+            f"{DEFINE_IT}, or name its file under `addresses` of the configuration",
+        ),
+        (
+            frozenset({"tor", "office"}),
+            "the configuration names a list `office`, too",
+            "rename one of the two",
+        ),
+    ):
+        with pytest.raises(PolicyErrors) as caught:
+            compiled(PLACES, asked, declared=Declared(addresses=known))
+        (problem,) = caught.value.problems
+        assert (problem.message, problem.hint) == (message, hint)
+
+
+CITY = frozenset({"country", "continent", "city", "latitude", "longitude", "accuracy_km"})
+
+
+@pytest.mark.parametrize(
+    ("when", "given", "told"),
+    [
+        ('geo.country == "CH"', CITY, None),
+        ("has(geo.city) || geo.?continent.hasValue() || travel.speed_kmh > 900.0", CITY, None),
+        ("geo.anonymous || geo.asn == 1 || geo.accuracy_km > 5.0", None, None),
+        ("geo.asn == 1", CITY, "no database gives `geo.asn`"),
+        ("has(geo.asn)", CITY, "no database gives `geo.asn`"),
+        ("geo.?asn.hasValue()", CITY, "no database gives `geo.asn`"),
+        ('geo.country == "CH"', frozenset[str](), "no database gives `geo.country`"),
+        ("definitions.swiss(geo)", frozenset[str](), "no database gives `geo`"),
+        ("definitions.swiss(geo)", CITY, None),
+        ("travel.speed_kmh > 900.0", frozenset({"asn"}), "no database gives the places that `travel` needs"),
+        ("variables.here", frozenset[str](), "no database gives `geo.city`"),
+    ],
+)
+def test_what_no_database_gives_can_not_be_read(when: str, given: frozenset[str] | None, told: str | None) -> None:
+    swiss = definitions("d", functions={"swiss": function('place.country == "CH"', place="geo")})
+    variables = {"variables": {"here": 'geo.city == "Bern"'}} if "here" in when else {}
+    asked = document("p", rule("a", "allow", when=when), **variables)
+    if told is None:
+        assert compiled(swiss, asked, declared=Declared(geo=given)).rules
+        return
+    with pytest.raises(PolicyErrors) as caught:
+        compiled(swiss, asked, declared=Declared(geo=given))
+    assert [problem.message for problem in caught.value.problems] == [told]
 
 
 def test_windows_may_be_asked_by_functions_of_definitions() -> None:
@@ -216,7 +274,7 @@ def test_what_is_wrong_with_a_window_is_not_told_again_where_it_is_used() -> Non
     assert [problem.message for problem in caught.value.problems] == ["`nowhere` is no time zone"]
 
 
-@given(
+@hypothesis.given(
     st.permutations(
         [
             CALENDAR,
