@@ -28,9 +28,11 @@ from extauthz.app.watching import Fingerprint, Watched, changes
 from extauthz.app.wiring import load_keys, open_audit, open_configured_store
 from extauthz.check.activity import Activities
 from extauthz.check.checker import Checker, Surroundings
+from extauthz.check.habits import Habits
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.store_watch import StoreWatch
 from extauthz.errors import ExtauthzError, StateUnavailable
+from extauthz.lookup.attributes.sources import AttributeSources
 from extauthz.record.audit_file import AuditFile
 from extauthz.record.tracing import open_tracing
 from extauthz.settings import Settings
@@ -68,6 +70,8 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
     key_follower = KeyFollower(settings.keys_path, keys)
     informants = Informants(settings.identity, base=settings.base)
     providers = Providers(settings.stepup.oidc, base=settings.base)
+    sources = AttributeSources(settings.attributes, base=settings.base)
+    metrics.follow_attributes(lambda: sources.standings)
     tracing = open_tracing(environ, version=__version__)
     store = open_configured_store(settings)
     revocations = RevocationFeed(store, max_staleness=settings.revocations.max_staleness)
@@ -81,6 +85,8 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
     readiness.follow_store(lambda: watch.standing)
     activities = Activities(store, touch_every=settings.sessions.touch_every, keep=settings.sessions.keep)
     metrics.follow_activity(lambda: activities.counts)
+    habits = Habits(store)
+    metrics.follow_habits(lambda: habits.counts)
     audit: AuditFile | None = None
     try:
         audit = open_audit(settings)
@@ -97,6 +103,8 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             audit=audit,
             revocations=revocations,
             activities=activities,
+            sources=sources,
+            habits=habits,
         )
         await watch.start()
         with suppress(StateUnavailable):  # then everybody whom one could have revoked is denied until it is there
@@ -126,6 +134,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             revocations.follow(),
             watch.follow(),
             activities.follow(),
+            habits.follow(),
             key_follower.follow(),
             inbound.follow(),
             *(
@@ -138,9 +147,11 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
         if audit is not None:
             await asyncio.to_thread(audit.close)
         await informants.close()
+        await sources.close()
         await inbound.close()
         await providers.close()
         await activities.close()
+        await habits.close()
         await store.close()
         if tracing is not None:
             await asyncio.to_thread(tracing.close)

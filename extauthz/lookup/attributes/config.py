@@ -5,7 +5,6 @@ could take the place of a failure silently (an answer of another type, one that 
 """
 
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -193,7 +192,7 @@ class AttributeSettings(Block):
                 f"`{rest[0]}` is asked and has no place in `url`; write `{{{rest[0]}}}` there, or use POST"
             )
 
-    @cached_property
+    @property
     def declared(self) -> AttributeSource:
         """What policies and questions need to know of it."""
         types = {name: declared_type(text) for name, text in self.fields.items()}
