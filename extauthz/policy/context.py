@@ -10,8 +10,9 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from extauthz import cel
-from extauthz.policy.fact_views import Attributes, TravelFields, device_view, geo_view
+from extauthz.policy.fact_views import Attributes, TravelFields, device_of, device_view, geo_view
 from extauthz.policy.functions import ANSWERS
+from extauthz.policy.reported_view import ReportedFields
 from extauthz.policy.views import (
     Absent,
     Entries,
@@ -88,7 +89,24 @@ USER: Final = _struct(
 SESSION: Final = _struct("session", id=cel.STRING, age=cel.DURATION, idle=cel.DURATION)
 DEVICE: Final = _struct("device", id=cel.STRING, known=cel.BOOL, age=cel.DURATION)
 TRAVEL: Final = _struct("travel", distance_km=cel.DOUBLE, speed_kmh=cel.DOUBLE, since=cel.DURATION)
-REPORTED: Final = _struct("reported", risk_level=cel.STRING, risk_at=cel.TIMESTAMP)
+REPORTED: Final = _struct(
+    "reported",
+    risk_level=cel.STRING,
+    risk_reason=cel.STRING,
+    risk_at=cel.TIMESTAMP,
+    compliance=cel.STRING,
+    compliance_at=cel.TIMESTAMP,
+    assurance=cel.STRING,
+    assurance_at=cel.TIMESTAMP,
+    credential_change=cel.STRING,
+    credential_change_at=cel.TIMESTAMP,
+    compromised_at=cel.TIMESTAMP,
+    device_risk_level=cel.STRING,
+    device_risk_reason=cel.STRING,
+    device_risk_at=cel.TIMESTAMP,
+    device_compliance=cel.STRING,
+    device_compliance_at=cel.TIMESTAMP,
+)
 RISK: Final = cel.StructType("risk", {"score": cel.DOUBLE, "level": cel.STRING, "signals": _WORDS})
 GEO: Final = _struct(
     "geo",
@@ -169,8 +187,8 @@ def _client(inputs: Inputs) -> object:
 
 
 def _reported(inputs: Inputs) -> object:
-    said, subject = inputs.facts.local.reported, inputs.identity.subject
-    return Absent() if said is None or subject is None else Entries(said(subject))
+    facts, identity, now = inputs.facts, inputs.identity, inputs.now
+    return ReportedFields(facts, identity, lambda: device_of(facts, inputs.request, identity, now), now)
 
 
 _VIEWS: Final[Mapping[str, Callable[[Inputs], object]]] = {

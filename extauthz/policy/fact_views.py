@@ -83,10 +83,15 @@ class TravelFields:
 
 
 def device_view(facts: Facts, request: RequestView, identity: Identity, now: float) -> object:
-    """The fields of `device`: those that were given, or else what the request proves of it."""
-    look = facts.local.device
-    fields = facts.device if facts.device or look is None else look(request, identity, now)
+    """The fields of `device`."""
+    fields = device_of(facts, request, identity, now)
     return Entries({**fields, "age": span(fields["age"])} if "age" in fields else fields)
+
+
+def device_of(facts: Facts, request: RequestView, identity: Identity, now: float) -> Mapping[str, Any]:
+    """What is known of the device: what was given, or else what the request proves of it; its age in seconds."""
+    look = facts.local.device
+    return facts.device if facts.device or look is None else look(request, identity, now)
 
 
 class Attributes(Mapping[str, Mapping[str, Any]]):

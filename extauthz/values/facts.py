@@ -9,8 +9,9 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from extauthz.values.identity import Identity, Subject
+from extauthz.values.identity import Identity
 from extauthz.values.request import EMPTY, RequestView
+from extauthz.values.signals import Reports
 
 Kind = Literal["rate", "seen", "baseline", "place", "raised"]
 """What a question is about; `docs/risk.md` tells what each of them means."""
@@ -33,13 +34,13 @@ class Local(msgspec.Struct, frozen=True, kw_only=True):
     `geo` gives what is known of a client's address, or `None` where nobody knows whether anything is; it is `None`
     without a database. `addresses` are sets of addresses from files, by name: whether one is in it. `device` tells of
     the device that a request proves to come from at a time (seconds since the epoch): whether it is `known` for its
-    caller, and where there are some its `id` and its `age` (seconds). `reported` is what others have said of a subject.
+    caller, and where there are some its `id` and its `age` (seconds). `reported` tells what others say.
     """
 
     geo: Callable[[str], Mapping[str, Any] | None] | None = None
     addresses: Mapping[str, Callable[[str], bool]] = EMPTY
     device: Callable[[RequestView, Identity, float], Mapping[str, Any]] | None = None
-    reported: Callable[[Subject], Mapping[str, Any]] | None = None
+    reported: Reports | None = None
 
 
 NO_LOCAL = Local()
