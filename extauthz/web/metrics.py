@@ -13,6 +13,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from extauthz.check.activity import ActivityCounts
+from extauthz.check.habits import HabitCounts
 from extauthz.check.revocation_feed import FeedStanding
 from extauthz.check.store_watch import StoreStanding
 from extauthz.lookup.attributes.sources import SourceStanding
@@ -100,6 +101,10 @@ class Metrics:
         """Tell what `counts` says of the activity of sessions, whenever it is asked."""
         self._registry.register(_Activity(counts))
 
+    def follow_habits(self, counts: Callable[[], HabitCounts]) -> None:
+        """Tell what `counts` says of what requests leave behind, whenever it is asked."""
+        self._registry.register(_Habits(counts))
+
     def follow_reception(self, counts: Callable[[], Mapping[tuple[str, str], int]]) -> None:
         """Tell how security event tokens ended, by transmitter and result, whenever it is asked."""
         self._registry.register(_Reception(counts))
@@ -142,6 +147,30 @@ class _Activity(Collector):
         )
         told.add_metric(["written"], now.written)
         told.add_metric(["failed"], now.failed)
+        told.add_metric(["forgotten"], now.forgotten)
+        yield told
+
+
+class _Habits(Collector):
+    """Reads the counts of what requests leave behind when Prometheus asks for them."""
+
+    def __init__(self, counts: Callable[[], HabitCounts]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        now = self._counts()
+        yield GaugeMetricFamily(
+            "extauthz_habits_waiting",
+            "Requests of which it is not written yet what they leave behind.",
+            value=now.waiting,
+        )
+        told = CounterMetricFamily(
+            "extauthz_habits",
+            "What requests leave behind: written; lost with a writing that failed; forgotten for want of room.",
+            labels=["result"],
+        )
+        told.add_metric(["written"], now.written)
+        told.add_metric(["lost"], now.lost)
         told.add_metric(["forgotten"], now.forgotten)
         yield told
 
