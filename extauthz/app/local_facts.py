@@ -5,10 +5,10 @@ each list is followed on its own, and none of them waits for policies that are r
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import structlog
 
@@ -16,10 +16,13 @@ from extauthz.app.pace import Pace
 from extauthz.app.watching import Fingerprint, Watched, changes
 from extauthz.errors import ConfigurationError, failure_of
 from extauthz.lookup.files import open_file
-from extauthz.lookup.geo import open_databases
+from extauthz.lookup.local_config import Kind
 from extauthz.risk.addresses import AddressSet, parse_list
 from extauthz.settings import Settings
 from extauthz.values.facts import Local
+
+if TYPE_CHECKING:
+    from extauthz.lookup.geo import GeoDatabases
 
 MOST_BYTES: Final = 8 * 1024 * 1024
 """Of a list of addresses."""
@@ -69,7 +72,7 @@ class LocalFacts:
     def __init__(self, settings: Settings) -> None:
         """Read them. Raises `ConfigurationError` for one that can't be used."""
         databases, lists = settings.geo_paths, settings.address_paths
-        geo = Followed("geo", tuple(databases.values()), lambda: open_databases(databases)) if databases else None
+        geo = _geo(databases) if databases else None
         sets = {
             name: Followed(f"addresses.{name}", (path,), partial(_read, name, path)) for name, path in lists.items()
         }
@@ -89,6 +92,13 @@ class LocalFacts:
         following = [one.follow() for one in self._followed]
         watching = [one.watch() for one in self._followed] if watch else []
         await asyncio.gather(*following, *watching)
+
+
+def _geo(databases: Mapping[Kind, Path]) -> "Followed[GeoDatabases]":
+    # Imported here: most servers have none.
+    from extauthz.lookup.geo import open_databases
+
+    return Followed("geo", tuple(databases.values()), lambda: open_databases(databases))
 
 
 def _holds(followed: Followed[AddressSet], address: str) -> bool:

@@ -9,9 +9,11 @@ import os
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import structlog
+from msgspec import structs
 from starlette.applications import Starlette
 from starlette.routing import Route
 
@@ -21,6 +23,7 @@ from extauthz.app.inbound import Inbound
 from extauthz.app.informants import Informants
 from extauthz.app.key_following import KeyFollower, fingerprint_of
 from extauthz.app.listening import WebServer
+from extauthz.app.local_facts import LocalFacts
 from extauthz.app.orders import Orders
 from extauthz.app.providers import Providers
 from extauthz.app.reload import Reloader, Status, first_ruling
@@ -37,6 +40,7 @@ from extauthz.record.audit_file import AuditFile
 from extauthz.record.tracing import open_tracing
 from extauthz.settings import Settings
 from extauthz.transport.calls import Transport
+from extauthz.values.grants import Facts
 from extauthz.web.metrics import Metrics
 from extauthz.web.offers import Means
 from extauthz.web.pages import create_app
@@ -68,6 +72,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
     keys_seen = fingerprint_of(settings.keys_path)
     keys = load_keys(settings)
     key_follower = KeyFollower(settings.keys_path, keys)
+    local_facts = LocalFacts(settings)
     informants = Informants(settings.identity, base=settings.base)
     providers = Providers(settings.stepup.oidc, base=settings.base)
     sources = AttributeSources(settings.attributes, base=settings.base)
@@ -109,7 +114,8 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
         await watch.start()
         with suppress(StateUnavailable):  # then everybody whom one could have revoked is denied until it is there
             await revocations.load()
-        checker = Checker(ruling, surroundings)
+        known = structs.replace(local_facts.local, reported=revocations)
+        checker = Checker(replace(ruling, facts=Facts(local=known)), surroundings)
         informants.serve(checker)
         status = Status(readiness, metrics, orders.in_force)
         reloader = Reloader(settings, checker, bundles, informants.keys, status)
@@ -124,7 +130,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             create_probes(readiness, metrics, inbound.admin),
             inbound.web,
             reloader,
-            (informants.hurry, key_follower.hurry, inbound.hurry),
+            (informants.hurry, key_follower.hurry, inbound.hurry, local_facts.hurry),
         )
         status.in_force(ruling, versions)
         del ruling  # or what is replaced would never go
@@ -136,6 +142,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             activities.follow(),
             habits.follow(),
             key_follower.follow(),
+            local_facts.follow(watch=settings.reload.watch),
             inbound.follow(),
             *(
                 [_reload_on_change(reloader, watched, seen), key_follower.watch(keys_seen), inbound.watch()]
