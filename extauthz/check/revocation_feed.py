@@ -108,8 +108,9 @@ class RevocationFeed:
             SubjectBlocked, TokenRevoked: as `Revocations.check` and `Signals.check`.
             RevocationsStale: there is a subject, and nobody knows whether it is blocked.
         """
-        self._known.check(identity, now=now)
+        # Who is disabled has no good token either, and is told what a new one would not change.
         self._signals.check(identity, now=now)
+        self._known.check(identity, now=now)
         if self._clock() > self._fresh_until and identity.subject is not None:
             raise RevocationsStale("revocations: what is known of them is older than `revocations.max_staleness`")
 
