@@ -39,6 +39,7 @@ from extauthz.policy.trace import RuleTrace
 from extauthz.policy.trial import WORDS, http_status, response_to
 from extauthz.record.audit_line import DecisionLine
 from extauthz.values.decisions import Decision, Deny, Evaluation
+from extauthz.values.facts import NO_LOCAL, Local
 from extauthz.values.grants import NO_FACTS, Facts
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
@@ -133,7 +134,8 @@ def _of_request(paths: list[Path], payload: bytes, config: Path | None) -> Expla
             detail=str(error),
         )
     candidates = policies.candidates(view, identity)
-    facts = NO_FACTS if identity.user is None else Facts(session=session_ages(identity.user, None, now=now))
+    ages = None if identity.user is None else session_ages(identity.user, None, now=now)
+    facts = Facts(session=ages, local=configured.local)
     evaluation = decide(candidates, request=view, identity=identity, facts=facts, now=now, binding_keys=[_KEY])
     scope = RequestScope(Inputs(request=view, identity=identity, facts=facts, now=now))
     return Explanation(
@@ -216,13 +218,15 @@ def _load(paths: list[Path], declared: Declared) -> tuple[PolicySet, Sources]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Configured:
-    """What a configuration says of requests: who is who, what policies may read, how they are read."""
+    """What a configuration says of requests: who is who, what policies may read, how requests are read, and what is
+    known of addresses."""
 
     identity: IdentitySettings
     base: Path
     resolver: Resolver
     declared: Declared
     reading: Reading
+    local: Local = NO_LOCAL
 
 
 def _configured(config: Path | None) -> _Configured:
@@ -235,6 +239,7 @@ def _configured(config: Path | None) -> _Configured:
             reading=STRICT,
         )
     # Imported here: the other commands of this group need neither settings nor what they wire.
+    from extauthz.app.local_facts import LocalFacts
     from extauthz.app.wiring import make_reading, make_resolver
     from extauthz.settings import load_settings
 
@@ -245,6 +250,7 @@ def _configured(config: Path | None) -> _Configured:
         resolver=make_resolver(settings),
         declared=settings.declared,
         reading=make_reading(settings),
+        local=LocalFacts(settings).local,
     )
 
 

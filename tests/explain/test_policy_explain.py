@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import geoip
 import pytest
 from consoles import in_terminal
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -136,6 +137,24 @@ def test_what_was_wrong_with_a_refused_request_is_told_in_full(folder: Path) -> 
     assert (found["reason"], found["detail"]) == ("malformed-request", detail)
     text = invoke("explain", "--policy", folder, "--request", request).stdout
     assert text.startswith(f"deny malformed-request, status 400\n{detail}\n")
+
+
+def test_explain_knows_the_lists_and_databases_of_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "policies").mkdir()
+    when = 'listed(client.ip, "office") && geo.city == "London" && !has(geo.asn)'
+    policy = document("p", rule("a", "allow", when=when))
+    (tmp_path / "policies" / "p.yaml").write_text(json.dumps(policy))
+    (tmp_path / "office.txt").write_text(f"{geoip.LONDON}\n")
+    databases = f"geo: {{city: {geoip.city()}, asn: {geoip.asn()}}}"
+    config = tmp_path / "extauthz.yaml"
+    config.write_text(f"policies: [policies]\naddresses: {{office: office.txt}}\n{databases}\n")
+    for address, decision in ((geoip.LONDON, "allow"), (geoip.BOXFORD, "deny")):
+        request = tmp_path / "request.json"
+        source = {"address": {"socketAddress": {"address": address, "portValue": 4711}}}
+        http = {"method": "GET", "path": "/", "host": "app.example"}
+        request.write_text(json.dumps({"attributes": {"source": source, "request": {"http": http}}}))
+        asked = ("--policy", tmp_path / "policies", "--request", request, "--config", config)
+        assert told(*asked)["decision"] == decision
 
 
 @pytest.mark.parametrize(
