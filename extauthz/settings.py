@@ -37,9 +37,11 @@ from extauthz.identity.telling_headers import telling_headers
 from extauthz.lookup.attributes.config import AttributesSettings
 from extauthz.lookup.local_config import AddressFiles, GeoSettings, Kind
 from extauthz.lookup.stepup_config import StepUpSettings
+from extauthz.policy.attribute_sources import attributes_type
 from extauthz.policy.bundle import bundle_name
 from extauthz.policy.declared import Declared
 from extauthz.policy.device_config import DeviceSettings
+from extauthz.policy.header_reads import undeclared_headers
 from extauthz.policy.models import Duration
 from extauthz.policy.problems import PolicyErrors, Problem, did_you_mean, faults_of, problem_at
 from extauthz.policy.request_config import PathSettings, RequestSettings
@@ -237,6 +239,18 @@ class Settings(BaseSettings):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _envoy_sends_what_is_asked(self) -> Self:
+        sent = self.declared_headers
+        if sent is not None:
+            for source in self.attributes:
+                for name, program in source.declared.ask:
+                    for problem in undeclared_headers(program.tree, sent):
+                        raise ValueError(
+                            f"`{name}`, which `attributes` asks of `{source.name}`: {problem.message}; {problem.hint}"
+                        )
+        return self
+
     @property
     def policy_paths(self) -> tuple[Path, ...]:
         """The policy files and folders."""
@@ -303,7 +317,12 @@ class Settings(BaseSettings):
     @property
     def declared(self) -> Declared:
         """What these settings say that policies may read."""
-        return Declared(headers=self.declared_headers, geo=self.geo.fields, addresses=frozenset(self.addresses))
+        return Declared(
+            headers=self.declared_headers,
+            attributes=attributes_type(source.declared for source in self.attributes),
+            geo=self.geo.fields,
+            addresses=frozenset(self.addresses),
+        )
 
     @property
     def declared_headers(self) -> frozenset[str] | None:

@@ -79,6 +79,13 @@ class StructType:
     def __str__(self) -> str:
         return self.name
 
+    def __reduce__(self) -> "tuple[Callable[..., StructType], tuple[str, dict[str, Field], bool]]":
+        return _struct_type, (self.name, dict(self.fields), self.entries)
+
+
+def _struct_type(name: str, fields: Mapping[str, Field], entries: bool) -> StructType:
+    return StructType(name, fields, entries=entries)
+
 
 @dataclass(frozen=True, slots=True)
 class TypeParam:

@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 from extauthz import cel
 from extauthz.policy.context import NAMES, RequestScope
 from extauthz.policy.plain import Json, json_value
+from extauthz.policy.reads import ATTRIBUTES
 from extauthz.policy.rules import Programs
 
-ATTRIBUTES: Final = "attributes"
 ASKABLE: Final[Mapping[str, cel.CelType]] = {
     name: NAMES[name]
     for name in (

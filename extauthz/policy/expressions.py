@@ -18,9 +18,10 @@ from extauthz.policy.declared import Declared, undeclared_places
 from extauthz.policy.definitions import PREFIX as DEFINITIONS
 from extauthz.policy.definitions import Definitions
 from extauthz.policy.functions import functions_of
+from extauthz.policy.header_reads import undeclared_headers
 from extauthz.policy.ordering import in_order
 from extauthz.policy.problems import Path, Problem, did_you_mean, problem_at
-from extauthz.policy.reads import Reader
+from extauthz.policy.reads import ATTRIBUTES, Reader
 from extauthz.policy.yaml_source import Document
 
 MAX_VARIABLES = 100  # they may nest, and each level of nesting takes a few frames of Python's stack
@@ -29,7 +30,6 @@ _ALL_VARIABLES: Final = VARIABLES.removesuffix(".")
 _DOTTED = re.compile(r"(?:variables|definitions)\.\w+")
 _UNDECLARED = frozenset({"undeclared name `variables`", "undeclared name `definitions`"})
 _UNKNOWN = re.compile(r"(?:undeclared name|unknown function) `(definitions\.\w+)`")
-_HEADER_VIEWS = frozenset({"headers", "header_values"})
 
 
 class Expressions:
@@ -59,6 +59,8 @@ class Expressions:
         self._declared = declared
         self.definitions = definitions
         self._names: dict[str, cel.CelType] = {**definitions.types, **names}
+        if ATTRIBUTES in names and declared.attributes is not None:
+            self._names[ATTRIBUTES] = declared.attributes
         asking = () if owner is None else (*functions_of(owner), definitions.named.listed)
         self._functions = (*definitions.functions, definitions.named.within, *asking)
         self.reader = Reader(self.variables, owner or "")
@@ -203,23 +205,8 @@ class Expressions:
             return []
 
     def _undeclared_headers(self, root: tree.Expr) -> list[cel_errors.Problem]:
-        """A header that Envoy may withhold would look absent: it is refused to read one that is not declared."""
         declared = self._declared.headers
-        if declared is None:
-            return []
-        problems = []
-        understood: set[int] = set()  # a walk meets what holds a node before the node
-        for node in tree.walk(root):
-            if isinstance(node, tree.Select | tree.Has) and _is_request(node.operand):
-                understood.add(id(node.operand))
-            view, name = _header_read(node)
-            if view is not None and name is not None:
-                understood.add(id(view))
-                if name.lower() not in declared:
-                    problems.append(_undeclared(node, f"the header `{name}` is not declared"))
-            elif (_is_header_view(node) or _is_request(node)) and id(node) not in understood:
-                problems.append(_undeclared(node, "headers are read without a name, and not all are declared"))
-        return problems
+        return [] if declared is None else list(undeclared_headers(root, declared))
 
     def _is_news(self, problem: cel_errors.Problem) -> bool:
         """Whether it is not only that something is wrong with a definition."""
@@ -272,30 +259,3 @@ def _needed(source: str, known: Mapping[str, cel.CelType], functions: Sequence[c
     except cel.CompileError:
         return set()
     return {name.removeprefix(VARIABLES) for name in names if name.startswith(VARIABLES)}
-
-
-def _undeclared(node: tree.Expr, message: str) -> cel_errors.Problem:
-    hint = "add it to `request.headers` of the configuration and to `allowed_headers` of the filter"
-    return cel_errors.Problem.at(node.span, message, hint)
-
-
-def _is_header_view(node: tree.Expr) -> bool:
-    return isinstance(node, tree.Select | tree.Has) and node.field in _HEADER_VIEWS and _is_request(node.operand)
-
-
-def _is_request(node: tree.Expr) -> bool:
-    return isinstance(node, tree.Variable) and node.name == "request"
-
-
-def _header_read(node: tree.Expr) -> tuple[tree.Expr | None, str | None]:
-    """The view of headers that a node reads one name of, and the name."""
-    match node:
-        case tree.Select(operand=view, field=name) | tree.Has(operand=view, field=name):
-            pass
-        case tree.Index(operand=view, index=tree.Constant(value=str() as name)):
-            pass
-        case tree.Call(function="@in", args=(tree.Constant(value=str() as name), view)):
-            pass
-        case _:
-            return None, None
-    return (view, name) if _is_header_view(view) else (None, None)

@@ -1,5 +1,6 @@
 """The `attributes:` list of the configuration: what is refused, and what the rest comes to."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +8,10 @@ from attributes.asking_sources import over_http, source, sources_of
 from pydantic import ValidationError
 
 from extauthz import cel
+from extauthz.app.compiling import Compiler, Sources
 from extauthz.policy.attribute_sources import attributes_type
+from extauthz.policy.problems import PolicyErrors
+from extauthz.settings import load_settings
 
 URL = "https://crm.example.com"
 PDP: dict[str, object] = {"authzen": {"url": f"{URL}/access/v1/evaluation"}, "fields": {}}
@@ -87,3 +91,40 @@ def test_conditions_are_checked_against_the_fields_that_are_declared() -> None:
     }.items():
         with pytest.raises(cel.CompileError, match=message):
             cel.compile(text, variables=names)
+
+
+CONFIGURATION = """
+policies: [policies/]
+request: {headers: [x-tenant]}
+attributes:
+  - name: crm
+    http: {url: "https://crm.example.com/{user}?tenant={tenant}"}
+    ask: {user: user.sub, tenant: "request.headers['HEADER']"}
+    fields: {tier: string}
+"""
+
+
+def test_a_header_that_is_asked_must_be_one_that_envoy_sends(tmp_path: Path) -> None:
+    path = tmp_path / "extauthz.yaml"
+    path.write_text(CONFIGURATION.replace("HEADER", "x-other"))
+    with pytest.raises(PolicyErrors, match=r"`tenant`, which `attributes` asks of `crm`: the header `x-other` is not"):
+        load_settings(path)
+    path.write_text(CONFIGURATION.replace("HEADER", "X-Tenant"))
+    assert load_settings(path).attributes[0].name == "crm"
+
+
+def test_what_is_declared_goes_to_the_process_that_compiles_policies(tmp_path: Path) -> None:
+    (tmp_path / "extauthz.yaml").write_text(CONFIGURATION.replace("HEADER", "x-tenant"))
+    settings = load_settings(tmp_path / "extauthz.yaml")
+    (tmp_path / "policies").mkdir()
+    policy = tmp_path / "policies" / "site.yaml"
+    policy.write_text(
+        "{apiVersion: extauthz/v1, kind: Policy, metadata: {name: site}, spec: {rules: [{name: gold, "
+        "paths: [/x], when: attributes.crm.tier == 'gold', effect: allow}]}}"
+    )
+    sources = Sources(paths=settings.policy_paths, declared=settings.declared)
+    (rule,) = Compiler().compile(sources).rules
+    assert rule.reads.sources == {"crm"}
+    policy.write_text(policy.read_text().replace("crm.tier", "crm.teir"))
+    with pytest.raises(PolicyErrors, match=r"`attributes.crm` has no field `teir`; did you mean `tier`"):
+        Compiler().compile(sources)
