@@ -1,16 +1,15 @@
 """The facts that a test, or who explains a request, gives in place of look-ups."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, assert_never
+from typing import Final, assert_never
 
-from extauthz import cel
 from extauthz.policy.asking import ask
 from extauthz.policy.candidates import Candidates
-from extauthz.policy.cases import BaselineModel, FactsModel, ReportedModel
+from extauthz.policy.cases import BaselineModel, FactsModel
 from extauthz.policy.sessions import session_ages
+from extauthz.risk.addresses import AddressSet, parse_entry
 from extauthz.values.facts import LastPlace, Local, Question
 from extauthz.values.grants import Facts, SessionTimes
-from extauthz.values.identity import Identity, Subject
+from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
 
 _NONE: Final = BaselineModel(count=0)
@@ -27,7 +26,8 @@ def given_facts(
         device=device,
         geo=given.geo.model_dump(exclude_none=True),
         attributes=given.sources,
-        local=Local(reported=_reported(given.reported)),
+        reported=given.reported.model_dump(exclude_none=True),
+        local=Local(addresses={name: AddressSet(map(parse_entry, one)).holds for name, one in given.addresses.items()}),
     )
     inquiry = ask(candidates, request=request, identity=identity, facts=local, now=now)
     answers = {question: _answer(question, given, now) for question in inquiry.questions}
@@ -36,6 +36,7 @@ def given_facts(
         device=local.device,
         geo=local.geo,
         attributes=local.attributes,
+        reported=local.reported,
         local=local.local,
         answers=answers,
     )
@@ -47,13 +48,6 @@ def _seen(given: FactsModel, now: float) -> SessionTimes | None:
         return None
     age = session.idle if session.age is None else session.age
     return SessionTimes(started_at=now - age, last_seen=now - session.idle)
-
-
-def _reported(given: ReportedModel) -> Callable[[Subject], Mapping[str, Any]]:
-    said = given.model_dump(exclude_none=True)
-    if given.risk_at is not None:
-        said["risk_at"] = cel.Timestamp(int(given.risk_at))
-    return lambda _: said
 
 
 def _answer(question: Question, given: FactsModel, now: float) -> object:

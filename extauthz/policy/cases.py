@@ -9,7 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 from pydantic import Field, ValidationError, model_validator
 
 from extauthz.identity import spiffe
-from extauthz.policy.models import Block, Duration, HeaderName, Instant, Key, Metadata
+from extauthz.policy.models import Block, Duration, HeaderName, Instant, Key, Metadata, Name
+from extauthz.policy.named_models import AddressList
 from extauthz.policy.problems import PolicyErrors, Problem, problem_at, problems_of
 from extauthz.policy.yaml_source import Document
 from extauthz.values.decisions import Factor
@@ -72,10 +73,13 @@ class GeoModel(Block):
     """Where the client's address is; what is not named is absent."""
 
     country: str | None = None
+    continent: str | None = None
     city: str | None = None
     asn: int | None = None
-    latitude: float | None = None
-    longitude: float | None = None
+    latitude: Annotated[float, Field(ge=-90, le=90)] | None = None
+    longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
+    accuracy_km: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    anonymous: bool | None = None
 
 
 class SessionModel(Block):
@@ -119,10 +123,23 @@ class PlaceModel(Block):
 
 
 class ReportedModel(Block):
-    """What others have said of the subject; what is not named is absent."""
+    """What others have said of the subject and of the device; what is not named is absent."""
 
-    risk_level: str | None = None
+    risk_level: Literal["LOW", "MEDIUM", "HIGH"] | None = None
+    risk_reason: str | None = None
     risk_at: Instant | None = None
+    compliance: Literal["compliant", "not-compliant"] | None = None
+    compliance_at: Instant | None = None
+    assurance: Literal["increased", "unknown", "decreased"] | None = None
+    assurance_at: Instant | None = None
+    credential_change: Literal["create", "update", "delete", "revoke"] | None = None
+    credential_change_at: Instant | None = None
+    compromised_at: Instant | None = None
+    device_risk_level: Literal["LOW", "MEDIUM", "HIGH"] | None = None
+    device_risk_reason: str | None = None
+    device_risk_at: Instant | None = None
+    device_compliance: Literal["compliant", "not-compliant"] | None = None
+    device_compliance_at: Instant | None = None
 
 
 class FactsModel(Block):
@@ -132,6 +149,7 @@ class FactsModel(Block):
     not named is 1: this is the first request. Keys not in `seen` were never seen; a baseline that is not named has no
     numbers, by the name of the variable whose numbers they are; without `last_place` there is none. `raised` is how
     long ago a signal was raised. A source that is not in `sources` could not be asked.
+    `addresses` are lists that the configuration would name.
     """
 
     grants: list[GrantModel] = Field(default_factory=list)
@@ -146,6 +164,7 @@ class FactsModel(Block):
     raised: dict[Key, Duration] = Field(default_factory=dict)
     reported: ReportedModel = ReportedModel()
     sources: dict[Key, dict[str, Any]] = Field(default_factory=dict)
+    addresses: dict[Name, AddressList] = Field(default_factory=dict)
 
 
 class Expectation(Block):
