@@ -16,6 +16,9 @@ AUDIENCE = "https://authz.example.com"
 ISSUER, OTHER = "https://idp.example.com", "https://other.example"
 SECRET = "a-secret-of-the-transmitter"
 KEY = new_key("s1")
+IDP = new_key("k1")
+"""The key of the issuer of users."""
+TOKEN = "the-token-of-operators"
 CAEP = "https://schemas.openid.net/secevent/caep/event-type/"
 RISC = "https://schemas.openid.net/secevent/risc/event-type/"
 SSF = "https://schemas.openid.net/secevent/ssf/event-type/"
