@@ -31,6 +31,7 @@ from extauthz.app.watching import Fingerprint, Watched, changes
 from extauthz.app.wiring import load_keys, open_audit, open_configured_store
 from extauthz.check.activity import Activities
 from extauthz.check.checker import Checker, Surroundings
+from extauthz.check.devices import Devices
 from extauthz.check.habits import Habits
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.store_watch import StoreWatch
@@ -114,7 +115,8 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
         await watch.start()
         with suppress(StateUnavailable):  # then everybody whom one could have revoked is denied until it is there
             await revocations.load()
-        known = structs.replace(local_facts.local, reported=revocations)
+        devices = Devices.of(settings.devices, keys=keys, store=store, entropy=os.urandom, revocations=revocations)
+        known = structs.replace(local_facts.local, device=devices.of_request, reported=revocations)
         checker = Checker(replace(ruling, facts=Facts(local=known)), surroundings)
         informants.serve(checker)
         status = Status(readiness, metrics, orders.in_force)
@@ -125,6 +127,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             orders,
             checker,
             surroundings,
+            devices,
             Means(relying_party=settings.stepup.webauthn, providers=providers.by_issuer),
             readiness,
             create_probes(readiness, metrics, inbound.admin),
@@ -177,6 +180,7 @@ class _Server:
         orders: Orders,
         checker: Checker,
         surroundings: Surroundings,
+        devices: Devices,
         means: Means,
         readiness: Readiness,
         probes: Starlette,
@@ -200,7 +204,7 @@ class _Server:
             means=means,
             revocations=surroundings.revocations,
             pushed=pushed,
-            devices=settings.devices,
+            devices=devices,
         )
         self._web = WebServer(pages, address=settings.listen.web, key="listen.web")
         try:

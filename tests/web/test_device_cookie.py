@@ -31,7 +31,7 @@ def followed(world: World) -> World:
     return world
 
 
-def devices(world: World, *, keys: KeyRing | None = None, **settings: object) -> Devices:
+def devices(world: World, *, keys: KeyRing | None = None, **settings: Any) -> Devices:
     """What decides, under the keys of the pages unless others are given."""
     return Devices.of(
         DeviceSettings.model_validate(settings),
@@ -55,7 +55,7 @@ def of(cookies: Mapping[str, str], **changed: object) -> Any:
     return view(headers={"cookie": (sent,)} if sent else {}, **changed)
 
 
-def told(world: World, browser: Browser, identity: Identity | None = None, **settings: object) -> Mapping[str, Any]:
+def told(world: World, browser: Browser, identity: Identity | None = None, **settings: Any) -> Mapping[str, Any]:
     """What conditions see of the device of a request of this browser."""
     request = of(dict(browser.cookies))
     return devices(world, **settings).of_request(request, identity or alice(), world.now)
