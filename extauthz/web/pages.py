@@ -42,7 +42,6 @@ from extauthz.web.rendering import Pages
 
 _RETRY_SECONDS: Final = "5"
 _NO_MEANS: Final = Means()
-_ANY_DEVICES: Final = DeviceSettings()
 
 _log = structlog.get_logger(__name__)
 
@@ -57,15 +56,16 @@ def create_app(
     means: Means = _NO_MEANS,
     revocations: RevocationFeed | None = None,
     pushed: Sequence[Route] = (),
-    devices: DeviceSettings = _ANY_DEVICES,
+    devices: Devices | None = None,
 ) -> Starlette:
     """The application. `clock()` is seconds since the epoch, `entropy(n)` n random bytes; `revocations` is `None` where
-    nobody can revoke anything. `pushed` is what is served for other machines beside the pages.
-    """
+    nobody can revoke anything, `devices` where they are known as without a configuration. `pushed` is what is served for
+    other machines beside the pages.
     pages = Pages()
     gate = Gate(keys=keys, clock=clock, revocations=revocations)
-    known = Devices.of(devices, keys=keys, store=store, entropy=entropy, revocations=revocations)
-    proofs = Proofs(store=store, keys=keys, client=client, clock=clock, entropy=entropy, pages=pages, devices=known)
+    if devices is None:
+        devices = Devices.of(DeviceSettings(), keys=keys, store=store, entropy=entropy, revocations=revocations)
+    proofs = Proofs(store=store, keys=keys, client=client, clock=clock, entropy=entropy, pages=pages, devices=devices)
     seating = Seating(store=store, keys=keys, clock=clock, entropy=entropy)
     enrolling = Enrolling(seating=seating)
     forms = EnrolmentForms(seating=seating, enrolling=enrolling, pages=pages)
