@@ -59,8 +59,9 @@ def create_app(
     devices: Devices | None = None,
 ) -> Starlette:
     """The application. `clock()` is seconds since the epoch, `entropy(n)` n random bytes; `revocations` is `None` where
-    nobody can revoke anything, `devices` where they are known as without a configuration. `pushed` is what is served for
-    other machines beside the pages.
+    nobody can revoke anything, `devices` where they are known as without a configuration. `pushed` is what is served
+    for other machines beside the pages.
+    """
     pages = Pages()
     gate = Gate(keys=keys, clock=clock, revocations=revocations)
     if devices is None:
