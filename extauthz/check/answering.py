@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from extauthz.check.refusals import AUDIT_UNAVAILABLE, INTERNAL_ERROR
 from extauthz.errors import ConfigurationError, Reason, Refused
+from extauthz.policy.asking import NOTHING_ASKED, Inquiry
 from extauthz.policy.policy_set import PolicySet
 from extauthz.record.decision import AuditTrail, DecisionRecord, Recorder, Trace, WallClock
 from extauthz.stepup.challenge import offer as challenge_offer
@@ -57,7 +58,7 @@ class Case(msgspec.Struct, frozen=True):
     """One Check and what was established about it; `None` is what was not.
 
     `policies` decide it, `schemes` are how its caller could have proven who it is, `facts` are what was looked up for
-    it, and what needed no look-up.
+    it by `inquiry`, and what needed no look-up.
     """
 
     asked: Asked
@@ -66,6 +67,7 @@ class Case(msgspec.Struct, frozen=True):
     request: RequestView | None
     identity: Identity | None
     facts: Facts = NO_FACTS
+    inquiry: Inquiry = NOTHING_ASKED
 
     @property
     def now(self) -> float:
@@ -207,6 +209,9 @@ class Answering:
             identity=case.identity,
             session=case.facts.session,
             risk=answer.evaluation.risk,
+            views=answer.evaluation.views,
+            asked=case.inquiry.meanings,
+            answers=case.facts.answers,
             detail=answer.detail,
             trace=asked.trace,
             started_ns=asked.started_ns,

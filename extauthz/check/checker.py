@@ -222,7 +222,7 @@ class Checker:
                 patience=None if deadline is None else deadline - self._around.monotonic() - COMMIT_MARGIN,
             )
             facts = gathered.facts
-            case = replace(case, facts=facts)
+            case = replace(case, facts=facts, inquiry=gathered.inquiry)
             evaluation = self._decide(opened, facts)
             code = _code(opened.request)
             if isinstance(evaluation.decision, Challenge) and code is not None:

@@ -20,10 +20,14 @@ from extauthz.values.request import EMPTY, RequestView
 
 
 class Inquiry(msgspec.Struct, frozen=True):
-    """The questions of one request, each once, and by question the number that its baseline is to remember."""
+    """The questions of one request, each once, and by question the number that its baseline is to remember.
+
+    `meanings` are the questions of calls by what their expression means in every request.
+    """
 
     questions: tuple[Question, ...] = ()
     numbers: Mapping[Question, float] = EMPTY
+    meanings: Mapping[str, Question] = EMPTY
 
 
 NOTHING_ASKED = Inquiry()
@@ -39,6 +43,7 @@ def ask(candidates: Candidates, *, request: RequestView, identity: Identity, fac
     scopes = plan.scopes(first, candidates.segments)
     questions: dict[Question, None] = {}
     numbers: dict[Question, float] = {}
+    meanings: dict[str, Question] = {}
     for one, at in plan.asks:
         scope = scopes[at]
         try:
@@ -46,6 +51,8 @@ def ask(candidates: Candidates, *, request: RequestView, identity: Identity, fac
         except cel.EvalError:
             continue
         questions[question] = None
+        if one.meaning:
+            meanings[one.meaning] = question
         if one.number is not None:
             try:
                 numbers[question] = float(one.number.evaluate(scope))
@@ -56,4 +63,4 @@ def ask(candidates: Candidates, *, request: RequestView, identity: Identity, fac
     for model, _ in plan.models:
         if model.remembered is not None:
             questions[model.remembered] = None
-    return Inquiry(tuple(questions), numbers)
+    return Inquiry(tuple(questions), numbers, meanings)

@@ -85,10 +85,13 @@ def decide(
         return speaking.settled
     case = _Case(request, identity, facts, now, binding_keys, scopes)
     evaluation = Evaluation(
-        decision=_combine(speaking, case), rules=speaking.results, audit_required=speaking.audit_required
+        decision=_combine(speaking, case),
+        rules=speaking.results,
+        audit_required=speaking.audit_required,
     )
-    if plan.models:
-        evaluation = replace(evaluation, risk=_assessed(plan, scopes))
+    if plan.models or plan.facts_read:
+        views = {name: first[name] for name in plan.facts_read if name in first}
+        evaluation = replace(evaluation, risk=_assessed(plan, scopes), views=views)
     if errors or case.faults:
         return replace(evaluation, rules=tuple(_with_errors(plan, speaking, held, errors, case.faults)))
     if speaking.reads_nothing:

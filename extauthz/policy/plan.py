@@ -119,7 +119,7 @@ class Plan:
     `captures` are the layouts that their expressions read, `conditions` what there is to evaluate, each with the number
     of the scope that it sees; so have `asks`, what there is to ask, and `models`, the risk models. From `expires` on,
     in seconds since the epoch, one of them is as if absent. `is_staged`: who of them is obeyed depends on the caller;
-    ask `obeyed_by`.
+    ask `obeyed_by`. `facts_read` are the names of facts that any of the rules reads.
     """
 
     __slots__ = (
@@ -132,6 +132,7 @@ class Plan:
         "captures",
         "conditions",
         "expires",
+        "facts_read",
         "is_staged",
         "layouts",
         "models",
@@ -153,6 +154,7 @@ class Plan:
         self._openings: list[_Opening] = []
         self.models: tuple[tuple[RiskModel, int], ...] = ()
         self.captures = tuple(dict.fromkeys([layout for rule, layout in found if rule.reads_params]))
+        self.facts_read: frozenset[str] = frozenset().union(*(rule.reads.facts for rule in self.rules))
         self._scope_of = self._opened(found)
         self.asks = self._asked()
         self.conditions: tuple[tuple[Callable[[Mapping[str, Any]], Any], int], ...] = tuple(
@@ -256,7 +258,7 @@ class Plan:
             if mode == "enforce":
                 speaking.add(rule, holds, at)
         speaking.results = tuple(results)
-        speaking.reads_nothing = not self.models and _reads_nothing(speaking)
+        speaking.reads_nothing = not self.models and not self.facts_read and _reads_nothing(speaking)
         return speaking
 
     def obeyed_by(self, identity: Identity) -> "Plan":

@@ -11,7 +11,8 @@ from typing import Any, Final
 from extauthz import cel
 from extauthz.cel import errors as cel_errors
 from extauthz.cel import tree
-from extauthz.policy.context import VARIABLES
+from extauthz.policy.context import PARAMS, VARIABLES
+from extauthz.policy.definitions import PREFIX as DEFINITIONS
 from extauthz.policy.functions import ANSWERS, ASKING, number_of
 from extauthz.values.facts import Kind
 from extauthz.values.grants import Lookup
@@ -21,6 +22,8 @@ MOST_ASKS: Final = 64
 
 ATTRIBUTES: Final = "attributes"
 RISK: Final = "risk"
+FACTS: Final = frozenset({"geo", "travel", "device", "reported", ATTRIBUTES})
+"""Names of facts beside the session, whose ages have a place of their own."""
 _KNOWN_FIELDS: Final[Mapping[str, frozenset[str]]] = {"session": frozenset({"id"})}
 """Fields that need no look-up, of names whose other fields do."""
 _LOOKUPS: Final[Mapping[str, Lookup]] = {
@@ -35,13 +38,14 @@ _NUMBERS: Final = (cel.INT, cel.UINT, cel.DOUBLE)
 class Ask:
     """A call of `rate`, `seen` or `baseline`: what works out its arguments.
 
-    `text` is the call as it is written. `number` is, of a baseline, the program of what is noted when the request is
-    allowed.
+    `meaning` is the call as it is written, with the variables that it reads, if it means the same in every rule of the
+    document: by it a record tells what was answered. Else it is empty. `number` is, of a baseline, the program of what
+    is noted when the request is allowed.
     """
 
     kind: Kind
     arguments: tuple[Callable[[Mapping[str, Any]], Any], ...]
-    text: str
+    meaning: str
     number: cel.Program | None = None
 
 
@@ -49,12 +53,13 @@ class Ask:
 class Reads:
     """What must be looked up for some expressions: of which kinds, the questions, and the attribute sources.
 
-    `risk` is whether they read the name `risk`.
+    `facts` are the names of facts that they read, looked up or not; `risk` is whether they read the name `risk`.
     """
 
     lookups: frozenset[Lookup] = frozenset()
     asks: tuple[Ask, ...] = ()
     sources: frozenset[str] = frozenset()
+    facts: frozenset[str] = frozenset()
     risk: bool = False
 
     def __or__(self, other: "Reads") -> "Reads":
@@ -63,12 +68,18 @@ class Reads:
             lookups=self.lookups | other.lookups,
             asks=tuple(dict.fromkeys((*self.asks, *other.asks))),
             sources=self.sources | other.sources,
+            facts=self.facts | other.facts,
             risk=self.risk or other.risk,
         )
 
     def beside(self, model: "Reads") -> "Reads":
         """What must be looked up for these and for a risk model, which asks by itself."""
-        return replace(self, lookups=self.lookups | model.lookups, sources=self.sources | model.sources)
+        return replace(
+            self,
+            lookups=self.lookups | model.lookups,
+            sources=self.sources | model.sources,
+            facts=self.facts | model.facts,
+        )
 
 
 READS_NOTHING: Final = Reads()
@@ -165,7 +176,13 @@ class Reader:
                 case _:
                     pass
         sources = frozenset(name for _, name in _sources(program.tree))
-        return Reads(lookups=frozenset(lookups), asks=tuple(asks), sources=sources, risk=risk)
+        return Reads(
+            lookups=frozenset(lookups),
+            asks=tuple(asks),
+            sources=sources,
+            facts=FACTS & program.names,
+            risk=risk,
+        )
 
     def _ask(self, program: cel.Program, call: tree.Call) -> Ask:
         kind = ASKING[call.function]
@@ -177,9 +194,22 @@ class Reader:
         return Ask(
             kind=kind,
             arguments=tuple(arguments),
-            text=program.source[call.span.start : call.span.end],
+            meaning=self._meaning(program, call),
             number=None if variable is None else self._variables[VARIABLES + variable],
         )
+
+    def _meaning(self, program: cel.Program, call: tree.Call) -> str:
+        used: dict[str, str] = {}
+        pending = {node.name for node in tree.walk(call) if isinstance(node, tree.Variable)}
+        while pending:
+            name = pending.pop()
+            if name == PARAMS or name.startswith(DEFINITIONS):
+                return ""
+            if (variable := self._variables.get(name)) is not None and name not in used:
+                used[name] = variable.source
+                pending |= variable.names
+        written = program.source[call.span.start : call.span.end]
+        return "; ".join([f"{self._owner}: {written}", *(f"{name} = {used[name]}" for name in sorted(used))])
 
     def _number(self, call: tree.Call) -> str | None:
         """The variable that a baseline is of; `None` if there is no such, or it is no number."""

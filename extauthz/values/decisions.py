@@ -140,7 +140,8 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A decision with its whole reasoning: every candidate rule and how it came out, by name.
 
-    `risk` is what the risk models came to that a condition read. `audit_required` is whether a rule that matched says
+    `risk` is what the risk models came to that a condition read, `views` the views of facts by the
+    names under which conditions have read them. `audit_required` is whether a rule that matched says
     `audit: required`: its record must be on disk before the answer leaves.
     """
 
@@ -148,6 +149,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     rules: tuple[RuleResult, ...] = ()
     audit_required: bool = False
     risk: tuple[Assessment, ...] = ()
+    views: Mapping[str, Any] = EMPTY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
