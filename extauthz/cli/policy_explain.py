@@ -7,7 +7,7 @@ decision that depends on it is `undecidable`, never guessed.
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -26,23 +26,25 @@ from extauthz.history.recorded import Recorded, is_decidable
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.lookups import Awaiting
 from extauthz.identity.resolver import Resolver
+from extauthz.policy.case_facts import given_facts
+from extauthz.policy.cases import FactsModel, read_facts
 from extauthz.policy.context import Inputs, RequestScope
 from extauthz.policy.decide import decide
 from extauthz.policy.declared import NOTHING_DECLARED, Declared
-from extauthz.policy.explain import others_as_json, rules_as_json, traces
+from extauthz.policy.explain import others_as_json, risk_as_json, risk_traces, rules_as_json, traces
 from extauthz.policy.load import load_with_documents
 from extauthz.policy.mismatch import Other, others
 from extauthz.policy.policy_set import PolicySet
-from extauthz.policy.sessions import session_ages
 from extauthz.policy.sources import Sources
-from extauthz.policy.trace import RuleTrace
+from extauthz.policy.trace import ModelTrace, RuleTrace
 from extauthz.policy.trial import WORDS, http_status, response_to
 from extauthz.record.audit_line import DecisionLine
+from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import Decision, Deny, Evaluation
 from extauthz.values.facts import NO_LOCAL, Local
-from extauthz.values.grants import NO_FACTS, Facts
+from extauthz.values.grants import NO_FACTS
 from extauthz.values.identity import Identity
-from extauthz.values.request import RequestView
+from extauthz.values.request import RequestView, empty
 from extauthz.values.schemes import NO_SCHEMES, Schemes
 from extauthz.wire.decode import decode
 from extauthz.wire.jsonform import check_request_from_json, check_response_to_json
@@ -66,6 +68,7 @@ class Explanation:
     evaluation: Evaluation
     traces: Mapping[str, RuleTrace]
     others: tuple[Other, ...]
+    risk_traces: Mapping[str, ModelTrace] = field(default_factory=empty)
     payload: bytes = b""
     schemes: Schemes = NO_SCHEMES
     request: RequestView | None = None
@@ -84,18 +87,25 @@ def explain(
     config: Annotated[
         Path | None, typer.Option(help="The configuration whose identity sources apply.", dir_okay=False)
     ] = None,
+    facts: Annotated[
+        Path | None,
+        typer.Option(help="What look-ups would have returned, as `facts` of a test has it.", dir_okay=False),
+    ] = None,
     output: FormatOption = "text",
 ) -> None:
     """Decide one request and show how every rule came out.
 
-    The store is not looked at: of a request no grant is known, and its session counts as never seen; of a recorded one
-    what the record says. Issuers are asked as the server would ask them. The time is the request's own, or now if it
-    has none.
+    The store is not looked at: of a request no grant is known, its session counts as never seen, and it is the first of
+    its subject, unless `--facts` says more; of a recorded one what the record says. Issuers are asked as the server
+    would ask them. The time is the request's own, or now if it has none.
     """
     if (request is None) == (audit is None) or (audit is None) != (decision_id is None):
         raise typer.BadParameter("name either `--request`, or `--audit` with `--id`", param_hint="--request")
+    if facts is not None and request is None:
+        raise typer.BadParameter("is for a `--request`; a record has its own", param_hint="--facts")
     if request is not None:
-        explanation = _of_request(policy, _read_request(request), config)
+        given = FactsModel() if facts is None else read_facts(read_text(facts), str(facts))
+        explanation = _of_request(policy, _read_request(request), config, given)
     elif audit is not None and decision_id is not None:
         explanation = _of_record(policy, find(audit, decision_id), config)
     if output == "json":
@@ -111,7 +121,7 @@ def _read_request(file: Path) -> bytes:
         raise ExtauthzError(f"{file}: {str(error).removeprefix(f'{file}: ')}") from None
 
 
-def _of_request(paths: list[Path], payload: bytes, config: Path | None) -> Explanation:
+def _of_request(paths: list[Path], payload: bytes, config: Path | None, given: FactsModel) -> Explanation:
     configured = _configured(config)
     policies, sources = _load(paths, configured.declared)
     view: RequestView | None = None
@@ -134,8 +144,7 @@ def _of_request(paths: list[Path], payload: bytes, config: Path | None) -> Expla
             detail=str(error),
         )
     candidates = policies.candidates(view, identity)
-    ages = None if identity.user is None else session_ages(identity.user, None, now=now)
-    facts = Facts(session=ages, local=configured.local)
+    facts = given_facts(given, candidates, request=view, identity=identity, now=now, around=configured.local)
     evaluation = decide(candidates, request=view, identity=identity, facts=facts, now=now, binding_keys=[_KEY])
     scope = RequestScope(Inputs(request=view, identity=identity, facts=facts, now=now))
     return Explanation(
@@ -144,6 +153,7 @@ def _of_request(paths: list[Path], payload: bytes, config: Path | None) -> Expla
         decision=evaluation.decision,
         evaluation=evaluation,
         traces=traces(candidates, evaluation, scope),
+        risk_traces=risk_traces(policies, evaluation, scope),
         others=_others(policies, evaluation, view, identity, now),
         payload=payload,
         schemes=configured.identity.schemes,
@@ -185,6 +195,7 @@ def _of_record(paths: list[Path], line: DecisionLine, config: Path | None) -> Ex
         decision=None if isinstance(outcome, Undecidable) else outcome.decision,
         evaluation=evaluation if isinstance(outcome, Undecidable) else _with_own_errors(outcome, evaluation),
         traces=traces(candidates, evaluation, recorded.scope()),
+        risk_traces=risk_traces(policies, evaluation, recorded.scope()),
         others=_others(policies, evaluation, recorded.request, recorded.identity, recorded.now),
         request=recorded.request,
         recorded=line,
@@ -281,6 +292,7 @@ def _as_json(one: Explanation) -> dict[str, Any]:
         "status": None if response is None else http_status(response),
         "revision": one.policies.revision,
         "rules": rules_as_json(one.evaluation.rules, one.traces, one.sources),
+        "risk": risk_as_json(_assessed(one), one.risk_traces),
         "detail": one.detail,
         "response": None if response is None else check_response_to_json(response),
         "others": others_as_json(one.others, one.sources),
@@ -298,6 +310,11 @@ def _as_json(one: Explanation) -> dict[str, Any]:
         }
         plain["missing"] = list(one.missing)
     return plain
+
+
+def _assessed(one: Explanation) -> tuple[Assessment, ...]:
+    """What the risk models came to that could be traced: of a record those that conditions could read here."""
+    return tuple(found for found in one.evaluation.risk if found.model in one.risk_traces)
 
 
 def _response(one: Explanation) -> bytes | None:
@@ -322,6 +339,8 @@ def _print(one: Explanation) -> None:
         console.print(policy_trace.rules(one.evaluation.rules, one.traces, descriptions))
     elif one.others:
         console.print("no rule covers this request")
+    if one.evaluation.risk:
+        console.print(policy_trace.risk(_assessed(one), one.risk_traces))
     if one.others:
         console.print(policy_trace.others(one.others))
     console.print(f"revision {one.policies.revision}", style="dim")

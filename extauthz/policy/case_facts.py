@@ -2,12 +2,14 @@
 
 from typing import Final, assert_never
 
+from msgspec.structs import replace
+
 from extauthz.policy.asking import ask
 from extauthz.policy.candidates import Candidates
 from extauthz.policy.cases import BaselineModel, FactsModel
 from extauthz.policy.sessions import session_ages
 from extauthz.risk.addresses import AddressSet, parse_entry
-from extauthz.values.facts import LastPlace, Local, Question
+from extauthz.values.facts import NO_LOCAL, LastPlace, Local, Question
 from extauthz.values.grants import Facts, SessionTimes
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
@@ -16,10 +18,20 @@ _NONE: Final = BaselineModel(count=0)
 
 
 def given_facts(
-    given: FactsModel, candidates: Candidates, *, request: RequestView, identity: Identity, now: float
+    given: FactsModel,
+    candidates: Candidates,
+    *,
+    request: RequestView,
+    identity: Identity,
+    now: float,
+    around: Local = NO_LOCAL,
 ) -> Facts:
-    """The facts for the candidates of this request and identity, all but the grants. `now` as `decide` has it."""
+    """The facts for the candidates of this request and identity, all but the grants.
+
+    `around` is what is known besides what is given. `now` as `decide` has it.
+    """
     user = identity.user
+    lists = {name: AddressSet(map(parse_entry, entries)).holds for name, entries in given.addresses.items()}
     device = given.device.model_dump(exclude_none=True)
     local = Facts(
         session=None if user is None else session_ages(user, _seen(given, now), now=now),
@@ -27,19 +39,10 @@ def given_facts(
         geo=given.geo.model_dump(exclude_none=True),
         attributes=given.sources,
         reported=given.reported.model_dump(exclude_none=True),
-        local=Local(addresses={name: AddressSet(map(parse_entry, one)).holds for name, one in given.addresses.items()}),
+        local=replace(around, addresses={**around.addresses, **lists}),
     )
     inquiry = ask(candidates, request=request, identity=identity, facts=local, now=now)
-    answers = {question: _answer(question, given, now) for question in inquiry.questions}
-    return Facts(
-        session=local.session,
-        device=local.device,
-        geo=local.geo,
-        attributes=local.attributes,
-        reported=local.reported,
-        local=local.local,
-        answers=answers,
-    )
+    return replace(local, answers={question: _answer(question, given, now) for question in inquiry.questions})
 
 
 def _seen(given: FactsModel, now: float) -> SessionTimes | None:

@@ -12,7 +12,7 @@ from extauthz.identity import spiffe
 from extauthz.policy.models import Block, Duration, HeaderName, Instant, Key, Metadata, Name
 from extauthz.policy.named_models import AddressList
 from extauthz.policy.problems import PolicyErrors, Problem, problem_at, problems_of
-from extauthz.policy.yaml_source import Document
+from extauthz.policy.yaml_source import Document, load_documents
 from extauthz.values.decisions import Factor
 
 
@@ -167,6 +167,15 @@ class FactsModel(Block):
     addresses: dict[Name, AddressList] = Field(default_factory=dict)
 
 
+class RiskExpectation(Block):
+    """What the risk model comes to that the conditions read, the first of them by name; `signals` are those that
+    count."""
+
+    score: float | None = None
+    level: str | None = None
+    signals: list[str] | None = None
+
+
 class Expectation(Block):
     """What must come out; what is not named may be anything. `rule: null` is "no rule".
 
@@ -193,6 +202,7 @@ class Expectation(Block):
     body: str | None = None
     factors: list[Factor] | None = None
     rules: dict[str, Literal["match", "no-match", "error", "no-candidate"]] | None = None
+    risk: RiskExpectation | None = None
 
 
 class Case(Block):
@@ -231,6 +241,19 @@ class Suite(NamedTuple):
 
     model: CasesDocument
     document: Document
+
+
+def read_facts(text: str, file: str) -> FactsModel:
+    """The facts of a YAML text, as `facts` of a case has them. Raises `PolicyErrors` with every problem."""
+    documents = load_documents(text, file)
+    if len(documents) != 1:
+        message = "must be one mapping, as `facts` of a case is"
+        raise PolicyErrors([Problem(file=file, message=message, hint="write `device: {known: true}`")])
+    (document,) = documents
+    try:
+        return FactsModel.model_validate(document.value)
+    except ValidationError as error:
+        raise PolicyErrors(problems_of(error, FactsModel, document)) from None
 
 
 def read_cases(documents: Iterable[Document]) -> list[Suite]:

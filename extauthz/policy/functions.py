@@ -53,7 +53,8 @@ def answer(facts: Facts, question: Question) -> Any:  # noqa: ANN401 - each kind
     try:
         return facts.answers[question]
     except KeyError:
-        raise cel.EvalError(f"`{_WORDS.get(question.kind, question.kind)}` could not be looked up") from None
+        name = _WORDS.get(question.kind, question.kind)
+        raise cel.EvalError(f"`{name}` could not be looked up") from None
 
 
 class Usual(Protocol):

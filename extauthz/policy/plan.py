@@ -10,8 +10,8 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from extauthz.policy.captures import Layout
 from extauthz.policy.context import PARAMS, Evaluated, VariableScope
-from extauthz.policy.reads import RISK, Ask
-from extauthz.policy.risk_models import RiskModel
+from extauthz.policy.reads import Ask
+from extauthz.policy.risk_models import RiskModel, programs_of
 from extauthz.policy.rules import (
     NOTHING,
     AllowTerms,
@@ -208,8 +208,7 @@ class Plan:
         numbers: dict[RiskModel, int] = {}
         for rule in self.rules:
             if (model := rule.risk) is not None and model not in numbers:
-                programs: Mapping[str, Evaluated] = {**model.variables, RISK: model}
-                self._openings.append(_Opening(0, programs, model.constants, None))
+                self._openings.append(_Opening(0, programs_of(model), model.constants, None))
                 numbers[model] = len(self._openings)
         self.models = tuple(numbers.items())
         return {rule.policy: numbers[rule.risk] for rule in self.rules if rule.risk is not None}

@@ -11,8 +11,8 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from extauthz import cel
-from extauthz.policy.context import INPUTS, Inputs
-from extauthz.policy.reads import READS_NOTHING, Reads
+from extauthz.policy.context import INPUTS, Evaluated, Inputs, VariableScope
+from extauthz.policy.reads import READS_NOTHING, RISK, Reads
 from extauthz.risk.score import FORGOTTEN, Level, assess, counted
 from extauthz.values.assessment import Assessment, Heard, State
 from extauthz.values.facts import Question
@@ -126,3 +126,13 @@ class RiskModel:
             else:
                 heard.append(signal.faded(holds, scope, last.get(signal.name), now))
         return assess(self.name, heard, self.levels)
+
+
+def scope_of(model: RiskModel, outer: dict[str, object]) -> VariableScope:
+    """The names of an outer scope, the variables of a model, and `risk`, which is evaluated in it when it is read."""
+    return VariableScope(outer, programs_of(model), model.constants)
+
+
+def programs_of(model: RiskModel) -> Mapping[str, Evaluated]:
+    """What is evaluated in the scope of a model."""
+    return {**model.variables, RISK: model}

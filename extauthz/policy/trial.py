@@ -18,14 +18,15 @@ from extauthz.policy.case_facts import given_facts
 from extauthz.policy.cases import Case, Expectation, Suite, UserModel
 from extauthz.policy.context import Inputs, RequestScope
 from extauthz.policy.decide import decide
-from extauthz.policy.explain import traces
+from extauthz.policy.explain import risk_traces, traces
 from extauthz.policy.mismatch import Other, others
 from extauthz.policy.policy_set import PolicySet
 from extauthz.policy.problems import did_you_mean
 from extauthz.policy.sources import SourcePlace
-from extauthz.policy.trace import RuleTrace
+from extauthz.policy.trace import ModelTrace, RuleTrace
 from extauthz.stepup.challenge import CHALLENGE_PATH
 from extauthz.stepup.factors import proven_amr
+from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import (
     Allow,
     Challenge,
@@ -78,6 +79,8 @@ class Outcome:
     status: int
     rules: tuple[RuleResult, ...]
     traces: Mapping[str, RuleTrace]
+    risk: tuple[Assessment, ...]
+    risk_traces: Mapping[str, ModelTrace]
     others: tuple[Other, ...]
     differences: tuple[str, ...]
 
@@ -111,6 +114,8 @@ def run(suite: Suite, policies: PolicySet) -> Iterator[Outcome]:
             status=status,
             rules=ruling.evaluation.rules,
             traces=_traces(ruling, policies),
+            risk=ruling.evaluation.risk,
+            risk_traces=_risk_traces(ruling, policies),
             others=_others(ruling, policies) if differences else (),
             differences=differences,
         )
@@ -189,9 +194,18 @@ def _grants(case: Case, challenge: Challenge, user: User, now: float) -> Iterato
 def _traces(ruling: _Ruling, policies: PolicySet) -> Mapping[str, RuleTrace]:
     if ruling.request is None:
         return {}
-    inputs = Inputs(request=ruling.request, identity=ruling.identity, facts=ruling.facts, now=ruling.now)
     candidates = policies.candidates(ruling.request, ruling.identity)
-    return traces(candidates, ruling.evaluation, RequestScope(inputs))
+    return traces(candidates, ruling.evaluation, _scope(ruling, ruling.request))
+
+
+def _risk_traces(ruling: _Ruling, policies: PolicySet) -> Mapping[str, ModelTrace]:
+    if ruling.request is None:
+        return {}
+    return risk_traces(policies, ruling.evaluation, _scope(ruling, ruling.request))
+
+
+def _scope(ruling: _Ruling, request: RequestView) -> RequestScope:
+    return RequestScope(Inputs(request=request, identity=ruling.identity, facts=ruling.facts, now=ruling.now))
 
 
 def _others(ruling: _Ruling, policies: PolicySet) -> tuple[Other, ...]:
@@ -249,11 +263,18 @@ def _actual(ruling: _Ruling, status: int, names: list[str]) -> dict[str, Any]:
         "metadata": EMPTY if changes is None else changes.metadata,
         "body": decision.body if isinstance(decision, Deny) else "",
         "factors": list(decision.demands[0].factors) if isinstance(decision, Challenge) else [],
+        "risk": _risk(ruling.evaluation),
         "rules": {
             **dict.fromkeys(names, "no-candidate"),
             **{one.rule: one.result for one in ruling.evaluation.rules},
         },
     }
+
+
+def _risk(evaluation: Evaluation) -> Mapping[str, Any]:
+    for one in evaluation.risk:
+        return {"score": one.score, "level": one.level, "signals": list(one.signals)}
+    return EMPTY
 
 
 def _listed(lines: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
