@@ -4,6 +4,7 @@ The rule: a transmitter speaks only of what its `about` names. What says nothing
 anybody, is refused when it is loaded.
 """
 
+import re
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -17,6 +18,15 @@ from extauthz.values.secret import SecretPlace
 
 SOURCE_PREFIX: Final = "signals/"
 """What the names of transmitters begin with where those of all who publish keys are together."""
+
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+def _name(text: str) -> str:
+    if _NAME.fullmatch(text) is None:
+        raise ValueError(f"`{text}` can't be a part of its address; write up to 63 of `a-z`, `0-9`, `-` and `_`")
+    return text
 
 
 def _trust_domain(text: str) -> str:
@@ -63,7 +73,7 @@ class TransmitterSettings(KeyFields):
     remembered, `keep` for how long what it revokes and warns of holds: longer than a token of its users lives.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    name: Annotated[str, AfterValidator(_name)]
     issuer: Text
     audiences: Audiences
     secret: SecretPlace
