@@ -23,6 +23,7 @@ from extauthz.errors import ExtauthzError, Refused
 from extauthz.history.deciding import Redecider, Undecidable
 from extauthz.history.reading import find
 from extauthz.history.recorded import Recorded, is_decidable
+from extauthz.history.recorded_facts import signal_name
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.lookups import Awaiting
 from extauthz.identity.resolver import Resolver
@@ -176,7 +177,9 @@ def _of_record(paths: list[Path], line: DecisionLine, config: Path | None) -> Ex
         )
     recorded = Recorded(line)
     # By the very policies that decided then, every rule came out as the record says.
-    as_then = frozenset(rule.name for rule in policies.rules)
+    rules = (rule.name for rule in policies.rules)
+    signals = (signal_name(model.name, signal.name) for model in policies.risk_models for signal in model.signals)
+    as_then = frozenset((*rules, *signals)) if line.revision == policies.revision else frozenset()
     outcome = Redecider(policies, unchanged={policies.revision: as_then}).decide(recorded)
     candidates = policies.candidates(recorded.request, recorded.identity)
     # What the conditions saw themselves: the outcome above may rest on what the record says of its own rules.
@@ -187,15 +190,16 @@ def _of_record(paths: list[Path], line: DecisionLine, config: Path | None) -> Ex
         facts=NO_FACTS,
         now=recorded.now,
         binding_keys=[_KEY],
-        scope=recorded.scope(),
+        scope=recorded.scope(NO_FACTS, candidates, as_then),
     )
+    scope = recorded.scope(NO_FACTS, candidates, as_then)
     return Explanation(
         policies=policies,
         sources=sources,
         decision=None if isinstance(outcome, Undecidable) else outcome.decision,
         evaluation=evaluation if isinstance(outcome, Undecidable) else _with_own_errors(outcome, evaluation),
-        traces=traces(candidates, evaluation, recorded.scope()),
-        risk_traces=risk_traces(policies, evaluation, recorded.scope()),
+        traces=traces(candidates, evaluation, scope),
+        risk_traces=risk_traces(policies, evaluation, scope),
         others=_others(policies, evaluation, recorded.request, recorded.identity, recorded.now),
         request=recorded.request,
         recorded=line,

@@ -10,9 +10,10 @@ import msgspec
 
 from extauthz import cel
 from extauthz.policy.candidates import Candidates
-from extauthz.policy.context import Inputs, RequestScope
+from extauthz.policy.context import Inputs, RequestScope, VariableScope
 from extauthz.policy.fact_views import PLACE
 from extauthz.policy.functions import question_of
+from extauthz.policy.plan import Scope
 from extauthz.values.facts import Question
 from extauthz.values.grants import Facts
 from extauthz.values.identity import Identity
@@ -33,21 +34,32 @@ class Inquiry(msgspec.Struct, frozen=True):
 NOTHING_ASKED = Inquiry()
 
 
-def ask(candidates: Candidates, *, request: RequestView, identity: Identity, facts: Facts, now: float) -> Inquiry:
-    """What to look up for the candidates of this request and identity; `facts` are those that need no look-up."""
+def ask(
+    candidates: Candidates,
+    *,
+    request: RequestView,
+    identity: Identity,
+    facts: Facts,
+    now: float,
+    scope: RequestScope | None = None,
+) -> Inquiry:
+    """What to look up for the candidates of this request and identity; `facts` are those that need no look-up.
+
+    `scope` as `decide` has it.
+    """
     plan = candidates.plan.at(now)
     wanted = plan.needs.all
     if not plan.asks and wanted.isdisjoint(("place", "raised")):
         return NOTHING_ASKED
-    first = RequestScope(Inputs(request, identity, facts, now))
+    first: Scope = RequestScope(Inputs(request, identity, facts, now)) if scope is None else VariableScope(scope, EMPTY)
     scopes = plan.scopes(first, candidates.segments)
     questions: dict[Question, None] = {}
     numbers: dict[Question, float] = {}
     meanings: dict[str, Question] = {}
     for one, at in plan.asks:
-        scope = scopes[at]
+        names = scopes[at]
         try:
-            question = question_of(one.kind, [argument(scope) for argument in one.arguments])
+            question = question_of(one.kind, [argument(names) for argument in one.arguments])
         except cel.EvalError:
             continue
         questions[question] = None
@@ -55,7 +67,7 @@ def ask(candidates: Candidates, *, request: RequestView, identity: Identity, fac
             meanings[one.meaning] = question
         if one.number is not None:
             try:
-                numbers[question] = float(one.number.evaluate(scope))
+                numbers[question] = float(one.number.evaluate(names))
             except (cel.EvalError, OverflowError):
                 continue
     if "place" in wanted:

@@ -125,6 +125,8 @@ ROUTE: Final = _struct("route", metadata=cel.map_of(cel.STRING, cel.DYN))
 PARAMS: Final = "request.params"
 VARIABLES: Final = "variables."
 INPUTS: Final = "@inputs"
+RECALL: Final = "@recall"
+"""What recalls how signals came out then, where a recorded request is decided again; `None` where it is a new one."""
 ADDRESSES: Final = "@addresses"
 NAMES: Final[Mapping[str, cel.CelType]] = {
     "request": REQUEST,
@@ -212,6 +214,7 @@ _VIEWS: Final[Mapping[str, Callable[[Inputs], object]]] = {
     ANSWERS: lambda inputs: inputs.facts,
     ADDRESSES: lambda inputs: inputs.facts.local.addresses,
     INPUTS: lambda inputs: inputs,
+    RECALL: lambda _: None,
 }
 
 

@@ -6,12 +6,12 @@ here: a signal that can't be evaluated counts; only where the store could not be
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from msgspec.structs import replace
 
 from extauthz import cel
-from extauthz.policy.context import INPUTS, Evaluated, Inputs, VariableScope
+from extauthz.policy.context import INPUTS, RECALL, Evaluated, Inputs, VariableScope
 from extauthz.policy.reads import READS_NOTHING, RISK, Reads
 from extauthz.risk.score import FORGOTTEN, Level, assess, counted
 from extauthz.values.assessment import Assessment, Heard, State
@@ -57,8 +57,14 @@ class Signal:
         """Whether it counts for a while after its condition was true."""
         return self.half_life is not None and self.since is None
 
-    def faded(self, holds: bool, scope: Mapping[str, Any], last: float | None, now: float) -> Heard:
-        """What a signal with a half-life comes to; `last` is when it was raised last, as far as anybody knows."""
+    def heard(self, scope: Mapping[str, Any], last: float | None, now: float) -> Heard:
+        """What it comes to; `last` is when it was raised last, as far as anybody knows and if it lingers."""
+        try:
+            holds = self.when.evaluate(scope) is True
+        except cel.EvalError as error:
+            return self._failed(error)
+        if self.half_life is None:
+            return self.raised if holds else self.quiet
         if self.since is None:
             if holds or last is None:
                 return self.raised if holds else self.quiet
@@ -68,7 +74,7 @@ class Signal:
         try:
             moment: cel.Timestamp = self.since.evaluate(scope)
         except cel.EvalError as error:
-            return self.failed(error)
+            return self._failed(error)
         return self._since(moment.seconds + moment.nanos / 1e9, now, "raised")
 
     def _since(self, moment: float, now: float, state: State) -> Heard:
@@ -76,7 +82,7 @@ class Signal:
         left = counted(self.weight, half_life=self.half_life, age=age)
         return replace(self.raised, state=state, counted=left, age=age, remember=None) if left else self.quiet
 
-    def failed(self, error: cel.EvalError) -> Heard:
+    def _failed(self, error: cel.EvalError) -> Heard:
         """What it comes to where nobody knows whether it is raised."""
         return replace(self.raised, state="error", error=str(error), remember=None)
 
@@ -110,22 +116,22 @@ class RiskModel:
         Raises `EvalError` if the store could not be asked, so that nobody knows what it would have said.
         """
         inputs: Inputs = scope[INPUTS]
-        facts, now = inputs.facts, inputs.now
+        facts = inputs.facts
         if facts.unfetched and self.asks_the_store:
             raise cel.EvalError("`risk` could not be worked out: the store is out of reach")
-        last: Mapping[str, float] = EMPTY if self.remembered is None else facts.answers.get(self.remembered, EMPTY)
-        heard: list[Heard] = []
-        for signal in self.signals:
-            try:
-                holds = signal.when.evaluate(scope) is True
-            except cel.EvalError as error:
-                heard.append(signal.failed(error))
-                continue
-            if signal.half_life is None:
-                heard.append(signal.raised if holds else signal.quiet)
-            else:
-                heard.append(signal.faded(holds, scope, last.get(signal.name), now))
+        recall: Recall | None = scope[RECALL]
+        if recall is not None:
+            return assess(self.name, recall.heard(self, scope), self.levels)
+        last = EMPTY if self.remembered is None else facts.answers.get(self.remembered, EMPTY)
+        heard = [signal.heard(scope, last.get(signal.name), inputs.now) for signal in self.signals]
         return assess(self.name, heard, self.levels)
+
+
+class Recall(Protocol):
+    """Knows how signals came out when a recorded request was decided."""
+
+    def heard(self, model: RiskModel, scope: Mapping[str, Any]) -> list[Heard]:
+        """What every signal of a model comes to. Raises `EvalError` if the record does not hold what it takes."""
 
 
 def scope_of(model: RiskModel, outer: dict[str, object]) -> VariableScope:
