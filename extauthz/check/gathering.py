@@ -88,7 +88,8 @@ class Gatherer:
         finally:
             telling.cancel()
         if told.denied:
-            raise StateUnavailable(f"`attributes.{min(told.denied)}` could not be looked up")
+            name = min(told.denied)
+            raise StateUnavailable(f"`attributes.{name}` could not be looked up")
         return Gathered(inquiry, replace(facts, attributes=told.attributes))
 
     async def _told(
