@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from extauthz.policy import models
+from extauthz.policy import models, named_models
 from extauthz.policy.problems import WRONG_TYPES, Fault, Path, Problem, faults_of
 from extauthz.policy.yaml_nodes import Drop, Edit, Rename, Supply
 from extauthz.policy.yaml_source import Document
@@ -39,6 +39,10 @@ STAND_INS: Final[Mapping[tuple[type[BaseModel], str], Any]] = {
     (models.Parameter, "name"): "unknown",
     (models.Parameter, "type"): "dyn",
     (models.DefinedFunction, "body"): "true",
+    (named_models.WindowModel, "zone"): "UTC",
+    (named_models.WindowModel, "hours"): [{"from": "00:00", "to": "24:00"}],
+    (named_models.HoursModel, "from"): "00:00",
+    (named_models.HoursModel, "to"): "24:00",
 }
 """What stands in for a field that must be there and is not; without one, the mapping around it is lost too."""
 
