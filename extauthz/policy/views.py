@@ -164,15 +164,16 @@ class UserFields:
 
 
 class Entries:
-    """The entries of a mapping of facts, unset where there are none."""
+    """The entries of a mapping of facts, unset where there are none.
 
-    __slots__ = ("_of",)
+    As attributes of its own: Python finds them at a tenth of what it costs to be asked for each.
+    """
 
     def __init__(self, of: Mapping[str, Any]) -> None:
-        self._of = of
+        self.__dict__.update(of)
 
     def __getattr__(self, name: str) -> object:
-        return self._of.get(name, cel.UNSET)
+        return cel.UNSET
 
 
 class SessionFields:

@@ -312,9 +312,9 @@ def test_variables_are_evaluated_at_most_once_and_only_when_used() -> None:
     read: list[str] = []
 
     class Spy(dict[str, Any]):
-        def get(self, name: str, default: Any = None) -> Any:
+        def __getitem__(self, name: str) -> Any:
             read.append(name)
-            return super().get(name, default)
+            return super().__getitem__(name)
 
     policies = compiled(
         document(
@@ -324,13 +324,13 @@ def test_variables_are_evaluated_at_most_once_and_only_when_used() -> None:
             rule("c", "allow", when="false && variables.city == 'Berlin'"),
             rule("d", "allow", when="variables.net == 1"),
             rule("e", "allow", when="variables.net == 2"),
-            variables={"country": "geo.country", "city": "geo.city", "net": "geo.asn"},
+            variables={"country": "user.claims.country", "city": "user.claims.city", "net": "user.claims.asn"},
         )
     )
-    evaluation = evaluate(policies, facts=Facts(geo=Spy(country="DE")))
+    evaluation = evaluate(policies, identity=caller(sub="u1", claims=Spy(country="DE")))
     assert read == ["country", "asn"]
     assert [one.result for one in evaluation.rules] == ["match", "no-match", "no-match", "error", "error"]
-    assert evaluation.rules[-1].error == "1:1: in `variables.net`: 1:1: no such field: `asn` is not set"
+    assert evaluation.rules[-1].error == "1:1: in `variables.net`: 1:1: no such key: `asn`"
 
 
 def test_a_variable_may_depend_on_the_captures_of_each_rule() -> None:
