@@ -64,20 +64,18 @@ class _Known(NamedTuple):
 
 
 def _configured(config: Path | None) -> _Known:
-    """What a configuration says. The files of identity sources and providers, and those that tell of addresses, are
-    read: with one that can't be used the server would not start."""
+    """What a configuration says. The files of identity sources and providers are read: with one that can't be used the
+    server would not start. Databases and lists of addresses are not: they need not be where policies are checked."""
     if config is None:
         return _Known()
     # Imported here: without a configuration the command needs no settings.
     from extauthz.app.informants import Informants
-    from extauthz.app.local_facts import LocalFacts
     from extauthz.app.providers import Providers
     from extauthz.app.wiring import make_resolver
     from extauthz.settings import load_settings
 
     settings = load_settings(config)
     make_resolver(settings)
-    LocalFacts(settings)
     Informants(settings.identity, base=settings.base)
     Providers(settings.stepup.oidc, base=settings.base)
     domains, names = settings.identity.workload.trust_domains, settings.request.hosts
