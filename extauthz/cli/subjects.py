@@ -44,7 +44,7 @@ def block(
     _report(revoked, f"blocked{_until(revoked.revocation)}", output)
 
 
-@app.command()
+@app.command(short_help="End a block.")
 def unblock(subject: Named, issuer: Issuer = None, config: Config = DEFAULT_CONFIG, output: Format = "text") -> None:
     """End a block, also that of an account which a transmitter has disabled. What was revoked stays revoked."""
     ended = _done(config, issuer, lambda by_hand: by_hand.unblock(subject, issuer))
