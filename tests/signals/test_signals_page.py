@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from extauthz.cli.commands import app
 from extauthz.identity.signals import events
 from extauthz.policy.context import REPORTED
 from extauthz.policy.load import load_text
@@ -31,9 +33,12 @@ def test_the_configuration_loads(tmp_path: Path, begins: str) -> None:
         ), "these are the defaults"
 
 
-def test_the_policy_loads() -> None:
-    (block,) = (one for one in BLOCKS if one.startswith("apiVersion"))
-    assert len(load_text(block, "page.yaml").rules) == 3
+def test_the_policies_load_and_their_test_passes(tmp_path: Path) -> None:
+    policies = [one for one in BLOCKS if one.startswith("apiVersion")]
+    assert [len(load_text(block, "page.yaml").rules) for block in policies] == [3, 2]
+    (tmp_path / "page.yaml").write_text(policies[1])
+    result = CliRunner().invoke(app, ["policy", "test", str(tmp_path)])
+    assert (result.exit_code, "2 passed, 0 failed" in result.output) == (0, True)
 
 
 def test_every_field_and_every_event_is_told() -> None:

@@ -1,6 +1,7 @@
 """Running servers to which a transmitter pushes: what it says is in force on all of them."""
 
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import httpx
 import pytest
 from checking import told
 from lookup.deciding import key_set, new_key
+from publishing import Page, publishing
 from redises import RedisProcess
 from serving import Serve, Served
 from signals.transmitting import (
@@ -136,11 +138,34 @@ def test_keys_and_secrets_that_are_replaced_count_from_then_on(serve: Serve, fol
     assert push(served, signed(claims(), key=new), secret="another-secret-that-is-long-enough") == 202
 
 
+def settings_of(folder: Path) -> dict[str, Any]:
+    """The `signals:` block of the configuration."""
+    block: dict[str, Any] = json.loads(
+        (folder / "extauthz.yaml").read_text().partition("signals: ")[2].partition("\n")[0]
+    )
+    return block
+
+
+def test_keys_are_fetched_from_where_they_are_published_and_new_ones_asked_for(serve: Serve, folder: Path) -> None:
+    new = new_key("s2")
+    block = settings_of(folder)
+    with publishing() as site:
+        site.pages["/jwks.json"] = Page(body=key_set(KEY))
+        block["transmitters"][0]["jwks"] = f"{site.url}/jwks.json"
+        served = serve(EXTAUTHZ_SIGNALS=json.dumps(block))
+        assert comes(lambda: push(served, signed(claims())) == 202)
+        assert served.probe("/ready").json()["keys"]["signals/idp"]["known"] is True
+        assert push(served, signed(claims(), key=new)) == 400
+        site.pages["/jwks.json"] = Page(body=key_set(KEY, new))
+        served.process.send_signal(signal.SIGHUP)
+        assert comes(lambda: push(served, signed(claims(), key=new)) == 202)
+        assert served.metric('extauthz_keys_last_fetch_successful{source="signals/idp"}') == 1
+
+
 def test_it_listens_where_it_is_told_and_nowhere_else(serve: Serve, folder: Path) -> None:
     served = serve()
     assert push(served, signed(claims()), listener="admin") == 404
-    written = json.loads((folder / "extauthz.yaml").read_text().partition("signals: ")[2].partition("\n")[0])
-    admin = serve(EXTAUTHZ_SIGNALS=json.dumps(written | {"listener": "admin"}))
+    admin = serve(EXTAUTHZ_SIGNALS=json.dumps(settings_of(folder) | {"listener": "admin"}))
     assert (push(admin, signed(claims()), listener="web"), push(admin, signed(claims()), listener="admin")) == (
         404,
         202,
