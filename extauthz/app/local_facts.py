@@ -5,7 +5,9 @@ each list is followed on its own, and none of them waits for policies that are r
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -15,7 +17,7 @@ import structlog
 from extauthz.app.pace import Pace
 from extauthz.app.watching import Fingerprint, Watched, changes
 from extauthz.errors import ConfigurationError, failure_of
-from extauthz.lookup.files import open_file
+from extauthz.lookup.files import FileStanding, open_file
 from extauthz.lookup.local_config import Kind
 from extauthz.risk.addresses import AddressSet, parse_list
 from extauthz.settings import Settings
@@ -37,12 +39,18 @@ class Followed(Generic[Value]):
 
     def __init__(self, name: str, paths: tuple[Path, ...], read: Callable[[], Value]) -> None:
         """Read them. Raises `ConfigurationError` if that fails; `name` is what the log calls them."""
-        self._name = name
+        self.name = name
         self._watched = Watched(policies=(), files=paths)
         self._read = read
         self._wanted = asyncio.Event()
         self._seen: Fingerprint = self._watched.fingerprint()  # before they are read, so that no change is missed
         self.value = read()
+        self._standing = FileStanding(read_at=time.time(), current=True)
+
+    @property
+    def standing(self) -> FileStanding:
+        """When they were read, and whether the newest could be."""
+        return self._standing
 
     def hurry(self) -> None:
         """Read them now."""
@@ -56,9 +64,11 @@ class Followed(Generic[Value]):
             try:
                 self.value = await asyncio.to_thread(self._read)
             except ConfigurationError as error:
-                _log.error("local-facts-refused", name=self._name, error=str(error))
+                self._standing = replace(self._standing, current=False)
+                _log.error("local-facts-refused", name=self.name, error=str(error))
             else:
-                _log.info("local-facts-read", name=self._name)
+                self._standing = FileStanding(read_at=time.time(), current=True)
+                _log.info("local-facts-read", name=self.name)
 
     async def watch(self) -> None:
         """Read them whenever they change, since they were read first; for ever."""
@@ -81,6 +91,11 @@ class LocalFacts:
             geo=None if geo is None else lambda address: geo.value.find(address),
             addresses={name: partial(_holds, one) for name, one in sets.items()},
         )
+
+    @property
+    def standings(self) -> Mapping[str, FileStanding]:
+        """How it stands with the databases together, and with each list, by name."""
+        return {one.name: one.standing for one in self._followed}
 
     def hurry(self) -> None:
         """Read all files now."""

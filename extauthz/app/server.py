@@ -74,6 +74,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
     keys = load_keys(settings)
     key_follower = KeyFollower(settings.keys_path, keys)
     local_facts = LocalFacts(settings)
+    metrics.follow_local(lambda: local_facts.standings)
     informants = Informants(settings.identity, base=settings.base)
     providers = Providers(settings.stepup.oidc, base=settings.base)
     sources = AttributeSources(settings.attributes, base=settings.base)

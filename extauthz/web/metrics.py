@@ -1,5 +1,5 @@
 """What Prometheus is told of the policies in force and of how they came to be, of fetched keys, of attribute sources,
-of revocations and of audit records.
+of files that tell of addresses, of revocations and of audit records.
 
 Read on the admin address, `GET /metrics`. Nothing here is touched by a decision.
 """
@@ -17,6 +17,7 @@ from extauthz.check.habits import HabitCounts
 from extauthz.check.revocation_feed import FeedStanding
 from extauthz.check.store_watch import StoreStanding
 from extauthz.lookup.attributes.sources import SourceStanding
+from extauthz.lookup.files import FileStanding
 from extauthz.lookup.key_sets import Standing
 from extauthz.record.audit_file import AuditCounts
 
@@ -109,9 +110,32 @@ class Metrics:
         """Tell how security event tokens ended, by transmitter and result, whenever it is asked."""
         self._registry.register(_Reception(counts))
 
+    def follow_local(self, standings: Callable[[], Mapping[str, FileStanding]]) -> None:
+        """Tell how it stands with the files that tell of addresses, by name, whenever it is asked."""
+        self._registry.register(_Local(standings))
+
     def exposition(self) -> bytes:
         """All of it in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+class _Local(Collector):
+    """Looks at the files that tell of addresses when Prometheus asks for them."""
+
+    def __init__(self, standings: Callable[[], Mapping[str, FileStanding]]) -> None:
+        self._standings = standings
+
+    def collect(self) -> Iterable[Metric]:
+        current = GaugeMetricFamily(
+            "extauthz_addresses_current", "1 if the newest databases, or list, could be used.", labels=["name"]
+        )
+        read_at = GaugeMetricFamily(
+            "extauthz_addresses_read_timestamp_seconds", "When that was read which counts.", labels=["name"]
+        )
+        for name, standing in self._standings().items():
+            current.add_metric([name], standing.current)
+            read_at.add_metric([name], standing.read_at)
+        yield from (current, read_at)
 
 
 class _Audit(Collector):

@@ -88,6 +88,11 @@ def test_files_that_change_count_without_a_reload_and_bad_ones_do_not(site: Path
     assert served.next_event("local-facts-refused")["name"] == "geo"
     assert allows(served, "/partner", "203.0.113.1")
     assert allows(served, "/london", geoip.LONDON)
+    for name in ("geo", "addresses.partners"):
+        assert served.metric(f'extauthz_addresses_current{{name="{name}"}}') == 0
+    (site / "partners.txt").write_text("198.51.100.0/24\n")
+    assert served.next_event("local-facts-read")["name"] == "addresses.partners"
+    assert served.metric('extauthz_addresses_current{name="addresses.partners"}') == 1
     assert served.probe("/ready").json() == revision
     assert not any(line["event"] == "reloaded" for line in served.heard)
 
