@@ -6,7 +6,7 @@ given, not proven. A grant of a case is one that was left for the rule that it n
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import msgspec
@@ -40,7 +40,7 @@ from extauthz.values.decisions import (
 )
 from extauthz.values.grants import NO_FACTS, Facts, Grant
 from extauthz.values.identity import Identity, User, Workload
-from extauthz.values.request import EMPTY, Caller, RequestView
+from extauthz.values.request import EMPTY, Caller, RequestView, empty
 from extauthz.values.schemes import NO_SCHEMES, Schemes
 from extauthz.wire.caller import classify
 from extauthz.wire.compose import check_request, tcp_check_request
@@ -79,10 +79,10 @@ class Outcome:
     status: int
     rules: tuple[RuleResult, ...]
     traces: Mapping[str, RuleTrace]
-    risk: tuple[Assessment, ...]
-    risk_traces: Mapping[str, ModelTrace]
     others: tuple[Other, ...]
     differences: tuple[str, ...]
+    risk: tuple[Assessment, ...] = ()
+    risk_traces: Mapping[str, ModelTrace] = field(default_factory=empty)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,19 +219,19 @@ def _differences(case: Case, ruling: _Ruling, status: int, policies: PolicySet) 
     """What is not as expected, and names of rules that do not exist."""
     names = [rule.name for rule in policies.rules]
     actual = _actual(ruling, status, names)
-    for field, want in case.expect.model_dump(exclude_unset=True).items():
-        got = actual[field]
+    for part, want in case.expect.model_dump(exclude_unset=True).items():
+        got = actual[part]
         if isinstance(want, dict):
             for key, value in want.items():
                 here: object = got.get(key) if isinstance(got, Mapping) else None
                 if here != value:
-                    yield f"{field}: `{key}`: expected {_quoted(value)}, got {_quoted(here)}"
+                    yield f"{part}: `{key}`: expected {_quoted(value)}, got {_quoted(here)}"
         elif isinstance(want, list):
             missing = [one for one in want if not isinstance(got, Sequence) or one not in got]
             if missing:
-                yield f"{field}: expected {_quoted(', '.join(map(str, missing)))}, got {_quoted(got)}"
+                yield f"{part}: expected {_quoted(', '.join(map(str, missing)))}, got {_quoted(got)}"
         elif got != want:
-            yield f"{field}: expected {_quoted(want)}, got {_quoted(got)}"
+            yield f"{part}: expected {_quoted(want)}, got {_quoted(got)}"
     for name in _named_rules(case):
         if name not in actual["rules"]:
             hint = did_you_mean(name, names)
