@@ -39,8 +39,8 @@ class Delivery:
 class Delivered(Enum):
     """How a delivery went.
 
-    `AGAIN`: it was done before, and has changed nothing. `CONFLICT`: its id is that of a token that said something else;
-    it has changed nothing either, unless both came at the same moment.
+    `AGAIN`: it was done before, and has changed nothing. `CONFLICT`: its id is that of a token that said something
+    else; it has changed nothing either, unless both came at the same moment.
     """
 
     DONE = "done"
