@@ -13,7 +13,7 @@ from checking import told
 from lookup.deciding import key_set, new_key
 from publishing import Page, publishing
 from redises import RedisProcess
-from serving import Serve, Served
+from serving import Serve, Served, end, start
 from signals.transmitting import (
     IDP,
     KEY,
@@ -160,6 +160,18 @@ def test_keys_are_fetched_from_where_they_are_published_and_new_ones_asked_for(s
         served.process.send_signal(signal.SIGHUP)
         assert comes(lambda: push(served, signed(claims(), key=new)) == 202)
         assert served.metric('extauthz_keys_last_fetch_successful{source="signals/idp"}') == 1
+
+
+def test_either_transport_takes_tokens_with_a_secret_from_the_environment(folder: Path, transport: str) -> None:
+    block = settings_of(folder)
+    block["transmitters"][0]["secret"] = {"variable": "SSF_SECRET"}
+    served = start(folder, transport, EXTAUTHZ_SIGNALS=json.dumps(block), SSF_SECRET="the-one-of-the-environment")
+    try:
+        text = signed(claims({RISC + "account-disabled": {}}))
+        assert (push(served, text), push(served, text, secret="the-one-of-the-environment")) == (400, 202)
+        assert reason(served, IDP.token(sub="alice")) == "subject-blocked"
+    finally:
+        end(served)
 
 
 def test_it_listens_where_it_is_told_and_nowhere_else(serve: Serve, folder: Path) -> None:
