@@ -62,10 +62,10 @@ class GrantModel(Block):
 
 
 class DeviceModel(Block):
-    """What is known of the device; what is not named is absent."""
+    """What is known of the device; without a word, a request that shows none: it is not known, all else is absent."""
 
     id: str | None = None
-    known: bool | None = None
+    known: bool = False
     age: Duration | None = None
 
 
