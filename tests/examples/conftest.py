@@ -19,6 +19,12 @@ from extauthz.cli.quickstart.tokens import AUDIENCE, ISSUER, TokenIssuer
 
 __all__ = ["chromium", "envoy_binary"]
 
+HALF_KNOWN = """\
+    "spiffe://prod.example.org/ns/functions/sa/half-known":
+      deployed: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+"""
+"""A function of which nobody has said what was approved, for the file of what the platform knows."""
+
 
 @pytest.fixture(scope="session")
 def shown(tmp_path_factory: pytest.TempPathFactory, screenshots: Path) -> Iterator[Shown]:
@@ -26,7 +32,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory, screenshots: Path) -> Iterat
     port, folder, ci = free_port(), tmp_path_factory.mktemp("examples"), TokenIssuer.create()
     names = [name for name in NAMES if name != PLACES or geoip.FOLDER.exists()]
     attributes = folder / "attributes.yaml"
-    attributes.write_text((FOLDER / "deployment-drift" / "attributes.yaml").read_text())
+    attributes.write_text((FOLDER / "deployment-drift" / "attributes.yaml").read_text() + HALF_KNOWN)
     (folder / "ci.json").write_text(ci.jwks())
     (folder / "token").write_text("a-token-of-extauthz")
 

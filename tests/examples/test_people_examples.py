@@ -1,10 +1,12 @@
 """The examples for people through a real Envoy: who passes, who is asked for a proof, what a missing input comes to."""
 
 import time
+from collections.abc import Mapping
 from typing import Final
 
 import geoip
 import pytest
+from audit.auditing import lines
 from e2e.visitors import Crowd, Visitor
 from examples.showing import Shown
 from playwright.sync_api import expect
@@ -137,11 +139,21 @@ def at(visitor: Visitor, address: str | None) -> None:
     visitor.context.set_extra_http_headers({} if address is None else {"x-forwarded-for": address})
 
 
-def is_denied(visitor: Visitor, path: str) -> None:
-    """The answer is a refusal, no question."""
+def is_denied(visitor: Visitor, path: str) -> Mapping[str, tuple[str, float]]:
+    """The answer is a refusal, no question; the state of each signal in the record, and what it counted."""
     answer = visitor.page.goto(visitor.site.url + path)
     assert answer is not None
     assert answer.status == 403
+    decision_id = answer.header_value("x-extauthz-decision-id")
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for line in lines(visitor.site.stage.folder / "audit.jsonl"):
+            if line["decision_id"] == decision_id:
+                (risk,) = line["risk"]
+                assert (line["reason"], risk["model"], risk["level"]) == ("unusual-place", "places", "high")
+                return {signal["name"]: (signal["state"], signal["counted"]) for signal in risk["signals"]}
+        time.sleep(0.1)
+    raise AssertionError("no record of the decision")
 
 
 @pytest.mark.usefixtures("databases")
@@ -163,13 +175,18 @@ def test_a_new_device_and_a_new_place_ask_once(shown: Shown, crowd: Crowd) -> No
     alice.go("/mail/inbox")
     alice.is_asked()
     at(alice, geoip.LONDON)
-    is_denied(alice, "/mail/inbox")
+    signals = is_denied(alice, "/mail/inbox")
+    assert (signals["hidden"], signals["new-country"]) == (("raised", 30.0), ("quiet", 0.0))
+    state, counted = signals["too-fast"]
+    assert state == "fading"
+    assert 49.0 < counted < 50.0
 
 
 @pytest.mark.usefixtures("databases")
 def test_a_new_device_at_a_place_that_nobody_knows_is_denied(crowd: Crowd) -> None:
     thief = crowd.visitor("traveller")
-    is_denied(thief, "/mail/inbox")
+    signals = is_denied(thief, "/mail/inbox")
+    assert (signals["new-device"], signals["hidden"]) == (("raised", 30.0), ("error", 30.0))
 
 
 # --- large-export
