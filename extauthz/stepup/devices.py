@@ -14,6 +14,7 @@ import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
@@ -28,6 +29,8 @@ NONCE_BYTES: Final = 12
 MOST_SUBJECTS: Final = 8
 """Subjects that a device is known for; beyond that the one goes that has proven nothing there for the longest time."""
 LONGEST_COOKIE: Final = 2_048
+MOST_REMEMBERED: Final = 2_048
+"""Cookies, and subjects, that are not worked out anew each time."""
 
 _FORM: Final = "d1"
 _SHAPE: Final = re.compile(r"d1\.([A-Za-z0-9]{1,64})\.([A-Za-z0-9_-]+)")
@@ -50,7 +53,8 @@ class Device:
 
     def proven_by(self, subject: Subject) -> Proven | None:
         """When this subject has proven itself there, `None` for never."""
-        return dict(self.subjects).get(mark_of(subject))
+        mark = mark_of(subject)
+        return next((proven for known, proven in self.subjects if known == mark), None)
 
     def after_proof(self, subject: Subject, *, now: float, lifetime: float) -> "Device":
         """The device after a challenge that this subject has met there. What is older than `lifetime` begins anew."""
@@ -62,6 +66,7 @@ class Device:
         return replace(self, subjects=(*latest, (mark, Proven(first=first, last=at))))
 
 
+@lru_cache(maxsize=MOST_REMEMBERED)
 def mark_of(subject: Subject) -> str:
     """What a device cookie says of a subject: 128 bits of a SHA-256."""
     return _encode(sha256(subject.key.encode("utf-8", "surrogatepass")).digest()[:16])
@@ -80,11 +85,15 @@ def read_device(value: str | None, keys: KeyRing, *, host: str) -> Device | None
     """What a cookie says that came to a canonical host; `None` if it is not ours, not for this host, or changed."""
     match = _SHAPE.fullmatch(value) if value is not None and len(value) <= LONGEST_COOKIE else None
     key = keys.find(match[1]) if match is not None else None
-    if match is None or key is None:
-        return None
+    return None if match is None or key is None else _opened(match[2], key.kid, key.device, host)
+
+
+@lru_cache(maxsize=MOST_REMEMBERED)
+def _opened(body: str, kid: str, secret: bytes, host: str) -> Device | None:
+    # A browser sends the same cookie with each request; whether its key is still one of ours is asked each time.
     try:
-        sealed = urlsafe_b64decode(match[2] + "=" * (-len(match[2]) % 4))
-        text = AESGCM(key.device).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _place(key.kid, host))
+        sealed = urlsafe_b64decode(body + "=" * (-len(body) % 4))
+        text = AESGCM(secret).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _place(kid, host))
     except (ValueError, InvalidTag):
         return None
     id_, subjects = json.loads(text)
