@@ -87,8 +87,8 @@ class Needs:
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the look-ups returned, and `local`, what needs none. `device`, `geo` and `reported` stand in front of what is
-    local; moments in `reported` are seconds since the epoch.
+    """What the look-ups returned, and `local`, what needs none. `device`, `geo` and `reported` stand in front of what
+    is local; moments in `reported` are seconds since the epoch.
 
     `session` is `None` where it was not looked up, or could not be: that is not absent, and reading it is an error. So
     it is with what is missing in `answers`, and with a source that is missing in `attributes`. `unfetched` is whether
