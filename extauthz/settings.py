@@ -32,9 +32,16 @@ from pydantic_settings import (
 from extauthz.errors import ConfigurationError, failure_of
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.key_config import KeyFile
+from extauthz.identity.signals.config import SignalSettings
 from extauthz.identity.telling_headers import telling_headers
+from extauthz.lookup.attributes.config import AttributesSettings
+from extauthz.lookup.local_config import AddressFiles, GeoSettings, Kind
 from extauthz.lookup.stepup_config import StepUpSettings
+from extauthz.policy.attribute_sources import attributes_type
 from extauthz.policy.bundle import bundle_name
+from extauthz.policy.declared import Declared
+from extauthz.policy.device_config import DeviceSettings
+from extauthz.policy.header_reads import undeclared_headers
 from extauthz.policy.models import Duration
 from extauthz.policy.problems import PolicyErrors, Problem, did_you_mean, faults_of, problem_at
 from extauthz.policy.request_config import PathSettings, RequestSettings
@@ -44,6 +51,7 @@ from extauthz.transport.tls import Tls, TlsSettings, tls_of
 from extauthz.values.block import Block, Switch, with_a_value
 from extauthz.values.duration import at_most, seconds
 from extauthz.values.url import fetch_url
+from extauthz.web.admin_config import AdminSettings
 
 _TCP_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}")
 
@@ -176,12 +184,18 @@ class Settings(BaseSettings):
     keys: Path = Path("keys.json")
     revocations: RevocationSettings = RevocationSettings()
     sessions: SessionSettings = SessionSettings()
+    signals: SignalSettings = SignalSettings()
+    admin: AdminSettings = AdminSettings()
     identity: IdentitySettings = IdentitySettings()
     client: ClientSettings = ClientSettings()
     stepup: StepUpSettings = StepUpSettings()
+    devices: DeviceSettings = DeviceSettings()
     paths: PathSettings = PathSettings()
     request: RequestSettings = RequestSettings()
     audit: AuditSettings | None = None
+    geo: GeoSettings = GeoSettings()
+    addresses: AddressFiles = {}
+    attributes: AttributesSettings = ()
 
     @classmethod
     def settings_customise_sources(
@@ -217,12 +231,24 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _envoy_sends_what_tells_who_calls(self) -> Self:
         sent = self.declared_headers
-        for name in sorted(telling_headers(self.identity, self.client)):
+        for name in sorted(telling_headers(self.identity, self.client) | self.devices.telling_headers):
             if sent is not None and name not in sent:
                 raise ValueError(
-                    f"`request.headers` lacks `{name}`, by which `identity` or `client` knows who calls;"
+                    f"`request.headers` lacks `{name}`, by which `identity`, `client` or `devices` knows who calls;"
                     " add it there and to `allowed_headers` of the filter"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _envoy_sends_what_is_asked(self) -> Self:
+        sent = self.declared_headers
+        if sent is not None:
+            for source in self.attributes:
+                for name, program in source.declared.ask:
+                    for problem in undeclared_headers(program.tree, sent):
+                        raise ValueError(
+                            f"`{name}`, which `attributes` asks of `{source.name}`: {problem.message}; {problem.hint}"
+                        )
         return self
 
     @property
@@ -269,6 +295,16 @@ class Settings(BaseSettings):
         return () if self.descriptors_path is None else (self.descriptors_path,)
 
     @property
+    def geo_paths(self) -> Mapping[Kind, Path]:
+        """The databases of addresses, by kind."""
+        return self.geo.paths(self.base)
+
+    @property
+    def address_paths(self) -> Mapping[str, Path]:
+        """The files with lists of addresses, by name."""
+        return {name: self.base / path for name, path in self.addresses.items()}
+
+    @property
     def keys_path(self) -> Path:
         """The key file."""
         return self.base / self.keys
@@ -277,6 +313,16 @@ class Settings(BaseSettings):
     def tls(self) -> Tls | None:
         """TLS for `listen.grpc`."""
         return None if self.listen.tls is None else tls_of(self.listen.tls, base=self.base)
+
+    @property
+    def declared(self) -> Declared:
+        """What these settings say that policies may read."""
+        return Declared(
+            headers=self.declared_headers,
+            attributes=attributes_type(source.declared for source in self.attributes),
+            geo=self.geo.fields,
+            addresses=frozenset(self.addresses),
+        )
 
     @property
     def declared_headers(self) -> frozenset[str] | None:

@@ -28,7 +28,7 @@ structlog.configure(
 )
 
 TESTS = Path(__file__).parent
-WAITING = ("e2e", "web", "tutorial", "oidc", "app", "bundles", "quickstart", "spire", "store", "wire")
+WAITING = ("e2e", "examples", "web", "tutorial", "oidc", "app", "bundles", "quickstart", "spire", "store", "wire")
 """The folders with the longest files, in the order in which they are begun."""
 
 

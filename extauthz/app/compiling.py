@@ -20,6 +20,7 @@ from extauthz import __version__
 from extauthz.app import portable
 from extauthz.app.pace import Building, Pace
 from extauthz.errors import ExtauthzError, failure_of
+from extauthz.policy.declared import NOTHING_DECLARED, Declared
 from extauthz.policy.load import load
 from extauthz.policy.policy_set import PolicySet
 from extauthz.policy.problems import PolicyErrors, Problem
@@ -41,11 +42,11 @@ class Sources:
 
     paths: tuple[Path, ...]
     unpacked: tuple[tuple[str, bytes], ...] = ()
-    declared_headers: frozenset[str] | None = None
+    declared: Declared = NOTHING_DECLARED
 
     def load(self) -> PolicySet:
         """Compile in this process. Raises `PolicyErrors`."""
-        return load(self.paths, unpacked=self.unpacked, declared_headers=self.declared_headers)
+        return load(self.paths, unpacked=self.unpacked, declared=self.declared)
 
 
 _GREETING = (__version__, sys.version)

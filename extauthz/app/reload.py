@@ -109,8 +109,9 @@ class Reloader:
                 self._status.refused(error)
             return
         before: list[object] = [self._checker.ruling.policies]
+        facts = self._checker.ruling.facts  # what is known here follows files of its own
         # It was made of files, in a thread, and keys were fetched meanwhile: between these two lines nothing can be.
-        self._checker.swap(replace(ruling, resolver=self._keys.newest(ruling.resolver)))
+        self._checker.swap(replace(ruling, resolver=self._keys.newest(ruling.resolver), facts=facts))
         task = asyncio.create_task(_release_later(before))
         self._releasing.add(task)
         task.add_done_callback(self._releasing.discard)
@@ -158,9 +159,7 @@ def _first(settings: Settings, candidates: Mapping[str, Candidate]) -> Ruling:
 
 def sources_of(settings: Settings, candidates: Mapping[str, Candidate]) -> Sources:
     """What the policies of these settings are compiled from."""
-    return Sources(
-        paths=settings.policy_paths, unpacked=tuple(places(candidates)), declared_headers=settings.declared_headers
-    )
+    return Sources(paths=settings.policy_paths, unpacked=tuple(places(candidates)), declared=settings.declared)
 
 
 def versions_of(candidates: Mapping[str, Candidate]) -> Mapping[str, int]:

@@ -9,16 +9,21 @@ import os
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import structlog
+from msgspec import structs
 from starlette.applications import Starlette
+from starlette.routing import Route
 
 from extauthz import __version__
 from extauthz.app.bundles import Bundles
+from extauthz.app.inbound import Inbound
 from extauthz.app.informants import Informants
 from extauthz.app.key_following import KeyFollower, fingerprint_of
 from extauthz.app.listening import WebServer
+from extauthz.app.local_facts import LocalFacts
 from extauthz.app.orders import Orders
 from extauthz.app.providers import Providers
 from extauthz.app.reload import Reloader, Status, first_ruling
@@ -26,13 +31,17 @@ from extauthz.app.watching import Fingerprint, Watched, changes
 from extauthz.app.wiring import load_keys, open_audit, open_configured_store
 from extauthz.check.activity import Activities
 from extauthz.check.checker import Checker, Surroundings
+from extauthz.check.devices import Devices
+from extauthz.check.habits import Habits
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.store_watch import StoreWatch
 from extauthz.errors import ExtauthzError, StateUnavailable
+from extauthz.lookup.attributes.sources import AttributeSources
 from extauthz.record.audit_file import AuditFile
 from extauthz.record.tracing import open_tracing
 from extauthz.settings import Settings
 from extauthz.transport.calls import Transport
+from extauthz.values.grants import Facts
 from extauthz.web.metrics import Metrics
 from extauthz.web.offers import Means
 from extauthz.web.pages import create_app
@@ -64,13 +73,18 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
     keys_seen = fingerprint_of(settings.keys_path)
     keys = load_keys(settings)
     key_follower = KeyFollower(settings.keys_path, keys)
+    local_facts = LocalFacts(settings)
+    metrics.follow_local(lambda: local_facts.standings)
     informants = Informants(settings.identity, base=settings.base)
     providers = Providers(settings.stepup.oidc, base=settings.base)
-    metrics.follow_keys(lambda: informants.keys.standings)
-    readiness.follow_keys(lambda: informants.keys.standings)
+    sources = AttributeSources(settings.attributes, base=settings.base)
+    metrics.follow_attributes(lambda: sources.standings)
     tracing = open_tracing(environ, version=__version__)
     store = open_configured_store(settings)
     revocations = RevocationFeed(store, max_staleness=settings.revocations.max_staleness)
+    inbound = Inbound(settings, environ, store=store, feed=revocations, metrics=metrics)
+    metrics.follow_keys(lambda: {**informants.keys.standings, **inbound.standings})
+    readiness.follow_keys(lambda: {**informants.keys.standings, **inbound.standings})
     metrics.follow_revocations(lambda: revocations.standing)
     readiness.follow_revocations(lambda: revocations.standing)
     watch = StoreWatch(store)
@@ -78,6 +92,8 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
     readiness.follow_store(lambda: watch.standing)
     activities = Activities(store, touch_every=settings.sessions.touch_every, keep=settings.sessions.keep)
     metrics.follow_activity(lambda: activities.counts)
+    habits = Habits(store)
+    metrics.follow_habits(lambda: habits.counts)
     audit: AuditFile | None = None
     try:
         audit = open_audit(settings)
@@ -94,11 +110,15 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             audit=audit,
             revocations=revocations,
             activities=activities,
+            sources=sources,
+            habits=habits,
         )
         await watch.start()
         with suppress(StateUnavailable):  # then everybody whom one could have revoked is denied until it is there
             await revocations.load()
-        checker = Checker(ruling, surroundings)
+        devices = Devices.of(settings.devices, keys=keys, store=store, entropy=os.urandom, revocations=revocations)
+        known = structs.replace(local_facts.local, device=devices.of_request, reported=revocations)
+        checker = Checker(replace(ruling, facts=Facts(local=known)), surroundings)
         transport = carry(checker)
         metrics.follow_refusals(transport.name, lambda: transport.refusals.counts)
         informants.serve(checker)
@@ -110,11 +130,13 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             orders,
             checker,
             surroundings,
+            devices,
             Means(relying_party=settings.stepup.webauthn, providers=providers.by_issuer),
             readiness,
-            create_probes(readiness, metrics),
+            create_probes(readiness, metrics, inbound.admin),
+            inbound.web,
             reloader,
-            (informants.hurry, key_follower.hurry),
+            (informants.hurry, key_follower.hurry, inbound.hurry, local_facts.hurry),
         )
         status.in_force(ruling, versions)
         del ruling  # or what is replaced would never go
@@ -124,9 +146,12 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             revocations.follow(),
             watch.follow(),
             activities.follow(),
+            habits.follow(),
             key_follower.follow(),
+            local_facts.follow(watch=settings.reload.watch),
+            inbound.follow(),
             *(
-                [_reload_on_change(reloader, watched, seen), key_follower.watch(keys_seen)]
+                [_reload_on_change(reloader, watched, seen), key_follower.watch(keys_seen), inbound.watch()]
                 if settings.reload.watch
                 else []
             ),
@@ -135,8 +160,11 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
         if audit is not None:
             await asyncio.to_thread(audit.close)
         await informants.close()
+        await sources.close()
+        await inbound.close()
         await providers.close()
         await activities.close()
+        await habits.close()
         await store.close()
         if tracing is not None:
             await asyncio.to_thread(tracing.close)
@@ -155,9 +183,11 @@ class _Server:
         orders: Orders,
         checker: Checker,
         surroundings: Surroundings,
+        devices: Devices,
         means: Means,
         readiness: Readiness,
         probes: Starlette,
+        pushed: Sequence[Route],
         reloader: Reloader,
         hurried: Sequence[Callable[[], None]],
     ) -> None:
@@ -176,6 +206,8 @@ class _Server:
             entropy=os.urandom,
             means=means,
             revocations=surroundings.revocations,
+            pushed=pushed,
+            devices=devices,
         )
         self._web = WebServer(pages, address=settings.listen.web, key="listen.web")
         try:

@@ -59,6 +59,11 @@ class Problem:
     end_column: int
     hint: str | None = None
 
+    @classmethod
+    def at(cls, span: Span, message: str, hint: str | None = None) -> "Problem":
+        """A mistake in the whole of a span."""
+        return cls(message, span.line, span.column, span.end_line, span.end_column, hint)
+
     def __str__(self) -> str:
         text = f"{self.line}:{self.column}: {self.message}"
         return f"{text}; {self.hint}" if self.hint else text

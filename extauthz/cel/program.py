@@ -55,6 +55,10 @@ class Program:
         """The value of the expression; raises `EvalError` if it has none."""
         return self.evaluate(bindings)
 
+    def part(self, node: Expr) -> "Program":
+        """The program of one of its subexpressions, which must use no variable of a macro around it."""
+        return Program(self.source, node, self.limits, nan_ordering_is_error=self._nan_ordering_is_error)
+
     def __repr__(self) -> str:
         return f"Program({self.source!r})"
 

@@ -56,14 +56,16 @@ class Field:
 class StructType:
     """A structure whose fields the checker knows; its values are Python objects with these attributes.
 
-    `fields` maps names to `Field`, or to a bare type for a field that is always set. Two structures of one name are
-    one type. Names that start with an underscore are refused: they are Python's own.
+    `fields` maps names to `Field`, or to a bare type for a field that is always set. With `entries` its values are
+    mappings, and a field that is not set is a key that is not there. Two structures of one name are one type. Names
+    that start with an underscore are refused: they are Python's own.
     """
 
     name: str
     fields: Mapping[str, Field] = field(compare=False)
+    entries: bool = field(compare=False)
 
-    def __init__(self, name: str, fields: Mapping[str, "Field | CelType"]) -> None:
+    def __init__(self, name: str, fields: Mapping[str, "Field | CelType"], *, entries: bool = False) -> None:
         for key in fields:
             if not key.isidentifier() or key.startswith("_"):
                 raise ValueError(
@@ -72,9 +74,17 @@ class StructType:
         whole = {key: value if isinstance(value, Field) else Field(value) for key, value in fields.items()}
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "fields", MappingProxyType(whole))
+        object.__setattr__(self, "entries", entries)
 
     def __str__(self) -> str:
         return self.name
+
+    def __reduce__(self) -> "tuple[Callable[..., StructType], tuple[str, dict[str, Field], bool]]":
+        return _struct_type, (self.name, dict(self.fields), self.entries)
+
+
+def _struct_type(name: str, fields: Mapping[str, Field], entries: bool) -> StructType:
+    return StructType(name, fields, entries=entries)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,13 @@ from msgspec.structs import replace
 
 from extauthz.check.refusals import AUDIT_UNAVAILABLE, INTERNAL_ERROR
 from extauthz.errors import ConfigurationError, Reason, Refused
+from extauthz.policy.asking import NOTHING_ASKED, Inquiry
 from extauthz.policy.policy_set import PolicySet
 from extauthz.record.decision import AuditTrail, DecisionRecord, Recorder, Trace, WallClock
 from extauthz.stepup.challenge import offer as challenge_offer
 from extauthz.stepup.keys import KeyRing
 from extauthz.values.decisions import Challenge, ChallengeOffer, Evaluation, denial
-from extauthz.values.grants import SessionAges
+from extauthz.values.grants import NO_FACTS, Facts
 from extauthz.values.identity import Identity
 from extauthz.values.quoting import detail_of
 from extauthz.values.request import Caller, RequestView
@@ -56,8 +57,8 @@ class Asked(msgspec.Struct, frozen=True):
 class Case(msgspec.Struct, frozen=True):
     """One Check and what was established about it; `None` is what was not.
 
-    `policies` decide it, `schemes` are how its caller could have proven who it is, `session` is how old and idle the
-    session is, where a rule looks at that.
+    `policies` decide it, `schemes` are how its caller could have proven who it is, `facts` are what was looked up for
+    it by `inquiry`, and what needed no look-up.
     """
 
     asked: Asked
@@ -65,7 +66,8 @@ class Case(msgspec.Struct, frozen=True):
     schemes: Schemes
     request: RequestView | None
     identity: Identity | None
-    session: SessionAges | None = None
+    facts: Facts = NO_FACTS
+    inquiry: Inquiry = NOTHING_ASKED
 
     @property
     def now(self) -> float:
@@ -205,7 +207,11 @@ class Answering:
             rules=answer.evaluation.rules,
             request=case.request,
             identity=case.identity,
-            session=case.session,
+            session=case.facts.session,
+            risk=answer.evaluation.risk,
+            views=answer.evaluation.views,
+            asked=case.inquiry.meanings,
+            answers=case.facts.answers,
             detail=answer.detail,
             trace=asked.trace,
             started_ns=asked.started_ns,

@@ -6,7 +6,6 @@ one-time code that came along, and uses up the grants that an allow rests on. Bo
 answer, whatever happens.
 """
 
-import asyncio
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,9 @@ from msgspec.structs import replace
 
 from extauthz.check.activity import Activities
 from extauthz.check.answering import Answering, Asked, Case, Remaining
+from extauthz.check.gathering import Gathered, Gatherer
+from extauthz.check.habits import Habits
+from extauthz.check.leaving import left_by
 from extauthz.check.proof.proving import LockedOut, NotProven, Proven, Proving, TicketUsed
 from extauthz.check.proof.totp import prove_totp
 from extauthz.check.refusals import refusal
@@ -26,11 +28,11 @@ from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.errors import Refused, StateUnavailable
 from extauthz.identity.lookups import Answer, Answers, Awaiting, Done, Lookup, Unreachable, UsedBefore, UseProof
 from extauthz.identity.resolver import Resolver
+from extauthz.lookup.attributes.sources import AttributeSources
 from extauthz.lookup.inquiries import NO_INQUIRIES, Inquiries
 from extauthz.policy.candidates import Candidates
 from extauthz.policy.decide import decide, needs
 from extauthz.policy.policy_set import PolicySet
-from extauthz.policy.sessions import session_ages
 from extauthz.record.decision import AuditTrail, Recorder, Trace, WallClock
 from extauthz.stepup.fingerprint import fingerprint
 from extauthz.stepup.holder import choose_holder
@@ -47,10 +49,9 @@ from extauthz.wire.reading import STRICT, Reading
 _RESERVED = (".extauthz",)
 """What the paths of our own pages begin with."""
 CODE_HEADER = "x-extauthz-otp"
-SHADOW_PATIENCE = 0.05
-"""Seconds that a look-up may take that is for rules in shadow only."""
 COMMIT_MARGIN = 0.05
-"""Seconds of the caller's deadline that must be left when grants are used up (design section 4)."""
+"""Seconds of the caller's deadline that must be left when grants are used up (design section 4), and that attribute
+sources leave."""
 
 _log = structlog.get_logger(__name__)
 
@@ -62,6 +63,8 @@ class Ruling:
     policies: PolicySet
     resolver: Resolver
     reading: Reading = STRICT
+    facts: Facts = NO_FACTS
+    """Those that need no look-up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +74,7 @@ class Surroundings:
     `clock` gives nanoseconds since the epoch, `monotonic` seconds, `entropy(n)` n random bytes. `recorder` is `None`
     where nobody wants records, `audit` where no audit file is configured, `revocations` where nobody can revoke
     anything. `inquiries` asks whoever must be asked to know a caller. `activities` is `None` where nobody remembers
-    what sessions do.
+    what sessions do, `habits` where nobody remembers what is usual, `sources` without attribute sources.
     """
 
     clock: WallClock
@@ -84,6 +87,8 @@ class Surroundings:
     audit: AuditTrail | None = None
     revocations: RevocationFeed | None = None
     activities: Activities | None = None
+    sources: AttributeSources | None = None
+    habits: Habits | None = None
 
 
 class Unidentified(msgspec.Struct, frozen=True):
@@ -121,6 +126,9 @@ class Checker:
         self._ruling = ruling
         self._around = surroundings
         self._clock = surroundings.clock
+        self._gatherer = Gatherer(
+            surroundings.store, surroundings.activities, surroundings.sources, surroundings.habits
+        )
         self._revocations = surroundings.revocations
         self._answering = Answering(
             keys=surroundings.keys,
@@ -171,16 +179,21 @@ class Checker:
             identity = known
             if self._revocations is not None:
                 self._revocations.check(identity, now=now)
-            case = Case(asked, policies, resolver.schemes, request, identity)
+            case = Case(asked, policies, resolver.schemes, request, identity, ruling.facts)
             candidates = policies.candidates(request, identity)
-            # Without a session there is nothing to look up: neither a grant nor an age.
-            if identity.session is not None and identity.user is not None and needs(candidates):
-                return OpenCase(case, request, identity, candidates)
+            wanted, facts = candidates.plan.needs, ruling.facts
+            # Without a session there is neither a grant nor an age to look up.
+            if wanted.all and (wanted.beyond_session or (identity.session is not None and identity.user is not None)):
+                remembered = self._gatherer.at_once(wanted, request=request, identity=identity, local=facts, now=now)
+                if remembered is None:
+                    return OpenCase(case, request, identity, candidates)
+                facts = remembered
+                case = replace(case, facts=facts)
             evaluation = decide(
                 candidates,
                 request=request,
                 identity=identity,
-                facts=NO_FACTS,
+                facts=facts,
                 now=now,
                 binding_keys=self._around.keys.binding_keys,
             )
@@ -200,8 +213,16 @@ class Checker:
                 opened = await self._identify(opened)
                 case = opened.case
                 self._check_revocations(opened.identity, case.now)
-            facts = await self._look_up(opened)
-            case = replace(case, session=facts.session)
+            gathered = await self._gatherer.gather(
+                opened.candidates,
+                request=opened.request,
+                identity=opened.identity,
+                local=case.facts,
+                now=case.now,
+                patience=None if deadline is None else deadline - self._around.monotonic() - COMMIT_MARGIN,
+            )
+            facts = gathered.facts
+            case = replace(case, facts=facts, inquiry=gathered.inquiry)
             evaluation = self._decide(opened, facts)
             code = _code(opened.request)
             if isinstance(evaluation.decision, Challenge) and code is not None:
@@ -209,7 +230,7 @@ class Checker:
             evaluation = await self._use_up_grants(opened, evaluation, facts, deadline)
             # Again, after all that was waited for: what was revoked meanwhile counts.
             self._check_revocations(opened.identity, case.now)
-            return await self._say(opened, case, evaluation)
+            return await self._say(opened, case, evaluation, gathered)
         except Exception as error:  # noqa: BLE001 - every path ends in an explicit answer
             return self._refuse(case, error)
 
@@ -236,7 +257,8 @@ class Checker:
             known = ruling.resolver.identify(request, now=case.now, answers=answers)
             if isinstance(known, Awaiting):
                 return known
-            return _open(replace(case, identity=known, policies=ruling.policies), request, known)
+            found = replace(case, identity=known, policies=ruling.policies, facts=ruling.facts)
+            return _open(found, request, known)
 
         inquiries = self._around.inquiries.beside({UseProof: partial(self._use_proof, waiting)})
         return await inquiries.until_known(waiting.awaiting, identify)
@@ -270,26 +292,7 @@ class Checker:
             binding_keys=self._around.keys.binding_keys,
         )
 
-    async def _look_up(self, opened: OpenCase) -> Facts:
-        wanted, user, session = needs(opened.candidates), opened.identity.user, opened.identity.session
-        if user is None or session is None or not wanted:
-            return NO_FACTS
-        now = opened.case.now
-        looking = self._around.store.look_up(user.subject, session, fingerprint=fingerprint(opened.request), now=now)
-        if wanted.grants or wanted.session:
-            found = await looking
-        else:
-            try:
-                found = await asyncio.wait_for(looking, SHADOW_PATIENCE)
-            except (StateUnavailable, TimeoutError):
-                return NO_FACTS  # a rule in shadow is never obeyed, so it does not deny for this either: it errs
-        if not wanted.ages:
-            return Facts(grants=found.grants)
-        activities = self._around.activities
-        seen = found.session if activities is None else activities.times(user.subject, session, found.session)
-        return Facts(grants=found.grants, session=session_ages(user, seen, now=now))
-
-    async def _say(self, opened: OpenCase, case: Case, evaluation: Evaluation) -> bytes:
+    async def _say(self, opened: OpenCase, case: Case, evaluation: Evaluation, gathered: Gathered) -> bytes:
         """Answer, and remember what is allowed in the end as activity of its session, if rules watch that.
 
         What they did not let through must not wake a session: asking twice would be a way around them. Nor must what no
@@ -305,6 +308,10 @@ class Checker:
             and needs(opened.candidates).ages
         ):
             activities.note(subject, session, at=case.now)
+        if (habits := self._around.habits) is not None and gathered.inquiry.questions:
+            habit = left_by(opened.identity, gathered, answer.evaluation, at=case.now)
+            if habit is not None:
+                habits.note(habit)
         return answer.payload
 
     async def _prove(

@@ -1,4 +1,5 @@
-"""What is revoked, as this process knows it: read from the store before the first decision, and again and again.
+"""What is revoked, and what others say of subjects and devices, as this process knows it: read from the store before
+the first decision, and again and again.
 
 The rules: nobody is let through on knowledge that is older than it may be. Only what the store has said changes what is
 known; while it is silent, what is known stays in force, and its age is told.
@@ -14,8 +15,10 @@ import structlog
 
 from extauthz.errors import ExtauthzError, RevocationsStale, StateUnavailable
 from extauthz.identity.revocations import Kind, Revocations
+from extauthz.identity.signals.facts import Signals
 from extauthz.store.revocations import Changes, RevocationStore
-from extauthz.values.identity import Identity
+from extauthz.values.identity import Identity, Subject
+from extauthz.values.signals import OutsideSignal
 
 POLL: Final = 0.25
 """Seconds between two looks at the store: a revocation is in force everywhere within a second."""
@@ -41,7 +44,7 @@ class FeedStanding:
 
     At `confirmed_at` they were last known to be what the store has, `None` before the first time. Since `failing_since`
     that could not be found out, because of `error`; both are `None` while all is well. `is_stale`: requests with a
-    subject are denied. `counts` are revocations by kind.
+    subject are denied. `counts` are revocations by kind, `signals` how many signals are known.
     """
 
     confirmed_at: float | None
@@ -49,13 +52,14 @@ class FeedStanding:
     error: str | None
     is_stale: bool
     counts: Mapping[Kind, int]
+    signals: int
 
 
 class RevocationFeed:
-    """Follows `store`. `max_staleness` is in seconds, infinite for never.
+    """Follows `store`. `max_staleness` is in seconds, infinite for never. Implements `values.signals.Reports`.
 
-    `check` may be called from any thread; the rest belongs to one event loop. `now` gives seconds since the epoch,
-    `clock` those of a clock that nobody sets.
+    `check` and the reports may be called from any thread; the rest belongs to one event loop. `now` gives seconds since
+    the epoch, `clock` those of a clock that nobody sets.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class RevocationFeed:
         self._now = now
         self._clock = clock
         self._known = Revocations()
+        self._signals = Signals()
         self._fresh_until = float("-inf")
         self._mark: str | None = None
         self._one_at_a_time = asyncio.Lock()
@@ -89,6 +94,7 @@ class RevocationFeed:
             error=self._error,
             is_stale=self._is_stale,
             counts=self._known.counts,
+            signals=len(self._signals),
         )
 
     @property
@@ -99,12 +105,26 @@ class RevocationFeed:
         """Return if nothing of `identity` is revoked at `now` (seconds since the epoch), as far as anybody can know.
 
         Raises:
-            SubjectBlocked, TokenRevoked: as `Revocations.check`.
+            SubjectBlocked, TokenRevoked: as `Revocations.check` and `Signals.check`.
             RevocationsStale: there is a subject, and nobody knows whether it is blocked.
         """
+        # Who is disabled has no good token either, and is told what a new one would not change.
+        self._signals.check(identity, now=now)
         self._known.check(identity, now=now)
         if self._clock() > self._fresh_until and identity.subject is not None:
             raise RevocationsStale("revocations: what is known of them is older than `revocations.max_staleness`")
+
+    def of_subject(self, subject: Subject, session: str | None, *, now: float) -> tuple[OutsideSignal, ...]:
+        """As `Reports.of_subject`. Of what is known too long nobody asks: `check` has refused the subject."""
+        return self._signals.of_subject(subject, session, now=now)
+
+    def of_device(self, device: str, *, now: float) -> tuple[OutsideSignal, ...]:
+        """As `Reports.of_device`."""
+        return self._signals.of_device(device, now=now)
+
+    def has_device(self, device: str, subject: Subject, *, proven_at: float, now: float) -> bool:
+        """As `Revocations.has_device`, as far as anybody can know: `check` says whether that is too old."""
+        return self._known.has_device(device, subject, proven_at=proven_at, now=now)
 
     async def load(self) -> None:
         """Learn what the store knows now, before whoever waits for it goes on.
@@ -135,19 +155,28 @@ class RevocationFeed:
                 self._succeeded()
 
     async def _take(self, changes: Changes) -> None:
-        known, sweeps = self._known, self._clock() >= self._sweep_at
+        known, signals, sweeps = self._known, self._signals, self._clock() >= self._sweep_at
         if changes.whole:
             known = await asyncio.to_thread(Revocations, changes.put)
-        elif changes.put or changes.withdrawn:
+            signals = await asyncio.to_thread(Signals, changes.signals)
+        if not changes.whole and (changes.put or changes.withdrawn):
             known = await asyncio.to_thread(known.changed, changes.put, changes.withdrawn)
+        if not changes.whole and changes.signals:
+            signals = await asyncio.to_thread(signals.changed, changes.signals)
         if sweeps:
             known = await asyncio.to_thread(known.without_ended, self._now())
+            signals = await asyncio.to_thread(signals.without_ended, self._now())
             self._sweep_at = self._clock() + SWEEP
+        self._signals = signals
         self._known, before = known, self._mark
         self._mark = changes.mark
         if before is not None and before != changes.mark:
             _log.info(
-                "revocations-changed", whole=changes.whole, put=len(changes.put), withdrawn=len(changes.withdrawn)
+                "revocations-changed",
+                whole=changes.whole,
+                put=len(changes.put),
+                withdrawn=len(changes.withdrawn),
+                signals=len(changes.signals),
             )
 
     def _failed(self, error: Exception) -> None:

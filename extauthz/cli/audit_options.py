@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from extauthz.errors import ExtauthzError, failure_of
 from extauthz.history.reading import Read, no_records
+from extauthz.policy.declared import NOTHING_DECLARED, Declared
 from extauthz.values.counting import counted
 
 STEP: Final = 500
@@ -18,18 +19,22 @@ STEP: Final = 500
 
 AuditOption = Annotated[Path, typer.Option(help="An audit file that `extauthz serve` has written.", dir_okay=False)]
 ConfigOption = Annotated[
-    Path | None, typer.Option(help="The configuration that says which headers Envoy sends.", dir_okay=False)
+    Path | None,
+    typer.Option(
+        help="The configuration that says what policies may read.",
+        dir_okay=False,
+    ),
 ]
 
 
-def declared_headers(config: Path | None) -> frozenset[str] | None:
-    """The headers that the configuration says Envoy sends, `None` for all."""
+def declared_by(config: Path | None) -> Declared:
+    """What the configuration says that policies may read."""
     if config is None:
-        return None
+        return NOTHING_DECLARED
     # Imported here: the other commands of this group need no settings.
     from extauthz.settings import load_settings
 
-    return load_settings(config).declared_headers
+    return load_settings(config).declared
 
 
 def with_progress(audit: Path, lines: Iterable[Read], *, quiet: bool) -> Iterator[Read]:

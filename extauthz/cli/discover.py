@@ -13,7 +13,7 @@ from extauthz.cli.audit_options import (
     AuditOption,
     ConfigOption,
     broken_lines,
-    declared_headers,
+    declared_by,
     require_records,
     with_progress,
 )
@@ -45,7 +45,7 @@ def discover(
 
     The draft allows what was allowed, one path segment as a wildcard where values vary. Read it before you use it.
     """
-    policies = load(policy, declared_headers=declared_headers(config)) if policy else None
+    policies = load(policy, declared=declared_by(config)) if policy else None
     traffic = Traffic()
     for line in with_progress(audit, read(audit), quiet=output == "json"):
         traffic.take(line.content)

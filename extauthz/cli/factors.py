@@ -19,7 +19,8 @@ import segno
 import typer
 
 from extauthz.app.wiring import load_keys
-from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, called, instant, row, subject_of, with_store
+from extauthz.check.subjects import instant
+from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, called, row, subject_of, with_store
 from extauthz.errors import ExtauthzError
 from extauthz.settings import Settings
 from extauthz.stepup.enrolment import LONGEST_INVITATION, invite, page_of

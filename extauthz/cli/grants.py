@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from extauthz.check.subjects import instant
 from extauthz.cli.policy_options import print_json
-from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, anybody_of, instant, issuer_of, row, with_store
+from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, anybody_of, issuer_of, row, with_store
 from extauthz.errors import ExtauthzError
 from extauthz.identity.holders import session_of_sid
 from extauthz.settings import Settings

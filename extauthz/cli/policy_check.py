@@ -9,6 +9,7 @@ import typer
 from extauthz import __version__
 from extauthz.cli.policy_options import print_json
 from extauthz.policy import hosts
+from extauthz.policy.declared import NOTHING_DECLARED, Declared
 from extauthz.policy.lint.findings import Finding
 from extauthz.policy.lint.foreign import Configured
 from extauthz.policy.lint.run import lint
@@ -43,9 +44,7 @@ def check(
     if not paths:
         raise typer.BadParameter("name the files and folders to check", param_hint="PATH")
     try:
-        documents, policies = load_with_documents(
-            paths, declared_headers=known.declared_headers, definitions_alone=True
-        )
+        documents, policies = load_with_documents(paths, declared=known.declared, definitions_alone=True)
     except PolicyErrors as error:
         _tell_errors(error, output)
         raise typer.Exit(1) from None
@@ -56,17 +55,17 @@ def check(
 
 
 class _Known(NamedTuple):
-    """What a configuration says: where its policies are, the headers that Envoy sends (`None`: all), and which hosts
-    and trust domains there are."""
+    """What a configuration says: where its policies are, what they may read, and which hosts and trust domains there
+    are."""
 
     policies: tuple[Path, ...] = ()
-    declared_headers: frozenset[str] | None = None
+    declared: Declared = NOTHING_DECLARED
     configured: Configured = Configured()
 
 
 def _configured(config: Path | None) -> _Known:
     """What a configuration says. The files of identity sources and providers are read: with one that can't be used the
-    server would not start."""
+    server would not start. Databases and lists of addresses are not: they need not be where policies are checked."""
     if config is None:
         return _Known()
     # Imported here: without a configuration the command needs no settings.
@@ -82,7 +81,7 @@ def _configured(config: Path | None) -> _Known:
     domains, names = settings.identity.workload.trust_domains, settings.request.hosts
     return _Known(
         policies=tuple(config.parent / path for path in settings.policies),
-        declared_headers=settings.declared_headers,
+        declared=settings.declared,
         configured=Configured(
             trust_domains=None if domains is None else frozenset(domains),
             hosts=None if names is None else tuple(map(hosts.parse, names)),

@@ -7,7 +7,7 @@ decision that depends on it is `undecidable`, never guessed.
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -23,24 +23,29 @@ from extauthz.errors import ExtauthzError, Refused
 from extauthz.history.deciding import Redecider, Undecidable
 from extauthz.history.reading import find
 from extauthz.history.recorded import Recorded, is_decidable
+from extauthz.history.recorded_facts import signal_name
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.lookups import Awaiting
 from extauthz.identity.resolver import Resolver
+from extauthz.policy.case_facts import given_facts
+from extauthz.policy.cases import FactsModel, read_facts
 from extauthz.policy.context import Inputs, RequestScope
 from extauthz.policy.decide import decide
-from extauthz.policy.explain import others_as_json, rules_as_json, traces
+from extauthz.policy.declared import NOTHING_DECLARED, Declared
+from extauthz.policy.explain import others_as_json, risk_as_json, risk_traces, rules_as_json, traces
 from extauthz.policy.load import load_with_documents
 from extauthz.policy.mismatch import Other, others
 from extauthz.policy.policy_set import PolicySet
-from extauthz.policy.sessions import session_ages
 from extauthz.policy.sources import Sources
-from extauthz.policy.trace import RuleTrace
+from extauthz.policy.trace import ModelTrace, RuleTrace
 from extauthz.policy.trial import WORDS, http_status, response_to
 from extauthz.record.audit_line import DecisionLine
+from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import Decision, Deny, Evaluation
-from extauthz.values.grants import NO_FACTS, Facts
+from extauthz.values.facts import NO_LOCAL, Local
+from extauthz.values.grants import NO_FACTS
 from extauthz.values.identity import Identity
-from extauthz.values.request import RequestView
+from extauthz.values.request import RequestView, empty
 from extauthz.values.schemes import NO_SCHEMES, Schemes
 from extauthz.wire.decode import decode
 from extauthz.wire.jsonform import check_request_from_json, check_response_to_json
@@ -64,6 +69,7 @@ class Explanation:
     evaluation: Evaluation
     traces: Mapping[str, RuleTrace]
     others: tuple[Other, ...]
+    risk_traces: Mapping[str, ModelTrace] = field(default_factory=empty)
     payload: bytes = b""
     schemes: Schemes = NO_SCHEMES
     request: RequestView | None = None
@@ -82,18 +88,25 @@ def explain(
     config: Annotated[
         Path | None, typer.Option(help="The configuration whose identity sources apply.", dir_okay=False)
     ] = None,
+    facts: Annotated[
+        Path | None,
+        typer.Option(help="What look-ups would have returned, as `facts` of a test has it.", dir_okay=False),
+    ] = None,
     output: FormatOption = "text",
 ) -> None:
     """Decide one request and show how every rule came out.
 
-    The store is not looked at: of a request no grant is known, and its session counts as never seen; of a recorded one
-    what the record says. Issuers are asked as the server would ask them. The time is the request's own, or now if it
-    has none.
+    The store is not looked at: of a request no grant is known, its session counts as never seen, and it is the first of
+    its subject, unless `--facts` says more; of a recorded one what the record says. Issuers are asked as the server
+    would ask them. The time is the request's own, or now if it has none.
     """
     if (request is None) == (audit is None) or (audit is None) != (decision_id is None):
         raise typer.BadParameter("name either `--request`, or `--audit` with `--id`", param_hint="--request")
+    if facts is not None and request is None:
+        raise typer.BadParameter("is for a `--request`; a record has its own", param_hint="--facts")
     if request is not None:
-        explanation = _of_request(policy, _read_request(request), config)
+        given = FactsModel() if facts is None else read_facts(read_text(facts), str(facts))
+        explanation = _of_request(policy, _read_request(request), config, given)
     elif audit is not None and decision_id is not None:
         explanation = _of_record(policy, find(audit, decision_id), config)
     if output == "json":
@@ -109,9 +122,9 @@ def _read_request(file: Path) -> bytes:
         raise ExtauthzError(f"{file}: {str(error).removeprefix(f'{file}: ')}") from None
 
 
-def _of_request(paths: list[Path], payload: bytes, config: Path | None) -> Explanation:
+def _of_request(paths: list[Path], payload: bytes, config: Path | None, given: FactsModel) -> Explanation:
     configured = _configured(config)
-    policies, sources = _load(paths, configured.declared_headers)
+    policies, sources = _load(paths, configured.declared)
     view: RequestView | None = None
     try:
         view = decode(payload, configured.reading)
@@ -132,7 +145,7 @@ def _of_request(paths: list[Path], payload: bytes, config: Path | None) -> Expla
             detail=str(error),
         )
     candidates = policies.candidates(view, identity)
-    facts = NO_FACTS if identity.user is None else Facts(session=session_ages(identity.user, None, now=now))
+    facts = given_facts(given, candidates, request=view, identity=identity, now=now, around=configured.local)
     evaluation = decide(candidates, request=view, identity=identity, facts=facts, now=now, binding_keys=[_KEY])
     scope = RequestScope(Inputs(request=view, identity=identity, facts=facts, now=now))
     return Explanation(
@@ -141,6 +154,7 @@ def _of_request(paths: list[Path], payload: bytes, config: Path | None) -> Expla
         decision=evaluation.decision,
         evaluation=evaluation,
         traces=traces(candidates, evaluation, scope),
+        risk_traces=risk_traces(policies, evaluation, scope),
         others=_others(policies, evaluation, view, identity, now),
         payload=payload,
         schemes=configured.identity.schemes,
@@ -149,7 +163,7 @@ def _of_request(paths: list[Path], payload: bytes, config: Path | None) -> Expla
 
 
 def _of_record(paths: list[Path], line: DecisionLine, config: Path | None) -> Explanation:
-    policies, sources = _load(paths, _configured(config).declared_headers)
+    policies, sources = _load(paths, _configured(config).declared)
     if not is_decidable(line):
         refused = Evaluation(decision=Deny(reason=line.reason, status=line.status))
         return Explanation(
@@ -163,7 +177,9 @@ def _of_record(paths: list[Path], line: DecisionLine, config: Path | None) -> Ex
         )
     recorded = Recorded(line)
     # By the very policies that decided then, every rule came out as the record says.
-    as_then = frozenset(rule.name for rule in policies.rules)
+    rules = (rule.name for rule in policies.rules)
+    signals = (signal_name(model.name, signal.name) for model in policies.risk_models for signal in model.signals)
+    as_then = frozenset((*rules, *signals)) if line.revision == policies.revision else frozenset()
     outcome = Redecider(policies, unchanged={policies.revision: as_then}).decide(recorded)
     candidates = policies.candidates(recorded.request, recorded.identity)
     # What the conditions saw themselves: the outcome above may rest on what the record says of its own rules.
@@ -174,14 +190,16 @@ def _of_record(paths: list[Path], line: DecisionLine, config: Path | None) -> Ex
         facts=NO_FACTS,
         now=recorded.now,
         binding_keys=[_KEY],
-        scope=recorded.scope(),
+        scope=recorded.scope(NO_FACTS, candidates, as_then),
     )
+    scope = recorded.scope(NO_FACTS, candidates, as_then)
     return Explanation(
         policies=policies,
         sources=sources,
         decision=None if isinstance(outcome, Undecidable) else outcome.decision,
         evaluation=evaluation if isinstance(outcome, Undecidable) else _with_own_errors(outcome, evaluation),
-        traces=traces(candidates, evaluation, recorded.scope()),
+        traces=traces(candidates, evaluation, scope),
+        risk_traces=risk_traces(policies, evaluation, scope),
         others=_others(policies, evaluation, recorded.request, recorded.identity, recorded.now),
         request=recorded.request,
         recorded=line,
@@ -208,20 +226,22 @@ def _others(
     return others(policies, spoke, request=request, identity=identity, now=now)
 
 
-def _load(paths: list[Path], declared_headers: frozenset[str] | None) -> tuple[PolicySet, Sources]:
-    documents, policies = load_with_documents(paths, declared_headers=declared_headers)
+def _load(paths: list[Path], declared: Declared) -> tuple[PolicySet, Sources]:
+    documents, policies = load_with_documents(paths, declared=declared)
     return policies, Sources(documents)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Configured:
-    """What a configuration says of requests: who is who, which headers Envoy sends, how they are read."""
+    """What a configuration says of requests: who is who, what policies may read, how requests are read, and what is
+    known of addresses."""
 
     identity: IdentitySettings
     base: Path
     resolver: Resolver
-    declared_headers: frozenset[str] | None
+    declared: Declared
     reading: Reading
+    local: Local = NO_LOCAL
 
 
 def _configured(config: Path | None) -> _Configured:
@@ -230,10 +250,11 @@ def _configured(config: Path | None) -> _Configured:
             identity=(nobody := IdentitySettings()),
             base=Path(),
             resolver=Resolver(nobody, ClientSettings(), {}),
-            declared_headers=None,
+            declared=NOTHING_DECLARED,
             reading=STRICT,
         )
     # Imported here: the other commands of this group need neither settings nor what they wire.
+    from extauthz.app.local_facts import LocalFacts
     from extauthz.app.wiring import make_reading, make_resolver
     from extauthz.settings import load_settings
 
@@ -242,8 +263,9 @@ def _configured(config: Path | None) -> _Configured:
         identity=settings.identity,
         base=settings.base,
         resolver=make_resolver(settings),
-        declared_headers=settings.declared_headers,
+        declared=settings.declared,
         reading=make_reading(settings),
+        local=LocalFacts(settings).local,
     )
 
 
@@ -274,6 +296,7 @@ def _as_json(one: Explanation) -> dict[str, Any]:
         "status": None if response is None else http_status(response),
         "revision": one.policies.revision,
         "rules": rules_as_json(one.evaluation.rules, one.traces, one.sources),
+        "risk": risk_as_json(_assessed(one), one.risk_traces),
         "detail": one.detail,
         "response": None if response is None else check_response_to_json(response),
         "others": others_as_json(one.others, one.sources),
@@ -291,6 +314,11 @@ def _as_json(one: Explanation) -> dict[str, Any]:
         }
         plain["missing"] = list(one.missing)
     return plain
+
+
+def _assessed(one: Explanation) -> tuple[Assessment, ...]:
+    """What the risk models came to that could be traced: of a record those that conditions could read here."""
+    return tuple(found for found in one.evaluation.risk if found.model in one.risk_traces)
 
 
 def _response(one: Explanation) -> bytes | None:
@@ -315,6 +343,8 @@ def _print(one: Explanation) -> None:
         console.print(policy_trace.rules(one.evaluation.rules, one.traces, descriptions))
     elif one.others:
         console.print("no rule covers this request")
+    if one.evaluation.risk:
+        console.print(policy_trace.risk(_assessed(one), one.risk_traces))
     if one.others:
         console.print(policy_trace.others(one.others))
     console.print(f"revision {one.policies.revision}", style="dim")

@@ -17,7 +17,7 @@ from extauthz.cli.policy_options import COLOURS, PathsArgument, make_console, pr
 from extauthz.errors import ExtauthzError
 from extauthz.policy.cases import read_cases
 from extauthz.policy.coverage import Count, Coverage, Gap
-from extauthz.policy.explain import others_as_json, rules_as_json
+from extauthz.policy.explain import others_as_json, risk_as_json, rules_as_json
 from extauthz.policy.load import load_with_documents
 from extauthz.policy.problems import PolicyErrors
 from extauthz.policy.sources import Sources
@@ -127,6 +127,7 @@ def _case_as_json(outcome: Outcome, sources: Sources) -> dict[str, Any]:
     }
     if outcome.differences:
         plain["rules"] = rules_as_json(outcome.rules, outcome.traces, sources)
+        plain["risk"] = risk_as_json(outcome.risk, outcome.risk_traces)
         plain["others"] = others_as_json(outcome.others, sources)
     return plain
 
@@ -159,6 +160,8 @@ def _print_reasons(console: Console, outcome: Outcome, report: Report) -> None:
     described = {rule.name: rule.description for rule in report.coverage.policies.rules}
     if outcome.rules:
         console.print(Padding.indent(policy_trace.rules(outcome.rules, outcome.traces, described), 4))
+    if outcome.risk:
+        console.print(Padding.indent(policy_trace.risk(outcome.risk, outcome.risk_traces), 4))
     if outcome.others:
         wanted = [
             other.rule.name for other in outcome.others if f"`{other.rule.name}`" in " ".join(outcome.differences)

@@ -16,7 +16,8 @@ from extauthz import cel
 from extauthz.cel import tree
 from extauthz.cli.policy_options import UNBOUNDED
 from extauthz.policy.mismatch import Other
-from extauthz.policy.trace import RuleTrace, Traced, told
+from extauthz.policy.trace import ModelTrace, RuleTrace, Traced, told
+from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import RuleResult
 
 LONGEST_EXPRESSION: Final = 100
@@ -27,6 +28,7 @@ NEAREST: Final = 3
 """Rules that are no candidates and are shown nevertheless."""
 
 _RESULTS: Final = {"match": "green", "no-match": "dim", "error": "red"}
+_STATES: Final = {"raised": "yellow", "fading": "yellow", "quiet": "dim", "error": "red"}
 
 
 def rules(
@@ -50,6 +52,29 @@ def _rule(one: RuleResult, trace: RuleTrace, description: str) -> RenderableType
         _add(root, trace.condition, "")
     if one.error is not None and (trace.condition is None or trace.condition.error is None):
         root.add(Text(printable(one.error), "red"))  # not of the condition: of what the rule does
+    for name, variable in trace.variables.items():
+        _add(root, variable, f"{name} = ")
+    return root
+
+
+def risk(assessments: Iterable[Assessment], traces: Mapping[str, ModelTrace]) -> RenderableType:
+    """Every risk model that a condition has read as a tree of its signals, each with what it came to and why."""
+    return Group(*(_model(one, traces[one.model]) for one in assessments))
+
+
+def _model(one: Assessment, trace: ModelTrace) -> RenderableType:
+    label = Text.assemble((f"risk {printable(one.model)}", "bold"), f"  {one.score:g}  {one.level}")
+    root = Tree(label, guide_style="dim")
+    for signal in one.heard:
+        faded = "" if signal.age is None else f" after {signal.age:g} s"
+        counted = f"  {signal.counted:g} of {signal.weight:g}{faded}"
+        branch = root.add(
+            Text.assemble((printable(signal.name), "bold"), "  ", (signal.state, _STATES[signal.state]), counted)
+        )
+        branch.add(Text(cut(signal.reason, LONGEST_EXPRESSION), "dim"))
+        _add(branch, trace.signals[signal.name], "")
+        if signal.error is not None and trace.signals[signal.name].error is None:
+            branch.add(Text(printable(signal.error), "red"))  # not of the condition: of its moment
     for name, variable in trace.variables.items():
         _add(root, variable, f"{name} = ")
     return root

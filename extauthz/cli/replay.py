@@ -14,7 +14,7 @@ from extauthz.cli.audit_options import (
     AuditOption,
     ConfigOption,
     broken_lines,
-    declared_headers,
+    declared_by,
     require_records,
     with_progress,
 )
@@ -53,11 +53,11 @@ def replay(
 
     What a masked record no longer holds makes a case undecidable: it is counted, never guessed.
     """
-    declared = declared_headers(config)
-    policies = load(policy, declared_headers=declared)
+    declared = declared_by(config)
+    policies = load(policy, declared=declared)
     unchanged = {}
     if baseline:
-        revision = load(baseline, declared_headers=declared).revision
+        revision = load(baseline, declared=declared).revision
         unchanged[revision] = unchanged_rules(_documents(baseline), _documents(policy))
     replaying = Replay(policies, unchanged=unchanged)
     for one in with_progress(audit, read(audit), quiet=output == "json"):

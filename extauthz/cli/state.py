@@ -2,16 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import typer
 
 from extauthz.app.wiring import open_configured_store
+from extauthz.check.subjects import Naming
 from extauthz.cli.policy_trace import printable
-from extauthz.errors import ConfigurationError, ExtauthzError
-from extauthz.identity import spiffe
+from extauthz.errors import ConfigurationError
 from extauthz.settings import Settings, load_settings
 from extauthz.store.protocol import Store
 from extauthz.values.identity import Subject
@@ -25,58 +24,39 @@ Config = Annotated[
 Issuer = Annotated[str | None, typer.Option("--issuer", help="Whose user it is; needed if there are several issuers.")]
 
 DEFAULT_CONFIG = Path("extauthz.yaml")
-_SCHEME = "spiffe://"
 _PATIENCE = 10.0
 """Seconds that a Redis has for one call: whoever blocks somebody from far away waits longer than Envoy does."""
 
 
-class NobodyNamed(ExtauthzError):
-    """Nobody is called like this; the message says what to do."""
+def naming(settings: Settings) -> Naming:
+    """How whom the configuration knows is named on the command line."""
+    return Naming(issuers={source.issuer for source in settings.identity.users}, spelled="--{}".format)
 
 
 def subject_of(settings: Settings, user: str, issuer: str | None) -> Subject:
-    """The user at that issuer, or at the only one that is configured.
-
-    Raises:
-        NobodyNamed: there is no such issuer, or several to choose from.
-    """
-    if not user.strip():
-        raise NobodyNamed("the user has no name; write the `sub` of their tokens")
-    return Subject(issuer_of(settings, issuer, of=user), user)
+    """The user at that issuer, or at the only one that is configured. Raises `NobodyNamed`."""
+    return naming(settings).user(user, issuer)
 
 
 def issuer_of(settings: Settings, issuer: str | None, *, of: str) -> str:
-    """That issuer, or the only one that is configured; `of` is whom or what it knows.
-
-    Raises:
-        NobodyNamed: there is no such issuer, or several to choose from.
-    """
-    issuers = sorted({source.issuer for source in settings.identity.users})
-    if issuer is None and len(issuers) == 1:
-        return issuers[0]
-    named = ", ".join(f"`{known}`" for known in issuers) or "none is configured"
-    if issuer is None:
-        raise NobodyNamed(f"`{of}`: whose user is it? name it with --issuer ({named})")
-    if issuer not in issuers:
-        raise NobodyNamed(f"`{issuer}`: no such issuer under `identity.users` ({named})")
-    return issuer
+    """That issuer, or the only one that is configured; `of` is whom or what it knows. Raises `NobodyNamed`."""
+    return naming(settings).issuer(issuer, of=of)
 
 
 def anybody_of(settings: Settings, named: str, issuer: str | None) -> Subject:
     """The workload or the user that is meant; an issuer that is not configured can be that of actors.
 
-    Raises:
-        NobodyNamed: as `subject_of`, or it is no SPIFFE ID.
+    Raises `NobodyNamed`.
     """
-    if named.lower().startswith(_SCHEME) and issuer is None:
-        if spiffe.parse(named, verified_by="") is None:
-            raise NobodyNamed(f"`{named}`: is no SPIFFE ID; write `spiffe://DOMAIN/PATH`, the domain in lower case")
-        return Subject("", named)
-    configured = {source.issuer for source in settings.identity.users}
-    if issuer is None or issuer in configured or not named.strip():
-        return subject_of(settings, named, issuer)
-    typer.echo(f"note: `{issuer}` is no issuer under `identity.users`; only actors can be of it", err=True)
-    return Subject(issuer, named)
+    subject = naming(settings).anybody(named, issuer)
+    note_actors(settings, issuer)
+    return subject
+
+
+def note_actors(settings: Settings, issuer: str | None) -> None:
+    """Say that only actors can be of this issuer, if so: a typing error would name nobody."""
+    if naming(settings).is_only_of_actors(issuer):
+        typer.echo(f"note: `{issuer}` is no issuer under `identity.users`; only actors can be of it", err=True)
 
 
 def with_store(config: Path, work: Callable[[Settings, Store], Awaitable[_T]]) -> _T:
@@ -111,8 +91,3 @@ def called(subject: Subject) -> str:
     """Whom a command is about, as its answer says it."""
     name = printable(subject.id)
     return f"`{name}` at {printable(subject.issuer)}" if subject.issuer else f"`{name}`"
-
-
-def instant(seconds: float) -> str:
-    """A time as people and programs read it (RFC 3339)."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

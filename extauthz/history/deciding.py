@@ -49,7 +49,8 @@ class Undecidable:
 class Redecider:
     """Decides recorded requests by `policies`.
 
-    `unchanged` has, by the revision that a record was decided by, the rules that are as they were then. Records come in
+    `unchanged` has, by the revision that a record was decided by, the rules that are as they were then, and the signals
+    of risk models by `signal_name`. Records come in
     the order of their times: what was proven is learnt from those before.
     """
 
@@ -83,7 +84,7 @@ class Redecider:
             recorded.trace.seen.clear()
             candidates = _settled_candidates(recorded.line, candidates, unchanged)
             evaluation = self._evaluate(recorded, candidates, unchanged)
-        doubts, certain = _sorted_out(recorded, candidates, evaluation)
+        doubts, certain = _sorted_out(recorded, candidates, evaluation, unchanged)
         found: Evaluation | None = None
         for given, trial in self._trials(candidates, doubts):
             recorded.trace.seen.clear()
@@ -97,11 +98,11 @@ class Redecider:
         return found or Undecidable(missing)
 
     def _evaluate(self, recorded: Recorded, candidates: Sequence[Candidate], unchanged: frozenset[str]) -> Evaluation:
-        evaluation = _evaluate(recorded, candidates, NO_FACTS)
+        evaluation = _evaluate(recorded, candidates, NO_FACTS, unchanged)
         if isinstance(evaluation.decision, Challenge):
             grants = self._proofs.grants(recorded, evaluation.decision.demands, unchanged)
             if grants:
-                return _evaluate(recorded, candidates, Facts(grants=grants))
+                return _evaluate(recorded, candidates, Facts(grants=grants), unchanged)
         return evaluation
 
     def _trials(
@@ -155,15 +156,18 @@ def _worked(one: RuleLine, line: DecisionLine) -> bool:
     return line.decision in _WORKED[one.effect]
 
 
-def _evaluate(recorded: Recorded, candidates: Sequence[Candidate], facts: Facts) -> Evaluation:
+def _evaluate(
+    recorded: Recorded, candidates: Sequence[Candidate], facts: Facts, unchanged: frozenset[str]
+) -> Evaluation:
+    spoken = Candidates.of(candidates)
     return decide(
-        Candidates.of(candidates),
+        spoken,
         request=recorded.request,
         identity=recorded.identity,
         facts=facts,
         now=recorded.now,
         binding_keys=[_KEY],
-        scope=recorded.scope(facts),
+        scope=recorded.scope(facts, spoken, unchanged),
     )
 
 
@@ -172,7 +176,7 @@ def _errors(evaluation: Evaluation) -> frozenset[str]:
 
 
 def _sorted_out(
-    recorded: Recorded, candidates: Sequence[Candidate], evaluation: Evaluation
+    recorded: Recorded, candidates: Sequence[Candidate], evaluation: Evaluation, unchanged: frozenset[str]
 ) -> tuple[frozenset[str], frozenset[str]]:
     """Of the rules that erred, those that had looked at something masked, and those that err whatever it was.
 
@@ -186,7 +190,7 @@ def _sorted_out(
             doubts.add(item.rule.name)
         elif item.rule.name in errors:
             recorded.trace.seen.clear()
-            alone = _evaluate(recorded, [item], NO_FACTS)
+            alone = _evaluate(recorded, [item], NO_FACTS, unchanged)
             if recorded.trace.seen:
                 doubts.add(item.rule.name)
             elif _errors(alone):

@@ -9,8 +9,23 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, NoReturn
 
+import msgspec
+
 from extauthz import cel
+from extauthz.history.recorded_facts import (
+    NOTHING_RECORDED,
+    Missing,
+    RecordedAnswers,
+    RecordedFields,
+    RecordedRisk,
+    device_fields,
+    known_answers,
+    reported_fields,
+    travel_fields,
+)
 from extauthz.identity import spiffe
+from extauthz.policy import context
+from extauthz.policy.candidates import Candidates
 from extauthz.policy.context import Inputs, RequestScope
 from extauthz.policy.views import ReadOnce, RequestFields, SessionFields
 from extauthz.record.audit_line import (
@@ -24,6 +39,7 @@ from extauthz.record.audit_line import (
     UserLine,
 )
 from extauthz.record.audit_line import Masked as MaskedValues
+from extauthz.values.facts import Question
 from extauthz.values.grants import NO_FACTS, Facts, SessionAges
 from extauthz.values.identity import Identity, User, Workload
 from extauthz.values.request import HttpRequest, Peer, RequestView
@@ -63,10 +79,22 @@ class Recorded:
         self.request = _request(line, self.trace)
         self.identity = _identity(line.identity or IdentityLine(), self.trace)
 
-    def scope(self, facts: Facts = NO_FACTS) -> RequestScope:
-        """What conditions see: fresh, so that nothing is kept of an evaluation before."""
+    def scope(
+        self, facts: Facts = NO_FACTS, candidates: Candidates | None = None, unchanged: frozenset[str] = frozenset()
+    ) -> RequestScope:
+        """What conditions see: fresh, so that nothing is kept of an evaluation before.
+
+        Of what `candidates` ask it has the answers that are recorded, and of signals those that are `unchanged`.
+        """
+        answers: Mapping[Question, Any] = {}
+        if candidates is not None:
+            seen = frozenset(self.trace.seen)
+            answers = known_answers(candidates, self.line.facts or NOTHING_RECORDED, self.scope(facts))
+            self.trace.seen &= seen  # what is asked in vain leaves a trace when its condition looks for the answer
+        facts = msgspec.structs.replace(facts, answers=RecordedAnswers(answers, self.trace.miss))
         inputs = Inputs(request=self.request, identity=self.identity, facts=facts, now=self.now)
-        return _RecordedScope(inputs, self.line, self.trace)
+        risk = RecordedRisk(self.line, unchanged, self.trace.seen, self.trace.miss)
+        return _RecordedScope(inputs, self.line, self.trace, risk)
 
 
 def is_decidable(line: DecisionLine) -> bool:
@@ -148,15 +176,17 @@ class MaskedMap(Mapping[str, Any]):
 class _RecordedScope(RequestScope):
     """The names that conditions see, with views of their own where something is masked."""
 
-    __slots__ = ("_line", "_trace")
+    __slots__ = ("_line", "_risk", "_trace")
 
-    def __init__(self, inputs: Inputs, line: DecisionLine, trace: Trace) -> None:
+    def __init__(self, inputs: Inputs, line: DecisionLine, trace: Trace, risk: RecordedRisk) -> None:
         super().__init__(inputs)
         self._line = line
         self._trace = trace
+        self._risk = risk
 
     def __missing__(self, name: str) -> object:
-        line = self._line
+        line, miss = self._line, self._trace.miss
+        facts = line.facts or NOTHING_RECORDED
         value: object
         match name:
             case "request" if line.request is not None and self._inputs.request.http is not None:
@@ -165,6 +195,20 @@ class _RecordedScope(RequestScope):
                 value = _RecordedSession(self._inputs.identity.session, line.session, self._trace)
             case "tls":
                 value = _RecordedTls(line)
+            case "geo":
+                value = RecordedFields("geo", facts.geo, miss)
+            case "travel":
+                value = travel_fields(facts.travel, miss)
+            case "device":
+                value = device_fields(facts.device, miss)
+            case "reported":
+                value = reported_fields(facts.reported, miss)
+            case "attributes":
+                value = Missing("attributes", miss)
+            case context.ADDRESSES:
+                value = Missing("listed", miss)
+            case context.RECALL:
+                value = self._risk
             case _:
                 return super().__missing__(name)
         self[name] = value

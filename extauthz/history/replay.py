@@ -11,7 +11,9 @@ from typing import Any, Final
 from extauthz.history.deciding import Redecider, Undecidable
 from extauthz.history.reading import Unreadable
 from extauthz.history.recorded import Recorded, instant, is_decidable
+from extauthz.history.recorded_facts import signal_name
 from extauthz.policy.policy_set import PolicySet
+from extauthz.policy.reads import RISK
 from extauthz.policy.yaml_source import Document
 from extauthz.record.audit_line import DecisionLine
 from extauthz.record.decision import DECISION_NAMES, DecisionName
@@ -135,27 +137,44 @@ class Replay:
 
 
 def unchanged_rules(before: list[Document], after: list[Document]) -> frozenset[str]:
-    """The rules that are written the same in both, with everything that they rest on: hosts, variables, definitions."""
+    """The rules that are written the same in both, with everything that they rest on: hosts, variables, definitions,
+    risk models; and the signals that are, whatever their weights, by `signal_name`."""
     if _shared(before) != _shared(after):
         return frozenset()
-    old, new = _rules(before), _rules(after)
-    return frozenset(name for name, rule in new.items() if old.get(name) == rule)
+    old, new = {**_rules(before), **_signals(before)}, {**_rules(after), **_signals(after)}
+    return frozenset(name for name, written in new.items() if old.get(name) == written)
 
 
 def _shared(documents: list[Document]) -> list[Any]:
     """What any rule may rest on."""
-    shared = [one.value for one in documents if isinstance(one.value, dict) and one.value.get("kind") == "Definitions"]
-    return sorted(shared, key=repr)
+    return sorted(_of_kind(documents, "Definitions"), key=repr)
+
+
+def _of_kind(documents: list[Document], kind: str) -> list[Any]:
+    return [one.value for one in documents if isinstance(one.value, dict) and one.value.get("kind") == kind]
+
+
+def _signals(documents: list[Document]) -> Mapping[str, Any]:
+    """The signals of risk models, as far as they say whether one is raised, and how it fades."""
+    found: dict[str, Any] = {}
+    for model in _of_kind(documents, "RiskModel"):
+        for name, signal in model["spec"]["signals"].items():
+            says = {field: value for field, value in signal.items() if field not in ("weight", "reason")}
+            found[signal_name(model["metadata"]["name"], name)] = (says, model["spec"].get("variables"))
+    return found
 
 
 def _rules(documents: list[Document]) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
+    models = sorted(_of_kind(documents, "RiskModel"), key=repr)
     for document in documents:
         if document.value.get("kind") == "Policy":
             spec = document.value["spec"]
             around = {name: value for name, value in spec.items() if name != "rules"}
             for rule in spec["rules"]:
-                found[f"{document.value['metadata']['name']}/{rule['name']}"] = (rule, around)
+                # What never says the word can't read the risk.
+                rests_on = models if RISK in repr((rule, around)) else []
+                found[f"{document.value['metadata']['name']}/{rule['name']}"] = (rule, around, rests_on)
     return found
 
 

@@ -14,15 +14,16 @@ from extauthz.errors import OAuthError, SubjectBlocked, TokenRevoked
 from extauthz.identity.holders import session_of_sid
 from extauthz.values.identity import Credential, Identity, Subject
 
-Kind = Literal["block", "tokens", "session", "token"]
-"""A subject as such; what was issued to it until then; one session, by `sid`; one token, by `jti` or its digest."""
+Kind = Literal["block", "tokens", "session", "token", "device", "devices"]
+"""A subject as such; what was issued to it until then; one session, by `sid`; one token, by `jti` or its digest; one
+device, by id, for all of the issuer's subjects; the devices that the subject has proven on until then."""
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 DIGEST_PREFIX: Final = "sha256:"
 """What the id of a token begins with that is meant by its digest, in lower-case hex (`identity.compact.digest_of`)."""
 
 
 class RevocationKey(NamedTuple):
-    """What a revocation is about: `name` is a `sub` or SPIFFE ID, a `sid`, or a `jti` of this issuer."""
+    """What a revocation is about: `name` is a `sub` or SPIFFE ID, a `sid`, a `jti`, or a device of this issuer."""
 
     kind: Kind
     issuer: str
@@ -33,8 +34,9 @@ class RevocationKey(NamedTuple):
 class Revocation:
     """One thing that counts no more. Times are seconds since the epoch.
 
-    `id` is the `sid` or the `jti` (or DIGEST_PREFIX and a digest), of whatever kind has one. `at` is when it was
-    revoked: tokens of `subject` that were issued later count. From `until` on it is as if it had never been.
+    `id` is the `sid`, the `jti` (or DIGEST_PREFIX and a digest) or the id of the device, of whatever kind has one. `at`
+    is when it was revoked: tokens of `subject` that were issued later count. From `until` on it is as if it had never
+    been.
     """
 
     kind: Kind
@@ -46,7 +48,7 @@ class Revocation:
     @classmethod
     def of_key(cls, key: RevocationKey, subject: Subject, *, at: float, until: float) -> Self:
         """The one of `subject` that has this key: what stores keep."""
-        id_ = key.name if key.kind in ("session", "token") else ""
+        id_ = key.name if key.kind in ("session", "token", "device") else ""
         return cls(kind=key.kind, subject=subject, id=id_, at=at, until=until)
 
     @property
@@ -93,7 +95,8 @@ class Revocations:
         self._tables = tables
         self._blocks, self._tokens = tables["block"], tables["tokens"]
         self._sessions, self._single = tables["session"], tables["token"]
-        self._is_empty = not any(tables.values())
+        # Devices are asked about only where a rule wants to know.
+        self._is_empty = not (self._blocks or self._tokens or self._sessions or self._single)
 
     @property
     def counts(self) -> Mapping[Kind, int]:
@@ -152,6 +155,13 @@ class Revocations:
                         raise SubjectBlocked(f"revocations: {what} of the token is blocked")
         for credential in identity.credentials:
             self._check_token(credential, now)
+
+    def has_device(self, device: str, subject: Subject, *, proven_at: float, now: float) -> bool:
+        """Whether this device of a subject, on which it has proven itself last at `proven_at`, is revoked."""
+        if _holds(self._tables["device"].get((subject.issuer, device)), now):
+            return True
+        revocation = self._tables["devices"].get((subject.issuer, subject.id))
+        return _holds(revocation, now) and proven_at <= revocation.at
 
     def _check_token(self, credential: Credential, now: float) -> None:
         detail = self._revoked_by(credential, now)

@@ -66,6 +66,7 @@ def _metadata_place(text: str) -> str:
 
 
 Text = Annotated[str, Field(min_length=1)]
+PublicKeyAlgorithm = Annotated[Algorithm, BeforeValidator(_algorithm)]
 
 
 def _one_or_more(value: object) -> object:
@@ -159,8 +160,8 @@ class JwtSource(KeyFields, TokenFields):
     """An issuer of JWTs that are verified here, with its keys."""
 
     audiences: Audiences
-    algorithms: Annotated[tuple[Annotated[Algorithm, BeforeValidator(_algorithm)], ...], AfterValidator(distinct)] = (
-        Field(default=("RS256", "ES256"), min_length=1)
+    algorithms: Annotated[tuple[PublicKeyAlgorithm, ...], AfterValidator(distinct)] = Field(
+        default=("RS256", "ES256"), min_length=1
     )
 
     @property

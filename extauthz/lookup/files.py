@@ -7,8 +7,18 @@ thread that waits for either never comes back.
 import errno
 import os
 import stat
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStanding:
+    """What is said of a file that is followed: when that was read which counts, in seconds since the epoch, and whether
+    what is there now could be used, too."""
+
+    read_at: float
+    current: bool
 
 
 def open_file(path: Path) -> BufferedReader:

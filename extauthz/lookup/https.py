@@ -8,14 +8,13 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from pathlib import Path
 from typing import Final, Literal
 
 import httpx
 
-from extauthz.errors import ConfigurationError, failure_of
-from extauthz.lookup.files import open_file
-from extauthz.lookup.peers import OutOfReach, Reply
+from extauthz.errors import ConfigurationError
+from extauthz.lookup.peers import OutOfReach, Reply, TooLong
+from extauthz.lookup.trust import Trust
 
 _HEADERS: Final[Mapping[str, str]] = {
     "user-agent": "extauthz",
@@ -27,15 +26,15 @@ _HEADERS: Final[Mapping[str, str]] = {
 class Connections:
     """What `Peer` says of itself."""
 
-    def __init__(self, *, ca: Path | None, timeout: float) -> None:
-        self._ca = ca
+    def __init__(self, trust: Trust, *, timeout: float) -> None:
+        self._trust = trust
         self._timeout = timeout
         self._state: object = None
         self._client: httpx.AsyncClient | None = None
         self._retired: httpx.AsyncClient | None = None
         self._opening = asyncio.Lock()
-        if ca is not None:
-            _trust(ca)
+        if trust != Trust():
+            trust.context()
 
     async def ask(
         self,
@@ -55,7 +54,7 @@ class Connections:
                     async for chunk in response.aiter_raw():
                         body += chunk
                         if len(body) > limit:
-                            raise OutOfReach(f"{url}: the answer is longer than {limit} bytes")
+                            raise TooLong(f"{url}: the answer is longer than {limit} bytes")
                     return Reply(status=response.status_code, headers=response.headers, body=bytes(body))
         except TimeoutError:
             raise OutOfReach(f"{url}: no whole answer within {self._timeout:g} s") from None
@@ -73,34 +72,14 @@ class Connections:
 
     async def _opened(self) -> httpx.AsyncClient:
         async with self._opening:
-            state = None if self._ca is None else await asyncio.to_thread(_state, self._ca)
+            state = None if self._trust == Trust() else await asyncio.to_thread(self._trust.state)
             if self._client is None or state != self._state:
-                trusted = await asyncio.to_thread(_trust, self._ca)
+                trusted = await asyncio.to_thread(self._trust.context)
                 # Questions may still be on their way by the one before; they are done long before the next change.
                 if self._retired is not None:
                     await self._retired.aclose()
                 self._retired, self._client, self._state = self._client, _client(trusted), state
             return self._client
-
-
-def _state(path: Path) -> object:
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise ConfigurationError(f"{path}: can't read the authorities: {failure_of(error)}") from error
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-def _trust(ca: Path | None) -> ssl.SSLContext:
-    if ca is None:
-        return httpx.create_ssl_context()
-    try:
-        with open_file(ca):
-            return ssl.create_default_context(cafile=ca)
-    except ssl.SSLError:
-        raise ConfigurationError(f"{ca}: holds no certificates of authorities in PEM") from None
-    except OSError as error:
-        raise ConfigurationError(f"{ca}: can't read the authorities: {failure_of(error)}") from error
 
 
 def _client(trusted: ssl.SSLContext) -> httpx.AsyncClient:

@@ -20,6 +20,18 @@ class OutOfReach(ExtauthzError):
     """Nobody answered, or not in time or within the limits. The message is for the operator."""
 
 
+class TooLong(OutOfReach):
+    """The answer was longer than it may be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnCertificate:
+    """The files of the certificate that this server shows of itself, with its chain, and of its key; both in PEM."""
+
+    certificate: Path
+    key: Path
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """What came back, whatever its status. `headers` are found in any case."""
@@ -32,14 +44,15 @@ class Reply:
 class Peer:
     """Whoever is trusted by the authorities in the file `ca`, or by those of the system without one.
 
-    `timeout` is in seconds. The file is read again when it changes. Belongs to one event loop. Raises
-    `ConfigurationError` if `ca` can't be used.
+    `own` is the certificate that is shown to those who want one. `timeout` is in seconds. The files are read again when
+    they change. Belongs to one event loop. Raises `ConfigurationError` for files that can't be used.
     """
 
-    def __init__(self, *, ca: Path | None = None, timeout: float = TIMEOUT) -> None:
+    def __init__(self, *, ca: Path | None = None, own: OwnCertificate | None = None, timeout: float = TIMEOUT) -> None:
         from extauthz.lookup.https import Connections
+        from extauthz.lookup.trust import Trust
 
-        self._connections = Connections(ca=ca, timeout=timeout)
+        self._connections = Connections(Trust(ca=ca, own=own), timeout=timeout)
 
     async def ask(
         self,

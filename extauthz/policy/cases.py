@@ -9,9 +9,10 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 from pydantic import Field, ValidationError, model_validator
 
 from extauthz.identity import spiffe
-from extauthz.policy.models import Block, Duration, HeaderName, Instant, Key, Metadata
+from extauthz.policy.models import Block, Duration, HeaderName, Instant, Key, Metadata, Name
+from extauthz.policy.named_models import AddressList
 from extauthz.policy.problems import PolicyErrors, Problem, problem_at, problems_of
-from extauthz.policy.yaml_source import Document
+from extauthz.policy.yaml_source import Document, load_documents
 from extauthz.values.decisions import Factor
 
 
@@ -61,20 +62,24 @@ class GrantModel(Block):
 
 
 class DeviceModel(Block):
-    """What is known of the device; what is not named is absent."""
+    """What is known of the device; without a word, a request that shows none: it is not known, all else is absent."""
 
     id: str | None = None
-    known: bool | None = None
+    known: bool = False
+    age: Duration | None = None
 
 
 class GeoModel(Block):
     """Where the client's address is; what is not named is absent."""
 
     country: str | None = None
+    continent: str | None = None
     city: str | None = None
     asn: int | None = None
-    latitude: float | None = None
-    longitude: float | None = None
+    latitude: Annotated[float, Field(ge=-90, le=90)] | None = None
+    longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
+    accuracy_km: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    anonymous: bool | None = None
 
 
 class SessionModel(Block):
@@ -90,10 +95,61 @@ class SessionModel(Block):
         return self
 
 
+class RateModel(Block):
+    """How often a key came in a window, this request included; in any window without one."""
+
+    key: Key
+    window: Duration | None = None
+    count: Annotated[int, Field(ge=1)]
+
+
+class BaselineModel(Block):
+    """What is usual: of `count` numbers half were at most `p50`, and so on."""
+
+    count: Annotated[int, Field(ge=0)]
+    p50: float | None = None
+    p90: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+class PlaceModel(Block):
+    """Where the last request of the subject came from that was allowed, `ago` before this one."""
+
+    latitude: Annotated[float, Field(ge=-90, le=90)]
+    longitude: Annotated[float, Field(ge=-180, le=180)]
+    accuracy_km: Annotated[float, Field(ge=0)] = 0.0
+    ago: Duration
+
+
+class ReportedModel(Block):
+    """What others have said of the subject and of the device; what is not named is absent."""
+
+    risk_level: Literal["LOW", "MEDIUM", "HIGH"] | None = None
+    risk_reason: str | None = None
+    risk_at: Instant | None = None
+    compliance: Literal["compliant", "not-compliant"] | None = None
+    compliance_at: Instant | None = None
+    assurance: Literal["increased", "unknown", "decreased"] | None = None
+    assurance_at: Instant | None = None
+    credential_change: Literal["create", "update", "delete", "revoke"] | None = None
+    credential_change_at: Instant | None = None
+    compromised_at: Instant | None = None
+    device_risk_level: Literal["LOW", "MEDIUM", "HIGH"] | None = None
+    device_risk_reason: str | None = None
+    device_risk_at: Instant | None = None
+    device_compliance: Literal["compliant", "not-compliant"] | None = None
+    device_compliance_at: Instant | None = None
+
+
 class FactsModel(Block):
     """What the look-ups returned; `attributes` are what the platform knows of the workload.
 
-    Without `session` the store has never seen it: then it is as old and idle as the user's token says.
+    Without `session` the store has never seen it: then it is as old and idle as the user's token says. A rate that is
+    not named is 1: this is the first request. Keys not in `seen` were never seen; a baseline that is not named has no
+    numbers, by the name of the variable whose numbers they are; without `last_place` there is none. `raised` is how
+    long ago a signal was raised. A source that is not in `sources` could not be asked.
+    `addresses` are lists that the configuration would name.
     """
 
     grants: list[GrantModel] = Field(default_factory=list)
@@ -101,6 +157,23 @@ class FactsModel(Block):
     geo: GeoModel = GeoModel()
     session: SessionModel | None = None
     attributes: dict[str, str] | None = None
+    rates: list[RateModel] = Field(default_factory=list)
+    seen: list[Key] = Field(default_factory=list)
+    baselines: dict[Key, BaselineModel] = Field(default_factory=dict)
+    last_place: PlaceModel | None = None
+    raised: dict[Key, Duration] = Field(default_factory=dict)
+    reported: ReportedModel = ReportedModel()
+    sources: dict[Key, dict[str, Any]] = Field(default_factory=dict)
+    addresses: dict[Name, AddressList] = Field(default_factory=dict)
+
+
+class RiskExpectation(Block):
+    """What the risk model comes to that the conditions read, the first of them by name; `signals` are those that
+    count."""
+
+    score: float | None = None
+    level: str | None = None
+    signals: list[str] | None = None
 
 
 class Expectation(Block):
@@ -129,6 +202,7 @@ class Expectation(Block):
     body: str | None = None
     factors: list[Factor] | None = None
     rules: dict[str, Literal["match", "no-match", "error", "no-candidate"]] | None = None
+    risk: RiskExpectation | None = None
 
 
 class Case(Block):
@@ -167,6 +241,19 @@ class Suite(NamedTuple):
 
     model: CasesDocument
     document: Document
+
+
+def read_facts(text: str, file: str) -> FactsModel:
+    """The facts of a YAML text, as `facts` of a case has them. Raises `PolicyErrors` with every problem."""
+    documents = load_documents(text, file)
+    if len(documents) != 1:
+        message = "must be one mapping, as `facts` of a case is"
+        raise PolicyErrors([Problem(file=file, message=message, hint="write `device: {known: true}`")])
+    (document,) = documents
+    try:
+        return FactsModel.model_validate(document.value)
+    except ValidationError as error:
+        raise PolicyErrors(problems_of(error, FactsModel, document)) from None
 
 
 def read_cases(documents: Iterable[Document]) -> list[Suite]:

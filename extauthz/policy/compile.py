@@ -12,14 +12,18 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from extauthz import cel
 from extauthz.policy import hosts, models, staging, templates, workloads
 from extauthz.policy.context import PARAMS, VARIABLES
+from extauthz.policy.declared import NOTHING_DECLARED, Declared
 from extauthz.policy.defining import define
 from extauthz.policy.definitions import PREFIX as DEFINITIONS
 from extauthz.policy.expressions import Expressions
 from extauthz.policy.hosts import HostPattern
 from extauthz.policy.index import Index, Place
+from extauthz.policy.modelling import meant_by, risk_models
 from extauthz.policy.policy_set import PolicySet
-from extauthz.policy.problems import Path, PolicyErrors, Problem, problem_at
+from extauthz.policy.problems import Path, PolicyErrors, Problem, did_you_mean, problem_at
 from extauthz.policy.reading import Reading
+from extauthz.policy.reads import RISK
+from extauthz.policy.risk_models import RiskModel
 from extauthz.policy.rules import (
     NOTHING,
     AllowTerms,
@@ -47,11 +51,11 @@ Parsed = TypeVar("Parsed")
 
 
 def compile_documents(
-    documents: Iterable[Document], *, declared_headers: frozenset[str] | None = None, complete: bool = True
+    documents: Iterable[Document], *, declared: Declared = NOTHING_DECLARED, complete: bool = True
 ) -> PolicySet:
     """The policies among the documents, compiled; those of `kind: PolicyTest` are left to `policy test`.
 
-    `declared_headers` are the lower-case names of the request headers that Envoy sends, `None` if it sends all.
+    `declared` is what the configuration says that they may read.
     `complete` is whether the documents are all that there are: no others could not be read.
 
     Raises:
@@ -59,26 +63,46 @@ def compile_documents(
     """
     reading = Reading(documents)
     problems = reading.problems
-    definitions = define(reading.definitions, problems, complete=complete and reading.complete)
+    definitions = define(
+        reading.definitions, problems, complete=complete and reading.complete, files=declared.addresses
+    )
+    found = risk_models(reading.risk_models, declared=declared, definitions=definitions, problems=problems)
+    all_found = complete and reading.has_all_models
     compiled: list[Rule] = []
     shared: dict[str, cel.Program] = {}
     for mended in reading.policies:
-        expressions = Expressions(mended.document, declared_headers, shared, definitions)
-        one = _PolicyCompiler(mended.document, mended.model, expressions)
+        owner = mended.model.metadata.name
+        expressions = Expressions(mended.document, declared, shared, definitions, owner=owner)
+        one = _PolicyCompiler(mended.document, mended.model, expressions, _Models(found, all_found))
         compiled += one.rules()
         problems += one.problems
     if problems:
         raise PolicyErrors(problems)
     compiled.sort(key=lambda rule: rule.name)
     return PolicySet(
-        revision=_revision(*(one.model for one in reading.definitions), *(one.model for one in reading.policies)),
+        revision=_revision(
+            *(one.model for one in reading.definitions),
+            *(one.model for one in reading.risk_models),
+            *(one.model for one in reading.policies),
+        ),
         settable_headers=frozenset().union(*(_settable(rule) for rule in compiled)),
         rules=tuple(compiled),
         index=Index(rule.place for rule in compiled),
+        risk_models=tuple(found[name] for name in sorted(found)),
     )
 
 
-def _normalised(model: models.PolicyDocument | models.DefinitionsDocument) -> dict[str, Any]:
+class _Models(NamedTuple):
+    """The risk models of all documents, and whether there are no others, in documents that can't be read."""
+
+    found: Mapping[str, RiskModel]
+    complete: bool
+
+
+_Document = models.PolicyDocument | models.RiskModelDocument | models.DefinitionsDocument
+
+
+def _normalised(model: _Document) -> dict[str, Any]:
     """The document without what changes nothing: defaults, and the order of rules."""
     plain = model.model_dump(mode="json", exclude_defaults=True)
     if isinstance(model, models.PolicyDocument):
@@ -86,7 +110,7 @@ def _normalised(model: models.PolicyDocument | models.DefinitionsDocument) -> di
     return plain
 
 
-def _revision(*documents: models.PolicyDocument | models.DefinitionsDocument) -> str:
+def _revision(*documents: _Document) -> str:
     normal = sorted(map(_normalised, documents), key=lambda plain: (str(plain["kind"]), str(plain["metadata"]["name"])))
     text = json.dumps(normal, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return "sha256:" + hashlib.sha256(text.encode("utf-8")).hexdigest()
@@ -107,10 +131,13 @@ class _PolicyCompiler:
         document: Document,
         model: models.PolicyDocument,
         expressions: Expressions,
+        risk_models: _Models,
     ) -> None:
         self._document = document
         self._model = model
         self._expressions = expressions
+        self._risk_models = risk_models
+        self._risk = meant_by(model.spec, risk_models.found)
         self._problems: list[Problem] = []
 
     @property
@@ -124,6 +151,7 @@ class _PolicyCompiler:
         own_hosts = self._patterns(("spec", "hosts"), spec.hosts, hosts.parse)
         expressions = self._expressions
         expressions.define(("spec", "variables"), spec.variables or {})
+        self._judge_risk()
         per_rule = {name for name, one in expressions.variables.items() if PARAMS in expressions.reach([one])}
         policy = Policy(
             name=self._model.metadata.name,
@@ -152,7 +180,11 @@ class _PolicyCompiler:
             return None
         name = f"{policy.name}/{model.name}"
         programs = [*([] if when is None else [when]), *_programs(terms)]
-        reads = self._expressions.reach(programs)
+        reached = self._expressions.reach(programs)
+        reads = self._expressions.reader.of(programs)
+        risk = self._risk if reads.risk else None
+        if reads.risk and risk is None:
+            self._miss_risk(path, model)
         return Rule(
             name=name,
             policy=policy,
@@ -163,12 +195,38 @@ class _PolicyCompiler:
             when=when,
             terms=terms,
             expires=model.expires,
-            reads_params=PARAMS in reads,
-            reads_variables=any(name.startswith((VARIABLES, DEFINITIONS)) for name in reads),
-            reads_session=self._expressions.reads_session(programs),
+            reads_params=PARAMS in reached,
+            reads_variables=reads.risk or any(name.startswith((VARIABLES, DEFINITIONS)) for name in reached),
+            reads=reads if risk is None else reads.beside(risk.reads),
+            risk=risk,
             description=model.description,
             results=_results(name, model.effect, mode),
         )
+
+    def _judge_risk(self) -> None:
+        """The model that the policy names is there."""
+        named, known = self._model.spec.risk, self._risk_models
+        path: Path = ("spec", "risk")
+        if named is None or named in known.found or not known.complete or self._document.is_lost(path):
+            return
+        hint = did_you_mean(named, known.found) or "name a loaded document of `kind: RiskModel`"
+        self._refuse(path, f"there is no risk model `{named}`", hint)
+
+    def _miss_risk(self, path: Path, rule: models.Rule) -> None:
+        """A rule reads the risk, and the policy means no model."""
+        known = self._risk_models
+        if self._model.spec.risk is not None or not known.complete:
+            return  # told where it is named, or where the document can't be read
+        if known.found:
+            message, hint = (
+                "`risk` is read, and no risk model is named",
+                f"write `risk: {min(known.found)}` under `spec`",
+            )
+        else:
+            message = "`risk` is read, and no loaded document is a risk model"
+            hint = "name the file or folder with its `kind: RiskModel` document too"
+        if rule.when is None or not self._expressions.refuse_name((*path, "when"), rule.when, RISK, message, hint):
+            self._refuse(path, message, hint)
 
     def _place(self, path: Path, model: models.Rule, policy_hosts: "_Patterns[HostPattern]") -> Place:
         rule_hosts = self._patterns((*path, "hosts"), model.hosts, hosts.parse)

@@ -5,11 +5,14 @@ names is in `views`.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from extauthz import cel
+from extauthz.policy.fact_views import Attributes, TravelFields, device_of, device_view, geo_view
+from extauthz.policy.functions import ANSWERS
+from extauthz.policy.reported_view import ReportedFields
 from extauthz.policy.views import (
     Absent,
     Entries,
@@ -84,13 +87,47 @@ USER: Final = _struct(
     verified_by=cel.STRING,
 )
 SESSION: Final = _struct("session", id=cel.STRING, age=cel.DURATION, idle=cel.DURATION)
-DEVICE: Final = _struct("device", id=cel.STRING, known=cel.BOOL)
-GEO: Final = _struct("geo", country=cel.STRING, city=cel.STRING, asn=cel.INT, latitude=cel.DOUBLE, longitude=cel.DOUBLE)
+DEVICE: Final = _struct("device", id=cel.STRING, known=cel.BOOL, age=cel.DURATION)
+TRAVEL: Final = _struct("travel", distance_km=cel.DOUBLE, speed_kmh=cel.DOUBLE, since=cel.DURATION)
+REPORTED: Final = _struct(
+    "reported",
+    risk_level=cel.STRING,
+    risk_reason=cel.STRING,
+    risk_at=cel.TIMESTAMP,
+    compliance=cel.STRING,
+    compliance_at=cel.TIMESTAMP,
+    assurance=cel.STRING,
+    assurance_at=cel.TIMESTAMP,
+    credential_change=cel.STRING,
+    credential_change_at=cel.TIMESTAMP,
+    compromised_at=cel.TIMESTAMP,
+    device_risk_level=cel.STRING,
+    device_risk_reason=cel.STRING,
+    device_risk_at=cel.TIMESTAMP,
+    device_compliance=cel.STRING,
+    device_compliance_at=cel.TIMESTAMP,
+)
+RISK: Final = cel.StructType("risk", {"score": cel.DOUBLE, "level": cel.STRING, "signals": _WORDS})
+GEO: Final = _struct(
+    "geo",
+    country=cel.STRING,
+    continent=cel.STRING,
+    city=cel.STRING,
+    asn=cel.INT,
+    latitude=cel.DOUBLE,
+    longitude=cel.DOUBLE,
+    accuracy_km=cel.DOUBLE,
+    anonymous=cel.BOOL,
+)
 CLIENT: Final = _struct("client", ip=cel.STRING)
 ROUTE: Final = _struct("route", metadata=cel.map_of(cel.STRING, cel.DYN))
 
 PARAMS: Final = "request.params"
 VARIABLES: Final = "variables."
+INPUTS: Final = "@inputs"
+RECALL: Final = "@recall"
+"""What recalls how signals came out then, where a recorded request is decided again; `None` where it is a new one."""
+ADDRESSES: Final = "@addresses"
 NAMES: Final[Mapping[str, cel.CelType]] = {
     "request": REQUEST,
     PARAMS: _TEXTS,
@@ -107,6 +144,10 @@ NAMES: Final[Mapping[str, cel.CelType]] = {
     "geo": GEO,
     "client": CLIENT,
     "now": cel.TIMESTAMP,
+    "travel": TRAVEL,
+    "reported": REPORTED,
+    "attributes": cel.map_of(cel.STRING, cel.map_of(cel.STRING, cel.DYN)),
+    "risk": RISK,
 }
 """Every name that any condition may use; a policy's `variables.…` come on top."""
 
@@ -147,6 +188,11 @@ def _client(inputs: Inputs) -> object:
     return Entries({"ip": inputs.identity.client_ip} if inputs.identity.client_ip else EMPTY)
 
 
+def _reported(inputs: Inputs) -> object:
+    facts, identity, now = inputs.facts, inputs.identity, inputs.now
+    return ReportedFields(facts, identity, lambda: device_of(facts, inputs.request, identity, now), now)
+
+
 _VIEWS: Final[Mapping[str, Callable[[Inputs], object]]] = {
     "request": _request,
     "source": lambda inputs: PeerFields(inputs.request.source),
@@ -155,13 +201,20 @@ _VIEWS: Final[Mapping[str, Callable[[Inputs], object]]] = {
     "workload": _workload,
     "user": _user,
     "session": _session,
-    "device": lambda inputs: Entries(inputs.facts.device),
+    "device": lambda inputs: device_view(inputs.facts, inputs.request, inputs.identity, inputs.now),
     "context": lambda inputs: inputs.request.context,
     "metadata": lambda inputs: inputs.request.metadata,
     "route": _route,
-    "geo": lambda inputs: Entries(inputs.facts.geo),
+    "geo": lambda inputs: geo_view(inputs.facts, inputs.identity.client_ip),
     "client": _client,
     "now": lambda inputs: cel.Timestamp(*timestamp_parts(inputs.now)),
+    "travel": lambda inputs: TravelFields(inputs.facts, inputs.identity.client_ip, inputs.now),
+    "reported": _reported,
+    "attributes": lambda inputs: Attributes(inputs.facts.attributes),
+    ANSWERS: lambda inputs: inputs.facts,
+    ADDRESSES: lambda inputs: inputs.facts.local.addresses,
+    INPUTS: lambda inputs: inputs,
+    RECALL: lambda _: None,
 }
 
 
@@ -178,6 +231,14 @@ class RequestScope(dict[str, object]):
         return value
 
 
+class Evaluated(Protocol):
+    """What a name stands for that is evaluated when it is first read: a variable, or a risk model."""
+
+    @property
+    def evaluate(self) -> Callable[[Mapping[str, Any]], Any]:
+        """Gives its value in a scope, or raises `EvalError`."""
+
+
 class VariableScope(dict[str, object]):
     """The names of an outer scope, constants, and variables that are evaluated at most once, when first used."""
 
@@ -186,7 +247,7 @@ class VariableScope(dict[str, object]):
     def __init__(
         self,
         outer: dict[str, object],
-        programs: Mapping[str, cel.Program],
+        programs: Mapping[str, Evaluated],
         constants: Mapping[str, object] = EMPTY,
     ) -> None:
         self._constants = constants
@@ -204,7 +265,7 @@ class VariableScope(dict[str, object]):
         self[name] = value
         return value
 
-    def _evaluated(self, name: str, program: cel.Program) -> object:
+    def _evaluated(self, name: str, program: Evaluated) -> object:
         if name in self._failures:
             raise cel.EvalError(self._failures[name])
         try:

@@ -16,9 +16,11 @@ from extauthz.policy.context import Inputs, RequestScope, VariableScope
 from extauthz.policy.mutations import Conflict, evaluate, merged
 from extauthz.policy.plain import header_value, parameter_value, shown
 from extauthz.policy.plan import Holds, Plan, Scope, Speaking, Voice
+from extauthz.policy.reads import RISK
 from extauthz.policy.rules import AllowTerms, ApproveTerms, ChallengeTerms, DenyTerms, Programs, Rule
 from extauthz.stepup.binding import bind
 from extauthz.stepup.token_proof import suffices
+from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import (
     Allow,
     ApprovalDemand,
@@ -42,8 +44,8 @@ before a clock was set back, and nobody knows how old it is.
 
 
 def needs(candidates: Candidates) -> Needs:
-    """The look-ups that `decide` wants to know the results of: grants, where a challenge may have been met; when the
-    session was seen, where a rule reads its age."""
+    """The look-ups that `decide` wants to know the results of: grants, where a challenge may have been met, and what
+    conditions read that is not known here."""
     return candidates.plan.needs
 
 
@@ -83,13 +85,24 @@ def decide(
         return speaking.settled
     case = _Case(request, identity, facts, now, binding_keys, scopes)
     evaluation = Evaluation(
-        decision=_combine(speaking, case), rules=speaking.results, audit_required=speaking.audit_required
+        decision=_combine(speaking, case),
+        rules=speaking.results,
+        audit_required=speaking.audit_required,
     )
+    if plan.models or plan.facts_read:
+        views = {name: first[name] for name in plan.facts_read if name in first}
+        evaluation = replace(evaluation, risk=_assessed(plan, scopes), views=views)
     if errors or case.faults:
         return replace(evaluation, rules=tuple(_with_errors(plan, speaking, held, errors, case.faults)))
     if speaking.reads_nothing:
         speaking.settled = evaluation
     return evaluation
+
+
+def _assessed(plan: Plan, scopes: Sequence[Scope]) -> tuple[Assessment, ...]:
+    """What the risk models came to that a condition has read; nothing is evaluated for it."""
+    found = [scopes[at].get(RISK) for _, at in plan.models]
+    return tuple([one for one in found if isinstance(one, Assessment)])
 
 
 class _Case(msgspec.Struct):

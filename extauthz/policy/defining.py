@@ -11,9 +11,11 @@ from typing import Final
 from extauthz import cel
 from extauthz.cel import tree
 from extauthz.policy import cel_types, models
+from extauthz.policy.declared import NOTHING_DECLARED
 from extauthz.policy.definitions import NO_DEFINITIONS, PREFIX, Cost, Definitions, function
 from extauthz.policy.expressions import Expressions
 from extauthz.policy.mending import Mended
+from extauthz.policy.naming import Named, name_all
 from extauthz.policy.ordering import in_order
 from extauthz.policy.problems import Path, Problem, problem_at
 from extauthz.policy.together import problems_of_definitions
@@ -24,15 +26,20 @@ _KINDS: Final[Mapping[type, cel.CelType]] = {str: cel.STRING, bool: cel.BOOL, in
 
 
 def define(
-    documents: Sequence[Mended[models.DefinitionsDocument]], problems: list[Problem], *, complete: bool
+    documents: Sequence[Mended[models.DefinitionsDocument]],
+    problems: list[Problem],
+    *,
+    complete: bool,
+    files: frozenset[str] | None = None,
 ) -> Definitions:
     """The definitions of all documents; what is wrong with them is told in `problems`.
 
-    `complete` is whether there are no others, in documents that can't be read.
+    `complete` is whether there are no others, in documents that can't be read. `files` are the names of lists of
+    addresses that the configuration has, `None` if it is not at hand.
     """
-    if not documents and complete:
+    if not documents and complete and files is None:
         return NO_DEFINITIONS
-    collected = _Collected(documents)
+    collected = _Collected(documents, name_all(documents, problems, files=files, complete=complete))
     compiled: dict[str, tuple[cel.Function, Cost | None]] = {}
     for source in collected.in_order():
         ambiguous = source.name in collected.failed
@@ -70,8 +77,9 @@ class _Collected:
     `failed` are the names that stand for something of which the type is not known.
     """
 
-    def __init__(self, documents: Iterable[Mended[models.DefinitionsDocument]]) -> None:
+    def __init__(self, documents: Iterable[Mended[models.DefinitionsDocument]], named: Named) -> None:
         self.problems: list[Problem] = []
+        self._named = named
         self.failed: set[str] = set()
         self._values: dict[str, object] = {}
         self._types: dict[str, cel.CelType] = {}
@@ -129,12 +137,14 @@ class _Collected:
             costs={name: cost for name, (_, cost) in compiled.items() if cost is not None},
             failed=frozenset(self.failed),
             complete=complete,
+            named=self._named,
         )
 
     def in_order(self) -> Iterator[_Source]:
         """The functions, each after those that it calls; those in a circle are told. Second ones come last."""
         arities = {name: len(source.model.parameters or ()) for name, source in self._functions.items()}
         stubs = [_stub(name, [cel.DYN] * arity, cel.DYN) for name, arity in arities.items()]
+        stubs.append(self._named.within)
         calls = {name: self._called(source.model.body, stubs) for name, source in self._functions.items()}
         for group in in_order(calls):
             if len(group) > 1 or group[0] in calls[group[0]]:
@@ -179,7 +189,7 @@ class _Collected:
         if source.has_names and len(named) < len(types):
             self._refuse(source, ("parameters",), "a parameter stands there twice", "rename one")
         if source.has_names and not source.lacks("body"):
-            expressions = Expressions(source.document, None, {}, known, names=named)
+            expressions = Expressions(source.document, NOTHING_DECLARED, {}, known, names=named)
             body = expressions.compile((*source.path, "body"), source.model.body)
             self.problems += expressions.problems
             if body is not None and expressions.knows(body):

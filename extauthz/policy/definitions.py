@@ -1,8 +1,9 @@
-"""Compiled `kind: Definitions` documents: functions, lists and constants that the expressions of all documents may use.
+"""Compiled `kind: Definitions` documents: what the expressions of all documents may use.
 
-They are known as `definitions.name`. A function sees its parameters and other definitions, nothing of the request; its
-error is the caller's error. The rule kept here: what definitions cost is bounded when they are loaded, so that no
-expression runs away through them.
+Functions, lists and constants are known as `definitions.name`; windows of time and lists of addresses are asked by the
+functions of `naming`. A function sees its parameters and other definitions, nothing of the request; its error is the
+caller's error. The rule kept here: what definitions cost is bounded when they are loaded, so that no expression runs
+away through them.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from extauthz import cel
 from extauthz.cel import tree
 from extauthz.cel.kinds import kind_of
 from extauthz.cel.types import ListType, MapType, name_of
+from extauthz.policy.naming import NOTHING_NAMED, Named
 from extauthz.values.request import empty
 
 PREFIX: Final = "definitions."
@@ -33,7 +35,8 @@ class Definitions:
     """What all definitions of a policy set come to, names with their prefix.
 
     `failed` are those whose type is not known because something is wrong with them, and `complete` is whether there are
-    no others: both are told where they stand, and not again where they are used.
+    no others: both are told where they stand, and not again where they are used. `named` are windows of time and lists
+    of addresses.
     """
 
     types: Mapping[str, cel.CelType] = field(default_factory=empty)
@@ -42,6 +45,7 @@ class Definitions:
     costs: Mapping[str, Cost] = field(default_factory=empty)
     failed: frozenset[str] = frozenset()
     complete: bool = True
+    named: Named = NOTHING_NAMED
 
     def fails(self, name: str) -> bool:
         """Whether a name that is not known may be one that something is wrong with."""

@@ -11,8 +11,10 @@ from extauthz.cel import tree
 from extauthz.policy.candidates import Candidates
 from extauthz.policy.context import RequestScope
 from extauthz.policy.mismatch import Mismatch, Other
+from extauthz.policy.policy_set import PolicySet
 from extauthz.policy.sources import Sources
-from extauthz.policy.trace import RuleTrace, Traced, told, trace_rule
+from extauthz.policy.trace import ModelTrace, RuleTrace, Traced, told, trace_model, trace_rule
+from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import Evaluation, RuleResult
 
 
@@ -20,6 +22,39 @@ def traces(candidates: Candidates, evaluation: Evaluation, scope: RequestScope) 
     """The trace of every candidate that had a say, by `policy/rule`. `scope` is what the conditions saw."""
     spoke = frozenset(one.rule for one in evaluation.rules)
     return {item.rule.name: trace_rule(item, scope) for item in candidates.items if item.rule.name in spoke}
+
+
+def risk_traces(policies: PolicySet, evaluation: Evaluation, scope: RequestScope) -> Mapping[str, ModelTrace]:
+    """The trace of every risk model that a condition has read, by its name. `scope` is what the conditions saw."""
+    read = frozenset(one.model for one in evaluation.risk)
+    return {model.name: trace_model(model, scope) for model in policies.risk_models if model.name in read}
+
+
+def risk_as_json(assessments: Iterable[Assessment], found: Mapping[str, ModelTrace]) -> list[dict[str, Any]]:
+    """The `risk` of `policy explain`: each model that a condition has read, with every signal and why it counts."""
+    return [
+        {
+            "model": assessment.model,
+            "score": assessment.score,
+            "level": assessment.level,
+            "signals": [
+                {
+                    "name": one.name,
+                    "state": one.state,
+                    "counted": one.counted,
+                    "weight": one.weight,
+                    "reason": one.reason,
+                    "age": one.age,
+                    "error": one.error,
+                    "trace": as_json(trace.signals[one.name]),
+                }
+                for one in assessment.heard
+            ],
+            "variables": {name: as_json(traced) for name, traced in trace.variables.items()},
+        }
+        for assessment in assessments
+        for trace in (found[assessment.model],)
+    ]
 
 
 def rules_as_json(

@@ -13,11 +13,15 @@ from typing import Final
 from extauthz import cel
 from extauthz.cel import errors as cel_errors
 from extauthz.cel import tree
-from extauthz.policy.context import NAMES, SESSION, VARIABLES
+from extauthz.policy.context import NAMES, VARIABLES
+from extauthz.policy.declared import Declared, undeclared_places
 from extauthz.policy.definitions import PREFIX as DEFINITIONS
 from extauthz.policy.definitions import Definitions
+from extauthz.policy.functions import functions_of
+from extauthz.policy.header_reads import undeclared_headers
 from extauthz.policy.ordering import in_order
 from extauthz.policy.problems import Path, Problem, did_you_mean, problem_at
+from extauthz.policy.reads import ATTRIBUTES, Reader
 from extauthz.policy.yaml_source import Document
 
 MAX_VARIABLES = 100  # they may nest, and each level of nesting takes a few frames of Python's stack
@@ -26,34 +30,40 @@ _ALL_VARIABLES: Final = VARIABLES.removesuffix(".")
 _DOTTED = re.compile(r"(?:variables|definitions)\.\w+")
 _UNDECLARED = frozenset({"undeclared name `variables`", "undeclared name `definitions`"})
 _UNKNOWN = re.compile(r"(?:undeclared name|unknown function) `(definitions\.\w+)`")
-_HEADER_VIEWS = frozenset({"headers", "header_values"})
 
 
 class Expressions:
     """Compiles the expressions of one document; `problems` collects what is wrong with them.
 
-    `names` are those that they see beside `definitions`; unless given, what a condition sees.
+    `names` are those that they see beside `definitions`; unless given, what a condition sees. `owner` is what keeps the
+    baselines of the document apart from those of others; without one they ask nothing.
 
-    `declared_headers` are the lower-case names of the headers that Envoy sends, `None` if it sends all. `shared` keeps
-    the programs of documents without variables of their own: what they write alike is compiled once.
+    `declared` is what the configuration says that they may read. `shared` keeps the programs of documents without
+    variables of their own: what they write alike is compiled once.
     """
 
     def __init__(
         self,
         document: Document,
-        declared_headers: frozenset[str] | None,
+        declared: Declared,
         shared: dict[str, cel.Program],
         definitions: Definitions,
         *,
         names: Mapping[str, cel.CelType] = NAMES,
+        owner: str | None = None,
     ) -> None:
         self.problems: list[Problem] = []
         self.variables: dict[str, cel.Program] = {}
         self._failed = set(definitions.failed)
         self._document = document
-        self._declared_headers = declared_headers
+        self._declared = declared
         self.definitions = definitions
         self._names: dict[str, cel.CelType] = {**definitions.types, **names}
+        if ATTRIBUTES in names and declared.attributes is not None:
+            self._names[ATTRIBUTES] = declared.attributes
+        asking = () if owner is None else (*functions_of(owner), definitions.named.listed)
+        self._functions = (*definitions.functions, definitions.named.within, *asking)
+        self.reader = Reader(self.variables, owner or "")
         self._compiled = shared
 
     def define(self, path: Path, sources: Mapping[str, str]) -> None:
@@ -125,9 +135,7 @@ class Expressions:
         if known is not None:
             return known
         try:
-            program = cel.compile(
-                source, variables=self._names, functions=self.definitions.functions, nan_ordering_is_error=True
-            )
+            program = cel.compile(source, variables=self._names, functions=self._functions, nan_ordering_is_error=True)
         except cel.CompileError as error:
             named = [self._named(problem, source) for problem in error.problems]
             told = [*filter(self._is_news, named), *self._undeclared_headers_of(source)]
@@ -140,9 +148,14 @@ class Expressions:
             message, _, hint = str(error).partition("; ")
             self._refuse(path, message, hint)
             return None
-        undeclared = self._undeclared_headers(program.tree)
-        self.problems += [self._placed(path, problem) for problem in undeclared]
-        if undeclared:
+        refused = [
+            *self._undeclared_headers(program.tree),
+            *self.reader.problems(program),
+            *self.definitions.named.problems(program.tree),
+            *undeclared_places(program.tree, self._declared.geo),
+        ]
+        self.problems += [self._placed(path, problem) for problem in refused]
+        if refused:
             return None
         self._compiled[source] = program
         return program
@@ -159,19 +172,19 @@ class Expressions:
                     pending |= set(variable.names)
         return reached
 
-    def reads_session(self, programs: Iterable[cel.Program]) -> bool:
-        """Whether programs, or variables that they read, look at more of the session than its `id`."""
-        programs = list(programs)
-        reached = self.reach(programs)
-        if SESSION.name not in reached:
-            return False
-        variables = [self.variables[name] for name in reached if name in self.variables]
-        return any(_reads_session(program.tree) for program in (*programs, *variables))
+    def refuse_name(self, path: Path, source: str, name: str, message: str, hint: str) -> bool:
+        """Tell what is wrong with the first use of a name in a source that was compiled; false if it has none."""
+        nodes = tree.walk(self._compiled[source].tree)
+        for node in nodes:
+            if isinstance(node, tree.Variable) and node.name == name:
+                self.problems.append(self._placed(path, cel_errors.Problem.at(node.span, message, hint)))
+                return True
+        return False
 
     def _in_order(self, path: Path, sources: Mapping[str, str]) -> Iterator[str]:
         """The variables' names, each after those that it needs; those in a circle are told where the first stands."""
         known = {**self._names, **{VARIABLES + name: cel.DYN for name in sources}}
-        functions = self.definitions.functions
+        functions = self._functions
         needs = {name: _needed(source, known, functions) for name, source in sources.items()}
         for group in in_order(needs):
             if len(group) > 1 or group[0] in needs[group[0]]:
@@ -192,23 +205,8 @@ class Expressions:
             return []
 
     def _undeclared_headers(self, root: tree.Expr) -> list[cel_errors.Problem]:
-        """A header that Envoy may withhold would look absent: it is refused to read one that is not declared."""
-        declared = self._declared_headers
-        if declared is None:
-            return []
-        problems = []
-        understood: set[int] = set()  # a walk meets what holds a node before the node
-        for node in tree.walk(root):
-            if isinstance(node, tree.Select | tree.Has) and _is_request(node.operand):
-                understood.add(id(node.operand))
-            view, name = _header_read(node)
-            if view is not None and name is not None:
-                understood.add(id(view))
-                if name.lower() not in declared:
-                    problems.append(_undeclared(node, f"the header `{name}` is not declared"))
-            elif (_is_header_view(node) or _is_request(node)) and id(node) not in understood:
-                problems.append(_undeclared(node, "headers are read without a name, and not all are declared"))
-        return problems
+        declared = self._declared.headers
+        return [] if declared is None else list(undeclared_headers(root, declared))
 
     def _is_news(self, problem: cel_errors.Problem) -> bool:
         """Whether it is not only that something is wrong with a definition."""
@@ -254,17 +252,6 @@ class Expressions:
         self.problems.append(problem_at(self._document, path, message, hint))
 
 
-def _reads_session(root: tree.Expr) -> bool:
-    """Whether anything but `session.id` is read; who is handed the whole session may read all of it."""
-    only_id: set[int] = set()  # a walk meets what holds a node before the node
-    for node in tree.walk(root):
-        if isinstance(node, tree.Select | tree.Has) and node.field == "id":
-            only_id.add(id(node.operand))
-        elif isinstance(node, tree.Variable) and node.name == SESSION.name and id(node) not in only_id:
-            return True
-    return False
-
-
 def _needed(source: str, known: Mapping[str, cel.CelType], functions: Sequence[cel.Function]) -> set[str]:
     """The variables that a source names; none if it does not compile at all, which is told later."""
     try:
@@ -272,31 +259,3 @@ def _needed(source: str, known: Mapping[str, cel.CelType], functions: Sequence[c
     except cel.CompileError:
         return set()
     return {name.removeprefix(VARIABLES) for name in names if name.startswith(VARIABLES)}
-
-
-def _undeclared(node: tree.Expr, message: str) -> cel_errors.Problem:
-    span = node.span
-    hint = "add it to `request.headers` of the configuration and to `allowed_headers` of the filter"
-    return cel_errors.Problem(message, span.line, span.column, span.end_line, span.end_column, hint)
-
-
-def _is_header_view(node: tree.Expr) -> bool:
-    return isinstance(node, tree.Select | tree.Has) and node.field in _HEADER_VIEWS and _is_request(node.operand)
-
-
-def _is_request(node: tree.Expr) -> bool:
-    return isinstance(node, tree.Variable) and node.name == "request"
-
-
-def _header_read(node: tree.Expr) -> tuple[tree.Expr | None, str | None]:
-    """The view of headers that a node reads one name of, and the name."""
-    match node:
-        case tree.Select(operand=view, field=name) | tree.Has(operand=view, field=name):
-            pass
-        case tree.Index(operand=view, index=tree.Constant(value=str() as name)):
-            pass
-        case tree.Call(function="@in", args=(tree.Constant(value=str() as name), view)):
-            pass
-        case _:
-            return None, None
-    return (view, name) if _is_header_view(view) else (None, None)

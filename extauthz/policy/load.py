@@ -13,6 +13,7 @@ from pathlib import Path
 
 from extauthz.errors import failure_of
 from extauthz.policy.compile import compile_documents
+from extauthz.policy.declared import NOTHING_DECLARED, Declared
 from extauthz.policy.policy_set import PolicySet
 from extauthz.policy.problems import PolicyErrors, Problem
 from extauthz.policy.yaml_source import MAX_CHARACTERS, Document, decode, read_stream
@@ -37,17 +38,17 @@ def load(
     paths: Sequence[Path],
     *,
     unpacked: Iterable[tuple[str, bytes]] = (),
-    declared_headers: frozenset[str] | None = None,
+    declared: Declared = NOTHING_DECLARED,
 ) -> PolicySet:
     """The policies of files and folders, compiled.
 
     `unpacked` are further files, by the name that problems call them, whose content is at hand: those of bundles.
-    `declared_headers` are the lower-case names of the request headers that Envoy sends, `None` if it sends all.
+    `declared` is what the configuration says that they may read.
 
     Raises:
         PolicyErrors: every problem of every file; also when there is no policy at all.
     """
-    return load_with_documents(paths, unpacked=unpacked, declared_headers=declared_headers)[1]
+    return load_with_documents(paths, unpacked=unpacked, declared=declared)[1]
 
 
 @_uncollected()
@@ -55,7 +56,7 @@ def load_with_documents(
     paths: Sequence[Path],
     *,
     unpacked: Iterable[tuple[str, bytes]] = (),
-    declared_headers: frozenset[str] | None = None,
+    declared: Declared = NOTHING_DECLARED,
     definitions_alone: bool = False,
 ) -> tuple[list[Document], PolicySet]:
     """The same, with the documents that the policies came from, for who asks where something stands.
@@ -67,7 +68,7 @@ def load_with_documents(
         read.file(found)
     for name, raw in unpacked:
         read.content(name, raw)
-    policies = _compiled(read, declared_headers)
+    policies = _compiled(read, declared)
     if not policies.rules and not (definitions_alone and any(map(_is_definitions, read.documents))):
         where = ", ".join(map(str, paths)) or "no path"
         hint = "a file ends in `.yaml` or `.yml`"
@@ -76,11 +77,11 @@ def load_with_documents(
 
 
 @_uncollected()
-def load_text(text: str, file: str = "policy.yaml", *, declared_headers: frozenset[str] | None = None) -> PolicySet:
+def load_text(text: str, file: str = "policy.yaml", *, declared: Declared = NOTHING_DECLARED) -> PolicySet:
     """The policies of one text, compiled; `file` is what problems call it. Raises `PolicyErrors`."""
     read = _Read()
     read.text(file, text)
-    return _compiled(read, declared_headers)
+    return _compiled(read, declared)
 
 
 def policy_files(paths: Sequence[Path]) -> Iterator[Path]:
@@ -141,10 +142,10 @@ class _Read:
         self.whole = False
 
 
-def _compiled(read: _Read, declared_headers: frozenset[str] | None) -> PolicySet:
+def _compiled(read: _Read, declared: Declared) -> PolicySet:
     """What was read, compiled. Raises `PolicyErrors` also for what could not be read."""
     try:
-        policies = compile_documents(read.documents, declared_headers=declared_headers, complete=read.whole)
+        policies = compile_documents(read.documents, declared=declared, complete=read.whole)
     except PolicyErrors as error:
         raise PolicyErrors([*read.problems, *error.problems]) from None
     if read.problems:

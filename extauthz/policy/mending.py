@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from extauthz.policy import models
+from extauthz.policy import models, named_models
 from extauthz.policy.problems import WRONG_TYPES, Fault, Path, Problem, faults_of
 from extauthz.policy.yaml_nodes import Drop, Edit, Rename, Supply
 from extauthz.policy.yaml_source import Document
@@ -19,6 +19,14 @@ STAND_INS: Final[Mapping[tuple[type[BaseModel], str], Any]] = {
     (models.PolicyDocument, "apiVersion"): "extauthz/v1",
     (models.PolicyDocument, "kind"): "Policy",
     (models.PolicyDocument, "metadata"): {"name": "unknown"},
+    (models.RiskModelDocument, "apiVersion"): "extauthz/v1",
+    (models.RiskModelDocument, "kind"): "RiskModel",
+    (models.RiskModelDocument, "metadata"): {"name": "unknown"},
+    (models.RiskModelSpec, "signals"): {"unknown": {"when": "true", "weight": 1.0, "reason": "unknown"}},
+    (models.RiskModelSpec, "levels"): {"unknown": 0.0},
+    (models.SignalModel, "when"): "true",
+    (models.SignalModel, "weight"): 1.0,
+    (models.SignalModel, "reason"): "unknown",
     (models.DefinitionsDocument, "apiVersion"): "extauthz/v1",
     (models.DefinitionsDocument, "kind"): "Definitions",
     (models.DefinitionsDocument, "metadata"): {"name": "unknown"},
@@ -31,6 +39,10 @@ STAND_INS: Final[Mapping[tuple[type[BaseModel], str], Any]] = {
     (models.Parameter, "name"): "unknown",
     (models.Parameter, "type"): "dyn",
     (models.DefinedFunction, "body"): "true",
+    (named_models.WindowModel, "zone"): "UTC",
+    (named_models.WindowModel, "hours"): [{"from": "00:00", "to": "24:00"}],
+    (named_models.HoursModel, "from"): "00:00",
+    (named_models.HoursModel, "to"): "24:00",
 }
 """What stands in for a field that must be there and is not; without one, the mapping around it is lost too."""
 

@@ -5,13 +5,13 @@ come to is all that tells two requests apart until somebody speaks whose terms r
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import product
 from math import inf
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from extauthz import cel
 from extauthz.policy.captures import Layout
-from extauthz.policy.context import PARAMS, VariableScope
+from extauthz.policy.context import PARAMS, Evaluated, VariableScope
+from extauthz.policy.reads import Ask
+from extauthz.policy.risk_models import RiskModel, programs_of
 from extauthz.policy.rules import (
     NOTHING,
     AllowTerms,
@@ -22,7 +22,7 @@ from extauthz.policy.rules import (
     Rule,
 )
 from extauthz.values.decisions import Evaluation, Mode, Outcome, RuleResult
-from extauthz.values.grants import Needs
+from extauthz.values.grants import Lookup, Needs
 from extauthz.values.identity import Identity
 from extauthz.values.request import EMPTY
 
@@ -34,10 +34,6 @@ Terms = TypeVar("Terms", AllowTerms, DenyTerms, ChallengeTerms, ApproveTerms)
 MOST_KEPT: Final = 64
 """Ways in which the rules of one plan can come out that are remembered, and ways in which they can be staged."""
 
-_FLAGS = (False, True)
-_NEEDS: Final = {
-    flags: Needs(grants=flags[0], session=flags[1], shadow_session=flags[2]) for flags in product(_FLAGS, repeat=3)
-}
 _OUTCOMES: Final[Mapping[Holds, Outcome]] = {True: "match", False: "no-match", None: "error"}
 
 
@@ -112,7 +108,7 @@ class _Opening(NamedTuple):
     """How a scope beyond the first is made: within which, with what variables, constants and captures of its own."""
 
     within: int
-    programs: Mapping[str, cel.Program]
+    programs: Mapping[str, Evaluated]
     constants: Mapping[str, object]
     captures: Layout | None
 
@@ -121,8 +117,9 @@ class Plan:
     """Candidates in the order of their names: `rules`, what each captures (`layouts`), and their `modes`.
 
     `captures` are the layouts that their expressions read, `conditions` what there is to evaluate, each with the number
-    of the scope that it sees. From `expires` on, in seconds since the epoch, one of them is as if absent. `is_staged`:
-    who of them is obeyed depends on the caller; ask `obeyed_by`.
+    of the scope that it sees; so have `asks`, what there is to ask, and `models`, the risk models. From `expires` on,
+    in seconds since the epoch, one of them is as if absent. `is_staged`: who of them is obeyed depends on the caller;
+    ask `obeyed_by`. `facts_read` are the names of facts that any of the rules reads.
     """
 
     __slots__ = (
@@ -131,11 +128,14 @@ class Plan:
         "_scope_of",
         "_spoken",
         "_variants",
+        "asks",
         "captures",
         "conditions",
         "expires",
+        "facts_read",
         "is_staged",
         "layouts",
+        "models",
         "modes",
         "needs",
         "rules",
@@ -152,8 +152,11 @@ class Plan:
         self.expires = min([rule.expires for rule in self.rules if rule.expires is not None], default=inf)
         self.needs = self._needed()
         self._openings: list[_Opening] = []
+        self.models: tuple[tuple[RiskModel, int], ...] = ()
         self.captures = tuple(dict.fromkeys([layout for rule, layout in found if rule.reads_params]))
+        self.facts_read: frozenset[str] = frozenset().union(*(rule.reads.facts for rule in self.rules))
         self._scope_of = self._opened(found)
+        self.asks = self._asked()
         self.conditions: tuple[tuple[Callable[[Mapping[str, Any]], Any], int], ...] = tuple(
             [
                 (rule.when.evaluate, at)
@@ -166,18 +169,24 @@ class Plan:
         self._next: Plan | None = None
 
     def _needed(self) -> Needs:
-        grants = session = shadow_session = False
+        lookups: dict[Mode, set[Lookup]] = {"enforce": set(), "shadow": set()}
+        sources: dict[Mode, set[str]] = {"enforce": set(), "shadow": set()}
         for rule, mode in zip(self.rules, self.modes, strict=True):
-            if mode == "enforce":
-                grants = grants or rule.effect == "challenge"
-                session = session or rule.reads_session
-            else:
-                shadow_session = shadow_session or rule.reads_session
-        return _NEEDS[grants, session, shadow_session]
+            lookups[mode] |= rule.reads.lookups
+            sources[mode] |= rule.reads.sources
+            if mode == "enforce" and rule.effect == "challenge":
+                lookups[mode].add("grants")
+        return Needs(
+            obeyed=frozenset(lookups["enforce"]),
+            shadow=frozenset(lookups["shadow"]),
+            sources=frozenset(sources["enforce"]),
+            shadow_sources=frozenset(sources["shadow"] - sources["enforce"]),
+        )
 
     def _opened(self, found: Sequence[tuple[Rule, Layout]]) -> tuple[int, ...]:
         """The number of the scope that each rule sees; rules that see the same names share one."""
         numbers: dict[tuple[Policy | None, Layout | None], int] = {(None, None): 0}
+        models = self._open_models()
         alike = len(self.captures) <= 1  # what is captured is then seen by everybody
         scopes = []
         for rule, layout in found:
@@ -185,7 +194,7 @@ class Plan:
             own = layout if rule.reads_params and not alike else None
             if policy is not None and (policy, None) not in numbers:
                 programs = {**policy.shared, **policy.per_rule} if alike else policy.shared
-                self._openings.append(_Opening(0, programs, policy.constants, None))
+                self._openings.append(_Opening(models.get(policy, 0), programs, policy.constants, None))
                 numbers[policy, None] = len(self._openings)
             if (policy, own) not in numbers:
                 programs = EMPTY if policy is None else policy.per_rule
@@ -193,6 +202,22 @@ class Plan:
                 numbers[policy, own] = len(self._openings)
             scopes.append(numbers[policy, own])
         return tuple(scopes)
+
+    def _open_models(self) -> Mapping[Policy, int]:
+        """The number of the scope of the risk model that a policy reads; each model is evaluated in one."""
+        numbers: dict[RiskModel, int] = {}
+        for rule in self.rules:
+            if (model := rule.risk) is not None and model not in numbers:
+                self._openings.append(_Opening(0, programs_of(model), model.constants, None))
+                numbers[model] = len(self._openings)
+        self.models = tuple(numbers.items())
+        return {rule.policy: numbers[rule.risk] for rule in self.rules if rule.risk is not None}
+
+    def _asked(self) -> tuple[tuple[Ask, int], ...]:
+        """What the rules and the risk models ask, each with the number of the scope that its arguments see."""
+        of_rules = [(ask, at) for rule, at in zip(self.rules, self._scope_of, strict=True) for ask in rule.reads.asks]
+        of_models = [(ask, at) for model, at in self.models for ask in model.reads.asks]
+        return tuple(dict.fromkeys((*of_rules, *of_models)))
 
     def scopes(self, first: Scope, segments: tuple[str, ...]) -> list[Scope]:
         """The scopes of one request, by number, with what is captured of the segments of its path."""
@@ -232,7 +257,7 @@ class Plan:
             if mode == "enforce":
                 speaking.add(rule, holds, at)
         speaking.results = tuple(results)
-        speaking.reads_nothing = _reads_nothing(speaking)
+        speaking.reads_nothing = not self.models and not self.facts_read and _reads_nothing(speaking)
         return speaking
 
     def obeyed_by(self, identity: Identity) -> "Plan":

@@ -7,6 +7,7 @@ from extauthz.policy.candidates import Candidates
 from extauthz.policy.captures import layout
 from extauthz.policy.index import Index, Spot
 from extauthz.policy.plan import Plan
+from extauthz.policy.risk_models import RiskModel
 from extauthz.policy.rules import Rule
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
@@ -20,13 +21,15 @@ class PolicySet:
     """All policies of one load.
 
     `revision` is `sha256:` and the hash of the normalised documents; `settable_headers` every request header, in
-    lower case, that some rule can set. What is learnt while it decides changes no decision.
+    lower case, that some rule can set; `risk_models` are in the order of their names. What is learnt while it decides
+    changes no decision.
     """
 
     revision: str
     settable_headers: frozenset[str]
     rules: tuple[Rule, ...]
     index: Index
+    risk_models: tuple[RiskModel, ...] = ()
     _plans: dict[Spot, Plan] = field(default_factory=dict, init=False, repr=False)
 
     def candidates(self, request: RequestView, identity: Identity) -> Candidates:

@@ -18,26 +18,32 @@ API_VERSION: Final = "extauthz/v1"
 _FIELDS: Final = frozenset(models.PolicyDocument.model_fields)
 _OF_KIND: Final[Mapping[str, AbstractSet[str]]] = {
     "Policy": frozenset(models.PolicySpec.model_fields),
+    "RiskModel": frozenset(models.RiskModelSpec.model_fields),
     "Definitions": frozenset(models.DefinitionsSpec.model_fields),
     "PolicyTest": frozenset({"cases"}),
 }
 KINDS: Final = tuple(_OF_KIND)
 _OF_A_CONFIGURATION: Final = frozenset({"policies", "bundles"})
 
-Model = TypeVar("Model", models.PolicyDocument, models.DefinitionsDocument)
+_WORDS: Final[Mapping[str, str]] = {"Policy": "policy", "RiskModel": "risk model", "Definitions": "definitions"}
+_KINDS_TOLD: Final = "`Policy`, `RiskModel`, `Definitions` or `PolicyTest`"
+
+Model = TypeVar("Model", models.PolicyDocument, models.RiskModelDocument, models.DefinitionsDocument)
 
 
 class Reading:
-    """The documents of a load: policies and definitions as far as they can be read, and what is wrong with all.
+    """The documents of a load as far as they can be read, by kind, and what is wrong with all.
 
-    Tests of policies are left to `policy test`. `complete` is whether all definitions that there are have been read.
+    Tests of policies are left to `policy test`. `complete` is whether all definitions that there are have been read,
+    `has_all_models` whether all risk models have.
     """
 
     def __init__(self, documents: Iterable[Document]) -> None:
         self.problems: list[Problem] = []
         self.policies: list[Mended[models.PolicyDocument]] = []
+        self.risk_models: list[Mended[models.RiskModelDocument]] = []
         self.definitions: list[Mended[models.DefinitionsDocument]] = []
-        self.complete = True
+        self.complete = self.has_all_models = True
         self._seen: dict[tuple[str, str], str] = {}
         for document in documents:
             self._read(document)
@@ -47,7 +53,7 @@ class Reading:
         value = document.value
         if not isinstance(value, dict):
             self._refuse(document, (), "must be a mapping", "begin with `apiVersion: extauthz/v1`")
-            self.complete = False
+            self.complete = self.has_all_models = False
         elif not any(document.has((field,)) for field in _FIELDS):
             self._refuse_foreign(document)
         else:
@@ -72,11 +78,11 @@ class Reading:
             likely = closest(written, KINDS)
             if not likely and document.value.get("apiVersion") == API_VERSION:
                 likely = by_fields
-            hint = f"did you mean `{likely}`?" if likely else "write `Policy`, `Definitions` or `PolicyTest`"
+            hint = f"did you mean `{likely}`?" if likely else f"write {_KINDS_TOLD}"
             self._refuse(document, ("kind",), f"unknown kind `{written}`", hint)
             return likely
         if "kind" in document.value:
-            self._refuse(document, ("kind",), "must be `Policy`, `Definitions` or `PolicyTest`", "")
+            self._refuse(document, ("kind",), f"must be {_KINDS_TOLD}", "")
         elif by_fields == "PolicyTest" and not document.has(("kind",)):
             self._refuse(document, (), "missing field `kind`", "write `kind: PolicyTest`")
         return by_fields or "Policy"
@@ -89,6 +95,14 @@ class Reading:
                 policy = self._model(document, models.PolicyDocument)
                 if policy is not None:
                     self.policies.append(policy)
+            case "RiskModel":
+                model = self._model(document, models.RiskModelDocument)
+                if model is None:
+                    self.has_all_models = False
+                else:
+                    self.risk_models.append(model)
+                    metadata = ("metadata",), ("metadata", "name")
+                    self.has_all_models &= not any(map(model.document.is_lost, metadata))
             case "Definitions":
                 definitions = self._model(document, models.DefinitionsDocument)
                 if definitions is None:
@@ -107,7 +121,7 @@ class Reading:
         self.problems += mended.problems
         document = mended.document
         if not (document.is_lost(("metadata",)) or document.is_lost(("metadata", "name"))):
-            name, word = mended.model.metadata.name, mended.model.kind.lower()
+            name, word = mended.model.metadata.name, _WORDS[mended.model.kind]
             place = f"{document.file}:{document.key_place(('metadata', 'name'))[0]}"
             if (first := self._seen.setdefault((word, name), place)) is not place:
                 self._refuse(document, ("metadata", "name"), f"the {word} `{name}` exists already", f"see {first}")

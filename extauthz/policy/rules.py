@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from extauthz.cel import Program
 from extauthz.policy.index import Place
+from extauthz.policy.reads import Reads
+from extauthz.policy.risk_models import RiskModel
 from extauthz.policy.staging import Staged
 from extauthz.stepup.binding import Kind
 from extauthz.values.decisions import Deny, Effect, Factor, Mode, Outcome, RuleResult, UserVerification
@@ -116,8 +118,8 @@ class Policy:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rule:
     """A compiled rule. `name` is `policy/rule`; `reads_params` is whether anything in it depends on the captures,
-    `reads_variables` on variables, or on lists and constants of definitions, `reads_session` on how old or idle the
-    session is.
+    `reads_variables` on variables, lists and constants of definitions, or on the risk, `reads` what must be looked up
+    for it, that for `risk`, the model that it reads, included.
 
     `results` are how it can come out without an error. `place` is what the index finds it by, kept for people who ask
     why it was not found.
@@ -134,7 +136,8 @@ class Rule:
     expires: float | None
     reads_params: bool
     reads_variables: bool
-    reads_session: bool
+    reads: Reads
+    risk: RiskModel | None
     description: str
     results: Mapping[tuple[Mode, Outcome], RuleResult]
 

@@ -11,10 +11,10 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import ModelSchema, NullableSchema, WithDefaultSchema
 
 from extauthz.policy.cases import CasesDocument
-from extauthz.policy.models import DefinitionsDocument, PolicyDocument
+from extauthz.policy.models import DefinitionsDocument, PolicyDocument, RiskModelDocument
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-_DOCUMENTS: Final[tuple[type[BaseModel], ...]] = (PolicyDocument, DefinitionsDocument, CasesDocument)
+_DOCUMENTS: Final[tuple[type[BaseModel], ...]] = (PolicyDocument, RiskModelDocument, DefinitionsDocument, CasesDocument)
 _EFFECTS: Final = ("allow", "deny", "challenge", "approve")
 
 

@@ -40,7 +40,7 @@ def problems_of_rule(document: Document, path: Path, rule: models.Rule) -> Itera
 
 def problems_of_definitions(document: Document) -> Iterator[Problem]:
     """What is wrong with the fields of definitions together."""
-    fields = ("functions", "lists", "constants")
+    fields = ("functions", "lists", "constants", "holidays", "windows", "addresses")
     yield from _one_of(document, ("spec",), fields, "defines nothing", "write `functions`, `lists` or `constants`")
 
 

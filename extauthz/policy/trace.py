@@ -14,6 +14,7 @@ from extauthz import cel
 from extauthz.cel import tree
 from extauthz.policy.context import PARAMS, VARIABLES, RequestScope, VariableScope
 from extauthz.policy.plain import Json, shown
+from extauthz.policy.risk_models import RiskModel, scope_of
 from extauthz.policy.rules import Candidate
 
 MOST_TOLD: Final = 1_000
@@ -61,6 +62,14 @@ class RuleTrace:
     variables: Mapping[str, Traced]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelTrace:
+    """The conditions of the signals of a risk model, and the variables that were read for them, by name."""
+
+    signals: Mapping[str, Traced]
+    variables: Mapping[str, Traced]
+
+
 def trace(program: cel.Program, scope: Mapping[str, Any]) -> Traced:
     """The tree of one evaluation. Never raises."""
     values: dict[tuple[int, int], list[object]] = {}
@@ -89,18 +98,32 @@ def trace_rule(item: Candidate, shared: RequestScope) -> RuleTrace:
     rule, policy = item.rule, item.rule.policy
     if rule.when is None:
         return RuleTrace(condition=None, variables={})
-    scope = VariableScope(VariableScope(shared, policy.shared, policy.constants), policy.per_rule)
+    around = shared if rule.risk is None else scope_of(rule.risk, shared)
+    scope = VariableScope(VariableScope(around, policy.shared, policy.constants), policy.per_rule)
     scope[PARAMS] = item.params
     condition = trace(rule.when, scope)
-    programs = {**policy.shared, **policy.per_rule}
+    variables = _variables([condition], {**policy.shared, **policy.per_rule}, scope)
+    return RuleTrace(condition=condition, variables=variables)
+
+
+def trace_model(model: RiskModel, shared: RequestScope) -> ModelTrace:
+    """The trace of the signals of a risk model and of the variables that they read."""
+    scope = scope_of(model, shared)
+    signals = {signal.name: trace(signal.when, scope) for signal in model.signals}
+    return ModelTrace(signals=signals, variables=_variables(list(signals.values()), model.variables, scope))
+
+
+def _variables(
+    pending: list[Traced], programs: Mapping[str, cel.Program], scope: Mapping[str, Any]
+) -> dict[str, Traced]:
+    """The traces of the variables that were read, and of those that they read."""
     variables: dict[str, Traced] = {}
-    pending = [condition]
     while pending:
         for name in _variables_read(pending.pop(0)):
             if name not in variables and name in programs:
                 variables[name] = trace(programs[name], scope)
                 pending.append(variables[name])
-    return RuleTrace(condition=condition, variables=variables)
+    return variables
 
 
 def _variables_read(traced: Traced) -> Iterator[str]:

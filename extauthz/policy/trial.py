@@ -6,24 +6,27 @@ given, not proven. A grant of a case is one that was left for the rule that it n
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
+
+import msgspec
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.errors import Refused
 from extauthz.identity import spiffe
+from extauthz.policy.case_facts import given_facts
 from extauthz.policy.cases import Case, Expectation, Suite, UserModel
 from extauthz.policy.context import Inputs, RequestScope
 from extauthz.policy.decide import decide
-from extauthz.policy.explain import traces
+from extauthz.policy.explain import risk_traces, traces
 from extauthz.policy.mismatch import Other, others
 from extauthz.policy.policy_set import PolicySet
 from extauthz.policy.problems import did_you_mean
-from extauthz.policy.sessions import session_ages
 from extauthz.policy.sources import SourcePlace
-from extauthz.policy.trace import RuleTrace
+from extauthz.policy.trace import ModelTrace, RuleTrace
 from extauthz.stepup.challenge import CHALLENGE_PATH
 from extauthz.stepup.factors import proven_amr
+from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import (
     Allow,
     Challenge,
@@ -35,9 +38,9 @@ from extauthz.values.decisions import (
     RuleResult,
     denial,
 )
-from extauthz.values.grants import NO_FACTS, Facts, Grant, SessionTimes
+from extauthz.values.grants import NO_FACTS, Facts, Grant
 from extauthz.values.identity import Identity, User, Workload
-from extauthz.values.request import EMPTY, Caller, RequestView
+from extauthz.values.request import EMPTY, Caller, RequestView, empty
 from extauthz.values.schemes import NO_SCHEMES, Schemes
 from extauthz.wire.caller import classify
 from extauthz.wire.compose import check_request, tcp_check_request
@@ -78,6 +81,8 @@ class Outcome:
     traces: Mapping[str, RuleTrace]
     others: tuple[Other, ...]
     differences: tuple[str, ...]
+    risk: tuple[Assessment, ...] = ()
+    risk_traces: Mapping[str, ModelTrace] = field(default_factory=empty)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +114,8 @@ def run(suite: Suite, policies: PolicySet) -> Iterator[Outcome]:
             status=status,
             rules=ruling.evaluation.rules,
             traces=_traces(ruling, policies),
+            risk=ruling.evaluation.risk,
+            risk_traces=_risk_traces(ruling, policies),
             others=_others(ruling, policies) if differences else (),
             differences=differences,
         )
@@ -159,28 +166,12 @@ def _rule_on(case: Case, policies: PolicySet, now: float) -> _Ruling:
         evaluation = decide(candidates, request=request, identity=identity, facts=facts, now=now, binding_keys=[_KEY])
         return _Ruling(evaluation=evaluation, identity=identity, now=now, request=request, facts=facts)
 
-    first = decided(_facts(case, (), identity, now))
+    facts = given_facts(case.facts, candidates, request=request, identity=identity, now=now)
+    first = decided(facts)
     decision = first.evaluation.decision
     if not case.facts.grants or not isinstance(decision, Challenge) or identity.user is None:
         return first
-    return decided(_facts(case, tuple(_grants(case, decision, identity.user, now)), identity, now))
-
-
-def _facts(case: Case, grants: tuple[Grant, ...], identity: Identity, now: float) -> Facts:
-    return Facts(
-        grants=grants,
-        session=None if identity.user is None else session_ages(identity.user, _seen(case, now), now=now),
-        device=case.facts.device.model_dump(exclude_none=True),
-        geo=case.facts.geo.model_dump(exclude_none=True),
-    )
-
-
-def _seen(case: Case, now: float) -> SessionTimes | None:
-    given = case.facts.session
-    if given is None:
-        return None
-    age = given.idle if given.age is None else given.age
-    return SessionTimes(started_at=now - age, last_seen=now - given.idle)
+    return decided(msgspec.structs.replace(facts, grants=tuple(_grants(case, decision, identity.user, now))))
 
 
 def _grants(case: Case, challenge: Challenge, user: User, now: float) -> Iterator[Grant]:
@@ -203,9 +194,18 @@ def _grants(case: Case, challenge: Challenge, user: User, now: float) -> Iterato
 def _traces(ruling: _Ruling, policies: PolicySet) -> Mapping[str, RuleTrace]:
     if ruling.request is None:
         return {}
-    inputs = Inputs(request=ruling.request, identity=ruling.identity, facts=ruling.facts, now=ruling.now)
     candidates = policies.candidates(ruling.request, ruling.identity)
-    return traces(candidates, ruling.evaluation, RequestScope(inputs))
+    return traces(candidates, ruling.evaluation, _scope(ruling, ruling.request))
+
+
+def _risk_traces(ruling: _Ruling, policies: PolicySet) -> Mapping[str, ModelTrace]:
+    if ruling.request is None:
+        return {}
+    return risk_traces(policies, ruling.evaluation, _scope(ruling, ruling.request))
+
+
+def _scope(ruling: _Ruling, request: RequestView) -> RequestScope:
+    return RequestScope(Inputs(request=request, identity=ruling.identity, facts=ruling.facts, now=ruling.now))
 
 
 def _others(ruling: _Ruling, policies: PolicySet) -> tuple[Other, ...]:
@@ -219,19 +219,19 @@ def _differences(case: Case, ruling: _Ruling, status: int, policies: PolicySet) 
     """What is not as expected, and names of rules that do not exist."""
     names = [rule.name for rule in policies.rules]
     actual = _actual(ruling, status, names)
-    for field, want in case.expect.model_dump(exclude_unset=True).items():
-        got = actual[field]
+    for part, want in case.expect.model_dump(exclude_unset=True).items():
+        got = actual[part]
         if isinstance(want, dict):
             for key, value in want.items():
                 here: object = got.get(key) if isinstance(got, Mapping) else None
                 if here != value:
-                    yield f"{field}: `{key}`: expected {_quoted(value)}, got {_quoted(here)}"
+                    yield f"{part}: `{key}`: expected {_quoted(value)}, got {_quoted(here)}"
         elif isinstance(want, list):
             missing = [one for one in want if not isinstance(got, Sequence) or one not in got]
             if missing:
-                yield f"{field}: expected {_quoted(', '.join(map(str, missing)))}, got {_quoted(got)}"
+                yield f"{part}: expected {_quoted(', '.join(map(str, missing)))}, got {_quoted(got)}"
         elif got != want:
-            yield f"{field}: expected {_quoted(want)}, got {_quoted(got)}"
+            yield f"{part}: expected {_quoted(want)}, got {_quoted(got)}"
     for name in _named_rules(case):
         if name not in actual["rules"]:
             hint = did_you_mean(name, names)
@@ -263,11 +263,18 @@ def _actual(ruling: _Ruling, status: int, names: list[str]) -> dict[str, Any]:
         "metadata": EMPTY if changes is None else changes.metadata,
         "body": decision.body if isinstance(decision, Deny) else "",
         "factors": list(decision.demands[0].factors) if isinstance(decision, Challenge) else [],
+        "risk": _risk(ruling.evaluation),
         "rules": {
             **dict.fromkeys(names, "no-candidate"),
             **{one.rule: one.result for one in ruling.evaluation.rules},
         },
     }
+
+
+def _risk(evaluation: Evaluation) -> Mapping[str, Any]:
+    for one in evaluation.risk:
+        return {"score": one.score, "level": one.level, "signals": list(one.signals)}
+    return EMPTY
 
 
 def _listed(lines: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:

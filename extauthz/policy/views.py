@@ -160,19 +160,20 @@ class UserFields:
     @property
     def token_age(self) -> object:
         issued_at = self.of.issued_at
-        return _span(None if issued_at is None else self._now - issued_at)
+        return span(None if issued_at is None else self._now - issued_at)
 
 
 class Entries:
-    """The entries of a mapping of facts, unset where there are none."""
+    """The entries of a mapping of facts, unset where there are none.
 
-    __slots__ = ("_of",)
+    As attributes of its own: Python finds them at a tenth of what it costs to be asked for each.
+    """
 
     def __init__(self, of: Mapping[str, Any]) -> None:
-        self._of = of
+        self.__dict__.update(of)
 
     def __getattr__(self, name: str) -> object:
-        return self._of.get(name, cel.UNSET)
+        return cel.UNSET
 
 
 class SessionFields:
@@ -190,11 +191,11 @@ class SessionFields:
 
     @property
     def age(self) -> object:
-        return _span(self._known("session.age").age)
+        return span(self._known("session.age").age)
 
     @property
     def idle(self) -> object:
-        return _span(self._known("session.idle").idle)
+        return span(self._known("session.idle").idle)
 
     def _known(self, what: str) -> SessionAges:
         return self._unknown(what) if self._ages is None else self._ages
@@ -366,7 +367,8 @@ def _time(time: tuple[int, int]) -> object:
     return cel.UNSET if time == (0, 0) else cel.Timestamp(*time)
 
 
-def _span(seconds: float | None) -> object:
+def span(seconds: float | None) -> object:
+    """Seconds as a duration; unset where nobody knows them."""
     return cel.UNSET if seconds is None else cel.Duration(*timestamp_parts(seconds))
 
 

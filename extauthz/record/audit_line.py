@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from extauthz.record.decision import DecisionName
+from extauthz.values.assessment import State
 from extauthz.values.decisions import Effect, Mode, Outcome
 
 VERSION: Final = 1
@@ -123,6 +124,60 @@ class SessionLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     idle_s: float | None = None
 
 
+class SignalLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
+    """What one signal came to: `counted` of its `weight`. `age_s` are the seconds since its moment, if it fades."""
+
+    name: str
+    state: State
+    weight: float
+    counted: float
+    reason: str
+    age_s: float | None = None
+    error: str | None = None
+
+
+class RiskLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
+    """What a risk model came to."""
+
+    model: str
+    score: float
+    level: str
+    signals: list[SignalLine] = []
+
+
+class TravelLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
+    """The journey from the subject's last place; nothing in it where that or this place is not known."""
+
+    distance_km: float | None = None
+    speed_kmh: float | None = None
+    since_s: float | None = None
+
+
+class DeviceLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
+    """The device; of its identifier the first half of the SHA-256 in hex."""
+
+    id: str | None = None
+    known: bool | None = None
+    age_s: float | None = None
+
+
+class FactsLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
+    """The facts that conditions read; what is missing nobody read, or it could not be looked up.
+
+    `geo` and `reported` have the fields that there were; `attributes` are the names of what each source told. `rates`
+    and `seen` are the answers to calls of these functions, by what the call means: the document, the call as it is
+    written, the variables that it reads.
+    """
+
+    geo: dict[str, Any] | None = None
+    travel: TravelLine | None = None
+    device: DeviceLine | None = None
+    reported: dict[str, Any] | None = None
+    attributes: dict[str, list[str]] = {}
+    rates: dict[str, int] = {}
+    seen: dict[str, bool] = {}
+
+
 class DecisionLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     """One decision.
 
@@ -130,8 +185,8 @@ class DecisionLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     are the rules that a challenge or a hold asks to be met, `grants` what an allow rests on. `request_time` is when
     Envoy saw the request, as seconds and nanoseconds since the epoch. `metadata` are namespaces and the names in
     them, `route_metadata` are the operator's own words. `session` is missing unless a rule looked at its age, and the
-    store could be asked. `detail` is what went wrong. `request` is missing for TCP and where it could not be read,
-    `identity` where it could not be established.
+    store could be asked. `risk` are the risk models that a condition read. `detail` is what went wrong. `request` is
+    missing for TCP and where it could not be read, `identity` where it could not be established.
     """
 
     v: Literal[1]
@@ -157,4 +212,6 @@ class DecisionLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     route_metadata: dict[str, Any] = {}
     identity: IdentityLine | None = None
     session: SessionLine | None = None
+    facts: FactsLine | None = None
+    risk: list[RiskLine] = []
     detail: str | None = None

@@ -1,15 +1,17 @@
 """The record of one decision: everything that spans, logs and audit say about it comes from here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
+from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import Allow, Challenge, Decision, Deny, Hold, RuleResult
+from extauthz.values.facts import Question
 from extauthz.values.grants import SessionAges
 from extauthz.values.identity import Identity
-from extauthz.values.request import RequestView
+from extauthz.values.request import EMPTY, RequestView
 
 WallClock = Callable[[], int]
 """Nanoseconds since the epoch."""
@@ -32,9 +34,12 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One decision with its reasoning.
 
     `request` and `identity` are `None` where they could not be established. `session` is how old and idle the session
-    was, `None` where nobody looked. `detail` is the full text of what went wrong, for the operator only. `trace` is the
-    trace context that came with the Check itself (`traceparent` and `tracestate` in the call's metadata): the caller's
-    own span. Times are nanoseconds since the epoch.
+    was, `None` where nobody looked; `risk` is what the risk models came to that a condition read. `views`
+    are those of facts that conditions have read, `asked` the questions of calls by what their expression means, with
+    the `answers` to them. `detail` is the full
+    text of what went wrong, for the operator only. `trace` is the trace context that came with the Check itself
+    (`traceparent` and `tracestate` in the call's metadata): the caller's own span. Times are nanoseconds since the
+    epoch.
     """
 
     decision_id: str
@@ -44,6 +49,10 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     request: RequestView | None = None
     identity: Identity | None = None
     session: SessionAges | None = None
+    risk: tuple[Assessment, ...] = ()
+    views: Mapping[str, Any] = EMPTY
+    asked: Mapping[str, Question] = EMPTY
+    answers: Mapping[Question, Any] = EMPTY
     detail: str | None = None
     trace: Trace = ()
     started_ns: int

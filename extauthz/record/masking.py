@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Any, Final, assert_never
 
 from extauthz.cel import EvalError
@@ -33,6 +32,8 @@ from extauthz.record.audit_line import (
 )
 from extauthz.record.config import NEVER_KEPT, KeepSettings
 from extauthz.record.decision import DECISION_NAMES, DecisionRecord
+from extauthz.record.fact_lines import facts_line, risk_line
+from extauthz.record.session_hash import session_hash
 from extauthz.values.decisions import Allow, Challenge, Decision, Deny, Hold
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Identity, User, Workload
@@ -133,6 +134,8 @@ def line_of(record: DecisionRecord, keep: Keep) -> DecisionLine:
         route_metadata=dict(request.route_metadata) if request is not None else {},
         identity=None if identity is None else _identity(identity, keep),
         session=None if ages is None else SessionLine(age_s=ages.age, idle_s=ages.idle),
+        facts=facts_line(record),
+        risk=[risk_line(one) for one in record.risk],
         detail=None if record.detail is None else masked(record.detail),
     )
 
@@ -141,11 +144,6 @@ def rfc3339(nanoseconds: int) -> str:
     """Nanoseconds since the epoch as RFC 3339 writes them, in UTC."""
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
-
-
-def session_hash(session: str) -> str:
-    """What a record calls a session: the first half of its SHA-256 in hex."""
-    return sha256(session.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _status(decision: Decision, request: RequestView | None) -> int:

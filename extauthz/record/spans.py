@@ -10,6 +10,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from extauthz.record.decision import DECISION_NAMES, TRACE_HEADERS, DecisionRecord
+from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import Deny
 from extauthz.values.identity import Identity
 from extauthz.values.quoting import masked
@@ -70,11 +71,27 @@ def _attributes(record: DecisionRecord) -> Attributes:
         results = [f"{rule.rule}:{rule.result}" for rule in record.rules if rule.mode == mode]
         if results:
             attributes[name] = results
+    for assessment in record.risk:
+        _add_risk(attributes, assessment)
     if record.request is not None:
         _add_request(attributes, record.request)
     if record.identity is not None:
         _add_identity(attributes, record.identity)
     return attributes
+
+
+def _add_risk(attributes: Attributes, assessment: Assessment) -> None:
+    """What a model came to; of its signals those that count, with what they count, and why."""
+    name = f"extauthz.risk.{assessment.model}"
+    attributes[f"{name}.score"] = assessment.score
+    attributes[f"{name}.level"] = assessment.level
+    signals = [
+        f"{one.name}:{one.state} {one.counted:g} of {one.weight:g}: {one.reason}"
+        for one in assessment.heard
+        if one.counted
+    ]
+    if signals:
+        attributes[f"{name}.signals"] = signals
 
 
 def _add_request(attributes: Attributes, request: RequestView) -> None:

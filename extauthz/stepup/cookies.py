@@ -19,9 +19,10 @@ def make_secret(random: bytes) -> str:
     return urlsafe_b64encode(random).rstrip(b"=").decode("ascii")
 
 
-def set_cookie(name: str, value: str) -> str:
-    """The whole `Set-Cookie` value. Without `Max-Age`: it ends with the browser's session."""
-    return f"{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax"
+def set_cookie(name: str, value: str, *, max_age: int | None = None) -> str:
+    """The whole `Set-Cookie` value. Without `max_age`, in seconds, it ends with the browser's session."""
+    lasts = "" if max_age is None else f"; Max-Age={max_age}"
+    return f"{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax{lasts}"
 
 
 def read_secret(fields: Iterable[str], name: str) -> str | None:

@@ -45,6 +45,7 @@ class Key:
     binding: bytes = field(repr=False)
     seal: bytes = field(repr=False)
     oidc: bytes = field(repr=False)
+    device: bytes = field(repr=False)
 
 
 class KeyRing:
@@ -189,6 +190,7 @@ def _key(entry: Any, place: str) -> Key:  # noqa: ANN401 - whatever is in the fi
         binding=_derive(secret, "binding"),
         seal=_derive(secret, "seal"),
         oidc=_derive(secret, "oidc"),
+        device=_derive(secret, "device"),
     )
 
 

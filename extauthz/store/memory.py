@@ -3,16 +3,21 @@
 The rule: no method waits while it holds the lock, so each is atomic, from any thread and any event loop.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import assert_never
 
 from extauthz.errors import StateUnavailable
 from extauthz.identity.revocations import Revocation, RevocationKey
+from extauthz.identity.signals.facts import Signal
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
 from extauthz.stepup.lockout import Limit
+from extauthz.store.devices import ListedDevice
+from extauthz.store.habits import Habit
+from extauthz.store.memory_devices import MemoryDevices
 from extauthz.store.memory_grants import MemoryGrants
+from extauthz.store.memory_habits import MemoryHabits
 from extauthz.store.memory_limits import MemoryLimits
 from extauthz.store.memory_revocations import MemoryRevocations
 from extauthz.store.protocol import (
@@ -36,6 +41,8 @@ from extauthz.store.protocol import (
     UseUp,
 )
 from extauthz.store.revocations import Changes, Revoked
+from extauthz.store.signals import Delivered, Delivery
+from extauthz.values.facts import Question
 from extauthz.values.grants import Grant, SessionTimes
 from extauthz.values.identity import Subject
 
@@ -66,16 +73,29 @@ class MemoryStore:
         self._resets: dict[Subject, float] = {}
         self._limits = MemoryLimits()
         self._sessions: dict[tuple[Subject, str], _Session] = {}
+        self._habits = MemoryHabits()
+        self._devices = MemoryDevices()
         self._revocations = MemoryRevocations()
         self._swept_at = 0.0
 
-    async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
+    async def look_up(
+        self,
+        subject: Subject | None,
+        session: str | None,
+        *,
+        fingerprint: str,
+        now: float,
+        questions: Sequence[Question] = (),
+    ) -> Found:
         with self._lock:
             self._check_open()
+            answers = self._habits.answers(subject, questions, now)
+            if subject is None or session is None:
+                return Found(answers=answers)
             known = self._sessions.get((subject, session))
             times = known.times if known is not None and known.until > now else None
             found = self._grants.found(subject, session, fingerprint, now)
-            return Found(grants=found, session=times)
+            return Found(grants=found, session=times, answers=answers)
 
     async def consume(self, subject: Subject, grants: Sequence[str], *, fingerprint: str, now: float) -> bool:
         with self._lock:
@@ -125,6 +145,25 @@ class MemoryStore:
                 times = SessionTimes(started_at=started, last_seen=seen)
                 self._sessions[one.subject, one.session] = _Session(times=times, until=until)
                 self._sweep(one.at)
+
+    async def note_habits(self, habits: Iterable[Habit]) -> None:
+        noted = tuple(habits)
+        with self._lock:
+            self._check_open()
+            self._habits.note(noted)
+            for habit in noted[-1:]:
+                self._sweep(habit.at)
+
+    async def put_device(self, device: ListedDevice, *, now: float) -> None:
+        with self._lock:
+            self._check_open()
+            self._devices.put(device, now)
+            self._sweep(now)
+
+    async def devices(self, subject: Subject | None, *, now: float) -> tuple[ListedDevice, ...]:
+        with self._lock:
+            self._check_open()
+            return self._devices.listed(subject, now)
 
     async def grants(self, selection: Selection, *, now: float) -> tuple[Grant, ...]:
         with self._lock:
@@ -225,12 +264,9 @@ class MemoryStore:
     async def put_revocation(self, revocation: Revocation, *, now: float) -> Revoked:
         with self._lock:
             self._check_open()
-            kept = self._revocations.put(revocation, now=now)
-            gone = 0
-            if kept.voids_grants:
-                gone = self._grants.forget(Selection(subject=kept.subject, session=kept.session), now)
+            revoked = self._put_revocation(revocation, now)
             self._sweep(now)
-            return Revoked(revocation=kept, grants=gone)
+            return revoked
 
     async def withdraw_revocation(self, key: RevocationKey, *, now: float) -> bool:
         with self._lock:
@@ -247,6 +283,26 @@ class MemoryStore:
             self._check_open()
             return self._revocations.changes(since)
 
+    async def deliver(self, delivery: Delivery, *, now: float) -> Delivered:
+        with self._lock:
+            self._check_open()
+            if delivery.receipt is not None:
+                received = self._revocations.receive(delivery.receipt)
+                if received is not Delivered.DONE:
+                    return received
+            for revocation in delivery.revocations:
+                self._put_revocation(revocation, now)
+            for subject in delivery.voids:
+                self._grants.forget(Selection(subject=subject), now)
+            self._revocations.signal(delivery.signals, now=now)
+            self._sweep(now)
+            return Delivered.DONE
+
+    async def signals(self, subject: Subject | None, *, now: float) -> tuple[Signal, ...]:
+        with self._lock:
+            self._check_open()
+            return self._revocations.signals(subject, now=now)
+
     async def ping(self) -> None:
         with self._lock:
             self._check_open()
@@ -258,6 +314,13 @@ class MemoryStore:
     def _check_open(self) -> None:
         if self._closed:
             raise StateUnavailable("store: memory: it is closed")
+
+    def _put_revocation(self, revocation: Revocation, now: float) -> Revoked:
+        kept = self._revocations.put(revocation, now=now)
+        gone = 0
+        if kept.voids_grants:
+            gone = self._grants.forget(Selection(subject=kept.subject, session=kept.session), now)
+        return Revoked(revocation=kept, grants=gone)
 
     def _factor(self, subject: Subject, factor: str) -> EnrolledFactor | None:
         known = self._factors.get(factor)
@@ -321,4 +384,6 @@ class MemoryStore:
         self._resets = {subject: at for subject, at in self._resets.items() if at + RESET_SECONDS > now}
         self._limits.sweep(now)
         self._sessions = {key: session for key, session in self._sessions.items() if session.until > now}
+        self._habits.sweep(now)
+        self._devices.sweep(now)
         self._revocations.sweep(now - CLOCK_SKEW)

@@ -5,8 +5,8 @@ when a store is out of reach, for whatever reason, every call raises `StateUnava
 are seconds since the epoch and come from the caller.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
 from typing import Final, Literal, Protocol
@@ -14,7 +14,11 @@ from typing import Final, Literal, Protocol
 from extauthz.identity.revocations import Revocation
 from extauthz.stepup.enrolment import LONGEST_INVITATION
 from extauthz.stepup.lockout import Limit
+from extauthz.store.devices import DeviceStore
+from extauthz.store.habits import HabitStore
 from extauthz.store.revocations import RevocationStore
+from extauthz.store.signals import SignalStore
+from extauthz.values.facts import Question
 from extauthz.values.grants import Grant, SessionTimes
 from extauthz.values.identity import Subject
 
@@ -209,10 +213,16 @@ class Changed(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a look-up finds: the grants that are good, oldest first, and when the session was seen (`None`: never)."""
+    """What a look-up finds: the grants that are good, oldest first, and when the session was seen (`None`: never).
+
+    `answers` are those to the questions that were asked: a count for a `rate`, whether it came before for `seen`,
+    `Quantiles` for a `baseline`, a `LastPlace` or `None` for the `place`, and for `raised` when which signal of the
+    model was raised last. A question about a subject has none where there is no subject.
+    """
 
     grants: tuple[Grant, ...] = ()
     session: SessionTimes | None = None
+    answers: Mapping[Question, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,11 +263,22 @@ class Selection:
         )
 
 
-class Store(RevocationStore, Protocol):
+class Store(RevocationStore, SignalStore, HabitStore, DeviceStore, Protocol):
     """State shared by all processes that open the same one. Every method raises `StateUnavailable`."""
 
-    async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
-        """What is known of this subject in this session, in one round trip.
+    async def look_up(
+        self,
+        subject: Subject | None,
+        session: str | None,
+        *,
+        fingerprint: str,
+        now: float,
+        questions: Sequence[Question] = (),
+    ) -> Found:
+        """What is known of this subject in this session, and what is usual, in one round trip.
+
+        Each key and window of a `rate` counts this request, once however often it is asked about, whatever becomes of
+        it; what follows from that alone is told to it. Without a subject nothing but that is known.
 
         A grant whose last use was spent by `fingerprint` no more than REPEAT_SECONDS ago is among the grants, with one
         use: the same Check sent again may rest on it again. An empty fingerprint is that of no Check.

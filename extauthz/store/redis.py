@@ -4,15 +4,18 @@ The rules: a look-up is one round trip; what is atomic is one script on the keys
 """
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final, assert_never
 
 from extauthz.errors import StateUnavailable
 from extauthz.identity.revocations import Revocation, RevocationKey
+from extauthz.identity.signals.facts import Signal
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
 from extauthz.stepup.lockout import Limit
+from extauthz.store.devices import ListedDevice
+from extauthz.store.habits import Habit
 from extauthz.store.protocol import (
     CLOCK_SKEW,
     MOST_GRANTS,
@@ -34,6 +37,8 @@ from extauthz.store.protocol import (
 )
 from extauthz.store.redis_address import RedisAddress
 from extauthz.store.redis_calls import RedisCalls
+from extauthz.store.redis_devices import RedisDevices
+from extauthz.store.redis_habits import HabitQuestions, RedisHabits
 from extauthz.store.redis_limits import RedisLimits
 from extauthz.store.redis_revocations import RedisRevocations
 from extauthz.store.redis_route import Command
@@ -65,7 +70,10 @@ from extauthz.store.redis_scripts import (
     Script,
 )
 from extauthz.store.redis_server import Reply
+from extauthz.store.redis_signals import RedisSignals
 from extauthz.store.revocations import Changes, Revoked
+from extauthz.store.signals import Delivered, Delivery
+from extauthz.values.facts import Question
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Subject
 
@@ -84,24 +92,37 @@ class RedisStore:
         self._prefix = address.prefix
         self._calls = RedisCalls(address, patience)
         self._limits = RedisLimits(self._calls, address.prefix)
+        self._habits = RedisHabits(self._calls, address.prefix)
+        self._devices = RedisDevices(self._calls, address.prefix)
         self._revocations = RedisRevocations(self._calls, address.prefix)
+        self._signals = RedisSignals(self._calls, address.prefix, self._revocations)
 
-    async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
-        keys = self._keys(subject)
-        wanted = [_get("HGETALL", keys.grants), _get("GET", keys.seen(session))]
-        if fingerprint:
-            wanted.append(_get("HGETALL", keys.used(fingerprint)))
-        replies = await self._calls.exchange(*wanted)
+    async def look_up(
+        self,
+        subject: Subject | None,
+        session: str | None,
+        *,
+        fingerprint: str,
+        now: float,
+        questions: Sequence[Question] = (),
+    ) -> Found:
+        usual = HabitQuestions(self._prefix, subject, questions, now)
+        wanted: list[Command] = []
+        if subject is not None and session is not None:
+            keys = self._keys(subject)
+            wanted = [_get("HGETALL", keys.grants), _get("GET", keys.seen(session))]
+            if fingerprint:
+                wanted.append(_get("HGETALL", keys.used(fingerprint)))
+        if not (wanted or usual.asked):
+            return Found()
+        replies = await self._calls.run(*wanted, *usual.asked)
+        answers = usual.answers(replies[len(wanted) :])
+        if session is None or not wanted:
+            return Found(answers=answers)
         used = used_in(replies[2], now) if fingerprint else frozenset()
-        grants: list[Grant] = []
-        for grant in grants_in(replies[0]):
-            if grant.session != session or grant.expires_at <= now:
-                continue
-            if grant.uses != 0:
-                grants.append(grant)
-            elif grant.id in used:
-                grants.append(replace(grant, uses=1))
-        return Found(grants=tuple(grants), session=times_in(replies[1], now))
+        return Found(
+            grants=_good_in(replies[0], session, used, now), session=times_in(replies[1], now), answers=answers
+        )
 
     async def consume(self, subject: Subject, grants: Sequence[str], *, fingerprint: str, now: float) -> bool:
         keys = self._keys(subject)
@@ -159,6 +180,15 @@ class RedisStore:
             for one in activities
         )
         await self._calls.run(*touched)
+
+    async def note_habits(self, habits: Iterable[Habit]) -> None:
+        await self._habits.note(habits)
+
+    async def put_device(self, device: ListedDevice, *, now: float) -> None:
+        await self._devices.put(device, now)
+
+    async def devices(self, subject: Subject | None, *, now: float) -> tuple[ListedDevice, ...]:
+        return await self._devices.listed(subject, now)
 
     async def grants(self, selection: Selection, *, now: float) -> tuple[Grant, ...]:
         found = [grant async for grants in self._selected(selection) for grant in grants if _is_good(grant, now)]
@@ -233,6 +263,12 @@ class RedisStore:
     async def revocation_changes(self, since: str | None) -> Changes:
         return await self._revocations.changes(since)
 
+    async def deliver(self, delivery: Delivery, *, now: float) -> Delivered:
+        return await self._signals.deliver(delivery, now=now)
+
+    async def signals(self, subject: Subject | None, *, now: float) -> tuple[Signal, ...]:
+        return await self._signals.signals(subject, now=now)
+
     async def ping(self) -> None:
         await self._calls.check()
 
@@ -282,6 +318,19 @@ def _seconds(ticket: SpentTicket | None, now: float) -> int:
 
 def _tickets(keys: SubjectKeys, ticket: SpentTicket | None) -> tuple[str, ...]:
     return () if ticket is None else (keys.ticket(ticket.id),)
+
+
+def _good_in(reply: Reply, session: str, used: frozenset[str], now: float) -> tuple[Grant, ...]:
+    """The grants in a hash that a Check in this session may rest on that has `used` these already."""
+    grants: list[Grant] = []
+    for grant in grants_in(reply):
+        if grant.session != session or grant.expires_at <= now:
+            continue
+        if grant.uses != 0:
+            grants.append(grant)
+        elif grant.id in used:
+            grants.append(replace(grant, uses=1))
+    return tuple(grants)
 
 
 def _is_good(grant: Grant, now: float) -> bool:

@@ -48,9 +48,9 @@ class RedisCalls:
         """The replies, in one round trip to each server. Raises `StateUnavailable`."""
         return await self._usable(lambda: self._route.exchange(commands))
 
-    async def run(self, *runs: Run) -> list[Reply]:
-        """The results of these scripts, in one round trip to each server. Raises `StateUnavailable`."""
-        return await self._usable(lambda: run_all(self._route, runs))
+    async def run(self, *asked: Run | Command) -> list[Reply]:
+        """The results of these scripts and commands, in one round trip to each server. Raises `StateUnavailable`."""
+        return await self._usable(lambda: run_all(self._route, asked))
 
     async def all_keys(self, last: str) -> AsyncIterator[list[str]]:
         """The keys of all subjects that end like this, some at a time; one that is there all along is among them."""

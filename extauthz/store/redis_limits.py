@@ -7,10 +7,11 @@ it meanwhile.
 from collections.abc import Sequence
 
 from extauthz.stepup.lockout import KNOWN_SECONDS, MOST_KNOWN, SKEW, Limit
+from extauthz.store.key_digest import digest
 from extauthz.store.protocol import Tried
 from extauthz.store.redis_calls import RedisCalls
 from extauthz.store.redis_route import Command
-from extauthz.store.redis_rows import digest, tally_key, try_in
+from extauthz.store.redis_rows import tally_key, try_in
 from extauthz.store.redis_scripts import ATTEMPT, GIVE_BACK, KNOW, Run
 
 

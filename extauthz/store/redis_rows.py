@@ -17,11 +17,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from hashlib import sha256
 from typing import Final, Literal, TypeVar
 
 from extauthz.errors import StateUnavailable
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
+from extauthz.store.key_digest import digest
 from extauthz.store.protocol import AUTHENTICATORS, CLOCK_SKEW, EnrolledFactor, Ground
 from extauthz.store.redis_server import Reply
 from extauthz.values.grants import Grant, SessionTimes
@@ -44,11 +44,6 @@ def understood() -> Iterator[None]:
     except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
         fault = type(error).__name__
         raise StateUnavailable(f"store: what the Redis keeps or answers can't be read, by {fault}") from error
-
-
-def digest(text: str) -> str:
-    """A text of any length as part of a key: 128 bits of its SHA-256."""
-    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

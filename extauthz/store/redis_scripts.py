@@ -32,10 +32,14 @@ ATTEMPT = _script("attempt")
 CHANGED_REVOCATIONS = _script("changed_revocations")
 CONFIRM = _script("ground", "confirm")
 CONSUME = _script("consume")
+COUNT = _script("count")
 ENROLL = _script("ground", "enroll")
 GIVE_BACK = _script("give_back")
 KNOW = _script("know")
+NOTE_HABITS = _script("note_habits")
+PUT_DEVICE = _script("put_device")
 PUT_REVOCATION = _script("widen", "put_revocation")
+PUT_SIGNAL = _script("put_signal")
 REDEEM = _script("redeem")
 REMOVE = _script("ground", "remove")
 RENAME = _script("ground", "rename")
@@ -61,12 +65,16 @@ class Run:
         return Command(key=self.keys[0], words=(*how, len(self.keys), *self.keys, *self.arguments))
 
 
-async def run_all(route: Route, runs: Sequence[Run]) -> list[Reply]:
-    """The results of these runs, in their order: one round trip to each server, and one more for scripts it lacks."""
-    replies = await route.exchange([run.command(whole=False) for run in runs])
-    lacking = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+async def run_all(route: Route, asked: Sequence[Run | Command]) -> list[Reply]:
+    """The results of all this, in its order: one round trip to each server, and one more for scripts it lacks."""
+    replies = await route.exchange([one.command(whole=False) if isinstance(one, Run) else one for one in asked])
+    lacking = {
+        index: one
+        for index, (one, reply) in enumerate(zip(asked, replies, strict=True))
+        if isinstance(one, Run) and isinstance(reply, NoScriptError)
+    }
     if lacking:
-        again = await route.exchange([runs[index].command(whole=True) for index in lacking])
+        again = await route.exchange([run.command(whole=True) for run in lacking.values()])
         for index, reply in zip(lacking, again, strict=True):
             replies[index] = reply
     return replies

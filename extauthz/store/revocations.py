@@ -1,4 +1,5 @@
-"""The part of the protocol of stores that keeps revocations, and feeds every process that decides.
+"""The part of the protocol of stores that keeps revocations, and feeds every process that decides with them and with
+signals.
 
 The rules: who asks for what has changed since a mark gets either all of it or everything there is; a store that does
 not know the mark, because it was replaced, restored or has forgotten so much, gives everything. So no process goes on
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from extauthz.identity.revocations import Revocation, RevocationKey
+from extauthz.identity.signals.facts import Signal
 from extauthz.values.identity import Subject
 
 REMEMBERED_CHANGES: Final = 10_000
@@ -27,13 +29,15 @@ class Revoked:
 class Changes:
     """What has changed, up to `mark`, which is the store's own word for where it is.
 
-    `whole`: `put` is everything there is, and what is not in it was withdrawn. Something may be there that has ended.
+    `whole`: `put` and `signals` are everything there is, and what is not in them is there no more. Something may be
+    there that has ended. Signals are not withdrawn: they end, or others take their place.
     """
 
     mark: str
     whole: bool
     put: tuple[Revocation, ...] = ()
     withdrawn: tuple[RevocationKey, ...] = ()
+    signals: tuple[Signal, ...] = ()
 
 
 class RevocationStore(Protocol):

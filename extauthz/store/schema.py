@@ -7,7 +7,7 @@ import sqlite3
 from typing import Final
 
 from extauthz.errors import ConfigurationError
-from extauthz.store import sqlite_revocations
+from extauthz.store import sqlite_devices, sqlite_habits, sqlite_revocations, sqlite_signals
 
 STEPS: Final[tuple[tuple[str, ...], ...]] = (
     (
@@ -77,6 +77,9 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         ) STRICT, WITHOUT ROWID""",
         "CREATE INDEX known_holders_end ON known_holders (until)",
     ),
+    sqlite_signals.SCHEMA,
+    sqlite_habits.SCHEMA,
+    sqlite_devices.SCHEMA,
 )
 
 

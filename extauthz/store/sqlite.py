@@ -1,14 +1,19 @@
 """A store in one SQLite file, shared by all processes of one machine."""
 
+import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from extauthz.errors import ExtauthzError
 from extauthz.identity.revocations import Revocation, RevocationKey
+from extauthz.identity.signals.facts import Signal
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
 from extauthz.stepup.lockout import Limit
-from extauthz.store import sqlite_limits, sqlite_revocations
+from extauthz.store import sqlite_devices, sqlite_habits, sqlite_limits, sqlite_revocations, sqlite_signals
+from extauthz.store.devices import ListedDevice
+from extauthz.store.habits import Habit, about
 from extauthz.store.protocol import (
     CLOCK_SKEW,
     SWEEP_SECONDS,
@@ -26,6 +31,7 @@ from extauthz.store.protocol import (
     Tried,
 )
 from extauthz.store.revocations import Changes, Revoked
+from extauthz.store.signals import Delivered, Delivery
 from extauthz.store.sqlite_file import SqliteFile
 from extauthz.store.sqlite_rows import (
     GRANT_COLUMNS,
@@ -42,6 +48,7 @@ from extauthz.store.sqlite_rows import (
     selected,
     sweep,
 )
+from extauthz.values.facts import Question
 from extauthz.values.grants import Grant, SessionTimes
 from extauthz.values.identity import Subject
 
@@ -57,13 +64,44 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path) -> None:
-        # A connection and a thread for each kind of call: a look-up waits for no writer, of this process or another
-        # one, nor does who is asked for a proof wait for what nobody waits for.
-        self._writes, self._reads, self._aside = _opened(path, 3)
+        # A connection and a thread for each kind of call: a look-up that counts nothing waits for no writer, of this
+        # process or another one, nor does who is asked for a proof wait for what nobody waits for.
+        self._writes, self._reads, self._aside, self._counts = _opened(path, 4)
         self._swept_at = 0.0
 
-    async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
+    async def look_up(
+        self,
+        subject: Subject | None,
+        session: str | None,
+        *,
+        fingerprint: str,
+        now: float,
+        questions: Sequence[Question] = (),
+    ) -> Found:
+        rates = about(questions, "rate")
+        if subject is None and not rates:
+            return Found()
+        if subject is None:
+            return Found(answers=await self._count(rates, now))
+        found = self._look_up(subject, session, fingerprint, now, questions)
+        if not rates:
+            return await found
+        known, counts = await asyncio.gather(found, self._count(rates, now))
+        return replace(known, answers={**known.answers, **counts})
+
+    async def _count(self, rates: Sequence[Question], now: float) -> dict[Question, object]:
+        def work(connection: sqlite3.Connection) -> dict[Question, object]:
+            return sqlite_habits.count(connection, rates, now)
+
+        return await self._counts.write(work)
+
+    async def _look_up(
+        self, subject: Subject, session: str | None, fingerprint: str, now: float, questions: Sequence[Question]
+    ) -> Found:
         def work(connection: sqlite3.Connection) -> Found:
+            answers = sqlite_habits.answers(connection, subject, questions, now)
+            if session is None:
+                return Found(answers=answers)
             rows = connection.execute(
                 """SELECT id, subject, session, holder, binding, rule, factor, issued_at, expires_at,
                           CASE uses WHEN 0 THEN 1 ELSE uses END
@@ -81,6 +119,7 @@ class SqliteStore:
             return Found(
                 grants=grants,
                 session=None if times is None else SessionTimes(started_at=times[0], last_seen=times[1]),
+                answers=answers,
             )
 
         return await self._reads.read(work)
@@ -154,6 +193,22 @@ class SqliteStore:
                 put_activity(connection, activity)
 
         await self._aside.write(work)
+
+    async def note_habits(self, habits: Iterable[Habit]) -> None:
+        noted = tuple(habits)
+
+        def work(connection: sqlite3.Connection) -> None:
+            for habit in noted[-1:]:
+                self._sweep(connection, habit.at)
+            sqlite_habits.note(connection, noted)
+
+        await self._aside.write(work)
+
+    async def put_device(self, device: ListedDevice, *, now: float) -> None:
+        await self._writes.write(lambda connection: sqlite_devices.put_device(connection, device, now=now))
+
+    async def devices(self, subject: Subject | None, *, now: float) -> tuple[ListedDevice, ...]:
+        return await self._reads.read(lambda connection: sqlite_devices.devices(connection, subject, now=now))
 
     async def grants(self, selection: Selection, *, now: float) -> tuple[Grant, ...]:
         def work(connection: sqlite3.Connection) -> tuple[Grant, ...]:
@@ -277,6 +332,16 @@ class SqliteStore:
     async def revocation_changes(self, since: str | None) -> Changes:
         return await self._reads.read(lambda connection: sqlite_revocations.revocation_changes(connection, since))
 
+    async def deliver(self, delivery: Delivery, *, now: float) -> Delivered:
+        def work(connection: sqlite3.Connection) -> Delivered:
+            self._sweep(connection, now)
+            return sqlite_revocations.deliver(connection, delivery, now=now)
+
+        return await self._writes.write(work)
+
+    async def signals(self, subject: Subject | None, *, now: float) -> tuple[Signal, ...]:
+        return await self._reads.read(lambda connection: sqlite_signals.signals(connection, subject, now=now))
+
     async def ping(self) -> None:
         # A ticket that nobody has, each time another one: SQLite writes nothing that is there already.
         await self._writes.check(
@@ -284,7 +349,7 @@ class SqliteStore:
         )
 
     async def close(self) -> None:
-        for one in (self._writes, self._reads, self._aside):
+        for one in (self._writes, self._reads, self._aside, self._counts):
             await one.close()
 
     def _sweep(self, connection: sqlite3.Connection, now: float) -> None:
@@ -293,6 +358,8 @@ class SqliteStore:
             self._swept_at = now
             sweep(connection, now)
             sqlite_limits.sweep(connection, now)
+            sqlite_habits.sweep(connection, now)
+            sqlite_devices.sweep(connection, now)
             sqlite_revocations.sweep_revocations(connection, now - CLOCK_SKEW)
 
 
@@ -301,8 +368,8 @@ def _is_done(changed: Changed) -> bool:
 
 
 def _opened(path: Path, times: int) -> list[SqliteFile]:
-    """The file, opened so many times; not at all if one of them fails."""
-    first = SqliteFile(path)
+    """The file, opened so many times, the last time for what need not be durable; not at all if one of them fails."""
+    first = SqliteFile(path, durable=times > 1)
     try:
         return [first, *(_opened(path, times - 1) if times > 1 else ())]
     except ExtauthzError:

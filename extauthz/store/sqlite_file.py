@@ -1,6 +1,7 @@
 """One SQLite file: a connection to it, the thread of that, its transactions.
 
-The rules: every write is one `BEGIN IMMEDIATE` transaction, on disk before it is reported (`synchronous=FULL`). The
+The rules: every write is one `BEGIN IMMEDIATE` transaction, on disk before it is reported (`synchronous=FULL`), but for
+counts, of which a machine that loses its power may lose the last ones (`NORMAL`): they are of every request. The
 connection belongs to one thread of its own, so that callers await it. A file that vanished is an outage, never a
 reason to begin an empty one, and one that somebody else begins in its place is not used: burned codes would be good
 again. Whether it can be written to is found out by writing.
@@ -32,13 +33,16 @@ Work = Callable[[sqlite3.Connection], _T]
 class SqliteFile:
     """A connection to the file at `path`, opened at once; the file is made if it is not there.
 
+    What is written over one that is not `durable` survives the end of the process, not that of the machine.
+
     Raises:
         ConfigurationError: a newer version of this program made the file.
         StateUnavailable: it can't be opened.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
         self._path = path
+        self._synchronous = "FULL" if durable else "NORMAL"
         self._connection: sqlite3.Connection | None = None
         self._file = (0, 0)
         self._origin: bytes | None = None
@@ -147,7 +151,7 @@ class SqliteFile:
         )
         try:
             _use_wal(connection)
-            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             migrate(connection, str(self._path))
             self._check_origin(connection)
         except BaseException:

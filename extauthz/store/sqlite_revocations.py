@@ -9,10 +9,14 @@ import sqlite3
 from typing import Final
 
 from extauthz.identity.revocations import Kind, Revocation, RevocationKey
+from extauthz.store import sqlite_signals
 from extauthz.store.revocations import REMEMBERED_CHANGES, Changes, Revoked
+from extauthz.store.signals import Delivered, Delivery
 from extauthz.values.identity import Subject
 
 _Place = tuple[Kind, str]
+_SIGNAL: Final = "signal"
+"""What stands in the log for the kind of a revocation where a signal has changed."""
 
 SCHEMA: Final = (
     """CREATE TABLE revocations (
@@ -40,6 +44,21 @@ def put_revocation(connection: sqlite3.Connection, revocation: Revocation, *, no
     )
     _log(connection, place)
     return Revoked(revocation=kept, grants=_void_grants(connection, kept, now=now))
+
+
+def deliver(connection: sqlite3.Connection, delivery: Delivery, *, now: float) -> Delivered:
+    """As `SignalStore.deliver`; belongs into a transaction of the caller."""
+    if delivery.receipt is not None:
+        received = sqlite_signals.receive(connection, delivery.receipt)
+        if received is not Delivered.DONE:
+            return received
+    for revocation in delivery.revocations:
+        put_revocation(connection, revocation, now=now)
+    for subject in delivery.voids:
+        connection.execute("DELETE FROM grants WHERE subject = ?", (subject.key,))
+    for about in sqlite_signals.put_signals(connection, delivery.signals, now=now):
+        _log(connection, (_SIGNAL, about))
+    return Delivered.DONE
 
 
 def withdraw_revocation(connection: sqlite3.Connection, key: RevocationKey, *, now: float) -> bool:
@@ -81,14 +100,18 @@ def revocation_changes(connection: sqlite3.Connection, since: str | None) -> Cha
         known = None if since is None else _known(connection, since)
         if known is None:
             rows = connection.execute("SELECT kind, about, subject, at, until FROM revocations")
-            return Changes(mark=mark, whole=True, put=tuple(map(_revocation, rows)))
-        changed = connection.execute("SELECT DISTINCT kind, about FROM revocation_log WHERE number > ?", (known,))
-        now_there = {place: _find(connection, place) for place in changed.fetchall()}
+            put = tuple(map(_revocation, rows))
+            return Changes(mark=mark, whole=True, put=put, signals=sqlite_signals.all_signals(connection))
+        log = connection.execute("SELECT DISTINCT kind, about FROM revocation_log WHERE number > ?", (known,))
+        changed = log.fetchall()
+        signals = [sqlite_signals.find(connection, about) for kind, about in changed if kind == _SIGNAL]
+        now_there = {place: _find(connection, place) for place in changed if place[0] != _SIGNAL}
         return Changes(
             mark=mark,
             whole=False,
             put=tuple(found for found in now_there.values() if found is not None),
             withdrawn=tuple(_key(place) for place, found in now_there.items() if found is None),
+            signals=tuple(signal for signal in signals if signal is not None),
         )
     finally:
         connection.execute("ROLLBACK")
@@ -97,6 +120,7 @@ def revocation_changes(connection: sqlite3.Connection, since: str | None) -> Cha
 def sweep_revocations(connection: sqlite3.Connection, ended: float) -> None:
     """Remove what has ended by then, which everybody knows by its own end, and lines of the log that are too many."""
     connection.execute("DELETE FROM revocations WHERE until <= ?", (ended,))
+    sqlite_signals.sweep_signals(connection, ended)
     connection.execute(
         "DELETE FROM revocation_log WHERE number < (SELECT max(number) FROM revocation_log) - ?",
         (REMEMBERED_CHANGES,),
@@ -110,7 +134,7 @@ def _find(connection: sqlite3.Connection, place: _Place) -> Revocation | None:
     return None if row is None else _revocation(row)
 
 
-def _log(connection: sqlite3.Connection, place: _Place) -> None:
+def _log(connection: sqlite3.Connection, place: tuple[str, str]) -> None:
     connection.execute("INSERT INTO revocation_log (tag, kind, about) VALUES (randomblob(8), ?, ?)", place)
 
 

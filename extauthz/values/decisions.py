@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from extauthz.errors import STATUS, OAuthError, Reason
+from extauthz.values.assessment import Assessment
 from extauthz.values.grants import Grant
 from extauthz.values.request import EMPTY, empty
 
@@ -139,13 +140,16 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A decision with its whole reasoning: every candidate rule and how it came out, by name.
 
-    `audit_required` is whether a rule that matched says `audit: required`: its record must be on disk before the
-    answer leaves.
+    `risk` is what the risk models came to that a condition read, `views` the views of facts by the
+    names under which conditions have read them. `audit_required` is whether a rule that matched says
+    `audit: required`: its record must be on disk before the answer leaves.
     """
 
     decision: Decision
     rules: tuple[RuleResult, ...] = ()
     audit_required: bool = False
+    risk: tuple[Assessment, ...] = ()
+    views: Mapping[str, Any] = EMPTY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,12 @@
 """What a met challenge or a given approval leaves behind, and what a decision looks up (design section 4)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
 import msgspec
 
+from extauthz.values.facts import NO_LOCAL, Kind, Local, Question
 from extauthz.values.identity import Subject
 from extauthz.values.request import EMPTY
 
@@ -49,37 +50,60 @@ class SessionAges:
     idle: float | None = None
 
 
+Lookup = Literal["grants", "session", "attributes"] | Kind
+"""What can be looked up: the grants of a session, when it was seen, attribute sources, and answers to questions."""
+OF_A_SESSION: Final[frozenset[Lookup]] = frozenset({"grants", "session"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
     """The look-ups that the candidate rules of one request need, and no others.
 
-    `grants` are those of the session. `session` is when it was seen, for rules that are obeyed; `shadow_session`, for
-    rules in shadow, without which the request is decided all the same.
+    `obeyed` are for rules that are obeyed; `shadow`, for rules in shadow, without which the request is decided all the
+    same. `sources` are the names of the attribute sources that rules read which are obeyed, `shadow_sources` of those
+    that only rules in shadow read.
     """
 
-    grants: bool = False
-    session: bool = False
-    shadow_session: bool = False
+    obeyed: frozenset[Lookup] = frozenset()
+    shadow: frozenset[Lookup] = frozenset()
+    sources: frozenset[str] = frozenset()
+    shadow_sources: frozenset[str] = frozenset()
+    all: frozenset[Lookup] = field(init=False)
+    beyond_session: bool = field(init=False)
+    """Whether something is needed also of who has no session."""
+
+    def __post_init__(self) -> None:
+        """Work out once what every request asks."""
+        object.__setattr__(self, "all", self.obeyed | self.shadow)
+        object.__setattr__(self, "beyond_session", not self.all <= OF_A_SESSION)
 
     def __bool__(self) -> bool:
-        return self.grants or self.session or self.shadow_session
+        return bool(self.all)
 
     @property
     def ages(self) -> bool:
         """Whether any rule looks at the age of the session."""
-        return self.session or self.shadow_session
+        return "session" in self.all
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the look-ups returned. `device` and `geo` are what conditions see under these names.
+    """What the look-ups returned, and `local`, what needs none. `device`, `geo` and `reported` stand in front of what
+    is local; moments in `reported` are seconds since the epoch.
 
-    `session` is `None` where it was not looked up, or could not be: that is not absent, and reading it is an error.
+    `session` is `None` where it was not looked up, or could not be: that is not absent, and reading it is an error. So
+    it is with what is missing in `answers`, and with a source that is missing in `attributes`. `unfetched` is whether
+    the store could not be asked, and only rules in shadow want to know.
     """
 
     grants: tuple[Grant, ...] = ()
     session: SessionAges | None = None
     device: Mapping[str, Any] = EMPTY
     geo: Mapping[str, Any] = EMPTY
+    reported: Mapping[str, Any] = EMPTY
+    answers: Mapping[Question, Any] = EMPTY
+    attributes: Mapping[str, Mapping[str, Any]] = EMPTY
+    local: Local = NO_LOCAL
+    unfetched: bool = False
 
 
 NO_FACTS = Facts()

@@ -16,6 +16,8 @@ NONCE_COOKIE: Final = "__Host-extauthz-nonce"
 """The cookie that ties a challenge ticket to the browser that was sent to the challenge page."""
 ENROLMENT_COOKIE: Final = "__Host-extauthz-enrolment"
 """The cookie that seats a browser at the enrolment page."""
+DEVICE_COOKIE: Final = "__Host-extauthz-device"
+"""The cookie by which a device is known on which somebody has met a challenge."""
 
 
 def holder_of_cookie(secret: str) -> str:

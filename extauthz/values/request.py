@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-EMPTY: Mapping[str, Any] = MappingProxyType({})
+EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
 
 def empty() -> Mapping[str, Any]:

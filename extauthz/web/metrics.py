@@ -1,5 +1,5 @@
-"""What Prometheus is told of the policies in force and of how they came to be, of fetched keys, of revocations, of
-audit records and of calls that were refused under overload.
+"""What Prometheus is told of the policies in force and of how they came to be, of fetched keys, of attribute sources,
+of files that tell of addresses, of revocations, of audit records and of calls that were refused under overload.
 
 Read on the admin address, `GET /metrics`. Nothing here is touched by a decision.
 """
@@ -13,8 +13,11 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from extauthz.check.activity import ActivityCounts
+from extauthz.check.habits import HabitCounts
 from extauthz.check.revocation_feed import FeedStanding
 from extauthz.check.store_watch import StoreStanding
+from extauthz.lookup.attributes.sources import SourceStanding
+from extauthz.lookup.files import FileStanding
 from extauthz.lookup.key_sets import Standing
 from extauthz.record.audit_file import AuditCounts
 
@@ -82,6 +85,10 @@ class Metrics:
         """Tell how it stands with fetched keys, by the name of the source, whenever it is asked."""
         self._registry.register(_Keys(standings))
 
+    def follow_attributes(self, standings: Callable[[], Mapping[str, SourceStanding]]) -> None:
+        """Tell how it stands with attribute sources, by their names, whenever it is asked."""
+        self._registry.register(_Attributes(standings))
+
     def follow_revocations(self, standing: Callable[[], FeedStanding]) -> None:
         """Tell how it stands with revocations, whenever it is asked."""
         self._registry.register(_Revocations(standing))
@@ -99,9 +106,40 @@ class Metrics:
         """Tell how many calls a transport has refused under overload, by reason, whenever it is asked."""
         self._registry.register(_Refusals(transport, counts))
 
+    def follow_habits(self, counts: Callable[[], HabitCounts]) -> None:
+        """Tell what `counts` says of what requests leave behind, whenever it is asked."""
+        self._registry.register(_Habits(counts))
+
+    def follow_reception(self, counts: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        """Tell how security event tokens ended, by transmitter and result, whenever it is asked."""
+        self._registry.register(_Reception(counts))
+
+    def follow_local(self, standings: Callable[[], Mapping[str, FileStanding]]) -> None:
+        """Tell how it stands with the files that tell of addresses, by name, whenever it is asked."""
+        self._registry.register(_Local(standings))
+
     def exposition(self) -> bytes:
         """All of it in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+class _Local(Collector):
+    """Looks at the files that tell of addresses when Prometheus asks for them."""
+
+    def __init__(self, standings: Callable[[], Mapping[str, FileStanding]]) -> None:
+        self._standings = standings
+
+    def collect(self) -> Iterable[Metric]:
+        current = GaugeMetricFamily(
+            "extauthz_addresses_current", "1 if the newest databases, or list, could be used.", labels=["name"]
+        )
+        read_at = GaugeMetricFamily(
+            "extauthz_addresses_read_timestamp_seconds", "When that was read which counts.", labels=["name"]
+        )
+        for name, standing in self._standings().items():
+            current.add_metric([name], standing.current)
+            read_at.add_metric([name], standing.read_at)
+        yield from (current, read_at)
 
 
 class _Audit(Collector):
@@ -159,6 +197,47 @@ class _Refusals(Collector):
         yield refused
 
 
+class _Habits(Collector):
+    """Reads the counts of what requests leave behind when Prometheus asks for them."""
+
+    def __init__(self, counts: Callable[[], HabitCounts]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        now = self._counts()
+        yield GaugeMetricFamily(
+            "extauthz_habits_waiting",
+            "Requests of which it is not written yet what they leave behind.",
+            value=now.waiting,
+        )
+        told = CounterMetricFamily(
+            "extauthz_habits",
+            "What requests leave behind: written; lost with a writing that failed; forgotten for want of room.",
+            labels=["result"],
+        )
+        told.add_metric(["written"], now.written)
+        told.add_metric(["lost"], now.lost)
+        told.add_metric(["forgotten"], now.forgotten)
+        yield told
+
+
+class _Reception(Collector):
+    """Reads how security event tokens ended when Prometheus asks for it."""
+
+    def __init__(self, counts: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        received = CounterMetricFamily(
+            "extauthz_signals_received",
+            "Security event tokens: done; done before (again); refused; failed, to be sent again.",
+            labels=["transmitter", "result"],
+        )
+        for (transmitter, result), count in self._counts().items():
+            received.add_metric([transmitter, result], count)
+        yield received
+
+
 class _Keys(Collector):
     """Looks at the fetched keys when Prometheus asks for them."""
 
@@ -187,6 +266,28 @@ class _Keys(Collector):
         yield from (fetches, successful, confirmed)
 
 
+class _Attributes(Collector):
+    """Looks at the attribute sources when Prometheus asks for them."""
+
+    def __init__(self, standings: Callable[[], Mapping[str, SourceStanding]]) -> None:
+        self._standings = standings
+
+    def collect(self) -> Iterable[Metric]:
+        questions = CounterMetricFamily(
+            "extauthz_attributes_questions",
+            "What came of what was to be asked: answered, absent, remembered, failed, unusable, turned-away, unasked.",
+            labels=["source", "result"],
+        )
+        shut = GaugeMetricFamily(
+            "extauthz_attributes_given_up", "1 while a source is not asked, since it has failed.", labels=["source"]
+        )
+        for source, standing in self._standings().items():
+            for result, count in standing.results.items():
+                questions.add_metric([source, result], count)
+            shut.add_metric([source], standing.given_up)
+        yield from (questions, shut)
+
+
 class _Revocations(Collector):
     """Looks at the revocations when Prometheus asks for them."""
 
@@ -201,6 +302,7 @@ class _Revocations(Collector):
         for kind, count in now.counts.items():
             known.add_metric([kind], count)
         yield known
+        yield GaugeMetricFamily("extauthz_signals", "Signals of transmitters that are known.", value=now.signals)
         yield GaugeMetricFamily(
             "extauthz_revocations_confirmed_timestamp_seconds",
             "When revocations were last known to be what the store has.",

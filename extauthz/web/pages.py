@@ -4,7 +4,7 @@ The rule: Envoy serves them on the application's own origin with ext_authz switc
 these requests before; whatever goes wrong ends in a page of ours that tells nothing of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,11 +15,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from extauthz.check.devices import Devices
 from extauthz.check.enrolling import Enrolling
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.seating import Seating
 from extauthz.errors import IssuerUnavailable, StateUnavailable, SubjectBlocked, TokenRevoked
 from extauthz.identity.config import ClientSettings
+from extauthz.policy.device_config import DeviceSettings
 from extauthz.stepup.challenge import CHALLENGE_PATH
 from extauthz.stepup.enrolment import ENROL_PATH
 from extauthz.stepup.keys import KeyRing
@@ -53,13 +55,18 @@ def create_app(
     entropy: Callable[[int], bytes],
     means: Means = _NO_MEANS,
     revocations: RevocationFeed | None = None,
+    pushed: Sequence[Route] = (),
+    devices: Devices | None = None,
 ) -> Starlette:
     """The application. `clock()` is seconds since the epoch, `entropy(n)` n random bytes; `revocations` is `None` where
-    nobody can revoke anything.
+    nobody can revoke anything, `devices` where they are known as without a configuration. `pushed` is what is served
+    for other machines beside the pages.
     """
     pages = Pages()
     gate = Gate(keys=keys, clock=clock, revocations=revocations)
-    proofs = Proofs(store=store, keys=keys, client=client, clock=clock, entropy=entropy, pages=pages)
+    if devices is None:
+        devices = Devices.of(DeviceSettings(), keys=keys, store=store, entropy=entropy, revocations=revocations)
+    proofs = Proofs(store=store, keys=keys, client=client, clock=clock, entropy=entropy, pages=pages, devices=devices)
     seating = Seating(store=store, keys=keys, clock=clock, entropy=entropy)
     enrolling = Enrolling(seating=seating)
     forms = EnrolmentForms(seating=seating, enrolling=enrolling, pages=pages)
@@ -83,6 +90,7 @@ def create_app(
             Route(CALLBACK_PATH, login.come_back, methods=["GET"]),
             Route(ENROL_PATH, enrolment.serve, methods=["GET", "POST"]),
             Route(DONE_PATH, rest.done, methods=["GET"]),
+            *pushed,
         ],
         exception_handlers={
             TurnedAway: rest.turn_away,

@@ -3,7 +3,7 @@
 Served on the admin address, never through Envoy.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -94,8 +94,10 @@ def _report_store(standing: StoreStanding) -> dict[str, object]:
     return {"reached": standing.reached, "failing_since": standing.failing_since, "error": standing.error}
 
 
-def create_probes(readiness: Readiness, metrics: Metrics) -> Starlette:
-    """`GET /live` (200 while the loop turns), `GET /ready` (200, or 503 when not serving) and `GET /metrics`."""
+def create_probes(readiness: Readiness, metrics: Metrics, beside: Sequence[Route] = ()) -> Starlette:
+    """`GET /live` (200 while the loop turns), `GET /ready` (200, or 503 when not serving) and `GET /metrics`; and what
+    is served `beside` them.
+    """
 
     async def live(_: Request) -> JSONResponse:
         return JSONResponse({"live": True})
@@ -106,4 +108,7 @@ def create_probes(readiness: Readiness, metrics: Metrics) -> Starlette:
     async def exposition(_: Request) -> Response:
         return Response(metrics.exposition(), media_type=CONTENT_TYPE)
 
-    return Starlette(routes=[Route("/live", live), Route("/ready", ready), Route("/metrics", exposition)])
+    app = Starlette(routes=[Route("/live", live), Route("/ready", ready), Route("/metrics", exposition), *beside])
+    # A redirect to the same path with a slash would be built from the Host header.
+    app.router.redirect_slashes = False
+    return app

@@ -1,6 +1,7 @@
 """From a ticket and what its browser shows to an outcome, and back to where the browser was going.
 
-The rule: what a page proves is tied to the holder cookie of the browser that has proven it, which is set only then.
+The rule: what a page proves is tied to the holder cookie of the browser that has proven it, which is set only then; so
+is the cookie by which its device is known from then on.
 """
 
 from collections.abc import Awaitable, Callable
@@ -11,17 +12,19 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from extauthz.check.devices import Devices
 from extauthz.check.proof.proving import LockedOut, NotProven, ProofOutcome, Proven, Proving, TicketUsed, Unverified
 from extauthz.identity.config import ClientSettings
-from extauthz.stepup.cookies import COOKIE_SECRET_BYTES, make_secret, read_secret, set_cookie
+from extauthz.stepup.cookies import COOKIE_SECRET_BYTES, make_secret, read_cookie, read_secret, set_cookie
 from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.return_path import PAGES
 from extauthz.stepup.ticket import Ticket
 from extauthz.store.protocol import SpentTicket, Store
 from extauthz.values.decisions import Factor
-from extauthz.values.identity import HOLDER_COOKIE, holder_of_cookie
+from extauthz.values.identity import DEVICE_COOKIE, HOLDER_COOKIE, holder_of_cookie
 from extauthz.web.address import browser_address
 from extauthz.web.rendering import Pages
+from extauthz.wire import host
 
 DONE_PATH: Final = f"{PAGES}done"
 """Where a window that a script has opened ends: it says so to the pages of this origin, and closes."""
@@ -42,6 +45,7 @@ class Proofs:
     clock: Callable[[], float]
     entropy: Callable[[int], bytes]
     pages: Pages
+    devices: Devices
 
     async def give(
         self, request: Request, ticket: Ticket, factor: Factor, prove: Callable[[Proving], Awaitable[ProofOutcome]]
@@ -75,4 +79,18 @@ class Proofs:
         response = RedirectResponse(then, status_code=303, headers=self.pages.headers)
         if known is None:
             response.headers.append("set-cookie", set_cookie(HOLDER_COOKIE, secret))
+        device = await self._device_cookie(request, ticket)
+        if device is not None:
+            response.headers.append("set-cookie", device)
         return response
+
+    async def _device_cookie(self, request: Request, ticket: Ticket) -> str | None:
+        """The cookie by which this device is known from now on."""
+        value = await self.devices.after_proof(
+            read_cookie(request.headers.getlist("cookie"), DEVICE_COOKIE),
+            ticket.subject,
+            host=host.read(ticket.action.authority),
+            name=request.headers.get("user-agent", ""),
+            now=self.clock(),
+        )
+        return None if value is None else set_cookie(DEVICE_COOKIE, value, max_age=int(self.devices.lifetime))

@@ -20,6 +20,7 @@ from extauthz.app.pace import Building, Pace, release
 from extauthz.app.reload import Reloader, Status, first_ruling
 from extauthz.check.checker import Checker, Ruling, Surroundings
 from extauthz.lookup.key_sets import KeySets
+from extauthz.policy.declared import Declared
 from extauthz.policy.problems import PolicyErrors
 from extauthz.settings import load_settings
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
@@ -96,7 +97,7 @@ def test_an_expression_as_deep_as_allowed_travels(tmp_path: Path) -> None:
 def test_another_process_says_the_same_as_this_one(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(POLICY)
     for headers in (None, frozenset({"x-a"})):
-        sources = Sources(paths=(tmp_path,), declared_headers=headers)
+        sources = Sources(paths=(tmp_path,), declared=Declared(headers=headers))
         here, there = sources.load(), Compiler().compile(sources)
         assert there.revision == here.revision
         assert there.settable_headers == here.settable_headers

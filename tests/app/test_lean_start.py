@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from serving import CONFIG, command
 
-LIBRARIES = ("redis", "opentelemetry", "webauthn", "httpx")
+LIBRARIES = ("redis", "opentelemetry", "webauthn", "httpx", "maxminddb")
 COMMANDS = {f"extauthz.cli.{name}" for name in ("audit", "bundle", "factors", "grants", "keys", "policy", "subjects")}
 NOT_FOR_SERVING = ("extauthz.history", "extauthz.policy.lint", "extauthz.policy.trial", *COMMANDS)
 

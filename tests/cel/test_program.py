@@ -161,6 +161,33 @@ def test_a_structure_is_no_value_of_another_kind() -> None:
             evaluate(f"dyn(user).{field} == 'u1'", user=KNOWN)
 
 
+ENTRIES: dict[str, cel.CelType] = {
+    "crm": cel.StructType("Crm", {"items": cel.Field(cel.INT, optional=True), "tier": cel.STRING}, entries=True),
+}
+
+
+def test_a_structure_of_entries_is_checked_like_one_and_read_like_a_map() -> None:
+    def read(source: str, **crm: object) -> Any:
+        return cel.compile(source, variables=ENTRIES)({"crm": crm})
+
+    assert read("crm.tier", tier="gold") == "gold"
+    assert read("crm.items", items=5) == 5, "no method of a mapping is a field"
+    assert read("[has(crm.tier), has(crm.items)]", tier="gold") == [True, False]
+    assert read("[crm.?tier.orValue('none'), string(crm.?items.orValue(0))]", tier="gold") == ["gold", "0"]
+    assert read("optional.of(crm).tier.orValue('none') + optional.of(crm).?tier.value()", tier="x") == "xx"
+    assert read("[has(optional.of(crm).tier), has(optional.of(crm).items)]", tier="x") == [True, False]
+    with pytest.raises(cel.EvalError, match="no such key: `items`"):
+        read("crm.items", tier="gold")
+    for source, message in {
+        "crm.teir": "has no field `teir`",
+        "crm.items == 'x'": "int",
+        "crm['tier']": "write `.` and the name of the field",
+        "crm == crm": "structures can't be compared",
+    }.items():
+        with pytest.raises(cel.CompileError, match=message):
+            read(source)
+
+
 def test_fields_have_plain_names() -> None:
     for name in ("__class__", "_x", "a-b", ""):
         with pytest.raises(ValueError, match="is no name of a field"):

@@ -16,6 +16,7 @@ from extauthz.check.activity import Activities, ActivityCounts
 from extauthz.store.memory import MemoryStore
 from extauthz.store.protocol import Activity, Found, Store
 from extauthz.store.sqlite import SqliteStore
+from extauthz.values.facts import Question
 from extauthz.values.grants import SessionTimes
 from extauthz.values.identity import Subject
 
@@ -31,9 +32,17 @@ class Counting(MemoryStore):
         self.touched: list[list[Activity]] = []
         self.begun = asyncio.Event()
 
-    async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
+    async def look_up(
+        self,
+        subject: Subject | None,
+        session: str | None,
+        *,
+        fingerprint: str,
+        now: float,
+        questions: Sequence[Question] = (),
+    ) -> Found:
         self.looked_up += 1
-        return await super().look_up(subject, session, fingerprint=fingerprint, now=now)
+        return await super().look_up(subject, session, fingerprint=fingerprint, now=now, questions=questions)
 
     async def touch(self, activities: Sequence[Activity]) -> None:
         self.touched.append(list(activities))
@@ -172,9 +181,17 @@ class TestOutages:
 class Hanging(MemoryStore):
     """A store whose look-ups take an hour."""
 
-    async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
+    async def look_up(
+        self,
+        subject: Subject | None,
+        session: str | None,
+        *,
+        fingerprint: str,
+        now: float,
+        questions: Sequence[Question] = (),
+    ) -> Found:
         await asyncio.sleep(3600)
-        return await super().look_up(subject, session, fingerprint=fingerprint, now=now)
+        return await super().look_up(subject, session, fingerprint=fingerprint, now=now, questions=questions)
 
 
 def test_a_rule_in_shadow_waits_for_no_store_that_hangs() -> None:

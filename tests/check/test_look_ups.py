@@ -1,12 +1,14 @@
 """What a decision asks of the store: once for all rules together, and nothing where no candidate needs it."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from checking import Bench
 
 from extauthz.store.memory import MemoryStore
 from extauthz.store.protocol import Found, Store
+from extauthz.values.facts import Question
 from extauthz.values.identity import Subject
 
 
@@ -17,9 +19,18 @@ class Counting(MemoryStore):
         super().__init__()
         self.asked: Counter[Subject] = Counter()
 
-    async def look_up(self, subject: Subject, session: str, *, fingerprint: str, now: float) -> Found:
+    async def look_up(
+        self,
+        subject: Subject | None,
+        session: str | None,
+        *,
+        fingerprint: str,
+        now: float,
+        questions: Sequence[Question] = (),
+    ) -> Found:
+        assert subject is not None
         self.asked[subject] += 1
-        return await super().look_up(subject, session, fingerprint=fingerprint, now=now)
+        return await super().look_up(subject, session, fingerprint=fingerprint, now=now, questions=questions)
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from redises import RedisProcess
 from typer.testing import CliRunner, Result
 
 from extauthz.app.wiring import open_configured_store
+from extauthz.check.subjects import NobodyNamed
 from extauthz.cli.grants import GrantsRefused
 from extauthz.cli.grants import app as grants
-from extauthz.cli.state import NobodyNamed
 from extauthz.errors import ConfigurationError, ExtauthzError
 from extauthz.identity.holders import session_of_sid
 from extauthz.settings import load_settings

@@ -12,13 +12,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from extauthz.app.wiring import open_configured_store
-from extauthz.cli.state import NobodyNamed
-from extauthz.cli.subjects import SubjectsRefused
+from extauthz.check.subjects import NobodyNamed, SubjectsRefused
 from extauthz.cli.subjects import app as subjects
 from extauthz.errors import ConfigurationError, ExtauthzError
 from extauthz.identity.compact import digest_of
 from extauthz.identity.revocations import DIGEST_PREFIX, Revocation
+from extauthz.identity.signals.facts import Signal, SignalKey
 from extauthz.settings import load_settings
+from extauthz.store.signals import Delivery
 from extauthz.values.identity import Subject
 
 ISSUER, OTHER = "https://idp.example.com", "https://other.example"
@@ -184,3 +185,34 @@ def test_no_subject_speaks_to_the_terminal(config: Path) -> None:
     assert "root" in shown
     assert all(character.isprintable() or character in "\t\n" for character in shown)
     assert shown.count("\n") == 3
+
+
+def say(config: Path, *signals: Signal) -> None:
+    async def put() -> None:
+        store = open_configured_store(load_settings(config))
+        try:
+            await store.deliver(Delivery(receipt=None, signals=signals), now=time.time())
+        finally:
+            await store.close()
+
+    asyncio.run(put())
+
+
+def test_what_others_say_is_listed_and_a_disabled_account_can_be_let_in(config: Path) -> None:
+    key = SignalKey("subject", ISSUER, "alice", "", "account", "idp")
+    device = SignalKey("device", "", "laptop-1", "", "risk", "mdm")
+    later = time.time() + 20
+    say(config, Signal(key=key, level="disabled", reason="hijacking", at=later))
+    say(config, Signal(key=device, level="HIGH", reason="no\tlock\nscreen", at=time.time()))
+    of_device, of_alice = (line.split("\t") for line in invoke(config, "list").stdout.splitlines())
+    assert (of_alice[:4], of_alice[5:]) == (
+        ["alice", ISSUER, "signal", ""],
+        ["for ever", "account", "disabled", "idp", "hijacking"],
+    )
+    assert (of_device[:4], of_device[6:9]) == (["laptop-1", "", "device-signal", ""], ["risk", "HIGH", "mdm"])
+    (entry,) = said(config, "list", "alice")
+    assert (entry["kind"], entry["name"], entry["level"], entry["until"]) == ("signal", "account", "disabled", None)
+    assert invoke(config, "unblock", "alice").stdout == f"{ALICE}: unblocked\n"
+    assert invoke(config, "unblock", "alice").stdout == f"{ALICE}: was not blocked\n"
+    (entry,) = said(config, "list", "alice")
+    assert (entry["level"], entry["reason"]) == ("enabled", "by hand")

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import geoip
 import pytest
 from consoles import in_terminal
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -62,7 +63,7 @@ def test_explain_prints_the_object_of_the_design(folder: Path) -> None:
     explained = json.loads(result.stdout)
     response = explained.pop("response")
     revision = explained.pop("revision")
-    assert explained.pop("others") == []
+    assert explained.pop("others") == explained.pop("risk") == []
     for one in explained["rules"]:
         assert {"place", "trace", "variables"} <= one.keys()
         del one["place"], one["trace"], one["variables"]
@@ -136,6 +137,24 @@ def test_what_was_wrong_with_a_refused_request_is_told_in_full(folder: Path) -> 
     assert (found["reason"], found["detail"]) == ("malformed-request", detail)
     text = invoke("explain", "--policy", folder, "--request", request).stdout
     assert text.startswith(f"deny malformed-request, status 400\n{detail}\n")
+
+
+def test_explain_knows_the_lists_and_databases_of_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "policies").mkdir()
+    when = 'listed(client.ip, "office") && geo.city == "London" && !has(geo.asn)'
+    policy = document("p", rule("a", "allow", when=when))
+    (tmp_path / "policies" / "p.yaml").write_text(json.dumps(policy))
+    (tmp_path / "office.txt").write_text(f"{geoip.LONDON}\n")
+    databases = f"geo: {{city: {geoip.city()}, asn: {geoip.asn()}}}"
+    config = tmp_path / "extauthz.yaml"
+    config.write_text(f"policies: [policies]\naddresses: {{office: office.txt}}\n{databases}\n")
+    for address, decision in ((geoip.LONDON, "allow"), (geoip.BOXFORD, "deny")):
+        request = tmp_path / "request.json"
+        source = {"address": {"socketAddress": {"address": address, "portValue": 4711}}}
+        http = {"method": "GET", "path": "/", "host": "app.example"}
+        request.write_text(json.dumps({"attributes": {"source": source, "request": {"http": http}}}))
+        asked = ("--policy", tmp_path / "policies", "--request", request, "--config", config)
+        assert told(*asked)["decision"] == decision
 
 
 @pytest.mark.parametrize(
@@ -473,3 +492,73 @@ def test_another_file_than_an_audit_file_is_told_to_be_one(tmp_path: Path) -> No
     other.write_text("policies: [d-1]\n")
     result = invoke("explain", "--policy", tmp_path / "policies", "--audit", other, "--id", "d-1")
     assert str(result.exception) == f"{other}: holds no record of a decision; `audit.path` names the file to read"
+
+
+RISKY = """
+apiVersion: extauthz/v1
+kind: RiskModel
+metadata: {name: default}
+spec:
+  signals:
+    new-device: {when: "!device.known", weight: 20, reason: appears from a new device}
+    often: {when: 'rate(workload.path, duration("1m")) > 3', weight: 40, reason: too many requests}
+    odd: {when: user.claims.tenant == "t1", weight: 5, reason: of another tenant}
+  levels: {low: 0, medium: 15, high: 60}
+---
+apiVersion: extauthz/v1
+kind: Policy
+metadata: {name: p}
+spec:
+  rules:
+    - {name: a, effect: allow, when: risk.level != "high"}
+"""
+
+
+def test_the_risk_is_told_with_every_signal_its_value_weight_and_reason(tmp_path: Path) -> None:
+    policy, facts = tmp_path / "policy.yaml", tmp_path / "facts.yaml"
+    policy.write_text(RISKY)
+    request = check_request(tmp_path / "request.json", "/")
+    facts.write_text("device: {known: false}\nrates: [{key: /ns/shop/sa/web, count: 9}]\n")
+    found = told("--policy", policy, "--request", request, "--facts", facts)
+    assert found["decision"] == "deny"
+    (risk,) = found["risk"]
+    assert (risk["model"], risk["score"], risk["level"]) == ("default", 65.0, "high")
+    signals = {one["name"]: one for one in risk["signals"]}
+    assert [(name, one["state"], one["counted"], one["weight"]) for name, one in signals.items()] == [
+        ("new-device", "raised", 20.0, 20.0),
+        ("odd", "error", 5.0, 5.0),
+        ("often", "raised", 40.0, 40.0),
+    ]
+    assert signals["often"]["reason"] == "too many requests"
+    assert signals["often"]["trace"]["value"] is True
+    assert "claims" in signals["odd"]["error"]
+    text = words(invoke("explain", "--policy", policy, "--request", request, "--facts", facts).stdout)
+    assert "risk default 65 high" in text
+    assert "often raised 40 of 40 too many requests" in text
+    assert 'rate(workload.path, duration("1m")) → 9' in text
+
+
+def test_without_facts_a_request_is_the_first_of_its_subject(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(RISKY)
+    request = check_request(tmp_path / "request.json", "/")
+    (risk,) = told("--policy", policy, "--request", request)["risk"]
+    assert {one["name"]: one["state"] for one in risk["signals"]} == {
+        "new-device": "raised",
+        "odd": "error",
+        "often": "quiet",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("device: {knwon: true}\n", "did you mean `known`?"), ("", "must be one mapping"), ("- 1\n", "facts.yaml:1:1")],
+)
+def test_facts_that_are_none_are_told(tmp_path: Path, text: str, complaint: str) -> None:
+    policy, facts = tmp_path / "policy.yaml", tmp_path / "facts.yaml"
+    policy.write_text(RISKY)
+    facts.write_text(text)
+    request = check_request(tmp_path / "request.json", "/")
+    result = invoke("explain", "--policy", policy, "--request", request, "--facts", facts)
+    assert result.exit_code != 0
+    assert complaint in result.output + str(result.exception)

@@ -69,7 +69,7 @@ def oracle(entries: list[Revocation], identity: Identity) -> type[Refused] | Non
 
     def hits(entry: Revocation, token: Credential) -> bool:
         match entry.kind:
-            case "block":
+            case "block" | "device" | "devices":
                 return False
             case "tokens":
                 return entry.subject in token.subjects and (token.issued_at is None or token.issued_at <= entry.at)
@@ -260,3 +260,18 @@ def test_every_user_has_a_credential_of_its_own_subject() -> None:
     user = User(sub="a", iss=IDP)
     made = verified({"iss": IDP, "aud": "shop", "sub": "a", "exp": 2000}, SOURCE, token_hash="d")
     assert (made.user.subject, made.credential.subjects[0]) == (user.subject, user.subject)
+
+
+def test_a_device_is_revoked_by_itself_or_with_all_that_were_proven_on_until_then() -> None:
+    alice, bob, elsewhere = PEOPLE[:3]
+    one = Revocations([Revocation(kind="device", subject=alice, id="d1", at=NOW, until=NOW + 100)])
+    assert one.has_device("d1", alice, proven_at=NOW + 50, now=NOW + 50), "proving on it again brings it not back"
+    assert one.has_device("d1", bob, proven_at=NOW, now=NOW), "a device that is lost is lost for all of the issuer"
+    assert not one.has_device("d1", elsewhere, proven_at=NOW, now=NOW)
+    assert not one.has_device("d2", alice, proven_at=NOW, now=NOW)
+    assert not one.has_device("d1", alice, proven_at=NOW, now=NOW + 100)
+    every = Revocations([Revocation(kind="devices", subject=alice, at=NOW)])
+    assert every.has_device("d1", alice, proven_at=NOW, now=NOW + 5)
+    assert not every.has_device("d1", alice, proven_at=NOW + 1, now=NOW + 5)
+    assert not every.has_device("d1", bob, proven_at=NOW, now=NOW + 5)
+    assert not Revocations().has_device("d1", alice, proven_at=NOW, now=NOW)

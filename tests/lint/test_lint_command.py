@@ -179,6 +179,22 @@ def test_the_configuration_names_headers_hosts_and_trust_domains(file: Path, tmp
     assert json.loads(check(file, "--format", "json", "--config", config).stdout)["ok"] is False
 
 
+def test_the_configuration_names_lists_and_databases_of_addresses(file: Path, tmp_path: Path) -> None:
+    """They need not be there: it is the names that are checked."""
+    config = tmp_path / "extauthz.conf"
+    config.write_text("policies: [.]\naddresses: {partners: partners.txt}\ngeo: {asn: asn.mmdb}\n")
+    for when, errors in (
+        ('listed(client.ip, "partners")', []),
+        ('listed(client.ip, "partner")', ["no list of addresses is called `partner`"]),
+        ("has(geo.asn) && geo.asn == 1", []),
+        ('has(geo.city) && geo.city == "Bern"', ["no database gives `geo.city`"] * 2),
+    ):
+        file.write_text(OPEN.replace("effect: allow", f"when: {json.dumps(when)}\n      effect: allow"))
+        assert json.loads(check(file, "--format", "json").stdout)["ok"]
+        told = json.loads(check(file, "--format", "json", "--config", config).stdout)
+        assert [one["message"] for one in told["problems"]] == errors
+
+
 def test_a_host_of_the_configuration_is_one_that_policies_can_name(file: Path, tmp_path: Path) -> None:
     config = tmp_path / "extauthz.conf"
     config.write_text("policies: [.]\nrequest: {hosts: ['http://www.example']}\n")

@@ -6,6 +6,7 @@ from typing import Any
 
 from extauthz.identity import spiffe
 from extauthz.policy.decide import decide
+from extauthz.policy.declared import NOTHING_DECLARED, Declared
 from extauthz.policy.load import load_text
 from extauthz.policy.policy_set import PolicySet
 from extauthz.values.decisions import Evaluation
@@ -50,10 +51,26 @@ def rule(name: str, effect: str, **fields: object) -> Document:
     return {"name": name, "effect": effect, **block, **fields}
 
 
-def compiled(*documents: Document, declared_headers: frozenset[str] | None = None) -> PolicySet:
+def risk_model(name: str = "default", *, levels: Mapping[str, float] | None = None, **spec: object) -> Document:
+    """A risk model; without `levels` low, medium from 30 and high from 60."""
+    known = {"low": 0, "medium": 30, "high": 60} if levels is None else dict(levels)
+    return {
+        "apiVersion": "extauthz/v1",
+        "kind": "RiskModel",
+        "metadata": {"name": name},
+        "spec": {"levels": known, **spec},
+    }
+
+
+def signal(when: str, weight: float = 10.0, **fields: object) -> Document:
+    """A signal of a risk model."""
+    return {"when": when, "weight": weight, "reason": "it is said so", **fields}
+
+
+def compiled(*documents: Document, declared: Declared = NOTHING_DECLARED) -> PolicySet:
     """The documents as a policy set; JSON is YAML too."""
     text = "\n---\n".join(json.dumps(one, ensure_ascii=False) for one in documents)
-    return load_text(text, "policies.yaml", declared_headers=declared_headers)
+    return load_text(text, "policies.yaml", declared=declared)
 
 
 def http(path: str = "/", method: str = "GET", host: str = "app.example", **more: Any) -> RequestView:

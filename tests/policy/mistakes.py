@@ -92,6 +92,7 @@ def good() -> list[Document]:
                 "tier": "request.headers['x-tier']",
                 "gold": "variables.tier == 'gold'",
                 "mine": "variables.gold || user.sub == request.params.account",
+                "open": "within(now, 'office-hours') && listed(client.ip, 'office')",
             },
         ),
         definitions(
@@ -103,6 +104,15 @@ def good() -> list[Document]:
             },
             lists={"blocked": ["u1", "u2"], "levels": [1, 2]},
             constants={"group": "staff", "most": 100000.0},
+            holidays={"berlin": ["2026-04-03", "12-25"]},
+            windows={
+                "office-hours": {
+                    "zone": "Europe/Berlin",
+                    "hours": [{"days": ["mon", "fri"], "from": "08:00", "to": "18:00"}],
+                    "holidays": ["berlin"],
+                },
+            },
+            addresses={"office": ["192.0.2.0/24", "2001:db8::1"]},
         ),
     ]
 
@@ -114,6 +124,7 @@ LARGE: Final[Path] = (*RULE, 2)
 HUGE: Final[Path] = (*RULE, 3)
 VARIABLES: Final[Path] = (POLICY, "spec", "variables")
 SHARED: Final[Path] = (DEFINITIONS, "spec")
+WINDOW: Final[Path] = (*SHARED, "windows", "office-hours")
 EMPTY: Final = "must not be empty"
 
 MISTAKES: Final = (
@@ -245,6 +256,18 @@ MISTAKES: Final = (
     Mistake("null-constant", (*SHARED, "constants", "most"), None, "must be text, a number, `true` or `false`"),
     Mistake("defined-twice", (*SHARED, "constants", "levels"), 5, "`levels` is defined already"),
     Mistake("no-lists", (*SHARED, "lists"), 5, "must be a mapping, not `5`"),
+    # Windows of time and lists of addresses
+    Mistake("zone", (*WINDOW, "zone"), "Berlin", "`Berlin` is no time zone"),
+    Mistake("no-zone", (*WINDOW, "zone"), REMOVED, "missing field `zone`"),
+    Mistake("no-hours", (*WINDOW, "hours"), [], EMPTY),
+    Mistake("day", (*WINDOW, "hours", 0, "days", 0), "Monday", "`Monday` is no day of the week"),
+    Mistake("clock", (*WINDOW, "hours", 0, "to"), "6 pm", "`6 pm` is no time of the day"),
+    Mistake("no-clock", (*WINDOW, "hours", 0, "from"), REMOVED, "missing field `from`"),
+    Mistake("holidays", (*WINDOW, "holidays", 0), "berln", "no holidays are called `berln`"),
+    Mistake("holiday", (*SHARED, "holidays", "berlin", 0), "2026-04-31", "`2026-04-31` is no day"),
+    Mistake("network", (*SHARED, "addresses", "office", 0), "192.0.2.1/24", "has bits behind its prefix"),
+    Mistake("no-window", (*VARIABLES, "open"), "within(now, 'x')", "no window of time is called `x`"),
+    Mistake("computed-window", (*VARIABLES, "open"), "within(now, user.sub)", "the name of a window of time must be"),
     Mistake("unknown-part", (*SHARED, "functoids"), {}, "unknown field `functoids`"),
 )
 
@@ -259,6 +282,8 @@ HIDDEN_BY: Final[Mapping[str, frozenset[str]]] = {
     # What can't be read may define it.
     "unknown-function": _ANY_NAME,
     "unknown-list": _ANY_NAME,
+    "no-window": _ANY_NAME,
+    "holidays": _ANY_NAME,
     "defined-twice": frozenset({"no-lists"}),
     # Without the effect nobody knows what goes with it.
     "other-block": frozenset({"effect"}),

@@ -11,10 +11,11 @@ from policy.making import NOW, Document, caller, compiled, definitions, document
 from extauthz.policy.decide import needs
 from extauthz.policy.problems import PolicyErrors
 from extauthz.policy.sessions import session_ages
-from extauthz.values.grants import Facts, Needs, SessionAges, SessionTimes
+from extauthz.values.grants import Facts, Lookup, Needs, SessionAges, SessionTimes
 from extauthz.values.identity import Identity, User
 
 USER = caller(sub="alice")
+SESSION: frozenset[Lookup] = frozenset({"session"})
 SEEN = Facts(session=SessionAges(age=7200.0, idle=1200.5))
 NEVER = Facts(session=SessionAges())
 
@@ -89,7 +90,7 @@ IDLE = 'session.idle > duration("15m")'
 def test_a_rule_that_reads_them_needs_a_look_up(spec: Document, fields: Document) -> None:
     tired = definitions("d", functions={"tired": function(IDLE.replace("session", "one"), one="session")})
     policies = compiled(tired, document("p", rule("a", "allow", **fields), **spec))
-    assert needs(policies.candidates(http(), USER)) == Needs(session=True)
+    assert needs(policies.candidates(http(), USER)) == Needs(obeyed=SESSION)
 
 
 @pytest.mark.parametrize(
@@ -107,9 +108,9 @@ def test_no_other_rule_needs_one(fields: Document) -> None:
 
 def test_what_is_needed_in_shadow_is_told_apart() -> None:
     shadow = compiled(document("p", rule("a", "allow"), rule("s", "deny", when=IDLE, mode="shadow")))
-    assert needs(shadow.candidates(http(), USER)) == Needs(shadow_session=True)
+    assert needs(shadow.candidates(http(), USER)) == Needs(shadow=SESSION)
     both = compiled(document("p", rule("c", "challenge", when=IDLE), rule("s", "deny", when=IDLE, mode="shadow")))
-    assert needs(both.candidates(http(), USER)) == Needs(grants=True, session=True, shadow_session=True)
+    assert needs(both.candidates(http(), USER)) == Needs(obeyed=SESSION | {"grants"}, shadow=SESSION)
 
 
 def ages(seen: SessionTimes | None = None, **told: int) -> tuple[float | None, float | None]:

@@ -33,7 +33,12 @@ def test_the_schema_is_one_of_draft_2020_12_and_is_what_is_printed() -> None:
     printed = json.loads(invoke("schema").stdout)
     Draft202012Validator.check_schema(printed)
     assert printed == json_schema()
-    assert [kind["properties"]["kind"]["const"] for kind in printed["oneOf"]] == ["Policy", "Definitions", "PolicyTest"]
+    assert [kind["properties"]["kind"]["const"] for kind in printed["oneOf"]] == [
+        "Policy",
+        "RiskModel",
+        "Definitions",
+        "PolicyTest",
+    ]
 
 
 def test_shipped_policies_fit_the_schema(tmp_path: Path) -> None:

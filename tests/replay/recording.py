@@ -9,13 +9,14 @@ from policy.making import NOW
 
 from extauthz.history.reading import read
 from extauthz.history.replay import Replay, Tally
+from extauthz.policy.asking import NOTHING_ASKED, Inquiry
 from extauthz.policy.policy_set import PolicySet
 from extauthz.record.audit_file import AuditFile
 from extauthz.record.audit_line import DecisionLine
 from extauthz.record.decision import DecisionRecord
 from extauthz.record.masking import Keep, line_of
 from extauthz.values.decisions import Evaluation
-from extauthz.values.grants import SessionAges
+from extauthz.values.grants import NO_FACTS, Facts, SessionAges
 from extauthz.values.identity import Identity
 from extauthz.values.request import EMPTY, RequestView
 
@@ -46,8 +47,10 @@ def recorded(
     revision: str = "sha256:0",
     keep: Keep = DEFAULTS,
     session: SessionAges | None = None,
+    inquiry: Inquiry = NOTHING_ASKED,
+    facts: Facts = NO_FACTS,
 ) -> DecisionLine:
-    """The line of a decision, as it comes back from a file."""
+    """The line of a decision on these facts, the answers to the inquiry among them, as it comes back from a file."""
     record = DecisionRecord(
         decision_id="d",
         revision=revision,
@@ -56,6 +59,10 @@ def recorded(
         request=request,
         identity=identity,
         session=session,
+        risk=evaluation.risk,
+        views=evaluation.views,
+        asked=inquiry.meanings,
+        answers=facts.answers,
         started_ns=int(NOW) * 1_000_000_000,
         ended_ns=int(NOW) * 1_000_000_000,
     )

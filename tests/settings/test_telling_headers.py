@@ -48,16 +48,21 @@ def workload(*sources: str, **blocks: object) -> dict[str, Any]:
         (workload("xfcc", xfcc={"without_principal": True}), "x-forwarded-client-cert"),
         (workload("client_cert", client_cert={"without_principal": True}), "client-cert"),
         ({"client": {"trusted_hops": 1}}, "x-forwarded-for"),
+        ({"devices": {"header": {"name": "X-Device", "from": ["spiffe://prod.example.org/gw"]}}}, "x-device"),
     ],
 )
 def test_a_header_that_tells_who_calls_is_not_withheld(tmp_path: Path, blocks: dict[str, Any], header: str) -> None:
-    others = ["Authorization", "Cookie", "DPoP", "X-Token", "X-Forwarded-Client-Cert", "Client-Cert", "X-Forwarded-For"]
+    others = ["Authorization", "Cookie", "DPoP", "X-Token", "X-Forwarded-Client-Cert", "Client-Cert"]
+    others += ["X-Forwarded-For", "X-Device"]
     load(tmp_path, "all", **blocks)
     load(tmp_path, others, **blocks)
     with pytest.raises(PolicyErrors) as caught:
         load(tmp_path, [name for name in others if name.lower() != header], **blocks)
     (problem,) = caught.value.problems
-    assert problem.message == f"`request.headers` lacks `{header}`, by which `identity` or `client` knows who calls"
+    assert (
+        problem.message
+        == f"`request.headers` lacks `{header}`, by which `identity`, `client` or `devices` knows who calls"
+    )
     assert problem.hint == "add it there and to `allowed_headers` of the filter"
 
 

@@ -20,10 +20,10 @@ from typer.testing import CliRunner
 from extauthz.app.wiring import load_keys, open_configured_store
 from extauthz.check.proof.proving import NotProven, ProofOutcome, Proven, Proving
 from extauthz.check.proof.totp import prove_totp
+from extauthz.check.subjects import NobodyNamed, instant
 from extauthz.cli.factors import FactorRefused
 from extauthz.cli.factors import app as factors
 from extauthz.cli.keys import app as keys
-from extauthz.cli.state import NobodyNamed, instant
 from extauthz.errors import ConfigurationError
 from extauthz.settings import load_settings
 from extauthz.stepup.enrolment import Invitation, open_invitation

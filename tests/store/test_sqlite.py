@@ -15,10 +15,13 @@ from store.parts import LIMIT, enrolment, factor, grant, redemption
 
 from extauthz.errors import ConfigurationError, StateUnavailable
 from extauthz.store import sqlite_file
+from extauthz.store.habits import Habit
 from extauthz.store.open import open_store
 from extauthz.store.protocol import Redeemed, Selection
 from extauthz.store.schema import STEPS
 from extauthz.store.sqlite import SqliteStore
+from extauthz.values.facts import Question
+from extauthz.values.grants import SessionTimes
 from extauthz.values.identity import Subject
 
 URL = "sqlite:///state.db"
@@ -132,6 +135,27 @@ def test_a_file_from_before_factors_had_kinds_keeps_what_it_holds(tmp_path: Path
     assert not run(store.use_proof("p1", expires_at=NOW + 90, fingerprint="g", now=NOW))
     day = replace(LIMIT, memory=86_400.0)
     assert [run(store.attempt([day], now=NOW)).wait for _ in range(2)] == [0, 10], "two of three were counted before"
+    run(store.close())
+
+
+def test_a_file_from_before_anything_was_usual_keeps_what_it_holds_and_learns_what_is(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "state.db")
+    connection.executescript((TESTS / "store" / "schema-7.sql").read_text())
+    connection.close()
+    store = SqliteStore(tmp_path / "state.db")
+    asked = (Question("rate", ("a", 60.0)), Question("seen", ("a",)), Question("place"))
+    found = run(store.look_up(ALICE, SESSION, questions=asked, fingerprint="", now=NOW))
+    assert found.grants == (grant(),)
+    assert found.session == SessionTimes(started_at=NOW, last_seen=NOW)
+    assert list(found.answers.values()) == [False, None, 1]
+    assert [one.id for one in run(store.revocations(ALICE, now=NOW))] == ["j1"]
+    assert run(store.redeem(redemption(step=8, ticket="t"), now=NOW)) is Redeemed.TICKET_USED
+    run(store.note_habits([Habit(subject=ALICE, at=NOW, seen=("a",))]))
+    assert list(run(store.look_up(ALICE, SESSION, questions=asked, fingerprint="", now=NOW)).answers.values()) == [
+        True,
+        None,
+        2,
+    ]
     run(store.close())
 
 

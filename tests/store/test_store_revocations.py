@@ -49,7 +49,7 @@ def grants_of(store: Store, subject: Subject = ALICE, session: str = SESSION) ->
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_revocation_comes_back_as_it_was(store: Store, kind: str) -> None:
-    id_ = "x1" if kind in ("session", "token") else ""
+    id_ = "x1" if kind in ("session", "token", "device") else ""
     for subject in (ALICE, Subject("", "spiffe://example.org/web"), Subject('is"[s', "o\udc80ther")):
         made = revocation(kind, subject, id_, at=NOW + 0.125, until=NOW + 60)
         assert run(store.put_revocation(made, now=NOW)).revocation == made

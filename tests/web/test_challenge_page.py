@@ -9,7 +9,7 @@ from stepup.proofs import ALICE, NOW, challenge, demand, view
 from web.conftest import ORIGIN, PAGE, SAME_ORIGIN, World, run
 
 from extauthz.identity.config import ClientSettings
-from extauthz.values.identity import HOLDER_COOKIE, NONCE_COOKIE, holder_of_cookie
+from extauthz.values.identity import DEVICE_COOKIE, HOLDER_COOKIE, NONCE_COOKIE, holder_of_cookie
 
 
 def test_the_right_code_leaves_a_grant_and_leads_back(world: World) -> None:
@@ -28,9 +28,9 @@ def test_the_right_code_leaves_a_grant_and_leads_back(world: World) -> None:
 def test_the_holder_cookie_is_host_only_and_out_of_reach_of_scripts(world: World) -> None:
     browser = world.browser()
     response = browser.answer(world.challenged(browser), world.code())
-    (cookie,) = response.headers.get_list("set-cookie")
+    cookie, device = response.headers.get_list("set-cookie")
     name, _, rest = cookie.partition("=")
-    assert name == HOLDER_COOKIE
+    assert (name, device.partition("=")[0]) == (HOLDER_COOKIE, DEVICE_COOKIE)
     assert re.fullmatch(r"[A-Za-z0-9_-]{43}; Path=/; Secure; HttpOnly; SameSite=Lax", rest)
 
 
@@ -40,7 +40,7 @@ def test_a_browser_keeps_its_holder_cookie(world: World) -> None:
     first = browser.cookies[HOLDER_COOKIE]
     response = browser.answer(world.challenged(browser), world.code(ahead=1))
     assert response.status_code == 303
-    assert "set-cookie" not in response.headers
+    assert HOLDER_COOKIE not in response.headers["set-cookie"]
     grants = asyncio.run(world.store.look_up(ALICE, "sid:1", fingerprint="", now=NOW)).grants
     assert {grant.holder for grant in grants} == {holder_of_cookie(first)}
 

@@ -1,4 +1,4 @@
-"""Fields and items: a field of a structure is an attribute, a field of a map a key."""
+"""Fields and items: a field of a structure is an attribute, or a key of its entries; a field of a map is a key."""
 
 import ast
 
@@ -27,14 +27,14 @@ def select(emitter: Emitter, node: Select, line: int) -> ast.expr:
     emitter.fails = True
     _note_key(emitter, node, line)
     match node.operand.type:
-        case StructType(fields=fields):
+        case StructType(entries=False, fields=fields):
             return _attribute(emitter, operand, node.field, fields[node.field], node.optional, line)
-        case MapType():
+        case MapType() | StructType():
             key = py.constant(node.field, line)
             if not node.optional:
                 return py.subscript(operand, key, line)
             return _optional_item(emitter, operand, key, line)
-        case OptionalType(element=StructType(fields=fields)):
+        case OptionalType(element=StructType(entries=False, fields=fields)):
             maybe = emitter.simple(operand, line)
             content = py.attribute(maybe, "content", line)
             value = _attribute(emitter, content, node.field, fields[node.field], True, line)
@@ -70,11 +70,11 @@ def has(emitter: Emitter, node: Has, line: int) -> ast.expr:
     operand = emitter.shared(node.operand)
     emitter.fails = True
     match node.operand.type:
-        case StructType():
+        case StructType(entries=False):
             return _is_set(emitter, operand, node.field, line)
-        case MapType():
+        case MapType() | StructType():
             return py.compare(py.constant(node.field, line), ast.In(), operand, line)
-        case OptionalType(element=StructType()):
+        case OptionalType(element=StructType(entries=False)):
             maybe = emitter.simple(operand, line)
             is_set = _is_set(emitter, py.attribute(maybe, "content", line), node.field, line)
             return py.logic("&&", [py.attribute(maybe, "present", line), is_set], line)

@@ -31,7 +31,7 @@ from extauthz.policy.lint.presence import (
 from extauthz.policy.problems import Path
 from extauthz.policy.rules import AllowTerms, Rule
 
-# Of every check: set by Envoy itself.
+# Of every check: set by Envoy itself, or worked out where it is read.
 _ALWAYS: Final = frozenset(
     (
         field_of("request", "time"),
@@ -40,6 +40,9 @@ _ALWAYS: Final = frozenset(
         field_of("destination", "ip"),
         field_of("destination", "port"),
         field_of("client", "ip"),
+        field_of("risk", "score"),
+        field_of("risk", "level"),
+        field_of("risk", "signals"),
     )
 )
 # Of every check that is HTTP. Bodies are there or not known, never absent.

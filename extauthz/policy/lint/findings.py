@@ -89,6 +89,21 @@ KINDS: Final[dict[str, Kind]] = {
         "session that goes on looks idle for that long, so it is asked for proofs all the time. Let `touch_every` be "
         "well below.",
     ),
+    "unused-risk-model": Kind(
+        "A risk model that no rule reads",
+        "It is never evaluated. Read `risk` in a policy that means this model (`risk: NAME` under `spec`), or remove "
+        "it.",
+    ),
+    "unreachable-level": Kind(
+        "A level that no score reaches",
+        "All signals of the model together count less than the score that the level begins at: what waits for it never "
+        "happens. Lower it, or raise weights.",
+    ),
+    "duplicate-signal": Kind(
+        "A signal that repeats another one",
+        "Two signals of a model have the same condition, so that one sign counts twice. Remove one, and give the other "
+        "the weight that is meant.",
+    ),
     "absent-value": Kind(
         "An allow reads what may be absent",
         "Reading what is not there is an error: an `allow` whose condition errs does not match, and one whose changes "

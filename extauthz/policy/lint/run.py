@@ -5,7 +5,7 @@ Pure: documents and their policy set come in, compiled without a problem; time a
 
 from collections.abc import Iterable, Sequence
 
-from extauthz.policy.lint import absence, foreign, idling, ignores, literals, meeting, neighbours, reach
+from extauthz.policy.lint import absence, foreign, idling, ignores, literals, meeting, neighbours, reach, risks
 from extauthz.policy.lint.findings import Finding, Subject
 from extauthz.policy.lint.foreign import Configured
 from extauthz.policy.models import PolicyDocument
@@ -18,6 +18,7 @@ def lint(
 ) -> tuple[Finding, ...]:
     """Every warning that no comment accepts. `now` is in seconds since the epoch; `configured` is what
     extauthz.yaml lists, if there is one."""
+    documents = list(documents)
     rules = _subjects(documents, policies)
     living = [one for one in rules if one.rule.expires is None or one.rule.expires > now]
     listed = configured or Configured()
@@ -30,7 +31,8 @@ def lint(
         *foreign.findings(rules, listed),
         *idling.findings(living, listed),
     ]
-    return tuple(sorted(ignores.accepted(rules, found), key=_order))
+    told = [*ignores.accepted(rules, found), *risks.findings(documents, policies)]
+    return tuple(sorted(told, key=_order))
 
 
 def _order(finding: Finding) -> tuple[str, int, int, str, str]:

@@ -1,0 +1,1 @@
+"""What others say of our users, workloads and devices: security event tokens, and what is known from them."""

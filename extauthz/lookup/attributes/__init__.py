@@ -1,0 +1,1 @@
+"""Asks attribute sources for external facts: over HTTP, over gRPC, or as AuthZEN has it."""
