@@ -115,12 +115,14 @@ class RiskModel:
     reads: Reads = READS_NOTHING
     asks_the_store: bool = field(init=False)
     remembered: Question | None = field(init=False)
+    _reads_no_own: bool = field(init=False, repr=False)
     _conditions: tuple[Callable[[Mapping[str, Any]], Any], ...] = field(init=False, repr=False)
     _known: dict[tuple[Held, ...], Assessment] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Work out once what every evaluation asks."""
         object.__setattr__(self, "asks_the_store", bool(self.reads.lookups - _OUTSIDE_THE_STORE))
+        object.__setattr__(self, "_reads_no_own", not self.variables and not self.constants)
         object.__setattr__(self, "_conditions", tuple([signal.when.evaluate for signal in self.signals]))
         lingers = any(signal.lingers for signal in self.signals)
         object.__setattr__(self, "remembered", Question("raised", (self.name,)) if lingers else None)
@@ -130,6 +132,8 @@ class RiskModel:
 
         Raises `EvalError` if the store could not be asked, so that nobody knows what it would have said.
         """
+        if self._reads_no_own and isinstance(scope, VariableScope):
+            scope = scope.outer  # where it need not look for each name in two places
         inputs: Inputs = scope[INPUTS]
         facts = inputs.facts
         if facts.unfetched and self.asks_the_store:
