@@ -63,5 +63,5 @@ DECIDE: Final = _part("decide", "A decision in process, bytes to bytes, on one c
 PIECES: Final = _part(
     "pieces",
     "The pieces: bench/*.py",
-    ["cel", "identity", "policy", "wire", "worst", "state", "replay", "reload"],
+    ["cel", "identity", "policy", "risk", "wire", "worst", "state", "replay", "reload"],
 )

@@ -104,9 +104,19 @@ def _summary(tally: Tally, policies: PolicySet) -> dict[str, Any]:
         "by_rule": _rows("rule", tally.by_rule),
         "by_subject": _rows("subject", tally.by_subject),
         "prompts": [{"rule": rule, "count": count} for rule, count in tally.prompts.most_common()],
+        "people_prompted": len(tally.prompted),
+        "prompts_by_subject": [{"subject": who, "count": count} for who, count in tally.prompted.most_common()],
+        "prompts_by_signal": [
+            {"signal": signal, "people": len(asked), "count": asked.total()} for signal, asked in _signals(tally)
+        ],
         "missing": [{"what": what, "count": count} for what, count in tally.missing.most_common()],
         "unreadable": [asdict(line) for line in tally.unreadable],
     }
+
+
+def _signals(tally: Tally) -> list[tuple[str, Counter[str]]]:
+    """The signals with who would be asked how often while they counted; what is most begins."""
+    return sorted(tally.signals.items(), key=lambda one: (-one[1].total(), one[0]))
 
 
 def _rows(what: str, counts: Counter[tuple[str, Change]]) -> list[dict[str, Any]]:
@@ -128,6 +138,8 @@ def _print(tally: Tally, policies: PolicySet) -> None:
     if tally.changed:
         _print_changes(console, tally)
     _print_counts(console, "people would be asked", "times", tally.prompts, "if each challenge is met at once")
+    if tally.prompted:
+        _print_prompted(console, tally)
     _print_counts(console, "missing in records", "cases", tally.missing, "see `audit.keep` and `--baseline`")
     for line in tally.unreadable[:BROKEN]:
         cut = ", cut off at the end of the file" if line.torn else ""
@@ -156,6 +168,19 @@ def _print_counts(console: Console, title: str, unit: str, counts: Counter[str],
     table = Table(Column(title, overflow="fold"), Column(unit, justify="right"), caption=note)
     for name, count in counts.most_common(SHOWN):
         table.add_row(escape(name), str(count))
+    console.print(table)
+
+
+def _print_prompted(console: Console, tally: Tally) -> None:
+    people, times = len(tally.prompted), tally.prompted.total()
+    who = "person" if people == 1 else "people"
+    console.print(f"{people} {who} would be asked {counted(times, 'time')}, {times / people:.1f} on average")
+    if not tally.signals:
+        return
+    numbers = (Column("people", justify="right"), Column("times", justify="right"))
+    table = Table(Column("asked while this signal counted", overflow="fold"), *numbers)
+    for signal, asked in _signals(tally)[:SHOWN]:
+        table.add_row(escape(signal), str(len(asked)), str(asked.total()))
     console.print(table)
 
 

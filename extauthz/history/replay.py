@@ -4,7 +4,7 @@ The rule kept here: every record is counted once, as unchanged, changed, undecid
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from extauthz.history.recorded import Recorded, instant, is_decidable
 from extauthz.history.recorded_facts import signal_name
 from extauthz.policy.policy_set import PolicySet
 from extauthz.policy.reads import RISK
+from extauthz.policy.rules import ChallengeTerms
 from extauthz.policy.yaml_source import Document
 from extauthz.record.audit_line import DecisionLine
 from extauthz.record.decision import DECISION_NAMES, DecisionName
@@ -42,7 +43,11 @@ class Example:
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What a replay has found so far. Every count is of records."""
+    """What a replay has found so far. Every count is of records.
+
+    `prompts` is how often people would be asked, by rule; `prompted` is the same by subject, and `signals`, by
+    `model/signal`, how often which subject would be asked while the signal counted, by rules that read the risk.
+    """
 
     total: int = 0
     unchanged: int = 0
@@ -55,6 +60,8 @@ class Tally:
     malformed: int = 0
     unreadable: list[Unreadable] = field(default_factory=list)
     prompts: Counter[str] = field(default_factory=Counter)
+    prompted: Counter[str] = field(default_factory=Counter)
+    signals: dict[str, Counter[str]] = field(default_factory=dict)
     examples: dict[Change, list[Example]] = field(default_factory=dict)
     revisions: Counter[str] = field(default_factory=Counter)
     first: str = ""
@@ -67,6 +74,7 @@ class Replay:
     def __init__(self, policies: PolicySet, *, unchanged: Mapping[str, frozenset[str]] = EMPTY) -> None:
         """`unchanged` has, by revision, the rules that are as they were when it was in force."""
         self._revision = policies.revision
+        self._rules = {rule.name: rule for rule in policies.rules}
         self._redecider = Redecider(policies, unchanged=unchanged)
         self._prompted: dict[tuple[str, str], float] = {}
         self.tally = Tally()
@@ -89,6 +97,8 @@ class Replay:
         if line.revision == self._revision:  # these very policies: they would say the same again
             self._redecider.note(line)
             tally.unchanged += 1
+            if line.decision == "challenge":
+                self._count_prompts(line, self._demands_of(line), _counting(line))
             return
         outcome = self._redecider.decide(Recorded(line))
         if isinstance(outcome, Undecidable):
@@ -96,7 +106,14 @@ class Replay:
             tally.missing.update(outcome.missing)
             return
         if isinstance(outcome.decision, Challenge):
-            self._count_prompts(line, outcome.decision)
+            demands = [
+                _Demand(rule=one.rule, binding=one.binding, max_age=one.max_age, once=one.uses is not None)
+                for one in outcome.decision.demands
+            ]
+            counting = {
+                one.model: frozenset(heard.name for heard in one.heard if heard.counted) for one in outcome.risk
+            }
+            self._count_prompts(line, demands, counting)
         if DECISION_NAMES[type(outcome.decision)] == line.decision:
             tally.unchanged += 1
         else:
@@ -123,17 +140,49 @@ class Replay:
                 )
             )
 
-    def _count_prompts(self, line: DecisionLine, challenge: Challenge) -> None:
-        """How often a person would really be asked, if every challenge is met at once and its proof then serves."""
-        now = instant(line.time)
+    def _demands_of(self, line: DecisionLine) -> Iterator["_Demand"]:
+        """What a recorded challenge of these very policies asked for; its bindings are not in the record."""
+        for name in line.demands:
+            rule = self._rules.get(name)
+            if rule is not None and isinstance(rule.terms, ChallengeTerms):
+                yield _Demand(rule=name, binding=name, max_age=rule.terms.max_age, once=rule.terms.bind == "request")
+
+    def _count_prompts(
+        self, line: DecisionLine, demands: Iterable["_Demand"], counting: Mapping[str, frozenset[str]]
+    ) -> None:
+        """How often a person would really be asked, if every challenge is met at once and its proof then serves.
+
+        `counting` has, by risk model, the signals that count.
+        """
+        now, who = instant(line.time), subject_of(line)
         session = line.identity.session if line.identity is not None else None
-        for demand in challenge.demands:
+        for demand in demands:
             # A proof for one request is asked for anew each time; another serves while it is fresh.
-            key = (session or subject_of(line), demand.binding)
+            key = (session or who, demand.binding)
             last = self._prompted.get(key)
-            if demand.uses is not None or last is None or not now - last < demand.max_age:
-                self._prompted[key] = now
-                self.tally.prompts[demand.rule] += 1
+            if not demand.once and last is not None and now - last < demand.max_age:
+                continue
+            self._prompted[key] = now
+            self.tally.prompts[demand.rule] += 1
+            self.tally.prompted[who] += 1
+            rule = self._rules.get(demand.rule)
+            model = None if rule is None or rule.risk is None else rule.risk.name
+            for signal in counting.get(model, ()) if model is not None else ():
+                self.tally.signals.setdefault(f"{model}/{signal}", Counter())[who] += 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Demand:
+    """One proof that is asked for: how long it serves (seconds), and whether for one request alone."""
+
+    rule: str
+    binding: str
+    max_age: float
+    once: bool
+
+
+def _counting(line: DecisionLine) -> Mapping[str, frozenset[str]]:
+    return {one.model: frozenset(signal.name for signal in one.signals if signal.counted) for one in line.risk}
 
 
 def unchanged_rules(before: list[Document], after: list[Document]) -> frozenset[str]:

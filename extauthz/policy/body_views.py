@@ -46,11 +46,14 @@ def pairs(text: str, what: str) -> Mapping[str, tuple[str, ...]]:
         for part in text.split("&"):
             if part:
                 name, _, value = part.replace("+", " ").partition("=")
-                known = found.setdefault(unquote_to_bytes(name).decode("utf-8"), [])
-                known.append(unquote_to_bytes(value).decode("utf-8"))
+                found.setdefault(_unquoted(name), []).append(_unquoted(value))
     except UnicodeDecodeError:
         raise EvalError(f"{what} is not UTF-8") from None
     return {name: tuple(values) for name, values in found.items()}
+
+
+def _unquoted(text: str) -> str:
+    return unquote_to_bytes(text).decode("utf-8") if "%" in text else text
 
 
 def known_body(http: HttpRequest) -> bytes:

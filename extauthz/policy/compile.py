@@ -4,10 +4,8 @@ Pure: text comes in, `load` reads the files. The rule kept here: all problems of
 set with one problem is no set.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from extauthz import cel
 from extauthz.policy import hosts, models, staging, templates, workloads
@@ -23,6 +21,7 @@ from extauthz.policy.policy_set import PolicySet
 from extauthz.policy.problems import Path, PolicyErrors, Problem, did_you_mean, problem_at
 from extauthz.policy.reading import Reading
 from extauthz.policy.reads import RISK
+from extauthz.policy.revision import revision_of
 from extauthz.policy.risk_models import RiskModel
 from extauthz.policy.rules import (
     NOTHING,
@@ -80,7 +79,7 @@ def compile_documents(
         raise PolicyErrors(problems)
     compiled.sort(key=lambda rule: rule.name)
     return PolicySet(
-        revision=_revision(
+        revision=revision_of(
             *(one.model for one in reading.definitions),
             *(one.model for one in reading.risk_models),
             *(one.model for one in reading.policies),
@@ -97,23 +96,6 @@ class _Models(NamedTuple):
 
     found: Mapping[str, RiskModel]
     complete: bool
-
-
-_Document = models.PolicyDocument | models.RiskModelDocument | models.DefinitionsDocument
-
-
-def _normalised(model: _Document) -> dict[str, Any]:
-    """The document without what changes nothing: defaults, and the order of rules."""
-    plain = model.model_dump(mode="json", exclude_defaults=True)
-    if isinstance(model, models.PolicyDocument):
-        plain["spec"]["rules"].sort(key=lambda rule: str(rule["name"]))
-    return plain
-
-
-def _revision(*documents: _Document) -> str:
-    normal = sorted(map(_normalised, documents), key=lambda plain: (str(plain["kind"]), str(plain["metadata"]["name"])))
-    text = json.dumps(normal, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return "sha256:" + hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def _settable(rule: Rule) -> frozenset[str]:

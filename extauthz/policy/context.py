@@ -255,6 +255,11 @@ class VariableScope(dict[str, object]):
         self._programs = programs
         self._failures: dict[str, str] = {}
 
+    @property
+    def outer(self) -> dict[str, object]:
+        """The outer scope."""
+        return self._outer
+
     def __missing__(self, name: str) -> object:
         if (program := self._programs.get(name)) is not None:
             value = self._evaluated(name, program)

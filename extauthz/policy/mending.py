@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from extauthz.policy import models, named_models
+from extauthz.policy import models, named_models, risk_document
 from extauthz.policy.problems import WRONG_TYPES, Fault, Path, Problem, faults_of
 from extauthz.policy.yaml_nodes import Drop, Edit, Rename, Supply
 from extauthz.policy.yaml_source import Document
@@ -19,14 +19,14 @@ STAND_INS: Final[Mapping[tuple[type[BaseModel], str], Any]] = {
     (models.PolicyDocument, "apiVersion"): "extauthz/v1",
     (models.PolicyDocument, "kind"): "Policy",
     (models.PolicyDocument, "metadata"): {"name": "unknown"},
-    (models.RiskModelDocument, "apiVersion"): "extauthz/v1",
-    (models.RiskModelDocument, "kind"): "RiskModel",
-    (models.RiskModelDocument, "metadata"): {"name": "unknown"},
-    (models.RiskModelSpec, "signals"): {"unknown": {"when": "true", "weight": 1.0, "reason": "unknown"}},
-    (models.RiskModelSpec, "levels"): {"unknown": 0.0},
-    (models.SignalModel, "when"): "true",
-    (models.SignalModel, "weight"): 1.0,
-    (models.SignalModel, "reason"): "unknown",
+    (risk_document.RiskModelDocument, "apiVersion"): "extauthz/v1",
+    (risk_document.RiskModelDocument, "kind"): "RiskModel",
+    (risk_document.RiskModelDocument, "metadata"): {"name": "unknown"},
+    (risk_document.RiskModelSpec, "signals"): {"unknown": {"when": "true", "weight": 1.0, "reason": "unknown"}},
+    (risk_document.RiskModelSpec, "levels"): {"unknown": 0.0},
+    (risk_document.SignalModel, "when"): "true",
+    (risk_document.SignalModel, "weight"): 1.0,
+    (risk_document.SignalModel, "reason"): "unknown",
     (models.DefinitionsDocument, "apiVersion"): "extauthz/v1",
     (models.DefinitionsDocument, "kind"): "Definitions",
     (models.DefinitionsDocument, "metadata"): {"name": "unknown"},

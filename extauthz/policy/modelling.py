@@ -16,6 +16,7 @@ from extauthz.policy.expressions import Expressions
 from extauthz.policy.mending import Mended
 from extauthz.policy.problems import Path, Problem, problem_at
 from extauthz.policy.reads import RISK, Reads
+from extauthz.policy.risk_document import RiskModelDocument, SignalModel
 from extauthz.policy.risk_models import RiskModel, Signal
 from extauthz.risk.score import Level
 
@@ -28,7 +29,7 @@ _NAMES: Final = {name: kind for name, kind in NAMES.items() if name not in (PARA
 
 
 def risk_models(
-    documents: Iterable[Mended[models.RiskModelDocument]],
+    documents: Iterable[Mended[RiskModelDocument]],
     *,
     declared: Declared,
     definitions: Definitions,
@@ -56,7 +57,7 @@ class _Compiler:
 
     def __init__(
         self,
-        mended: Mended[models.RiskModelDocument],
+        mended: Mended[RiskModelDocument],
         declared: Declared,
         definitions: Definitions,
     ) -> None:
@@ -96,7 +97,7 @@ class _Compiler:
             reads=reads,
         )
 
-    def _signal(self, name: str, signal: models.SignalModel) -> Signal | None:
+    def _signal(self, name: str, signal: SignalModel) -> Signal | None:
         path: Path = ("spec", "signals", name)
         when = self._expressions.condition((*path, "when"), signal.when)
         since = None if signal.since is None else self._moment((*path, "since"), signal.since)

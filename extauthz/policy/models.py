@@ -25,7 +25,7 @@ from extauthz.policy.named_models import AddressList, HolidayList, WindowModel
 from extauthz.policy.problems import Unbuilt
 from extauthz.values import block as blocks
 from extauthz.values.decisions import Effect, Factor, Mode, UserVerification
-from extauthz.values.duration import DURATION, at_most, longer_than_nothing, seconds
+from extauthz.values.duration import DURATION, longer_than_nothing, seconds
 from extauthz.wire.headers import SINGLE
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
@@ -135,12 +135,6 @@ def _status(value: int) -> int:
 def _not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("an empty expression; write CEL, or remove the field")
-    return text
-
-
-def _in_words(text: str) -> str:
-    if not text.strip():
-        raise ValueError("empty; say in words what the signal means")
     return text
 
 
@@ -376,41 +370,6 @@ class DefinitionsDocument(Block):
     kind: Literal["Definitions"]
     metadata: Metadata
     spec: DefinitionsSpec
-
-
-InWords = Annotated[str, AfterValidator(_in_words), Field(max_length=512)]
-
-
-class SignalModel(Block):
-    """One sign of risk: when it is raised, how much it counts, for how long, and what it means in words.
-
-    With a `half_life` it counts less as time goes by: since `since`, or since it was raised last.
-    """
-
-    when: Cel
-    weight: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
-    half_life: Annotated[Duration, AfterValidator(at_most("30d"))] | None = None
-    since: Cel | None = None
-    reason: InWords
-
-
-class RiskModelSpec(Block):
-    """Signals and levels; a level begins at a score."""
-
-    variables: Annotated[dict[VariableName, Cel], Field(min_length=1)] | None = None
-    signals: Annotated[dict[Name, SignalModel], Field(min_length=1, max_length=200)]
-    levels: Annotated[
-        dict[Name, Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]], Field(min_length=1, max_length=20)
-    ]
-
-
-class RiskModelDocument(Block):
-    """A document of `kind: RiskModel`."""
-
-    apiVersion: Literal["extauthz/v1"]  # noqa: N815 - the documents' own spelling
-    kind: Literal["RiskModel"]
-    metadata: Metadata
-    spec: RiskModelSpec
 
 
 class PolicyDocument(Block):

@@ -84,14 +84,23 @@ NOTHING_NAMED: Final = Named()
 
 
 def _within(windows: Mapping[str, Window]) -> Callable[[cel.Timestamp, str], bool]:
+    # What each window came to last, and when: many requests ask in one second, and a calendar is slow to say it.
+    last: dict[str, tuple[int, bool]] = {}
+
     def within(moment: cel.Timestamp, name: str) -> bool:
+        seconds = moment.seconds
+        known = last.get(name)
+        if known is not None and known[0] == seconds:
+            return known[1]
         window = windows.get(name)
         if window is None:
             raise cel.EvalError(f"no window of time is called `{name}`")
         try:
-            return window.covers(moment.seconds)
+            covered = window.covers(seconds)
         except (ValueError, OverflowError):
             raise cel.EvalError(f"no clock of the window `{name}` shows that moment") from None
+        last[name] = seconds, covered
+        return covered
 
     return within
 

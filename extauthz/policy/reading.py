@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from extauthz.policy import models
 from extauthz.policy.mending import Mended, read
 from extauthz.policy.problems import Path, Problem, closest, problem_at
+from extauthz.policy.risk_document import RiskModelDocument, RiskModelSpec
 from extauthz.policy.yaml_nodes import Supply
 from extauthz.policy.yaml_source import Document
 
@@ -18,7 +19,7 @@ API_VERSION: Final = "extauthz/v1"
 _FIELDS: Final = frozenset(models.PolicyDocument.model_fields)
 _OF_KIND: Final[Mapping[str, AbstractSet[str]]] = {
     "Policy": frozenset(models.PolicySpec.model_fields),
-    "RiskModel": frozenset(models.RiskModelSpec.model_fields),
+    "RiskModel": frozenset(RiskModelSpec.model_fields),
     "Definitions": frozenset(models.DefinitionsSpec.model_fields),
     "PolicyTest": frozenset({"cases"}),
 }
@@ -28,7 +29,7 @@ _OF_A_CONFIGURATION: Final = frozenset({"policies", "bundles"})
 _WORDS: Final[Mapping[str, str]] = {"Policy": "policy", "RiskModel": "risk model", "Definitions": "definitions"}
 _KINDS_TOLD: Final = "`Policy`, `RiskModel`, `Definitions` or `PolicyTest`"
 
-Model = TypeVar("Model", models.PolicyDocument, models.RiskModelDocument, models.DefinitionsDocument)
+Model = TypeVar("Model", models.PolicyDocument, RiskModelDocument, models.DefinitionsDocument)
 
 
 class Reading:
@@ -41,7 +42,7 @@ class Reading:
     def __init__(self, documents: Iterable[Document]) -> None:
         self.problems: list[Problem] = []
         self.policies: list[Mended[models.PolicyDocument]] = []
-        self.risk_models: list[Mended[models.RiskModelDocument]] = []
+        self.risk_models: list[Mended[RiskModelDocument]] = []
         self.definitions: list[Mended[models.DefinitionsDocument]] = []
         self.complete = self.has_all_models = True
         self._seen: dict[tuple[str, str], str] = {}
@@ -96,7 +97,7 @@ class Reading:
                 if policy is not None:
                     self.policies.append(policy)
             case "RiskModel":
-                model = self._model(document, models.RiskModelDocument)
+                model = self._model(document, RiskModelDocument)
                 if model is None:
                     self.has_all_models = False
                 else:

@@ -4,7 +4,7 @@ A model is evaluated when a condition first reads `risk`, once for one request, 
 here: a signal that can't be evaluated counts; only where the store could not be asked is nothing said at all.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -18,7 +18,13 @@ from extauthz.values.assessment import Assessment, Heard, State
 from extauthz.values.facts import Question
 from extauthz.values.request import EMPTY, empty
 
+MOST_KEPT: Final = 256
+"""Ways in which the conditions of one model can come out that are remembered with what they come to."""
+
 _OUTSIDE_THE_STORE: Final = frozenset({"attributes"})
+
+Held = bool | cel.EvalError
+"""What the condition of a signal came to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,7 +68,13 @@ class Signal:
         try:
             holds = self.when.evaluate(scope) is True
         except cel.EvalError as error:
-            return self._failed(error)
+            return self.told(error, scope, last, now)
+        return self.told(holds, scope, last, now)
+
+    def told(self, holds: Held, scope: Mapping[str, Any], last: float | None, now: float) -> Heard:
+        """What it comes to when its condition came to `holds`."""
+        if isinstance(holds, cel.EvalError):
+            return self._failed(holds)
         if self.half_life is None:
             return self.raised if holds else self.quiet
         if self.since is None:
@@ -103,10 +115,15 @@ class RiskModel:
     reads: Reads = READS_NOTHING
     asks_the_store: bool = field(init=False)
     remembered: Question | None = field(init=False)
+    _reads_no_own: bool = field(init=False, repr=False)
+    _conditions: tuple[Callable[[Mapping[str, Any]], Any], ...] = field(init=False, repr=False)
+    _known: dict[tuple[Held, ...], Assessment] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Work out once what every evaluation asks."""
         object.__setattr__(self, "asks_the_store", bool(self.reads.lookups - _OUTSIDE_THE_STORE))
+        object.__setattr__(self, "_reads_no_own", not self.variables and not self.constants)
+        object.__setattr__(self, "_conditions", tuple([signal.when.evaluate for signal in self.signals]))
         lingers = any(signal.lingers for signal in self.signals)
         object.__setattr__(self, "remembered", Question("raised", (self.name,)) if lingers else None)
 
@@ -115,6 +132,8 @@ class RiskModel:
 
         Raises `EvalError` if the store could not be asked, so that nobody knows what it would have said.
         """
+        if self._reads_no_own and isinstance(scope, VariableScope):
+            scope = scope.outer  # where it need not look for each name in two places
         inputs: Inputs = scope[INPUTS]
         facts = inputs.facts
         if facts.unfetched and self.asks_the_store:
@@ -123,8 +142,29 @@ class RiskModel:
         if recall is not None:
             return assess(self.name, recall.heard(self, scope), self.levels)
         last = EMPTY if self.remembered is None else facts.answers.get(self.remembered, EMPTY)
-        heard = [signal.heard(scope, last.get(signal.name), inputs.now) for signal in self.signals]
-        return assess(self.name, heard, self.levels)
+        held: list[Held] = []
+        settled = not last
+        for evaluate in self._conditions:
+            try:
+                held.append(evaluate(scope) is True)
+            except cel.EvalError as error:
+                held.append(error)
+                settled = False
+        # Most requests come out as others did; what fades with time, and what errs, comes to something else each time.
+        outcome = tuple(held)
+        if settled and (known := self._known.get(outcome)) is not None:
+            return known
+        heard = [
+            signal.told(holds, scope, last.get(signal.name), inputs.now)
+            for signal, holds in zip(self.signals, held, strict=True)
+        ]
+        assessment = assess(self.name, heard, self.levels)
+        since = any(
+            holds is True and signal.since is not None for signal, holds in zip(self.signals, held, strict=True)
+        )
+        if settled and not since and len(self._known) < MOST_KEPT:
+            self._known[outcome] = assessment
+        return assessment
 
 
 class Recall(Protocol):

@@ -11,7 +11,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import ModelSchema, NullableSchema, WithDefaultSchema
 
 from extauthz.policy.cases import CasesDocument
-from extauthz.policy.models import DefinitionsDocument, PolicyDocument, RiskModelDocument
+from extauthz.policy.models import DefinitionsDocument, PolicyDocument
+from extauthz.policy.risk_document import RiskModelDocument
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _DOCUMENTS: Final[tuple[type[BaseModel], ...]] = (PolicyDocument, RiskModelDocument, DefinitionsDocument, CasesDocument)

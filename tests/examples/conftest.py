@@ -71,9 +71,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory, screenshots: Path) -> Iterat
             )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium: Path) -> Iterator[Browser]:
-    """Chromium."""
+    """Chromium; while it is there no test of another module can run an event loop."""
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield running

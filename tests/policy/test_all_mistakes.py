@@ -17,6 +17,7 @@ from extauthz.policy import models
 from extauthz.policy.mending import STAND_INS
 from extauthz.policy.ordering import in_order
 from extauthz.policy.problems import Path, Problem
+from extauthz.policy.risk_document import RiskModelDocument
 
 
 def seen(problems: Iterable[Problem]) -> Counter[tuple[str, str]]:
@@ -120,7 +121,7 @@ def test_what_can_not_be_read_as_it_is_written_is_never_in_force(changes: list[t
             KINDS[document["kind"]].model_validate(document)
 
 
-WHOLE = (models.PolicyDocument, models.RiskModelDocument, models.DefinitionsDocument)
+WHOLE = (models.PolicyDocument, RiskModelDocument, models.DefinitionsDocument)
 
 
 def test_what_stands_in_for_a_missing_field_is_a_value_of_it() -> None:

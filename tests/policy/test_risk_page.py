@@ -10,7 +10,7 @@ from policy.making import NOW, caller, evaluate, http
 
 from extauthz.policy.context import RISK
 from extauthz.policy.load import load_text
-from extauthz.policy.models import SignalModel
+from extauthz.policy.risk_document import SignalModel
 from extauthz.risk.score import FORGOTTEN
 from extauthz.store.habits import DAY, RAISED_SECONDS
 from extauthz.values.assessment import State

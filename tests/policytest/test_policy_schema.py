@@ -98,3 +98,24 @@ def test_no_rule_may_be_expected_in_a_test_and_nothing_else_may_be_null() -> Non
 
     assert VALIDATOR.is_valid(case(rule=None))
     assert not VALIDATOR.is_valid(case(reason=None))
+
+
+@pytest.mark.parametrize(
+    ("signal", "fits"),
+    [
+        ({"when": "true", "weight": 20, "reason": "new"}, True),
+        ({"when": "true", "weight": 0.5, "reason": "new", "half_life": "6h", "since": "now"}, True),
+        ({"when": "true", "weight": 0, "reason": "new"}, False),
+        ({"when": "true", "weight": 1}, False),
+        ({"when": "true", "weight": 1, "reason": "new", "half_life": 6}, False),
+        ({"when": "true", "wieght": 1, "reason": "new"}, False),
+    ],
+)
+def test_what_a_signal_may_say_fits(signal: dict[str, Any], fits: bool) -> None:
+    model = {
+        "apiVersion": "extauthz/v1",
+        "kind": "RiskModel",
+        "metadata": {"name": "default"},
+        "spec": {"signals": {"new-device": signal}, "levels": {"low": 0, "high": 60.5}},
+    }
+    assert VALIDATOR.is_valid(model) is fits

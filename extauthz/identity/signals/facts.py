@@ -127,7 +127,9 @@ class Signals:
 
     def of_subject(self, subject: Subject, session: str | None, *, now: float) -> tuple[OutsideSignal, ...]:
         """What is said of a subject, and of its session with this `sid`."""
-        found = self._places.get(("subject", subject.issuer, subject.id), ())
+        found = self._places.get(("subject", subject.issuer, subject.id))
+        if found is None:  # as of nearly everybody
+            return ()
         return _worst(signal for signal in found if signal.until > now and signal.key.session in ("", session))
 
     def of_device(self, device: str, *, now: float) -> tuple[OutsideSignal, ...]:

@@ -8,9 +8,9 @@ from math import fsum
 
 from extauthz.policy.lint.findings import Finding, Related
 from extauthz.policy.lint.presence import shape
-from extauthz.policy.models import RiskModelDocument
 from extauthz.policy.policy_set import PolicySet
 from extauthz.policy.problems import Path, problem_at
+from extauthz.policy.risk_document import RiskModelDocument
 from extauthz.policy.risk_models import RiskModel
 from extauthz.policy.yaml_source import Document
 
