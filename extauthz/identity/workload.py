@@ -27,7 +27,7 @@ from extauthz.values.identity import Credential, Workload
 from extauthz.values.quoting import given
 from extauthz.values.request import RequestView, empty
 
-CACHED_PEERS: Final = 1024
+CACHED_PEERS: Final = 4096
 MAX_CACHED_LENGTH: Final = 8192
 
 
