@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
@@ -19,7 +20,9 @@ spec:
     - {name: anyone, paths: ["/open"], effect: allow}
 """
 ROOM = 256
-TOO_MANY = 20
+TOO_MANY = 40
+CERTAIN = 20
+"""So many find no room at least: the threads of an Envoy may let a few more in than there is room for."""
 CLIENTS = 3
 """Each has at most a hundred requests under way."""
 
@@ -47,19 +50,19 @@ def _client(running: Stage) -> httpx.AsyncClient:
 
 
 async def _asked_at_once(running: Stage) -> tuple[list[httpx.Response], list[httpx.Response]]:
-    """What is answered while extauthz stands still, and what when it goes on."""
+    """What is answered while extauthz stands still, and all that was answered in the end."""
     async with AsyncExitStack() as closing:
         clients = [await closing.enter_async_context(_client(running)) for _ in range(CLIENTS)]
         running.extauthz.signal(signal.SIGSTOP)
         try:
             asked = [asyncio.create_task(clients[n % CLIENTS].get("/open")) for n in range(ROOM + TOO_MANY)]
-            while sum(one.done() for one in asked) < TOO_MANY:
+            while sum(one.done() for one in asked) < CERTAIN:
                 await asyncio.wait([one for one in asked if not one.done()], return_when=asyncio.FIRST_COMPLETED)
             at_once = {one for one in asked if one.done()}
         finally:
             running.extauthz.signal(signal.SIGCONT)
-        later = await asyncio.gather(*(one for one in asked if one not in at_once))
-    return [one.result() for one in at_once], later
+        answers = await asyncio.gather(*asked)
+    return [one.result() for one in at_once], answers
 
 
 def _says_who(response: httpx.Response) -> tuple[int, bool]:
@@ -67,9 +70,14 @@ def _says_who(response: httpx.Response) -> tuple[int, bool]:
     return response.status_code, "x-extauthz-decision-id" in response.headers
 
 
-def test_what_there_is_no_room_for_is_refused_at_once_and_others_are_decided(patient: Stage) -> None:
+def test_what_there_is_no_room_for_is_refused_at_once_and_the_others_are_decided(patient: Stage) -> None:
     assert patient.client().get("/open").status_code == 200
-    at_once, later = asyncio.run(_asked_at_once(patient))
+    at_once, answers = asyncio.run(_asked_at_once(patient))
     assert {_says_who(response) for response in at_once} == {(503, False)}
-    assert patient.counter("cluster.extauthz.upstream_rq_active_overflow") == len(at_once)
-    assert (200, True) in map(_says_who, later)
+    told = Counter(map(_says_who, answers))
+    refused = patient.counter("cluster.extauthz.upstream_rq_active_overflow")
+    assert CERTAIN <= refused <= TOO_MANY
+    assert told.pop((503, False)) == refused
+    # Of so many at once extauthz refuses some itself, and says so.
+    assert told.keys() <= {(200, True), (503, True)}
+    assert told[200, True] > 0
