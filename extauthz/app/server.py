@@ -113,6 +113,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             sources=sources,
             habits=habits,
         )
+        await sources.open()
         await watch.start()
         with suppress(StateUnavailable):  # then everybody whom one could have revoked is denied until it is there
             await revocations.load()

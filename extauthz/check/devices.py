@@ -109,8 +109,9 @@ class Devices:
         return workload is not None and any(pattern.fits(workload.id) for pattern in self.gateways)
 
     def _of_gateway(self, named: tuple[str, ...], subject: Subject, now: float) -> Mapping[str, Any]:
-        # Of two names neither is believed.
-        if len(named) != 1 or not named[0] or len(named[0]) > LONGEST_ID:
+        # Of two names neither is believed. Unless Envoy is told to send each line, it joins two with a comma, and an id
+        # with somebody else's beside it would be a device that nobody has revoked.
+        if len(named) != 1 or not named[0] or "," in named[0] or len(named[0]) > LONGEST_ID:
             return _UNKNOWN
         return {"id": named[0], "known": not self._is_revoked(named[0], subject, now, now)}
 

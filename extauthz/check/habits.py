@@ -5,7 +5,7 @@ kept or written is forgotten, and then somebody is unusual who is not; a number 
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -44,10 +44,13 @@ class HabitCounts:
 
 @dataclass(slots=True, kw_only=True)
 class _Recent:
-    """What the requests of a subject leave behind together of which some are not written yet; `waiting` is how many."""
+    """What the requests of a subject leave behind together of which some are not written yet.
+
+    `waiting` is how many these are, `seen` in how many of them a key is: whoever never pauses is bounded, too.
+    """
 
     waiting: int = 0
-    seen: set[str] = field(default_factory=set)
+    seen: Counter[str] = field(default_factory=Counter)
     raised: dict[tuple[str, str], float] = field(default_factory=dict)
     place: LastPlace | None = None
 
@@ -59,6 +62,14 @@ class _Recent:
             self.raised[model, signal] = max(at, self.raised.get((model, signal), at))
         if habit.place is not None and (self.place is None or habit.place.at >= self.place.at):
             self.place = habit.place
+
+    def drop(self, habit: Habit) -> None:
+        """Forget the keys of one that waits no more."""
+        self.waiting -= 1
+        for key in habit.seen:
+            self.seen[key] -= 1
+            if not self.seen[key]:
+                del self.seen[key]
 
     def beside(self, question: Question, answer: object) -> object:
         """The answer of the store with what is here."""
@@ -149,7 +160,7 @@ class Habits:
         for habit in some:
             self._waiting.popleft()
             recent = self._recent[habit.subject]
-            recent.waiting -= 1
+            recent.drop(habit)
             if not recent.waiting:
                 del self._recent[habit.subject]
 

@@ -63,6 +63,10 @@ class Connections:
         except ConfigurationError as error:
             raise OutOfReach(str(error)) from error
 
+    async def open(self) -> None:
+        """As `Peer.open`."""
+        await self._opened()
+
     async def close(self) -> None:
         """Close the connections."""
         for client in (self._retired, self._client):

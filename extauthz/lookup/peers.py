@@ -70,6 +70,10 @@ class Peer:
         """
         return await self._connections.ask(method, url, headers=headers, content=content, limit=limit)
 
+    async def open(self) -> None:
+        """Get ready, which is slow, so that the first question is not. Raises `ConfigurationError` as at the start."""
+        await self._connections.open()
+
     async def close(self) -> None:
         """Close the connections."""
         await self._connections.close()

@@ -73,8 +73,7 @@ def ask_program(source: str) -> cel.Program:
 
 def attributes_type(sources: Iterable[AttributeSource]) -> cel.StructType:
     """The type of `attributes` where these are declared."""
-    fields = {source.name: cel.Field(_type_of(source), optional=True) for source in sources}
-    return cel.StructType(ATTRIBUTES, fields, entries=True)
+    return cel.StructType(ATTRIBUTES, {source.name: _type_of(source) for source in sources}, entries=True)
 
 
 def _type_of(source: AttributeSource) -> cel.StructType:

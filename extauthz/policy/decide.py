@@ -4,7 +4,7 @@ Pure: the clock, the keys and the facts are arguments. The steps are those of de
 The rule kept here: what can't be evaluated never helps a request through.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -84,14 +84,15 @@ def decide(
     if speaking.settled is not None:
         return speaking.settled
     case = _Case(request, identity, facts, now, binding_keys, scopes)
-    evaluation = Evaluation(
-        decision=_combine(speaking, case),
-        rules=speaking.results,
-        audit_required=speaking.audit_required,
-    )
+    decision = _combine(speaking, case)
+    risk: tuple[Assessment, ...] = ()
+    views: Mapping[str, object] = EMPTY
     if plan.models or plan.facts_read:
+        risk = _assessed(plan, scopes)
         views = {name: first[name] for name in plan.facts_read if name in first}
-        evaluation = replace(evaluation, risk=_assessed(plan, scopes), views=views)
+    evaluation = Evaluation(
+        decision=decision, rules=speaking.results, audit_required=speaking.audit_required, risk=risk, views=views
+    )
     if errors or case.faults:
         return replace(evaluation, rules=tuple(_with_errors(plan, speaking, held, errors, case.faults)))
     if speaking.reads_nothing:

@@ -63,7 +63,7 @@ class Expressions:
             self._names[ATTRIBUTES] = declared.attributes
         asking = () if owner is None else (*functions_of(owner), definitions.named.listed)
         self._functions = (*definitions.functions, definitions.named.within, *asking)
-        self.reader = Reader(self.variables, owner or "")
+        self.reader = Reader(self.variables, owner or "", self._failed)
         self._compiled = shared
 
     def define(self, path: Path, sources: Mapping[str, str]) -> None:

@@ -5,6 +5,7 @@ The rule kept here: what a look-up is asked about is known without one. So the a
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -89,11 +90,13 @@ class Reader:
     """Tells what expressions of one document read.
 
     `variables` are the programs of its variables by their whole names, which may grow; `owner` is what keeps its
-    baselines apart from those of others.
+    baselines apart from those of others. `failed` are the names of variables that something is wrong with, which is
+    told where they stand; it may grow as well.
     """
 
-    def __init__(self, variables: Mapping[str, cel.Program], owner: str) -> None:
+    def __init__(self, variables: Mapping[str, cel.Program], owner: str, failed: AbstractSet[str]) -> None:
         self._variables = variables
+        self._failed = failed
         self._owner = owner
         self._known: dict[cel.Program, Reads] = {}
 
@@ -134,9 +137,15 @@ class Reader:
             if late:
                 message = f"what `{call.function}` asks must be known before: its arguments can't read `{late}`"
                 yield _problem(argument, message, "use what the request, its caller and `context` tell")
-        if call.function == "baseline" and self._number(call) is None:
+        if call.function == "baseline" and self._number(call) is None and not self._is_unsure(call.args[0]):
             message = "the first argument of `baseline` is not the name of a variable of this document that is a number"
             yield _problem(call.args[0], message, 'write `baseline("amount", …)` beside `variables: {amount: …}`')
+
+    def _is_unsure(self, name: tree.Expr) -> bool:
+        """Whether something is wrong with the variable that a literal names, or with all of them."""
+        if not (isinstance(name, tree.Constant) and isinstance(name.value, str)):
+            return False
+        return not self._failed.isdisjoint((f"{VARIABLES}{name.value}", VARIABLES.removesuffix(".")))
 
     def _late(self, argument: tree.Expr) -> str:
         """What an argument reads that must be looked up; empty if nothing."""

@@ -81,17 +81,13 @@ def _attributes(record: DecisionRecord) -> Attributes:
 
 
 def _add_risk(attributes: Attributes, assessment: Assessment) -> None:
-    """What a model came to; of its signals those that count, with what they count, and why."""
+    """What a model came to, and every signal with its state, what it counts of its weight, and what it means."""
     name = f"extauthz.risk.{assessment.model}"
     attributes[f"{name}.score"] = assessment.score
     attributes[f"{name}.level"] = assessment.level
-    signals = [
-        f"{one.name}:{one.state} {one.counted:g} of {one.weight:g}: {one.reason}"
-        for one in assessment.heard
-        if one.counted
+    attributes[f"{name}.signals"] = [
+        f"{one.name}:{one.state} {one.counted:g} of {one.weight:g}: {one.reason}" for one in assessment.heard
     ]
-    if signals:
-        attributes[f"{name}.signals"] = signals
 
 
 def _add_request(attributes: Attributes, request: RequestView) -> None:

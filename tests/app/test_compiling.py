@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from policy.making import NOW, caller, evaluate, http
 
 from extauthz import cel
 from extauthz.app import compiling, portable
@@ -20,11 +21,14 @@ from extauthz.app.pace import Building, Pace, release
 from extauthz.app.reload import Reloader, Status, first_ruling
 from extauthz.check.checker import Checker, Ruling, Surroundings
 from extauthz.lookup.key_sets import KeySets
+from extauthz.policy.asking import ask
 from extauthz.policy.declared import Declared
 from extauthz.policy.problems import PolicyErrors
+from extauthz.risk.sketch import Quantiles
 from extauthz.settings import load_settings
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
 from extauthz.store.open import open_store
+from extauthz.values.grants import NO_FACTS, Facts
 from extauthz.web.metrics import Metrics
 from extauthz.web.probes import Readiness
 
@@ -44,6 +48,35 @@ spec:
       allow: {headers: {x-a: user.sub}}
     - {name: deny, paths: ["/x"], when: '"%d".format([request.size]) == "1"', effect: deny}
     - {name: confirm, paths: ["/x"], effect: challenge, challenge: {factors: [totp], bind: {scope: [request.path]}}}
+"""
+
+
+WEIGHED = """
+apiVersion: extauthz/v1
+kind: Definitions
+metadata: {name: d}
+spec:
+  windows: {office: {zone: UTC, hours: [{from: "00:00", to: "24:00"}]}}
+  addresses: {inside: ["192.0.2.0/24"]}
+---
+apiVersion: extauthz/v1
+kind: RiskModel
+metadata: {name: default}
+spec:
+  variables: {amount: double(request.query.amount)}
+  signals:
+    often: {when: 'rate(user.sub, duration("1m")) > 3', weight: 20, reason: often}
+    much: {when: 'variables.amount > 2.0 * baseline("amount", user.sub).p95', weight: 20, half_life: 1h, reason: much}
+    inside: {when: 'within(now, "office") && listed(client.ip, "inside")', weight: 2, reason: inside}
+  levels: {low: 0, high: 40}
+---
+apiVersion: extauthz/v1
+kind: Policy
+metadata: {name: p}
+spec:
+  rules:
+    - {name: all, effect: allow}
+    - {name: high, effect: deny, when: risk.level == "high" || seen(user.sub)}
 """
 
 
@@ -110,20 +143,37 @@ def test_another_process_says_the_same_as_this_one(tmp_path: Path) -> None:
     assert there_said.value.problems == here_said.value.problems
 
 
+def test_a_set_that_travelled_asks_and_weighs_the_same(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(WEIGHED)
+    sources = Sources(paths=(tmp_path,))
+    request, identity = http("/?amount=50"), caller(sub="u1")
+    outcomes = []
+    for policies in (sources.load(), Compiler().compile(sources)):
+        candidates = policies.candidates(request, identity)
+        inquiry = ask(candidates, request=request, identity=identity, facts=NO_FACTS, now=NOW)
+        usual = Quantiles(count=9, p50=1.0, p90=2.0, p95=3.0, p99=4.0)
+        said = {"rate": 9, "seen": False, "baseline": usual, "raised": {}}
+        facts = Facts(answers={question: said[question.kind] for question in inquiry.questions})
+        outcomes.append((inquiry, evaluate(policies, request, identity, facts=facts)))
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0][1].risk[0].score == 42.0
+
+
 def test_a_set_goes_when_it_is_let_go_without_the_garbage_collector(tmp_path: Path) -> None:
-    (tmp_path / "p.yaml").write_text(POLICY)
+    (tmp_path / "p.yaml").write_text(f"{POLICY}---{WEIGHED}")
     for compiled in (Compiler().compile, Sources.load):
         policies = compiled(Sources(paths=(tmp_path,)))
         gc.collect()
         gc.disable()
         try:
             alive = [weakref.ref(rule.when.evaluate) for rule in policies.rules if rule.when is not None]
-            assert len(alive) == 2
+            alive += [weakref.ref(signal.when.evaluate) for model in policies.risk_models for signal in model.signals]
+            assert len(alive) == 6
             roots: list[object] = [policies]
             del policies
             release(roots, Pace())
             assert roots == []
-            assert [one() for one in alive] == [None, None]
+            assert [one() for one in alive] == [None] * 6
         finally:
             gc.enable()
 

@@ -285,11 +285,30 @@ def test_a_question_that_can_not_be_made_is_not_asked_and_has_no_answer_whatever
         async with asking(over_http(site.url, breaker={"failures": 1, "pause": "1h"})) as world:
             assert await world.told(sub) is None, asks
             assert not world.sources.standings["crm"].given_up
-        async with asking(over_http(site.url, on_failure="absent")) as world:
-            assert await world.told(None) is None
+        for means in ("absent", "deny"):
+            async with asking(over_http(site.url, on_failure=means)) as world:
+                fetched = await world.fetched(sub)
+                assert (fetched.attributes, fetched.denied) == ({}, frozenset())
+                assert world.results == {"unasked": 1}
 
     asyncio.run(scene())
     assert site.asked == []
+
+
+def test_what_can_not_be_asked_says_nothing_of_the_source(site: Site) -> None:
+    site.down()
+
+    async def scene() -> None:
+        async with asking(over_http(site.url, breaker={"failures": 2, "pause": "10s"})) as world:
+            for sub in ("alice", "a/b", "bob"):
+                assert await world.told(sub) is None
+            assert world.sources.standings["crm"].given_up, "not asked between two failures, so it was not there"
+            world.elapsed[0] = 10.0
+            for sub in ("a/b", "alice"):
+                assert await world.told(sub) is None
+            assert world.results == {"failed": 3, "unasked": 2}, "it takes no turn of those who try"
+
+    asyncio.run(scene())
 
 
 def test_a_question_has_a_bounded_length(site: Site) -> None:
@@ -409,3 +428,23 @@ def test_files_that_can_not_be_used_are_told_at_the_start(
     for kind in ({"http": {"url": "https://localhost:1/{user}"}}, {"grpc": {"url": "https://localhost:1"}}):
         with pytest.raises(ConfigurationError, match=message):
             AttributeSources(sources_of(source(**kind, **fields)), base=tmp_path)
+
+
+def test_getting_ready_asks_nobody_and_does_not_mind_a_file_that_is_gone(
+    site: Site, authority: trustme.CA, tmp_path: Path
+) -> None:
+    write_own(authority, tmp_path)
+    site.pages[PATH] = page()
+    of_grpc = source(name="devices", grpc={"url": "https://localhost:1"}, ca="ca.pem")
+
+    async def scene() -> None:
+        async with asking(over_http(site.url, **TRUST), of_grpc, base=tmp_path) as world:
+            await world.sources.open()
+            assert site.asked == []
+            assert await world.told() == {"tier": "gold"}
+        async with asking(over_http(site.url, **TRUST), of_grpc, base=tmp_path) as world:
+            (tmp_path / "ca.pem").unlink()
+            await world.sources.open()
+            assert await world.told() is None
+
+    asyncio.run(scene())

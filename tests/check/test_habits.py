@@ -118,3 +118,16 @@ def test_many_are_written_in_batches_and_all_of_them_at_the_end() -> None:
     asyncio.run(habits.close())
     assert store.calls == [module.BATCH, module.BATCH, 1]
     assert known(store, habits)[0] is known(store, habits, of=BOB)[0] is True
+
+
+def test_what_waits_no_more_takes_no_room_though_its_subject_never_pauses() -> None:
+    class Busy(Failing):
+        async def note_habits(self, noted: Iterable[Habit]) -> None:
+            habits.note(Habit(subject=ALICE, at=NOW, seen=("b",)))
+            await super().note_habits(noted)
+
+    habits = Habits(Busy())
+    habits.note(Habit(subject=ALICE, at=NOW, seen=("a", "b")))
+    asyncio.run(habits.write())
+    other = Question("seen", ("b",))
+    assert habits.beside(ALICE, {SEEN: False, other: False}) == {SEEN: False, other: True}

@@ -9,13 +9,14 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from policy.making import Document, definitions, document, function, rule
+from policy.making import Document, definitions, document, function, risk_model, rule, signal
 
 from extauthz.policy.load import load_text
 from extauthz.policy.problems import Path, PolicyErrors, Problem
 
 POLICY: Final = 0
 DEFINITIONS: Final = 1
+MODEL: Final = 2
 REMOVED: Final = object()
 
 
@@ -69,7 +70,7 @@ def good() -> list[Document]:
             rule(
                 "large",
                 "challenge",
-                when="variables.amount > 1000.0",
+                when="variables.amount > 1000.0 || risk.level == 'high'",
                 challenge={
                     "factors": ["totp"],
                     "max_age": "5m",
@@ -87,6 +88,7 @@ def good() -> list[Document]:
                 mode={"enforce_for": {"subjects": [{"issuer": "https://idp.example.com", "sub": "u1"}]}},
             ),
             hosts=["*.example.com"],
+            risk="weighs",
             variables={
                 "amount": "double(request.query.amount)",
                 "tier": "request.headers['x-tier']",
@@ -114,6 +116,15 @@ def good() -> list[Document]:
             },
             addresses={"office": ["192.0.2.0/24", "2001:db8::1"]},
         ),
+        risk_model(
+            "weighs",
+            variables={"amount": "double(request.query.amount)"},
+            signals={
+                "often": signal("rate(user.sub, duration('1m')) > 3", 20),
+                "much": signal("variables.amount > 2.0 * baseline('amount', user.sub).p95", 30, half_life="1h"),
+                "warned": signal("has(reported.risk_level)", 5, half_life="1h", since="reported.risk_at"),
+            },
+        ),
     ]
 
 
@@ -125,6 +136,8 @@ HUGE: Final[Path] = (*RULE, 3)
 VARIABLES: Final[Path] = (POLICY, "spec", "variables")
 SHARED: Final[Path] = (DEFINITIONS, "spec")
 WINDOW: Final[Path] = (*SHARED, "windows", "office-hours")
+SIGNALS: Final[Path] = (MODEL, "spec", "signals")
+LEVELS: Final[Path] = (MODEL, "spec", "levels")
 EMPTY: Final = "must not be empty"
 
 MISTAKES: Final = (
@@ -137,10 +150,10 @@ MISTAKES: Final = (
     Mistake("name", (POLICY, "metadata", "name"), "a b", "`a b` is not a name"),
     Mistake("no-metadata", (DEFINITIONS, "metadata"), REMOVED, "missing field `metadata`"),
     Mistake("misspelt-spec", (DEFINITIONS, "spec"), None, "unknown field `spce`", key="spce"),
-    Mistake("no-document", (2,), 5, "must be a mapping"),
-    Mistake("unknown-document", (2,), {"apiVersion": "v1", "kind": "ConfigMap"}, "unknown kind `ConfigMap`"),
-    Mistake("foreign-document", (2,), {"services": {}}, "no document of extauthz"),
-    Mistake("configuration", (2,), {"policies": ["policies/"]}, "a configuration of extauthz, no policy"),
+    Mistake("no-document", (3,), 5, "must be a mapping"),
+    Mistake("unknown-document", (3,), {"apiVersion": "v1", "kind": "ConfigMap"}, "unknown kind `ConfigMap`"),
+    Mistake("foreign-document", (3,), {"services": {}}, "no document of extauthz"),
+    Mistake("configuration", (3,), {"policies": ["policies/"]}, "a configuration of extauthz, no policy"),
     # Fields that nobody knows
     Mistake("unknown-field", (*READS, "if"), "true", "unknown field `if`"),
     Mistake("misspelt-when", (*READS, "when"), None, "unknown field `wehn`", key="wehn"),
@@ -197,7 +210,7 @@ MISTAKES: Final = (
     Mistake("set-and-removed", (*READS, "allow", "headers", "X-Debug"), "'a'", "is both set and removed"),
     Mistake("query-and-removed", (*READS, "allow", "query", "debug"), "'a'", "is both set and removed"),
     Mistake("same-name", (*LARGE, "name"), "huge", "the rule `huge` exists already"),
-    Mistake("same-policy", (2,), document("p", rule("a", "deny")), "the policy `p` exists already"),
+    Mistake("same-policy", (3,), document("p", rule("a", "deny")), "the policy `p` exists already"),
     # Patterns
     Mistake("template", (*READS, "paths", 0), "v1", "the template `v1` does not start with `/`"),
     Mistake("host", (*READS, "hosts", 0), "*", "`*` is not a host"),
@@ -269,6 +282,25 @@ MISTAKES: Final = (
     Mistake("no-window", (*VARIABLES, "open"), "within(now, 'x')", "no window of time is called `x`"),
     Mistake("computed-window", (*VARIABLES, "open"), "within(now, user.sub)", "the name of a window of time must be"),
     Mistake("unknown-part", (*SHARED, "functoids"), {}, "unknown field `functoids`"),
+    # Risk models
+    Mistake("kind-of-model", (MODEL, "kind"), "RiskModle", "unknown kind `RiskModle`"),
+    Mistake("no-model-name", (MODEL, "metadata", "name"), REMOVED, "missing field `name`"),
+    Mistake("no-model", (POLICY, "spec", "risk"), "weights", "there is no risk model `weights`"),
+    Mistake("signal-cel", (*SIGNALS, "often", "when"), "rat(user.sub) > 3", "unknown function `rat`"),
+    Mistake("signal-risk", (*SIGNALS, "warned", "when"), "risk.score > 1.0", "undeclared name `risk`"),
+    Mistake("no-signal-cel", (*SIGNALS, "often", "when"), REMOVED, "missing field `when`"),
+    Mistake("late-key", (*SIGNALS, "often", "when"), "seen(string(session.idle))", "what `seen` asks must be known"),
+    Mistake("weight", (*SIGNALS, "often", "weight"), 0, "must be greater than 0"),
+    Mistake("no-reason", (*SIGNALS, "much", "reason"), REMOVED, "missing field `reason`"),
+    Mistake("half-life", (*SIGNALS, "much", "half_life"), "60d", "must be at most 30d"),
+    Mistake("since", (*SIGNALS, "warned", "since"), "user.sub", "a moment must be of type timestamp, not string"),
+    Mistake("since-alone", (*SIGNALS, "often", "since"), "now", "`since` is only for a signal with a"),
+    Mistake("model-variable", (MODEL, "spec", "variables", "amount"), "amunt", "undeclared name `amunt`"),
+    Mistake("no-lowest", (*LEVELS, "low"), 5, "no level begins at 0"),
+    Mistake("same-level", (*LEVELS, "high"), 30, "begin at one score"),
+    Mistake("level", (*LEVELS, "medium"), "30", "must be a number, not the text `30`"),
+    Mistake("no-levels", LEVELS, REMOVED, "missing field `levels`"),
+    Mistake("no-signals", SIGNALS, {}, EMPTY),
 )
 
 
@@ -285,6 +317,9 @@ HIDDEN_BY: Final[Mapping[str, frozenset[str]]] = {
     "no-window": _ANY_NAME,
     "holidays": _ANY_NAME,
     "defined-twice": frozenset({"no-lists"}),
+    "no-model": frozenset({"no-document", "no-model-name"}),
+    "no-lowest": frozenset({"level"}),
+    "same-level": frozenset({"level"}),
     # Without the effect nobody knows what goes with it.
     "other-block": frozenset({"effect"}),
     "nothing-opens": frozenset({"effect"}),

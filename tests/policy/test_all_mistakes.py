@@ -100,7 +100,11 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["cel", "x-a"]), inner, max_size=2),
     max_leaves=4,
 )
-KINDS: dict[str, type[BaseModel]] = {"Policy": models.PolicyDocument, "Definitions": models.DefinitionsDocument}
+KINDS: dict[str, type[BaseModel]] = {
+    "Policy": models.PolicyDocument,
+    "RiskModel": RiskModelDocument,
+    "Definitions": models.DefinitionsDocument,
+}
 
 
 @given(st.lists(st.tuples(st.sampled_from(PLACES), ANYTHING), min_size=1, max_size=4))

@@ -11,6 +11,7 @@ from extauthz.record.decision import DecisionRecord
 from extauthz.record.provider import tracer_provider
 from extauthz.record.spans import SpanRecorder
 from extauthz.record.tracing import open_tracing
+from extauthz.values.assessment import Assessment, Heard
 from extauthz.values.decisions import Allow, Deny, RuleResult
 from extauthz.values.identity import Identity, User, Workload
 from extauthz.values.quoting import detail_of, given
@@ -144,6 +145,32 @@ def test_a_refusal_says_what_failed_and_not_over_which_value() -> None:
     assert (span.attributes or {})["extauthz.detail"] == "token: `aud` is not “…”"
     assert "s3cr3t" not in span.to_json()
     assert span.status.status_code is StatusCode.UNSET
+
+
+def test_a_span_says_what_each_signal_counts_and_why() -> None:
+    signals = (
+        Heard(name="far", state="fading", weight=40.0, counted=10.0, reason="too far", age=7200.0),
+        Heard(name="new", state="quiet", weight=20.0, counted=0.0, reason="a new device"),
+        Heard(name="odd", state="error", weight=5.0, counted=5.0, reason="odd", error=f"not {given('4111')}"),
+    )
+    assessment = Assessment(model="default", score=15.0, level="low", signals=("far", "odd"), heard=signals)
+    record = DecisionRecord(
+        decision_id="d-1",
+        revision="sha256:1",
+        decision=Allow(rule="p/a"),
+        risk=(assessment,),
+        started_ns=1,
+        ended_ns=2,
+    )
+    attributes = dict(span_of(record).attributes or {})
+    assert attributes["extauthz.risk.default.score"] == 15.0
+    assert attributes["extauthz.risk.default.level"] == "low"
+    assert attributes["extauthz.risk.default.signals"] == (
+        "far:fading 10 of 40: too far",
+        "new:quiet 0 of 20: a new device",
+        "odd:error 5 of 5: odd",
+    )
+    assert "4111" not in str(attributes)
 
 
 def test_our_own_failure_is_an_error_span_with_the_type_of_what_was_raised() -> None:

@@ -248,6 +248,7 @@ def test_a_gateway_that_is_listed_names_the_device(followed: World, workload: st
     [
         ({"x-device-id": ("laptop-7",)}, "spiffe://prod.example.org/ns/shop/sa/web"),
         ({"x-device-id": ("laptop-7", "laptop-8")}, GATEWAY),
+        ({"x-device-id": ("laptop-7,laptop-8",)}, GATEWAY),
         ({"x-device-id": ("",)}, GATEWAY),
         ({"x-device-id": ("x" * 257,)}, GATEWAY),
         ({"x-other": ("laptop-7",)}, GATEWAY),

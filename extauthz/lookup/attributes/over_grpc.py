@@ -17,7 +17,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 
 from extauthz._pb.extauthz.v1.attributes_pb2 import GetAttributesRequest, GetAttributesResponse
 from extauthz.lookup.attributes.config import AttributeSettings, GrpcSettings
-from extauthz.lookup.attributes.fetching import Unusable
+from extauthz.lookup.attributes.fetching import Unaskable, Unusable
 from extauthz.lookup.peers import OutOfReach, read_secret
 from extauthz.lookup.trust import Trust
 from extauthz.policy.plain import Json
@@ -69,10 +69,13 @@ class GrpcSource:
             read_secret(self._token)
         self._trust.pems()
 
-    async def fetch(self, asked: Mapping[str, Json]) -> Mapping[str, Any] | None:
-        """As `Fetcher.fetch`."""
+    def check(self, asked: Mapping[str, Json]) -> None:
+        """As `Fetcher.check`."""
         for value in asked.values():
             _check_numbers(value)
+
+    async def fetch(self, asked: Mapping[str, Json]) -> Mapping[str, Any] | None:
+        """As `Fetcher.fetch`."""
         request = GetAttributesRequest(source=self._settings.name)
         request.asked.update(asked)
         metadata: Metadata = ()
@@ -88,6 +91,10 @@ class GrpcSource:
             detail = f"{self._url}: answered with {code.name}"
             raise OutOfReach(detail) if code in _FAILURES else Unusable(detail) from None
         return _members(reply.attributes, self._url)
+
+    async def open(self) -> None:
+        """As `Fetcher.open`."""
+        await self._opened()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -146,7 +153,7 @@ class GrpcSource:
 def _check_numbers(value: Json) -> None:
     match value:
         case int() if abs(value) > _EXACT:
-            raise Unusable("a whole number that is beyond a double; ask for `string(…)` of it")
+            raise Unaskable("a whole number that is beyond a double; ask for `string(…)` of it")
         case list():
             for item in value:
                 _check_numbers(item)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from extauthz.identity.compact import Unreadable, json_object
 from extauthz.lookup.attributes.addresses import NoPlace, UrlTemplate
 from extauthz.lookup.attributes.config import DECISION, AttributeSettings, AuthZenSettings, HttpSettings
-from extauthz.lookup.attributes.fetching import Unusable
+from extauthz.lookup.attributes.fetching import Unaskable, Unusable
 from extauthz.lookup.peers import OutOfReach, Peer, Reply, TooLong, read_secret
 from extauthz.policy.plain import Json
 
@@ -32,17 +32,25 @@ class HttpSource:
         self._template = UrlTemplate.parse(http.url)
         self._asking = _Asking(settings, base=base)
 
+    def check(self, asked: Mapping[str, Json]) -> None:
+        """As `Fetcher.check`."""
+        try:
+            self._template.filled(asked)
+        except NoPlace as error:
+            raise Unaskable(str(error)) from None
+
     async def fetch(self, asked: Mapping[str, Json]) -> Mapping[str, Any] | None:
         """As `Fetcher.fetch`."""
-        try:
-            url = self._template.filled(asked)
-        except NoPlace as error:
-            raise Unusable(str(error)) from None
+        url = self._template.filled(asked)
         rest = {name: value for name, value in asked.items() if name not in self._template.places}
         reply = await self._asking.ask(self._http.url, url, None if self._http.method == "GET" else rest)
         if reply.status == _NO_CONTENT or reply.status in self._http.absent:
             return None
         return _object(reply, self._http.url)
+
+    async def open(self) -> None:
+        """As `Fetcher.open`."""
+        await self._asking.open()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -59,15 +67,27 @@ class AuthZenSource:
         self._url = authzen.url
         self._asking = _Asking(settings, base=base)
 
+    def check(self, asked: Mapping[str, Json]) -> None:
+        """Authorization API 1.0 section 5: what subject, resource and action have, at least."""
+        for part, keys in (("subject", ("type", "id")), ("resource", ("type", "id")), ("action", ("name",))):
+            entity = asked[part]
+            if not isinstance(entity, dict) or not all(isinstance(entity.get(key), str) for key in keys):
+                raise Unaskable(f"`{part}` is no map with the text `{'` and `'.join(keys)}`")
+        if not isinstance(asked.get("context", {}), dict):
+            raise Unaskable("`context` is no map")
+
     async def fetch(self, asked: Mapping[str, Json]) -> Mapping[str, Any]:
         """The `context` of an evaluation, with its `decision` among it."""
-        _check_evaluation(asked)
         evaluation = _object(await self._asking.ask(self._url, self._url, asked), self._url)
         decision, context = evaluation.get(DECISION), evaluation.get("context", {})
         # Authorization API 1.0 section 6.2: the decision is required, and is a boolean; the context is an object.
         if not isinstance(decision, bool) or not isinstance(context, dict):
             raise Unusable(f"{self._url}: the answer is no evaluation")
         return {**context, DECISION: decision}
+
+    async def open(self) -> None:
+        """As `Fetcher.open`."""
+        await self._asking.open()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -109,6 +129,9 @@ class _Asking:
             raise OutOfReach(f"{name}: answered with {reply.status}")
         return reply
 
+    async def open(self) -> None:
+        await self._peer.open()
+
     async def close(self) -> None:
         await self._peer.close()
 
@@ -126,13 +149,3 @@ def _object(reply: Reply, name: str) -> dict[str, Any]:
         return json_object(reply.body)
     except Unreadable as error:
         raise Unusable(f"{name}: the answer has no one reading: {error}") from None
-
-
-def _check_evaluation(asked: Mapping[str, Json]) -> None:
-    """Authorization API 1.0 section 5: what subject, resource and action have, at least."""
-    for part, keys in (("subject", ("type", "id")), ("resource", ("type", "id")), ("action", ("name",))):
-        entity = asked[part]
-        if not isinstance(entity, dict) or not all(isinstance(entity.get(key), str) for key in keys):
-            raise Unusable(f"`{part}` is no map with the text `{'` and `'.join(keys)}`")
-    if not isinstance(asked.get("context", {}), dict):
-        raise Unusable("`context` is no map")

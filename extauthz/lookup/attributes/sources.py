@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -21,7 +22,7 @@ from extauthz.errors import ConfigurationError
 from extauthz.lookup.attributes.answers import Answers
 from extauthz.lookup.attributes.breaker import Breaker
 from extauthz.lookup.attributes.config import AttributeSettings
-from extauthz.lookup.attributes.fetching import Fetcher, Unusable
+from extauthz.lookup.attributes.fetching import Fetcher, Unaskable, Unusable
 from extauthz.lookup.peers import OutOfReach
 from extauthz.policy.attribute_sources import Question
 from extauthz.policy.attribute_values import Unfit, conform
@@ -56,6 +57,13 @@ class SourceStanding:
 
     results: Mapping[Result, int]
     given_up: bool
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """What a source tells of one request, `None` if nothing that counts; whether the request is refused for that."""
+
+    attributes: Attributes | None = None
+    denied: bool = False
 
 
 class AttributeSources:
@@ -106,11 +114,17 @@ class AttributeSources:
         sources = [self._sources[name] for name in sorted(names & self._sources.keys())]
         told = await asyncio.gather(*(source.ask(scope, patience) for source in sources))
         return Fetched(
-            attributes={source.name: one for source, one in zip(sources, told, strict=True) if one is not None},
-            denied=frozenset(
-                source.name for source, one in zip(sources, told, strict=True) if one is None and source.denies
-            ),
+            attributes={
+                source.name: one.attributes
+                for source, one in zip(sources, told, strict=True)
+                if one.attributes is not None
+            },
+            denied=frozenset(source.name for source, one in zip(sources, told, strict=True) if one.denied),
         )
+
+    async def open(self) -> None:
+        """Get ready, so that the first questions are as quick as others; asks nobody."""
+        await asyncio.gather(*(source.open() for source in self._sources.values()))
 
     async def close(self) -> None:
         """End what runs, and close the connections."""
@@ -124,7 +138,6 @@ class _Source:
     def __init__(self, settings: AttributeSettings, *, base: Path, clock: Callable[[], float]) -> None:
         cache, breaker = settings.cache, settings.breaker
         self.name = settings.name
-        self.denies = settings.on_failure == "deny"
         self._settings = settings
         self._clock = clock
         self._declared = settings.declared
@@ -152,23 +165,37 @@ class _Source:
             return None
         return self._answers.get(question.text, self._clock())
 
-    async def ask(self, scope: RequestScope, patience: float | None) -> Attributes | None:
-        """What it tells of this request, `None` if nothing that counts."""
+    async def ask(self, scope: RequestScope, patience: float | None) -> _Told:
+        """What it tells of this request."""
         try:
             question = self._declared.question(scope)
-        except cel.EvalError:
-            # Not a failure of the source, so nothing takes the place of an answer: conditions that read it err.
+            self._fetcher.check(question.asked)
+        except (cel.EvalError, Unaskable):
+            # Not a failure of the source, so nothing takes the place of an answer: conditions that read it err. Nor
+            # does it say anything of the source: anybody may send what can't be asked.
             self._results["unasked"] += 1
-            return None
+            return _Told()
         known = self._answers.get(question.text, self._clock())
         if known is not None:
-            return known
+            return _Told(known)
         try:
             async with asyncio.timeout(patience):
                 told = await self._share(question)
         except TimeoutError:
             told = None
-        return EMPTY if told is None and self._settings.on_failure == "absent" else told
+        if told is not None:
+            return _Told(told)
+        match self._settings.on_failure:
+            case "absent":
+                return _Told(EMPTY)
+            case "deny":
+                return _Told(denied=True)
+            case "error":
+                return _Told()
+
+    async def open(self) -> None:
+        with suppress(ConfigurationError):  # a file that changed a moment ago; the first question tells of it
+            await self._fetcher.open()
 
     async def close(self) -> None:
         running = tuple(self._running)

@@ -89,6 +89,12 @@ KINDS: Final[dict[str, Kind]] = {
         "session that goes on looks idle for that long, so it is asked for proofs all the time. Let `touch_every` be "
         "well below.",
     ),
+    "risk-opens": Kind(
+        "An allow that a higher risk opens",
+        "A signal that can't be evaluated counts, so that an allow for a high risk lets through what nobody knows. Let "
+        "the allow ask for a low risk (`risk.score < 30.0`, `risk.level == 'low'`), and let a guard ask for a high "
+        "one.",
+    ),
     "unused-risk-model": Kind(
         "A risk model that no rule reads",
         "It is never evaluated. Read `risk` in a policy that means this model (`risk: NAME` under `spec`), or remove "

@@ -5,7 +5,7 @@ Pure: documents and their policy set come in, compiled without a problem; time a
 
 from collections.abc import Iterable, Sequence
 
-from extauthz.policy.lint import absence, foreign, idling, ignores, literals, meeting, neighbours, reach, risks
+from extauthz.policy.lint import absence, foreign, idling, ignores, literals, meeting, neighbours, opening, reach, risks
 from extauthz.policy.lint.findings import Finding, Subject
 from extauthz.policy.lint.foreign import Configured
 from extauthz.policy.models import PolicyDocument
@@ -30,6 +30,7 @@ def lint(
         *absence.findings(rules),
         *foreign.findings(rules, listed),
         *idling.findings(living, listed),
+        *opening.findings(living),
     ]
     told = [*ignores.accepted(rules, found), *risks.findings(documents, policies)]
     return tuple(sorted(told, key=_order))
