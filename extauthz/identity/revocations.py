@@ -16,14 +16,16 @@ from extauthz.values.identity import Credential, Identity, Subject
 
 Kind = Literal["block", "tokens", "session", "token", "device", "devices"]
 """A subject as such; what was issued to it until then; one session, by `sid`; one token, by `jti` or its digest; one
-device, by id, for all of the issuer's subjects; the devices that the subject has proven on until then."""
+device, by id, whoever has used it; the devices that the subject has proven on until then."""
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 DIGEST_PREFIX: Final = "sha256:"
 """What the id of a token begins with that is meant by its digest, in lower-case hex (`identity.compact.digest_of`)."""
+_OF_NO_ISSUER: Final = ""
 
 
 class RevocationKey(NamedTuple):
-    """What a revocation is about: `name` is a `sub` or SPIFFE ID, a `sid`, a `jti`, or a device of this issuer."""
+    """What a revocation is about: `name` is a `sub` or SPIFFE ID, a `sid`, a `jti`, or a device, which is of no
+    issuer: people of several may use it."""
 
     kind: Kind
     issuer: str
@@ -54,7 +56,8 @@ class Revocation:
     @property
     def key(self) -> RevocationKey:
         """What tells it from others."""
-        return RevocationKey(self.kind, self.subject.issuer, self.id or self.subject.id)
+        issuer = _OF_NO_ISSUER if self.kind == "device" else self.subject.issuer
+        return RevocationKey(self.kind, issuer, self.id or self.subject.id)
 
     @property
     def session(self) -> str | None:
@@ -158,7 +161,7 @@ class Revocations:
 
     def has_device(self, device: str, subject: Subject, *, proven_at: float, now: float) -> bool:
         """Whether this device of a subject, on which it has proven itself last at `proven_at`, is revoked."""
-        if _holds(self._tables["device"].get((subject.issuer, device)), now):
+        if _holds(self._tables["device"].get((_OF_NO_ISSUER, device)), now):
             return True
         revocation = self._tables["devices"].get((subject.issuer, subject.id))
         return _holds(revocation, now) and proven_at <= revocation.at

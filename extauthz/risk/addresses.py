@@ -87,6 +87,8 @@ def parse_entry(text: str) -> Network:
 def parse_list(text: str, *, breathe: Callable[[], object] = lambda: None) -> AddressSet:
     """The set of a list with one entry a line; what follows `#` or `;` is a comment. `breathe` is called often.
 
+    Every line has an end: a list that is still being written is most often seen by that it has none.
+
     Raises:
         ValueError: the message begins with the 1-based number of the line, if one is wrong.
     """
@@ -102,6 +104,9 @@ def parse_list(text: str, *, breathe: Callable[[], object] = lambda: None) -> Ad
         if len(networks) > MOST_NETWORKS:
             raise ValueError(f"{number}: more than {MOST_NETWORKS} networks; join those that belong together")
         breathe()
+    # `128.0.0.0/16` cut off is `128.0.0.0/1`.
+    if networks and not text.endswith("\n"):
+        raise ValueError(f"{number}: the last line has no end, as if the rest of the file were missing; end it")
     if not networks:
         raise ValueError("1: no network in it; a list that is meant to be empty has no use: remove it")
     return AddressSet(networks)

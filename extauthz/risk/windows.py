@@ -19,7 +19,7 @@ DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 """The days of the week as documents write them."""
 _ONE_DAY: Final = timedelta(days=1)
 _CLOCK: Final = re.compile(r"(?P<hours>[01][0-9]|2[0-3]):(?P<minutes>[0-5][0-9])|24:00")
-_ZONE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,3}")
+_ZONE: Final = re.compile(r"[A-Z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,3}")
 _LONGEST_ZONE: Final = 60
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DAY_OF_YEAR: Final = re.compile(r"[0-9]{2}-[0-9]{2}")
@@ -29,7 +29,8 @@ _LEAP_YEAR: Final = 2000
 
 def zone_named(name: str) -> tzinfo:
     """The time zone of an IANA name. Raises `ValueError` if there is none."""
-    # Only what looks like a name is looked up: it becomes a path.
+    # Only what looks like a name is looked up: it becomes a path. Those of IANA begin with a capital: others are of the
+    # system, `localtime` of this machine alone, `right/…` by clocks that count leap seconds.
     if len(name) <= _LONGEST_ZONE and _ZONE.fullmatch(name):
         with suppress(ValueError, OSError, KeyError):
             return ZoneInfo(name)

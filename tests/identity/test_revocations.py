@@ -266,8 +266,8 @@ def test_a_device_is_revoked_by_itself_or_with_all_that_were_proven_on_until_the
     alice, bob, elsewhere = PEOPLE[:3]
     one = Revocations([Revocation(kind="device", subject=alice, id="d1", at=NOW, until=NOW + 100)])
     assert one.has_device("d1", alice, proven_at=NOW + 50, now=NOW + 50), "proving on it again brings it not back"
-    assert one.has_device("d1", bob, proven_at=NOW, now=NOW), "a device that is lost is lost for all of the issuer"
-    assert not one.has_device("d1", elsewhere, proven_at=NOW, now=NOW)
+    assert one.has_device("d1", bob, proven_at=NOW, now=NOW), "a device that is lost is lost for all"
+    assert one.has_device("d1", elsewhere, proven_at=NOW, now=NOW), "also for people of another issuer"
     assert not one.has_device("d2", alice, proven_at=NOW, now=NOW)
     assert not one.has_device("d1", alice, proven_at=NOW, now=NOW + 100)
     every = Revocations([Revocation(kind="devices", subject=alice, at=NOW)])

@@ -91,7 +91,7 @@ def test_a_look_up_finds_what_going_through_all_networks_finds(ranges: list[Any]
 
 @given(st.permutations(["10.0.0.0/8", "10.1.0.0/16", "11.0.0.0/8", "::1", "2001:db8::/32", "2001:db8::/32"]))
 def test_the_order_of_lines_is_irrelevant(lines: list[str]) -> None:
-    found = parse_list("\n".join(lines))
+    found = parse_list("\n".join(lines) + "\n")
     for address in ("10.255.255.255", "11.0.0.0", "11.255.255.255", "::1", "2001:db8::9"):
         assert parse_address(address) in found
     for address in ("9.255.255.255", "12.0.0.0", "::", "::2", "2001:db9::"):
@@ -122,6 +122,21 @@ def test_a_list_with_a_bad_line_is_none(line: str, message: str) -> None:
     with pytest.raises(ValueError, match=f"^9: {re.escape(message)}") as caught:
         parse_list(f"{LIST}\n{line}\n192.0.2.9\n")
     assert len(str(caught.value)) < 200
+
+
+WITHIN_LINES = [length for length in range(1, len(LIST)) if LIST[length - 1] != "\n"]
+
+
+@given(st.sampled_from(WITHIN_LINES))
+def test_a_list_that_is_cut_off_within_a_line_is_none(length: int) -> None:
+    with pytest.raises(ValueError, match=r"the last line has no end|no network in it|is neither|has bits"):
+        parse_list(LIST[:length])
+
+
+def test_a_network_that_is_cut_off_is_not_a_wider_one() -> None:
+    assert parse_list("128.0.0.0/16\n").size == 1
+    with pytest.raises(ValueError, match=r"^2: the last line has no end"):
+        parse_list("192.0.2.0/24\n128.0.0.0/1")
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n; at all\n"])
