@@ -74,7 +74,7 @@ def test_a_challenge_is_met_and_the_browser_comes_back(
     expect(page.locator("body")).to_have_text("paid /pay/a1?amount=5")
     assert complaints == []
     cookies = {cookie["name"]: cookie for cookie in context.cookies()}
-    assert set(cookies) == {"__Host-extauthz-nonce", "__Host-extauthz-holder"}
+    assert set(cookies) == {"__Host-extauthz-nonce", "__Host-extauthz-holder", "__Host-extauthz-device"}
     assert all(cookie["httpOnly"] and cookie["secure"] for cookie in cookies.values())
     # Proven once: the next request passes until the grant is over.
     page.goto(f"{origin}/pay/a2")
