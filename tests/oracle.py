@@ -6,7 +6,7 @@ To be read beside that text. It scans every rule of the plain documents and says
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from fractions import Fraction
 from hashlib import sha256
@@ -112,7 +112,22 @@ def captures(policy_hosts: Sequence[str] | None, rule: Document, request: Reques
     path = "".join("/" + segment.replace("/", "\0") for segment in http.segments)
     templates = paths if paths and http.path.startswith("/") else ()  # `OPTIONS *` and CONNECT fit none
     found = [fit for one in templates if (fit := fitting(one, path)) is not None]
-    return {name: value for fit in found for name, value in fit.items()} if found or not paths else None
+    if paths and not found:
+        return None
+    captured = Captured({name: value for fit in found for name, value in fit.items()})
+    captured.disputed = {name for fit in found for name, value in fit.items() if captured[name] != value}
+    return captured
+
+
+class Captured(dict[str, str]):
+    """What templates capture; what two of them give different values can't be read."""
+
+    disputed: Collection[str] = ()
+
+    def __getitem__(self, name: str) -> str:
+        if name in self.disputed:
+            raise cel.EvalError("captured twice")
+        return super().__getitem__(name)
 
 
 def fits_workload(patterns: Sequence[str] | None, identity: Identity) -> bool:

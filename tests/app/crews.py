@@ -44,9 +44,10 @@ class Running:
             )
 
     def said(self, event: str) -> list[dict[str, Any]]:
-        """The lines of the log with this event."""
-        lines = self._log.read_text().splitlines()
-        return [line for line in map(json.loads, lines) if line["event"] == event]
+        """The lines of the log with this event. The last may still be written, and Envoys have their own."""
+        lines = self._log.read_text().splitlines(keepends=True)
+        whole = [line for line in lines if line[0] == "{" and line[-1] == "\n"]
+        return [line for line in map(json.loads, whole) if line["event"] == event]
 
     def waits_for(self, event: str, count: int = 1) -> list[dict[str, Any]]:
         """The same, when there are so many."""

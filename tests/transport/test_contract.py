@@ -12,6 +12,7 @@ import pytest
 from checking import told
 from google.protobuf import text_format
 from grpc_health.v1 import health_pb2
+from patience import comes
 from publishing import Page, Site
 from serving import Served
 from transport.calling import OPEN, as_user, check, decided
@@ -194,13 +195,15 @@ def test_what_a_rule_requires_a_record_of_is_on_disk_before_it_is_answered(serve
 
 
 @pytest.fixture
-def held(site: Site) -> Iterator[threading.Event]:
+def held(site: Site, served: Served) -> Iterator[threading.Event]:
     """The issuer answers when this is set."""
     before, held = site.pages["/introspect"], threading.Event()
     site.pages["/introspect"] = Page(body=before.body, headers=before.headers, held=held)
     yield held
     held.set()
     site.pages["/introspect"] = before
+    # Who did not answer in time is not asked for a while, which is no affair of the next test.
+    assert comes(lambda: decided(served, as_user("/users")) == "allowed")
 
 
 def test_a_caller_gets_a_denial_before_its_deadline(served: Served, held: threading.Event) -> None:
@@ -213,11 +216,16 @@ def test_a_caller_gets_a_denial_before_its_deadline(served: Served, held: thread
 
 
 def test_those_who_wait_hold_nobody_up(served: Served, held: threading.Event) -> None:
-    with ThreadPoolExecutor(24) as callers:  # more than decide at a time
-        waiting = [callers.submit(decided, served, as_user("/users")) for _ in range(24)]
-        assert [decided(served, OPEN) for _ in range(20)] == ["allowed"] * 20
-        held.set()
-        assert {one.result() for one in waiting} == {"allowed"}
+    def all_are_allowed() -> bool:
+        held.clear()
+        with ThreadPoolExecutor(24) as callers:  # more than decide at a time
+            waiting = [callers.submit(decided, served, as_user("/users")) for _ in range(24)]
+            assert [decided(served, OPEN) for _ in range(20)] == ["allowed"] * 20
+            held.set()
+            return {one.result() for one in waiting} == {"allowed"}
+
+    # A machine that is busy with other work may not have asked 20 times before the issuer is given up.
+    assert comes(all_are_allowed)
 
 
 def test_a_caller_that_goes_away_harms_nobody(served: Served, held: threading.Event) -> None:
@@ -226,7 +234,7 @@ def test_a_caller_that_goes_away_harms_nobody(served: Served, held: threading.Ev
         time.sleep(0.01)
         waiting.cancel()
     held.set()
-    assert decided(served, as_user("/users")) == "allowed"
+    assert comes(lambda: decided(served, as_user("/users")) == "allowed")
 
 
 def status(message: bytes) -> int:
