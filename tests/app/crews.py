@@ -46,6 +46,7 @@ class Running:
     def said(self, event: str) -> list[dict[str, Any]]:
         """The lines of the log with this event. The last may still be written, and Envoys have their own."""
         lines = self._log.read_text().splitlines(keepends=True)
+        assert not any(line.startswith("Traceback") for line in lines), "".join(lines)
         whole = [line for line in lines if line[0] == "{" and line[-1] == "\n"]
         return [line for line in map(json.loads, whole) if line["event"] == event]
 
