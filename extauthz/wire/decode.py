@@ -21,6 +21,7 @@ from extauthz.wire import body as bodies
 from extauthz.wire import headers as header_lines
 from extauthz.wire import host as hosts
 from extauthz.wire import path as targets
+from extauthz.wire.headers import Unusual, Usual
 from extauthz.wire.reading import STRICT, Reading
 from extauthz.wire.size import LARGEST, LARGEST_BESIDE, is_too_large
 
@@ -40,6 +41,8 @@ _BILLION: Final = 1_000_000_000
 _FIRST_SECOND: Final = -62_135_596_800
 _LAST_SECOND: Final = 253_402_300_799
 
+_Ends = tuple[Peer, Peer, str, Usual]
+
 
 def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
     """Read one CheckRequest. `http` is `None` in the check of a TCP connection.
@@ -56,7 +59,7 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
         attributes = Check.FromString(payload).attributes
         # A memory of bounded count must also be one of bounded bytes.
         ends = _connection if len(payload) <= _LARGEST_KEPT_PEER else _large_ends
-        source, destination, sni = ends(attributes.source, attributes.destination, attributes.tls_session)
+        source, destination, sni, usual = ends(attributes.source, attributes.destination, attributes.tls_session)
         metadata, route_metadata = attributes.metadata_context, attributes.route_metadata_context
         extensions = attributes.context_extensions
         context = _context(extensions) if extensions else EMPTY
@@ -68,7 +71,7 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
         return RequestView(
             source=source,
             destination=destination,
-            http=_http(request, context, reading),
+            http=_http(request, context, reading, usual),
             time=(seconds, nanos),
             sni=sni,
             context=context,
@@ -76,11 +79,13 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
             route_metadata=_route_metadata(route_metadata) if route_metadata else EMPTY,
             messages=reading.messages,
         )
+    except Unusual:
+        return decode(payload, reading)  # by a connection that varies, of which nothing is taken for granted
     except DecodeError:
         raise MalformedRequest("the bytes are no CheckRequest", reason="malformed-check") from None
 
 
-def _large_ends(source: bytes, destination: bytes, tls_session: bytes) -> tuple[Peer, Peer, str]:
+def _large_ends(source: bytes, destination: bytes, tls_session: bytes) -> _Ends:
     size = len(source) + len(destination) + len(tls_session)
     if size <= _LARGEST_KEPT_PEER:
         return _connection(source, destination, tls_session)
@@ -92,10 +97,10 @@ def _large_ends(source: bytes, destination: bytes, tls_session: bytes) -> tuple[
 
 
 @lru_cache(maxsize=512)
-def _connection(source: bytes, destination: bytes, tls_session: bytes) -> tuple[Peer, Peer, str]:
-    """Both ends and the SNI, once for the many Checks of a connection."""
+def _connection(source: bytes, destination: bytes, tls_session: bytes) -> _Ends:
+    """Both ends, the SNI, and what headers are usual, once for the many Checks of a connection."""
     sni = AttributeContext.TLSSession.FromString(tls_session).sni
-    return _peer(source), _peer(destination), sni
+    return _peer(source), _peer(destination), sni, Usual()
 
 
 def _peer(payload: bytes) -> Peer:
@@ -110,7 +115,7 @@ def _context(extensions: Mapping[str, str]) -> Mapping[str, str]:
     return dict(extensions)
 
 
-def _http(request: Check.Request, context: Mapping[str, str], reading: Reading) -> HttpRequest | None:
+def _http(request: Check.Request, context: Mapping[str, str], reading: Reading, usual: Usual) -> HttpRequest | None:
     http = request.http
     method, authority = http.method, http.host
     if not method and not request.HasField("http"):
@@ -129,7 +134,7 @@ def _http(request: Check.Request, context: Mapping[str, str], reading: Reading) 
     if not joined:
         headers = header_lines.from_raw(HeaderMap.FromString(raw).headers)
     elif not raw:
-        headers = header_lines.from_map(joined)
+        headers = header_lines.from_map(joined, usual)
     else:  # Envoy sends one of the two forms; of both, nobody knows which one the upstream gets
         raise MalformedRequest("the headers came in both forms", reason="malformed-check")
     if (sent := headers.get("host")) is not None and hosts.read(sent[0]) != host:

@@ -102,9 +102,9 @@ class OneLineEach(
 class _Shape(NamedTuple):
     """What requests with the same names of headers have in common.
 
-    `total` is how many names there are, pseudo headers included, `places` those of the others in what `values` gives.
-    The first `single` are those that must be single; `foldable` are those that are `is_foldable`; `connection` is the
-    place of that header, if it is there.
+    `total` is how many names there are, pseudo headers included. `values` gives the value of each: first those of the
+    others, of which `places` are the places. The first `single` of them must be single; `foldable` are those that are
+    `is_foldable`; `connection` is the place of that header, if it is there.
     """
 
     total: int
@@ -115,21 +115,45 @@ class _Shape(NamedTuple):
     connection: int | None
 
 
-def from_map(joined: Mapping[str, str]) -> Headers:
+class Usual:
+    """The shape that requests on one connection have, and whether one of them had another of the same size."""
+
+    __slots__ = ("shape", "varies")
+
+    def __init__(self) -> None:
+        self.shape: _Shape | None = None
+        self.varies = False
+
+
+class Unusual(Exception):
+    """The headers are not those that are usual, and not what they were: a map of protobuf gets each name that it is
+    asked for. Whoever has their bytes reads them anew; it happens once to a connection.
+    """
+
+
+def from_map(joined: Mapping[str, str], usual: Usual) -> Headers:
     """The headers of the joined form; each name has one value.
 
     Raises:
+        Unusual: they are to be read anew.
         MalformedRequest: a name or a value is none, a single header was sent twice, `Connection` names what it must
             not, or there are too many.
     """
     count = len(joined)
     if count > MOST:
         raise _too_many()
-    names = "\n".join(joined)
-    shape = _shape(names) if len(names) <= _LONGEST_KEPT else None
-    if shape is None or shape.total != count:
-        return from_lines(joined.items())
+    shape = usual.shape
+    if shape is None or shape.total != count or usual.varies:
+        names = "\n".join(joined)
+        shape = _shape(names) if len(names) <= _LONGEST_KEPT else None
+        if shape is None or shape.total != count:
+            return from_lines(joined.items())
+        usual.shape = shape
     lines: tuple[str, ...] = shape.values(joined)
+    if len(joined) != count:
+        usual.varies = True
+        raise Unusual
+    lines = lines[: len(shape.places)]
     text = "".join(lines)
     if "\n" in text:
         raise _bad_value()
@@ -152,7 +176,7 @@ def from_raw(entries: Collection[HeaderValue]) -> Headers:
     if shape is None or shape.total != count or b"" in sent.values():
         return from_lines((entry.key, _text(entry)) for entry in entries)
     # No sequence of UTF-8 holds a line feed, so that the values can be decoded together.
-    text = b"\n".join(shape.values(sent)).decode(errors="replace")
+    text = b"\n".join(shape.values(sent)[: len(shape.places)]).decode(errors="replace")
     lines = tuple(text.split("\n"))
     if len(lines) != len(shape.places):
         raise _bad_value()
@@ -191,7 +215,7 @@ def _shape(text: str) -> _Shape | None:
     return _Shape(
         total=len(names),
         places={name: place for place, name in enumerate(kept)},
-        values=itemgetter(*kept),
+        values=itemgetter(*kept, *(name for name in names if name[:1] == ":")),
         single=sum(name in SINGLE for name in kept),
         foldable=tuple(filter(is_foldable, kept)),
         connection=kept.index("connection") if "connection" in kept else None,

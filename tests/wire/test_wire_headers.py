@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue
 from extauthz._pb.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
 from extauthz.errors import MalformedRequest
-from extauthz.wire.headers import SINGLE, Headers, from_lines, from_map, from_raw
+from extauthz.wire.compose import check_request
+from extauthz.wire.decode import decode
+from extauthz.wire.headers import SINGLE, Headers, Unusual, Usual, from_lines, from_map, from_raw
 
 
-def from_message(headers: Mapping[str, str]) -> Headers:
-    return from_map(AttributeContext.HttpRequest(headers=headers).headers)
+def from_message(headers: Mapping[str, str], usual: Usual | None = None) -> Headers:
+    return from_map(AttributeContext.HttpRequest(headers=headers).headers, usual or Usual())
 
 
 def raw(*lines: tuple[str, bytes]) -> Headers:
@@ -180,9 +182,34 @@ def outcome(read: Callable[[], Headers]) -> object:
 def test_the_quick_reading_of_the_joined_form_is_the_careful_one(sent: dict[str, str]) -> None:
     for again in (sent, sent, dict(reversed(sent.items()))):
         careful = outcome(partial(from_lines, again.items()))
-        quick = outcome(partial(from_map, again))
+        quick = outcome(partial(from_map, again, Usual()))
         # Of two things that are wrong either may be told.
         assert quick == careful or (isinstance(quick, str) and isinstance(careful, str))
+
+
+@example([{"a": "1", "b": "2"}, {"a": "1", "c": ""}, {"a": "1", "b": "2"}])
+@example([{":path": "/", "a": "1", "b": "2"}, {"a": "1", "b": "2", "c": ""}])
+@given(st.lists(st.dictionaries(NAMES | st.sampled_from("abc"), VALUES, max_size=4), max_size=6))
+def test_what_came_before_on_a_connection_changes_nothing(sent: list[dict[str, str]]) -> None:
+    usual = Usual()
+    spoilt = 0
+    for headers in sent:
+        try:
+            found = outcome(partial(from_message, headers, usual))
+        except Unusual:
+            spoilt += 1
+            found = outcome(partial(from_message, headers, usual))
+        assert found == outcome(partial(from_message, headers))
+    assert spoilt <= 1
+
+
+def test_a_connection_whose_headers_vary_is_read_as_any_other() -> None:
+    for names in (("a", "b"), ("a", "c"), ("a", "b"), ("b", "c"), ("a", "b", "c")):
+        checked = decode(
+            check_request(host="a", headers=dict.fromkeys(names, "1"), source_ip="10.0.0.7", source_port=7)
+        )
+        assert checked.http is not None
+        assert set(checked.http.headers) == set(names)
 
 
 @given(
