@@ -232,8 +232,8 @@ class _Followed:
         self._schedule(self._pace.after_success(wanted))
         if changed:
             self._provoked_at = -self._pace.between_provoked  # whoever provoked it was right
+            self._told(name, keys)  # first: what is said to have changed decides already
             _log.info("keys-changed", source=name, url=published.url, keys=len(keys.ids))
-            self._told(name, keys)
         if before.failing_since is not None:
             _log.info("keys-back", source=name, seconds=round(time.time() - before.failing_since, 3))
 
