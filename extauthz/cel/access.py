@@ -1,6 +1,7 @@
 """Fields and items of values whose type is known only when they are there (langdef, "Field Selection")."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import cast
 
 from extauthz.cel.equality import has_key, lookup
@@ -11,7 +12,7 @@ from extauthz.values.quoting import given
 
 def select(operand: object, name: str) -> object:
     """`operand.name`; on an optional the field of its value, as an optional."""
-    if type(operand) is dict:
+    if type(operand) is dict or type(operand) is MappingProxyType:  # quicker found out than that it is a mapping
         return operand[name]
     if isinstance(operand, Mapping):
         return operand[name]

@@ -32,37 +32,53 @@ _MOMENTS: Final[Mapping[SignalName, str]] = {
 
 class ReportedFields:
     """The fields of `reported`: those that were given, or else those of what is known here of `identity` and of the
-    device whose fields `device` gives.
+    device whose fields `device` gives, which is looked for when somebody asks.
+
+    Of most callers nobody has said anything: those fields are found in the class.
     """
 
-    __slots__ = ("_device", "_facts", "_found", "_identity", "_now")
+    assurance: object = cel.UNSET
+    assurance_at: object = cel.UNSET
+    compliance: object = cel.UNSET
+    compliance_at: object = cel.UNSET
+    compromised_at: object = cel.UNSET
+    credential_change: object = cel.UNSET
+    credential_change_at: object = cel.UNSET
+    risk_at: object = cel.UNSET
+    risk_level: object = cel.UNSET
+    risk_reason: object = cel.UNSET
 
     def __init__(self, facts: Facts, identity: Identity, device: Callable[[], Mapping[str, Any]], now: float) -> None:
         self._facts = facts
-        self._identity = identity
         self._device = device
         self._now = now
-        self._found: dict[bool, Mapping[str, Any]] = {}
+        found = _given(facts.reported) if facts.reported else _of_subject(facts, identity, now)
+        if found:
+            self.__dict__.update(found)
 
     def __getattr__(self, name: str) -> object:
-        given = self._facts.reported
-        if given:
-            value = given.get(name, cel.UNSET)
-            return cel.Timestamp(*timestamp_parts(value)) if name.endswith("_at") and value is not cel.UNSET else value
-        of_device = name.startswith(_DEVICE)
-        if of_device not in self._found:
-            self._found[of_device] = self._of_device() if of_device else self._of_subject()
-        return self._found[of_device].get(name.removeprefix(_DEVICE), cel.UNSET)
+        fields = self.__dict__
+        if "_of_device" not in fields:
+            fields["_of_device"] = {} if self._facts.reported else self._look()
+        return fields["_of_device"].get(name.removeprefix(_DEVICE), cel.UNSET)
 
-    def _of_subject(self) -> Mapping[str, Any]:
-        reports, subject, user = self._facts.local.reported, self._identity.subject, self._identity.user
-        if reports is None or subject is None:
-            return {}
-        return _fields(reports.of_subject(subject, None if user is None else user.sid, now=self._now))
-
-    def _of_device(self) -> Mapping[str, Any]:
+    def _look(self) -> Mapping[str, Any]:
         reports, id_ = self._facts.local.reported, self._device().get("id")
         return {} if reports is None or id_ is None else _fields(reports.of_device(id_, now=self._now))
+
+
+def _given(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {
+        name: cel.Timestamp(*timestamp_parts(value)) if name.endswith("_at") else value
+        for name, value in fields.items()
+    }
+
+
+def _of_subject(facts: Facts, identity: Identity, now: float) -> Mapping[str, Any]:
+    reports, subject, user = facts.local.reported, identity.subject, identity.user
+    if reports is None or subject is None:
+        return {}
+    return _fields(reports.of_subject(subject, None if user is None else user.sid, now=now))
 
 
 def _fields(signals: Iterable[OutsideSignal]) -> Mapping[str, Any]:

@@ -284,9 +284,11 @@ class RequestFields:
     def query_all(self) -> Mapping[str, tuple[str, ...]]:
         return body_views.pairs(self._http.raw_query, "the query")
 
-    @property
+    @ReadOnce
     def query(self) -> Mapping[str, str]:
-        return OneEach(self.query_all, "query parameter")
+        lists = self.query_all
+        texts = {name: values[0] for name, values in lists.items() if len(values) == 1}
+        return texts if len(texts) == len(lists) else OneEach(lists, "query parameter")
 
     @property
     def header_values(self) -> Mapping[str, tuple[str, ...]]:
