@@ -6,13 +6,13 @@ import resource
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 from audit.auditing import decision, ids, lines
+from patience import comes
 
 from extauthz.errors import ConfigurationError
 from extauthz.record.audit_file import AuditFile
@@ -36,19 +36,11 @@ def opened() -> Iterator[Open]:
         file.close()
 
 
-def until(holds: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Wait until something holds; fail if it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def test_what_is_recorded_is_in_the_file_soon_and_in_order(tmp_path: Path, opened: Open) -> None:
     audit = opened(tmp_path / "audit.jsonl")
     for number in range(500):
         audit.record(decision(number))
-    until(lambda: audit.count().written == 500)
+    assert comes(lambda: audit.count().written == 500)
     assert ids(tmp_path / "audit.jsonl") == [f"d-{number}" for number in range(500)]
 
 
@@ -75,13 +67,13 @@ def test_the_name_is_followed_when_a_rotation_moves_the_file(tmp_path: Path, ope
     path = tmp_path / "audit.jsonl"
     audit = opened(path)
     audit.record(decision(1))
-    until(lambda: audit.count().written == 1)
+    assert comes(lambda: audit.count().written == 1)
     path.rename(tmp_path / "audit.jsonl.1")
     audit.record(decision(2))
-    until(lambda: audit.count().written == 2)
+    assert comes(lambda: audit.count().written == 2)
     path.unlink()
     audit.record(decision(3))
-    until(lambda: audit.count().written == 3)
+    assert comes(lambda: audit.count().written == 3)
     assert (ids(tmp_path / "audit.jsonl.1"), ids(path)) == (["d-1"], ["d-3"])
 
 
@@ -102,10 +94,10 @@ def test_a_full_disk_loses_nothing_that_the_queue_can_hold(tmp_path: Path, opene
     audit = opened(path, queue=10)
     for number in range(12):
         audit.record(decision(number))
-    until(lambda: audit.count().lost == 2)
+    assert comes(lambda: audit.count().lost == 2)
     assert audit.count().written == 0
     path.unlink()  # room again
-    until(lambda: audit.count().written == 10)
+    assert comes(lambda: audit.count().written == 10)
     assert ids(path) == [f"d-{number}" for number in range(10)]
 
 

@@ -2,12 +2,11 @@
 
 import json
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from audit.auditing import ids, lines
+from patience import GENEROUS, comes
 from serving import Serve
 from typer.testing import CliRunner
 
@@ -29,21 +28,14 @@ spec:
 """
 
 
-def until(holds: Callable[[], bool], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_every_decision_is_recorded_across_a_rotation_until_the_server_has_stopped(serve: Serve, folder: Path) -> None:
     served, path = serve(), folder / "audit.jsonl"
     assert served.allows("/one")
-    until(lambda: path.stat().st_size > 0)
+    assert comes(lambda: path.stat().st_size > 0)
     path.rename(folder / "audit.jsonl.1")
     answers = [served.allows(path, authorization="Bearer s3cr3t") for path in ("/one", "/two?code=s3cr3t", "//bad")]
     served.process.send_signal(signal.SIGTERM)
-    assert served.process.wait(10) == 0
+    assert served.process.wait(GENEROUS) == 0
     records = lines(path)
     assert len(ids(folder / "audit.jsonl.1")) == 1
     assert answers == [True, False, False]
@@ -59,9 +51,9 @@ def test_a_kill_leaves_whole_lines(serve: Serve, folder: Path) -> None:
     served = serve()
     for _ in range(50):
         assert served.allows("/one")
-    until(lambda: len(ids(folder / "audit.jsonl")) > 10)
+    assert comes(lambda: len(ids(folder / "audit.jsonl")) > 10)
     served.process.kill()
-    served.process.wait(10)
+    served.process.wait(GENEROUS)
     assert len(ids(folder / "audit.jsonl")) > 10
 
 
@@ -74,14 +66,12 @@ def test_a_full_disk_stops_no_decision_but_those_whose_record_is_required(serve:
     assert not served.allows("/recorded")
     assert served.metric('extauthz_audit_records_total{result="written"}') == 0
     path.unlink()
-    until(lambda: path.exists() and len(ids(path)) == 2)
-    until(lambda: served.allows("/recorded"))
-    assert len(ids(path)) == 3  # it is on disk when the answer is here
-    assert [(one["decision"], one["reason"]) for one in lines(path)] == [
-        ("allow", "allowed"),
-        ("deny", "audit-unavailable"),
-        ("allow", "allowed"),
-    ]
+    assert comes(lambda: path.exists() and len(ids(path)) == 2)
+    assert comes(lambda: served.allows("/recorded"))
+    opened, denied, *late, recorded = [(one["decision"], one["reason"]) for one in lines(path)]
+    assert (opened, denied) == (("allow", "allowed"), ("deny", "audit-unavailable"))
+    assert recorded == ("allow", "allowed")  # it is on disk when the answer is here
+    assert set(late) <= {denied}  # a busy disk may be too slow for the first that is recorded
     assert lines(path)[1]["status"] == 503
     assert served.metric('extauthz_audit_records_total{result="lost"}') == 0
 
@@ -99,7 +89,7 @@ def test_replay_reads_what_the_server_wrote(serve: Serve, folder: Path) -> None:
     for path in ("/one", "/one", "/two"):
         served.allows(path)
     served.process.send_signal(signal.SIGTERM)
-    served.process.wait(10)
+    served.process.wait(GENEROUS)
     (folder / "new.yaml").write_text((folder / "policies" / "site.yaml").read_text().replace("/one", "/two"))
     arguments = ["--policy", str(folder / "new.yaml"), "--audit", str(folder / "audit.jsonl"), "--format", "json"]
     told = CliRunner().invoke(app, ["policy", "replay", *arguments])

@@ -19,6 +19,7 @@ from extauthz.cli.grants import app as grants
 from extauthz.errors import ConfigurationError, ExtauthzError
 from extauthz.identity.holders import session_of_sid
 from extauthz.settings import load_settings
+from extauthz.store import redis_calls
 from extauthz.store.protocol import Redeemed, Redemption, SpentTicket
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Subject
@@ -33,6 +34,12 @@ S1, S2 = session_of_sid(ISSUER, "s1"), "token:" + "ab" * 32
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
     with RedisProcess(tmp_path_factory.mktemp("redis")).start() as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that runs tests is busy: what puts grants into a Redis takes its time."""
+    monkeypatch.setattr(redis_calls, "CALL_SECONDS", 20.0)
 
 
 @pytest.fixture(params=["sqlite", "redis"])

@@ -174,21 +174,29 @@ def test_who_does_not_answer_in_time_has_not_answered(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(introspection, "PATIENCE", 0.2)
-    monkeypatch.setattr(introspection, "SILENCE", 3.0)
     monkeypatch.setattr(introspection, "Peer", partial(Peer, timeout=60.0))
     held = threading.Event()
     site.pages[PATH] = Page(body=active().body, headers={"content-type": "application/json"}, held=held)
+    settings = settings_of(tmp_path, [asked_source(site, tmp_path)])
 
-    async def scene() -> None:
-        async with asking(settings_of(tmp_path, [asked_source(site, tmp_path)])) as world:
+    async def silent() -> None:
+        monkeypatch.setattr(introspection, "SILENCE", 3600.0)
+        async with asking(settings) as world:
             async with asyncio.timeout(30):  # less than what one connection may take
                 assert await world.reason(TOKEN) == "issuer-unavailable"
             assert await world.reason("opaque-2") == "issuer-unavailable"
-            assert site.count(PATH) == 1, "nobody waits for one that has just failed"
+        # The first question may not even have got there: a busy machine takes its time to connect.
+        assert not any(b"opaque-2" in one.body for one in site.asked), "nobody waits for one that has just failed"
+
+    async def back() -> None:
+        monkeypatch.setattr(introspection, "SILENCE", 0.2)
+        async with asking(settings) as world:
+            assert await world.reason(TOKEN) == "issuer-unavailable"
             held.set()
             await world.until(TOKEN, "allowed")
 
-    asyncio.run(scene())
+    asyncio.run(silent())
+    asyncio.run(back())
 
 
 ODD: dict[str, Page] = {

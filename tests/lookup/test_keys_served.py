@@ -3,12 +3,15 @@
 import json
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 
+import grpc
 import pytest
 from app.conftest import serve
 from checking import told
 from lookup.deciding import key_set, new_key, settings_of, source
+from patience import comes
 from publishing import Page, Site
 from serving import CONFIG, Serve, Served
 
@@ -28,6 +31,23 @@ def folder(tmp_path: Path, site: Site) -> Path:
 
 def reason(served: Served, token: str, *, timeout: float = 5) -> str:
     return told(served.answer("/x", {"authorization": f"Bearer {token}"}, timeout=timeout))["reason"]
+
+
+def in_a_hurry(served: Served, token: str) -> str:
+    """The reason that a caller hears who waits for less long than is waited for keys.
+
+    A busy machine may let the connection alone take that long: who heard nothing calls again, and in the end somebody
+    must hear.
+    """
+    heard: list[str] = []
+
+    def hears() -> bool:
+        with suppress(grpc.RpcError):
+            heard.append(reason(served, token, timeout=0.2))
+        return bool(heard)
+
+    assert comes(hears)
+    return heard[0]
 
 
 def fetches(served: Served, result: str) -> float:
@@ -122,10 +142,10 @@ def test_a_caller_in_a_hurry_hears_of_the_issuer_in_time(serve: Serve, site: Sit
     held = threading.Event()
     site.pages["/jwks"] = Page(body=key_set(OLD), held=held)
     served = serve()
-    assert reason(served, OLD.token(), timeout=0.2) == "issuer-unavailable"
+    assert in_a_hurry(served, OLD.token()) == "issuer-unavailable"
     held.set()
     served.next_event("keys-changed")
-    assert reason(served, OLD.token(), timeout=0.2) == "allowed"
+    assert in_a_hurry(served, OLD.token()) == "allowed"
 
 
 def test_no_log_line_holds_a_token(serve: Serve, site: Site) -> None:
