@@ -142,14 +142,12 @@ class RiskModel:
         if recall is not None:
             return assess(self.name, recall.heard(self, scope), self.levels)
         last = EMPTY if self.remembered is None else facts.answers.get(self.remembered, EMPTY)
-        held: list[Held] = []
+        held: list[Held]
         settled = not last
-        for evaluate in self._conditions:
-            try:
-                held.append(evaluate(scope) is True)
-            except cel.EvalError as error:
-                held.append(error)
-                settled = False
+        try:
+            held = [evaluate(scope) is True for evaluate in self._conditions]
+        except cel.EvalError:
+            held, settled = [_held(evaluate, scope) for evaluate in self._conditions], False
         # Most requests come out as others did; what fades with time, and what errs, comes to something else each time.
         outcome = tuple(held)
         if settled and (known := self._known.get(outcome)) is not None:
@@ -165,6 +163,13 @@ class RiskModel:
         if settled and not since and len(self._known) < MOST_KEPT:
             self._known[outcome] = assessment
         return assessment
+
+
+def _held(evaluate: Callable[[Mapping[str, Any]], Any], scope: Mapping[str, Any]) -> Held:
+    try:
+        return evaluate(scope) is True
+    except cel.EvalError as error:
+        return error
 
 
 class Recall(Protocol):

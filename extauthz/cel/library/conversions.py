@@ -1,6 +1,7 @@
 """Conversions between types, `type`, `dyn` and `size` (langdef, "Standard Definitions")."""
 
 import re
+from math import inf
 from typing import Final
 
 from extauthz.cel.errors import EvalError
@@ -33,6 +34,7 @@ _DOUBLE: Final = re.compile(
     r"[+-]?(?:(?:[0-9]{1,400}(?:\.[0-9]{0,400})?|\.[0-9]{1,400})(?:[eE][+-]?[0-9]{1,5})?|inf(?:inity)?|nan)",
     re.IGNORECASE,
 )
+_INFINITIES: Final = (inf, -inf)
 _BOOLS: Final = {
     "1": True, "t": True, "T": True, "true": True, "TRUE": True, "True": True,
     "0": False, "f": False, "F": False, "false": False, "FALSE": False, "False": False,
@@ -88,7 +90,7 @@ def double_from_string(text: str) -> float:
     if not _DOUBLE.fullmatch(text):
         raise _not(text, "double")
     value = float(text)
-    if value in (float("inf"), float("-inf")) and any(c.isdigit() for c in text):
+    if value in _INFINITIES and any(c.isdigit() for c in text):
         raise _out_of_range("double")
     return value
 
@@ -103,7 +105,7 @@ def string_from_double(value: float) -> str:
     """The shortest text that reads back as the same double, without an exponent between 1e-6 and 1e21."""
     if value != value:
         return "NaN"
-    if value in (float("inf"), float("-inf")):
+    if value in _INFINITIES:
         return "+Inf" if value > 0 else "-Inf"
     return plain_double(value)
 
