@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import grpc
 import httpx
+import pytest
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.transport.methods import SERVICE
@@ -79,6 +80,8 @@ class Serve(Protocol):
 
 
 TRANSPORTS = ("grpcio", "pyvoy")
+on_one_transport = pytest.mark.parametrize("transport", TRANSPORTS[:1])
+"""For tests of what is behind the transports, where others show that it gets there on both."""
 
 
 def command(folder: Path, transport: str = "grpcio") -> list[str]:

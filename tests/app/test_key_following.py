@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from patience import comes
-from serving import Serve
+from serving import Serve, on_one_transport
 
 from extauthz.app import key_following
 from extauthz.app.key_file import add_key, make_keys, read_keys
@@ -17,6 +17,7 @@ from extauthz.app.key_following import KeyFollower
 from extauthz.stepup.keys import SECRET_BYTES, KeyRing, parse_keys, rotate_keys
 
 
+@on_one_transport
 def test_a_rotated_key_makes_when_its_moment_has_come(serve: Serve, folder: Path) -> None:
     served = serve()
     file = folder / "keys.json"
@@ -29,6 +30,7 @@ def test_a_rotated_key_makes_when_its_moment_has_come(serve: Serve, folder: Path
     assert time.time() >= read_keys(file).newest.makes_from
 
 
+@on_one_transport
 def test_a_key_file_that_can_not_be_used_changes_nothing(serve: Serve, folder: Path) -> None:
     served = serve()
     file = folder / "keys.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 import geoip
 import pytest
 from patience import comes
-from serving import CONFIG, Serve, Served, command
+from serving import CONFIG, Serve, Served, command, on_one_transport
 
 POLICY = """
 apiVersion: extauthz/v1
@@ -66,12 +66,14 @@ ASKED = [
 ]
 
 
+@on_one_transport
 def test_a_decision_knows_where_the_client_is(site: Path, serve: Serve) -> None:
     assert site.exists()
     served = serve()
     assert [(path, address, allows(served, path, address)) for path, address, _ in ASKED] == ASKED
 
 
+@on_one_transport
 def test_files_that_change_count_without_a_reload_and_bad_ones_do_not(site: Path, serve: Serve) -> None:
     served = serve()
     revision = served.probe("/ready").json()
@@ -97,6 +99,7 @@ def test_files_that_change_count_without_a_reload_and_bad_ones_do_not(site: Path
     assert not any(line["event"] == "reloaded" for line in served.heard)
 
 
+@on_one_transport
 def test_without_watching_the_signal_reads_them(site: Path, serve: Serve) -> None:
     served = serve(EXTAUTHZ_RELOAD__WATCH="false")
     (site / "partners.txt").write_text("203.0.113.0/24\n")
@@ -105,6 +108,7 @@ def test_without_watching_the_signal_reads_them(site: Path, serve: Serve) -> Non
     assert comes(lambda: allows(served, "/partner", "203.0.113.1"))
 
 
+@on_one_transport
 def test_policies_that_come_later_know_what_the_files_say_now(site: Path, serve: Serve) -> None:
     """They are compiled in a process of their own."""
     served = serve()

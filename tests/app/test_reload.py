@@ -11,7 +11,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
-from serving import CONFIG, POLICY, Serve, Served
+from serving import CONFIG, POLICY, Serve, Served, on_one_transport
 
 ACCEPTED = 'extauthz_policy_reloads_total{result="accepted"}'
 REFUSED = 'extauthz_policy_reloads_total{result="refused"}'
@@ -85,6 +85,7 @@ def write_config_map(mount: Path, generation: int, path: str) -> None:
         before.rmdir()
 
 
+@on_one_transport
 @pytest.mark.parametrize("policies", ["[mount/]", "[mount/site.yaml, mount/more.yaml]"])
 def test_a_config_map_that_is_swapped_is_one_change(serve: Serve, folder: Path, policies: str) -> None:
     (folder / "extauthz.yaml").write_text(CONFIG.replace("[policies/]", policies))
@@ -97,6 +98,7 @@ def test_a_config_map_that_is_swapped_is_one_change(serve: Serve, folder: Path, 
     assert reloads(served) == (2, 0)
 
 
+@on_one_transport
 def test_a_release_that_is_swapped_by_its_link_is_one_change(serve: Serve, folder: Path) -> None:
     (folder / "extauthz.yaml").write_text(CONFIG.replace("policies/", "current/policies"))
     for release in ("r1", "r2", "r3"):
@@ -112,6 +114,7 @@ def test_a_release_that_is_swapped_by_its_link_is_one_change(serve: Serve, folde
     assert reloads(served) == (2, 0)
 
 
+@on_one_transport
 def test_a_burst_ends_with_what_was_written_last(serve: Serve) -> None:
     served = serve()
     for number in range(300):
@@ -123,6 +126,7 @@ def test_a_burst_ends_with_what_was_written_last(serve: Serve) -> None:
     assert served.probe("/ready").json()["reload_error"] is None
 
 
+@on_one_transport
 def test_what_an_editor_leaves_is_no_change(serve: Serve, folder: Path) -> None:
     served = serve()
     policies = folder / "policies"
@@ -137,6 +141,7 @@ def test_what_an_editor_leaves_is_no_change(serve: Serve, folder: Path) -> None:
     assert reloads(served) == (1, 0)
 
 
+@on_one_transport
 def test_a_file_that_is_gone_for_a_moment_is_waited_for(serve: Serve, folder: Path) -> None:
     (folder / "extauthz.yaml").write_text(CONFIG.replace("[policies/]", "[policies/site.yaml]"))
     served = serve()
@@ -146,6 +151,7 @@ def test_a_file_that_is_gone_for_a_moment_is_waited_for(serve: Serve, folder: Pa
     assert reloads(served) == (1, 0)
 
 
+@on_one_transport
 def test_a_file_that_stays_away_is_refused_and_welcome_again(serve: Serve, folder: Path) -> None:
     (folder / "extauthz.yaml").write_text(CONFIG.replace("[policies/]", "[policies/site.yaml]"))
     served = serve()
@@ -157,6 +163,7 @@ def test_a_file_that_stays_away_is_refused_and_welcome_again(serve: Serve, folde
     assert served.allows("/two")
 
 
+@on_one_transport
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["pipe", "folder"])
 def test_what_takes_the_place_of_a_key_file_is_refused_and_not_waited_for(
     serve: Serve, folder: Path, make: Callable[[Path], None]
@@ -181,6 +188,7 @@ def test_what_takes_the_place_of_a_key_file_is_refused_and_not_waited_for(
     served.next_event("stopped")
 
 
+@on_one_transport
 def test_a_new_key_set_is_read(serve: Serve, folder: Path) -> None:
     users = (
         "identity: {users: [{name: idp, issuer: 'https://idp.example.com', audiences: [shop], jwks: keys/jwks.json}]}\n"

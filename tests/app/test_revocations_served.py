@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from checking import told
 from lookup.deciding import key_set, new_key, source
-from serving import CONFIG, Serve, Served
+from serving import CONFIG, Serve, Served, on_one_transport
 
 KEY = new_key("k1")
 POLICY = """
@@ -67,6 +67,7 @@ def becomes(served: Served, token: str, expected: str) -> bool:
     return comes(lambda: reason(served, token) == expected)
 
 
+@on_one_transport
 def test_a_revocation_by_command_is_in_force_on_every_server_and_outlives_them(serve: Serve, folder: Path) -> None:
     token, other = KEY.token(sub="alice"), KEY.token(sub="bob")
     servers = [serve(), serve()]
@@ -88,6 +89,7 @@ def test_a_revocation_by_command_is_in_force_on_every_server_and_outlives_them(s
         assert reason(served, token) == "token-revoked"
 
 
+@on_one_transport
 def test_a_server_that_is_cut_off_from_its_store_denies_subjects_until_it_is_back(serve: Serve, folder: Path) -> None:
     token = KEY.token(sub="alice")
     served = serve()
@@ -116,6 +118,7 @@ def test_a_server_that_is_cut_off_from_its_store_denies_subjects_until_it_is_bac
     assert becomes(served, token, "subject-blocked")
 
 
+@on_one_transport
 def test_with_never_it_goes_on_with_what_it_knows(serve: Serve, folder: Path) -> None:
     token, other = KEY.token(sub="alice"), KEY.token(sub="bob")
     subjects(folder, "block", "bob")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving import POLICY, Serve, command, end, start
+from serving import POLICY, Serve, command, end, on_one_transport, start
 
 from extauthz.app.key_file import make_keys
 
@@ -76,6 +76,7 @@ def test_an_address_in_use_stops_the_start(folder: Path, transport: str) -> None
             assert f"listen.{listen}: can't listen on `{address}`" in said
 
 
+@on_one_transport
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
@@ -91,6 +92,7 @@ def test_what_can_not_be_used_stops_the_start(
     assert message in refused_start(folder, transport, **{variable: value})
 
 
+@on_one_transport
 def test_keys_are_made_once_for_their_owner_alone(serve: Serve, folder: Path) -> None:
     serve()
     keys = folder / "keys.json"
@@ -100,6 +102,7 @@ def test_keys_are_made_once_for_their_owner_alone(serve: Serve, folder: Path) ->
     assert keys.read_text() == made
 
 
+@on_one_transport
 @pytest.mark.parametrize(("mode", "warned"), [(0o600, []), (0o640, ["0640"]), (0o604, ["0604"])])
 def test_secrets_that_others_can_read_are_warned_of(serve: Serve, folder: Path, mode: int, warned: list[str]) -> None:
     keys = folder / "keys.json"

@@ -25,12 +25,12 @@ from extauthz.values.identity import HOLDER_COOKIE, Subject, holder_of_cookie
 CROWD = 1_000
 HELD = 0.2
 """Seconds."""
-PEOPLE, EACH = 500, 2
+PEOPLE, EACH = 200, 2
 """Who is challenged while a server is killed, and how often."""
 INSIDE = 64
 """How many of them go on at the same time."""
-KILLED_AFTER = 300
-LATE = 100
+KILLED_AFTER = 120
+LATE = 40
 """How many people come when the server is back."""
 
 

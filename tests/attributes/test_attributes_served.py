@@ -9,7 +9,7 @@ import yaml
 from attributes.asking_sources import answering, failing, serving
 from patience import comes
 from publishing import Page, Site
-from serving import CONFIG, end, start
+from serving import CONFIG, end, on_one_transport, start
 
 POLICY = """
 apiVersion: extauthz/v1
@@ -51,6 +51,7 @@ def folder(tmp_path: Path, site: Site) -> Path:
     return tmp_path
 
 
+@on_one_transport
 def test_a_server_asks_its_sources_and_tells_how_it_stands_with_them(folder: Path, site: Site, transport: str) -> None:
     site.pages["/customers/acme"] = Page(
         body=json.dumps({"tier": "gold"}), headers={"content-type": "application/json"}
@@ -77,6 +78,7 @@ def test_a_server_asks_its_sources_and_tells_how_it_stands_with_them(folder: Pat
             end(served)
 
 
+@on_one_transport
 def test_a_server_starts_without_its_sources(folder: Path, site: Site, transport: str) -> None:
     site.down()
     served = start(folder, transport)

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from e2e.stage import Script, Stage, extauthz_command, stage, start_extauthz, wait_for_extauthz
 from grpc_health.v1 import health_pb2
+from serving import on_one_transport
 
 POLICIES = """
 apiVersion: extauthz/v1
@@ -41,6 +42,7 @@ def running(transport: str) -> Iterator[Stage]:
         yield fresh
 
 
+@on_one_transport
 def test_without_its_store_only_what_needs_no_look_up_is_decided_as_always(running: Stage) -> None:
     alice, client = running.bearer("alice"), running.client()
     assert client.get("/secrets", headers=alice).status_code == 401
@@ -100,6 +102,7 @@ def test_sigterm_answers_what_is_on_its_way_and_ends_cleanly(running: Stage) -> 
     assert "Traceback" not in running.extauthz.log.read_text()
 
 
+@on_one_transport
 def test_a_policy_with_an_error_stops_the_start_with_its_place(running: Stage) -> None:
     wrong = POLICIES.replace("when: has(user.sub)", "when: has(user.name)")
     (running.folder / "policies" / "policies.yaml").write_text(wrong)
@@ -111,6 +114,7 @@ def test_a_policy_with_an_error_stops_the_start_with_its_place(running: Stage) -
     assert running.client().get("/health").status_code == 200
 
 
+@on_one_transport
 def test_a_reload_with_an_error_changes_nothing_and_a_good_one_does(running: Stage) -> None:
     client, policies = running.client(), running.folder / "policies" / "policies.yaml"
     policies.write_text("kind: Policy")
