@@ -28,7 +28,7 @@ structlog.configure(
 )
 
 TESTS = Path(__file__).parent
-WAITING = ("e2e", "examples", "web", "tutorial", "oidc", "app", "bundles", "quickstart", "spire", "store", "wire")
+WAITING = ("app", "e2e", "transport", "signals", "bundles", "quickstart", "web", "store", "examples", "oidc", "policy")
 """The folders with the longest files, in the order in which they are begun."""
 
 

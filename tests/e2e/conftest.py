@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Never
 
 import pytest
-from browsing import ARGUMENTS
+from browsing import ARGUMENTS, find_chromium
 from described import descriptors
 from e2e import bootstrap
 from e2e.collector import Collector, collecting
@@ -56,10 +56,10 @@ def readings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Readings]:
 @pytest.fixture(scope="session")
 def chromium() -> Path:
     """The browser; without it tests are skipped, or fail where everything is required."""
-    path = Path("/usr/bin/chromium")
-    if not path.exists():
-        missing(f"no browser at `{path}`; install chromium")
-    return path
+    found = find_chromium()
+    if found is None:
+        missing("no browser; install `chromium-headless-shell` or `chromium`")
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ asking it.
 import json
 import os
 import shutil
+import signal
 import ssl
 import subprocess
 import tempfile
@@ -159,6 +160,8 @@ def stage(script: Script) -> Iterator[Stage]:
             service = stack.enter_context(http_service())
             endpoints = _endpoints(stack, script, folder, service)
             processes = stack.enter_context(Processes())
+            # No test is about how they end then, and a server gives its callers time to hear that it goes.
+            stack.callback(_kill, processes)
             authority = create_authority(folder / "ca.pem", common_name="e2e", now=datetime.now(UTC))
             issuer = TokenIssuer.create()
             _write(script, folder, authority, issuer, endpoints)
@@ -180,6 +183,11 @@ def stage(script: Script) -> Iterator[Stage]:
             )
     finally:
         shutil.rmtree(folder)
+
+
+def _kill(processes: Processes) -> None:
+    for child in processes.children:
+        child.signal(signal.SIGKILL)
 
 
 def start_extauthz(

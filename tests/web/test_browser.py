@@ -1,12 +1,11 @@
 """The challenge in a real browser: cookies, redirects, policies and what a person sees."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import ARGUMENTS, picture
+from browsing import ARGUMENTS, find_chromium, picture
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from stepup.proofs import ALICE, challenge, demand
 from web.conftest import World, run
@@ -16,7 +15,6 @@ from extauthz.web import notices
 from extauthz.web.notices import Notice
 from extauthz.web.rendering import Pages
 
-CHROMIUM = shutil.which("chromium")
 TRANSFER = challenge(
     demand(
         "payments/large-transfer",
@@ -28,12 +26,13 @@ TRANSFER = challenge(
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    if CHROMIUM is None:
+    found = find_chromium()
+    if found is None:
         if os.environ.get("REQUIRE_ALL") == "1":
-            pytest.fail("chromium is not installed; `apt-get install chromium`")
-        pytest.skip("chromium is not installed")
+            pytest.fail("no browser; `apt-get install chromium-headless-shell`")
+        pytest.skip("no browser; install `chromium-headless-shell` or `chromium`")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
         yield browser
         browser.close()
 
