@@ -4,12 +4,12 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from checking import told
 from lookup.deciding import key_set, new_key, source
+from patience import comes
 from serving import CONFIG, Serve, Served, on_one_transport
 
 KEY = new_key("k1")
@@ -22,8 +22,6 @@ spec:
     - {name: users, paths: ["/users"], when: has(user.sub), effect: allow}
     - {name: open, paths: ["/open"], effect: allow}
 """
-GENEROUS = 20.0
-"""Seconds after which something has not happened. It takes one on a machine that has time."""
 
 
 @pytest.fixture
@@ -52,15 +50,6 @@ def subjects(folder: Path, *arguments: str) -> str:
 def reason(served: Served, token: str | None, path: str = "/users") -> str:
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
     return told(served.answer(path, headers))["reason"]
-
-
-def comes(what: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + GENEROUS
-    while not what():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def becomes(served: Served, token: str, expected: str) -> bool:

@@ -2,7 +2,6 @@
 
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,14 +9,13 @@ import httpx
 import jsonschema
 from checking import told
 from lookup.deciding import ISSUER
+from patience import comes
 from serving import Serve, Served, command
 from signals.transmitting import IDP, RISC, SECRET, TOKEN, claims, signed
 
 from extauthz.web.openapi import OPENAPI
 
 WEB: Final = "spiffe://example.org/web"
-GENEROUS = 20.0
-"""Seconds after which something has not happened. It takes one on a machine that has time."""
 
 
 def ask(
@@ -47,15 +45,6 @@ def is_described(answer: httpx.Response, verb: str, path: str) -> None:
 
 def reason(served: Served, token: str) -> str:
     return told(served.answer("/users", {"authorization": f"Bearer {token}"}, timeout=30))["reason"]
-
-
-def comes(what: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + GENEROUS
-    while not what():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def test_what_is_asked_for_is_in_force_here_at_once_and_soon_on_every_server(serve: Serve) -> None:
