@@ -68,10 +68,10 @@ def test_a_full_disk_stops_no_decision_but_those_whose_record_is_required(serve:
     path.unlink()
     assert comes(lambda: path.exists() and len(ids(path)) == 2)
     assert comes(lambda: served.allows("/recorded"))
-    opened, denied, *late, recorded = [(one["decision"], one["reason"]) for one in lines(path)]
+    opened, denied, *late = [(one["decision"], one["reason"]) for one in lines(path)]
     assert (opened, denied) == (("allow", "allowed"), ("deny", "audit-unavailable"))
-    assert recorded == ("allow", "allowed")  # it is on disk when the answer is here
-    assert set(late) <= {denied}  # a busy disk may be too slow for the first that is recorded
+    assert late.count(opened) == 1  # it is on disk when the answer is here
+    assert set(late) <= {opened, denied}  # a busy disk may be too slow for the first that is recorded
     assert lines(path)[1]["status"] == 503
     assert served.metric('extauthz_audit_records_total{result="lost"}') == 0
 
