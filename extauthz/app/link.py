@@ -8,6 +8,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -124,10 +125,11 @@ class ServerEnd:
                 except (EOFError, OSError):
                     clean_up()
                     os._exit(1)
-                if isinstance(order, Ask):
-                    loop.call_soon_threadsafe(self.report, Alive())
-                else:
-                    loop.call_soon_threadsafe(on_order, order)
+                with suppress(RuntimeError):  # the loop is closed: this process is about to end
+                    if isinstance(order, Ask):
+                        loop.call_soon_threadsafe(self.report, Alive())
+                    else:
+                        loop.call_soon_threadsafe(on_order, order)
 
         threading.Thread(target=listen, name="link", daemon=True).start()
 
