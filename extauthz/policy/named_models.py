@@ -9,8 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJso
 
 from extauthz.policy.problems import Unbuilt
 from extauthz.risk.addresses import parse_entry
-from extauthz.risk.windows import DAY, DAYS, Holidays, minute_of, zone_named
 from extauthz.values import block as blocks
+from extauthz.values.windows import DAY, DAYS, Holidays, minute_of, zone_named
 
 MOST_SPANS: Final = 100
 MOST_HOLIDAYS: Final = 2_000
