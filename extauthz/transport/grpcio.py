@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
 import grpc
-import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from extauthz.check.checker import Checker, Opened
@@ -24,6 +23,7 @@ from extauthz.errors import ConfigurationError, StateUnavailable
 from extauthz.record.decision import TRACE_HEADERS, Trace
 from extauthz.transport import unix_sockets
 from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, Overload, Refusals, too_late
+from extauthz.transport.grpc_credentials import server_credentials
 from extauthz.transport.methods import CHECK, LEAVING, MAX_MESSAGE, SERVICE
 from extauthz.transport.tls import Tls
 from extauthz.transport.workers import Workers
@@ -42,7 +42,6 @@ _OPTIONS: Sequence[tuple[str, int]] = (
 
 
 _Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
-_log = structlog.get_logger(__name__)
 
 
 class CallContext(Protocol):
@@ -239,7 +238,7 @@ class GrpcioTransport:
         if self._tls is None:
             self._port = self._server.add_insecure_port(self._address)
         else:
-            self._port = self._server.add_secure_port(self._address, _credentials(self._tls))
+            self._port = self._server.add_secure_port(self._address, server_credentials(self._tls))
         if path is not None:
             path.chmod(unix_sockets.MODE)
 
@@ -257,41 +256,3 @@ class GrpcioTransport:
         ended = self._server.stop(grace)
         await asyncio.to_thread(ended.wait)
         self._workers.shutdown()
-
-
-def _credentials(tls: Tls) -> grpc.ServerCredentials:
-    """The server's credentials, which follow their files: they are looked at with each connection."""
-    read = _contents(tls)
-
-    def renew() -> grpc.ServerCertificateConfiguration | None:
-        nonlocal read
-        try:
-            found = _contents(tls)
-        except OSError:  # they are being replaced
-            return None
-        if found == read:
-            return None
-        try:
-            tls.check()
-        except ConfigurationError as error:
-            _log.error("certificate-refused", error=str(error))
-            return None
-        read = found
-        return _configuration(found)
-
-    return grpc.dynamic_ssl_server_credentials(
-        _configuration(read),
-        renew,  # type: ignore[arg-type] # nothing is what it gives for nothing new; grpc says so in words only
-        require_client_authentication=tls.authorities is not None,
-    )
-
-
-def _contents(tls: Tls) -> tuple[bytes, ...]:
-    return tuple(path.read_bytes() for path in tls.files)
-
-
-def _configuration(contents: tuple[bytes, ...]) -> grpc.ServerCertificateConfiguration:
-    certificate, key, *authorities = contents
-    return grpc.ssl_server_certificate_configuration(
-        [(key, certificate)], root_certificates=authorities[0] if authorities else None
-    )
