@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from extauthz import cel
+from extauthz.approval.persons import BY_SUB
 from extauthz.errors import Refused
 from extauthz.policy.candidates import Candidates
 from extauthz.policy.context import Inputs, RequestScope, VariableScope
@@ -251,8 +252,12 @@ def _hold(approvals: Sequence[Voice[ApproveTerms]], case: _Case) -> Deny | Hold:
     first = approvals[0].rule.name
     if case.request.http is None:
         return denial("needs-http", rule=first)
-    if case.identity.subject is None:
+    subject = case.identity.subject
+    if subject is None:
         return denial("needs-subject", rule=first)
+    requesters = (case.facts.local.requesters or BY_SUB.requesters)(case.identity)
+    if requesters is None:
+        return denial("unmapped-requester", rule=first)
     demands: list[ApprovalDemand] = []
     for rule, terms, at in approvals:
         scope = case.scopes[at]
@@ -264,6 +269,11 @@ def _hold(approvals: Sequence[Voice[ApproveTerms]], case: _Case) -> Deny | Hold:
                     min=terms.min,
                     expires_in=terms.expires_in,
                     hold=terms.hold,
+                    bind=terms.bind,
+                    subject=subject,
+                    session=case.identity.session or "",
+                    requesters=requesters,
+                    why="" if rule.when is None else rule.when.source,
                     description=rule.description,
                     show=_shown(terms.show, scope),
                 )

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from extauthz.values.approvals import Approved
 from extauthz.values.facts import NO_LOCAL, Kind, Local, Question
 from extauthz.values.identity import Subject
 from extauthz.values.request import EMPTY
@@ -19,7 +20,8 @@ class Grant:
     binding. `rule` is the `policy/rule` that asked for it, by which it can be found and revoked; it decides nothing.
     `factor` is what `stepup.factors` calls it, an `amr` value of RFC 8176 (`otp`, `hwk`, …). `issued_at` and
     `expires_at` are seconds since the epoch.
-    `uses` is how often it may still be used up, `None` for as often as wanted until it expires.
+    `uses` is how often it may still be used up, `None` for as often as wanted until it expires. `approval` is the given
+    approval that it is from; then `factor` is `values.approvals.APPROVAL_FACTOR`, and both have one id.
     """
 
     id: str
@@ -32,6 +34,7 @@ class Grant:
     issued_at: float
     expires_at: float
     uses: int | None = None
+    approval: Approved | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # no p
 
 from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValueOption
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from extauthz.values.approvals import Requesters
 from extauthz.values.decisions import (
     Allow,
     ApprovalDemand,
@@ -23,6 +24,7 @@ from extauthz.values.decisions import (
     Deny,
     Hold,
 )
+from extauthz.values.identity import Subject
 from extauthz.values.request import Caller, RequestView
 from extauthz.values.schemes import Schemes
 from extauthz.wire.compose import check_request, tcp_check_request
@@ -49,7 +51,19 @@ CHALLENGE = Challenge(
 )
 HOLD = Hold(
     rule="pay/four-eyes",
-    demands=(ApprovalDemand(rule="pay/four-eyes", binding="b", min=2, expires_in=900.0, hold=20.0),),
+    demands=(
+        ApprovalDemand(
+            rule="pay/four-eyes",
+            binding="b",
+            min=2,
+            expires_in=900.0,
+            hold=20.0,
+            bind="action",
+            subject=Subject("https://idp.test", "u1"),
+            session="s1",
+            requesters=Requesters(persons=("u1",), subjects=(Subject("https://idp.test", "u1"),)),
+        ),
+    ),
 )
 ALLOW = Allow(rule="pay/small")
 DENY = Deny(reason="account-frozen", rule="pay/frozen")
