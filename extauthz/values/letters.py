@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 EventKind = Literal[
-    "opened", "voted", "escalated", "approved", "denied", "expired", "cancelled", "break_glass", "reviewed", "revoked"
+    "opened", "voted", "escalated", "approved", "denied", "expired", "cancelled", "broken-glass", "reviewed", "revoked"
 ]
 """What happened to an approval."""
 EVENT_KINDS: Final[tuple[EventKind, ...]] = (
@@ -19,7 +19,7 @@ EVENT_KINDS: Final[tuple[EventKind, ...]] = (
     "denied",
     "expired",
     "cancelled",
-    "break_glass",
+    "broken-glass",
     "reviewed",
     "revoked",
 )
