@@ -61,7 +61,7 @@ class Replaced(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalQuery:
-    """Which approvals are meant; `None` is any. `unreviewed`: only those of a broken glass that nobody has looked at."""
+    """Which approvals are meant; `None` is any. `unreviewed`: only where a glass was broken and nobody has looked at it."""
 
     states: frozenset[State] | None = None
     rule: str | None = None

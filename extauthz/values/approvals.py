@@ -167,8 +167,8 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
 
     `version` begins at 1, each change adds 1. `key` is what the same request comes to again (`key_of`). `binding` is
     what its grant is good for, `subject`, `session` and `holder` are those of the caller, and `since` is when the
-    oldest of the tokens was issued that the request rested on, `None` where one does not say. `escalated` is how many steps
-    of escalation were told. `due_at` is when the clerk has something to do with it next, `None` if never.
+    oldest of the tokens was issued that the request rested on, `None` where one does not say. `escalated` is how many
+    steps of escalation were told. `due_at` is when the clerk has something to do with it next, `None` if never.
     `cooldown_until` is until when what was denied stays denied. The grant that it leaves has its id. `revoked` takes
     that grant back.
     """
