@@ -1,8 +1,8 @@
 """How an approver comes to a session: by a login at the approvers' provider, or with a link of an administrator.
 
-The rules: a login ends in the browser that began it (the state opens with its nonce cookie), so that nobody is logged in
-as somebody else by an address that they were sent; a link opens nothing by itself, a button does, once. Both are sealed:
-nobody reads or changes them, and no other text of ours passes for one.
+The rules: a login ends in the browser that began it (the state opens with its nonce cookie), so that nobody is logged
+in as somebody else by an address that they were sent; a link opens nothing by itself, a button does, once. Both are
+sealed: nobody reads or changes them, and no other text of ours passes for one.
 """
 
 import hmac
