@@ -23,6 +23,7 @@ from extauthz.values.decisions import (
     Decision,
     Deny,
     Hold,
+    HoldOffer,
 )
 from extauthz.values.identity import Subject
 from extauthz.values.request import Caller, RequestView
@@ -65,6 +66,7 @@ HOLD = Hold(
         ),
     ),
 )
+WAITING = HoldOffer(location="/.extauthz/waiting?ticket=a.b", cookies=("__Host-nonce=1; Path=/; Secure",))
 ALLOW = Allow(rule="pay/small")
 DENY = Deny(reason="account-frozen", rule="pay/frozen")
 BOTH = Schemes(bearer=True, proof_algorithms=("ES256", "PS256"))
@@ -178,7 +180,7 @@ def answer(
     unread: bytes | None = None,
     settable: frozenset[str] = frozenset(),
     schemes: Schemes = BOTH,
-    offer: ChallengeOffer | None = None,
+    offer: ChallengeOffer | HoldOffer | None = None,
 ) -> Answer:
     """What `encode` says, with a fixed id and revision: to `request`, to what could not be read, or to `caller`."""
     payload = encode(
