@@ -64,4 +64,4 @@ def is_proven(terms: Terms, proof: Proof | None, at: float) -> bool:
     if not terms.factors:
         return True
     # Of two servers the clock of the one may be ahead, but no proof is fresh because it comes from the future.
-    return proof is not None and proof.factor in terms.factors and abs(at - proof.at) <= terms.max_age
+    return proof is not None and proof.factor in terms.factors and abs(at - proof.at) < terms.max_age
