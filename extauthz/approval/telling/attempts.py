@@ -14,6 +14,8 @@ _LONGEST: Final = 2 * 3600.0
 LONGEST_ASKED: Final = 3600.0
 """Seconds that a receiver may make one wait."""
 _LONGEST_PAUSE: Final = 60.0
+_GONE: Final = 410
+_NOT_NOW: Final = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,19 @@ class Patience:
     def is_out(self, *, attempt: int, age: float) -> bool:
         """Whether attempt number `attempt`, which has failed, was the last one."""
         return attempt >= self.attempts or age >= self.max_age
+
+
+def answered(status: int, *, asked: str, now: float) -> Outcome:
+    """What a status means ("Delivery success and failure" of Standard Webhooks); `asked` is the `Retry-After` with it."""
+    if 200 <= status < 300:
+        return Delivered()
+    error = f"answered with {status}"
+    if status == _GONE:
+        return Failed(error=f"{error}: wants no more", is_final=True, is_gone=True)
+    if 300 <= status < 400:
+        return Failed(error=f"{error}: redirects are not followed; name the new address")
+    is_down = status >= 500 or status in _NOT_NOW
+    return Failed(error=error, wait=retry_after(asked, now=now) if is_down else 0.0, is_down=is_down)
 
 
 def delay(attempt: int, *, asked: float, chance: float) -> float:

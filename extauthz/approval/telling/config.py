@@ -169,6 +169,8 @@ class WebhookSettings(AddresseeSettings):
 
     def check_url(self, url: str) -> None:
         """Raise `ValueError` if the URL can never be reached from here, as one with an address of a network."""
+        if not url.isascii() or not url.isprintable() or " " in url:
+            raise ValueError("a URL is ASCII text; write the host as `xn--…` and the path with `%…`")
         host = urlsplit(fetch_url(url)).hostname or ""
         text = "127.0.0.1" if host == "localhost" else host
         try:
