@@ -3,9 +3,9 @@
 The rule kept here: what belongs to one part is checked in that part; here is only what concerns several.
 """
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from extauthz.approval.config import PersonsSettings
 from extauthz.identity.approver_config import ApproverTokensSettings
@@ -24,3 +24,19 @@ class ApprovalsSettings(Block):
     login: ApproverLoginSettings | None = None
     tokens: ApproverTokensSettings | None = None
     """Without them there are no APIs: everybody answers on the pages."""
+
+    @model_validator(mode="after")
+    def _has_one_issuer(self) -> Self:
+        login, tokens = self.login, self.tokens
+        if login is not None and tokens is not None:
+            if login.issuer != tokens.issuer:
+                raise ValueError(
+                    f"approvers would be of two issuers, `{login.issuer}` and `{tokens.issuer}`, and somebody might vote"
+                    " as both; write one of them in `login` and in `tokens`"
+                )
+            if login.client_id in tokens.audiences:
+                raise ValueError(
+                    f"`tokens.audiences` has `{login.client_id}`, for which ID tokens of the login are; an audience of "
+                    "its own keeps them from being votes"
+                )
+        return self
