@@ -31,8 +31,8 @@ class ApprovalsSettings(Block):
         if login is not None and tokens is not None:
             if login.issuer != tokens.issuer:
                 raise ValueError(
-                    f"approvers would be of two issuers, `{login.issuer}` and `{tokens.issuer}`, and somebody might vote"
-                    " as both; write one of them in `login` and in `tokens`"
+                    f"approvers would be of two issuers, `{login.issuer}` and `{tokens.issuer}`; write one of them in"
+                    " `login` and in `tokens`"
                 )
             if login.client_id in tokens.audiences:
                 raise ValueError(
