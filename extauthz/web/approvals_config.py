@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from extauthz.approval.config import PersonsSettings
+from extauthz.approval.telling.config import EmailSettings, Webhooks
 from extauthz.identity.approver_config import ApproverTokensSettings
 from extauthz.lookup.approver_login_config import ApproverLoginSettings
 from extauthz.stepup.relying_party import https_origin
@@ -24,6 +25,14 @@ class ApprovalsSettings(Block):
     login: ApproverLoginSettings | None = None
     tokens: ApproverTokensSettings | None = None
     """Without them there are no APIs: everybody answers on the pages."""
+    webhooks: Webhooks = ()
+    email: EmailSettings | None = None
+
+    @model_validator(mode="after")
+    def _leads_to_pages(self) -> Self:
+        if self.url is None and (self.webhooks or self.email is not None):
+            raise ValueError("who is told must be led to the pages; write `url: https://approvals.example.com`")
+        return self
 
     @model_validator(mode="after")
     def _has_one_issuer(self) -> Self:

@@ -54,7 +54,7 @@ class Patience:
 
 
 def answered(status: int, *, asked: str, now: float) -> Outcome:
-    """What a status means ("Delivery success and failure" of Standard Webhooks); `asked` is the `Retry-After` with it."""
+    """What a status means ("Delivery success and failure" of Standard Webhooks), with its `Retry-After` of `asked`."""
     if 200 <= status < 300:
         return Delivered()
     error = f"answered with {status}"

@@ -3,11 +3,12 @@
 The rule: id and source together name what happened, and are the same in every attempt.
 """
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from extauthz.approval.telling.addressing import Notice
-from extauthz.approval.telling.wording import moment
+from extauthz.approval.telling.wording import page_of
+from extauthz.approval.view import approval_object
+from extauthz.values.instant import instant
 
 CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"
 """HTTP Protocol Binding section 3.2.1."""
@@ -15,15 +16,16 @@ TYPE_PREFIX: Final = "extauthz.v1.approval."
 """What the types of events begin with; the kind follows."""
 
 
-def cloud_event(notice: Notice, *, source: str, described: Mapping[str, Any]) -> dict[str, Any]:
-    """The event; `source` is the origin of the approvers' pages, `described` says of the approval what is told."""
+def cloud_event(notice: Notice, *, pages: str) -> dict[str, Any]:
+    """The event, whose source is the origin of the approvers' `pages`; its data are those of the APIs, with the page."""
+    approval = notice.approval
     return {
         "specversion": "1.0",
         "id": notice.event,
-        "source": source,
+        "source": pages,
         "type": TYPE_PREFIX + notice.kind,
-        "subject": notice.approval.id,
-        "time": moment(notice.at),
+        "subject": approval.id,
+        "time": instant(notice.at),
         "datacontenttype": "application/json",
-        "data": dict(described),
+        "data": {**approval_object(approval), "page": page_of(approval, pages=pages)},
     }

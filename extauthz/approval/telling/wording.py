@@ -6,11 +6,11 @@ by `shown`: one line of visible characters of bounded length, which no program t
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 from extauthz.approval.telling.addressing import Notice
 from extauthz.values.approvals import Approval, Approver, Picture, Vote
+from extauthz.values.instant import instant
 from extauthz.values.letters import EventKind
 
 LONGEST: Final = 300
@@ -70,11 +70,6 @@ def shown(text: str, *, longest: int = LONGEST) -> str:
     return plain if len(plain) <= longest else plain[: longest - 1] + "…"
 
 
-def moment(at: float) -> str:
-    """A time in seconds since the epoch, as RFC 3339 has it."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _facts(notice: Notice) -> Iterator[tuple[str, str]]:
     """What matters most first: what is left out where there is no room comes last."""
     approval, picture = notice.approval, notice.approval.picture
@@ -88,7 +83,7 @@ def _facts(notice: Notice) -> Iterator[tuple[str, str]]:
     for name, value in picture.show.items():
         yield f"Shown: {shown(name, longest=40)}", value
     if approval.state == "pending":
-        yield "Answer until", moment(approval.expires_at)
+        yield "Answer until", instant(approval.expires_at)
     for name, values in picture.query.items():
         yield f"Parameter: {shown(name, longest=40)}", ", ".join(values)
     yield "Why it is asked", picture.why
