@@ -96,19 +96,10 @@ def vote(
 ) -> Outcome:
     """Somebody answers, by the first of their `rights` that allows it."""
     outcome = bring_up(approval, terms, now=now)
-    approval = outcome.approval
-    if approval.state != "pending":
-        return _refused(outcome, "not-pending")
-    if terms is None:
-        return _refused(outcome, "rule-gone")
-    if approval.requesters.include(approver):
-        return _refused(outcome, "requester")
-    if has_voted(approval.votes, approver):
-        return _refused(outcome, "voted-already")
-    at = _moment(approval, now)
-    right = _right(approval, terms, rights, at)
-    if isinstance(right, str):
-        return _refused(outcome, right)
+    approval, at = outcome.approval, _moment(outcome.approval, now)
+    right = standing(approval, terms, approver=approver, rights=rights, now=now)
+    if isinstance(right, str) or terms is None:
+        return _refused(outcome, right if isinstance(right, str) else "rule-gone")
     if (word := _wrong_reason(reason, required=terms.reason_required)) is not None:
         return _refused(outcome, word)
     if not is_proven(terms, proof, at):
@@ -123,6 +114,21 @@ def vote(
         in_place_of=None if right.own else right.holder,
     )
     return _answered(outcome, terms, replace(approval, votes=(*approval.votes, given)), at)
+
+
+def standing(
+    approval: Approval, terms: Terms | None, *, approver: Approver, rights: Sequence[Right], now: float
+) -> Right | RefusalWord:
+    """The right by which somebody may answer an approval that is brought up to the moment, or what stands against it."""
+    if approval.state != "pending":
+        return "not-pending"
+    if terms is None:
+        return "rule-gone"
+    if approval.requesters.include(approver):
+        return "requester"
+    if has_voted(approval.votes, approver):
+        return "voted-already"
+    return _right(approval, terms, rights, _moment(approval, now))
 
 
 def cancel(approval: Approval, terms: Terms | None, *, by: By, reason: str, now: float) -> Outcome:

@@ -58,5 +58,5 @@ class Absences:
 
     async def concerning(self, approver: Approver) -> tuple[Absence, ...]:
         """Those of the approver, and those for which they stand in, that are not over."""
-        found = await self.approvals.store.absences(now=self.approvals.clock())
+        found = await self.approvals.absences(self.approvals.clock())
         return tuple(one for one in found if approver.person in (one.absent.person, one.delegate))

@@ -18,9 +18,12 @@ from extauthz.approval.on_call import Right, Schedules, rights
 from extauthz.approval.refusals import Refusal
 from extauthz.approval.telling.addressing import Addressees
 from extauthz.approval.terms import Terms
+from extauthz.check.revocation_feed import RevocationFeed
+from extauthz.errors import RevocationsStale, SubjectBlocked, TokenRevoked
 from extauthz.store.approvals import ApprovalStore, Opened, Replaced
-from extauthz.values.approvals import Approval, Approver, Channel, Picture, Proof, Stance, Verdict, key_of
+from extauthz.values.approvals import Absence, Approval, Approver, Channel, Picture, Proof, Stance, Verdict, key_of
 from extauthz.values.decisions import ApprovalDemand, BreakGlassOffer
+from extauthz.values.identity import Credential, Identity, User
 from extauthz.values.letters import EventKind, Letter
 
 APPROVAL_ID_BYTES: Final = 16
@@ -79,7 +82,8 @@ Asked = Pending | Granted | Refused
 class Approvals:
     """`terms_of(rule, now)` are the terms of a rule in force, `None` if there is none. `clock` gives seconds since the
     epoch, `entropy(n)` n random bytes. An approval is kept for `keep` seconds after it is over; a subject may have
-    `most_open` pending ones. Everything that is asynchronous raises `StateUnavailable`.
+    `most_open` pending ones. `revocations` is `None` where nobody can revoke anything. Everything that is asynchronous
+    raises `StateUnavailable`.
     """
 
     store: ApprovalStore
@@ -90,6 +94,7 @@ class Approvals:
     most_open: int
     schedules: Schedules
     addressees: Addressees = NOBODY
+    revocations: RevocationFeed | None = None
 
     async def ask(
         self,
@@ -203,7 +208,12 @@ class Approvals:
     async def rights(self, approver: Approver) -> Sequence[Right]:
         """By which rights an approver may answer now: their own, and those of the people they stand in for."""
         now = self.clock()
-        return rights(approver, schedules=self.schedules, absences=await self.store.absences(now=now), now=now)
+        return rights(approver, schedules=self.schedules, absences=await self.absences(now), now=now)
+
+    async def absences(self, now: float) -> tuple[Absence, ...]:
+        """Those that are not over at `now`. An absence is as good as the login by which it was entered: it ends with
+        what ends that."""
+        return tuple(one for one in await self.store.absences(now=now) if self._stands(one, now))
 
     async def change(self, id_: str, step: Step) -> Approval | Refusal:
         """Take this step with an approval; what it comes to, once it is written."""
@@ -274,6 +284,19 @@ class Approvals:
             return Refused(reason="break-glass-refused", approval=approval, refusal=changed)
         return Granted(approval=changed)
 
+    def _stands(self, absence: Absence, now: float) -> bool:
+        if self.revocations is None:
+            return True
+        subject = absence.absent.subject
+        login = Credential(subjects=(subject,), issued_at=absence.made_at)
+        try:
+            self.revocations.check(
+                Identity(user=User(sub=subject.id, iss=subject.issuer), credentials=(login,)), now=now
+            )
+        except (SubjectBlocked, TokenRevoked, RevocationsStale):
+            return False
+        return True
+
     async def _write(self, before: Approval, outcome: Outcome, terms: Terms | None, now: float) -> Replaced:
         new = replace(outcome.approval, version=before.version + 1)
         return await self.store.replace_approval(
@@ -291,8 +314,7 @@ class Approvals:
     ) -> Sequence[Letter]:
         if not kinds or self.addressees == NOBODY:
             return ()
-        absences = await self.store.absences(now=now)
-        asked = audience(approval, terms, schedules=self.schedules, absences=absences, now=now)
+        asked = audience(approval, terms, schedules=self.schedules, absences=await self.absences(now), now=now)
         return self.addressees.letters(approval, kinds, asked, now=now)
 
 
