@@ -17,7 +17,7 @@ TYPE_PREFIX: Final = "extauthz.v1.approval."
 
 
 def cloud_event(notice: Notice, *, pages: str) -> dict[str, Any]:
-    """The event, whose source is the origin of the approvers' `pages`; its data are those of the APIs, with the page."""
+    """The event; its source is the origin of the approvers' `pages`, its data are those of the APIs, with the page."""
     approval = notice.approval
     return {
         "specversion": "1.0",
