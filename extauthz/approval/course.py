@@ -119,7 +119,7 @@ def vote(
 def standing(
     approval: Approval, terms: Terms | None, *, approver: Approver, rights: Sequence[Right], now: float
 ) -> Right | RefusalWord:
-    """The right by which somebody may answer an approval that is brought up to the moment, or what stands against it."""
+    """The right by which somebody may answer an approval, brought up to the moment, or what stands against it."""
     if approval.state != "pending":
         return "not-pending"
     if terms is None:
