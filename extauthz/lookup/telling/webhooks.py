@@ -6,8 +6,7 @@ be a secret, and so may be what the receiver says.
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, assert_never
 
@@ -19,23 +18,15 @@ from extauthz.approval.telling.attempts import Failed, Outcome, answered
 from extauthz.approval.telling.chat import slack_message, teams_message
 from extauthz.approval.telling.cloud_event import CONTENT_TYPE, cloud_event
 from extauthz.approval.telling.config import Format, WebhookSettings
-from extauthz.approval.telling.signing import SigningKey, signed_headers
+from extauthz.approval.telling.signing import signed_headers
 from extauthz.approval.telling.wording import wording_of
 from extauthz.errors import ConfigurationError, failure_of
 from extauthz.lookup.telling.reaching import Answer, Astray, post
+from extauthz.lookup.telling.secrets import WebhookSecrets
 from extauthz.lookup.trust import Trust
 from extauthz.values.letters import Letter
 
 _JSON: Final = "application/json; charset=utf-8"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Secrets:
-    """What is secret about a webhook, as it is now: its URL, what signs, and headers."""
-
-    url: str = field(repr=False)
-    keys: tuple[SigningKey, ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Webhook:
@@ -44,7 +35,9 @@ class Webhook:
     `pages` is the origin of the approvers' pages. Raises `ConfigurationError` for what can't be used.
     """
 
-    def __init__(self, settings: WebhookSettings, *, secrets: Callable[[], Secrets], base: Path, pages: str) -> None:
+    def __init__(
+        self, settings: WebhookSettings, *, secrets: Callable[[], WebhookSecrets], base: Path, pages: str
+    ) -> None:
         self._settings = settings
         self._secrets = secrets
         self._pages = pages
@@ -77,7 +70,7 @@ class Webhook:
         return answered(answer.status, asked=answer.retry_after, now=now)
 
     async def _post(
-        self, letter: Letter, body: bytes, secrets: Secrets, trusted: ssl.SSLContext, *, now: float
+        self, letter: Letter, body: bytes, secrets: WebhookSecrets, trusted: ssl.SSLContext, *, now: float
     ) -> Answer:
         kind = CONTENT_TYPE if self._settings.format == "cloudevents" else _JSON
         return await post(
@@ -94,7 +87,7 @@ class Webhook:
             seconds=self._settings.timeout,
         )
 
-    def _ready(self) -> tuple[Secrets, ssl.SSLContext]:
+    def _ready(self) -> tuple[WebhookSecrets, ssl.SSLContext]:
         """In a thread: files are read. Two at a time do the same twice, and that is all."""
         state = None if self._trust == Trust() else self._trust.state()
         if self._trusted is None or self._trusted[0] != state:
