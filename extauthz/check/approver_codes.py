@@ -66,7 +66,7 @@ class Codes:
             subject=by.approver.subject,
             session=by.session,
             holder="",
-            credentials=(by.credential,),
+            credentials=by.identity.credentials,
             demands=(demand,),
             address="",
             now=self.clock(),

@@ -21,7 +21,7 @@ from extauthz.identity.tokens import Verifier
 from extauthz.identity.user_config import AUTHORIZATION, JwtSource
 from extauthz.stepup.factors import FACTOR_AMR, proven_amr
 from extauthz.values.approvals import ON_CALL, Approver, Proof
-from extauthz.values.identity import Credential, Identity, User
+from extauthz.values.identity import Identity, User
 
 _NAMES: Final = ("name", "preferred_username", "email")
 """The claims that people are called by, the best first (OpenID Connect Core section 5.1)."""
@@ -44,7 +44,7 @@ class LoggedIn:
     in seconds since the epoch."""
 
     approver: Approver
-    credential: Credential
+    identity: Identity
     session: str
     proofs: tuple[Proof, ...]
     expires_at: float
@@ -86,7 +86,7 @@ class ApproverTokens:
         ask: Callable[[Lookup], Awaitable[Answer]],
         persons: Persons,
         claims: Sequence[str],
-        revocations: RevocationFeed | None,
+        revocations: RevocationFeed,
         clock: Callable[[], float],
     ) -> None:
         self._verifier = Verifier((source,), {} if jwks is None else {source.name: jwks})
@@ -113,15 +113,27 @@ class ApproverTokens:
         token = await self._verified(_bearer(authorization), now)
         # RFC 8705, RFC 9449: what is bound to a key is not a bearer token.
         token.confirmation.check(certificate="", key="")
-        if self._revocations is not None:
-            self._revocations.check(Identity(user=token.user, credentials=(token.credential,)), now=now)
-        return LoggedIn(
+        logged_in = LoggedIn(
             approver=approver_of(token.user, persons=self._persons, claims=self._claims),
-            credential=token.credential,
+            identity=Identity(user=token.user, session=token.session, credentials=(token.credential,)),
             session=token.session,
             proofs=_proofs(token.user),
             expires_at=token.validity.expires,
         )
+        self.check(logged_in)
+        return logged_in
+
+    def check(self, logged_in: LoggedIn) -> None:
+        """Return if they are logged in still.
+
+        Raises:
+            InvalidCredential: the token is over, or was revoked.
+            SubjectBlocked, RevocationsStale: its subject is blocked, or nobody knows.
+        """
+        now = self._clock()
+        if now >= logged_in.expires_at:
+            raise InvalidCredential("token: `exp` is over")
+        self._revocations.check(logged_in.identity, now=now)
 
     async def _verified(self, token: str, now: float) -> VerifiedToken:
         outcome = self._verifier.verify(token, place=AUTHORIZATION, now=now)
