@@ -7,7 +7,7 @@ nothing that a caller is known by beside that, neither session nor holder nor bi
 
 from typing import Any
 
-from extauthz.values.approvals import Approval, BreakGlass, Ended, Picture, Vote
+from extauthz.values.approvals import Absence, Approval, BreakGlass, Ended, Picture, Vote
 from extauthz.values.instant import instant
 
 
@@ -111,3 +111,15 @@ def _break_glass(broken: BreakGlass) -> dict[str, Any]:
 
 def _ended(ended: Ended | None) -> dict[str, Any] | None:
     return None if ended is None else {"person": ended.by, "reason": ended.reason, "at": instant(ended.at)}
+
+
+def absence_object(absence: Absence) -> dict[str, Any]:
+    """An absence as JSON, as `approval_object`."""
+    return {
+        "id": absence.id,
+        "person": absence.absent.person,
+        "since": instant(absence.since),
+        "until": instant(absence.until),
+        "delegate": absence.delegate,
+        "note": absence.note,
+    }

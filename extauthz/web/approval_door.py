@@ -16,7 +16,8 @@ from extauthz.check.approvals import Approvals
 from extauthz.check.approver_codes import Codes
 from extauthz.check.approver_identity import ApproverTokens, LoggedIn
 from extauthz.store.approvals import ApprovalQuery
-from extauthz.values.approvals import Absence, Approval, Channel, Proof, Stance, Verdict
+from extauthz.values.approvals import Absence, Approval, Channel, Proof, Stance, State, Verdict
+from extauthz.values.identity import Subject
 from extauthz.web.approval_refusals import Declined, declined
 
 CODE_AMR: Final = "otp"
@@ -133,6 +134,21 @@ class Door:
         if isinstance(outcome, Refusal):
             raise declined(outcome, page=None if self.url is None else f"{self.url}/approvals/{id_}")
         return await self.shown(by, id_)
+
+
+def wanted_of(
+    *, states: frozenset[State], rule: str, subject: str, issuer: str, mine: bool, unreviewed: bool
+) -> Wanted:
+    """What a caller means by a filter; what is empty is not asked for. Raises `Declined`."""
+    named = None
+    if subject:
+        if not issuer and not subject.startswith("spiffe://"):
+            raise Declined("malformed", "`issuer` is missing; say whose user `subject` is")
+        named = Subject(issuer, subject)
+    elif issuer:
+        raise Declined("malformed", "`subject` is missing; say whom of `issuer` you mean")
+    query = ApprovalQuery(states=states or None, rule=rule or None, subject=named, unreviewed=unreviewed)
+    return Wanted(query=query, mine=mine)
 
 
 def seen_object(seen: Seen) -> dict[str, Any]:

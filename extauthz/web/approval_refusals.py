@@ -49,7 +49,10 @@ _UNAVAILABLE = (HTTPStatus.SERVICE_UNAVAILABLE, Code.UNAVAILABLE)
 MEANINGS: Final[Mapping[str, _Meaning]] = {
     # The call itself.
     "malformed": _Meaning(*_BAD, "what was sent can't be read"),
+    "media-type": _Meaning(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, Code.INVALID_ARGUMENT, "send `application/json`"),
+    "too-large": _Meaning(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Code.INVALID_ARGUMENT, "what was sent is too long"),
     "unauthenticated": _Meaning(*_UNAUTHENTICATED, "send a token of the approvers' issuer as bearer token"),
+    "not-a-caller": _Meaning(*_FORBIDDEN, "not a caller that `listen.approvals_tls.callers` names"),
     "subject-blocked": _Meaning(*_FORBIDDEN, "the subject of the token is blocked"),
     "acted-for": _Meaning(*_FORBIDDEN, "the token is held by somebody who acts for its subject; answer by your own"),
     "no-person": _Meaning(*_FORBIDDEN, "nobody can tell which person this is; an operator can, by `approvals.persons`"),

@@ -30,6 +30,7 @@ class Problem(Exception):
         more: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
+        self.status: Final = status
         content = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
         self.response: Final[Response] = JSONResponse(
             {**content, **(more or {})}, status_code=status, headers=headers, media_type="application/problem+json"

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 TEXT: Final = {"type": "string"}
 TEXT_OR_NONE: Final = {"type": ["string", "null"]}
-PROBLEM: Final = {
+PROBLEM: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["type", "title", "status", "detail"],
     "properties": {"type": TEXT, "title": TEXT, "status": {"type": "integer"}, "detail": TEXT},

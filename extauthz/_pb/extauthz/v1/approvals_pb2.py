@@ -26,51 +26,57 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _POOL.AddSerializedFile(b'\n\x1b\x65xtauthz/v1/approvals.proto\x12\x0b\x65xtauthz.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x91\x01\n\x0e\x41pprovalFilter\x12+\n\x06status\x18\x01 \x03(\x0e\x32\x1b.extauthz.v1.ApprovalStatus\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0e\n\x06issuer\x18\x04 \x01(\t\x12\x0f\n\x07votable\x18\x05 \x01(\x08\x12\x12\n\nunreviewed\x18\x06 \x01(\x08\"j\n\x14ListApprovalsRequest\x12+\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1b.extauthz.v1.ApprovalFilter\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"Z\n\x15ListApprovalsResponse\x12(\n\tapprovals\x18\x01 \x03(\x0b\x32\x15.extauthz.v1.Approval\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x12GetApprovalRequest\x12\n\n\x02id\x18\x01 \x01(\t\"7\n\x0bVoteRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\"3\n\x15\x43\x61ncelApprovalRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"3\n\x15RevokeApprovalRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"`\n\x15ReviewApprovalRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x07verdict\x18\x02 \x01(\x0e\x32\x1a.extauthz.v1.ReviewVerdict\x12\x0e\n\x06reason\x18\x03 \x01(\t\"D\n\x15WatchApprovalsRequest\x12+\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1b.extauthz.v1.ApprovalFilter\"\xe2\x04\n\x08\x41pproval\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.extauthz.v1.ApprovalStatus\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0b\n\x03why\x18\x05 \x01(\t\x12$\n\x07subject\x18\x06 \x01(\x0b\x32\x13.extauthz.v1.Entity\x12#\n\x06\x61\x63tion\x18\x07 \x01(\x0b\x32\x13.extauthz.v1.Action\x12%\n\x08resource\x18\x08 \x01(\x0b\x32\x13.extauthz.v1.Entity\x12(\n\x07\x63ontext\x18\t \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x12\n\nrequesters\x18\n \x03(\t\x12-\n\topened_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tstatus_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12 \n\x05votes\x18\x0e \x03(\x0b\x32\x11.extauthz.v1.Vote\x12\x11\n\tescalated\x18\x0f \x01(\r\x12,\n\x0b\x62reak_glass\x18\x10 \x01(\x0b\x32\x17.extauthz.v1.BreakGlass\x12&\n\tcancelled\x18\x11 \x01(\x0b\x32\x13.extauthz.v1.Ending\x12$\n\x07revoked\x18\x12 \x01(\x0b\x32\x13.extauthz.v1.Ending\"O\n\x06\x45ntity\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12+\n\nproperties\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\"\x16\n\x06\x41\x63tion\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xa9\x01\n\x04Vote\x12\x0e\n\x06person\x18\x01 \x01(\t\x12#\n\x06stance\x18\x02 \x01(\x0e\x32\x13.extauthz.v1.Stance\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63hannel\x18\x05 \x01(\t\x12\x0e\n\x06\x66\x61\x63tor\x18\x06 \x01(\t\x12\x13\n\x0bin_place_of\x18\x07 \x01(\t\"\x89\x01\n\nBreakGlass\x12\x0e\n\x06person\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x66\x61\x63tor\x18\x03 \x01(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x06review\x18\x05 \x01(\x0b\x32\x13.extauthz.v1.Review\"}\n\x06Review\x12\x0e\n\x06person\x18\x01 \x01(\t\x12+\n\x07verdict\x18\x02 \x01(\x0e\x32\x1a.extauthz.v1.ReviewVerdict\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"P\n\x06\x45nding\x12\x0e\n\x06person\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*t\n\x0e\x41pprovalStatus\x12\x1f\n\x1b\x41PPROVAL_STATUS_UNSPECIFIED\x10\x00\x12\x0b\n\x07PENDING\x10\x01\x12\x0c\n\x08\x41PPROVED\x10\x02\x12\n\n\x06\x44\x45NIED\x10\x03\x12\x0b\n\x07\x45XPIRED\x10\x04\x12\r\n\tCANCELLED\x10\x05*O\n\rReviewVerdict\x12\x1e\n\x1aREVIEW_VERDICT_UNSPECIFIED\x10\x00\x12\r\n\tJUSTIFIED\x10\x01\x12\x0f\n\x0bUNJUSTIFIED\x10\x02*7\n\x06Stance\x12\x16\n\x12STANCE_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x41PPROVE\x10\x01\x12\x08\n\x04\x44\x45NY\x10\x02\x32\xa3\x04\n\tApprovals\x12M\n\x04List\x12!.extauthz.v1.ListApprovalsRequest\x1a\".extauthz.v1.ListApprovalsResponse\x12=\n\x03Get\x12\x1f.extauthz.v1.GetApprovalRequest\x1a\x15.extauthz.v1.Approval\x12:\n\x07\x41pprove\x12\x18.extauthz.v1.VoteRequest\x1a\x15.extauthz.v1.Approval\x12\x37\n\x04\x44\x65ny\x12\x18.extauthz.v1.VoteRequest\x1a\x15.extauthz.v1.Approval\x12\x43\n\x06\x43\x61ncel\x12\".extauthz.v1.CancelApprovalRequest\x1a\x15.extauthz.v1.Approval\x12\x43\n\x06Revoke\x12\".extauthz.v1.RevokeApprovalRequest\x1a\x15.extauthz.v1.Approval\x12\x43\n\x06Review\x12\".extauthz.v1.ReviewApprovalRequest\x1a\x15.extauthz.v1.Approval\x12\x44\n\x05Watch\x12\".extauthz.v1.WatchApprovalsRequest\x1a\x15.extauthz.v1.Approval0\x01\x62\x06proto3')
+DESCRIPTOR = _POOL.AddSerializedFile(b'\n\x1b\x65xtauthz/v1/approvals.proto\x12\x0b\x65xtauthz.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8e\x01\n\x0e\x41pprovalFilter\x12+\n\x06status\x18\x01 \x03(\x0e\x32\x1b.extauthz.v1.ApprovalStatus\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0e\n\x06issuer\x18\x04 \x01(\t\x12\x0c\n\x04mine\x18\x05 \x01(\x08\x12\x12\n\nunreviewed\x18\x06 \x01(\x08\"j\n\x14ListApprovalsRequest\x12+\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1b.extauthz.v1.ApprovalFilter\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"Z\n\x15ListApprovalsResponse\x12(\n\tapprovals\x18\x01 \x03(\x0b\x32\x15.extauthz.v1.Approval\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x12GetApprovalRequest\x12\n\n\x02id\x18\x01 \x01(\t\"7\n\x0bVoteRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\"3\n\x15\x43\x61ncelApprovalRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"3\n\x15RevokeApprovalRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"n\n\x15ReviewApprovalRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x07verdict\x18\x02 \x01(\x0e\x32\x1a.extauthz.v1.ReviewVerdict\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\"D\n\x15WatchApprovalsRequest\x12+\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1b.extauthz.v1.ApprovalFilter\"\x91\x06\n\x08\x41pproval\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.extauthz.v1.ApprovalStatus\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0b\n\x03why\x18\x05 \x01(\t\x12$\n\x07subject\x18\x06 \x01(\x0b\x32\x13.extauthz.v1.Entity\x12#\n\x06\x61\x63tion\x18\x07 \x01(\x0b\x32\x13.extauthz.v1.Action\x12%\n\x08resource\x18\x08 \x01(\x0b\x32\x13.extauthz.v1.Entity\x12(\n\x07\x63ontext\x18\t \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x12\n\nrequesters\x18\n \x03(\t\x12-\n\topened_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tstatus_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12 \n\x05votes\x18\x0e \x03(\x0b\x32\x11.extauthz.v1.Vote\x12\x11\n\tescalated\x18\x0f \x01(\r\x12,\n\x0b\x62reak_glass\x18\x10 \x01(\x0b\x32\x17.extauthz.v1.BreakGlass\x12&\n\tcancelled\x18\x11 \x01(\x0b\x32\x13.extauthz.v1.Ending\x12$\n\x07revoked\x18\x12 \x01(\x0b\x32\x13.extauthz.v1.Ending\x12\x32\n\x0e\x63ooldown_until\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x62ind\x18\x14 \x01(\t\x12#\n\x07\x63ounted\x18\x15 \x01(\x0b\x32\x12.extauthz.v1.Count\x12!\n\x06needed\x18\x16 \x01(\x0b\x32\x11.extauthz.v1.Need\x12#\n\x06viewer\x18\x17 \x01(\x0b\x32\x13.extauthz.v1.Viewer\"&\n\x05\x43ount\x12\x0f\n\x07\x61pprove\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x65ny\x18\x02 \x01(\r\"W\n\x04Need\x12\x0f\n\x07\x61pprove\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x65ny\x18\x02 \x01(\r\x12\x0e\n\x06reason\x18\x03 \x01(\x08\x12\x0f\n\x07\x66\x61\x63tors\x18\x04 \x03(\t\x12\x0f\n\x07max_age\x18\x05 \x01(\x01\"x\n\x06Viewer\x12\x0c\n\x04\x61sks\x18\x01 \x01(\x08\x12\x0f\n\x07\x61gainst\x18\x02 \x01(\t\x12\x13\n\x0bin_place_of\x18\x03 \x01(\t\x12\x12\n\nmay_cancel\x18\x04 \x01(\x08\x12\x12\n\nmay_review\x18\x05 \x01(\x08\x12\x12\n\nmay_revoke\x18\x06 \x01(\x08\"O\n\x06\x45ntity\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12+\n\nproperties\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\"\x16\n\x06\x41\x63tion\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xb7\x01\n\x04Vote\x12\x0e\n\x06person\x18\x01 \x01(\t\x12#\n\x06stance\x18\x02 \x01(\x0e\x32\x13.extauthz.v1.Stance\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63hannel\x18\x05 \x01(\t\x12\x0e\n\x06\x66\x61\x63tor\x18\x06 \x01(\t\x12\x13\n\x0bin_place_of\x18\x07 \x01(\t\x12\x0c\n\x04name\x18\x08 \x01(\t\"\x89\x01\n\nBreakGlass\x12\x0e\n\x06person\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x66\x61\x63tor\x18\x03 \x01(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x06review\x18\x05 \x01(\x0b\x32\x13.extauthz.v1.Review\"}\n\x06Review\x12\x0e\n\x06person\x18\x01 \x01(\t\x12+\n\x07verdict\x18\x02 \x01(\x0e\x32\x1a.extauthz.v1.ReviewVerdict\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"P\n\x06\x45nding\x12\x0e\n\x06person\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*t\n\x0e\x41pprovalStatus\x12\x1f\n\x1b\x41PPROVAL_STATUS_UNSPECIFIED\x10\x00\x12\x0b\n\x07PENDING\x10\x01\x12\x0c\n\x08\x41PPROVED\x10\x02\x12\n\n\x06\x44\x45NIED\x10\x03\x12\x0b\n\x07\x45XPIRED\x10\x04\x12\r\n\tCANCELLED\x10\x05*O\n\rReviewVerdict\x12\x1e\n\x1aREVIEW_VERDICT_UNSPECIFIED\x10\x00\x12\r\n\tJUSTIFIED\x10\x01\x12\x0f\n\x0bUNJUSTIFIED\x10\x02*7\n\x06Stance\x12\x16\n\x12STANCE_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x41PPROVE\x10\x01\x12\x08\n\x04\x44\x45NY\x10\x02\x32\xa3\x04\n\tApprovals\x12M\n\x04List\x12!.extauthz.v1.ListApprovalsRequest\x1a\".extauthz.v1.ListApprovalsResponse\x12=\n\x03Get\x12\x1f.extauthz.v1.GetApprovalRequest\x1a\x15.extauthz.v1.Approval\x12:\n\x07\x41pprove\x12\x18.extauthz.v1.VoteRequest\x1a\x15.extauthz.v1.Approval\x12\x37\n\x04\x44\x65ny\x12\x18.extauthz.v1.VoteRequest\x1a\x15.extauthz.v1.Approval\x12\x43\n\x06\x43\x61ncel\x12\".extauthz.v1.CancelApprovalRequest\x1a\x15.extauthz.v1.Approval\x12\x43\n\x06Revoke\x12\".extauthz.v1.RevokeApprovalRequest\x1a\x15.extauthz.v1.Approval\x12\x43\n\x06Review\x12\".extauthz.v1.ReviewApprovalRequest\x1a\x15.extauthz.v1.Approval\x12\x44\n\x05Watch\x12\".extauthz.v1.WatchApprovalsRequest\x1a\x15.extauthz.v1.Approval0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'extauthz._pb.extauthz.v1.approvals_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_APPROVALSTATUS']._serialized_start=2059
-  _globals['_APPROVALSTATUS']._serialized_end=2175
-  _globals['_REVIEWVERDICT']._serialized_start=2177
-  _globals['_REVIEWVERDICT']._serialized_end=2256
-  _globals['_STANCE']._serialized_start=2258
-  _globals['_STANCE']._serialized_end=2313
+  _globals['_APPROVALSTATUS']._serialized_start=2510
+  _globals['_APPROVALSTATUS']._serialized_end=2626
+  _globals['_REVIEWVERDICT']._serialized_start=2628
+  _globals['_REVIEWVERDICT']._serialized_end=2707
+  _globals['_STANCE']._serialized_start=2709
+  _globals['_STANCE']._serialized_end=2764
   _globals['_APPROVALFILTER']._serialized_start=108
-  _globals['_APPROVALFILTER']._serialized_end=253
-  _globals['_LISTAPPROVALSREQUEST']._serialized_start=255
-  _globals['_LISTAPPROVALSREQUEST']._serialized_end=361
-  _globals['_LISTAPPROVALSRESPONSE']._serialized_start=363
-  _globals['_LISTAPPROVALSRESPONSE']._serialized_end=453
-  _globals['_GETAPPROVALREQUEST']._serialized_start=455
-  _globals['_GETAPPROVALREQUEST']._serialized_end=487
-  _globals['_VOTEREQUEST']._serialized_start=489
-  _globals['_VOTEREQUEST']._serialized_end=544
-  _globals['_CANCELAPPROVALREQUEST']._serialized_start=546
-  _globals['_CANCELAPPROVALREQUEST']._serialized_end=597
-  _globals['_REVOKEAPPROVALREQUEST']._serialized_start=599
-  _globals['_REVOKEAPPROVALREQUEST']._serialized_end=650
-  _globals['_REVIEWAPPROVALREQUEST']._serialized_start=652
-  _globals['_REVIEWAPPROVALREQUEST']._serialized_end=748
-  _globals['_WATCHAPPROVALSREQUEST']._serialized_start=750
-  _globals['_WATCHAPPROVALSREQUEST']._serialized_end=818
-  _globals['_APPROVAL']._serialized_start=821
-  _globals['_APPROVAL']._serialized_end=1431
-  _globals['_ENTITY']._serialized_start=1433
-  _globals['_ENTITY']._serialized_end=1512
-  _globals['_ACTION']._serialized_start=1514
-  _globals['_ACTION']._serialized_end=1536
-  _globals['_VOTE']._serialized_start=1539
-  _globals['_VOTE']._serialized_end=1708
-  _globals['_BREAKGLASS']._serialized_start=1711
-  _globals['_BREAKGLASS']._serialized_end=1848
-  _globals['_REVIEW']._serialized_start=1850
-  _globals['_REVIEW']._serialized_end=1975
-  _globals['_ENDING']._serialized_start=1977
-  _globals['_ENDING']._serialized_end=2057
-  _globals['_APPROVALS']._serialized_start=2316
-  _globals['_APPROVALS']._serialized_end=2863
+  _globals['_APPROVALFILTER']._serialized_end=250
+  _globals['_LISTAPPROVALSREQUEST']._serialized_start=252
+  _globals['_LISTAPPROVALSREQUEST']._serialized_end=358
+  _globals['_LISTAPPROVALSRESPONSE']._serialized_start=360
+  _globals['_LISTAPPROVALSRESPONSE']._serialized_end=450
+  _globals['_GETAPPROVALREQUEST']._serialized_start=452
+  _globals['_GETAPPROVALREQUEST']._serialized_end=484
+  _globals['_VOTEREQUEST']._serialized_start=486
+  _globals['_VOTEREQUEST']._serialized_end=541
+  _globals['_CANCELAPPROVALREQUEST']._serialized_start=543
+  _globals['_CANCELAPPROVALREQUEST']._serialized_end=594
+  _globals['_REVOKEAPPROVALREQUEST']._serialized_start=596
+  _globals['_REVOKEAPPROVALREQUEST']._serialized_end=647
+  _globals['_REVIEWAPPROVALREQUEST']._serialized_start=649
+  _globals['_REVIEWAPPROVALREQUEST']._serialized_end=759
+  _globals['_WATCHAPPROVALSREQUEST']._serialized_start=761
+  _globals['_WATCHAPPROVALSREQUEST']._serialized_end=829
+  _globals['_APPROVAL']._serialized_start=832
+  _globals['_APPROVAL']._serialized_end=1617
+  _globals['_COUNT']._serialized_start=1619
+  _globals['_COUNT']._serialized_end=1657
+  _globals['_NEED']._serialized_start=1659
+  _globals['_NEED']._serialized_end=1746
+  _globals['_VIEWER']._serialized_start=1748
+  _globals['_VIEWER']._serialized_end=1868
+  _globals['_ENTITY']._serialized_start=1870
+  _globals['_ENTITY']._serialized_end=1949
+  _globals['_ACTION']._serialized_start=1951
+  _globals['_ACTION']._serialized_end=1973
+  _globals['_VOTE']._serialized_start=1976
+  _globals['_VOTE']._serialized_end=2159
+  _globals['_BREAKGLASS']._serialized_start=2162
+  _globals['_BREAKGLASS']._serialized_end=2299
+  _globals['_REVIEW']._serialized_start=2301
+  _globals['_REVIEW']._serialized_end=2426
+  _globals['_ENDING']._serialized_start=2428
+  _globals['_ENDING']._serialized_end=2508
+  _globals['_APPROVALS']._serialized_start=2767
+  _globals['_APPROVALS']._serialized_end=3314
 # @@protoc_insertion_point(module_scope)

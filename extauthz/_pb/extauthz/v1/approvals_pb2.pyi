@@ -45,20 +45,20 @@ APPROVE: Stance
 DENY: Stance
 
 class ApprovalFilter(_message.Message):
-    __slots__ = ("status", "rule", "subject", "issuer", "votable", "unreviewed")
+    __slots__ = ("status", "rule", "subject", "issuer", "mine", "unreviewed")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
     ISSUER_FIELD_NUMBER: _ClassVar[int]
-    VOTABLE_FIELD_NUMBER: _ClassVar[int]
+    MINE_FIELD_NUMBER: _ClassVar[int]
     UNREVIEWED_FIELD_NUMBER: _ClassVar[int]
     status: _containers.RepeatedScalarFieldContainer[ApprovalStatus]
     rule: str
     subject: str
     issuer: str
-    votable: bool
+    mine: bool
     unreviewed: bool
-    def __init__(self, status: _Optional[_Iterable[_Union[ApprovalStatus, str]]] = ..., rule: _Optional[str] = ..., subject: _Optional[str] = ..., issuer: _Optional[str] = ..., votable: _Optional[bool] = ..., unreviewed: _Optional[bool] = ...) -> None: ...
+    def __init__(self, status: _Optional[_Iterable[_Union[ApprovalStatus, str]]] = ..., rule: _Optional[str] = ..., subject: _Optional[str] = ..., issuer: _Optional[str] = ..., mine: _Optional[bool] = ..., unreviewed: _Optional[bool] = ...) -> None: ...
 
 class ListApprovalsRequest(_message.Message):
     __slots__ = ("filter", "page_size", "page_token")
@@ -111,14 +111,16 @@ class RevokeApprovalRequest(_message.Message):
     def __init__(self, id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ReviewApprovalRequest(_message.Message):
-    __slots__ = ("id", "verdict", "reason")
+    __slots__ = ("id", "verdict", "reason", "code")
     ID_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
     id: str
     verdict: ReviewVerdict
     reason: str
-    def __init__(self, id: _Optional[str] = ..., verdict: _Optional[_Union[ReviewVerdict, str]] = ..., reason: _Optional[str] = ...) -> None: ...
+    code: str
+    def __init__(self, id: _Optional[str] = ..., verdict: _Optional[_Union[ReviewVerdict, str]] = ..., reason: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
 
 class WatchApprovalsRequest(_message.Message):
     __slots__ = ("filter",)
@@ -127,7 +129,7 @@ class WatchApprovalsRequest(_message.Message):
     def __init__(self, filter: _Optional[_Union[ApprovalFilter, _Mapping]] = ...) -> None: ...
 
 class Approval(_message.Message):
-    __slots__ = ("id", "status", "rule", "description", "why", "subject", "action", "resource", "context", "requesters", "opened_at", "expires_at", "status_at", "votes", "escalated", "break_glass", "cancelled", "revoked")
+    __slots__ = ("id", "status", "rule", "description", "why", "subject", "action", "resource", "context", "requesters", "opened_at", "expires_at", "status_at", "votes", "escalated", "break_glass", "cancelled", "revoked", "cooldown_until", "bind", "counted", "needed", "viewer")
     ID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
@@ -146,6 +148,11 @@ class Approval(_message.Message):
     BREAK_GLASS_FIELD_NUMBER: _ClassVar[int]
     CANCELLED_FIELD_NUMBER: _ClassVar[int]
     REVOKED_FIELD_NUMBER: _ClassVar[int]
+    COOLDOWN_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    BIND_FIELD_NUMBER: _ClassVar[int]
+    COUNTED_FIELD_NUMBER: _ClassVar[int]
+    NEEDED_FIELD_NUMBER: _ClassVar[int]
+    VIEWER_FIELD_NUMBER: _ClassVar[int]
     id: str
     status: ApprovalStatus
     rule: str
@@ -164,7 +171,50 @@ class Approval(_message.Message):
     break_glass: BreakGlass
     cancelled: Ending
     revoked: Ending
-    def __init__(self, id: _Optional[str] = ..., status: _Optional[_Union[ApprovalStatus, str]] = ..., rule: _Optional[str] = ..., description: _Optional[str] = ..., why: _Optional[str] = ..., subject: _Optional[_Union[Entity, _Mapping]] = ..., action: _Optional[_Union[Action, _Mapping]] = ..., resource: _Optional[_Union[Entity, _Mapping]] = ..., context: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., requesters: _Optional[_Iterable[str]] = ..., opened_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., status_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., votes: _Optional[_Iterable[_Union[Vote, _Mapping]]] = ..., escalated: _Optional[int] = ..., break_glass: _Optional[_Union[BreakGlass, _Mapping]] = ..., cancelled: _Optional[_Union[Ending, _Mapping]] = ..., revoked: _Optional[_Union[Ending, _Mapping]] = ...) -> None: ...
+    cooldown_until: _timestamp_pb2.Timestamp
+    bind: str
+    counted: Count
+    needed: Need
+    viewer: Viewer
+    def __init__(self, id: _Optional[str] = ..., status: _Optional[_Union[ApprovalStatus, str]] = ..., rule: _Optional[str] = ..., description: _Optional[str] = ..., why: _Optional[str] = ..., subject: _Optional[_Union[Entity, _Mapping]] = ..., action: _Optional[_Union[Action, _Mapping]] = ..., resource: _Optional[_Union[Entity, _Mapping]] = ..., context: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., requesters: _Optional[_Iterable[str]] = ..., opened_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., status_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., votes: _Optional[_Iterable[_Union[Vote, _Mapping]]] = ..., escalated: _Optional[int] = ..., break_glass: _Optional[_Union[BreakGlass, _Mapping]] = ..., cancelled: _Optional[_Union[Ending, _Mapping]] = ..., revoked: _Optional[_Union[Ending, _Mapping]] = ..., cooldown_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., bind: _Optional[str] = ..., counted: _Optional[_Union[Count, _Mapping]] = ..., needed: _Optional[_Union[Need, _Mapping]] = ..., viewer: _Optional[_Union[Viewer, _Mapping]] = ...) -> None: ...
+
+class Count(_message.Message):
+    __slots__ = ("approve", "deny")
+    APPROVE_FIELD_NUMBER: _ClassVar[int]
+    DENY_FIELD_NUMBER: _ClassVar[int]
+    approve: int
+    deny: int
+    def __init__(self, approve: _Optional[int] = ..., deny: _Optional[int] = ...) -> None: ...
+
+class Need(_message.Message):
+    __slots__ = ("approve", "deny", "reason", "factors", "max_age")
+    APPROVE_FIELD_NUMBER: _ClassVar[int]
+    DENY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    FACTORS_FIELD_NUMBER: _ClassVar[int]
+    MAX_AGE_FIELD_NUMBER: _ClassVar[int]
+    approve: int
+    deny: int
+    reason: bool
+    factors: _containers.RepeatedScalarFieldContainer[str]
+    max_age: float
+    def __init__(self, approve: _Optional[int] = ..., deny: _Optional[int] = ..., reason: _Optional[bool] = ..., factors: _Optional[_Iterable[str]] = ..., max_age: _Optional[float] = ...) -> None: ...
+
+class Viewer(_message.Message):
+    __slots__ = ("asks", "against", "in_place_of", "may_cancel", "may_review", "may_revoke")
+    ASKS_FIELD_NUMBER: _ClassVar[int]
+    AGAINST_FIELD_NUMBER: _ClassVar[int]
+    IN_PLACE_OF_FIELD_NUMBER: _ClassVar[int]
+    MAY_CANCEL_FIELD_NUMBER: _ClassVar[int]
+    MAY_REVIEW_FIELD_NUMBER: _ClassVar[int]
+    MAY_REVOKE_FIELD_NUMBER: _ClassVar[int]
+    asks: bool
+    against: str
+    in_place_of: str
+    may_cancel: bool
+    may_review: bool
+    may_revoke: bool
+    def __init__(self, asks: _Optional[bool] = ..., against: _Optional[str] = ..., in_place_of: _Optional[str] = ..., may_cancel: _Optional[bool] = ..., may_review: _Optional[bool] = ..., may_revoke: _Optional[bool] = ...) -> None: ...
 
 class Entity(_message.Message):
     __slots__ = ("type", "id", "properties")
@@ -183,7 +233,7 @@ class Action(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class Vote(_message.Message):
-    __slots__ = ("person", "stance", "reason", "at", "channel", "factor", "in_place_of")
+    __slots__ = ("person", "stance", "reason", "at", "channel", "factor", "in_place_of", "name")
     PERSON_FIELD_NUMBER: _ClassVar[int]
     STANCE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
@@ -191,6 +241,7 @@ class Vote(_message.Message):
     CHANNEL_FIELD_NUMBER: _ClassVar[int]
     FACTOR_FIELD_NUMBER: _ClassVar[int]
     IN_PLACE_OF_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
     person: str
     stance: Stance
     reason: str
@@ -198,7 +249,8 @@ class Vote(_message.Message):
     channel: str
     factor: str
     in_place_of: str
-    def __init__(self, person: _Optional[str] = ..., stance: _Optional[_Union[Stance, str]] = ..., reason: _Optional[str] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., channel: _Optional[str] = ..., factor: _Optional[str] = ..., in_place_of: _Optional[str] = ...) -> None: ...
+    name: str
+    def __init__(self, person: _Optional[str] = ..., stance: _Optional[_Union[Stance, str]] = ..., reason: _Optional[str] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., channel: _Optional[str] = ..., factor: _Optional[str] = ..., in_place_of: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
 
 class BreakGlass(_message.Message):
     __slots__ = ("person", "reason", "factor", "at", "review")
