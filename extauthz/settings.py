@@ -41,8 +41,8 @@ from extauthz.policy.attribute_sources import attributes_type
 from extauthz.policy.bundle import bundle_name
 from extauthz.policy.declared import Declared
 from extauthz.policy.device_config import DeviceSettings
+from extauthz.policy.field_types import Duration
 from extauthz.policy.header_reads import undeclared_headers
-from extauthz.policy.models import Duration
 from extauthz.policy.problems import PolicyErrors, Problem, did_you_mean, faults_of, problem_at
 from extauthz.policy.request_config import PathSettings, RequestSettings
 from extauthz.policy.yaml_source import Document, decode, load_documents

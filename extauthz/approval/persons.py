@@ -45,6 +45,7 @@ class Persons:
 
         `None` where one of them is a person whom nobody can name: they could be the one who approves.
         """
+        caller: str | None = None
         persons: list[str] = []
         subjects: list[Subject] = []
         for subject, claims in _chain(identity):
@@ -55,7 +56,9 @@ class Persons:
             if person is None:
                 return None
             persons.append(person)
-        return Requesters(persons=tuple(dict.fromkeys(persons)), subjects=tuple(dict.fromkeys(subjects)))
+            if subject == identity.subject:
+                caller = person
+        return Requesters(caller=caller, persons=tuple(dict.fromkeys(persons)), subjects=tuple(dict.fromkeys(subjects)))
 
 
 def person_named(text: str) -> str | None:

@@ -9,7 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 from pydantic import Field, ValidationError, model_validator
 
 from extauthz.identity import spiffe
-from extauthz.policy.models import Block, Duration, HeaderName, Instant, Key, Metadata, Name
+from extauthz.policy.field_types import Block, Duration, HeaderName, Instant, Key, Name
+from extauthz.policy.models import Metadata
 from extauthz.policy.named_models import AddressList
 from extauthz.policy.problems import PolicyErrors, Problem, problem_at, problems_of
 from extauthz.policy.yaml_source import Document, load_documents

@@ -174,7 +174,7 @@ class Plan:
         for rule, mode in zip(self.rules, self.modes, strict=True):
             lookups[mode] |= rule.reads.lookups
             sources[mode] |= rule.reads.sources
-            if mode == "enforce" and rule.effect == "challenge":
+            if mode == "enforce" and rule.effect in ("challenge", "approve"):
                 lookups[mode].add("grants")
         return Needs(
             obeyed=frozenset(lookups["enforce"]),

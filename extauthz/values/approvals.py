@@ -29,9 +29,11 @@ ON_CALL: Final = "on-call:"
 class Requesters(msgspec.Struct, frozen=True, kw_only=True):
     """Everybody who asks: the caller and the whole chain of actors. None of them approves, under either name.
 
-    `persons` are those of them who are people, `subjects` all of them.
+    `persons` are those of them who are people, `subjects` all of them. `caller` is the person who calls, `None` where
+    that is a machine or a workload.
     """
 
+    caller: str | None = None
     persons: tuple[str, ...] = ()
     subjects: tuple[Subject, ...] = ()
 
