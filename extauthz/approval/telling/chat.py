@@ -4,11 +4,13 @@ The rule: values stand only where a chat reads no markup: in `text` elements of 
 text (Adaptive Cards). What it does read as markup is of our own words, and of a rule's name with its markup disarmed.
 """
 
+import re
 from typing import Any, Final
 
 from extauthz.approval.telling.wording import OPEN, Wording
 
 _CARD: Final = "application/vnd.microsoft.card.adaptive"
+_BRACES: Final = re.compile(r"\{(?=\{)")
 _VERSION: Final = "1.4"
 _SCHEMA: Final = "http://adaptivecards.io/schemas/adaptive-card.json"
 
@@ -39,7 +41,7 @@ def teams_message(wording: Wording) -> dict[str, Any]:
             "type": "RichTextBlock",
             "spacing": "Small",
             "inlines": [
-                {"type": "TextRun", "text": f"{label}: ", "weight": "Bolder"},
+                {"type": "TextRun", "text": _without_functions(f"{label}: "), "weight": "Bolder"},
                 {"type": "TextRun", "text": _without_functions(value)},
             ],
         }
@@ -66,4 +68,4 @@ def _disarmed(text: str) -> str:
 
 def _without_functions(text: str) -> str:
     """Cards replace `{{DATE(…)}}` by a date, wherever it stands."""
-    return text.replace("{{", "{ {")
+    return _BRACES.sub("{ ", text)
