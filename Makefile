@@ -8,7 +8,7 @@ BENCH_ARGS ?=
 SPIRE := v1.13.3
 SPIRE_BIN ?= $(HOME)/.cache/extauthz/spire-$(SPIRE)
 
-.PHONY: install demo test screenshots fuzz spire lint format proto lock bench clean
+.PHONY: install demo test screenshots fuzz spire lint format proto diagram lock bench clean
 
 install: .venv/installed
 
@@ -68,6 +68,10 @@ bench: install
 # The generated code is committed; a test holds it against proto/.
 proto: install
 	$(BIN)/python proto/generate.py
+
+# So is the diagram in docs/approvals-lifecycle.md; a test holds it against the code.
+diagram: install
+	$(BIN)/python docs/diagram.py
 
 lock: install
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra pyvoy --extra spiffe --group dev --group bench --generate-hashes \

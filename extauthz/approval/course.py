@@ -108,7 +108,7 @@ def vote(
         approver=right.holder if right.own else approver,
         stance=stance,
         at=at,
-        reason=reason.strip(),
+        reason=_said(reason),
         proof=proof,
         channel=channel,
         in_place_of=None if right.own else right.holder,
@@ -141,7 +141,7 @@ def cancel(approval: Approval, terms: Terms | None, *, by: By, reason: str, now:
     if (word := _wrong_reason(reason, required=False)) is not None:
         return _refused(outcome, word)
     at = _moment(outcome.approval, now)
-    return _then(outcome, "cancelled", at=at, cancelled=Ended(by=name_of(by), at=at, reason=reason.strip()))
+    return _then(outcome, "cancelled", at=at, cancelled=Ended(by=name_of(by), at=at, reason=_said(reason)))
 
 
 def break_glass(
@@ -161,7 +161,7 @@ def break_glass(
     if (word := _wrong_reason(reason, required=True)) is not None:
         return _refused(outcome, word)
     at = _moment(outcome.approval, now)
-    broken = BreakGlass(by=by, reason=reason.strip(), proof=proof, at=at)
+    broken = BreakGlass(by=by, reason=_said(reason), proof=proof, at=at)
     outcome = _then(outcome, "broken-glass", at=at, break_glass=broken)
     return _granted(outcome, uses=terms.uses, valid_for=valid_for, at=at)
 
@@ -196,11 +196,11 @@ def review(
         return _refused(outcome, word)
     if not is_proven(terms, proof, at):
         return _refused(outcome, "needs-factor", terms)
-    found = Review(by=right.holder if right.own else approver, verdict=verdict, at=at, reason=reason.strip())
+    found = Review(by=right.holder if right.own else approver, verdict=verdict, at=at, reason=_said(reason))
     outcome = _then(outcome, "reviewed", at=at, break_glass=replace(broken, review=found))
     if verdict == "justified" or approval.revoked is not None:
         return outcome
-    return _taken_back(outcome, Ended(by=name_of(approver), at=at, reason=reason.strip()))
+    return _taken_back(outcome, Ended(by=name_of(approver), at=at, reason=_said(reason)))
 
 
 def revoke(
@@ -217,7 +217,7 @@ def revoke(
         return _refused(outcome, "not-an-approver")
     if (word := _wrong_reason(reason, required=False)) is not None:
         return _refused(outcome, word)
-    return _taken_back(outcome, Ended(by=name_of(by), at=at, reason=reason.strip()))
+    return _taken_back(outcome, Ended(by=name_of(by), at=at, reason=_said(reason)))
 
 
 def name_of(by: By) -> str:
@@ -259,6 +259,11 @@ def _has_asked(approval: Approval, by: Approver | Subject) -> bool:
     if isinstance(by, Approver):
         return approval.requesters.include(by)
     return by == approval.subject or by in approval.requesters.subjects
+
+
+def _said(reason: str) -> str:
+    """What is kept of it: JSON can say half of a character, which no other program would read."""
+    return reason.encode("utf-8", "replace").decode("utf-8").strip()
 
 
 def _wrong_reason(reason: str, *, required: bool) -> RefusalWord | None:

@@ -34,8 +34,8 @@ class Seen:
     """An approval at a moment, as one viewer sees it.
 
     `terms` are those in force, `None` if there are none; `tally` is what its votes come to by them. `against` is why
-    the viewer can't answer, `None` if they can, and `in_place_of` whom they would answer for. `proof` is the factor that
-    an answer, or a review, needs. `asked` is whether they are among those who ask.
+    the viewer can't answer, `None` if they can, and `in_place_of` whom they would answer for. `proof` is the factor
+    that an answer, or a review, needs. `asked` is whether they are among those who ask.
     """
 
     approval: Approval
