@@ -65,8 +65,9 @@ def letters_of(
 
 def a_hook(**changed: Any) -> WebhookSettings:
     """A webhook that is told of everything."""
-    fields = {"name": "audit", "url": "https://hooks.example.com/in", "secrets": [{"file": "hook.secret"}]}
-    return WebhookSettings(**{**fields, **changed})
+    fields = {"name": "audit", "secrets": [{"file": "hook.secret"}]}
+    where = {} if "url_from" in changed else {"url": "https://hooks.example.com/in"}
+    return WebhookSettings(**{**fields, **where, **changed})
 
 
 def an_email(**changed: Any) -> EmailSettings:

@@ -29,7 +29,7 @@ def refused(problem: pytest.ExceptionInfo[ValidationError]) -> str:
         ({"url": "https://höoks.example.com/"}, "xn--"),
         ({"url": "https://hooks.example.com/a b"}, "ASCII"),
         ({"url": None}, "must not be empty"),
-        ({"url_from": {"file": "url"}}, "one of `url` and `url_from`"),
+        ({"url": "https://hooks.example.com/", "url_from": {"file": "url"}}, "one of `url` and `url_from`"),
         ({"url": "https://10.0.0.7/in"}, "addresses: \\[10.0.0.7\\]"),
         ({"url": "https://[::ffff:10.0.0.7]/in"}, "no address of the internet"),
         ({"url": "http://127.0.0.1:8080/"}, "addresses: \\[127.0.0.1\\]"),
