@@ -318,7 +318,7 @@ class Settings(BaseSettings):
     @property
     def tls(self) -> Tls | None:
         """TLS for `listen.grpc`."""
-        return None if self.listen.tls is None else tls_of(self.listen.tls, base=self.base)
+        return None if self.listen.tls is None else tls_of(self.listen.tls, setting="listen.tls", base=self.base)
 
     @property
     def declared(self) -> Declared:
