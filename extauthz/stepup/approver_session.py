@@ -83,8 +83,8 @@ def session_value(session: ApproverSession, keys: KeyRing, nonce: bytes) -> str:
     value = keys.seal(packed, place=_PLACE, nonce=nonce).rstrip("=")
     if len(value) > LONGEST_COOKIE:
         raise SessionNotKept(
-            f"approvers: the login of `{session.approver.person}` comes to a cookie of {len(value)} bytes, more than the "
-            f"{LONGEST_COOKIE} that browsers keep; let the provider send fewer groups"
+            f"approvers: the login of `{session.approver.person}` comes to a cookie of {len(value)} bytes, and "
+            f"browsers keep {LONGEST_COOKIE}; let the provider send fewer groups"
         )
     return value
 
