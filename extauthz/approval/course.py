@@ -128,7 +128,10 @@ def standing(
         return "requester"
     if has_voted(approval.votes, approver):
         return "voted-already"
-    return _right(approval, terms, rights, _moment(approval, now))
+    held = _rights_asked(approval, terms, rights, _moment(approval, now))
+    if isinstance(held, str):
+        return held
+    return next((right for right in held if not has_voted(approval.votes, right.holder)), "voted-already")
 
 
 def cancel(approval: Approval, terms: Terms | None, *, by: By, reason: str, now: float) -> Outcome:
@@ -189,14 +192,14 @@ def review(
     if approval.requesters.include(approver):
         return _refused(outcome, "requester")
     at = _moment(approval, now)
-    right = _right(approval, terms, rights, at)
-    if isinstance(right, str):
-        return _refused(outcome, right)
+    held = _rights_asked(approval, terms, rights, at)
+    if isinstance(held, str):
+        return _refused(outcome, held)
     if (word := _wrong_reason(reason, required=True)) is not None:
         return _refused(outcome, word)
     if not is_proven(terms, proof, at):
         return _refused(outcome, "needs-factor", terms)
-    found = Review(by=right.holder if right.own else approver, verdict=verdict, at=at, reason=_said(reason))
+    found = Review(by=approver, verdict=verdict, at=at, reason=_said(reason))
     outcome = _then(outcome, "reviewed", at=at, break_glass=replace(broken, review=found))
     if verdict == "justified" or approval.revoked is not None:
         return outcome
@@ -239,16 +242,14 @@ def _moment(approval: Approval, now: float) -> float:
     return max(now, approval.opened_at, approval.state_at, last)
 
 
-def _right(approval: Approval, terms: Terms, rights: Sequence[Right], at: float) -> Right | RefusalWord:
-    """The first right that the rule takes, or what stands against the one that comes nearest."""
+def _rights_asked(
+    approval: Approval, terms: Terms, rights: Sequence[Right], at: float
+) -> Sequence[Right] | RefusalWord:
+    """Those of the rights that the rule takes, or why there are none."""
     asked = [right for right in rights if _is_asked(approval, terms, right, at)]
     if not asked:
         return "not-an-approver"
-    others = [right for right in asked if not approval.requesters.include(right.holder)]
-    if not others:
-        return "requester"
-    unused = [right for right in others if not has_voted(approval.votes, right.holder)]
-    return unused[0] if unused else "voted-already"
+    return [right for right in asked if not approval.requesters.include(right.holder)] or "requester"
 
 
 def _is_asked(approval: Approval, terms: Terms, right: Right, at: float) -> bool:
