@@ -29,6 +29,7 @@ from extauthz.app.providers import Providers
 from extauthz.app.reload import Reloader, Status, first_ruling
 from extauthz.app.watching import Fingerprint, Watched, changes
 from extauthz.app.wiring import load_keys, open_audit, open_configured_store
+from extauthz.approval.persons import Persons
 from extauthz.check.activity import Activities
 from extauthz.check.checker import Checker, Surroundings
 from extauthz.check.devices import Devices
@@ -118,7 +119,10 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
         with suppress(StateUnavailable):  # then everybody whom one could have revoked is denied until it is there
             await revocations.load()
         devices = Devices.of(settings.devices, keys=keys, store=store, entropy=os.urandom, revocations=revocations)
-        known = structs.replace(local_facts.local, device=devices.of_request, reported=revocations)
+        requesters = Persons(settings.approvals.persons).requesters
+        known = structs.replace(
+            local_facts.local, device=devices.of_request, reported=revocations, requesters=requesters
+        )
         checker = Checker(replace(ruling, facts=Facts(local=known)), surroundings)
         transport = carry(checker)
         metrics.follow_refusals(transport.name, lambda: transport.refusals.counts)

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from extauthz.approval.config import PersonsSettings
+from extauthz.approval.config import DEFAULT_CLAIM, PersonsSettings
 from extauthz.values.approvals import Requesters
 from extauthz.values.identity import Identity, Subject
 
@@ -29,7 +29,7 @@ class Persons:
             return None
         if self._claim == _EMAIL and claims.get(_VERIFIED, True) is not True:
             return None  # OpenID Connect Core section 5.1: anybody could have written it there
-        value = claims.get(self._claim)
+        value = subject.id if self._claim == DEFAULT_CLAIM else claims.get(self._claim)
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
         return _folded(value) if isinstance(value, str) else None
@@ -71,7 +71,7 @@ def _chain(identity: Identity) -> Iterator[tuple[Subject, Mapping[str, Any]]]:
         yield workload.subject, {}
     if (user := identity.user) is None:
         return
-    yield user.subject, {**user.claims, "sub": user.sub}
+    yield user.subject, user.claims
     link = user.actor
     while link is not None:
         yield Subject(link.get("iss", user.iss), link["sub"]), link

@@ -181,6 +181,10 @@ class Plan:
             shadow=frozenset(lookups["shadow"]),
             sources=frozenset(sources["enforce"]),
             shadow_sources=frozenset(sources["shadow"] - sources["enforce"]),
+            approvals=any(
+                rule.effect == "approve" and mode == "enforce"
+                for rule, mode in zip(self.rules, self.modes, strict=True)
+            ),
         )
 
     def _opened(self, found: Sequence[tuple[Rule, Layout]]) -> tuple[int, ...]:

@@ -100,7 +100,7 @@ def line_of(record: DecisionRecord, keep: Keep) -> DecisionLine:
     """The audit line of a decision."""
     request, identity, decision, ages = record.request, record.identity, record.decision, record.session
     http = request.http if request is not None else None
-    query, unnamed, query_error = _query(http, keep) if http is not None else ({}, 0, None)
+    query, unnamed, query_error = query_of(http, keep) if http is not None else ({}, 0, None)
     return DecisionLine(
         v=VERSION,
         time=rfc3339(record.started_ns),
@@ -199,7 +199,7 @@ def _header(name: str, values: tuple[str, ...], keep: Keep) -> Masked:
     return len(values)
 
 
-def _query(http: HttpRequest, keep: Keep) -> tuple[dict[str, Masked], int, str | None]:
+def query_of(http: HttpRequest, keep: Keep) -> tuple[dict[str, Masked], int, str | None]:
     """The parameters, how many have a name that is masked too, and why the query can't be read."""
     if not http.raw_query:
         return {}, 0, None
