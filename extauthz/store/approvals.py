@@ -61,7 +61,7 @@ class Replaced(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalQuery:
-    """Which approvals are meant; `None` is any. `unreviewed`: only where a glass was broken and nobody has looked at it."""
+    """Which approvals are meant; `None` is any. `unreviewed`: only broken glass that nobody has looked at."""
 
     states: frozenset[State] | None = None
     rule: str | None = None
@@ -110,9 +110,9 @@ class ApprovalStore(Protocol):
     ) -> Opening:
         """Keep a new approval, of version 1, with the grants that it leaves and the letters that tell of it.
 
-        Not if the newest one with its key has the key still: one that is pending and not overdue, one that was denied
-        and is in its cooldown, or one that was approved, whose grant is good and that is not `despite`. Nor if its
-        subject has `most_open` others that are pending and not overdue.
+        Not if it is there already, nor if the newest one with its key has the key still: one that is pending and not
+        overdue, one that was denied and is in its cooldown, or one that was approved, whose grant is good and that is
+        not `despite`. Nor if its subject has `most_open` others that are pending and not overdue.
 
         Each of these calls keeps an approval for `keep` seconds after it is over. Its grants, and those with the ids
         that a change takes back, are its subject's.
@@ -139,7 +139,11 @@ class ApprovalStore(Protocol):
 
     async def approvals(self, query: ApprovalQuery, *, most: int, before: str = "") -> ApprovalPage:
         """The newest that are meant, those opened last first; with `before`, those that follow the page that said it as
-        its `next`."""
+        its `next`. A page may be short.
+
+        Raises:
+            ValueError: no page has said so.
+        """
 
     async def due_approvals(self, *, most: int, now: float) -> tuple[Approval, ...]:
         """Pending ones that were due by `now`, those first that have been due for longest."""
