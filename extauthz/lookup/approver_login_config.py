@@ -46,5 +46,4 @@ class ApproverLoginSettings(OidcSettings):
             audiences=(self.client_id,),
             discovery="openid",
             groups_claim=self.groups_claim,
-            leeway=self.leeway,
         )

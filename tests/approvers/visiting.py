@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import httpx
 from approval.asking import NOW, PEOPLE, RULE, asked, terms
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 from stepup.proofs import counted_entropy, ring
 from web.conftest import SAME_ORIGIN, run
 
@@ -156,7 +157,7 @@ class World:
 class Visitor:
     """A browser's cookies, and requests to the pages; it follows no redirect by itself."""
 
-    def __init__(self, app: Starlette) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self.cookies = httpx.Cookies()
         self.page = ""
