@@ -111,11 +111,12 @@ class Bench:
         request_id: str | None = None,
         time: tuple[int, int] = (0, 0),
         body: bytes | None = None,
+        method: str = "POST",
     ) -> bytes:
         """A POST to the payments host as Envoy would send it; each has an id of its own unless one is given."""
         self.sequence[0] += 1
         return check_request(
-            method="POST",
+            method=method,
             host="payments.example.com",
             path=path,
             headers=dict(headers or {}),

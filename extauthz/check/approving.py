@@ -19,11 +19,13 @@ from extauthz.check.approvals import Approvals, Asked, BrokenGlass, Granted, Pen
 from extauthz.check.holding import Held, Holding
 from extauthz.check.proof.proving import issued_since
 from extauthz.errors import Reason
+from extauthz.record.masking import Keep
+from extauthz.record.picture import picture_of
 from extauthz.stepup.cookies import COOKIE_SECRET_BYTES, make_secret
 from extauthz.stepup.fingerprint import fingerprint
 from extauthz.stepup.holder import choose_holder
 from extauthz.store.protocol import Store
-from extauthz.values.approvals import Approval, Picture, Proof, State
+from extauthz.values.approvals import Approval, Proof, State
 from extauthz.values.decisions import ApprovalDemand, Challenge, Deny, Evaluation, Hold, denial
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Identity, holder_of_cookie
@@ -79,13 +81,9 @@ class Question:
         return self.case.now
 
 
-Picturing = Callable[[ApprovalDemand, Question], Picture]
-"""What approvers see of a question."""
-
-
 class Approving:
-    """`picture` makes what approvers see; `entropy(n)` gives n random bytes. Everything that is asynchronous raises
-    `StateUnavailable`."""
+    """`keep` is what approvers see in the clear, as in the audit; `entropy(n)` gives n random bytes. Everything that is
+    asynchronous raises `StateUnavailable`."""
 
     def __init__(
         self,
@@ -93,13 +91,13 @@ class Approving:
         holding: Holding,
         store: Store,
         *,
-        picture: Picturing,
+        keep: Keep,
         entropy: Callable[[int], bytes],
     ) -> None:
         self.holding = holding
         self._approvals = approvals
         self._store = store
-        self._picture = picture
+        self._keep = keep
         self._entropy = entropy
 
     @property
@@ -146,13 +144,23 @@ class Approving:
     async def _ask(
         self, question: Question, demand: ApprovalDemand, holder: str, glass: BrokenGlass | None = None
     ) -> Asked:
-        identity, subject = question.identity, question.identity.subject
+        case, identity, subject = question.case, question.identity, question.identity.subject
         assert subject is not None  # noqa: S101 - nobody else is asked for an approval
         since = issued_since(subject, identity.credentials)
+        picture = picture_of(
+            demand,
+            request=question.request,
+            identity=identity,
+            facts=case.facts,
+            evaluation=question.evaluation,
+            revision=case.policies.revision,
+            decision_id=case.asked.decision_id,
+            keep=self._keep,
+        )
         return await self._approvals.ask(
             demand,
             holder=holder,
-            picture=self._picture(demand, question),
+            picture=picture,
             since=since if math.isfinite(since) else None,
             glass=glass,
             despite=question.despite.get(demand.rule, ""),
