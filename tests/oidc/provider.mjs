@@ -79,7 +79,7 @@ async function login(request, response, url) {
   return provider.interactionFinished(request, response, {
     login: {
       accountId: said.get("account"),
-      acr: said.get("acr") ?? undefined,
+      acr: said.get("acr") || undefined,
       amr: said.get("amr")?.split(","),
       ts: Math.floor(Date.now() / 1000) - Number(said.get("ago") ?? 0),
     },

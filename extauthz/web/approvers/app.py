@@ -103,6 +103,7 @@ def create_approvers_app(
             Route(LOGGED_IN_PATH, entry.come_back, methods=["GET"]),
             Route(LINK_PATH, entry.link, methods=["GET", "POST"]),
             Route("/logout", entry.logout, methods=["POST"]),
+            Route("/favicon.ico", rest.no_picture, methods=["GET"]),
             *beside,
         ],
         middleware=[Middleware(_OneOrigin, desk=desk, factors=factors, beside=tuple(beside))],
@@ -150,6 +151,10 @@ class _OneOrigin:
 class _Rest:
     desk: Desk
     entry: Entry
+
+    async def no_picture(self, _: Request) -> Response:
+        """GET: what browsers ask for beside every page; there is none."""
+        return Response(status_code=204, headers={**self.desk.pages.headers, "cache-control": "max-age=86400"})
 
     async def turn_away(self, _: Request, error: Exception) -> Response:
         """Who may not use the page, and why."""
