@@ -16,9 +16,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
-Script = Literal["done", "webauthn", "register", "codes", "live"]
-"""What pages run: it tells other pages that a challenge is met, asks for a key, makes one known, keeps codes, or shows
-what has changed meanwhile."""
+Script = Literal["done", "webauthn", "register", "codes", "live", "waiting"]
+"""What pages run: it tells other pages that a challenge is met, asks for a key, makes one known, keeps codes, shows
+what has changed meanwhile, or goes on when an approval is answered."""
 
 _SOURCES: Final[Mapping[Script, tuple[str, ...]]] = {
     "done": ("done.js",),
@@ -26,8 +26,9 @@ _SOURCES: Final[Mapping[Script, tuple[str, ...]]] = {
     "register": ("keys.js", "register.js"),
     "codes": ("codes.js",),
     "live": ("live.js",),
+    "waiting": ("waiting.js",),
 }
-_CONNECTING: Final[frozenset[Script]] = frozenset({"live"})
+_CONNECTING: Final[frozenset[Script]] = frozenset({"live", "waiting"})
 """Scripts that ask this origin for more."""
 _MINUTE: Final = 60
 _HOUR: Final = 3600
