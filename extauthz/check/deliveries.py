@@ -167,23 +167,29 @@ class _Lane:
     async def run(self) -> None:
         """Deliver for ever."""
         while True:
-            self._woken.clear()
             try:
-                claims = await self._store.claim_letters(
-                    self._sink,
-                    # One is enough to see whether it is up again.
-                    most=1 if self._failures else AT_ONCE,
-                    lease=self._addressee.seconds + MARGIN,
-                    now=self._clock(),
-                )
-            except StateUnavailable:
+                await self._look()
+            except StateUnavailable:  # `store_watch` tells of it
                 await asyncio.sleep(_AGAIN)
-                continue
-            if claims:
-                await self._deliver(claims)
-            else:
-                await asyncio.sleep(BREATH)
-                await _within(IDLE, self._woken)
+            except Exception:  # noqa: BLE001 - whatever it is, the letters stay, and the others go on
+                _log.exception("deliveries-failed", sink=self._sink)
+                await asyncio.sleep(_AGAIN)
+
+    async def _look(self) -> None:
+        """Deliver what is due; wait if there is nothing."""
+        self._woken.clear()
+        claims = await self._store.claim_letters(
+            self._sink,
+            # One is enough to see whether it is up again.
+            most=1 if self._failures else AT_ONCE,
+            lease=self._addressee.seconds + MARGIN,
+            now=self._clock(),
+        )
+        if claims:
+            await self._deliver(claims)
+        else:
+            await asyncio.sleep(BREATH)
+            await _within(IDLE, self._woken)
 
     async def _deliver(self, claims: tuple[Claim, ...]) -> None:
         """Try each once; then leave the addressee alone if it is down."""
@@ -209,7 +215,7 @@ class _Lane:
                 await self._settle(claim, outcome)
             except StateUnavailable as error:
                 if time.monotonic() > until:
-                    _log.warning("delivery-not-settled", sink=self._sink, event=letter.event, error=str(error))
+                    _log.warning("delivery-not-settled", sink=self._sink, event_id=letter.event, error=str(error))
                     return outcome
                 await asyncio.sleep(_AGAIN)
             else:
@@ -219,7 +225,7 @@ class _Lane:
         try:
             return await self._addressee.sender.send(letter, now=self._clock())
         except Exception as error:  # noqa: BLE001 - whatever it is, the letter stays, and so do the others
-            _log.exception("delivery-failed", sink=self._sink, event=letter.event)
+            _log.exception("delivery-failed", sink=self._sink, event_id=letter.event)
             return Failed(error=f"an error of this server: {detail_of(error)}")
 
     async def _settle(self, claim: Claim, outcome: Outcome) -> None:
@@ -232,14 +238,14 @@ class _Lane:
                 self.is_gone |= outcome.is_gone
                 await self._store.letter_dead(letter.id, claim.attempt, error=outcome.error, now=now)
                 self.given_up += 1
-                _log.warning("delivery-given-up", sink=self._sink, event=letter.event, error=outcome.error)
+                _log.warning("delivery-given-up", sink=self._sink, event_id=letter.event, error=outcome.error)
             case Failed():
                 wait = delay(claim.attempt, asked=outcome.wait, chance=self._chance())
                 await self._store.letter_later(
                     letter.id, claim.attempt, due_at=now + wait, error=outcome.error, now=now
                 )
                 self.failed += 1
-                _log.info("delivery-failed", sink=self._sink, event=letter.event, error=outcome.error, again_in=wait)
+                _log.info("delivery-failed", sink=self._sink, event_id=letter.event, error=outcome.error, again_in=wait)
             case _:
                 assert_never(outcome)
 
