@@ -3,16 +3,27 @@
 The rule kept here: what belongs to one part is checked in that part; here is only what concerns several.
 """
 
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from extauthz.approval.config import PersonsSettings
+from extauthz.approval.schedule_config import SchedulesSettings
 from extauthz.approval.telling.config import EmailSettings, Webhooks
+from extauthz.check.holding_config import HoldingSettings
 from extauthz.identity.approver_config import ApproverTokensSettings
 from extauthz.lookup.approver_login_config import ApproverLoginSettings
+from extauthz.policy.field_types import Duration
 from extauthz.stepup.relying_party import https_origin
-from extauthz.values.block import Block, distinct
+from extauthz.values.block import Block, Count, distinct
+
+_LEAST_KEEP: Final = 3600.0
+
+
+def _keep(seconds: float) -> float:
+    if seconds < _LEAST_KEEP:
+        raise ValueError("shorter than an hour, and a break-glass would be forgotten unseen; write `30d`")
+    return seconds
 
 
 class ApprovalsSettings(Block):
@@ -25,6 +36,12 @@ class ApprovalsSettings(Block):
     login: ApproverLoginSettings | None = None
     tokens: ApproverTokensSettings | None = None
     """Without them there are no APIs: everybody answers on the pages."""
+    schedules: SchedulesSettings = Field(default_factory=dict)
+    holding: HoldingSettings = HoldingSettings()
+    most_open: Annotated[Count, Field(ge=1, le=10_000)] = 50
+    """How many approvals one subject may have that are pending."""
+    keep: Annotated[Duration, AfterValidator(_keep)] = 30 * 86_400.0
+    """For how many seconds an approval is kept after it is over."""
     webhooks: Webhooks = ()
     email: EmailSettings | None = None
 
