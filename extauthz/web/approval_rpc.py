@@ -5,7 +5,7 @@ its reason as google.rpc.ErrorInfo.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 
 import grpc
 from google.protobuf.json_format import ParseDict
@@ -50,8 +50,8 @@ _VERDICTS: Final[Mapping[int, Verdict]] = {JUSTIFIED: "justified", UNJUSTIFIED: 
 
 _Request = TypeVar("_Request", bound=Message)
 _Response = TypeVar("_Response", bound=Message)
-_Context = aio.ServicerContext[Message, Message]
-_Handler = grpc.RpcMethodHandler[Message, Message]
+_Context: TypeAlias = "aio.ServicerContext[Message, Message]"
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Message, Message]"
 
 
 class Admits(Protocol):
@@ -81,7 +81,7 @@ class ApprovalsRpc(grpc.GenericRpcHandler):
             )
         }
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Handler | None:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_Handler | None":
         """The handler of a call, `None` if there is no such method."""
         return self._handlers.get(handler_call_details.method)
 
