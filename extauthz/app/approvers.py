@@ -70,6 +70,7 @@ class Approvers:
             most_open=settings.approvals.most_open,
             schedules=schedules(settings.approvals.schedules),
             addressees=addressees_of(settings),
+            revocations=revocations,
         )
         self._holding = Holding(store, self._news, settings.approvals.holding)
         audit = settings.audit
