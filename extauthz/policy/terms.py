@@ -147,7 +147,7 @@ class TermsCompiler:
         for number, one in enumerate(block.auto or ()):
             program = self._expressions.condition((*path, "auto", number, "when"), one.when)
             if program is not None:
-                reason = one.reason or ("auto-approved" if one.answer == "approve" else "approval-denied")
+                reason = one.reason or ("auto-approved" if one.answer == "approve" else "auto-denied")
                 found.append(AutoTerms(when=program, answer=one.answer, reason=reason))
         return found
 
