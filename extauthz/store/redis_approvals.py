@@ -132,9 +132,10 @@ class RedisApprovals:
         only = None if query.subject is None else SubjectKeys.of(self._prefix, query.subject).tag
         found: dict[str, Approval] = {}
         last = ""
+        start = await self._rank(names, begins) if before else 0
         for look in range(_MOST_LOOKS):
-            begin = "+inf" if begins[0] == inf else repr(begins[0])
-            words = ("ZREVRANGEBYSCORE", names, begin, "-inf", "WITHSCORES", "LIMIT", look * _AT_ONCE, _AT_ONCE)
+            first = start + look * _AT_ONCE
+            words = ("ZREVRANGE", names, first, first + _AT_ONCE - 1, "WITHSCORES")
             (reply,) = await self._calls.exchange(Command(key=names, words=words))
             entries = _entries(reply)
             tags = await self._tags([id_ for id_, opened_at in entries if (opened_at, id_) < begins])
@@ -148,6 +149,14 @@ class RedisApprovals:
         return ApprovalPage(
             approvals=tuple(newest[:most]), next=mark_of(newest[most - 1]) if len(newest) > most else last
         )
+
+    async def _rank(self, names: str, begins: tuple[float, str]) -> int:
+        """How many are on this list before those that may be older than where a page begins."""
+        rank, newer = await self._calls.exchange(
+            Command(key=names, words=("ZREVRANK", names, begins[1])),
+            Command(key=names, words=("ZCOUNT", names, f"({begins[0]!r}", "+inf")),
+        )
+        return max(found for found in (rank, newer) if isinstance(found, int))
 
     async def due(self, most: int, now: float) -> tuple[Approval, ...]:
         """As `ApprovalStore.due_approvals`."""

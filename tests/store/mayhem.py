@@ -10,6 +10,7 @@ import random
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from unittest.mock import patch
 
@@ -122,7 +123,8 @@ async def work(url: str, folder: Path, name: str, seed: str, begun: int) -> None
     """Until it is killed."""
     store = open_store(url, base=folder)
     worker = Worker(store, Journal(folder / "journal"), name, random.Random(seed))  # noqa: S311 - not for secrets
-    await store.approval("")
+    with suppress(StateUnavailable):  # the server may have been killed, too
+        await store.approval("")
     os.write(begun, b".")
     while True:
         await worker.go_on()

@@ -4,14 +4,18 @@
 """
 
 import os
+import random
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from redises import RedisProcess
 from store.mayhem import NEEDED, PROCESSES
 from store.one_loop import run
 
@@ -44,18 +48,45 @@ def drained(store: Store, *, now: float) -> list[tuple[str, str]]:
     return left
 
 
+@contextmanager
+def mayhem(address: str, folder: Path, *, kills: int) -> Iterator[subprocess.Popen[bytes]]:
+    """So many processes are killed that write to the store."""
+    seed = str(time.time())
+    print(f"the seed is {seed}")  # noqa: T201 - for whoever looks for the cause of a failure
+    program = str(TESTS / "store" / "mayhem.py")
+    with subprocess.Popen(
+        [sys.executable, program, address, str(folder), str(kills // PROCESSES), seed],
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+    ) as running:
+        yield running
+    assert running.returncode == 0
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("address", ["sqlite", "redis", "cluster"], indirect=True)
 def test_killed_processes_lose_no_approval_apply_none_twice_and_leave_every_letter(
     address: str, opened: Callable[[str], Store], tmp_path: Path
 ) -> None:
-    store = opened(address)
-    seed = str(time.time())
-    print(f"the seed is {seed}")  # noqa: T201 - for whoever looks for the cause of a failure
-    mayhem = [sys.executable, str(TESTS / "store" / "mayhem.py"), address, str(tmp_path), str(KILLS // PROCESSES), seed]
-    subprocess.run(mayhem, check=True, env={**os.environ, "PYTHONPATH": str(TESTS)})
+    with mayhem(address, tmp_path, kills=KILLS):
+        pass
+    check(opened(address), tmp_path)
+
+
+@pytest.mark.timeout(300)
+def test_nor_does_a_redis_that_is_killed_with_them(opened: Callable[[str], Store], tmp_path: Path) -> None:
+    with RedisProcess(tmp_path / "redis", "--appendonly", "yes", "--appendfsync", "always").start() as redis:
+        with mayhem(redis.url, tmp_path, kills=KILLS) as running:
+            while running.poll() is None:
+                time.sleep(random.uniform(0.05, 0.4))  # noqa: S311 - not for secrets
+                redis.stop(how=signal.SIGKILL)
+                redis.start()
+        check(opened(redis.url), tmp_path)
+
+
+def check(store: Store, folder: Path) -> None:
+    """Hold what is in the store against what was told to those who are dead."""
     journal: dict[str, list[list[str]]] = defaultdict(list)
-    for line in (tmp_path / "journal").read_text().splitlines():
+    for line in (folder / "journal").read_text().splitlines():
         what, *words = line.split()
         journal[what].append(words)
     there = everything(store)
