@@ -59,6 +59,7 @@ class ApprovalNews:
         self._lately: dict[str, int] = {}
         self._number = 0
         self._listeners: dict[int, Listener] = {}
+        self._over = False
 
     @property
     def mark(self) -> int:
@@ -105,8 +106,16 @@ class ApprovalNews:
             for id_ in ids:
                 self._forget(id_, waiter)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody is to wait any more, since the server stops."""
+        return self._over
+
     def let_go(self) -> None:
-        """Let everybody go who waits, as if their time were over."""
+        """Let everybody go who waits or listens, as if their time were over."""
+        self._over = True
+        for listener in self._listeners.values():
+            listener.tell(News())
         for waiters in self._waiting.values():
             for waiter in waiters:
                 _end(waiter)

@@ -1,7 +1,8 @@
 """News for pages that are open: that something has changed, never what (server-sent events, HTML standard 9.2).
 
 The rules: a stream tells nothing of any approval, a page that hears of news asks for itself again, with its session;
-and a stream ends with the session that has opened it. How many there are is bounded, in all and for one person.
+and a stream ends with the session that has opened it, and with the server. How many there are is bounded, in all and
+for one person.
 """
 
 import asyncio
@@ -58,7 +59,7 @@ class Live:
             with self._news.listening() as listener:
                 # What has changed since the page was made.
                 yield _CHANGED
-                while self._counts(session):
+                while self._counts(session) and not self._news.is_over:
                     try:
                         async with asyncio.timeout(BEAT):
                             await listener.next()
