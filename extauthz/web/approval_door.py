@@ -63,7 +63,12 @@ class Door:
 
     async def listed(self, by: LoggedIn, wanted: Wanted, *, most: int, before: str) -> SeenPage:
         """At most `most` of what is wanted, the newest first; with `before` those that follow the page that said it."""
-        return await self.viewing.listed(wanted.query, by.approver, most=most, before=before, mine=wanted.mine)
+        try:
+            return await self.viewing.listed(wanted.query, by.approver, most=most, before=before, mine=wanted.mine)
+        except ValueError:
+            if not before:
+                raise
+            raise Declined("malformed", "that `cursor` was never given; begin without one") from None
 
     async def shown(self, by: LoggedIn, id_: str) -> Seen:
         """One approval."""
