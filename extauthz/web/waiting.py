@@ -209,7 +209,7 @@ class WaitingPages:
                 said = _event(standing)
                 yield b":\n\n" if said == told else said
                 told = said
-                if standing.state != "pending":
+                if standing.state != "pending" or news.is_over:
                     return
                 self._gate.check_revocations(ticket)
                 left = standing.expires_at - self._clock()
