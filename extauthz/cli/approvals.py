@@ -2,6 +2,7 @@
 
 import typer
 
+from extauthz.cli import deliveries
 from extauthz.cli.approver_link import link
 
 app = typer.Typer(name="approvals", no_args_is_help=True, help="Approvals, and who answers them.")
@@ -13,3 +14,4 @@ def _group() -> None:
 
 
 app.command(short_help="A link with which SUB logs in at the approvers' pages.")(link)
+app.add_typer(deliveries.app)
