@@ -149,16 +149,17 @@ def mark(connection: sqlite3.Connection) -> int:
     return int(row[0] or 0)
 
 
-def news(connection: sqlite3.Connection, since: int) -> tuple[int, News | None]:
-    """The number of the last change, and what has changed since this one."""
+def news(connection: sqlite3.Connection, since: int) -> tuple[int, News | None, bool]:
+    """The number of the last change, what has changed since this one, and whether anything is pending."""
+    pending = connection.execute("SELECT 1 FROM approvals WHERE state = 'pending' LIMIT 1").fetchone() is not None
     if mark(connection) == since:  # nearly always
-        return since, None
+        return since, None, pending
     rows = connection.execute(
         "SELECT number, id FROM approval_log WHERE number > ? ORDER BY number DESC LIMIT ?", (since, REMEMBERED_NEWS)
     ).fetchall()
     if not rows or rows[-1][0] != since + 1:  # lines are gone, or the file is an older one
-        return mark(connection), News(everything=True)
-    return rows[0][0], News(ids=frozenset(id_ for _, id_ in rows))
+        return mark(connection), News(everything=True), pending
+    return rows[0][0], News(ids=frozenset(id_ for _, id_ in rows)), pending
 
 
 def put_absence(connection: sqlite3.Connection, absence: Absence, now: float) -> bool:

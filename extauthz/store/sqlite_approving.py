@@ -54,7 +54,9 @@ class SqliteApproving(ABC):
             _write(connection, new, grants, letters, keep, now)
             return Opening(how=Opened.OPENED, approval=new)
 
-        return await self._writes.write(work, keep=lambda opening: opening.how is Opened.OPENED)
+        opening = await self._writes.write(work, keep=lambda opening: opening.how is Opened.OPENED)
+        self._news.hurry()
+        return opening
 
     async def replace_approval(
         self,
@@ -79,7 +81,9 @@ class SqliteApproving(ABC):
             _write(connection, new, grants, letters, keep, now)
             return Replaced.DONE
 
-        return await self._writes.write(work, keep=lambda replaced: replaced is Replaced.DONE)
+        replaced = await self._writes.write(work, keep=lambda replaced: replaced is Replaced.DONE)
+        self._news.hurry()
+        return replaced
 
     async def approval(self, id_: str) -> Approval | None:
         return (await self.approvals_of((id_,))).get(id_)

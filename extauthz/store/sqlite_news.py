@@ -1,11 +1,14 @@
 """News of approvals from an SQLite file: it is looked at again and again, less often while nothing happens.
 
 The rules: a look costs one read of one row, on a connection of its own, so nobody waits for it and it waits for nobody.
-The longest pause is below what people notice.
+While an approval is pending the longest pause is below what people notice; what this process writes itself it looks
+for at once.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -16,10 +19,17 @@ from extauthz.store.approvals import News
 from extauthz.store.sqlite_file import SqliteFile
 
 SHORTEST: Final = 0.01
-LONGEST: Final = 0.08
-"""Seconds between two looks: while things happen, and at most."""
+LONGEST: Final = 0.05
+IDLE: Final = 0.4
+"""Seconds between two looks: while things happen, at most while an approval is pending, and while none is."""
 AFTER_OUTAGE: Final = 0.5
 _SLOWER: Final = 1.3
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Listener:
+    loop: asyncio.AbstractEventLoop
+    hurried: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class SqliteNews:
@@ -27,36 +37,53 @@ class SqliteNews:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._listeners: set[_Listener] = set()
         self._closed = False
 
+    def hurry(self) -> None:
+        """There is something to be seen."""
+        for listener in tuple(self._listeners):
+            with suppress(RuntimeError):  # its loop has ended
+                listener.loop.call_soon_threadsafe(listener.hurried.set)
+
     def close(self) -> None:
-        """Let whoever listens come to an end with their next look."""
+        """Let whoever listens come to an end."""
         self._closed = True
+        self.hurry()
 
     async def listen(self) -> AsyncIterator[News]:
         """As `ApprovalStore.approval_news`, but it just ends when this is closed."""
-        while not self._closed:
-            try:
-                file = await asyncio.to_thread(SqliteFile, self._path, durable=False)
-            except ExtauthzError:
-                await asyncio.sleep(AFTER_OUTAGE)
-                continue
-            try:
-                async for told in self._followed(file):
-                    yield told
-            finally:
-                file.let_go()
+        listener = _Listener(loop=asyncio.get_running_loop())
+        self._listeners.add(listener)
+        try:
+            while not self._closed:
+                try:
+                    file = await asyncio.to_thread(SqliteFile, self._path, durable=False)
+                except ExtauthzError:
+                    await asyncio.sleep(AFTER_OUTAGE)
+                    continue
+                try:
+                    async for told in self._followed(file, listener):
+                        yield told
+                finally:
+                    file.let_go()
+        finally:
+            self._listeners.discard(listener)
 
-    async def _followed(self, file: SqliteFile) -> AsyncIterator[News]:
+    async def _followed(self, file: SqliteFile, listener: _Listener) -> AsyncIterator[News]:
         """What changes in it until it is out of reach."""
         pause = SHORTEST
         try:
             known = await file.read(sqlite_approvals.mark)
             yield News(everything=True)
             while not self._closed:
-                await asyncio.sleep(pause)
-                known, told = await file.read(partial(sqlite_approvals.news, since=known))
-                pause = SHORTEST if told is not None else min(pause * _SLOWER, LONGEST)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await listener.hurried.wait()
+                listener.hurried.clear()
+                known, told, is_pending = await file.read(partial(sqlite_approvals.news, since=known))
+                longest = LONGEST if is_pending else IDLE
+                pause = SHORTEST if told is not None else min(pause * _SLOWER, longest)
                 if told is not None:
                     yield told
         except ExtauthzError:
