@@ -8,7 +8,7 @@ BENCH_ARGS ?=
 SPIRE := v1.13.3
 SPIRE_BIN ?= $(HOME)/.cache/extauthz/spire-$(SPIRE)
 
-.PHONY: install demo test screenshots fuzz spire lint format proto diagram lock bench clean
+.PHONY: install demo test screenshots fuzz kills spire lint format proto diagram lock bench clean
 
 install: .venv/installed
 
@@ -42,6 +42,11 @@ screenshots: install
 FUZZ_EXAMPLES ?= 20000
 fuzz: install
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest tests/fuzz --timeout=0 $(TEST_ARGS)
+
+# Processes that write approvals, and Redis servers, are killed at random moments, so many for each store: a minute or two.
+KILLS ?= 200
+kills: install
+	KILLS=$(KILLS) $(BIN)/pytest tests/store/test_kills.py $(TEST_ARGS)
 
 # SPIRE's server and agent for tests/spire, from the Go module with the versions that it was released with. It takes
 # Go, and many minutes; without them those tests are skipped.
