@@ -228,7 +228,7 @@ def test_a_fresh_factor_and_a_denial(
     page.get_by_label("Reason").fill("Nobody knows this account.")
     page.get_by_role("button", name="Deny").click()
     expect(page.get_by_text("Denied by Anna Andersson")).to_be_visible()
-    expect(page.get_by_text("confirmed with otp")).to_be_visible()
+    expect(page.get_by_text("confirmed with a one-time code")).to_be_visible()
     assert world.kept().state == "denied"
     page.goto(f"{url}/approvals/a0")
     expect(page.get_by_text("Nobody knows this account.")).to_be_visible()
@@ -277,6 +277,7 @@ def test_break_glass_and_absences_look_right(
     picture(page, screenshots, "approvers-unreviewed")
     page.get_by_role("link", name="Above 100,000").click()
     expect(page.get_by_text("Nobody has looked at it yet.")).to_be_visible()
+    expect(page.get_by_text("confirmed with a security key or passkey")).to_be_visible()
     picture(page, screenshots, "approvers-glass")
     page.get_by_label("What you found").fill("I called her: there was a fire.")
     page.get_by_role("button", name="Justified", exact=True).click()

@@ -7,16 +7,12 @@ import pytest
 from approval.asking import ANNA, NOW, PROOF, RULE, UMA_ASKING, terms
 from approvers.visiting import PICTURE, URL, World, first_events, heading, words
 from msgspec.structs import replace as changed
-from stepup.proofs import counted_entropy
 from web.conftest import SAME_ORIGIN, run
 
 from extauthz.approval.terms import Circle
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.identity.revocations import Revocation
 from extauthz.stepup.approver_login import LINK_PATH
-from extauthz.stepup.totp import code_at, step_at
-from extauthz.store.factor_secret import seal_factor
-from extauthz.store.protocol import Enrolment
 from extauthz.values.approvals import BreakGlass
 from extauthz.values.identity import APPROVER_COOKIE
 from extauthz.web.approvers import notices
@@ -251,55 +247,6 @@ def test_the_pages_answer_under_no_other_name(world: World) -> None:
         assert anna.request("GET", "/.extauthz/challenge", url=url).status_code == 421
 
 
-def with_a_factor(world: World) -> None:
-    """The rule asks for a code, and Anna has an app."""
-    world.ruled[RULE] = terms(min=1, factors=frozenset({"otp"}), max_age=300.0)
-    factor = seal_factor(
-        SECRET, subject=ANNA.subject, confirmed=True, keys=world.keys, now=world.now, entropy=counted_entropy("f")
-    )
-    run(world.store.enroll(Enrolment(subject=ANNA.subject, factors=(factor,)), now=world.now))
-
-
-def test_a_fresh_factor_comes_before_the_answer(world: World) -> None:
-    with_a_factor(world)
-    world.opened()
-    world.opened("a2")
-    anna = world.logged_in("anna", TREASURY)
-    page = anna.get("/approvals/a1")
-    assert "Confirm that it is you" in words(page)
-    assert 'value="approve"' not in page.text
-    assert anna.post("/approvals/a1/vote", stance="approve").status_code == 403
-    leaves = anna.post("/approvals/a1/confirm")
-    asked = anna.request("GET", leaves.headers["location"])
-    assert "Above 100,000 two of the treasury answer" in words(asked)
-    ticket = leaves.headers["location"].partition("ticket=")[2]
-    form = {"ticket": ticket, "factor": "totp", "code": code_at(SECRET, step_at(world.now))}
-    back = anna.request("POST", "/.extauthz/challenge", form=form, headers=SAME_ORIGIN)
-    assert (back.status_code, back.headers["location"]) == (303, "/approvals/a1")
-    assert 'value="approve"' in anna.get("/approvals/a1").text
-    # It is good for the one that it was given for.
-    assert 'value="approve"' not in anna.get("/approvals/a2").text
-    assert anna.answers("approve").status_code == 303
-    proof = world.kept().votes[0].proof
-    assert proof is not None
-    assert (proof.factor, proof.at) == ("otp", world.now)
-    assert world.kept().state == "approved"
-
-
-def test_a_factor_goes_stale_and_serves_no_other_browser(world: World) -> None:
-    with_a_factor(world)
-    world.opened()
-    anna, elsewhere = world.logged_in("anna", TREASURY), world.logged_in("anna", TREASURY)
-    anna.get("/approvals/a1")
-    ticket = anna.post("/approvals/a1/confirm").headers["location"].partition("ticket=")[2]
-    form = {"ticket": ticket, "factor": "totp", "code": code_at(SECRET, step_at(world.now))}
-    assert anna.request("POST", "/.extauthz/challenge", form=form, headers=SAME_ORIGIN).status_code == 303
-    assert elsewhere.answers("approve").status_code == 403
-    world.now += 300
-    assert anna.answers("approve").status_code == 403
-    assert world.kept().votes == ()
-
-
 def broken(world: World) -> None:
     """Uma went through without an answer."""
     world.opened()
@@ -409,6 +356,18 @@ def test_an_open_page_hears_of_news_and_nothing_else(world: World) -> None:
     pieces = run(scene())
     assert pieces[0] == b"200"
     assert set(pieces[2:]) == {b"event: changed\ndata: \n\n"}
+
+
+def test_streams_end_with_the_server(world: World) -> None:
+    anna = world.logged_in("anna", TREASURY)
+
+    async def scene() -> list[bytes]:
+        listening = asyncio.create_task(first_events(anna, 99))
+        await asyncio.sleep(0.05)
+        world.news.let_go()
+        return await asyncio.wait_for(listening, 10)
+
+    assert run(scene())[0] == b"200"
 
 
 def test_one_person_holds_no_more_streams_than_there_may_be(world: World) -> None:

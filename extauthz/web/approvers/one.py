@@ -21,7 +21,7 @@ from extauthz.values.approvals import Approval, Proof
 from extauthz.web.approvers.confirming import Confirming, factors_of, page_of
 from extauthz.web.approvers.desk import Desk
 from extauthz.web.approvers.overview import REFRESH
-from extauthz.web.approvers.picture import binding_of, sections_of, title_of
+from extauthz.web.approvers.picture import binding_of, factor_in_words, sections_of, title_of
 
 _STALE_REASON: Final = "It was answered or ended meanwhile: nothing was done."
 REFUSED: Final[Mapping[RefusalWord, tuple[int, str]]] = {
@@ -167,6 +167,7 @@ class OneApproval:
             "path": page_of(id_),
             "sections": sections_of(approval),
             "good_for": binding_of(approval),
+            "in_words": factor_in_words,
             "past": await self.viewing.past(approval, session.approver),
             "confirm": seen.proof is not None and not fresh,
             "confirmable": seen.proof is not None and bool(factors_of(seen.proof)),

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from extauthz.stepup.factors import FACTOR_AMR, PRESENCE_AMR
 from extauthz.values.approvals import Approval, Picture
 
 _BINDS: Final[Mapping[str, str]] = {
@@ -15,6 +16,13 @@ _BINDS: Final[Mapping[str, str]] = {
     "scope": "requests under this rule with the same values",
     "action": "every request under this rule, in this session",
     "session": "everything in this session that asks for an approval like this",
+}
+_FACTORS: Final[Mapping[str, str]] = {
+    FACTOR_AMR["totp"]: "a one-time code",
+    FACTOR_AMR["webauthn"]: "a security key or passkey",
+    FACTOR_AMR["oidc"]: "a new login",
+    FACTOR_AMR["recovery"]: "a recovery code",
+    PRESENCE_AMR: "the touch of a security key",
 }
 
 
@@ -40,6 +48,11 @@ def sections_of(approval: Approval) -> tuple[Section, ...]:
 def title_of(approval: Approval) -> str:
     """What an approval is called."""
     return approval.picture.description or approval.rule
+
+
+def factor_in_words(amr: str) -> str:
+    """What people call a factor that was proven; `amr` is a word that grants have, perhaps with a class behind it."""
+    return _FACTORS.get(amr.partition(" ")[0], amr)
 
 
 def binding_of(approval: Approval) -> str:
