@@ -24,6 +24,7 @@ from extauthz.check.approving import Approving
 from extauthz.check.checker import Checker
 from extauthz.check.holding import Holding
 from extauthz.check.revocation_feed import RevocationFeed
+from extauthz.check.waiting import Waiting
 from extauthz.lookup.key_sets import Standing
 from extauthz.lookup.oidc import OidcClient
 from extauthz.policy.approving import terms_of
@@ -82,6 +83,8 @@ class Approvers:
             entropy=os.urandom,
         )
         """What a checker asks for approvals with."""
+        self.waiting = Waiting(approvals=self._approvals, news=self._news, store=store, clock=time.time)
+        """What the page asks on which somebody waits."""
         self._deliveries = make_deliveries(settings, environ, store=store)
         metrics.follow_deliveries(lambda: self._deliveries.standings)
         login = settings.approvals.login

@@ -227,6 +227,7 @@ class _Server:
             revocations=surroundings.revocations,
             pushed=pushed,
             devices=devices,
+            waiting=approvers.waiting,
         )
         with ExitStack() as bound:
             self._web = WebServer(pages, address=settings.listen.web, key="listen.web")

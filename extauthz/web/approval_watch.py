@@ -56,7 +56,7 @@ class Watches:
                 for seen in await self._first(by, wanted):
                     told[seen.approval.id] = _mark(seen)
                     yield seen
-                while True:
+                while not self._news.is_over:
                     yield None
                     news = News()
                     try:

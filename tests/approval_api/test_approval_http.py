@@ -149,7 +149,7 @@ def test_a_cookie_or_a_link_answers_nothing(desk: Desk) -> None:
         {"headers": {"authorization": f"Basic {ANNA}"}},
         {"headers": [("authorization", f"Bearer {ANNA}"), ("authorization", f"Bearer {BEN}")]},
     ):
-        answer = httpx.post(f"{desk.url}/v1/approvals/{id_}/approve", json={}, **options)  # type: ignore[arg-type] # either of several
+        answer = httpx.post(f"{desk.url}/v1/approvals/{id_}/approve", json={}, **options)
         assert answer.status_code == 401
     assert httpx.get(f"{desk.url}/v1/approvals/{id_}/approve").status_code == 405
 
