@@ -3,7 +3,9 @@
 import asyncio
 import hmac
 import json
+import socket
 import ssl
+import threading
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,6 +134,33 @@ def test_a_body_without_an_end_is_not_read() -> None:
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     with hostile(endless(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", chunk)) as receiver:
         assert send(here(f"http://127.0.0.1:{receiver.port}/in", timeout="5s")) == Delivered()
+
+
+def test_a_body_that_trickles_does_not_make_a_delivery_a_failure() -> None:
+    beginning = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n"
+
+    def trickles(taken: socket.socket, over: threading.Event) -> None:
+        taken.recv(65_536)
+        taken.sendall(beginning)
+        while not over.wait(0.05):
+            taken.sendall(b"x")
+
+    with hostile(trickles) as receiver:
+        assert send(here(f"http://127.0.0.1:{receiver.port}/in", timeout="1s")) == Delivered()
+
+
+def test_a_handshake_of_tls_that_hangs_is_an_attempt_that_failed(authority: trustme.CA) -> None:
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(trust)
+
+    def hangs_then(taken: socket.socket, over: threading.Event) -> None:
+        with trust.wrap_socket(taken, server_side=True):
+            over.wait(60)
+
+    for behave in (hangs, hangs_then):
+        with hostile(behave) as receiver:
+            outcome = failure(send(here(f"https://localhost:{receiver.port}/in", timeout="500ms")))
+        assert outcome.is_down
 
 
 def test_a_name_that_leads_inside_is_not_followed_there(site: Site) -> None:

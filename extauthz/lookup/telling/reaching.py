@@ -9,6 +9,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ from extauthz.errors import ExtauthzError
 
 MOST_ADDRESSES: Final = 4
 """Addresses of one name that are tried."""
+_MOST_HEARD: Final = 65_536
+_LONGEST_ENDING: Final = 1.0
 _HEADERS: Final = {
     "user-agent": "extauthz",
     "accept-encoding": "identity",
@@ -32,7 +35,7 @@ class Astray(ExtauthzError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back: the status, and `Retry-After` if it was there. The rest of an answer is not read."""
+    """What came back: the status, and `Retry-After` if it was there. The rest of an answer says nothing."""
 
     status: int
     retry_after: str = ""
@@ -49,16 +52,30 @@ async def post(
         OSError: there is no connection.
         httpcore.NetworkError, httpcore.ProtocolError: it came to nothing, or what came back is no HTTP.
     """
-    sent = list({**_HEADERS, **headers}.items())
-    async with (
-        asyncio.timeout(seconds),
-        httpcore.AsyncConnectionPool(
-            ssl_context=trusted, network_backend=_Reaching(reach, seconds=seconds), max_connections=1
-        ) as connections,
-        connections.stream("POST", url, headers=sent, content=content) as response,
-    ):
-        found = {name.lower(): value for name, value in response.headers}
-        return Answer(status=response.status, retry_after=found.get(b"retry-after", b"").decode("latin-1"))
+    backend = _Reaching(reach, seconds=seconds)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(backend.close)
+        async with asyncio.timeout(seconds):
+            connections = await stack.enter_async_context(
+                httpcore.AsyncConnectionPool(ssl_context=trusted, network_backend=backend, max_connections=1)
+            )
+            sent = list({**_HEADERS, **headers}.items())
+            asking = connections.stream("POST", url, headers=sent, content=content)
+            response = await stack.enter_async_context(asking)
+        await _hear_out(response)
+    found = {name.lower(): value for name, value in response.headers}
+    return Answer(status=response.status, retry_after=found.get(b"retry-after", b"").decode("latin-1"))
+
+
+async def _hear_out(response: httpcore.Response) -> None:
+    """Let the receiver finish what it says, which nobody needs; one that goes on is cut off."""
+    heard = 0
+    with suppress(TimeoutError, httpcore.NetworkError, httpcore.ProtocolError):
+        async with asyncio.timeout(_LONGEST_ENDING):
+            async for chunk in response.aiter_stream():
+                heard += len(chunk)
+                if heard > _MOST_HEARD:
+                    return
 
 
 class _Reaching(httpcore.AsyncNetworkBackend):
@@ -66,6 +83,7 @@ class _Reaching(httpcore.AsyncNetworkBackend):
         self._reach = reach
         self._seconds = seconds
         self._connections = httpcore.AnyIOBackend()
+        self._made: list[httpcore.AsyncNetworkStream] = []
 
     async def connect_tcp(
         self,
@@ -90,6 +108,7 @@ class _Reaching(httpcore.AsyncNetworkBackend):
                 if number == len(allowed):
                     raise
             else:
+                self._made.append(stream)
                 return stream
         raise AssertionError("there is an address, or `_allowed` has raised")
 
@@ -103,6 +122,11 @@ class _Reaching(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+    async def close(self) -> None:
+        """Close what was opened: a handshake that was cut off leaves its connection to nobody."""
+        for stream in self._made:
+            await stream.aclose()
 
     async def _allowed(self, host: str, port: int) -> list[str]:
         try:
