@@ -63,7 +63,7 @@ SCHEDULES = {
     )
 }
 PERSONS = Persons(PersonsSettings(claim="email"))
-CLOSE = 10.0
+CLOSE = 70.0
 """Seconds around the end of a grant in which servers whose clocks differ may see it differently."""
 
 # Most of what happens happens soon.
@@ -116,10 +116,11 @@ class InBetween(MemoryStore):
 
 class ManyHands(RuleBasedStateMachine):
     @initialize(
-        skews=st.tuples(st.just(0.0), st.floats(-3, 0), st.floats(0, 3)),
-        start=st.sampled_from([NOW, NOW + 20_000, NOW + 43_200]),
+        skews=st.tuples(st.just(0.0), st.floats(-30, 0), st.floats(0, 30)),
+        start=st.sampled_from([NOW, NOW + 20_000]),
+        absent=st.lists(st.tuples(Names, Names), max_size=4),
     )
-    def begin(self, skews: tuple[float, float, float], start: float) -> None:
+    def begin(self, skews: tuple[float, float, float], start: float, absent: list[tuple[str, str]]) -> None:
         self.store = InBetween()
         self.now = start
         self.skews = skews
@@ -138,6 +139,8 @@ class ManyHands(RuleBasedStateMachine):
         ]
         self.told: dict[str, Told] = {}
         self.away: list[Away] = []
+        for name, delegate in absent:
+            self.leaves(name, delegate, 80_000.0, 0)
 
     def at(self, server: int) -> float:
         return self.now + self.skews[server]
@@ -147,6 +150,14 @@ class ManyHands(RuleBasedStateMachine):
         ids = list(self.told) + 4 * [id_ for id_, told in self.told.items() if told.state == "pending"]
         id_ = ids[number % len(ids)]
         return id_, self.told[id_]
+
+    def meant(self, name: str, told: Told) -> str:
+        """Who that is: perhaps who has answered already, or who stands in for them."""
+        if name in PEOPLE:
+            return name
+        voter = told.ballots[0].by if told.ballots else "anna"
+        delegates = [one.delegate for one in self.away if one.who == voter and one.delegate is not None]
+        return delegates[0] if delegates and name == "delegate" else voter
 
     @rule(seconds=Pauses)
     def time_passes(self, seconds: float) -> None:
@@ -219,7 +230,7 @@ class ManyHands(RuleBasedStateMachine):
     @precondition(lambda self: self.told)
     @rule(
         number=Numbers,
-        name=Names,
+        name=Names | st.sampled_from(("voter", "delegate")),
         spelling=Spellings,
         approves=st.booleans(),
         server=Servers,
@@ -235,6 +246,7 @@ class ManyHands(RuleBasedStateMachine):
         meanwhile: tuple[str, Spelling, bool, int] | None,
     ) -> None:
         id_, told = self.picked(number)
+        name = self.meant(name, told)
         second: list[bool] = []
 
         async def answer(name: str, spelling: Spelling, approves: bool, server: int) -> bool:
@@ -263,11 +275,12 @@ class ManyHands(RuleBasedStateMachine):
         assert first == told.answer(name, approves, self.away, self.at(server))
 
     @precondition(lambda self: self.told)
-    @rule(number=Numbers, actor=st.none() | Names, server=Servers, other_server=st.none() | Servers)
+    @rule(number=Numbers, actor=st.none() | Names | st.just("voter"), server=Servers, other_server=st.none() | Servers)
     def somebody_goes_on(self, number: int, actor: str | None, server: int, other_server: int | None) -> None:
         """The request comes again, and perhaps a second time at the same moment: decided as `decide` does."""
         given = [told for told in self.told.values() if told.state == "approved"] or list(self.told.values())
         name, session, of = (told := given[-1 - number % len(given)]).requester, told.session, told.rule
+        actor = None if actor is None else self.meant(actor, told)
         servers = [server] if other_server is None else [server, other_server]
         asking = requesters(name, actor)
         subject = Subject(APP, f"{name}-1")
@@ -350,6 +363,9 @@ class ManyHands(RuleBasedStateMachine):
 
     @rule(name=Names, delegate=st.none() | Names, lasts=st.sampled_from([60.0, 1000.0, 80_000.0]), server=Servers)
     def somebody_goes_away(self, name: str, delegate: str | None, lasts: float, server: int) -> None:
+        self.leaves(name, delegate, lasts, server)
+
+    def leaves(self, name: str, delegate: str | None, lasts: float, server: int) -> None:
         since = self.at(server)
         outcome = run(
             Absences(approvals=self.servers[server]).put(
@@ -398,4 +414,4 @@ def _rule(name: str) -> Rule:
 
 
 TestManyHands = ManyHands.TestCase
-TestManyHands.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestManyHands.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
