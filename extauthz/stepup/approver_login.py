@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from extauthz.stepup.keys import SEAL_NONCE_BYTES, KeyRing, SealBroken
-from extauthz.stepup.oidc import Departure, FlowSecrets, Provider, check_flow, location
+from extauthz.stepup.oidc import Departure, FlowSecrets, Provider, check_flow, check_methods, location
 from extauthz.stepup.ticket import InvalidTicket, hash_nonce
 from extauthz.values.identity import Subject
 
@@ -102,6 +102,7 @@ def check_login(
     """
     opened_at = begun.expires_at - LOGIN_SECONDS
     check_flow(claims, provider=provider, nonce=secrets.nonce, opened_at=opened_at, now=now)
+    check_methods(claims, provider)
 
 
 def make_link(

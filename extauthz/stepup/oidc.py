@@ -232,8 +232,7 @@ def check_id_token(
     if claim is None or claims.get(claim) != ticket.subject.id:
         raise OidcRefused("wrong-subject")
     # Steps 12 and 13: how, and when.
-    if provider.amr and provider.amr.isdisjoint(_words(claims, "amr")):
-        raise OidcRefused("wrong-amr")
+    check_methods(claims, provider)
     auth_time = _time(claims, "auth_time")
     if auth_time > now + provider.leeway:
         raise OidcRefused("malformed", "`auth_time` is in the future")
@@ -271,6 +270,16 @@ def check_flow(claims: Mapping[str, Any], *, provider: Provider, nonce: str, ope
     given = claims.get("nonce")
     if not isinstance(given, str) or not given.isascii() or not hmac.compare_digest(given, nonce):
         raise OidcRefused("wrong-nonce")
+
+
+def check_methods(claims: Mapping[str, Any], provider: Provider) -> None:
+    """Return if the claims say one of the methods that the provider's ID tokens need.
+
+    Raises:
+        OidcRefused: they do not.
+    """
+    if provider.amr and provider.amr.isdisjoint(_words(claims, "amr")):
+        raise OidcRefused("wrong-amr")
 
 
 def _max_age(ticket: Ticket) -> int:

@@ -50,6 +50,8 @@ class Scene:
         (folder / "secret").write_text(CLIENT_SECRET)
         world.now = time.time()
 
+        self.amr: tuple[str, ...] = ()
+
     def settings(self) -> ApproverLoginSettings:
         """The provider, as the configuration names it."""
         return ApproverLoginSettings(
@@ -57,6 +59,7 @@ class Scene:
             client_id=STEP_UP_CLIENT,
             client_secret_file=Path("secret"),
             algorithms=("ES256",),
+            amr=self.amr,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,6 +125,14 @@ def test_whoever_is_no_one_person_is_not_let_in(scene: Scene, account: str, noti
     back = visitor.get(scene.logs_in(scene.leaves(visitor), account=account))
     assert (back.status_code, heading(back)) == (403, notice.title)
     assert APPROVER_COOKIE not in visitor.cookies
+
+
+def test_a_login_by_other_methods_than_those_that_are_taken_is_none(scene: Scene) -> None:
+    scene.amr = ("hwk",)
+    visitor = scene.visitor()
+    weak = visitor.get(scene.logs_in(scene.leaves(visitor), account="anna", amr="pwd"))
+    assert (weak.status_code, heading(weak)) == (403, notices.LOGIN_UNUSABLE.title)
+    assert visitor.get(scene.logs_in(scene.leaves(visitor), account="anna", amr="pwd,hwk")).status_code == 303
 
 
 def test_no_issuer_puts_anybody_on_call(scene: Scene) -> None:
