@@ -5,11 +5,21 @@ python docs/diagram.py
 """
 
 from pathlib import Path
+from typing import get_args
 
-from extauthz.approval.lifecycle import diagram
+from extauthz.approval.lifecycle import NEXT, is_final
+from extauthz.values.approvals import State
 
 PAGE = Path(__file__).resolve().parent / "approvals-lifecycle.md"
 BEGIN, END = "<!-- lifecycle -->\n", "<!-- /lifecycle -->\n"
+
+
+def diagram() -> str:
+    """The table as a state diagram in Mermaid's language, in the order of the table."""
+    lines = ["stateDiagram-v2", "    [*] --> pending: opened"]
+    lines += [f"    {before} --> {after}: {happening}" for (before, happening), after in NEXT.items()]
+    lines += [f"    {state} --> [*]" for state in get_args(State) if is_final(state)]
+    return "\n".join(lines) + "\n"
 
 
 def written(text: str) -> str:

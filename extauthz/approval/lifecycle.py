@@ -6,7 +6,7 @@ is final. How many votes make an answer is counted elsewhere (`approval.counting
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 from extauthz.values.approvals import State
 
@@ -20,9 +20,6 @@ automatic rule. `escalated`: more people are asked. `expired`: nobody has answer
 wants it no more. `broken-glass`: who has asked went through without an answer. `reviewed`: somebody has looked at that
 afterwards. `revoked`: what was given is taken back.
 """
-STATES: Final[tuple[State, ...]] = get_args(State)
-HAPPENINGS: Final[tuple[Happening, ...]] = get_args(Happening)
-FIRST: Final[State] = "pending"
 
 NEXT: Final[Mapping[tuple[State, Happening], State]] = MappingProxyType(
     {
@@ -39,11 +36,6 @@ NEXT: Final[Mapping[tuple[State, Happening], State]] = MappingProxyType(
 )
 
 
-def can(state: State, happening: Happening) -> bool:
-    """Whether this can happen in this state."""
-    return (state, happening) in NEXT
-
-
 def after(state: State, happening: Happening) -> State:
     """The state after it.
 
@@ -56,11 +48,3 @@ def after(state: State, happening: Happening) -> State:
 def is_final(state: State) -> bool:
     """Whether no other state comes after this one."""
     return all(after == state for (before, _), after in NEXT.items() if before == state)
-
-
-def diagram() -> str:
-    """The table as a state diagram in Mermaid's language, in the order of the table."""
-    lines = ["stateDiagram-v2", f"    [*] --> {FIRST}: opened"]
-    lines += [f"    {before} --> {after}: {happening}" for (before, happening), after in NEXT.items()]
-    lines += [f"    {state} --> [*]" for state in STATES if is_final(state)]
-    return "\n".join(lines) + "\n"
