@@ -133,15 +133,16 @@ class RedisApprovals:
         found: dict[str, Approval] = {}
         last = ""
         start = await self._rank(names, begins) if before else 0
+        at_once = min(most + 1, _AT_ONCE)
         for look in range(_MOST_LOOKS):
-            first = start + look * _AT_ONCE
-            words = ("ZREVRANGE", names, first, first + _AT_ONCE - 1, "WITHSCORES")
+            first = start + look * at_once
+            words = ("ZREVRANGE", names, first, first + at_once - 1, "WITHSCORES")
             (reply,) = await self._calls.exchange(Command(key=names, words=words))
             entries = _entries(reply)
             tags = await self._tags([id_ for id_, opened_at in entries if (opened_at, id_) < begins])
             here = await self._at({id_: tag for id_, tag in tags.items() if only in (None, tag)})
             found |= {id_: approval for id_, approval in here.items() if query.includes(approval)}
-            if len(found) > most or len(entries) < _AT_ONCE:
+            if len(found) > most or len(entries) < at_once:
                 last = ""
                 break
             last = f"{entries[-1][1]!r} {entries[-1][0]}"

@@ -28,7 +28,7 @@ SCHEMA: Final = (
         opened_at REAL NOT NULL, expires_at REAL NOT NULL, due_at REAL, until REAL NOT NULL, content TEXT NOT NULL
     ) STRICT""",
     "CREATE INDEX approvals_with_key ON approvals (key)",
-    "CREATE INDEX approvals_of ON approvals (subject, state)",
+    "CREATE INDEX approvals_of ON approvals (subject, state, until)",
     "CREATE INDEX approvals_by_age ON approvals (opened_at, id)",
     "CREATE INDEX approvals_by_state ON approvals (state, opened_at, id)",
     "CREATE INDEX approvals_due ON approvals (due_at) WHERE state = 'pending'",
@@ -106,12 +106,13 @@ def put(connection: sqlite3.Connection, approval: Approval, keep: float) -> None
         ),
     )
     connection.execute("INSERT INTO approval_log (id) VALUES (?)", (approval.id,))
-    if approval.state != "pending":
+    counted = connection.execute("SELECT count(*) FROM approvals WHERE subject = ? AND state <> 'pending'", (subject,))
+    excess = counted.fetchone()[0] - MOST_FINAL
+    if excess > 0:
         connection.execute(
-            """DELETE FROM approvals WHERE subject = ?1 AND state <> 'pending' AND id NOT IN (
-                   SELECT id FROM approvals WHERE subject = ?1 AND state <> 'pending'
-                   ORDER BY until DESC, id DESC LIMIT ?2)""",
-            (subject, MOST_FINAL),
+            """DELETE FROM approvals WHERE id IN (
+                   SELECT id FROM approvals WHERE subject = ? AND state <> 'pending' ORDER BY until, id LIMIT ?)""",
+            (subject, excess),
         )
 
 

@@ -55,36 +55,33 @@ class SqliteNews:
         """As `ApprovalStore.approval_news`, but it just ends when this is closed."""
         listener = _Listener(loop=asyncio.get_running_loop())
         self._listeners.add(listener)
+        file: SqliteFile | None = None
         try:
             while not self._closed:
                 try:
-                    file = await asyncio.to_thread(SqliteFile, self._path, durable=False)
-                except ExtauthzError:
-                    await asyncio.sleep(AFTER_OUTAGE)
-                    continue
-                try:
+                    if file is None:
+                        file = await asyncio.to_thread(SqliteFile, self._path, durable=False, create=False)
                     async for told in self._followed(file, listener):
                         yield told
-                finally:
-                    file.let_go()
+                except ExtauthzError:
+                    await asyncio.sleep(AFTER_OUTAGE)
         finally:
             self._listeners.discard(listener)
+            if file is not None:
+                file.let_go()
 
     async def _followed(self, file: SqliteFile, listener: _Listener) -> AsyncIterator[News]:
-        """What changes in it until it is out of reach."""
+        """What changes in it until it is out of reach, which raises."""
         pause = SHORTEST
-        try:
-            known = await file.read(sqlite_approvals.mark)
-            yield News(everything=True)
-            while not self._closed:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        await listener.hurried.wait()
-                listener.hurried.clear()
-                known, told, is_pending = await file.read(partial(sqlite_approvals.news, since=known))
-                longest = LONGEST if is_pending else IDLE
-                pause = SHORTEST if told is not None else min(pause * _SLOWER, longest)
-                if told is not None:
-                    yield told
-        except ExtauthzError:
-            await asyncio.sleep(AFTER_OUTAGE)
+        known = await file.read(sqlite_approvals.mark)
+        yield News(everything=True)
+        while not self._closed:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await listener.hurried.wait()
+            listener.hurried.clear()
+            known, told, is_pending = await file.read(partial(sqlite_approvals.news, since=known))
+            longest = LONGEST if is_pending else IDLE
+            pause = SHORTEST if told is not None else min(pause * _SLOWER, longest)
+            if told is not None:
+                yield told
