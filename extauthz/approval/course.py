@@ -293,12 +293,12 @@ def _answered(outcome: Outcome, terms: Terms, approval: Approval, at: float) -> 
 
 def _granted(outcome: Outcome, *, uses: int | None, valid_for: float, at: float) -> Outcome:
     """Leave the grant. It has the approval's id: however often it is written, there is one."""
-    approval = outcome.approval
+    approval, broken = outcome.approval, outcome.approval.break_glass
     given = Approved(
         id=approval.id,
         opened_at=approval.opened_at,
-        votes=tuple(vote for vote in approval.votes if vote.stance == "approve"),
-        break_glass=approval.break_glass,
+        votes=() if broken is not None else tuple(vote for vote in approval.votes if vote.stance == "approve"),
+        break_glass=broken,
     )
     grant = Grant(
         id=approval.id,

@@ -404,6 +404,23 @@ def test_nobody_reviews_their_own_break_glass() -> None:
     assert word(reviewed(BROKEN, DORA, rights=standing_in(DORA, UMA))) == "requester"
 
 
+def test_who_has_answered_before_the_glass_was_broken_may_look_at_it() -> None:
+    waiting = votes(asked(), ANNA, by=terms()).approval
+    outcome = broken(waiting, at=NOW + 20)
+    assert outcome.grant is not None
+    assert outcome.grant.approval is not None
+    assert outcome.grant.approval.votes == (), "it rests on nobody's vote"
+    assert word(reviewed(outcome.approval, ANNA)) is None
+
+
+def test_a_delegate_reviews_by_the_right_of_who_is_away() -> None:
+    outcome = reviewed(BROKEN, DORA, rights=standing_in(DORA, ANNA))
+    glass = outcome.approval.break_glass
+    assert glass is not None
+    assert glass.review is not None
+    assert glass.review.by == DORA
+
+
 def test_a_review_needs_what_a_vote_needs_and_a_reason() -> None:
     assert word(reviewed(BROKEN, DORA)) == "not-an-approver"
     assert word(reviewed(BROKEN, ANNA, by=None)) == "rule-gone"
