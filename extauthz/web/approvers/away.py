@@ -44,7 +44,7 @@ class Away:
 
     async def serve(self, request: Request) -> Response:
         """GET shows the absences that concern whoever is logged in, POST enters one, or ends one."""
-        if request.method == "GET":
+        if request.method != "POST":
             return await self._page(self.desk.seated(request))
         session, fields = await self.desk.sent(request)
         if "end" in fields:

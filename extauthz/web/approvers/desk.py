@@ -85,7 +85,7 @@ class Desk:
         """
         session = self.session(request)
         if session is None:
-            raise NotLoggedIn(here(request) if request.method == "GET" else "/")
+            raise NotLoggedIn(here(request))
         return session
 
     async def sent(self, request: Request) -> tuple[ApproverSession, dict[str, str]]:

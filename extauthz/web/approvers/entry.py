@@ -89,7 +89,7 @@ class Entry:
             TurnedAway: there is no provider, or it was no form of ours.
             IssuerUnavailable: nobody knows where the provider is.
         """
-        if request.method == "GET":
+        if request.method != "POST":
             return self.login_page(request, _HOME)
         if not is_from_own_page(request):
             raise TurnedAway(notices.NOT_OUR_FORM)
@@ -160,7 +160,7 @@ class Entry:
             TurnedAway: it logs nobody in.
             StateUnavailable: the store is out of reach.
         """
-        if request.method == "GET":
+        if request.method != "POST":
             texts = request.query_params.getlist("link")
             text = texts[0] if len(texts) == 1 else ""
             values = {"link": self._link(text), "text": text, "path": LINK_PATH}

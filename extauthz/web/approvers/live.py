@@ -46,7 +46,7 @@ class Live:
         session = self._desk.seated(request)
         person = session.approver.person
         if self._open.total() >= MOST or self._open[person] >= MOST_OF_ONE:
-            # A browser tries again by itself, and its page looks for itself now and then.
+            # The page asks for itself now and then all the same.
             return Response(status_code=503, headers={**self._desk.pages.headers, "retry-after": "30"})
         headers = {**self._desk.pages.headers, "x-accel-buffering": "no"}
         return StreamingResponse(self._stream(session), media_type="text/event-stream", headers=headers)

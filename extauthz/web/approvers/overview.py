@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Final, Literal, get_args
 from urllib.parse import urlencode
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -90,7 +91,10 @@ class Overview:
         """GET: the list that the address asks for."""
         session = self.desk.seated(request)
         asked, me = _Filter.of(request), session.approver
-        page = await self.viewing.listed(asked.query, me, mine=asked.mine, most=MOST, before=asked.before)
+        try:
+            page = await self.viewing.listed(asked.query, me, mine=asked.mine, most=MOST, before=asked.before)
+        except ValueError:  # no store has said this cursor
+            raise HTTPException(400) from None
         glass = ApprovalQuery(unreviewed=True)
         unreviewed = await self.viewing.listed(glass, me, mine=True, most=1)
         values = {
