@@ -31,7 +31,7 @@ Work = Callable[[sqlite3.Connection], _T]
 
 
 class SqliteFile:
-    """A connection to the file at `path`, opened at once; unless `create` is false, the file is made if it is not there.
+    """A connection to the file at `path`, opened at once; unless `create` is false, it is made if it is not there.
 
     What is written over one that is not `durable` survives the end of the process, not that of the machine.
 

@@ -295,6 +295,49 @@ def test_a_page_on_which_little_is_meant_may_be_short_and_goes_on(
     assert pages > 1
 
 
+GARBAGE = ("", "x", "1 pending", "1 pending 9e999 k {", "1 pending 9e999 k {}", "\\xff", "nan nan nan nan nan")
+
+
+def everything_that_is_asked(store: Store) -> list[Any]:
+    return [
+        store.approval("a1"),
+        store.approvals(ApprovalQuery(), most=9),
+        store.due_approvals(most=9, now=LATER),
+        store.open_approval(approval("a2", key=approval().key), keep=KEEP, most_open=9, now=NOW),
+        store.replace_approval(after(approval()), version=1, keep=KEEP, now=NOW),
+        store.absences(now=NOW),
+        store.put_absence(absence("x"), now=NOW),
+        store.end_absence("x", now=NOW),
+        store.claim_letters("hook", most=9, lease=30, now=NOW + 60),
+        store.letters(most=9),
+        store.letter_later("l1", 1, due_at=NOW, error="", now=NOW),
+        store.letter_done("l1", 1, now=NOW),
+        store.replay_letters(now=NOW),
+        store.letter_counts(now=NOW),
+    ]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_what_nobody_of_us_has_written_is_an_outage_and_no_worse(own: RedisProcess, opened: Open, garbage: str) -> None:
+    store = opened(own.url)
+    opening(store, approval(), letters=(letter(),))
+    run(store.put_absence(absence("x"), now=NOW))
+    with own.client() as client:
+        hashes = [key for key in client.scan_iter() if client.type(key) == b"hash"]
+        kept = {key: client.hgetall(key) for key in hashes}
+        refused = 0
+        for key in hashes:
+            client.hset(key, mapping=dict.fromkeys(kept[key], garbage))
+            for asking in everything_that_is_asked(store):
+                try:
+                    run(asking)
+                except StateUnavailable:
+                    refused += 1
+            client.delete(key)
+            client.hset(key, mapping=kept[key])
+    assert refused
+
+
 def test_a_grant_of_an_older_version_is_read(own: RedisProcess, opened: Open) -> None:
     store = opened(own.url)
     opening(store, approval(state="approved", due_at=None), grants=(given(),))
