@@ -83,7 +83,7 @@ class ApprovalApi:
     async def _list(self, request: Request, by: LoggedIn) -> Response:
         query = _query(request, _FILTER | _PAGE)
         limit = query.get("limit", [str(PAGE_SIZE)])[0]
-        if not limit.isdecimal() or not limit.isascii() or not 1 <= int(limit[:9]) <= LARGEST_PAGE:
+        if not limit.isdecimal() or not limit.isascii() or len(limit) > 3 or not 1 <= int(limit) <= LARGEST_PAGE:
             raise Declined("malformed", f"query: `limit` is no number from 1 to {LARGEST_PAGE}")
         page = await self._door.listed(by, _wanted(query), most=int(limit), before=query.get("cursor", [""])[0])
         return JSONResponse({"approvals": [seen_object(one) for one in page.seen], "next": page.next or None})

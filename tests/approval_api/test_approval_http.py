@@ -327,6 +327,7 @@ def test_what_can_not_be_meant_is_a_problem_that_says_why(desk: Desk) -> None:
         ("status=open", "`open` is no status"),
         ("limit=0", "`limit` is no number"),
         ("limit=9999", "`limit` is no number"),
+        ("limit=0000000019999999", "`limit` is no number"),
         ("limit=x", "`limit` is no number"),
         ("who=x", "unknown `who`"),
         ("rule=a&rule=b", "`rule` is there twice"),
