@@ -213,7 +213,7 @@ BAD = {
 @pytest.mark.parametrize("behaviour", BAD)
 def test_no_server_of_mail_holds_up_who_tells(behaviour: str) -> None:
     with hostile(BAD[behaviour]) as receiver:
-        outcome = failure(send(an_email(port=receiver.port, timeout="500ms")))
+        outcome = failure(send(an_email(port=receiver.port, timeout="1s")))
     assert (outcome.is_down, outcome.is_final) == (True, False)
     assert outcome.error.isprintable()
 

@@ -124,7 +124,7 @@ BAD = {
 @pytest.mark.parametrize("behaviour", BAD)
 def test_no_receiver_holds_up_who_tells(behaviour: str) -> None:
     with hostile(BAD[behaviour]) as receiver:
-        outcome = failure(send(here(f"http://127.0.0.1:{receiver.port}/in", timeout="500ms")))
+        outcome = failure(send(here(f"http://127.0.0.1:{receiver.port}/in", timeout="1s")))
     assert outcome.is_down
     assert not outcome.is_final
     assert outcome.error.isprintable()
@@ -159,7 +159,7 @@ def test_a_handshake_of_tls_that_hangs_is_an_attempt_that_failed(authority: trus
 
     for behave in (hangs, hangs_then):
         with hostile(behave) as receiver:
-            outcome = failure(send(here(f"https://localhost:{receiver.port}/in", timeout="500ms")))
+            outcome = failure(send(here(f"https://localhost:{receiver.port}/in", timeout="1s")))
         assert outcome.is_down
 
 
