@@ -36,7 +36,7 @@ from extauthz.store.key_digest import digest
 from extauthz.store.letters import WAITING_SECONDS
 from extauthz.store.protocol import CLOCK_SKEW, MOST_GRANTS
 from extauthz.store.redis_calls import RedisCalls
-from extauthz.store.redis_letters import RedisLetters, letter_words
+from extauthz.store.redis_letters import IN_FLIGHT, RedisLetters, letter_words
 from extauthz.store.redis_route import Command
 from extauthz.store.redis_rows import SubjectKeys, grant_words, outcome_in, seconds_kept, texts_in, understood
 from extauthz.store.redis_scripts import INDEX_APPROVAL, OPEN_APPROVAL, REPLACE_APPROVAL, UNLIST_APPROVAL, Run
@@ -237,7 +237,7 @@ class RedisApprovals:
         (reply,) = await self._calls.exchange(Command(key=self._ages, words=("ZSCORE", self._ages, id_)))
         with understood():
             opened_at = float(reply) if isinstance(reply, bytes) else -inf
-        if opened_at + CLOCK_SKEW > now:
+        if opened_at + IN_FLIGHT > now:
             return False
         await self._calls.run(Run(script=UNLIST_APPROVAL, keys=self._lists, arguments=(id_,)))
         return True

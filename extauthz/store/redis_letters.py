@@ -22,6 +22,8 @@ from extauthz.values.letters import Claim, Letter, LetterCounts, LetterState
 
 _KEPT: Final = int(WAITING_SECONDS + CLOCK_SKEW)
 _AT_ONCE: Final = 200
+IN_FLIGHT: Final = 2 * CLOCK_SKEW
+"""How long something may be on the lists before it is there, by the clock of whoever looks: those of two may differ."""
 _AGAIN_SECONDS: Final = 5.0
 """When a letter is looked for again that is on the lists already, and not there yet."""
 
@@ -181,7 +183,7 @@ class RedisLetters:
                 settled.append(self._index("waits", id_, place, _number(rest[0])))
             elif said == b"dead":
                 settled.append(self._index("dead", id_, place, _number(rest[0])))
-            elif place.listed_at + CLOCK_SKEW > now:
+            elif place.listed_at + IN_FLIGHT > now:
                 settled.append(self._index("waits", id_, place, now + _AGAIN_SECONDS))
             else:
                 settled.append(self._index("gone", id_, place, now))

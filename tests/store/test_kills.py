@@ -1,6 +1,6 @@
 """Processes that write approvals are killed at random moments: nothing is lost, and nothing is done twice.
 
-`KILLS` is how many of them are killed for each store; `make kills` kills four times as many.
+`KILLS` is how many of them are killed for each store; `make kills` kills ten times as many.
 """
 
 import os
@@ -24,7 +24,7 @@ from extauthz.store.protocol import Selection, Store
 from extauthz.values.approvals import Approval
 
 TESTS = Path(__file__).parents[1]
-KILLS = int(os.environ.get("KILLS", "50"))
+KILLS = int(os.environ.get("KILLS", "20"))
 
 
 def everything(store: Store) -> dict[str, Approval]:

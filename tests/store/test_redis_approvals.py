@@ -21,12 +21,13 @@ from extauthz.store import redis_news
 from extauthz.store.approvals import ApprovalQuery, News, Opened, Replaced
 from extauthz.store.protocol import CLOCK_SKEW, Selection, Store
 from extauthz.store.redis_calls import RedisCalls
+from extauthz.store.redis_letters import RedisLetters
 from extauthz.store.redis_route import Command
 from extauthz.store.redis_scripts import Run
 from extauthz.store.redis_server import Reply
 
 Open = Callable[[str], Store]
-LATER = NOW + CLOCK_SKEW + 1
+LATER = NOW + 2 * CLOCK_SKEW + 1
 """When nobody can be in the middle of anything that began at NOW."""
 
 
@@ -187,6 +188,35 @@ def test_what_is_said_of_a_letter_and_stops_anywhere_loses_none(
     assert run(other.replay_letters(now=NOW + 60)) == is_dead
     assert told(other, NOW + 60) == (["l1"] if is_dead else [])
     assert run(other.letters(most=9)) == ()
+
+
+def test_a_clock_that_is_behind_makes_nobody_forget_what_is_being_written(
+    store: Store, address: str, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead, now = opened(address), NOW + CLOCK_SKEW
+    announced = RedisLetters.announced
+    looked: list[int] = []
+
+    def meanwhile(letters: RedisLetters, *of: Any) -> list[Run]:
+        looked.append(1)
+        return announced(letters, *of)
+
+    monkeypatch.setattr(RedisLetters, "announced", meanwhile)
+    run_script = RedisCalls.run
+
+    async def between(calls: RedisCalls, *asked: Run | Command) -> list[Reply]:
+        done = await run_script(calls, *asked)
+        if len(looked) == 1:
+            looked.append(2)
+            assert await ahead.claim_letters("hook", most=9, lease=30, now=now) == ()
+            assert await ahead.due_approvals(most=9, now=now) == ()
+        return done
+
+    monkeypatch.setattr(RedisCalls, "run", between)
+    opening(store, approval(due_at=NOW + 1), letters=(letter(),))
+    assert looked == [1, 2]
+    assert told(ahead, now + 10) == ["l1"]
+    assert due(ahead, now + 10) == ["a1"]
 
 
 def test_asking_again_for_what_is_pending_is_one_round_trip(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
