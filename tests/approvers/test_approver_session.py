@@ -47,13 +47,13 @@ def test_a_session_comes_back_as_it_was(person: str, groups: frozenset[str]) -> 
 
 
 @given(st.integers(min_value=0), st.characters(codec="ascii"))
-def test_a_session_that_was_changed_is_none(place: int, letter: str) -> None:
+def test_a_session_that_was_changed_says_nothing_else(place: int, letter: str) -> None:
     text = value(session())
     place %= len(text)
     changed = text[:place] + letter + text[place + 1 :]
     found = read_session([f"{APPROVER_COOKIE}={changed}"], ring(), now=NOW)
-    # The last letter of base64 may carry bits that say nothing.
-    assert found is None or (found == session() and (changed == text or place == len(text) - 1))
+    # Some letters of base64 can be spelled in two ways: what they say is the same.
+    assert found in (None, session())
 
 
 def test_a_session_is_good_until_it_ends_and_under_its_keys() -> None:
@@ -63,6 +63,9 @@ def test_a_session_is_good_until_it_ends_and_under_its_keys() -> None:
     assert read_session([cookie], ring("other"), now=NOW) is None
     assert read_session([cookie], ring("first", "newer"), now=NOW) is not None
     assert read_session([cookie, cookie], ring(), now=NOW) is None
+    for place in range(20, len(value(session())) - 1, 7):
+        other = "A" if cookie[-place] != "A" else "B"
+        assert read_session([cookie[:-place] + other + cookie[len(cookie) - place + 1 :]], ring(), now=NOW) is None
 
 
 def test_a_name_that_is_no_text_makes_no_session() -> None:
