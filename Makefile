@@ -8,7 +8,7 @@ BENCH_ARGS ?=
 SPIRE := v1.13.3
 SPIRE_BIN ?= $(HOME)/.cache/extauthz/spire-$(SPIRE)
 
-.PHONY: install demo test screenshots fuzz spire lint format proto lock bench clean
+.PHONY: install demo test screenshots fuzz kills spire lint format proto diagram lock bench clean
 
 install: .venv/installed
 
@@ -43,6 +43,11 @@ FUZZ_EXAMPLES ?= 20000
 fuzz: install
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest tests/fuzz --timeout=0 $(TEST_ARGS)
 
+# Processes that write approvals, and Redis servers, are killed at random moments, so many for each store: a minute or two.
+KILLS ?= 200
+kills: install
+	KILLS=$(KILLS) $(BIN)/pytest tests/store/test_kills.py $(TEST_ARGS)
+
 # SPIRE's server and agent for tests/spire, from the Go module with the versions that it was released with. It takes
 # Go, and many minutes; without them those tests are skipped.
 spire:
@@ -68,6 +73,10 @@ bench: install
 # The generated code is committed; a test holds it against proto/.
 proto: install
 	$(BIN)/python proto/generate.py
+
+# So is the diagram in docs/approvals-lifecycle.md; a test holds it against the code.
+diagram: install
+	$(BIN)/python docs/diagram.py
 
 lock: install
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra pyvoy --extra spiffe --group dev --group bench --generate-hashes \

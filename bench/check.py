@@ -214,7 +214,9 @@ def cases(checker: Checker, wary: Checker, token: str) -> dict[str, Callable[[],
             started = checker.start(request)
             if isinstance(started, bytes):
                 return started
-            return loop.run_until_complete(checker.finish(started, deadline=None))
+            answered = loop.run_until_complete(checker.finish(started, deadline=None))
+            assert isinstance(answered, bytes)
+            return answered
 
         return run
 

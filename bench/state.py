@@ -191,7 +191,9 @@ async def cases(store: Store, jwks: str, token: str) -> dict[str, Call]:
     async def decide(request: bytes) -> bytes:
         started = checker.start(request)
         assert not isinstance(started, bytes), CheckResponse.FromString(started)
-        return await checker.finish(started, deadline=None)
+        answered = await checker.finish(started, deadline=None)
+        assert isinstance(answered, bytes)
+        return answered
 
     for path, code in (("/v1/confirmed", 0), ("/v1/counted", 0), ("/v1/unconfirmed", 16)):
         answer = CheckResponse.FromString(await decide(payload(path, token)))

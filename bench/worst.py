@@ -125,7 +125,9 @@ def make_checker() -> Checker:
 def answer(checker: Checker, payload: bytes) -> bytes:
     """The answer, after whatever look-up it takes."""
     started = checker.start(payload)
-    return started if isinstance(started, bytes) else asyncio.run(checker.finish(started, deadline=None))
+    answered = started if isinstance(started, bytes) else asyncio.run(checker.finish(started, deadline=None))
+    assert isinstance(answered, bytes)
+    return answered
 
 
 def token(**claims: object) -> str:

@@ -14,8 +14,12 @@ from typing import Final, Literal
 
 Reason = Literal[
     "allowed",
+    "approval-cancelled",
+    "approval-denied",
+    "approval-expired",
     "approval-required",
     "audit-unavailable",
+    "break-glass-refused",
     "code-used",
     "denied",
     "factor-not-accepted",
@@ -46,14 +50,19 @@ Reason = Literal[
     "state-unavailable",
     "subject-blocked",
     "token-revoked",
+    "unmapped-requester",
     "wrong-code",
 ]
 """Stable words, for records, metadata and callers; `docs/requests.md` says of each what it means and what to do."""
 
 STATUS: Final[Mapping[Reason, int]] = {
     "allowed": 200,
+    "approval-cancelled": 403,
+    "approval-denied": 403,
+    "approval-expired": 403,
     "approval-required": 403,
     "audit-unavailable": 503,
+    "break-glass-refused": 403,
     "code-used": 401,
     "denied": 403,
     "factor-not-accepted": 401,
@@ -84,6 +93,7 @@ STATUS: Final[Mapping[Reason, int]] = {
     "state-unavailable": 503,
     "subject-blocked": 403,
     "token-revoked": 401,
+    "unmapped-requester": 403,
     "wrong-code": 401,
 }
 """The HTTP status that a reason comes with."""

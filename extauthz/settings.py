@@ -41,8 +41,8 @@ from extauthz.policy.attribute_sources import attributes_type
 from extauthz.policy.bundle import bundle_name
 from extauthz.policy.declared import Declared
 from extauthz.policy.device_config import DeviceSettings
+from extauthz.policy.field_types import Duration
 from extauthz.policy.header_reads import undeclared_headers
-from extauthz.policy.models import Duration
 from extauthz.policy.problems import PolicyErrors, Problem, did_you_mean, faults_of, problem_at
 from extauthz.policy.request_config import PathSettings, RequestSettings
 from extauthz.policy.yaml_source import Document, decode, load_documents
@@ -52,6 +52,7 @@ from extauthz.values.block import Block, Switch, with_a_value
 from extauthz.values.duration import at_most, seconds
 from extauthz.values.url import fetch_url
 from extauthz.web.admin_config import AdminSettings
+from extauthz.web.approvals_config import ApprovalsSettings
 
 _TCP_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}")
 
@@ -78,15 +79,19 @@ class ListenSettings(Block):
     grpc: Address = "127.0.0.1:9191"
     web: Address = "127.0.0.1:9192"
     admin: Address = "127.0.0.1:9193"
+    approvals: Address = "127.0.0.1:9194"
+    approvals_grpc: Address | None = None
     tls: TlsSettings | None = None
     """For `grpc`."""
+    approvals_tls: TlsSettings | None = None
+    """For `approvals_grpc`."""
 
     @model_validator(mode="after")
-    def _has_three_addresses(self) -> Self:
-        addresses = (self.grpc, self.web, self.admin)
-        taken = [one for one in addresses if addresses.count(one) > 1 and not one.endswith(":0")]
+    def _each_has_its_own(self) -> Self:
+        addresses = (self.grpc, self.web, self.admin, self.approvals, self.approvals_grpc)
+        taken = [one for one in addresses if one and addresses.count(one) > 1 and not one.endswith(":0")]
         if taken:
-            raise ValueError(f"`{taken[0]}` is the address of two; `grpc`, `web` and `admin` each need their own")
+            raise ValueError(f"`{taken[0]}` is the address of two; each of those under `listen` needs its own")
         return self
 
 
@@ -189,6 +194,7 @@ class Settings(BaseSettings):
     identity: IdentitySettings = IdentitySettings()
     client: ClientSettings = ClientSettings()
     stepup: StepUpSettings = StepUpSettings()
+    approvals: ApprovalsSettings = ApprovalsSettings()
     devices: DeviceSettings = DeviceSettings()
     paths: PathSettings = PathSettings()
     request: RequestSettings = RequestSettings()
@@ -312,7 +318,7 @@ class Settings(BaseSettings):
     @property
     def tls(self) -> Tls | None:
         """TLS for `listen.grpc`."""
-        return None if self.listen.tls is None else tls_of(self.listen.tls, base=self.base)
+        return None if self.listen.tls is None else tls_of(self.listen.tls, setting="listen.tls", base=self.base)
 
     @property
     def declared(self) -> Declared:

@@ -11,6 +11,7 @@ from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
+from finishing import finished
 from jwt.algorithms import ECAlgorithm
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
@@ -110,11 +111,12 @@ class Bench:
         request_id: str | None = None,
         time: tuple[int, int] = (0, 0),
         body: bytes | None = None,
+        method: str = "POST",
     ) -> bytes:
         """A POST to the payments host as Envoy would send it; each has an id of its own unless one is given."""
         self.sequence[0] += 1
         return check_request(
-            method="POST",
+            method=method,
             host="payments.example.com",
             path=path,
             headers=dict(headers or {}),
@@ -152,7 +154,9 @@ class Bench:
 
     def answer(self, payload: bytes, *, deadline: float | None = None) -> CheckResponse:
         started = self.checker.start(payload)
-        answered = started if isinstance(started, bytes) else self.run(self.checker.finish(started, deadline=deadline))
+        answered = (
+            started if isinstance(started, bytes) else self.run(finished(self.checker, started, deadline=deadline))
+        )
         return CheckResponse.FromString(answered)
 
     def decision(self, payload: bytes, *, deadline: float | None = None) -> tuple[str, str, int]:

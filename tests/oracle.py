@@ -54,7 +54,7 @@ def judge(documents: Sequence[Document], inputs: Inputs, key: bytes) -> Verdict:
         return Verdict("deny", errors[0], "policy-error")
     if not allow:  # 3
         return Verdict("deny", None, "no-rule-allows")
-    return asked(challenge, inputs, key) or asked(approve, inputs, key) or allowed(allow)  # 4, 5, 6
+    return asked(challenge, inputs, key) or answered(approve, inputs, key) or allowed(allow)  # 4, 5, 6
 
 
 def audit_required(documents: Sequence[Document], inputs: Inputs) -> bool:
@@ -152,6 +152,53 @@ def as_regex(part: str) -> str:
     return f"(/(?P<{capture[1]}>.*))?" if capture[2] else f"/(?P<{capture[1]}>[^/]+)"
 
 
+def answered(approves: Sequence[Rule], inputs: Inputs, key: bytes) -> Verdict | None:
+    """Step 5: what `auto` says, then what is left to ask."""
+    if approves and inputs.request.http is not None and inputs.identity.subject is not None:
+        auto = [(one, *automatic(one)) for one in approves]
+        denied = [Verdict("deny", one.name, reason) for one, reason, _ in auto if reason]
+        if denied:
+            return denied[0]
+        approves = [one for one, _, is_approved in auto if not is_approved]
+    return asked(approves, inputs, key)
+
+
+def automatic(one: Rule) -> tuple[str, bool]:
+    """The reason of a denial by `auto`, or an empty one, and whether it approves."""
+    reasons, yes, unsure = [], False, False
+    for answer in one.fields["approve"].get("auto", ()):
+        try:
+            holds = one.value(answer["when"]) is True
+        except cel.EvalError:
+            unsure = unsure or answer["answer"] == "deny"
+            continue
+        if holds and answer["answer"] == "deny":
+            reasons.append(answer.get("reason", "auto-denied"))
+        yes = yes or (holds and answer["answer"] == "approve")
+    return (reasons[0] if reasons else ""), yes and not unsure
+
+
+def approved(approve: Document, binding: str, inputs: Inputs) -> bool:
+    """Whether enough persons have approved, none of whom asks (section 4); conditions on them are tested elsewhere."""
+    caller, minutes = inputs.identity, float(approve.get("valid_for", "5m").removesuffix("m"))
+    asking = {caller.user.sub} if caller.user is not None else set()
+    for grant in inputs.facts.grants:
+        here = (grant.subject, grant.session, grant.binding) == (caller.subject, caller.session or "", binding)
+        lasts = inputs.now < min(grant.issued_at + minutes * 60, grant.expires_at) and grant.uses != 0
+        bounded = approve.get("uses", 1) == "unlimited" or (grant.uses or 1001) <= approve.get("uses", 1)
+        if grant.approval is None or not (here and lasts and bounded and grant.holder in caller.holders):
+            continue
+        persons = {
+            vote.approver.person
+            for vote in grant.approval.votes
+            if vote.approver.groups & set(approve["approvers"].get("groups", ()))
+            or vote.approver.subject.id in approve["approvers"].get("subjects", ())
+        }
+        if len(persons - asking) >= approve.get("min", 1):
+            return True
+    return False
+
+
 def asked(guards: Sequence[Rule], inputs: Inputs, key: bytes) -> Verdict | None:
     """Steps 4 and 5: what matching guards of one effect ask for; `None` if nothing is left to ask."""
     unmet = []
@@ -166,6 +213,8 @@ def asked(guards: Sequence[Rule], inputs: Inputs, key: bytes) -> Verdict | None:
         except (cel.EvalError, Refused) as error:
             return Verdict("deny", one.name, error.reason if isinstance(error, Refused) else "policy-error")
         if effect == "approve":
+            if approved(one.fields["approve"], binding, inputs):
+                continue
             unmet.append(Verdict("hold", one.name, "approval-required"))
         elif not met(one.fields["challenge"], binding, inputs):
             unmet.append(Verdict("challenge", one.name, "proof-required"))

@@ -4,6 +4,7 @@ Calls to one port that several processes share are shared badly, because Envoy m
 where it is. The rule kept here: no two listeners have one address.
 """
 
+from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,6 @@ from typing import Final
 from extauthz.errors import ConfigurationError
 from extauthz.settings import Settings
 
-_KEYS: Final = ("grpc", "web", "admin")
 _LAST_PORT: Final = 65_535
 
 
@@ -19,7 +19,9 @@ def settings_of(settings: Settings, number: int) -> Settings:
     """The settings of the worker with this number, from 0: its ports are so many higher, its sockets have it in their
     names (`grpc.sock`, `grpc.0.sock`). Port 0 stays: any free one.
     """
-    listen = settings.listen.model_copy(update={key: _moved(getattr(settings.listen, key), number) for key in _KEYS})
+    listen = settings.listen.model_copy(
+        update={key: _moved(address, number) for key, address in _addresses(settings).items()}
+    )
     return settings.model_copy(update={"listen": listen})
 
 
@@ -35,17 +37,29 @@ def require_shareable(settings: Settings, workers: int) -> None:
             "`sqlite:///extauthz.db` or `redis://…`, or one worker"
         )
     taken: dict[str, str] = {}
-    for number, key in product(range(workers), _KEYS):
-        address = _moved(getattr(settings.listen, key), number)
+    addresses = _addresses(settings)
+    for number, key in product(range(workers), addresses):
+        address = _moved(addresses[key], number)
         _, _, port = address.rpartition(":")
         if not address.startswith("unix:") and int(port) > _LAST_PORT:
             raise ConfigurationError(f"listen.{key}: {workers} workers need as many ports from here on; begin lower")
         if address in taken and port != "0":
             raise ConfigurationError(
                 f"listen.{key}: `{address}` is that of listen.{taken[address]}, too: each of {workers} workers takes "
-                f"the next port; leave room between the three, as in `{_example(workers)}`"
+                f"the next port; leave room between them, as in `{_example(workers, addresses)}`"
             )
         taken[address] = key
+
+
+def _addresses(settings: Settings) -> Mapping[str, str]:
+    """Those that are listened on, by their key."""
+    listen, approvals = settings.listen, settings.approvals
+    found = {"grpc": listen.grpc, "web": listen.web, "admin": listen.admin}
+    if approvals.url is not None or approvals.tokens is not None:
+        found["approvals"] = listen.approvals
+    if approvals.tokens is not None and listen.approvals_grpc is not None:
+        found["approvals_grpc"] = listen.approvals_grpc
+    return found
 
 
 def _moved(address: str, number: int) -> str:
@@ -56,7 +70,7 @@ def _moved(address: str, number: int) -> str:
     return address if port == "0" else f"{host}:{int(port) + number}"
 
 
-def _example(workers: int) -> str:
+def _example(workers: int, keys: Iterable[str]) -> str:
     step = max(100, workers)
-    told = [f'{key}: "127.0.0.1:{9200 + step * index}"' for index, key in enumerate(_KEYS)]
+    told = [f'{key}: "127.0.0.1:{9200 + step * index}"' for index, key in enumerate(keys)]
     return f"listen: {{{', '.join(told)}}}"

@@ -15,8 +15,10 @@ SHORTEST: Final = 16
 """Characters of a secret that somebody proves to be somebody with."""
 
 
-def read_place(secret: SecretPlace, *, setting: str, base: Path, environ: Mapping[str, str]) -> str:
-    """The secret that `setting` says the place of; files are relative to `base`.
+def read_place(
+    secret: SecretPlace, *, setting: str, base: Path, environ: Mapping[str, str], shortest: int = SHORTEST
+) -> str:
+    """The secret that `setting` says the place of; files are relative to `base`. `shortest` is in characters.
 
     Raises:
         ConfigurationError: there is none, or it is too short.
@@ -28,6 +30,6 @@ def read_place(secret: SecretPlace, *, setting: str, base: Path, environ: Mappin
         found, place = environ.get(variable, ""), f"the variable `{variable}`"
         if not found.isprintable() or not found.isascii() or not found.strip():
             raise ConfigurationError(f"{setting}: {place} is not set to one line of ASCII text; set it to the secret")
-    if len(found) < SHORTEST:
-        raise ConfigurationError(f"{setting}: {place}: shorter than {SHORTEST} characters; use a longer secret")
+    if len(found) < shortest:
+        raise ConfigurationError(f"{setting}: {place}: shorter than {shortest} characters; use a longer secret")
     return found

@@ -8,7 +8,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from extauthz import __version__
+from extauthz.app.approvers import Approvers
 from extauthz.app.bundles import Bundles
 from extauthz.app.inbound import Inbound
 from extauthz.app.informants import Informants
@@ -29,6 +30,7 @@ from extauthz.app.providers import Providers
 from extauthz.app.reload import Reloader, Status, first_ruling
 from extauthz.app.watching import Fingerprint, Watched, changes
 from extauthz.app.wiring import load_keys, open_audit, open_configured_store
+from extauthz.approval.persons import Persons
 from extauthz.check.activity import Activities
 from extauthz.check.checker import Checker, Surroundings
 from extauthz.check.devices import Devices
@@ -37,6 +39,7 @@ from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.store_watch import StoreWatch
 from extauthz.errors import ExtauthzError, StateUnavailable
 from extauthz.lookup.attributes.sources import AttributeSources
+from extauthz.lookup.key_sets import Standing
 from extauthz.record.audit_file import AuditFile
 from extauthz.record.tracing import open_tracing
 from extauthz.settings import Settings
@@ -83,8 +86,13 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
     store = open_configured_store(settings)
     revocations = RevocationFeed(store, max_staleness=settings.revocations.max_staleness)
     inbound = Inbound(settings, environ, store=store, feed=revocations, metrics=metrics)
-    metrics.follow_keys(lambda: {**informants.keys.standings, **inbound.standings})
-    readiness.follow_keys(lambda: {**informants.keys.standings, **inbound.standings})
+    approvers = Approvers(settings, environ, store=store, keys=keys, revocations=revocations, metrics=metrics)
+
+    def key_standings() -> Mapping[str, Standing]:
+        return {**informants.keys.standings, **inbound.standings, **approvers.standings}
+
+    metrics.follow_keys(key_standings)
+    readiness.follow_keys(key_standings)
     metrics.follow_revocations(lambda: revocations.standing)
     readiness.follow_revocations(lambda: revocations.standing)
     watch = StoreWatch(store)
@@ -112,17 +120,22 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             activities=activities,
             sources=sources,
             habits=habits,
+            approving=approvers.approving,
         )
         await sources.open()
         await watch.start()
         with suppress(StateUnavailable):  # then everybody whom one could have revoked is denied until it is there
             await revocations.load()
         devices = Devices.of(settings.devices, keys=keys, store=store, entropy=os.urandom, revocations=revocations)
-        known = structs.replace(local_facts.local, device=devices.of_request, reported=revocations)
+        requesters = Persons(settings.approvals.persons).requesters
+        known = structs.replace(
+            local_facts.local, device=devices.of_request, reported=revocations, requesters=requesters
+        )
         checker = Checker(replace(ruling, facts=Facts(local=known)), surroundings)
         transport = carry(checker)
         metrics.follow_refusals(transport.name, lambda: transport.refusals.counts)
         informants.serve(checker)
+        approvers.serve(checker)
         status = Status(readiness, metrics, orders.in_force)
         reloader = Reloader(settings, checker, bundles, informants.keys, status)
         server = _Server(
@@ -136,8 +149,9 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             readiness,
             create_probes(readiness, metrics, inbound.admin),
             inbound.web,
+            approvers,
             reloader,
-            (informants.hurry, key_follower.hurry, inbound.hurry, local_facts.hurry),
+            (informants.hurry, key_follower.hurry, inbound.hurry, local_facts.hurry, approvers.hurry),
         )
         status.in_force(ruling, versions)
         del ruling  # or what is replaced would never go
@@ -151,6 +165,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             key_follower.follow(),
             local_facts.follow(watch=settings.reload.watch),
             inbound.follow(),
+            *approvers.following(watch=settings.reload.watch),
             *(
                 [_reload_on_change(reloader, watched, seen), key_follower.watch(keys_seen), inbound.watch()]
                 if settings.reload.watch
@@ -163,6 +178,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
         await informants.close()
         await sources.close()
         await inbound.close()
+        await approvers.close()
         await providers.close()
         await activities.close()
         await habits.close()
@@ -189,11 +205,13 @@ class _Server:
         readiness: Readiness,
         probes: Starlette,
         pushed: Sequence[Route],
+        approvers: Approvers,
         reloader: Reloader,
         hurried: Sequence[Callable[[], None]],
     ) -> None:
         self._checker = checker
         self._readiness = readiness
+        self._approvers = approvers
         self._reloader = reloader
         self._hurried = hurried
         self._stopping = asyncio.Event()
@@ -209,13 +227,17 @@ class _Server:
             revocations=surroundings.revocations,
             pushed=pushed,
             devices=devices,
+            waiting=approvers.waiting,
         )
-        self._web = WebServer(pages, address=settings.listen.web, key="listen.web")
-        try:
+        with ExitStack() as bound:
+            self._web = WebServer(pages, address=settings.listen.web, key="listen.web")
+            bound.callback(self._web.close)
             self._admin = WebServer(probes, address=settings.listen.admin, key="listen.admin")
-        except ExtauthzError:
-            self._web.close()
-            raise
+            bound.callback(self._admin.close)
+            approvers.bind()
+            bound.callback(approvers.release)
+            self._servers = (self._web, self._admin, *approvers.servers)
+            self._addresses = bound.pop_all()
 
     async def serve(self, *following: Coroutine[Any, Any, None]) -> None:
         """Serve until told to stop; `following` bring news meanwhile, and also before calls may be answered."""
@@ -232,12 +254,16 @@ class _Server:
             for task in (stopping, *news):
                 task.cancel()
             await self._reloader.stop()
-            self._web.close()
-            self._admin.close()
+            self._addresses.close()
 
     async def _answer(self, stopping: asyncio.Task[bool], news: Sequence[asyncio.Task[None]]) -> None:
-        await self._transport.start()
-        serving = [asyncio.create_task(server.serve()) for server in (self._web, self._admin)]
+        await self._approvers.start()
+        try:
+            await self._transport.start()
+        except ExtauthzError:
+            await self._approvers.stop()
+            raise
+        serving = [asyncio.create_task(server.serve()) for server in self._servers]
         self._report_ready()
         # A page server that ends by itself would leave challenges without a page: stop, and be started again.
         await asyncio.wait((stopping, *serving), return_when=asyncio.FIRST_COMPLETED)
@@ -257,6 +283,7 @@ class _Server:
             grpc=self._transport.address,
             web=self._web.address,
             admin=self._admin.address,
+            **self._approvers.addresses,
             revision=self._checker.ruling.policies.revision,
         )
 
@@ -264,9 +291,11 @@ class _Server:
         """Stop in the order that answers every call: health first, then the calls, then the pages."""
         self._readiness.stopping()
         self._transport.drain()
+        self._approvers.let_go()
         await self._transport.stop(GRACE)
         await self._reloader.stop()
-        for server in (self._web, self._admin):
+        for server in self._servers:
             server.stop()
+        await self._approvers.stop()
         await asyncio.gather(*serving)
         _log.info("stopped")

@@ -1,1 +1,1 @@
-"""Just-in-time approval. The layer is here for its place in the import order; approvals are not built yet."""
+"""Just-in-time approval, pure: who may answer what waits, what counts, and what becomes of it."""

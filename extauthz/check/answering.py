@@ -14,12 +14,14 @@ from msgspec.structs import replace
 
 from extauthz.check.refusals import AUDIT_UNAVAILABLE, INTERNAL_ERROR
 from extauthz.errors import ConfigurationError, Reason, Refused
+from extauthz.policy.approving import terms_of
 from extauthz.policy.asking import NOTHING_ASKED, Inquiry
 from extauthz.policy.policy_set import PolicySet
 from extauthz.record.decision import AuditTrail, DecisionRecord, Recorder, Trace, WallClock
 from extauthz.stepup.challenge import offer as challenge_offer
 from extauthz.stepup.keys import KeyRing
-from extauthz.values.decisions import Challenge, ChallengeOffer, Evaluation, denial
+from extauthz.stepup.waiting import offer as waiting_offer
+from extauthz.values.decisions import Challenge, ChallengeOffer, Decision, Evaluation, Hold, HoldOffer, denial
 from extauthz.values.grants import NO_FACTS, Facts
 from extauthz.values.identity import Identity
 from extauthz.values.quoting import detail_of
@@ -45,20 +47,26 @@ _WITH_PAGE = frozenset({Caller.NAVIGATION, Caller.FORM_POST, Caller.API})
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """One Check as it came: its bytes, how long its caller still waits, and the call's trace context."""
+    """One Check as it came: its bytes, how long its caller still waits, and the call's trace context.
+
+    `started_ns` is when it is decided, anew if it was held: `held_for` are the approvals that it has waited for until
+    just now, and `held_until` is when all waiting must be over, on the monotonic clock.
+    """
 
     decision_id: str
     started_ns: int
     payload: bytes
     remaining: Remaining
     trace: Trace
+    held_for: tuple[str, ...] = ()
+    held_until: float | None = None
 
 
 class Case(msgspec.Struct, frozen=True):
     """One Check and what was established about it; `None` is what was not.
 
     `policies` decide it, `schemes` are how its caller could have proven who it is, `facts` are what was looked up for
-    it by `inquiry`, and what needed no look-up.
+    it by `inquiry`, and what needed no look-up. `holder_secret` is that of a holder cookie which the answer sets.
     """
 
     asked: Asked
@@ -68,6 +76,7 @@ class Case(msgspec.Struct, frozen=True):
     identity: Identity | None
     facts: Facts = NO_FACTS
     inquiry: Inquiry = NOTHING_ASKED
+    holder_secret: str | None = None
 
     @property
     def now(self) -> float:
@@ -160,7 +169,7 @@ class Answering:
                 settable=policies.settable_headers,
                 schemes=case.schemes,
                 unread=asked.payload,
-                offer=self._offer(case, decision) if isinstance(decision, Challenge) else None,
+                offer=self._offer(case, decision),
             )
             if said is not decision:  # what can't be said is recorded as what is said instead
                 evaluation = replace(evaluation, decision=said)
@@ -182,17 +191,32 @@ class Answering:
         self._record(case, denied, audited=False)
         return denied
 
-    def _offer(self, case: Case, challenge: Challenge) -> ChallengeOffer | None:
-        if case.request is None or case.identity is None:
+    def _offer(self, case: Case, decision: Decision) -> ChallengeOffer | HoldOffer | None:
+        """The page where a caller goes on who can open one."""
+        if not isinstance(decision, Challenge | Hold) or case.request is None or case.identity is None:
             return None
         caller = classify(case.request)
         if caller not in _WITH_PAGE:
             return None
-        return challenge_offer(
-            challenge,
+        if isinstance(decision, Challenge):
+            return challenge_offer(
+                decision,
+                identity=case.identity,
+                request=case.request,
+                caller=caller,
+                keys=self._keys,
+                now=case.now,
+                entropy=self._entropy,
+            )
+        if not decision.approvals:  # nothing was asked: this server only tells what it would be
+            return None
+        return waiting_offer(
+            decision,
             identity=case.identity,
             request=case.request,
             caller=caller,
+            groups=_breaking(case, decision),
+            holder_secret=case.holder_secret,
             keys=self._keys,
             now=case.now,
             entropy=self._entropy,
@@ -228,6 +252,16 @@ class Answering:
                 recorder.record(record)
         except Exception:  # noqa: BLE001 - a record that nobody requires changes no decision
             _log.exception("record-failed", decision_id=case.asked.decision_id)
+
+
+def _breaking(case: Case, hold: Hold) -> tuple[str, ...]:
+    """The groups of the caller's that the rules of this hold name for those who may break the glass."""
+    named: set[str] = set()
+    for demand in hold.demands:
+        terms = terms_of(case.policies, demand.rule, now=case.now)
+        if demand.break_glass is not None and terms is not None and terms.break_glass is not None:
+            named |= terms.break_glass.groups & demand.break_glass.by.groups
+    return tuple(sorted(named))
 
 
 def _patience(remaining: float | None, margin: float = AUDIT_MARGIN) -> float:

@@ -2,12 +2,12 @@
 
 `start` runs in the caller's thread and does no I/O: it answers at once when the candidate rules need no look-up.
 Otherwise it returns an open case, and `finish` asks who must be asked to know the caller, does the look-up, proves a
-one-time code that came along, and uses up the grants that an allow rests on. Both end in the bytes of an explicit
-answer, whatever happens.
+one-time code that came along, asks for approvals, and uses up the grants that an allow rests on. Both end in the bytes
+of an explicit answer, whatever happens; or in a call that is held, which `resume` begins anew when its wait is over.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import assert_never
@@ -18,8 +18,10 @@ from msgspec.structs import replace
 
 from extauthz.check.activity import Activities
 from extauthz.check.answering import Answering, Asked, Case, Remaining
+from extauthz.check.approving import Again, Approving, Question, Settled
 from extauthz.check.gathering import Gathered, Gatherer
 from extauthz.check.habits import Habits
+from extauthz.check.holding import Held, Holding
 from extauthz.check.leaving import left_by
 from extauthz.check.proof.proving import LockedOut, NotProven, Proven, Proving, TicketUsed
 from extauthz.check.proof.totp import prove_totp
@@ -38,8 +40,8 @@ from extauthz.stepup.fingerprint import fingerprint
 from extauthz.stepup.holder import choose_holder
 from extauthz.stepup.keys import KeyRing
 from extauthz.store.protocol import Store
-from extauthz.values.decisions import Allow, Challenge, Evaluation, denial
-from extauthz.values.grants import NO_FACTS, Facts
+from extauthz.values.decisions import Allow, Challenge, Evaluation, Hold, denial
+from extauthz.values.grants import NO_FACTS, Facts, Grant
 from extauthz.values.identity import Identity
 from extauthz.values.quoting import detail_of
 from extauthz.values.request import RequestView
@@ -52,6 +54,8 @@ CODE_HEADER = "x-extauthz-otp"
 COMMIT_MARGIN = 0.05
 """Seconds of the caller's deadline that must be left when grants are used up (design section 4), and that attribute
 sources leave."""
+MOST_LOOKS = 4
+"""How often one Check is decided because an approval was given while it was asked for."""
 
 _log = structlog.get_logger(__name__)
 
@@ -74,7 +78,8 @@ class Surroundings:
     `clock` gives nanoseconds since the epoch, `monotonic` seconds, `entropy(n)` n random bytes. `recorder` is `None`
     where nobody wants records, `audit` where no audit file is configured, `revocations` where nobody can revoke
     anything. `inquiries` asks whoever must be asked to know a caller. `activities` is `None` where nobody remembers
-    what sessions do, `habits` where nobody remembers what is usual, `sources` without attribute sources.
+    what sessions do, `habits` where nobody remembers what is usual, `sources` without attribute sources, `approving`
+    where nobody can be asked for approvals.
     """
 
     clock: WallClock
@@ -89,6 +94,7 @@ class Surroundings:
     activities: Activities | None = None
     sources: AttributeSources | None = None
     habits: Habits | None = None
+    approving: Approving | None = None
 
 
 class Unidentified(msgspec.Struct, frozen=True):
@@ -142,6 +148,11 @@ class Checker:
         self._id_counter = itertools.count(1)
 
     @property
+    def holding(self) -> Holding | None:
+        """Where calls wait for approvals, `None` where none does."""
+        return None if self._around.approving is None else self._around.approving.holding
+
+    @property
     def ruling(self) -> Ruling:
         """What decides now."""
         return self._ruling
@@ -158,11 +169,18 @@ class Checker:
         `trace` is the trace context in the metadata of the call, `remaining` tells how long its caller still waits. An
         answer that a rule requires a record of waits for that here, unless this thread is one that never `may_wait`.
         """
+        asked = Asked(f"{self._id_prefix}{next(self._id_counter):x}", self._clock(), payload, remaining, trace)
+        return self._begin(asked, may_wait=may_wait)
+
+    def resume(self, held: Held) -> bytes | Opened:
+        """As `start`, for a call whose wait is over: it is decided anew, as if it came now."""
+        asked = replace(held.asked, started_ns=self._clock(), held_for=held.approvals, held_until=held.until)
+        return self._begin(asked, may_wait=False)
+
+    def _begin(self, asked: Asked, *, may_wait: bool) -> bytes | Opened:
         ruling = self._ruling
         policies, resolver = ruling.policies, ruling.resolver
-        started_ns = self._clock()
-        now = started_ns / 1e9
-        asked = Asked(f"{self._id_prefix}{next(self._id_counter):x}", started_ns, payload, remaining, trace)
+        payload, now = asked.payload, asked.started_ns / 1e9
         request: RequestView | None = None
         identity: Identity | None = None
         try:
@@ -182,8 +200,7 @@ class Checker:
             case = Case(asked, policies, resolver.schemes, request, identity, ruling.facts)
             candidates = policies.candidates(request, identity)
             wanted, facts = candidates.plan.needs, ruling.facts
-            # Without a session there is neither a grant nor an age to look up.
-            if wanted.all and (wanted.beyond_session or (identity.session is not None and identity.user is not None)):
+            if wanted.concern(identity):
                 remembered = self._gatherer.at_once(wanted, request=request, identity=identity, local=facts, now=now)
                 if remembered is None:
                     return OpenCase(case, request, identity, candidates)
@@ -203,9 +220,12 @@ class Checker:
         except Exception as error:  # noqa: BLE001 - every path ends in an explicit answer
             return self._refuse(Case(asked, policies, resolver.schemes, request, identity), error)
 
-    async def finish(self, opened: Opened, *, deadline: float | None) -> bytes:
-        """The answer to a Check that `start` left open. `deadline` is the caller's, on the monotonic clock."""
-        case = opened.case
+    async def finish(self, opened: Opened, *, deadline: float | None) -> bytes | Held:
+        """The answer to a Check that `start` left open, or the call as it waits for an approval: then `resume` it after
+        `holding.wait`. `deadline` is that of the answer, on the monotonic clock.
+        """
+        case, approving = opened.case, self._around.approving
+        mark = 0 if approving is None else approving.mark
         try:
             if isinstance(opened, Unrecorded):
                 return (await self._answering.answer_later(case, opened.evaluation)).payload
@@ -227,6 +247,12 @@ class Checker:
             code = _code(opened.request)
             if isinstance(evaluation.decision, Challenge) and code is not None:
                 evaluation, facts = await self._prove(opened, evaluation.decision, code, evaluation, facts)
+            if isinstance(evaluation.decision, Hold) and approving is not None:
+                settled = await self._approve(approving, opened, case, evaluation, facts, mark, deadline)
+                if isinstance(settled, Held):
+                    return settled
+                evaluation, facts, secret = settled
+                case = replace(case, holder_secret=secret)
             evaluation = await self._use_up_grants(opened, evaluation, facts, deadline)
             # Again, after all that was waited for: what was revoked meanwhile counts.
             self._check_revocations(opened.identity, case.now)
@@ -247,6 +273,11 @@ class Checker:
     def abandon(self, opened: Opened, error: Refused) -> bytes:
         """The answer to a Check whose `finish` can't be waited for."""
         return self._refuse(opened.case, error)
+
+    def let_go(self, held: Held, error: Refused) -> bytes:
+        """The answer to a call that was held and is not to be decided any more."""
+        ruling = self._ruling
+        return self._refuse(Case(held.asked, ruling.policies, ruling.resolver.schemes, None, None), error)
 
     async def _identify(self, waiting: Unidentified) -> OpenCase:
         """Ask until the caller is known. What decides is what does by then: an answer may have brought new keys."""
@@ -349,6 +380,65 @@ class Checker:
                 assert_never(outcome)
         return replace(evaluation, decision=challenge), facts
 
+    async def _approve(
+        self,
+        approving: Approving,
+        opened: OpenCase,
+        case: Case,
+        evaluation: Evaluation,
+        facts: Facts,
+        mark: int,
+        deadline: float | None,
+    ) -> Held | tuple[Evaluation, Facts, str | None]:
+        """Ask for the approvals that are demanded. What is given meanwhile decides again, and must count then."""
+        despite: Mapping[str, str] = {}
+        code = _code(opened.request)
+        for _ in range(MOST_LOOKS):
+            decision = evaluation.decision
+            if not isinstance(decision, Hold):
+                return evaluation, facts, None
+            self._check_time(deadline, "to ask for an approval")
+            question = Question(
+                case=case,
+                request=opened.request,
+                identity=opened.identity,
+                evaluation=evaluation,
+                hold=decision,
+                mark=mark,
+                despite=despite,
+            )
+            settled = await approving.settle(question)
+            match settled:
+                case Held():
+                    return settled
+                case Settled(decision=Challenge() as challenge) if code is not None:
+                    code_once, code = code, None
+                    evaluation, facts = await self._prove(opened, challenge, code_once, evaluation, facts)
+                    if isinstance(evaluation.decision, Challenge):
+                        return evaluation, facts, None
+                case Settled():
+                    return replace(evaluation, decision=settled.decision), facts, settled.holder_secret
+                case Again():
+                    despite = settled.despite
+                    facts = replace(facts, grants=await self._grants(opened))
+                    evaluation = self._decide(opened, facts)
+                case _:
+                    assert_never(settled)
+        raise StateUnavailable("what was approved did not count, again and again; is the policy being changed?")
+
+    async def _grants(self, opened: OpenCase) -> tuple[Grant, ...]:
+        """The grants of the session as they are now."""
+        identity = opened.identity
+        found = await self._around.store.look_up(
+            identity.subject, identity.session or "", fingerprint=fingerprint(opened.request), now=opened.case.now
+        )
+        return found.grants
+
+    def _check_time(self, deadline: float | None, what: str) -> None:
+        """Raise `StateUnavailable` if the answer would come too late."""
+        if deadline is not None and deadline - self._around.monotonic() < COMMIT_MARGIN:
+            raise StateUnavailable(f"the caller's deadline is too near {what}")
+
     async def _use_up_grants(
         self, opened: OpenCase, evaluation: Evaluation, facts: Facts, deadline: float | None
     ) -> Evaluation:
@@ -358,8 +448,7 @@ class Checker:
             if not limited:
                 break
             subject, spent = limited[0].subject, tuple(grant.id for grant in limited)
-            if deadline is not None and deadline - self._around.monotonic() < COMMIT_MARGIN:
-                raise StateUnavailable("the caller's deadline is too near to use up a grant")
+            self._check_time(deadline, "to use up a grant")
             if await self._around.store.consume(
                 subject, spent, fingerprint=fingerprint(opened.request), now=opened.case.now
             ):

@@ -115,7 +115,8 @@ class Gatherer:
         """The facts with what the store knows, if anything is wanted of it."""
         user, session = identity.user, identity.session
         in_session = user is not None and session is not None and not wanted.all.isdisjoint(OF_A_SESSION)
-        if not in_session and not inquiry.questions:
+        is_approved = wanted.approvals and identity.subject is not None  # which needs no session
+        if not in_session and not is_approved and not inquiry.questions:
             return local
         try:
             found = await self._look_up(wanted, inquiry, request, identity, now)
@@ -137,7 +138,7 @@ class Gatherer:
     ) -> Found:
         looking = self._store.look_up(
             identity.subject,
-            identity.session,
+            identity.session or ("" if wanted.approvals else None),
             questions=inquiry.questions,
             fingerprint=fingerprint(request),
             now=now,

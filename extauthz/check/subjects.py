@@ -7,7 +7,6 @@ guessed: who could be two is nobody.
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from math import inf, isinf
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from extauthz.store.revocations import Revoked
 from extauthz.store.signals import Delivery
 from extauthz.values.duration import seconds
 from extauthz.values.identity import Subject
+from extauthz.values.instant import instant
 
 _SCHEME: Final = "spiffe://"
 _DIGEST: Final = re.compile(DIGEST_PREFIX + "[0-9a-f]{64}")
@@ -172,11 +172,6 @@ class ByHand:
 def _enabled(signal: Signal, now: float) -> Signal:
     """What takes the place of one that says that an account is disabled, also where its clock runs ahead."""
     return replace(signal, level="enabled", reason="by hand", at=max(now, signal.at + 0.001))
-
-
-def instant(seconds: float) -> str:
-    """A time as people and programs read it (RFC 3339)."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def described(revocation: Revocation) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from extauthz.check.subjects import instant
 from extauthz.cli.policy_options import print_json
 from extauthz.cli.policy_trace import printable
 from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, anybody_of, called, row, with_store
@@ -17,6 +16,7 @@ from extauthz.identity.revocations import Revocation, Revocations
 from extauthz.settings import Settings
 from extauthz.store.devices import ListedDevice
 from extauthz.store.protocol import Store
+from extauthz.values.instant import instant
 
 app = typer.Typer(name="devices", no_args_is_help=True, help="On which devices users have met challenges.")
 

@@ -19,7 +19,6 @@ import segno
 import typer
 
 from extauthz.app.wiring import load_keys
-from extauthz.check.subjects import instant
 from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, called, row, subject_of, with_store
 from extauthz.errors import ExtauthzError
 from extauthz.settings import Settings
@@ -32,6 +31,7 @@ from extauthz.store.protocol import Advance, Changed, EnrolledFactor, Enrolment,
 from extauthz.values.counting import counted
 from extauthz.values.duration import seconds
 from extauthz.values.identity import Subject
+from extauthz.values.instant import instant
 
 app = typer.Typer(name="factors", no_args_is_help=True, help="Second factors of users.")
 

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from extauthz.check.subjects import instant
 from extauthz.cli.policy_options import print_json
 from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, anybody_of, issuer_of, row, with_store
 from extauthz.errors import ExtauthzError
@@ -18,6 +17,7 @@ from extauthz.settings import Settings
 from extauthz.store.protocol import Selection, Store
 from extauthz.values.counting import counted
 from extauthz.values.grants import Grant
+from extauthz.values.instant import instant
 
 app = typer.Typer(name="grants", no_args_is_help=True, help="What users and workloads have proven.")
 

@@ -11,13 +11,13 @@ from typing import Annotated
 import typer
 
 from extauthz.app.key_file import add_key, make_keys, read_keys, remove_keys
-from extauthz.check.subjects import instant
 from extauthz.cli.policy_options import FormatOption, print_json
 from extauthz.cli.state import DEFAULT_CONFIG, Config, with_store
 from extauthz.settings import Settings
 from extauthz.stepup.keys import idle_keys
 from extauthz.store.protocol import Store
 from extauthz.values.duration import seconds
+from extauthz.values.instant import instant
 
 app = typer.Typer(name="keys", no_args_is_help=True, help="Keys that sign tickets, bind proofs and seal secrets.")
 

@@ -87,6 +87,8 @@ def _configured(config: Path | None) -> _Known:
             hosts=None if names is None else tuple(map(hosts.parse, names)),
             factors=settings.stepup.factors,
             touch_every=settings.sessions.touch_every,
+            is_answered=settings.approvals.url is not None or settings.approvals.tokens is not None,
+            schedules=frozenset(settings.approvals.schedules),
         ),
     )
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.text import Text
 
+from extauthz.approval.persons import Persons
 from extauthz.check.refusals import refusal
 from extauthz.cli import policy_trace
 from extauthz.cli.policy_options import COLOURS, FormatOption, make_console, print_json, read_text
@@ -265,7 +266,7 @@ def _configured(config: Path | None) -> _Configured:
         resolver=make_resolver(settings),
         declared=settings.declared,
         reading=make_reading(settings),
-        local=LocalFacts(settings).local,
+        local=replace(LocalFacts(settings).local, requesters=Persons(settings.approvals.persons).requesters),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeVar
 
 import typer
 
-from extauthz.check.subjects import ByHand, described, described_signal, instant
+from extauthz.check.subjects import ByHand, described, described_signal
 from extauthz.cli.policy_options import print_json
 from extauthz.cli.policy_trace import printable
 from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, called, naming, note_actors, row, with_store
@@ -20,6 +20,7 @@ from extauthz.settings import Settings
 from extauthz.store.protocol import Store
 from extauthz.store.revocations import Revoked
 from extauthz.values.counting import counted
+from extauthz.values.instant import instant
 
 app = typer.Typer(name="subjects", no_args_is_help=True, help="Block users and workloads, revoke what they were given.")
 

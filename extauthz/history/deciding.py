@@ -9,16 +9,19 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Final
 
+import msgspec
+
 from extauthz import cel
-from extauthz.history.proofs import Proofs, Unknown
+from extauthz.history.proofs import ENDED, Proofs, Unknown
 from extauthz.history.recorded import MASKED, Recorded
 from extauthz.policy.candidates import Candidates
 from extauthz.policy.decide import decide
 from extauthz.policy.policy_set import PolicySet
-from extauthz.policy.rules import NOTHING, AllowTerms, ApproveTerms, Candidate, ChallengeTerms, Rule
+from extauthz.policy.rules import NOTHING, AllowTerms, ApproveTerms, AutoTerms, Candidate, ChallengeTerms, Rule
 from extauthz.record.audit_line import DecisionLine, RuleLine
 from extauthz.record.decision import DecisionName
-from extauthz.values.decisions import Challenge, Effect, Evaluation, Outcome
+from extauthz.values.decisions import Challenge, Deny, Effect, Evaluation, Hold, Outcome
+from extauthz.values.facts import Local
 from extauthz.values.grants import NO_FACTS, Facts
 from extauthz.values.request import EMPTY
 
@@ -30,11 +33,12 @@ _FIXED: Final[Mapping[Outcome, cel.Program]] = {
     "no-match": cel.compile("false", variables={}),
     "error": cel.compile("1 / 0 == 0", variables={}),
 }
+_UNMAPPED: Final = Facts(local=Local(requesters=lambda _: None))
 _WORKED: Final[Mapping[Effect, frozenset[DecisionName]]] = {
     "allow": frozenset({"allow"}),
     "deny": frozenset(),
     "challenge": frozenset({"allow", "challenge", "hold"}),
-    "approve": frozenset({"hold"}),
+    "approve": frozenset({"allow", "hold"}),
 }
 """By effect, the decisions that come after its terms are worked out (design section 3, steps 4 to 6)."""
 
@@ -98,12 +102,23 @@ class Redecider:
         return found or Undecidable(missing)
 
     def _evaluate(self, recorded: Recorded, candidates: Sequence[Candidate], unchanged: frozenset[str]) -> Evaluation:
-        evaluation = _evaluate(recorded, candidates, NO_FACTS, unchanged)
+        facts = NO_FACTS if recorded.line.reason != "unmapped-requester" else _UNMAPPED
+        evaluation = _evaluate(recorded, candidates, facts, unchanged)
         if isinstance(evaluation.decision, Challenge):
-            grants = self._proofs.grants(recorded, evaluation.decision.demands, unchanged)
-            if grants:
-                return _evaluate(recorded, candidates, Facts(grants=grants), unchanged)
-        return evaluation
+            facts = msgspec.structs.replace(
+                facts, grants=self._proofs.grants(recorded, evaluation.decision.demands, unchanged)
+            )
+            if facts.grants:
+                evaluation = _evaluate(recorded, candidates, facts, unchanged)
+        if isinstance(evaluation.decision, Hold):
+            given, settled = self._proofs.approved(
+                recorded, evaluation.decision.demands, unchanged, _conditional(candidates)
+            )
+            if given or settled:
+                facts = msgspec.structs.replace(facts, grants=(*facts.grants, *given))
+                met = [_approved(item) if item.rule.name in settled else item for item in candidates]
+                evaluation = _evaluate(recorded, met, facts, unchanged)
+        return _as_it_ended(recorded.line, evaluation)
 
     def _trials(
         self, candidates: Sequence[Candidate], doubts: frozenset[str]
@@ -171,6 +186,31 @@ def _evaluate(
     )
 
 
+def _conditional(candidates: Sequence[Candidate]) -> frozenset[str]:
+    """The rules that take approvers by a condition."""
+    return frozenset(
+        item.rule.name
+        for item in candidates
+        if isinstance(item.rule.terms, ApproveTerms) and item.rule.terms.voting.circle.when is not None
+    )
+
+
+def _approved(item: Candidate) -> Candidate:
+    """The rule as if it were approved."""
+    terms = item.rule.terms
+    if isinstance(terms, ApproveTerms):
+        terms = replace(terms, auto=(AutoTerms(_FIXED["match"], "approve", "as-recorded"),))
+    return item._replace(rule=replace(item.rule, terms=terms))
+
+
+def _as_it_ended(line: DecisionLine, evaluation: Evaluation) -> Evaluation:
+    """The evaluation, with how the hold ended for which the record is: nobody would have answered otherwise."""
+    decision = evaluation.decision
+    if line.reason in ENDED and isinstance(decision, Hold) and line.rule in [one.rule for one in decision.demands]:
+        return msgspec.structs.replace(evaluation, decision=Deny(reason=line.reason, rule=line.rule))
+    return evaluation
+
+
 def _errors(evaluation: Evaluation) -> frozenset[str]:
     return frozenset(one.rule for one in evaluation.rules if one.result == "error" and one.mode == "enforce")
 
@@ -220,4 +260,6 @@ def _settled(rule: Rule, outcome: Outcome, passed: bool, changed: frozenset[str]
     elif passed and isinstance(terms, ChallengeTerms | ApproveTerms):
         # What it was bound to is in the record as a keyed hash only; that it was met, or not, is told.
         terms = replace(terms, show=(), scope=(), bind="action" if terms.bind == "scope" else terms.bind)
+        if isinstance(terms, ApproveTerms):
+            terms = replace(terms, auto=())  # that it was approved, by whomever, is told
     return replace(rule, when=_FIXED[outcome], terms=terms)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-from extauthz.policy.models import Name
+from extauthz.policy.field_types import Name
 from extauthz.values.block import Block
 
 Kind = Literal["city", "asn", "anonymous"]

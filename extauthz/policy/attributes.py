@@ -19,7 +19,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from extauthz.identity import spiffe
-from extauthz.policy.models import Block, Metadata
+from extauthz.policy.field_types import Block
+from extauthz.policy.models import Metadata
 from extauthz.policy.problems import PolicyErrors, Problem, problem_at, problems_of
 from extauthz.policy.yaml_source import decode, load_documents
 

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from extauthz.errors import ExtauthzError
-from extauthz.policy.models import instant
+from extauthz.policy.field_types import instant
 from extauthz.policy.yaml_source import MAX_CHARACTERS
 
 MAX_ARCHIVE: Final = 16 * 1024 * 1024

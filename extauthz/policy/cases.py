@@ -9,7 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 from pydantic import Field, ValidationError, model_validator
 
 from extauthz.identity import spiffe
-from extauthz.policy.models import Block, Duration, HeaderName, Instant, Key, Metadata, Name
+from extauthz.policy.field_types import Block, Duration, HeaderName, Instant, Key, Name, Uses
+from extauthz.policy.models import Metadata
 from extauthz.policy.named_models import AddressList
 from extauthz.policy.problems import PolicyErrors, Problem, problem_at, problems_of
 from extauthz.policy.yaml_source import Document, load_documents
@@ -53,12 +54,40 @@ class UserModel(Block):
     actor: dict[str, Any] | None = None
 
 
+class VoteModel(Block):
+    """Somebody who has approved, `after` so long; `person` is by default who goes by `sub`. `factor` is what they have
+    proven for it."""
+
+    sub: str
+    person: str | None = None
+    groups: list[str] = Field(default_factory=list)
+    claims: dict[str, Any] = Field(default_factory=dict)
+    after: Duration = 1.0
+    factor: Factor | None = None
+
+
+class GlassModel(Block):
+    """That the caller has broken the glass, after a proof of `factor`."""
+
+    factor: Factor
+
+
 class GrantModel(Block):
-    """A proof that was given for `rule` (`policy/rule`), `age` ago; it meets nothing but what that rule asks for."""
+    """A proof that was given for `rule` (`policy/rule`), `age` ago, or its approval; it meets nothing but what that
+    rule asks for. `uses` are those of an approval that are left."""
 
     rule: str
-    factor: Factor
+    factor: Factor | None = None
+    approved_by: Annotated[list[VoteModel], Field(min_length=1)] | None = None
+    break_glass: GlassModel | None = None
     age: Duration = 1.0
+    uses: Uses = 1
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> Self:
+        if [self.factor, self.approved_by, self.break_glass].count(None) != 2:
+            raise ValueError("a grant is one thing; write `factor`, `approved_by` or `break_glass`")
+        return self
 
 
 class DeviceModel(Block):
@@ -182,7 +211,8 @@ class Expectation(Block):
     `status` is what the caller gets, 200 for an allow. `headers` are what an allow sets in the request, or a deny in
     its answer; `response_headers`, `query` and `metadata` what an allow sets; `append_headers` and
     `append_response_headers` the lines that it adds; `removed` are headers that it takes out. They may be a part of
-    what comes out. `body` is a deny's own. `factors` are those of the first challenge. `rules` is how single
+    what comes out. `body` is a deny's own. `factors` are those of the first challenge, `auto` the
+    rules that were approved without asking anybody. `rules` is how single
     candidates come out, say those in shadow.
     """
 
@@ -201,6 +231,7 @@ class Expectation(Block):
     metadata: dict[str, Any] | None = None
     body: str | None = None
     factors: list[Factor] | None = None
+    auto: list[str] | None = None
     rules: dict[str, Literal["match", "no-match", "error", "no-candidate"]] | None = None
     risk: RiskExpectation | None = None
 

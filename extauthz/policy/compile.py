@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from extauthz import cel
-from extauthz.policy import hosts, models, staging, templates, workloads
+from extauthz.policy import approving, hosts, models, staging, templates, workloads
 from extauthz.policy.context import PARAMS, VARIABLES
 from extauthz.policy.declared import NOTHING_DECLARED, Declared
 from extauthz.policy.defining import define
@@ -23,25 +23,13 @@ from extauthz.policy.reading import Reading
 from extauthz.policy.reads import RISK
 from extauthz.policy.revision import revision_of
 from extauthz.policy.risk_models import RiskModel
-from extauthz.policy.rules import (
-    NOTHING,
-    AllowTerms,
-    ApproveTerms,
-    ChallengeTerms,
-    DenyTerms,
-    Policy,
-    Programs,
-    Rule,
-    Terms,
-)
+from extauthz.policy.rules import AllowTerms, Policy, Rule
 from extauthz.policy.staging import Staged
+from extauthz.policy.terms import TermsCompiler, programs_of
 from extauthz.policy.together import problems_of_rule
 from extauthz.policy.yaml_source import Document
-from extauthz.stepup.binding import Kind
-from extauthz.stepup.factors import accepted_amr
-from extauthz.values.decisions import Deny, Effect, Mode, Outcome, RuleResult
+from extauthz.values.decisions import Effect, Mode, Outcome, RuleResult
 from extauthz.values.identity import Subject
-from extauthz.values.request import EMPTY
 
 MAX_ENTRIES: Final = 10_000
 """Of the index, for one rule: each host with each method with each path with each workload is one."""
@@ -72,7 +60,8 @@ def compile_documents(
     for mended in reading.policies:
         owner = mended.model.metadata.name
         expressions = Expressions(mended.document, declared, shared, definitions, owner=owner)
-        one = _PolicyCompiler(mended.document, mended.model, expressions, _Models(found, all_found))
+        about = Expressions(mended.document, declared, {}, definitions, names=approving.NAMES)
+        one = _PolicyCompiler(mended.document, mended.model, expressions, about, _Models(found, all_found))
         compiled += one.rules()
         problems += one.problems
     if problems:
@@ -113,11 +102,14 @@ class _PolicyCompiler:
         document: Document,
         model: models.PolicyDocument,
         expressions: Expressions,
+        about: Expressions,
         risk_models: _Models,
     ) -> None:
         self._document = document
         self._model = model
         self._expressions = expressions
+        self._about = about
+        self._terms = TermsCompiler(expressions, about)
         self._risk_models = risk_models
         self._risk = meant_by(model.spec, risk_models.found)
         self._problems: list[Problem] = []
@@ -125,7 +117,7 @@ class _PolicyCompiler:
     @property
     def problems(self) -> list[Problem]:
         """What is wrong with the document."""
-        return [*self._problems, *self._expressions.problems]
+        return [*self._problems, *self._expressions.problems, *self._about.problems]
 
     def rules(self) -> list[Rule]:
         """The rules; those with a problem may be missing."""
@@ -156,12 +148,12 @@ class _PolicyCompiler:
 
     def _rule(self, path: Path, model: models.Rule, policy: Policy, place: Place) -> Rule | None:
         when = None if model.when is None else self._expressions.condition((*path, "when"), model.when)
-        terms = self._terms(path, model, policy)
+        name = f"{policy.name}/{model.name}"
+        terms = self._terms.terms(path, model, name)
         mode = self._mode((*path, "mode"), model.mode)
         if terms is None:
             return None
-        name = f"{policy.name}/{model.name}"
-        programs = [*([] if when is None else [when]), *_programs(terms)]
+        programs = [*([] if when is None else [when]), *programs_of(terms)]
         reached = self._expressions.reach(programs)
         reads = self._expressions.reader.of(programs)
         risk = self._risk if reads.risk else None
@@ -254,98 +246,6 @@ class _PolicyCompiler:
             workloads=self._patterns((*path, "workloads"), stage.workloads, workloads.parse).parsed,
         )
 
-    def _terms(self, path: Path, model: models.Rule, policy: Policy) -> Terms | None:
-        """The terms of the rule's effect, `None` without a block that it needs; a block of another effect, which is
-        refused, is compiled too."""
-        allow = NOTHING if model.allow is None else self._allow((*path, "allow"), model.allow)
-        deny = self._deny((*path, "deny"), f"{policy.name}/{model.name}", model.deny or models.DenyBlock())
-        challenge = None if model.challenge is None else self._challenge((*path, "challenge"), model.challenge)
-        approve = None if model.approve is None else self._approve((*path, "approve"), model.approve)
-        match model.effect:
-            case "allow":
-                return allow
-            case "deny":
-                return deny
-            case "challenge":
-                return challenge
-            case "approve":
-                return approve
-
-    def _allow(self, path: Path, block: models.AllowBlock) -> AllowTerms:
-        text, lines, value = self._expressions.text, self._expressions.lines, self._expressions.compile
-        return AllowTerms(
-            headers=self._named((*path, "headers"), block.headers, text),
-            append_headers=self._named((*path, "append_headers"), block.append_headers, lines),
-            remove_headers=frozenset(block.remove_headers or ()),
-            response_headers=self._named((*path, "response_headers"), block.response_headers, text),
-            append_response_headers=self._named(
-                (*path, "append_response_headers"), block.append_response_headers, lines
-            ),
-            query=self._named((*path, "query"), block.query, text),
-            remove_query=frozenset(block.remove_query or ()),
-            metadata=self._named((*path, "metadata"), block.metadata, value),
-        )
-
-    def _deny(self, path: Path, rule: str, block: models.DenyBlock) -> DenyTerms:
-        headers, body = block.headers or {}, block.body
-        plain = {name: text for name, text in sorted(headers.items()) if isinstance(text, str)}
-        computed = ((name, value) for name, value in sorted(headers.items()) if isinstance(value, models.Computed))
-        programs = ((name, self._computed((*path, "headers", name), value)) for name, value in computed)
-        return DenyTerms(
-            answer=Deny(
-                reason=block.reason,
-                rule=rule,
-                status=block.status,
-                headers=plain or EMPTY,
-                body=body if isinstance(body, str) else "",
-            ),
-            headers=tuple((name, program) for name, program in programs if program is not None),
-            body=self._computed((*path, "body"), body) if isinstance(body, models.Computed) else None,
-        )
-
-    def _computed(self, path: Path, value: models.Computed) -> cel.Program | None:
-        return self._expressions.text((*path, "cel"), value.cel)
-
-    def _challenge(self, path: Path, block: models.ChallengeBlock) -> ChallengeTerms:
-        kind, scope = self._bind((*path, "bind"), block.bind)
-        return ChallengeTerms(
-            factors=tuple(dict.fromkeys(block.factors)),
-            accepted=accepted_amr(block.factors, acr=block.acr, user_verification=block.user_verification),
-            acr=block.acr,
-            user_verification=block.user_verification,
-            accept_token=block.accept_token,
-            max_age=block.max_age,
-            bind=kind,
-            scope=scope,
-            show=self._named((*path, "show"), block.show, self._expressions.compile),
-        )
-
-    def _approve(self, path: Path, block: models.ApproveBlock) -> ApproveTerms:
-        kind, scope = self._bind((*path, "bind"), block.bind)
-        return ApproveTerms(
-            min=block.min,
-            expires_in=block.expires_in,
-            hold=block.hold or 0.0,
-            bind=kind,
-            scope=scope,
-            show=self._named((*path, "show"), block.show, self._expressions.compile),
-        )
-
-    def _bind(self, path: Path, bind: models.Bind) -> tuple[Kind, tuple[cel.Program, ...]]:
-        if not isinstance(bind, models.Scope):
-            return bind, ()
-        scope = [self._expressions.compile((*path, "scope", n), source) for n, source in enumerate(bind.scope)]
-        return "scope", tuple(program for program in scope if program is not None)
-
-    def _named(
-        self,
-        path: Path,
-        sources: Mapping[str, str] | None,
-        compile_one: Callable[[Path, str], cel.Program | None],
-    ) -> Programs:
-        programs = ((name, compile_one((*path, name), source)) for name, source in sorted((sources or {}).items()))
-        return tuple((name, program) for name, program in programs if program is not None)
-
     def _patterns(self, path: Path, texts: list[str] | None, parse: Callable[[str], Parsed]) -> "_Patterns[Parsed]":
         parsed = []
         for number, text in enumerate(texts or ()):
@@ -376,13 +276,3 @@ def _results(name: str, effect: Effect, mode: Mode | Staged) -> Mapping[tuple[Mo
         for one in modes
         for result in outcomes
     }
-
-
-def _programs(terms: Terms) -> list[cel.Program]:
-    match terms:
-        case AllowTerms():
-            return [program for _, programs in terms.blocks for _, program in programs]
-        case ChallengeTerms() | ApproveTerms():
-            return [*terms.scope, *(program for _, program in terms.show)]
-        case DenyTerms():
-            return [*(program for _, program in terms.headers), *([] if terms.body is None else [terms.body])]

@@ -6,41 +6,32 @@ The rule kept here: what can't be evaluated never helps a request through.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import msgspec
 from msgspec.structs import replace
 
 from extauthz import cel
-from extauthz.errors import Refused
+from extauthz.policy.at_hand import Case, faulty
 from extauthz.policy.candidates import Candidates
+from extauthz.policy.challenging import challenge
 from extauthz.policy.context import Inputs, RequestScope, VariableScope
+from extauthz.policy.holding import Met, approve
 from extauthz.policy.mutations import Conflict, evaluate, merged
-from extauthz.policy.plain import header_value, parameter_value, shown
+from extauthz.policy.plain import header_value, parameter_value
 from extauthz.policy.plan import Holds, Plan, Scope, Speaking, Voice
 from extauthz.policy.reads import RISK
-from extauthz.policy.rules import AllowTerms, ApproveTerms, ChallengeTerms, DenyTerms, Programs, Rule
-from extauthz.stepup.binding import bind
-from extauthz.stepup.token_proof import suffices
+from extauthz.policy.rules import AllowTerms, DenyTerms
 from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import (
     Allow,
-    ApprovalDemand,
-    Challenge,
-    ChallengeDemand,
+    AutoAnswer,
     Decision,
     Deny,
     Evaluation,
-    Hold,
     RuleResult,
     denial,
 )
 from extauthz.values.grants import Facts, Grant, Needs
-from extauthz.values.identity import Identity, User
+from extauthz.values.identity import Identity
 from extauthz.values.request import EMPTY, RequestView
-
-AHEAD = 300.0
-"""By how many seconds the clock that a proof was given by may run ahead of ours. One from later than that is from
-before a clock was set back, and nobody knows how old it is.
-"""
 
 
 def needs(candidates: Candidates) -> Needs:
@@ -83,7 +74,7 @@ def decide(
     speaking = plan.spoken(tuple(held))
     if speaking.settled is not None:
         return speaking.settled
-    case = _Case(request, identity, facts, now, binding_keys, scopes)
+    case = Case(request, identity, facts, now, binding_keys, scopes)
     decision = _combine(speaking, case)
     risk: tuple[Assessment, ...] = ()
     views: Mapping[str, object] = EMPTY
@@ -106,19 +97,6 @@ def _assessed(plan: Plan, scopes: Sequence[Scope]) -> tuple[Assessment, ...]:
     return tuple([one for one in found if isinstance(one, Assessment)])
 
 
-class _Case(msgspec.Struct):
-    """One request being decided: what is known of it, its scopes by number, which evaluate lazily, and the errors found
-    beyond conditions."""
-
-    request: RequestView
-    identity: Identity
-    facts: Facts
-    now: float
-    binding_keys: Sequence[bytes]
-    scopes: Sequence[Scope]
-    faults: dict[str, str] = {}
-
-
 def _with_errors(
     plan: Plan, speaking: Speaking, held: Sequence[Holds], errors: Iterable[str], faults: dict[str, str]
 ) -> Iterable[RuleResult]:
@@ -130,7 +108,7 @@ def _with_errors(
         yield result if fault is None else replace(result, result="error", error=fault)
 
 
-def _combine(speaking: Speaking, case: _Case) -> Decision:
+def _combine(speaking: Speaking, case: Case) -> Decision:
     """Steps 2 to 6. Rules come in the order of their names, so the first of each kind is the one reported."""
     # Step 2: a matching deny; otherwise a guard whose condition errors.
     if speaking.denials:
@@ -143,17 +121,20 @@ def _combine(speaking: Speaking, case: _Case) -> Decision:
         anonymous = identity.workload is None and identity.user is None
         return denial("no-rule-allows", status=401 if anonymous else None)
     # Step 4: every matching challenge must be met.
-    grants = _challenge(speaking.challenges, case) if speaking.challenges else ()
+    grants = challenge(speaking.challenges, case) if speaking.challenges else ()
     if not isinstance(grants, tuple):
         return grants
     # Step 5: every matching approve must be met, after the challenges.
-    if speaking.approvals:
-        return _hold(speaking.approvals, case)
+    if not speaking.approvals:
+        return _allow(speaking.allows, grants, (), case)
+    approved = approve(speaking.approvals, case)
+    if not isinstance(approved, Met):
+        return approved
     # Step 6: otherwise allow.
-    return _allow(speaking.allows, grants, case)
+    return _allow(speaking.allows, (*grants, *approved.grants), approved.auto, case)
 
 
-def _deny(voice: Voice[DenyTerms], case: _Case) -> Deny:
+def _deny(voice: Voice[DenyTerms], case: Case) -> Deny:
     """Step 2: the rule's own denial. A value of it that errors is left out: what is denied stays denied."""
     rule, terms, at = voice
     answer, scope = terms.answer, case.scopes[at]
@@ -173,142 +154,18 @@ def _deny(voice: Voice[DenyTerms], case: _Case) -> Deny:
     return replace(answer, headers=headers, body=body)
 
 
-def _challenge(challenges: Sequence[Voice[ChallengeTerms]], case: _Case) -> tuple[Grant, ...] | Deny | Challenge:
-    """Step 4: the grants that meet all challenges, or a challenge that shows together those not met."""
-    first = challenges[0].rule.name
-    user = case.identity.user
-    if case.request.http is None:
-        return denial("needs-http", rule=first)
-    if user is None:
-        return denial("needs-subject", rule=first)
-    grants: dict[str, Grant] = {}
-    demands: list[ChallengeDemand] = []
-    for rule, terms, at in challenges:
-        scope = case.scopes[at]
-        try:
-            bindings = _bindings(rule, terms, scope, case)
-            if terms.accept_token and _token_meets(terms, user, case):
-                continue
-            grant = _meeting(terms, bindings, user, case)
-            if grant is not None:
-                grants[grant.id] = grant
-            else:
-                demands.append(_challenge_demand(rule, terms, bindings[-1], scope))
-        except (cel.EvalError, Refused) as error:
-            return _faulty(rule, error, case)
-    if demands:
-        return Challenge(rule=demands[0].rule, demands=tuple(demands))
-    return tuple(grants.values())
-
-
-def _token_meets(terms: ChallengeTerms, user: User, case: _Case) -> bool:
-    """Whether the caller's own token meets a challenge (design section 4); it says nothing of one request alone."""
-    return terms.bind != "request" and suffices(
-        user,
-        factors=terms.factors,
-        acr=terms.acr,
-        user_verification=terms.user_verification,
-        max_age=terms.max_age,
-        now=case.now,
-    )
-
-
-def _meeting(terms: ChallengeTerms, bindings: Sequence[str], user: User, case: _Case) -> Grant | None:
-    """A grant that meets a challenge (design section 4): the same subject, session, holder and binding, an accepted
-    factor, fresh, not expired, not used up. One that needs no using up comes first, then the latest."""
-    identity, now = case.identity, case.now
-    fitting = [
-        grant
-        for grant in case.facts.grants
-        if grant.subject == user.subject
-        and grant.session == identity.session
-        and grant.holder in identity.holders
-        and grant.binding in bindings
-        and grant.factor in terms.accepted
-        and grant.issued_at - AHEAD <= now < grant.issued_at + terms.max_age
-        and now < grant.expires_at
-        and (grant.uses is None or grant.uses > 0)
-    ]
-    return max(fitting, key=lambda grant: (grant.uses is None, grant.issued_at, grant.id), default=None)
-
-
-def _challenge_demand(rule: Rule, terms: ChallengeTerms, binding: str, scope: Scope) -> ChallengeDemand:
-    return ChallengeDemand(
-        rule=rule.name,
-        factors=terms.factors,
-        max_age=terms.max_age,
-        binding=binding,
-        uses=1 if terms.bind == "request" else None,
-        acr=terms.acr,
-        user_verification=terms.user_verification,
-        description=rule.description,
-        show=_shown(terms.show, scope),
-    )
-
-
-def _hold(approvals: Sequence[Voice[ApproveTerms]], case: _Case) -> Deny | Hold:
-    """Step 5: nothing gives an approval yet, so none that is asked for is met."""
-    first = approvals[0].rule.name
-    if case.request.http is None:
-        return denial("needs-http", rule=first)
-    if case.identity.subject is None:
-        return denial("needs-subject", rule=first)
-    demands: list[ApprovalDemand] = []
-    for rule, terms, at in approvals:
-        scope = case.scopes[at]
-        try:
-            demands.append(
-                ApprovalDemand(
-                    rule=rule.name,
-                    binding=_bindings(rule, terms, scope, case)[-1],
-                    min=terms.min,
-                    expires_in=terms.expires_in,
-                    hold=terms.hold,
-                    description=rule.description,
-                    show=_shown(terms.show, scope),
-                )
-            )
-        except (cel.EvalError, Refused) as error:
-            return _faulty(rule, error, case)
-    return Hold(rule=first, demands=tuple(demands))
-
-
-def _allow(allows: Sequence[Voice[AllowTerms]], grants: tuple[Grant, ...], case: _Case) -> Allow | Deny:
+def _allow(
+    allows: Sequence[Voice[AllowTerms]], grants: tuple[Grant, ...], auto: tuple[AutoAnswer, ...], case: Case
+) -> Allow | Deny:
     """Step 6: the mutations of all matching allows; two that set one name to different values deny."""
     given = []
     for rule, terms, at in allows:
         try:
             given.append((rule.name, evaluate(terms, case.scopes[at])))
         except cel.EvalError as error:
-            return _faulty(rule, error, case)
+            return faulty(rule, error, case)
     mutations = merged(given)
     if isinstance(mutations, Conflict):
         case.faults[mutations.rule] = mutations.message
         return denial("header-conflict", rule=mutations.rule)
-    return Allow(rule=allows[0].rule.name, mutations=mutations, grants=grants)
-
-
-def _bindings(rule: Rule, terms: ChallengeTerms | ApproveTerms, scope: Scope, case: _Case) -> tuple[str, ...]:
-    """What a proof for this rule and request is bound to, under every key that is still good; the newest last."""
-    values = tuple(program(scope) for program in terms.scope)
-    return tuple(
-        bind(
-            terms.bind,
-            rule=rule.name,
-            scope=values,
-            request=case.request,
-            identity=case.identity,
-            key=key,
-        )
-        for key in case.binding_keys
-    )
-
-
-def _shown(show: Programs, scope: Scope) -> dict[str, str]:
-    return {name: shown(program(scope)) for name, program in show}
-
-
-def _faulty(rule: Rule, error: cel.EvalError | Refused, case: _Case) -> Deny:
-    """A rule that matches but whose own terms can't be worked out denies."""
-    case.faults[rule.name] = str(error)
-    return denial(error.reason if isinstance(error, Refused) else "policy-error", rule=rule.name)
+    return Allow(rule=allows[0].rule.name, mutations=mutations, grants=grants, auto=auto)

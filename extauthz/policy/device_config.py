@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
-from extauthz.policy.models import Duration
+from extauthz.policy.field_types import Duration
 from extauthz.policy.workloads import WorkloadPattern, parse
 from extauthz.values.block import Block
 

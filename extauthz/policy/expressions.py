@@ -18,7 +18,7 @@ from extauthz.policy.declared import Declared, undeclared_places
 from extauthz.policy.definitions import PREFIX as DEFINITIONS
 from extauthz.policy.definitions import Definitions
 from extauthz.policy.functions import functions_of
-from extauthz.policy.header_reads import undeclared_headers
+from extauthz.policy.header_reads import HEADER_HINT, undeclared_headers
 from extauthz.policy.ordering import in_order
 from extauthz.policy.problems import Path, Problem, did_you_mean, problem_at
 from extauthz.policy.reads import ATTRIBUTES, Reader
@@ -159,6 +159,13 @@ class Expressions:
             return None
         self._compiled[source] = program
         return program
+
+    def refuse_undeclared(self, path: Path, headers: Sequence[str]) -> None:
+        """Tell which headers (lower-case names), listed at `path`, the configuration does not declare."""
+        declared = self._declared.headers
+        for number, name in enumerate(headers):
+            if declared is not None and name not in declared:
+                self._refuse((*path, number), f"the header `{name}` is not declared", HEADER_HINT)
 
     def reach(self, programs: Iterable[cel.Program]) -> set[str]:
         """The names that programs read, those of their variables included."""

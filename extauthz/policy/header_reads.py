@@ -10,7 +10,7 @@ from extauthz.cel import errors as cel_errors
 from extauthz.cel import tree
 
 _VIEWS: Final = frozenset({"headers", "header_values"})
-_HINT: Final = "add it to `request.headers` of the configuration and to `allowed_headers` of the filter"
+HEADER_HINT: Final = "add it to `request.headers` of the configuration and to `allowed_headers` of the filter"
 
 
 def undeclared_headers(root: tree.Expr, declared: frozenset[str]) -> Iterator[cel_errors.Problem]:
@@ -23,10 +23,10 @@ def undeclared_headers(root: tree.Expr, declared: frozenset[str]) -> Iterator[ce
         if view is not None and name is not None:
             understood.add(id(view))
             if name.lower() not in declared:
-                yield cel_errors.Problem.at(node.span, f"the header `{name}` is not declared", _HINT)
+                yield cel_errors.Problem.at(node.span, f"the header `{name}` is not declared", HEADER_HINT)
         elif (_is_view(node) or _is_request(node)) and id(node) not in understood:
             message = "headers are read without a name, and not all are declared"
-            yield cel_errors.Problem.at(node.span, message, _HINT)
+            yield cel_errors.Problem.at(node.span, message, HEADER_HINT)
 
 
 def _is_view(node: tree.Expr) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from extauthz.policy import models, named_models, risk_document
+from extauthz.policy import effect_models, models, named_models, risk_document
 from extauthz.policy.problems import WRONG_TYPES, Fault, Path, Problem, faults_of
 from extauthz.policy.yaml_nodes import Drop, Edit, Rename, Supply
 from extauthz.policy.yaml_source import Document
@@ -34,8 +34,13 @@ STAND_INS: Final[Mapping[tuple[type[BaseModel], str], Any]] = {
     (models.PolicySpec, "rules"): [{"name": "unknown", "effect": "deny"}],
     (models.Rule, "name"): "unknown",
     (models.Rule, "effect"): "deny",
-    (models.ChallengeBlock, "factors"): ["totp"],
-    (models.ApproveBlock, "approvers"): {"groups": ["unknown"]},
+    (effect_models.ChallengeBlock, "factors"): ["totp"],
+    (effect_models.ApproveBlock, "approvers"): {"groups": ["unknown"]},
+    (effect_models.AutoModel, "when"): "false",
+    (effect_models.AutoModel, "answer"): "deny",
+    (effect_models.EscalationModel, "after"): "1s",
+    (effect_models.BreakGlassModel, "groups"): ["unknown"],
+    (effect_models.BreakGlassModel, "factors"): ["totp"],
     (models.Parameter, "name"): "unknown",
     (models.Parameter, "type"): "dyn",
     (models.DefinedFunction, "body"): "true",

@@ -7,10 +7,9 @@ from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from extauthz.policy.problems import Unbuilt
 from extauthz.risk.addresses import parse_entry
-from extauthz.risk.windows import DAY, DAYS, Holidays, minute_of, zone_named
 from extauthz.values import block as blocks
+from extauthz.values.windows import DAY, DAYS, Holidays, minute_of, zone_named
 
 MOST_SPANS: Final = 100
 MOST_HOLIDAYS: Final = 2_000
@@ -56,7 +55,7 @@ HolidayList = Annotated[list[Holiday], Field(min_length=1, max_length=MOST_HOLID
 AddressList = Annotated[list[Annotated[str, AfterValidator(_network)]], Field(min_length=1, max_length=MOST_ENTRIES)]
 
 
-class _Block(blocks.Block, Unbuilt):
+class _Block(blocks.Block):
     model_config = ConfigDict(strict=True, validate_by_alias=True, validate_by_name=False)
 
 

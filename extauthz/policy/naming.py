@@ -23,8 +23,8 @@ from extauthz.policy.named_models import WindowModel
 from extauthz.policy.problems import Path, Problem, did_you_mean, problem_at
 from extauthz.policy.yaml_source import Document
 from extauthz.risk.addresses import AddressSet, parse_entry
-from extauthz.risk.windows import DAYS, Holidays, Span, Window, zone_named
 from extauthz.values.request import empty
+from extauthz.values.windows import DAYS, Holidays, Span, Window, zone_named
 
 WITHIN: Final = "within"
 LISTED: Final = "listed"

@@ -174,13 +174,17 @@ class Plan:
         for rule, mode in zip(self.rules, self.modes, strict=True):
             lookups[mode] |= rule.reads.lookups
             sources[mode] |= rule.reads.sources
-            if mode == "enforce" and rule.effect == "challenge":
+            if mode == "enforce" and rule.effect in ("challenge", "approve"):
                 lookups[mode].add("grants")
         return Needs(
             obeyed=frozenset(lookups["enforce"]),
             shadow=frozenset(lookups["shadow"]),
             sources=frozenset(sources["enforce"]),
             shadow_sources=frozenset(sources["shadow"] - sources["enforce"]),
+            approvals=any(
+                rule.effect == "approve" and mode == "enforce"
+                for rule, mode in zip(self.rules, self.modes, strict=True)
+            ),
         )
 
     def _opened(self, found: Sequence[tuple[Rule, Layout]]) -> tuple[int, ...]:

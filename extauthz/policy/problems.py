@@ -7,7 +7,7 @@ import difflib
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Protocol, Union, get_args, get_origin
+from typing import Annotated, Any, Protocol, Union, get_args, get_origin
 
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
@@ -91,12 +91,6 @@ def problem_at(document: Placed, path: Path, message: str, hint: str = "", *, ke
     )
 
 
-class Unbuilt(BaseModel):
-    """A base for models whose format has fields that this version does not act on: they are refused by name."""
-
-    not_built: ClassVar[frozenset[str]] = frozenset()
-
-
 def problems_of(error: ValidationError, model: type[BaseModel], document: Placed) -> list[Problem]:
     """Pydantic's errors about `document.value` read as `model`, with places, house wording and suggestions."""
     return [fault.problem for fault in faults_of(error, model, document)]
@@ -135,8 +129,8 @@ def _fault(details: ErrorDetails, model: type[BaseModel], document: Placed) -> F
     owner = _model_at(model, path[:-1])
     if kind == "extra_forbidden":
         name = str(path[-1])
-        meant = "" if _is_unbuilt(owner, name) else closest(name, () if owner is None else _field_names(owner))
-        problem = problem_at(document, path, *_unknown(owner, name, meant), key=True)
+        meant = closest(name, () if owner is None else _field_names(owner))
+        problem = problem_at(document, path, *_unknown(name, meant), key=True)
         return Fault(kind=kind, path=path, owner=owner, meant=meant, problem=problem)
     if kind == "missing":
         problem = problem_at(document, path[:-1], f"missing field `{path[-1]}`")
@@ -149,13 +143,7 @@ def _fault(details: ErrorDetails, model: type[BaseModel], document: Placed) -> F
     return Fault(kind=kind, path=path, owner=owner, problem=problem)
 
 
-def _is_unbuilt(owner: type[BaseModel] | None, name: str) -> bool:
-    return owner is not None and issubclass(owner, Unbuilt) and name in owner.not_built
-
-
-def _unknown(owner: type[BaseModel] | None, name: str, meant: str) -> tuple[str, str]:
-    if _is_unbuilt(owner, name):
-        return f"field `{name}` is not supported by this version of extauthz", "remove it"
+def _unknown(name: str, meant: str) -> tuple[str, str]:
     return f"unknown field {_shown(name)}", f"did you mean `{meant}`?" if meant else ""
 
 

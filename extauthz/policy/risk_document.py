@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from extauthz.policy.models import Block, Cel, Duration, Metadata, Name, VariableName
+from extauthz.policy.field_types import Block, Cel, Duration, Name, VariableName
+from extauthz.policy.models import Metadata
 from extauthz.values.duration import at_most
 
 

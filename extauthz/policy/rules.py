@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from extauthz.approval.terms import Terms
 from extauthz.cel import Program
 from extauthz.policy.index import Place
 from extauthz.policy.reads import Reads
 from extauthz.policy.risk_models import RiskModel
 from extauthz.policy.staging import Staged
 from extauthz.stepup.binding import Kind
+from extauthz.values.approvals import Stance
 from extauthz.values.decisions import Deny, Effect, Factor, Mode, Outcome, RuleResult, UserVerification
 from extauthz.values.identity import Identity
 from extauthz.values.request import empty
@@ -84,22 +86,38 @@ class ChallengeTerms:
     max_age: float
     bind: Kind
     scope: tuple[Program, ...]
+    bound_headers: tuple[str, ...]
     show: Programs
+
+
+class AutoTerms(NamedTuple):
+    """An answer that needs nobody, where `when` is true, and its word for why."""
+
+    when: Program
+    answer: Stance
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ApproveTerms:
-    """What an approval needs. Durations in seconds."""
+    """What an approval needs; `voting` is by what answers count. Durations in seconds.
 
-    min: int
+    `bound_headers` are those that `bind: request` takes in beside its own, `glass_factors` any one of which whoever
+    breaks the glass has to prove.
+    """
+
     expires_in: float
     hold: float
     bind: Kind
     scope: tuple[Program, ...]
+    bound_headers: tuple[str, ...]
     show: Programs
+    auto: tuple[AutoTerms, ...]
+    glass_factors: tuple[Factor, ...]
+    voting: Terms
 
 
-Terms = AllowTerms | DenyTerms | ChallengeTerms | ApproveTerms
+EffectTerms = AllowTerms | DenyTerms | ChallengeTerms | ApproveTerms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -131,7 +149,7 @@ class Rule:
     effect: Effect
     mode: Mode | Staged
     when: Program | None
-    terms: Terms
+    terms: EffectTerms
     audit_required: bool
     expires: float | None
     reads_params: bool

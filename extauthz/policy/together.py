@@ -4,11 +4,12 @@ The rule kept here: a field that is lost was written, but its value is not known
 alone.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final, get_args
 
-from extauthz.policy import models
+from extauthz.policy import effect_models, models
 from extauthz.policy.problems import Path, Problem, problem_at
+from extauthz.policy.together_approve import is_for_one_request, one_of, problems_of_approve, problems_of_bind
 from extauthz.policy.yaml_source import Document
 from extauthz.values.decisions import Effect
 
@@ -26,28 +27,24 @@ def problems_of_rule(document: Document, path: Path, rule: models.Rule) -> Itera
         yield from _allow(document, (*path, "allow"), rule.allow)
     if rule.deny is not None:
         yield from _distinct_headers(document, (*path, "deny", "headers"))
-    if rule.challenge is not None and rule.challenge.accept_token and rule.challenge.bind == "request":
-        message, hint = "a token is good for many requests, and this proof is for one", "remove it, or `bind: request`"
-        yield problem_at(document, (*path, "challenge", "accept_token"), message, hint, key=True)
+    if rule.challenge is not None:
+        yield from problems_of_bind(document, (*path, "challenge", "bind"), rule.challenge.bind)
+        if rule.challenge.accept_token and is_for_one_request(rule.challenge.bind):
+            message = "a token is good for many requests, and this proof is for one"
+            hint = "remove it, or `bind: request`"
+            yield problem_at(document, (*path, "challenge", "accept_token"), message, hint, key=True)
     if rule.approve is not None:
-        message, hint = "nobody can approve", "name `groups` or `subjects`"
-        yield from _one_of(document, (*path, "approve", "approvers"), ("groups", "subjects"), message, hint)
+        yield from problems_of_approve(document, (*path, "approve"), rule.approve)
     if isinstance(rule.mode, models.StagedMode):
         fields = ("percent", "subjects", "workloads")
         hint = "name `percent`, `subjects` or `workloads`, or write `mode: shadow`"
-        yield from _one_of(document, (*path, "mode", "enforce_for"), fields, "enforced for nobody", hint)
+        yield from one_of(document, (*path, "mode", "enforce_for"), fields, "enforced for nobody", hint)
 
 
 def problems_of_definitions(document: Document) -> Iterator[Problem]:
     """What is wrong with the fields of definitions together."""
     fields = ("functions", "lists", "constants", "holidays", "windows", "addresses")
-    yield from _one_of(document, ("spec",), fields, "defines nothing", "write `functions`, `lists` or `constants`")
-
-
-def _one_of(document: Document, path: Path, fields: Iterable[str], message: str, hint: str) -> Iterator[Problem]:
-    """Some field is written in the mapping; one that nobody knows may have been meant for one."""
-    if not document.lost(path) and not any(document.has((*path, field)) for field in fields):
-        yield problem_at(document, path, message, hint)
+    yield from one_of(document, ("spec",), fields, "defines nothing", "write `functions`, `lists` or `constants`")
 
 
 def _effect(document: Document, path: Path, rule: models.Rule) -> Iterator[Problem]:
@@ -73,7 +70,7 @@ def _expiry(document: Document, path: Path, rule: models.Rule) -> Iterator[Probl
         yield problem_at(document, (*path, "expires"), message, hint, key=True)
 
 
-def _allow(document: Document, path: Path, block: models.AllowBlock) -> Iterator[Problem]:
+def _allow(document: Document, path: Path, block: effect_models.AllowBlock) -> Iterator[Problem]:
     removed = frozenset(block.remove_headers or ())
     for given, appended in (("headers", "append_headers"), ("response_headers", "append_response_headers")):
         yield from _distinct_headers(document, (*path, given))

@@ -15,6 +15,7 @@ from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.errors import Refused
 from extauthz.identity import spiffe
 from extauthz.policy.case_facts import given_facts
+from extauthz.policy.case_grants import left_for
 from extauthz.policy.cases import Case, Expectation, Suite, UserModel
 from extauthz.policy.context import Inputs, RequestScope
 from extauthz.policy.decide import decide
@@ -25,7 +26,6 @@ from extauthz.policy.problems import did_you_mean
 from extauthz.policy.sources import SourcePlace
 from extauthz.policy.trace import ModelTrace, RuleTrace
 from extauthz.stepup.challenge import CHALLENGE_PATH
-from extauthz.stepup.factors import proven_amr
 from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import (
     Allow,
@@ -38,7 +38,7 @@ from extauthz.values.decisions import (
     RuleResult,
     denial,
 )
-from extauthz.values.grants import NO_FACTS, Facts, Grant
+from extauthz.values.grants import NO_FACTS, Facts
 from extauthz.values.identity import Identity, User, Workload
 from extauthz.values.request import EMPTY, Caller, RequestView, empty
 from extauthz.values.schemes import NO_SCHEMES, Schemes
@@ -167,28 +167,14 @@ def _rule_on(case: Case, policies: PolicySet, now: float) -> _Ruling:
         return _Ruling(evaluation=evaluation, identity=identity, now=now, request=request, facts=facts)
 
     facts = given_facts(case.facts, candidates, request=request, identity=identity, now=now)
-    first = decided(facts)
-    decision = first.evaluation.decision
-    if not case.facts.grants or not isinstance(decision, Challenge) or identity.user is None:
-        return first
-    return decided(msgspec.structs.replace(facts, grants=tuple(_grants(case, decision, identity.user, now))))
-
-
-def _grants(case: Case, challenge: Challenge, user: User, now: float) -> Iterator[Grant]:
-    demands = {demand.rule: demand for demand in challenge.demands}
-    for number, grant in enumerate(case.facts.grants):
-        demand = demands.get(grant.rule)
-        if demand is not None:
-            yield Grant(
-                id=str(number),
-                subject=user.subject,
-                session=_SESSION,
-                holder=_HOLDER,
-                binding=demand.binding,
-                factor=proven_amr(grant.factor, acr=demand.acr),
-                issued_at=now - grant.age,
-                expires_at=now + 1.0,
-            )
+    ruling = decided(facts)
+    for _ in range(2):  # an approval is asked for after a challenge
+        more = tuple(left_for(case.facts.grants, ruling.evaluation.decision, identity, holder=_HOLDER, now=now))
+        if not more:
+            break
+        facts = msgspec.structs.replace(facts, grants=(*facts.grants, *more))
+        ruling = decided(facts)
+    return ruling
 
 
 def _traces(ruling: _Ruling, policies: PolicySet) -> Mapping[str, RuleTrace]:
@@ -263,6 +249,7 @@ def _actual(ruling: _Ruling, status: int, names: list[str]) -> dict[str, Any]:
         "metadata": EMPTY if changes is None else changes.metadata,
         "body": decision.body if isinstance(decision, Deny) else "",
         "factors": list(decision.demands[0].factors) if isinstance(decision, Challenge) else [],
+        "auto": [one.rule for one in decision.auto] if isinstance(decision, Allow) else [],
         "risk": _risk(ruling.evaluation),
         "rules": {
             **dict.fromkeys(names, "no-candidate"),

@@ -108,13 +108,53 @@ class IdentityLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     client_ip: str = ""
 
 
+class VoteLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
+    """Who has approved, in whose place if in another's, and by which groups and which proof it counted; how long after
+    the approval was opened, and how old the proof was then."""
+
+    person: str
+    sub: str
+    iss: str
+    groups: list[str] = []
+    after_s: float
+    factor: str = ""
+    proof_age_s: float = 0.0
+    in_place_of: "VoteLine | None" = None
+
+
+class BreakGlassLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
+    """Who went through without an approval, in their own words why, and by which proof."""
+
+    person: str
+    reason: str
+    factor: str
+
+
+class ApprovalLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
+    """The approval that a grant is from; what approvers are asked about is not in the record."""
+
+    id: str
+    votes: list[VoteLine] = []
+    break_glass: BreakGlassLine | None = None
+
+
 class GrantLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
-    """A grant that an allow rests on: which kind of binding, for which rule (empty for `session`), how old."""
+    """A grant that an allow rests on: which kind of binding, for which rule (empty for `session`), how old. `uses` is
+    missing for one that is good as often as wanted."""
 
     bind: str
     rule: str = ""
     factor: str
     age_s: float
+    uses: int | None = None
+    approval: ApprovalLine | None = None
+
+
+class AutoLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
+    """A rule that was approved without asking anybody, and its word for why."""
+
+    rule: str
+    reason: str
 
 
 class SessionLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
@@ -182,7 +222,9 @@ class DecisionLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     """One decision.
 
     `time` is RFC 3339 in UTC with nanoseconds. `status` is the HTTP status of the answer, 200 for an allow. `demands`
-    are the rules that a challenge or a hold asks to be met, `grants` what an allow rests on. `request_time` is when
+    are the rules that a challenge or a hold asks to be met, `approvals` the ids of approvals that a hold waits for,
+    `grants` what an allow rests on and `auto` what nobody had to be asked for; `break_glass` is whether it went through
+    without an approval. `request_time` is when
     Envoy saw the request, as seconds and nanoseconds since the epoch. `metadata` are namespaces and the names in
     them, `route_metadata` are the operator's own words. `session` is missing unless a rule looked at its age, and the
     store could be asked. `risk` are the risk models that a condition read. `detail` is what went wrong. `request` is
@@ -200,7 +242,10 @@ class DecisionLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     duration_us: float
     rules: list[RuleLine] = []
     demands: list[str] = []
+    approvals: list[str] = []
     grants: list[GrantLine] = []
+    auto: list[AutoLine] = []
+    break_glass: bool = False
     tcp: bool = False
     request: RequestLine | None = None
     request_time: tuple[int, int] | None = None

@@ -19,8 +19,8 @@ from extauthz.record.audit_line import (
     MASKED_NAMES,
     UNREADABLE,
     VERSION,
+    AutoLine,
     DecisionLine,
-    GrantLine,
     IdentityLine,
     Masked,
     PeerLine,
@@ -33,8 +33,9 @@ from extauthz.record.audit_line import (
 from extauthz.record.config import NEVER_KEPT, KeepSettings
 from extauthz.record.decision import DECISION_NAMES, DecisionRecord
 from extauthz.record.fact_lines import facts_line, risk_line
+from extauthz.record.grant_lines import breaks_glass, grant_line
 from extauthz.record.session_hash import session_hash
-from extauthz.values.decisions import Allow, Challenge, Decision, Deny, Hold
+from extauthz.values.decisions import Allow, AutoAnswer, Challenge, Decision, Deny, Hold
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Identity, User, Workload
 from extauthz.values.quoting import masked
@@ -100,7 +101,8 @@ def line_of(record: DecisionRecord, keep: Keep) -> DecisionLine:
     """The audit line of a decision."""
     request, identity, decision, ages = record.request, record.identity, record.decision, record.session
     http = request.http if request is not None else None
-    query, unnamed, query_error = _query(http, keep) if http is not None else ({}, 0, None)
+    grants = _grants(decision)
+    query, unnamed, query_error = query_of(http, keep) if http is not None else ({}, 0, None)
     return DecisionLine(
         v=VERSION,
         time=rfc3339(record.started_ns),
@@ -122,7 +124,10 @@ def line_of(record: DecisionRecord, keep: Keep) -> DecisionLine:
             for one in record.rules
         ],
         demands=[demand.rule for demand in decision.demands] if isinstance(decision, Challenge | Hold) else [],
-        grants=[_grant(grant, record.started_ns / 1e9) for grant in _grants(decision)],
+        approvals=list(decision.approvals) if isinstance(decision, Hold) else [],
+        grants=[grant_line(grant, record.started_ns / 1e9) for grant in grants],
+        auto=[AutoLine(rule=one.rule, reason=one.reason) for one in _auto(decision)],
+        break_glass=any(breaks_glass(grant) for grant in grants),
         tcp=request is not None and http is None,
         request=None if http is None else _request(http, keep, query, unnamed, query_error),
         request_time=request.time if request is not None and request.time != (0, 0) else None,
@@ -160,15 +165,12 @@ def _status(decision: Decision, request: RequestView | None) -> int:
             assert_never(decision)
 
 
+def _auto(decision: Decision) -> tuple[AutoAnswer, ...]:
+    return decision.auto if isinstance(decision, Allow) else ()
+
+
 def _grants(decision: Decision) -> tuple[Grant, ...]:
     return decision.grants if isinstance(decision, Allow) else ()
-
-
-def _grant(grant: Grant, now: float) -> GrantLine:
-    """What a grant was given for, without the keyed hash in the middle of its binding."""
-    bind, _, rest = grant.binding.partition(":")
-    rule = rest if bind == "action" else rest.partition(":")[2]
-    return GrantLine(bind=bind, rule=rule, factor=grant.factor, age_s=round(now - grant.issued_at, 3))
 
 
 def _request(
@@ -199,7 +201,7 @@ def _header(name: str, values: tuple[str, ...], keep: Keep) -> Masked:
     return len(values)
 
 
-def _query(http: HttpRequest, keep: Keep) -> tuple[dict[str, Masked], int, str | None]:
+def query_of(http: HttpRequest, keep: Keep) -> tuple[dict[str, Masked], int, str | None]:
     """The parameters, how many have a name that is masked too, and why the query can't be read."""
     if not http.raw_query:
         return {}, 0, None

@@ -10,8 +10,10 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from extauthz.record.decision import DECISION_NAMES, TRACE_HEADERS, DecisionRecord
+from extauthz.record.grant_lines import breaks_glass
 from extauthz.values.assessment import Assessment
-from extauthz.values.decisions import Deny
+from extauthz.values.decisions import Allow, Decision, Deny, Hold
+from extauthz.values.grants import Grant
 from extauthz.values.identity import Identity
 from extauthz.values.quoting import masked
 from extauthz.values.request import RequestView
@@ -73,11 +75,29 @@ def _attributes(record: DecisionRecord) -> Attributes:
             attributes[name] = results
     for assessment in record.risk:
         _add_risk(attributes, assessment)
+    _add_approvals(attributes, decision)
     if record.request is not None:
         _add_request(attributes, record.request)
     if record.identity is not None:
         _add_identity(attributes, record.identity)
     return attributes
+
+
+def _add_approvals(attributes: Attributes, decision: Decision) -> None:
+    """The approvals that it waits for or rests on, who was asked nothing, and whether somebody has broken the glass."""
+    match decision:
+        case Hold(approvals=ids):
+            given: tuple[Grant, ...] = ()
+        case Allow(grants=given):
+            ids = tuple(grant.approval.id for grant in given if grant.approval is not None)
+            if decision.auto:
+                attributes["extauthz.approval.auto"] = [f"{one.rule}:{one.reason}" for one in decision.auto]
+        case _:
+            return
+    if ids:
+        attributes["extauthz.approval.ids"] = list(ids)
+    if any(breaks_glass(grant) for grant in given):
+        attributes["extauthz.break_glass"] = True
 
 
 def _add_risk(attributes: Attributes, assessment: Assessment) -> None:

@@ -70,6 +70,11 @@ def bind(
             assert_never(kind)
 
 
+def glass_binding(rule: str) -> str:
+    """The binding text of the proof by which somebody breaks the glass of `rule` (`policy/rule`), and of nothing else."""
+    return f"break-glass:{rule}"
+
+
 def _request_parts(http: HttpRequest, identity: Identity, chosen: Sequence[str]) -> Iterable[bytes]:
     """The parts of "this very request", in a fixed order; lists and what may be absent are framed on their own."""
     if http.body is None:

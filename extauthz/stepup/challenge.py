@@ -11,7 +11,7 @@ from extauthz.stepup.return_path import PAGES, return_path
 from extauthz.stepup.ticket import TICKET_ID_BYTES, TICKET_SECONDS, Action, Ticket, hash_nonce, sign
 from extauthz.values.decisions import Challenge, ChallengeOffer
 from extauthz.values.identity import NONCE_COOKIE, Identity
-from extauthz.values.request import Caller, RequestView
+from extauthz.values.request import Caller, HttpRequest, RequestView
 
 CHALLENGE_PATH: Final = f"{PAGES}challenge"
 
@@ -43,11 +43,7 @@ def offer(
     user, http = identity.user, request.http
     if user is None or identity.session is None or http is None:
         raise NotChallengeable("challenge: there is no user with a session who could answer it")
-    nonce = read_secret(http.headers.get("cookie", ()), NONCE_COOKIE)
-    cookies: tuple[str, ...] = ()
-    if nonce is None:
-        nonce = make_secret(entropy(COOKIE_SECRET_BYTES))
-        cookies = (set_cookie(NONCE_COOKIE, nonce),)
+    nonce, cookies = nonce_for(http, entropy)
     ticket = Ticket(
         id=make_secret(entropy(TICKET_ID_BYTES)),
         subject=user.subject,
@@ -60,3 +56,12 @@ def offer(
         credentials=identity.credentials,
     )
     return ChallengeOffer(location=f"{CHALLENGE_PATH}?ticket={quote(sign(ticket, keys))}", cookies=cookies)
+
+
+def nonce_for(http: HttpRequest, entropy: Callable[[int], bytes]) -> tuple[str, tuple[str, ...]]:
+    """The nonce that a ticket for this browser opens with, and the cookie that sets it, unless the browser has it."""
+    nonce = read_secret(http.headers.get("cookie", ()), NONCE_COOKIE)
+    if nonce is not None:
+        return nonce, ()
+    nonce = make_secret(entropy(COOKIE_SECRET_BYTES))
+    return nonce, (set_cookie(NONCE_COOKIE, nonce),)

@@ -98,6 +98,11 @@ class KeyRing:
         sealed = nonce + AESGCM(key.seal).encrypt(nonce, secret, _place(place))
         return f"{_SEAL_FORM}.{key.kid}.{urlsafe_b64encode(sealed).decode('ascii')}"
 
+    def sealer(self, sealed: str) -> Key | None:
+        """The key that a text says it was sealed with, `None` if it is not of the ring."""
+        form, kid, _ = _parts(sealed)
+        return self.find(kid) if form == _SEAL_FORM else None
+
     def open(self, sealed: str, *, place: Sequence[str]) -> bytes:
         """What `seal` was given.
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from urllib.parse import urlencode, urlsplit
 
 from extauthz.errors import ExtauthzError
-from extauthz.stepup.keys import KeyRing
+from extauthz.stepup.keys import Key, KeyRing
 from extauthz.stepup.return_path import PAGES
 from extauthz.stepup.ticket import TICKET_SECONDS, InvalidTicket, Ticket, key_of, sign
 from extauthz.values.decisions import ChallengeDemand
@@ -121,9 +121,7 @@ def depart(ticket: Ticket, *, provider: Provider, keys: KeyRing, login_hint: str
         "redirect_uri": redirect_uri(ticket),
         "scope": " ".join(provider.scopes),
         "state": state,
-        "nonce": secrets.nonce,
-        "code_challenge": _encode(sha256(secrets.code_verifier.encode("ascii")).digest()),
-        "code_challenge_method": "S256",  # RFC 7636 section 4.2
+        **secrets.parameters,
         "max_age": str(_max_age(ticket)),
     }
     if ticket.insists:
@@ -132,10 +130,15 @@ def depart(ticket: Ticket, *, provider: Provider, keys: KeyRing, login_hint: str
         parameters["acr_values"] = " ".join(words)
     if login_hint is not None:
         parameters["login_hint"] = login_hint
+    return Departure(location=location(provider, parameters), state=state)
+
+
+def location(provider: Provider, parameters: Mapping[str, str]) -> str:
+    """The address of the authorization request with these parameters."""
     joint = "&" if urlsplit(provider.authorization_endpoint).query else "?"
     # A `sub` with half a letter in it can't be said: it is left out of the hint, never changed.
     query = urlencode({name: value for name, value in parameters.items() if _is_text(value)})
-    return Departure(location=f"{provider.authorization_endpoint}{joint}{query}", state=state)
+    return f"{provider.authorization_endpoint}{joint}{query}"
 
 
 def redirect_uri(ticket: Ticket) -> str:
@@ -158,6 +161,15 @@ class FlowSecrets:
     nonce: str
     code_verifier: str = field(repr=False)
 
+    @property
+    def parameters(self) -> Mapping[str, str]:
+        """What an authorization request says of them (RFC 7636 section 4.2)."""
+        return {
+            "nonce": self.nonce,
+            "code_challenge": _encode(sha256(self.code_verifier.encode("ascii")).digest()),
+            "code_challenge_method": "S256",
+        }
+
     @classmethod
     def of(cls, state: str, keys: KeyRing) -> "FlowSecrets":
         """Those of the flow with this state.
@@ -168,6 +180,11 @@ class FlowSecrets:
         key = key_of(state, keys)
         if key is None:
             raise InvalidTicket("state: not made by this server")
+        return cls.made_with(key, state)
+
+    @classmethod
+    def made_with(cls, key: Key, state: str) -> "FlowSecrets":
+        """Those of the flow with this state, which `key` has made."""
 
         def made(purpose: str) -> str:
             return _encode(hmac.digest(key.oidc, f"{purpose} {state}".encode(), "sha256"))
@@ -208,27 +225,14 @@ def check_id_token(
     Raises:
         OidcRefused: nothing.
     """
-    # Steps 2 to 5: whose it is, and for whom.
-    if claims.get("iss") != provider.issuer:
-        raise OidcRefused("wrong-issuer", "the ID token is of another issuer")
-    _check_audience(claims, provider.client_id)
-    # Steps 9 and 10: for now, and made for this flow.
     opened_at = ticket.expires_at - TICKET_SECONDS
-    if now >= _time(claims, "exp"):
-        raise OidcRefused("expired")
-    if not opened_at - provider.leeway <= _time(claims, "iat") <= now + provider.leeway:
-        raise OidcRefused("not-fresh", "`iat` is not of this flow")
-    # Step 11.
-    given = claims.get("nonce")
-    if not isinstance(given, str) or not given.isascii() or not hmac.compare_digest(given, nonce):
-        raise OidcRefused("wrong-nonce")
+    check_flow(claims, provider=provider, nonce=nonce, opened_at=opened_at, now=now)
     # Whoever has logged in is whom we have challenged, or somebody else lends a proof.
     claim = provider.subject_claims.get(ticket.subject.issuer)
     if claim is None or claims.get(claim) != ticket.subject.id:
         raise OidcRefused("wrong-subject")
     # Steps 12 and 13: how, and when.
-    if provider.amr and provider.amr.isdisjoint(_words(claims, "amr")):
-        raise OidcRefused("wrong-amr")
+    check_methods(claims, provider)
     auth_time = _time(claims, "auth_time")
     if auth_time > now + provider.leeway:
         raise OidcRefused("malformed", "`auth_time` is in the future")
@@ -245,6 +249,37 @@ def check_id_token(
     if not met:
         raise OidcRefused("wrong-acr")
     return Authenticated(demands=met, auth_time=min(auth_time, now))
+
+
+def check_flow(claims: Mapping[str, Any], *, provider: Provider, nonce: str, opened_at: float, now: float) -> None:
+    """Return if the claims are of an ID token of this provider, for us, and for the flow that began at `opened_at`.
+
+    Raises:
+        OidcRefused: they are not.
+    """
+    # Steps 2 to 5: whose it is, and for whom.
+    if claims.get("iss") != provider.issuer:
+        raise OidcRefused("wrong-issuer", "the ID token is of another issuer")
+    _check_audience(claims, provider.client_id)
+    # Steps 9 and 10: for now, and made for this flow.
+    if now >= _time(claims, "exp"):
+        raise OidcRefused("expired")
+    if not opened_at - provider.leeway <= _time(claims, "iat") <= now + provider.leeway:
+        raise OidcRefused("not-fresh", "`iat` is not of this flow")
+    # Step 11.
+    given = claims.get("nonce")
+    if not isinstance(given, str) or not given.isascii() or not hmac.compare_digest(given, nonce):
+        raise OidcRefused("wrong-nonce")
+
+
+def check_methods(claims: Mapping[str, Any], provider: Provider) -> None:
+    """Return if the claims say one of the methods that the provider's ID tokens need.
+
+    Raises:
+        OidcRefused: they do not.
+    """
+    if provider.amr and provider.amr.isdisjoint(_words(claims, "amr")):
+        raise OidcRefused("wrong-amr")
 
 
 def _max_age(ticket: Ticket) -> int:

@@ -32,7 +32,7 @@ def _relying_party_id(text: str) -> str:
     return text
 
 
-def _origin(text: str) -> str:
+def https_origin(text: str) -> str:
     """An origin as browsers write it (RFC 6454 section 6.2): they send it, and it is compared as a text."""
     try:
         url = urlsplit(text)
@@ -65,7 +65,7 @@ class RelyingParty(Block):
     id: Annotated[str, AfterValidator(_relying_party_id)]
     name: Annotated[str, Field(min_length=1, max_length=64)] = "extauthz"
     origins: Annotated[
-        tuple[Annotated[str, AfterValidator(_origin)], ...], AfterValidator(distinct), Field(min_length=1)
+        tuple[Annotated[str, AfterValidator(https_origin)], ...], AfterValidator(distinct), Field(min_length=1)
     ]
 
     @model_validator(mode="after")

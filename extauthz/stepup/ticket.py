@@ -1,7 +1,7 @@
-"""The challenge ticket: what a browser carries to the challenge page in the page's address.
+"""The ticket: what a browser carries to the challenge page or the waiting page in the page's address.
 
-The rule: nothing in it is secret and nothing in it can be changed. It is signed, good for five minutes and for one
-use (the store burns its id), and names subject, session, demands and the hash of a cookie that only the browser that
+The rule: nothing in it is secret and nothing in it can be changed. It is signed, good for a time and for one proof (the
+store burns its id), and names subject, session, demands and the hash of a cookie that only the browser that
 was sent has: in any other browser it opens nothing.
 """
 
@@ -24,15 +24,15 @@ TICKET_ID_BYTES: Final = 16
 MAX_TICKET_LENGTH: Final = 24_576
 """Well below the 60 KiB of headers that Envoy lets through by default."""
 
-_FORM: Final = "t4"  # another one with each change of what is in it: what an older server made is none of ours
-_SHAPE: Final = re.compile(r"(t4\.([A-Za-z0-9]{1,64})\.([A-Za-z0-9_-]+))\.([A-Za-z0-9_-]{43})")
+_FORM: Final = "t5"  # another one with each change of what is in it: what an older server made is none of ours
+_SHAPE: Final = re.compile(r"(t5\.([A-Za-z0-9]{1,64})\.([A-Za-z0-9_-]+))\.([A-Za-z0-9_-]{43})")
 _SHOWN_ROWS: Final = 16
 _SHOWN_NAME: Final = 60
 _SHOWN_TEXT: Final = 200
 
 
-Purpose = Literal["challenge", "enrolment"]
-"""What a ticket is for: to meet its demands, or, as the state of a login, to let a first factor be set up."""
+Purpose = Literal["challenge", "enrolment", "waiting"]
+"""What a ticket is for: to meet its demands; as the state of a login, to let a first factor be set up; to wait."""
 
 
 class InvalidTicket(ExtauthzError):
@@ -49,12 +49,27 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """What somebody waits for: `approvals` by their ids.
+
+    Who may go through without them is this `person` with these `groups`, of those that the rules name, after meeting
+    the demands of the ticket, one for each approval; for nobody else there are any. `reason` is why they want to.
+    """
+
+    approvals: tuple[str, ...]
+    person: str = ""
+    groups: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
     """An opened or a new ticket. `expires_at` in seconds since the epoch, `nonce_hash` from `hash_nonce`.
 
     `credentials` are the tokens that the challenged identity rests on: what is revoked while a page is open counts
     there, too. `closes`: the page is in a window of a script, which closes after the proof. One for `enrolment` demands
-    nothing, and so confirms nothing. `insists`: as the state of a login, that an older one was not enough.
+    nothing, and so confirms nothing. `insists`: as the state of a login, that an older one was not enough. `wait` is
+    there in one for `waiting`, whose demands nobody meets with it.
     """
 
     id: str
@@ -69,6 +84,7 @@ class Ticket:
     closes: bool = False
     purpose: Purpose = "challenge"
     insists: bool = False
+    wait: Wait | None = None
 
     def fits(self, nonce: str | None) -> bool:
         """Whether the browser with this nonce cookie is the one that was sent."""
@@ -95,6 +111,7 @@ def sign(ticket: Ticket, keys: KeyRing) -> str:
         "w": ticket.closes,
         "p": ticket.purpose,
         "l": ticket.insists,
+        "v": None if ticket.wait is None else _wait_out(ticket.wait),
     }
     text = json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
     # A `sub` may hold what is no Unicode (a lone surrogate): it must come back as it was, not as somebody else.
@@ -130,6 +147,7 @@ def open_ticket(text: str, keys: KeyRing) -> Ticket:
         closes=payload["w"],
         purpose=payload["p"],
         insists=payload["l"],
+        wait=None if payload["v"] is None else _wait_in(payload["v"]),
     )
 
 
@@ -166,6 +184,15 @@ def _demand_in(fields: list[Any]) -> ChallengeDemand:
         description=description,
         show=show,
     )
+
+
+def _wait_out(wait: Wait) -> list[Any]:
+    return [list(wait.approvals), wait.person, list(wait.groups), wait.reason]
+
+
+def _wait_in(fields: list[Any]) -> Wait:
+    approvals, person, groups, reason = fields
+    return Wait(approvals=tuple(approvals), person=person, groups=tuple(groups), reason=reason)
 
 
 def credential_out(credential: Credential) -> list[Any]:

@@ -5,21 +5,18 @@ The rule: no method waits while it holds the lock, so each is atomic, from any t
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from threading import Lock
 from typing import assert_never
 
-from extauthz.errors import StateUnavailable
 from extauthz.identity.revocations import Revocation, RevocationKey
 from extauthz.identity.signals.facts import Signal
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
 from extauthz.stepup.lockout import Limit
 from extauthz.store.devices import ListedDevice
 from extauthz.store.habits import Habit
+from extauthz.store.memory_approving import MemoryApproving
 from extauthz.store.memory_devices import MemoryDevices
-from extauthz.store.memory_grants import MemoryGrants
 from extauthz.store.memory_habits import MemoryHabits
 from extauthz.store.memory_limits import MemoryLimits
-from extauthz.store.memory_revocations import MemoryRevocations
 from extauthz.store.protocol import (
     CLOCK_SKEW,
     RESET_SECONDS,
@@ -60,13 +57,11 @@ class _Session:
     until: float
 
 
-class MemoryStore:
+class MemoryStore(MemoryApproving):
     """`memory:`. Implements `store.protocol.Store`."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._closed = False
-        self._grants = MemoryGrants()
+        super().__init__()
         self._tickets: dict[str, float] = {}
         self._proofs: dict[str, _UsedProof] = {}
         self._factors: dict[str, EnrolledFactor] = {}
@@ -75,7 +70,6 @@ class MemoryStore:
         self._sessions: dict[tuple[Subject, str], _Session] = {}
         self._habits = MemoryHabits()
         self._devices = MemoryDevices()
-        self._revocations = MemoryRevocations()
         self._swept_at = 0.0
 
     async def look_up(
@@ -310,10 +304,7 @@ class MemoryStore:
     async def close(self) -> None:
         with self._lock:
             self._closed = True
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StateUnavailable("store: memory: it is closed")
+        self._news.close()
 
     def _put_revocation(self, revocation: Revocation, now: float) -> Revoked:
         kept = self._revocations.put(revocation, now=now)
@@ -387,3 +378,4 @@ class MemoryStore:
         self._habits.sweep(now)
         self._devices.sweep(now)
         self._revocations.sweep(now - CLOCK_SKEW)
+        self._sweep_approving(now)

@@ -71,6 +71,15 @@ class MemoryGrants:
             del self._grants[grant.subject][grant.id]
         return good
 
+    def good(self, subject: Subject, now: float) -> frozenset[str]:
+        """The ids of a subject's that are good."""
+        return frozenset(grant.id for grant in self.selected(Selection(subject=subject), now))
+
+    def take_back(self, subject: Subject, ids: Sequence[str]) -> None:
+        """Forget those of a subject with these ids."""
+        for id_ in ids:
+            self._grants.get(subject, {}).pop(id_, None)
+
     def sweep(self, now: float) -> None:
         """Forget what changes no answer any more."""
         self._grants = {

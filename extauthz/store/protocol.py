@@ -14,8 +14,10 @@ from typing import Final, Literal, Protocol
 from extauthz.identity.revocations import Revocation
 from extauthz.stepup.enrolment import LONGEST_INVITATION
 from extauthz.stepup.lockout import Limit
+from extauthz.store.approvals import ApprovalStore
 from extauthz.store.devices import DeviceStore
 from extauthz.store.habits import HabitStore
+from extauthz.store.letters import LetterStore
 from extauthz.store.revocations import RevocationStore
 from extauthz.store.signals import SignalStore
 from extauthz.values.facts import Question
@@ -263,7 +265,7 @@ class Selection:
         )
 
 
-class Store(RevocationStore, SignalStore, HabitStore, DeviceStore, Protocol):
+class Store(RevocationStore, SignalStore, HabitStore, DeviceStore, ApprovalStore, LetterStore, Protocol):
     """State shared by all processes that open the same one. Every method raises `StateUnavailable`."""
 
     async def look_up(

@@ -36,6 +36,7 @@ from extauthz.store.protocol import (
     UseUp,
 )
 from extauthz.store.redis_address import RedisAddress
+from extauthz.store.redis_approving import RedisApproving
 from extauthz.store.redis_calls import RedisCalls
 from extauthz.store.redis_devices import RedisDevices
 from extauthz.store.redis_habits import HabitQuestions, RedisHabits
@@ -82,7 +83,7 @@ _USED_SECONDS: Final = 60
 _IDS_AT_ONCE: Final = 500
 
 
-class RedisStore:
+class RedisStore(RedisApproving):
     """`redis://…`. Implements `store.protocol.Store`. Connects when it is first asked, in the event loop that asks.
 
     Each call may take `patience` seconds, CALL_SECONDS if it is `None`.
@@ -91,6 +92,7 @@ class RedisStore:
     def __init__(self, address: RedisAddress, *, patience: float | None = None) -> None:
         self._prefix = address.prefix
         self._calls = RedisCalls(address, patience)
+        super().__init__(self._calls, address.prefix)
         self._limits = RedisLimits(self._calls, address.prefix)
         self._habits = RedisHabits(self._calls, address.prefix)
         self._devices = RedisDevices(self._calls, address.prefix)
@@ -273,6 +275,7 @@ class RedisStore:
         await self._calls.check()
 
     async def close(self) -> None:
+        await self._news.close()
         await self._calls.close()
 
     def _keys(self, subject: Subject) -> SubjectKeys:

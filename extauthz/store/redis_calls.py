@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from functools import partial
 from typing import Final, TypeVar
 
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 from extauthz.errors import ConfigurationError, StateUnavailable
@@ -42,6 +43,7 @@ class RedisCalls:
         self._prefix = address.prefix
         self._route = route_to(address)
         self._fault: str | None = None
+        self._turn = 0
         self._closed = False
 
     async def exchange(self, *commands: Command) -> list[Reply]:
@@ -67,6 +69,13 @@ class RedisCalls:
                 cursor = reply[0]
                 if cursor == b"0":
                     break
+
+    async def subscribed(self, channel: str) -> AbstractConnection:
+        """A connection of the caller's own that hears what is published. Raises `StateUnavailable`."""
+        servers = await self._usable(self._route.servers)
+        self._turn += 1  # another node of a cluster each time: one may be cut off from the others
+        server = servers[self._turn % len(servers)]
+        return await self._usable(lambda: server.subscribed(channel))
 
     async def check(self) -> None:
         """Whether it can be written to, and is set up so that it may be used; until it is, no call is made.

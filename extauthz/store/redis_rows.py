@@ -6,6 +6,9 @@ The rule: all keys of one subject have one hash tag, so what is atomic is on one
 `factors`   hash: `kind: confirmed: mark: name: text:` ID              `seen:…`  a session's times
 `used:…`    hash: the grants that a Check has used, and when           `ticket:…`  burned tickets
 `reset`     when the factors were last reset                           `marks`   hash: what of the subject is revoked
+`approvals` hash: each by ID           `newest`  hash: the newest of each key
+`pending`   sorted set: when they expire     `over`    sorted set: when the others are forgotten
+`letters`   hash: `state: head: content:` ID
 
 A text of a grant begins with when it was issued and a digest of its session, for scripts. Proofs of possession and
 limiters have a tag, so a slot, each.
@@ -19,8 +22,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal, TypeVar
 
+import msgspec
+
 from extauthz.errors import StateUnavailable
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
+from extauthz.store.approval_rows import approved_in
 from extauthz.store.key_digest import digest
 from extauthz.store.protocol import AUTHENTICATORS, CLOCK_SKEW, EnrolledFactor, Ground
 from extauthz.store.redis_server import Reply
@@ -50,6 +56,7 @@ def understood() -> Iterator[None]:
 class SubjectKeys:
     """The keys of one subject."""
 
+    tag: str
     grants: str
     ends: str
     factors: str
@@ -60,8 +67,14 @@ class SubjectKeys:
     @classmethod
     def of(cls, prefix: str, subject: Subject) -> "SubjectKeys":
         """Those of this subject."""
-        under = f"{prefix}:{{{digest(subject.key)}}}"
+        return cls.tagged(prefix, digest(subject.key))
+
+    @classmethod
+    def tagged(cls, prefix: str, tag: str) -> "SubjectKeys":
+        """Those of the subject with this tag."""
+        under = f"{prefix}:{{{tag}}}"
         return cls(
+            tag=tag,
             grants=f"{under}:grants",
             ends=f"{under}:ends",
             factors=f"{under}:factors",
@@ -69,6 +82,22 @@ class SubjectKeys:
             marks=f"{under}:marks",
             _under=under,
         )
+
+    @property
+    def approvals(self) -> str:
+        """The approvals, by id."""
+        return f"{self._under}:approvals"
+
+    @property
+    def letters(self) -> str:
+        """The letters that tell of them."""
+        return f"{self._under}:letters"
+
+    @property
+    def writing(self) -> tuple[str, ...]:
+        """What scripts that write an approval take, in their order."""
+        lists = (f"{self._under}:{name}" for name in ("newest", "pending", "over"))
+        return (self.approvals, *lists, self.letters, self.grants, self.ends, self.marks)
 
     def seen(self, session: str) -> str:
         """When this session was seen."""
@@ -110,6 +139,8 @@ def grant_words(grant: Grant) -> tuple[str | int, ...]:
             grant.factor,
             grant.issued_at,
             grant.expires_at,
+            # An older version of this program reads it, unless it says what that does not know.
+            *([] if grant.approval is None else [msgspec.to_builtins(grant.approval)]),
         ],
         separators=(",", ":"),
     )
@@ -128,7 +159,7 @@ def grants_in(reply: Reply) -> list[Grant]:
         id_ = name[5:]
         uses = fields.get(b"uses:" + id_)
         rest = text.split(b" ", 2)[2]
-        (issuer, sub), session, holder, binding, rule, factor, issued_at, expires_at = json.loads(rest)
+        (issuer, sub), session, holder, binding, rule, factor, issued_at, expires_at, *more = json.loads(rest)
         found.append(
             Grant(
                 id=id_.decode("utf-8"),
@@ -141,6 +172,7 @@ def grants_in(reply: Reply) -> list[Grant]:
                 issued_at=issued_at,
                 expires_at=expires_at,
                 uses=None if uses is None else int(uses),
+                approval=approved_in(more[0]) if more else None,
             )
         )
     return sorted(found, key=lambda grant: (grant.issued_at, grant.id))

@@ -51,6 +51,21 @@ class RedisServer:
             self._idle.append(connection)
             return replies
 
+    async def subscribed(self, channel: str) -> AbstractConnection:
+        """A connection of the caller's own that hears what is published on a channel; no limit counts it.
+
+        Raises:
+            redis.RedisError, OSError: the server can't be reached, or refuses.
+        """
+        connection = await self._connected()
+        try:
+            await connection.send_packed_command(connection.pack_command("SUBSCRIBE", channel))
+            await connection.read_response()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        return connection
+
     async def close(self) -> None:
         """Close the connections that nobody uses."""
         while self._idle:
@@ -63,6 +78,9 @@ class RedisServer:
             if connection.is_connected and not await connection.can_read():
                 return connection
             await connection.disconnect(nowait=True)
+        return await self._connected()
+
+    async def _connected(self) -> AbstractConnection:
         connection = self._connect()
         try:
             await connection.connect()  # type: ignore[no-untyped-call]  # redis-py declares no return

@@ -7,7 +7,14 @@ import sqlite3
 from typing import Final
 
 from extauthz.errors import ConfigurationError
-from extauthz.store import sqlite_devices, sqlite_habits, sqlite_revocations, sqlite_signals
+from extauthz.store import (
+    sqlite_approvals,
+    sqlite_devices,
+    sqlite_habits,
+    sqlite_letters,
+    sqlite_revocations,
+    sqlite_signals,
+)
 
 STEPS: Final[tuple[tuple[str, ...], ...]] = (
     (
@@ -80,6 +87,7 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
     sqlite_signals.SCHEMA,
     sqlite_habits.SCHEMA,
     sqlite_devices.SCHEMA,
+    (*sqlite_approvals.SCHEMA, *sqlite_letters.SCHEMA),
 )
 
 

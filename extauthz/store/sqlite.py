@@ -32,6 +32,7 @@ from extauthz.store.protocol import (
 )
 from extauthz.store.revocations import Changes, Revoked
 from extauthz.store.signals import Delivered, Delivery
+from extauthz.store.sqlite_approving import SqliteApproving
 from extauthz.store.sqlite_file import SqliteFile
 from extauthz.store.sqlite_rows import (
     GRANT_COLUMNS,
@@ -53,7 +54,7 @@ from extauthz.values.grants import Grant, SessionTimes
 from extauthz.values.identity import Subject
 
 
-class SqliteStore:
+class SqliteStore(SqliteApproving):
     """`sqlite:///path`. Implements `store.protocol.Store`.
 
     Opens the file at once, and makes it if it is not there.
@@ -66,7 +67,8 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         # A connection and a thread for each kind of call: a look-up that counts nothing waits for no writer, of this
         # process or another one, nor does who is asked for a proof wait for what nobody waits for.
-        self._writes, self._reads, self._aside, self._counts = _opened(path, 4)
+        writes, reads, aside, self._counts = _opened(path, 4)
+        super().__init__(path, writes, reads, aside)
         self._swept_at = 0.0
 
     async def look_up(
@@ -104,7 +106,7 @@ class SqliteStore:
                 return Found(answers=answers)
             rows = connection.execute(
                 """SELECT id, subject, session, holder, binding, rule, factor, issued_at, expires_at,
-                          CASE uses WHEN 0 THEN 1 ELSE uses END
+                          CASE uses WHEN 0 THEN 1 ELSE uses END, approval
                    FROM grants WHERE subject = ?1 AND session = ?2 AND expires_at > ?3 AND (
                        uses IS NULL OR uses > 0 OR EXISTS (
                            SELECT 1 FROM spent WHERE grant_id = id AND fingerprint = ?4 AND spent_at >= ?5))
@@ -351,6 +353,7 @@ class SqliteStore:
     async def close(self) -> None:
         for one in (self._writes, self._reads, self._aside, self._counts):
             await one.close()
+        self._news.close()
 
     def _sweep(self, connection: sqlite3.Connection, now: float) -> None:
         """Remove what no longer changes any answer, every so often, inside of a write that happens anyway."""
@@ -361,6 +364,7 @@ class SqliteStore:
             sqlite_habits.sweep(connection, now)
             sqlite_devices.sweep(connection, now)
             sqlite_revocations.sweep_revocations(connection, now - CLOCK_SKEW)
+            self._sweep_approving(connection, now)
 
 
 def _is_done(changed: Changed) -> bool:

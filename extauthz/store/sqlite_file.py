@@ -31,7 +31,7 @@ Work = Callable[[sqlite3.Connection], _T]
 
 
 class SqliteFile:
-    """A connection to the file at `path`, opened at once; the file is made if it is not there.
+    """A connection to the file at `path`, opened at once; unless `create` is false, it is made if it is not there.
 
     What is written over one that is not `durable` survives the end of the process, not that of the machine.
 
@@ -40,7 +40,7 @@ class SqliteFile:
         StateUnavailable: it can't be opened.
     """
 
-    def __init__(self, path: Path, *, durable: bool = True) -> None:
+    def __init__(self, path: Path, *, durable: bool = True, create: bool = True) -> None:
         self._path = path
         self._synchronous = "FULL" if durable else "NORMAL"
         self._connection: sqlite3.Connection | None = None
@@ -50,7 +50,7 @@ class SqliteFile:
         self._wrote_at = float("-inf")
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="extauthz-store")
         try:
-            self._executor.submit(self._guarded, lambda: self._open(create=True)).result()
+            self._executor.submit(self._guarded, lambda: self._open(create=create)).result()
         except ExtauthzError:
             self._executor.shutdown(wait=False)
             raise

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, assert_never
 
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
+from extauthz.store.approval_rows import approved_in, to_text
 from extauthz.store.protocol import (
     CLOCK_SKEW,
     MOST_GRANTS,
@@ -29,14 +30,14 @@ from extauthz.store.sqlite_revocations import revocations_of
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Subject
 
-GRANT_COLUMNS: Final = "id, subject, session, holder, binding, rule, factor, issued_at, expires_at, uses"
+GRANT_COLUMNS: Final = "id, subject, session, holder, binding, rule, factor, issued_at, expires_at, uses, approval"
 SELECTED: Final = "(?1 IS NULL OR subject = ?1) AND (?2 IS NULL OR session = ?2) AND (?3 IS NULL OR rule = ?3)"
 """The condition of a selection; `selected` has its parameters."""
 
 
 def grant_of(row: tuple[Any, ...]) -> Grant:
     """The grant in a row of GRANT_COLUMNS."""
-    id_, key, session, holder, binding, rule, factor, issued_at, expires_at, uses = row
+    id_, key, session, holder, binding, rule, factor, issued_at, expires_at, uses, approval = row
     return Grant(
         id=id_,
         subject=_subject_of(key),
@@ -48,6 +49,7 @@ def grant_of(row: tuple[Any, ...]) -> Grant:
         issued_at=issued_at,
         expires_at=expires_at,
         uses=uses,
+        approval=approved_in(approval and json.loads(approval)),
     )
 
 
@@ -63,7 +65,7 @@ def put_grants(connection: sqlite3.Connection, subject: Subject, grants: Sequenc
         (subject.key, max(MOST_GRANTS - len(grants), 0)),
     )
     connection.executemany(
-        f"INSERT INTO grants ({GRANT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
+        f"INSERT INTO grants ({GRANT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
         [
             (
                 grant.id,
@@ -76,10 +78,16 @@ def put_grants(connection: sqlite3.Connection, subject: Subject, grants: Sequenc
                 grant.issued_at,
                 grant.expires_at,
                 grant.uses,
+                None if grant.approval is None else to_text(grant.approval),
             )
             for grant in grants
         ],
     )
+
+
+def take_back(connection: sqlite3.Connection, subject: Subject, ids: Sequence[str]) -> None:
+    """Forget the grants of a subject with these ids."""
+    connection.executemany("DELETE FROM grants WHERE subject = ? AND id = ?", [(subject.key, id_) for id_ in ids])
 
 
 def selected(selection: Selection) -> tuple[str | None, str | None, str | None]:

@@ -1,8 +1,9 @@
 """The `pyvoy` transport: gRPC over ASGI, in an Envoy whose process this Python is in.
 
 Everything is on one event loop. A Check that needs no look-up is answered without giving way; one that must wait is a
-coroutine meanwhile, of which thousands fit. The rules: nothing raises, for an exception would be a page of HTML to a
-caller of gRPC; and nothing blocks, for everybody would wait.
+coroutine meanwhile, of which thousands fit. One that is held for an approval keeps as little as it can. The rules:
+nothing raises, for an exception would be a page of HTML to a caller of gRPC; and nothing blocks, for everybody would
+wait.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from extauthz.check.checker import Checker, Opened
+from extauthz.check.holding import Held
 from extauthz.record.decision import TRACE_HEADERS, Trace
 from extauthz.transport.admission import longest_turn
 from extauthz.transport.asgi_health import Health
@@ -101,8 +103,10 @@ class AsgiTransport:
         self._health.serving()
 
     def drain(self) -> None:
-        """Report NOT_SERVING, so that the callers' health checks look elsewhere."""
+        """Report NOT_SERVING, so that the callers' health checks look elsewhere, and hold no calls any more."""
         self._health.drain()
+        if self._checker.holding is not None:
+            self._checker.holding.close()
 
     async def stop(self, grace: float) -> None:
         """Take no new calls, and give those on their way `grace` seconds."""
@@ -128,7 +132,10 @@ class AsgiTransport:
 
     async def _answer(self, path: bytes, headers: Headers, receive: Receive, send: Send) -> None:
         if path == _CHECK:
-            answer = await self._check(headers, receive)
+            checked = await self._check(headers, receive)
+            if isinstance(checked, Held):
+                return await self._hold(checked, send)
+            answer = checked
         elif path == _HEALTH_CHECK:
             _read(headers)
             answer = self._health.check(await _message(receive, HEALTH_CHECK))
@@ -141,7 +148,7 @@ class AsgiTransport:
         await send(_END)
         return None
 
-    async def _check(self, headers: Headers, receive: Receive) -> bytes:
+    async def _check(self, headers: Headers, receive: Receive) -> bytes | Held:
         arrived, deadline, trace = _read(headers)
         remaining = partial(_remaining, deadline)
         event = await receive()
@@ -154,7 +161,30 @@ class AsgiTransport:
         started = self._checker.start(message, trace=trace, remaining=remaining, may_wait=False)
         return started if isinstance(started, bytes) else await self._finish(started, remaining())
 
-    async def _finish(self, opened: Opened, remaining: float | None) -> bytes:
+    async def _hold(self, held: Held, send: Send) -> None:
+        """Answer a call that is held, when its wait is over.
+
+        Before it is decided anew its caller hears that an answer comes: if nobody is there any more that raises, and
+        nothing was used up for nobody.
+        """
+        holding = self._checker.holding
+        assert holding is not None  # noqa: S101 - it holds the call
+        await holding.wait(held)
+        await send(_START)
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
+        answer = await self._resume(held)
+        while isinstance(answer, Held):
+            await holding.wait(answer)
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
+            answer = await self._resume(answer)
+        await send({"type": "http.response.body", "body": framed(answer)})
+        await send(_END)
+
+    async def _resume(self, held: Held) -> bytes | Held:
+        started = self._checker.resume(held)
+        return started if isinstance(started, bytes) else await self._finish(started, held.asked.remaining())
+
+    async def _finish(self, opened: Opened, remaining: float | None) -> bytes | Held:
         if self._waiting >= WAITING:
             return self._checker.abandon(opened, self.refusals.one_more(Overload.WAITING))
         patience = LONGEST_WAIT if remaining is None else min(remaining, LONGEST_WAIT)

@@ -17,8 +17,8 @@ Tree = dict[str, Any]
 STREAMS: Final = 1024
 """Calls on one connection at a time. Envoy opens another one for more."""
 CONNECTIONS: Final = 4096
-LONGEST_CALL: Final = "60s"
-"""A call that is still there after it is ended: whoever is behind it has long given up."""
+LONGEST_CALL: Final = "330s"
+"""A call that is still there after it is ended: whoever is behind it has long given up. No `hold` is longer."""
 HEAP: Final = 2 * 1024 * 1024 * 1024
 """Bytes of Envoy's own memory above which no more calls are taken: 120 of the longest messages."""
 RELEASED: Final = 4 * 1024 * 1024

@@ -2,8 +2,8 @@
 
 The synchronous `grpc.server`, because it is half as fast again as `grpc.aio`. A Check that needs no look-up is
 answered in its worker thread. One that must wait goes to the event loop and keeps its thread meanwhile, for which
-another one stands in. One whose turn would come too late is refused by gRPC's own thread, which takes the calls: its
-message is not even asked for.
+another one stands in; so only so many can be held for an approval. One whose turn would come too late is refused by
+gRPC's own thread, which takes the calls: its message is not even asked for.
 """
 
 import asyncio
@@ -11,19 +11,20 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
 import grpc
-import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from extauthz.check.checker import Checker, Opened
+from extauthz.check.holding import Held
 from extauthz.errors import ConfigurationError, StateUnavailable
 from extauthz.record.decision import TRACE_HEADERS, Trace
 from extauthz.transport import unix_sockets
 from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, Overload, Refusals, too_late
+from extauthz.transport.grpc_credentials import server_credentials
 from extauthz.transport.methods import CHECK, LEAVING, MAX_MESSAGE, SERVICE
 from extauthz.transport.tls import Tls
 from extauthz.transport.workers import Workers
@@ -32,7 +33,9 @@ DECIDING = 2
 """Calls that are being decided at a time: while one waits for its message, another one computes. With more, gRPC's own
 thread waits longer for its turn, and calls wait where nobody sees them."""
 WAITING = 48
-"""Calls that may wait at a time. Each keeps a thread."""
+"""Calls that may wait for a look-up at a time. Each keeps a thread."""
+HELD = 128
+"""Calls that may be held for an approval at a time, beside those. Each keeps a thread, too."""
 _NAMES = "x509_subject_alternative_name"
 _OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.so_reuseport", 0),  # two servers on one port would share its calls without anybody noticing
@@ -42,7 +45,6 @@ _OPTIONS: Sequence[tuple[str, int]] = (
 
 
 _Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
-_log = structlog.get_logger(__name__)
 
 
 class CallContext(Protocol):
@@ -56,6 +58,12 @@ class CallContext(Protocol):
 
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:
         """What is known of the caller's certificate."""
+
+    def is_active(self) -> bool:
+        """Whether somebody waits for the answer."""
+
+    def add_callback(self, callback: Callable[[], object]) -> bool:
+        """Let this be called when nobody does any more; false if that is so already."""
 
     def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
         """End the call."""
@@ -91,13 +99,10 @@ class AuthorizationServicer:
         started = self._checker.start(request, trace=_trace(context), remaining=context.time_remaining, may_wait=False)
         if isinstance(started, bytes):
             return started
-        if not self._waiting.acquire(blocking=False):
-            return self._checker.abandon(started, self.refusals.one_more(Overload.WAITING))
-        try:
-            with self._away():
-                return self._wait(started, context.time_remaining())
-        finally:
-            self._waiting.release()
+        answer = self._finish(started, context)
+        while isinstance(answer, Held):
+            answer = self._hold(answer, context)
+        return answer
 
     def refuse(self, _: object, context: CallContext) -> bytes:
         """The answer to a Check whose turn would come too late."""
@@ -110,7 +115,35 @@ class AuthorizationServicer:
             context.abort(grpc.StatusCode.PERMISSION_DENIED, "not a caller that `listen.tls.callers` names")
         self.asked = True
 
-    def _wait(self, opened: Opened, remaining: float | None) -> bytes:
+    def _finish(self, opened: Opened, context: CallContext) -> bytes | Held:
+        if not self._waiting.acquire(blocking=False):
+            return self._checker.abandon(opened, self.refusals.one_more(Overload.WAITING))
+        try:
+            with self._away():
+                return self._wait(opened, context.time_remaining())
+        finally:
+            self._waiting.release()
+
+    def _hold(self, held: Held, context: CallContext) -> bytes | Held:
+        """Wait with a call that is held, and decide it anew; but use nothing up for a caller who is gone."""
+        holding = self._checker.holding
+        assert holding is not None  # noqa: S101 - it holds the call
+        waiting = holding.wait(held)
+        try:
+            future = asyncio.run_coroutine_threadsafe(waiting, self._loop)
+        except RuntimeError:  # the loop is closed: we are stopping
+            waiting.close()
+            return self._checker.let_go(held, StateUnavailable("the server is stopping"))
+        with self._away(), suppress(futures.CancelledError):
+            if context.add_callback(future.cancel):
+                future.result()
+        if not context.is_active():
+            future.cancel()
+            return self._checker.let_go(held, StateUnavailable("its caller was gone before an approval was given"))
+        resumed = self._checker.resume(held)
+        return resumed if isinstance(resumed, bytes) else self._finish(resumed, context)
+
+    def _wait(self, opened: Opened, remaining: float | None) -> bytes | Held:
         patience = LONGEST_WAIT if remaining is None else min(remaining, LONGEST_WAIT)
         finishing = self._checker.finish(opened, deadline=time.monotonic() + patience)
         try:
@@ -191,6 +224,9 @@ class GrpcioTransport:
         self, checker: Checker, loop: asyncio.AbstractEventLoop, *, address: str, tls: Tls | None = None
     ) -> None:
         self._workers = Workers(DECIDING)
+        self._holding = checker.holding
+        if self._holding is not None:
+            self._holding.no_more_than(HELD)
         self._server = grpc.server(self._workers, options=_OPTIONS)  # type: ignore[arg-type] # it is for `submit` alone
         self._servicer = AuthorizationServicer(
             checker, loop, callers=frozenset() if tls is None else tls.names, away=self._workers.away
@@ -239,13 +275,15 @@ class GrpcioTransport:
         if self._tls is None:
             self._port = self._server.add_insecure_port(self._address)
         else:
-            self._port = self._server.add_secure_port(self._address, _credentials(self._tls))
+            self._port = self._server.add_secure_port(self._address, server_credentials(self._tls))
         if path is not None:
             path.chmod(unix_sockets.MODE)
 
     def drain(self) -> None:
-        """Report NOT_SERVING, so that the callers' health checks look elsewhere."""
+        """Report NOT_SERVING, so that the callers' health checks look elsewhere, and hold no calls any more."""
         self._health.enter_graceful_shutdown()
+        if self._holding is not None:
+            self._holding.close()
 
     async def stop(self, grace: float) -> None:
         """Take no new calls, and give those on their way `grace` seconds."""
@@ -257,41 +295,3 @@ class GrpcioTransport:
         ended = self._server.stop(grace)
         await asyncio.to_thread(ended.wait)
         self._workers.shutdown()
-
-
-def _credentials(tls: Tls) -> grpc.ServerCredentials:
-    """The server's credentials, which follow their files: they are looked at with each connection."""
-    read = _contents(tls)
-
-    def renew() -> grpc.ServerCertificateConfiguration | None:
-        nonlocal read
-        try:
-            found = _contents(tls)
-        except OSError:  # they are being replaced
-            return None
-        if found == read:
-            return None
-        try:
-            tls.check()
-        except ConfigurationError as error:
-            _log.error("certificate-refused", error=str(error))
-            return None
-        read = found
-        return _configuration(found)
-
-    return grpc.dynamic_ssl_server_credentials(
-        _configuration(read),
-        renew,  # type: ignore[arg-type] # nothing is what it gives for nothing new; grpc says so in words only
-        require_client_authentication=tls.authorities is not None,
-    )
-
-
-def _contents(tls: Tls) -> tuple[bytes, ...]:
-    return tuple(path.read_bytes() for path in tls.files)
-
-
-def _configuration(contents: tuple[bytes, ...]) -> grpc.ServerCertificateConfiguration:
-    certificate, key, *authorities = contents
-    return grpc.ssl_server_certificate_configuration(
-        [(key, certificate)], root_certificates=authorities[0] if authorities else None
-    )

@@ -1,4 +1,4 @@
-"""TLS on the address for Checks: the settings, whether they can be used, and when their files have changed.
+"""TLS on an address where gRPC is served: the settings, whether they can be used, and when their files have changed.
 
 The rule: which callers are let in is said by name. An authority that signs for others, too, says nothing of whom a
 certificate was given to decide.
@@ -38,8 +38,12 @@ class TlsSettings(Block):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """As `TlsSettings`, with paths that start from nowhere else. Without `authorities` there are no `names`."""
+    """As `TlsSettings`, with paths that start from nowhere else. Without `authorities` there are no `names`.
 
+    `setting` is the key of extauthz.yaml that messages name.
+    """
+
+    setting: str
     certificate: Path
     key: Path
     authorities: Path | None
@@ -57,24 +61,27 @@ class Tls:
             try:
                 path.read_bytes()
             except OSError as error:
-                raise ConfigurationError(f"listen.tls: can't read `{path}`: {failure_of(error)}") from error
+                raise ConfigurationError(f"{self.setting}: can't read `{path}`: {failure_of(error)}") from error
         try:
             context.load_cert_chain(self.certificate, self.key)
         except ssl.SSLError as error:
             raise ConfigurationError(
-                f"listen.tls: `{self.certificate}` and `{self.key}` are no certificate and its key, in PEM"
+                f"{self.setting}: `{self.certificate}` and `{self.key}` are no certificate and its key, in PEM"
             ) from error
         if self.authorities is not None:
             try:
                 context.load_verify_locations(self.authorities)
             except ssl.SSLError as error:
-                raise ConfigurationError(f"listen.tls: `{self.authorities}` holds no certificates in PEM") from error
+                raise ConfigurationError(
+                    f"{self.setting}: `{self.authorities}` holds no certificates in PEM"
+                ) from error
 
 
-def tls_of(settings: TlsSettings, *, base: Path) -> Tls:
-    """The settings with their paths; relative ones start from `base`."""
+def tls_of(settings: TlsSettings, *, setting: str, base: Path) -> Tls:
+    """The settings, which are under this key, with their paths; relative ones start from `base`."""
     callers = settings.callers
     return Tls(
+        setting=setting,
         certificate=base / settings.certificate,
         key=base / settings.key,
         authorities=None if callers is None else base / callers.authorities,

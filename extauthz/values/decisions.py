@@ -7,8 +7,10 @@ from typing import Any, Literal
 import msgspec
 
 from extauthz.errors import STATUS, OAuthError, Reason
+from extauthz.values.approvals import Approver, Requesters, Stance
 from extauthz.values.assessment import Assessment
 from extauthz.values.grants import Grant
+from extauthz.values.identity import Subject
 from extauthz.values.request import EMPTY, empty
 
 Effect = Literal["allow", "deny", "challenge", "approve"]
@@ -59,25 +61,62 @@ class ChallengeDemand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BreakGlassOffer:
+    """How this caller may go through without an approval, with a reason: after a fresh proof of `demand`.
+
+    `by` is the caller, with the groups of their token. `proof` is the grant of that proof, once it was given; it is
+    used up before anything is opened. The grant that is left is good for `valid_for` seconds.
+    """
+
+    by: Approver
+    demand: ChallengeDemand
+    valid_for: float
+    proof: Grant | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalDemand:
-    """One `approve` rule that matches and is not met. Durations in seconds."""
+    """One `approve` rule that matches and is not met. Durations in seconds.
+
+    `bind` is the kind of the `binding`; the approval and its grant are for `subject`, `session` (empty where there is
+    none) and `requesters`. `hold` is how long the call may wait, 0 for not at all. `why` is the rule's condition,
+    `description` its own words, `show` what approvers see. `break_glass` is there for who may do that.
+    """
 
     rule: str
     binding: str
     min: int
     expires_in: float
     hold: float
+    bind: str
+    subject: Subject
+    session: str
+    requesters: Requesters
     description: str = ""
+    why: str = ""
     show: Mapping[str, str] = field(default_factory=empty)
+    break_glass: BreakGlassOffer | None = None
+
+
+class AutoAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What `auto` of an approve rule has answered, and its word for why."""
+
+    rule: str
+    answer: Stance
+    reason: str
 
 
 class Allow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Let it through with these mutations; `grants` are what the decision rests on and are used up together."""
+    """Let it through with these mutations; `grants` are what the decision rests on and are used up together.
+
+    `auto` are the approvals that nobody had to be asked for.
+    """
 
     rule: str
     reason: Reason = "allowed"
     mutations: Mutations = NO_MUTATIONS
     grants: tuple[Grant, ...] = ()
+    auto: tuple[AutoAnswer, ...] = ()
 
 
 class Deny(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -117,11 +156,14 @@ class Challenge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Wait for an approval: each of `demands` must be given."""
+    """Wait for an approval: each of `demands` must be given. `approvals` are the ids of those that are open for them,
+    in the same order, once they are; `retry_after` the seconds until it is worth asking again."""
 
     rule: str
     demands: tuple[ApprovalDemand, ...]
     reason: Reason = "approval-required"
+    approvals: tuple[str, ...] = ()
+    retry_after: float | None = None
 
 
 Decision = Allow | Deny | Challenge | Hold
@@ -157,6 +199,17 @@ class ChallengeOffer:
     """What a challenged caller is given: the address of the page with its ticket, and the cookies that go with it.
 
     `location` is a path on the request's own origin, `cookies` are whole `Set-Cookie` values.
+    """
+
+    location: str
+    cookies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldOffer:
+    """What who waits is given: the address of the approval, and cookies that go with it.
+
+    `location` is a path on the request's own origin: the waiting page, and what an API asks about.
     """
 
     location: str

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from extauthz.values.approvals import Requesters
 from extauthz.values.identity import Identity
 from extauthz.values.request import EMPTY, RequestView
 from extauthz.values.signals import Reports
@@ -34,13 +35,15 @@ class Local(msgspec.Struct, frozen=True, kw_only=True):
     `geo` gives what is known of a client's address, or `None` where nobody knows whether anything is; it is `None`
     without a database. `addresses` are sets of addresses from files, by name: whether one is in it. `device` tells of
     the device that a request proves to come from at a time (seconds since the epoch): whether it is `known` for its
-    caller, and where there are some its `id` and its `age` (seconds). `reported` tells what others say.
+    caller, and where there are some its `id` and its `age` (seconds). `reported` tells what others say. `requesters`
+    tells who of a caller's chain is which person, or `None` where somebody in it is a person whom nobody can name.
     """
 
     geo: Callable[[str], Mapping[str, Any] | None] | None = None
     addresses: Mapping[str, Callable[[str], bool]] = EMPTY
     device: Callable[[RequestView, Identity, float], Mapping[str, Any]] | None = None
     reported: Reports | None = None
+    requesters: Callable[[Identity], Requesters | None] | None = None
 
 
 NO_LOCAL = Local()

@@ -6,8 +6,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from extauthz.values.approvals import Approved
 from extauthz.values.facts import NO_LOCAL, Kind, Local, Question
-from extauthz.values.identity import Subject
+from extauthz.values.identity import Identity, Subject
 from extauthz.values.request import EMPTY
 
 
@@ -19,7 +20,8 @@ class Grant:
     binding. `rule` is the `policy/rule` that asked for it, by which it can be found and revoked; it decides nothing.
     `factor` is what `stepup.factors` calls it, an `amr` value of RFC 8176 (`otp`, `hwk`, …). `issued_at` and
     `expires_at` are seconds since the epoch.
-    `uses` is how often it may still be used up, `None` for as often as wanted until it expires.
+    `uses` is how often it may still be used up, `None` for as often as wanted until it expires. `approval` is the given
+    approval that it is from; then `factor` is `values.approvals.APPROVAL_FACTOR`, and both have one id.
     """
 
     id: str
@@ -32,6 +34,7 @@ class Grant:
     issued_at: float
     expires_at: float
     uses: int | None = None
+    approval: Approved | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +64,14 @@ class Needs:
 
     `obeyed` are for rules that are obeyed; `shadow`, for rules in shadow, without which the request is decided all the
     same. `sources` are the names of the attribute sources that rules read which are obeyed, `shadow_sources` of those
-    that only rules in shadow read.
+    that only rules in shadow read. `approvals`: grants are also those of who has no session.
     """
 
     obeyed: frozenset[Lookup] = frozenset()
     shadow: frozenset[Lookup] = frozenset()
     sources: frozenset[str] = frozenset()
     shadow_sources: frozenset[str] = frozenset()
+    approvals: bool = False
     all: frozenset[Lookup] = field(init=False)
     beyond_session: bool = field(init=False)
     """Whether something is needed also of who has no session."""
@@ -76,6 +80,13 @@ class Needs:
         """Work out once what every request asks."""
         object.__setattr__(self, "all", self.obeyed | self.shadow)
         object.__setattr__(self, "beyond_session", not self.all <= OF_A_SESSION)
+
+    def concern(self, identity: Identity) -> bool:
+        """Whether anything is to be looked up for this caller: without a session there are neither ages nor proofs."""
+        in_session = identity.session is not None and identity.user is not None
+        return bool(self.all) and (
+            self.beyond_session or in_session or (self.approvals and identity.subject is not None)
+        )
 
     def __bool__(self) -> bool:
         return bool(self.all)

@@ -19,6 +19,9 @@ ENROLMENT_COOKIE: Final = "__Host-extauthz-enrolment"
 DEVICE_COOKIE: Final = "__Host-extauthz-device"
 """The cookie by which a device is known on which somebody has met a challenge."""
 
+APPROVER_COOKIE: Final = "__Host-extauthz-approver"
+"""The cookie by which an approver is logged in at the approvers' pages."""
+
 
 def holder_of_cookie(secret: str) -> str:
     """The holder text of a browser whose holder cookie has the value `secret`: `cookie:<SHA-256 in hex>`."""

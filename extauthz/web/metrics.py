@@ -1,5 +1,6 @@
 """What Prometheus is told of the policies in force and of how they came to be, of fetched keys, of attribute sources,
-of files that tell of addresses, of revocations, of audit records and of calls that were refused under overload.
+of files that tell of addresses, of revocations, of letters about approvals, of audit records and of calls that were
+refused under overload.
 
 Read on the admin address, `GET /metrics`. Nothing here is touched by a decision.
 """
@@ -13,6 +14,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from extauthz.check.activity import ActivityCounts
+from extauthz.check.deliveries import DeliveryStanding
 from extauthz.check.habits import HabitCounts
 from extauthz.check.revocation_feed import FeedStanding
 from extauthz.check.store_watch import StoreStanding
@@ -20,6 +22,7 @@ from extauthz.lookup.attributes.sources import SourceStanding
 from extauthz.lookup.files import FileStanding
 from extauthz.lookup.key_sets import Standing
 from extauthz.record.audit_file import AuditCounts
+from extauthz.web.delivery_metrics import DeliveryMetrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -113,6 +116,10 @@ class Metrics:
     def follow_reception(self, counts: Callable[[], Mapping[tuple[str, str], int]]) -> None:
         """Tell how security event tokens ended, by transmitter and result, whenever it is asked."""
         self._registry.register(_Reception(counts))
+
+    def follow_deliveries(self, standings: Callable[[], Mapping[str, DeliveryStanding]]) -> None:
+        """Tell how it stands with letters about approvals, by who is told, whenever it is asked."""
+        self._registry.register(DeliveryMetrics(standings))
 
     def follow_local(self, standings: Callable[[], Mapping[str, FileStanding]]) -> None:
         """Tell how it stands with the files that tell of addresses, by name, whenever it is asked."""

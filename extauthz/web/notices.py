@@ -192,5 +192,17 @@ NOT_CHANGED: Final = Notice(
     text="Nothing was changed. Open your link again.",
 )
 
+NOT_WITHDRAWN: Final = Notice(
+    status=403,
+    title="This form was not sent by this page",
+    text="Nothing was changed. Go back to the application and try again from there.",
+)
+NO_GLASS: Final = Notice(
+    status=403,
+    title="You can't go through without an approval",
+    text="The rule does not let you, or somebody has answered meanwhile. Nothing was changed.",
+    again=True,
+)
+
 BY_STATUS: Final = {notice.status: notice for notice in (MALFORMED, NOT_FOUND, WRONG_METHOD, TOO_LARGE, WRONG_TYPE)}
 """What stands for a plain HTTP status."""

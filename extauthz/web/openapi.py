@@ -6,48 +6,31 @@ The rule: a test asks the API for everything that is said here.
 from typing import Any, Final
 
 from extauthz import __version__
+from extauthz.web.openapi_parts import PROBLEM, TEXT, TEXT_OR_NONE, answer, content, object_of, problems, query, ref
 
-_TEXT: Final = {"type": "string"}
-_TEXT_OR_NONE: Final = {"type": ["string", "null"]}
 _SUB: Final = {"type": "string", "description": "The `sub` of a user's tokens, or a SPIFFE ID."}
 _ISSUER: Final = {"type": "string", "description": "Whose user it is; needed where there are several issuers."}
 _FOR: Final = {"type": "string", "description": "How long it holds, such as `30m`; without it for ever."}
 
 
-def _object(required: list[str], **properties: object) -> dict[str, Any]:
-    return {"type": "object", "required": required, "additionalProperties": False, "properties": properties}
+_PROBLEMS: Final = problems(
+    {
+        "400": "What was sent can't be read.",
+        "401": "The bearer token is missing or wrong.",
+        "422": "Nobody is called like this, or it can't be meant.",
+        "503": "The store is out of reach; some of it may have been done, ask again.",
+    }
+)
+_OF_BODIES: Final = problems({"413": "The body is too long.", "415": "The body is of another type."})
 
 
-def _ref(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _content(schema: object, kind: str = "application/json") -> dict[str, Any]:
-    return {kind: {"schema": schema}}
-
-
-_PROBLEMS: Final = {
-    code: {"description": description, "content": _content(_ref("Problem"), "application/problem+json")}
-    for code, description in (
-        ("400", "What was sent can't be read."),
-        ("401", "The bearer token is missing or wrong."),
-        ("422", "Nobody is called like this, or it can't be meant."),
-        ("503", "The store is out of reach; some of it may have been done, ask again."),
-    )
-}
-_OF_BODIES: Final = {
-    code: {"description": description, "content": _content(_ref("Problem"), "application/problem+json")}
-    for code, description in (("413", "The body is too long."), ("415", "The body is of another type."))
-}
-
-
-def _order(summary: str, body: dict[str, Any], answer: str) -> dict[str, Any]:
+def _order(summary: str, body: dict[str, Any], done: str) -> dict[str, Any]:
     return {
         "post": {
             "summary": summary,
-            "requestBody": {"required": True, "content": _content(body)},
+            "requestBody": {"required": True, "content": content(body)},
             "responses": {
-                "200": {"description": "Done.", "content": _content(_ref(answer))},
+                "200": answer("Done.", ref(done)),
                 **_PROBLEMS,
                 **_OF_BODIES,
             },
@@ -55,17 +38,13 @@ def _order(summary: str, body: dict[str, Any], answer: str) -> dict[str, Any]:
     }
 
 
-def _query(name: str, schema: dict[str, str]) -> dict[str, Any]:
-    return {"name": name, "in": "query", "schema": schema}
-
-
 _REVOCATION: Final = {
-    "sub": _TEXT,
+    "sub": TEXT,
     "issuer": {"type": "string", "description": "Empty for a workload."},
     "kind": {"enum": ["block", "tokens", "session", "token"]},
     "id": {"type": "string", "description": "The `sid` or `jti` that is revoked."},
-    "at": _TEXT,
-    "until": _TEXT_OR_NONE,
+    "at": TEXT,
+    "until": TEXT_OR_NONE,
 }
 
 OPENAPI: Final[dict[str, Any]] = {
@@ -80,21 +59,21 @@ OPENAPI: Final[dict[str, Any]] = {
         "/v1/subjects": {
             "get": {
                 "summary": "What is blocked and revoked, and what others say, of one subject or of everybody.",
-                "parameters": [_query("sub", _SUB), _query("issuer", _ISSUER)],
-                "responses": {"200": {"description": "Oldest first.", "content": _content(_ref("Known"))}, **_PROBLEMS},
+                "parameters": [query("sub", _SUB), query("issuer", _ISSUER)],
+                "responses": {"200": answer("Oldest first.", ref("Known")), **_PROBLEMS},
             }
         },
         "/v1/subjects/block": _order(
             "Refuse every request of a subject.",
-            _object(["sub"], sub=_SUB, issuer=_ISSUER, **{"for": _FOR}),
+            object_of(["sub"], sub=_SUB, issuer=_ISSUER, **{"for": _FOR}),
             "Revoked",
         ),
         "/v1/subjects/unblock": _order(
-            "End a block. What was revoked stays revoked.", _object(["sub"], sub=_SUB, issuer=_ISSUER), "Unblocked"
+            "End a block. What was revoked stays revoked.", object_of(["sub"], sub=_SUB, issuer=_ISSUER), "Unblocked"
         ),
         "/v1/subjects/revoke": _order(
             "Refuse the tokens that a subject was given until now, or one session or token alone.",
-            _object(
+            object_of(
                 ["sub"],
                 sub=_SUB,
                 issuer=_ISSUER,
@@ -108,37 +87,33 @@ OPENAPI: Final[dict[str, Any]] = {
     "components": {
         "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         "schemas": {
-            "Problem": {
-                "type": "object",
-                "required": ["type", "title", "status", "detail"],
-                "properties": {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT},
-            },
-            "Revocation": _object(list(_REVOCATION), **_REVOCATION),
-            "Revoked": _object(
+            "Problem": PROBLEM,
+            "Revocation": object_of(list(_REVOCATION), **_REVOCATION),
+            "Revoked": object_of(
                 [*_REVOCATION, "grants"],
                 **_REVOCATION,
                 grants={"type": "integer", "description": "How many grants that were still good went with it."},
             ),
-            "Unblocked": _object(
-                ["sub", "issuer", "was_blocked"], sub=_TEXT, issuer=_TEXT, was_blocked={"type": "boolean"}
+            "Unblocked": object_of(
+                ["sub", "issuer", "was_blocked"], sub=TEXT, issuer=TEXT, was_blocked={"type": "boolean"}
             ),
-            "Signal": _object(
+            "Signal": object_of(
                 ["sub", "issuer", "kind", "id", "name", "level", "reason", "source", "at", "until"],
                 sub={"type": "string", "description": "A subject, or the id of a device."},
-                issuer=_TEXT,
+                issuer=TEXT,
                 kind={"enum": ["signal", "device-signal"]},
                 id={"type": "string", "description": "The `sid` of the session that it is about alone."},
                 name={"enum": ["account", "assurance", "compliance", "compromise", "credential", "risk"]},
-                level=_TEXT,
-                reason=_TEXT,
+                level=TEXT,
+                reason=TEXT,
                 source={"type": "string", "description": "The transmitter."},
-                at=_TEXT,
-                until=_TEXT_OR_NONE,
+                at=TEXT,
+                until=TEXT_OR_NONE,
             ),
-            "Known": _object(
+            "Known": object_of(
                 ["revocations", "signals"],
-                revocations={"type": "array", "items": _ref("Revocation")},
-                signals={"type": "array", "items": _ref("Signal")},
+                revocations={"type": "array", "items": ref("Revocation")},
+                signals={"type": "array", "items": ref("Signal")},
             ),
         },
     },

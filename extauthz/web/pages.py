@@ -19,6 +19,7 @@ from extauthz.check.devices import Devices
 from extauthz.check.enrolling import Enrolling
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.seating import Seating
+from extauthz.check.waiting import Waiting
 from extauthz.errors import IssuerUnavailable, StateUnavailable, SubjectBlocked, TokenRevoked
 from extauthz.identity.config import ClientSettings
 from extauthz.policy.device_config import DeviceSettings
@@ -39,6 +40,7 @@ from extauthz.web.notices import Notice
 from extauthz.web.offers import Means
 from extauthz.web.proofs import DONE_PATH, Proofs
 from extauthz.web.rendering import Pages
+from extauthz.web.waiting import WaitingPages
 
 _RETRY_SECONDS: Final = "5"
 _NO_MEANS: Final = Means()
@@ -57,10 +59,11 @@ def create_app(
     revocations: RevocationFeed | None = None,
     pushed: Sequence[Route] = (),
     devices: Devices | None = None,
+    waiting: Waiting | None = None,
 ) -> Starlette:
     """The application. `clock()` is seconds since the epoch, `entropy(n)` n random bytes; `revocations` is `None` where
     nobody can revoke anything, `devices` where they are known as without a configuration. `pushed` is what is served
-    for other machines beside the pages.
+    for other machines beside the pages. `waiting` is `None` where nobody can be asked for approvals.
     """
     pages = Pages()
     gate = Gate(keys=keys, clock=clock, revocations=revocations)
@@ -84,12 +87,16 @@ def create_app(
         forms=forms,
     )
     rest = _Rest(pages=pages)
+    held: list[Route] = []
+    if waiting is not None:
+        held = WaitingPages(gate=gate, waiting=waiting, keys=keys, clock=clock, entropy=entropy, pages=pages).routes
     app = Starlette(
         routes=[
             Route(CHALLENGE_PATH, challenge.serve, methods=["GET", "POST"]),
             Route(CALLBACK_PATH, login.come_back, methods=["GET"]),
             Route(ENROL_PATH, enrolment.serve, methods=["GET", "POST"]),
             Route(DONE_PATH, rest.done, methods=["GET"]),
+            *held,
             *pushed,
         ],
         exception_handlers={

@@ -8,6 +8,7 @@ neither kept nor framed.
 import unicodedata
 from base64 import b64encode
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final, Literal
 
@@ -15,15 +16,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
-Script = Literal["done", "webauthn", "register", "codes"]
-"""What pages run: it tells other pages that a challenge is met, asks for a key, makes one known, or keeps codes."""
+Script = Literal["done", "webauthn", "register", "codes", "live", "waiting"]
+"""What pages run: it tells other pages that a challenge is met, asks for a key, makes one known, keeps codes, shows
+what has changed meanwhile, or goes on when an approval is answered."""
 
 _SOURCES: Final[Mapping[Script, tuple[str, ...]]] = {
     "done": ("done.js",),
     "webauthn": ("keys.js", "webauthn.js"),
     "register": ("keys.js", "register.js"),
     "codes": ("codes.js",),
+    "live": ("live.js",),
+    "waiting": ("waiting.js",),
 }
+_CONNECTING: Final[frozenset[Script]] = frozenset({"live", "waiting"})
+"""Scripts that ask this origin for more."""
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86400
@@ -38,6 +44,11 @@ def visible(text: str) -> str:
     )
 
 
+def visible_lines(text: str) -> str:
+    """As `visible`, but that a new line is one."""
+    return "\n".join(visible(line) for line in text.split("\n"))
+
+
 def duration(seconds: float) -> str:
     """A span of time in words, rounded up to a unit that people count in: `5 minutes`."""
     whole = max(1, -int(-seconds // 1))
@@ -47,21 +58,31 @@ def duration(seconds: float) -> str:
     return _counted(whole, "second")
 
 
+def clock(seconds: float) -> str:
+    """A moment, in seconds since the epoch, to the minute: `2026-11-21 10:00 UTC`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
 def _counted(number: int, name: str) -> str:
     return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
 class Pages:
-    """The templates of this package."""
+    """The templates of this package; every page has the styles that are named."""
 
-    def __init__(self) -> None:
+    def __init__(self, *styles: str) -> None:
         loader = PackageLoader("extauthz.web")
         self._environment = Environment(
             loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        self._environment.filters |= {"visible": visible, "duration": duration}
+        self._environment.filters |= {
+            "visible": visible,
+            "visible_lines": visible_lines,
+            "duration": duration,
+            "clock": clock,
+        }
         # In the pages, so that they need no second request; the policies name them by their hashes.
-        style, style_hash = self._embedded(loader, "style.css")
+        style, style_hash = self._embedded(loader, "style.css", *styles)
         scripts = {name: self._embedded(loader, *sources) for name, sources in _SOURCES.items()}
         self._environment.globals |= {"style": style}
         self._environment.globals |= {f"{name}_script": source for name, (source, _) in scripts.items()}
@@ -80,7 +101,10 @@ class Pages:
         }
         """What every response of the pages carries."""
         policy = self.headers["content-security-policy"]
-        self._policies = {name: f"{policy}; script-src '{hash_}'" for name, (_, hash_) in scripts.items()}
+        self._policies = {
+            name: f"{policy}; script-src '{hash_}'" + ("; connect-src 'self'" if name in _CONNECTING else "")
+            for name, (_, hash_) in scripts.items()
+        }
 
     def _embedded(self, loader: PackageLoader, *names: str) -> tuple[Markup, str]:
         """Files of ours to be written into pages as they are, one after the other, and their hash."""

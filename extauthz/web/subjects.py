@@ -6,10 +6,10 @@ problem document (RFC 9457).
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from http import HTTPStatus
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import structlog
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -17,12 +17,11 @@ from extauthz.check.bearer import proves_bearer
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.subjects import ByHand, Naming, NobodyNamed, SubjectsRefused, described, described_signal
 from extauthz.errors import StateUnavailable
-from extauthz.identity.compact import Unreadable, json_object
 from extauthz.store.revocations import Revoked
+from extauthz.web.json_api import RETRY_SECONDS, Problem, sent_object
 from extauthz.web.openapi import OPENAPI
 
 API_PATH: Final = "/v1"
-MAX_ORDER_BYTES: Final = 8192
 
 _MEMBERS: Final[Mapping[str, frozenset[str]]] = {
     "block": frozenset({"sub", "issuer", "for"}),
@@ -30,15 +29,8 @@ _MEMBERS: Final[Mapping[str, frozenset[str]]] = {
     "revoke": frozenset({"sub", "issuer", "session", "token", "for"}),
 }
 _QUERY: Final = frozenset({"sub", "issuer"})
-_RETRY_SECONDS: Final = "5"
 
 _log = structlog.get_logger(__name__)
-
-
-class _Problem(Exception):
-    def __init__(self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(detail)
-        self.response = _problem(status, detail, headers)
 
 
 class SubjectsApi:
@@ -65,25 +57,27 @@ class SubjectsApi:
         async def serve(request: Request) -> Response:
             if not proves_bearer(request.headers.getlist("authorization"), self._secret()):
                 _log.warning("admin-refused", path=request.url.path)
-                return _problem(
-                    HTTPStatus.UNAUTHORIZED, "the bearer token is missing or wrong", {"www-authenticate": "Bearer"}
-                )
+                return Problem(
+                    HTTPStatus.UNAUTHORIZED,
+                    "the bearer token is missing or wrong",
+                    headers={"www-authenticate": "Bearer"},
+                ).response
             try:
                 return JSONResponse(await work(request))
-            except _Problem as problem:
+            except Problem as problem:
                 return problem.response
             except (NobodyNamed, SubjectsRefused) as error:
-                return _problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+                return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)).response
             except StateUnavailable as error:
                 _log.error("state-unavailable", error=str(error))
-                return _problem(
+                return Problem(
                     HTTPStatus.SERVICE_UNAVAILABLE,
                     "the store is out of reach; some of it may have been done, ask again",
-                    {"retry-after": _RETRY_SECONDS},
-                )
+                    headers={"retry-after": RETRY_SECONDS},
+                ).response
             except Exception:  # noqa: BLE001 - whatever it is, the answer tells nothing of it
                 _log.exception("admin-failed", path=request.url.path)
-                return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "a mistake of ours; the log has more")
+                return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "a mistake of ours; the log has more").response
 
         return serve
 
@@ -91,7 +85,7 @@ class SubjectsApi:
         asked = request.query_params.multi_items()
         query = dict(asked)
         if len(query) != len(asked) or not query.keys() <= _QUERY:
-            raise _Problem(HTTPStatus.BAD_REQUEST, "query: only `sub` and `issuer`, each once")
+            raise Problem(HTTPStatus.BAD_REQUEST, "query: only `sub` and `issuer`, each once")
         revocations, signals = await self._by_hand.listed(query.get("sub"), query.get("issuer"))
         return {
             "revocations": [described(one) for one in revocations],
@@ -141,41 +135,12 @@ def naming(issuers: Collection[str]) -> Naming:
 
 
 async def _order(request: Request, verb: Literal["block", "unblock", "revoke"]) -> Mapping[str, str]:
-    """The members of the JSON object that was sent, all of them texts; `sub` is there."""
-    # A form or a script of another origin can't send this type without being asked about it first.
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise _Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send `application/json`")
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_ORDER_BYTES:
-                raise _Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"longer than {MAX_ORDER_BYTES} bytes")
-    except ClientDisconnect:
-        raise _Problem(HTTPStatus.BAD_REQUEST, "the request broke off") from None
-    try:
-        order = json_object(bytes(body))
-    except Unreadable as error:
-        raise _Problem(HTTPStatus.BAD_REQUEST, f"body: {error}") from None
-    known = _MEMBERS[verb]
-    for name, value in order.items():
-        if name not in known:
-            raise _Problem(HTTPStatus.BAD_REQUEST, f"body: unknown member `{name[:60]}`; known are {_listed(known)}")
-        if not isinstance(value, str):
-            raise _Problem(HTTPStatus.BAD_REQUEST, f"body: `{name}` is no text")
+    """What is asked for; `sub` is there."""
+    order = await sent_object(request, known=_MEMBERS[verb], required=())
     if "sub" not in order:
-        raise _Problem(HTTPStatus.BAD_REQUEST, "body: missing member `sub`; write the `sub` of a user or a SPIFFE ID")
+        raise Problem(HTTPStatus.BAD_REQUEST, "body: missing member `sub`; write the `sub` of a user or a SPIFFE ID")
     return order
-
-
-def _listed(names: Collection[str]) -> str:
-    return ", ".join(f"`{name}`" for name in sorted(names))
 
 
 async def _describe(_: Request) -> Response:
     return JSONResponse(OPENAPI)
-
-
-def _problem(status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-    content: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
-    return JSONResponse(content, status_code=status, headers=headers, media_type="application/problem+json")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValueOption
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse, DeniedHttpResponse
 from extauthz.errors import STATUS
-from extauthz.values.decisions import Allow, Challenge, ChallengeOffer, Decision, Deny, Hold, denial
+from extauthz.values.decisions import Allow, Challenge, ChallengeOffer, Decision, Deny, Hold, HoldOffer, denial
 from extauthz.values.request import RequestView
 from extauthz.values.schemes import NO_SCHEMES, Schemes
 from extauthz.wire import fragments
@@ -53,14 +53,14 @@ def say(
     settable: frozenset[str],
     schemes: Schemes = NO_SCHEMES,
     unread: bytes = b"",
-    offer: ChallengeOffer | None = None,
+    offer: ChallengeOffer | HoldOffer | None = None,
 ) -> tuple[bytes, Decision]:
     """The answer to one Check, and the decision that it says.
 
     Where `request` could not be read it is `None`, and `unread` the bytes of the Check. `settable` are the request
     headers that the loaded policies can set, in lower case; `schemes` are those that a 401 names; `offer` is what a
-    challenged caller is given. A decision that can't be said becomes a denial (`sayable`); the other one is returned as
-    it is. Equal arguments give equal bytes.
+    challenged or a held caller is given. A decision that can't be said becomes a denial (`sayable`); the other one is
+    returned as it is. Equal arguments give equal bytes.
     """
     id_ = decision_id.encode()
     http = None if request is None else request.http
@@ -104,7 +104,7 @@ def encode(
     settable: frozenset[str],
     schemes: Schemes = NO_SCHEMES,
     unread: bytes = b"",
-    offer: ChallengeOffer | None = None,
+    offer: ChallengeOffer | HoldOffer | None = None,
 ) -> bytes:
     """The answer of `say` alone."""
     payload, _ = say(
@@ -154,8 +154,10 @@ def _usual(allow: Allow, id_: bytes, revision: str, settable: frozenset[str]) ->
     """The answer to an allow that is usual; `None` if it has to be looked at more closely."""
     headers = allow.mutations.headers
     form = _form(allow.reason, allow.rule, revision, settable, tuple(headers), len(id_))
+    if form is None:  # before a name is written that no header can have
+        return None
     written = headers_set(headers) if headers else b""
-    if form is None or written is None:
+    if written is None:
         return None
     pieces, length = form
     return b"".join((_STATUS_OK, head(OK_RESPONSE, len(written) + length), written, id_.join(pieces)))

@@ -8,7 +8,15 @@ import math
 from typing import Final, assert_never
 
 from extauthz.errors import STATUS
-from extauthz.values.decisions import Challenge, ChallengeDemand, ChallengeOffer, Deny, Hold
+from extauthz.values.decisions import (
+    ApprovalDemand,
+    Challenge,
+    ChallengeDemand,
+    ChallengeOffer,
+    Deny,
+    Hold,
+    HoldOffer,
+)
 from extauthz.values.request import Caller
 from extauthz.values.schemes import Scheme, Schemes
 from extauthz.wire.authenticate import acr_values, insufficient, max_age, unauthenticated
@@ -31,7 +39,7 @@ def refuse(
     *,
     reader: Reader,
     decision_id: str,
-    offer: ChallengeOffer | None,
+    offer: ChallengeOffer | HoldOffer | None,
     schemes: Schemes,
     sent: Scheme | None,
 ) -> Refusal:
@@ -46,15 +54,7 @@ def refuse(
         case Challenge():
             return _challenge(decision, reader, decision_id, offer, insufficient(decision, schemes, sent=sent))
         case Hold():
-            status = STATUS[decision.reason]
-            told = Told(
-                status=status,
-                reason=decision.reason,
-                detail=detail(decision.reason, status),
-                decision_id=decision_id,
-                retry_after=RETRY_AFTER,
-            )
-            return render(told, reader)
+            return _hold(decision, reader, decision_id, offer)
         case _:
             assert_never(decision)
 
@@ -89,17 +89,12 @@ def _challenge(
     decision: Challenge,
     reader: Reader,
     decision_id: str,
-    offer: ChallengeOffer | None,
+    offer: ChallengeOffer | HoldOffer | None,
     authenticate: tuple[str, str],
 ) -> Refusal:
-    cookies: Headers = ()
-    location = None
-    if offer is not None and reader.caller is not Caller.PREFLIGHT:
-        cookies = tuple(("set-cookie", cookie) for cookie in offer.cookies)
-        location = offer.location
+    location, cookies = _way_on(offer, reader)
     if reader.caller is Caller.NAVIGATION and location is not None:
-        headers = ((DECISION_ID, decision_id), ("location", location), *cookies)
-        return Refusal(status=302, fixed=(NO_STORE,), headers=headers)
+        return _redirect(location, cookies, decision_id)
     members: dict[str, object] = {"max_age": max_age(decision), "demands": [_demand(d) for d in decision.demands]}
     if values := acr_values(decision):
         members["acr_values"] = values
@@ -118,6 +113,49 @@ def _challenge(
         retry_after=retry_after,
     )
     return render(told, reader)
+
+
+def _hold(decision: Hold, reader: Reader, decision_id: str, offer: ChallengeOffer | HoldOffer | None) -> Refusal:
+    """A browser goes to the page where it waits; everybody else is told when to ask again, and what about."""
+    location, cookies = _way_on(offer, reader)
+    if reader.caller is Caller.NAVIGATION and location is not None:
+        return _redirect(location, cookies, decision_id)
+    members: dict[str, object] = {"demands": [_approval(demand) for demand in decision.demands]}
+    if decision.approvals:
+        members["approvals"] = list(decision.approvals)
+    if location is not None:
+        members["approval_uri"] = location
+    status = STATUS[decision.reason]
+    told = Told(
+        status=status,
+        reason=decision.reason,
+        detail=detail(decision.reason, status),
+        decision_id=decision_id,
+        headers=cookies if location is None else (("location", location), *cookies),
+        members=members,
+        link=(location, "Wait for the answer") if location is not None else None,
+        retry_after=RETRY_AFTER if decision.retry_after is None else math.ceil(decision.retry_after),
+    )
+    return render(told, reader)
+
+
+def _way_on(offer: ChallengeOffer | HoldOffer | None, reader: Reader) -> tuple[str | None, Headers]:
+    """Where somebody goes on, and the cookies that go with it; a preflight goes nowhere."""
+    if offer is None or reader.caller is Caller.PREFLIGHT:
+        return None, ()
+    return offer.location, tuple(("set-cookie", cookie) for cookie in offer.cookies)
+
+
+def _redirect(location: str, cookies: Headers, decision_id: str) -> Refusal:
+    headers = ((DECISION_ID, decision_id), ("location", location), *cookies)
+    return Refusal(status=302, fixed=(NO_STORE,), headers=headers)
+
+
+def _approval(demand: ApprovalDemand) -> dict[str, object]:
+    described: dict[str, object] = {"min": demand.min, "expires_in": int(demand.expires_in)}
+    if demand.description:
+        described["description"] = demand.description
+    return described
 
 
 def _demand(demand: ChallengeDemand) -> dict[str, object]:

@@ -18,6 +18,7 @@ from extauthz.values.decisions import (
     Decision,
     Deny,
     Hold,
+    HoldOffer,
     Mutations,
     denial,
 )
@@ -40,7 +41,7 @@ _DEEPEST: Final = 32
 _LONGEST: Final = 315_576_000_000
 
 
-def sayable(decision: Decision, *, offer: ChallengeOffer | None = None) -> Decision:
+def sayable(decision: Decision, *, offer: ChallengeOffer | HoldOffer | None = None) -> Decision:
     """`decision` itself, or the refusal that takes its place because an answer can't carry it.
 
     `encode.say` asks this by itself, and returns what is said, so that the record says the same.
@@ -53,7 +54,7 @@ def sayable(decision: Decision, *, offer: ChallengeOffer | None = None) -> Decis
         case Challenge():
             fine = _challenge(decision) and (offer is None or _offer(offer))
         case Hold():
-            fine = True
+            fine = _hold(decision) and (offer is None or _offer(offer))
         case _:
             assert_never(decision)
     if fine and is_text(decision.reason) and (decision.rule is None or is_text(decision.rule)):
@@ -90,7 +91,17 @@ def _challenge(challenge: Challenge) -> bool:
     )
 
 
-def _offer(offer: ChallengeOffer) -> bool:
+def _hold(hold: Hold) -> bool:
+    """Somebody waits for something, in words that can be said."""
+    wait = hold.retry_after
+    return (
+        (wait is None or 0 <= wait <= _LONGEST)
+        and all(map(is_text, hold.approvals))
+        and all(0 <= demand.expires_in <= _LONGEST and is_text(demand.description) for demand in hold.demands)
+    )
+
+
+def _offer(offer: ChallengeOffer | HoldOffer) -> bool:
     return _LOCATION.match(offer.location) is not None and all(is_value(cookie) for cookie in offer.cookies)
 
 

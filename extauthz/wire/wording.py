@@ -11,7 +11,11 @@ from typing import Final
 from extauthz.errors import Reason
 
 _BY_REASON: Final[Mapping[str, str]] = {
+    "approval-cancelled": "The request for an approval was withdrawn.",
+    "approval-denied": "Who was asked to approve this has denied it.",
+    "approval-expired": "Nobody has approved this in time. Repeat it to ask again.",
     "approval-required": "This waits for an approval. Repeat the same request later.",
+    "break-glass-refused": "You may not go through here without an approval.",
     "code-used": "This code was used before. Send the next one that your app shows.",
     "factor-not-accepted": "A one-time code is not enough here.",
     "identity-conflict": "The request names two different callers.",
@@ -28,6 +32,7 @@ _BY_REASON: Final[Mapping[str, str]] = {
     "repeated-header": "A header of the request must come once and came twice.",
     "subject-blocked": "Who sends the request, or for whom, is blocked. Ask your administrator.",
     "token-revoked": "The token was revoked. Sign in again.",
+    "unmapped-requester": "Nobody knows who the person is that asks, so nobody can approve it.",
     "wrong-code": "This code is not right. Send the six digits that your app shows now.",
 }
 _BY_STATUS: Final[Mapping[int, str]] = {
@@ -39,6 +44,9 @@ _BY_STATUS: Final[Mapping[int, str]] = {
 _PROOF: Final = "Confirm that it is you"
 _HEADINGS: Final[Mapping[str | int, str]] = {
     **dict.fromkeys(("proof-required", "wrong-code", "code-used", "not-enrolled", "factor-not-accepted"), _PROOF),
+    "approval-cancelled": "This was withdrawn",
+    "approval-denied": "This was denied",
+    "approval-expired": "Nobody has answered in time",
     "approval-required": "Somebody has to approve this",
     "locked-out": "Too many wrong codes",
     400: "This can't be read",

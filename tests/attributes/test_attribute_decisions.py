@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from attributes.asking_sources import over_http, sources_of, until
 from checking import Records, told
+from finishing import finished
 from policy.making import document, rule
 from publishing import Page, Site
 
@@ -54,7 +55,7 @@ class World:
         """Why it is answered as it is; its caller waits for so many seconds."""
         opened = self.start(path)
         deadline = None if patience is None else time.monotonic() + patience
-        answer = opened if isinstance(opened, bytes) else await self.checker.finish(opened, deadline=deadline)
+        answer = opened if isinstance(opened, bytes) else await finished(self.checker, opened, deadline=deadline)
         return told(CheckResponse.FromString(answer))["reason"]
 
 
@@ -192,7 +193,7 @@ def test_a_workload_that_is_nobody_asks_nobody(site: Site) -> None:
         async with deciding(crm(site), GOLD) as world:
             opened = world.checker.start(check_request(host="shop.example.com", path="/gold", source_ip="192.0.2.1"))
             assert not isinstance(opened, bytes)
-            answer = await world.checker.finish(opened, deadline=None)
+            answer = await finished(world.checker, opened, deadline=None)
             assert told(CheckResponse.FromString(answer))["reason"] == "no-rule-allows"
             assert site.asked == []
 

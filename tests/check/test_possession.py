@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from checking import Bench, make_bench
+from finishing import finished
 from identity.possession import Client, new_client
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
@@ -84,7 +85,7 @@ def test_of_a_hundred_replays_at_once_one_is_allowed(bench: Bench) -> None:
     async def answer(check: bytes) -> int:
         started = bench.checker.start(check)
         assert not isinstance(started, bytes)
-        code: int = CheckResponse.FromString(await bench.checker.finish(started, deadline=None)).status.code
+        code: int = CheckResponse.FromString(await finished(bench.checker, started, deadline=None)).status.code
         return code
 
     async def race() -> list[int]:

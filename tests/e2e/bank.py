@@ -85,7 +85,9 @@ def _add_listeners(tree: bootstrap.Tree) -> None:
     settings = replica["filter_chains"][0]["filters"][0]["typed_config"]
     asking = next(entry for entry in settings["http_filters"] if entry["name"] == bootstrap.EXT_AUTHZ)
     asking["typed_config"]["grpc_service"]["envoy_grpc"]["cluster_name"] = "extauthz_replica"
-    settings["route_config"]["virtual_hosts"][0]["routes"][0]["route"]["cluster"] = "extauthz_web_replica"
+    for route in settings["route_config"]["virtual_hosts"][0]["routes"]:
+        if route["route"]["cluster"] == "extauthz_web":
+            route["route"]["cluster"] = "extauthz_web_replica"
     settings = underscored["filter_chains"][0]["filters"][0]["typed_config"]
     settings["common_http_protocol_options"] = {"headers_with_underscores_action": "ALLOW"}
     resources["listeners"] += [replica, underscored]

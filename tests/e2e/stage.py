@@ -229,6 +229,8 @@ def _endpoints(stack: ExitStack, script: Script, folder: Path, service: HttpServ
         "extauthz_web": bootstrap.pipe(folder / "web.sock"),
         "otel_collector": bootstrap.tcp(collector),
     }
+    if script.shipped == "gateway":
+        endpoints["extauthz_holding"] = endpoints["extauthz"]
     if script.shipped == "sidecar":
         endpoints["service_tcp"] = bootstrap.tcp(stack.enter_context(tcp_service()))
     return endpoints

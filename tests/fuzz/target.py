@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import yaml
 from cryptography.hazmat.primitives.asymmetric import ec
+from finishing import finished
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from identity.issuer import Issuer
@@ -195,7 +196,7 @@ class Target:
         answer = (
             started
             if isinstance(started, bytes)
-            else self._loop.run_until_complete(self.checker.finish(started, deadline=None))
+            else self._loop.run_until_complete(finished(self.checker, started, deadline=None))
         )
         response = CheckResponse.FromString(answer)
         said = response.dynamic_metadata.fields["extauthz"].struct_value.fields

@@ -82,13 +82,18 @@ def test_a_challenge_that_nobody_can_meet_is_told_with_what_would_do(file: Path,
     assert "unmeetable-guard" not in check(file, "--config", config).stderr
 
 
-def test_an_approval_that_nobody_can_give_is_told_at_the_effect(file: Path) -> None:
+def test_an_approval_that_nobody_can_give_is_told_at_the_effect(file: Path, tmp_path: Path) -> None:
     text = OPEN.replace("effect: challenge", "effect: approve")
     file.write_text(text.replace("challenge: {factors: [totp]}", "approve: {approvers: {groups: [treasury]}}"))
+    assert "unmeetable-guard" not in check(file).stderr
+    config = tmp_path / "extauthz.conf"
+    config.write_text("policies: [.]\n")
     assert (
-        f"{file}:12:15: warning: nobody can meet the approve `p/guarded`: no approval can be given in this version; "
-        "make it a `deny` until then [unmeetable-guard]\n"
-    ) in check(file).stderr
+        f"{file}:12:15: warning: nobody can meet the approve `p/guarded`: approvers can't log in as it is configured; "
+        "configure `approvals.url`, or `approvals.tokens` [unmeetable-guard]\n"
+    ) in check(file, "--config", config).stderr
+    config.write_text("policies: [.]\napprovals: {url: 'https://approvals.example.com'}\n")
+    assert "unmeetable-guard" not in check(file, "--config", config).stderr
 
 
 def test_files_that_are_named_twice_are_read_once(file: Path) -> None:

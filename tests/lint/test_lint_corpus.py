@@ -38,6 +38,8 @@ def configured(text: str) -> Configured:
         hosts=tuple(map(hosts.parse, listed["hosts"])) if "hosts" in listed else None,
         factors=frozenset(listed["factors"]) if "factors" in listed else None,
         touch_every=listed.get("touch_every"),
+        is_answered=listed.get("is_answered"),
+        schedules=frozenset(listed["schedules"]) if "schedules" in listed else None,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import jwt
 from checking import told
 from cryptography.hazmat.primitives.asymmetric import ec
+from finishing import finished
 from jwt.algorithms import ECAlgorithm
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
@@ -100,7 +101,7 @@ class Asking:
             host="shop.example.com", path="/x", headers={"authorization": f"Bearer {token}"}, source_ip="192.0.2.1"
         )
         opened = self.checker.start(request)
-        answer = opened if isinstance(opened, bytes) else await self.checker.finish(opened, deadline=None)
+        answer = opened if isinstance(opened, bytes) else await finished(self.checker, opened, deadline=None)
         return told(CheckResponse.FromString(answer))["reason"]
 
     def answers_at_once(self, token: str) -> bool:

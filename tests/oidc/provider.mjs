@@ -23,10 +23,10 @@ const provider = new Provider(issuer, {
     id_token_signed_response_alg: settings.algorithm,
   })),
   acrValues: settings.acr_values,
-  claims: { openid: ["sub", "acr", "amr", "auth_time"] },
+  claims: { openid: ["sub", "acr", "amr", "auth_time", "email", "email_verified", "name", "groups", "act"] },
   conformIdTokenClaims: false,
   interactions: { url: (context, { uid }) => `/login/${uid}` },
-  findAccount: (context, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+  findAccount: (context, id) => ({ accountId: id, claims: () => ({ ...settings.people[id], sub: id }) }),
   // Everybody agrees to everything: what is tested is who logs in, and how.
   async loadExistingGrant(context) {
     const { client, session } = context.oidc;
@@ -79,7 +79,7 @@ async function login(request, response, url) {
   return provider.interactionFinished(request, response, {
     login: {
       accountId: said.get("account"),
-      acr: said.get("acr") ?? undefined,
+      acr: said.get("acr") || undefined,
       amr: said.get("amr")?.split(","),
       ts: Math.floor(Date.now() / 1000) - Number(said.get("ago") ?? 0),
     },

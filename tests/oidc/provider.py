@@ -48,7 +48,7 @@ class Provider:
     """A provider with one client; `keys` are its private JWKs, of which the first that fits signs.
 
     `tls` are the files of its certificate and key, without which it speaks HTTP; `callback` is where it sends people
-    back to.
+    back to, `people` what it says of them, by `sub`, besides that.
     """
 
     port: int
@@ -62,6 +62,7 @@ class Provider:
     algorithm: str = "ES256"
     tls: tuple[Path, Path] | None = None
     callback: str = CALLBACK
+    people: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     _process: subprocess.Popen[str] | None = None
 
     @property
@@ -82,6 +83,7 @@ class Provider:
                 {"id": PUBLIC_CLIENT, "secret": None, "redirect_uris": [self.callback]},
             ],
             "acr_values": ACR_VALUES,
+            "people": self.people,
             "resources": {uri: {"audience": one.audience, "format": one.format} for uri, one in self.resources.items()},
         }
         process = subprocess.Popen(
@@ -166,10 +168,13 @@ def providing(
     port: int | None = None,
     tls: tuple[Path, Path] | None = None,
     callback: str = CALLBACK,
+    people: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Iterator[Provider]:
     """A provider that is gone afterwards; on a free port, if none is given."""
     _install()
-    provider = Provider(port=free_port() if port is None else port, keys=keys, tls=tls, callback=callback)
+    provider = Provider(
+        port=free_port() if port is None else port, keys=keys, tls=tls, callback=callback, people=people or {}
+    )
     try:
         provider.start()
         yield provider

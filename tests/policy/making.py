@@ -9,9 +9,10 @@ from extauthz.policy.decide import decide
 from extauthz.policy.declared import NOTHING_DECLARED, Declared
 from extauthz.policy.load import load_text
 from extauthz.policy.policy_set import PolicySet
+from extauthz.values.approvals import APPROVAL_FACTOR, Approved, Approver, BreakGlass, Vote
 from extauthz.values.decisions import Evaluation
 from extauthz.values.grants import Facts, Grant
-from extauthz.values.identity import Identity, User
+from extauthz.values.identity import Identity, Subject, User
 from extauthz.values.request import RequestView
 from extauthz.wire.compose import check_request, tcp_check_request
 from extauthz.wire.decode import decode
@@ -124,6 +125,20 @@ def grant(binding: str, **changes: Any) -> Grant:
         "uses": None,
     }
     return Grant(**{**whole, **changes})
+
+
+def vote(sub: str, **changes: Any) -> Vote:
+    """A chief who has approved; `person` is `sub` unless it is said, and so are the groups."""
+    person, groups = changes.pop("person", sub), frozenset(changes.pop("groups", ("chiefs",)))
+    subject = Subject("https://approvers.example", sub)
+    approver = Approver(subject=subject, person=person, groups=groups, claims=changes.pop("claims", {}))
+    return Vote(**{"approver": approver, "stance": "approve", "at": NOW - 20, **changes})
+
+
+def approval(binding: str, *votes: Vote, break_glass: BreakGlass | None = None, **changes: Any) -> Grant:
+    """The fresh grant of an approval of the user `u1` that was opened 30 seconds ago, good once."""
+    given = Approved(id="a1", opened_at=NOW - 30, votes=votes, break_glass=break_glass)
+    return grant(binding, **{"id": "a1", "factor": APPROVAL_FACTOR, "uses": 1, "approval": given, **changes})
 
 
 def evaluate(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from policy.making import caller, compiled, evaluate, grant, http, tcp
+from policy.making import approval, caller, compiled, evaluate, grant, http, tcp, vote
 
 from extauthz.values.decisions import Allow, Challenge, Deny, Hold
 from extauthz.values.grants import Facts
@@ -26,7 +26,13 @@ def test_a_corpus_case_comes_out_as_expected(file: Path) -> None:
         asked["body"] = asked["body"].encode()
     request = tcp(**asked.pop("tcp")) if "tcp" in asked else http(**asked)
     facts = Facts(
-        grants=tuple(grant(**one) for one in case.get("grants", [])),
+        grants=(
+            *(grant(**one) for one in case.get("grants", [])),
+            *(
+                approval(one["binding"], *(vote(**given) for given in one["votes"]))
+                for one in case.get("approvals", [])
+            ),
+        ),
         device=case.get("device", {}),
         geo=case.get("geo", {}),
     )

@@ -172,10 +172,13 @@ def test_shadow_rules_set_no_header_and_need_no_grant() -> None:
     assert not needs(policies.candidates(http(), USER))
 
 
-def test_grants_are_needed_only_where_a_candidate_is_a_challenge() -> None:
-    policies = compiled(document("p", ALL, rule("a", "challenge", paths=["/pay"]), rule("b", "approve")))
+def test_grants_are_needed_only_where_a_candidate_asks_for_a_proof() -> None:
+    policies = compiled(
+        document("p", ALL, rule("a", "challenge", paths=["/pay"]), rule("b", "approve", paths=["/close"]))
+    )
     assert not needs(policies.candidates(http("/"), USER))
     assert needs(policies.candidates(http("/pay"), USER)).obeyed == {"grants"}
+    assert needs(policies.candidates(http("/close"), USER)).obeyed == {"grants"}
 
 
 def test_an_allow_expires_at_its_moment() -> None:

@@ -1,5 +1,6 @@
 """The laws of design section 3 as properties, and the agreement with the oracle."""
 
+import dataclasses
 import random
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,7 @@ from policy.making import (
     NOW,
     WEB,
     Document,
+    approval,
     caller,
     compiled,
     definitions,
@@ -25,11 +27,13 @@ from policy.making import (
     pathless,
     rule,
     tcp,
+    vote,
 )
 
 from extauthz.policy.context import Inputs
+from extauthz.values.approvals import APPROVAL_FACTOR, Approved
 from extauthz.values.decisions import Allow, Challenge, Decision, Deny, Evaluation, Hold
-from extauthz.values.grants import Facts
+from extauthz.values.grants import Facts, Grant
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
 
@@ -108,7 +112,27 @@ blocks = {
             "accept_token": st.booleans(),
         },
     ).map(lambda block: {**block, "accept_token": False} if block.get("bind") == "request" else block),
-    "approve": st.fixed_dictionaries({"approvers": st.just({"groups": ["chiefs"]})}, optional={"bind": binds}),
+    "approve": st.fixed_dictionaries(
+        {
+            "approvers": st.sampled_from(
+                ({"groups": ["chiefs"]}, {"subjects": ["b1", "u1"]}, {"groups": ["chiefs"], "subjects": ["b2"]})
+            )
+        },
+        optional={
+            "bind": binds,
+            "min": st.sampled_from((1, 2)),
+            "uses": st.sampled_from((1, 3, "unlimited")),
+            "valid_for": st.sampled_from(("1m", "5m")),
+            "auto": st.lists(
+                st.fixed_dictionaries(
+                    {"when": st.sampled_from(CONDITIONS[:12]), "answer": st.sampled_from(("approve", "deny"))},
+                    optional={"reason": st.sampled_from(("too-much", "as-usual"))},
+                ),
+                min_size=1,
+                max_size=2,
+            ),
+        },
+    ).map(lambda block: {**block, "uses": 1} if block.get("bind") == "request" else block),
 }
 
 
@@ -222,6 +246,36 @@ flaws: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
 )
 
 
+votes = st.lists(
+    st.builds(
+        vote,
+        st.sampled_from(("b1", "b2", "b3")),
+        person=st.sampled_from(("p1", "p2", "u1")),
+        groups=st.sampled_from((("chiefs",), ("chiefs",), ())),
+    ),
+    max_size=3,
+    unique_by=lambda one: one.approver.subject.id,
+)
+
+
+def approvals(hold: Hold, data: st.DataObject) -> tuple[Grant, ...]:
+    """An approval for each thing that is asked, or one that is not quite for it, or not quite given."""
+    return tuple(
+        approval(
+            **{
+                "binding": demand.binding,
+                "id": f"a{number}",
+                "subject": demand.subject,
+                "session": demand.session,
+                **data.draw(flaws),
+                "factor": APPROVAL_FACTOR,
+                "approval": Approved(id=f"a{number}", opened_at=NOW - 30, votes=tuple(data.draw(votes))),
+            }
+        )
+        for number, demand in enumerate(hold.demands)
+    )
+
+
 def verdict(decision: Decision) -> oracle.Verdict:
     words = {Allow: "allow", Deny: "deny", Challenge: "challenge", Hold: "hold"}
     return oracle.Verdict(words[type(decision)], decision.rule, decision.reason)
@@ -247,6 +301,11 @@ def test_compiled_policies_and_the_oracle_agree(
             for n, one in enumerate(first.decision.demands)
         ]
         facts = Facts(grants=tuple(grants))
+        first = evaluate(policies_set, request, identity, facts=facts)
+        inputs = replace(inputs, facts=facts)
+        assert verdict(first.decision) == oracle.judge(documents, inputs, KEY)
+    if isinstance(first.decision, Hold):
+        facts = Facts(grants=(*inputs.facts.grants, *approvals(first.decision, data)))
         again = evaluate(policies_set, request, identity, facts=facts)
         assert verdict(again.decision) == oracle.judge(documents, replace(inputs, facts=facts), KEY)
 
@@ -276,6 +335,35 @@ def test_a_guard_never_allows_more(
     with_guard = evaluate(compiled(*documents, guarded(guard)), request, identity)
     if passes(with_guard):
         assert passes(evaluate(compiled(*documents), request, identity))
+
+
+@lawful
+@given(policies(), rules(("approve",)), requests(), identities, st.data())
+def test_a_guard_that_is_approved_never_allows_more_than_none(
+    documents: list[Document], guard: Document, request: RequestView, identity: Identity, data: st.DataObject
+) -> None:
+    asks = evaluate(compiled(*documents, guarded(guard)), request, identity).decision
+    if isinstance(asks, Hold):
+        facts = Facts(grants=approvals(asks, data))
+        if passes(evaluate(compiled(*documents, guarded(guard)), request, identity, facts=facts)):
+            assert passes(evaluate(compiled(*documents), request, identity, facts=facts))
+
+
+@lawful
+@given(policies(), requests(), identities, st.data())
+def test_a_vote_taken_away_never_allows_more(
+    documents: list[Document], request: RequestView, identity: Identity, data: st.DataObject
+) -> None:
+    asks = evaluate(compiled(*documents), request, identity).decision
+    if isinstance(asks, Hold):
+        given_ = approvals(asks, data)
+        fewer = tuple(
+            dataclasses.replace(one, approval=replace(one.approval, votes=one.approval.votes[1:]))
+            for one in given_
+            if one.approval is not None
+        )
+        if passes(evaluate(compiled(*documents), request, identity, facts=Facts(grants=fewer))):
+            assert passes(evaluate(compiled(*documents), request, identity, facts=Facts(grants=given_)))
 
 
 def guarded(one: Document) -> Document:

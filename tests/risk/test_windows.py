@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extauthz.risk.windows import DAY, Holidays, Span, Window, minute_of, zone_named
+from extauthz.values.windows import DAY, Holidays, Span, Window, minute_of, zone_named
 
 WORKDAYS = frozenset(range(5))
 EVERY_DAY = frozenset(range(7))
@@ -177,7 +177,7 @@ def test_what_is_no_time_zone_is_refused(name: str) -> None:
 
 def test_zones_are_there_without_those_of_the_system() -> None:
     """As in an image that has none."""
-    program = "from extauthz.risk.windows import zone_named; print(zone_named('Europe/Berlin'))"
+    program = "from extauthz.values.windows import zone_named; print(zone_named('Europe/Berlin'))"
     environ = {**os.environ, "PYTHONTZPATH": ""}
     done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("Europe/Berlin\n", "")

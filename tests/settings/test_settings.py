@@ -132,7 +132,7 @@ def test_declared_headers_are_compared_in_lower_case(tmp_path: Path) -> None:
             ":2:74",
             "not a name of a certificate",
         ),
-        ("policies: [p]\nlisten: {web: '127.0.0.1:9191'}", ":2:9", "`127.0.0.1:9191` is the address of two; `grpc`"),
+        ("policies: [p]\nlisten: {web: '127.0.0.1:9191'}", ":2:9", "`127.0.0.1:9191` is the address of two; each"),
         ("policies: [p]\nrequest: {headers: cookie}", ":2:20", "neither `all` nor a list of names; write `[cookie]`"),
         (
             "apiVersion: extauthz/v1\nkind: Policy\nmetadata: {name: p}",

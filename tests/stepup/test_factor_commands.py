@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from extauthz.app.wiring import load_keys, open_configured_store
 from extauthz.check.proof.proving import NotProven, ProofOutcome, Proven, Proving
 from extauthz.check.proof.totp import prove_totp
-from extauthz.check.subjects import NobodyNamed, instant
+from extauthz.check.subjects import NobodyNamed
 from extauthz.cli.factors import FactorRefused
 from extauthz.cli.factors import app as factors
 from extauthz.cli.keys import app as keys
@@ -32,6 +32,7 @@ from extauthz.stepup.totp import code_at, step_at
 from extauthz.store.factor_secret import seal_factor
 from extauthz.store.protocol import Enrolment
 from extauthz.values.identity import Subject
+from extauthz.values.instant import instant
 
 ISSUER = "https://idp.example.com"
 CONFIGURATION = f"""\

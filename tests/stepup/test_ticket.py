@@ -13,7 +13,7 @@ from stepup.proofs import ALICE, NOW, SESSION, alice, challenge, counted_entropy
 
 from extauthz.stepup.challenge import NotChallengeable, offer
 from extauthz.stepup.keys import KeyRing
-from extauthz.stepup.ticket import MAX_TICKET_LENGTH, InvalidTicket, Ticket, hash_nonce, open_ticket, sign
+from extauthz.stepup.ticket import MAX_TICKET_LENGTH, InvalidTicket, Ticket, Wait, hash_nonce, open_ticket, sign
 from extauthz.values.decisions import Challenge, ChallengeOffer
 from extauthz.values.identity import NONCE_COOKIE, Credential, Identity, Subject, User
 from extauthz.values.request import Caller, RequestView
@@ -184,6 +184,7 @@ def test_a_ticket_survives_signing() -> None:
         return_path="/x",
         closes=True,
         credentials=(token, Credential(subjects=(ALICE,))),
+        wait=Wait(approvals=("a1", "a2"), person="Alice", groups=("on-duty",), reason="the plant is on fire"),
     )
     assert open_ticket(sign(changed, ring()), ring()) == changed
 
@@ -191,7 +192,13 @@ def test_a_ticket_survives_signing() -> None:
 def test_a_ticket_of_an_older_form_is_none_of_ours() -> None:
     """It is signed with our key, and yet what is in it means something else."""
     key = ring().newest
-    for form, payload in (("t1", {"i": "x", "d": [["p/a", ["totp"], 300.0]]}), ("t2", {}), ("t3", {}), ("t5", {})):
+    for form, payload in (
+        ("t1", {"i": "x", "d": [["p/a", ["totp"], 300.0]]}),
+        ("t2", {}),
+        ("t3", {}),
+        ("t4", {}),
+        ("t6", {}),
+    ):
         body = urlsafe_b64encode(json.dumps(payload).encode()).rstrip(b"=").decode("ascii")
         signed = f"{form}.{key.kid}.{body}"
         mac = urlsafe_b64encode(hmac.digest(key.ticket, signed.encode(), "sha256")).rstrip(b"=").decode("ascii")

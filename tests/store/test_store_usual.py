@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from checking import Bench, make_bench, told
+from finishing import finished
 from store.one_loop import crowd, run
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
@@ -119,7 +120,7 @@ def test_of_many_requests_at_once_on_two_replicas_no_more_pass_than_the_limit(fi
             headers = {"authorization": f"Bearer {on.token()}"}
             opened = on.checker.start(on.request("/often", headers=headers))
             assert not isinstance(opened, bytes)
-            answers.append(on.checker.finish(opened, deadline=None))
+            answers.append(finished(on.checker, opened, deadline=None))
         return await crowd(answers)
 
     decisions = [told(CheckResponse.FromString(answer))["decision"] for answer in run(race())]

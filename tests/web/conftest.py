@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from stepup.proofs import ALICE, NOW, alice, challenge, counted_entropy, ring, view
 
 from extauthz.check.revocation_feed import RevocationFeed
+from extauthz.check.waiting import Waiting
 from extauthz.identity.config import ClientSettings
 from extauthz.stepup.challenge import offer
 from extauthz.stepup.keys import KeyRing
@@ -22,7 +23,7 @@ from extauthz.stepup.totp import code_at, step_at
 from extauthz.store.factor_secret import seal_factor
 from extauthz.store.memory import MemoryStore
 from extauthz.store.protocol import Enrolment
-from extauthz.values.decisions import Challenge, ChallengeOffer
+from extauthz.values.decisions import Challenge, ChallengeOffer, HoldOffer
 from extauthz.values.identity import Identity
 from extauthz.values.request import Caller, RequestView
 from extauthz.web.offers import Means
@@ -89,6 +90,7 @@ class World:
     entropy: Callable[[int], bytes] = field(default_factory=counted_entropy)
     means: Means = field(default_factory=Means)
     revocations: RevocationFeed | None = None
+    waiting: Waiting | None = None
 
     def app(self, *, client: ClientSettings | None = None, relying_party: RelyingParty | None = None) -> Starlette:
         """The pages."""
@@ -100,6 +102,7 @@ class World:
             entropy=self.entropy,
             means=self.means if relying_party is None else Means(relying_party=relying_party),
             revocations=self.revocations,
+            waiting=self.waiting,
         )
 
     def browser(self, *, client: ClientSettings | None = None, relying_party: RelyingParty | None = None) -> Browser:
@@ -144,7 +147,7 @@ class World:
         return len(run(self.store.look_up(ALICE, "sid:1", fingerprint="", now=self.now)).grants)
 
 
-def keep(browser: Browser, made: ChallengeOffer) -> None:
+def keep(browser: Browser, made: ChallengeOffer | HoldOffer) -> None:
     """Let a browser keep the cookies of an offer."""
     for cookie in made.cookies:
         name, _, rest = cookie.partition("=")

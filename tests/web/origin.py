@@ -82,13 +82,13 @@ class Origin:
 
 
 @contextmanager
-def serve(app: ASGIApp, folder: Path) -> Iterator[int]:
-    """Serve `app` over https on a free port of loopback until the end of the block."""
-    certificate, key = _self_signed(folder)
+def serve(app: ASGIApp, folder: Path, *, port: int = 0) -> Iterator[int]:
+    """Serve `app` over https on a free port of loopback, or on `port`, until the end of the block."""
+    certificate, key = self_signed(folder)
     config = uvicorn.Config(
         app,
         host="127.0.0.1",
-        port=0,
+        port=port,
         ssl_certfile=certificate,
         ssl_keyfile=key,
         ssl_version=ssl.PROTOCOL_TLS_SERVER,
@@ -115,7 +115,8 @@ def _hang_up(server: uvicorn.Server) -> None:
         connection.transport.abort()
 
 
-def _self_signed(folder: Path) -> tuple[Path, Path]:
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """A new certificate for loopback, and its key, as files in `folder`."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)

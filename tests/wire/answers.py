@@ -13,6 +13,7 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # no p
 
 from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValueOption
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from extauthz.values.approvals import Requesters
 from extauthz.values.decisions import (
     Allow,
     ApprovalDemand,
@@ -22,7 +23,9 @@ from extauthz.values.decisions import (
     Decision,
     Deny,
     Hold,
+    HoldOffer,
 )
+from extauthz.values.identity import Subject
 from extauthz.values.request import Caller, RequestView
 from extauthz.values.schemes import Schemes
 from extauthz.wire.compose import check_request, tcp_check_request
@@ -49,8 +52,21 @@ CHALLENGE = Challenge(
 )
 HOLD = Hold(
     rule="pay/four-eyes",
-    demands=(ApprovalDemand(rule="pay/four-eyes", binding="b", min=2, expires_in=900.0, hold=20.0),),
+    demands=(
+        ApprovalDemand(
+            rule="pay/four-eyes",
+            binding="b",
+            min=2,
+            expires_in=900.0,
+            hold=20.0,
+            bind="action",
+            subject=Subject("https://idp.test", "u1"),
+            session="s1",
+            requesters=Requesters(persons=("u1",), subjects=(Subject("https://idp.test", "u1"),)),
+        ),
+    ),
 )
+WAITING = HoldOffer(location="/.extauthz/waiting?ticket=a.b", cookies=("__Host-nonce=1; Path=/; Secure",))
 ALLOW = Allow(rule="pay/small")
 DENY = Deny(reason="account-frozen", rule="pay/frozen")
 BOTH = Schemes(bearer=True, proof_algorithms=("ES256", "PS256"))
@@ -164,7 +180,7 @@ def answer(
     unread: bytes | None = None,
     settable: frozenset[str] = frozenset(),
     schemes: Schemes = BOTH,
-    offer: ChallengeOffer | None = None,
+    offer: ChallengeOffer | HoldOffer | None = None,
 ) -> Answer:
     """What `encode` says, with a fixed id and revision: to `request`, to what could not be read, or to `caller`."""
     payload = encode(

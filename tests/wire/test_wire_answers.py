@@ -1,5 +1,7 @@
 """Answers: each decision for each caller, and what never leaves."""
 
+from dataclasses import replace as with_fields
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from wire.answers import (
     DENY,
     HOLD,
     OFFER,
+    WAITING,
     Answer,
     Page,
     answer,
@@ -31,6 +34,7 @@ from extauthz.values.decisions import (
     Decision,
     Deny,
     Hold,
+    HoldOffer,
     Mutations,
 )
 from extauthz.values.request import Caller
@@ -196,6 +200,33 @@ def test_a_hold_says_when_to_come_back() -> None:
     said = answer(HOLD)
     assert said.status == 403
     assert problem(said)["retry_after"] == int(said.denied["retry-after"]) > 0
+    later = answer(replace(HOLD, retry_after=29.2))
+    assert problem(later)["retry_after"] == int(later.denied["retry-after"]) == 30
+
+
+def test_a_hold_says_what_it_waits_for_and_where() -> None:
+    said = answer(replace(HOLD, approvals=("a1",)), offer=WAITING)
+    assert said.denied["location"] == problem(said)["approval_uri"] == WAITING.location
+    assert said.denied["set-cookie"] == WAITING.cookies[0]
+    assert problem(said)["approvals"] == ["a1"]
+    assert problem(said)["demands"] == [{"min": 2, "expires_in": 900}]
+
+
+def test_a_navigation_waits_on_a_page_and_a_form_leads_there() -> None:
+    went = answer(HOLD, caller=Caller.NAVIGATION, offer=WAITING)
+    assert (went.code, went.status, went.body) == (7, 302, "")
+    assert (went.denied["location"], went.denied["set-cookie"]) == (WAITING.location, WAITING.cookies[0])
+    assert went.denied["cache-control"] == "no-store"
+    posted = answer(HOLD, caller=Caller.FORM_POST, offer=WAITING)
+    assert posted.status == 403
+    assert Page(posted.body).links == [WAITING.location]
+
+
+@pytest.mark.parametrize("caller", [Caller.PREFLIGHT, Caller.TCP])
+def test_who_can_wait_nowhere_is_told_of_no_place(caller: Caller) -> None:
+    said = answer(HOLD, caller=caller, offer=WAITING if caller is Caller.PREFLIGHT else None)
+    assert (said.status, said.code) == (403, 7)
+    assert not {"location", "set-cookie"} & set(said.denied)
 
 
 def demanding(*, max_age: float, acr: str | None = None) -> Challenge:
@@ -203,7 +234,8 @@ def demanding(*, max_age: float, acr: str | None = None) -> Challenge:
     return Challenge(rule="r", demands=(demand,))
 
 
-UNSAYABLE: list[tuple[str, Decision, ChallengeOffer | None]] = [
+UNSAYABLE: list[tuple[str, Decision, ChallengeOffer | HoldOffer | None]] = [
+    ("name-of-half-a-pair", Allow(rule="r", mutations=Mutations(headers={"\ud800": "a"})), None),
     ("cr-in-value", Allow(rule="r", mutations=Mutations(headers={"x": "a\rb"})), None),
     ("lf-in-value", Allow(rule="r", mutations=Mutations(headers={"x": "a\nb"})), None),
     ("nul-in-value", Allow(rule="r", mutations=Mutations(headers={"x": "a\0b"})), None),
@@ -247,6 +279,10 @@ UNSAYABLE: list[tuple[str, Decision, ChallengeOffer | None]] = [
     ("retry-too-late", replace(CHALLENGE, retry_after=1e300), None),
     ("retry-after", replace(CHALLENGE, retry_after=float("nan")), None),
     ("retry-before", replace(CHALLENGE, retry_after=-1.0), None),
+    ("hold-retry-after", replace(HOLD, retry_after=float("nan")), None),
+    ("hold-approval", replace(HOLD, approvals=("\ud800",)), None),
+    ("hold-elsewhere", HOLD, HoldOffer(location="//evil.example/")),
+    ("hold-cookie-with-lf", HOLD, HoldOffer(location="/a", cookies=("a=b\r\nx: y",))),
     ("other-host", CHALLENGE, ChallengeOffer(location="//evil.example/")),
     ("other-host-backslash", CHALLENGE, ChallengeOffer(location="/\\evil.example/")),
     ("absolute", CHALLENGE, ChallengeOffer(location="https://evil.example/")),
@@ -258,7 +294,9 @@ UNSAYABLE: list[tuple[str, Decision, ChallengeOffer | None]] = [
 
 @pytest.mark.parametrize("form", BY_FORM)
 @pytest.mark.parametrize(("decision", "offer"), [case[1:] for case in UNSAYABLE], ids=[case[0] for case in UNSAYABLE])
-def test_what_can_not_be_said_is_a_denial(decision: Decision, offer: ChallengeOffer | None, form: str) -> None:
+def test_what_can_not_be_said_is_a_denial(
+    decision: Decision, offer: ChallengeOffer | HoldOffer | None, form: str
+) -> None:
     said = answer(decision, request=BY_FORM[form], offer=offer)
     assert (said.code, said.status) == (14, 200 if form.startswith("grpc-web") else 503)
     assert said.is_explicit
@@ -321,7 +359,15 @@ ANY_DECISION: st.SearchStrategy[Decision] = st.one_of(
         ).map(tuple),
         retry_after=st.none() | st.floats(),
     ),
-    st.builds(Hold, rule=TEXTS, demands=st.just(())),
+    st.builds(
+        Hold,
+        rule=TEXTS,
+        demands=st.lists(
+            st.builds(with_fields, st.just(HOLD.demands[0]), expires_in=st.floats(), description=TEXTS), max_size=2
+        ).map(tuple),
+        approvals=st.lists(TEXTS, max_size=2).map(tuple),
+        retry_after=st.none() | st.floats(),
+    ),
 )
 ANY_OFFER = st.none() | st.builds(
     ChallengeOffer, location=TEXTS.map(lambda text: "/" + text), cookies=st.lists(TEXTS, max_size=2).map(tuple)

@@ -300,6 +300,12 @@ def test_a_waiting_time_is_a_member_and_a_retry_info() -> None:
     assert len(grpc_details(answer(DENY, caller=Caller.GRPC)).details) == 1
 
 
+def test_who_calls_by_grpc_is_told_for_which_approvals_it_waits() -> None:
+    said = answer(replace(HOLD, approvals=("a1", "a2"), retry_after=3.0), caller=Caller.GRPC)
+    assert (said.denied["grpc-status"], retry_seconds(said)) == ("7", 3)
+    assert (error_info(said).reason, error_info(said).metadata["approvals"]) == ("APPROVAL_REQUIRED", '["a1","a2"]')
+
+
 def test_every_failed_proof_says_what_was_wrong_with_it() -> None:
     failures: list[Literal["proof-required", "locked-out"] | ProofFailure] = ["proof-required", "locked-out"]
     failures += get_args(ProofFailure)

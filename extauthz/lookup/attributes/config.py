@@ -16,7 +16,7 @@ from extauthz.lookup.attributes.addresses import UrlTemplate
 from extauthz.lookup.peers import OwnCertificate
 from extauthz.policy.attribute_sources import AttributeSource, ask_program
 from extauthz.policy.attribute_values import declared_type
-from extauthz.policy.models import Duration
+from extauthz.policy.field_types import Duration
 from extauthz.values.block import Block, Count, distinct
 from extauthz.values.duration import at_most, seconds
 from extauthz.values.url import fetch_url

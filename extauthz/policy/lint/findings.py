@@ -51,8 +51,8 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "unmeetable-guard": Kind(
         "A guard that nobody can meet",
-        "The `challenge` takes only factors that can't be proven in this version, or the rule is an `approve`, which "
-        "nobody can give in this version: whoever it matches is turned away. Name a factor that can be proven, or say "
+        "The `challenge` takes only factors that can't be proven as it is configured, or the `approve` asks people who "
+        "can't log in or are never on call: whoever it matches is turned away. Configure what it asks for, or say "
         "`deny`.",
     ),
     "guard-misses-paths": Kind(

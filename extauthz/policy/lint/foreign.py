@@ -23,12 +23,15 @@ _TRUST_DOMAIN = field_of("workload", "trust_domain")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configured:
     """What the configuration lists; `None` where it lists nothing. `factors` are those that can be proven under it,
-    `touch_every` is how often, in seconds, the activity of a session is written."""
+    `touch_every` is how often, in seconds, the activity of a session is written. `is_answered` is whether approvers can
+    answer at all, `schedules` are those by which somebody is on call."""
 
     trust_domains: frozenset[str] | None = None
     hosts: tuple[HostPattern, ...] | None = None
     factors: frozenset[Factor] | None = None
     touch_every: float | None = None
+    is_answered: bool | None = None
+    schedules: frozenset[str] | None = None
 
 
 def findings(rules: Iterable[Subject], configured: Configured) -> Iterator[Finding]:

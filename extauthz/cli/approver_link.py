@@ -1,0 +1,100 @@
+"""`extauthz approvals link`: a link with which somebody logs in at the approvers' pages without their provider.
+
+The rule: whoever runs the server says who that is. The link is good once, and it is a key: it is for one person's eyes.
+"""
+
+import json
+import os
+import time
+from typing import Annotated
+from urllib.parse import urlencode
+
+import typer
+
+from extauthz.app.wiring import load_keys
+from extauthz.approval.persons import person_named
+from extauthz.cli.state import DEFAULT_CONFIG, Config, Format
+from extauthz.errors import ExtauthzError
+from extauthz.settings import Settings, load_settings
+from extauthz.stepup.approver_login import LINK_PATH, LONGEST_LINK, make_link
+from extauthz.values.approvals import ON_CALL
+from extauthz.values.duration import seconds
+from extauthz.values.identity import Subject
+from extauthz.values.instant import instant
+
+
+class LinkRefused(ExtauthzError):
+    """There is no such link; the message says what to do."""
+
+
+def link(
+    sub: Annotated[str, typer.Argument(metavar="SUB", help="The `sub` by which the approvers' issuer knows them.")],
+    person: Annotated[
+        str, typer.Option("--person", metavar="NAME", help="Who that is, as `approvals.persons` knows people.")
+    ],
+    group: Annotated[
+        list[str] | None,
+        typer.Option("--group", metavar="GROUP", help="A group that they answer for; may be repeated."),
+    ] = None,
+    issuer: Annotated[
+        str | None, typer.Option("--issuer", help="The approvers' issuer, where none is configured.")
+    ] = None,
+    valid_for: Annotated[
+        str, typer.Option("--valid-for", metavar="DURATION", help="How long the link can be used, up to 7d.")
+    ] = "1h",
+    config: Config = DEFAULT_CONFIG,
+    output: Format = "text",
+) -> None:
+    """Print a link with which SUB logs in once at the approvers' pages, as NAME and for these groups."""
+    settings = load_settings(config)
+    if settings.approvals.url is None:
+        raise LinkRefused(f"{config}: `approvals.url` is missing; write where the approvers' pages are")
+    named = person_named(person)
+    if named is None:
+        raise LinkRefused("--person: names nobody; write them as `approvals.persons` knows people")
+    groups = tuple(group or ())
+    for one in groups:
+        if one.startswith(ON_CALL):
+            raise LinkRefused(f"--group: `{one}`: who is on call is said by `approvals.schedules`; remove it")
+    now = time.time()
+    expires_at = now + _seconds(valid_for)
+    subject = Subject(_issuer(settings, issuer), sub)
+    text = make_link(
+        subject,
+        person=named,
+        groups=groups,
+        issued_at=now,
+        expires_at=expires_at,
+        keys=load_keys(settings),
+        entropy=os.urandom,
+    )
+    address = f"{settings.approvals.url}{LINK_PATH}?{urlencode({'link': text})}"
+    if output == "json":
+        row = {"sub": sub, "issuer": subject.issuer, "person": named, "groups": groups}
+        typer.echo(json.dumps(row | {"link": address, "expires": instant(expires_at)}))
+        return
+    typer.echo(address)
+    typer.echo(f"Good once, until {instant(expires_at)}. Give it to `{named}` and to nobody else.", err=True)
+
+
+def _issuer(settings: Settings, given: str | None) -> str:
+    """Whose subject it is: the issuer of approvers, so that blocks and factors are those of their own login."""
+    login, tokens = settings.approvals.login, settings.approvals.tokens
+    known = {one.issuer for one in (login, tokens) if one is not None}
+    if not known and given is None:
+        raise LinkRefused(
+            "--issuer is missing: neither `approvals.login` nor `approvals.tokens` says who knows approvers"
+        )
+    if given is not None and known and given not in known:
+        raise LinkRefused(f"--issuer: `{given}` is not the issuer of approvers, `{min(known)}`; leave it out")
+    return given or min(known)
+
+
+def _seconds(written: str) -> float:
+    try:
+        valid_for = seconds(written)
+    except ValueError as error:
+        raise LinkRefused(f"--valid-for: `{written}`: {error}") from None
+    if not 0 < valid_for <= LONGEST_LINK:
+        raise LinkRefused(f"--valid-for: `{written}`: write more than nothing and at most `7d`")
+    return valid_for

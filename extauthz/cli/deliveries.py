@@ -1,0 +1,117 @@
+"""`extauthz approvals deliveries`: what somebody is not told yet of approvals, and how to tell it again.
+
+The rule: what is sent again comes under the id that it had, so that whoever got it before can tell.
+"""
+
+import time
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+
+from extauthz.approval.telling.config import MAIL
+from extauthz.cli.policy_options import print_json
+from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, row, with_store
+from extauthz.errors import ExtauthzError
+from extauthz.settings import Settings
+from extauthz.store.protocol import Store
+from extauthz.values.counting import counted
+from extauthz.values.instant import instant
+from extauthz.values.letters import LetterState
+
+app = typer.Typer(name="deliveries", no_args_is_help=True, help="What webhooks and mail tell of approvals.")
+
+_PAGE = 500
+"""Letters that are asked for at a time."""
+
+Sink = Annotated[
+    str | None, typer.Option("--sink", metavar="NAME", help=f"The name of a webhook, or `{MAIL}`.", show_default=False)
+]
+
+
+class DeliveriesRefused(ExtauthzError):
+    """Deliveries can't be named like this; the message says what to do."""
+
+
+@app.command("list", short_help="List what is not delivered.")
+def list_(
+    sink: Sink = None,
+    dead: Annotated[bool, typer.Option("--dead", help="Only what was given up.")] = False,
+    config: Config = DEFAULT_CONFIG,
+    output: Format = "text",
+) -> None:
+    """List what is not delivered yet, and what was given up: what happened when, who is not told of it, how often that
+    was tried, and what became of the last attempt."""
+
+    async def work(settings: Settings, store: Store) -> list[LetterState]:
+        _note_unknown(settings, sink)
+        found: list[LetterState] = []
+        while some := await store.letters(
+            dead=dead or None, sink=sink, most=_PAGE, after=found[-1].letter.id if found else ""
+        ):
+            found += some
+        return found
+
+    states = sorted(with_store(config, work), key=lambda state: (state.letter.at, state.letter.id))
+    rows = [_described(state) for state in states]
+    if output == "json":
+        print_json(rows)
+        return
+    for one in rows:
+        cells = (one[name] for name in ("id", "at", "sink", "to", "kind", "approval", "status", "attempts", "error"))
+        typer.echo(row(*cells))
+    if not rows:
+        typer.echo("nothing waits", err=True)
+
+
+@app.command(short_help="Tell again what was given up.")
+def replay(
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="As `list` shows them.")] = None,
+    sink: Sink = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that was given up.")] = False,
+    config: Config = DEFAULT_CONFIG,
+    output: Format = "text",
+) -> None:
+    """Tell again what was given up: by the ids, for a webhook or mail, or all of it. The servers do it at once."""
+    if everything == any(named for named in (ids, sink)):
+        raise DeliveriesRefused("say what to tell again: ids, --sink, or --all alone")
+
+    async def work(settings: Settings, store: Store) -> int:
+        _note_unknown(settings, sink)
+        return await store.replay_letters(ids or None, sink, now=time.time())
+
+    replayed = with_store(config, work)
+    if output == "json":
+        print_json({"replayed": replayed})
+    else:
+        typer.echo(f"{counted(replayed, 'letter')} will be sent again")
+
+
+def _note_unknown(settings: Settings, sink: str | None) -> None:
+    """Say that nobody delivers this any more, if so: it may be a typing error, or a webhook that was removed."""
+    known = _sinks(settings)
+    if sink is not None and sink not in known:
+        typer.echo(f"note: `{sink}` is nobody who is told under `approvals`", err=True)
+
+
+def _sinks(settings: Settings) -> Iterable[str]:
+    mail = () if settings.approvals.email is None else (MAIL,)
+    return (*(one.name for one in settings.approvals.webhooks), *mail)
+
+
+def _described(state: LetterState) -> dict[str, Any]:
+    letter = state.letter
+    return {
+        "id": letter.id,
+        "event": letter.event,
+        "kind": letter.kind,
+        "approval": letter.approval,
+        "at": instant(letter.at),
+        "sink": letter.sink,
+        "to": letter.to,
+        "status": "waiting" if state.dead_at is None else "dead",
+        "attempts": state.attempts,
+        "error": state.error,
+        "due": None if state.dead_at is not None else instant(state.due_at),
+        "dead_since": None if state.dead_at is None else instant(state.dead_at),
+    }

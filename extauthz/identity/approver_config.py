@@ -1,0 +1,29 @@
+"""The `approvals.tokens:` block of extauthz.yaml: by which tokens people answer approvals through the APIs.
+
+The rule: these tokens are for nothing else. An audience of their own keeps tokens of applications and ID tokens of
+logins from being votes.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar, Final
+
+from extauthz.identity.user_config import DpopMode, JwtSource
+
+SOURCE: Final = "approvals.tokens"
+"""The name of the source of these tokens."""
+
+
+class ApproverTokensSettings(JwtSource):
+    """Tokens of the approvers' issuer, as a source of users is written: `issuer`, `audiences`, `jwks` or `discovery`,
+    `algorithms`, `groups_claim`, `leeway`.
+
+    `proofs` says which second factors its authentication methods are: a vote that needs a fresh one may rest on the
+    `auth_time` of such a token. Without it no token proves a factor.
+    """
+
+    foreign: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("name", "from", "dpop"), "is for sources of users; these come as `Bearer`, and to the APIs alone; remove it"
+    )
+
+    name: str = SOURCE
+    dpop: DpopMode = "off"

@@ -1,0 +1,66 @@
+-- Begins scripts that write an approval with all that goes with it. Goes on from grants.lua.
+-- KEYS: the approvals of a subject, each 'version state has_key_until key text', the newest of each key, when those that
+--       are pending expire, when the others are forgotten, letters, the grants, their ends, the marks of what is revoked.
+-- ARGV: now, the id, what is kept of it, its key, when it expires if it is pending, else '', when it is forgotten, for how
+--       long those are kept that are over, how many of these there may be, where news are told, seconds that approvals and
+--       letters are kept at least, since when the tokens are that it rests on, how many grants there may be, seconds that
+--       they are kept at least, how many come, how many letters come, two more for the script, then the grants, then the
+--       letters, each id, head, content, then what the script takes.
+local approvals, newest, pending, over, letters = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local grants, ends, marks = KEYS[6], KEYS[7], KEYS[8]
+local now, id, key, lives = tonumber(ARGV[1]), ARGV[2], ARGV[4], tonumber(ARGV[10])
+local first_grant = 18
+local first_letter = first_grant + 4 * tonumber(ARGV[14])
+local first_other = first_letter + 3 * tonumber(ARGV[15])
+
+local function forget(gone)
+  for _, old in ipairs(gone) do
+    local old_key = string.match(redis.call('HGET', approvals, old) or '', '^%S+ %S+ %S+ (%S+) ')
+    redis.call('HDEL', approvals, old)
+    redis.call('ZREM', pending, old)
+    redis.call('ZREM', over, old)
+    if old_key and redis.call('HGET', newest, old_key) == old then
+      redis.call('HDEL', newest, old_key)
+    end
+  end
+end
+
+local function barred()
+  if first_letter > first_grant then
+    return bar(marks, now, ARGV[11], first_grant, first_letter - 1)
+  end
+end
+
+local function live_on(what)
+  if redis.call('TTL', what) < lives then
+    redis.call('EXPIRE', what, lives)
+  end
+end
+
+local function write()
+  leave(grants, ends, now, first_grant, first_letter - 1, tonumber(ARGV[12]), tonumber(ARGV[13]))
+  for index = first_letter, first_other - 1, 3 do
+    local letter = ARGV[index]
+    if redis.call('HSETNX', letters, 'state:' .. letter, ARGV[1] .. ' 0 - ""') == 1 then
+      redis.call('HSET', letters, 'head:' .. letter, ARGV[index + 1], 'content:' .. letter, ARGV[index + 2])
+    end
+  end
+  forget(redis.call('ZRANGEBYSCORE', over, '-inf', now, 'LIMIT', 0, 100))
+  forget(redis.call('ZRANGEBYSCORE', pending, '-inf', now - tonumber(ARGV[7]), 'LIMIT', 0, 100))
+  redis.call('HSET', approvals, id, ARGV[3])
+  if ARGV[5] ~= '' then
+    redis.call('ZADD', pending, ARGV[5], id)
+  else
+    redis.call('ZREM', pending, id)
+    redis.call('ZADD', over, ARGV[6], id)
+    local excess = redis.call('ZCARD', over) - tonumber(ARGV[8])
+    if excess > 0 then
+      forget(redis.call('ZRANGE', over, 0, excess - 1))
+    end
+  end
+  for _, what in ipairs({approvals, newest, pending, over, letters}) do
+    live_on(what)
+  end
+  -- Who may not publish has written all the same: whoever waits looks once more when the wait is over.
+  redis.pcall('PUBLISH', ARGV[9], id)
+end

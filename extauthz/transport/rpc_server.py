@@ -1,0 +1,110 @@
+"""A gRPC server beside that of Checks, on an address of its own: what it serves is handed in.
+
+On asyncio, unlike the one for Checks: its calls are few, may last for hours and cost no thread. The rule: it is not on
+the path of a Check; neither its load nor its end is felt there.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import grpc
+from grpc import aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from extauthz.errors import ConfigurationError
+from extauthz.transport import unix_sockets
+from extauthz.transport.grpc_credentials import server_credentials
+from extauthz.transport.tls import Tls
+
+MAX_REQUEST: Final = 65_536
+"""Bytes of a message that is taken."""
+MOST_CALLS: Final = 1024
+"""Calls at a time, streams among them; more are refused by gRPC itself."""
+_NAMES: Final = "x509_subject_alternative_name"
+_OPTIONS: Final = (
+    ("grpc.so_reuseport", 0),  # two servers on one port would share its calls without anybody noticing
+    ("grpc.max_receive_message_length", MAX_REQUEST),
+    ("grpc.max_metadata_size", 32_768),
+    ("grpc.compression_enabled_algorithms_bitset", 1),  # none: a small message could become any number of bytes
+)
+
+
+class Caller(Protocol):
+    """The part of a call that says who is at the other end."""
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        """What is known of the caller's certificate."""
+
+
+class RpcServer:
+    """Serves `handlers` and grpc.health.v1 for `service` on one address; `key` is the setting that names it. Belongs to
+    one event loop."""
+
+    def __init__(
+        self,
+        handlers: Sequence[grpc.GenericRpcHandler],
+        *,
+        service: str,
+        address: str,
+        key: str,
+        tls: Tls | None = None,
+    ) -> None:
+        self._server = aio.server(options=_OPTIONS, maximum_concurrent_rpcs=MOST_CALLS)
+        self._server.add_generic_rpc_handlers(tuple(handlers))
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._service = service
+        self._address = address
+        self._key = key
+        self._tls = tls
+        self._port = 0
+
+    @property
+    def address(self) -> str:
+        """Where it listens; with the port that was given if 0 was asked for."""
+        if self._address.startswith("unix:"):
+            return self._address
+        return f"{self._address.rpartition(':')[0]}:{self._port}"
+
+    async def start(self) -> None:
+        """Listen, and report SERVING.
+
+        Raises:
+            ConfigurationError: the address can't be listened on, or the certificate can't be used.
+        """
+        if self._tls is not None:
+            self._tls.check()
+        try:
+            self._bind()
+        except (RuntimeError, OSError) as error:
+            raise ConfigurationError(
+                f"{self._key}: can't listen on `{self._address}`; is it in use, or not an address of this machine?"
+            ) from error
+        await self._server.start()
+        for name in ("", self._service):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop(self, grace: float) -> None:
+        """Report NOT_SERVING, take no new calls, and give those on their way `grace` seconds."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace)
+
+    def _bind(self) -> None:
+        path = Path(self._address.removeprefix("unix:")) if self._address.startswith("unix:") else None
+        if path is not None:
+            unix_sockets.make_way(path)  # gRPC itself would push a running server aside
+        if self._tls is None:
+            self._port = self._server.add_insecure_port(self._address)
+        else:
+            self._port = self._server.add_secure_port(self._address, server_credentials(self._tls))
+        if path is not None:
+            path.chmod(unix_sockets.MODE)
+
+
+def lets_in(tls: Tls | None, caller: Caller) -> bool:
+    """Whether the certificate of a caller has one of the names that may call; without names, anybody may."""
+    if tls is None or not tls.names:
+        return True
+    names = frozenset(name.encode() for name in tls.names)
+    return not names.isdisjoint(caller.auth_context().get(_NAMES, ()))

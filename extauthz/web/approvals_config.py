@@ -1,0 +1,70 @@
+"""The `approvals:` block of extauthz.yaml, put together from the blocks of those who act on them.
+
+The rule kept here: what belongs to one part is checked in that part; here is only what concerns several.
+"""
+
+from typing import Annotated, Final, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from extauthz.approval.config import PersonsSettings
+from extauthz.approval.schedule_config import SchedulesSettings
+from extauthz.approval.telling.config import EmailSettings, Webhooks
+from extauthz.check.holding_config import HoldingSettings
+from extauthz.identity.approver_config import ApproverTokensSettings
+from extauthz.lookup.approver_login_config import ApproverLoginSettings
+from extauthz.policy.field_types import Duration
+from extauthz.stepup.relying_party import https_origin
+from extauthz.values.block import Block, Count, distinct
+
+_LEAST_KEEP: Final = 3600.0
+
+
+def _keep(seconds: float) -> float:
+    if seconds < _LEAST_KEEP:
+        raise ValueError("shorter than an hour, and a break-glass would be forgotten unseen; write `30d`")
+    return seconds
+
+
+class ApprovalsSettings(Block):
+    """`persons` is how people are known; `claims` are the claims of approvers that conditions may read, kept with
+    every vote. `url` is the origin of the approvers' pages, as browsers see it, and `login` where approvers log in."""
+
+    persons: PersonsSettings = PersonsSettings()
+    claims: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=256)], ...], AfterValidator(distinct)] = ()
+    url: Annotated[str, AfterValidator(https_origin)] | None = None
+    login: ApproverLoginSettings | None = None
+    tokens: ApproverTokensSettings | None = None
+    """Without them there are no APIs: everybody answers on the pages."""
+    schedules: SchedulesSettings = Field(default_factory=dict)
+    holding: HoldingSettings = HoldingSettings()
+    most_open: Annotated[Count, Field(ge=1, le=10_000)] = 50
+    """How many approvals one subject may have that are pending."""
+    keep: Annotated[Duration, AfterValidator(_keep)] = 30 * 86_400.0
+    """For how many seconds an approval is kept after it is over."""
+    webhooks: Webhooks = ()
+    email: EmailSettings | None = None
+
+    @model_validator(mode="after")
+    def _leads_to_pages(self) -> Self:
+        if self.url is None and (self.webhooks or self.email is not None):
+            raise ValueError("who is told must be led to the pages; write `url: https://approvals.example.com`")
+        if self.url is None and self.login is not None:
+            raise ValueError("nobody can log in without pages; write `url: https://approvals.example.com`")
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_issuer(self) -> Self:
+        login, tokens = self.login, self.tokens
+        if login is not None and tokens is not None:
+            if login.issuer != tokens.issuer:
+                raise ValueError(
+                    f"approvers would be of two issuers, `{login.issuer}` and `{tokens.issuer}`; write one of them in"
+                    " `login` and in `tokens`"
+                )
+            if login.client_id in tokens.audiences:
+                raise ValueError(
+                    f"`tokens.audiences` has `{login.client_id}`, for which ID tokens of the login are; an audience of "
+                    "its own keeps them from being votes"
+                )
+        return self

@@ -1,0 +1,169 @@
+"""`extauthz approvals`: what operators see of the store, and the answers of people over the API."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from approval_api.answering_people import ANNA, APP, BEN, STRANGER, Desk, token
+
+from extauthz.values.approvals import Requesters
+
+EXECUTABLE = str(Path(sys.executable).parent / "extauthz")
+
+
+def ran(
+    desk: Desk, *arguments: str, who: str | None = None, api: bool = False, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """The command, in the folder of the configuration; with `api` it asks the API."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("APPROVALS_")}
+    if who is not None:
+        variables["APPROVALS_TOKEN"] = who
+    command = [EXECUTABLE, "approvals", *arguments, *(["--url", desk.url] if api else [])]
+    return subprocess.run(
+        command,
+        cwd=desk.folder,
+        env={**variables, **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def said(desk: Desk, *arguments: str, **options: Any) -> Any:
+    ended = ran(desk, *arguments, "--format", "json", **options)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+def test_an_operator_sees_all_that_is_in_the_store(desk: Desk) -> None:
+    first, second = desk.opened().id, desk.opened("one").id
+    desk.vote(first)
+    assert [one["id"] for one in said(desk, "list")] == [second, first]
+    assert [one["id"] for one in said(desk, "list", "--rule", "bank/two", "--status", "pending")] == [first]
+    assert said(desk, "list", "--subject", "uma", "--issuer", "https://other.example") == []
+    assert len(said(desk, "list", "--subject", "uma", "--issuer", APP)) == 2
+    shown = said(desk, "show", first)
+    assert shown == {
+        name: value for name, value in desk.ask("GET", f"/v1/approvals/{first}").json().items() if name in shown
+    }
+    for text in (ran(desk, "list").stdout, ran(desk, "show", first).stdout):
+        for word in (first, "bank/two", "uma", "https://bank.example.com/two", "anna", "pending"):
+            assert word in text
+    text = ran(desk, "show", first).stdout
+    for word in ("5,000 €", "variables.amount > 1000.0", "Large transfers", "203.0.113.9"):
+        assert word in text
+
+
+def test_what_is_overdue_is_shown_as_over(desk: Desk) -> None:
+    id_ = desk.opened(expires_in=0.01).id
+    time.sleep(0.1)
+    assert said(desk, "show", id_)["status"] == "expired"
+
+
+def test_nobody_answers_by_the_store_alone(desk: Desk) -> None:
+    id_ = desk.opened().id
+    for verb in ("approve", "deny", "cancel", "revoke"):
+        ended = ran(desk, verb, id_)
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert "APPROVALS_TOKEN" in ended.stderr
+    assert said(desk, "show", id_)["votes"] == []
+
+
+def test_people_answer_by_the_api_with_a_token_of_their_own(desk: Desk) -> None:
+    id_ = desk.opened().id
+    voted = said(desk, "approve", id_, "--reason", "fine", api=True, who=ANNA)
+    assert [(one["person"], one["reason"], one["channel"]) for one in voted["votes"]] == [("anna", "fine", "api")]
+    (desk.folder / "ben.token").write_text(BEN + "\n")
+    assert said(desk, "approve", id_, "--token-file", "ben.token", api=True)["status"] == "approved"
+    assert [one["id"] for one in said(desk, "list", "--status", "approved", api=True, who=ANNA)] == [id_]
+    assert said(desk, "list", "--mine", api=True, who=ANNA) == []
+    assert said(desk, "show", id_, api=True, who=ANNA)["counted"]["approve"] == 2
+    assert said(desk, "revoke", id_, "--reason", "no", api=True, who=ANNA)["revoked"]["person"] == "anna"
+    mine = desk.opened().id
+    assert said(desk, "cancel", mine, api=True, who=token("uma"))["status"] == "cancelled"
+    broken = desk.opened("glass", glass=True).id
+    assert [one["id"] for one in said(desk, "list", "--unreviewed")] == [broken]
+    reviewed = said(desk, "review", broken, "justified", "--reason", "it burned", api=True, who=ANNA)
+    assert reviewed["break_glass"]["review"]["verdict"] == "justified"
+    denied = ran(desk, "deny", desk.opened("one").id, "--reason", "no", api=True, who=ANNA)
+    assert "denied" in denied.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "who", "word"),
+    [
+        (("approve", "ID"), STRANGER, "not-an-approver"),
+        (("approve", "ID"), token("uma", "treasury"), "requester"),
+        (("show", "ID"), STRANGER, "not-found"),
+        (("approve", "../../x"), ANNA, "is no id"),
+        (("approve", "0f"), ANNA, "not-found"),
+        (("approve", "ID"), "nonsense", "unauthenticated"),
+        (("approve", "ID"), "not a token", "is it the right file or variable"),
+        (("list", "--status", "open"), ANNA, "`open` is none"),
+        (("list", "--subject", "uma"), ANNA, "`issuer` is missing"),
+    ],
+)
+def test_a_refusal_is_one_line_that_says_why(desk: Desk, arguments: tuple[str, ...], who: str, word: str) -> None:
+    id_ = desk.opened().id
+    ended = ran(desk, *(id_ if one == "ID" else one for one in arguments), api=True, who=who)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
+    assert word in ended.stderr
+    assert who not in ended.stderr
+
+
+def test_a_code_comes_from_the_environment_where_nobody_can_be_asked(desk: Desk) -> None:
+    id_ = desk.opened("fresh").id
+    refused = ran(desk, "approve", id_, api=True, who=ANNA)
+    assert "needs-factor" in refused.stderr
+    assert f"https://approvals.example.com/approvals/{id_}" in refused.stderr
+    app = desk.enroll("anna")
+    assert said(desk, "approve", id_, api=True, who=ANNA, APPROVALS_CODE=app.now())["status"] == "approved"
+
+
+def test_a_token_does_not_leave_the_machine_in_the_clear(desk: Desk) -> None:
+    ended = ran(desk, "approve", "x", "--url", "http://approvals.example.com", who=ANNA)
+    assert (ended.returncode, "in the clear" in ended.stderr) == (1, True)
+
+
+def test_nobody_listens_there_is_told_in_a_line(desk: Desk) -> None:
+    ended = ran(desk, "list", "--url", "http://127.0.0.1:1", who=ANNA)
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+
+
+@pytest.mark.parametrize("by_api", [False, True], ids=["store", "api"])
+def test_changes_are_told_as_they_come(desk: Desk, by_api: bool) -> None:
+    first = desk.opened().id
+    command = [EXECUTABLE, "approvals", "watch", "--status", "pending", "--format", "json"]
+    command += ["--url", desk.url] if by_api else []
+    watching = subprocess.Popen(
+        command, cwd=desk.folder, env={**os.environ, "APPROVALS_TOKEN": ANNA}, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert watching.stdout is not None
+        assert json.loads(watching.stdout.readline())["id"] == first
+        desk.vote(first)
+        assert len(json.loads(watching.stdout.readline())["votes"]) == 1
+        second = desk.opened().id
+        assert json.loads(watching.stdout.readline())["id"] == second
+        desk.vote(first, token=BEN)
+        told = json.loads(watching.stdout.readline())
+        assert (told["id"], told["status"]) == (first, "approved")
+    finally:
+        watching.kill()
+        watching.communicate()
+
+
+def test_text_of_others_steers_no_terminal(desk: Desk) -> None:
+    id_ = desk.opened(requesters=Requesters(persons=("\x1b[2Juma",))).id
+    desk.vote(id_, reason="\x1b[31mred\x07")
+    for text in (ran(desk, "show", id_).stdout, ran(desk, "list").stdout):
+        assert id_ in text
+        assert "\x1b" not in text
+        assert "\x07" not in text

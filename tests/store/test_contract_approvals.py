@@ -1,0 +1,464 @@
+"""Approvals and absences: what every store promises of them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+import pytest
+from stepup.proofs import ALICE, NOW, SESSION
+from store.asking import BOB, found, put
+from store.one_loop import crowd, run
+from store.parts import approval, given, grant, letter
+
+from extauthz.errors import StateUnavailable
+from extauthz.identity.holders import session_of_sid
+from extauthz.identity.revocations import Revocation
+from extauthz.store import approvals as protocol
+from extauthz.store.approvals import ApprovalQuery, News, Opened, Opening, Replaced
+from extauthz.store.protocol import Selection, Store
+from extauthz.values.approvals import Absence, Approval, Approved, Approver, BreakGlass, Proof, Review, Vote
+from extauthz.values.grants import Grant
+
+KEEP = 3600.0
+CAROL = Approver(subject=BOB, person="carol", groups=frozenset({"treasury"}), claims={"odd": "\ud800"})
+VOTE = Vote(
+    approver=CAROL, stance="approve", at=NOW + 1, reason="fine \u2014 \ud800", proof=Proof(factor="hwk", at=NOW)
+)
+
+
+def opening(store: Store, new: Approval, *, now: float = NOW, most_open: int = 50, **more: Any) -> Opening:
+    return run(store.open_approval(new, keep=KEEP, most_open=most_open, now=now, **more))
+
+
+def opened(store: Store, *news: Approval) -> None:
+    for new in news:
+        assert opening(store, new, now=new.opened_at).how is Opened.OPENED
+
+
+def after(known: Approval, **changed: Any) -> Approval:
+    """The next version."""
+    return msgspec.structs.replace(known, version=known.version + 1, **changed)
+
+
+def approved(known: Approval, **changed: Any) -> Approval:
+    return after(known, **{"state": "approved", "state_at": NOW + 1, "due_at": None, "votes": (VOTE,), **changed})
+
+
+def replaced(store: Store, new: Approval, *grants: Grant, now: float = NOW + 1, **more: Any) -> Replaced:
+    return run(store.replace_approval(new, version=new.version - 1, grants=grants, keep=KEEP, now=now, **more))
+
+
+def ids(store: Store, *, most: int = 50, **meant: Any) -> list[str]:
+    page = run(store.approvals(ApprovalQuery(**meant), most=most))
+    assert page.next == ""
+    return [one.id for one in page.approvals]
+
+
+def test_what_was_opened_is_there_as_it_was(store: Store) -> None:
+    new = approval(
+        votes=(VOTE,), break_glass=BreakGlass(by=CAROL, reason="fire", proof=Proof(factor="otp", at=1), at=2)
+    )
+    assert opening(store, new) == Opening(how=Opened.OPENED, approval=new)
+    assert run(store.approval("a1")) == new
+    assert run(store.approval("a2")) is None
+    assert run(store.approvals_of(["a2", "a1"])) == {"a1": new}
+    assert run(store.approvals_of([])) == {}
+
+
+def test_the_same_request_joins_the_one_that_is_pending(store: Store) -> None:
+    new = approval()
+    opened(store, new)
+    other = approval("a2", key=new.key)
+    assert opening(store, other) == Opening(how=Opened.JOINED, approval=new)
+    assert run(store.approval("a2")) is None
+    assert ids(store) == ["a1"]
+    assert opening(store, approval("a3")).how is Opened.OPENED, "another request is another one"
+    assert opening(store, other, now=NOW + 900).how is Opened.OPENED, "what is overdue is nobody's answer"
+    assert opening(store, approval("a4", key=new.key), now=NOW + 10).approval == other, "the newest"
+
+
+def test_who_opens_one_twice_finds_the_first(store: Store) -> None:
+    new = approval()
+    opened(store, new)
+    assert replaced(store, approved(new), given()) is Replaced.DONE
+    run(store.revoke(Selection(subject=ALICE), now=NOW))
+    assert opening(store, new).approval == approved(new), "and nothing takes its place"
+
+
+def test_what_was_denied_stays_denied_for_its_cooldown(store: Store) -> None:
+    new = approval()
+    opened(store, new)
+    denied = after(new, state="denied", state_at=NOW + 1, due_at=None, cooldown_until=NOW + 60)
+    assert replaced(store, denied) is Replaced.DONE
+    again = approval("a2", key=new.key)
+    assert opening(store, again, now=NOW + 59) == Opening(how=Opened.JOINED, approval=denied)
+    assert opening(store, again, now=NOW + 60).how is Opened.OPENED
+
+
+@pytest.mark.parametrize("state", ["expired", "cancelled", "denied"])
+def test_what_ended_otherwise_is_asked_anew(store: Store, state: str) -> None:
+    new = approval()
+    opened(store, new)
+    assert replaced(store, after(new, state=state, due_at=None)) is Replaced.DONE
+    assert opening(store, approval("a2", key=new.key)).how is Opened.OPENED
+
+
+def test_what_was_approved_is_joined_while_its_grant_is_good(store: Store) -> None:
+    new = approval()
+    opened(store, new)
+    assert replaced(store, approved(new), given()) is Replaced.DONE
+    again = approval("a2", key=new.key)
+    assert opening(store, again) == Opening(how=Opened.JOINED, approval=approved(new))
+    assert run(store.consume(ALICE, ["a1"], fingerprint="f", now=NOW))
+    assert opening(store, again).how is Opened.OPENED
+
+
+def test_what_was_approved_and_does_not_do_is_asked_anew(store: Store) -> None:
+    new = approval()
+    opened(store, new)
+    assert replaced(store, approved(new), given()) is Replaced.DONE
+    assert opening(store, approval("a2", key=new.key), despite="a1").how is Opened.OPENED
+    assert opening(store, approval("a3", key=new.key), now=NOW + 300).approval is not None
+
+
+def test_a_grant_that_has_ended_keeps_no_key(store: Store) -> None:
+    new = approval()
+    opened(store, new)
+    assert replaced(store, approved(new), given()) is Replaced.DONE
+    assert opening(store, approval("a2", key=new.key), now=NOW + 300).how is Opened.OPENED
+
+
+def test_a_subject_has_so_many_that_are_pending_and_no_more(store: Store) -> None:
+    opened(store, approval("a1", expires_at=NOW + 10), approval("a2"))
+    for new in (approval("a3"), approval("a4")):
+        assert opening(store, new, most_open=2) == Opening(how=Opened.FULL)
+    assert ids(store) == ["a2", "a1"]
+    assert opening(store, approval("b1", subject=BOB), most_open=2).how is Opened.OPENED
+    assert opening(store, approval("a3"), most_open=2, now=NOW + 10).how is Opened.OPENED, "one is overdue"
+    assert opening(store, approval("a4", state="approved"), most_open=2, grants=(given("a4"),)).how is Opened.OPENED
+    assert replaced(store, after(approval("a2"), state="cancelled")) is Replaced.DONE
+    assert opening(store, approval("a5"), most_open=2, now=NOW + 10).how is Opened.OPENED
+
+
+def test_a_vote_and_the_grant_and_the_letters_are_one_step(store: Store) -> None:
+    new = approval()
+    opened(store, new)
+    told = Approved(id="a1", opened_at=NOW, votes=(VOTE,))
+    left = given(approval=told)
+    assert replaced(store, approved(new), left, letters=(letter(),)) is Replaced.DONE
+    assert run(store.approval("a1")) == approved(new)
+    (there,) = run(store.look_up(ALICE, SESSION, fingerprint="", now=NOW)).grants
+    assert there == left
+    assert run(store.grants(Selection(subject=ALICE), now=NOW)) == (left,)
+    (claim,) = run(store.claim_letters("hook", most=9, lease=30, now=NOW + 1))
+    assert claim.letter == letter()
+
+
+def test_of_two_changes_of_one_version_one_is_made(store: Store) -> None:
+    new = approval()
+    opened(store, new)
+    assert replaced(store, approved(new), given(), letters=(letter(),)) is Replaced.DONE
+    denied = after(new, state="denied", due_at=None)
+    assert replaced(store, denied, given("other"), letters=(letter("l2"),), forget=("a1",)) is Replaced.CONFLICT
+    assert run(store.approval("a1")) == approved(new)
+    assert found(store) == ["a1"]
+    assert [one.letter.id for one in run(store.claim_letters("hook", most=9, lease=30, now=NOW + 1))] == ["l1"]
+    assert replaced(store, after(approval("gone")), given("x")) is Replaced.GONE
+    assert run(store.approval("gone")) is None
+
+
+def test_of_many_changes_at_once_each_version_has_one(store: Store) -> None:
+    opened(store, approval())
+
+    async def vote(number: int) -> int:
+        tries = 0
+        while True:
+            known = await store.approval("a1")
+            assert known is not None
+            tries += 1
+            vote = msgspec.structs.replace(VOTE, reason=str(number))
+            new = after(known, votes=(*known.votes, vote))
+            told = (letter(f"l{new.version}"),)
+            done = await store.replace_approval(new, version=known.version, letters=told, keep=KEEP, now=NOW)
+            if done is Replaced.DONE:
+                return tries
+
+    run(crowd(vote(number) for number in range(12)))
+    there = run(store.approval("a1"))
+    assert there is not None
+    assert there.version == 13
+    assert sorted(int(vote.reason) for vote in there.votes) == list(range(12))
+    told = run(store.letters(most=50))
+    assert sorted(one.letter.id for one in told) == sorted(f"l{version}" for version in range(2, 14))
+
+
+def test_of_many_that_open_the_same_at_once_one_does(store: Store) -> None:
+    async def open_one(number: int) -> Opening:
+        return await store.open_approval(approval(f"a{number}", key="k"), keep=KEEP, most_open=50, now=NOW)
+
+    openings = run(crowd(open_one(number) for number in range(12)))
+    (first,) = [one.approval for one in openings if one.how is Opened.OPENED]
+    assert first is not None
+    assert {one.approval.id for one in openings if one.approval is not None} == {first.id}
+    assert ids(store) == [first.id]
+
+
+def test_what_an_approval_left_is_taken_back(store: Store) -> None:
+    new = approval()
+    opened(store, new)
+    put(store, grant("of a factor"))
+    assert replaced(store, approved(new), given()) is Replaced.DONE
+    assert replaced(store, after(approved(new)), forget=("a1",)) is Replaced.DONE
+    assert found(store) == ["of a factor"]
+
+
+def revocation(kind: Any, **changed: Any) -> Revocation:
+    values = {"kind": kind, "subject": ALICE, "at": NOW, "until": NOW + 600, "id": "", **changed}
+    return Revocation(**values)
+
+
+BARRIERS: list[tuple[Revocation, Replaced]] = [
+    (revocation("block"), Replaced.BLOCKED),
+    (revocation("tokens", at=NOW - 60), Replaced.REVOKED),
+    (revocation("session", id="1"), Replaced.REVOKED),
+]
+
+
+@pytest.mark.parametrize(("revoked", "expected"), BARRIERS, ids=["block", "tokens", "session"])
+def test_no_grant_is_left_against_a_revocation(store: Store, revoked: Revocation, expected: Replaced) -> None:
+    new, session = approval(), session_of_sid(ALICE.issuer, "1")
+    opened(store, new)
+    run(store.put_revocation(revoked, now=NOW))
+    assert replaced(store, approved(new), given(session=session), letters=(letter(),)) is expected
+    assert run(store.approval("a1")) == new
+    assert found(store) == []
+    assert run(store.claim_letters("hook", most=9, lease=30, now=NOW + 1)) == ()
+    broken = approval("a2", state="approved", due_at=None)
+    assert opening(store, broken, grants=(given("a2", session=session),)).how.value == expected.value
+    assert run(store.approval("a2")) is None
+    assert replaced(store, after(new, state="cancelled", due_at=None)) is Replaced.DONE, "what leaves nothing may be"
+
+
+def test_what_rests_on_newer_tokens_or_another_session_is_left(store: Store) -> None:
+    run(store.put_revocation(revocation("tokens", at=NOW - 61), now=NOW))
+    run(store.put_revocation(revocation("session", id="another"), now=NOW))
+    run(store.put_revocation(revocation("block", subject=BOB), now=NOW))
+    opened(store, approval())
+    assert replaced(store, approved(approval()), given()) is Replaced.DONE
+    unknown = approval("a2", since=None)
+    opened(store, unknown)
+    assert replaced(store, approved(unknown), given("a2")) is Replaced.REVOKED, "it may rest on any"
+
+
+def test_pages_begin_with_the_newest_and_go_on_without_gap_or_repetition(store: Store) -> None:
+    opened(
+        store,
+        *(
+            approval(f"a{number:02}", opened_at=NOW + number // 3, subject=(ALICE, BOB)[number % 2])
+            for number in range(20)
+        ),
+    )
+    seen, before = [], ""
+    while True:
+        page = run(store.approvals(ApprovalQuery(), most=7, before=before))
+        seen += [one.id for one in page.approvals]
+        before = page.next
+        if not before:
+            break
+    assert seen == [f"a{number:02}" for number in reversed(range(20))]
+    with pytest.raises(ValueError, match="could not convert"):
+        run(store.approvals(ApprovalQuery(), most=7, before="nonsense"))
+
+
+def test_a_query_finds_what_it_means(store: Store) -> None:
+    broken = BreakGlass(by=CAROL, reason="fire", proof=Proof(factor="otp", at=NOW), at=NOW)
+    opened(
+        store,
+        approval("a1"),
+        approval("a2", opened_at=NOW + 1, rule="p/s"),
+        approval("b1", opened_at=NOW + 2, subject=BOB),
+        approval("b2", opened_at=NOW + 3, subject=BOB, state="approved", due_at=None, break_glass=broken),
+    )
+    assert replaced(store, after(approval("a1"), state="denied", due_at=None)) is Replaced.DONE
+    pending = frozenset({"pending"})
+    assert ids(store, states=pending) == ["b1", "a2"]
+    assert ids(store, states=frozenset({"denied", "approved"})) == ["b2", "a1"]
+    assert ids(store, rule="p/s") == ["a2"]
+    assert ids(store, subject=BOB) == ["b2", "b1"]
+    assert ids(store, subject=BOB, states=pending) == ["b1"]
+    assert ids(store, unreviewed=True) == ["b2"]
+    glass = run(store.approval("b2"))
+    assert glass is not None
+    review = Review(by=CAROL, verdict="justified", at=NOW)
+    reviewed = after(glass, break_glass=msgspec.structs.replace(broken, review=review))
+    assert replaced(store, reviewed) is Replaced.DONE
+    assert ids(store, unreviewed=True) == []
+    assert ids(store, states=frozenset({"approved"})) == ["b2"]
+
+
+def test_glass_that_was_broken_later_waits_for_a_review_too(store: Store) -> None:
+    opened(store, approval())
+    voted = after(approval(), votes=(VOTE,))
+    assert replaced(store, voted) is Replaced.DONE
+    broken = BreakGlass(by=CAROL, reason="fire", proof=Proof(factor="otp", at=NOW), at=NOW)
+    assert replaced(store, approved(voted, break_glass=broken), given()) is Replaced.DONE
+    assert ids(store, unreviewed=True) == ["a1"]
+
+
+def test_the_clerk_finds_what_is_due_and_nothing_else(store: Store) -> None:
+    def due(now: float, most: int = 50) -> list[str]:
+        return [one.id for one in run(store.due_approvals(most=most, now=now))]
+
+    opened(
+        store,
+        approval("a1", due_at=NOW + 20),
+        approval("a2", due_at=NOW + 10, subject=BOB),
+        approval("a3", due_at=NOW + 30),
+        approval("a4", due_at=NOW + 5, state="denied"),
+    )
+    assert due(NOW + 9) == []
+    assert due(NOW + 20) == ["a2", "a1"]
+    assert due(NOW + 40) == ["a2", "a1", "a3"]
+    assert due(NOW + 40, most=2) == ["a2", "a1"]
+    escalated = after(approval("a2", due_at=NOW + 10, subject=BOB), due_at=NOW + 35, escalated=1)
+    assert replaced(store, escalated) is Replaced.DONE
+    assert replaced(store, after(approval("a1"), state="expired", due_at=None)) is Replaced.DONE
+    assert due(NOW + 40) == ["a3", "a2"]
+
+
+def test_what_is_over_is_kept_for_a_while_and_then_forgotten(store: Store) -> None:
+    new = approval(expires_at=NOW + 10)
+    opened(store, new, approval("a2"))
+    assert replaced(store, after(new, state="expired", state_at=NOW + 10, due_at=None), now=NOW + 10) is Replaced.DONE
+    opened(store, approval("a3", opened_at=NOW + KEEP))
+    assert run(store.approval("a1")) is not None
+    opened(store, approval("a4", opened_at=NOW + KEEP + 61, expires_at=NOW + KEEP + 900))
+    assert run(store.approval("a1")) is None
+    assert ids(store) == ["a4", "a3", "a2"]
+    assert opening(store, approval("a5", key=new.key), now=NOW + KEEP + 62).how is Opened.OPENED
+
+
+def test_of_those_that_are_over_a_subject_keeps_so_many(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("memory_approvals", "sqlite_approvals", "redis_approvals"):
+        monkeypatch.setattr(f"extauthz.store.{module}.MOST_FINAL", 3)
+    opened(store, approval("pending"), approval("b1", subject=BOB, state="denied"))
+    for number in range(6):
+        over = approval(f"a{number}", opened_at=NOW + number, state_at=NOW + number, state="denied")
+        opened(store, over)
+    assert ids(store) == ["a5", "a4", "a3", "pending", "b1"]
+    assert opening(store, approval("a6", key="key of a0")).how is Opened.OPENED
+
+
+def listening(store: Store) -> AsyncIterator[News]:
+    return store.approval_news()
+
+
+async def heard(news: AsyncIterator[News], *expected: str) -> None:
+    """Until news have come of all these."""
+    missing = set(expected)
+    async with asyncio.timeout(20):
+        while missing:
+            one = await anext(news)
+            missing -= missing if one.everything else one.ids
+
+
+def test_who_listens_hears_of_every_change(store: Store) -> None:
+    async def work() -> None:
+        async with aclosing(listening(store)) as first, aclosing(listening(store)) as second:  # type: ignore[type-var]
+            for news in (first, second):
+                assert await anext(news) == News(everything=True)
+            await store.open_approval(approval(), keep=KEEP, most_open=50, now=NOW)
+            for news in (first, second):
+                assert await anext(news) == News(ids=frozenset({"a1"}))
+            await store.replace_approval(after(approval()), version=1, keep=KEEP, now=NOW)
+            await store.open_approval(approval("a2"), keep=KEEP, most_open=50, now=NOW)
+            for news in (first, second):
+                await heard(news, "a1", "a2")
+
+    run(work())
+
+
+def test_what_is_written_through_one_store_is_heard_through_another(
+    store: Store, address: str, opened: Callable[[str], Store]
+) -> None:
+    other = store if address == "memory:" else opened(address)
+
+    async def work() -> None:
+        async with aclosing(listening(other)) as news:  # type: ignore[type-var]
+            await anext(news)
+            for number in range(5):
+                await store.open_approval(approval(f"a{number}"), keep=KEEP, most_open=50, now=NOW)
+                await heard(news, f"a{number}")
+
+    run(work())
+
+
+def test_who_missed_much_is_told_to_look_at_everything(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extauthz.store.memory_news.MOST_NEWS", 3)
+    monkeypatch.setattr("extauthz.store.sqlite_approvals.REMEMBERED_NEWS", 3)
+
+    async def work() -> None:
+        async with aclosing(listening(store)) as news:  # type: ignore[type-var]
+            await anext(news)
+            for number in range(8):
+                await store.open_approval(approval(f"a{number}"), keep=KEEP, most_open=50, now=NOW)
+            await heard(news, *(f"a{number}" for number in range(8)))
+
+    run(work())
+
+
+def test_what_changes_nothing_is_no_news(store: Store) -> None:
+    async def work() -> None:
+        await store.open_approval(approval(), keep=KEEP, most_open=1, now=NOW)
+        async with aclosing(listening(store)) as news:  # type: ignore[type-var]
+            await anext(news)
+            await store.open_approval(approval("a2", key=approval().key), keep=KEEP, most_open=1, now=NOW)
+            await store.open_approval(approval("a3"), keep=KEEP, most_open=1, now=NOW)
+            await store.replace_approval(after(approval("a4")), version=1, keep=KEEP, now=NOW)
+            await store.replace_approval(approval("a1", version=3), version=2, keep=KEEP, now=NOW)
+            await store.replace_approval(after(approval()), version=1, keep=KEEP, now=NOW)
+            assert await anext(news) == News(ids=frozenset({"a1"}))
+
+    run(work())
+
+
+def test_who_listens_hears_that_the_store_was_closed(store: Store) -> None:
+    async def work() -> None:
+        news = listening(store)
+        await anext(news)
+        closing = asyncio.ensure_future(store.close())
+        with pytest.raises(StateUnavailable):
+            await asyncio.wait_for(heard(news, "what never comes"), 20)
+        await closing
+
+    run(work())
+
+
+def absence(id_: str, **changed: Any) -> Absence:
+    values = {"id": id_, "absent": CAROL, "since": NOW, "until": NOW + 60, "made_at": NOW, **changed}
+    return Absence(**values)
+
+
+def test_absences_are_kept_until_they_are_over(store: Store) -> None:
+    first, later = absence("x", delegate="dave", note="\ud800"), absence("y", since=NOW + 30, until=NOW + 90)
+    assert run(store.put_absence(later, now=NOW))
+    assert run(store.put_absence(first, now=NOW))
+    assert run(store.absences(now=NOW)) == (first, later)
+    assert run(store.absences(now=NOW + 60)) == (later,)
+    longer = absence("x", until=NOW + 500)
+    assert run(store.put_absence(longer, now=NOW))
+    assert run(store.absences(now=NOW + 60)) == (longer, later)
+    assert run(store.end_absence("x", now=NOW + 60))
+    assert not run(store.end_absence("x", now=NOW + 60))
+    assert not run(store.end_absence("y", now=NOW + 90)), "it was over"
+    assert run(store.absences(now=NOW)) == ()
+
+
+def test_there_are_so_many_absences_and_no_more(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("memory_approvals", "sqlite_approvals", "redis_approvals"):
+        monkeypatch.setattr(f"extauthz.store.{module}.MOST_ABSENCES", 2)
+    assert [run(store.put_absence(absence(id_), now=NOW)) for id_ in ("x", "y", "z", "y")] == [True, True, False, True]
+    assert run(store.put_absence(absence("z", until=NOW + 99), now=NOW + 60)), "the others are over"
+    assert protocol.MOST_ABSENCES > 2
