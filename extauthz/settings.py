@@ -257,6 +257,19 @@ class Settings(BaseSettings):
                         )
         return self
 
+    @model_validator(mode="after")
+    def _knows_people_everywhere(self) -> Self:
+        login, tokens = self.approvals.login, self.approvals.tokens
+        approvers = {one.issuer for one in (login, tokens) if one is not None}
+        machines = {one.issuer for one in self.approvals.persons.machines if "*" in one.subs}
+        users = {source.issuer for source in self.identity.users} - machines
+        if approvers and not users <= approvers and "claim" not in self.approvals.persons.model_fields_set:
+            raise ValueError(
+                f"approvals: users of `{min(users - approvers)}` and approvers of `{min(approvers)}` may be the same"
+                " people under another `sub`; say by which claim both know a person: `persons: {claim: email}`"
+            )
+        return self
+
     @property
     def policy_paths(self) -> tuple[Path, ...]:
         """The policy files and folders."""

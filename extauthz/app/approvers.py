@@ -86,6 +86,7 @@ class Approvers:
         self.waiting = Waiting(approvals=self._approvals, news=self._news, store=store, clock=time.time)
         """What the page asks on which somebody waits."""
         self._deliveries = make_deliveries(settings, environ, store=store)
+        metrics.follow_holding(lambda: self._holding.counts)
         metrics.follow_deliveries(lambda: self._deliveries.standings)
         login = settings.approvals.login
         self._client = None if login is None else OidcClient(login, base=settings.base)

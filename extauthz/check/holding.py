@@ -99,11 +99,16 @@ class Holding:
             return
         self._held[held.subject] += 1
         self._all += 1
+        since = held.since
         try:
-            if await self._answered(held):
-                self._woken += 1
-            else:
-                self._over += 1
+            while True:
+                if not await self.news.hear(held.approvals, since=since, seconds=held.until - self._clock()):
+                    self._over += 1
+                    return
+                since = self.news.mark
+                if await self._is_answered(held):
+                    self._woken += 1
+                    return
         finally:
             self._all -= 1
             self._held[held.subject] -= 1
@@ -115,19 +120,13 @@ class Holding:
         self._most = 0
         self.news.let_go()
 
-    async def _answered(self, held: Held) -> bool:
-        """Whether one is answered in time. News that it was opened, or of a vote that is not the last, wake nobody."""
-        since = held.since
-        while True:
-            if not await self.news.hear(held.approvals, since=since, seconds=held.until - self._clock()):
-                return False
-            since = self.news.mark
-            try:
-                found = await self._store.approvals_of(held.approvals)
-            except StateUnavailable:  # whoever decides anew says so
-                return True
-            if any(id_ not in found or found[id_].state != "pending" for id_ in held.approvals):
-                return True
+    async def _is_answered(self, held: Held) -> bool:
+        """Whether one of its approvals is. News that it was opened, or of a vote that is not the last, wake nobody."""
+        try:
+            found = await self._store.approvals_of(held.approvals)
+        except StateUnavailable:  # whoever decides anew says so
+            return True
+        return any(id_ not in found or found[id_].state != "pending" for id_ in held.approvals)
 
     def _fits(self, subject: Subject) -> bool:
         """Whether there is a place. Who has some already gets another only while more are free than they have, so that

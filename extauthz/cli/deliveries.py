@@ -66,7 +66,7 @@ def list_(
 
 @app.command(short_help="Tell again what was given up.")
 def replay(
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="As `list` shows them.")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="As `list` shows them.")] = None,
     sink: Sink = None,
     everything: Annotated[bool, typer.Option("--all", help="All that was given up.")] = False,
     config: Config = DEFAULT_CONFIG,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -34,8 +35,15 @@ def naming(settings: Settings) -> Naming:
 
 
 def subject_of(settings: Settings, user: str, issuer: str | None) -> Subject:
-    """The user at that issuer, or at the only one that is configured. Raises `NobodyNamed`."""
-    return naming(settings).user(user, issuer)
+    """The user at that issuer, or at the only one that is configured; also an approver, at theirs, if that is said.
+
+    Raises `NobodyNamed`.
+    """
+    known = naming(settings)
+    approvals = (settings.approvals.login, settings.approvals.tokens)
+    if issuer is not None and any(one is not None and one.issuer == issuer for one in approvals):
+        known = replace(known, issuers={*known.issuers, issuer})
+    return known.user(user, issuer)
 
 
 def issuer_of(settings: Settings, issuer: str | None, *, of: str) -> str:

@@ -27,9 +27,9 @@ class ApproverLoginSettings(OidcSettings):
     """
 
     groups_claim: Text = "groups"
-    session: Annotated[
-        float, BeforeValidator(seconds), AfterValidator(at_most("24h")), AfterValidator(_session)
-    ] = 3600.0
+    session: Annotated[float, BeforeValidator(seconds), AfterValidator(at_most("24h")), AfterValidator(_session)] = (
+        3600.0
+    )
 
     @model_validator(mode="after")
     def _knows_its_own_people(self) -> Self:

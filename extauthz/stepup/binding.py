@@ -71,7 +71,7 @@ def bind(
 
 
 def glass_binding(rule: str) -> str:
-    """The binding text of the proof by which somebody breaks the glass of `rule` (`policy/rule`), and of nothing else."""
+    """The binding text of the proof for breaking the glass of `rule` (`policy/rule`), good for nothing else."""
     return f"break-glass:{rule}"
 
 

@@ -11,6 +11,7 @@ from typing import Final, Literal
 import msgspec
 
 from extauthz.identity.revocations import Revocation
+from extauthz.store.approvals import is_unreviewed
 from extauthz.store.protocol import Redeemed, Redemption
 from extauthz.values.approvals import Absence, Approval, Approved
 from extauthz.values.grants import Grant
@@ -24,6 +25,12 @@ def has_key_until(approval: Approval) -> float:
     if approval.state == "pending":
         return approval.expires_at
     return approval.cooldown_until or 0.0 if approval.state == "denied" else 0.0
+
+
+def is_wanted(approval: Approval, now: float) -> bool:
+    """Whether it goes last of those that are over: who has asked must not get rid of a denial that still counts, nor of
+    a break-glass that nobody has looked at, by asking for more."""
+    return is_unreviewed(approval) or has_key_until(approval) > now
 
 
 def kept_until(approval: Approval, keep: float) -> float:

@@ -16,7 +16,8 @@ from extauthz.values.identity import Subject
 from extauthz.values.letters import Letter
 
 MOST_FINAL: Final = 1000
-"""How many approvals of a subject are kept that are over: beyond that the one goes that would be the first to go."""
+"""How many approvals of a subject are kept that are over: beyond that the one goes that would be the first to go, but
+denials that still count and break-glasses without a review last."""
 MOST_ABSENCES: Final = 10_000
 """How many absences there are at a time."""
 MOST_NEWS: Final = 10_000

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from extauthz.store.approval_rows import age, from_mark, has_key_until, kept_until, mark_of
+from extauthz.store.approval_rows import age, from_mark, has_key_until, is_wanted, kept_until, mark_of
 from extauthz.store.approvals import MOST_ABSENCES, MOST_FINAL, ApprovalPage, ApprovalQuery
 from extauthz.values.approvals import Absence, Approval
 from extauthz.values.identity import Subject
@@ -40,7 +40,7 @@ class MemoryApprovals:
             approval.state == "pending" and approval.expires_at > now for approval in self._approvals_of(subject)
         )
 
-    def put(self, approval: Approval, keep: float) -> None:
+    def put(self, approval: Approval, keep: float, now: float) -> None:
         """Keep it, in the place of the one with its id."""
         if approval.id not in self._kept:
             self._newest[approval.key] = approval.id
@@ -48,7 +48,7 @@ class MemoryApprovals:
         self._kept[approval.id] = _Kept(approval=approval, until=kept_until(approval, keep))
         over = [self._kept[one.id] for one in self._approvals_of(approval.subject) if one.state != "pending"]
         if len(over) > MOST_FINAL:
-            over.sort(key=lambda kept: (kept.until, kept.approval.id))
+            over.sort(key=lambda kept: (is_wanted(kept.approval, now), kept.until, kept.approval.id))
             self._forget(over[: len(over) - MOST_FINAL])
 
     def found(self, id_: str) -> Approval | None:

@@ -189,6 +189,6 @@ class MemoryApproving(ABC):
     ) -> None:
         self._grants.put(new.subject, grants, now)
         self._letters.put(letters, now)
-        self._approvals.put(new, keep)
+        self._approvals.put(new, keep, now)
         self._sweep(now)
         self._news.tell(new.id)

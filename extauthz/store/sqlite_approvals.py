@@ -78,7 +78,7 @@ def version_of(connection: sqlite3.Connection, id_: str) -> int | None:
     return None if row is None else int(row[0])
 
 
-def put(connection: sqlite3.Connection, approval: Approval, keep: float) -> None:
+def put(connection: sqlite3.Connection, approval: Approval, keep: float, now: float) -> None:
     """Keep it, in the place of the one with its id."""
     subject = approval.subject.key
     connection.execute(
@@ -111,8 +111,9 @@ def put(connection: sqlite3.Connection, approval: Approval, keep: float) -> None
     if excess > 0:
         connection.execute(
             """DELETE FROM approvals WHERE id IN (
-                   SELECT id FROM approvals WHERE subject = ? AND state <> 'pending' ORDER BY until, id LIMIT ?)""",
-            (subject, excess),
+                   SELECT id FROM approvals WHERE subject = ? AND state <> 'pending'
+                   ORDER BY unreviewed OR has_key_until > ?, until, id LIMIT ?)""",
+            (subject, now, excess),
         )
 
 

@@ -164,4 +164,4 @@ def _write(
 ) -> None:
     put_grants(connection, new.subject, grants, now)
     sqlite_letters.put(connection, letters, now)
-    sqlite_approvals.put(connection, new, keep)
+    sqlite_approvals.put(connection, new, keep, now)

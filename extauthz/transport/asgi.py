@@ -120,7 +120,10 @@ class AsgiTransport:
         self._under_way += 1
         self._idle.clear()
         try:
-            await self._answer(scope["raw_path"], scope["headers"], receive, send)
+            held = await self._answer(scope["raw_path"], scope["headers"], receive, send)
+            if held is not None:
+                del scope, receive  # kilobytes, of each of thousands
+                await self._hold(held, send)
         except OSError:
             pass
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
@@ -130,17 +133,19 @@ class AsgiTransport:
             if not self._under_way:
                 self._idle.set()
 
-    async def _answer(self, path: bytes, headers: Headers, receive: Receive, send: Send) -> None:
+    async def _answer(self, path: bytes, headers: Headers, receive: Receive, send: Send) -> Held | None:
+        """Answer a call, but one that is held; that is returned."""
         if path == _CHECK:
             checked = await self._check(headers, receive)
             if isinstance(checked, Held):
-                return await self._hold(checked, send)
+                return checked
             answer = checked
         elif path == _HEALTH_CHECK:
             _read(headers)
             answer = self._health.check(await _message(receive, HEALTH_CHECK))
         elif path == _HEALTH_WATCH:
-            return await self._watch(headers, receive, send)
+            await self._watch(headers, receive, send)
+            return None
         else:
             raise CallFailed(Code.UNIMPLEMENTED, "Method not found!")
         await send(_START)

@@ -48,6 +48,7 @@ class Watches:
         """What is wanted as it is now, the oldest first, and then whatever of it has changed, also what is wanted no
         more since; `None` for nothing new. Ends by raising what ends it: as `Door.enter`, and `StateUnavailable`.
         """
+        self.admit(by)  # again: others may have come since
         person = by.approver.person
         self._open[person] += 1
         told: dict[str, _Mark] = {}

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from extauthz.check.activity import ActivityCounts
 from extauthz.check.deliveries import DeliveryStanding
 from extauthz.check.habits import HabitCounts
+from extauthz.check.holding import HoldCounts
 from extauthz.check.revocation_feed import FeedStanding
 from extauthz.check.store_watch import StoreStanding
 from extauthz.lookup.attributes.sources import SourceStanding
@@ -112,6 +113,10 @@ class Metrics:
     def follow_habits(self, counts: Callable[[], HabitCounts]) -> None:
         """Tell what `counts` says of what requests leave behind, whenever it is asked."""
         self._registry.register(_Habits(counts))
+
+    def follow_holding(self, counts: Callable[[], HoldCounts]) -> None:
+        """Tell what `counts` says of calls that are held, whenever it is asked."""
+        self._registry.register(_Holding(counts))
 
     def follow_reception(self, counts: Callable[[], Mapping[tuple[str, str], int]]) -> None:
         """Tell how security event tokens ended, by transmitter and result, whenever it is asked."""
@@ -225,6 +230,26 @@ class _Habits(Collector):
         told.add_metric(["written"], now.written)
         told.add_metric(["lost"], now.lost)
         told.add_metric(["forgotten"], now.forgotten)
+        yield told
+
+
+class _Holding(Collector):
+    """Reads the counts of calls that are held for an approval when Prometheus asks for them."""
+
+    def __init__(self, counts: Callable[[], HoldCounts]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        now = self._counts()
+        yield GaugeMetricFamily("extauthz_held_calls", "Calls that are held open for an approval.", value=now.held)
+        told = CounterMetricFamily(
+            "extauthz_holds",
+            "Calls that were held: woken by an answer; over without one; and those refused for want of a place.",
+            labels=["result"],
+        )
+        told.add_metric(["woken"], now.woken)
+        told.add_metric(["over"], now.over)
+        told.add_metric(["refused"], now.refused)
         yield told
 
 

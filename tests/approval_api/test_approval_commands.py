@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyotp
 import pytest
-from approval_api.answering_people import ANNA, APP, BEN, STRANGER, Desk, token
+from approval_api.answering_people import ANNA, APP, BEN, PEOPLE, STRANGER, Desk, token
 
 from extauthz.values.approvals import Requesters
 
@@ -125,6 +126,19 @@ def test_a_code_comes_from_the_environment_where_nobody_can_be_asked(desk: Desk)
     assert f"https://approvals.example.com/approvals/{id_}" in refused.stderr
     app = desk.enroll("anna")
     assert said(desk, "approve", id_, api=True, who=ANNA, APPROVALS_CODE=app.now())["status"] == "approved"
+
+
+def test_an_approver_is_given_an_authenticator_app_at_their_own_issuer(desk: Desk) -> None:
+    command = [EXECUTABLE, "factors", "enroll", "anna", "--format", "json", "--issuer"]
+    enrolled = subprocess.run(
+        [*command, PEOPLE], cwd=desk.folder, capture_output=True, text=True, timeout=60, check=True
+    )
+    app = pyotp.parse_uri(json.loads(enrolled.stdout)["uri"])
+    assert isinstance(app, pyotp.TOTP)
+    id_ = desk.opened("fresh").id
+    assert desk.vote(id_, code=app.now()).json()["status"] == "approved"
+    other = subprocess.run([*command, APP], cwd=desk.folder, capture_output=True, text=True, timeout=60, check=False)
+    assert other.returncode == 1
 
 
 def test_a_token_does_not_leave_the_machine_in_the_clear(desk: Desk) -> None:

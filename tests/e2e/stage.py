@@ -36,7 +36,7 @@ from extauthz.cli.quickstart.processes import Child, Processes
 from extauthz.cli.quickstart.tokens import AUDIENCE, ISSUER, TokenIssuer
 
 START_SECONDS = 60.0
-LISTENERS = {"grpc": "grpc", "web": "web", "admin": "probes"}
+LISTENERS = {"grpc": "grpc", "web": "web", "admin": "probes", "approvals": "approvals"}
 DISCARD_PORT = 9  # nobody listens there: spans of a stage without a collector go nowhere
 HOST = "payments.example.com"
 SHOP = "spiffe://prod.example.org/ns/shop/sa/web"

@@ -351,6 +351,23 @@ def test_of_those_that_are_over_a_subject_keeps_so_many(store: Store, monkeypatc
     assert opening(store, approval("a6", key="key of a0")).how is Opened.OPENED
 
 
+def test_nobody_gets_rid_of_a_denial_or_a_break_glass_by_asking_for_more(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("memory_approvals", "sqlite_approvals", "redis_approvals"):
+        monkeypatch.setattr(f"extauthz.store.{module}.MOST_FINAL", 3)
+    broken = BreakGlass(by=CAROL, reason="fire", proof=Proof(factor="hwk", at=NOW), at=NOW)
+    opened(store, approval("glass", state="approved", break_glass=broken))
+    opened(store, approval("denied", opened_at=NOW + 1, state="denied", cooldown_until=NOW + 600))
+    for number in range(6):
+        opened(store, approval(f"a{number}", opened_at=NOW + 2 + number, state_at=NOW + number, state="cancelled"))
+    assert ids(store) == ["a5", "denied", "glass"]
+    assert opening(store, approval("more", key="key of denied"), now=NOW + 300).how is Opened.JOINED
+    for number in range(4):  # they go, too, where there is nothing else
+        opened(store, approval(f"d{number}", opened_at=NOW + 10, state="denied", cooldown_until=NOW + 900))
+    assert len(ids(store)) == 3
+
+
 def listening(store: Store) -> AsyncIterator[News]:
     return store.approval_news()
 

@@ -7,6 +7,7 @@ message (RFC 5321 section 4.2.1: 5yz) is not tried again; what it refuses of us 
 import asyncio
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ from extauthz.values.letters import Letter
 
 _FOR_GOOD: Final = 500
 _LONGEST_SAID: Final = 200
+_LONGEST_LEAVE: Final = 1.0
 
 
 class Mail:
@@ -49,8 +51,7 @@ class Mail:
         message = mail_of(letter, wording, sender=self._settings.sender, now=now)
         try:
             password, trusted = await asyncio.to_thread(self._ready)
-            async with asyncio.timeout(self._settings.timeout):
-                await self._hand_over(letter.to, message.as_bytes(), password, trusted)
+            await self._hand_over(letter.to, message.as_bytes(), password, trusted)
         except TimeoutError:  # aiosmtplib's are of this kind, too
             return Failed(error=f"not done within {self._settings.timeout:g} s", is_down=True)
         except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPDataError) as error:
@@ -76,15 +77,27 @@ class Mail:
             timeout=settings.timeout,
         )
         try:
-            await client.connect()
-            await client.sendmail(settings.sender, [to], message)
+            async with asyncio.timeout(settings.timeout):
+                await client.connect()
+                await client.sendmail(settings.sender, [to], message)
+            await _take_leave(client)
         finally:
-            # It has the message, or doesn't: how it takes leave changes nothing, and may take long.
+            transport = client.transport
             client.close()
+            if isinstance(transport, asyncio.WriteTransport):
+                # Or a server that does not answer the end of TLS would keep the connection.
+                transport.abort()
 
     def _ready(self) -> tuple[str | None, ssl.SSLContext | None]:
         """In a thread: files are read."""
         return self._password(), None if self._settings.tls == "none" else self._trust.context()
+
+
+async def _take_leave(client: aiosmtplib.SMTP) -> None:
+    """RFC 5321 section 4.1.1.10. The server has the message: what it says now, or does not say, changes nothing."""
+    with suppress(aiosmtplib.SMTPException, OSError):
+        async with asyncio.timeout(_LONGEST_LEAVE):
+            await client.quit()
 
 
 def _refused(error: aiosmtplib.SMTPRecipientsRefused | aiosmtplib.SMTPDataError) -> Failed:

@@ -25,6 +25,30 @@ local function forget(gone)
   end
 end
 
+-- Whether it goes last: a denial that still counts, or a break-glass that nobody has looked at.
+local function is_wanted(old)
+  local state, has_key_until, text = string.match(redis.call('HGET', approvals, old) or '', '^%S+ (%S+) (%S+) %S+ (.*)$')
+  return (state == 'denied' and tonumber(has_key_until) > now)
+    or (state == 'approved' and string.find(text, '"break_glass":{', 1, true) and string.find(text, '"review":null', 1, true))
+end
+
+local function first_to_go(excess)
+  local first, last = {}, {}
+  for _, old in ipairs(redis.call('ZRANGE', over, 0, -1)) do
+    table.insert(is_wanted(old) and last or first, old)
+    if #first == excess then
+      return first
+    end
+  end
+  for _, old in ipairs(last) do
+    if #first == excess then
+      break
+    end
+    table.insert(first, old)
+  end
+  return first
+end
+
 local function barred()
   if first_letter > first_grant then
     return bar(marks, now, ARGV[11], first_grant, first_letter - 1)
@@ -55,7 +79,7 @@ local function write()
     redis.call('ZADD', over, ARGV[6], id)
     local excess = redis.call('ZCARD', over) - tonumber(ARGV[8])
     if excess > 0 then
-      forget(redis.call('ZRANGE', over, 0, excess - 1))
+      forget(first_to_go(excess))
     end
   end
   for _, what in ipairs({approvals, newest, pending, over, letters}) do

@@ -1,0 +1,63 @@
+"""Whose tokens are taken: keys that are fetched, and settings that would let somebody vote as two."""
+
+import json
+from pathlib import Path
+
+import pytest
+from approval_api.answering_people import KEY, OTHER_KEY, PEOPLE, STRANGER, answering, configure, token
+from lookup.deciding import key_set
+from publishing import Page, publishing
+
+from extauthz.policy.problems import PolicyErrors
+from extauthz.settings import load_settings
+
+
+def test_keys_are_fetched_and_asked_for_again_when_a_token_names_another(tmp_path: Path) -> None:
+    with publishing() as site:
+        site.pages["/jwks"] = Page(body=key_set(KEY), headers={"content-type": "application/json"})
+        with answering(configure(tmp_path, tokens={"jwks": f"{site.url}/jwks"})) as desk:
+            assert desk.ask("GET", "/v1/approvals").status_code == 200
+            new = token("ben", "treasury", key=OTHER_KEY)
+            site.pages["/jwks"] = Page(body=key_set(KEY, OTHER_KEY), headers={"content-type": "application/json"})
+            assert desk.ask("GET", "/v1/approvals", token=new).status_code == 200
+
+
+def test_while_nobody_knows_the_keys_the_answer_says_so(tmp_path: Path) -> None:
+    with publishing() as site, answering(configure(tmp_path, tokens={"jwks": f"{site.url}/none"})) as desk:
+        answer = desk.ask("GET", "/v1/approvals")
+        assert (answer.status_code, answer.json()["reason"]) == (503, "unavailable")
+        assert int(answer.headers["retry-after"]) > 0
+        assert "none" not in answer.json()["detail"]
+
+
+def test_only_groups_of_the_issuer_count_and_no_token_says_who_is_on_call(tmp_path: Path) -> None:
+    with answering(configure(tmp_path)) as desk:
+        id_ = desk.opened().id
+        for who in (STRANGER, token("dan", "on-call:treasury"), token("dan", roles=["treasury"])):
+            assert desk.vote(id_, token=who).json()["reason"] == "not-an-approver"
+        voted = desk.vote(id_, token=token("dan", "treasury", "on-call:x", department="d1", secret="s")).json()
+        assert [one["person"] for one in voted["votes"]] == ["dan"]
+        (vote,) = (desk.run(desk.store.approval(id_)) or desk.opened()).votes
+        assert (vote.approver.groups, vote.approver.claims) == (frozenset({"treasury"}), {"department": "d1"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tokens": {"name": "x"}}, "`name` is for sources of users"),
+        ({"tokens": {"dpop": "required"}}, "`dpop` is for sources of users"),
+        ({"tokens": {"audiences": []}}, "an empty list means nothing"),
+        ({"tokens": {"algorithms": ["HS256"]}}, "proves nothing with public keys"),
+        ({"login": {"issuer": "https://other.example", "client_id": "c"}}, "approvers would be of two issuers"),
+        ({"login": {"issuer": PEOPLE, "client_id": "approvals"}}, "ID tokens of the login"),
+    ],
+)
+def test_settings_by_which_somebody_could_vote_as_two_are_refused(
+    tmp_path: Path, changes: dict[str, dict[str, object]], message: str
+) -> None:
+    path = configure(tmp_path, tokens=changes.get("tokens"))
+    config = json.loads(path.read_text())
+    config["approvals"] |= {name: one for name, one in changes.items() if name != "tokens"}
+    path.write_text(json.dumps(config))
+    with pytest.raises(PolicyErrors, match=message):
+        load_settings(path)
