@@ -30,7 +30,8 @@ import structlog
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.app.bundles import Bundles
 from extauthz.app.reload import Reloader, Status, first_ruling
-from extauthz.check.checker import Checker, Ruling, Surroundings
+from extauthz.check.checker import Checker
+from extauthz.check.surroundings import Ruling, Surroundings
 from extauthz.lookup.key_sets import KeySets
 from extauthz.settings import Settings, load_settings
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys

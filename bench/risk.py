@@ -27,8 +27,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
-from extauthz.check.checker import Checker, Ruling, Surroundings
+from extauthz.check.checker import Checker
 from extauthz.check.revocation_feed import RevocationFeed
+from extauthz.check.surroundings import Ruling, Surroundings
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver
 from extauthz.lookup.geo import open_databases

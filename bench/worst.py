@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
 from jwt.algorithms import ECAlgorithm
 
-from extauthz.check.checker import Checker, Ruling, Surroundings
+from extauthz.check.checker import Checker
+from extauthz.check.surroundings import Ruling, Surroundings
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver
 from extauthz.policy.load import load_text

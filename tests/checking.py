@@ -16,8 +16,9 @@ from jwt.algorithms import ECAlgorithm
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.check.activity import Activities
-from extauthz.check.checker import Checker, Ruling, Surroundings
+from extauthz.check.checker import Checker
 from extauthz.check.revocation_feed import RevocationFeed
+from extauthz.check.surroundings import Ruling, Surroundings
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver
 from extauthz.identity.revocations import Kind, Revocation

@@ -1,7 +1,8 @@
 """Checks brought to their end, as a transport does it: also those that are held meanwhile."""
 
-from extauthz.check.checker import Checker, Opened
+from extauthz.check.checker import Checker
 from extauthz.check.holding import Held
+from extauthz.check.opened import Opened
 
 
 async def finished(checker: Checker, opened: Opened, *, deadline: float | None) -> bytes:

@@ -16,7 +16,8 @@ from extauthz.app.bundles import Bundles, Candidate, places
 from extauthz.app.compiling import Compiler, Sources
 from extauthz.app.pace import Building, Pace, release
 from extauthz.app.wiring import make_reading, make_resolver, require_audit
-from extauthz.check.checker import Checker, Ruling
+from extauthz.check.checker import Checker
+from extauthz.check.surroundings import Ruling
 from extauthz.errors import ExtauthzError
 from extauthz.lookup.key_sets import KeySets
 from extauthz.policy.problems import PolicyErrors

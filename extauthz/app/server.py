@@ -32,11 +32,12 @@ from extauthz.app.watching import Fingerprint, Watched, changes
 from extauthz.app.wiring import load_keys, open_audit, open_configured_store
 from extauthz.approval.persons import Persons
 from extauthz.check.activity import Activities
-from extauthz.check.checker import Checker, Surroundings
+from extauthz.check.checker import Checker
 from extauthz.check.devices import Devices
 from extauthz.check.habits import Habits
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.store_watch import StoreWatch
+from extauthz.check.surroundings import Surroundings
 from extauthz.errors import ExtauthzError, StateUnavailable
 from extauthz.lookup.attributes.sources import AttributeSources
 from extauthz.lookup.key_sets import Standing

@@ -12,7 +12,7 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
-from extauthz.check.refusals import AUDIT_UNAVAILABLE, INTERNAL_ERROR
+from extauthz.check.refusals import AUDIT_UNAVAILABLE, INTERNAL_ERROR, refusal
 from extauthz.errors import ConfigurationError, Reason, Refused
 from extauthz.policy.approving import terms_of
 from extauthz.policy.asking import NOTHING_ASKED, Inquiry
@@ -129,6 +129,12 @@ class Answering:
                 return self._without_record(case, answer, error).payload
         self._record(case, answer, audited=evaluation.audit_required)
         return answer.payload
+
+    def refuse(self, case: Case, error: Exception) -> bytes:
+        """The answer that this error means, as `answer` gives it. One that is none of ours is logged."""
+        if not isinstance(error, Refused):
+            _log.error("check-failed", decision_id=case.asked.decision_id, exc_info=error)
+        return self.answer(case, Evaluation(decision=refusal(error)), detail=detail_of(error))
 
     def turn_away(self, case: Case, error: Refused) -> bytes:
         """The answer to a Check that is not even read: as `answer` gives it, at a small part of the cost.

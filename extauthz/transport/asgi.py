@@ -15,8 +15,9 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from extauthz.check.checker import Checker, Opened
+from extauthz.check.checker import Checker
 from extauthz.check.holding import Held
+from extauthz.check.opened import Opened
 from extauthz.record.decision import TRACE_HEADERS, Trace
 from extauthz.transport.admission import longest_turn
 from extauthz.transport.asgi_health import Health

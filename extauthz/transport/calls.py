@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, Protocol
 
-from extauthz.check.checker import Opened, Unidentified
+from extauthz.check.opened import Opened, Unidentified
 from extauthz.errors import IssuerUnavailable, Overloaded, Refused, StateUnavailable
 
 ANSWER_MARGIN: Final = 0.02

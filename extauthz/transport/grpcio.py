@@ -18,8 +18,9 @@ from typing import Any, Final, NoReturn, Protocol, TypeAlias
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from extauthz.check.checker import Checker, Opened
+from extauthz.check.checker import Checker
 from extauthz.check.holding import Held
+from extauthz.check.opened import Opened
 from extauthz.errors import ConfigurationError, StateUnavailable
 from extauthz.record.decision import TRACE_HEADERS, Trace
 from extauthz.transport import unix_sockets

@@ -19,7 +19,8 @@ from extauthz.app.bundles import Bundles
 from extauthz.app.compiling import Compiler, CompilingFailed, Sources
 from extauthz.app.pace import Building, Pace, release
 from extauthz.app.reload import Reloader, Status, first_ruling
-from extauthz.check.checker import Checker, Ruling, Surroundings
+from extauthz.check.checker import Checker
+from extauthz.check.surroundings import Ruling, Surroundings
 from extauthz.lookup.key_sets import KeySets
 from extauthz.policy.asking import ask
 from extauthz.policy.declared import Declared

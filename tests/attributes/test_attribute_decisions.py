@@ -20,7 +20,9 @@ from publishing import Page, Site
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.check import gathering
-from extauthz.check.checker import COMMIT_MARGIN, Checker, Ruling, Surroundings
+from extauthz.check.checker import Checker
+from extauthz.check.finishing import COMMIT_MARGIN
+from extauthz.check.surroundings import Ruling, Surroundings
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver
 from extauthz.lookup.attributes.sources import AttributeSources

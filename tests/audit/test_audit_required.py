@@ -12,7 +12,8 @@ from checking import POLICY, Bench, make_bench, told
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.check import answering
-from extauthz.check.checker import Checker, Ruling, Surroundings
+from extauthz.check.checker import Checker
+from extauthz.check.surroundings import Ruling, Surroundings
 from extauthz.policy.load import load_text
 from extauthz.record.audit_file import AuditFile
 from extauthz.record.decision import AuditTrail, DecisionRecord

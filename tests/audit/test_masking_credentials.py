@@ -21,7 +21,8 @@ from identity.issuer import ISSUER, NOW, Issuer
 from identity.possession import new_client
 from identity.workload_tokens import ADMIN, BUNDLE_NAME, CLUSTER, DOMAIN, WEB, account_token, bundle, svid
 
-from extauthz.check.checker import Checker, Ruling, Surroundings
+from extauthz.check.checker import Checker
+from extauthz.check.surroundings import Ruling, Surroundings
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.lookups import Answer, Introspect, Introspected, Lookup, Reviewed, ReviewToken
 from extauthz.identity.resolver import Resolver

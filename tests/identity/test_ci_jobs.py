@@ -14,7 +14,8 @@ from identity.checks import build_request, identified
 from identity.issuer import NOW, Issuer
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
-from extauthz.check.checker import Checker, Ruling, Surroundings
+from extauthz.check.checker import Checker
+from extauthz.check.surroundings import Ruling, Surroundings
 from extauthz.errors import InvalidCredential
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver

@@ -19,7 +19,8 @@ from jwt.algorithms import ECAlgorithm
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.app.informants import Informants
 from extauthz.app.wiring import make_resolver
-from extauthz.check.checker import Checker, Ruling, Surroundings
+from extauthz.check.checker import Checker
+from extauthz.check.surroundings import Ruling, Surroundings
 from extauthz.lookup.key_sets import Pace
 from extauthz.policy.load import load_text
 from extauthz.settings import Settings, load_settings
