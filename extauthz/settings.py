@@ -8,19 +8,10 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
-from math import inf
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    PrivateAttr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -29,6 +20,8 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from extauthz.check.activity_config import SessionSettings
+from extauthz.check.revocation_config import RevocationSettings
 from extauthz.errors import ConfigurationError, failure_of
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.key_config import KeyFile
@@ -38,30 +31,19 @@ from extauthz.lookup.attributes.config import AttributesSettings
 from extauthz.lookup.local_config import AddressFiles, GeoSettings, Kind
 from extauthz.lookup.stepup_config import StepUpSettings
 from extauthz.policy.attribute_sources import attributes_type
-from extauthz.policy.bundle import bundle_name
+from extauthz.policy.bundle_config import BundleSettings
 from extauthz.policy.declared import Declared
 from extauthz.policy.device_config import DeviceSettings
-from extauthz.policy.field_types import Duration
 from extauthz.policy.header_reads import undeclared_headers
 from extauthz.policy.problems import PolicyErrors, Problem, did_you_mean, faults_of, problem_at
 from extauthz.policy.request_config import PathSettings, RequestSettings
 from extauthz.policy.yaml_source import Document, decode, load_documents
 from extauthz.record.config import AuditSettings
-from extauthz.transport.tls import Tls, TlsSettings, tls_of
+from extauthz.transport.listen_config import ListenSettings
+from extauthz.transport.tls import Tls, tls_of
 from extauthz.values.block import Block, Switch, with_a_value
-from extauthz.values.duration import at_most, seconds
-from extauthz.values.url import fetch_url
 from extauthz.web.admin_config import AdminSettings
 from extauthz.web.approvals_config import ApprovalsSettings
-
-_TCP_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}")
-
-
-def _address(text: str) -> str:
-    if text.startswith("unix:/") or (_TCP_ADDRESS.fullmatch(text) and int(text.rpartition(":")[2]) < 65536):
-        return text
-    raise ValueError("not an address; write `127.0.0.1:9191`, `[::1]:9191` or `unix:/run/extauthz/grpc.sock`")
-
 
 _PREFIX = "EXTAUTHZ_"
 _DELIMITER = "__"
@@ -70,102 +52,11 @@ _SERVICE_LINK = re.compile(_PREFIX + r"(?:SERVICE_(?:HOST|PORT(?:_.+)?)|PORT(?:_
 CONFIG_VARIABLE = "EXTAUTHZ_CONFIG"
 """Names the configuration file itself; for the commands."""
 
-Address = Annotated[str, AfterValidator(_address)]
-
-
-class ListenSettings(Block):
-    """Where the server listens: `host:port` or `unix:/path`. Port 0 takes a free one, which the log names."""
-
-    grpc: Address = "127.0.0.1:9191"
-    web: Address = "127.0.0.1:9192"
-    admin: Address = "127.0.0.1:9193"
-    approvals: Address = "127.0.0.1:9194"
-    approvals_grpc: Address | None = None
-    tls: TlsSettings | None = None
-    """For `grpc`."""
-    approvals_tls: TlsSettings | None = None
-    """For `approvals_grpc`."""
-
-    @model_validator(mode="after")
-    def _each_has_its_own(self) -> Self:
-        addresses = (self.grpc, self.web, self.admin, self.approvals, self.approvals_grpc)
-        taken = [one for one in addresses if one and addresses.count(one) > 1 and not one.endswith(":0")]
-        if taken:
-            raise ValueError(f"`{taken[0]}` is the address of two; each of those under `listen` needs its own")
-        return self
-
 
 class ReloadSettings(Block):
     """When policies and key sets are read again besides on SIGHUP: `watch`, when their files change."""
 
     watch: Switch = True
-
-
-NEVER = "never"
-_LEAST_STALENESS = 1.0
-
-
-def _staleness(text: object) -> float:
-    if text == NEVER:
-        return inf
-    try:
-        waited = seconds(text)
-    except ValueError as error:
-        raise ValueError(f"{error}, or `{NEVER}`") from None
-    if waited < _LEAST_STALENESS:
-        raise ValueError(f"shorter than the store may take; write `1s` or more, or `{NEVER}`")
-    return waited
-
-
-class RevocationSettings(Block):
-    """`max_staleness`: how many seconds the store may be silent about revocations before subjects are denied; infinite
-    for `never`.
-    """
-
-    max_staleness: Annotated[float, BeforeValidator(_staleness)] = 60.0
-
-
-_LEAST_TOUCH, _MOST_TOUCH, _LEAST_KEEP = 1.0, 3600.0, 86_400.0
-
-
-def _touch(seconds: float) -> float:
-    if not _LEAST_TOUCH <= seconds <= _MOST_TOUCH:
-        raise ValueError("not between a second and an hour; write `60s`")
-    return seconds
-
-
-def _keep(seconds: float) -> float:
-    if seconds < _LEAST_KEEP:
-        raise ValueError("shorter than a day; write `24h` or more")
-    return seconds
-
-
-class SessionSettings(Block):
-    """`touch_every`: how many seconds pass, at least, between two times that the activity of one session is written.
-    `keep`: for how many seconds the store remembers a session that is not active.
-    """
-
-    touch_every: Annotated[Duration, AfterValidator(_touch)] = 60.0
-    keep: Annotated[Duration, AfterValidator(_keep)] = 30 * 86_400.0
-
-
-class BundleSettings(Block):
-    """A signed archive of policies, from `url` or from the file `path`.
-
-    `key` is the file of the public key, `poll` the seconds between two looks at the URL.
-    """
-
-    name: Annotated[str, AfterValidator(bundle_name)] = "policies"
-    url: Annotated[str, AfterValidator(fetch_url)] | None = None
-    path: Path | None = None
-    key: Path
-    poll: Annotated[Duration, AfterValidator(at_most("24h"))] = 60.0
-
-    @model_validator(mode="after")
-    def _has_one_source(self) -> Self:
-        if (self.url is None) == (self.path is None):
-            raise ValueError("a bundle needs one of `url` and `path`; write `url: https://…/policies.tar.gz`")
-        return self
 
 
 class Settings(BaseSettings):

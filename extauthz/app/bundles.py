@@ -27,7 +27,8 @@ from extauthz.policy.bundle import (
     public_key,
     refuse_older,
 )
-from extauthz.settings import BundleSettings, Settings
+from extauthz.policy.bundle_config import BundleSettings
+from extauthz.settings import Settings
 
 if TYPE_CHECKING:
     from extauthz.app.fetching import Fetcher
