@@ -20,6 +20,7 @@ from extauthz.transport.framing import framed
 from extauthz.transport.methods import CHECK, HEALTH_WATCH
 
 Event = MutableMapping[str, Any]
+TRIES = 10
 RECORDED = """
 apiVersion: extauthz/v1
 kind: Policy
@@ -162,10 +163,15 @@ def test_an_answer_without_its_record_is_a_denial_before_the_deadline(bench: Ben
     replace(bench, checker=checker).decide_by(RECORDED)
 
     async def play(transport: AsgiTransport) -> None:
-        caller = Caller(framed(bench.request("/recorded")), headers=((b"grpc-timeout", b"100m"),))
-        await caller.call(transport)
-        assert caller.reason == "audit-unavailable"
-        assert trail.commits[0].cancelled()
+        for _ in range(TRIES):
+            caller = Caller(framed(bench.request("/recorded")), headers=((b"grpc-timeout", b"100m"),))
+            await caller.call(transport)
+            assert trail.commits[-1].cancelled()
+            if caller.reason == "audit-unavailable":
+                return
+            # On a busy machine both waits end in one turn of the loop, and the transport is first.
+            assert caller.reason == "state-unavailable"
+        raise AssertionError("never told why")
 
     scene(checker, play)
 
