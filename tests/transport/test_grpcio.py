@@ -10,6 +10,7 @@ import grpc_testing
 import pytest
 from checking import Bench, told
 from grpc_health.v1 import health_pb2
+from patience import comes
 
 from extauthz._pb.envoy.service.auth.v3 import external_auth_pb2
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
@@ -39,10 +40,16 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     loop.close()
 
 
+class TooLate(Exception):
+    """The caller's deadline was over before there was an answer."""
+
+
 def without_a_socket(servicer: AuthorizationServicer, payload: bytes, *, timeout: float = 5) -> CheckResponse:
     """The answer through grpcio-testing, whose stand-in for a channel carries the bytes as they are."""
     server = grpc_testing.server_from_dictionary({DESCRIPTOR: servicer}, grpc_testing.strict_real_time())
     answer, _, code, _ = server.invoke_unary_unary(CHECK, (), payload, timeout).termination()
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        raise TooLate
     assert code is grpc.StatusCode.OK
     return CheckResponse.FromString(answer)
 
@@ -88,10 +95,18 @@ class TestServicer:
         self, bench: Bench, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(bench.store, "look_up", _hangs)
-        response = without_a_socket(
-            AuthorizationServicer(bench.checker, loop), bench.as_user("/pay?amount=5000"), timeout=0.2
-        )
-        assert (response.status.code, reason(response)) == (14, "state-unavailable")
+        servicer = AuthorizationServicer(bench.checker, loop)
+
+        def is_told() -> bool:
+            """A busy machine may wake nobody in the little time that is left for the answer."""
+            try:
+                response = without_a_socket(servicer, bench.as_user("/pay?amount=5000"), timeout=0.2)
+            except TooLate:
+                return False
+            assert (response.status.code, reason(response)) == (14, "state-unavailable")
+            return True
+
+        assert comes(is_told)
 
     def test_the_checker_knows_how_long_the_caller_still_waits(
         self, bench: Bench, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
