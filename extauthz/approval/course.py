@@ -144,7 +144,11 @@ def cancel(approval: Approval, terms: Terms | None, *, by: By, reason: str, now:
     if (word := _wrong_reason(reason, required=False)) is not None:
         return _refused(outcome, word)
     at = _moment(outcome.approval, now)
-    return _then(outcome, "cancelled", at=at, cancelled=Ended(by=name_of(by), at=at, reason=_said(reason)))
+    ended = Ended(by=name_of(by), at=at, reason=_said(reason))
+    # Who takes it back when somebody is against it does not get rid of that by asking anew.
+    against = not isinstance(by, Operator) and any(vote.stance == "deny" for vote in outcome.approval.votes)
+    until = at + terms.cooldown if against and terms is not None else None
+    return _then(outcome, "cancelled", at=at, cancelled=ended, cooldown_until=until)
 
 
 def break_glass(

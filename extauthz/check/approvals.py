@@ -269,11 +269,11 @@ class Approvals:
 
     async def _joined(self, approval: Approval, glass: BrokenGlass | None) -> Asked:
         match approval.state:
-            case "denied":
+            case "denied" | "cancelled":
                 return Refused(reason="approval-denied", approval=approval, until=approval.cooldown_until)
             case "approved":
                 return Granted(approval=approval)
-            case "pending" | "expired" | "cancelled":
+            case "pending" | "expired":
                 pass
             case _:
                 assert_never(approval.state)

@@ -11,9 +11,9 @@ from typing import Final, Literal
 import msgspec
 
 from extauthz.identity.revocations import Revocation
-from extauthz.store.approvals import is_unreviewed
+from extauthz.store.approvals import MOST_ALIKE, is_unreviewed
 from extauthz.store.protocol import Redeemed, Redemption
-from extauthz.values.approvals import Absence, Approval, Approved
+from extauthz.values.approvals import Absence, Approval, Approved, State
 from extauthz.values.grants import Grant
 
 _LATEST: Final = "~"
@@ -24,7 +24,22 @@ def has_key_until(approval: Approval) -> float:
     """Until when nothing else is opened with its key, beside what its grant keeps; seconds since the epoch."""
     if approval.state == "pending":
         return approval.expires_at
-    return approval.cooldown_until or 0.0 if approval.state == "denied" else 0.0
+    return approval.cooldown_until or 0.0
+
+
+def denies_until(approval: Approval) -> float:
+    """Until when nothing that is alike is opened; seconds since the epoch."""
+    return 0.0 if approval.state == "pending" else has_key_until(approval)
+
+
+HAS_A_PLACE: Final = frozenset[State]({"pending", "cancelled"})
+"""What counts among the pending ones of a subject until it would have expired: whoever asks and takes it back again and
+again would else tell everybody of it as often as they like."""
+
+
+def most_alike(approval: Approval) -> float:
+    """How many may have a place that are alike; a workload alone stands for many, each known by its address."""
+    return MOST_ALIKE if approval.subject.issuer else inf
 
 
 def is_wanted(approval: Approval, now: float) -> bool:

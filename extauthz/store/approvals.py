@@ -18,6 +18,9 @@ from extauthz.values.letters import Letter
 MOST_FINAL: Final = 1000
 """How many approvals of a subject are kept that are over: beyond that the one goes that would be the first to go, but
 denials that still count and break-glasses without a review last."""
+MOST_ALIKE: Final = 4
+"""For how many sessions and holders a subject may have asked for the same at a time: somebody may begin anew elsewhere,
+and nobody is asked again and again. One that was cancelled counts until it would have expired."""
 MOST_ABSENCES: Final = 10_000
 """How many absences there are at a time."""
 MOST_NEWS: Final = 10_000
@@ -27,8 +30,8 @@ MOST_NEWS: Final = 10_000
 class Opened(Enum):
     """How an opening went; anything but `OPENED` has changed nothing.
 
-    `JOINED`: another approval has its key. `FULL`: its subject has enough that are pending. `BLOCKED`, `REVOKED`: as
-    of `Redeemed`, of the grants that it would leave.
+    `JOINED`: another approval has its key, or denies what it asks for. `FULL`: its subject has enough that are pending,
+    in all or of this. `BLOCKED`, `REVOKED`: as of `Redeemed`, of the grants that it would leave.
     """
 
     OPENED = "opened"
@@ -40,7 +43,7 @@ class Opened(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """How it went, and the approval that has the key now; `None` if there is none."""
+    """How it went, and the approval that has the key now, or denies it; `None` if there is none."""
 
     how: Opened
     approval: Approval | None = None
@@ -112,8 +115,11 @@ class ApprovalStore(Protocol):
         """Keep a new approval, of version 1, with the grants that it leaves and the letters that tell of it.
 
         Not if it is there already, nor if the newest one with its key has the key still: one that is pending and not
-        overdue, one that was denied and is in its cooldown, or one that was approved, whose grant is good and that is
-        not `despite`. Nor if its subject has `most_open` others that are pending and not overdue.
+        overdue, one that is in its cooldown, or one that was approved, whose grant is good and that is not `despite`.
+        Nor if one that is alike (`Approval.alike`) is in its cooldown, under whatever key. If it is to be pending: nor
+        if its subject has `most_open` others that have a place, or, being a user,
+        MOST_ALIKE that are alike. One has a place that is
+        pending and not overdue, or was cancelled and would not be overdue yet.
 
         Each of these calls keeps an approval for `keep` seconds after it is over. Its grants, and those with the ids
         that a change takes back, are its subject's.

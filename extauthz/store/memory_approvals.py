@@ -3,11 +3,23 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import TypeVar
 
-from extauthz.store.approval_rows import age, from_mark, has_key_until, is_wanted, kept_until, mark_of
+from extauthz.store.approval_rows import (
+    HAS_A_PLACE,
+    age,
+    denies_until,
+    from_mark,
+    has_key_until,
+    is_wanted,
+    kept_until,
+    mark_of,
+)
 from extauthz.store.approvals import MOST_ABSENCES, MOST_FINAL, ApprovalPage, ApprovalQuery
 from extauthz.values.approvals import Absence, Approval
 from extauthz.values.identity import Subject
+
+_K = TypeVar("_K")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +35,7 @@ class MemoryApprovals:
         self._kept: dict[str, _Kept] = {}
         self._newest: dict[str, str] = {}
         self._of: dict[Subject, set[str]] = {}
+        self._alike: dict[str, set[str]] = {}
         self._absences: dict[str, Absence] = {}
 
     def with_key(self, key: str, *, good: Collection[str], now: float) -> Approval | None:
@@ -34,19 +47,26 @@ class MemoryApprovals:
         has_it = has_key_until(approval) > now or (approval.state == "approved" and approval.id in good)
         return approval if has_it else None
 
+    def denial(self, alike: str, now: float) -> Approval | None:
+        """One of those that are alike which is in its cooldown."""
+        return next((one for one in self._approvals(self._alike.get(alike)) if denies_until(one) > now), None)
+
     def open_of(self, subject: Subject, now: float) -> int:
-        """How many of this subject are pending and not overdue."""
-        return sum(
-            approval.state == "pending" and approval.expires_at > now for approval in self._approvals_of(subject)
-        )
+        """How many of this subject have a place."""
+        return sum(_has_place(one, now) for one in self._approvals(self._of.get(subject)))
+
+    def open_alike(self, alike: str, now: float) -> int:
+        """How many of those that are alike have a place."""
+        return sum(_has_place(one, now) for one in self._approvals(self._alike.get(alike)))
 
     def put(self, approval: Approval, keep: float, now: float) -> None:
         """Keep it, in the place of the one with its id."""
         if approval.id not in self._kept:
             self._newest[approval.key] = approval.id
             self._of.setdefault(approval.subject, set()).add(approval.id)
+            self._alike.setdefault(approval.alike, set()).add(approval.id)
         self._kept[approval.id] = _Kept(approval=approval, until=kept_until(approval, keep))
-        over = [self._kept[one.id] for one in self._approvals_of(approval.subject) if one.state != "pending"]
+        over = [self._kept[one.id] for one in self._approvals(self._of[approval.subject]) if one.state != "pending"]
         if len(over) > MOST_FINAL:
             over.sort(key=lambda kept: (is_wanted(kept.approval, now), kept.until, kept.approval.id))
             self._forget(over[: len(over) - MOST_FINAL])
@@ -91,15 +111,24 @@ class MemoryApprovals:
         """Forget what is kept no longer."""
         self._forget([kept for kept in self._kept.values() if kept.until <= now])
 
-    def _approvals_of(self, subject: Subject) -> Iterable[Approval]:
-        return (self._kept[id_].approval for id_ in self._of.get(subject, ()))
+    def _approvals(self, ids: Iterable[str] | None) -> Iterable[Approval]:
+        return (self._kept[id_].approval for id_ in ids or ())
 
     def _forget(self, gone: Sequence[_Kept]) -> None:
         for kept in gone:
             approval = kept.approval
             del self._kept[approval.id]
-            self._of[approval.subject].discard(approval.id)
-            if not self._of[approval.subject]:
-                del self._of[approval.subject]
+            _drop(self._of, approval.subject, approval.id)
+            _drop(self._alike, approval.alike, approval.id)
             if self._newest.get(approval.key) == approval.id:
                 del self._newest[approval.key]
+
+
+def _has_place(approval: Approval, now: float) -> bool:
+    return approval.state in HAS_A_PLACE and approval.expires_at > now
+
+
+def _drop(ids: dict[_K, set[str]], key: _K, id_: str) -> None:
+    ids[key].discard(id_)
+    if not ids[key]:
+        del ids[key]

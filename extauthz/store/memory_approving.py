@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from threading import Lock
 
 from extauthz.errors import StateUnavailable
-from extauthz.store.approval_rows import barred
+from extauthz.store.approval_rows import barred, most_alike
 from extauthz.store.approvals import ApprovalPage, ApprovalQuery, News, Opened, Opening, Replaced
 from extauthz.store.memory_approvals import MemoryApprovals
 from extauthz.store.memory_grants import MemoryGrants
@@ -46,10 +46,17 @@ class MemoryApproving(ABC):
         with self._lock:
             self._check_open()
             good = self._grants.good(new.subject, now) - {despite}
-            other = self._approvals.found(new.id) or self._approvals.with_key(new.key, good=good, now=now)
+            other = (
+                self._approvals.found(new.id)
+                or self._approvals.with_key(new.key, good=good, now=now)
+                or self._approvals.denial(new.alike, now)
+            )
             if other is not None:
                 return Opening(how=Opened.JOINED, approval=other)
-            if new.state == "pending" and self._approvals.open_of(new.subject, now) >= most_open:
+            if new.state == "pending" and (
+                self._approvals.open_of(new.subject, now) >= most_open
+                or self._approvals.open_alike(new.alike, now) >= most_alike(new)
+            ):
                 return Opening(how=Opened.FULL)
             refused = self._barred(new, grants, now)
             if refused is not None:

@@ -19,6 +19,7 @@ from extauthz.store.approval_rows import (
     has_key_until,
     kept_until,
     mark_of,
+    most_alike,
     rests_since,
     to_text,
 )
@@ -93,12 +94,13 @@ class RedisApprovals:
         new = writing.approval
         keys = SubjectKeys.of(self._prefix, new.subject)
         # Nearly always it is joined by who asks once more: then there is nothing to write.
-        looking = Run(script=OPEN_APPROVAL, keys=keys.writing, arguments=self._words(writing, "", despite))
+        looking = Run(script=OPEN_APPROVAL, keys=keys.writing, arguments=self._words(writing, "", despite, ""))
         opening = _opening_in(await self._calls.run(looking), new)
         if opening.how is not Opened.OPENED:
             return opening
         await self._announce(writing, keys.tag)
-        run = Run(script=OPEN_APPROVAL, keys=keys.writing, arguments=self._words(writing, str(most_open), despite))
+        may = (str(most_open), despite, repr(most_alike(new)))
+        run = Run(script=OPEN_APPROVAL, keys=keys.writing, arguments=self._words(writing, *may))
         opening = _opening_in(await self._calls.run(run), new)
         if opening.how is Opened.OPENED:
             await self._settle(writing, keys.tag)
@@ -111,7 +113,7 @@ class RedisApprovals:
         new = writing.approval
         keys = SubjectKeys.of(self._prefix, new.subject)
         await self._announce(writing, keys.tag)
-        arguments = (*self._words(writing, str(version), ""), *writing.forget)
+        arguments = (*self._words(writing, str(version), "", ""), *writing.forget)
         run = Run(script=REPLACE_APPROVAL, keys=keys.writing, arguments=arguments)
         replaced = outcome_in(await self._calls.run(run), Replaced)
         if replaced is Replaced.DONE:
@@ -269,7 +271,7 @@ class RedisApprovals:
         """What the scripts take that write it."""
         new, now = writing.approval, writing.now
         key = digest(new.key)
-        head = f"{new.version} {new.state} {has_key_until(new)!r} {key} "
+        head = f"{new.version} {new.state} {has_key_until(new)!r} {key} {digest(new.alike)} "
         ends = max((grant.expires_at for grant in writing.grants), default=now)
         return (
             repr(now),
@@ -324,7 +326,7 @@ def _opening_in(results: Sequence[Reply], new: Approval) -> Opening:
 
 @understood()
 def _approval_in(kept: bytes) -> Approval:
-    return approval_in(kept.split(b" ", 4)[4])
+    return approval_in(kept.split(b" ", 5)[5])
 
 
 @understood()

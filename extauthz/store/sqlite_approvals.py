@@ -23,11 +23,13 @@ from extauthz.values.identity import Subject
 SCHEMA: Final = (
     "ALTER TABLE grants ADD COLUMN approval TEXT",
     """CREATE TABLE approvals (
-        id TEXT PRIMARY KEY, version INTEGER NOT NULL, key TEXT NOT NULL, has_key_until REAL NOT NULL,
-        rule TEXT NOT NULL, subject TEXT NOT NULL, state TEXT NOT NULL, unreviewed INTEGER NOT NULL,
-        opened_at REAL NOT NULL, expires_at REAL NOT NULL, due_at REAL, until REAL NOT NULL, content TEXT NOT NULL
+        id TEXT PRIMARY KEY, version INTEGER NOT NULL, key TEXT NOT NULL, alike TEXT NOT NULL,
+        has_key_until REAL NOT NULL, rule TEXT NOT NULL, subject TEXT NOT NULL, state TEXT NOT NULL,
+        unreviewed INTEGER NOT NULL, opened_at REAL NOT NULL, expires_at REAL NOT NULL, due_at REAL,
+        until REAL NOT NULL, content TEXT NOT NULL
     ) STRICT""",
     "CREATE INDEX approvals_with_key ON approvals (key)",
+    "CREATE INDEX approvals_alike ON approvals (alike, expires_at)",
     "CREATE INDEX approvals_of ON approvals (subject, state, until)",
     "CREATE INDEX approvals_by_age ON approvals (opened_at, id)",
     "CREATE INDEX approvals_by_state ON approvals (state, opened_at, id)",
@@ -44,30 +46,45 @@ REMEMBERED_NEWS: Final = 1000
 
 
 def with_key(connection: sqlite3.Connection, new: Approval, *, despite: str, now: float) -> Approval | None:
-    """The approval that has the key of this one, by itself or by its grant, which is not `despite`; or the same one."""
+    """The same one, that which has its key, by itself or by its grant that is not `despite`, or one that denies it."""
     same = found(connection, (new.id,))
     if same:
         return same[new.id]
     row = connection.execute(
         "SELECT id, state, has_key_until, content FROM approvals WHERE key = ? ORDER BY rowid DESC LIMIT 1", (new.key,)
     ).fetchone()
-    if row is None:
-        return None
-    id_, state, until, content = row
-    has_it = until > now
-    if state == "approved" and id_ != despite:
-        good = connection.execute(
-            "SELECT 1 FROM grants WHERE id = ? AND subject = ? AND expires_at > ? AND uses IS NOT 0",
-            (id_, new.subject.key, now),
-        )
-        has_it = good.fetchone() is not None
-    return approval_in(content) if has_it else None
+    if row is not None:
+        id_, state, until, content = row
+        has_it = until > now
+        if state == "approved" and id_ != despite:
+            good = connection.execute(
+                "SELECT 1 FROM grants WHERE id = ? AND subject = ? AND expires_at > ? AND uses IS NOT 0",
+                (id_, new.subject.key, now),
+            )
+            has_it = good.fetchone() is not None
+        if has_it:
+            return approval_in(content)
+    denial = connection.execute(
+        "SELECT content FROM approvals WHERE alike = ? AND state <> 'pending' AND has_key_until > ? LIMIT 1",
+        (new.alike, now),
+    ).fetchone()
+    return None if denial is None else approval_in(denial[0])
 
 
 def open_of(connection: sqlite3.Connection, subject: Subject, now: float) -> int:
-    """How many of this subject are pending and not overdue."""
+    """How many of this subject have a place (`approval_rows.HAS_A_PLACE`) and are not overdue."""
     row = connection.execute(
-        "SELECT count(*) FROM approvals WHERE subject = ? AND state = 'pending' AND expires_at > ?", (subject.key, now)
+        "SELECT count(*) FROM approvals WHERE subject = ? AND state IN ('pending', 'cancelled') AND expires_at > ?",
+        (subject.key, now),
+    )
+    return int(row.fetchone()[0])
+
+
+def open_alike(connection: sqlite3.Connection, alike: str, now: float) -> int:
+    """How many of those that are alike have a place and are not overdue."""
+    row = connection.execute(
+        "SELECT count(*) FROM approvals WHERE alike = ? AND state IN ('pending', 'cancelled') AND expires_at > ?",
+        (alike, now),
     )
     return int(row.fetchone()[0])
 
@@ -82,9 +99,9 @@ def put(connection: sqlite3.Connection, approval: Approval, keep: float, now: fl
     """Keep it, in the place of the one with its id."""
     subject = approval.subject.key
     connection.execute(
-        """INSERT INTO approvals (id, version, key, has_key_until, rule, subject, state, unreviewed, opened_at,
+        """INSERT INTO approvals (id, version, key, alike, has_key_until, rule, subject, state, unreviewed, opened_at,
                                   expires_at, due_at, until, content)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
            ON CONFLICT (id) DO UPDATE SET
                version = excluded.version, has_key_until = excluded.has_key_until, state = excluded.state,
                unreviewed = excluded.unreviewed, expires_at = excluded.expires_at, due_at = excluded.due_at,
@@ -93,6 +110,7 @@ def put(connection: sqlite3.Connection, approval: Approval, keep: float, now: fl
             approval.id,
             approval.version,
             approval.key,
+            approval.alike,
             has_key_until(approval),
             approval.rule,
             subject,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from extauthz.errors import StateUnavailable
 from extauthz.store import sqlite_approvals, sqlite_letters, sqlite_revocations
-from extauthz.store.approval_rows import barred, from_mark
+from extauthz.store.approval_rows import barred, from_mark, most_alike
 from extauthz.store.approvals import ApprovalPage, ApprovalQuery, News, Opened, Opening, Replaced
 from extauthz.store.sqlite_file import SqliteFile
 from extauthz.store.sqlite_news import SqliteNews
@@ -46,7 +46,10 @@ class SqliteApproving(ABC):
             other = sqlite_approvals.with_key(connection, new, despite=despite, now=now)
             if other is not None:
                 return Opening(how=Opened.JOINED, approval=other)
-            if new.state == "pending" and sqlite_approvals.open_of(connection, new.subject, now) >= most_open:
+            if new.state == "pending" and (
+                sqlite_approvals.open_of(connection, new.subject, now) >= most_open
+                or sqlite_approvals.open_alike(connection, new.alike, now) >= most_alike(new)
+            ):
                 return Opening(how=Opened.FULL)
             refused = _barred(connection, new, grants, now)
             if refused is not None:

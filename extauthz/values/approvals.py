@@ -171,8 +171,8 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     what its grant is good for, `subject`, `session` and `holder` are those of the caller, and `since` is when the
     oldest of the tokens was issued that the request rested on, `None` where one does not say. `escalated` is how many
     steps of escalation were told. `due_at` is when the clerk has something to do with it next, `None` if never.
-    `cooldown_until` is until when what was denied stays denied. The grant that it leaves has its id. `revoked` takes
-    that grant back.
+    `cooldown_until` is until when what was denied, or taken back against votes, stays denied. The grant that it leaves
+    has its id. `revoked` takes that grant back.
     """
 
     id: str
@@ -198,6 +198,12 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     break_glass: BreakGlass | None = None
     cancelled: Ended | None = None
     revoked: Ended | None = None
+
+    @property
+    def alike(self) -> str:
+        """What all have in common by which this subject asks for the same, in whatever session and holding whatever: a
+        SHA-256 in hex."""
+        return _digest([self.subject.issuer, self.subject.id, self.rule, self.binding])
 
     @property
     def matter(self) -> Matter:
@@ -243,5 +249,8 @@ class Absence(msgspec.Struct, frozen=True, kw_only=True):
 
 def key_of(*, subject: Subject, session: str, holder: str, rule: str, binding: str) -> str:
     """What the same request of the same caller comes to again: a SHA-256 in hex over all that a grant is tied to."""
-    parts = json.dumps([subject.issuer, subject.id, session, holder, rule, binding], separators=(",", ":"))
-    return sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()
+    return _digest([subject.issuer, subject.id, session, holder, rule, binding])
+
+
+def _digest(parts: list[str]) -> str:
+    return sha256(json.dumps(parts, separators=(",", ":")).encode("ascii")).hexdigest()

@@ -61,6 +61,10 @@ class Told:
         """The people whose votes are taken."""
         return {name for one in self.ballots for name in (one.by, one.place_of) if name is not None}
 
+    def denies(self, now: float) -> bool:
+        """Whether nobody is to be asked for the same: it was denied, or taken back when somebody was against it."""
+        return self.state in ("denied", "cancelled") and self.denied_at > 0 and now < self.denied_at + COOLDOWN
+
     def look(self, now: float) -> float:
         """Let it expire if that is due; its own time."""
         moment = max(now, self.last)

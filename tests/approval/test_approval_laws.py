@@ -36,6 +36,7 @@ from extauthz.approval.terms import Circle, Step, Terms
 from extauthz.check.approval_absences import Absences
 from extauthz.check.approval_clerk import Clerk
 from extauthz.check.approvals import Approvals, BrokenGlass, Granted, Pending, Refused
+from extauthz.store.approvals import MOST_ALIKE
 from extauthz.store.memory import MemoryStore
 from extauthz.values.approvals import Absence, Approval, Approver, Picture, Proof, Requesters, Verdict
 from extauthz.values.decisions import ApprovalDemand, BreakGlassOffer, ChallengeDemand
@@ -192,14 +193,25 @@ class ManyHands(RuleBasedStateMachine):
                 glass=glass if breaks == 0 else None,
             )
         )
-        assert asked.approval is not None
-        id_ = asked.approval.id
-        alike = [one for one in self.told.values() if (one.requester, one.session, one.rule) == (name, session, of)]
-        before = alike[-1] if alike else None
-        if id_ not in self.told:
+        alike = [one for one in self.told.values() if (one.requester, one.rule) == (name, of)]
+        here = [one for one in alike if one.session == session]
+        before = here[-1] if here else None
+        denials = [one for one in alike if one.denies(now)]
+        places = sum(one.state in ("pending", "cancelled") and now < one.opened + WAITS for one in alike)
+        if asked.approval is None or (id_ := asked.approval.id) not in self.told:
             assert before is None or not self.stands(before, now, sure=True), "a second one is open for the same"
+            assert not denials, "what was denied is asked for elsewhere"
+        if asked.approval is None:
+            assert isinstance(asked, Refused)
+            assert (asked.reason, places) == ("overloaded", MOST_ALIKE)
+            return
+        if id_ not in self.told:
+            assert breaks == 0 or places < MOST_ALIKE
             asking = frozenset({name} if actor is None else {name, actor})
             self.told[id_] = before = Told(of, asking, name, session, opened=now, last=now)
+        elif self.told[id_] in denials:
+            assert before is None or before.denies(now) or not self.stands(before, now, sure=True)
+            before = self.told[id_]
         else:
             assert before is self.told[id_], "it joins the newest"
             assert self.stands(before, now, sure=False)
@@ -212,18 +224,14 @@ class ManyHands(RuleBasedStateMachine):
             case Granted():
                 assert before.state == "approved"
             case Refused():
-                assert (before.state, asked.reason, asked.until) == (
-                    "denied",
-                    "approval-denied",
-                    before.denied_at + COOLDOWN,
-                )
+                assert (asked.reason, asked.until) == ("approval-denied", before.denied_at + COOLDOWN)
 
     def stands(self, told: Told, now: float, *, sure: bool) -> bool:
         """Whether the same request joins this one; near the end of its grant it may or may not."""
         if told.state == "pending":
             return now < told.opened + WAITS
-        if told.state == "denied":
-            return now < told.denied_at + COOLDOWN
+        if told.state in ("denied", "cancelled"):
+            return told.denies(now)
         grace = -CLOSE if sure else CLOSE
         return told.is_good(told.requester, told.session, now - grace)
 
@@ -335,6 +343,8 @@ class ManyHands(RuleBasedStateMachine):
         assert isinstance(outcome, Approval) == may
         if may:
             told.state, told.last = "cancelled", moment
+            if not by_operator and any(not one.approves for one in told.ballots):
+                told.denied_at = moment
 
     @precondition(lambda self: self.told)
     @rule(number=Numbers, server=Servers)

@@ -299,6 +299,19 @@ def test_who_asks_and_the_operator_cancel(by: By) -> None:
     assert (ended.by, ended.at, ended.reason) == (course.name_of(by), NOW + 9, "wrong account")
 
 
+@pytest.mark.parametrize(
+    ("by", "until"),
+    [(CALLER, NOW + 620), (UMA, NOW + 620), (Operator(name="root"), None)],
+    ids=["caller", "person", "root"],
+)
+def test_who_asks_does_not_get_rid_of_a_vote_against_by_cancelling(by: By, until: float | None) -> None:
+    strict = terms(deny_min=2)
+    for stance, expected in (("deny", until), ("approve", None)):
+        voted = votes(asked(), ANNA, by=strict, stance=stance).approval  # type: ignore[arg-type]  # both are stances
+        ended = course.cancel(voted, strict, by=by, reason="", now=NOW + 20).approval
+        assert (ended.state, ended.cooldown_until) == ("cancelled", expected)
+
+
 @pytest.mark.parametrize("by", [ANNA, Subject(APP, "u2")], ids=["an approver", "another caller"])
 def test_nobody_else_cancels(by: By) -> None:
     assert word(course.cancel(asked(), ONE, by=by, reason="", now=NOW)) == "not-the-requester"

@@ -71,13 +71,13 @@ def redemption(
 
 
 def approval(id_: str = "a1", **changed: object) -> Approval:
-    """An approval that Alice asks for, pending for a quarter of an hour; each has a key of its own."""
+    """An approval that Alice asks for, pending for a quarter of an hour; each is for something else."""
     values: dict[str, object] = {
         "id": id_,
         "key": f"key of {id_}",
         "rule": "p/r",
-        "binding": "action:p/r",
-        "bind": "action",
+        "binding": f"request:{id_}:p/r",
+        "bind": "request",
         "subject": ALICE,
         "session": SESSION,
         "holder": "cookie:x",

@@ -16,10 +16,11 @@ from extauthz.errors import StateUnavailable
 from extauthz.identity.holders import session_of_sid
 from extauthz.identity.revocations import Revocation
 from extauthz.store import approvals as protocol
-from extauthz.store.approvals import ApprovalQuery, News, Opened, Opening, Replaced
+from extauthz.store.approvals import MOST_ALIKE, ApprovalQuery, News, Opened, Opening, Replaced
 from extauthz.store.protocol import Selection, Store
 from extauthz.values.approvals import Absence, Approval, Approved, Approver, BreakGlass, Proof, Review, Vote
 from extauthz.values.grants import Grant
+from extauthz.values.identity import Subject
 
 KEEP = 3600.0
 CAROL = Approver(subject=BOB, person="carol", groups=frozenset({"treasury"}), claims={"odd": "\ud800"})
@@ -97,6 +98,77 @@ def test_what_was_denied_stays_denied_for_its_cooldown(store: Store) -> None:
     assert opening(store, again, now=NOW + 60).how is Opened.OPENED
 
 
+def elsewhere(id_: str, **changed: Any) -> Approval:
+    """Alice asks for one and the same, in a session of its own, holding something of its own."""
+    values = {"binding": "action:p/r", "session": f"session of {id_}", "holder": f"cookie:{id_}", **changed}
+    return approval(id_, **values)
+
+
+@pytest.mark.parametrize("state", ["denied", "cancelled"])
+def test_what_was_denied_stays_denied_in_every_session_and_whoever_holds_what(store: Store, state: str) -> None:
+    new = elsewhere("a1")
+    opened(store, new)
+    denied = after(new, state=state, state_at=NOW + 1, due_at=None, cooldown_until=NOW + 60)
+    assert replaced(store, denied) is Replaced.DONE
+    again = elsewhere("a2")
+    assert opening(store, again, now=NOW + 59) == Opening(how=Opened.JOINED, approval=denied)
+    broken = elsewhere("a3", state="approved", due_at=None)
+    assert opening(store, broken, grants=(given("a3"),), now=NOW + 59).how is Opened.JOINED, "nor by breaking the glass"
+    assert run(store.approvals_of(["a2", "a3"])) == {}
+    for other in (
+        elsewhere("b1", subject=BOB),
+        elsewhere("a4", rule="p/s"),
+        elsewhere("a5", binding="action:p/r of another amount"),
+    ):
+        assert opening(store, other, now=NOW + 59).how is Opened.OPENED
+    assert opening(store, again, now=NOW + 60).how is Opened.OPENED
+
+
+def test_a_denial_counts_beside_those_that_were_open_already(store: Store) -> None:
+    opened(store, elsewhere("a1"), elsewhere("a2"), elsewhere("a3"))
+    denied = after(elsewhere("a2"), state="denied", state_at=NOW + 1, due_at=None, cooldown_until=NOW + 60)
+    assert replaced(store, denied) is Replaced.DONE
+    assert replaced(store, approved(elsewhere("a1")), given()) is Replaced.DONE
+    assert opening(store, elsewhere("a4")).approval == denied
+    again = elsewhere("a5", key="key of a1")
+    assert opening(store, again, despite="a1").approval == denied, "also where a grant does not do"
+
+
+def test_one_and_the_same_is_asked_for_at_few_places_at_once(store: Store) -> None:
+    for number in range(MOST_ALIKE):
+        assert opening(store, elsewhere(f"a{number}", expires_at=NOW + 100 + number)).how is Opened.OPENED
+    more = elsewhere("more")
+    assert opening(store, more) == Opening(how=Opened.FULL)
+    assert opening(store, elsewhere("again", key="key of a0")).how is Opened.JOINED
+    assert opening(store, elsewhere("other", binding="another")).how is Opened.OPENED
+    assert (
+        replaced(store, after(elsewhere("a3", expires_at=NOW + 103), state="cancelled", due_at=None)) is Replaced.DONE
+    )
+    assert opening(store, more) == Opening(how=Opened.FULL), "who takes one back has no more to ask for it"
+    glass = elsewhere("glass", state="approved", due_at=None)
+    assert opening(store, glass, grants=(given("glass"),)).how is Opened.OPENED
+    assert opening(store, more, now=NOW + 100).how is Opened.OPENED, "one is overdue"
+    assert opening(store, elsewhere("more still"), now=NOW + 100).how is Opened.FULL
+
+
+def test_a_workload_asks_for_the_same_from_as_many_addresses_as_it_likes(store: Store) -> None:
+    gateway = Subject("", "spiffe://prod.example.org/ns/shop/sa/web")
+    addresses = [elsewhere(f"a{number}", subject=gateway, holder=f"peer:{number}") for number in range(MOST_ALIKE + 2)]
+    opened(store, *addresses)
+    denied = after(addresses[0], state="denied", state_at=NOW + 1, due_at=None, cooldown_until=NOW + 60)
+    assert replaced(store, denied) is Replaced.DONE
+    assert opening(store, elsewhere("more", subject=gateway, holder="peer:x")).approval == denied
+
+
+def test_of_many_places_that_ask_for_the_same_at_once_few_do(store: Store) -> None:
+    async def open_one(number: int) -> Opening:
+        return await store.open_approval(elsewhere(f"a{number}"), keep=KEEP, most_open=50, now=NOW)
+
+    openings = run(crowd(open_one(number) for number in range(12)))
+    assert [one.how for one in openings].count(Opened.OPENED) == MOST_ALIKE
+    assert len(ids(store)) == MOST_ALIKE
+
+
 @pytest.mark.parametrize("state", ["expired", "cancelled", "denied"])
 def test_what_ended_otherwise_is_asked_anew(store: Store, state: str) -> None:
     new = approval()
@@ -138,8 +210,17 @@ def test_a_subject_has_so_many_that_are_pending_and_no_more(store: Store) -> Non
     assert opening(store, approval("b1", subject=BOB), most_open=2).how is Opened.OPENED
     assert opening(store, approval("a3"), most_open=2, now=NOW + 10).how is Opened.OPENED, "one is overdue"
     assert opening(store, approval("a4", state="approved"), most_open=2, grants=(given("a4"),)).how is Opened.OPENED
-    assert replaced(store, after(approval("a2"), state="cancelled")) is Replaced.DONE
+    assert replaced(store, after(approval("a2"), state="denied")) is Replaced.DONE
     assert opening(store, approval("a5"), most_open=2, now=NOW + 10).how is Opened.OPENED
+
+
+def test_who_takes_back_what_was_asked_has_no_more_to_ask_for_it(store: Store) -> None:
+    for number in range(2):
+        new = approval(f"a{number}", expires_at=NOW + 600)
+        assert opening(store, new, most_open=2).how is Opened.OPENED
+        assert replaced(store, after(new, state="cancelled", state_at=NOW, due_at=None)) is Replaced.DONE
+    assert opening(store, approval("more"), most_open=2, now=NOW + 599).how is Opened.FULL
+    assert opening(store, approval("later"), most_open=2, now=NOW + 601).how is Opened.OPENED
 
 
 def test_a_vote_and_the_grant_and_the_letters_are_one_step(store: Store) -> None:

@@ -1,5 +1,6 @@
 -- Opens an approval, or says what stands against it. Goes on from write_approval.lua.
--- ARGV: … 16: how many may be pending ('': nothing is written, only looked), the approval whose grant does not do.
+-- ARGV: … 16: how many may be pending ('': nothing is written, only looked), the approval whose grant does not do,
+--       how many that are alike may be pending.
 local itself = redis.call('HGET', approvals, id)
 if itself then
   return {'joined', itself}
@@ -17,10 +18,21 @@ if other then
     return {'joined', known}
   end
 end
+local alike = 0
+for other in ids_alike(string.match(ARGV[3], '^%S+ %S+ %S+ %S+ (%S+) ')) do
+  local has_place, denial = standing(other)
+  if denial then
+    return {'joined', denial}
+  end
+  alike = alike + (has_place and 1 or 0)
+end
 if ARGV[16] == '' then
   return {'opened'}
 end
 if ARGV[5] ~= '' and redis.call('ZCOUNT', pending, '(' .. ARGV[1], '+inf') >= tonumber(ARGV[16]) then
+  return {'full'}
+end
+if ARGV[5] ~= '' and alike >= (ARGV[18] == 'inf' and math.huge or tonumber(ARGV[18])) then
   return {'full'}
 end
 local refused = barred()

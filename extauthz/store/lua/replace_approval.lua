@@ -1,6 +1,6 @@
 -- Lets an approval take the place of an older version of itself, or says what stands against it. Goes on from
 -- write_approval.lua.
--- ARGV: … 16: that version, '', … the ids of grants that are taken back.
+-- ARGV: … 16: that version, '', '', … the ids of grants that are taken back.
 local version = string.match(redis.call('HGET', approvals, id) or '', '^(%S+) ')
 if not version then
   return 'gone'
