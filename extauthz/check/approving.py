@@ -110,6 +110,8 @@ class Approving:
         ended = await self._ended(question)
         if ended is not None:
             return Settled(decision=ended)
+        if classify(question.request) is Caller.PREFLIGHT:  # what it goes before may ask
+            return Settled(decision=question.hold)
         http = question.request.http
         reasons = () if http is None else http.headers.get(GLASS_HEADER, ())
         if reasons:

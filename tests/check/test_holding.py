@@ -98,6 +98,45 @@ def test_what_was_denied_stays_denied_for_its_cooldown_and_says_so() -> None:
     played(scene)
 
 
+def test_a_denial_counts_for_every_browser_and_program_that_asks_for_the_same() -> None:
+    async def scene(world: Scene) -> None:
+        await world.check(world.bench.as_user("/pay", **NAVIGATES))
+        await world.answer("deny")
+        assert await world.said(world.bench.as_user("/pay", **NAVIGATES)) == ("deny", "approval-denied")
+        other = f"{HOLDER_COOKIE}={'x' * 43}"
+        assert await world.said(world.bench.as_user("/pay", cookie=other)) == ("deny", "approval-denied")
+        assert not await world.open()
+
+    played(scene)
+
+
+def test_a_browser_that_keeps_no_cookie_asks_a_few_times_and_no_more() -> None:
+    async def scene(world: Scene) -> None:
+        said = [await world.said(world.bench.as_user("/pay", **NAVIGATES)) for _ in range(6)]
+        assert said == 4 * [("hold", "approval-required")] + 2 * [("deny", "overloaded")]
+        assert len(await world.open()) == 4
+
+    played(scene)
+
+
+def test_who_cancels_when_somebody_is_against_it_does_not_ask_anew() -> None:
+    async def scene(world: Scene) -> None:
+        call = world.waits(world.bench.as_user("/pay"))
+        await world.held()
+        await world.answer("deny")
+        (asked,) = await world.open()
+        assert isinstance(await world.approvals.cancel(asked.id, by=asked.subject), Approval)
+        assert (await call)[1] == "approval-cancelled"
+        assert await world.said(world.bench.as_user("/pay")) == ("deny", "approval-denied")
+        world.bench.now[0] += 121
+        again = world.waits(world.bench.as_user("/pay"))
+        await world.held()
+        await world.answer("approve")
+        assert (await again)[0] == "allow"
+
+    played(scene, policy().replace("min: 1", "deny_min: 2"))
+
+
 def test_a_vote_that_is_not_the_last_wakes_nobody() -> None:
     async def scene(world: Scene) -> None:
         call = world.waits(world.bench.as_user("/pay"))
@@ -395,5 +434,16 @@ def test_a_wrong_code_breaks_nothing() -> None:
     async def scene(world: Scene) -> None:
         assert await world.said(on_duty(world, code="000000", **GLASS)) == ("challenge", "wrong-code")
         assert await world.open() == []
+
+    played(scene)
+
+
+def test_a_preflight_asks_nobody() -> None:
+    async def scene(world: Scene) -> None:
+        asks = {"origin": "https://b.example", "access-control-request-method": "POST"}
+        sent = {"authorization": f"Bearer {world.bench.token()}", **asks}
+        response = await world.check(world.bench.request("/pay", method="OPTIONS", headers=sent))
+        assert (response.status.code, told(response)["decision"]) == (7, "hold")
+        assert not await world.open()
 
     played(scene)
