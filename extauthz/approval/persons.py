@@ -4,6 +4,7 @@ The rules: spellings that people could take for one name are one person, since w
 themselves; and who might be any person is none, so that they neither approve nor ask.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -13,6 +14,12 @@ from extauthz.values.approvals import Requesters
 from extauthz.values.identity import Identity, Subject
 
 _SPIFFE: Final = "spiffe://"
+_UNSEEN: Final = frozenset({"Cc", "Cf"})
+"""Categories of characters that nobody sees: controls and formats."""
+_IGNORED: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""What is of another category and not shown, either (Unicode, Default_Ignorable_Code_Point)."""
 _EMAIL, _VERIFIED = "email", "email_verified"
 
 
@@ -79,8 +86,9 @@ def _chain(identity: Identity) -> Iterator[tuple[Subject, Mapping[str, Any]]]:
 
 
 def _folded(text: str) -> str | None:
-    """One spelling of a name (Unicode normalization form KC, case folding); `None` of nothing."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).strip() or None
+    """One spelling of a name (what is seen of it in normalization form KC, case folded); `None` of nothing."""
+    seen = "".join(one for one in _IGNORED.sub("", text) if unicodedata.category(one) not in _UNSEEN)
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).casefold()).strip() or None
 
 
 def _fits(pattern: str, sub: str) -> bool:

@@ -55,6 +55,14 @@ def test_no_spelling_of_a_name_is_another_person(text: str, form: str) -> None:
     assert person_named(f" {text.upper().lower()} ") == person_named(text.upper().lower())
 
 
+@pytest.mark.parametrize(
+    "unseen", ["\u00ad", "\u200b", "\u200d", "\u2060", "\u202e", "\ufeff", "\ufe0f", "\u115f", "\n"]
+)
+def test_what_nobody_sees_makes_no_other_person(unseen: str) -> None:
+    assert person_named(f"al{unseen}ice{unseen}") == "alice"
+    assert person_named(unseen) is None
+
+
 def test_workloads_and_machines_are_nobody() -> None:
     machines = (MachinesSettings(issuer=ISSUER, subs=("agent-*", "cron")),)
     known = Persons(PersonsSettings(machines=machines))
