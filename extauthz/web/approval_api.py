@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any, Final, get_args
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from extauthz.approval.view import absence_object
@@ -23,6 +23,7 @@ from extauthz.web.approval_openapi import OPENAPI
 from extauthz.web.approval_refusals import Declined, declined_for
 from extauthz.web.approval_watch import Watches
 from extauthz.web.json_api import Problem, sent_object
+from extauthz.web.streams import PlacedResponse
 
 APPROVALS_PATH: Final = "/v1/approvals"
 ABSENCES_PATH: Final = "/v1/absences"
@@ -127,8 +128,7 @@ class ApprovalApi:
 
     async def _watch(self, request: Request, by: LoggedIn) -> Response:
         wanted = _wanted(_query(request, _FILTER))
-        self._watches.admit(by)
-        return StreamingResponse(self._events(by, wanted), media_type="text/event-stream", headers=_STREAM)
+        return PlacedResponse(self._watches.admit(by), self._events(by, wanted), _STREAM)
 
     async def _events(self, by: LoggedIn, wanted: Wanted) -> AsyncIterator[str]:
         """Server-sent events (HTML standard, section 9.2): `approval`, and at the end `end` with the problem."""

@@ -147,10 +147,13 @@ class ApprovalsRpc(grpc.GenericRpcHandler):
         return message_of(seen)
 
     async def _watch(self, request: WatchApprovalsRequest, by: LoggedIn) -> AsyncIterator[Approval]:
-        self._watches.admit(by)
-        async for seen in self._watches.watch(by, _wanted(request.filter)):
-            if seen is not None:
-                yield message_of(seen)
+        wanted, place = _wanted(request.filter), self._watches.admit(by)
+        try:
+            async for seen in self._watches.watch(by, wanted):
+                if seen is not None:
+                    yield message_of(seen)
+        finally:
+            place.leave()
 
 
 def message_of(seen: Seen) -> Approval:

@@ -5,7 +5,6 @@ between perhaps not; and a watch is over when its token is. How many there are i
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -15,6 +14,7 @@ from extauthz.check.approver_identity import LoggedIn
 from extauthz.store.approvals import News
 from extauthz.web.approval_door import LARGEST_PAGE, Door, Wanted
 from extauthz.web.approval_refusals import Declined
+from extauthz.web.streams import Place, Places
 
 MOST: Final = 500
 MOST_OF_ONE: Final = 16
@@ -33,45 +33,39 @@ class Watches:
     def __init__(self, door: Door, news: ApprovalNews) -> None:
         self._door = door
         self._news = news
-        self._open: Counter[str] = Counter()
+        self._places: Places[str] = Places()
 
-    def admit(self, by: LoggedIn) -> None:
-        """Return if one more may watch.
+    def admit(self, by: LoggedIn) -> Place:
+        """A place for one more watch; whoever takes it leaves it when the watch is over, or never begins.
 
         Raises:
             Declined: there are too many.
         """
-        if self._open.total() >= MOST or self._open[by.approver.person] >= MOST_OF_ONE:
+        place = self._places.take(by.approver.person, most=MOST, most_of_one=MOST_OF_ONE)
+        if place is None:
             raise Declined("too-many-streams", retry_after=BEAT)
+        return place
 
     async def watch(self, by: LoggedIn, wanted: Wanted) -> AsyncIterator[Seen | None]:
         """What is wanted as it is now, the oldest first, and then whatever of it has changed, also what is wanted no
         more since; `None` for nothing new. Ends by raising what ends it: as `Door.enter`, and `StateUnavailable`.
         """
-        self.admit(by)  # again: others may have come since
-        person = by.approver.person
-        self._open[person] += 1
         told: dict[str, _Mark] = {}
-        try:
-            with self._news.listening() as listener:
-                for seen in await self._first(by, wanted):
-                    told[seen.approval.id] = _mark(seen)
+        with self._news.listening() as listener:
+            for seen in await self._first(by, wanted):
+                told[seen.approval.id] = _mark(seen)
+                yield seen
+            while not self._news.is_over:
+                yield None
+                news = News()
+                try:
+                    async with asyncio.timeout(BEAT):
+                        news = await listener.next()
+                except TimeoutError:
+                    pass
+                self._door.tokens.check(by)
+                async for seen in self._changed(by, wanted, told, news):
                     yield seen
-                while not self._news.is_over:
-                    yield None
-                    news = News()
-                    try:
-                        async with asyncio.timeout(BEAT):
-                            news = await listener.next()
-                    except TimeoutError:
-                        pass
-                    self._door.tokens.check(by)
-                    async for seen in self._changed(by, wanted, told, news):
-                        yield seen
-        finally:
-            self._open[person] -= 1
-            if not self._open[person]:
-                del self._open[person]
 
     async def _first(self, by: LoggedIn, wanted: Wanted) -> list[Seen]:
         found: list[Seen] = []

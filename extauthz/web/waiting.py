@@ -5,7 +5,6 @@ and what changes anything is a form of this page, or a request that no page of a
 """
 
 import json
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Final, assert_never
@@ -13,7 +12,7 @@ from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from extauthz.check.waiting import Standing, Waiting, fitting_reason
@@ -28,6 +27,7 @@ from extauthz.web import notices
 from extauthz.web.forms import is_from_own_page, read_form
 from extauthz.web.gate import Gate, TurnedAway
 from extauthz.web.rendering import Pages, Script
+from extauthz.web.streams import PlacedResponse, Places
 from extauthz.wire import accept
 
 EVENTS_PATH: Final = f"{WAITING_PATH}/events"
@@ -62,7 +62,7 @@ class WaitingPages:
         self._clock = clock
         self._entropy = entropy
         self._pages = pages
-        self._open: Counter[Subject] = Counter()
+        self._places: Places[Subject] = Places()
 
     @property
     def routes(self) -> list[Route]:
@@ -193,14 +193,14 @@ class WaitingPages:
     async def _events(self, request: Request) -> Response:
         """GET: how it stands, whenever that changes, until it is over (server-sent events, HTML standard 9.2)."""
         ticket, wait, _ = self._ticket(request)
-        if self._open.total() >= MOST or self._open[ticket.subject] >= MOST_OF_ONE:
+        place = self._places.take(ticket.subject, most=MOST, most_of_one=MOST_OF_ONE)
+        if place is None:
             return Response(status_code=503, headers={**self._pages.headers, "retry-after": str(LOOK_EVERY)})
         headers = {**self._pages.headers, "x-accel-buffering": "no"}
-        return StreamingResponse(self._stream(ticket, wait), media_type="text/event-stream", headers=headers)
+        return PlacedResponse(place, self._stream(ticket, wait), headers)
 
     async def _stream(self, ticket: Ticket, wait: Wait) -> AsyncIterator[bytes]:
         news, told = self._waiting.news, b""
-        self._open[ticket.subject] += 1
         try:
             yield _RETRY
             while True:
@@ -216,10 +216,6 @@ class WaitingPages:
                 await news.hear(wait.approvals, since=mark, seconds=min(BEAT, max(left, 0.1)))
         except (TurnedAway, StateUnavailable):
             return  # the browser asks again, and is told why
-        finally:
-            self._open[ticket.subject] -= 1
-            if not self._open[ticket.subject]:
-                del self._open[ticket.subject]
 
 
 def _event(standing: Standing) -> bytes:

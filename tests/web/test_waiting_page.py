@@ -12,6 +12,7 @@ from web.conftest import ORIGIN, SAME_ORIGIN, Browser, World, run
 from web.held import EVENTS, GLASS, TERMS, WAITING, Desk, without_glass
 
 from extauthz.stepup.ticket import open_ticket
+from extauthz.web.waiting import MOST_OF_ONE
 
 HTML = {"accept": "text/html,*/*;q=0.8"}
 
@@ -171,6 +172,27 @@ def test_the_stream_tells_each_change_and_ends_with_the_answer(world: World, des
     told = events_of(response.text)
     assert [one["state"] for one in told] == ["pending", "pending", "approved"]
     assert told[1]["given"] == [{"approved": 1, "min": 2}]
+
+
+def test_of_a_burst_of_streams_one_caller_has_so_many(world: World, desk: Desk) -> None:
+    browser = world.browser()
+    ticket = desk.sent(browser)
+    app = world.app()
+
+    async def burst(calls: int) -> list[int]:
+        following = asyncio.create_task(desk.news.follow())
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, cookies=browser.cookies) as client:
+            asked = [asyncio.create_task(client.get(EVENTS, params={"ticket": ticket})) for _ in range(calls)]
+            await asyncio.sleep(0.1)
+            for who in ("bob", "carol"):
+                await desk.vote(by=who)
+            answers = await asyncio.gather(*asked)
+            after = await client.get(EVENTS, params={"ticket": ticket})
+        following.cancel()
+        return [one.status_code for one in (*answers, after)]
+
+    assert run(burst(MOST_OF_ONE + 4)) == MOST_OF_ONE * [200] + 4 * [503] + [200], "and each place is free again"
 
 
 # --- without an approval

@@ -6,16 +6,16 @@ for one person.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from extauthz.check.approval_news import ApprovalNews
 from extauthz.stepup.approver_session import ApproverSession
 from extauthz.web.approvers.desk import Desk, TurnedAway
+from extauthz.web.streams import PlacedResponse, Places
 
 MOST: Final = 1000
 MOST_OF_ONE: Final = 16
@@ -35,7 +35,7 @@ class Live:
     def __init__(self, desk: Desk, news: ApprovalNews) -> None:
         self._desk = desk
         self._news = news
-        self._open: Counter[str] = Counter()
+        self._places: Places[str] = Places()
 
     async def serve(self, request: Request) -> Response:
         """GET: the stream of whoever is logged in.
@@ -44,34 +44,27 @@ class Live:
             NotLoggedIn: nobody is.
         """
         session = self._desk.seated(request)
-        person = session.approver.person
-        if self._open.total() >= MOST or self._open[person] >= MOST_OF_ONE:
+        place = self._places.take(session.approver.person, most=MOST, most_of_one=MOST_OF_ONE)
+        if place is None:
             # The page asks for itself now and then all the same.
             return Response(status_code=503, headers={**self._desk.pages.headers, "retry-after": "30"})
         headers = {**self._desk.pages.headers, "x-accel-buffering": "no"}
-        return StreamingResponse(self._stream(session), media_type="text/event-stream", headers=headers)
+        return PlacedResponse(place, self._stream(session), headers)
 
     async def _stream(self, session: ApproverSession) -> AsyncIterator[bytes]:
-        person = session.approver.person
-        self._open[person] += 1
-        try:
-            yield _RETRY
-            with self._news.listening() as listener:
-                # What has changed since the page was made.
-                yield _CHANGED
-                while self._counts(session) and not self._news.is_over:
-                    try:
-                        async with asyncio.timeout(BEAT):
-                            await listener.next()
-                    except TimeoutError:
-                        yield _BEAT
-                    else:
-                        yield _CHANGED
-                        await asyncio.sleep(PAUSE)
-        finally:
-            self._open[person] -= 1
-            if not self._open[person]:
-                del self._open[person]
+        yield _RETRY
+        with self._news.listening() as listener:
+            # What has changed since the page was made.
+            yield _CHANGED
+            while self._counts(session) and not self._news.is_over:
+                try:
+                    async with asyncio.timeout(BEAT):
+                        await listener.next()
+                except TimeoutError:
+                    yield _BEAT
+                else:
+                    yield _CHANGED
+                    await asyncio.sleep(PAUSE)
 
     def _counts(self, session: ApproverSession) -> bool:
         if self._desk.clock() >= session.expires_at:
