@@ -43,10 +43,11 @@ FUZZ_EXAMPLES ?= 20000
 fuzz: install
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest tests/fuzz --timeout=0 $(TEST_ARGS)
 
-# Processes that write approvals, and Redis servers, are killed at random moments, so many for each store: a minute or two.
+# Processes that write approvals, whole servers, whom they tell, and Redis servers are killed at random moments, so many
+# for each store: some twenty minutes.
 KILLS ?= 200
 kills: install
-	KILLS=$(KILLS) $(BIN)/pytest tests/store/test_kills.py $(TEST_ARGS)
+	KILLS=$(KILLS) $(BIN)/pytest tests/store/test_kills.py tests/e2e_approvals/test_dying_servers.py $(TEST_ARGS)
 
 # SPIRE's server and agent for tests/spire, from the Go module with the versions that it was released with. It takes
 # Go, and many minutes; without them those tests are skipped.

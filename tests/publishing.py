@@ -53,8 +53,7 @@ class Site:
 
     def up(self) -> None:
         """Listen, where it did before."""
-        server = ThreadingHTTPServer(("127.0.0.1", self._port), self._handler())
-        server.daemon_threads = True
+        server = _Server(("127.0.0.1", self._port), self._handler())
         if self._trust is not None:
             server.socket = self._trust.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         self._server, self._port = server, server.server_address[1]
@@ -85,6 +84,11 @@ class Site:
                 return site.answer(self.command, self.path, headers, body)
 
         return Handler
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # with the library's five, whoever comes with several waits a second to be let in
 
 
 class _Handler(BaseHTTPRequestHandler):
