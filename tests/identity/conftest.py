@@ -1,6 +1,7 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from identity.bound_tokens import CLIENT
 from identity.issuer import Issuer
 
 
@@ -26,3 +27,9 @@ def issuer() -> Issuer:
         },
         unlisted=frozenset({"stranger"}),
     )
+
+
+@pytest.fixture(scope="module")
+def token(issuer: Issuer) -> str:
+    """A token that is bound to the client's key."""
+    return issuer.token(cnf={"jkt": CLIENT.thumbprint})
