@@ -17,6 +17,8 @@ from extauthz.values.identity import Subject
 
 
 # Asking
+
+
 def test_what_is_asked_is_kept_with_all_that_its_grant_is_tied_to(place: Place) -> None:
     asked = place.ask()
     assert isinstance(asked, Pending)
@@ -70,6 +72,8 @@ def test_one_subject_does_not_flood_who_answers(place: Place) -> None:
 
 
 # Answering
+
+
 def test_an_answer_leaves_the_grant_in_the_same_step(place: Place) -> None:
     id_ = place.asked()
     assert place.grants() == ()
@@ -164,6 +168,8 @@ def test_nothing_is_given_to_who_was_revoked_meanwhile(place: Place, kind: Kind)
 
 
 # Ending
+
+
 def test_who_asks_takes_it_back(place: Place) -> None:
     id_ = place.asked()
     assert word(run(place.approvals.cancel(id_, by=ANNA))) == "not-the-requester"
@@ -182,6 +188,8 @@ def test_what_is_revoked_is_gone_when_it_returns(place: Place, by: Approver | Su
 
 
 # Break-glass
+
+
 def test_a_glass_is_broken_where_nobody_has_asked_yet(place: Place) -> None:
     asked = place.ask(glass="the house is on fire")
     assert isinstance(asked, Granted)
