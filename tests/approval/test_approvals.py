@@ -15,7 +15,6 @@ from extauthz.store.approvals import ApprovalQuery
 from extauthz.values.approvals import Approver
 from extauthz.values.identity import Subject
 
-
 # Asking
 
 
