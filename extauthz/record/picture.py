@@ -1,10 +1,13 @@
 """What approvers see of a request: enough to answer, and nothing that they could use in its place.
 
-The rule kept here: what the audit masks is masked, by the same names. What the rule itself shows is shown as it says.
+The rules kept here: what the audit masks is masked, by the same names. What the rule itself shows is shown as it says.
+Every text can be written down, whatever a claim had in it.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+import msgspec
 
 from extauthz.policy.fact_views import geo_of
 from extauthz.record.masking import Keep, query_of
@@ -13,6 +16,7 @@ from extauthz.values.decisions import ApprovalDemand, Evaluation
 from extauthz.values.grants import Facts
 from extauthz.values.identity import Identity, User
 from extauthz.values.request import RequestView
+from extauthz.values.well_formed import well_formed
 
 
 def picture_of(
@@ -35,7 +39,7 @@ def picture_of(
     masked = [name for name, values in sorted(query.items()) if isinstance(values, int)]
     if unnamed or error is not None:
         masked.append("…")  # names that are no words, or a query that can't be read
-    return Picture(
+    picture = Picture(
         user="" if user is None else user.sub,
         issuer="" if user is None else user.iss,
         claims={} if user is None else {name: one for name, one in user.claims.items() if name in keep.claims},
@@ -59,6 +63,7 @@ def picture_of(
         revision=revision,
         decision_id=decision_id,
     )
+    return msgspec.json.decode(well_formed(picture), type=Picture)
 
 
 def _actors(user: User | None) -> Iterator[str]:

@@ -14,6 +14,7 @@ import msgspec
 from extauthz.approval.telling.config import MAIL, EmailSettings, Mailbox, WebhookSettings
 from extauthz.values.approvals import Approval
 from extauthz.values.letters import EventKind, Letter
+from extauthz.values.well_formed import well_formed
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +58,7 @@ class Addressees:
             notice = Notice(event=f"{approval.id}-{approval.version}-{number}", kind=kind, at=now, approval=approval)
             places = list(self._places(kind, audience))
             if places:
-                content = msgspec.json.encode(notice)
+                content = well_formed(notice)
                 found += [_letter(notice, content, sink, to) for sink, to in places]
         return tuple(found)
 
