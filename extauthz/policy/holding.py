@@ -6,6 +6,7 @@ how it was counted when it was given is of no interest.
 
 from collections.abc import Sequence
 from math import inf
+from typing import Final
 
 import msgspec
 
@@ -15,7 +16,7 @@ from extauthz.approval.persons import BY_SUB
 from extauthz.approval.terms import BreakGlassTerms, Terms
 from extauthz.errors import Refused
 from extauthz.policy.at_hand import Case, best, bindings_of, faulty, fresh, shown_values
-from extauthz.policy.plan import Voice
+from extauthz.policy.plan import Scope, Voice
 from extauthz.policy.rules import ApproveTerms, Rule
 from extauthz.stepup.binding import glass_binding
 from extauthz.values.approvals import APPROVAL_FACTOR, Approved, Approver, Matter, Requesters
@@ -30,6 +31,9 @@ from extauthz.values.decisions import (
 )
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Subject, User
+
+MOST_SHOWN: Final = 16_384
+"""Characters that approvers are shown of one request: they are kept with it, and go to everybody who is told."""
 
 
 class Met(msgspec.Struct, frozen=True):
@@ -122,9 +126,21 @@ def _asked(voice: Voice[ApproveTerms], subject: Subject, requesters: Requesters,
             method=http.method,
             host=http.host,
             path=http.path,
-            show=shown_values(terms.show, case.scopes[at]),
+            show=_shown(terms, case.scopes[at]),
         ),
     )
+
+
+def _shown(terms: ApproveTerms, scope: Scope) -> dict[str, str]:
+    """What approvers are shown. It is kept, told and read whole or not at all.
+
+    Raises:
+        cel.EvalError: it can't be worked out, or is more than anybody reads.
+    """
+    show = shown_values(terms.show, scope)
+    if sum(map(len, show.values())) > MOST_SHOWN:
+        raise cel.EvalError(f"what approvers are shown is longer than {MOST_SHOWN} characters")
+    return show
 
 
 def _given(terms: Terms, asked: _Asked, case: Case) -> Grant | None:
@@ -159,8 +175,8 @@ def _counts(approved: Approved, terms: Terms, asked: _Asked, grant: Grant, case:
 
 
 def _is_member(user: User | None, glass: BreakGlassTerms) -> bool:
-    """Whether the caller's own token says that they may break the glass."""
-    return user is not None and not glass.groups.isdisjoint(user.groups)
+    """Whether the caller's own token says that they may break the glass; that of who acts for them does not."""
+    return user is not None and user.actor is None and not glass.groups.isdisjoint(user.groups)
 
 
 def _approval_demand(voice: Voice[ApproveTerms], asked: _Asked, case: Case) -> ApprovalDemand:

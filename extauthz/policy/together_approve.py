@@ -4,10 +4,14 @@ The rule kept here is that of `together`; and what could never be given, or neve
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from extauthz.policy.effect_models import ApproveBlock, Bind, Bound
 from extauthz.policy.problems import Path, Problem, problem_at
 from extauthz.policy.yaml_source import Document
+
+LONGEST_HOLD: Final = 300.0
+"""Seconds: the transport inside of an Envoy ends what takes longer."""
 
 
 def problems_of_approve(document: Document, path: Path, block: ApproveBlock) -> Iterator[Problem]:
@@ -22,7 +26,10 @@ def problems_of_approve(document: Document, path: Path, block: ApproveBlock) -> 
     if is_for_one_request(block.bind) and block.uses != 1:
         message, hint = "an approval of this very request is good once", "remove it, or choose another `bind`"
         yield problem_at(document, (*path, "uses"), message, hint, key=True)
-    if block.hold is not None and block.hold > block.expires_in and not document.is_lost((*path, "expires_in")):
+    if block.hold is not None and block.hold > LONGEST_HOLD:
+        message, hint = "no call is held for longer than `5m`", "write `5m` or less; its caller asks again after that"
+        yield problem_at(document, (*path, "hold"), message, hint, key=True)
+    elif block.hold is not None and block.hold > block.expires_in and not document.is_lost((*path, "expires_in")):
         message, hint = "a call would wait for longer than the approval can be given", "let it be shorter"
         yield problem_at(document, (*path, "hold"), f"{message} (`expires_in`)", hint, key=True)
     yield from _enough(document, path, block)

@@ -221,7 +221,7 @@ MISTAKES: Final = (
     Mistake("uses-of-a-word", (*HUGE, "approve", "uses"), "many", "must be a whole number from 1 to 1000"),
     Mistake("nobody-is-asked-later", (*HUGE, "approve", "escalate", 0), {"after": "5m"}, "nobody is asked then"),
     Mistake("escalates-too-late", (*HUGE, "approve", "escalate", 0, "after"), "15m", "comes when the approval has"),
-    Mistake("holds-too-long", (*HUGE, "approve", "hold"), "16m", "a call would wait for longer"),
+    Mistake("holds-too-long", (*HUGE, "approve", "hold"), "301s", "no call is held for longer than `5m`"),
     Mistake("age-of-no-proof", (*HUGE, "approve", "approvers", "max_age"), "1m", "`max_age` is the age of a proof"),
     Mistake("glass-of-nobody", (*HUGE, "approve", "break_glass", "groups"), [], "must not be empty"),
     Mistake("glass-of-no-factor", (*HUGE, "approve", "break_glass", "factors", 0), "sms", "`sms` is not one of"),

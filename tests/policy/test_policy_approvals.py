@@ -23,6 +23,7 @@ from extauthz.approval.config import MachinesSettings, PersonsSettings
 from extauthz.approval.persons import Persons
 from extauthz.policy.approving import terms_of
 from extauthz.policy.policy_set import PolicySet
+from extauthz.policy.problems import PolicyErrors
 from extauthz.values.approvals import Approver, BreakGlass, Proof, Review
 from extauthz.values.decisions import Allow, ApprovalDemand, AutoAnswer, Challenge, Deny, Hold
 from extauthz.values.facts import Local
@@ -288,6 +289,20 @@ def test_only_members_are_offered_to_break_the_glass() -> None:
     assert demanded(GLASS, identity=caller(workload=WEB)).break_glass is None
 
 
+def test_what_is_too_long_to_be_read_is_not_asked() -> None:
+    shows = asking(show={"path": "request.path", "query": "request.raw_path"})
+    assert demanded(shows, http("/" + "a" * 8_000)).show["path"] == "/" + "a" * 8_000
+    decision = evaluate(shows, http("/" + "a" * 8_200), USER).decision
+    assert isinstance(decision, Deny)
+    assert decision.reason == "policy-error"
+
+
+def test_who_acts_for_a_member_breaks_no_glass() -> None:
+    agent = caller(sub="u1", groups=("on-duty",), actor={"sub": "agent"})
+    assert demanded(GLASS, identity=agent).break_glass is None
+    assert not is_let_through(GLASS, broken(), identity=agent)
+
+
 def test_the_proof_for_it_is_one_of_its_own() -> None:
     for binding, is_one in (("break-glass:p/a", True), ("action:p/a", False), ("session", False)):
         decision = evaluate(GLASS, http("/"), USER, facts=Facts(grants=(grant(binding, uses=1),))).decision
@@ -381,3 +396,21 @@ def test_bindings_of_a_key_that_is_still_good_count() -> None:
     given = approval(demanded(policies, request).binding, vote("b1"))
     decision = evaluate(policies, request, USER, facts=Facts(grants=(given,)), keys=(KEY, b"a newer key")).decision
     assert isinstance(decision, Allow)
+
+
+@pytest.mark.parametrize(
+    ("hold", "expires_in", "said"),
+    [
+        ("5m", "5m", None),
+        ("5m1s", "15m", "no call is held for longer than `5m`"),
+        ("2m", "1m", "a call would wait for longer than the approval can be given"),
+    ],
+)
+def test_a_call_is_held_for_five_minutes_and_no_longer_than_anybody_can_answer(
+    hold: str, expires_in: str, said: str | None
+) -> None:
+    if said is None:
+        assert demanded(asking(hold=hold, expires_in=expires_in)).hold == 300.0
+        return
+    with pytest.raises(PolicyErrors, match=said):
+        asking(hold=hold, expires_in=expires_in)
