@@ -2,8 +2,10 @@
 
 import re
 import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -55,6 +57,29 @@ def test_nothing_is_let_through_when_extauthz_does_not_answer(name: str, tmp_pat
             asking = [entry for entry in filters if entry["name"].endswith(".ext_authz")]
             assert all(entry["typed_config"]["failure_mode_allow"] is False for entry in asking)
             assert all(entry["typed_config"]["transport_api_version"] == "V3" for entry in asking)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_no_try_of_a_call_is_given_up_before_the_call_is(name: str, tmp_path: Path) -> None:
+    """Envoy gives each try of a call with a retry policy `max_interval`, 10 s where nobody says it."""
+    calls = list(_calls(bootstrap.load(name, tls=tmp_path, run=tmp_path)))
+    assert calls
+    for call in calls:
+        back_off = call.get("retry_policy", {}).get("retry_back_off", {})
+        assert _seconds(back_off.get("max_interval", "10s")) >= _seconds(call["timeout"])
+
+
+def _calls(tree: Any) -> Iterator[bootstrap.Tree]:
+    """Every `grpc_service` anywhere in it."""
+    parts = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for name, part in parts:
+        if name == "grpc_service":
+            yield part
+        yield from _calls(part)
+
+
+def _seconds(written: str) -> float:
+    return float(written.removesuffix("s"))
 
 
 def test_the_quickstart_asks_and_identifies_as_the_shipped_gateway_does(tmp_path: Path) -> None:

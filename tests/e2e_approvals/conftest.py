@@ -28,6 +28,10 @@ spec:
       paths: ["/held/pay", "/bank.Payments/Pay"]
       effect: approve
       approve: {approvers: {groups: [treasury]}, hold: 6s, expires_in: 5m, cooldown: 1s}
+    - name: patient
+      paths: ["/held/long"]
+      effect: approve
+      approve: {approvers: {groups: [treasury]}, hold: 12s, bind: request}
     - name: polled
       paths: ["/polled/**"]
       effect: approve

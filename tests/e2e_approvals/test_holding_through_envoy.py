@@ -52,6 +52,12 @@ def test_what_expires_while_it_is_held_is_told_so(world: World) -> None:
     assert (response.status_code, response.json()["reason"]) == (403, "approval-expired")
 
 
+def test_envoy_waits_for_the_whole_of_a_long_hold_also_of_a_request_without_a_body(world: World) -> None:
+    """Beyond the 10 s that Envoy gives a try of its own accord."""
+    response = world.call("ludwig", "/held/long", method="POST").result(30)
+    assert (response.status_code, response.json()["reason"]) == (403, "approval-required")
+
+
 def test_a_caller_who_asks_again_joins_and_passes_once(world: World) -> None:
     first, second = sends(world, "emil"), sends(world, "emil")
     assert first.json()["approvals"] == second.json()["approvals"]
