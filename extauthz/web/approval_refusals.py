@@ -12,7 +12,7 @@ import structlog
 
 from extauthz.approval.course import LONGEST_REASON
 from extauthz.approval.refusals import Refusal
-from extauthz.check.approval_absences import LONGEST_NOTE
+from extauthz.check.approval_absences import LONGEST_NOTE, MOST_OF_ONE
 from extauthz.check.approver_codes import CodeRefused
 from extauthz.check.approver_identity import NotAnApprover
 from extauthz.errors import (
@@ -89,11 +89,15 @@ MEANINGS: Final[Mapping[str, _Meaning]] = {
     ),
     # The absence.
     "no-time": _Meaning(*_UNPROCESSABLE, "it is over before it begins"),
-    "too-long": _Meaning(*_UNPROCESSABLE, "it is longer than 60 days; enter it anew then"),
+    "too-long": _Meaning(*_UNPROCESSABLE, "it ends in more than 60 days; enter it anew then"),
     "names-nobody": _Meaning(*_UNPROCESSABLE, "`delegate` names nobody; write the person, or leave it out"),
     "names-yourself": _Meaning(*_UNPROCESSABLE, "`delegate` is yourself; name somebody else, or leave it out"),
     "note-too-long": _Meaning(*_UNPROCESSABLE, f"the note is longer than {LONGEST_NOTE} characters"),
-    "too-many": _Meaning(HTTPStatus.CONFLICT, Code.RESOURCE_EXHAUSTED, "there are too many absences already"),
+    "too-many": _Meaning(
+        HTTPStatus.CONFLICT,
+        Code.RESOURCE_EXHAUSTED,
+        f"there are too many absences, or {MOST_OF_ONE} of yours; end one that is not needed",
+    ),
 }
 """By the stable word that callers get as `reason`."""
 

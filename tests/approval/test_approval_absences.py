@@ -5,7 +5,7 @@ from approval.asking import ANNA, BEN, DORA
 from approval.kept import Place, away, word
 from store.one_loop import run
 
-from extauthz.check.approval_absences import LONGEST_ABSENCE, LONGEST_NOTE
+from extauthz.check.approval_absences import LONGEST_ABSENCE, LONGEST_NOTE, MOST_OF_ONE
 from extauthz.identity.revocations import Kind
 from extauthz.values.approvals import Absence
 
@@ -38,6 +38,22 @@ def test_a_delegate_answers_until_the_other_one_is_back(place: Place) -> None:
 def test_what_is_no_absence_is_refused(place: Place, delegate: str, lasts: float, note: str, says: str) -> None:
     assert away(place, ANNA, delegate, lasts=lasts, note=note) == says
     assert run(place.absences.concerning(ANNA)) == ()
+
+
+def test_no_absence_is_planned_for_a_time_when_the_groups_may_be_others(place: Place) -> None:
+    since, until = place.now + LONGEST_ABSENCE, place.now + LONGEST_ABSENCE + 60
+    assert run(place.absences.put(ANNA, since=since, until=until, delegate="dora")) == "too-long"
+    assert isinstance(run(place.absences.put(ANNA, since=since - 60, until=since, delegate="dora")), Absence)
+
+
+def test_nobody_fills_the_list_of_those_who_are_away(place: Place) -> None:
+    first, *_ = [away(place, ANNA, "dora") for _ in range(MOST_OF_ONE)]
+    assert isinstance(first, Absence)
+    assert away(place, ANNA, "dora") == "too-many"
+    assert len(run(place.absences.concerning(ANNA))) == MOST_OF_ONE
+    assert isinstance(away(place, BEN, "dora"), Absence)
+    assert run(place.absences.end(ANNA, first.id))
+    assert isinstance(away(place, ANNA, "dora"), Absence)
 
 
 @pytest.mark.parametrize("kind", ["block", "tokens"])

@@ -12,7 +12,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from extauthz.check.approval_absences import LONGEST_ABSENCE, LONGEST_NOTE, AbsenceRefusal, Absences
+from extauthz.check.approval_absences import LONGEST_ABSENCE, LONGEST_NOTE, MOST_OF_ONE, AbsenceRefusal, Absences
 from extauthz.stepup.approver_session import ApproverSession
 from extauthz.values.approvals import Absence
 from extauthz.web.approvers import notices
@@ -24,11 +24,11 @@ ABSENCES_PATH: Final = "/absences"
 _DAYS: Final = int(LONGEST_ABSENCE // 86_400)
 _REFUSED: Final[Mapping[AbsenceRefusal, str]] = {
     "no-time": "It would be over before it begins, or is over already. Write a later end.",
-    "too-long": f"It is too long: write at most {_DAYS} days. You can enter another one afterwards.",
+    "too-long": f"It ends too late: at most {_DAYS} days from today. You can enter another one then.",
     "names-nobody": "That names nobody. Write who answers for you as they are known here, or nobody at all.",
     "names-yourself": "You can't stand in for yourself. Write somebody else, or nobody at all.",
     "note-too-long": f"Write less: a note has at most {LONGEST_NOTE} characters.",
-    "too-many": "There are too many absences here. Tell your administrator.",
+    "too-many": f"There are too many absences. You have {MOST_OF_ONE} at most; end one that you don't need.",
 }
 _NO_MOMENT: Final = "Write both moments like 2026-11-21T10:00, in UTC."
 
