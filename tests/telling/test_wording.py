@@ -177,6 +177,7 @@ def test_people_are_told_what_matters() -> None:
         "Asked by": "u1 (https[://]idp.example.com)",
         "Through": "spiffe[://]prod.example.org/ns/shop/sa/web",
         "Request": "POST payments.example.com/v1/accounts/a1/transfers",
+        "An answer is good for": "this very request, to the last byte",
         "Shown: amount": "250000",
         "Answer until": "2027-01-15T08:15:00Z",
         "Why it is asked": "variables.amount > 100000.0",

@@ -31,6 +31,13 @@ HEADLINES: Final[Mapping[EventKind, str]] = {
     "revoked": "An approval was revoked",
 }
 
+_GOOD_FOR: Final[Mapping[str, str]] = {
+    "request": "this very request, to the last byte",
+    "scope": "requests under this rule with the same values",
+    "action": "every request under this rule, in this session",
+    "session": "everything in this session that asks for an approval like this",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wording:
@@ -45,6 +52,11 @@ class Wording:
 def page_of(approval: Approval, *, pages: str) -> str:
     """Where approvers see this approval; `pages` is the origin of their pages."""
     return f"{pages}/approvals/{approval.id}"
+
+
+def good_for(approval: Approval) -> str:
+    """What an answer is good for."""
+    return _GOOD_FOR.get(approval.bind, approval.bind)
 
 
 def wording_of(notice: Notice, *, pages: str) -> Wording:
@@ -79,6 +91,7 @@ def _facts(notice: Notice) -> Iterator[tuple[str, str]]:
     yield "Acting for them", ", ".join(picture.actors)
     yield "Through", picture.workload
     yield "Request", f"{picture.method} {picture.host}{picture.path}".strip()
+    yield "An answer is good for", good_for(approval)
     yield from _happened(notice)
     for name, value in picture.show.items():
         yield f"Shown: {shown(name, longest=40)}", value

@@ -15,13 +15,14 @@ from starlette.responses import RedirectResponse, Response
 
 from extauthz.approval.course import LONGEST_REASON
 from extauthz.approval.refusals import Refusal, RefusalWord
+from extauthz.approval.telling.wording import good_for
 from extauthz.check.approval_viewing import Seen, Viewing
 from extauthz.stepup.approver_session import ApproverSession
 from extauthz.values.approvals import Approval, Proof
 from extauthz.web.approvers.confirming import Confirming, factors_of, page_of
 from extauthz.web.approvers.desk import Desk
 from extauthz.web.approvers.overview import REFRESH
-from extauthz.web.approvers.picture import binding_of, factor_in_words, sections_of, title_of
+from extauthz.web.approvers.picture import factor_in_words, sections_of, title_of
 
 _STALE_REASON: Final = "It was answered or ended meanwhile: nothing was done."
 REFUSED: Final[Mapping[RefusalWord, tuple[int, str]]] = {
@@ -166,7 +167,7 @@ class OneApproval:
             "title": title_of(approval),
             "path": page_of(id_),
             "sections": sections_of(approval),
-            "good_for": binding_of(approval),
+            "good_for": good_for(approval),
             "in_words": factor_in_words,
             "past": await self.viewing.past(approval, session.approver),
             "confirm": seen.proof is not None and not fresh,

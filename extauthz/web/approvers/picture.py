@@ -11,12 +11,6 @@ from typing import Any, Final
 from extauthz.stepup.factors import FACTOR_AMR, PRESENCE_AMR
 from extauthz.values.approvals import Approval, Picture
 
-_BINDS: Final[Mapping[str, str]] = {
-    "request": "this very request, to the last byte",
-    "scope": "requests under this rule with the same values",
-    "action": "every request under this rule, in this session",
-    "session": "everything in this session that asks for an approval like this",
-}
 _FACTORS: Final[Mapping[str, str]] = {
     FACTOR_AMR["totp"]: "a one-time code",
     FACTOR_AMR["webauthn"]: "a security key or passkey",
@@ -53,11 +47,6 @@ def title_of(approval: Approval) -> str:
 def factor_in_words(amr: str) -> str:
     """What people call a factor that was proven; `amr` is a word that grants have, perhaps with a class behind it."""
     return _FACTORS.get(amr.partition(" ")[0], amr)
-
-
-def binding_of(approval: Approval) -> str:
-    """What an answer is good for, in words."""
-    return _BINDS.get(approval.bind, approval.bind)
 
 
 def _what(picture: Picture) -> Iterator[tuple[str, str]]:
