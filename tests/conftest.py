@@ -28,7 +28,23 @@ structlog.configure(
 )
 
 TESTS = Path(__file__).parent
-WAITING = ("app", "e2e", "transport", "signals", "bundles", "quickstart", "web", "store", "examples", "oidc", "policy")
+WAITING = (
+    "e2e_approvals",
+    "app",
+    "e2e",
+    "transport",
+    "signals",
+    "bundles",
+    "quickstart",
+    "approvers",
+    "approval_api",
+    "web",
+    "telling",
+    "store",
+    "examples",
+    "oidc",
+    "policy",
+)
 """The folders with the longest files, in the order in which they are begun."""
 
 
