@@ -5,12 +5,13 @@ The rule: what is sent again comes under the id that it had, so that whoever got
 
 import time
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from extauthz.approval.telling.config import MAIL
 from extauthz.cli.policy_options import print_json
+from extauthz.cli.policy_trace import printable
 from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, row, with_store
 from extauthz.errors import ExtauthzError
 from extauthz.settings import Settings
@@ -23,6 +24,7 @@ app = typer.Typer(name="deliveries", no_args_is_help=True, help="What webhooks a
 
 _PAGE = 500
 """Letters that are asked for at a time."""
+_COLUMNS: Final = ("id", "at", "sink", "to", "kind", "approval", "status", "attempts", "error")
 
 Sink = Annotated[
     str | None, typer.Option("--sink", metavar="NAME", help=f"The name of a webhook, or `{MAIL}`.", show_default=False)
@@ -45,23 +47,18 @@ def list_(
 
     async def work(settings: Settings, store: Store) -> list[LetterState]:
         _note_unknown(settings, sink)
-        found: list[LetterState] = []
-        while some := await store.letters(
-            dead=dead or None, sink=sink, most=_PAGE, after=found[-1].letter.id if found else ""
-        ):
-            found += some
-        return found
+        return await _letters(store, dead=dead or None, sink=sink)
 
     states = sorted(with_store(config, work), key=lambda state: (state.letter.at, state.letter.id))
     rows = [_described(state) for state in states]
     if output == "json":
         print_json(rows)
         return
-    for one in rows:
-        cells = (one[name] for name in ("id", "at", "sink", "to", "kind", "approval", "status", "attempts", "error"))
-        typer.echo(row(*cells))
     if not rows:
         typer.echo("nothing waits", err=True)
+        return
+    for one in (dict(zip(_COLUMNS, _COLUMNS, strict=True)), *rows):
+        typer.echo(row(*(one[name] for name in _COLUMNS)))
 
 
 @app.command(short_help="Tell again what was given up.")
@@ -78,6 +75,12 @@ def replay(
 
     async def work(settings: Settings, store: Store) -> int:
         _note_unknown(settings, sink)
+        there = {state.letter.id for state in await _letters(store)} if ids else set()
+        if unknown := [id_ for id_ in ids or () if id_ not in there]:
+            raise DeliveriesRefused(
+                f"`{printable(unknown[0])}`: there is no such letter, or it was delivered; `list --dead` shows what was"
+                " given up"
+            )
         return await store.replay_letters(ids or None, sink, now=time.time())
 
     replayed = with_store(config, work)
@@ -85,6 +88,14 @@ def replay(
         print_json({"replayed": replayed})
     else:
         typer.echo(f"{counted(replayed, 'letter')} will be sent again")
+
+
+async def _letters(store: Store, *, dead: bool | None = None, sink: str | None = None) -> list[LetterState]:
+    """All of them that are kept: dead ones, others, or all for `None`; of a sink."""
+    found: list[LetterState] = []
+    while some := await store.letters(dead=dead, sink=sink, most=_PAGE, after=found[-1].letter.id if found else ""):
+        found += some
+    return found
 
 
 def _note_unknown(settings: Settings, sink: str | None) -> None:

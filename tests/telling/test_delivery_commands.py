@@ -69,7 +69,9 @@ def test_what_is_not_delivered_is_listed_with_what_became_of_it(config: Path) ->
     assert rows["audit"]["due"] is None
     assert (rows["email"]["status"], rows["email"]["to"]) == ("waiting", "treasury@example.com")
     text = run(config, "list").stdout
-    assert len(text.splitlines()) == 2
+    heading, *told = text.splitlines()
+    assert heading.split("\t")[:3] == ["id", "at", "sink"]
+    assert len(told) == 2
     assert "answered with 404" in text
     assert "\x1b" not in text  # nothing that somebody has said steers the terminal
 
@@ -95,6 +97,14 @@ def test_what_was_given_up_is_told_again(config: Path, by: str) -> None:
 def test_nothing_is_told_again_unless_it_is_said_what(config: Path, named: list[str]) -> None:
     result = run(config, "replay", *named)
     assert isinstance(result.exception, DeliveriesRefused)
+    assert sum(one.dead_at is not None for one in kept(config)) == 1
+
+
+def test_a_letter_that_is_not_there_is_not_told_again(config: Path) -> None:
+    (dead,) = [one for one in kept(config) if one.dead_at is not None]
+    result = run(config, "replay", dead.letter.id, "nope")
+    assert isinstance(result.exception, DeliveriesRefused)
+    assert "`nope`" in str(result.exception)
     assert sum(one.dead_at is not None for one in kept(config)) == 1
 
 
