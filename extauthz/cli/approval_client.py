@@ -30,6 +30,9 @@ TOKEN_VARIABLE: Final = "APPROVALS_TOKEN"  # noqa: S105 - a name
 CODE_VARIABLE: Final = "APPROVALS_CODE"
 _SECONDS: Final = 30.0
 _NEEDS_FACTOR, _CODE = "needs-factor", "otp"
+_ON_THE_COMMAND_LINE: Final = {"needs-reason": "the rule wants a reason; say it by --reason"}
+"""What is told of a refusal in the words of these commands, not in those of the API."""
+_UNTRUSTED: Final = "certificate_verify_failed"
 
 Url = Annotated[
     str | None,
@@ -134,8 +137,9 @@ def _said(answer: "httpx.Response") -> Any:  # noqa: ANN401 - JSON
 
 def _refusal(problem: Any, status: int) -> NotDone:  # noqa: ANN401 - JSON
     told = problem if isinstance(problem, dict) else {}
+    detail = _ON_THE_COMMAND_LINE.get(str(told.get("reason"))) or told.get("detail", "refused")
     page = f"; answer on {told['page']}" if "page" in told else ""
-    return NotDone(printable(f"{told.get('reason', status)}: {told.get('detail', 'refused')}{page}"))
+    return NotDone(printable(f"{told.get('reason', status)}: {detail}{page}"))
 
 
 def _told(lines: Iterator[str]) -> Iterator[Mapping[str, Any]]:
@@ -205,4 +209,5 @@ def _trusted(ca: Path | None) -> ssl.SSLContext:
 
 
 def _failure(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0].lower()
+    told = (str(error) or type(error).__name__).splitlines()[0].lower()
+    return f"{told}; name the authorities of its certificate by --ca" if _UNTRUSTED in told else told

@@ -24,19 +24,35 @@ _STYLES: Final = {
     "justified": "green",
     "unjustified": "red",
 }
+_ROOMY: Final = 160
+"""Columns of a terminal from which everything has a column of its own."""
+_LONGEST_SHOWN: Final = 32
+"""Characters of a value that a list shows; all of it is in the picture of one."""
 Told = Mapping[str, Any]
 """An approval as `approval.view` describes it."""
 
 
-def table(approvals: Iterable[Told]) -> Table:
-    """A row for each."""
+def table(approvals: Iterable[Told], *, width: int) -> Table:
+    """A row for each, on a console of that width; where it is narrow, all but the id is folded beside it."""
+    if width < _ROOMY:
+        return _narrow(approvals)
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("id", "status", "opened", "rule"):
         drawn.add_column(name, no_wrap=True)
-    for name in ("who", "what", "votes"):
-        drawn.add_column(name)
+    for name in ("who", "what", "shown", "votes"):
+        drawn.add_column(name, overflow="fold")
     for one in approvals:
         drawn.add_row(*_cells(one))
+    return drawn
+
+
+def _narrow(approvals: Iterable[Told]) -> Table:
+    drawn = Table.grid(padding=(0, 2))
+    drawn.add_column(no_wrap=True)
+    drawn.add_column(overflow="fold")
+    for one in approvals:
+        id_, *others = _cells(one)
+        drawn.add_row(id_, Text("  ").join(cell for cell in others if cell))
     return drawn
 
 
@@ -65,6 +81,7 @@ def _cells(one: Told) -> tuple[Text, ...]:
         Text(printable(one["rule"])),
         Text(printable(_who(one))),
         Text(printable(f"{action['name']} {resource['id']}")),
+        Text(", ".join(_shown(resource["properties"]["show"]))),
         Text(" ").join(_marks(one["votes"])),
     )
 
@@ -83,6 +100,12 @@ def _who(one: Told) -> str:
     subject = one["subject"]
     through = subject["properties"]["workload"]
     return f"{subject['id']} through {through}" if through and through != subject["id"] else str(subject["id"])
+
+
+def _shown(values: Mapping[str, str]) -> Iterator[str]:
+    for name, value in values.items():
+        text = value if len(value) <= _LONGEST_SHOWN else f"{value[: _LONGEST_SHOWN - 1]}…"
+        yield f"{printable(name)}={printable(text)}"
 
 
 def _marks(votes: Sequence[Mapping[str, Any]]) -> Iterator[Text]:

@@ -18,12 +18,11 @@ from extauthz.cli.approval_client import Api, Ca, NotDone, TokenFile, Url, path_
 from extauthz.cli.approval_tables import line, picture, table
 from extauthz.cli.approver_link import link
 from extauthz.cli.policy_options import make_console, print_json
-from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, with_store
+from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, anybody_of, with_store
 from extauthz.settings import Settings
 from extauthz.store.approvals import ApprovalQuery
 from extauthz.store.protocol import Store
 from extauthz.values.approvals import Approval, Stance, State, Verdict
-from extauthz.values.identity import Subject
 
 app = typer.Typer(name="approvals", no_args_is_help=True, help="Approvals, and who answers them.")
 app.command(short_help="A link with which SUB logs in at the approvers' pages.")(link)
@@ -31,7 +30,6 @@ app.add_typer(deliveries.app)
 
 _EVENTS: Final = "/v1/approvals/events"
 _MOST: Final = 200
-_WORKLOAD: Final = "spiffe://"
 _STATES: Final[tuple[State, ...]] = get_args(State)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")]
@@ -69,17 +67,17 @@ def list_(
         api = Api.of(url=url, token_file=token_file, ca=ca)
         rows = api.get("/v1/approvals", {**sieve.parameters, "limit": limit})["approvals"]
     else:
-        meant = sieve.query
 
-        async def work(_: Settings, store: Store) -> list[dict[str, Any]]:
-            page = await store.approvals(meant, most=limit)
+        async def work(settings: Settings, store: Store) -> list[dict[str, Any]]:
+            page = await store.approvals(sieve.query(settings), most=limit)
             return [_described(one) for one in page.approvals]
 
         rows = with_store(config, work)
     if output == "json":
         print_json(rows)
     elif rows:
-        make_console().print(table(rows))
+        console = make_console()
+        console.print(table(rows, width=console.width))
     else:
         typer.echo("no approvals", err=True)
 
@@ -136,9 +134,9 @@ def watch(
         for told in Api.of(url=url, token_file=token_file, ca=ca).events(_EVENTS, sieve.parameters):
             tell(told)
         return
-    meant = sieve.query
 
-    async def work(_: Settings, store: Store) -> None:
+    async def work(settings: Settings, store: Store) -> None:
+        meant = sieve.query(settings)
         known: dict[str, Approval] = {}
         async for news in store.approval_news():
             ids = {*news.ids, *(known if news.everything else ())}
@@ -257,16 +255,11 @@ class _Sieve:
     mine: bool
     unreviewed: bool
 
-    @property
-    def query(self) -> ApprovalQuery:
-        """For the store. Raises `NotDone`."""
+    def query(self, settings: Settings) -> ApprovalQuery:
+        """For the store. Raises `NotDone`, and `NobodyNamed` for a user who could be of several issuers."""
         if self.mine:
             raise NotDone("--mine: the store knows nobody's; ask the API with --url")
-        named = None
-        if self.subject is not None:
-            if self.issuer is None and not self.subject.startswith(_WORKLOAD):
-                raise NotDone(f"--issuer: missing; say whose user `{self.subject}` is")
-            named = Subject(self.issuer or "", self.subject)
+        named = None if self.subject is None else anybody_of(settings, self.subject, self.issuer)
         states = frozenset(self.states) or None
         return ApprovalQuery(states=states, rule=self.rule, subject=named, unreviewed=self.unreviewed)
 

@@ -2,17 +2,28 @@
 
 import json
 import os
+import socket
+import ssl
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pyotp
 import pytest
 from approval_api.answering_people import ANNA, APP, BEN, PEOPLE, STRANGER, Desk, token
+from rich.console import Console
 
+from extauthz.approval.view import approval_object
+from extauthz.cli.approval_tables import line, table
+from extauthz.cli.quickstart.certificates import create_authority
 from extauthz.values.approvals import Requesters
+from extauthz.values.instant import instant
 
 EXECUTABLE = str(Path(sys.executable).parent / "extauthz")
 
@@ -60,6 +71,18 @@ def test_an_operator_sees_all_that_is_in_the_store(desk: Desk) -> None:
     text = ran(desk, "show", first).stdout
     for word in ("5,000 €", "variables.amount > 1000.0", "Large transfers", "203.0.113.9"):
         assert word in text
+
+
+def test_a_subject_is_of_the_only_issuer_there_is(desk: Desk) -> None:
+    id_ = desk.opened().id
+    assert "--issuer" in ran(desk, "list", "--subject", "uma").stderr
+    file = desk.folder / "extauthz.yaml"
+    config = json.loads(file.read_text())
+    users = {"name": "app", "issuer": APP, "audiences": ["app"], "algorithms": ["ES256"], "jwks": "people.json"}
+    config["identity"] = {"users": [users]}
+    config["approvals"]["persons"] = {"claim": "sub"}
+    file.write_text(json.dumps(config))
+    assert [one["id"] for one in said(desk, "list", "--subject", "uma")] == [id_]
 
 
 def test_what_is_overdue_is_shown_as_over(desk: Desk) -> None:
@@ -146,6 +169,33 @@ def test_a_token_does_not_leave_the_machine_in_the_clear(desk: Desk) -> None:
     assert (ended.returncode, "in the clear" in ended.stderr) == (1, True)
 
 
+def test_a_reason_that_is_missing_is_asked_for_as_the_command_takes_it(desk: Desk) -> None:
+    ended = ran(desk, "approve", desk.opened("one").id, api=True, who=ANNA)
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "extauthz: needs-reason: the rule wants a reason; say it by --reason\n",
+    )
+
+
+def test_a_certificate_of_nobody_known_is_told_with_what_to_do(desk: Desk) -> None:
+    authority = create_authority(desk.folder / "authority.pem", common_name="somebody", now=datetime.now(UTC))
+    server = authority.issue_server(desk.folder / "server")
+    trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trusted.load_cert_chain(server.certificate, server.key)
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor() as threads:
+        threads.submit(refused, listening, trusted)
+        ended = ran(desk, "list", "--url", f"https://127.0.0.1:{listening.getsockname()[1]}", who=ANNA)
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert ended.stderr.endswith("; name the authorities of its certificate by --ca\n")
+
+
+def refused(listening: socket.socket, trusted: ssl.SSLContext) -> None:
+    """Take a connection of somebody who does not trust who listens."""
+    connected, _ = listening.accept()
+    with connected, suppress(ssl.SSLError):
+        trusted.wrap_socket(connected, server_side=True).close()
+
+
 def test_nobody_listens_there_is_told_in_a_line(desk: Desk) -> None:
     ended = ran(desk, "list", "--url", "http://127.0.0.1:1", who=ANNA)
     assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
@@ -172,6 +222,30 @@ def test_changes_are_told_as_they_come(desk: Desk, by_api: bool) -> None:
     finally:
         watching.kill()
         watching.communicate()
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_a_list_has_whole_ids_and_loses_nothing(desk: Desk, width: int) -> None:
+    opened = desk.opened()
+    console = Console(width=width, file=StringIO(), highlight=False)
+    console.print(table([approval_object(opened)], width=width))
+    assert isinstance(console.file, StringIO)
+    text = console.file.getvalue()
+    assert opened.id in text
+    assert max(len(line) for line in text.splitlines()) <= width
+    joined = "".join(text.split())
+    assert "…" not in joined
+    if width < 160:
+        for word in ("pending", instant(opened.opened_at), "bank/two", "uma", "https://bank.example.com/two"):
+            assert word in joined
+        assert "=5,000€" in joined
+
+
+def test_a_list_shows_the_beginning_of_what_is_long(desk: Desk) -> None:
+    told = approval_object(desk.opened())
+    told["resource"]["properties"]["show"] = {"memo": "x" * 500}
+    assert f"memo={'x' * 31}…" in line(told).plain
+    assert "x" * 32 not in line(told).plain
 
 
 def test_text_of_others_steers_no_terminal(desk: Desk) -> None:
