@@ -25,7 +25,7 @@ _BY_REASON: Final[Mapping[str, str]] = {
     "malformed-method": "The method of the request is malformed.",
     "malformed-path": "The path of the request is malformed, or could be read in more than one way.",
     "needs-subject": "This needs somebody who can be asked. Sign in first.",
-    "not-bindable": "A proof for this very request can't be given: its body is not known.",
+    "not-bindable": "No proof or approval can be given for this very request: its body is not known.",
     "not-enrolled": "You have no authenticator app that could show a code. Ask your administrator to enroll you.",
     "overloaded": "Too many requests wait for an answer. Repeat it later.",
     "proof-required": "This needs fresh proof of who you are.",
