@@ -14,7 +14,7 @@ from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
 from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderMap, Metadata
 from extauthz._pb.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
-from extauthz._pb.extauthz.check_pb2 import Check
+from extauthz._pb.extauthz.check_pb2 import Check, Pieces
 from extauthz.errors import MalformedRequest
 from extauthz.values.request import EMPTY, HttpRequest, Peer, RequestView
 from extauthz.wire import body as bodies
@@ -56,6 +56,8 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
             reason="malformed-check",
         )
     try:
+        if not _is_one_piece(payload):
+            raise MalformedRequest("the Check has its attributes more than once", reason="malformed-check")
         attributes = Check.FromString(payload).attributes
         # A memory of bounded count must also be one of bounded bytes.
         ends = _connection if len(payload) <= _LARGEST_KEPT_PEER else _large_ends
@@ -83,6 +85,16 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
         return decode(payload, reading)  # by a connection that varies, of which nothing is taken for granted
     except DecodeError:
         raise MalformedRequest("the bytes are no CheckRequest", reason="malformed-check") from None
+
+
+def _is_one_piece(payload: bytes) -> bool:
+    """Whether no two readers can put the attributes together differently. Most often they are all of the payload, which
+    is seen by its head: tag 1 of wire type 2, and a length of two bytes (Protocol Buffers, "Encoding").
+    """
+    size = len(payload)
+    if 130 < size < 16_387 and payload[0] == 10 and payload[1] > 127 and payload[2] * 128 + payload[1] == size + 125:
+        return True
+    return len(Pieces.FromString(payload).attributes) <= 1
 
 
 def _large_ends(source: bytes, destination: bytes, tls_session: bytes) -> _Ends:

@@ -54,7 +54,7 @@ def hook_at(url: str, *, attempts: int = 50, max_age: float = 3600.0) -> Address
 
 
 async def open_with_letters(store: Store, sinks: Sequence[str], *, number: int = 1) -> tuple[Letter, ...]:
-    approval = an_approval(id=f"apv-{number}", key=f"key-{number}")
+    approval = an_approval(id=f"apv-{number}", key=f"key-{number}", binding=f"binding-{number}")
     letters = letters_of(approval, webhooks=[a_hook(name=sink) for sink in sinks])
     await store.open_approval(approval, letters=letters, keep=60, most_open=1000, now=NOW)
     return letters

@@ -348,3 +348,13 @@ def test_what_was_read_does_not_change() -> None:
         view.http.host = "b"  # type: ignore[misc]
     with pytest.raises(TypeError):
         view.http.headers["x"] = ("2",)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("length", [0, 60, 98, 99, 100, 5_000, 16_200, 16_300, 16_400])
+def test_attributes_that_come_twice_are_refused_whatever_their_size(length: int) -> None:
+    """Protobuf joins the two, and of what is bytes here it takes the last: a second reader sees more headers."""
+    once = check_request(host="a.example", path="/" + "x" * length)
+    assert decode(once).http is not None
+    for payload in (once + once, once + b"\x0a\x00", b"\x0a\x00" + once):
+        with pytest.raises(MalformedRequest, match="more than once"):
+            decode(payload)
