@@ -38,6 +38,7 @@ from extauthz.identity.resolver import Resolver
 from extauthz.identity.revocations import KINDS, Revocation
 from extauthz.policy.load import load_text
 from extauthz.record.decision import DecisionRecord
+from extauthz.record.keeping import Record, Recorder
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
 from extauthz.store.memory import MemoryStore
 from extauthz.store.open import open_store
@@ -130,13 +131,18 @@ CERTIFICATE = (
 )
 
 
-class Left:
+class Left(Recorder):
     """Where records wait for those who write them."""
 
     def __init__(self) -> None:
-        self._queue: deque[DecisionRecord] = deque(maxlen=QUEUE)
+        self._queue: deque[Record] = deque(maxlen=QUEUE)
 
-    def record(self, record: DecisionRecord) -> None:
+    @property
+    def blocked(self) -> bool:
+        """Never."""
+        return False
+
+    def record(self, record: Record) -> None:
         """Take one record."""
         self._queue.append(record)
 
@@ -320,7 +326,7 @@ def main() -> int:
             assert isinstance(answer, bytes)
             assert CheckResponse.FromString(answer).status.code == code, name
         figures = measure(steps)
-        leaving = replace(surroundings, recorder=Left(), audit=Left())
+        leaving = replace(surroundings, recorder=Left())
         few, many = (
             Checker(
                 replace(ruling, policies=load_text("---".join(HOST.format(host, ROUTES) for host in range(hosts)))),

@@ -20,6 +20,7 @@ from extauthz.policy.decide import decide
 from extauthz.policy.load import load_text
 from extauthz.record.audit_file import AuditFile
 from extauthz.record.decision import DecisionRecord
+from extauthz.record.journal import Journal
 from extauthz.record.masking import Keep
 from extauthz.values.grants import NO_FACTS
 from extauthz.values.identity import Identity, User
@@ -131,13 +132,14 @@ def measure(count: int, folder: Path) -> dict[str, float]:
     """Seconds and microseconds of each step; CPU seconds for what a thread of its own does."""
     records = traffic(count)
     path = folder / "audit.jsonl"
-    audit = AuditFile(path, Keep(), queue=count)
+    audit = AuditFile(path, Keep())
+    journal = Journal(audit=audit, queue=count)
     before = time.process_time()
     began = time.perf_counter()
     for record in records:
-        audit.record(record)
+        journal.record(record)
     handed = time.perf_counter() - began
-    audit.close()
+    journal.close()
     written = time.process_time() - before
     assert audit.count().written == count
     replay = Replay(load_text(CHANGED))

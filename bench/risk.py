@@ -18,6 +18,7 @@ import time
 import timeit
 from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -35,6 +36,7 @@ from extauthz.identity.resolver import Resolver
 from extauthz.lookup.geo import open_databases
 from extauthz.policy.load import load_text
 from extauthz.record.decision import DecisionRecord
+from extauthz.record.keeping import Record, Recorder
 from extauthz.risk.addresses import AddressSet, parse_entry
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
 from extauthz.store.memory import MemoryStore
@@ -115,15 +117,25 @@ spec:
 WITHOUT, WITH, PLACE = "without a model", "with twenty signals", "with a place, no model"
 
 
-class Left:
+class Left(Recorder):
     """Where records wait for those who write them."""
 
     def __init__(self) -> None:
         self.queue: deque[DecisionRecord] = deque(maxlen=QUEUE)
 
-    def record(self, record: DecisionRecord) -> None:
+    @property
+    def blocked(self) -> bool:
+        """Never."""
+        return False
+
+    def record(self, record: Record) -> None:
         """Take one record."""
+        assert isinstance(record, DecisionRecord), "nothing lives here but decisions"
         self.queue.append(record)
+
+    def commit(self, record: DecisionRecord) -> Future[None]:
+        """No rule here asks for it."""
+        raise NotImplementedError
 
 
 def signer() -> tuple[str, str]:

@@ -13,6 +13,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from finishing import finished
 from jwt.algorithms import ECAlgorithm
+from kept_records import Records
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.check.activity import Activities
@@ -23,7 +24,6 @@ from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver
 from extauthz.identity.revocations import Kind, Revocation
 from extauthz.policy.load import load_text
-from extauthz.record.decision import DecisionRecord
 from extauthz.stepup.keys import SECRET_BYTES as KEY_BYTES
 from extauthz.stepup.keys import generate_key, parse_keys
 from extauthz.stepup.totp import SECRET_BYTES, code_at, step_at
@@ -68,16 +68,6 @@ spec:
       when: "1 / int(request.query.by) > 0"
       effect: deny
 """
-
-
-class Records:
-    """Keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.kept: list[DecisionRecord] = []
-
-    def record(self, record: DecisionRecord) -> None:
-        self.kept.append(record)
 
 
 @dataclass(kw_only=True)

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections import deque
+from concurrent.futures import Future
 
 from bench.harness import traffic
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
@@ -17,6 +18,7 @@ from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver
 from extauthz.policy.load import load_text
 from extauthz.record.decision import DecisionRecord
+from extauthz.record.keeping import Record, Recorder
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
 from extauthz.store.memory import MemoryStore
 
@@ -24,15 +26,24 @@ RULES = 50
 WAITING = 256
 
 
-class Left:
+class Left(Recorder):
     """Where records are left for those who write them, as many as may wait meanwhile."""
 
     def __init__(self) -> None:
-        self._waiting: deque[DecisionRecord] = deque(maxlen=WAITING)
+        self._waiting: deque[Record] = deque(maxlen=WAITING)
 
-    def record(self, record: DecisionRecord) -> None:
+    @property
+    def blocked(self) -> bool:
+        """Never."""
+        return False
+
+    def record(self, record: Record) -> None:
         """Take one record."""
         self._waiting.append(record)
+
+    def commit(self, record: DecisionRecord) -> Future[None]:
+        """No rule here asks for it."""
+        raise NotImplementedError
 
 
 def checker() -> Checker:

@@ -17,7 +17,6 @@ from msgspec import structs
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from extauthz import __version__
 from extauthz.app.approvers import Approvers
 from extauthz.app.bundles import Bundles
 from extauthz.app.inbound import Inbound
@@ -27,9 +26,10 @@ from extauthz.app.listening import WebServer
 from extauthz.app.local_facts import LocalFacts
 from extauthz.app.orders import Orders
 from extauthz.app.providers import Providers
+from extauthz.app.recording import Recording
 from extauthz.app.reload import Reloader, Status, first_ruling
 from extauthz.app.watching import Fingerprint, Watched, changes
-from extauthz.app.wiring import load_keys, open_audit, open_configured_store
+from extauthz.app.wiring import load_keys, open_configured_store
 from extauthz.approval.persons import Persons
 from extauthz.check.activity import Activities
 from extauthz.check.checker import Checker
@@ -41,8 +41,6 @@ from extauthz.check.surroundings import Surroundings
 from extauthz.errors import ExtauthzError, StateUnavailable
 from extauthz.lookup.attributes.sources import AttributeSources
 from extauthz.lookup.key_sets import Standing
-from extauthz.record.audit_file import AuditFile
-from extauthz.record.tracing import open_tracing
 from extauthz.settings import Settings
 from extauthz.transport.calls import Transport
 from extauthz.values.grants import Facts
@@ -83,7 +81,6 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
     providers = Providers(settings.stepup.oidc, base=settings.base)
     sources = AttributeSources(settings.attributes, base=settings.base)
     metrics.follow_attributes(lambda: sources.standings)
-    tracing = open_tracing(environ, version=__version__)
     store = open_configured_store(settings)
     revocations = RevocationFeed(store, max_staleness=settings.revocations.max_staleness)
     inbound = Inbound(settings, environ, store=store, feed=revocations, metrics=metrics)
@@ -103,20 +100,19 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
     metrics.follow_activity(lambda: activities.counts)
     habits = Habits(store)
     metrics.follow_habits(lambda: habits.counts)
-    audit: AuditFile | None = None
+    recording: Recording | None = None
     try:
-        audit = open_audit(settings)
-        if audit is not None:
-            metrics.follow_audit(audit.count)
+        recording = Recording(settings, environ)
+        if settings.audit is not None:
+            metrics.follow_audit(recording.audit_counts)
         surroundings = Surroundings(
             clock=time.time_ns,
             monotonic=time.monotonic,
             entropy=os.urandom,
             store=store,
             keys=keys,
-            recorder=None if tracing is None else tracing.recorder,
+            recorder=recording.recorder,
             inquiries=informants.inquiries,
-            audit=audit,
             revocations=revocations,
             activities=activities,
             sources=sources,
@@ -174,8 +170,8 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             ),
         )
     finally:
-        if audit is not None:
-            await asyncio.to_thread(audit.close)
+        if recording is not None:
+            await asyncio.to_thread(recording.close)
         await informants.close()
         await sources.close()
         await inbound.close()
@@ -184,8 +180,6 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
         await activities.close()
         await habits.close()
         await store.close()
-        if tracing is not None:
-            await asyncio.to_thread(tracing.close)
 
 
 async def _reload_on_change(reloader: Reloader, watched: Watched, seen: Fingerprint) -> None:

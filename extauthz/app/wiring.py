@@ -9,8 +9,6 @@ from extauthz.identity.workload import WorkloadFiles
 from extauthz.lookup.files import open_file
 from extauthz.policy.attributes import read_attributes
 from extauthz.policy.policy_set import PolicySet
-from extauthz.record.audit_file import AuditFile
-from extauthz.record.masking import Keep
 from extauthz.settings import Settings
 from extauthz.stepup.keys import KeyRing
 from extauthz.store.open import is_shared, open_store
@@ -60,16 +58,6 @@ def _workload_files(settings: Settings) -> WorkloadFiles:
 def open_configured_store(settings: Settings, *, patience: float | None = None) -> Store:
     """The store that the settings name; `patience` as `open_store` has it."""
     return open_store(settings.store, base=settings.base, patience=patience)
-
-
-def open_audit(settings: Settings) -> AuditFile | None:
-    """The audit file that the settings name, its writer running; `None` if they name none.
-
-    Raises:
-        ConfigurationError: it can't be written.
-    """
-    audit = settings.audit
-    return None if audit is None else AuditFile(settings.base / audit.path, Keep.of(audit.keep))
 
 
 def load_keys(settings: Settings) -> KeyRing:

@@ -17,7 +17,8 @@ from extauthz.errors import ConfigurationError, Reason, Refused
 from extauthz.policy.approving import terms_of
 from extauthz.policy.asking import NOTHING_ASKED, Inquiry
 from extauthz.policy.policy_set import PolicySet
-from extauthz.record.decision import AuditTrail, DecisionRecord, Recorder, Trace, WallClock
+from extauthz.record.decision import DecisionRecord, Trace, WallClock
+from extauthz.record.keeping import Recorder
 from extauthz.stepup.challenge import offer as challenge_offer
 from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.waiting import offer as waiting_offer
@@ -104,14 +105,11 @@ class Answering:
         *,
         keys: KeyRing,
         recorder: Recorder | None,
-        audit: AuditTrail | None,
         clock: WallClock,
         entropy: Callable[[int], bytes],
     ) -> None:
         self._keys = keys
-        self._audit = audit
-        self._recorders = tuple(one for one in (recorder, audit) if one is not None)
-        self._beside_audit = tuple(one for one in (recorder,) if one is not None)
+        self._recorder = recorder
         self._clock = clock
         self._entropy = entropy
         self._ready: dict[tuple[str, Reason, int], tuple[bytes, ...]] = {}
@@ -122,12 +120,13 @@ class Answering:
         `detail` is what the record says beyond the reason; it does not leave. Blocks while a record is required.
         """
         answer = self._answer(case, evaluation, detail)
-        if evaluation.audit_required:
-            try:
-                _wait(self._commit(case, answer), _patience(case.asked.remaining()))
-            except Exception as error:  # noqa: BLE001 - without its record nothing is allowed, whatever the cause
-                return self._without_record(case, answer, error).payload
-        self._record(case, answer, audited=evaluation.audit_required)
+        if not evaluation.audit_required:
+            self._record(case, answer)
+            return answer.payload
+        try:
+            _wait(self._commit(case, answer), _patience(case.asked.remaining()))
+        except Exception as error:  # noqa: BLE001 - without its record nothing is allowed, whatever the cause
+            return self._without_record(case, answer, error).payload
         return answer.payload
 
     def refuse(self, case: Case, error: Exception) -> bytes:
@@ -149,19 +148,20 @@ class Answering:
             blanked = replace(case, asked=replace(case.asked, decision_id=blank))
             parts = tuple(self._answer(blanked, evaluation, None).payload.split(blank.encode()))
             self._ready = {known: parts}  # of one set of policies: those before are of no use any more
-        self._record(case, Answer(b"", evaluation, detail_of(error)), audited=False)
+        self._record(case, Answer(b"", evaluation, detail_of(error)))
         return decision_id.encode().join(parts)
 
     async def answer_later(self, case: Case, evaluation: Evaluation) -> Answer:
         """As `answer`, but the event loop goes on while a record is required; with what was decided in the end."""
         answer = self._answer(case, evaluation, None)
-        if evaluation.audit_required:
-            try:
-                written = asyncio.wrap_future(self._commit(case, answer))
-                await asyncio.wait_for(written, _patience(case.asked.remaining(), AUDIT_MARGIN_LATER))
-            except Exception as error:  # noqa: BLE001 - without its record nothing is allowed, whatever the cause
-                return self._without_record(case, answer, error)
-        self._record(case, answer, audited=evaluation.audit_required)
+        if not evaluation.audit_required:
+            self._record(case, answer)
+            return answer
+        try:
+            written = asyncio.wrap_future(self._commit(case, answer))
+            await asyncio.wait_for(written, _patience(case.asked.remaining(), AUDIT_MARGIN_LATER))
+        except Exception as error:  # noqa: BLE001 - without its record nothing is allowed, whatever the cause
+            return self._without_record(case, answer, error)
         return answer
 
     def _answer(self, case: Case, evaluation: Evaluation, detail: str | None) -> Answer:
@@ -186,15 +186,15 @@ class Answering:
         return Answer(payload, evaluation, detail)
 
     def _commit(self, case: Case, answer: Answer) -> Future[None]:
-        if self._audit is None:
+        if self._recorder is None:
             raise ConfigurationError("a rule requires its record to be written, but no `audit.path` is set")
-        return self._audit.commit(self._record_of(case, answer))
+        return self._recorder.commit(self._record_of(case, answer))
 
     def _without_record(self, case: Case, answer: Answer, error: Exception) -> Answer:
         """The denial in place of an answer whose record is not on disk."""
         _log.error("audit-unavailable", decision_id=case.asked.decision_id, error=str(error) or type(error).__name__)
         denied = self._answer(case, replace(answer.evaluation, decision=AUDIT_UNAVAILABLE), detail_of(error))
-        self._record(case, denied, audited=False)
+        self._record(case, denied)
         return denied
 
     def _offer(self, case: Case, decision: Decision) -> ChallengeOffer | HoldOffer | None:
@@ -248,14 +248,11 @@ class Answering:
             ended_ns=self._clock(),
         )
 
-    def _record(self, case: Case, answer: Answer, *, audited: bool) -> None:
-        recorders = self._beside_audit if audited else self._recorders
-        if not recorders:  # nothing is made where nobody listens
+    def _record(self, case: Case, answer: Answer) -> None:
+        if self._recorder is None:  # nothing is made where nobody listens
             return
         try:
-            record = self._record_of(case, answer)
-            for recorder in recorders:
-                recorder.record(record)
+            self._recorder.record(self._record_of(case, answer))
         except Exception:  # noqa: BLE001 - a record that nobody requires changes no decision
             _log.exception("record-failed", decision_id=case.asked.decision_id)
 

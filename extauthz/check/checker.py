@@ -43,7 +43,6 @@ class Checker:
         self._answering = Answering(
             keys=surroundings.keys,
             recorder=surroundings.recorder,
-            audit=surroundings.audit,
             clock=surroundings.clock,
             entropy=surroundings.entropy,
         )

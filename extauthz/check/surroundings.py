@@ -14,7 +14,8 @@ from extauthz.identity.resolver import Resolver
 from extauthz.lookup.attributes.sources import AttributeSources
 from extauthz.lookup.inquiries import NO_INQUIRIES, Inquiries
 from extauthz.policy.policy_set import PolicySet
-from extauthz.record.decision import AuditTrail, Recorder, WallClock
+from extauthz.record.decision import WallClock
+from extauthz.record.keeping import Recorder
 from extauthz.stepup.keys import KeyRing
 from extauthz.store.protocol import Store
 from extauthz.values.grants import NO_FACTS, Facts
@@ -37,10 +38,9 @@ class Surroundings:
     """The world outside of the core.
 
     `clock` gives nanoseconds since the epoch, `monotonic` seconds, `entropy(n)` n random bytes. `recorder` is `None`
-    where nobody wants records, `audit` where no audit file is configured, `revocations` where nobody can revoke
-    anything. `inquiries` asks whoever must be asked to know a caller. `activities` is `None` where nobody remembers
-    what sessions do, `habits` where nobody remembers what is usual, `sources` without attribute sources, `approving`
-    where nobody can be asked for approvals.
+    where nobody wants records, `revocations` where nobody can revoke anything. `inquiries` asks whoever must be asked
+    to know a caller. `activities` is `None` where nobody remembers what sessions do, `habits` where nobody remembers
+    what is usual, `sources` without attribute sources, `approving` where nobody can be asked for approvals.
     """
 
     clock: WallClock
@@ -50,7 +50,6 @@ class Surroundings:
     keys: KeyRing
     recorder: Recorder | None = None
     inquiries: Inquiries = NO_INQUIRIES
-    audit: AuditTrail | None = None
     revocations: RevocationFeed | None = None
     activities: Activities | None = None
     sources: AttributeSources | None = None

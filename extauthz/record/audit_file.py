@@ -1,17 +1,15 @@
-"""The audit file: records are handed over by the threads that decide, and written by one thread of its own.
+"""The audit file: the keeper that appends a line for every record, and can promise that it is on disk.
 
 The rule kept here: no record is lost silently, and no half line is left where a whole one follows. Records that
-nobody waits for are best effort: while the disk is full they wait in a bounded queue, and what no longer fits is
-counted and logged. A record that a rule requires is on disk before `commit` says so, or `commit` fails.
+nobody waits for are best effort: while the disk is full they wait as lines, as many as there is room for, and what no
+longer fits is counted and logged. A record that a rule requires is on disk before `commit` returns, or it fails.
 """
 
-import errno
 import os
-import threading
 import time
 from bisect import bisect_right
 from collections import deque
-from concurrent.futures import Future
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from pathlib import Path
@@ -23,18 +21,17 @@ from msgspec.structs import replace
 
 from extauthz.errors import ConfigurationError, failure_of
 from extauthz.record.decision import DecisionRecord
+from extauthz.record.keeping import Record
+from extauthz.record.life import LifeRecord
+from extauthz.record.life_lines import life_line_of
 from extauthz.record.masking import Keep, line_of
 
-QUEUE: Final = 50_000
-"""Records that wait to be written before further ones are dropped: some 60 MB as lines."""
-BATCH: Final = 64
-"""Records that are encoded at a time. Small, because encoding keeps other threads from running."""
-GATHER: Final = 0.01
-"""Seconds that the writer waits for company after a first record."""
+ROOM: Final = 50_000
+"""Lines that wait for room on the disk before further ones are dropped: some 60 MB."""
+CHUNK: Final = 64
+"""Lines that are written at a time."""
 PATIENCE: Final = 1.0
 """Seconds between two tries to write to a file that can't be written."""
-CLOSING: Final = 5.0
-"""Seconds that `close` gives to what is still in the queue."""
 LOG_EVERY: Final = 10.0
 """Seconds between two log lines about lost records."""
 _NEWLINE: Final = ord("\n")
@@ -44,159 +41,111 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditCounts:
-    """Records since the start: on their way, in the file, and lost."""
+    """Records since the start: waiting for room on the disk, in the file, and lost."""
 
     waiting: int
     written: int
     lost: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Required:
-    record: DecisionRecord
-    done: Future[None]
-
-
 class AuditFile:
-    """Appends a line for every decision to one file, which other processes may append to as well.
+    """A `Ledger` of one file, which other processes may append to as well.
 
-    Safe to use from any thread. Whole lines are written with one system call on a descriptor in append mode, so lines
-    of several processes don't mix. The file is made for its owner alone.
+    Whole lines are written with one system call on a descriptor in append mode, so lines of several processes don't
+    mix. The file is made for its owner alone. All but `count` and `failing` is for one thread.
     """
 
-    def __init__(self, path: Path, keep: Keep, *, queue: int = QUEUE) -> None:
-        """Open the file and start the writer.
+    def __init__(self, path: Path, keep: Keep, *, room: int = ROOM) -> None:
+        """Open the file.
 
         Raises:
             ConfigurationError: the file can't be opened for writing.
         """
         self._path = path
         self._keep = keep
-        self._room = queue
+        self._room = room
         self._encoder = msgspec.json.Encoder()
-        self._queue: deque[DecisionRecord] = deque()
-        self._lines: deque[bytes] = deque()  # older than what is in the queue; the writer's alone
-        self._required: deque[_Required] = deque()
-        self._wake = threading.Event()
-        self._urgent = threading.Event()
-        self._closing = False
-        self._counting = threading.Lock()
+        self._lines: deque[bytes] = deque()
         self._written = 0
         self._lost = 0
         self._lost_told = 0
         self._told_at = -LOG_EVERY
+        self._failing = False
+        self._retry_at = -PATIENCE
         self._torn = False
         try:
             self._descriptor = self._open()
         except OSError as error:
             raise ConfigurationError(f"audit.path: can't write `{path}`: {failure_of(error)}") from error
-        self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
-        self._thread.start()
 
-    def record(self, record: DecisionRecord) -> None:
-        """Take a record to be written soon; drop and count it if too many wait already."""
-        if len(self._queue) + len(self._lines) >= self._room or self._closing:
-            self._lose(1)
-        else:
-            self._queue.append(record)
-        if not self._wake.is_set():
-            self._wake.set()
-
-    def commit(self, record: DecisionRecord) -> Future[None]:
-        """Take a record whose answer waits for it: the future ends when it is on disk, or fails with `OSError`.
-
-        A future that is cancelled in time leaves no record.
-        """
-        done: Future[None] = Future()
-        if self._closing:
-            done.set_exception(OSError("the audit file is closed"))
-            return done
-        self._required.append(_Required(record, done))
-        self._urgent.set()
-        self._wake.set()
-        return done
+    @property
+    def failing(self) -> bool:
+        """Whether the last try to write has failed."""
+        return self._failing
 
     def count(self) -> AuditCounts:
-        """How many records are waiting, written and lost."""
-        waiting = len(self._queue) + len(self._lines) + len(self._required)
-        return AuditCounts(waiting=waiting, written=self._written, lost=self._lost)
+        """How many records are waiting, written and lost. Any thread may ask."""
+        return AuditCounts(waiting=len(self._lines), written=self._written, lost=self._lost)
 
-    def close(self) -> None:
-        """Write what waits, to disk, and end; what can't be written within a few seconds is counted and logged."""
-        self._closing = True
-        self._urgent.set()
-        self._wake.set()
-        self._thread.join(CLOSING)
-        if self._thread.is_alive():
-            _log.error(
-                "audit-records-lost", path=str(self._path), lost=self._lost + len(self._queue) + len(self._lines)
-            )
-
-    def _run(self) -> None:
-        closing = False
-        while not closing:
-            closing = self._closing
-            if not closing:
-                self._wake.wait()
-                self._urgent.wait(GATHER)
-            self._wake.clear()
-            self._urgent.clear()
+    def keep(self, batch: Sequence[Record]) -> None:
+        """Append the lines of these records, or hold them until they can be."""
+        room = self._room - len(self._lines)
+        self._lost += max(len(batch) - room, 0)
+        self._lines.extend(self._line(record) for record in batch[: max(room, 0)])
+        if self._lines and (not self._failing or time.monotonic() >= self._retry_at):
             try:
-                self._drain()
+                self._write()
             except OSError as error:
                 self._fail(error)
-                if not closing:
-                    self._urgent.wait(PATIENCE)
-                    self._wake.set()
-            self._tell_losses()
-        self._finish()
+        self._tell_losses()
 
-    def _drain(self) -> None:
-        """Write what waits, batch by batch, first what somebody waits for. Raises `OSError`."""
-        if self._queue or self._lines or self._required:
-            self._follow_name()
-        while self._required or self._queue or self._lines:
-            if self._required:
-                self._write_required()
-            else:
-                self._write_batch()
+    def commit(self, batch: Sequence[DecisionRecord]) -> None:
+        """Append the lines of these records to the file on disk, ahead of what waits.
 
-    def _write_required(self) -> None:
-        taken = [self._required.popleft() for _ in range(min(BATCH, len(self._required)))]
-        batch = [entry for entry in taken if entry.done.set_running_or_notify_cancel()]
+        Raises:
+            OSError: they can't be written.
+        """
+        lines = [self._line(record) for record in batch]
         try:
-            self._append([self._line(entry.record) for entry in batch])
+            self._follow_name()
+            self._append(lines)
             os.fsync(self._descriptor)
         except OSError as error:
-            for entry in batch:
-                entry.done.set_exception(error)
+            self._fail(error)
             raise
-        for entry in batch:
-            entry.done.set_result(None)
+        self._failing = False
 
-    def _write_batch(self) -> None:
-        while self._queue and len(self._lines) < BATCH:
-            self._encode_next()
-        before = self._written
+    def close(self) -> None:
+        """Write what waits, to disk; what can't be written is counted and logged."""
         try:
-            self._append(list(islice(self._lines, BATCH)))
-        finally:
-            for _ in range(self._written - before):
-                self._lines.popleft()
+            if self._lines:
+                self._write()
+            os.fsync(self._descriptor)
+        except OSError as error:
+            self._fail(error)
+        self._lost += len(self._lines)
+        self._lines.clear()
+        self._told_at = -LOG_EVERY
+        self._tell_losses()
+        os.close(self._descriptor)
 
-    def _encode_next(self) -> None:
-        self._lines.append(self._line(self._queue.popleft()))
+    def _write(self) -> None:
+        """Write what waits, chunk by chunk. Raises `OSError`."""
+        self._follow_name()
+        while self._lines:
+            before = self._written
+            try:
+                self._append(list(islice(self._lines, CHUNK)))
+            finally:
+                for _ in range(self._written - before):
+                    self._lines.popleft()
+        self._failing = False
 
     def _fail(self, error: OSError) -> None:
-        """The file can't be written: whoever waits is told now."""
-        _log.error("audit-write-failed", path=str(self._path), error=failure_of(error), waiting=self.count().waiting)
-        while self._required:
-            entry = self._required.popleft()
-            if entry.done.set_running_or_notify_cancel():
-                entry.done.set_exception(error)
-        # What waits for longer waits as its line: a record holds on to its request, with the body.
-        while self._queue:
-            self._encode_next()
+        """The file can't be written."""
+        self._failing = True
+        self._retry_at = time.monotonic() + PATIENCE
+        _log.error("audit-write-failed", path=str(self._path), error=failure_of(error), waiting=len(self._lines))
 
     def _append(self, lines: list[bytes]) -> None:
         """Write whole lines, counting those that are out. What a full disk leaves of one is ended before the next."""
@@ -211,16 +160,26 @@ class AuditFile:
             self._written += out - counted
             counted = out
 
-    def _line(self, record: DecisionRecord) -> bytes:
+    def _line(self, record: Record) -> bytes:
         """The line of a record; of one that can't be told in full, its outcome alone."""
         try:
-            return _encoded(self._encoder, record, self._keep)
+            return self._encoded(record)
         except Exception as error:  # noqa: BLE001 - one odd record must not end the records of all others
             # By its type alone: a traceback could hold what is masked.
             reason = f"record cut: {type(error).__name__}"
             _log.error("audit-record-cut", decision_id=record.decision_id, error=type(error).__name__)
-            outcome = replace(record, request=None, identity=None, rules=(), detail=reason)
-            return _encoded(self._encoder, outcome, self._keep)
+            match record:
+                case DecisionRecord():
+                    return self._encoded(replace(record, request=None, identity=None, rules=(), detail=reason))
+                case LifeRecord():
+                    return self._encoded(LifeRecord(kind=record.kind, at_ns=record.at_ns, reason=reason))
+
+    def _encoded(self, record: Record) -> bytes:
+        line = line_of(record, self._keep) if isinstance(record, DecisionRecord) else life_line_of(record)
+        try:
+            return self._encoder.encode(line) + b"\n"
+        except UnicodeEncodeError:  # a lone surrogate, which JSON can escape and UTF-8 can't hold
+            return self._encoder.encode(_speakable(msgspec.to_builtins(line))) + b"\n"
 
     def _open(self) -> int:
         fresh = not self._path.exists()
@@ -242,38 +201,11 @@ class AuditFile:
             os.close(self._descriptor)
             self._descriptor = descriptor
 
-    def _lose(self, count: int) -> None:
-        with self._counting:
-            self._lost += count
-
     def _tell_losses(self) -> None:
         now = time.monotonic()
         if self._lost > self._lost_told and now >= self._told_at + LOG_EVERY:
             self._lost_told, self._told_at = self._lost, now
             _log.error("audit-records-lost", path=str(self._path), lost=self._lost)
-
-    def _finish(self) -> None:
-        """The end of the writer: what came while it ended, or can't be written, is lost."""
-        if self._required:
-            self._fail(OSError(errno.ESHUTDOWN, "the audit file is closed"))
-        self._lose(len(self._queue) + len(self._lines))
-        self._queue.clear()
-        self._lines.clear()
-        self._told_at = -LOG_EVERY
-        self._tell_losses()
-        try:
-            os.fsync(self._descriptor)
-        except OSError as error:
-            _log.error("audit-write-failed", path=str(self._path), error=failure_of(error), waiting=0)
-        os.close(self._descriptor)
-
-
-def _encoded(encoder: msgspec.json.Encoder, record: DecisionRecord, keep: Keep) -> bytes:
-    line = line_of(record, keep)
-    try:
-        return encoder.encode(line) + b"\n"
-    except UnicodeEncodeError:  # a lone surrogate, which JSON can escape and UTF-8 can't hold
-        return encoder.encode(_speakable(msgspec.to_builtins(line))) + b"\n"
 
 
 def _speakable(value: object) -> object:

@@ -1,8 +1,7 @@
 """The record of one decision: everything that spans, logs and audit say about it comes from here."""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 
@@ -30,6 +29,15 @@ DECISION_NAMES: dict[type[Decision], DecisionName] = {
 }
 
 
+class SpanIds(msgspec.Struct, frozen=True):
+    """The span of a decision, for what links to it later: 128 and 64 bits (W3C Trace Context section 3.2.2), and
+    whether it is exported."""
+
+    trace_id: int
+    span_id: int
+    sampled: bool
+
+
 class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One decision with its reasoning.
 
@@ -38,8 +46,8 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     are those of facts that conditions have read, `asked` the questions of calls by what their expression means, with
     the `answers` to them. `detail` is the full
     text of what went wrong, for the operator only. `trace` is the trace context that came with the Check itself
-    (`traceparent` and `tracestate` in the call's metadata): the caller's own span. Times are nanoseconds since the
-    epoch.
+    (`traceparent` and `tracestate` in the call's metadata): the caller's own span. `span` is set where something links
+    to this decision later; elsewhere its span gets its ids when it is made. Times are nanoseconds since the epoch.
     """
 
     decision_id: str
@@ -55,19 +63,6 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     answers: Mapping[Question, Any] = EMPTY
     detail: str | None = None
     trace: Trace = ()
+    span: SpanIds | None = None
     started_ns: int
     ended_ns: int
-
-
-class Recorder(Protocol):
-    """Takes the records of decisions. Must be quick, safe to call from any thread, and never raise."""
-
-    def record(self, record: DecisionRecord) -> None:
-        """Take one record."""
-
-
-class AuditTrail(Recorder, Protocol):
-    """A recorder that can promise: what a rule with `audit: required` decides is answered only after `commit`."""
-
-    def commit(self, record: DecisionRecord) -> Future[None]:
-        """Take one record; the future ends when it is on disk, and fails with `OSError` if it can't be."""

@@ -9,7 +9,6 @@ that they mention and lose what they quote of the request; they tell the two apa
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final, assert_never
 
 from extauthz.cel import EvalError
@@ -34,6 +33,7 @@ from extauthz.record.config import NEVER_KEPT, KeepSettings
 from extauthz.record.decision import DECISION_NAMES, DecisionRecord
 from extauthz.record.fact_lines import facts_line, risk_line
 from extauthz.record.grant_lines import breaks_glass, grant_line
+from extauthz.record.instants import rfc3339
 from extauthz.record.session_hash import session_hash
 from extauthz.values.decisions import Allow, AutoAnswer, Challenge, Decision, Deny, Hold
 from extauthz.values.grants import Grant
@@ -143,12 +143,6 @@ def line_of(record: DecisionRecord, keep: Keep) -> DecisionLine:
         risk=[risk_line(one) for one in record.risk],
         detail=None if record.detail is None else masked(record.detail),
     )
-
-
-def rfc3339(nanoseconds: int) -> str:
-    """Nanoseconds since the epoch as RFC 3339 writes them, in UTC."""
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
 
 
 def _status(decision: Decision, request: RequestView | None) -> int:

@@ -5,12 +5,15 @@ Attributes follow the semantic conventions where they exist (`http.*`, `url.*`, 
 audit.
 """
 
+from collections.abc import Callable, Sequence
+
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from extauthz.record.decision import DECISION_NAMES, TRACE_HEADERS, DecisionRecord
 from extauthz.record.grant_lines import breaks_glass
+from extauthz.record.keeping import Record
 from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import Allow, Decision, Deny, Hold
 from extauthz.values.grants import Grant
@@ -25,14 +28,27 @@ _NO_PARENT = Context()
 Attributes = dict[str, str | int | float | bool | list[str]]
 
 
-class SpanRecorder:
-    """Makes a span of every record with `tracer`; start and end are those of the decision."""
+class SpanKeeper:
+    """Makes a span of every decision with `tracer`; start and end are those of the decision.
 
-    def __init__(self, tracer: Tracer) -> None:
+    `close` ends what exports them.
+    """
+
+    def __init__(self, tracer: Tracer, close: Callable[[], None]) -> None:
         self._tracer = tracer
+        self._close = close
 
-    def record(self, record: DecisionRecord) -> None:
-        """Start and end the span of this decision."""
+    def keep(self, batch: Sequence[Record]) -> None:
+        """Start and end the span of each decision."""
+        for record in batch:
+            if isinstance(record, DecisionRecord):
+                self._span(record)
+
+    def close(self) -> None:
+        """Export what is left; blocks."""
+        self._close()
+
+    def _span(self, record: DecisionRecord) -> None:
         span = self._tracer.start_span(
             SPAN_NAME,
             context=_parent(record),

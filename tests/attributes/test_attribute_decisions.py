@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 from attributes.asking_sources import over_http, sources_of, until
-from checking import Records, told
+from checking import told
 from finishing import finished
+from kept_records import Records
 from policy.making import document, rule
 from publishing import Page, Site
 

@@ -12,23 +12,23 @@ from pathlib import Path
 
 import pytest
 from audit.auditing import decision, ids, lines
+from audit_journal import AuditJournal
 from patience import comes
 
 from extauthz.errors import ConfigurationError
-from extauthz.record.audit_file import AuditFile
-from extauthz.record.masking import Keep
+from extauthz.record.audit_file import ROOM
 from extauthz.values.identity import User
 
-Open = Callable[..., AuditFile]
+Open = Callable[..., AuditJournal]
 
 
 @pytest.fixture
 def opened() -> Iterator[Open]:
     """Opens audit files, and closes those that a test leaves open."""
-    files: list[AuditFile] = []
+    files: list[AuditJournal] = []
 
-    def start(path: Path, **options: int) -> AuditFile:
-        files.append(AuditFile(path, Keep(), **options))
+    def start(path: Path, *, room: int = ROOM) -> AuditJournal:
+        files.append(AuditJournal(path, room=room))
         return files[-1]
 
     yield start
@@ -91,7 +91,7 @@ def test_a_torn_last_line_spoils_no_other(tmp_path: Path, opened: Open) -> None:
 def test_a_full_disk_loses_nothing_that_the_queue_can_hold(tmp_path: Path, opened: Open) -> None:
     path = tmp_path / "audit.jsonl"
     path.symlink_to("/dev/full")
-    audit = opened(path, queue=10)
+    audit = opened(path, room=10)
     for number in range(12):
         audit.record(decision(number))
     assert comes(lambda: audit.count().lost == 2)
@@ -104,7 +104,7 @@ def test_a_full_disk_loses_nothing_that_the_queue_can_hold(tmp_path: Path, opene
 def test_losses_are_told(tmp_path: Path, opened: Open, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "audit.jsonl"
     path.symlink_to("/dev/full")
-    audit = opened(path, queue=1)
+    audit = opened(path, room=1)
     for number in range(3):
         audit.record(decision(number))
     audit.close()
@@ -123,10 +123,9 @@ import resource, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from audit.auditing import decision
-from extauthz.record.audit_file import AuditFile
-from extauthz.record.masking import Keep
+from audit_journal import AuditJournal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-audit = AuditFile(Path(sys.argv[1]), Keep())
+audit = AuditJournal(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
 for number in range(20):
     audit.record(decision(number))
@@ -163,9 +162,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from audit.auditing import decision
-from extauthz.record.audit_file import AuditFile
-from extauthz.record.masking import Keep
-audit = AuditFile(Path(sys.argv[1]), Keep())
+from audit_journal import AuditJournal
+audit = AuditJournal(Path(sys.argv[1]))
 for number in range(2000):
     audit.record(decision(f"{sys.argv[2]}-{number}"))
 audit.close()
@@ -232,14 +230,14 @@ def test_after_closing_nothing_is_promised(tmp_path: Path, opened: Open) -> None
 @pytest.mark.parametrize("where", ["missing/audit.jsonl", "."])
 def test_a_file_that_can_not_be_opened_is_told_at_once(tmp_path: Path, where: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^audit\.path: can't write `"):
-        AuditFile(tmp_path / where, Keep())
+        AuditJournal(tmp_path / where)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_can_not_be_written_is_told_at_once(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(ConfigurationError, match="permission denied"):
-        AuditFile(tmp_path / "audit.jsonl", Keep())
+        AuditJournal(tmp_path / "audit.jsonl")
 
 
 def test_a_record_that_can_not_be_told_leaves_its_outcome(tmp_path: Path, opened: Open) -> None:

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 from audit.auditing import ids, lines
+from audit_journal import DEFAULTS, AuditJournal
 from checking import POLICY, Bench, make_bench, told
+from kept_records import KeptRecords, Records
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.check import answering
 from extauthz.check.checker import Checker
 from extauthz.check.surroundings import Ruling, Surroundings
 from extauthz.policy.load import load_text
-from extauthz.record.audit_file import AuditFile
-from extauthz.record.decision import AuditTrail, DecisionRecord
-from extauthz.record.masking import Keep
+from extauthz.record.decision import DecisionRecord
+from extauthz.record.keeping import Recorder
 from extauthz.store.open import open_store
 
 REQUIRING = POLICY.replace('paths: ["/health"]', 'paths: ["/health"]\n      audit: required').replace(
@@ -36,16 +37,17 @@ def bench() -> Bench:
     return make_bench(open_store("memory:", base=Path()))
 
 
-def requiring(bench: Bench, audit: AuditTrail | None) -> Bench:
+def requiring(bench: Bench, recorder: Recorder | None) -> Bench:
     """The bench with policies that require records of `/health` and of large payments."""
     around: Surroundings = bench.checker._around
     ruling = Ruling(policies=load_text(REQUIRING), resolver=bench.checker.ruling.resolver)
-    return replace(bench, checker=Checker(ruling, replace(around, audit=audit)))
+    return replace(bench, checker=Checker(ruling, replace(around, recorder=recorder)))
 
 
 @pytest.mark.usefixtures("unhurried")
 def test_the_record_is_in_the_file_when_the_answer_is_here(bench: Bench, tmp_path: Path) -> None:
-    audit = AuditFile(tmp_path / "audit.jsonl", Keep())
+    beside = KeptRecords()
+    audit = AuditJournal(tmp_path / "audit.jsonl", DEFAULTS, beside)
     bench = requiring(bench, audit)
     assert bench.decision(bench.request("/health"))[0] == "allow"
     assert len(ids(tmp_path / "audit.jsonl")) == 1
@@ -53,21 +55,22 @@ def test_the_record_is_in_the_file_when_the_answer_is_here(bench: Bench, tmp_pat
     assert [line["decision"] for line in lines(tmp_path / "audit.jsonl")] == ["allow", "challenge"]
     audit.close()
     assert len(ids(tmp_path / "audit.jsonl")) == 2
-    assert [type(record.decision).__name__ for record in bench.records.kept] == ["Allow", "Challenge"]
+    assert [type(record.decision).__name__ for record in beside.kept] == ["Allow", "Challenge"]
 
 
 def test_without_room_on_the_disk_what_requires_a_record_is_denied_and_nothing_else(
     bench: Bench, tmp_path: Path
 ) -> None:
     (tmp_path / "audit.jsonl").symlink_to("/dev/full")
-    audit = AuditFile(tmp_path / "audit.jsonl", Keep())
+    beside = KeptRecords()
+    audit = AuditJournal(tmp_path / "audit.jsonl", DEFAULTS, beside)
     bench = requiring(bench, audit)
     denied = ("deny", "audit-unavailable", 14)
     assert bench.decision(bench.request("/health")) == denied
     assert bench.decision(bench.as_user("/pay?amount=5000", code=bench.code())) == denied
     assert bench.decision(bench.as_user("/pay?amount=5"))[0] == "allow"
     audit.close()
-    assert {record.decision.reason for record in bench.records.kept} == {"audit-unavailable", "allowed"}
+    assert {record.decision.reason for record in beside.kept} == {"audit-unavailable", "allowed"}
 
 
 def test_without_an_audit_file_what_requires_a_record_is_denied(bench: Bench) -> None:
@@ -105,15 +108,13 @@ def test_a_record_is_waited_for_only_as_long_as_the_caller_waits(
     assert waits == [pytest.approx(patience)]
 
 
-class Stuck:
+class Stuck(Records):
     """A disk that never answers."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.waiting: list[Future[None]] = []
         self.made: Callable[[], Future[None]] = Future
-
-    def record(self, record: DecisionRecord) -> None:
-        """Nobody waits for this one."""
 
     def commit(self, record: DecisionRecord) -> Future[None]:  # noqa: ARG002 - nobody ever writes it
         self.waiting.append(self.made())

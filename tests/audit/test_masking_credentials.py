@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from checking import Records
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +19,7 @@ from identity.authority import copied, handed, root
 from identity.issuer import ISSUER, NOW, Issuer
 from identity.possession import new_client
 from identity.workload_tokens import ADMIN, BUNDLE_NAME, CLUSTER, DOMAIN, WEB, account_token, bundle, svid
+from kept_records import Records
 
 from extauthz.check.checker import Checker
 from extauthz.check.surroundings import Ruling, Surroundings

@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 import pytest
 from audit.auditing import decision, ids
+from audit_journal import AuditJournal
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -23,9 +24,7 @@ from extauthz.errors import ExtauthzError
 from extauthz.history import tail
 from extauthz.history.tail import Tail
 from extauthz.identity import spiffe
-from extauthz.record.audit_file import AuditFile
 from extauthz.record.decision import DecisionRecord
-from extauthz.record.masking import Keep
 from extauthz.values.decisions import Challenge, ChallengeDemand, Deny
 from extauthz.values.identity import Identity, User
 
@@ -34,7 +33,7 @@ WEB = "spiffe://prod.example.org/ns/shop/sa/web"
 
 
 def write(path: Path, *records: DecisionRecord) -> Path:
-    audit = AuditFile(path, Keep())
+    audit = AuditJournal(path)
     for record in records:
         audit.record(record)
     audit.close()
@@ -201,7 +200,7 @@ def next_id(process: "subprocess.Popen[str]") -> str:
 
 
 def test_what_is_decided_is_followed_through_a_rotation_until_ctrl_c(file: Path) -> None:
-    audit = AuditFile(file, Keep())
+    audit = AuditJournal(file)
     with following(file, "--lines", "1") as process:
         assert next_id(process) == "d-4"
         for number in (5, 6):

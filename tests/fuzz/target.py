@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from identity.issuer import Issuer
 from identity.possession import Client
+from kept_records import Records
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.check.checker import Checker
@@ -129,14 +130,6 @@ DOCUMENTS: tuple[Mapping[str, Any], ...] = (
 )
 
 
-class _Records:
-    def __init__(self) -> None:
-        self.last: DecisionRecord | None = None
-
-    def record(self, record: DecisionRecord) -> None:
-        self.last = record
-
-
 @dataclass(frozen=True, kw_only=True)
 class Answered:
     """What was said; `rule` decided it, `record` is what was kept of it."""
@@ -164,7 +157,7 @@ class Target:
         now: float = NOW,
     ) -> None:
         keys = parse_keys(generate_key(bytes(range(SECRET_BYTES)), created=int(NOW)))
-        self._records = _Records()
+        self._records = Records()
         self._loop = asyncio.new_event_loop()
         self.checker = Checker(
             Ruling(
@@ -202,7 +195,7 @@ class Target:
         response = CheckResponse.FromString(answer)
         said = response.dynamic_metadata.fields["extauthz"].struct_value.fields
         decision, reason = said["decision"].string_value, said["reason"].string_value
-        record = self._records.last
+        record = self._records.kept.pop()
         assert record is not None
         allows = response.status.code == 0
         assert response.WhichOneof("http_response") == ("ok_response" if allows else "denied_response")

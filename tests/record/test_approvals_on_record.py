@@ -11,7 +11,7 @@ from extauthz.record.config import KeepSettings
 from extauthz.record.decision import DecisionRecord
 from extauthz.record.masking import Keep, line_of
 from extauthz.record.picture import picture_of
-from extauthz.record.spans import SpanRecorder
+from extauthz.record.spans import SpanKeeper
 from extauthz.values.approvals import BreakGlass, Picture, Proof
 from extauthz.values.decisions import Allow, AutoAnswer, Decision, Hold
 from extauthz.values.grants import Facts
@@ -35,7 +35,7 @@ def attributes(decision: Decision) -> dict[str, object]:
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    SpanRecorder(provider.get_tracer("test")).record(record(decision))
+    SpanKeeper(provider.get_tracer("test"), provider.shutdown).keep([record(decision)])
     (span,) = exporter.get_finished_spans()
     return dict(span.attributes or {})
 

@@ -9,7 +9,7 @@ from opentelemetry.trace import StatusCode
 from extauthz.errors import ConfigurationError
 from extauthz.record.decision import DecisionRecord
 from extauthz.record.provider import tracer_provider
-from extauthz.record.spans import SpanRecorder
+from extauthz.record.spans import SpanKeeper
 from extauthz.record.tracing import open_tracing
 from extauthz.values.assessment import Assessment, Heard
 from extauthz.values.decisions import Allow, Deny, RuleResult
@@ -43,7 +43,7 @@ def span_of(record: DecisionRecord) -> ReadableSpan:
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    SpanRecorder(provider.get_tracer("test")).record(record)
+    SpanKeeper(provider.get_tracer("test"), provider.shutdown).keep([record])
     (span,) = exporter.get_finished_spans()
     return span
 

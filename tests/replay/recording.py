@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
+from audit_journal import AuditJournal
 from policy.making import NOW
 
 from extauthz.history.reading import read
 from extauthz.history.replay import Replay, Tally
 from extauthz.policy.asking import NOTHING_ASKED, Inquiry
 from extauthz.policy.policy_set import PolicySet
-from extauthz.record.audit_file import AuditFile
 from extauthz.record.audit_line import DecisionLine
 from extauthz.record.decision import DecisionRecord
 from extauthz.record.masking import Keep, line_of
@@ -25,7 +25,7 @@ DEFAULTS = Keep()
 
 def write(records: Iterable[DecisionRecord], path: Path, keep: Keep = DEFAULTS) -> Path:
     """An audit file of these decisions."""
-    audit = AuditFile(path, keep)
+    audit = AuditJournal(path, keep)
     for record in records:
         audit.record(record)
     audit.close()

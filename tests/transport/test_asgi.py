@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from checking import Bench, told
 from grpc_health.v1 import health_pb2
+from kept_records import Records
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.check.checker import Checker
@@ -122,14 +123,12 @@ def test_waiting_calls_are_capped_and_the_others_are_served(bench: Bench, monkey
     scene(bench.checker, play)
 
 
-class HeldTrail:
+class HeldTrail(Records):
     """An audit trail whose disk is as slow as the test says."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.commits: list[Future[None]] = []
-
-    def record(self, record: DecisionRecord) -> None:
-        """Take a record that nobody waits for."""
 
     def commit(self, record: DecisionRecord) -> Future[None]:  # noqa: ARG002 - the signature is a trail's
         """Take one that somebody waits for."""
@@ -139,7 +138,7 @@ class HeldTrail:
 
 def test_an_answer_that_waits_for_its_record_holds_nobody_up(bench: Bench) -> None:
     trail = HeldTrail()
-    checker = Checker(bench.checker.ruling, replace(bench.surroundings, audit=trail))
+    checker = Checker(bench.checker.ruling, replace(bench.surroundings, recorder=trail))
     recorded = replace(bench, checker=checker)
     recorded.decide_by(RECORDED)
 
@@ -159,7 +158,7 @@ def test_an_answer_that_waits_for_its_record_holds_nobody_up(bench: Bench) -> No
 
 def test_an_answer_without_its_record_is_a_denial_before_the_deadline(bench: Bench) -> None:
     trail = HeldTrail()
-    checker = Checker(bench.checker.ruling, replace(bench.surroundings, audit=trail))
+    checker = Checker(bench.checker.ruling, replace(bench.surroundings, recorder=trail))
     replace(bench, checker=checker).decide_by(RECORDED)
 
     async def play(transport: AsgiTransport) -> None:

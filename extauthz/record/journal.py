@@ -1,0 +1,195 @@
+"""The one queue that records wait in, and the one thread that hands them to their keepers.
+
+The rule kept here: to record costs a decision one append. The queue is bounded, and what does not fit is dropped and
+counted; what a rule requires goes ahead of everything else, and whoever waits for it is told at once when it can't be
+written.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from extauthz.errors import ConfigurationError
+from extauthz.record.decision import DecisionRecord
+from extauthz.record.keeping import Keeper, Ledger, Record
+
+QUEUE: Final = 50_000
+"""Records that wait for their keepers before further ones are dropped."""
+BATCH: Final = 64
+"""Records that are handed over at a time. Small, because encoding keeps other threads from running."""
+GATHER: Final = 0.01
+"""Seconds that the thread waits for company after a first record."""
+BEAT: Final = 1.0
+"""Seconds between two calls of the keepers while there is nothing to keep."""
+CLOSING: Final = 5.0
+"""Seconds that `close` gives to what is still in the queue."""
+LOG_EVERY: Final = 10.0
+"""Seconds between two log lines about dropped records."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalCounts:
+    """Records that wait for their keepers, and those that were dropped since the start because too many did."""
+
+    waiting: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Required:
+    record: DecisionRecord
+    done: Future[None]
+
+
+class Journal:
+    """A `Recorder` that hands records to keepers in small batches. Safe to use from any thread.
+
+    `audit` is the keeper that can promise, where there is one; it is handed everything before the others. Where `must`
+    is set, it blocks all decisions while the audit can't be written, or the queue is more than half full.
+    """
+
+    def __init__(
+        self, keepers: Sequence[Keeper] = (), *, audit: Ledger | None = None, must: bool = False, queue: int = QUEUE
+    ) -> None:
+        self._audit = audit
+        self._others = tuple(keepers)
+        self._keepers = self._others if audit is None else (audit, *self._others)
+        self._room = queue
+        self._queue: deque[Record] = deque()
+        self._required: deque[_Required] = deque()
+        self._wake = threading.Event()
+        self._urgent = threading.Event()
+        self._closing = False
+        self._counting = threading.Lock()
+        self._dropped = 0
+        self._told = 0
+        self._told_at = -LOG_EVERY
+        self._must = must and audit is not None
+        self._thread = threading.Thread(target=self._run, name="records", daemon=True)
+        self._thread.start()
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the audit must be written, and can't be."""
+        if not self._must or self._audit is None:
+            return False
+        return self._audit.failing or len(self._queue) > self._room // 2
+
+    def record(self, record: Record) -> None:
+        """Take a record to be kept soon; drop and count it if too many wait already."""
+        if len(self._queue) >= self._room or self._closing:
+            self._drop(1)
+        else:
+            self._queue.append(record)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def commit(self, record: DecisionRecord) -> Future[None]:
+        """Take a record whose answer waits for it, as `Recorder` says."""
+        done: Future[None] = Future()
+        if self._audit is None:
+            reason = "a rule requires its record to be written, but no `audit.path` is set"
+            done.set_exception(ConfigurationError(reason))
+        elif self._closing:
+            done.set_exception(OSError("the audit file is closed"))
+        else:
+            self._required.append(_Required(record, done))
+            self._urgent.set()
+            self._wake.set()
+        return done
+
+    def count(self) -> JournalCounts:
+        """How many records wait, and how many were dropped."""
+        return JournalCounts(waiting=len(self._queue) + len(self._required), dropped=self._dropped)
+
+    def close(self) -> None:
+        """Hand over what waits, close the keepers, and end. What takes longer than a few seconds is left, and told."""
+        self._closing = True
+        self._urgent.set()
+        self._wake.set()
+        self._thread.join(CLOSING)
+        if self._thread.is_alive() and self._queue:
+            _log.error("records-dropped", dropped=self._dropped + len(self._queue))
+
+    def _run(self) -> None:
+        closing = False
+        while not closing:
+            closing = self._closing
+            if not closing and self._wake.wait(BEAT):
+                self._urgent.wait(GATHER)
+            self._wake.clear()
+            self._urgent.clear()
+            self._hand_over()
+            self._tell_drops()
+        self._finish()
+
+    def _hand_over(self) -> None:
+        """What waits, batch by batch, first what somebody waits for; an empty batch where nothing does."""
+        if not self._queue and not self._required:
+            self._keep(self._keepers, ())
+        while self._required or self._queue:
+            if self._required:
+                self._commit_required()
+            else:
+                self._keep(self._keepers, [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))])
+
+    def _commit_required(self) -> None:
+        taken = [self._required.popleft() for _ in range(min(BATCH, len(self._required)))]
+        batch = [entry for entry in taken if entry.done.set_running_or_notify_cancel()]
+        records = [entry.record for entry in batch]
+        try:
+            if self._audit is not None and records:
+                self._audit.commit(records)
+        except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits must hear of it
+            for entry in batch:
+                entry.done.set_exception(error)
+            self._give_up(error)
+            return
+        for entry in batch:
+            entry.done.set_result(None)
+        self._keep(self._others, records)
+
+    def _give_up(self, error: Exception) -> None:
+        """Tell everybody who waits now that it can't be written: to try for each would keep them waiting."""
+        for _ in range(len(self._required)):
+            entry = self._required.popleft()
+            if entry.done.set_running_or_notify_cancel():
+                entry.done.set_exception(error)
+
+    def _keep(self, keepers: Sequence[Keeper], batch: Sequence[Record]) -> None:
+        for keeper in keepers:
+            try:
+                keeper.keep(batch)
+            except Exception:  # noqa: BLE001 - what one keeper can't bear must not end the others
+                _log.exception("keeper-failed", keeper=type(keeper).__name__, records=len(batch))
+
+    def _drop(self, count: int) -> None:
+        with self._counting:
+            self._dropped += count
+
+    def _tell_drops(self) -> None:
+        now = time.monotonic()
+        if self._dropped > self._told and now >= self._told_at + LOG_EVERY:
+            self._told, self._told_at = self._dropped, now
+            _log.error("records-dropped", dropped=self._dropped)
+
+    def _finish(self) -> None:
+        """The end of the thread: what came while it ended is dropped."""
+        self._give_up(OSError("the audit file is closed"))
+        self._drop(len(self._queue))
+        self._queue.clear()
+        self._told_at = -LOG_EVERY
+        self._tell_drops()
+        for keeper in self._keepers:
+            try:
+                keeper.close()
+            except Exception:  # noqa: BLE001 - the others are still to be closed
+                _log.exception("keeper-failed", keeper=type(keeper).__name__, records=0)

@@ -1,0 +1,47 @@
+"""An audit file behind a journal, as a server has it."""
+
+from concurrent.futures import Future
+from pathlib import Path
+
+from extauthz.record.audit_file import ROOM, AuditCounts, AuditFile
+from extauthz.record.decision import DecisionRecord
+from extauthz.record.journal import QUEUE, Journal
+from extauthz.record.keeping import Keeper, Record, Recorder
+from extauthz.record.masking import Keep
+
+DEFAULTS = Keep()
+
+
+class AuditJournal(Recorder):
+    """Records into one file; to be closed."""
+
+    def __init__(
+        self,
+        path: Path,
+        keep: Keep = DEFAULTS,
+        *others: Keeper,
+        room: int = ROOM,
+        queue: int = QUEUE,
+        must: bool = False,
+    ) -> None:
+        self.file = AuditFile(path, keep, room=room)
+        self.journal = Journal(others, audit=self.file, queue=queue, must=must)
+
+    @property
+    def blocked(self) -> bool:
+        return self.journal.blocked
+
+    def record(self, record: Record) -> None:
+        self.journal.record(record)
+
+    def commit(self, record: DecisionRecord) -> Future[None]:
+        return self.journal.commit(record)
+
+    def count(self) -> AuditCounts:
+        file, journal = self.file.count(), self.journal.count()
+        return AuditCounts(
+            waiting=file.waiting + journal.waiting, written=file.written, lost=file.lost + journal.dropped
+        )
+
+    def close(self) -> None:
+        self.journal.close()
