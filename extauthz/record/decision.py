@@ -11,12 +11,15 @@ from extauthz.values.facts import Question
 from extauthz.values.grants import SessionAges
 from extauthz.values.identity import Identity
 from extauthz.values.request import EMPTY, RequestView
+from extauthz.values.span_ids import SpanIds
 
 WallClock = Callable[[], int]
 """Nanoseconds since the epoch."""
 
-TRACE_HEADERS = ("traceparent", "tracestate")
-"""Names of W3C Trace Context (sections 3.2 and 3.3)."""
+TRACE_HEADERS = frozenset(
+    {"traceparent", "tracestate", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags"}
+)
+"""Names of W3C Trace Context (sections 3.2 and 3.3), and of B3 Propagation."""
 Trace = tuple[tuple[str, str], ...]
 """The trace context of a call: pairs of such a name and its value."""
 
@@ -29,25 +32,30 @@ DECISION_NAMES: dict[type[Decision], DecisionName] = {
 }
 
 
-class SpanIds(msgspec.Struct, frozen=True):
-    """The span of a decision, for what links to it later: 128 and 64 bits (W3C Trace Context section 3.2.2), and
-    whether it is exported."""
+WaitName = Literal["store", "attributes", "identity", "hold", "audit"]
+"""What a decision waits for: the store, attribute sources, whoever knows the caller, an approval, its own record."""
 
-    trace_id: int
-    span_id: int
-    sampled: bool
+
+class Wait(msgspec.Struct, frozen=True, gc=False):
+    """Somebody was waited for: who, and from when to when, in nanoseconds since the epoch. `failed` is whether they did
+    not answer."""
+
+    name: WaitName
+    started_ns: int
+    ended_ns: int
+    failed: bool = False
 
 
 class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One decision with its reasoning.
 
     `request` and `identity` are `None` where they could not be established. `session` is how old and idle the session
-    was, `None` where nobody looked; `risk` is what the risk models came to that a condition read. `views`
-    are those of facts that conditions have read, `asked` the questions of calls by what their expression means, with
-    the `answers` to them. `detail` is the full
-    text of what went wrong, for the operator only. `trace` is the trace context that came with the Check itself
-    (`traceparent` and `tracestate` in the call's metadata): the caller's own span. `span` is set where something links
-    to this decision later; elsewhere its span gets its ids when it is made. Times are nanoseconds since the epoch.
+    was, `None` where nobody looked; `risk` is what the risk models came to that a condition read. `views` are those of
+    facts that conditions have read, `asked` the questions of calls by what their expression means, with the `answers`
+    to them. `detail` is the full text of what went wrong, for the operator only. `trace` is the trace context that came
+    with the Check itself (`TRACE_HEADERS` in the call's metadata): the caller's own span. `span` is set where something
+    links to this decision later; elsewhere its span gets its ids when it is made. `waits` are those that took time.
+    Times are nanoseconds since the epoch.
     """
 
     decision_id: str
@@ -64,5 +72,6 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     detail: str | None = None
     trace: Trace = ()
     span: SpanIds | None = None
+    waits: tuple[Wait, ...] = ()
     started_ns: int
     ended_ns: int

@@ -9,9 +9,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from extauthz.record.decision import SpanIds
 from extauthz.values.identity import Subject
 from extauthz.values.request import EMPTY
+from extauthz.values.span_ids import SpanIds
 
 LifeKind = Literal[
     "challenge.opened",

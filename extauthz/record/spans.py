@@ -1,151 +1,134 @@
-"""One OpenTelemetry span per decision, a child of the caller's span (W3C Trace Context `traceparent`).
+"""The keeper of spans: one for every decision that is refused, challenged, held or fails, and for the allows that the
+sampler wants; one below it for whoever it waited for; and one for each event of challenges, factors, grants and
+approvals, linked to the decisions that it belongs to.
 
-Attributes follow the semantic conventions where they exist (`http.*`, `url.*`, `client.*`, `user.*`) and are
-`extauthz.*` beyond. The query is never recorded: it carries what people type. What went wrong is masked as in the
-audit.
+The rule kept here: spans are made off the way of a decision, and one that can't be made is no reason to lose another.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
-from opentelemetry.context import Context
-from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+import structlog
+from opentelemetry.sdk.trace.id_generator import IdGenerator
 
-from extauthz.record.decision import DECISION_NAMES, TRACE_HEADERS, DecisionRecord
-from extauthz.record.grant_lines import breaks_glass
+from extauthz.record.decision import DecisionRecord, Trace, Wait
 from extauthz.record.keeping import Record
-from extauthz.values.assessment import Assessment
-from extauthz.values.decisions import Allow, Decision, Deny, Hold
-from extauthz.values.grants import Grant
-from extauthz.values.identity import Identity
-from extauthz.values.quoting import masked
+from extauthz.record.life import LifeRecord
+from extauthz.record.outlet import SpanCounts
+from extauthz.record.sampling import PLAIN, Sampled, Sampling, state_of
+from extauthz.record.span_attributes import life_attributes
+from extauthz.record.span_forms import Form
+from extauthz.record.span_model import CLIENT, INTERNAL, SpanModel
+from extauthz.record.trace_context import Propagation
+from extauthz.values.decisions import Allow
 from extauthz.values.request import RequestView
+from extauthz.values.span_ids import SpanIds
 
-SPAN_NAME = "authz.check"
-_PROPAGATOR = TraceContextTextMapPropagator()
-_NO_PARENT = Context()
+_STORIES: Final = ("challenge.", "factor.", "grant.", "approval.")
+"""What the kinds of events begin with that go on with what a decision began."""
 
-Attributes = dict[str, str | int | float | bool | list[str]]
+_log = structlog.get_logger(__name__)
 
 
-class SpanKeeper:
-    """Makes a span of every decision with `tracer`; start and end are those of the decision.
+class Spans:
+    """Makes spans of records, in the forms that their receivers take. `keep` and `close` belong to one thread."""
 
-    `close` ends what exports them.
-    """
-
-    def __init__(self, tracer: Tracer, close: Callable[[], None]) -> None:
-        self._tracer = tracer
+    def __init__(
+        self,
+        forms: Sequence[Form],
+        *,
+        propagation: Propagation,
+        sampling: Sampling,
+        generator: IdGenerator,
+        counts: Callable[[], SpanCounts],
+        close: Callable[[], None],
+    ) -> None:
+        self._forms = tuple(forms)
+        self._propagation = propagation
+        self._sampling = sampling
+        self._generator = generator
+        self._counts = counts
         self._close = close
 
+    @property
+    def counts(self) -> SpanCounts:
+        """How the spans stand that are made. Any thread may ask."""
+        return self._counts()
+
+    def give(self, trace: Trace, request: RequestView | None) -> SpanIds:
+        """The span of a decision that others link to, before it is made. Any thread may ask; such a decision is always
+        exported."""
+        parent = self._propagation.parent(trace, request)
+        trace_id = self._generator.generate_trace_id() if parent is None else int.from_bytes(parent.trace_id)
+        return SpanIds(trace_id, self._generator.generate_span_id(), sampled=True)
+
     def keep(self, batch: Sequence[Record]) -> None:
-        """Start and end the span of each decision."""
+        """Make the spans of these."""
         for record in batch:
-            if isinstance(record, DecisionRecord):
-                self._span(record)
+            try:
+                if isinstance(record, DecisionRecord):
+                    self._decision(record)
+                elif record.kind.startswith(_STORIES):
+                    self._event(record)
+            except Exception as error:  # noqa: BLE001 - one odd record must not end the spans of all others
+                # By its type alone: a traceback could hold what is masked.
+                _log.error("span-lost", decision_id=record.decision_id, error=type(error).__name__)
+        for form in self._forms:
+            form.ship()
 
     def close(self) -> None:
-        """Export what is left; blocks."""
+        """Export what waits, for some seconds, and end."""
         self._close()
 
-    def _span(self, record: DecisionRecord) -> None:
-        span = self._tracer.start_span(
-            SPAN_NAME,
-            context=_parent(record),
-            kind=SpanKind.SERVER,
-            start_time=record.started_ns,
-            attributes=_attributes(record),
+    def _decision(self, record: DecisionRecord) -> None:
+        parent, given = self._propagation.parent(record.trace, record.request), record.span
+        if given is not None:
+            trace_id = given.trace_id.to_bytes(16)
+        else:
+            trace_id = self._generator.generate_trace_id().to_bytes(16) if parent is None else parent.trace_id
+        sampled: Sampled | None
+        if given is None and isinstance(record.decision, Allow):
+            sampled = self._sampling.choose(record, trace_id, parent)
+            if sampled is None:
+                return
+        else:
+            sampled = PLAIN if parent is None or not parent.state else Sampled(state_of(parent), {})
+        span_id = (self._generator.generate_span_id() if given is None else given.span_id).to_bytes(8)
+        for form in self._forms:
+            form.add_decision(record, trace_id, span_id, parent, sampled)
+        for wait in record.waits:
+            self._wait(wait, trace_id, span_id, sampled.state)
+
+    def _wait(self, wait: Wait, trace_id: bytes, above: bytes, state: str) -> None:
+        self._add(
+            SpanModel(
+                name=f"authz.wait.{wait.name}",
+                kind=INTERNAL if wait.name in ("hold", "audit") else CLIENT,
+                trace_id=trace_id,
+                span_id=self._generator.generate_span_id().to_bytes(8),
+                parent=above,
+                state=state,
+                started_ns=wait.started_ns,
+                ended_ns=wait.ended_ns,
+                attributes={},
+                failure="no answer" if wait.failed else None,
+            )
         )
-        if isinstance(record.decision, Deny) and record.decision.status >= 500:
-            span.set_status(Status(StatusCode.ERROR, record.decision.reason))
-        span.end(record.ended_ns)
 
+    def _event(self, record: LifeRecord) -> None:
+        self._add(
+            SpanModel(
+                name=f"authz.{record.kind}",
+                kind=INTERNAL,
+                trace_id=self._generator.generate_trace_id().to_bytes(16),
+                span_id=self._generator.generate_span_id().to_bytes(8),
+                started_ns=record.at_ns if record.started_ns is None else record.started_ns,
+                ended_ns=record.at_ns,
+                attributes=life_attributes(record),
+                links=record.links,
+            )
+        )
 
-def _parent(record: DecisionRecord) -> Context:
-    """The span of the Check itself, else that of the request, never the thread's own (W3C Trace Context section 3).
-
-    Envoy writes its own span into the metadata of the Check; the request's headers are still what the client sent.
-    """
-    carrier = dict(record.trace)
-    http = record.request.http if record.request is not None else None
-    if "traceparent" not in carrier and http is not None:
-        carrier = {name: value for name in TRACE_HEADERS if (value := http.header(name))}
-    return _PROPAGATOR.extract(carrier, context=_NO_PARENT)
-
-
-def _attributes(record: DecisionRecord) -> Attributes:
-    decision = record.decision
-    attributes: Attributes = {
-        "extauthz.decision": DECISION_NAMES[type(decision)],
-        "extauthz.decision_id": record.decision_id,
-        "extauthz.reason": decision.reason,
-        "extauthz.revision": record.revision,
-    }
-    if decision.rule is not None:
-        attributes["extauthz.rule"] = decision.rule
-    if record.detail is not None:
-        attributes["extauthz.detail"] = masked(record.detail)
-    for mode, name in (("enforce", "extauthz.rules"), ("shadow", "extauthz.shadow_rules")):
-        results = [f"{rule.rule}:{rule.result}" for rule in record.rules if rule.mode == mode]
-        if results:
-            attributes[name] = results
-    for assessment in record.risk:
-        _add_risk(attributes, assessment)
-    _add_approvals(attributes, decision)
-    if record.request is not None:
-        _add_request(attributes, record.request)
-    if record.identity is not None:
-        _add_identity(attributes, record.identity)
-    return attributes
-
-
-def _add_approvals(attributes: Attributes, decision: Decision) -> None:
-    """The approvals that it waits for or rests on, who was asked nothing, and whether somebody has broken the glass."""
-    match decision:
-        case Hold(approvals=ids):
-            given: tuple[Grant, ...] = ()
-        case Allow(grants=given):
-            ids = tuple(grant.approval.id for grant in given if grant.approval is not None)
-            if decision.auto:
-                attributes["extauthz.approval.auto"] = [f"{one.rule}:{one.reason}" for one in decision.auto]
-        case _:
-            return
-    if ids:
-        attributes["extauthz.approval.ids"] = list(ids)
-    if any(breaks_glass(grant) for grant in given):
-        attributes["extauthz.break_glass"] = True
-
-
-def _add_risk(attributes: Attributes, assessment: Assessment) -> None:
-    """What a model came to, and every signal with its state, what it counts of its weight, and what it means."""
-    name = f"extauthz.risk.{assessment.model}"
-    attributes[f"{name}.score"] = assessment.score
-    attributes[f"{name}.level"] = assessment.level
-    attributes[f"{name}.signals"] = [
-        f"{one.name}:{one.state} {one.counted:g} of {one.weight:g}: {one.reason}" for one in assessment.heard
-    ]
-
-
-def _add_request(attributes: Attributes, request: RequestView) -> None:
-    if request.source.ip:
-        attributes["network.peer.address"] = request.source.ip
-        attributes["network.peer.port"] = request.source.port
-    http = request.http
-    if http is not None:
-        attributes["http.request.method"] = http.method
-        attributes["url.path"] = http.path
-        attributes["server.address"] = http.host
-        if http.scheme:
-            attributes["url.scheme"] = http.scheme
-        if http.id:
-            attributes["extauthz.request_id"] = http.id
-
-
-def _add_identity(attributes: Attributes, identity: Identity) -> None:
-    if identity.client_ip:
-        attributes["client.address"] = identity.client_ip
-    if identity.workload is not None:
-        attributes["extauthz.workload"] = identity.workload.id
-    if identity.user is not None:
-        attributes["user.id"] = identity.user.sub
-        attributes["extauthz.user.issuer"] = identity.user.iss
+    def _add(self, model: SpanModel) -> None:
+        for form in self._forms:
+            form.add(model)

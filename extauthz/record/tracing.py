@@ -1,27 +1,52 @@
-"""Whether decisions leave spans: they do when the standard variables name an endpoint, and only then.
+"""Whether decisions leave spans, and where these go: as the standard variables say.
 
-The rule kept here: OpenTelemetry is imported for an endpoint alone.
+The rule kept here: OpenTelemetry is imported where spans are made, and only there.
 """
 
 from collections.abc import Mapping
+from typing import Final, Protocol
 
+from extauthz.record.decision import Trace
 from extauthz.record.keeping import Keeper
+from extauthz.record.outlet import SpanCounts
+from extauthz.values.request import RequestView
+from extauthz.values.span_ids import SpanIds
 
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_OTLP: Final = "otlp"
+_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
-def open_tracing(environ: Mapping[str, str], *, version: str) -> Keeper | None:
-    """The keeper of spans that the standard variables ask for, `None` if they name no endpoint or switch tracing off.
+class SpanGiver(Protocol):
+    """Tells which span a decision will be, before it is made."""
+
+    def give(self, trace: Trace, request: RequestView | None) -> SpanIds:
+        """The span of a decision about this request that somebody links to later; it is exported, whatever the sampler
+        wants. Safe to call from any thread."""
+
+
+class Tracing(Keeper, SpanGiver, Protocol):
+    """The keeper of spans."""
+
+    @property
+    def counts(self) -> SpanCounts:
+        """How its spans stand. Any thread may ask."""
+
+
+def open_tracing(environ: Mapping[str, str], *, version: str) -> Tracing | None:
+    """What the variables ask for; `None` if they name neither an endpoint nor an exporter, or switch tracing off.
 
     Raises:
-        ConfigurationError: they ask for a protocol that does not exist.
+        ConfigurationError: they ask for what does not exist.
     """
-    if environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER") == "none":
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None
-    if not any(environ.get(name) for name in _ENDPOINTS):
+    named = [name for one in environ.get("OTEL_TRACES_EXPORTER", "").split(",") if (name := one.strip())]
+    if "none" in named:
         return None
-    from extauthz.record.provider import tracer_provider
-    from extauthz.record.spans import SpanKeeper
+    if not named and any(environ.get(name, "").strip() for name in _ENDPOINTS):
+        named = [_OTLP]
+    if not named:
+        return None
+    from extauthz.record.span_outlets import open_spans
 
-    provider = tracer_provider(environ, version=version)
-    return SpanKeeper(provider.get_tracer("extauthz", version), provider.shutdown)
+    return open_spans(environ, list(dict.fromkeys(named)), version=version)

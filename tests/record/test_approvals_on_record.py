@@ -1,17 +1,14 @@
 """What audit line, span and picture say of approvals: who has answered, and nothing that could be used again."""
 
 import msgspec
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from policy.making import NOW, WEB, approval, caller, compiled, document, evaluate, http, rule, vote
+from record.span_making import span_of
 
 from extauthz.record.audit_line import DecisionLine
 from extauthz.record.config import KeepSettings
 from extauthz.record.decision import DecisionRecord
 from extauthz.record.masking import Keep, line_of
 from extauthz.record.picture import picture_of
-from extauthz.record.spans import SpanKeeper
 from extauthz.values.approvals import BreakGlass, Picture, Proof
 from extauthz.values.decisions import Allow, AutoAnswer, Decision, Hold
 from extauthz.values.grants import Facts
@@ -32,12 +29,8 @@ def line(decision: Decision) -> DecisionLine:
 
 
 def attributes(decision: Decision) -> dict[str, object]:
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    SpanKeeper(provider.get_tracer("test"), provider.shutdown).keep([record(decision)])
-    (span,) = exporter.get_finished_spans()
-    return dict(span.attributes or {})
+    found = span_of(record(decision)).attributes or {}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
 def test_who_has_approved_is_on_record_with_whose_right_it_was() -> None:

@@ -1,21 +1,29 @@
 """Spans of decisions: parent, times, attributes, and what is left out."""
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import StatusCode
+from hypothesis import given as given_any
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanKind, StatusCode
+from record.making_records import NOW_NS, allowed, span_ids
+from record.span_making import span_of, spans_of
 
 from extauthz.errors import ConfigurationError
-from extauthz.record.decision import DecisionRecord
-from extauthz.record.provider import tracer_provider
-from extauthz.record.spans import SpanKeeper
+from extauthz.record.decision import DecisionRecord, Wait
+from extauthz.record.life import LifeRecord
+from extauthz.record.otel_sdk import limits, resource_of
 from extauthz.record.tracing import open_tracing
 from extauthz.values.assessment import Assessment, Heard
-from extauthz.values.decisions import Allow, Deny, RuleResult
-from extauthz.values.identity import Identity, User, Workload
+from extauthz.values.decisions import Allow, Challenge, Deny, RuleResult
+from extauthz.values.identity import Identity, Subject, User, Workload
 from extauthz.values.quoting import detail_of, given
 from extauthz.values.request import HttpRequest, Peer, RequestView
+from extauthz.values.span_ids import SpanIds
+
+
+def plain(span: ReadableSpan) -> dict[str, object]:
+    """Its attributes, with tuples for lists."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in (span.attributes or {}).items()}
+
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -37,15 +45,6 @@ def request(**headers: str) -> RequestView:
             headers={name: (value,) for name, value in headers.items()},
         ),
     )
-
-
-def span_of(record: DecisionRecord) -> ReadableSpan:
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    SpanKeeper(provider.get_tracer("test"), provider.shutdown).keep([record])
-    (span,) = exporter.get_finished_spans()
-    return span
 
 
 def test_a_span_is_a_child_of_the_callers_traceparent() -> None:
@@ -108,10 +107,12 @@ def test_a_span_says_who_what_and_why_and_never_the_query() -> None:
             ended_ns=2,
         )
     )
-    assert dict(span.attributes or {}) == {
+    assert plain(span) == {
         "client.address": "198.51.100.7",
+        "enduser.id": "u1",
         "extauthz.decision": "deny",
         "extauthz.decision_id": "d-2",
+        "extauthz.effects": ("p/frozen:deny",),
         "extauthz.reason": "account-frozen",
         "extauthz.request_id": "r-1",
         "extauthz.revision": "sha256:2",
@@ -121,6 +122,7 @@ def test_a_span_says_who_what_and_why_and_never_the_query() -> None:
         "extauthz.user.issuer": "https://idp.example.com",
         "extauthz.workload": "spiffe://prod.example.org/ns/shop/sa/web",
         "http.request.method": "POST",
+        "http.response.status_code": 403,
         "network.peer.address": "203.0.113.9",
         "network.peer.port": 4711,
         "server.address": "payments.example.com",
@@ -162,7 +164,7 @@ def test_a_span_says_what_each_signal_counts_and_why() -> None:
         started_ns=1,
         ended_ns=2,
     )
-    attributes = dict(span_of(record).attributes or {})
+    attributes = plain(span_of(record))
     assert attributes["extauthz.risk.default.score"] == 15.0
     assert attributes["extauthz.risk.default.level"] == "low"
     assert attributes["extauthz.risk.default.signals"] == (
@@ -194,6 +196,7 @@ def test_our_own_failure_is_an_error_span_with_the_type_of_what_was_raised() -> 
     "environ",
     [
         {},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": " "},
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", "OTEL_SDK_DISABLED": "true"},
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", "OTEL_TRACES_EXPORTER": "none"},
     ],
@@ -202,19 +205,117 @@ def test_without_an_endpoint_or_switched_off_nothing_is_traced(environ: dict[str
     assert open_tracing(environ, version="1") is None
 
 
-def test_an_unknown_protocol_is_refused_at_start() -> None:
-    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", "OTEL_EXPORTER_OTLP_PROTOCOL": "carrier-pigeon"}
-    with pytest.raises(ConfigurationError, match="unknown protocol `carrier-pigeon`"):
-        tracer_provider(environ, version="1")
+ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "carrier-pigeon"}, "_PROTOCOL: unknown protocol `carrier-pigeon`"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "127.0.0.1:4318"}, "_ENDPOINT: `127.0.0.1:4318` is no URL"),
+        ({"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "10s"}, "_TRACES_TIMEOUT: `10s` is no whole number"),
+        ({"OTEL_EXPORTER_OTLP_COMPRESSION": "brotli"}, "_COMPRESSION: unknown compression `brotli`"),
+        ({"OTEL_EXPORTER_OTLP_CERTIFICATE": "/nowhere.pem"}, "_CERTIFICATE: can't read `/nowhere.pem`"),
+        ({"OTEL_BSP_MAX_QUEUE_SIZE": "many"}, "OTEL_BSP_MAX_QUEUE_SIZE: `many` is no whole number"),
+        ({"OTEL_TRACES_EXPORTER": "pigeon"}, "OTEL_TRACES_EXPORTER: unknown exporter `pigeon`; known: console"),
+        ({"OTEL_PYTHON_ID_GENERATOR": "dice"}, "no package brings a generator of ids named `dice`"),
+    ],
+)
+def test_what_does_not_exist_is_refused_at_start(environ: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        open_tracing({**ENDPOINT, **environ}, version="1")
+
+
+def test_a_header_that_is_refused_is_not_told() -> None:
+    environ = {**ENDPOINT, "OTEL_EXPORTER_OTLP_HEADERS": "s3cr3t"}
+    with pytest.raises(ConfigurationError) as refused:
+        open_tracing(environ, version="1")
+    assert "s3cr3t" not in str(refused.value)
 
 
 def test_the_service_has_a_name_unless_the_operator_gives_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
-    provider = tracer_provider(environ, version="1.2.3")
-    assert provider.resource.attributes["service.name"] == "extauthz"
-    assert provider.resource.attributes["service.version"] == "1.2.3"
-    provider.shutdown()
+    resource = resource_of({}, version="1.2.3")
+    assert resource.attributes["service.name"] == "extauthz"
+    assert resource.attributes["service.version"] == "1.2.3"
     monkeypatch.setenv("OTEL_SERVICE_NAME", "authz-eu")
-    provider = tracer_provider({**environ, "OTEL_SERVICE_NAME": "authz-eu"}, version="1")
-    assert provider.resource.attributes["service.name"] == "authz-eu"
-    provider.shutdown()
+    assert resource_of({"OTEL_SERVICE_NAME": "authz-eu"}, version="1").attributes["service.name"] == "authz-eu"
+
+
+def test_a_limit_that_is_no_number_is_refused_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "few")
+    with pytest.raises(ConfigurationError, match="OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"):
+        limits()
+
+
+def test_limits_cut_what_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "3")
+    monkeypatch.setenv("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "5")
+    assert plain(span_of(allowed())) == {
+        "extauthz.decision": "allow",
+        "extauthz.reason": "allow",
+        "extauthz.rule": "p/rea",
+    }
+
+
+def test_whoever_was_waited_for_is_a_span_below_the_decision() -> None:
+    waits = (Wait("store", NOW_NS, NOW_NS + 5), Wait("attributes", NOW_NS, NOW_NS + 7, failed=True))
+    decision, store, attributes = spans_of([allowed(waits=waits)])
+    assert [span.name for span in (store, attributes)] == ["authz.wait.store", "authz.wait.attributes"]
+    for span in (store, attributes):
+        assert span.context.trace_id == decision.context.trace_id
+        assert span.parent is not None
+        assert span.parent.span_id == decision.context.span_id
+        assert not span.parent.is_remote
+        assert span.kind is SpanKind.CLIENT
+    assert (store.start_time, store.end_time) == (NOW_NS, NOW_NS + 5)
+    assert store.status.status_code is StatusCode.UNSET
+    assert attributes.status.status_code is StatusCode.ERROR
+
+
+def test_an_event_is_linked_to_the_decisions_that_it_belongs_to() -> None:
+    span = SpanIds(int(TRACE, 16), int(PARENT, 16), sampled=True)
+    began = allowed(decision=Challenge(rule="p/otp", demands=()), span=span)
+    event = LifeRecord(
+        kind="factor.proven",
+        at_ns=NOW_NS,
+        started_ns=NOW_NS - 9,
+        subject=Subject("https://idp.example", "u1"),
+        by="requester",
+        challenge="c-1",
+        factor="totp",
+        details={"tries": 2},
+        links=(span,),
+    )
+    decision, proven = spans_of([began, event])
+    assert (decision.context.trace_id, decision.context.span_id) == (span.trace_id, span.span_id)
+    assert [(link.context.trace_id, link.context.span_id) for link in proven.links] == [(span.trace_id, span.span_id)]
+    assert (proven.name, proven.start_time, proven.end_time) == ("authz.factor.proven", NOW_NS - 9, NOW_NS)
+    assert proven.parent is None
+    assert plain(proven) == {
+        "enduser.id": "u1",
+        "extauthz.challenge.id": "c-1",
+        "extauthz.event.by": "requester",
+        "extauthz.event.kind": "factor.proven",
+        "extauthz.event.tries": 2,
+        "extauthz.factor": "totp",
+        "extauthz.user.issuer": "https://idp.example",
+        "user.id": "u1",
+    }
+
+
+def test_what_is_no_part_of_a_story_leaves_no_span() -> None:
+    assert spans_of([LifeRecord(kind="audit.checkpoint", at_ns=1), LifeRecord(kind="policy.in-force", at_ns=1)]) == ()
+
+
+def test_one_odd_record_loses_no_other_span(capsys: pytest.CaptureFixture[str]) -> None:
+    odd = allowed(1, trace=(("s3cr3t",),))
+    assert [span.name for span in spans_of([odd, allowed(2)])] == ["authz.check"]
+    told = capsys.readouterr().out
+    assert "span-lost" in told
+    assert "s3cr3t" not in told
+
+
+@given_any(span_ids)
+def test_the_ids_of_a_span_come_back_from_their_text(ids: SpanIds) -> None:
+    assert SpanIds.read(ids.traceparent) == ids
+    assert SpanIds.read(ids.traceparent + "0") is None

@@ -1,0 +1,117 @@
+"""Whose child a span is: what the headers of a call say, by W3C Trace Context or B3.
+
+The rule kept here: what is not well formed is no parent, and the call of the Check itself goes before the request that
+it asks about, whose headers are what a client sent.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+import msgspec
+import structlog
+
+from extauthz.record.decision import Trace
+from extauthz.values.request import RequestView
+
+DEFAULT: Final = "tracecontext,baggage"
+"""What the OpenTelemetry specification takes where `OTEL_PROPAGATORS` says nothing ("Environment Variables")."""
+
+_LONGEST: Final = 512
+_W3C: Final = re.compile(
+    r"[ \t]*(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]([0-9a-f])(?:(-.*)|[ \t]*)"
+)
+_B3_TRACE: Final = r"(?!0+(?:-|$))([0-9a-f]{16}|[0-9a-f]{32})"
+_B3_SPAN: Final = r"(?!0+(?:-|$))([0-9a-f]{16})"
+_B3_SINGLE: Final = re.compile(rf"{_B3_TRACE}-{_B3_SPAN}(?:-([01d])(?:-[0-9a-f]{{16}})?)?", re.IGNORECASE)
+_B3_PAIR: Final = re.compile(rf"{_B3_TRACE}-{_B3_SPAN}", re.IGNORECASE)
+_ODD: Final = frozenset("13579bdf")
+
+_log = structlog.get_logger(__name__)
+
+Header = Callable[[str], str | None]
+"""The only value of the header with this lower-case name."""
+
+
+class Parent(msgspec.Struct, frozen=True, gc=False):
+    """A span elsewhere: 16 and 8 bytes, whether it is recorded, and the text of its `tracestate`."""
+
+    trace_id: bytes
+    span_id: bytes
+    sampled: bool
+    state: str = ""
+
+
+def w3c(header: Header) -> Parent | None:
+    """The parent in `traceparent` and `tracestate` (W3C Trace Context sections 3.2 and 3.3)."""
+    text = header("traceparent")
+    if text is None or len(text) > _LONGEST:
+        return None
+    found = _W3C.fullmatch(text)
+    if found is None or (found[5] and found[1] == "00"):
+        return None
+    return Parent(bytes.fromhex(found[2]), bytes.fromhex(found[3]), found[4] in _ODD, header("tracestate") or "")
+
+
+def b3(header: Header) -> Parent | None:
+    """The parent in `b3`, else in the headers that begin with `x-b3-` (B3 Propagation, "Single Header" and "Multiple
+    Headers"). A trace of 64 bits has zeroes in front. Where the decision to record is left to us, it counts as not
+    recorded, as OpenTelemetry's own readers of B3 have it.
+    """
+    single = header("b3")
+    if single is not None and (found := _B3_SINGLE.fullmatch(single)) is not None:
+        return _of_b3(found, sampled=found[3] is not None and found[3] != "0")
+    trace, span = header("x-b3-traceid"), header("x-b3-spanid")
+    if trace is None or span is None or (found := _B3_PAIR.fullmatch(f"{trace}-{span}")) is None:
+        return None
+    # Some old tracers write the words (B3 Propagation, "Sampling State").
+    sampled = header("x-b3-flags") == "1" or (header("x-b3-sampled") or "").lower() in ("1", "true")
+    return _of_b3(found, sampled=sampled)
+
+
+def _of_b3(found: re.Match[str], *, sampled: bool) -> Parent:
+    return Parent(bytes.fromhex(found[1].zfill(32)), bytes.fromhex(found[2]), sampled)
+
+
+_READERS: Final[Mapping[str, Callable[[Header], Parent | None] | None]] = {
+    "tracecontext": w3c,
+    "b3": b3,
+    "b3multi": b3,
+    "baggage": None,
+    "none": None,
+}
+
+
+class Propagation:
+    """Reads parents by the formats that `OTEL_PROPAGATORS` names; of several in one call the one named last counts."""
+
+    def __init__(self, names: str = DEFAULT) -> None:
+        """Take the formats of `names`, with commas between; one that is unknown is logged and left out, as the
+        OpenTelemetry specification wants it."""
+        readers = dict.fromkeys(_readers(names.split(",")))
+        self._readers = tuple(reversed(readers))
+
+    def parent(self, trace: Trace, request: RequestView | None) -> Parent | None:
+        """The span of the call that brought the Check, else that of the request; `None` if there is none."""
+        if trace:
+            carried = dict(trace).get
+            for read in self._readers:
+                if (found := read(carried)) is not None:
+                    return found
+        http = None if request is None else request.http
+        if http is not None:
+            for read in self._readers:
+                if (found := read(http.header)) is not None:
+                    return found
+        return None
+
+
+def _readers(names: Iterable[str]) -> Iterable[Callable[[Header], Parent | None]]:
+    for name in (one.strip().lower() for one in names):
+        if name not in _READERS:
+            if name:
+                _log.warning("propagator-unknown", propagator=name, known=sorted(_READERS))
+            continue
+        reader = _READERS[name]
+        if reader is not None:
+            yield reader

@@ -1,0 +1,171 @@
+"""Bytes of OTLP: the quick way is the long way, and both say what OpenTelemetry's own encoder says."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from record.making_records import NOW_NS, allowed, decision_records, life_records, span_ids, texts
+
+from extauthz.record.decision import DecisionRecord
+from extauthz.record.decision_spans import DecisionSpans, model_of
+from extauthz.record.life import LifeRecord
+from extauthz.record.otlp import SPAN, Envelope, encoded, framed, varint
+from extauthz.record.span_attributes import Value, life_attributes
+from extauthz.record.span_exporters import readable
+from extauthz.record.span_model import CLIENT, INTERNAL, SERVER, Limits, SpanModel
+from extauthz.record.trace_context import Parent
+from extauthz.values.decisions import RuleResult
+from extauthz.values.span_ids import SpanIds
+
+RESOURCE = Resource({"service.name": "authz-eu", "replicas": 3}, "https://schema.example/1")
+SCOPE = InstrumentationScope("extauthz", "1.2.3")
+MAKE = readable(RESOURCE, SCOPE)
+
+trace_ids = st.binary(min_size=16, max_size=16).filter(any)
+ids = st.binary(min_size=8, max_size=8).filter(any)
+states = st.sampled_from(["", "vendor=1", "a=b,c=d"])
+parents = st.none() | st.builds(Parent, trace_ids, ids, st.booleans(), states)
+
+
+def speakable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def told_by_opentelemetry(model: SpanModel) -> Span:
+    """What its own encoder makes of the span. It can't say what is no Unicode, so that is replaced before."""
+
+    def clean(value: Value) -> Value:
+        if isinstance(value, str):
+            return speakable(value)
+        return [speakable(one) for one in value] if isinstance(value, list | tuple) else value
+
+    attributes = {speakable(name): clean(value) for name, value in model.attributes.items()}
+    fields = {name: getattr(model, name) for name in model.__struct_fields__}
+    failure = None if model.failure is None else speakable(model.failure)
+    cleaned = SpanModel(**{**fields, "attributes": attributes, "failure": failure})
+    (of_resource,) = encode_spans([MAKE(cleaned)]).resource_spans
+    (span,) = of_resource.scope_spans[0].spans
+    return span
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(decision_records, min_size=1, max_size=4), trace_ids, ids, parents, states)
+def test_the_quick_way_writes_the_very_bytes_of_the_long_way(
+    records: list[DecisionRecord], trace_id: bytes, span_id: bytes, parent: Parent | None, state: str
+) -> None:
+    quick = DecisionSpans()
+    for record in [*records, *records]:  # the second time from what was kept
+        whole = encoded(model_of(record, trace_id, span_id, parent, state))
+        assert quick.encoded(record, trace_id, span_id, parent, state) == whole
+
+
+@settings(max_examples=200, deadline=None)
+@given(decision_records, trace_ids, ids, parents, states)
+def test_a_decision_says_what_opentelemetry_says_of_it(
+    record: DecisionRecord, trace_id: bytes, span_id: bytes, parent: Parent | None, state: str
+) -> None:
+    model = model_of(record, trace_id, span_id, parent, state)
+    assert Span.FromString(encoded(model)) == told_by_opentelemetry(model)
+
+
+@settings(max_examples=200, deadline=None)
+@given(life_records, trace_ids, ids)
+def test_an_event_says_what_opentelemetry_says_of_it(record: LifeRecord, trace_id: bytes, span_id: bytes) -> None:
+    model = SpanModel(
+        name=f"authz.{record.kind}",
+        kind=INTERNAL,
+        trace_id=trace_id,
+        span_id=span_id,
+        started_ns=record.at_ns,
+        ended_ns=record.at_ns,
+        attributes=life_attributes(record),
+        links=record.links,
+    )
+    assert Span.FromString(encoded(model)) == told_by_opentelemetry(model)
+
+
+@pytest.mark.parametrize("kind", [INTERNAL, SERVER, CLIENT])
+def test_every_kind_is_the_one_of_the_sdk(kind: int) -> None:
+    model = SpanModel(
+        name="n",
+        kind=kind,  # type: ignore[arg-type]  # one of them
+        trace_id=bytes(15) + b"\x01",
+        span_id=bytes(7) + b"\x01",
+        parent=bytes(7) + b"\x02",
+        started_ns=1,
+        ended_ns=2,
+        attributes={},
+        failure="broken",
+    )
+    assert Span.FromString(encoded(model)) == told_by_opentelemetry(model)
+
+
+@given(st.lists(st.binary(max_size=300), max_size=3))
+def test_an_envelope_holds_its_spans_with_resource_and_scope(contents: list[bytes]) -> None:
+    (described,) = encode_spans([MAKE(some_model())]).resource_spans
+    around = Envelope(
+        described.resource.SerializeToString(),
+        described.scope_spans[0].scope.SerializeToString(),
+        schema=described.schema_url,
+    )
+    spans = [Span(name=content.hex()) for content in contents]
+    sent = around.around([framed(SPAN, span.SerializeToString()) for span in spans])
+    del described.scope_spans[0].spans[:]
+    described.scope_spans[0].spans.extend(spans)
+    assert ExportTraceServiceRequest.FromString(sent) == ExportTraceServiceRequest(resource_spans=[described])
+
+
+def test_what_is_kept_of_callers_is_bounded() -> None:
+    quick = DecisionSpans()
+    sizes = set()
+    for number in range(3_000):
+        results = (RuleResult(rule=f"p/{number}", effect="allow", mode="enforce", result="error"),)
+        quick.encoded(allowed(number, rules=results), bytes(16), bytes(8), None, "")
+        sizes.add(quick.kept)
+    assert max(sizes) <= 1_024 * 3 + 8_192
+    assert quick.kept < 3_000
+
+
+@given(texts)
+def test_a_text_of_any_length_is_one_attribute(text: str) -> None:
+    record = allowed(1, decision_id=text)
+    span = Span.FromString(DecisionSpans().encoded(record, bytes(16), bytes(8), None, ""))
+    (value,) = (one.value.string_value for one in span.attributes if one.key == "extauthz.decision_id")
+    assert value == speakable(text)
+
+
+@given(st.lists(span_ids, max_size=5).map(tuple), st.integers(0, 5), st.integers(0, 5), st.integers(0, 5))
+def test_what_limits_cut_is_counted(links: tuple[SpanIds, ...], attributes: int, length: int, most_links: int) -> None:
+    given_: dict[str, Value] = {"first": "0123456789", "second": 7, "third": ["0123456789"], "fourth": True}
+    model = some_model(attributes=given_, links=links)
+    limits = Limits(attributes=attributes, length=length, links=most_links)
+    span = Span.FromString(encoded(limits.applied(model)))
+    assert len(span.attributes) == min(4, attributes)
+    assert [one.key for one in span.attributes] == list(given_)[:attributes]
+    assert span.dropped_attributes_count == 4 - len(span.attributes)
+    assert len(span.links) + span.dropped_links_count == len(links)
+    assert len(span.links) <= most_links
+    for one in span.attributes:
+        assert len(one.value.string_value) <= length
+        assert all(len(inner.string_value) <= length for inner in one.value.array_value.values)
+
+
+def test_numbers_are_written_as_protobuf_writes_them() -> None:
+    assert [varint(number) for number in (0, 127, 128, 300)] == [b"\x00", b"\x7f", b"\x80\x01", b"\xac\x02"]
+
+
+def some_model(*, attributes: dict[str, Value] | None = None, links: tuple[SpanIds, ...] = ()) -> SpanModel:
+    return SpanModel(
+        name="n",
+        kind=SERVER,
+        trace_id=bytes(15) + b"\x01",
+        span_id=bytes(7) + b"\x01",
+        started_ns=NOW_NS,
+        ended_ns=NOW_NS,
+        attributes=attributes or {},
+        links=links,
+    )

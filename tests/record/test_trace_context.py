@@ -1,0 +1,150 @@
+"""Whose child a span is: by W3C Trace Context as OpenTelemetry's own propagator has it, and by B3."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.context import Context
+from opentelemetry.trace import get_current_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from record.making_records import allowed
+
+from extauthz.record.trace_context import Parent, Propagation, b3, w3c
+from extauthz.values.request import HttpRequest, RequestView
+
+TRACE, SPAN = "80f198ee56343ba864fe8b2a57d3eff7", "e457b5a2e4d86bd1"
+HEX = "0123456789abcdef"
+_OFFICIAL = TraceContextTextMapPropagator()
+
+
+def parent(trace: str = TRACE, span: str = SPAN, *, sampled: bool = True, state: str = "") -> Parent:
+    return Parent(bytes.fromhex(trace), bytes.fromhex(span), sampled, state)
+
+
+hexes = st.text(HEX, max_size=34)
+parts = st.tuples(
+    st.sampled_from(["00", "01", "ff", "fe", "0", "0A", ""]),
+    hexes | st.just(TRACE) | st.just("0" * 32) | st.just(TRACE.upper()),
+    hexes | st.just(SPAN) | st.just("0" * 16),
+    st.sampled_from(["00", "01", "03", "ff", "f", "0g"]),
+)
+traceparents = st.builds(
+    lambda part, before, after: before + "-".join(part) + after,
+    parts,
+    st.sampled_from(["", " ", "\t", "x"]),
+    st.sampled_from(["", " ", "-", "-more", "x", "-" + "y" * 600]),
+)
+
+
+@settings(max_examples=500)
+@given(traceparents)
+def test_a_traceparent_is_read_as_opentelemetry_reads_it(text: str) -> None:
+    context = get_current_span(_OFFICIAL.extract({"traceparent": text}, Context())).get_span_context()
+    found = w3c({"traceparent": text}.get)
+    if not context.is_valid:
+        assert found is None
+    else:
+        assert found == parent(
+            f"{context.trace_id:032x}", f"{context.span_id:016x}", sampled=context.trace_flags.sampled
+        )
+
+
+def test_the_state_of_a_trace_goes_along() -> None:
+    headers = {"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "vendor=1"}
+    assert w3c(headers.get) == parent(state="vendor=1")
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (f"{TRACE}-{SPAN}-1-05e3ac9a4f6e3b90", parent()),
+        (f"{TRACE}-{SPAN}-1", parent()),
+        (f"{TRACE}-{SPAN}-d", parent()),
+        (f"{TRACE}-{SPAN}-0", parent(sampled=False)),
+        (f"{TRACE}-{SPAN}", parent(sampled=False)),
+        (f"{TRACE.upper()}-{SPAN}-1", parent()),
+        (f"{TRACE[16:]}-{SPAN}-1", parent("0" * 16 + TRACE[16:])),
+        ("0", None),
+        ("1", None),
+        ("d", None),
+        ("", None),
+        (f"{'0' * 32}-{SPAN}-1", None),
+        (f"{'0' * 16}-{SPAN}-1", None),
+        (f"{TRACE}-{'0' * 16}-1", None),
+        (f"{TRACE}-{SPAN}-2", None),
+        (f"{TRACE[1:]}-{SPAN}-1", None),
+        (f"{TRACE}-{SPAN}-1-", None),
+        (f"{TRACE}-{SPAN}-1-05e3ac9a4f6e3b90-x", None),
+        (f"{TRACE}-{SPAN}\n", None),
+    ],
+)
+def test_b3_in_one_header(header: str, expected: Parent | None) -> None:
+    assert b3({"b3": header}.get) == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"x-b3-sampled": "1"}, parent()),
+        ({"x-b3-sampled": "true"}, parent()),
+        ({"x-b3-flags": "1"}, parent()),
+        ({"x-b3-sampled": "0"}, parent(sampled=False)),
+        ({}, parent(sampled=False)),
+        ({"x-b3-sampled": "1", "x-b3-traceid": TRACE[16:]}, parent("0" * 16 + TRACE[16:])),
+        ({"x-b3-traceid": "0" * 32}, None),
+        ({"x-b3-traceid": f"{TRACE}-1"}, None),
+        ({"x-b3-spanid": "0" * 16}, None),
+        ({"x-b3-spanid": SPAN[1:]}, None),
+        ({"b3": "0", "x-b3-sampled": "1"}, parent()),
+    ],
+)
+def test_b3_in_several_headers(headers: dict[str, str], expected: Parent | None) -> None:
+    assert b3({"x-b3-traceid": TRACE, "x-b3-spanid": SPAN, **headers}.get) == expected
+
+
+def request(**headers: str) -> RequestView:
+    http = allowed().request
+    assert http is not None
+    assert http.http is not None
+    fields = {name: getattr(http.http, name) for name in http.http.__struct_fields__}
+    sent = {name.replace("_", "-"): (value,) for name, value in headers.items()}
+    return RequestView(http=HttpRequest(**{**fields, "headers": sent}))
+
+
+OTHER = "0af7651916cd43dd8448eb211c80319c"
+
+
+def test_the_span_of_the_check_goes_before_that_of_the_request() -> None:
+    sent = request(traceparent=f"00-{OTHER}-{SPAN}-01")
+    call = (("traceparent", f"00-{TRACE}-{SPAN}-01"),)
+    assert Propagation().parent(call, sent) == parent()
+    assert Propagation().parent((), sent) == parent(OTHER)
+    assert Propagation().parent((("traceparent", "nonsense"),), sent) == parent(OTHER)
+    assert Propagation().parent((), None) is None
+
+
+def test_a_request_with_two_parents_has_none() -> None:
+    sent = request()
+    assert sent.http is not None
+    fields = {name: getattr(sent.http, name) for name in sent.http.__struct_fields__}
+    values = (f"00-{OTHER}-{SPAN}-01", f"00-{TRACE}-{SPAN}-01")
+    both = HttpRequest(**{**fields, "headers": {"traceparent": values}})
+    assert Propagation().parent((), RequestView(http=both)) is None
+
+
+def test_b3_is_read_where_it_is_asked_for_and_nowhere_else() -> None:
+    sent = request(b3=f"{TRACE}-{SPAN}-1")
+    assert Propagation().parent((), sent) is None
+    assert Propagation("b3").parent((), sent) == parent()
+    assert Propagation("tracecontext, B3Multi").parent((), sent) == parent()
+    assert Propagation("none").parent((), sent) is None
+
+
+def test_of_two_formats_in_one_call_the_one_named_last_counts() -> None:
+    call = (("traceparent", f"00-{OTHER}-{SPAN}-01"), ("b3", f"{TRACE}-{SPAN}-1"))
+    assert Propagation("tracecontext,b3").parent(call, None) == parent()
+    assert Propagation("b3,tracecontext").parent(call, None) == parent(OTHER)
+
+
+def test_an_unknown_format_is_told_and_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert Propagation("xray,b3").parent((("b3", f"{TRACE}-{SPAN}-1"),), None) == parent()
+    assert "propagator-unknown" in capsys.readouterr().out
