@@ -1,7 +1,6 @@
 """The chain of an audit: every byte counts, every line has its place, and a checkpoint is signed by one key."""
 
 import json
-from base64 import urlsafe_b64encode
 from hashlib import sha256
 
 import pytest
@@ -14,8 +13,7 @@ from extauthz.record.chain import (
     beginning,
     chained,
     checkpoint_text,
-    digest_of,
-    hash_text,
+    hash_of,
     is_signed,
     link_of,
     public_key,
@@ -28,34 +26,33 @@ LINES = st.lists(st.dictionaries(st.text(), st.text(), min_size=1).map(lambda on
 
 def test_a_chain_is_what_the_documentation_says() -> None:
     """Computed here by the words of docs/records.md, without the code under test."""
-    (first, second), digests = chained(beginning(WRITER), [b'{"v":1', b'{"v":1,"a":"b"'])
-    before = sha256(b"extauthz audit v1\n" + WRITER.encode()).digest()
+    (first, second), hashes = chained(beginning(WRITER), [b'{"v":1', b'{"v":1,"a":"b"'])
+    before = sha256(b"extauthz audit v1\n" + WRITER.encode()).hexdigest()
     for number, line, body in ((1, first, b'{"v":1'), (2, second, b'{"v":1,"a":"b"')):
         hashed = body + b',"writer":"00112233445566ff","seq":' + str(number).encode()
-        before = sha256(before + hashed).digest()
-        text = urlsafe_b64encode(before).rstrip(b"=")
-        assert line == hashed + b',"hash":"' + text + b'"}\n'
-        assert digests[number - 1] == before
-    assert json.loads(second) == {"v": 1, "a": "b", "writer": WRITER, "seq": 2, "hash": hash_text(digests[1])}
+        before = sha256(before.encode() + hashed).hexdigest()
+        assert line == hashed + b',"hash":"' + before.encode() + b'"}\n'
+        assert hashes[number - 1] == before
+    assert json.loads(second) == {"v": 1, "a": "b", "writer": WRITER, "seq": 2, "hash": hashes[1]}
 
 
 @given(LINES)
 def test_every_line_says_where_it_stands_and_its_hash_follows_from_the_one_before(lines: list[bytes]) -> None:
-    written, digests = chained(beginning(WRITER), lines)
-    before = beginning(WRITER).digest
-    for number, (line, digest) in enumerate(zip(written, digests, strict=True), 1):
+    written, hashes = chained(beginning(WRITER), lines)
+    before = beginning(WRITER).hash
+    for number, (line, told) in enumerate(zip(written, hashes, strict=True), 1):
         link = link_of(line.removesuffix(b"\n"))
         assert link is not None
-        assert (link.writer, link.seq, link.hash) == (WRITER, number, hash_text(digest))
-        assert digest == digest_of(before, link.body)
-        before = digest
+        assert (link.writer, link.seq, link.hash) == (WRITER, number, told)
+        assert told == hash_of(before, link.body)
+        before = told
 
 
 @given(LINES, LINES)
 def test_a_chain_that_goes_on_later_is_the_chain_in_one_piece(some: list[bytes], more: list[bytes]) -> None:
     head = beginning(WRITER)
-    first, digests = chained(head, some)
-    second, _ = chained(after(head, digests), more)
+    first, hashes = chained(head, some)
+    second, _ = chained(after(head, hashes), more)
     assert first + second == chained(head, some + more)[0]
 
 
@@ -68,7 +65,7 @@ def test_a_byte_that_is_changed_is_another_line_or_another_hash(lines: list[byte
     link = link_of(bytes(line))
     before = after(beginning(WRITER), chained(beginning(WRITER), lines[:-1])[1])
     if link is not None and (link.writer, link.seq) == (WRITER, len(lines)):
-        assert link.hash != hash_text(digest_of(before.digest, link.body))
+        assert link.hash != hash_of(before.hash, link.body)
 
 
 @pytest.mark.parametrize(
@@ -76,11 +73,11 @@ def test_a_byte_that_is_changed_is_another_line_or_another_hash(lines: list[byte
     [
         b"",
         b'{"v":1}',
-        b'{"v":1,"writer":"00112233445566ff","seq":0,"hash":"' + b"a" * 43 + b'"}',
-        b'{"v":1,"writer":"00112233445566FF","seq":1,"hash":"' + b"a" * 43 + b'"}',
-        b'{"v":1,"writer":"00112233445566ff","seq":1,"hash":"' + b"a" * 42 + b'"}',
-        b'{"v":1,"writer":"00112233445566ff","seq":1,"hash":"' + b"a" * 43 + b'"} ',
-        b'{"a":"\\",\\"writer\\":\\"00112233445566ff\\",\\"seq\\":1,\\"hash\\":\\"' + b"a" * 43 + b'\\"}"}',
+        b'{"v":1,"writer":"00112233445566ff","seq":0,"hash":"' + b"a" * 64 + b'"}',
+        b'{"v":1,"writer":"00112233445566FF","seq":1,"hash":"' + b"a" * 64 + b'"}',
+        b'{"v":1,"writer":"00112233445566ff","seq":1,"hash":"' + b"a" * 63 + b'"}',
+        b'{"v":1,"writer":"00112233445566ff","seq":1,"hash":"' + b"a" * 64 + b'"} ',
+        b'{"a":"\\",\\"writer\\":\\"00112233445566ff\\",\\"seq\\":1,\\"hash\\":\\"' + b"a" * 64 + b'\\"}"}',
     ],
 )
 def test_what_does_not_end_like_a_line_of_a_chain_stands_nowhere(line: bytes) -> None:
@@ -89,7 +86,7 @@ def test_what_does_not_end_like_a_line_of_a_chain_stands_nowhere(line: bytes) ->
 
 def test_a_checkpoint_is_signed_by_one_key_for_one_place() -> None:
     seed, other = b"s" * 32, b"t" * 32
-    head = Head(WRITER, 7, b"d" * 32)
+    head = Head(WRITER, 7, "d" * 64)
     text = checkpoint_text(head, "2026-01-02T03:04:05.000000000Z")
     assert text.split(b"\n") == [
         b"extauthz audit checkpoint v1",
@@ -101,7 +98,7 @@ def test_a_checkpoint_is_signed_by_one_key_for_one_place() -> None:
     signature = sign(seed, text)
     assert is_signed(public_key(seed), signature, text)
     assert not is_signed(public_key(other), signature, text)
-    assert not is_signed(public_key(seed), signature, checkpoint_text(Head(WRITER, 8, b"d" * 32), "x"))
+    assert not is_signed(public_key(seed), signature, checkpoint_text(Head(WRITER, 8, "d" * 64), "x"))
     for broken in ("", "?", signature + "=", signature[:-1], signature[:-1] + chr(ord(signature[-1]) ^ 1)):
         assert not is_signed(public_key(seed), broken, text)
     assert not is_signed("", signature, text)
