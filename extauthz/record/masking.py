@@ -35,7 +35,7 @@ from extauthz.record.fact_lines import facts_line, risk_line
 from extauthz.record.grant_lines import breaks_glass, grant_line
 from extauthz.record.instants import rfc3339
 from extauthz.record.session_hash import session_hash
-from extauthz.values.decisions import Allow, AutoAnswer, Challenge, Decision, Deny, Hold
+from extauthz.values.decisions import Allow, AutoAnswer, Challenge, Decision, Deny, Hold, RuleResult
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Identity, User, Workload
 from extauthz.values.quoting import masked
@@ -110,19 +110,10 @@ def line_of(record: DecisionRecord, keep: Keep) -> DecisionLine:
         decision=DECISION_NAMES[type(decision)],
         reason=decision.reason,
         rule=decision.rule,
-        status=_status(decision, request),
+        status=status_of(decision, request),
         revision=record.revision,
         duration_us=(record.ended_ns - record.started_ns) / 1000,
-        rules=[
-            RuleLine(
-                rule=one.rule,
-                effect=one.effect,
-                mode=one.mode,
-                result=one.result,
-                error=None if one.error is None else masked(one.error),
-            )
-            for one in record.rules
-        ],
+        rules=[rule_line(one) for one in record.rules],
         demands=[demand.rule for demand in decision.demands] if isinstance(decision, Challenge | Hold) else [],
         approvals=list(decision.approvals) if isinstance(decision, Hold) else [],
         grants=[grant_line(grant, record.started_ns / 1e9) for grant in grants],
@@ -131,11 +122,11 @@ def line_of(record: DecisionRecord, keep: Keep) -> DecisionLine:
         tcp=request is not None and http is None,
         request=None if http is None else _request(http, keep, query, unnamed, query_error),
         request_time=request.time if request is not None and request.time != (0, 0) else None,
-        source=_peer(request.source) if request is not None else None,
-        destination=_peer(request.destination) if request is not None else None,
+        source=peer_line(request.source) if request is not None else None,
+        destination=peer_line(request.destination) if request is not None else None,
         sni=request.sni if request is not None else "",
         context=dict(request.context) if request is not None else {},
-        metadata={name: _names(part) for name, part in request.metadata.items()} if request is not None else {},
+        metadata=metadata_names(request.metadata) if request is not None else {},
         route_metadata=dict(request.route_metadata) if request is not None else {},
         identity=None if identity is None else _identity(identity, keep),
         session=None if ages is None else SessionLine(age_s=ages.age, idle_s=ages.idle),
@@ -145,7 +136,14 @@ def line_of(record: DecisionRecord, keep: Keep) -> DecisionLine:
     )
 
 
-def _status(decision: Decision, request: RequestView | None) -> int:
+def rule_line(result: RuleResult) -> RuleLine:
+    """How a rule came out; its error loses what it quotes of the request."""
+    error = None if result.error is None else masked(result.error)
+    return RuleLine(rule=result.rule, effect=result.effect, mode=result.mode, result=result.result, error=error)
+
+
+def status_of(decision: Decision, request: RequestView | None) -> int:
+    """The HTTP status of the answer."""
     match decision:
         case Allow():
             return 200
@@ -183,10 +181,15 @@ def _request(
         unnamed=unnamed,
         query_error=query_error,
         protocol=http.protocol,
-        headers={name: _header(name, values, keep) for name, values in http.headers.items()},
+        headers=headers_of(http.headers, keep),
         size=http.size,
         body=None if http.body is None else len(http.body),
     )
+
+
+def headers_of(headers: Mapping[str, tuple[str, ...]], keep: Keep) -> dict[str, Masked]:
+    """The headers by name: the values in the clear, or how many there were."""
+    return {name: _header(name, values, keep) for name, values in headers.items()}
 
 
 def _header(name: str, values: tuple[str, ...], keep: Keep) -> Masked:
@@ -216,7 +219,8 @@ def _is_name(name: str, values: tuple[str, ...]) -> bool:
     return (_BARE_NAME if values == ("",) else _QUERY_NAME).fullmatch(name) is not None
 
 
-def _peer(peer: Peer) -> PeerLine | None:
+def peer_line(peer: Peer) -> PeerLine | None:
+    """One end of the connection, `None` if nothing is known of it."""
     if peer == _NOBODY:
         return None
     digest = ""
@@ -228,32 +232,36 @@ def _peer(peer: Peer) -> PeerLine | None:
     return PeerLine(ip=peer.ip, port=peer.port, principal=peer.principal, certificate_sha256=digest)
 
 
-def _names(part: Any) -> list[str]:  # noqa: ANN401 - metadata is dynamic
-    return sorted(part) if isinstance(part, Mapping) else []
+def metadata_names(metadata: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What filters noted, by namespace: the names of it."""
+    return {name: sorted(part) if isinstance(part, Mapping) else [] for name, part in metadata.items()}
 
 
 def _identity(identity: Identity, keep: Keep) -> IdentityLine:
     workload, user = identity.workload, identity.user
     return IdentityLine(
-        workload=None if workload is None else _workload(workload),
-        user=None if user is None else _user(user, keep),
+        workload=None if workload is None else workload_line(workload),
+        user=None if user is None else user_line(user, keep),
         session=None if identity.session is None else session_hash(identity.session),
-        holders=_kinds(identity.holders),
+        holders=kinds_of(identity.holders),
         client_ip=identity.client_ip,
     )
 
 
-def _workload(workload: Workload) -> WorkloadLine:
+def workload_line(workload: Workload) -> WorkloadLine:
+    """A workload, with nothing masked."""
     known = workload.attributes
     attributes = None if known is None else dict(known)
     return WorkloadLine(id=workload.id, verified_by=workload.verified_by, attributes=attributes)
 
 
-def _kinds(holders: Iterable[str]) -> list[str]:
+def kinds_of(holders: Iterable[str]) -> list[str]:
+    """The kinds of what a caller holds."""
     return sorted({holder.partition(":")[0] for holder in holders})
 
 
-def _user(user: User, keep: Keep) -> UserLine:
+def user_line(user: User, keep: Keep) -> UserLine:
+    """A user; of the claims that are not kept the names."""
     return UserLine(
         sub=user.sub,
         iss=user.iss,

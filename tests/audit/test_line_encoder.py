@@ -1,0 +1,213 @@
+"""The fast way to a line and the general one write the same bytes, whatever a record holds."""
+
+from collections.abc import Mapping
+
+import msgspec
+import pytest
+from audit.auditing import decision
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from record.making_records import assessments, decisions, rule_results
+
+from extauthz.record import fragments
+from extauthz.record.decision import DecisionRecord
+from extauthz.record.line_encoder import LineEncoder
+from extauthz.record.masking import HEADERS, Keep, line_of
+from extauthz.values.decisions import Allow, Challenge
+from extauthz.values.grants import Grant, SessionAges
+from extauthz.values.identity import Credential, Identity, Subject, User, Workload
+from extauthz.values.request import HttpRequest, Peer, RequestView
+from extauthz.wire.headers import OneLineEach
+
+KEEPS = (Keep(), Keep(headers=HEADERS | {"x-tier"}, query=frozenset({"amount", "a.b"})))
+ENCODERS = {keep: LineEncoder(keep) for keep in KEEPS}
+"""Used for all examples, so that what they remember of one could spoil another."""
+
+HOSTILE = '"\\/\b\f\n\r\t\0\x1f\x7f\x85\xa0é\u2028\u2029\ufeff\ufffd😀"'
+plain = st.text("abcXYZ019-._~/:= ", max_size=40)
+texts = plain | plain | st.text(max_size=20) | st.text(HOSTILE, max_size=6) | st.just("x" * 600)
+short = st.sampled_from(["", "GET", "https", "HTTP/2", '"', "\\", "é"])
+names = st.sampled_from(
+    ["accept", "user-agent", "cookie", "x-tier", "authorization", "x-request-id", "traceparent", "x-a'b", "te"]
+)
+
+
+def line_each(values: Mapping[str, str]) -> OneLineEach:
+    """The headers as they are read where each came once; of the same names the very same places."""
+    places = PLACES.setdefault(tuple(values), {name: place for place, name in enumerate(values)})
+    return OneLineEach(places, tuple(values.values()), ())
+
+
+PLACES: dict[tuple[str, ...], Mapping[str, int]] = {}
+headers = st.dictionaries(names, texts, min_size=2).map(line_each) | st.dictionaries(
+    names, st.lists(texts, min_size=1, max_size=3).map(tuple)
+)
+parameters = st.sampled_from(["amount=5", "amount=", "amount", "a.b=c", "1=2", "x=%41", "x=a+b", "x=1;y=2", "n=%z", ""])
+queries = (
+    st.sampled_from(["", "amount=5000", "a=1&b=2&a=3", "secretword", "a=b=c", "a=b&", "a[]=1", "x=é"])
+    | st.lists(parameters, max_size=4).map("&".join)
+    | texts
+)
+paths = st.sampled_from(["/", "/v1/pay", "/ü", '/"', "/a\\b", "/\u2028"]) | texts
+https = st.builds(
+    HttpRequest,
+    id=texts,
+    method=short,
+    scheme=short,
+    host=texts,
+    authority=texts,
+    path=paths,
+    segments=st.just(()),
+    raw_path=paths,
+    raw_query=queries,
+    protocol=short,
+    headers=headers,
+    size=st.integers(-1, 9),
+    body=st.none() | st.binary(max_size=9),
+    has_query=st.booleans(),
+)
+peers = st.just(Peer()) | st.builds(
+    Peer,
+    ip=st.sampled_from(["", "203.0.113.9", '"']),
+    port=st.sampled_from([0, 443]),
+    principal=st.sampled_from(["", "spiffe://a/b"]) | texts,
+    certificate=st.sampled_from(["", "no certificate"]),
+)
+maps = st.dictionaries(texts, texts, max_size=2)
+requests = st.builds(
+    RequestView,
+    source=peers,
+    destination=peers,
+    http=st.none() | https,
+    time=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+    sni=texts,
+    context=maps,
+    metadata=st.dictionaries(texts, maps | st.integers(), max_size=2),
+    route_metadata=maps,
+)
+users = st.builds(
+    User,
+    sub=texts,
+    iss=texts,
+    claims=st.dictionaries(st.sampled_from(["iss", "scope", "secret"]), texts | st.lists(texts)),
+    actor=st.none() | st.dictionaries(st.sampled_from(["iss", "sub", "x"]), texts),
+    groups=st.lists(texts, max_size=2).map(tuple),
+)
+workloads = st.builds(
+    Workload, id=texts, trust_domain=texts, path=texts, verified_by=texts, attributes=st.none() | maps
+)
+identities = st.builds(
+    Identity,
+    workload=st.none() | workloads,
+    user=st.none() | users,
+    session=st.none() | texts,
+    holders=st.frozensets(st.sampled_from(["cert:1", "peer:2", "peer:3", "cookie:4", "odd"])),
+    client_ip=texts,
+    credentials=st.just(()) | st.just((Credential(subjects=(), issued_at=None, sid=None, jti=None, digest=""),)),
+)
+grants = st.builds(
+    Grant,
+    id=texts,
+    subject=st.just(Subject("i", "u")),
+    session=texts,
+    holder=texts,
+    binding=st.sampled_from(["session:0", "action:p/r", "rule:x:p/r"]),
+    factor=texts,
+    issued_at=st.floats(0, 1e9),
+    expires_at=st.just(2e9),
+    uses=st.none() | st.integers(0, 3),
+)
+resting = st.builds(Allow, rule=texts, grants=st.lists(grants, min_size=1, max_size=2).map(tuple))
+records = st.builds(
+    DecisionRecord,
+    decision_id=texts,
+    revision=st.sampled_from(["sha256:0", "sha256:1", '"']),
+    decision=decisions | resting,
+    rules=st.lists(
+        rule_results | rule_results.flatmap(lambda one: texts.map(lambda error: replace(one, error=error))), max_size=5
+    ).map(tuple),
+    request=st.none() | requests | requests,
+    identity=st.none() | identities,
+    session=st.none() | st.builds(SessionAges, age=st.none() | st.floats(0, 9), idle=st.none() | st.floats(0, 9)),
+    risk=st.lists(assessments, max_size=1).map(tuple),
+    detail=st.none() | texts,
+    started_ns=st.integers(0, 4_000_000_000_000_000_000),
+    ended_ns=st.integers(0, 4_000_000_000_000_000_000),
+)
+
+
+def general(record: DecisionRecord, keep: Keep) -> bytes | None:
+    """The line by the general way; `None` of what it can't write."""
+    try:
+        return msgspec.json.encode(line_of(record, keep))[:-1]
+    except UnicodeEncodeError:
+        return None
+
+
+def fast(record: DecisionRecord, keep: Keep) -> bytes | None:
+    try:
+        return ENCODERS[keep].encode(record)
+    except UnicodeEncodeError:
+        return None
+
+
+@given(records, st.sampled_from(KEEPS))
+def test_both_ways_write_the_same_bytes_of_any_record(record: DecisionRecord, keep: Keep) -> None:
+    expected = general(record, keep)
+    assert fast(record, keep) == expected
+    assert fast(record, keep) == expected, "what is remembered must be the same"
+
+
+@given(https, st.lists(texts, min_size=2, max_size=4), st.sampled_from(KEEPS))
+def test_both_ways_write_the_same_bytes_of_requests_with_the_same_names(
+    http: HttpRequest, values: list[str], keep: Keep
+) -> None:
+    base = decision()
+    for value in values:
+        sent = line_each({"accept": value, "cookie": value, "x-tier": value, "user-agent": "curl"})
+        record = replace(base, request=RequestView(http=replace(http, headers=sent)))
+        assert fast(record, keep) == general(record, keep)
+
+
+def test_what_is_remembered_of_an_object_is_not_taken_for_another_ones() -> None:
+    """Objects that die at once leave their ids to the next ones; there are more of them than are remembered."""
+    encoder, keep, base = LineEncoder(Keep()), Keep(), decision()
+    for number in range(3 * fragments.MOST):
+        identity = Identity(user=User(sub=f"u{number}", iss="i"), client_ip=f"10.0.0.{number % 255}")
+        record = replace(base, identity=identity)
+        assert encoder.encode(record) == general(record, keep)
+
+
+def test_what_is_remembered_is_bounded_in_number_and_size() -> None:
+    made: list[int] = []
+
+    def make(number: int) -> str:
+        made.append(number)
+        return "x" * number
+
+    pieces: fragments.ByValue[int] = fragments.ByValue(make)
+    for _ in range(2):
+        for number in range(fragments.MOST + 10):
+            assert pieces[number] == "x" * number
+    assert len(pieces) <= fragments.MOST
+    large = fragments.LARGEST + 1
+    assert (pieces[large], pieces[large]) == ("x" * large,) * 2
+    assert made.count(large) == 2
+
+
+@pytest.mark.parametrize("value", ['a"b', "a\\b", "a\tb", "\x7f", "é", "\u2028", "x" * 513])
+def test_a_value_that_is_not_plain_is_written_as_the_general_way_does(value: str) -> None:
+    keep = Keep()
+    for name in ("user-agent", "cookie"):
+        http = decision(headers={name: value, "accept": "*/*"}).request
+        record = replace(decision(), request=http)
+        assert LineEncoder(keep).encode(record) == general(record, keep)
+
+
+def test_a_challenge_has_the_status_of_its_caller() -> None:
+    keep = Keep()
+    shown = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document", "accept": "text/html"}
+    for sent in ({}, shown):
+        record = replace(decision(headers=sent), decision=Challenge(rule="p/c", demands=()))
+        assert LineEncoder(keep).encode(record) == general(record, keep)
