@@ -22,9 +22,10 @@ class Recording:
                 not exist.
         """
         audit = settings.audit
-        spans = open_tracing(environ, version=__version__)
+        self.spans = open_tracing(environ, version=__version__)
+        """What gives out spans for others to link to; `None` where there are none."""
         self._audit = None if audit is None else AuditFile(settings.base / audit.path, Keep.of(audit.keep))
-        keepers = () if spans is None else (spans,)
+        keepers = () if self.spans is None else (self.spans,)
         self._journal = Journal(keepers, audit=self._audit)
         self.recorder: Recorder | None = self._journal if keepers or self._audit is not None else None
         """Takes records; `None` where nobody keeps any."""

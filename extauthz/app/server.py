@@ -112,6 +112,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             store=store,
             keys=keys,
             recorder=recording.recorder,
+            spans=recording.spans,
             inquiries=informants.inquiries,
             revocations=revocations,
             activities=activities,

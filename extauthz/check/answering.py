@@ -17,8 +17,9 @@ from extauthz.errors import ConfigurationError, Reason, Refused
 from extauthz.policy.approving import terms_of
 from extauthz.policy.asking import NOTHING_ASKED, Inquiry
 from extauthz.policy.policy_set import PolicySet
-from extauthz.record.decision import DecisionRecord, Trace, WallClock
+from extauthz.record.decision import DecisionRecord, Trace, Wait, WallClock
 from extauthz.record.keeping import Recorder
+from extauthz.record.tracing import SpanGiver
 from extauthz.stepup.challenge import offer as challenge_offer
 from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.waiting import offer as waiting_offer
@@ -28,6 +29,7 @@ from extauthz.values.identity import Identity
 from extauthz.values.quoting import detail_of
 from extauthz.values.request import Caller, RequestView
 from extauthz.values.schemes import Schemes
+from extauthz.values.span_ids import SpanIds
 from extauthz.wire.caller import classify
 from extauthz.wire.encode import encode_failure, say
 
@@ -51,7 +53,8 @@ class Asked(msgspec.Struct, frozen=True):
     """One Check as it came: its bytes, how long its caller still waits, and the call's trace context.
 
     `started_ns` is when it is decided, anew if it was held: `held_for` are the approvals that it has waited for until
-    just now, and `held_until` is when all waiting must be over, on the monotonic clock.
+    just now, and `held_until` is when all waiting must be over, on the monotonic clock. `waits` are those that were
+    over before it was decided anew; `span` is what it will be, where something links to it already.
     """
 
     decision_id: str
@@ -61,6 +64,8 @@ class Asked(msgspec.Struct, frozen=True):
     trace: Trace
     held_for: tuple[str, ...] = ()
     held_until: float | None = None
+    waits: tuple[Wait, ...] = ()
+    span: SpanIds | None = None
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -68,6 +73,7 @@ class Case(msgspec.Struct, frozen=True):
 
     `policies` decide it, `schemes` are how its caller could have proven who it is, `facts` are what was looked up for
     it by `inquiry`, and what needed no look-up. `holder_secret` is that of a holder cookie which the answer sets.
+    `waits` are what it has waited for.
     """
 
     asked: Asked
@@ -78,6 +84,7 @@ class Case(msgspec.Struct, frozen=True):
     facts: Facts = NO_FACTS
     inquiry: Inquiry = NOTHING_ASKED
     holder_secret: str | None = None
+    waits: tuple[Wait, ...] = ()
 
     @property
     def now(self) -> float:
@@ -86,11 +93,12 @@ class Case(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The bytes of an answer, and the evaluation that led to what it says."""
+    """The bytes of an answer, the evaluation that led to what it says, and its span where something links to it."""
 
     payload: bytes
     evaluation: Evaluation
     detail: str | None
+    span: SpanIds | None = None
 
 
 class Answering:
@@ -105,11 +113,13 @@ class Answering:
         *,
         keys: KeyRing,
         recorder: Recorder | None,
+        spans: SpanGiver | None,
         clock: WallClock,
         entropy: Callable[[int], bytes],
     ) -> None:
         self._keys = keys
         self._recorder = recorder
+        self._spans = spans
         self._clock = clock
         self._entropy = entropy
         self._ready: dict[tuple[str, Reason, int], tuple[bytes, ...]] = {}
@@ -166,6 +176,7 @@ class Answering:
 
     def _answer(self, case: Case, evaluation: Evaluation, detail: str | None) -> Answer:
         asked, policies, decision = case.asked, case.policies, evaluation.decision
+        span = self.span_of(case) if isinstance(decision, Challenge | Hold) else asked.span
         try:
             payload, said = say(
                 decision,
@@ -183,7 +194,13 @@ class Answering:
             _log.exception("answer-failed", decision_id=asked.decision_id)
             evaluation, detail = replace(evaluation, decision=INTERNAL_ERROR), detail_of(error)
             payload = encode_failure(asked.decision_id)
-        return Answer(payload, evaluation, detail)
+        return Answer(payload, evaluation, detail, span)
+
+    def span_of(self, case: Case) -> SpanIds | None:
+        """The span that the decision will be, for what links to it; `None` where there are no spans."""
+        if case.asked.span is not None or self._spans is None:
+            return case.asked.span
+        return self._spans.give(case.asked.trace, case.request)
 
     def _commit(self, case: Case, answer: Answer) -> Future[None]:
         if self._recorder is None:
@@ -244,6 +261,8 @@ class Answering:
             answers=case.facts.answers,
             detail=answer.detail,
             trace=asked.trace,
+            span=answer.span,
+            waits=case.waits or asked.waits,
             started_ns=asked.started_ns,
             ended_ns=self._clock(),
         )

@@ -19,7 +19,7 @@ from extauthz.check.surroundings import Ruling, Surroundings
 from extauthz.errors import Refused
 from extauthz.identity.lookups import Awaiting
 from extauthz.policy.decide import decide
-from extauthz.record.decision import Trace
+from extauthz.record.decision import Trace, Wait
 from extauthz.values.decisions import Evaluation, denial
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
@@ -43,6 +43,7 @@ class Checker:
         self._answering = Answering(
             keys=surroundings.keys,
             recorder=surroundings.recorder,
+            spans=surroundings.spans,
             clock=surroundings.clock,
             entropy=surroundings.entropy,
         )
@@ -78,7 +79,14 @@ class Checker:
 
     def resume(self, held: Held) -> bytes | Opened:
         """As `start`, for a call whose wait is over: it is decided anew, as if it came now."""
-        asked = replace(held.asked, started_ns=self._clock(), held_for=held.approvals, held_until=held.until)
+        now = self._clock()
+        asked = replace(
+            held.asked,
+            started_ns=now,
+            held_for=held.approvals,
+            held_until=held.until,
+            waits=(*held.asked.waits, Wait("hold", held.began_ns, now)),
+        )
         return self._begin(asked, may_wait=False)
 
     def _begin(self, asked: Asked, *, may_wait: bool) -> bytes | Opened:

@@ -21,6 +21,7 @@ from extauthz.check.opened import OpenCase, Opened, Unidentified, Unrecorded
 from extauthz.check.proof.proving import LockedOut, NotProven, Proven, Proving, TicketUsed
 from extauthz.check.proof.totp import prove_totp
 from extauthz.check.surroundings import Ruling, Surroundings
+from extauthz.check.waits import Waits
 from extauthz.errors import StateUnavailable
 from extauthz.identity.lookups import Answer, Answers, Awaiting, Done, Lookup, Unreachable, UsedBefore, UseProof
 from extauthz.policy.decide import decide, needs
@@ -55,11 +56,13 @@ class Finishing:
         """As `Checker.finish`."""
         case, approving = opened.case, self._around.approving
         mark = 0 if approving is None else approving.mark
+        waits = Waits(self._around.clock, case.asked.waits)
         try:
             if isinstance(opened, Unrecorded):
                 return (await self._answering.answer_later(case, opened.evaluation)).payload
             if isinstance(opened, Unidentified):
-                opened = await self._identify(opened)
+                with waits.on("identity"):
+                    opened = await self._identify(opened)
                 case = opened.case
                 self._check_revocations(opened.identity, case.now)
             gathered = await self._gatherer.gather(
@@ -68,6 +71,7 @@ class Finishing:
                 identity=opened.identity,
                 local=case.facts,
                 now=case.now,
+                waits=waits,
                 patience=None if deadline is None else deadline - self._around.monotonic() - COMMIT_MARGIN,
             )
             facts = gathered.facts
@@ -75,19 +79,25 @@ class Finishing:
             evaluation = self._decide(opened, facts)
             code = _code(opened.request)
             if isinstance(evaluation.decision, Challenge) and code is not None:
-                evaluation, facts = await self._prove(opened, evaluation.decision, code, evaluation, facts)
+                with waits.on("store"):
+                    evaluation, facts = await self._prove(opened, evaluation.decision, code, evaluation, facts)
             if isinstance(evaluation.decision, Hold) and approving is not None:
-                settled = await self._approve(approving, opened, case, evaluation, facts, mark, deadline)
+                case = replace(case, asked=replace(case.asked, span=self._answering.span_of(case)))
+                with waits.on("store"):
+                    settled = await self._approve(approving, opened, case, evaluation, facts, mark, deadline)
                 if isinstance(settled, Held):
-                    return settled
+                    asked = replace(settled.asked, waits=waits.noted)
+                    return replace(settled, asked=asked, began_ns=self._around.clock())
                 evaluation, facts, secret = settled
                 case = replace(case, holder_secret=secret)
-            evaluation = await self._use_up_grants(opened, evaluation, facts, deadline)
+            with waits.on("store"):
+                evaluation = await self._use_up_grants(opened, evaluation, facts, deadline)
+            case = replace(case, waits=waits.noted)
             # Again, after all that was waited for: what was revoked meanwhile counts.
             self._check_revocations(opened.identity, case.now)
             return await self._say(opened, case, evaluation, gathered)
         except Exception as error:  # noqa: BLE001 - every path ends in an explicit answer
-            return self._answering.refuse(case, error)
+            return self._answering.refuse(replace(case, waits=waits.noted), error)
 
     async def _identify(self, waiting: Unidentified) -> OpenCase:
         """Ask until the caller is known. What decides is what does by then: an answer may have brought new keys."""

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from extauthz.check.activity import Activities
 from extauthz.check.habits import Habits
+from extauthz.check.waits import Waits
 from extauthz.errors import StateUnavailable
 from extauthz.lookup.attributes.sources import AttributeSources, Fetched
 from extauthz.policy.asking import NOTHING_ASKED, Inquiry, ask
@@ -68,22 +69,23 @@ class Gatherer:
         identity: Identity,
         local: Facts,
         now: float,
+        waits: Waits,
         patience: float | None = None,
     ) -> Gathered:
         """The facts for the candidates of this request and identity, `local` among them.
 
-        Attribute sources have `patience` seconds. Raises `StateUnavailable` if the store can't tell what a rule that is
-        obeyed wants to know, or such a source that denies then.
+        Attribute sources have `patience` seconds; who is waited for goes into `waits`. Raises `StateUnavailable` if the
+        store can't tell what a rule that is obeyed wants to know, or such a source that denies then.
         """
         wanted = candidates.plan.needs
         if not wanted:
             return Gathered(NOTHING_ASKED, local)
         inquiry = ask(candidates, request=request, identity=identity, facts=local, now=now)
         if self._sources is None or "attributes" not in wanted.all:
-            return Gathered(inquiry, await self._with_answers(wanted, inquiry, request, identity, local, now))
-        telling = asyncio.create_task(self._told(self._sources, wanted, request, identity, now, patience))
+            return Gathered(inquiry, await self._with_answers(wanted, inquiry, request, identity, local, now, waits))
+        telling = asyncio.create_task(self._told(self._sources, wanted, request, identity, now, waits, patience))
         try:
-            facts = await self._with_answers(wanted, inquiry, request, identity, local, now)
+            facts = await self._with_answers(wanted, inquiry, request, identity, local, now, waits)
             told = await telling
         finally:
             telling.cancel()
@@ -99,18 +101,27 @@ class Gatherer:
         request: RequestView,
         identity: Identity,
         now: float,
+        waits: Waits,
         patience: float | None,
     ) -> Fetched:
         """What attribute sources tell, each for as long as it is worth waiting; none denies for rules in shadow."""
         in_shadow = SHADOW_PATIENCE if patience is None else min(SHADOW_PATIENCE, patience)
-        obeyed, shadow = await asyncio.gather(
-            sources.fetch(wanted.sources, request=request, identity=identity, now=now, patience=patience),
-            sources.fetch(wanted.shadow_sources, request=request, identity=identity, now=now, patience=in_shadow),
-        )
+        with waits.on("attributes"):
+            obeyed, shadow = await asyncio.gather(
+                sources.fetch(wanted.sources, request=request, identity=identity, now=now, patience=patience),
+                sources.fetch(wanted.shadow_sources, request=request, identity=identity, now=now, patience=in_shadow),
+            )
         return replace(obeyed, attributes={**obeyed.attributes, **shadow.attributes})
 
     async def _with_answers(
-        self, wanted: Needs, inquiry: Inquiry, request: RequestView, identity: Identity, local: Facts, now: float
+        self,
+        wanted: Needs,
+        inquiry: Inquiry,
+        request: RequestView,
+        identity: Identity,
+        local: Facts,
+        now: float,
+        waits: Waits,
     ) -> Facts:
         """The facts with what the store knows, if anything is wanted of it."""
         user, session = identity.user, identity.session
@@ -119,7 +130,8 @@ class Gatherer:
         if not in_session and not is_approved and not inquiry.questions:
             return local
         try:
-            found = await self._look_up(wanted, inquiry, request, identity, now)
+            with waits.on("store"):
+                found = await self._look_up(wanted, inquiry, request, identity, now)
         except (StateUnavailable, TimeoutError):
             if wanted.obeyed - _OUTSIDE_THE_STORE:
                 raise

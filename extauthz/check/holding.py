@@ -26,13 +26,14 @@ MARGIN: Final = 0.3
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
     """A Check that waits: as it came, whose it is, and for which of its approvals news count that came after the
-    mark `since`. `until` is on the monotonic clock."""
+    mark `since`. `until` is on the monotonic clock, and `began_ns` in nanoseconds since the epoch."""
 
     asked: Asked
     subject: Subject
     approvals: tuple[str, ...]
     since: int
     until: float
+    began_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

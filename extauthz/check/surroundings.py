@@ -16,6 +16,7 @@ from extauthz.lookup.inquiries import NO_INQUIRIES, Inquiries
 from extauthz.policy.policy_set import PolicySet
 from extauthz.record.decision import WallClock
 from extauthz.record.keeping import Recorder
+from extauthz.record.tracing import SpanGiver
 from extauthz.stepup.keys import KeyRing
 from extauthz.store.protocol import Store
 from extauthz.values.grants import NO_FACTS, Facts
@@ -38,9 +39,10 @@ class Surroundings:
     """The world outside of the core.
 
     `clock` gives nanoseconds since the epoch, `monotonic` seconds, `entropy(n)` n random bytes. `recorder` is `None`
-    where nobody wants records, `revocations` where nobody can revoke anything. `inquiries` asks whoever must be asked
-    to know a caller. `activities` is `None` where nobody remembers what sessions do, `habits` where nobody remembers
-    what is usual, `sources` without attribute sources, `approving` where nobody can be asked for approvals.
+    where nobody wants records, `spans` where decisions leave no spans, `revocations` where nobody can revoke anything.
+    `inquiries` asks whoever must be asked to know a caller. `activities` is `None` where nobody remembers what sessions
+    do, `habits` where nobody remembers what is usual, `sources` without attribute sources, `approving` where nobody can
+    be asked for approvals.
     """
 
     clock: WallClock
@@ -49,6 +51,7 @@ class Surroundings:
     store: Store
     keys: KeyRing
     recorder: Recorder | None = None
+    spans: SpanGiver | None = None
     inquiries: Inquiries = NO_INQUIRIES
     revocations: RevocationFeed | None = None
     activities: Activities | None = None

@@ -67,7 +67,7 @@ class DecisionSpans:
             ids(trace_id, span_id, b"", remote=False)
             if parent is None
             else ids(trace_id, span_id, parent.span_id, remote=True),
-            times(started_of(record), record.ended_ns),
+            times(started_of(record), ended_of(record)),
             self._outcome(decision, record.rules, record.revision),
             b"" if identity is None else self._caller(identity),
             b"" if request is None or request.http is None else self._target(request.http),
@@ -159,12 +159,17 @@ def model_of(record: DecisionRecord, trace_id: bytes, span_id: bytes, parent: Pa
         remote=parent is not None,
         state=state,
         started_ns=started_of(record),
-        ended_ns=record.ended_ns,
+        ended_ns=ended_of(record),
         attributes=attributes_of(record),
         failure=failure_of(record.decision),
     )
 
 
 def started_of(record: DecisionRecord) -> int:
-    """When the span begins: with the Check, or the first wait of one that was held and is decided anew."""
-    return record.started_ns
+    """When the span begins: with the Check, or with the first wait of one that was held and is decided anew."""
+    return record.started_ns if not record.waits else min(record.started_ns, *(one.started_ns for one in record.waits))
+
+
+def ended_of(record: DecisionRecord) -> int:
+    """When it ends: with the answer, or when its record was written, for which the answer has waited."""
+    return record.ended_ns if not record.waits else max(record.ended_ns, *(one.ended_ns for one in record.waits))

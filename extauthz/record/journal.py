@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 
 from extauthz.errors import ConfigurationError
-from extauthz.record.decision import DecisionRecord
+from extauthz.record.decision import DecisionRecord, Wait
 from extauthz.record.keeping import Keeper, Ledger, Record
 
 QUEUE: Final = 50_000
@@ -155,7 +156,7 @@ class Journal:
             return
         for entry in batch:
             entry.done.set_result(None)
-        self._keep(self._others, records)
+        self._keep(self._others, [_waited_for(record) for record in records])
 
     def _give_up(self, error: Exception) -> None:
         """Tell everybody who waits now that it can't be written: to try for each would keep them waiting."""
@@ -193,3 +194,9 @@ class Journal:
                 keeper.close()
             except Exception:  # noqa: BLE001 - the others are still to be closed
                 _log.exception("keeper-failed", keeper=type(keeper).__name__, records=0)
+
+
+def _waited_for(record: DecisionRecord) -> DecisionRecord:
+    """The record, now that its answer has waited until it was on disk."""
+    wait = Wait("audit", record.ended_ns, max(time.time_ns(), record.ended_ns))
+    return replace(record, waits=(*record.waits, wait))
