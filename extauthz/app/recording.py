@@ -7,15 +7,19 @@ from extauthz.record.audit_file import AuditCounts, AuditFile
 from extauthz.record.journal import Journal
 from extauthz.record.keeping import Recorder
 from extauthz.record.masking import Keep
+from extauthz.record.tallies import Tallies
+from extauthz.record.trace_context import DEFAULT, Propagation
 from extauthz.record.tracing import open_tracing
 from extauthz.settings import Settings
+from extauthz.stepup.keys import KeyRing
+from extauthz.web.metrics import Metrics
 
 
 class Recording:
     """The journal with its keepers, running; `close` blocks until what waits is kept."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
-        """Open what is configured.
+    def __init__(self, settings: Settings, environ: Mapping[str, str], keys: KeyRing) -> None:
+        """Open what is configured; `keys` sign the checkpoints of the audit.
 
         Raises:
             ConfigurationError: the audit file can't be written, or the variables of OpenTelemetry ask for what does
@@ -24,11 +28,24 @@ class Recording:
         audit = settings.audit
         self.spans = open_tracing(environ, version=__version__)
         """What gives out spans for others to link to; `None` where there are none."""
-        self._audit = None if audit is None else AuditFile(settings.base / audit.path, Keep.of(audit.keep))
-        keepers = () if self.spans is None else (self.spans,)
+        self._audit = None if audit is None else AuditFile(settings.base / audit.path, Keep.of(audit.keep), keys=keys)
+        self._tallies = Tallies(Propagation(environ.get("OTEL_PROPAGATORS", "") or DEFAULT).parent)
+        keepers = (self._tallies,) if self.spans is None else (self._tallies, self.spans)
         self._journal = Journal(keepers, audit=self._audit)
-        self.recorder: Recorder | None = self._journal if keepers or self._audit is not None else None
-        """Takes records; `None` where nobody keeps any."""
+
+    @property
+    def recorder(self) -> Recorder:
+        """Takes records."""
+        return self._journal
+
+    def tell(self, metrics: Metrics) -> None:
+        """Have `metrics` tell of records, and of what was counted of them."""
+        metrics.follow_decisions(lambda: self._tallies.tallied)
+        metrics.follow_journal(self._journal.count)
+        if self._audit is not None:
+            metrics.follow_audit(self.audit_counts)
+        if (spans := self.spans) is not None:
+            metrics.follow_spans(lambda: spans.counts)
 
     def audit_counts(self) -> AuditCounts:
         """Audit records on their way, in the file and lost. What the journal drops is lost to the audit."""

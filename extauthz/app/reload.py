@@ -49,7 +49,7 @@ class Status:
 
     def accepted(self, ruling: Ruling, versions: Mapping[str, int], *, seconds: float) -> None:
         """A reload ended well."""
-        self._metrics.reload_accepted()
+        self._metrics.reload_accepted(seconds)
         self.in_force(ruling, versions)
         _log.info(
             "reloaded",

@@ -103,8 +103,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
     recording: Recording | None = None
     try:
         recording = Recording(settings, environ)
-        if settings.audit is not None:
-            metrics.follow_audit(recording.audit_counts)
+        recording.tell(metrics)
         surroundings = Surroundings(
             clock=time.time_ns,
             monotonic=time.monotonic,

@@ -70,13 +70,14 @@ class Standing:
 
     `confirmed_at` is when its keys were last known to be what it publishes, `None` before there are any. Since
     `failing_since` that could not be found out, because of `error`; both are `None` while all is well. `fetches`
-    counts results.
+    counts results; the last of them came after `took` seconds.
     """
 
     confirmed_at: float | None = None
     failing_since: float | None = None
     error: str | None = None
     fetches: Mapping[Result, int] = field(default_factory=lambda: dict.fromkeys(RESULTS, 0))
+    took: float = 0.0
 
 
 class KeySets:
@@ -210,6 +211,7 @@ class _Followed:
         self._running = asyncio.create_task(self._refresh(anew=anew))
 
     async def _refresh(self, *, anew: bool) -> None:
+        began = time.monotonic()
         try:
             published = await self._fetcher.fetch(self._held, anew=anew)
             keys = self.keys
@@ -219,6 +221,7 @@ class _Followed:
         except Exception as error:  # noqa: BLE001 - whatever it is, the keys that are good stay
             self._failed(error)
         finally:
+            self.standing = replace(self.standing, took=time.monotonic() - began)
             self._running = None
             self._rescheduled.set()
 

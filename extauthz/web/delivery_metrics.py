@@ -4,47 +4,41 @@ The rule: what this server has tried is counted here; what waits is counted in t
 server.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from extauthz.check.deliveries import DeliveryStanding
 
 
-class DeliveryMetrics(Collector):
-    """Looks at the letters when Prometheus asks for them."""
-
-    def __init__(self, standings: Callable[[], Mapping[str, DeliveryStanding]]) -> None:
-        self._standings = standings
-
-    def collect(self) -> Iterable[Metric]:
-        attempts = CounterMetricFamily(
-            "extauthz_deliveries",
-            "Attempts to tell somebody of an approval: delivered; failed, and made again; given up.",
-            labels=["sink", "result"],
-        )
-        waiting = GaugeMetricFamily(
-            "extauthz_deliveries_waiting", "Letters about approvals that are not delivered yet.", labels=["sink"]
-        )
-        dead = GaugeMetricFamily(
-            "extauthz_deliveries_dead", "Letters about approvals that were given up and are kept.", labels=["sink"]
-        )
-        oldest = GaugeMetricFamily(
-            "extauthz_deliveries_oldest_timestamp_seconds",
-            "When the oldest event happened that somebody is not told of yet; 0 if there is none.",
-            labels=["sink"],
-        )
-        gone = GaugeMetricFamily(
-            "extauthz_deliveries_unwanted", "1 once an addressee has answered that it wants no more.", labels=["sink"]
-        )
-        for sink, one in self._standings().items():
-            results = {"delivered": one.delivered, "failed": one.failed, "given-up": one.given_up}
-            for result, count in results.items():
-                attempts.add_metric([sink, result], count)
-            gone.add_metric([sink], one.is_gone)
-            if one.counts is not None:
-                waiting.add_metric([sink], one.counts.waiting)
-                dead.add_metric([sink], one.counts.dead)
-                oldest.add_metric([sink], one.counts.oldest_at or 0.0)
-        yield from (attempts, waiting, dead, oldest, gone)
+def delivery_families(standings: Mapping[str, DeliveryStanding]) -> Iterable[Metric]:
+    """Of letters about approvals."""
+    attempts = CounterMetricFamily(
+        "extauthz_deliveries",
+        "Attempts to tell somebody of an approval: delivered; failed, and made again; given up.",
+        labels=["sink", "result"],
+    )
+    waiting = GaugeMetricFamily(
+        "extauthz_deliveries_waiting", "Letters about approvals that are not delivered yet.", labels=["sink"]
+    )
+    dead = GaugeMetricFamily(
+        "extauthz_deliveries_dead", "Letters about approvals that were given up and are kept.", labels=["sink"]
+    )
+    oldest = GaugeMetricFamily(
+        "extauthz_deliveries_oldest_timestamp_seconds",
+        "When the oldest event happened that somebody is not told of yet; 0 if there is none.",
+        labels=["sink"],
+    )
+    gone = GaugeMetricFamily(
+        "extauthz_deliveries_unwanted", "1 once an addressee has answered that it wants no more.", labels=["sink"]
+    )
+    for sink, one in standings.items():
+        results = {"delivered": one.delivered, "failed": one.failed, "given-up": one.given_up}
+        for result, count in results.items():
+            attempts.add_metric([sink, result], count)
+        gone.add_metric([sink], one.is_gone)
+        if one.counts is not None:
+            waiting.add_metric([sink], one.counts.waiting)
+            dead.add_metric([sink], one.counts.dead)
+            oldest.add_metric([sink], one.counts.oldest_at or 0.0)
+    yield from (attempts, waiting, dead, oldest, gone)

@@ -1,14 +1,14 @@
-"""What Prometheus is told of the policies in force and of how they came to be, of fetched keys, of attribute sources,
-of files that tell of addresses, of revocations, of letters about approvals, of audit records and of calls that were
-refused under overload.
+"""The metrics of one server: what it is told of policies is kept here, everything else is asked for when somebody
+looks.
 
-Read on the admin address, `GET /metrics`. Nothing here is touched by a decision.
+Read on the admin address, `GET /metrics`, and by whoever exports them. Nothing here is touched by a decision.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
@@ -23,13 +23,27 @@ from extauthz.lookup.attributes.sources import SourceStanding
 from extauthz.lookup.files import FileStanding
 from extauthz.lookup.key_sets import Standing
 from extauthz.record.audit_file import AuditCounts
-from extauthz.web.delivery_metrics import DeliveryMetrics
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+from extauthz.record.journal import JournalCounts
+from extauthz.record.outlet import SpanCounts
+from extauthz.record.tallies import Tallied
+from extauthz.values.histogram import LABOURS, Histogram
+from extauthz.web.decision_metrics import add_counted, decision_families
+from extauthz.web.delivery_metrics import delivery_families
+from extauthz.web.source_metrics import attribute_families, key_families, local_families, revocation_families
+from extauthz.web.work_metrics import (
+    activity_families,
+    audit_families,
+    habit_families,
+    holding_families,
+    journal_families,
+    reception_families,
+    refusal_families,
+    span_families,
+)
 
 
 class Metrics:
-    """The metrics of one server; times are seconds since the epoch."""
+    """The metrics of one server; times are seconds since the epoch. Belongs to one event loop."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
@@ -40,6 +54,8 @@ class Metrics:
         self._reloads = Counter(
             "extauthz_policy_reloads", "Reloads: swapped in, or refused.", ["result"], registry=registry
         )
+        self._reloading = Histogram(LABOURS)
+        self._follow(self._reload_families)
         self._succeeded = Gauge(
             "extauthz_policy_last_reload_successful", "1 if the newest policies are in force.", registry=registry
         )
@@ -68,9 +84,10 @@ class Metrics:
         for name, version in bundles.items():
             self._bundle.labels(name).set(version)
 
-    def reload_accepted(self) -> None:
-        """A reload swapped policies in."""
+    def reload_accepted(self, seconds: float) -> None:
+        """A reload swapped policies in, which took so long."""
         self._reloads.labels("accepted").inc()
+        self._reloading.add(seconds)
 
     def reload_refused(self) -> None:
         """A reload changed nothing, because something was wrong."""
@@ -81,21 +98,33 @@ class Metrics:
         """A fetch of a bundle ended."""
         self._fetches.labels(bundle, result).inc()
 
+    def follow_decisions(self, tallied: Callable[[], Tallied]) -> None:
+        """Tell of decisions, and of what came of them, whenever it is asked."""
+        self._follow(lambda: decision_families(tallied()))
+
+    def follow_journal(self, counts: Callable[[], JournalCounts]) -> None:
+        """Tell of records on their way, whenever it is asked."""
+        self._follow(lambda: journal_families(counts()))
+
     def follow_audit(self, counts: Callable[[], AuditCounts]) -> None:
         """Tell what `counts` says of the audit file, whenever it is asked."""
-        self._registry.register(_Audit(counts))
+        self._follow(lambda: audit_families(counts()))
+
+    def follow_spans(self, counts: Callable[[], SpanCounts]) -> None:
+        """Tell how it stands with spans, whenever it is asked."""
+        self._follow(lambda: span_families(counts()))
 
     def follow_keys(self, standings: Callable[[], Mapping[str, Standing]]) -> None:
         """Tell how it stands with fetched keys, by the name of the source, whenever it is asked."""
-        self._registry.register(_Keys(standings))
+        self._follow(lambda: key_families(standings()))
 
     def follow_attributes(self, standings: Callable[[], Mapping[str, SourceStanding]]) -> None:
         """Tell how it stands with attribute sources, by their names, whenever it is asked."""
-        self._registry.register(_Attributes(standings))
+        self._follow(lambda: attribute_families(standings()))
 
     def follow_revocations(self, standing: Callable[[], FeedStanding]) -> None:
         """Tell how it stands with revocations, whenever it is asked."""
-        self._registry.register(_Revocations(standing))
+        self._follow(lambda: revocation_families(standing()))
 
     def follow_store(self, standing: Callable[[], StoreStanding]) -> None:
         """Tell whether the store can be written to, whenever it is asked."""
@@ -104,242 +133,67 @@ class Metrics:
 
     def follow_activity(self, counts: Callable[[], ActivityCounts]) -> None:
         """Tell what `counts` says of the activity of sessions, whenever it is asked."""
-        self._registry.register(_Activity(counts))
+        self._follow(lambda: activity_families(counts()))
 
     def follow_refusals(self, transport: str, counts: Callable[[], Mapping[str, int]]) -> None:
         """Tell how many calls a transport has refused under overload, by reason, whenever it is asked."""
-        self._registry.register(_Refusals(transport, counts))
+        self._follow(lambda: refusal_families(transport, counts()))
 
     def follow_habits(self, counts: Callable[[], HabitCounts]) -> None:
         """Tell what `counts` says of what requests leave behind, whenever it is asked."""
-        self._registry.register(_Habits(counts))
+        self._follow(lambda: habit_families(counts()))
 
     def follow_holding(self, counts: Callable[[], HoldCounts]) -> None:
         """Tell what `counts` says of calls that are held, whenever it is asked."""
-        self._registry.register(_Holding(counts))
+        self._follow(lambda: holding_families(counts()))
 
     def follow_reception(self, counts: Callable[[], Mapping[tuple[str, str], int]]) -> None:
         """Tell how security event tokens ended, by transmitter and result, whenever it is asked."""
-        self._registry.register(_Reception(counts))
+        self._follow(lambda: reception_families(counts()))
 
     def follow_deliveries(self, standings: Callable[[], Mapping[str, DeliveryStanding]]) -> None:
         """Tell how it stands with letters about approvals, by who is told, whenever it is asked."""
-        self._registry.register(DeliveryMetrics(standings))
+        self._follow(lambda: delivery_families(standings()))
 
     def follow_local(self, standings: Callable[[], Mapping[str, FileStanding]]) -> None:
         """Tell how it stands with the files that tell of addresses, by name, whenever it is asked."""
-        self._registry.register(_Local(standings))
+        self._follow(lambda: local_families(standings()))
 
-    def exposition(self) -> bytes:
-        """All of it in Prometheus' text format."""
-        return generate_latest(self._registry)
+    def families(self) -> "Families":
+        """All of it as it is now."""
+        return Families(tuple(self._registry.collect()))
 
+    def _follow(self, families: Callable[[], Iterable[Metric]]) -> None:
+        self._registry.register(_Asked(families))
 
-class _Local(Collector):
-    """Looks at the files that tell of addresses when Prometheus asks for them."""
-
-    def __init__(self, standings: Callable[[], Mapping[str, FileStanding]]) -> None:
-        self._standings = standings
-
-    def collect(self) -> Iterable[Metric]:
-        current = GaugeMetricFamily(
-            "extauthz_addresses_current", "1 if the newest databases, or list, could be used.", labels=["name"]
-        )
-        read_at = GaugeMetricFamily(
-            "extauthz_addresses_read_timestamp_seconds", "When that was read which counts.", labels=["name"]
-        )
-        for name, standing in self._standings().items():
-            current.add_metric([name], standing.current)
-            read_at.add_metric([name], standing.read_at)
-        yield from (current, read_at)
+    def _reload_families(self) -> Iterable[Metric]:
+        family = HistogramMetricFamily("extauthz_policy_reload_seconds", "How long reloads took that were swapped in.")
+        add_counted(family, [], self._reloading.counted)
+        yield family
 
 
-class _Audit(Collector):
-    """Reads the counts of the audit file when Prometheus asks for them."""
+class Families(Collector):
+    """What metrics were at one time. Belongs to nobody: it may be written down in any thread."""
 
-    def __init__(self, counts: Callable[[], AuditCounts]) -> None:
-        self._counts = counts
+    def __init__(self, families: Sequence[Metric]) -> None:
+        self._families = families
 
     def collect(self) -> Iterable[Metric]:
-        now = self._counts()
-        records = CounterMetricFamily("extauthz_audit_records", "Audit records: written, lost.", labels=["result"])
-        records.add_metric(["written"], now.written)
-        records.add_metric(["lost"], now.lost)
-        yield records
-        yield GaugeMetricFamily("extauthz_audit_waiting", "Audit records not written yet.", value=now.waiting)
+        """Each of them."""
+        return self._families
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """In the text format of Prometheus, or in that of OpenMetrics, with exemplars, if the header `accept` asks for
+        it; and its media type."""
+        encode, media_type = choose_encoder(accept)
+        return encode(self), media_type
 
 
-class _Activity(Collector):
-    """Reads the counts of the activity of sessions when Prometheus asks for them."""
+class _Asked(Collector):
+    """Asks when somebody looks."""
 
-    def __init__(self, counts: Callable[[], ActivityCounts]) -> None:
-        self._counts = counts
-
-    def collect(self) -> Iterable[Metric]:
-        now = self._counts()
-        yield GaugeMetricFamily(
-            "extauthz_activity_waiting", "Sessions whose activity is due to be written.", value=now.waiting
-        )
-        told = CounterMetricFamily(
-            "extauthz_activity",
-            "Activity of sessions: written; writings that failed and are tried again; forgotten for want of room.",
-            labels=["result"],
-        )
-        told.add_metric(["written"], now.written)
-        told.add_metric(["failed"], now.failed)
-        told.add_metric(["forgotten"], now.forgotten)
-        yield told
-
-
-class _Refusals(Collector):
-    """Reads how many calls were refused when Prometheus asks for it."""
-
-    def __init__(self, transport: str, counts: Callable[[], Mapping[str, int]]) -> None:
-        self._transport = transport
-        self._counts = counts
+    def __init__(self, families: Callable[[], Iterable[Metric]]) -> None:
+        self._families = families
 
     def collect(self) -> Iterable[Metric]:
-        refused = CounterMetricFamily(
-            "extauthz_overload_refusals",
-            "Calls refused under overload: their turn would have come too late; too many wait for look-ups.",
-            labels=["transport", "reason"],
-        )
-        for reason, count in self._counts().items():
-            refused.add_metric([self._transport, reason], count)
-        yield refused
-
-
-class _Habits(Collector):
-    """Reads the counts of what requests leave behind when Prometheus asks for them."""
-
-    def __init__(self, counts: Callable[[], HabitCounts]) -> None:
-        self._counts = counts
-
-    def collect(self) -> Iterable[Metric]:
-        now = self._counts()
-        yield GaugeMetricFamily(
-            "extauthz_habits_waiting",
-            "Requests of which it is not written yet what they leave behind.",
-            value=now.waiting,
-        )
-        told = CounterMetricFamily(
-            "extauthz_habits",
-            "What requests leave behind: written; lost with a writing that failed; forgotten for want of room.",
-            labels=["result"],
-        )
-        told.add_metric(["written"], now.written)
-        told.add_metric(["lost"], now.lost)
-        told.add_metric(["forgotten"], now.forgotten)
-        yield told
-
-
-class _Holding(Collector):
-    """Reads the counts of calls that are held for an approval when Prometheus asks for them."""
-
-    def __init__(self, counts: Callable[[], HoldCounts]) -> None:
-        self._counts = counts
-
-    def collect(self) -> Iterable[Metric]:
-        now = self._counts()
-        yield GaugeMetricFamily("extauthz_held_calls", "Calls that are held open for an approval.", value=now.held)
-        told = CounterMetricFamily(
-            "extauthz_holds",
-            "Calls that were held: woken by an answer; over without one; and those refused for want of a place.",
-            labels=["result"],
-        )
-        told.add_metric(["woken"], now.woken)
-        told.add_metric(["over"], now.over)
-        told.add_metric(["refused"], now.refused)
-        yield told
-
-
-class _Reception(Collector):
-    """Reads how security event tokens ended when Prometheus asks for it."""
-
-    def __init__(self, counts: Callable[[], Mapping[tuple[str, str], int]]) -> None:
-        self._counts = counts
-
-    def collect(self) -> Iterable[Metric]:
-        received = CounterMetricFamily(
-            "extauthz_signals_received",
-            "Security event tokens: done; done before (again); refused; failed, to be sent again.",
-            labels=["transmitter", "result"],
-        )
-        for (transmitter, result), count in self._counts().items():
-            received.add_metric([transmitter, result], count)
-        yield received
-
-
-class _Keys(Collector):
-    """Looks at the fetched keys when Prometheus asks for them."""
-
-    def __init__(self, standings: Callable[[], Mapping[str, Standing]]) -> None:
-        self._standings = standings
-
-    def collect(self) -> Iterable[Metric]:
-        fetches = CounterMetricFamily(
-            "extauthz_keys_fetches",
-            "Fetches of keys: changed, unchanged, failed (out of reach), refused.",
-            labels=["source", "result"],
-        )
-        successful = GaugeMetricFamily(
-            "extauthz_keys_last_fetch_successful", "1 if the keys are what is published.", labels=["source"]
-        )
-        confirmed = GaugeMetricFamily(
-            "extauthz_keys_confirmed_timestamp_seconds",
-            "When keys were last known to be what is published; 0 before there are any.",
-            labels=["source"],
-        )
-        for source, standing in self._standings().items():
-            for result, count in standing.fetches.items():
-                fetches.add_metric([source, result], count)
-            successful.add_metric([source], standing.confirmed_at is not None and standing.error is None)
-            confirmed.add_metric([source], standing.confirmed_at or 0.0)
-        yield from (fetches, successful, confirmed)
-
-
-class _Attributes(Collector):
-    """Looks at the attribute sources when Prometheus asks for them."""
-
-    def __init__(self, standings: Callable[[], Mapping[str, SourceStanding]]) -> None:
-        self._standings = standings
-
-    def collect(self) -> Iterable[Metric]:
-        questions = CounterMetricFamily(
-            "extauthz_attributes_questions",
-            "What came of what was to be asked: answered, absent, remembered, failed, unusable, turned-away, unasked.",
-            labels=["source", "result"],
-        )
-        shut = GaugeMetricFamily(
-            "extauthz_attributes_given_up", "1 while a source is not asked, since it has failed.", labels=["source"]
-        )
-        for source, standing in self._standings().items():
-            for result, count in standing.results.items():
-                questions.add_metric([source, result], count)
-            shut.add_metric([source], standing.given_up)
-        yield from (questions, shut)
-
-
-class _Revocations(Collector):
-    """Looks at the revocations when Prometheus asks for them."""
-
-    def __init__(self, standing: Callable[[], FeedStanding]) -> None:
-        self._standing = standing
-
-    def collect(self) -> Iterable[Metric]:
-        now = self._standing()
-        known = GaugeMetricFamily(
-            "extauthz_revocations", "Revocations that are known: block, tokens, session, token.", labels=["kind"]
-        )
-        for kind, count in now.counts.items():
-            known.add_metric([kind], count)
-        yield known
-        yield GaugeMetricFamily("extauthz_signals", "Signals of transmitters that are known.", value=now.signals)
-        yield GaugeMetricFamily(
-            "extauthz_revocations_confirmed_timestamp_seconds",
-            "When revocations were last known to be what the store has.",
-            value=now.confirmed_at or 0.0,
-        )
-        yield GaugeMetricFamily(
-            "extauthz_revocations_stale", "1 while requests with a subject are denied for it.", value=now.is_stale
-        )
+        return self._families()

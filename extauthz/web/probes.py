@@ -3,6 +3,7 @@
 Served on the admin address, never through Envoy.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from starlette.applications import Starlette
@@ -13,7 +14,7 @@ from starlette.routing import Route
 from extauthz.check.revocation_feed import FeedStanding
 from extauthz.check.store_watch import StoreStanding
 from extauthz.lookup.key_sets import Standing
-from extauthz.web.metrics import CONTENT_TYPE, Metrics
+from extauthz.web.metrics import Metrics
 
 
 class Readiness:
@@ -105,8 +106,11 @@ def create_probes(readiness: Readiness, metrics: Metrics, beside: Sequence[Route
     async def ready(_: Request) -> JSONResponse:
         return JSONResponse(readiness.report, status_code=200 if readiness.serving else 503)
 
-    async def exposition(_: Request) -> Response:
-        return Response(metrics.exposition(), media_type=CONTENT_TYPE)
+    async def exposition(request: Request) -> Response:
+        families = metrics.families()
+        # Decisions go on meanwhile: to write it all down takes longer than to look.
+        text, media_type = await asyncio.to_thread(families.exposition, request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": media_type})
 
     app = Starlette(routes=[Route("/live", live), Route("/ready", ready), Route("/metrics", exposition), *beside])
     # A redirect to the same path with a slash would be built from the Host header.

@@ -358,7 +358,8 @@ def test_metrics_tell_what_waits_and_for_how_long(store: Store, site: Site) -> N
         metrics.follow_deliveries(lambda: deliveries.standings)
         await until(lambda: deliveries.standings["slow"].counts is not None)
         await until(lambda: deliveries.standings["audit"].delivered == 1)
-        for family in text_string_to_metric_families(metrics.exposition().decode()):
+        text, _ = metrics.families().exposition("text/plain")
+        for family in text_string_to_metric_families(text.decode()):
             for sample in family.samples:
                 if sample.name.startswith("extauthz_deliveries"):
                     labels = [sample.labels["sink"], *filter(None, [sample.labels.get("result")])]

@@ -28,6 +28,7 @@ from extauthz.policy.attribute_sources import Question
 from extauthz.policy.attribute_values import Unfit, conform
 from extauthz.policy.context import Inputs, RequestScope
 from extauthz.values.grants import NO_FACTS
+from extauthz.values.histogram import WAITS, Counted, Histogram
 from extauthz.values.identity import Identity
 from extauthz.values.request import EMPTY, RequestView
 
@@ -53,10 +54,12 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceStanding:
-    """How it stands with a source: how often each thing came of a request, and whether it is not asked now."""
+    """How it stands with a source: how often each thing came of a request, whether it is not asked now, and how long it
+    took when it was."""
 
     results: Mapping[Result, int]
     given_up: bool
+    took: Counted
 
 
 class _Told(msgspec.Struct, frozen=True):
@@ -148,6 +151,7 @@ class _Source:
         self._asking: dict[str, asyncio.Task[Attributes | None]] = {}
         self._running: set[asyncio.Task[Attributes | None]] = set()
         self._results: Counter[Result] = Counter()
+        self._took = Histogram(WAITS)
         self._failure = ""
         self._told_until = 0.0
 
@@ -155,7 +159,7 @@ class _Source:
     def standing(self) -> SourceStanding:
         results = {result: self._results[result] for result in RESULTS}
         results["remembered"] = self._answers.found
-        return SourceStanding(results=results, given_up=self._breaker.is_open)
+        return SourceStanding(results=results, given_up=self._breaker.is_open, took=self._took.counted)
 
     def recall(self, scope: RequestScope) -> Attributes | None:
         """What it told of this request before, if that still counts."""
@@ -225,7 +229,10 @@ class _Source:
         try:
             async with asyncio.timeout(self._settings.timeout), self._turns:
                 asked_at = self._clock()
-                members = await self._fetcher.fetch(question.asked)
+                try:
+                    members = await self._fetcher.fetch(question.asked)
+                finally:
+                    self._took.add(self._clock() - asked_at)
             told = EMPTY if members is None else conform(members, self._declared.fields)
         except TimeoutError:
             self._failed(f"no answer within {self._settings.timeout:g} s")

@@ -1,0 +1,242 @@
+"""The keeper of counts: decisions, how long they took, what they waited for, and how challenges and approvals went.
+
+The rule kept here: what is counted takes bounded room. Rules and reasons are words of policies, of which many may come
+and go while a server runs: beyond so many, further ones are `other`.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar, get_args
+
+import msgspec
+
+from extauthz.record.decision import DECISION_NAMES, DecisionName, DecisionRecord, Trace, WaitName
+from extauthz.record.keeping import Record
+from extauthz.record.life import LifeKind, LifeRecord
+from extauthz.record.trace_context import Parent
+from extauthz.values.decisions import Allow, Decision
+from extauthz.values.histogram import PEOPLE, WAITS, Counted, Histogram
+from extauthz.values.request import RequestView
+
+MOST: Final = 1_000
+"""Sets of labels of one metric."""
+OTHER: Final = "other"
+"""The rule and reason of what is beyond them."""
+DECISION_SECONDS: Final = (
+    0.00005,
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    1.0,
+    10.0,
+    60.0,
+)
+"""From a decision that waits for nothing to one that is held."""
+_EXEMPLAR_EVERY_NS: Final = 1_000_000_000
+
+_CHALLENGE_STEPS: Final[Mapping[LifeKind, str]] = {
+    "challenge.opened": "asked",
+    "challenge.shown": "shown",
+    "challenge.met": "met",
+    "challenge.failed": "failed",
+    "challenge.expired": "given-up",
+}
+CHALLENGE_STEPS: Final = tuple(_CHALLENGE_STEPS.values())
+"""The ways of a challenge, in their order."""
+_APPROVAL_STEPS: Final[Mapping[LifeKind, str]] = {
+    "approval.opened": "asked",
+    "approval.voted": "voted",
+    "approval.escalated": "escalated",
+    "approval.approved": "approved",
+    "approval.denied": "denied",
+    "approval.expired": "expired",
+    "approval.cancelled": "cancelled",
+    "approval.broken-glass": "broken-glass",
+}
+APPROVAL_STEPS: Final = tuple(_APPROVAL_STEPS.values())
+"""The ways of an approval; what becomes of the grant that it left is an event alone."""
+ANSWERS: Final[Mapping[LifeKind, str]] = {"approval.approved": "approved", "approval.denied": "denied"}
+"""What approvers answer."""
+
+_NS: Final = 1e9
+
+_K = TypeVar("_K")
+
+
+class Exemplar(msgspec.Struct, frozen=True):
+    """One decision of many: where it is found, how long it took in seconds, and when it was, in seconds since the
+    epoch. `trace_id` and `span_id` are in hex, of its own span or of the one that asked, and empty where nothing says
+    that its trace is recorded."""
+
+    decision_id: str
+    trace_id: str
+    span_id: str
+    seconds: float
+    at: float
+
+
+class DecisionTimes(msgspec.Struct, frozen=True):
+    """How long decisions took; by the place of a bucket a recent one of those in it."""
+
+    counted: Counted
+    exemplars: Mapping[int, Exemplar]
+
+
+class WaitTimes(msgspec.Struct, frozen=True):
+    """How long somebody was waited for, and how often they did not answer."""
+
+    counted: Counted
+    failed: int
+
+
+class Tallied(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that was counted until now.
+
+    `decisions` is by decision, reason and rule, `shadowed` by rule and effect of rules in shadow mode that matched,
+    `failing` by rule whose condition erred; the rule is empty where none decided. `challenges` and `approvals` are by
+    step and rule. `meeting` is by factor, `answering` by answer.
+    """
+
+    decisions: Mapping[tuple[str, str, str], int]
+    times: Mapping[DecisionName, DecisionTimes]
+    shadowed: Mapping[tuple[str, str], int]
+    failing: Mapping[tuple[str], int]
+    waits: Mapping[WaitName, WaitTimes]
+    events: Mapping[LifeKind, int]
+    challenges: Mapping[tuple[str, str], int]
+    approvals: Mapping[tuple[str, str], int]
+    meeting: Mapping[str, Counted]
+    answering: Mapping[str, Counted]
+
+
+class Tallies:
+    """Counts records. `keep` and `close` belong to one thread, `tallied` may be asked by any.
+
+    `parent` reads whose child a decision's span is.
+    """
+
+    def __init__(self, parent: Callable[[Trace, RequestView | None], Parent | None]) -> None:
+        self._counting = threading.Lock()
+        self._decisions: Counter[tuple[type[Decision], str, str | None]] = Counter()
+        self._times = {kind: _Times(parent) for kind in DECISION_NAMES}
+        self._shadowed: Counter[tuple[str, str]] = Counter()
+        self._failing: Counter[tuple[str]] = Counter()
+        self._waits = {name: Histogram(WAITS) for name in get_args(WaitName)}
+        self._unanswered: Counter[WaitName] = Counter()
+        self._events: Counter[LifeKind] = Counter()
+        self._challenges: Counter[tuple[str, str]] = Counter()
+        self._approvals: Counter[tuple[str, str]] = Counter()
+        self._meeting: dict[str, Histogram] = {}
+        self._answering = {answer: Histogram(PEOPLE) for answer in ANSWERS.values()}
+
+    @property
+    def tallied(self) -> Tallied:
+        """What was counted until now."""
+        with self._counting:
+            return Tallied(
+                decisions={
+                    (DECISION_NAMES[kind], reason, rule or ""): count
+                    for (kind, reason, rule), count in self._decisions.items()
+                },
+                times={DECISION_NAMES[kind]: times.seen for kind, times in self._times.items()},
+                shadowed=dict(self._shadowed),
+                failing=dict(self._failing),
+                waits={name: WaitTimes(one.counted, self._unanswered[name]) for name, one in self._waits.items()},
+                events={kind: self._events[kind] for kind in get_args(LifeKind)},
+                challenges=dict(self._challenges),
+                approvals=dict(self._approvals),
+                meeting={factor: one.counted for factor, one in self._meeting.items()},
+                answering={answer: one.counted for answer, one in self._answering.items()},
+            )
+
+    def keep(self, batch: Sequence[Record]) -> None:
+        """Count these."""
+        with self._counting:
+            for record in batch:
+                if isinstance(record, DecisionRecord):
+                    self._decision(record)
+                else:
+                    self._event(record)
+
+    def close(self) -> None:
+        """Nothing waits."""
+
+    def _decision(self, record: DecisionRecord) -> None:
+        decision = record.decision
+        kind = type(decision)
+        key = (kind, decision.reason, decision.rule)
+        if key in self._decisions or len(self._decisions) < MOST:
+            self._decisions[key] += 1
+        else:
+            self._decisions[kind, OTHER, OTHER] += 1
+        self._times[kind].add(record)
+        for one in record.rules:
+            if one.result == "match":
+                if one.mode == "shadow":
+                    _count(self._shadowed, (one.rule, one.effect), (OTHER, one.effect))
+            elif one.result == "error":
+                _count(self._failing, (one.rule,), (OTHER,))
+        for wait in record.waits:
+            self._waits[wait.name].add((wait.ended_ns - wait.started_ns) / _NS)
+            if wait.failed:
+                self._unanswered[wait.name] += 1
+
+    def _event(self, record: LifeRecord) -> None:
+        kind, rule = record.kind, record.rule or ""
+        self._events[kind] += 1
+        taken = None if record.started_ns is None else (record.at_ns - record.started_ns) / _NS
+        if (step := _CHALLENGE_STEPS.get(kind)) is not None:
+            _count(self._challenges, (step, rule), (step, OTHER))
+            if taken is not None and step == "met":
+                self._meeting.setdefault(record.factor or "", Histogram(PEOPLE)).add(taken)
+        elif (step := _APPROVAL_STEPS.get(kind)) is not None:
+            _count(self._approvals, (step, rule), (step, OTHER))
+            if taken is not None and (answer := ANSWERS.get(kind)) is not None:
+                self._answering[answer].add(taken)
+
+
+def _count(counter: Counter[_K], key: _K, instead: _K) -> None:
+    counter[key if key in counter or len(counter) < MOST else instead] += 1
+
+
+class _Times:
+    """How long decisions of one kind took."""
+
+    __slots__ = ("_due", "_exemplars", "_histogram", "_parent")
+
+    def __init__(self, parent: Callable[[Trace, RequestView | None], Parent | None]) -> None:
+        self._histogram = Histogram(DECISION_SECONDS)
+        self._exemplars: dict[int, Exemplar] = {}
+        self._due = [0] * (len(DECISION_SECONDS) + 1)
+        self._parent = parent
+
+    @property
+    def seen(self) -> DecisionTimes:
+        return DecisionTimes(self._histogram.counted, dict(self._exemplars))
+
+    def add(self, record: DecisionRecord) -> None:
+        ended = record.ended_ns
+        seconds = (ended - record.started_ns) / _NS
+        place = self._histogram.add(seconds)
+        # One a second is recent enough, and to find its trace costs more than to count.
+        if ended >= self._due[place]:
+            self._due[place] = ended + _EXEMPLAR_EVERY_NS
+            self._exemplars[place] = Exemplar(record.decision_id, *self._span_of(record), seconds, ended / _NS)
+
+    def _span_of(self, record: DecisionRecord) -> tuple[str, str]:
+        if record.span is not None:
+            return f"{record.span.trace_id:032x}", f"{record.span.span_id:016x}"
+        parent = self._parent(record.trace, record.request)
+        # All but allows are recorded whatever their caller says.
+        if parent is None or (isinstance(record.decision, Allow) and not parent.sampled):
+            return "", ""
+        return parent.trace_id.hex(), parent.span_id.hex()

@@ -1,0 +1,163 @@
+"""What the keeper of counts counts, and that it takes bounded room."""
+
+from bisect import bisect_left
+from itertools import accumulate
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from record.making_records import NOW_NS
+
+from extauthz.record.decision import DecisionRecord, Wait
+from extauthz.record.keeping import Record
+from extauthz.record.life import LifeKind, LifeRecord
+from extauthz.record.tallies import DECISION_SECONDS, MOST, OTHER, Tallied, Tallies
+from extauthz.record.trace_context import Propagation
+from extauthz.values.decisions import Allow, Decision, Deny, RuleResult, denial
+from extauthz.values.histogram import Histogram
+from extauthz.values.span_ids import SpanIds
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+SPAN = "b7ad6b7169203331"
+
+
+def decided(
+    decision: Decision,
+    *,
+    number: int = 1,
+    took_ns: int = 200_000,
+    at_ns: int = NOW_NS,
+    flags: str = "01",
+    span: SpanIds | None = None,
+    rules: tuple[RuleResult, ...] = (),
+    waits: tuple[Wait, ...] = (),
+) -> DecisionRecord:
+    return DecisionRecord(
+        decision_id=f"d-{number}",
+        revision="sha256:0",
+        decision=decision,
+        rules=rules,
+        waits=waits,
+        span=span,
+        trace=(("traceparent", f"00-{TRACE}-{SPAN}-{flags}"),),
+        started_ns=at_ns - took_ns,
+        ended_ns=at_ns,
+    )
+
+
+def told(kind: LifeKind, *, rule: str | None = "p/pay", took: float | None = None, factor: str = "totp") -> LifeRecord:
+    started = None if took is None else NOW_NS - round(took * 1e9)
+    return LifeRecord(kind=kind, at_ns=NOW_NS, rule=rule, factor=factor, started_ns=started)
+
+
+def tallied(*records: Record) -> Tallied:
+    tallies = Tallies(Propagation().parent)
+    tallies.keep(records)
+    return tallies.tallied
+
+
+def test_decisions_are_counted_by_decision_reason_and_rule() -> None:
+    denied = decided(Deny(reason="frozen", rule="p/frozen"))
+    now = tallied(decided(Allow(rule="p/a")), denied, denied, decided(denial("no-rule-allows")))
+    assert now.decisions == {
+        ("allow", "allowed", "p/a"): 1,
+        ("deny", "frozen", "p/frozen"): 2,
+        ("deny", "no-rule-allows", ""): 1,
+    }
+    assert now.times["deny"].counted.count == 3
+
+
+def test_however_many_rules_come_and_go_the_room_is_bounded_and_nothing_goes_uncounted() -> None:
+    many = [decided(Deny(reason=f"r-{number}", rule=f"p/{number}")) for number in range(3 * MOST)]
+    events = [told("challenge.opened", rule=f"p/{number}") for number in range(3 * MOST)]
+    now = tallied(*many, *events, many[0])
+    assert sum(now.decisions.values()) == 3 * MOST + 1
+    assert len(now.decisions) == MOST + 1
+    assert now.decisions["deny", OTHER, OTHER] == 2 * MOST
+    assert now.decisions["deny", "r-0", "p/0"] == 2, "what was known before goes on"
+    assert now.challenges["asked", OTHER] == 2 * MOST
+
+
+@given(st.lists(st.floats(-1, 100), max_size=50))
+def test_a_histogram_counts_each_time_in_every_bucket_that_is_not_shorter(times: list[float]) -> None:
+    histogram = Histogram(DECISION_SECONDS)
+    places = [histogram.add(seconds) for seconds in times]
+    counted = histogram.counted
+    assert counted.count == len(times)
+    assert counted.up_to == tuple(sum(seconds <= bound for seconds in times) for bound in DECISION_SECONDS)
+    assert counted.up_to == (*accumulate(places.count(place) for place in range(len(DECISION_SECONDS))),)
+    assert counted.seconds == pytest.approx(sum(max(seconds, 0) for seconds in times))
+
+
+def test_a_bucket_has_the_exemplar_of_a_recent_decision() -> None:
+    first, soon, late = (
+        decided(Allow(rule="p/a"), number=number, at_ns=NOW_NS + number * 600_000_000) for number in (0, 1, 2)
+    )
+    slow = decided(Allow(rule="p/a"), number=3, took_ns=30_000_000)
+    times = tallied(first, soon, slow).times["allow"]
+    quick = bisect_left(DECISION_SECONDS, 0.0002)
+    assert {place: one.decision_id for place, one in times.exemplars.items()} == {
+        quick: "d-0",
+        bisect_left(DECISION_SECONDS, 0.03): "d-3",
+    }
+    newer = tallied(first, soon, late).times["allow"].exemplars[quick]
+    assert (newer.decision_id, newer.seconds, newer.at) == ("d-2", 0.0002, (NOW_NS + 1_200_000_000) / 1e9)
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        (decided(Allow(rule="p/a")), (TRACE, SPAN)),
+        (decided(Allow(rule="p/a"), flags="00"), ("", "")),
+        (decided(denial("no-rule-allows"), flags="00"), (TRACE, SPAN)),
+        (decided(denial("no-rule-allows"), span=SpanIds(1, 2, sampled=True)), (f"{1:032x}", f"{2:016x}")),
+    ],
+    ids=["sampled", "an allow that nobody records", "a denial, which is always recorded", "a span that others know"],
+)
+def test_an_exemplar_names_a_trace_that_is_recorded(record: DecisionRecord, expected: tuple[str, str]) -> None:
+    ((one,),) = [times.exemplars.values() for times in tallied(record).times.values() if times.exemplars]
+    assert (one.trace_id, one.span_id) == expected
+
+
+def test_rules_in_shadow_mode_and_errors_are_counted() -> None:
+    rules = (
+        RuleResult(rule="p/new", effect="deny", mode="shadow", result="match"),
+        RuleResult(rule="p/other", effect="deny", mode="shadow", result="no-match"),
+        RuleResult(rule="p/a", effect="allow", mode="enforce", result="match"),
+        RuleResult(rule="p/odd", effect="deny", mode="shadow", result="error"),
+    )
+    now = tallied(decided(Allow(rule="p/a"), rules=rules))
+    assert now.shadowed == {("p/new", "deny"): 1}
+    assert now.failing == {("p/odd",): 1}
+
+
+def test_waits_are_timed_by_who_was_waited_for() -> None:
+    waits = (Wait("store", NOW_NS, NOW_NS + 4_000_000), Wait("store", NOW_NS, NOW_NS + 80_000_000, failed=True))
+    now = tallied(decided(Allow(rule="p/a"), waits=waits)).waits
+    assert (now["store"].counted.count, now["store"].failed) == (2, 1)
+    assert now["store"].counted.seconds == pytest.approx(0.084)
+    assert (now["attributes"].counted.count, now["attributes"].failed) == (0, 0)
+
+
+def test_the_ways_of_challenges_and_approvals_are_counted_and_timed() -> None:
+    now = tallied(
+        told("challenge.opened"),
+        told("challenge.opened"),
+        told("challenge.failed"),
+        told("challenge.met", took=42.0),
+        told("challenge.expired"),
+        told("approval.opened", rule="p/wire"),
+        told("approval.denied", rule="p/wire", took=300.0),
+        told("approval.reviewed", rule="p/wire", took=9.0),
+        told("subject.blocked", rule=None),
+    )
+    assert now.challenges == {
+        ("asked", "p/pay"): 2,
+        ("failed", "p/pay"): 1,
+        ("met", "p/pay"): 1,
+        ("given-up", "p/pay"): 1,
+    }
+    assert (now.meeting["totp"].count, now.meeting["totp"].seconds) == (1, 42.0)
+    assert now.approvals == {("asked", "p/wire"): 1, ("denied", "p/wire"): 1}
+    assert (now.answering["denied"].count, now.answering["approved"].count) == (1, 0)
+    assert (now.events["subject.blocked"], now.events["approval.reviewed"], now.events["keys.changed"]) == (1, 1, 0)
