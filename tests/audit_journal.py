@@ -8,6 +8,7 @@ from extauthz.record.decision import DecisionRecord
 from extauthz.record.journal import QUEUE, Journal
 from extauthz.record.keeping import Keeper, Record, Recorder
 from extauthz.record.masking import Keep
+from extauthz.stepup.keys import KeyRing
 
 DEFAULTS = Keep()
 
@@ -23,8 +24,9 @@ class AuditJournal(Recorder):
         room: int = ROOM,
         queue: int = QUEUE,
         must: bool = False,
+        keys: KeyRing | None = None,
     ) -> None:
-        self.file = AuditFile(path, keep, room=room)
+        self.file = AuditFile(path, keep, keys=keys, room=room)
         self.journal = Journal(others, audit=self.file, queue=queue, must=must)
 
     @property

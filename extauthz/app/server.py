@@ -102,7 +102,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
     metrics.follow_habits(lambda: habits.counts)
     recording: Recording | None = None
     try:
-        recording = Recording(settings, environ)
+        recording = Recording(settings, environ, keys)
         recording.tell(metrics)
         surroundings = Surroundings(
             clock=time.time_ns,

@@ -20,6 +20,7 @@ from extauthz.history.reading import parse
 from extauthz.history.tail import Tail
 from extauthz.record.audit_line import DecisionLine
 from extauthz.record.decision import DecisionName
+from extauthz.record.life_lines import LifeLine
 
 POLL: Final = 0.25
 """Seconds between two looks at a file that is followed."""
@@ -74,6 +75,8 @@ class _Sieve:
             record = parse(line)
             if isinstance(record, str):
                 self.broken += bool(line.strip())
+                continue
+            if isinstance(record, LifeLine):
                 continue
             self.records += 1
             if self._wants(record):

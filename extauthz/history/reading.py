@@ -7,13 +7,17 @@ where a process was killed while it wrote, or is being written.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from extauthz.errors import ExtauthzError, failure_of
 from extauthz.record.audit_line import DecisionLine
+from extauthz.record.life_lines import LifeLine
 
-_DECODER = msgspec.json.Decoder(DecisionLine)
+_DECISIONS: Final = msgspec.json.Decoder(DecisionLine)
+_EVENT: Final = b'{"v":1,"event":'
+_EVENTS: Final = msgspec.json.Decoder(LifeLine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +31,32 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One line of the file: what it holds, and its length in bytes."""
+    """One line of the file: what it holds, and its length in bytes, with that of what is left out around it."""
 
     content: DecisionLine | Unreadable
     size: int
 
 
 def read(path: Path) -> Iterator[Read]:
-    """Every line of an audit file, from its beginning; empty lines are left out.
+    """Every line of an audit file, from its beginning; empty lines are left out, and events beside decisions.
 
     Raises:
         ExtauthzError: the file can't be read.
     """
     try:
         with path.open("rb") as file:
+            held: DecisionLine | Unreadable | None = None
+            size = 0
             for number, raw in enumerate(file, 1):
-                if raw.strip():
-                    yield Read(_parse(number, raw), len(raw))
+                content = _parse(number, raw) if raw.strip() else None
+                if isinstance(content, DecisionLine | Unreadable):
+                    if held is not None:
+                        yield Read(held, size)
+                        size = 0
+                    held = content
+                size += len(raw)
+            if held is not None:
+                yield Read(held, size)
     except OSError as error:
         raise ExtauthzError(f"{path}: can't read the audit file: {failure_of(error)}") from error
 
@@ -80,16 +93,16 @@ def no_records(path: Path, besides: str = "") -> ExtauthzError:
     return ExtauthzError(f"{path}: holds no record of a decision{besides}; `audit.path` names the file to read")
 
 
-def parse(raw: bytes) -> DecisionLine | str:
+def parse(raw: bytes) -> DecisionLine | LifeLine | str:
     """The record in a line, or why it is none."""
     try:
-        return _DECODER.decode(raw)
+        return (_EVENTS if raw.startswith(_EVENT) else _DECISIONS).decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         reason = str(error) or type(error).__name__
         # `Object missing…` begins a sentence, `JSON is malformed…` is a name.
         return reason if reason[1:2].isupper() else reason[:1].lower() + reason[1:]
 
 
-def _parse(number: int, raw: bytes) -> DecisionLine | Unreadable:
+def _parse(number: int, raw: bytes) -> DecisionLine | LifeLine | Unreadable:
     content = parse(raw)
     return Unreadable(number, content, torn=not raw.endswith(b"\n")) if isinstance(content, str) else content

@@ -1,17 +1,17 @@
-"""The audit file: the keeper that appends a line for every record, and can promise that it is on disk.
+"""The audit file: the keeper that appends a line for every record, chains them, and can promise that they are on disk.
 
-The rule kept here: no record is lost silently, and no half line is left where a whole one follows. Records that
-nobody waits for are best effort: while the disk is full they wait as lines, as many as there is room for, and what no
-longer fits is counted and logged. A record that a rule requires is on disk before `commit` returns, or it fails.
+The rules kept here: no record is lost silently. Records that nobody waits for are best effort: while the disk is full
+they wait as lines, as many as there is room for, and what no longer fits is counted and logged. A record that a rule
+requires is on disk before `commit` returns, or it fails. A line takes its place in the chain when it is written, and
+keeps it only if it is out as a whole.
 """
 
-import os
+import secrets
 import time
-from bisect import bisect_right
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, islice
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -19,12 +19,18 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
+from extauthz import __version__
 from extauthz.errors import ConfigurationError, failure_of
+from extauthz.record.chain import WRITER_BYTES, Head, after, beginning, chained, checkpoint_text, sign
 from extauthz.record.decision import DecisionRecord
+from extauthz.record.instants import rfc3339
 from extauthz.record.keeping import Record
-from extauthz.record.life import LifeRecord
+from extauthz.record.life import Detail, LifeKind, LifeRecord
 from extauthz.record.life_lines import life_line_of
+from extauthz.record.line_encoder import LineEncoder
+from extauthz.record.line_file import LineFile
 from extauthz.record.masking import Keep, line_of
+from extauthz.stepup.keys import KeyRing
 
 ROOM: Final = 50_000
 """Lines that wait for room on the disk before further ones are dropped: some 60 MB."""
@@ -34,7 +40,10 @@ PATIENCE: Final = 1.0
 """Seconds between two tries to write to a file that can't be written."""
 LOG_EVERY: Final = 10.0
 """Seconds between two log lines about lost records."""
-_NEWLINE: Final = ord("\n")
+CHECKPOINT_LINES: Final = 1_000
+"""Lines between two checkpoints."""
+CHECKPOINT_EVERY: Final = 60.0
+"""Seconds after which what was written since the last checkpoint gets one."""
 
 _log = structlog.get_logger(__name__)
 
@@ -49,13 +58,12 @@ class AuditCounts:
 
 
 class AuditFile:
-    """A `Ledger` of one file, which other processes may append to as well.
+    """A `Ledger` of one file, which other processes may append to as well, each with a chain of its own.
 
-    Whole lines are written with one system call on a descriptor in append mode, so lines of several processes don't
-    mix. The file is made for its owner alone. All but `count` and `failing` is for one thread.
+    `keys` sign the checkpoints; without them there are none. All but `count`, `failing` and `head` is for one thread.
     """
 
-    def __init__(self, path: Path, keep: Keep, *, room: int = ROOM) -> None:
+    def __init__(self, path: Path, keep: Keep, *, keys: KeyRing | None = None, room: int = ROOM) -> None:
         """Open the file.
 
         Raises:
@@ -63,18 +71,22 @@ class AuditFile:
         """
         self._path = path
         self._keep = keep
+        self._keys = keys
         self._room = room
+        self._decisions = LineEncoder(keep)
         self._encoder = msgspec.json.Encoder()
-        self._lines: deque[bytes] = deque()
+        self._lines: deque[bytes] = deque()  # without their ends
+        self._head = beginning(secrets.token_hex(WRITER_BYTES))
+        self._checked = 0
+        self._check_at = 0.0
         self._written = 0
         self._lost = 0
         self._lost_told = 0
         self._told_at = -LOG_EVERY
         self._failing = False
         self._retry_at = -PATIENCE
-        self._torn = False
         try:
-            self._descriptor = self._open()
+            self._file = LineFile(path)
         except OSError as error:
             raise ConfigurationError(f"audit.path: can't write `{path}`: {failure_of(error)}") from error
 
@@ -82,6 +94,16 @@ class AuditFile:
     def failing(self) -> bool:
         """Whether the last try to write has failed."""
         return self._failing
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return self._path
+
+    @property
+    def head(self) -> Head:
+        """The end of this writer's chain: the last line that is out."""
+        return self._head
 
     def count(self) -> AuditCounts:
         """How many records are waiting, written and lost. Any thread may ask."""
@@ -91,15 +113,15 @@ class AuditFile:
         """Append the lines of these records, or hold them until they can be."""
         room = self._room - len(self._lines)
         self._lost += max(len(batch) - room, 0)
-        self._lines.extend(self._line(record) for record in batch[: max(room, 0)])
-        if self._lines and (not self._failing or time.monotonic() >= self._retry_at):
+        self._lines.extend([self._line(record) for record in batch[: max(room, 0)]])
+        if not self._failing or time.monotonic() >= self._retry_at:
             try:
                 self._write()
             except OSError as error:
                 self._fail(error)
         self._tell_losses()
 
-    def commit(self, batch: Sequence[DecisionRecord]) -> None:
+    def commit(self, batch: Sequence[Record]) -> None:
         """Append the lines of these records to the file on disk, ahead of what waits.
 
         Raises:
@@ -107,9 +129,9 @@ class AuditFile:
         """
         lines = [self._line(record) for record in batch]
         try:
-            self._follow_name()
-            self._append(lines)
-            os.fsync(self._descriptor)
+            self._file.follow_name()
+            self._append_records(lines)
+            self._file.sync()
         except OSError as error:
             self._fail(error)
             raise
@@ -118,28 +140,69 @@ class AuditFile:
     def close(self) -> None:
         """Write what waits, to disk; what can't be written is counted and logged."""
         try:
-            if self._lines:
-                self._write()
-            os.fsync(self._descriptor)
+            self._write()
+            if self._head.seq:
+                self._append([self._signed("audit.stopped", {})])
+            self._file.sync()
         except OSError as error:
             self._fail(error)
         self._lost += len(self._lines)
         self._lines.clear()
         self._told_at = -LOG_EVERY
         self._tell_losses()
-        os.close(self._descriptor)
+        self._file.close()
 
     def _write(self) -> None:
-        """Write what waits, chunk by chunk. Raises `OSError`."""
-        self._follow_name()
+        """Write what waits, chunk by chunk, and what is due by time. Raises `OSError`."""
+        if self._lines:
+            self._file.follow_name()
         while self._lines:
             before = self._written
             try:
-                self._append(list(islice(self._lines, CHUNK)))
+                self._append_records(list(islice(self._lines, CHUNK)))
             finally:
                 for _ in range(self._written - before):
                     self._lines.popleft()
-        self._failing = False
+            self._failing = False
+        if self._head.seq > self._checked and time.monotonic() >= self._check_at:
+            self._check()
+
+    def _append_records(self, lines: Sequence[bytes]) -> None:
+        """Append lines of records, behind the beginning of the chain where there is none yet."""
+        if not self._head.seq:
+            self._append([self._signed("audit.started", {"version": __version__})])
+            self._check_at = time.monotonic() + CHECKPOINT_EVERY
+        before = self._file.written
+        try:
+            self._append(lines)
+        finally:
+            self._written += self._file.written - before
+        if self._head.seq >= self._checked + CHECKPOINT_LINES:
+            self._check()
+
+    def _append(self, lines: Sequence[bytes]) -> None:
+        whole, hashes = chained(self._head, lines)
+        before = self._file.written
+        try:
+            self._file.append(whole)
+        finally:
+            self._head = after(self._head, hashes[: self._file.written - before])
+
+    def _check(self) -> None:
+        """Sign what was written since the last checkpoint."""
+        if self._keys is not None:
+            self._append([self._signed("audit.checkpoint", {})])
+        self._checked = self._head.seq
+        self._check_at = time.monotonic() + CHECKPOINT_EVERY
+
+    def _signed(self, kind: LifeKind, details: Mapping[str, Detail]) -> bytes:
+        """An event of the audit itself, signed where there are keys: the next line of the chain, and no other."""
+        now = time.time_ns()
+        if self._keys is not None:
+            key = self._keys.newest
+            signature = sign(key.audit, checkpoint_text(self._head, rfc3339(now)))
+            details = {**details, "key": key.kid, "signature": signature}
+        return self._encoded(LifeRecord(kind=kind, at_ns=now, details=details))
 
     def _fail(self, error: OSError) -> None:
         """The file can't be written."""
@@ -147,21 +210,8 @@ class AuditFile:
         self._retry_at = time.monotonic() + PATIENCE
         _log.error("audit-write-failed", path=str(self._path), error=failure_of(error), waiting=len(self._lines))
 
-    def _append(self, lines: list[bytes]) -> None:
-        """Write whole lines, counting those that are out. What a full disk leaves of one is ended before the next."""
-        opening = b"\n" if self._torn else b""
-        view = memoryview(opening + b"".join(lines))
-        ends = list(accumulate(map(len, lines), initial=len(opening)))[1:]
-        written = counted = 0
-        while written < len(view):
-            written += os.write(self._descriptor, view[written:])
-            self._torn = written < len(view) and view[written - 1] != _NEWLINE
-            out = bisect_right(ends, written)
-            self._written += out - counted
-            counted = out
-
     def _line(self, record: Record) -> bytes:
-        """The line of a record; of one that can't be told in full, its outcome alone."""
+        """The line of a record, as `_encoded`; of one that can't be told in full, its outcome alone."""
         try:
             return self._encoded(record)
         except Exception as error:  # noqa: BLE001 - one odd record must not end the records of all others
@@ -175,31 +225,14 @@ class AuditFile:
                     return self._encoded(LifeRecord(kind=record.kind, at_ns=record.at_ns, reason=reason))
 
     def _encoded(self, record: Record) -> bytes:
-        line = line_of(record, self._keep) if isinstance(record, DecisionRecord) else life_line_of(record)
+        """The line of a record without the closing brace."""
         try:
-            return self._encoder.encode(line) + b"\n"
+            if isinstance(record, DecisionRecord):
+                return self._decisions.encode(record)
+            return self._encoder.encode(life_line_of(record))[:-1]
         except UnicodeEncodeError:  # a lone surrogate, which JSON can escape and UTF-8 can't hold
-            return self._encoder.encode(_speakable(msgspec.to_builtins(line))) + b"\n"
-
-    def _open(self) -> int:
-        fresh = not self._path.exists()
-        descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if fresh:
-            _sync_folder(self._path.parent)
-        self._torn = _ends_torn(descriptor)
-        return descriptor
-
-    def _follow_name(self) -> None:
-        """Go on in the file that has the name now: a rotation has moved the old one away. Raises `OSError`."""
-        held = os.fstat(self._descriptor)
-        try:
-            named = self._path.stat()
-        except FileNotFoundError:
-            named = None
-        if named is None or (named.st_dev, named.st_ino) != (held.st_dev, held.st_ino):
-            descriptor = self._open()
-            os.close(self._descriptor)
-            self._descriptor = descriptor
+            line = line_of(record, self._keep) if isinstance(record, DecisionRecord) else life_line_of(record)
+            return self._encoder.encode(_speakable(msgspec.to_builtins(line)))[:-1]
 
     def _tell_losses(self) -> None:
         now = time.monotonic()
@@ -218,18 +251,3 @@ def _speakable(value: object) -> object:
             return [_speakable(item) for item in value]
         case _:
             return value
-
-
-def _ends_torn(descriptor: int) -> bool:
-    """Whether the file ends within a line, as a process that was killed may leave it."""
-    size = os.fstat(descriptor).st_size
-    return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-
-
-def _sync_folder(folder: Path) -> None:
-    """A new file is only there after a crash if its folder is on disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

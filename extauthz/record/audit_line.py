@@ -228,7 +228,8 @@ class DecisionLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     Envoy saw the request, as seconds and nanoseconds since the epoch. `metadata` are namespaces and the names in
     them, `route_metadata` are the operator's own words. `session` is missing unless a rule looked at its age, and the
     store could be asked. `risk` are the risk models that a condition read. `detail` is what went wrong. `request` is
-    missing for TCP and where it could not be read, `identity` where it could not be established.
+    missing for TCP and where it could not be read, `identity` where it could not be established. `writer`, `seq` and
+    `hash` are its place in the writer's chain, see `chain`; lines of before there was one have none.
     """
 
     v: Literal[1]
@@ -260,3 +261,6 @@ class DecisionLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     facts: FactsLine | None = None
     risk: list[RiskLine] = []
     detail: str | None = None
+    writer: str = ""
+    seq: int = 0
+    hash: str = ""

@@ -49,7 +49,7 @@ class Ledger(Keeper, Protocol):
     def failing(self) -> bool:
         """Whether what was last to be written could not be. Any thread may ask."""
 
-    def commit(self, batch: Sequence[DecisionRecord]) -> None:
+    def commit(self, batch: Sequence[Record]) -> None:
         """Keep these durably, before it returns.
 
         Raises:

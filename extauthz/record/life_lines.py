@@ -24,6 +24,7 @@ class LifeLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One event. `time` is RFC 3339 in UTC with nanoseconds, `duration_us` how long what took time did.
 
     `traces` are the trace ids of the decisions that it belongs to, in hex (W3C Trace Context section 3.2.2.3).
+    `writer`, `seq` and `hash` are its place in the writer's chain, see `chain`.
     """
 
     v: Literal[1]
@@ -42,6 +43,9 @@ class LifeLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     details: dict[str, Detail] = {}
     traces: list[str] = []
     duration_us: float | None = None
+    writer: str = ""
+    seq: int = 0
+    hash: str = ""
 
 
 def life_line_of(record: LifeRecord) -> LifeLine:

@@ -46,6 +46,7 @@ class Key:
     seal: bytes = field(repr=False)
     oidc: bytes = field(repr=False)
     device: bytes = field(repr=False)
+    audit: bytes = field(repr=False)
 
 
 class KeyRing:
@@ -196,6 +197,7 @@ def _key(entry: Any, place: str) -> Key:  # noqa: ANN401 - whatever is in the fi
         seal=_derive(secret, "seal"),
         oidc=_derive(secret, "oidc"),
         device=_derive(secret, "device"),
+        audit=_derive(secret, "audit"),
     )
 
 

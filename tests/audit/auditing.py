@@ -27,7 +27,12 @@ def decision(number: int = 1, path: str = "/pay", user: User | None = None, **re
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    """Every line of an audit file; each must be whole."""
+    """The decisions in an audit file; every line must be whole."""
+    return [line for line in all_lines(path) if "event" not in line]
+
+
+def all_lines(path: Path) -> list[dict[str, Any]]:
+    """Every line of an audit file, events among them; each must be whole."""
     text = path.read_text(encoding="utf-8")
     assert text == "" or text.endswith("\n")
     return [json.loads(line) for line in text.splitlines()]

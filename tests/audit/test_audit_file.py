@@ -83,9 +83,10 @@ def test_a_torn_last_line_spoils_no_other(tmp_path: Path, opened: Open) -> None:
     audit = opened(path)
     audit.record(decision(1))
     audit.close()
-    torn, whole = path.read_text().splitlines()
+    torn, started, whole, stopped = path.read_text().splitlines()
     assert torn == '{"v":1,"decision_id":"to'
     assert json.loads(whole)["decision_id"] == "d-1"
+    assert [json.loads(line)["event"] for line in (started, stopped)] == ["audit.started", "audit.stopped"]
 
 
 def test_a_full_disk_loses_nothing_that_the_queue_can_hold(tmp_path: Path, opened: Open) -> None:
@@ -147,11 +148,11 @@ print(audit.count().written, audit.count().lost)
     whole, torn = [], []
     for line in path.read_text().splitlines():
         try:
-            whole.append(json.loads(line)["decision_id"])
+            whole.append(json.loads(line).get("decision_id"))
         except ValueError:
             torn.append(line)
     assert len(torn) == 1
-    assert whole == [f"d-{number}" for number in range(20)]
+    assert whole == [None, *(f"d-{number}" for number in range(20)), None], "between the beginning and the end"
     assert ended.stdout.splitlines()[-1] == "20 0"
 
 

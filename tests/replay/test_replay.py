@@ -142,7 +142,7 @@ def test_the_command_tells_people_and_programs(bench: Bench, tmp_path: Path) -> 
     told = json.loads(invoke("--policy", tmp_path / "new.yaml", "--audit", audit, "--format", "json").stdout)
     assert (told["records"], told["malformed"], told["undecidable"]) == (3, 3, 2)
     assert [(one["from"], one["to"], one["count"]) for one in told["changes"]] == [("allow", "deny", 1)]
-    assert [(one["number"], one["torn"]) for one in told["unreadable"]] == [(4, False), (5, False), (7, True)]
+    assert [(one["number"], one["torn"]) for one in told["unreadable"]] == [(6, False), (7, False), (9, True)]
     known = invoke(
         "--policy", tmp_path / "new.yaml", "--audit", audit, "--baseline", tmp_path / "old.yaml", "--format", "json"
     )
@@ -188,12 +188,12 @@ def test_broken_lines_do_not_bury_the_result(bench: Bench, tmp_path: Path) -> No
     assert "1 stays as it is\n" in said
     assert "31 lines are no records\n" in said
     assert [line.partition(":")[0] for line in said.splitlines() if line.startswith("line ")] == [
-        "line 2",
-        "line 3",
         "line 4",
+        "line 5",
+        "line 6",
     ]
-    assert "line 2: JSON is malformed" in said
-    assert "line 3: object missing required field" in said
+    assert "line 4: JSON is malformed" in said
+    assert "line 5: object missing required field" in said
 
 
 @pytest.mark.parametrize(
