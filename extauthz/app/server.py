@@ -17,6 +17,7 @@ from msgspec import structs
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from extauthz import __version__
 from extauthz.app.approvers import Approvers
 from extauthz.app.bundles import Bundles
 from extauthz.app.inbound import Inbound
@@ -41,6 +42,7 @@ from extauthz.check.surroundings import Surroundings
 from extauthz.errors import ExtauthzError, StateUnavailable
 from extauthz.lookup.attributes.sources import AttributeSources
 from extauthz.lookup.key_sets import Standing
+from extauthz.record.metric_export import open_metric_export
 from extauthz.settings import Settings
 from extauthz.transport.calls import Transport
 from extauthz.values.grants import Facts
@@ -66,6 +68,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
         ExtauthzError: it can't start; nothing is left running.
     """
     readiness, metrics = Readiness(), Metrics()
+    exports = open_metric_export(environ, lambda: metrics.families().collect(), version=__version__)
     bundles = Bundles(settings, metrics.fetched)
     watched = Watched(
         policies=settings.policy_paths, files=(*settings.identity_files, *settings.request_files, *bundles.files)
@@ -162,6 +165,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             key_follower.follow(),
             local_facts.follow(watch=settings.reload.watch),
             inbound.follow(),
+            *([] if exports is None else [exports.follow()]),
             *approvers.following(watch=settings.reload.watch),
             *(
                 [_reload_on_change(reloader, watched, seen), key_follower.watch(keys_seen), inbound.watch()]
@@ -172,6 +176,8 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
     finally:
         if recording is not None:
             await asyncio.to_thread(recording.close)
+        if exports is not None:
+            await exports.close()
         await informants.close()
         await sources.close()
         await inbound.close()

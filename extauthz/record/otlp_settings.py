@@ -1,23 +1,25 @@
-"""Where spans go by OTLP and how, as the variables `OTEL_EXPORTER_OTLP_*` and `OTEL_BSP_*` say (OpenTelemetry
-specification, "OpenTelemetry Protocol Exporter" and "Environment Variable Specification").
+"""Where spans and metrics go by OTLP and how, as the variables `OTEL_EXPORTER_OTLP_*` and `OTEL_BSP_*` say
+(OpenTelemetry specification, "OpenTelemetry Protocol Exporter" and "Environment Variable Specification").
 
-The rule kept here: what a variable for traces says goes before what the one for everything says, and what is empty
+The rule kept here: what a variable for one of them says goes before what the one for everything says, and what is empty
 says nothing. Durations are milliseconds, as the specification has them.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from extauthz.errors import ConfigurationError, failure_of
 from extauthz.record.outlet import Batching
 
 Protocol = Literal["grpc", "http/protobuf"]
+Signal = Literal["TRACES", "METRICS"]
+"""What is sent, as the names of variables have it."""
 
 _PREFIX: Final = "OTEL_EXPORTER_OTLP_"
-_PATH: Final = "/v1/traces"
+_PATHS: Final[Mapping[Signal, str]] = {"TRACES": "/v1/traces", "METRICS": "/v1/metrics"}
 _DEFAULTS: Final[Mapping[Protocol, str]] = {"grpc": "http://localhost:4317", "http/protobuf": "http://localhost:4318"}
 _TIMEOUT: Final = 10_000
 _QUEUE: Final = 16_384
@@ -44,29 +46,25 @@ class Otlp:
     certificate: Path | None
 
 
-def names_endpoint(environ: Mapping[str, str]) -> bool:
-    """Whether the variables say where spans go."""
-    return _value(environ, "ENDPOINT")[1] != ""
-
-
-def read_otlp(environ: Mapping[str, str]) -> Otlp:
-    """What the variables say.
+def read_otlp(environ: Mapping[str, str], signal: Signal = "TRACES") -> Otlp:
+    """What the variables say of this signal.
 
     Raises:
         ConfigurationError: one of them says what can't be.
     """
-    protocol = _protocol(environ)
-    endpoint = _endpoint(environ, protocol)
+    said = _Said(environ, signal)
+    protocol = _protocol(said)
+    endpoint = _endpoint(said, protocol)
     return Otlp(
         protocol=protocol,
         endpoint=endpoint,
-        insecure=_insecure(environ, endpoint),
-        headers=_headers(environ),
-        timeout=_number(*_value(environ, "TIMEOUT"), _TIMEOUT) / 1000,
-        gzip=_gzip(environ),
-        authorities=_file(*_value(environ, "CERTIFICATE")),
-        key=_file(*_value(environ, "CLIENT_KEY")),
-        certificate=_file(*_value(environ, "CLIENT_CERTIFICATE")),
+        insecure=_insecure(said, endpoint),
+        headers=_headers(said),
+        timeout=number_of(*said.of("TIMEOUT"), _TIMEOUT) / 1000,
+        gzip=_gzip(said),
+        authorities=_file(*said.of("CERTIFICATE")),
+        key=_file(*said.of("CLIENT_KEY")),
+        certificate=_file(*said.of("CLIENT_CERTIFICATE")),
     )
 
 
@@ -80,7 +78,7 @@ def read_batching(environ: Mapping[str, str]) -> Batching:
 
     def number(name: str, default: int) -> int:
         variable = f"OTEL_BSP_{name}"
-        return max(_number(variable, environ.get(variable, ""), default), 1)
+        return max(number_of(variable, environ.get(variable, ""), default), 1)
 
     queue = number("MAX_QUEUE_SIZE", _QUEUE)
     return Batching(
@@ -92,16 +90,22 @@ def read_batching(environ: Mapping[str, str]) -> Batching:
     )
 
 
-def _value(environ: Mapping[str, str], name: str) -> tuple[str, str]:
-    """The variable that says something, and what."""
-    for variable in (f"{_PREFIX}TRACES_{name}", f"{_PREFIX}{name}"):
-        if found := environ.get(variable, "").strip():
-            return variable, found
-    return f"{_PREFIX}{name}", ""
+class _Said(NamedTuple):
+    """The variables, as they are said of one signal."""
+
+    environ: Mapping[str, str]
+    signal: Signal
+
+    def of(self, name: str) -> tuple[str, str]:
+        """The variable that says something, and what."""
+        for variable in (f"{_PREFIX}{self.signal}_{name}", f"{_PREFIX}{name}"):
+            if found := self.environ.get(variable, "").strip():
+                return variable, found
+        return f"{_PREFIX}{name}", ""
 
 
-def _protocol(environ: Mapping[str, str]) -> Protocol:
-    variable, value = _value(environ, "PROTOCOL")
+def _protocol(said: _Said) -> Protocol:
+    variable, value = said.of("PROTOCOL")
     match value:
         case "grpc":
             return "grpc"
@@ -111,8 +115,8 @@ def _protocol(environ: Mapping[str, str]) -> Protocol:
             raise ConfigurationError(f"{variable}: unknown protocol `{value}`; use `grpc` or `http/protobuf`")
 
 
-def _endpoint(environ: Mapping[str, str], protocol: Protocol) -> str:
-    variable, value = _value(environ, "ENDPOINT")
+def _endpoint(said: _Said, protocol: Protocol) -> str:
+    variable, value = said.of("ENDPOINT")
     endpoint = value or _DEFAULTS[protocol]
     if protocol == "grpc":
         return endpoint
@@ -123,20 +127,20 @@ def _endpoint(environ: Mapping[str, str], protocol: Protocol) -> str:
         known = False
     if not known:
         raise ConfigurationError(f"{variable}: `{endpoint}` is no URL that begins with `http://` or `https://`")
-    # The endpoint for all signals is where their paths begin, that for traces is taken as it is.
-    return endpoint if "TRACES" in variable else endpoint.rstrip("/") + _PATH
+    # The endpoint for all signals is where their paths begin, that for one is taken as it is.
+    return endpoint if said.signal in variable else endpoint.rstrip("/") + _PATHS[said.signal]
 
 
-def _insecure(environ: Mapping[str, str], endpoint: str) -> bool:
+def _insecure(said: _Said, endpoint: str) -> bool:
     scheme, found, _ = endpoint.partition("://")
     if found and scheme in ("http", "https"):
         return scheme == "http"
-    return endpoint.startswith("unix:") or _value(environ, "INSECURE")[1].lower() == "true"
+    return endpoint.startswith("unix:") or said.of("INSECURE")[1].lower() == "true"
 
 
-def _headers(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def _headers(said: _Said) -> tuple[tuple[str, str], ...]:
     """Pairs with commas between, as W3C Baggage writes them."""
-    variable, value = _value(environ, "HEADERS")
+    variable, value = said.of("HEADERS")
     pairs = []
     for pair in filter(None, (one.strip() for one in value.split(","))):
         name, equals, content = pair.partition("=")
@@ -148,14 +152,19 @@ def _headers(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def _gzip(environ: Mapping[str, str]) -> bool:
-    variable, value = _value(environ, "COMPRESSION")
+def _gzip(said: _Said) -> bool:
+    variable, value = said.of("COMPRESSION")
     if value.lower() not in ("", "none", "gzip"):
         raise ConfigurationError(f"{variable}: unknown compression `{value}`; use `gzip` or `none`")
     return value.lower() == "gzip"
 
 
-def _number(variable: str, value: str, default: int) -> int:
+def number_of(variable: str, value: str, default: int) -> int:
+    """What a variable for a number says; where it says nothing, or 0, the default.
+
+    Raises:
+        ConfigurationError: it says something else.
+    """
     if not value.strip():
         return default
     try:
