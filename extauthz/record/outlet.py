@@ -113,6 +113,7 @@ class Outlet(Generic[P]):
         self._give_up_at = float("inf")
         self._waiting = self._bytes = 0
         self._first_at = 0.0
+        self._given_up = False
         self._exported = self._dropped = 0
         self._told = 0
         self._told_at = -LOG_EVERY
@@ -154,15 +155,20 @@ class Outlet(Generic[P]):
         self._thread.join(CLOSING)
         self._carrier.close()  # what is still on its way ends with it, and whatever else waits is dropped
         self._thread.join(_BREAKING_OFF)
-        if self._thread.is_alive():  # in a call that can't be broken off
-            self._dropped += self._waiting
-            self._tell(at_last=True)
+        with self._changed:
+            if self._waiting:  # the thread is in a call that can't be broken off: all is given up
+                self._given_up, self._word = True, "no answer"
+                self._dropped += self._waiting
+                self._waiting = self._bytes = 0
+        self._tell(at_last=True)
 
     def _run(self) -> None:
         while (batch := self._next()) is not None:
             spans = sum(parcel.spans for parcel in batch)
             outcome = self._send([parcel.content for parcel in batch])
             with self._changed:
+                if self._given_up:
+                    return
                 self._waiting -= spans
                 self._bytes -= sum(parcel.size for parcel in batch)
                 match outcome:
@@ -177,7 +183,6 @@ class Outlet(Generic[P]):
                     case _:
                         assert_never(outcome)
             self._tell()
-        self._tell(at_last=True)
 
     def _next(self) -> list[Parcel[P]] | None:
         """Wait until a batch is full or old, or all is to be sent; `None` at the end."""

@@ -1,0 +1,342 @@
+"""Spans on their way to a real receiver of OTLP, over gRPC and HTTP: whole, again where it helps, in nobody's way."""
+
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+import trustme
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # no py.typed
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # no py.typed
+from otlp_receivers import Receiver, Say, over_grpc, over_http
+from ports import free_port
+from record.making_records import NOW_NS, allowed
+
+from extauthz.record.decision import DecisionRecord, Wait
+from extauthz.record.life import LifeRecord
+from extauthz.record.outlet import CLOSING, Batching, NotNow, Outcome, Outlet, Parcel, Taken
+from extauthz.record.tracing import Tracing, open_tracing
+from extauthz.values.decisions import Deny
+from extauthz.values.span_ids import SpanIds
+
+PROTOCOLS = ("grpc", "http/protobuf")
+RECEIVERS: dict[str, Callable[..., AbstractContextManager[Receiver]]] = {"grpc": over_grpc, "http/protobuf": over_http}
+QUICK = {"OTEL_BSP_SCHEDULE_DELAY": "10"}
+
+
+def retry_info(seconds: float) -> bytes:
+    """What gRPC carries beside a status (`grpc-status-details-bin`)."""
+    told, held = RetryInfo(), AnyMessage()
+    told.retry_delay.FromNanoseconds(int(seconds * 1e9))
+    held.Pack(told)
+    status: bytes = Status(code=14, details=[held]).SerializeToString()
+    return status
+
+
+LATER = {
+    "grpc": Say(code="UNAVAILABLE", headers=[("grpc-status-details-bin", retry_info(0.01))]),
+    "http/protobuf": Say(code=503, headers=[("retry-after", "0")]),
+}
+FULL = {
+    "grpc": Say(code="RESOURCE_EXHAUSTED", headers=[("grpc-status-details-bin", retry_info(0.01))]),
+    "http/protobuf": Say(code=429, headers=[("retry-after", "0")]),
+}
+NEVER = {"grpc": Say(code="INVALID_ARGUMENT"), "http/protobuf": Say(code=400)}
+
+
+@contextmanager
+def tracing(endpoint: str, protocol: str, **environ: str) -> Iterator[Tracing]:
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol, **QUICK, **environ}
+    made = open_tracing(variables, version="1.2.3")
+    assert made is not None
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(params=PROTOCOLS)
+def protocol(request: pytest.FixtureRequest) -> str:
+    found: str = request.param
+    return found
+
+
+@pytest.fixture
+def receiver(protocol: str) -> Iterator[Receiver]:
+    with RECEIVERS[protocol]() as found:
+        yield found
+
+
+def decisions(count: int, first: int = 0) -> list[DecisionRecord]:
+    return [allowed(number) for number in range(first, first + count)]
+
+
+def ids_of(receiver: Receiver) -> list[str]:
+    return [
+        one.value.string_value
+        for span in receiver.spans
+        for one in span.attributes
+        if one.key == "extauthz.decision_id"
+    ]
+
+
+def test_everything_arrives_once_and_whole(receiver: Receiver, protocol: str) -> None:
+    records = decisions(3_000)
+    with tracing(receiver.endpoint, protocol) as spans:
+        for start in range(0, len(records), 64):
+            spans.keep(records[start : start + 64])
+        receiver.wait_for(lambda found: len(found.spans) >= len(records))
+        receiver.wait_for(lambda _: spans.counts.waiting == 0)
+        counts = spans.counts
+    assert sorted(ids_of(receiver)) == sorted(record.decision_id for record in records)
+    assert (counts.exported, counts.dropped, counts.waiting, counts.bytes) == (3_000, 0, 0, 0)
+    assert {len(request.resource_spans) for request in receiver.requests} == {1}
+    (of_resource,) = receiver.requests[0].resource_spans
+    told = {one.key: one.value.string_value for one in of_resource.resource.attributes}
+    assert (told["service.name"], told["service.version"]) == ("extauthz", "1.2.3")
+    (of_scope,) = of_resource.scope_spans
+    assert (of_scope.scope.name, of_scope.scope.version) == ("extauthz", "1.2.3")
+
+
+def test_what_waits_is_sent_when_the_server_ends(receiver: Receiver, protocol: str) -> None:
+    with tracing(receiver.endpoint, protocol, OTEL_BSP_SCHEDULE_DELAY="60000") as spans:
+        spans.keep(decisions(70))
+        assert receiver.calls == 0
+    assert len(receiver.spans) == 70
+    assert spans.counts.dropped == 0
+
+
+def test_a_story_arrives_with_its_waits_and_links(receiver: Receiver, protocol: str) -> None:
+    with tracing(receiver.endpoint, protocol) as spans:
+        span = spans.give((("traceparent", f"00-{'a' * 32}-{'b' * 16}-00"),), None)
+        refused = allowed(
+            1,
+            decision=Deny(reason="denied", rule="p/frozen"),
+            span=span,
+            trace=(("traceparent", f"00-{'a' * 32}-{'b' * 16}-00"),),
+            waits=(Wait("store", NOW_NS, NOW_NS + 9),),
+        )
+        spans.keep([refused, LifeRecord(kind="approval.opened", at_ns=NOW_NS, approval="a-1", links=(span,))])
+    decision, wait, opened = receiver.spans
+    assert decision.trace_id.hex() == "a" * 32
+    assert decision.parent_span_id.hex() == "b" * 16
+    assert int.from_bytes(decision.span_id) == span.span_id
+    assert (wait.name, wait.trace_id, wait.parent_span_id) == ("authz.wait.store", decision.trace_id, decision.span_id)
+    assert [(link.trace_id, link.span_id) for link in opened.links] == [(decision.trace_id, decision.span_id)]
+    assert opened.trace_id != decision.trace_id
+
+
+def test_headers_and_compression_are_as_the_variables_say(receiver: Receiver, protocol: str) -> None:
+    environ = {
+        "OTEL_EXPORTER_OTLP_HEADERS": "X-Ignored=1",
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "X-Tenant=acme%2Ceu , authorization=Bearer%20t",
+        "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
+    }
+    with tracing(receiver.endpoint, protocol, **environ) as spans:
+        spans.keep(decisions(200))
+    assert len(receiver.spans) == 200
+    sent = receiver.headers[0]
+    assert (sent["x-tenant"], sent["authorization"]) == ("acme,eu", "Bearer t")
+    assert "x-ignored" not in sent
+    assert sent["user-agent"].startswith("extauthz/1.2.3")
+    if protocol == "http/protobuf":
+        assert (sent["content-type"], sent["content-encoding"]) == ("application/x-protobuf", "gzip")
+
+
+def test_over_tls_both_show_who_they_are(protocol: str, tmp_path: Path) -> None:
+    authority, other = trustme.CA(), trustme.CA()
+    serving, own = authority.issue_cert("127.0.0.1"), other.issue_cert("extauthz@example.com")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    own.private_key_pem.write_to_path(tmp_path / "key.pem")
+    own.cert_chain_pems[0].write_to_path(tmp_path / "own.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.verify_mode = ssl.CERT_REQUIRED
+    serving.configure_cert(context)
+    other.configure_trust(context)
+    key, chain = serving.private_key_pem.bytes(), serving.cert_chain_pems[0].bytes()
+    credentials = grpc.ssl_server_credentials([(key, chain)], other.cert_pem.bytes(), require_client_auth=True)
+    tls = {"grpc": credentials, "http/protobuf": context}[protocol]
+    environ = {
+        "OTEL_EXPORTER_OTLP_CERTIFICATE": str(tmp_path / "ca.pem"),
+        "OTEL_EXPORTER_OTLP_CLIENT_KEY": str(tmp_path / "key.pem"),
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": str(tmp_path / "own.pem"),
+    }
+    with RECEIVERS[protocol](tls=tls) as receiver:
+        with tracing(receiver.endpoint, protocol, **environ) as spans:
+            spans.keep(decisions(3))
+        assert len(receiver.spans) == 3
+        with tracing(receiver.endpoint, protocol) as spans:  # which trusts the system's authorities alone
+            spans.keep(decisions(3))
+        assert len(receiver.spans) == 3
+        assert spans.counts.dropped == 3
+
+
+@pytest.mark.parametrize("answers", [LATER, FULL], ids=["later", "full"])
+def test_what_is_not_taken_now_is_sent_again(receiver: Receiver, protocol: str, answers: dict[str, Say]) -> None:
+    receiver.answers += [answers[protocol]] * 2
+    with tracing(receiver.endpoint, protocol) as spans:
+        spans.keep(decisions(10))
+        receiver.wait_for(lambda found: found.calls == 3)
+    assert sorted(ids_of(receiver)) == sorted(record.decision_id for record in decisions(10))
+    assert spans.counts.dropped == 0
+
+
+@pytest.mark.parametrize(
+    ("protocol", "say"),
+    [
+        ("grpc", Say(code="INVALID_ARGUMENT")),
+        ("grpc", Say(code="UNAUTHENTICATED")),
+        ("grpc", Say(code="RESOURCE_EXHAUSTED")),
+        ("http/protobuf", Say(code=400)),
+        ("http/protobuf", Say(code=401)),
+        ("http/protobuf", Say(code=500)),
+        ("http/protobuf", Say(code=302, headers=[("location", "/v1/traces")])),
+    ],
+)
+def test_what_is_never_taken_is_dropped_and_told_once(
+    protocol: str, say: Say, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RECEIVERS[protocol]() as receiver:
+        receiver.answers.append(say)
+        with tracing(receiver.endpoint, protocol) as spans:
+            spans.keep(decisions(10))
+            receiver.wait_for(lambda found: found.calls == 1)
+            receiver.wait_for(lambda _: spans.counts.waiting == 0)
+            spans.keep(decisions(5, first=10))
+        assert sorted(ids_of(receiver)) == sorted(record.decision_id for record in decisions(5, first=10))
+    assert (spans.counts.exported, spans.counts.dropped) == (5, 10)
+    assert capsys.readouterr().out.count("spans-dropped") == 1
+
+
+def test_spans_that_a_receiver_leaves_out_are_counted(receiver: Receiver, protocol: str) -> None:
+    receiver.answers.append(Say(rejected=4))
+    with tracing(receiver.endpoint, protocol) as spans:
+        spans.keep(decisions(10))
+    assert (spans.counts.exported, spans.counts.dropped) == (6, 4)
+
+
+@pytest.mark.parametrize("body", [b"{}", b"<html>", b"\xff" * 200_000])
+def test_an_answer_that_says_nothing_is_one(body: bytes) -> None:
+    with over_http() as receiver:
+        receiver.answers.append(Say(body=body))
+        with tracing(receiver.endpoint, "http/protobuf") as spans:
+            spans.keep(decisions(10))
+        assert receiver.calls == 1
+    assert (spans.counts.exported, spans.counts.dropped) == (10, 0)
+
+
+def test_while_nobody_receives_memory_is_bounded_and_losses_are_counted(
+    protocol: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    with tracing(endpoint, protocol, OTEL_BSP_MAX_QUEUE_SIZE="128") as spans:
+        for start in range(0, 6_400, 64):
+            spans.keep(decisions(64, first=start))
+        counts = spans.counts
+        assert counts.waiting <= 128
+        assert counts.waiting + counts.dropped == 6_400
+        assert counts.bytes < 128 * 2_000
+        began = time.monotonic()
+    assert time.monotonic() - began < 3 * CLOSING, "it gives up in the end"
+    assert (spans.counts.exported, spans.counts.dropped, spans.counts.waiting) == (0, 6_400, 0)
+    assert "spans-dropped" in capsys.readouterr().out
+
+
+def test_whoever_comes_back_gets_what_waits(protocol: str) -> None:
+    port = free_port()
+    with tracing(f"http://127.0.0.1:{port}", protocol) as spans:
+        spans.keep(decisions(10))
+        time.sleep(0.1)  # for a first try
+        with RECEIVERS[protocol](port=port) as receiver:
+            receiver.wait_for(lambda found: len(found.spans) == 10)
+            receiver.wait_for(lambda _: spans.counts.waiting == 0)
+    assert (spans.counts.exported, spans.counts.dropped) == (10, 0)
+
+
+def test_a_receiver_that_hangs_holds_nobody_up(receiver: Receiver, protocol: str) -> None:
+    hanging = threading.Event()
+    receiver.answers += [Say(wait=hanging)] * 5
+    with tracing(receiver.endpoint, protocol, OTEL_BSP_MAX_QUEUE_SIZE="64") as spans:
+        spans.keep(decisions(64))
+        receiver.wait_for(lambda found: found.calls == 1)
+        spans.keep(decisions(64, first=64))
+        assert spans.counts.dropped == 64
+    assert spans.counts.dropped == 128
+    hanging.set()
+
+
+def test_a_try_ends_after_its_time(receiver: Receiver, protocol: str) -> None:
+    hanging = threading.Event()
+    receiver.answers.append(Say(wait=hanging))
+    with tracing(receiver.endpoint, protocol, OTEL_EXPORTER_OTLP_TIMEOUT="100") as spans:
+        spans.keep(decisions(3))
+        receiver.wait_for(lambda found: found.calls == 2)
+        receiver.wait_for(lambda _: spans.counts.exported == 3)
+        hanging.set()
+
+
+def test_another_exporter_gets_the_same_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    with over_http() as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint)
+        both = {"OTEL_TRACES_EXPORTER": "otlp,otlp_proto_http"}
+        event = LifeRecord(kind="grant.used", at_ns=1, links=(SpanIds(1, 2, sampled=True),))
+        with tracing(receiver.endpoint, "http/protobuf", **both) as spans:
+            spans.keep([*decisions(5), event])
+        assert len(receiver.requests) == 2
+        mine, theirs = sorted(receiver.requests, key=lambda one: len(one.resource_spans[0].scope_spans))
+        assert mine == theirs
+    assert (spans.counts.exported, spans.counts.dropped) == (12, 0)
+
+
+class Gate:
+    """A receiver that takes nothing before it is opened."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.tries = 0
+        self.parcels: list[bytes] = []
+
+    def carry(self, parcels: list[bytes], seconds: float) -> Outcome:
+        self.tries += 1
+        if not self.open.wait(seconds):
+            return NotNow("closed")
+        self.parcels += parcels
+        return Taken()
+
+    def close(self) -> None:
+        self.open.set()
+
+
+def test_what_waits_is_bounded_in_bytes() -> None:
+    gate = Gate()
+    batching = Batching(queue=10_000, most=512, delay=0.01, patience=30, size=1_000)
+    outlet: Outlet[bytes] = Outlet(gate, batching, name="gate")  # type: ignore[arg-type]  # it takes lists alone
+    for _ in range(50):
+        outlet.put(Parcel(1, 100, b"x"))
+    assert outlet.counts.bytes <= 1_000
+    assert outlet.counts.dropped == 40
+    gate.open.set()
+    outlet.close()
+    assert len(gate.parcels) == outlet.counts.exported == 10
+
+
+@pytest.mark.parametrize(("most", "sizes"), [(1, {1}), (100, {64}), (512, {512, 448})])
+def test_no_batch_is_larger_than_it_may_be(most: int, sizes: set[int]) -> None:
+    with over_http() as receiver:
+        with tracing(
+            receiver.endpoint,
+            "http/protobuf",
+            OTEL_BSP_MAX_EXPORT_BATCH_SIZE=str(most),
+            OTEL_BSP_SCHEDULE_DELAY="60000",
+        ) as spans:
+            for start in range(0, 960, 64):
+                spans.keep(decisions(64, first=start))
+            receiver.wait_for(lambda found: len(found.spans) >= 960 - most)
+        found = {len(request.resource_spans[0].scope_spans[0].spans) for request in receiver.requests}
+        assert found <= sizes
+        assert len(receiver.spans) == 960
