@@ -1,12 +1,15 @@
 """What becomes of records, as the settings and the environment say."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from extauthz import __version__
 from extauthz.record.audit_file import AuditCounts, AuditFile
+from extauthz.record.config import AuditSettings
 from extauthz.record.journal import Journal
 from extauthz.record.keeping import Recorder
 from extauthz.record.masking import Keep
+from extauthz.record.rotation import Rotation
 from extauthz.record.tallies import Tallies
 from extauthz.record.trace_context import DEFAULT, Propagation
 from extauthz.record.tracing import open_tracing
@@ -28,10 +31,11 @@ class Recording:
         audit = settings.audit
         self.spans = open_tracing(environ, version=__version__)
         """What gives out spans for others to link to; `None` where there are none."""
-        self._audit = None if audit is None else AuditFile(settings.base / audit.path, Keep.of(audit.keep), keys=keys)
+        self._audit = None if audit is None else _open(audit, settings.base, keys)
         self._tallies = Tallies(Propagation(environ.get("OTEL_PROPAGATORS", "") or DEFAULT).parent)
         keepers = (self._tallies,) if self.spans is None else (self._tallies, self.spans)
-        self._journal = Journal(keepers, audit=self._audit)
+        must = audit is not None and audit.when_full == "deny"
+        self._journal = Journal(keepers, audit=self._audit, must=must)
 
     @property
     def recorder(self) -> Recorder:
@@ -58,3 +62,14 @@ class Recording:
     def close(self) -> None:
         """Keep what waits, and end."""
         self._journal.close()
+
+
+def _open(audit: AuditSettings, base: Path, keys: KeyRing) -> AuditFile:
+    rotate, retain = audit.rotate, audit.retain
+    rotation = Rotation(
+        size=None if rotate is None else rotate.size,
+        every=None if rotate is None else rotate.every,
+        retain_for=None if retain is None else retain.for_,
+        retain_files=None if retain is None else retain.files,
+    )
+    return AuditFile(base / audit.path, Keep.of(audit.keep), keys=keys, rotation=rotation)

@@ -129,6 +129,7 @@ class Answering:
 
         `detail` is what the record says beyond the reason; it does not leave. Blocks while a record is required.
         """
+        evaluation, detail = self._recordable(evaluation, detail)
         answer = self._answer(case, evaluation, detail)
         if not evaluation.audit_required:
             self._record(case, answer)
@@ -163,7 +164,8 @@ class Answering:
 
     async def answer_later(self, case: Case, evaluation: Evaluation) -> Answer:
         """As `answer`, but the event loop goes on while a record is required; with what was decided in the end."""
-        answer = self._answer(case, evaluation, None)
+        evaluation, detail = self._recordable(evaluation, None)
+        answer = self._answer(case, evaluation, detail)
         if not evaluation.audit_required:
             self._record(case, answer)
             return answer
@@ -201,6 +203,13 @@ class Answering:
         if case.asked.span is not None or self._spans is None:
             return case.asked.span
         return self._spans.give(case.asked.trace, case.request)
+
+    def _recordable(self, evaluation: Evaluation, detail: str | None) -> tuple[Evaluation, str | None]:
+        """The evaluation, or the denial in its place while nothing may be decided that can't be recorded."""
+        if self._recorder is None or not self._recorder.blocked:
+            return evaluation, detail
+        denied = replace(evaluation, decision=AUDIT_UNAVAILABLE, audit_required=False)
+        return denied, "the audit file can't be written, and `audit.when_full` is `deny`"
 
     def _commit(self, case: Case, answer: Answer) -> Future[None]:
         if self._recorder is None:

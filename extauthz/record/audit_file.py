@@ -30,6 +30,7 @@ from extauthz.record.life_lines import life_line_of
 from extauthz.record.line_encoder import LineEncoder
 from extauthz.record.line_file import LineFile
 from extauthz.record.masking import Keep, line_of
+from extauthz.record.rotation import Rotation, alone, heads_in, move_away
 from extauthz.stepup.keys import KeyRing
 
 ROOM: Final = 50_000
@@ -40,6 +41,10 @@ PATIENCE: Final = 1.0
 """Seconds between two tries to write to a file that can't be written."""
 LOG_EVERY: Final = 10.0
 """Seconds between two log lines about lost records."""
+ROTATION_PATIENCE: Final = 60.0
+"""Seconds between two tries to rotate a file that can't be rotated."""
+NEVER: Final = Rotation()
+"""Somebody else rotates the file, or nobody."""
 CHECKPOINT_LINES: Final = 1_000
 """Lines between two checkpoints."""
 CHECKPOINT_EVERY: Final = 60.0
@@ -60,10 +65,19 @@ class AuditCounts:
 class AuditFile:
     """A `Ledger` of one file, which other processes may append to as well, each with a chain of its own.
 
-    `keys` sign the checkpoints; without them there are none. All but `count`, `failing` and `head` is for one thread.
+    `keys` sign the checkpoints; without them there are none. It goes on in a new file as `rotation` says. All but
+    `count`, `failing` and `head` is for one thread.
     """
 
-    def __init__(self, path: Path, keep: Keep, *, keys: KeyRing | None = None, room: int = ROOM) -> None:
+    def __init__(
+        self,
+        path: Path,
+        keep: Keep,
+        *,
+        keys: KeyRing | None = None,
+        rotation: Rotation = NEVER,
+        room: int = ROOM,
+    ) -> None:
         """Open the file.
 
         Raises:
@@ -72,6 +86,8 @@ class AuditFile:
         self._path = path
         self._keep = keep
         self._keys = keys
+        self._rotation = rotation
+        self._rotate_at = 0.0
         self._room = room
         self._decisions = LineEncoder(keep)
         self._encoder = msgspec.json.Encoder()
@@ -129,7 +145,7 @@ class AuditFile:
         """
         lines = [self._line(record) for record in batch]
         try:
-            self._file.follow_name()
+            self._follow_name()
             self._append_records(lines)
             self._file.sync()
         except OSError as error:
@@ -155,7 +171,7 @@ class AuditFile:
     def _write(self) -> None:
         """Write what waits, chunk by chunk, and what is due by time. Raises `OSError`."""
         if self._lines:
-            self._file.follow_name()
+            self._follow_name()
         while self._lines:
             before = self._written
             try:
@@ -167,11 +183,42 @@ class AuditFile:
         if self._head.seq > self._checked and time.monotonic() >= self._check_at:
             self._check()
 
+    def _follow_name(self) -> None:
+        """Go on in the file that has the name, and rotate it if that is due. Raises `OSError`."""
+        self._file.follow_name()
+        if self._rotation == NEVER or time.monotonic() < self._rotate_at:
+            return
+        try:
+            self._rotate()
+        except OSError as error:
+            self._rotate_at = time.monotonic() + ROTATION_PATIENCE
+            _log.error("audit-rotation-failed", path=str(self._path), error=failure_of(error))
+
+    def _rotate(self) -> None:
+        """Begin a new file if that is due, and remove what is not to be kept; an event tells of each.
+
+        Raises `OSError`.
+        """
+        now = time.time()
+        if not self._rotation.is_due(self._file, now):
+            return
+        with alone(self._path) as may:
+            if not may or self._file.follow_name():
+                return  # another process does, or has
+            self._begin()
+            name = move_away(self._path, now).name
+            self._append([self._signed("audit.rotated", {"file": name})])
+            self._checked = self._head.seq
+            self._file.sync()
+            self._file.follow_name()
+            for old in self._rotation.surplus(self._path, now):
+                heads = tuple(f"{head.writer}:{head.seq}:{head.hash}" for head in heads_in(old))
+                self._append([self._signed("audit.removed", {"file": old.name, "heads": heads})])
+                old.unlink()
+
     def _append_records(self, lines: Sequence[bytes]) -> None:
-        """Append lines of records, behind the beginning of the chain where there is none yet."""
-        if not self._head.seq:
-            self._append([self._signed("audit.started", {"version": __version__})])
-            self._check_at = time.monotonic() + CHECKPOINT_EVERY
+        """Append lines of records, and what is due by their number."""
+        self._begin()
         before = self._file.written
         try:
             self._append(lines)
@@ -179,6 +226,12 @@ class AuditFile:
             self._written += self._file.written - before
         if self._head.seq >= self._checked + CHECKPOINT_LINES:
             self._check()
+
+    def _begin(self) -> None:
+        """Begin the chain, where there is none yet."""
+        if not self._head.seq:
+            self._append([self._signed("audit.started", {"version": __version__})])
+            self._check_at = time.monotonic() + CHECKPOINT_EVERY
 
     def _append(self, lines: Sequence[bytes]) -> None:
         whole, hashes = chained(self._head, lines)

@@ -79,12 +79,12 @@ class LineFile:
         fresh = not self.path.exists()
         descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if fresh:
-            sync_folder(self.path.parent)
+            _sync_folder(self.path.parent)
         self._torn = _ends_torn(descriptor)
         return descriptor
 
 
-def sync_folder(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     """A new name is only there after a crash if its folder is on disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

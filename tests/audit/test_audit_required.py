@@ -11,6 +11,7 @@ from audit.auditing import ids, lines
 from audit_journal import DEFAULTS, AuditJournal
 from checking import POLICY, Bench, make_bench, told
 from kept_records import KeptRecords, Records
+from patience import comes
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.check import answering
@@ -147,3 +148,19 @@ def test_other_calls_go_on_while_one_waits_for_its_record(bench: Bench) -> None:
         return ended
 
     assert asyncio.run(both()) == ["other", "waiting"]
+
+
+def test_where_the_operator_wants_it_nothing_is_decided_that_can_not_be_recorded(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    path.symlink_to("/dev/full")
+    audit = AuditJournal(path, must=True)
+    bench = requiring(bench, audit)
+    assert bench.decision(bench.as_user("/pay?amount=5"))[0] == "allow", "nobody knows yet"
+    assert comes(lambda: audit.blocked)
+    for payload in (bench.as_user("/pay?amount=5"), bench.as_user("/pay?amount=5000"), bench.request("/health")):
+        assert bench.decision(payload) == ("deny", "audit-unavailable", 14)
+    path.unlink()
+    assert comes(lambda: not audit.blocked)
+    assert bench.decision(bench.as_user("/pay?amount=5"))[0] == "allow"
+    audit.close()
+    assert [line["reason"] for line in lines(path)] == ["allowed", *["audit-unavailable"] * 3, "allowed"]

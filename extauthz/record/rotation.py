@@ -1,0 +1,103 @@
+"""When the audit goes on in a new file, what the old one is called then, and how long it is kept.
+
+The rule kept here: of all processes that write to one file one rotates it, under a lock; the others follow the name. A
+file is removed only if it is one of ours by its name, and the newest of what was rotated goes last.
+"""
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from extauthz.record.chain import Head, link_of
+from extauthz.record.line_file import LineFile
+
+_OPENING: Final = 4_096
+_TIME: Final = re.compile(rb'"time":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})')
+_STAMP: Final = "%Y%m%dT%H%M%SZ"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """When a file is rotated, by bytes and seconds, and what is kept, by seconds and files; `None` sets no limit."""
+
+    size: int | None = None
+    every: float | None = None
+    retain_for: float | None = None
+    retain_files: int | None = None
+
+    def is_due(self, file: LineFile, now: float) -> bool:
+        """Whether the file is as large, or its first line as old, as one may be. `now` in seconds since the epoch."""
+        size = file.size()
+        if size == 0:
+            return False
+        if self.size is not None and size >= self.size:
+            return True
+        return self.every is not None and now - _born(file) >= self.every
+
+    def surplus(self, path: Path, now: float) -> list[Path]:
+        """The rotated files of `path` that are to be removed, the oldest first."""
+        files = rotated(path)
+        kept = len(files) if self.retain_files is None else self.retain_files
+        oldest = 0.0 if self.retain_for is None else now - self.retain_for
+        return [file for number, (at, file) in enumerate(files) if number < len(files) - kept or at < oldest]
+
+
+def rotated(path: Path) -> list[tuple[float, Path]]:
+    """The rotated files of `path` with the moment when they were, in seconds since the epoch; the oldest first."""
+    name = re.compile(rf"{re.escape(path.stem)}-([0-9]{{8}}T[0-9]{{6}}Z)-([0-9]+){re.escape(path.suffix)}")
+    found = [(one, match) for one in path.parent.iterdir() if (match := name.fullmatch(one.name)) is not None]
+    ordered = sorted(found, key=lambda one: (one[1][1], int(one[1][2])))
+    return [(datetime.strptime(match[1], _STAMP).replace(tzinfo=UTC).timestamp(), file) for file, match in ordered]
+
+
+def move_away(path: Path, now: float) -> Path:
+    """Give the file at `path` a name of its own, and return that. Raises `OSError`."""
+    stamp = datetime.fromtimestamp(now, UTC).strftime(_STAMP)
+    number = 1
+    while (name := path.with_name(f"{path.stem}-{stamp}-{number}{path.suffix}")).exists():
+        number += 1
+    path.rename(name)
+    return name
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[bool]:
+    """Whether this process may rotate the file at `path` meanwhile: no other one does. Raises `OSError`."""
+    descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def heads_in(path: Path) -> list[Head]:
+    """The last line of every writer in a file. Raises `OSError`."""
+    heads: dict[str, Head] = {}
+    with path.open("rb") as file:
+        for line in file:
+            link = link_of(line.rstrip(b"\n"))
+            if link is not None:
+                heads[link.writer] = Head(link.writer, link.seq, link.hash)
+    return list(heads.values())
+
+
+def _born(file: LineFile) -> float:
+    """When the first line was written, in seconds since the epoch; of a file that does not say so, never."""
+    found = _TIME.search(file.opening(_OPENING))
+    if found is None:
+        return float("inf")
+    try:
+        return datetime.strptime(found[1].decode("ascii"), "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return float("inf")

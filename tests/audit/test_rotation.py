@@ -1,0 +1,190 @@
+"""Rotation and retention: by size and age, by one process of several, told in the chain, and in no record's way."""
+
+import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from audit.auditing import all_lines, decision, ids
+from audit.test_audit_chain import heads
+from audit_journal import DEFAULTS, AuditJournal
+from patience import comes
+from pydantic import ValidationError
+
+from extauthz.record.audit_file import AuditFile
+from extauthz.record.config import AuditSettings
+from extauthz.record.journal import Journal
+from extauthz.record.line_file import LineFile
+from extauthz.record.rotation import Rotation, alone, rotated
+
+DAY = 86_400.0
+NOW = 1_790_000_000.0
+
+
+def written(path: Path, numbers: Iterator[int] | range, rotation: Rotation) -> None:
+    """Decisions one by one, so that each may rotate the file."""
+    audit = AuditFile(path, DEFAULTS, rotation=rotation)
+    for number in numbers:
+        audit.keep([decision(number)])
+    audit.close()
+
+
+def whole(path: Path) -> Path:
+    """All rotated files and the current one, in one."""
+    joined = path.with_name("joined")
+    joined.write_bytes(b"".join(one.read_bytes() for one in (*(file for _, file in rotated(path)), path)))
+    return joined
+
+
+def test_a_large_file_gives_way_to_a_new_one_and_the_chain_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    written(path, range(20), Rotation(size=3_000))
+    files = [file for _, file in rotated(path)]
+    assert len(files) >= 2
+    assert all(file.name.startswith("audit-2") and file.stat().st_mode & 0o777 == 0o600 for file in files)
+    for file in files:
+        last = all_lines(file)[-1]
+        assert (last["event"], last["details"]["file"]) == ("audit.rotated", file.name)
+    assert ids(whole(path)) == [f"d-{number}" for number in range(20)]
+    assert len(heads(whole(path))) == 1
+
+
+def test_a_file_is_rotated_by_the_age_of_its_first_line(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    born = datetime.fromtimestamp(time.time() - DAY - 60, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    path.write_text(f'{{"v":1,"time":"{born}.000000000Z"}}\n')
+    file = LineFile(path)
+    assert Rotation(every=DAY).is_due(file, time.time())
+    assert not Rotation(every=DAY + 3600).is_due(file, time.time())
+    path.write_text("")
+    assert not Rotation(every=DAY).is_due(file, time.time()), "nothing is in it"
+    path.write_text("something else\n")
+    assert not Rotation(every=DAY).is_due(file, time.time())
+    file.close()
+
+
+def named(folder: Path, stamp: str, number: int = 1) -> Path:
+    file = folder / f"audit-{stamp}-{number}.jsonl"
+    file.write_text("")
+    return file
+
+
+def test_what_is_old_or_too_much_goes_the_oldest_first_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    old, older, new = (named(tmp_path, stamp) for stamp in ("20260102T000000Z", "20260101T000000Z", "20260110T000000Z"))
+    again = named(tmp_path, "20260110T000000Z", 10)
+    for other in ("audit-old.jsonl", "audit-20260101T000000Z-1.jsonl.gz", "other-20260101T000000Z-1.jsonl"):
+        (tmp_path / other).write_text("")
+    now = datetime(2026, 1, 11, tzinfo=UTC).timestamp()
+    assert Rotation().surplus(path, now) == []
+    assert Rotation(retain_for=5 * DAY).surplus(path, now) == [older, old]
+    assert Rotation(retain_files=1).surplus(path, now) == [older, old, new]
+    assert Rotation(retain_files=3, retain_for=100 * DAY).surplus(path, now) == [older]
+    assert [file for _, file in rotated(path)] == [older, old, new, again]
+
+
+def test_what_is_removed_is_told_with_the_end_of_every_chain_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    for start in (0, 10):
+        written(path, range(start, start + 10), Rotation())
+    ends = heads_at_end(path)
+    assert len(ends) == 2
+    old = path.rename(tmp_path / "audit-20260101T000000Z-1.jsonl")
+    written(path, range(20, 30), Rotation(size=3_000, retain_for=DAY))
+    assert not old.exists()
+    (gone,) = [line["details"] for line in all_lines(whole(path)) if line.get("event") == "audit.removed"]
+    assert (gone["file"], set(gone["heads"])) == (old.name, ends)
+
+
+def heads_at_end(file: Path) -> set[str]:
+    last = {line["writer"]: line for line in all_lines(file)}
+    return {f"{name}:{line['seq']}:{line['hash']}" for name, line in last.items()}
+
+
+def test_several_writers_rotate_one_file_together(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    audits = [Journal(audit=AuditFile(path, DEFAULTS, rotation=Rotation(size=20_000))) for _ in range(3)]
+    for number in range(300):
+        for audit in audits:
+            audit.record(decision(number))
+        if number % 50 == 0:
+            assert comes(lambda: all(audit.count().waiting == 0 for audit in audits))
+    for audit in audits:
+        audit.close()
+    assert sorted(ids(whole(path))) == sorted([f"d-{number}" for number in range(300)] * 3)
+    assert len(heads(whole(path))) == 3
+
+
+def test_who_does_not_get_the_lock_goes_on_without_rotating(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    with alone(path) as may:
+        assert may
+        written(path, range(10), Rotation(size=1_000))
+    assert rotated(path) == []
+    assert len(ids(path)) == 10
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_can_not_be_written_keeps_no_record_out(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    path.touch()
+    tmp_path.chmod(0o500)
+    written(path, range(10), Rotation(size=1_000))
+    tmp_path.chmod(0o700)
+    assert len(ids(path)) == 10
+
+
+def test_a_rotation_that_fails_keeps_no_record_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> Path:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("extauthz.record.audit_file.move_away", fail)
+    path = tmp_path / "audit.jsonl"
+    written(path, range(10), Rotation(size=1_000))
+    assert len(ids(path)) == 10
+    assert capsys.readouterr().out.count("audit-rotation-failed") == 1
+
+
+def test_settings_say_when_to_rotate_and_what_to_keep() -> None:
+    told = {"path": "a.jsonl", "rotate": {"size": "100MB", "every": "24h"}, "retain": {"for": "90d", "files": 30}}
+    settings = AuditSettings.model_validate(told)
+    assert settings.rotate is not None
+    assert settings.retain is not None
+    assert (settings.rotate.size, settings.rotate.every) == (100_000_000, DAY)
+    assert (settings.retain.for_, settings.retain.files) == (90 * DAY, 30)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"rotate": {}}, "needs `size`, `every` or both"),
+        ({"rotate": {"size": 5}}, "not a size"),
+        ({"rotate": {"size": "5"}}, "not a size"),
+        ({"rotate": {"size": "0MB"}}, "not a size"),
+        ({"rotate": {"every": "0s"}}, "longer than nothing"),
+        ({"retain": {"files": 1}}, "`retain` is about rotated files"),
+        ({"rotate": {"size": "1MB"}, "retain": {"files": 0}}, "greater than or equal to 1"),
+        ({"rotate": {"size": "1MB"}, "retain": {"for_": "1d"}}, "Extra inputs"),
+        ({"when_full": "stop"}, "'deny' or 'go-on'"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(told: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        AuditSettings.model_validate({"path": "a.jsonl", **told})
+
+
+def test_while_the_file_can_not_be_written_nothing_is_decided_if_that_is_wanted(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    path.symlink_to("/dev/full")
+    audit = AuditJournal(path, must=True)
+    assert not audit.blocked
+    audit.record(decision(1))
+    assert comes(lambda: audit.blocked)
+    path.unlink()
+    assert comes(lambda: not audit.blocked)
+    audit.close()
+    assert ids(path) == ["d-1"]
