@@ -1,0 +1,130 @@
+"""The form of the index beside the audit: a SQLite file that can always be made again from what it is an index of.
+
+The rules: a text is there once, as a word with a number, so that ten million decisions stay small; and every filter has
+an index in which the time comes next, so that a page is read and not looked for.
+"""
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from extauthz.errors import ExtauthzError, failure_of
+
+VERSION: Final = 1
+"""Raised with every change of the form: an index of another version is made anew."""
+WORDED: Final = ("decision", "reason", "rule", "subject", "workload", "host", "method", "path")
+"""The columns of decisions that hold numbers of words."""
+_BUSY_SECONDS: Final = 10.0
+_FORM: Final = """
+CREATE TABLE files (
+    id INTEGER PRIMARY KEY,
+    mark BLOB UNIQUE,
+    name TEXT NOT NULL,
+    position INTEGER NOT NULL
+);
+CREATE TABLE words (id INTEGER PRIMARY KEY, word TEXT NOT NULL UNIQUE);
+CREATE TABLE decisions (
+    id INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    decision INTEGER NOT NULL,
+    reason INTEGER NOT NULL,
+    rule INTEGER,
+    subject INTEGER,
+    workload INTEGER,
+    host INTEGER,
+    method INTEGER,
+    path INTEGER,
+    trace TEXT,
+    decision_id TEXT NOT NULL,
+    file INTEGER NOT NULL,
+    start INTEGER NOT NULL,
+    size INTEGER NOT NULL
+);
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    event TEXT NOT NULL,
+    decision_id TEXT,
+    challenge TEXT,
+    approval TEXT,
+    file INTEGER NOT NULL,
+    start INTEGER NOT NULL,
+    size INTEGER NOT NULL
+);
+CREATE TABLE counts (
+    minute INTEGER NOT NULL, kind TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (minute, kind)
+) WITHOUT ROWID;
+CREATE INDEX decisions_by_time ON decisions (at);
+CREATE INDEX decisions_by_decision ON decisions (decision, at);
+CREATE INDEX decisions_by_rule ON decisions (rule, at) WHERE rule IS NOT NULL;
+CREATE INDEX decisions_by_subject ON decisions (subject, at) WHERE subject IS NOT NULL;
+CREATE INDEX decisions_by_workload ON decisions (workload, at) WHERE workload IS NOT NULL;
+CREATE INDEX decisions_by_host ON decisions (host, at) WHERE host IS NOT NULL;
+CREATE INDEX decisions_by_path ON decisions (path, at) WHERE path IS NOT NULL;
+CREATE INDEX decisions_by_trace ON decisions (trace, at) WHERE trace IS NOT NULL;
+CREATE INDEX decisions_by_id ON decisions (decision_id);
+CREATE INDEX decisions_by_file ON decisions (file);
+CREATE INDEX events_by_decision ON events (decision_id) WHERE decision_id IS NOT NULL;
+CREATE INDEX events_by_challenge ON events (challenge) WHERE challenge IS NOT NULL;
+CREATE INDEX events_by_approval ON events (approval) WHERE approval IS NOT NULL;
+CREATE INDEX events_by_file ON events (file);
+"""
+
+
+def open_to_fill(path: Path) -> sqlite3.Connection:
+    """The index at `path`, made if there is none, or none of this version. It is for its owner alone.
+
+    Raises:
+        ExtauthzError: it can't be written.
+    """
+    try:
+        try:
+            return _opened(path)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and path.exists() and not path.is_file():
+                raise
+            remove(path)
+            return _opened(path)
+    except (sqlite3.Error, OSError) as error:
+        raise ExtauthzError(f"{path}: can't write the index of the audit: {failure_of(error)}") from error
+
+
+def open_to_read(path: Path) -> sqlite3.Connection | None:
+    """The index at `path`, for looking alone; `None` if there is none of this version yet.
+
+    Raises:
+        sqlite3.Error: it is none, or can't be read.
+    """
+    if not path.is_file():
+        return None
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
+    if connection.execute("PRAGMA user_version").fetchone() == (VERSION,):
+        return connection
+    connection.close()
+    return None
+
+
+def remove(path: Path) -> None:
+    """Take away an index, with what SQLite keeps beside it. Raises `OSError`."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        # What a loss of power takes is read from the audit again.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA cache_size = -65536")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            connection.executescript(f"BEGIN IMMEDIATE; {_FORM} PRAGMA user_version = {VERSION}; COMMIT")
+        elif version != VERSION:
+            raise sqlite3.DatabaseError(f"an index of version {version}")  # noqa: TRY301 - as for a file that is none
+    except BaseException:
+        connection.close()
+        raise
+    return connection

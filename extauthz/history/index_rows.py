@@ -1,0 +1,91 @@
+"""From a line of the audit to what the index keeps of it: what is looked for, and nothing beside.
+
+The rule kept here: only what the line says in the clear is looked at; what is masked there is not in the index either.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from extauthz.record.audit_line import DecisionLine, RequestLine
+from extauthz.record.life_lines import LifeLine
+from extauthz.record.trace_context import w3c
+
+_NANOS: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRow:
+    """What one decision is found by. `at` is in nanoseconds since the epoch, `trace` is a trace id in hex; what there
+    was not is `None`."""
+
+    at: int
+    decision_id: str
+    decision: str
+    reason: str
+    rule: str | None
+    subject: str | None
+    workload: str | None
+    host: str | None
+    method: str | None
+    path: str | None
+    trace: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """What one event of life is found by; as `DecisionRow`."""
+
+    at: int
+    event: str
+    decision_id: str | None
+    challenge: str | None
+    approval: str | None
+
+
+def decision_row(line: DecisionLine) -> DecisionRow:
+    """What is kept of a decision. Raises `ValueError` if its time is none."""
+    request, identity = line.request, line.identity
+    user = None if identity is None else identity.user
+    workload = None if identity is None else identity.workload
+    return DecisionRow(
+        at=nanoseconds(line.time),
+        decision_id=line.decision_id,
+        decision=line.decision,
+        reason=line.reason,
+        rule=line.rule,
+        subject=None if user is None else user.sub,
+        workload=None if workload is None else workload.id,
+        host=None if request is None else request.host,
+        method=None if request is None else request.method,
+        path=None if request is None else request.path,
+        trace=None if request is None else _trace_of(request),
+    )
+
+
+def event_row(line: LifeLine) -> EventRow:
+    """What is kept of an event. Raises `ValueError` if its time is none."""
+    return EventRow(
+        at=nanoseconds(line.time),
+        event=line.event,
+        decision_id=line.decision_id,
+        challenge=line.challenge,
+        approval=line.approval,
+    )
+
+
+def nanoseconds(time: str) -> int:
+    """The moment that a line tells, exactly. Raises `ValueError` if it is none."""
+    whole, _, fraction = time.removesuffix("Z").partition(".")
+    return int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * _NANOS + int(fraction.ljust(9, "0")[:9])
+
+
+def _trace_of(request: RequestLine) -> str | None:
+    """The trace that the request came with (W3C Trace Context section 3.2)."""
+
+    def only(name: str) -> str | None:
+        values = request.headers.get(name)
+        return values[0] if isinstance(values, list) and len(values) == 1 else None
+
+    parent = w3c(only)
+    return None if parent is None else parent.trace_id.hex()

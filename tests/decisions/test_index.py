@@ -1,0 +1,302 @@
+"""The index of the audit: what it finds, how it looks, and what a crash, a move or a removal does to it."""
+
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from decisions.recorded_days import BOT, SECOND, START, append, decided, happened
+
+from extauthz.errors import ExtauthzError
+from extauthz.history import indexing
+from extauthz.history.index import Found, Index, TooMuch, Wanted, statement
+from extauthz.history.indexing import MINUTE, Indexer
+
+HUNDRED = [decided(number) for number in range(100)]
+
+
+class Place:
+    """An audit and its index in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.audit = folder / "audit.jsonl"
+        self.index = folder / "audit.sqlite"
+
+    def fill(self) -> "Place":
+        """Take all that there is."""
+        with Indexer(self.audit, self.index) as indexer:
+            while indexer.step():
+                pass
+            while indexer.step():  # what is missing is let go of when it is missed for the second time
+                pass
+        return self
+
+    def ids(self, **equal: str) -> list[int]:
+        """The numbers of the decisions that are found, the newest first."""
+        return [int(one.decision_id, 16) for one in self.found(Wanted(equal=equal))]
+
+    def found(self, wanted: Wanted, most: int = 1000) -> list[Found]:
+        return Index(self.audit, self.index).listed(wanted, most=most)
+
+    def rows(self, sql: str) -> list[Any]:
+        with closing(sqlite3.connect(self.index)) as connection:
+            return connection.execute(sql).fetchall()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_every_decision_is_found_newest_first(place: Place) -> None:
+    append(place.audit, HUNDRED)
+    assert place.fill().ids() == list(range(99, -1, -1))
+    one = place.found(Wanted(), most=1)[0]
+    assert (one.decision, one.reason, one.rule) == ("hold", "approval-required", "payments/rule-1")
+    assert (one.subject, one.workload, one.method) == ("user-4", BOT, "GET")
+    assert (one.host, one.path) == ("host-0.example.com", "/v1/accounts/a0")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "numbers"),
+    [
+        ("decision", "challenge", range(3, 100, 5)),
+        ("rule", "payments/rule-2", range(2, 100, 7)),
+        ("subject", "user-3", range(3, 100, 5)),
+        ("workload", BOT, range(1, 100, 2)),
+        ("host", "host-1.example.com", range(1, 100, 3)),
+        ("path", "/v1/accounts/a10", range(10, 100, 11)),
+        ("trace", f"{43:032x}", [42]),
+        ("subject", "nobody", []),
+    ],
+)
+def test_a_filter_finds_its_decisions_and_no_others(
+    place: Place, column: str, value: str, numbers: Iterator[int]
+) -> None:
+    append(place.audit, HUNDRED)
+    assert place.fill().ids(**{column: value}) == sorted(numbers, reverse=True)
+
+
+def test_filters_combine_with_each_other_and_with_the_time(place: Place) -> None:
+    append(place.audit, HUNDRED)
+    place.fill()
+    assert place.ids(subject="user-3", workload=BOT) == [93, 83, 73, 63, 53, 43, 33, 23, 13, 3]
+    wanted = Wanted(equal={"subject": "user-3"}, since=START + 20 * SECOND, until=START + 40 * SECOND)
+    assert [int(one.decision_id, 16) for one in place.found(wanted)] == [38, 33, 28, 23]
+
+
+def test_pages_follow_each_other_without_gap_or_overlap(place: Place) -> None:
+    same = [decided(number, time=decided(7).time) for number in range(50)]
+    append(place.audit, same + HUNDRED[50:])
+    place.fill()
+    seen: list[int] = []
+    before: tuple[int, int] | None = None
+    while page := place.found(Wanted(before=before), most=7):
+        seen += [int(one.decision_id, 16) for one in page]
+        before = page[-1].place
+    assert seen == list(range(99, -1, -1))
+
+
+@pytest.mark.parametrize("column", ["trace", "subject", "path", "workload", "rule", "host", "decision", None])
+def test_no_filter_scans_the_table(place: Place, column: str | None) -> None:
+    append(place.audit, HUNDRED)
+    place.fill()
+    wanted = Wanted(
+        equal={} if column is None else {column: "1"}, since=START, until=START + MINUTE, before=(START + SECOND, 5)
+    )
+    sql, values = statement(wanted, {} if column is None else {column: 1})
+    with closing(sqlite3.connect(place.index)) as connection:
+        plan = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", {**values, "most": 50})]
+    table = [step for step in plan if "decisions" in step]
+    by = "time" if column is None else column
+    condition = "at>? AND at<?" if column is None else f"{column}=? AND at>? AND at<?"
+    assert table == [f"SEARCH decisions USING INDEX decisions_by_{by} ({condition})"]
+    # The time comes out of the index in its order, or with no more than its ties to be sorted.
+    assert not [step for step in plan if step == "USE TEMP B-TREE FOR ORDER BY"]
+
+
+def test_a_line_is_read_from_where_it_is(place: Place) -> None:
+    append(place.audit, HUNDRED)
+    place.fill()
+    index = Index(place.audit, place.index)
+    assert index.decision(HUNDRED[42].decision_id) == HUNDRED[42]
+    assert index.decision("unknown") is None
+
+
+def test_of_decisions_with_one_id_the_last_is_what_was_answered(place: Place) -> None:
+    later = decided(3, decision="allow")
+    append(place.audit, [decided(3), later])
+    assert Index(place.audit, place.fill().index).decision(later.decision_id) == later
+
+
+def test_what_happened_because_of_a_decision(place: Place) -> None:
+    asked = decided(4, approvals=["ap-1"])
+    story = [
+        happened("challenge.opened", 5, decision_id=asked.decision_id, challenge="c-1"),
+        happened("challenge.met", 7, challenge="c-1"),
+        happened("approval.voted", 8, approval="ap-1"),
+    ]
+    others = [happened("challenge.met", 6, challenge="c-2"), happened("approval.opened", 6, approval="ap-2")]
+    append(place.audit, [asked, *reversed(story), *others])
+    assert Index(place.audit, place.fill().index).events(asked) == story
+
+
+def test_minutes_are_counted(place: Place) -> None:
+    append(place.audit, [*HUNDRED, happened("challenge.opened", 61), happened("challenge.met", 62)])
+    counts = Index(place.audit, place.fill().index).counts(START // MINUTE * MINUTE, START + 5 * MINUTE, 5)
+    assert counts == {
+        (0, "allow"): 40,
+        (0, "deny"): 20,
+        (0, "challenge"): 20,
+        (0, "hold"): 20,
+        (0, "challenge.opened"): 1,
+        (0, "challenge.met"): 1,
+    }
+
+
+def test_a_line_that_is_being_written_is_taken_when_its_end_is_there(place: Place) -> None:
+    append(place.audit, HUNDRED[:10])
+    whole = place.audit.read_bytes()
+    place.audit.write_bytes(whole[:-5])
+    assert place.fill().ids() == list(range(8, -1, -1))
+    place.audit.write_bytes(whole)
+    assert place.fill().ids() == list(range(9, -1, -1))
+
+
+def test_lines_that_are_no_records_are_passed_over(place: Place) -> None:
+    append(place.audit, HUNDRED[:2])
+    with place.audit.open("ab") as file:
+        file.write(b'not json\n\n{"v":2}\n' + b'{"v":1,"event":"no.such"}\n')
+    append(place.audit, [decided(2, time="yesterday"), *HUNDRED[3:5]])
+    assert place.fill().ids() == [4, 3, 1, 0]
+
+
+def test_a_rotation_loses_and_doubles_nothing(place: Place) -> None:
+    append(place.audit, HUNDRED[:30])
+    with Indexer(place.audit, place.index) as indexer:
+        indexer.step()
+        append(place.audit, HUNDRED[30:40])
+        place.audit.rename(place.audit.with_name("audit-20261122T040500Z-1.jsonl"))
+        append(place.audit, HUNDRED[40:60])
+        while indexer.step():
+            pass
+    assert place.ids() == list(range(59, -1, -1))
+    assert Index(place.audit, place.index).decision(HUNDRED[10].decision_id) == HUNDRED[10]
+
+
+def test_a_file_that_is_moved_after_it_was_read_is_found_under_its_new_name(place: Place) -> None:
+    append(place.audit, HUNDRED[:30])
+    place.fill()
+    place.audit.rename(place.audit.with_name("audit-20261122T040500Z-1.jsonl"))
+    append(place.audit, HUNDRED[30:31])
+    assert Index(place.audit, place.index).decision(HUNDRED[10].decision_id) == HUNDRED[10]
+
+
+def test_what_a_removed_file_held_is_let_go_of(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing, "FORGOTTEN", 7)
+    old = append(place.audit.with_name("audit-20261122T040500Z-1.jsonl"), [*HUNDRED[:50], happened("grant.used", 9)])
+    append(place.audit, HUNDRED[50:])
+    assert len(place.fill().ids()) == 100
+    old.unlink()
+    assert place.fill().ids() == list(range(99, 49, -1))
+    assert Index(place.audit, place.index).decision(HUNDRED[10].decision_id) is None
+    assert place.rows("SELECT count(*) FROM files") == [(1,)]
+    kept = Counter((START + one * SECOND) // MINUTE for one in range(50, 100))
+    assert dict(place.rows("SELECT minute, sum(number) FROM counts GROUP BY 1")) == kept
+
+
+def test_two_that_fill_at_once_double_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing, "BATCH", 7)
+    append(place.audit, HUNDRED)
+    with Indexer(place.audit, place.index) as one, Indexer(place.audit, place.index) as other:
+        busy = True
+        while busy:
+            busy = any([one.step(), other.step()])  # both, always
+    assert place.ids() == list(range(99, -1, -1))
+
+
+def test_a_crash_within_a_batch_loses_and_doubles_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing, "BATCH", 10)
+    append(place.audit, HUNDRED)
+    with Indexer(place.audit, place.index) as indexer:
+        indexer.step()
+        monkeypatch.setattr(indexing, "_COUNT", "INSERT INTO nowhere VALUES (?, ?, ?)")
+        with pytest.raises(ExtauthzError, match="can't write the index"):
+            indexer.step()
+        monkeypatch.undo()
+    assert place.ids() == list(range(9, -1, -1))
+    assert place.fill().ids() == list(range(99, -1, -1))
+    assert place.rows("SELECT sum(number) FROM counts") == [(100,)]
+
+
+@pytest.mark.parametrize("broken", [b"", b"this was never an index", None])
+def test_an_index_that_is_gone_or_none_is_made_anew(place: Place, broken: bytes | None) -> None:
+    append(place.audit, HUNDRED)
+    place.fill()
+    for beside in place.index.parent.glob("audit.sqlite*"):
+        beside.unlink()
+    if broken is not None:
+        place.index.write_bytes(broken)
+    assert place.fill().ids() == list(range(99, -1, -1))
+
+
+def test_an_index_of_another_version_is_made_anew_and_not_read(place: Place) -> None:
+    append(place.audit, HUNDRED)
+    place.fill().rows("PRAGMA user_version = 99")
+    assert place.ids() == []
+    assert place.fill().ids() == list(range(99, -1, -1))
+
+
+def test_an_index_that_is_taken_away_meanwhile_is_made_anew(place: Place) -> None:
+    append(place.audit, HUNDRED)
+    with Indexer(place.audit, place.index) as indexer:
+        while indexer.step():
+            pass
+        for beside in place.index.parent.glob("audit.sqlite*"):
+            beside.unlink()
+        while indexer.step():
+            pass
+    assert place.ids() == list(range(99, -1, -1))
+
+
+def test_without_audit_or_index_there_is_nothing_to_see(place: Place) -> None:
+    assert place.ids() == []
+    assert place.fill().ids() == []
+
+
+def test_the_index_is_for_its_owner_alone(place: Place) -> None:
+    append(place.audit, HUNDRED)
+    with Indexer(place.audit, place.index) as indexer:
+        indexer.step()
+        modes = {one.stat().st_mode & 0o777 for one in place.index.parent.glob("audit.sqlite*")}
+    assert modes == {0o600}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_an_index_that_cannot_be_written_is_told_with_its_place(place: Place) -> None:
+    place.index.parent.chmod(0o500)
+    with pytest.raises(ExtauthzError, match=r"audit\.sqlite: can't write the index of the audit: "):
+        Indexer(place.audit, place.index)
+
+
+def test_a_look_up_that_takes_too_long_is_given_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    append(place.audit, [decided(number % 100) for number in range(3000)])
+    place.fill()
+    monkeypatch.setattr("extauthz.history.index._STEPS", 1)
+    moments = iter(range(0, 10_000_000, 1000))
+    with pytest.raises(TooMuch, match="ask for less time"):
+        Index(place.audit, place.index, clock=lambda: float(next(moments))).listed(Wanted(), most=1000)
+
+
+def test_the_index_holds_nothing_that_the_audit_masks(place: Place) -> None:
+    append(place.audit, HUNDRED)
+    place.fill()
+    words = {word for (word,) in place.rows("SELECT word FROM words")}
+    assert {word for word in words if not str(word).startswith(("payments/", "/v1/", "host-", "user-"))} == {
+        *("allow", "deny", "challenge", "hold", "rule-allows", "frozen", "step-up-required", "approval-required"),
+        *(BOT, "GET"),
+    }
