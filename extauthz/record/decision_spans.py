@@ -7,7 +7,7 @@ whatever callers send.
 from typing import Final, TypeVar
 
 from extauthz.record.decision import DecisionRecord
-from extauthz.record.otlp import attributes, head, ids, sort, state, text, times
+from extauthz.record.otlp import LOCAL, PARENT, REMOTE, SPAN_ID, TRACE_ID, attributes, encoded, head, sort, state, times
 from extauthz.record.span_attributes import attributes_of, caller, failure_of, outcome, rare, target
 from extauthz.record.span_model import SERVER, SpanModel
 from extauthz.record.trace_context import Parent
@@ -22,20 +22,16 @@ _LONGEST: Final = 4_096
 """Bytes of a fragment that is kept."""
 _PORTS: Final = 8_192
 _SHORT: Final = 256
+_SHORT_PATH: Final = 1_024
+"""Bytes of a text from which on it is put in the long way."""
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
 
-class _Heads:
-    """What stands in front of a text of so many bytes that is the value of one attribute."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._short = tuple(head(name, length) for length in range(_SHORT))
-
-    def of(self, length: int) -> bytes:
-        return self._short[length] if length < _SHORT else head(self._name, length)
+def _heads(name: str, most: int = _SHORT) -> tuple[bytes, ...]:
+    """What stands in front of a text that is the value of this attribute, by the number of its bytes."""
+    return tuple(head(name, length) for length in range(most))
 
 
 class DecisionSpans:
@@ -46,11 +42,11 @@ class DecisionSpans:
         self._callers: dict[tuple[str | None, ...], bytes] = {}
         self._targets: dict[tuple[str, ...], bytes] = {}
         self._ports: dict[int, bytes] = {}
-        self._decision_id = _Heads("extauthz.decision_id").of
-        self._path = _Heads("url.path").of
-        self._request_id = _Heads("extauthz.request_id").of
-        self._peer = _Heads("network.peer.address").of
-        self._client = _Heads("client.address").of
+        self._decision_id = _heads("extauthz.decision_id")
+        self._path = _heads("url.path", _SHORT_PATH)
+        self._request_id = _heads("extauthz.request_id")
+        self._peer = _heads("network.peer.address")
+        self._client = _heads("client.address")
 
     @property
     def kept(self) -> int:
@@ -61,34 +57,54 @@ class DecisionSpans:
         self, record: DecisionRecord, trace_id: bytes, span_id: bytes, parent: Parent | None, tracestate: str
     ) -> bytes:
         """The content of the `Span` of a decision."""
-        decision, request, identity = record.decision, record.request, record.identity
-        decision_id = text(record.decision_id)
+        try:
+            return self._quickly(record, trace_id, span_id, parent, tracestate)
+        except (UnicodeEncodeError, IndexError):  # a text that is no Unicode, or a long one
+            return encoded(model_of(record, trace_id, span_id, parent, tracestate))
+
+    def _quickly(
+        self, record: DecisionRecord, trace_id: bytes, span_id: bytes, parent: Parent | None, tracestate: str
+    ) -> bytes:
+        """As `encoded`. Each step is a part of every span, so none of them is a call that can be spared.
+
+        Raises:
+            UnicodeEncodeError: a text is no Unicode.
+            IndexError: it is long.
+        """
+        request, identity = record.request, record.identity
+        id_ = record.decision_id.encode()
         pieces = [
-            ids(trace_id, span_id, b"", remote=False)
-            if parent is None
-            else ids(trace_id, span_id, parent.span_id, remote=True),
-            times(started_of(record), ended_of(record)),
-            self._outcome(decision, record.rules, record.revision),
-            b"" if identity is None else self._caller(identity),
-            b"" if request is None or request.http is None else self._target(request.http),
-            self._decision_id(len(decision_id)),
-            decision_id,
+            TRACE_ID,
+            trace_id,
+            SPAN_ID,
+            span_id,
+            LOCAL if parent is None else PARENT + parent.span_id + REMOTE,
+            times(record.started_ns, record.ended_ns)
+            if not record.waits
+            else times(started_of(record), ended_of(record)),
+            self._outcome(record.decision, record.rules, record.revision),
         ]
-        if request is not None:
-            if (http := request.http) is not None:
-                path = text(http.path)
-                pieces += (self._path(len(path)), path)
-                if http.id:
-                    id_ = text(http.id)
-                    pieces += (self._request_id(len(id_)), id_)
-            if (source := request.source).ip:
-                address = text(source.ip)
-                pieces += (self._peer(len(address)), address)
+        if identity is not None:
+            pieces.append(self._caller(identity))
+        if request is None:
+            pieces += (self._decision_id[len(id_)], id_)
+        else:
+            if (http := request.http) is None:
+                pieces += (self._decision_id[len(id_)], id_)
+            else:
+                path, given = http.path.encode(), http.id.encode()
+                pieces += (self._target(http), self._decision_id[len(id_)], id_, self._path[len(path)], path)
+                if given:
+                    pieces += (self._request_id[len(given)], given)
+            source = request.source
+            if source.ip:
+                address = source.ip.encode()
+                pieces += (self._peer[len(address)], address)
             if source.port:
-                pieces.append(self._port(source.port))
+                pieces.append(self._ports.get(source.port) or self._port(source.port))
         if identity is not None and identity.client_ip:
-            client = text(identity.client_ip)
-            pieces += (self._client(len(client)), client)
+            client = identity.client_ip.encode()
+            pieces += (self._client[len(client)], client)
         if _may_be_rare(record):
             pieces.append(attributes(rare(record)))
         if tracestate:
@@ -125,10 +141,8 @@ class DecisionSpans:
         return fragment
 
     def _port(self, port: int) -> bytes:
-        fragment = self._ports.get(port)
-        if fragment is None:
-            fragment = attributes({"network.peer.port": port})
-            _put(self._ports, port, fragment, 0, most=_PORTS)
+        fragment = attributes({"network.peer.port": port})
+        _put(self._ports, port, fragment, 0, most=_PORTS)
         return fragment
 
 

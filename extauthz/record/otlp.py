@@ -13,10 +13,10 @@ from extauthz.record.span_model import SpanModel
 from extauthz.values.span_ids import SpanIds
 
 # Tags: the number of a field, and how its value is written (protobuf, "Message Structure").
-_TRACE_ID: Final = b"\x0a\x10"
-_SPAN_ID: Final = b"\x12\x08"
+TRACE_ID: Final = b"\x0a\x10"
+SPAN_ID: Final = b"\x12\x08"
 _STATE: Final = b"\x1a"
-_PARENT: Final = b"\x22\x08"
+PARENT: Final = b"\x22\x08"
 _NAME: Final = b"\x2a"
 _KIND: Final = b"\x30"
 _ATTRIBUTE: Final = b"\x4a"
@@ -32,8 +32,11 @@ _ENDED: Final = 0x41
 _FIXED32: Final = struct.Struct("<I")
 _DOUBLE: Final = struct.Struct("<d")
 # Whether a parent is of another process is known, and is so (`SpanFlags`).
-_LOCAL: Final = _FIXED32.pack(0x100)
-_REMOTE: Final = _FIXED32.pack(0x300)
+_LOCAL_FLAGS: Final = _FIXED32.pack(0x100)
+_REMOTE_FLAGS: Final = _FIXED32.pack(0x300)
+LOCAL: Final = _FLAGS + _LOCAL_FLAGS
+REMOTE: Final = _FLAGS + _REMOTE_FLAGS
+"""The fields of the flags."""
 
 SPAN: Final = b"\x12"
 """The tag of a span among others of its scope."""
@@ -88,9 +91,9 @@ def times(started_ns: int, ended_ns: int) -> bytes:
 
 def ids(trace_id: bytes, span_id: bytes, parent: bytes, *, remote: bool) -> bytes:
     """The fields of the ids of a span and its parent, which may be none, and the flags."""
-    flags = _FLAGS + (_REMOTE if remote else _LOCAL)
-    above = _PARENT + parent if parent else b""
-    return b"".join((_TRACE_ID, trace_id, _SPAN_ID, span_id, above, flags))
+    flags = REMOTE if remote else LOCAL
+    above = PARENT + parent if parent else b""
+    return b"".join((TRACE_ID, trace_id, SPAN_ID, span_id, above, flags))
 
 
 def state(value: str) -> bytes:
@@ -138,7 +141,7 @@ class Envelope:
 
 
 def _link(to: SpanIds) -> bytes:
-    return b"".join((_TRACE_ID, to.trace_id.to_bytes(16), _SPAN_ID, to.span_id.to_bytes(8), _LINK_FLAGS, _REMOTE))
+    return b"".join((TRACE_ID, to.trace_id.to_bytes(16), SPAN_ID, to.span_id.to_bytes(8), _LINK_FLAGS, _REMOTE_FLAGS))
 
 
 def _any(value: Value) -> bytes:

@@ -26,6 +26,11 @@ _READABLE: Final = 4_096
 """Bytes that a span as the SDK has it is counted for."""
 
 
+_FRAMED: Final = 2_048
+_FRAMES: Final = tuple(SPAN + varint(length) for length in range(_FRAMED))
+"""What stands in front of a span of so many bytes."""
+
+
 class Form(Protocol):
     """Takes spans, and ships what it has taken. Belongs to one thread."""
 
@@ -75,7 +80,8 @@ class OtlpForm:
             self._count = 0
 
     def _put(self, span: bytes) -> None:
-        self._pieces += (SPAN, varint(len(span)), span)
+        length = len(span)
+        self._pieces += (_FRAMES[length] if length < _FRAMED else SPAN + varint(length), span)
         self._count += 1
         if self._count >= self._most:
             self.ship()

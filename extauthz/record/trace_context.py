@@ -18,9 +18,11 @@ DEFAULT: Final = "tracecontext,baggage"
 """What the OpenTelemetry specification takes where `OTEL_PROPAGATORS` says nothing ("Environment Variables")."""
 
 _LONGEST: Final = 512
-_W3C: Final = re.compile(
-    r"[ \t]*(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]([0-9a-f])(?:(-.*)|[ \t]*)"
-)
+_USUAL: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]([0-9a-f])").fullmatch
+"""What everybody sends: `_W3C` without room for more, which is quicker."""
+_W3C: Final = re.compile(r"[ \t]*(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]([0-9a-f])(?:(-.*)|[ \t]*)")
+_NO_TRACE: Final = "0" * 32
+_NO_SPAN: Final = "0" * 16
 _B3_TRACE: Final = r"(?!0+(?:-|$))([0-9a-f]{16}|[0-9a-f]{32})"
 _B3_SPAN: Final = r"(?!0+(?:-|$))([0-9a-f]{16})"
 _B3_SINGLE: Final = re.compile(rf"{_B3_TRACE}-{_B3_SPAN}(?:-([01d])(?:-[0-9a-f]{{16}})?)?", re.IGNORECASE)
@@ -45,12 +47,19 @@ class Parent(msgspec.Struct, frozen=True, gc=False):
 def w3c(header: Header) -> Parent | None:
     """The parent in `traceparent` and `tracestate` (W3C Trace Context sections 3.2 and 3.3)."""
     text = header("traceparent")
-    if text is None or len(text) > _LONGEST:
+    if text is None:
         return None
-    found = _W3C.fullmatch(text)
-    if found is None or (found[5] and found[1] == "00"):
+    found = _USUAL(text)
+    if found is None:
+        if len(text) > _LONGEST:
+            return None
+        found = _W3C.fullmatch(text)
+        if found is None or (found[4] and text.lstrip().startswith("00")):
+            return None
+    trace, span, flags = found[1], found[2], found[3]
+    if trace == _NO_TRACE or span == _NO_SPAN:
         return None
-    return Parent(bytes.fromhex(found[2]), bytes.fromhex(found[3]), found[4] in _ODD, header("tracestate") or "")
+    return Parent(bytes.fromhex(trace), bytes.fromhex(span), flags in _ODD, header("tracestate") or "")
 
 
 def b3(header: Header) -> Parent | None:
@@ -106,6 +115,12 @@ class Propagation:
         return None
 
 
+def trace_id_of(trace: Trace, request: RequestView | None) -> str | None:
+    """The trace of a call in hex, in whichever format it comes: for who looks for it, where nothing is made of it."""
+    parent = _EVERY.parent(trace, request)
+    return None if parent is None else parent.trace_id.hex()
+
+
 def _readers(names: Iterable[str]) -> Iterable[Callable[[Header], Parent | None]]:
     for name in (one.strip().lower() for one in names):
         if name not in _READERS:
@@ -115,3 +130,6 @@ def _readers(names: Iterable[str]) -> Iterable[Callable[[Header], Parent | None]
         reader = _READERS[name]
         if reader is not None:
             yield reader
+
+
+_EVERY: Final = Propagation("b3,tracecontext")
