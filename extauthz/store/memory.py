@@ -11,9 +11,11 @@ from extauthz.identity.revocations import Revocation, RevocationKey
 from extauthz.identity.signals.facts import Signal
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
 from extauthz.stepup.lockout import Limit
+from extauthz.store.audit_heads import AuditHead
 from extauthz.store.devices import ListedDevice
 from extauthz.store.habits import Habit
 from extauthz.store.memory_approving import MemoryApproving
+from extauthz.store.memory_audit_heads import MemoryAuditHeads
 from extauthz.store.memory_devices import MemoryDevices
 from extauthz.store.memory_habits import MemoryHabits
 from extauthz.store.memory_limits import MemoryLimits
@@ -70,6 +72,7 @@ class MemoryStore(MemoryApproving):
         self._sessions: dict[tuple[Subject, str], _Session] = {}
         self._habits = MemoryHabits()
         self._devices = MemoryDevices()
+        self._audit_heads = MemoryAuditHeads()
         self._swept_at = 0.0
 
     async def look_up(
@@ -158,6 +161,17 @@ class MemoryStore(MemoryApproving):
         with self._lock:
             self._check_open()
             return self._devices.listed(subject, now)
+
+    async def put_audit_head(self, head: AuditHead, *, now: float) -> None:
+        with self._lock:
+            self._check_open()
+            self._audit_heads.put(head)
+            self._sweep(now)
+
+    async def audit_heads(self, *, now: float) -> tuple[AuditHead, ...]:
+        with self._lock:
+            self._check_open()
+            return self._audit_heads.listed(now)
 
     async def grants(self, selection: Selection, *, now: float) -> tuple[Grant, ...]:
         with self._lock:
@@ -377,5 +391,6 @@ class MemoryStore(MemoryApproving):
         self._sessions = {key: session for key, session in self._sessions.items() if session.until > now}
         self._habits.sweep(now)
         self._devices.sweep(now)
+        self._audit_heads.sweep(now)
         self._revocations.sweep(now - CLOCK_SKEW)
         self._sweep_approving(now)

@@ -15,6 +15,7 @@ from extauthz.identity.revocations import Revocation
 from extauthz.stepup.enrolment import LONGEST_INVITATION
 from extauthz.stepup.lockout import Limit
 from extauthz.store.approvals import ApprovalStore
+from extauthz.store.audit_heads import AuditHeadStore
 from extauthz.store.devices import DeviceStore
 from extauthz.store.habits import HabitStore
 from extauthz.store.letters import LetterStore
@@ -265,7 +266,9 @@ class Selection:
         )
 
 
-class Store(RevocationStore, SignalStore, HabitStore, DeviceStore, ApprovalStore, LetterStore, Protocol):
+class Store(
+    RevocationStore, SignalStore, HabitStore, DeviceStore, ApprovalStore, LetterStore, AuditHeadStore, Protocol
+):
     """State shared by all processes that open the same one. Every method raises `StateUnavailable`."""
 
     async def look_up(

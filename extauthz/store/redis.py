@@ -14,6 +14,7 @@ from extauthz.identity.revocations import Revocation, RevocationKey
 from extauthz.identity.signals.facts import Signal
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
 from extauthz.stepup.lockout import Limit
+from extauthz.store.audit_heads import AuditHead
 from extauthz.store.devices import ListedDevice
 from extauthz.store.habits import Habit
 from extauthz.store.protocol import (
@@ -37,6 +38,7 @@ from extauthz.store.protocol import (
 )
 from extauthz.store.redis_address import RedisAddress
 from extauthz.store.redis_approving import RedisApproving
+from extauthz.store.redis_audit_heads import RedisAuditHeads
 from extauthz.store.redis_calls import RedisCalls
 from extauthz.store.redis_devices import RedisDevices
 from extauthz.store.redis_habits import HabitQuestions, RedisHabits
@@ -96,6 +98,7 @@ class RedisStore(RedisApproving):
         self._limits = RedisLimits(self._calls, address.prefix)
         self._habits = RedisHabits(self._calls, address.prefix)
         self._devices = RedisDevices(self._calls, address.prefix)
+        self._audit_heads = RedisAuditHeads(self._calls, address.prefix)
         self._revocations = RedisRevocations(self._calls, address.prefix)
         self._signals = RedisSignals(self._calls, address.prefix, self._revocations)
 
@@ -191,6 +194,12 @@ class RedisStore(RedisApproving):
 
     async def devices(self, subject: Subject | None, *, now: float) -> tuple[ListedDevice, ...]:
         return await self._devices.listed(subject, now)
+
+    async def put_audit_head(self, head: AuditHead, *, now: float) -> None:
+        await self._audit_heads.put(head, now)
+
+    async def audit_heads(self, *, now: float) -> tuple[AuditHead, ...]:
+        return await self._audit_heads.listed(now)
 
     async def grants(self, selection: Selection, *, now: float) -> tuple[Grant, ...]:
         found = [grant async for grants in self._selected(selection) for grant in grants if _is_good(grant, now)]

@@ -9,6 +9,7 @@ from typing import Final
 from extauthz.errors import ConfigurationError
 from extauthz.store import (
     sqlite_approvals,
+    sqlite_audit_heads,
     sqlite_devices,
     sqlite_habits,
     sqlite_letters,
@@ -88,6 +89,7 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
     sqlite_habits.SCHEMA,
     sqlite_devices.SCHEMA,
     (*sqlite_approvals.SCHEMA, *sqlite_letters.SCHEMA),
+    sqlite_audit_heads.SCHEMA,
 )
 
 

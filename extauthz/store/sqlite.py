@@ -11,7 +11,15 @@ from extauthz.identity.revocations import Revocation, RevocationKey
 from extauthz.identity.signals.facts import Signal
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
 from extauthz.stepup.lockout import Limit
-from extauthz.store import sqlite_devices, sqlite_habits, sqlite_limits, sqlite_revocations, sqlite_signals
+from extauthz.store import (
+    sqlite_audit_heads,
+    sqlite_devices,
+    sqlite_habits,
+    sqlite_limits,
+    sqlite_revocations,
+    sqlite_signals,
+)
+from extauthz.store.audit_heads import AuditHead
 from extauthz.store.devices import ListedDevice
 from extauthz.store.habits import Habit, about
 from extauthz.store.protocol import (
@@ -212,6 +220,16 @@ class SqliteStore(SqliteApproving):
     async def devices(self, subject: Subject | None, *, now: float) -> tuple[ListedDevice, ...]:
         return await self._reads.read(lambda connection: sqlite_devices.devices(connection, subject, now=now))
 
+    async def put_audit_head(self, head: AuditHead, *, now: float) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            sqlite_audit_heads.put_audit_head(connection, head)
+            self._sweep(connection, now)
+
+        await self._aside.write(work)
+
+    async def audit_heads(self, *, now: float) -> tuple[AuditHead, ...]:
+        return await self._reads.read(lambda connection: sqlite_audit_heads.audit_heads(connection, now=now))
+
     async def grants(self, selection: Selection, *, now: float) -> tuple[Grant, ...]:
         def work(connection: sqlite3.Connection) -> tuple[Grant, ...]:
             rows = connection.execute(
@@ -363,6 +381,7 @@ class SqliteStore(SqliteApproving):
             sqlite_limits.sweep(connection, now)
             sqlite_habits.sweep(connection, now)
             sqlite_devices.sweep(connection, now)
+            sqlite_audit_heads.sweep(connection, now)
             sqlite_revocations.sweep_revocations(connection, now - CLOCK_SKEW)
             self._sweep_approving(connection, now)
 
