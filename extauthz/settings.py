@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -59,6 +59,14 @@ class ReloadSettings(Block):
     watch: Switch = True
 
 
+class LogSettings(Block):
+    """What the server says of itself: in which `format`, `auto` for text on a terminal and JSON elsewhere, and from
+    which `level` on."""
+
+    format: Literal["auto", "json", "console"] = "auto"
+    level: Literal["info", "warning", "error"] = "info"
+
+
 class Settings(BaseSettings):
     """The whole of `extauthz.yaml`."""
 
@@ -90,6 +98,7 @@ class Settings(BaseSettings):
     paths: PathSettings = PathSettings()
     request: RequestSettings = RequestSettings()
     audit: AuditSettings | None = None
+    logs: LogSettings = LogSettings()
     geo: GeoSettings = GeoSettings()
     addresses: AddressFiles = {}
     attributes: AttributesSettings = ()

@@ -45,7 +45,7 @@ def application_of_this_process() -> "Application":
     """The application, made of what the parent says; blocks until it does."""
     link, assignment = ServerEnd.of_this_process()
     _be_as(assignment)
-    configure_logs(worker=assignment.number)
+    configure_logs(assignment.settings.logs, worker=assignment.number)
     return Application(link, assignment)
 
 

@@ -20,7 +20,7 @@ def main() -> None:
     """Serve what the parent says until it says that it is enough."""
     gc.freeze()  # what is imported stays, and is not searched for garbage
     link, assignment = ServerEnd.of_this_process()
-    configure_logs(worker=assignment.number)
+    configure_logs(assignment.settings.logs, worker=assignment.number)
     with asyncio.Runner(loop_factory=NamesApart) as runner:
         report = runner.run(_life(link, assignment))
     link.report(report)

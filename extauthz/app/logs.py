@@ -1,4 +1,8 @@
-"""What the server says of itself: structured lines on standard error, JSON unless a person is watching."""
+"""What the server says of itself: structured lines on standard error, JSON unless a person is watching.
+
+The rule kept here: what somebody may send us makes no line for each time that it comes. A decision is a record, and a
+line of the log is about the server; where it is about one decision, it has its id and its trace.
+"""
 
 import logging
 import sys
@@ -7,9 +11,16 @@ from contextlib import contextmanager
 
 import structlog
 
+from extauthz.settings import LogSettings
 
-def configure_logs(*, worker: int | None = None) -> None:
-    """Send structlog and the standard library's loggers to standard error, each line with the number of the worker."""
+_DEFAULT = LogSettings()
+
+
+def configure_logs(settings: LogSettings = _DEFAULT, *, worker: int | None = None) -> None:
+    """Send structlog and the standard library's loggers to standard error, each line with the number of the worker.
+
+    Called again once the settings are known.
+    """
 
     def signed(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         return event if worker is None else {**event, "worker": worker}
@@ -23,8 +34,8 @@ def configure_logs(*, worker: int | None = None) -> None:
     ]
     # Never with the frames' locals: they hold tokens, codes and secrets.
     rendering: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-        if sys.stderr.isatty()
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+        if settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
         else [
             structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
             structlog.processors.JSONRenderer(),
@@ -37,7 +48,7 @@ def configure_logs(*, worker: int | None = None) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
         )
     )
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
     for chatty in ("httpx", "watchfiles", "uvicorn.error"):  # each request, event, and start of a listener
         logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.configure(

@@ -19,6 +19,7 @@ from extauthz.policy.asking import NOTHING_ASKED, Inquiry
 from extauthz.policy.policy_set import PolicySet
 from extauthz.record.decision import DecisionRecord, Trace, Wait, WallClock
 from extauthz.record.keeping import Recorder
+from extauthz.record.trace_context import trace_id_of
 from extauthz.record.tracing import SpanGiver
 from extauthz.stepup.challenge import offer as challenge_offer
 from extauthz.stepup.keys import KeyRing
@@ -143,7 +144,7 @@ class Answering:
     def refuse(self, case: Case, error: Exception) -> bytes:
         """The answer that this error means, as `answer` gives it. One that is none of ours is logged."""
         if not isinstance(error, Refused):
-            _log.error("check-failed", decision_id=case.asked.decision_id, exc_info=error)
+            _log.error("check-failed", **_found_by(case), exc_info=error)
         return self.answer(case, Evaluation(decision=refusal(error)), detail=detail_of(error))
 
     def turn_away(self, case: Case, error: Refused) -> bytes:
@@ -193,7 +194,7 @@ class Answering:
             if said is not decision:  # what can't be said is recorded as what is said instead
                 evaluation = replace(evaluation, decision=said)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an explicit denial
-            _log.exception("answer-failed", decision_id=asked.decision_id)
+            _log.exception("answer-failed", **_found_by(case))
             evaluation, detail = replace(evaluation, decision=INTERNAL_ERROR), detail_of(error)
             payload = encode_failure(asked.decision_id)
         return Answer(payload, evaluation, detail, span)
@@ -218,7 +219,7 @@ class Answering:
 
     def _without_record(self, case: Case, answer: Answer, error: Exception) -> Answer:
         """The denial in place of an answer whose record is not on disk."""
-        _log.error("audit-unavailable", decision_id=case.asked.decision_id, error=str(error) or type(error).__name__)
+        _log.error("audit-unavailable", **_found_by(case), error=str(error) or type(error).__name__)
         denied = self._answer(case, replace(answer.evaluation, decision=AUDIT_UNAVAILABLE), detail_of(error))
         self._record(case, denied)
         return denied
@@ -282,7 +283,7 @@ class Answering:
         try:
             self._recorder.record(self._record_of(case, answer))
         except Exception:  # noqa: BLE001 - a record that nobody requires changes no decision
-            _log.exception("record-failed", decision_id=case.asked.decision_id)
+            _log.exception("record-failed", **_found_by(case))
 
 
 def _breaking(case: Case, hold: Hold) -> tuple[str, ...]:
@@ -293,6 +294,14 @@ def _breaking(case: Case, hold: Hold) -> tuple[str, ...]:
         if demand.break_glass is not None and terms is not None and terms.break_glass is not None:
             named |= terms.break_glass.groups & demand.break_glass.by.groups
     return tuple(sorted(named))
+
+
+def _found_by(case: Case) -> dict[str, str]:
+    """What a line of the log has of a decision."""
+    span = case.asked.span
+    trace = trace_id_of(case.asked.trace, case.request) if span is None else f"{span.trace_id:032x}"
+    ids = {"decision_id": case.asked.decision_id}
+    return ids if trace is None else {**ids, "trace_id": trace}
 
 
 def _patience(remaining: float | None, margin: float = AUDIT_MARGIN) -> float:

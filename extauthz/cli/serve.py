@@ -58,13 +58,11 @@ def serve(
 def _serve_here(config: Path) -> None:
     # The server's imports take longer than all of the other commands'.
     with Importing():
-        from extauthz.app.logs import configure_logs
         from extauthz.app.orders import Signals
         from extauthz.app.server import run
         from extauthz.lookup.names import NamesApart
         from extauthz.transport.grpcio import GrpcioTransport
 
-    configure_logs()
     settings = _settings(config)
 
     async def serving() -> None:
@@ -84,12 +82,10 @@ def _serve_by_workers(config: Path, transport: TransportName, workers: int) -> N
     with Importing():
         from extauthz.app.addresses import require_shareable, settings_of
         from extauthz.app.envoy_launch import envoy_worker
-        from extauthz.app.logs import configure_logs
         from extauthz.app.parent import Plan, watch
         from extauthz.app.python_launch import python_worker
         from extauthz.app.worker import Worker
 
-    configure_logs()
     launch = python_worker if transport is TransportName.GRPCIO else envoy_worker
 
     def read() -> Settings:
@@ -108,7 +104,9 @@ def _serve_by_workers(config: Path, transport: TransportName, workers: int) -> N
 
 def _settings(config: Path) -> Settings:
     from extauthz.app.key_file import tell_if_exposed
+    from extauthz.app.logs import configure_logs
 
     settings = load_settings(config)
+    configure_logs(settings.logs)
     tell_if_exposed(settings.keys_path)
     return settings
