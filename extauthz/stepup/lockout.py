@@ -67,6 +67,10 @@ class Tally:
     locked_until: float = 0.0
     empty_at: float = 0.0
 
+    def locks(self, now: float) -> float:
+        """Seconds for which no try is made."""
+        return max(self.locked_until - now, 0.0)
+
 
 FRESH: Final = Tally()
 

@@ -27,6 +27,7 @@ from extauthz.store.protocol import (
     Advance,
     Burn,
     Changed,
+    Consumed,
     EnrolledFactor,
     Enrolment,
     Found,
@@ -94,7 +95,7 @@ class MemoryStore(MemoryApproving):
             found = self._grants.found(subject, session, fingerprint, now)
             return Found(grants=found, session=times, answers=answers)
 
-    async def consume(self, subject: Subject, grants: Sequence[str], *, fingerprint: str, now: float) -> bool:
+    async def consume(self, subject: Subject, grants: Sequence[str], *, fingerprint: str, now: float) -> Consumed:
         with self._lock:
             self._check_open()
             used = self._grants.use(subject, grants, fingerprint, now)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
-from extauthz.store.protocol import MOST_GRANTS, Selection
+from extauthz.store.protocol import MOST_GRANTS, Consumed, Selection
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Subject
 
@@ -32,23 +32,23 @@ class MemoryGrants:
                 found.append(replace(grant, uses=1))
         return tuple(sorted(found, key=_age))
 
-    def use(self, subject: Subject, ids: Sequence[str], fingerprint: str, now: float) -> bool:
+    def use(self, subject: Subject, ids: Sequence[str], fingerprint: str, now: float) -> Consumed:
         """As `Store.consume`."""
         theirs = self._grants.get(subject, _NONE)
         left: dict[str, Grant] = {}
         for id_ in dict.fromkeys(ids):
             grant = theirs.get(id_)
             if grant is None or grant.expires_at <= now:
-                return False
+                return Consumed(done=False)
             if grant.uses is None or self._repeats(grant, fingerprint, now):
                 continue
             if grant.uses == 0:
-                return False
+                return Consumed(done=False)
             left[id_] = replace(grant, uses=grant.uses - 1)
         theirs |= left
         if fingerprint:
             self._uses |= {(subject, id_, fingerprint): now for id_ in left}
-        return True
+        return Consumed(done=True, used=frozenset(left))
 
     def put(self, subject: Subject, grants: Sequence[Grant], now: float) -> None:
         """Add new ones; older ones go where they are too many."""

@@ -27,15 +27,16 @@ class MemoryLimits:
             if known is not None and known.until > now:
                 if known.tally.locked_until > now:
                     return Tried(wait=known.tally.locked_until - now)
-                self._known[limit.key][limit.holder] = replace(known, tally=count(known.tally, limit, now))
-                return Tried()
+                after = count(known.tally, limit, now)
+                self._known[limit.key][limit.holder] = replace(known, tally=after)
+                return Tried(locks=after.locks(now))
         tallies = [(limit, self._tallies.get(limit.key, FRESH)) for limit in limits]
         locked_until = max((tally.locked_until for _, tally in tallies), default=now)
         if locked_until > now:
             return Tried(wait=locked_until - now)
-        for limit, tally in tallies:
-            self._tallies[limit.key] = count(tally, limit, now)
-        return Tried(counted=tuple(limits))
+        counted = {limit.key: count(tally, limit, now) for limit, tally in tallies}
+        self._tallies |= counted
+        return Tried(counted=tuple(limits), locks=max((one.locks(now) for one in counted.values()), default=0.0))
 
     def give_back(self, limits: Sequence[Limit], known_to: Limit | None, now: float) -> None:
         """Give back a try that was right, and know its holder from now on."""

@@ -229,14 +229,31 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Consumed:
+    """How using up went: all that was asked for is `done`, or nothing is. True if it is.
+
+    `used` are the ids of those that have lost a use by it: not those that the same Check has used before, or that are
+    good as often as wanted.
+    """
+
+    done: bool
+    used: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return self.done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
     """What came of a try: the seconds to `wait` if it must not be made, else the limiters that have counted it.
 
-    They are none if the limiter knows the holder, whose own tally has counted it.
+    They are none if the limiter knows the holder, whose own tally has counted it. `locks` are the seconds for which
+    no other try is made after this one, unless it is given back.
     """
 
     wait: float = 0.0
     counted: tuple[Limit, ...] = ()
+    locks: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,8 +306,8 @@ class Store(
         use: the same Check sent again may rest on it again. An empty fingerprint is that of no Check.
         """
 
-    async def consume(self, subject: Subject, grants: Sequence[str], *, fingerprint: str, now: float) -> bool:
-        """Use up one use of each of these grants, by id; false, and nothing used, if one of them has none left.
+    async def consume(self, subject: Subject, grants: Sequence[str], *, fingerprint: str, now: float) -> Consumed:
+        """Use up one use of each of these grants, by id; nothing is used if one of them has none left.
 
         What `fingerprint` has used no more than REPEAT_SECONDS ago costs it nothing again.
         """

@@ -24,6 +24,7 @@ from extauthz.store.protocol import (
     Activity,
     Advance,
     Changed,
+    Consumed,
     EnrolledFactor,
     Enrolment,
     Found,
@@ -47,6 +48,7 @@ from extauthz.store.redis_revocations import RedisRevocations
 from extauthz.store.redis_route import Command
 from extauthz.store.redis_rows import (
     SubjectKeys,
+    consumed_in,
     factor_words,
     factors_in,
     grant_words,
@@ -129,12 +131,13 @@ class RedisStore(RedisApproving):
             grants=_good_in(replies[0], session, used, now), session=times_in(replies[1], now), answers=answers
         )
 
-    async def consume(self, subject: Subject, grants: Sequence[str], *, fingerprint: str, now: float) -> bool:
+    async def consume(self, subject: Subject, grants: Sequence[str], *, fingerprint: str, now: float) -> Consumed:
         keys = self._keys(subject)
         kept = _USED_SECONDS if fingerprint else 0
         arguments: tuple[str | int, ...] = (repr(now), repr(REPEAT_SECONDS), kept, *dict.fromkeys(grants))
-        used = Run(script=CONSUME, keys=(keys.grants, keys.ends, keys.used(fingerprint)), arguments=arguments)
-        return await self._calls.run(used) == [1]
+        use = Run(script=CONSUME, keys=(keys.grants, keys.ends, keys.used(fingerprint)), arguments=arguments)
+        (reply,) = await self._calls.run(use)
+        return consumed_in(reply)
 
     async def redeem(self, redemption: Redemption, *, now: float) -> Redeemed:
         burn, ticket, keys = redemption.burn, redemption.ticket, self._keys(redemption.subject)

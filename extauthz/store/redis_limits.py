@@ -26,13 +26,15 @@ class RedisLimits:
         """As `Store.attempt`."""
         replies = await self._calls.run(*(self._attempt(limit, now) for limit in limits))
         counts = list(zip(limits, map(try_in, replies), strict=True))
-        own = [wait for _, (wait, which) in counts if which == "own"]
-        wait = own[0] if own else max((wait for _, (wait, _) in counts), default=0.0)
+        own = [one for _, one in counts if one.which == "own"]
+        asked = own[:1] or [one for _, one in counts]
+        wait = max((one.wait for one in asked), default=0.0)
+        locks = 0.0 if wait else max((one.locks for one in asked), default=0.0)
         if not own and wait == 0:
-            return Tried(counted=tuple(limits))
-        counted = [limit for limit, (waits, which) in counts if which == "all" and waits == 0]
+            return Tried(counted=tuple(limits), locks=locks)
+        counted = [limit for limit, one in counts if one.which == "all" and one.wait == 0]
         await self._calls.run(*(self._give_back(limit, now) for limit in counted))
-        return Tried(wait=wait)
+        return Tried(wait=wait, locks=locks)
 
     async def give_back(self, limits: Sequence[Limit], known_to: Limit | None, now: float) -> None:
         """Give back a try that was right, and know its holder from now on."""

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -28,7 +28,7 @@ from extauthz.errors import StateUnavailable
 from extauthz.stepup.fingerprint import REPEAT_SECONDS
 from extauthz.store.approval_rows import approved_in
 from extauthz.store.key_digest import digest
-from extauthz.store.protocol import AUTHENTICATORS, CLOCK_SKEW, EnrolledFactor, Ground
+from extauthz.store.protocol import AUTHENTICATORS, CLOCK_SKEW, Consumed, EnrolledFactor, Ground
 from extauthz.store.redis_server import Reply
 from extauthz.values.grants import Grant, SessionTimes
 from extauthz.values.identity import Subject
@@ -250,10 +250,26 @@ def outcome_in(results: list[Reply], outcomes: type[_Outcome]) -> _Outcome:
 
 
 @understood()
-def try_in(reply: Reply) -> tuple[float, Literal["own", "all"]]:
-    """What came of a try in a limiter: the seconds to wait, and whose tally that is."""
-    wait, which = texts_in(reply)
-    return float(wait), "own" if which == b"own" else "all"
+@understood()
+def consumed_in(reply: Reply) -> Consumed:
+    """How using up grants went."""
+    done, *used = texts_in(reply)
+    return Consumed(done=done == b"1", used=frozenset(id_.decode() for id_ in used))
+
+
+class TryReply(NamedTuple):
+    """What came of a try in a limiter: the seconds to wait, whose tally that is, and for how long it locks."""
+
+    wait: float
+    which: Literal["own", "all"]
+    locks: float
+
+
+@understood()
+def try_in(reply: Reply) -> TryReply:
+    """What came of a try in a limiter."""
+    wait, which, locks = texts_in(reply)
+    return TryReply(float(wait), "own" if which == b"own" else "all", float(locks))
 
 
 def _fields(reply: Reply) -> dict[bytes, bytes]:

@@ -28,6 +28,7 @@ from extauthz.store.protocol import (
     Activity,
     Advance,
     Changed,
+    Consumed,
     EnrolledFactor,
     Enrolment,
     Found,
@@ -134,9 +135,10 @@ class SqliteStore(SqliteApproving):
 
         return await self._reads.read(work)
 
-    async def consume(self, subject: Subject, grants: Sequence[str], *, fingerprint: str, now: float) -> bool:
-        def work(connection: sqlite3.Connection) -> bool:
+    async def consume(self, subject: Subject, grants: Sequence[str], *, fingerprint: str, now: float) -> Consumed:
+        def work(connection: sqlite3.Connection) -> Consumed:
             self._sweep(connection, now)
+            used: set[str] = set()
             for id_ in dict.fromkeys(grants):
                 row = connection.execute(
                     """SELECT uses, EXISTS (
@@ -145,16 +147,17 @@ class SqliteStore(SqliteApproving):
                     (id_, fingerprint, now - REPEAT_SECONDS, now, subject.key),
                 ).fetchone()
                 if row is None:
-                    return False
+                    return Consumed(done=False)
                 uses, repeated = row
                 if uses is None or repeated:
                     continue
                 if uses == 0:
-                    return False
+                    return Consumed(done=False)
+                used.add(id_)
                 connection.execute("UPDATE grants SET uses = uses - 1 WHERE id = ?", (id_,))
                 if fingerprint:
                     connection.execute("INSERT OR REPLACE INTO spent VALUES (?, ?, ?)", (id_, fingerprint, now))
-            return True
+            return Consumed(done=True, used=frozenset(used))
 
         return await self._writes.write(work, keep=bool)
 

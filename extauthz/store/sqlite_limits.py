@@ -23,14 +23,17 @@ def attempt(connection: sqlite3.Connection, limits: Sequence[Limit], now: float)
                 "UPDATE known_holders SET locked_until = ?, empty_at = ? WHERE key = ? AND holder = ?",
                 (after.locked_until, after.empty_at, limit.key, limit.holder),
             )
-            return Tried()
+            return Tried(locks=after.locks(now))
     tallies = [(limit, _tally_of(connection, limit)) for limit in limits]
     locked_until = max((tally.locked_until for _, tally in tallies), default=now)
     if locked_until > now:
         return Tried(wait=locked_until - now)
+    locks = 0.0
     for limit, tally in tallies:
-        _put(connection, limit, lockout.count(tally, limit, now))
-    return Tried(counted=tuple(limits))
+        after = lockout.count(tally, limit, now)
+        _put(connection, limit, after)
+        locks = max(locks, after.locks(now))
+    return Tried(counted=tuple(limits), locks=locks)
 
 
 def give_back(connection: sqlite3.Connection, limits: Sequence[Limit], known_to: Limit | None, now: float) -> None:

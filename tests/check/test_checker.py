@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.errors import StateUnavailable
 from extauthz.policy.load import load_text
+from extauthz.store.protocol import Consumed
 from extauthz.store.sqlite import SqliteStore
 from extauthz.values.decisions import Allow, Deny
 from extauthz.values.identity import Subject
@@ -209,7 +210,7 @@ class TestSingleUse:
 def _once_then_lost(bench: Bench) -> object:
     consume = bench.store.consume
 
-    async def lost(subject: Subject, grants: list[str], *, fingerprint: str, now: float) -> bool:
+    async def lost(subject: Subject, grants: list[str], *, fingerprint: str, now: float) -> Consumed:
         await consume(subject, grants, fingerprint="somebody else", now=now)
         return await consume(subject, grants, fingerprint=fingerprint, now=now)
 

@@ -14,7 +14,7 @@ from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.errors import StateUnavailable
 from extauthz.identity.revocations import DIGEST_PREFIX, Kind, Revocation
 from extauthz.store.memory import MemoryStore
-from extauthz.store.protocol import Store
+from extauthz.store.protocol import Consumed, Store
 from extauthz.store.revocations import Changes
 from extauthz.store.sqlite import SqliteStore
 from extauthz.values.decisions import Deny
@@ -165,7 +165,7 @@ class Interrupted(MemoryStore):
     def __post_init__(self) -> None:
         super().__init__()
 
-    async def consume(self, subject: Subject, grants: Sequence[str], *, fingerprint: str, now: float) -> bool:
+    async def consume(self, subject: Subject, grants: Sequence[str], *, fingerprint: str, now: float) -> Consumed:
         used = await super().consume(subject, grants, fingerprint=fingerprint, now=now)
         await self.happen("consume")
         return used

@@ -12,6 +12,7 @@ from extauthz.store.protocol import (
     Advance,
     Burn,
     Changed,
+    Consumed,
     EnrolledFactor,
     Enrolment,
     Ground,
@@ -19,6 +20,7 @@ from extauthz.store.protocol import (
     Redemption,
     Selection,
     SpentTicket,
+    Tried,
     UseUp,
 )
 from extauthz.values.grants import Grant
@@ -53,22 +55,22 @@ class Model:
                     found.append(replace(grant, uses=1))
         return sorted(found, key=lambda grant: (grant.issued_at, grant.id))
 
-    def consume(self, subject: Subject, ids: list[str], fingerprint: str, now: float) -> bool:
+    def consume(self, subject: Subject, ids: list[str], fingerprint: str, now: float) -> Consumed:
         after = list(self.grants)
         spent = []
         for id_ in set(ids):
             named = [one for one in self.grants if one.id == id_ and one.subject == subject]
             if not named or named[0].expires_at <= now:
-                return False
+                return Consumed(done=False)
             grant = named[0]
             if grant.uses is None or self.repeats(id_, fingerprint, now):
                 continue
             if grant.uses == 0:
-                return False
+                return Consumed(done=False)
             after[after.index(grant)] = replace(grant, uses=grant.uses - 1)
             spent.append((id_, fingerprint, now))
         self.grants, self.uses = after, self.uses + spent
-        return True
+        return Consumed(done=True, used=frozenset(id_ for id_, _, _ in spent))
 
     def refusal(self, subject: Subject, burn: Burn | None, ticket: SpentTicket | None) -> Redeemed | None:
         if ticket is not None and (subject, ticket.id) in self.tickets:
@@ -201,20 +203,22 @@ class Model:
         self.factors = [one for one in self.factors if one.id != name]
         return Changed.DONE
 
-    def attempt(self, limits: list[Limit], now: float) -> tuple[float, list[Limit]]:
+    def attempt(self, limits: list[Limit], now: float) -> Tried:
         for limit in limits:
             own = self.known.get((limit.key, limit.holder))
             if own is not None:
                 if own.locked_until > now:
-                    return own.locked_until - now, []
-                self.known[limit.key, limit.holder] = count(own, limit, now)
-                return 0.0, []
+                    return Tried(wait=own.locked_until - now)
+                self.known[limit.key, limit.holder] = after = count(own, limit, now)
+                return Tried(locks=max(after.locked_until - now, 0.0))
         waits = [self.tallies.get(limit.key, FRESH).locked_until - now for limit in limits]
         if any(wait > 0 for wait in waits):
-            return max(waits), []
+            return Tried(wait=max(waits))
+        locks = [0.0]
         for limit in limits:
-            self.tallies[limit.key] = count(self.tallies.get(limit.key, FRESH), limit, now)
-        return 0.0, limits
+            self.tallies[limit.key] = after = count(self.tallies.get(limit.key, FRESH), limit, now)
+            locks.append(after.locked_until - now)
+        return Tried(counted=tuple(limits), locks=max(locks))
 
     def times(self, subject: Subject, session: str, now: float) -> tuple[float, float] | None:
         began = seen = until = -1.0

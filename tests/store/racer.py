@@ -36,7 +36,7 @@ BOB = Subject(ALICE.issuer, "bob")
 
 async def use_grant(store: Store, turn: Turn) -> bool:
     """Use up the grant `g1`."""
-    return await store.consume(ALICE, ["g1"], fingerprint=turn.who, now=NOW)
+    return bool(await store.consume(ALICE, ["g1"], fingerprint=turn.who, now=NOW))
 
 
 async def use_proof(store: Store, turn: Turn) -> bool:

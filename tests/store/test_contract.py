@@ -13,6 +13,7 @@ from extauthz.errors import StateUnavailable
 from extauthz.store.protocol import (
     Activity,
     Advance,
+    Consumed,
     Redeemed,
     Redemption,
     Selection,
@@ -52,7 +53,7 @@ def test_a_use_is_used_once(store: Store) -> None:
 def test_uses_are_counted(store: Store) -> None:
     put(store, grant(uses=3))
     used = [run(store.consume(ALICE, ["g1"], fingerprint=str(number), now=NOW)) for number in range(5)]
-    assert used == [True, True, True, False, False]
+    assert [one.done for one in used] == [True, True, True, False, False]
 
 
 def test_a_grant_without_a_count_is_never_used_up(store: Store) -> None:
@@ -119,13 +120,21 @@ def test_what_has_expired_is_removed_in_passing(store: Store) -> None:
     assert not run(store.consume(ALICE, ["g1"], fingerprint="", now=NOW))
 
 
+def test_who_uses_up_is_told_which_have_lost_a_use_by_it(store: Store) -> None:
+    put(store, grant("once", uses=1), grant("ever"))
+    ids = ["once", "ever"]
+    assert run(store.consume(ALICE, ids, fingerprint="f", now=NOW)) == Consumed(done=True, used=frozenset({"once"}))
+    assert run(store.consume(ALICE, ids, fingerprint="f", now=NOW)) == Consumed(done=True)
+    assert run(store.consume(ALICE, ids, fingerprint="g", now=NOW)) == Consumed(done=False)
+
+
 def test_of_many_uses_at_once_one_succeeds(store: Store) -> None:
     put(store, grant(uses=1))
 
-    async def race() -> list[bool]:
+    async def race() -> list[Consumed]:
         return await crowd(store.consume(ALICE, ["g1"], fingerprint=str(number), now=NOW) for number in range(200))
 
-    assert sum(run(race())) == 1
+    assert sum(map(bool, run(race()))) == 1
 
 
 def test_nobody_uses_up_the_grant_of_somebody_else(store: Store) -> None:

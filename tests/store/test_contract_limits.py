@@ -122,3 +122,8 @@ def test_of_many_tries_at_once_only_the_free_ones_pass(store: Store) -> None:
         return [tried.wait for tried in await crowd(store.attempt([LIMIT], now=NOW) for _ in range(200))]
 
     assert run(race()).count(0) == LIMIT.free
+
+
+def test_the_try_that_locks_says_for_how_long(store: Store) -> None:
+    said = [run(store.attempt([LIMIT], now=NOW)).locks for _ in range(LIMIT.free + 1)]
+    assert said == [0.0] * (LIMIT.free - 1) + [10.0, 0.0], "the last one was not made"

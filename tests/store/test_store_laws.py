@@ -201,8 +201,7 @@ def other(draw: st.DrawFn, subject: Subject) -> Action:
     def act(store: Store, model: Model, now: float) -> tuple[object, object]:
         match which:
             case "attempt":
-                tried = run(store.attempt(limits, now=now))
-                return (tried.wait, list(tried.counted)), model.attempt(limits, now)
+                return run(store.attempt(limits, now=now)), model.attempt(limits, now)
             case "touch":
                 at, until = now - late, now - late + lasts
                 run(store.touch([Activity(subject=subject, session=session, at=at, until=until)]))

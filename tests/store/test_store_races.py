@@ -23,7 +23,7 @@ def test_no_use_that_begins_after_a_revocation_was_answered_succeeds(store: Stor
 
         async def use(check: str) -> bool:
             is_late = revoking.done()
-            return await store.consume(ALICE, ids, fingerprint=check, now=NOW) and is_late
+            return bool(await store.consume(ALICE, ids, fingerprint=check, now=NOW)) and is_late
 
         early = await asyncio.gather(*(use(f"{number}.{one}") for one in range(8)))
         await revoking

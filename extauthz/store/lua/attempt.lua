@@ -1,5 +1,6 @@
 -- Counts one try in a limiter; returns the seconds to wait while it is locked, when nothing is counted, and which tally
--- it was: 'own' of a holder that the limiter knows, or 'all'. The arithmetic is that of `stepup.lockout.count`.
+-- it was: 'own' of a holder that the limiter knows, or 'all'; and the seconds for which it is locked after a try that was
+-- counted. The arithmetic is that of `stepup.lockout.count`.
 -- KEYS: the tally, 'locked_until empty_at', and the known holders, each 'locked_until empty_at known_until'.
 -- ARGV: now, free, pause, longest, memory, how much of a try clocks may differ by, the holder.
 local now, free, pause = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -16,7 +17,7 @@ end
 local locked_until, empty_at = string.match(before, '^(%S+) (%S+)$')
 locked_until, empty_at = tonumber(locked_until or 0), tonumber(empty_at or 0)
 if locked_until > now then
-  return {string.format('%.17g', locked_until - now), which}
+  return {string.format('%.17g', locked_until - now), which, '0'}
 end
 empty_at = math.max(empty_at, now) + memory
 local over = math.ceil((empty_at - now) / memory - skew) - free
@@ -30,4 +31,4 @@ if which == 'own' then
 else
   redis.call('SET', KEYS[1], after, 'EX', math.ceil(math.max(locked_until, empty_at) - now) + 1)
 end
-return {'0', which}
+return {'0', which, string.format('%.17g', math.max(locked_until - now, 0))}
