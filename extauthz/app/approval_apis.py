@@ -90,7 +90,13 @@ class ApprovalApis:
             viewing=Viewing(approvals=approvals),
             absences=Absences(approvals=approvals),
             tokens=self._tokens,
-            codes=Codes(store=store, keys=keys, clock=approvals.clock, entropy=approvals.entropy),
+            codes=Codes(
+                store=store,
+                keys=keys,
+                clock=approvals.clock,
+                entropy=approvals.entropy,
+                chronicle=approvals.chronicle,
+            ),
             url=settings.approvals.url,
         )
         watches = Watches(door, news)

@@ -28,6 +28,7 @@ from extauthz.check.waiting import Waiting
 from extauthz.lookup.key_sets import Standing
 from extauthz.lookup.oidc import OidcClient
 from extauthz.policy.approving import terms_of
+from extauthz.record.chronicle import Chronicle
 from extauthz.record.masking import Keep
 from extauthz.settings import Settings
 from extauthz.stepup.keys import KeyRing
@@ -55,6 +56,7 @@ class Approvers:
         keys: KeyRing,
         revocations: RevocationFeed,
         metrics: Metrics,
+        chronicle: Chronicle,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -72,6 +74,7 @@ class Approvers:
             schedules=schedules(settings.approvals.schedules),
             addressees=addressees_of(settings),
             revocations=revocations,
+            chronicle=chronicle,
         )
         self._holding = Holding(store, self._news, settings.approvals.holding)
         audit = settings.audit

@@ -19,6 +19,7 @@ from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.subjects import ByHand
 from extauthz.errors import ConfigurationError
 from extauthz.lookup.key_sets import Standing
+from extauthz.record.chronicle import ADMIN, Chronicle
 from extauthz.settings import Settings
 from extauthz.store.protocol import Store
 from extauthz.web.metrics import Metrics
@@ -35,7 +36,14 @@ class Inbound:
     """
 
     def __init__(
-        self, settings: Settings, environ: Mapping[str, str], *, store: Store, feed: RevocationFeed, metrics: Metrics
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        *,
+        store: Store,
+        feed: RevocationFeed,
+        metrics: Metrics,
+        chronicle: Chronicle,
     ) -> None:
         self._settings = settings
         self._environ = environ
@@ -54,12 +62,17 @@ class Inbound:
             store=store,
             feed=feed,
             clock=time.time,
+            chronicle=chronicle,
         )
         pushed = signal_routes(reception) if settings.signals.transmitters else []
         if pushed:
             metrics.follow_reception(lambda: reception.counts)
         by_hand = ByHand(
-            store=store, naming=naming({source.issuer for source in settings.identity.users}), clock=time.time
+            store=store,
+            naming=naming({source.issuer for source in settings.identity.users}),
+            clock=time.time,
+            chronicle=chronicle,
+            by=ADMIN,
         )
         api = [] if token is None else SubjectsApi(by_hand, secret=lambda: self._token, feed=feed).routes
         on_web = settings.signals.listener == "web"

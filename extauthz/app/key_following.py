@@ -15,6 +15,8 @@ import structlog
 from extauthz.app.key_file import read_keys
 from extauthz.app.watching import Fingerprint, Watched, changes
 from extauthz.errors import ConfigurationError
+from extauthz.record.chronicle import SILENT, Chronicle
+from extauthz.record.life import SERVER
 from extauthz.stepup.keys import KeyRing
 
 _LATEST: Final = 3600.0
@@ -26,9 +28,10 @@ _log = structlog.get_logger(__name__)
 class KeyFollower:
     """Keeps `ring` as the file at `path` says. Belongs to one event loop."""
 
-    def __init__(self, path: Path, ring: KeyRing) -> None:
+    def __init__(self, path: Path, ring: KeyRing, chronicle: Chronicle = SILENT) -> None:
         self._path = path
         self._ring = ring
+        self._chronicle = chronicle
         self._wanted = asyncio.Event()
 
     def hurry(self) -> None:
@@ -61,6 +64,13 @@ class KeyFollower:
         if found.keys != before:
             self._ring.turn(found)
             _log.info("keys-turned", makes=found.newest.kid, keys=len(found.keys))
+            tell_changed(self._chronicle, found, by=SERVER)
+
+
+def tell_changed(chronicle: Chronicle, ring: KeyRing, *, by: str) -> None:
+    """These are the keys now: by their names, which are no secrets."""
+    kids = tuple(key.kid for key in ring.keys)
+    chronicle.tell("keys.changed", by=by, details={"makes": ring.newest.kid, "keys": kids})
 
 
 def fingerprint_of(path: Path) -> Fingerprint:

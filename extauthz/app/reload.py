@@ -21,7 +21,9 @@ from extauthz.check.surroundings import Ruling
 from extauthz.errors import ExtauthzError
 from extauthz.lookup.key_sets import KeySets
 from extauthz.policy.problems import PolicyErrors
+from extauthz.record.chronicle import Chronicle
 from extauthz.settings import Settings
+from extauthz.values.quoting import detail_of
 from extauthz.web.metrics import Metrics
 from extauthz.web.probes import Readiness
 
@@ -32,12 +34,16 @@ _log = structlog.get_logger(__name__)
 
 
 class Status:
-    """What is said of the policies in force: by the probes, the metrics and the log, and to whoever gives orders."""
+    """What is said of the policies in force: by the probes, the metrics, the log and records, and to whoever gives
+    orders."""
 
-    def __init__(self, readiness: Readiness, metrics: Metrics, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, readiness: Readiness, metrics: Metrics, chronicle: Chronicle, tell: Callable[[str], None]
+    ) -> None:
         """`tell` is called with each revision that comes in force."""
         self._readiness = readiness
         self._metrics = metrics
+        self._chronicle = chronicle
         self._tell = tell
 
     def in_force(self, ruling: Ruling, versions: Mapping[str, int]) -> None:
@@ -46,6 +52,14 @@ class Status:
         self._readiness.ready(policies.revision)
         self._metrics.in_force(revision=policies.revision, rules=len(policies.rules), bundles=versions, now=time.time())
         self._tell(policies.revision)
+        self._chronicle.tell(
+            "policy.in-force",
+            revision=policies.revision,
+            details={
+                "rules": len(policies.rules),
+                "bundles": tuple(f"{name}:{version}" for name, version in sorted(versions.items())),
+            },
+        )
 
     def accepted(self, ruling: Ruling, versions: Mapping[str, int], *, seconds: float) -> None:
         """A reload ended well."""
@@ -63,6 +77,8 @@ class Status:
         """A reload changed nothing."""
         self._metrics.reload_refused()
         self._readiness.reload_failed(str(error))
+        # Of several mistakes the first, and of its picture nothing: an operator sees the rest in the log.
+        self._chronicle.tell("policy.refused", reason=detail_of(error).partition("\n")[0])
         _log.error("reload-refused", error=str(error), exc_info=None if isinstance(error, ExtauthzError) else error)
 
 

@@ -42,6 +42,7 @@ from extauthz.check.surroundings import Surroundings
 from extauthz.errors import ExtauthzError, StateUnavailable
 from extauthz.lookup.attributes.sources import AttributeSources
 from extauthz.lookup.key_sets import Standing
+from extauthz.record.chronicle import Chronicle
 from extauthz.record.metric_export import open_metric_export
 from extauthz.settings import Settings
 from extauthz.transport.calls import Transport
@@ -77,7 +78,6 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
     ruling, versions = await first_ruling(settings, bundles)
     keys_seen = fingerprint_of(settings.keys_path)
     keys = load_keys(settings)
-    key_follower = KeyFollower(settings.keys_path, keys)
     local_facts = LocalFacts(settings)
     metrics.follow_local(lambda: local_facts.standings)
     informants = Informants(settings.identity, base=settings.base)
@@ -86,8 +86,22 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
     metrics.follow_attributes(lambda: sources.standings)
     store = open_configured_store(settings)
     revocations = RevocationFeed(store, max_staleness=settings.revocations.max_staleness)
-    inbound = Inbound(settings, environ, store=store, feed=revocations, metrics=metrics)
-    approvers = Approvers(settings, environ, store=store, keys=keys, revocations=revocations, metrics=metrics)
+    recording = Recording(settings, environ, keys)
+    chronicle = Chronicle(recorder=recording.recorder, clock=time.time_ns)
+    with ExitStack() as unless_started:
+        unless_started.callback(recording.close)
+        inbound = Inbound(settings, environ, store=store, feed=revocations, metrics=metrics, chronicle=chronicle)
+        approvers = Approvers(
+            settings,
+            environ,
+            store=store,
+            keys=keys,
+            revocations=revocations,
+            metrics=metrics,
+            chronicle=chronicle,
+        )
+        unless_started.pop_all()
+    key_follower = KeyFollower(settings.keys_path, keys, chronicle)
 
     def key_standings() -> Mapping[str, Standing]:
         return {**informants.keys.standings, **inbound.standings, **approvers.standings}
@@ -103,9 +117,8 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
     metrics.follow_activity(lambda: activities.counts)
     habits = Habits(store)
     metrics.follow_habits(lambda: habits.counts)
-    recording: Recording | None = None
+    heads = recording.heads(store, settings.audit)
     try:
-        recording = Recording(settings, environ, keys)
         recording.tell(metrics)
         surroundings = Surroundings(
             clock=time.time_ns,
@@ -126,7 +139,14 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
         await watch.start()
         with suppress(StateUnavailable):  # then everybody whom one could have revoked is denied until it is there
             await revocations.load()
-        devices = Devices.of(settings.devices, keys=keys, store=store, entropy=os.urandom, revocations=revocations)
+        devices = Devices.of(
+            settings.devices,
+            keys=keys,
+            store=store,
+            entropy=os.urandom,
+            revocations=revocations,
+            chronicle=chronicle,
+        )
         requesters = Persons(settings.approvals.persons).requesters
         known = structs.replace(
             local_facts.local, device=devices.of_request, reported=revocations, requesters=requesters
@@ -136,7 +156,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
         metrics.follow_refusals(transport.name, lambda: transport.refusals.counts)
         informants.serve(checker)
         approvers.serve(checker)
-        status = Status(readiness, metrics, orders.in_force)
+        status = Status(readiness, metrics, chronicle, orders.in_force)
         reloader = Reloader(settings, checker, bundles, informants.keys, status)
         server = _Server(
             settings,
@@ -162,6 +182,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             watch.follow(),
             activities.follow(),
             habits.follow(),
+            *([] if heads is None else [heads.follow()]),
             key_follower.follow(),
             local_facts.follow(watch=settings.reload.watch),
             inbound.follow(),
@@ -174,8 +195,9 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             ),
         )
     finally:
-        if recording is not None:
-            await asyncio.to_thread(recording.close)
+        await asyncio.to_thread(recording.close)
+        if heads is not None:
+            await heads.tell()
         if exports is not None:
             await exports.close()
         await informants.close()
@@ -229,6 +251,7 @@ class _Server:
             pushed=pushed,
             devices=devices,
             waiting=approvers.waiting,
+            chronicle=surroundings.chronicle,
         )
         with ExitStack() as bound:
             self._web = WebServer(pages, address=settings.listen.web, key="listen.web")

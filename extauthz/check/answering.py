@@ -17,6 +17,7 @@ from extauthz.errors import ConfigurationError, Reason, Refused
 from extauthz.policy.approving import terms_of
 from extauthz.policy.asking import NOTHING_ASKED, Inquiry
 from extauthz.policy.policy_set import PolicySet
+from extauthz.record.chronicle import REQUESTER, Chronicle
 from extauthz.record.decision import DecisionRecord, Trace, Wait, WallClock
 from extauthz.record.keeping import Recorder
 from extauthz.record.trace_context import trace_id_of
@@ -27,6 +28,7 @@ from extauthz.stepup.waiting import offer as waiting_offer
 from extauthz.values.decisions import Challenge, ChallengeOffer, Decision, Evaluation, Hold, HoldOffer, denial
 from extauthz.values.grants import NO_FACTS, Facts
 from extauthz.values.identity import Identity
+from extauthz.values.origin import Origin
 from extauthz.values.quoting import detail_of
 from extauthz.values.request import Caller, RequestView
 from extauthz.values.schemes import Schemes
@@ -92,14 +94,24 @@ class Case(msgspec.Struct, frozen=True):
         """The time of the decision in seconds since the epoch."""
         return self.asked.started_ns / 1e9
 
+    @property
+    def origin(self) -> Origin:
+        """The decision, for what it begins."""
+        span = self.asked.span
+        return Origin(decision_id=self.asked.decision_id, span="" if span is None else span.traceparent)
+
 
 class Answer(msgspec.Struct, frozen=True):
-    """The bytes of an answer, the evaluation that led to what it says, and its span where something links to it."""
+    """The bytes of an answer, the evaluation that led to what it says, and its span where something links to it.
+
+    `challenge` is the id of the one that it opens, empty if it opens none.
+    """
 
     payload: bytes
     evaluation: Evaluation
     detail: str | None
     span: SpanIds | None = None
+    challenge: str = ""
 
 
 class Answering:
@@ -121,6 +133,7 @@ class Answering:
         self._keys = keys
         self._recorder = recorder
         self._spans = spans
+        self._chronicle = Chronicle(recorder=recorder, clock=clock)
         self._clock = clock
         self._entropy = entropy
         self._ready: dict[tuple[str, Reason, int], tuple[bytes, ...]] = {}
@@ -139,6 +152,7 @@ class Answering:
             _wait(self._commit(case, answer), _patience(case.asked.remaining()))
         except Exception as error:  # noqa: BLE001 - without its record nothing is allowed, whatever the cause
             return self._without_record(case, answer, error).payload
+        self._tell_opened(case, answer)
         return answer.payload
 
     def refuse(self, case: Case, error: Exception) -> bytes:
@@ -175,12 +189,15 @@ class Answering:
             await asyncio.wait_for(written, _patience(case.asked.remaining(), AUDIT_MARGIN_LATER))
         except Exception as error:  # noqa: BLE001 - without its record nothing is allowed, whatever the cause
             return self._without_record(case, answer, error)
+        self._tell_opened(case, answer)
         return answer
 
     def _answer(self, case: Case, evaluation: Evaluation, detail: str | None) -> Answer:
         asked, policies, decision = case.asked, case.policies, evaluation.decision
         span = self.span_of(case) if isinstance(decision, Challenge | Hold) else asked.span
+        challenge = ""
         try:
+            offer = self._offer(replace(case, asked=replace(asked, span=span)), decision)
             payload, said = say(
                 decision,
                 request=case.request,
@@ -189,15 +206,17 @@ class Answering:
                 settable=policies.settable_headers,
                 schemes=case.schemes,
                 unread=asked.payload,
-                offer=self._offer(case, decision),
+                offer=offer,
             )
             if said is not decision:  # what can't be said is recorded as what is said instead
                 evaluation = replace(evaluation, decision=said)
+            elif isinstance(offer, ChallengeOffer):
+                challenge = offer.id
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an explicit denial
             _log.exception("answer-failed", **_found_by(case))
             evaluation, detail = replace(evaluation, decision=INTERNAL_ERROR), detail_of(error)
             payload = encode_failure(asked.decision_id)
-        return Answer(payload, evaluation, detail, span)
+        return Answer(payload, evaluation, detail, span, challenge)
 
     def span_of(self, case: Case) -> SpanIds | None:
         """The span that the decision will be, for what links to it; `None` where there are no spans."""
@@ -240,6 +259,7 @@ class Answering:
                 keys=self._keys,
                 now=case.now,
                 entropy=self._entropy,
+                origin=case.origin,
             )
         if not decision.approvals:  # nothing was asked: this server only tells what it would be
             return None
@@ -253,6 +273,7 @@ class Answering:
             keys=self._keys,
             now=case.now,
             entropy=self._entropy,
+            origin=case.origin,
         )
 
     def _record_of(self, case: Case, answer: Answer) -> DecisionRecord:
@@ -284,6 +305,28 @@ class Answering:
             self._recorder.record(self._record_of(case, answer))
         except Exception:  # noqa: BLE001 - a record that nobody requires changes no decision
             _log.exception("record-failed", **_found_by(case))
+        self._tell_opened(case, answer)
+
+    def _tell_opened(self, case: Case, answer: Answer) -> None:
+        """Tell of the challenge that an answer opens, if it does."""
+        if not answer.challenge:
+            return
+        decision, identity = answer.evaluation.decision, case.identity
+        assert isinstance(decision, Challenge) and identity is not None  # noqa: S101, PT018 - nothing else opens one
+        self._chronicle.tell(
+            "challenge.opened",
+            subject=identity.subject,
+            by=REQUESTER,
+            origin=replace(case, asked=replace(case.asked, span=answer.span)).origin,
+            rule=decision.rule,
+            revision=case.policies.revision,
+            challenge=answer.challenge,
+            reason=None if decision.reason == "proof-required" else decision.reason,
+            details={
+                "rules": tuple(demand.rule for demand in decision.demands),
+                "factors": tuple(sorted({factor for demand in decision.demands for factor in demand.factors})),
+            },
+        )
 
 
 def _breaking(case: Case, hold: Hold) -> tuple[str, ...]:

@@ -18,8 +18,11 @@ from extauthz.approval.on_call import Right, Schedules, rights
 from extauthz.approval.refusals import Refusal
 from extauthz.approval.telling.addressing import Addressees
 from extauthz.approval.terms import Terms
+from extauthz.check.approval_telling import named, tell
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.errors import RevocationsStale, SubjectBlocked, TokenRevoked
+from extauthz.record.chronicle import REQUESTER, SILENT, Chronicle
+from extauthz.record.life import SERVER
 from extauthz.store.approvals import ApprovalStore, Opened, Replaced
 from extauthz.values.approvals import Absence, Approval, Approver, Channel, Picture, Proof, Stance, Verdict, key_of
 from extauthz.values.decisions import ApprovalDemand, BreakGlassOffer
@@ -95,6 +98,7 @@ class Approvals:
     schedules: Schedules
     addressees: Addressees = NOBODY
     revocations: RevocationFeed | None = None
+    chronicle: Chronicle = SILENT
 
     async def ask(
         self,
@@ -118,10 +122,11 @@ class Approvals:
         if outcome.refusal is not None:
             return Refused(reason="break-glass-refused", refusal=outcome.refusal)
         new = outcome.approval
+        kinds: tuple[EventKind, ...] = ("opened", *outcome.happenings)
         opening = await self.store.open_approval(
             new,
             grants=() if outcome.grant is None else (outcome.grant,),
-            letters=await self._letters(new, ("opened", *outcome.happenings), terms, now),
+            letters=await self._letters(new, kinds, terms, now),
             keep=self.keep,
             most_open=self.most_open,
             despite=despite,
@@ -129,6 +134,7 @@ class Approvals:
         )
         match opening.how:
             case Opened.OPENED:
+                tell(self.chronicle, new, kinds, by=REQUESTER, grant=outcome.grant)
                 return Pending(approval=new) if outcome.grant is None else Granted(approval=new)
             case Opened.JOINED:
                 assert opening.approval is not None  # noqa: S101 - that is what joining is
@@ -169,12 +175,14 @@ class Approvals:
                 now=now,
             )
 
-        return await self.change(id_, step)
+        return await self.change(id_, step, by=named(approver))
 
     async def cancel(self, id_: str, *, by: By, reason: str = "") -> Approval | Refusal:
         """Take back what was asked and not answered yet."""
         return await self.change(
-            id_, lambda approval, terms, now: course.cancel(approval, terms, by=by, reason=reason, now=now)
+            id_,
+            lambda approval, terms, now: course.cancel(approval, terms, by=by, reason=reason, now=now),
+            by=named(by),
         )
 
     async def revoke(self, id_: str, *, by: By, reason: str = "") -> Approval | Refusal:
@@ -183,6 +191,7 @@ class Approvals:
         return await self.change(
             id_,
             lambda approval, terms, now: course.revoke(approval, terms, by=by, rights=held, reason=reason, now=now),
+            by=named(by),
         )
 
     async def review(
@@ -203,7 +212,7 @@ class Approvals:
                 now=now,
             )
 
-        return await self.change(id_, step)
+        return await self.change(id_, step, by=named(approver))
 
     async def rights(self, approver: Approver) -> Sequence[Right]:
         """By which rights an approver may answer now: their own, and those of the people they stand in for."""
@@ -215,8 +224,8 @@ class Approvals:
         what ends that."""
         return tuple(one for one in await self.store.absences(now=now) if self._stands(one, now))
 
-    async def change(self, id_: str, step: Step) -> Approval | Refusal:
-        """Take this step with an approval; what it comes to, once it is written."""
+    async def change(self, id_: str, step: Step, *, by: str = SERVER) -> Approval | Refusal:
+        """Take this step with an approval, as records name who does `by`; what it comes to, once it is written."""
         for _ in range(MOST_TRIES):
             before = await self.store.approval(id_)
             if before is None:
@@ -229,6 +238,7 @@ class Approvals:
             written = await self._write(before, outcome, terms, now)
             match written:
                 case Replaced.DONE:
+                    tell(self.chronicle, outcome.approval, outcome.happenings, by=by, grant=outcome.grant)
                     return outcome.refusal or replace(outcome.approval, version=before.version + 1)
                 case Replaced.CONFLICT:
                     continue
@@ -279,7 +289,9 @@ class Approvals:
                 assert_never(approval.state)
         if glass is None:
             return Pending(approval=approval)
-        changed = await self.change(approval.id, lambda before, terms, now: _broken(before, terms, glass, now))
+        changed = await self.change(
+            approval.id, lambda before, terms, now: _broken(before, terms, glass, now), by=REQUESTER
+        )
         if isinstance(changed, Refusal):
             return Refused(reason="break-glass-refused", approval=approval, refusal=changed)
         return Granted(approval=changed)

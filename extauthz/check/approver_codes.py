@@ -10,8 +10,10 @@ from typing import Final, Literal, assert_never
 
 from extauthz.check.approver_identity import LoggedIn
 from extauthz.check.proof.proving import LockedOut, NotProven, Proven, Proving, TicketUsed
+from extauthz.check.proof.telling import Trial
 from extauthz.check.proof.totp import prove_totp
 from extauthz.errors import ExtauthzError
+from extauthz.record.chronicle import SILENT, Chronicle
 from extauthz.stepup.keys import KeyRing
 from extauthz.store.protocol import Store
 from extauthz.values.approvals import Approval, Proof
@@ -48,6 +50,7 @@ class Codes:
     keys: KeyRing
     clock: Callable[[], float]
     entropy: Callable[[int], bytes]
+    chronicle: Chronicle = SILENT
 
     async def prove(self, code: str, *, by: LoggedIn, approval: Approval) -> Proof:
         """What the code proves of an approver who votes on `approval`.
@@ -73,6 +76,13 @@ class Codes:
             entropy=self.entropy,
         )
         outcome = await prove_totp(proving, code)
+        Trial(
+            chronicle=self.chronicle,
+            subject=by.approver.subject,
+            factor="totp",
+            by=f"approver:{by.approver.person}",
+            origin=approval.picture.origin,
+        ).tell(outcome)
         match outcome:
             case Proven(grants=(grant,)):
                 return Proof(factor=grant.factor, at=grant.issued_at)

@@ -18,6 +18,7 @@ from extauthz.check.answering import Case
 from extauthz.check.approvals import Approvals, Asked, BrokenGlass, Granted, Pending, Refused
 from extauthz.check.holding import Held, Holding
 from extauthz.check.proof.proving import issued_since
+from extauthz.check.proof.telling import tell_used
 from extauthz.errors import Reason
 from extauthz.record.masking import Keep
 from extauthz.record.picture import picture_of
@@ -156,7 +157,7 @@ class Approving:
             facts=case.facts,
             evaluation=question.evaluation,
             revision=case.policies.revision,
-            decision_id=case.asked.decision_id,
+            origin=case.origin,
             keep=self._keep,
         )
         return await self._approvals.ask(
@@ -214,7 +215,7 @@ class Approving:
             wanted = tuple(offer.demand for offer in offers if offer.proof is None)
             return Settled(decision=Challenge(rule=wanted[0].rule, demands=wanted))
         holder, _ = self._holder(question)
-        if holder is None or not await self._use_up(question, proofs):
+        if holder is None or not await self._use_up(question, tuple(proofs)):
             return Settled(decision=denial("break-glass-refused", rule=hold.rule))
         asked = [
             await self._ask(question, demand, holder, BrokenGlass(offer=offer, reason=reason, proof=_shown(proof)))
@@ -222,13 +223,15 @@ class Approving:
         ]
         return self._outcome(question, asked, None)
 
-    async def _use_up(self, question: Question, proofs: Sequence[Grant]) -> bool:
-        return await self._store.consume(
+    async def _use_up(self, question: Question, proofs: tuple[Grant, ...]) -> bool:
+        used = await self._store.consume(
             proofs[0].subject,
             tuple(proof.id for proof in proofs),
             fingerprint=fingerprint(question.request),
             now=question.now,
         )
+        tell_used(self._approvals.chronicle, proofs, used.used, origin=question.case.origin)
+        return used.done
 
 
 def _shown(proof: Grant) -> Proof:

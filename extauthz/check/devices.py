@@ -14,6 +14,8 @@ from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.errors import StateUnavailable
 from extauthz.policy.device_config import DeviceSettings
 from extauthz.policy.workloads import WorkloadPattern
+from extauthz.record.chronicle import REQUESTER, SILENT, Chronicle
+from extauthz.record.session_hash import session_hash
 from extauthz.stepup.cookies import read_cookie
 from extauthz.stepup.devices import DEVICE_ID_BYTES, NONCE_BYTES, Device, read_device, write_device
 from extauthz.stepup.keys import KeyRing
@@ -41,6 +43,7 @@ class Devices:
     header: str | None = None
     gateways: tuple[WorkloadPattern, ...] = ()
     revocations: RevocationFeed | None = None
+    chronicle: Chronicle = SILENT
 
     @classmethod
     def of(
@@ -51,6 +54,7 @@ class Devices:
         store: DeviceStore,
         entropy: Callable[[int], bytes],
         revocations: RevocationFeed | None,
+        chronicle: Chronicle = SILENT,
     ) -> "Devices":
         """As these settings have them."""
         header = settings.header
@@ -62,6 +66,7 @@ class Devices:
             header=None if header is None else header.name,
             gateways=() if header is None else header.gateways,
             revocations=revocations,
+            chronicle=chronicle,
         )
 
     def of_request(self, request: RequestView, identity: Identity, now: float) -> Mapping[str, Any]:
@@ -102,6 +107,9 @@ class Devices:
         except StateUnavailable as error:
             _log.error("device-not-listed", error=str(error), subject=subject.key)
             return None
+        if known.proven_by(subject) is None:
+            hashed = session_hash(device.id)
+            self.chronicle.tell("device.known", subject=subject, by=REQUESTER, details={"device": hashed})
         return write_device(device, self.keys, host=host, nonce=self.entropy(NONCE_BYTES))
 
     def _believes(self, identity: Identity) -> bool:

@@ -11,6 +11,8 @@ from typing import Any, Final, Literal, assert_never
 
 from extauthz.check.proof.proving import issued_since
 from extauthz.check.seating import USER_VERIFICATION, Seated, Seating, keys_of, link_of
+from extauthz.record.chronicle import REQUESTER
+from extauthz.record.life import Detail, LifeKind
 from extauthz.stepup.authenticators import Authenticator, challenge_of
 from extauthz.stepup.enrolment import PROVEN_SECONDS, Seat, user_handle
 from extauthz.stepup.recovery import CODE_BYTES, CODES, make_codes
@@ -88,6 +90,7 @@ class Enrolling:
         confirmed = await self.seating.store.confirm_factor(
             at.subject, burn, now=now, ground=_ground(at), ticket=_ticket(at)
         )
+        self._tell(confirmed, "factor.enrolled", at, factor)
         return _after(confirmed, self._next(at, rests_on=at.seat.factor or factor.id))
 
     def key_options(self, at: Seated, relying_party: RelyingParty) -> dict[str, Any]:
@@ -135,6 +138,7 @@ class Enrolling:
             mark=new.mark,
         )
         enrolled = await self._enroll(at, (factor,), ticket=_ticket(at))
+        self._tell(enrolled, "factor.enrolled", at, factor)
         return _after(enrolled, self._next(at, rests_on=at.seat.factor or factor.id))
 
     async def make_codes(self, at: Seated) -> tuple[Change, tuple[str, ...]]:
@@ -150,6 +154,7 @@ class Enrolling:
             entropy=self.seating.entropy,
         )
         enrolled = await self._enroll(at, factors, ticket=_ticket(at), replaces=frozenset({"recovery"}))
+        self._tell(enrolled, "factor.enrolled", at, factors[0], codes=len(codes))
         change = _after(enrolled, self._next(at))
         return change, codes if isinstance(change, Seat) else ()
 
@@ -168,13 +173,27 @@ class Enrolling:
         """Forget an app or a key, but for the last one: only whoever runs the server can take that away."""
         if at.may != "change":
             return "unproven"
+        gone = next((known for known in at.authenticators if known.id == factor), None)
         rest = [known for known in at.authenticators if known.id != factor]
-        if len(rest) == len(at.authenticators):
+        if gone is None:
             return "gone"
         removed = await self.seating.store.remove_factor(
             at.subject, factor, now=self.seating.clock(), ground=_ground(at)
         )
+        self._tell(removed, "factor.removed", at, gone)
         return _after(removed, self._next(at, rests_on=rest[0].id if rest and at.seat.factor == factor else None))
+
+    def _tell(self, changed: Changed, kind: LifeKind, at: Seated, factor: EnrolledFactor, **details: Detail) -> None:
+        """Tell of a change that was made."""
+        if changed is Changed.DONE:
+            grounds = {"grounds": at.invitation.grounds, "first": not at.seat.proven}
+            self.seating.chronicle.tell(
+                kind,
+                subject=at.subject,
+                by=REQUESTER,
+                factor=factor.kind,
+                details={"id": factor.id, **grounds, **details},
+            )
 
     async def _enroll(
         self,

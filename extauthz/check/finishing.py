@@ -19,6 +19,7 @@ from extauthz.check.holding import Held
 from extauthz.check.leaving import left_by
 from extauthz.check.opened import OpenCase, Opened, Unidentified, Unrecorded
 from extauthz.check.proof.proving import LockedOut, NotProven, Proven, Proving, TicketUsed
+from extauthz.check.proof.telling import Trial, tell_used
 from extauthz.check.proof.totp import prove_totp
 from extauthz.check.surroundings import Ruling, Surroundings
 from extauthz.check.waits import Waits
@@ -27,7 +28,7 @@ from extauthz.identity.lookups import Answer, Answers, Awaiting, Done, Lookup, U
 from extauthz.policy.decide import decide, needs
 from extauthz.stepup.fingerprint import fingerprint
 from extauthz.stepup.holder import choose_holder
-from extauthz.values.decisions import Allow, Challenge, Evaluation, Hold
+from extauthz.values.decisions import Allow, Challenge, Decision, Evaluation, Hold
 from extauthz.values.grants import Facts, Grant
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
@@ -79,10 +80,11 @@ class Finishing:
             evaluation = self._decide(opened, facts)
             code = _code(opened.request)
             if isinstance(evaluation.decision, Challenge) and code is not None:
+                case = self._linked(case)
                 with waits.on("store"):
-                    evaluation, facts = await self._prove(opened, evaluation.decision, code, evaluation, facts)
+                    evaluation, facts = await self._prove(opened, case, evaluation.decision, code, evaluation, facts)
             if isinstance(evaluation.decision, Hold) and approving is not None:
-                case = replace(case, asked=replace(case.asked, span=self._answering.span_of(case)))
+                case = self._linked(case)
                 with waits.on("store"):
                     settled = await self._approve(approving, opened, case, evaluation, facts, mark, deadline)
                 if isinstance(settled, Held):
@@ -90,8 +92,10 @@ class Finishing:
                     return replace(settled, asked=asked, began_ns=self._around.clock())
                 evaluation, facts, secret = settled
                 case = replace(case, holder_secret=secret)
-            with waits.on("store"):
-                evaluation = await self._use_up_grants(opened, evaluation, facts, deadline)
+            if _limited(evaluation.decision):
+                case = self._linked(case)
+                with waits.on("store"):
+                    evaluation = await self._use_up_grants(opened, case, evaluation, facts, deadline)
             case = replace(case, waits=waits.noted)
             # Again, after all that was waited for: what was revoked meanwhile counts.
             self._check_revocations(opened.identity, case.now)
@@ -165,8 +169,12 @@ class Finishing:
                 habits.note(habit)
         return answer.payload
 
+    def _linked(self, case: Case) -> Case:
+        """The case with the span that the decision will be: something is to link to it."""
+        return replace(case, asked=replace(case.asked, span=self._answering.span_of(case)))
+
     async def _prove(
-        self, opened: OpenCase, challenge: Challenge, code: str, evaluation: Evaluation, facts: Facts
+        self, opened: OpenCase, case: Case, challenge: Challenge, code: str, evaluation: Evaluation, facts: Facts
     ) -> tuple[Evaluation, Facts]:
         """Try the one-time code that came along; only here, where the decision would otherwise be this challenge."""
         identity = opened.identity
@@ -186,6 +194,8 @@ class Finishing:
             entropy=self._around.entropy,
         )
         outcome = await prove_totp(proving, code)
+        chronicle = self._around.chronicle
+        Trial(chronicle=chronicle, subject=identity.subject, factor="totp", origin=case.origin).tell(outcome)
         match outcome:
             case Proven():
                 facts = replace(facts, grants=(*facts.grants, *outcome.grants))
@@ -233,7 +243,7 @@ class Finishing:
                     return settled
                 case Settled(decision=Challenge() as challenge) if code is not None:
                     code_once, code = code, None
-                    evaluation, facts = await self._prove(opened, challenge, code_once, evaluation, facts)
+                    evaluation, facts = await self._prove(opened, case, challenge, code_once, evaluation, facts)
                     if isinstance(evaluation.decision, Challenge):
                         return evaluation, facts, None
                 case Settled():
@@ -260,18 +270,17 @@ class Finishing:
             raise StateUnavailable(f"the caller's deadline is too near {what}")
 
     async def _use_up_grants(
-        self, opened: OpenCase, evaluation: Evaluation, facts: Facts, deadline: float | None
+        self, opened: OpenCase, case: Case, evaluation: Evaluation, facts: Facts, deadline: float | None
     ) -> Evaluation:
         """Use up what an allow rests on, all or none; a lost race decides again without it (design section 4)."""
-        while isinstance(evaluation.decision, Allow):
-            limited = tuple(grant for grant in evaluation.decision.grants if grant.uses is not None)
-            if not limited:
-                break
+        while limited := _limited(evaluation.decision):
             subject, spent = limited[0].subject, tuple(grant.id for grant in limited)
             self._check_time(deadline, "to use up a grant")
-            if await self._around.store.consume(
+            used = await self._around.store.consume(
                 subject, spent, fingerprint=fingerprint(opened.request), now=opened.case.now
-            ):
+            )
+            if used:
+                tell_used(self._around.chronicle, limited, used.used, origin=case.origin)
                 break
             facts = replace(facts, grants=tuple(grant for grant in facts.grants if grant.id not in spent))
             evaluation = self._decide(opened, facts)
@@ -280,6 +289,11 @@ class Finishing:
 
 def _open(case: Case, request: RequestView, identity: Identity) -> OpenCase:
     return OpenCase(case, request, identity, case.policies.candidates(request, identity))
+
+
+def _limited(decision: Decision) -> tuple[Grant, ...]:
+    """The grants that an allow uses up."""
+    return tuple(grant for grant in decision.grants if grant.uses is not None) if isinstance(decision, Allow) else ()
 
 
 def _code(request: RequestView) -> str | None:

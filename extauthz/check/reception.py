@@ -14,12 +14,14 @@ import structlog
 
 from extauthz.check.bearer import proves_bearer
 from extauthz.check.revocation_feed import RevocationFeed
+from extauthz.check.revocation_telling import tell_effects
 from extauthz.errors import IssuerUnavailable, StateUnavailable
 from extauthz.identity.keys import KeySet
 from extauthz.identity.lookups import Answer, Lookup
 from extauthz.identity.signals.config import TransmitterSettings
 from extauthz.identity.signals.events import Effects, effects_of
 from extauthz.identity.signals.tokens import EventToken, TokenRefused, read_token
+from extauthz.record.chronicle import SILENT, Chronicle
 from extauthz.store.protocol import Store
 from extauthz.store.signals import Delivered, Delivery, Receipt
 
@@ -57,6 +59,7 @@ class Reception:
         store: Store,
         feed: RevocationFeed | None,
         clock: Callable[[], float],
+        chronicle: Chronicle = SILENT,
     ) -> None:
         self._transmitters = {one.name: one for one in transmitters}
         self._keys = keys
@@ -64,6 +67,7 @@ class Reception:
         self._store = store
         self._feed = feed
         self._clock = clock
+        self._chronicle = chronicle
         self.counts: dict[tuple[str, str], int] = {
             (name, result): 0 for name in self._transmitters for result in RESULTS
         }
@@ -109,6 +113,8 @@ class Reception:
             self._refused(name, conflict)
             raise conflict
         self._done(name, token, effects, delivered)
+        if delivered is Delivered.DONE:
+            tell_effects(self._chronicle, effects, by=f"transmitter:{name}")
         if self._feed is not None and delivered is Delivered.DONE:
             # Others look for news by themselves; so does this one if it can't now.
             with suppress(StateUnavailable):

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, assert_never
 
 from extauthz.check.proof.proving import LockedOut, issued_since, revoked
+from extauthz.check.proof.telling import tell_locked, tell_proven
 from extauthz.errors import StateUnavailable
+from extauthz.record.chronicle import SILENT, Chronicle
 from extauthz.stepup.authenticators import Authenticator, KnownAuthenticator, challenge_of
 from extauthz.stepup.enrolment import PROVEN_SECONDS, SEAT_ID_BYTES, Invitation, Seat
 from extauthz.stepup.keys import KeyRing, SealBroken
@@ -92,6 +94,7 @@ class Seating:
     keys: KeyRing
     clock: Callable[[], float]
     entropy: Callable[[int], bytes]
+    chronicle: Chronicle = SILENT
 
     async def take_seat(self, invitation: Invitation, browser: str) -> Seat | None:
         """The seat of the first browser that begins with this invitation, known by `browser`; `None` for others.
@@ -118,7 +121,10 @@ class Seating:
         if tried.wait > 0:
             return LockedOut(retry_after=tried.wait)
         burn = self._burn_of(at.factors, typed, now)
-        return "wrong-code" if burn is None else await self._redeem(at, burn, tried.counted)
+        proof = "wrong-code" if burn is None else await self._redeem(at, burn, tried.counted)
+        if tried.locks and proof in ("wrong-code", "code-used"):
+            tell_locked(self.chronicle, at.subject, seconds=tried.locks)
+        return proof
 
     async def prove_key(self, at: Seated, relying_party: RelyingParty, answer: str) -> Proof:
         """Check the browser's answer to `proof_options`.
@@ -172,6 +178,8 @@ class Seating:
         redeemed = await self.store.redeem(redemption, now=now)
         match redeemed:
             case Redeemed.DONE:
+                shown = next(one.kind for one in at.factors if one.id == burn.factor)
+                tell_proven(self.chronicle, at.subject, shown)
                 return self.new_seat(at.invitation, until=now + PROVEN_SECONDS, factor=kept)
             case Redeemed.MARK_USED:
                 return "code-used"

@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 from math import inf, isinf
 from typing import Any, Final
 
+from extauthz.check.revocation_telling import tell_revoked
 from extauthz.errors import ExtauthzError
 from extauthz.identity import spiffe
 from extauthz.identity.compact import Unreadable, take_apart
 from extauthz.identity.revocations import DIGEST_PREFIX, Kind, Revocation
 from extauthz.identity.signals.facts import Signal, is_disabled
+from extauthz.record.chronicle import COMMAND, SILENT, Chronicle
 from extauthz.store.protocol import Store
 from extauthz.store.revocations import Revoked
 from extauthz.store.signals import Delivery
@@ -97,12 +99,16 @@ class Unblocked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByHand:
-    """What operators do; `clock` gives seconds since the epoch. Every method raises `NobodyNamed`, `SubjectsRefused`
-    for what can't be meant, and `StateUnavailable`."""
+    """What operators do; `clock` gives seconds since the epoch, `by` is what records call whoever does it.
+
+    Every method raises `NobodyNamed`, `SubjectsRefused` for what can't be meant, and `StateUnavailable`.
+    """
 
     store: Store
     naming: Naming
     clock: Callable[[], float]
+    chronicle: Chronicle = SILENT
+    by: str = COMMAND
 
     async def block(self, named: str, issuer: str | None, *, duration: str | None) -> Revoked:
         """Refuse every request of a subject, for a `duration` as it is written, or for ever."""
@@ -118,6 +124,8 @@ class ByHand:
             await self.store.deliver(
                 Delivery(receipt=None, signals=tuple(_enabled(signal, now) for signal in disabled)), now=now
             )
+        if was_blocked or disabled:
+            self.chronicle.tell("subject.unblocked", subject=subject, by=self.by)
         return Unblocked(subject=subject, was_blocked=was_blocked or bool(disabled))
 
     async def revoke(
@@ -145,7 +153,9 @@ class ByHand:
             raise SubjectsRefused(f"{self.naming.spelled(kind)}: has no name; write the claim `{claim}`")
         subject, now = self.naming.anybody(named, issuer), self.clock()
         revocation = Revocation(kind=kind, subject=subject, id=id_, at=now, until=now + lasts)
-        return await self.store.put_revocation(revocation, now=now)
+        revoked = await self.store.put_revocation(revocation, now=now)
+        tell_revoked(self.chronicle, revoked.revocation, by=self.by, grants=revoked.grants)
+        return revoked
 
     def _seconds(self, duration: str) -> float:
         place = self.naming.spelled("for")

@@ -14,6 +14,7 @@ from extauthz.identity.resolver import Resolver
 from extauthz.lookup.attributes.sources import AttributeSources
 from extauthz.lookup.inquiries import NO_INQUIRIES, Inquiries
 from extauthz.policy.policy_set import PolicySet
+from extauthz.record.chronicle import Chronicle
 from extauthz.record.decision import WallClock
 from extauthz.record.keeping import Recorder
 from extauthz.record.tracing import SpanGiver
@@ -58,3 +59,8 @@ class Surroundings:
     sources: AttributeSources | None = None
     habits: Habits | None = None
     approving: Approving | None = None
+
+    @property
+    def chronicle(self) -> Chronicle:
+        """Where what happens beside decisions is told."""
+        return Chronicle(recorder=self.recorder, clock=self.clock)

@@ -16,6 +16,8 @@ from extauthz.approval.refusals import Refusal
 from extauthz.approval.terms import Terms
 from extauthz.check.approval_news import ApprovalNews
 from extauthz.check.approvals import Approvals
+from extauthz.check.proof.telling import tell_used
+from extauthz.record.chronicle import REQUESTER
 from extauthz.stepup.factors import accepted_amr
 from extauthz.stepup.ticket import Ticket, Wait
 from extauthz.store.protocol import Store
@@ -94,8 +96,10 @@ class Waiting:
         if len(given) < len(proofs):
             return "not-proven"
         ids = tuple(proof.id for proof in given)
-        if not await self.store.consume(ticket.subject, ids, fingerprint="", now=now):
+        used = await self.store.consume(ticket.subject, ids, fingerprint="", now=now)
+        if not used:
             return "not-proven"
+        tell_used(self.approvals.chronicle, tuple(given), used.used, origin=ticket.origin)
         for id_, proof in zip(wait.approvals, given, strict=True):
             broken = await self._break(id_, ticket, wait, Proof(factor=proof.factor, at=proof.issued_at))
             if isinstance(broken, Refusal):
@@ -118,7 +122,7 @@ class Waiting:
                 now=now,
             )
 
-        return await self.approvals.change(id_, step)
+        return await self.approvals.change(id_, step, by=REQUESTER)
 
     def _may(self, approval: Approval, wait: Wait, now: float) -> bool:
         """Whether the rule in force lets a member of these groups go through."""

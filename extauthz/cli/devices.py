@@ -8,11 +8,23 @@ from typing import Annotated, Any
 
 import typer
 
+from extauthz.check.revocation_telling import tell_revoked
 from extauthz.cli.policy_options import print_json
 from extauthz.cli.policy_trace import printable
-from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, anybody_of, called, row, with_store
+from extauthz.cli.state import (
+    DEFAULT_CONFIG,
+    Config,
+    Format,
+    Issuer,
+    anybody_of,
+    called,
+    changing_store,
+    row,
+    with_store,
+)
 from extauthz.errors import ExtauthzError
 from extauthz.identity.revocations import Revocation, Revocations
+from extauthz.record.chronicle import COMMAND, Chronicle
 from extauthz.settings import Settings
 from extauthz.store.devices import ListedDevice
 from extauthz.store.protocol import Store
@@ -71,7 +83,7 @@ def revoke(
     if device is not None and not device.strip():
         raise DevicesRefused("--device: has no name; write the id that `extauthz devices list` shows")
 
-    async def work(settings: Settings, store: Store) -> Revocation:
+    async def work(settings: Settings, store: Store, chronicle: Chronicle) -> Revocation:
         named = anybody_of(settings, subject, issuer)
         now = time.time()
         revocation = (
@@ -79,9 +91,11 @@ def revoke(
             if device is None
             else Revocation(kind="device", subject=named, id=device, at=now)
         )
-        return (await store.put_revocation(revocation, now=now)).revocation
+        revoked = (await store.put_revocation(revocation, now=now)).revocation
+        tell_revoked(chronicle, revoked, by=COMMAND)
+        return revoked
 
-    revoked = with_store(config, work)
+    revoked = changing_store(config, work)
     if output == "json":
         named = {"sub": revoked.subject.id, "issuer": revoked.subject.issuer}
         print_json({**named, "kind": revoked.kind, "id": revoked.id, "at": instant(revoked.at)})

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -19,8 +20,20 @@ import segno
 import typer
 
 from extauthz.app.wiring import load_keys
-from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, called, row, subject_of, with_store
+from extauthz.cli.state import (
+    DEFAULT_CONFIG,
+    Config,
+    Format,
+    Issuer,
+    called,
+    changing_store,
+    row,
+    subject_of,
+    with_store,
+)
 from extauthz.errors import ExtauthzError
+from extauthz.record.chronicle import COMMAND, SILENT, Chronicle
+from extauthz.record.life import Detail, LifeKind
 from extauthz.settings import Settings
 from extauthz.stepup.enrolment import LONGEST_INVITATION, invite, page_of
 from extauthz.stepup.keys import KeyRing
@@ -42,6 +55,9 @@ _FIRST = Ground()
 _PROMPTS = 3
 """How many wrong first codes are put up with at a terminal."""
 
+Say = Callable[[], None]
+"""Says what was done, once that is recorded."""
+
 UserName = Annotated[str, typer.Argument(metavar="USER", help="The `sub` of the user's tokens.")]
 
 
@@ -56,6 +72,11 @@ class _Desk:
     settings: Settings
     store: Store
     keys: KeyRing
+    chronicle: Chronicle = SILENT
+
+    def tell(self, kind: LifeKind, subject: Subject, factor: str | None = None, **details: Detail) -> None:
+        """Something was done to the subject's factors."""
+        self.chronicle.tell(kind, subject=subject, by=COMMAND, factor=factor, details=details)
 
     def subject(self, user: str, issuer: str | None) -> Subject:
         """The user at that issuer, or at the only one."""
@@ -87,27 +108,26 @@ def enroll(
     if not link and base_url is not None:
         raise FactorRefused("--base-url belongs to --link; add it")
 
-    async def work(desk: _Desk) -> None:
+    async def work(desk: _Desk) -> Say:
         subject = desk.subject(user, issuer)
         if link:
             _print_link(desk, subject, base_url, _link_seconds(valid_for), output)
-            return
+            return _nothing
         if confirm is not None:
-            _report_confirmed(await _confirm(desk, subject, confirm), output)
-            return
+            return partial(_report_confirmed, await _confirm(desk, subject, confirm), output)
         secret = os.urandom(SECRET_BYTES)
         factor = await _add(desk, subject, secret, confirmed=output == "json")
         uri = provisioning_uri(secret, account=user, issuer=urlsplit(subject.issuer).hostname or subject.issuer)
         if output == "json":
-            typer.echo(json.dumps(_described(factor) | {"uri": uri}))
-            return
+            return partial(typer.echo, json.dumps(_described(factor) | {"uri": uri}))
         _print_address(uri)
         if sys.stdin.isatty():
-            await _ask_for_first_code(desk, subject)
-        else:
-            typer.echo(f"Not in force yet: confirm it with `extauthz factors enroll {user} --confirm CODE`.")
+            return partial(_report_confirmed, await _ask_for_first_code(desk, subject), "text")
+        return partial(
+            typer.echo, f"Not in force yet: confirm it with `extauthz factors enroll {user} --confirm CODE`."
+        )
 
-    _run(config, work)
+    _change(config, work)
 
 
 @app.command("list")
@@ -142,17 +162,17 @@ def list_(
 def reset(user: UserName, issuer: Issuer = None, config: Config = DEFAULT_CONFIG, output: Format = "text") -> None:
     """Remove all factors of USER, end what they proved and links to set up others, and lift a lock-out."""
 
-    async def work(desk: _Desk) -> None:
+    async def work(desk: _Desk) -> Say:
         subject = desk.subject(user, issuer)
         removed = await desk.store.reset_factors(subject, limits_of(subject, ""), now=time.time())
+        desk.tell("factor.reset", subject, removed=removed)
         if output == "json":
-            typer.echo(json.dumps({"sub": subject.id, "issuer": subject.issuer, "removed": removed}))
-        else:
-            had = f"removed {counted(removed, 'factor')}, counting each recovery code" if removed else "had no factor"
-            void = "what they proved and links to set up others are void, and no lock-out is left"
-            typer.echo(f"{called(subject)}: {had}; {void}")
+            return partial(typer.echo, json.dumps({"sub": subject.id, "issuer": subject.issuer, "removed": removed}))
+        had = f"removed {counted(removed, 'factor')}, counting each recovery code" if removed else "had no factor"
+        void = "what they proved and links to set up others are void, and no lock-out is left"
+        return partial(typer.echo, f"{called(subject)}: {had}; {void}")
 
-    _run(config, work)
+    _change(config, work)
 
 
 def _run(config: Path, work: Callable[[_Desk], Awaitable[None]]) -> None:
@@ -160,6 +180,19 @@ def _run(config: Path, work: Callable[[_Desk], Awaitable[None]]) -> None:
         await work(_Desk(settings=settings, store=store, keys=load_keys(settings)))
 
     with_store(config, at_desk)
+
+
+def _change(config: Path, work: Callable[[_Desk], Awaitable[Say]]) -> None:
+    """As `_run`, of what changes something: it is recorded, and then said."""
+
+    async def at_desk(settings: Settings, store: Store, chronicle: Chronicle) -> Say:
+        return await work(_Desk(settings=settings, store=store, keys=load_keys(settings), chronicle=chronicle))
+
+    changing_store(config, at_desk)()
+
+
+def _nothing() -> None:
+    """What is said of what was not done."""
 
 
 def _link_seconds(written: str) -> float:
@@ -222,6 +255,8 @@ async def _add(desk: _Desk, subject: Subject, secret: bytes, *, confirmed: bool)
     enrolled = await desk.store.enroll(Enrolment(subject=subject, factors=(made,), ground=_FIRST), now=now)
     if enrolled is not Changed.DONE:
         raise _has_one(subject)
+    if confirmed:
+        desk.tell("factor.enrolled", subject, made.kind, id=made.id)
     return made
 
 
@@ -246,21 +281,21 @@ async def _confirm(desk: _Desk, subject: Subject, code: str) -> EnrolledFactor:
             if confirmed is Changed.NOT_FIRST:
                 raise _has_one(subject)
             if confirmed is Changed.DONE:
+                desk.tell("factor.enrolled", subject, factor.kind, id=factor.id)
                 return factor
     raise FactorRefused(f"`{subject.id}`: the code is not right; enter the six digits that the app shows now")
 
 
-async def _ask_for_first_code(desk: _Desk, subject: Subject) -> None:
+async def _ask_for_first_code(desk: _Desk, subject: Subject) -> EnrolledFactor:
     for left in range(_PROMPTS - 1, -1, -1):
         code = typer.prompt("First code").strip()
         try:
-            _report_confirmed(await _confirm(desk, subject, code), "text")
+            return await _confirm(desk, subject, code)
         except FactorRefused as error:
             if left == 0:
                 raise
             typer.echo(str(error), err=True)
-        else:
-            return
+    raise AssertionError("the last one that is wrong is raised")
 
 
 def _report_confirmed(factor: EnrolledFactor, output: Literal["text", "json"]) -> None:

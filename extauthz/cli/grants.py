@@ -10,9 +10,21 @@ from typing import Annotated, Any
 import typer
 
 from extauthz.cli.policy_options import print_json
-from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, anybody_of, issuer_of, row, with_store
+from extauthz.cli.state import (
+    DEFAULT_CONFIG,
+    Config,
+    Format,
+    Issuer,
+    anybody_of,
+    changing_store,
+    issuer_of,
+    row,
+    with_store,
+)
 from extauthz.errors import ExtauthzError
 from extauthz.identity.holders import session_of_sid
+from extauthz.record.chronicle import COMMAND, Chronicle
+from extauthz.record.session_hash import session_hash
 from extauthz.settings import Settings
 from extauthz.store.protocol import Selection, Store
 from extauthz.values.counting import counted
@@ -76,10 +88,21 @@ def revoke(
     if everything == any(named is not None for named in (subject, session, rule)):
         raise GrantsRefused("say what to revoke: by --subject, --session and --rule, or --all alone")
 
-    async def work(settings: Settings, store: Store) -> int:
-        return await store.revoke(_selection(settings, subject, issuer, session, rule), now=time.time())
+    async def work(settings: Settings, store: Store, chronicle: Chronicle) -> int:
+        selection = _selection(settings, subject, issuer, session, rule)
+        revoked = await store.revoke(selection, now=time.time())
+        if revoked:
+            where = {} if selection.session is None else {"session": session_hash(selection.session)}
+            chronicle.tell(
+                "grant.revoked",
+                subject=selection.subject,
+                by=COMMAND,
+                rule=selection.rule,
+                details={"grants": revoked, **where},
+            )
+        return revoked
 
-    revoked = with_store(config, work)
+    revoked = changing_store(config, work)
     if output == "json":
         print_json({"revoked": revoked})
     else:

@@ -10,16 +10,21 @@ from typing import Annotated
 
 import typer
 
+from extauthz.app.command_records import command_records
 from extauthz.app.key_file import add_key, make_keys, read_keys, remove_keys
+from extauthz.app.key_following import tell_changed
+from extauthz.cli.keys_audit import audit
 from extauthz.cli.policy_options import FormatOption, print_json
-from extauthz.cli.state import DEFAULT_CONFIG, Config, with_store
-from extauthz.settings import Settings
-from extauthz.stepup.keys import idle_keys
+from extauthz.cli.state import DEFAULT_CONFIG, Config, changing_store
+from extauthz.record.chronicle import COMMAND, Chronicle
+from extauthz.settings import Settings, load_settings
+from extauthz.stepup.keys import Key, idle_keys
 from extauthz.store.protocol import Store
 from extauthz.values.duration import seconds
 from extauthz.values.instant import instant
 
 app = typer.Typer(name="keys", no_args_is_help=True, help="Keys that sign tickets, bind proofs and seal secrets.")
+app.command(short_help="Print the public keys of the audit's signatures.")(audit)
 
 KeyFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="The key file, `keys` in the configuration.", dir_okay=False)
@@ -45,15 +50,36 @@ def generate(
 
 @app.command(short_help="Add a key, which makes from a moment on.")
 def rotate(
-    file: KeyFile = _DEFAULT_FILE,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="The key file; that of --config, or `keys.json`.", dir_okay=False),
+    ] = None,
     after: Annotated[
         str,
         typer.Option(metavar="DURATION", help="How soon it makes: when all servers have the file. `0s` after a leak."),
     ] = "5m",
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", help="The configuration whose audit records it.", envvar="EXTAUTHZ_CONFIG", dir_okay=False
+        ),
+    ] = None,
     output: FormatOption = "text",
 ) -> None:
-    """Add a key; what older ones made stays good. Running servers read the file by themselves."""
-    key = add_key(file, after=_seconds(after, "--after"))
+    """Add a key; what older ones made stays good. Running servers read the file by themselves.
+
+    Without a configuration nothing records it but the servers that read the file.
+    """
+    soon = _seconds(after, "--after")
+    if config is None:
+        file = _DEFAULT_FILE if file is None else file
+        key = add_key(file, after=soon)
+    else:
+        settings = load_settings(config)
+        file = settings.keys_path if file is None else file
+        with command_records(settings) as chronicle:
+            key = add_key(file, after=soon)
+            tell_changed(chronicle, read_keys(file), by=COMMAND)
     if output == "json":
         print_json({"file": str(file), "key": key.kid, "makes_from": key.makes_from})
     else:
@@ -69,13 +95,15 @@ def prune(
     """Remove keys that make nothing any more and that no secret in the store needs."""
     since = time.time() - _seconds(unused_for, "--unused-for")
 
-    async def sealed(settings: Settings, store: Store) -> tuple[Path, tuple[str, ...]]:
-        return settings.keys_path, tuple(one.sealed for one in await store.factors(None) if one.sealed)
+    async def removed(settings: Settings, store: Store, chronicle: Chronicle) -> tuple[Path, tuple[Key, ...]]:
+        file = settings.keys_path
+        sealed = tuple(one.sealed for one in await store.factors(None) if one.sealed)
+        idle = tuple(idle_keys(read_keys(file), sealed, since=since))
+        if idle:
+            tell_changed(chronicle, remove_keys(file, {key.kid for key in idle}), by=COMMAND)
+        return file, idle
 
-    file, texts = with_store(config, sealed)
-    idle = idle_keys(read_keys(file), texts, since=since)
-    if idle:
-        remove_keys(file, {key.kid for key in idle})
+    file, idle = changing_store(config, removed)
     left = len(read_keys(file).keys)
     if output == "json":
         print_json({"file": str(file), "removed": [key.kid for key in idle], "keys": left})

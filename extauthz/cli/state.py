@@ -8,10 +8,12 @@ from typing import Annotated, Literal, TypeVar
 
 import typer
 
+from extauthz.app.command_records import command_records
 from extauthz.app.wiring import open_configured_store
 from extauthz.check.subjects import Naming
 from extauthz.cli.policy_trace import printable
 from extauthz.errors import ConfigurationError
+from extauthz.record.chronicle import Chronicle
 from extauthz.settings import Settings, load_settings
 from extauthz.store.protocol import Store
 from extauthz.values.identity import Subject
@@ -74,7 +76,27 @@ def with_store(config: Path, work: Callable[[Settings, Store], Awaitable[_T]]) -
         ConfigurationError: the store can't be used, or is inside of a server.
         StateUnavailable: it is out of reach.
     """
+    return _worked(config, load_settings(config), work)
+
+
+def changing_store(config: Path, work: Callable[[Settings, Store, Chronicle], Awaitable[_T]]) -> _T:
+    """As `with_store`, for what changes something: `work` is given where it tells that. What it has told is in the
+    audit when this returns.
+
+    Raises:
+        ConfigurationError: the audit file can't be written, too; then nothing was changed.
+        NotRecorded: it is done, and the audit does not say so.
+    """
     settings = load_settings(config)
+    with command_records(settings) as chronicle:
+
+        async def told(settings: Settings, store: Store) -> _T:
+            return await work(settings, store, chronicle)
+
+        return _worked(config, settings, told)
+
+
+def _worked(config: Path, settings: Settings, work: Callable[[Settings, Store], Awaitable[_T]]) -> _T:
     if settings.store == "memory:":
         raise ConfigurationError(
             f"{config}: store `memory:` is inside of the server; use `sqlite:///path` or `redis://…`"

@@ -14,8 +14,20 @@ import typer
 from extauthz.check.subjects import ByHand, described, described_signal
 from extauthz.cli.policy_options import print_json
 from extauthz.cli.policy_trace import printable
-from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, called, naming, note_actors, row, with_store
+from extauthz.cli.state import (
+    DEFAULT_CONFIG,
+    Config,
+    Format,
+    Issuer,
+    called,
+    changing_store,
+    naming,
+    note_actors,
+    row,
+    with_store,
+)
 from extauthz.identity.revocations import Revocation
+from extauthz.record.chronicle import Chronicle
 from extauthz.settings import Settings
 from extauthz.store.protocol import Store
 from extauthz.store.revocations import Revoked
@@ -41,14 +53,14 @@ def block(
     output: Format = "text",
 ) -> None:
     """Refuse every request of SUBJECT, and every token in which it is an actor, until it is unblocked."""
-    revoked = _done(config, issuer, lambda by_hand: by_hand.block(subject, issuer, duration=duration))
+    revoked = _changed(config, issuer, lambda by_hand: by_hand.block(subject, issuer, duration=duration))
     _report(revoked, f"blocked{_until(revoked.revocation)}", output)
 
 
 @app.command(short_help="End a block.")
 def unblock(subject: Named, issuer: Issuer = None, config: Config = DEFAULT_CONFIG, output: Format = "text") -> None:
     """End a block, also that of an account which a transmitter has disabled. What was revoked stays revoked."""
-    ended = _done(config, issuer, lambda by_hand: by_hand.unblock(subject, issuer))
+    ended = _changed(config, issuer, lambda by_hand: by_hand.unblock(subject, issuer))
     named = ended.subject
     if output == "json":
         print_json({"sub": named.id, "issuer": named.issuer, "was_blocked": ended.was_blocked})
@@ -72,7 +84,7 @@ def revoke(
     output: Format = "text",
 ) -> None:
     """Refuse the tokens that SUBJECT was given until now, and forget what was proven with them."""
-    revoked = _done(
+    revoked = _changed(
         config,
         issuer,
         lambda by_hand: by_hand.revoke(subject, issuer, session=session, token=token, duration=duration),
@@ -119,6 +131,17 @@ def _done(config: Path, issuer: str | None, work: Callable[[ByHand], Awaitable[_
         return done
 
     return with_store(config, run)
+
+
+def _changed(config: Path, issuer: str | None, work: Callable[[ByHand], Awaitable[_T]]) -> _T:
+    """As `_done`, of what changes something, which is recorded."""
+
+    async def run(settings: Settings, store: Store, chronicle: Chronicle) -> _T:
+        done = await work(ByHand(store=store, naming=naming(settings), clock=time.time, chronicle=chronicle))
+        note_actors(settings, issuer)
+        return done
+
+    return changing_store(config, run)
 
 
 def _until(revocation: Revocation) -> str:

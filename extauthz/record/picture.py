@@ -15,6 +15,7 @@ from extauthz.values.approvals import Picture, Signals
 from extauthz.values.decisions import ApprovalDemand, Evaluation
 from extauthz.values.grants import Facts
 from extauthz.values.identity import Identity, User
+from extauthz.values.origin import Origin
 from extauthz.values.request import RequestView
 from extauthz.values.well_formed import well_formed
 
@@ -27,12 +28,13 @@ def picture_of(
     facts: Facts,
     evaluation: Evaluation,
     revision: str,
-    decision_id: str,
+    origin: Origin,
     keep: Keep,
 ) -> Picture:
     """The picture of a request that is decided to need this approval.
 
-    `facts` and `evaluation` are those of the decision, `keep` is what the audit keeps in the clear.
+    `facts` and `evaluation` are those of the decision, which is the `origin`; `keep` is what the audit keeps in the
+    clear.
     """
     http, user, workload = request.http, identity.user, identity.workload
     query, unnamed, error = ({}, 0, None) if http is None else query_of(http, keep)
@@ -61,7 +63,8 @@ def picture_of(
         client_ip=identity.client_ip,
         place=dict(geo_of(facts, identity.client_ip) or {}),
         revision=revision,
-        decision_id=decision_id,
+        decision_id=origin.decision_id,
+        span=origin.span,
     )
     return msgspec.json.decode(well_formed(picture), type=Picture)
 

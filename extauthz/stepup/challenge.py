@@ -11,6 +11,7 @@ from extauthz.stepup.return_path import PAGES, return_path
 from extauthz.stepup.ticket import TICKET_ID_BYTES, TICKET_SECONDS, Action, Ticket, hash_nonce, sign
 from extauthz.values.decisions import Challenge, ChallengeOffer
 from extauthz.values.identity import NONCE_COOKIE, Identity
+from extauthz.values.origin import NO_ORIGIN, Origin
 from extauthz.values.request import Caller, HttpRequest, RequestView
 
 CHALLENGE_PATH: Final = f"{PAGES}challenge"
@@ -31,11 +32,12 @@ def offer(
     keys: KeyRing,
     now: float,
     entropy: Callable[[int], bytes],
+    origin: Origin = NO_ORIGIN,
 ) -> ChallengeOffer:
     """The page's address with a ticket for `decision`, and the nonce cookie that the ticket opens with.
 
     A browser that has a nonce cookie already keeps it, so that a challenge in one tab does not close that in another.
-    `now` in seconds since the epoch; `entropy(n)` gives n random bytes.
+    `origin` is that of the decision, `now` in seconds since the epoch; `entropy(n)` gives n random bytes.
 
     Raises:
         NotChallengeable: there is no user, no session or no HTTP request.
@@ -54,8 +56,10 @@ def offer(
         expires_at=now + TICKET_SECONDS,
         demands=decision.demands,
         credentials=identity.credentials,
+        origin=origin,
     )
-    return ChallengeOffer(location=f"{CHALLENGE_PATH}?ticket={quote(sign(ticket, keys))}", cookies=cookies)
+    location = f"{CHALLENGE_PATH}?ticket={quote(sign(ticket, keys))}"
+    return ChallengeOffer(id=ticket.id, location=location, cookies=cookies)
 
 
 def nonce_for(http: HttpRequest, entropy: Callable[[int], bytes]) -> tuple[str, tuple[str, ...]]:

@@ -18,14 +18,15 @@ from extauthz.errors import ExtauthzError
 from extauthz.stepup.keys import Key, KeyRing
 from extauthz.values.decisions import ChallengeDemand
 from extauthz.values.identity import Credential, Subject
+from extauthz.values.origin import NO_ORIGIN, Origin
 
 TICKET_SECONDS: Final = 300.0
 TICKET_ID_BYTES: Final = 16
 MAX_TICKET_LENGTH: Final = 24_576
 """Well below the 60 KiB of headers that Envoy lets through by default."""
 
-_FORM: Final = "t5"  # another one with each change of what is in it: what an older server made is none of ours
-_SHAPE: Final = re.compile(r"(t5\.([A-Za-z0-9]{1,64})\.([A-Za-z0-9_-]+))\.([A-Za-z0-9_-]{43})")
+_FORM: Final = "t6"  # another one with each change of what is in it: what an older server made is none of ours
+_SHAPE: Final = re.compile(r"(t6\.([A-Za-z0-9]{1,64})\.([A-Za-z0-9_-]+))\.([A-Za-z0-9_-]{43})")
 _SHOWN_ROWS: Final = 16
 _SHOWN_NAME: Final = 60
 _SHOWN_TEXT: Final = 200
@@ -69,7 +70,7 @@ class Ticket:
     `credentials` are the tokens that the challenged identity rests on: what is revoked while a page is open counts
     there, too. `closes`: the page is in a window of a script, which closes after the proof. One for `enrolment` demands
     nothing, and so confirms nothing. `insists`: as the state of a login, that an older one was not enough. `wait` is
-    there in one for `waiting`, whose demands nobody meets with it.
+    there in one for `waiting`, whose demands nobody meets with it. `origin` is the decision that it was made for.
     """
 
     id: str
@@ -85,6 +86,12 @@ class Ticket:
     purpose: Purpose = "challenge"
     insists: bool = False
     wait: Wait | None = None
+    origin: Origin = NO_ORIGIN
+
+    @property
+    def opened_at(self) -> float:
+        """When the challenge was, in seconds since the epoch; of one for `waiting` nobody knows by it."""
+        return self.expires_at - TICKET_SECONDS
 
     def fits(self, nonce: str | None) -> bool:
         """Whether the browser with this nonce cookie is the one that was sent."""
@@ -112,6 +119,7 @@ def sign(ticket: Ticket, keys: KeyRing) -> str:
         "p": ticket.purpose,
         "l": ticket.insists,
         "v": None if ticket.wait is None else _wait_out(ticket.wait),
+        "o": [ticket.origin.decision_id, ticket.origin.span],
     }
     text = json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
     # A `sub` may hold what is no Unicode (a lone surrogate): it must come back as it was, not as somebody else.
@@ -134,6 +142,7 @@ def open_ticket(text: str, keys: KeyRing) -> Ticket:
     payload: dict[str, Any] = json.loads(body.decode("utf-8", "surrogatepass"))
     issuer, sub = payload["s"]
     method, authority, path = payload["a"]
+    decision_id, span = payload["o"]
     return Ticket(
         id=payload["i"],
         subject=Subject(issuer, sub),
@@ -148,6 +157,7 @@ def open_ticket(text: str, keys: KeyRing) -> Ticket:
         purpose=payload["p"],
         insists=payload["l"],
         wait=None if payload["v"] is None else _wait_in(payload["v"]),
+        origin=Origin(decision_id=decision_id, span=span),
     )
 
 

@@ -16,6 +16,7 @@ from extauthz.stepup.return_path import PAGES, return_path
 from extauthz.stepup.ticket import TICKET_ID_BYTES, Action, Ticket, Wait, hash_nonce, sign
 from extauthz.values.decisions import Hold, HoldOffer
 from extauthz.values.identity import HOLDER_COOKIE, Identity
+from extauthz.values.origin import NO_ORIGIN, Origin
 from extauthz.values.request import Caller, RequestView
 
 WAITING_PATH: Final = f"{PAGES}waiting"
@@ -40,11 +41,13 @@ def offer(
     keys: KeyRing,
     now: float,
     entropy: Callable[[int], bytes],
+    origin: Origin = NO_ORIGIN,
 ) -> HoldOffer:
     """The page's address with a ticket for the approvals of `decision`, and the cookies that go with it.
 
     `groups` are those of the caller's that may break the glass, `holder_secret` that of a holder cookie which the
-    browser does not have yet. `now` in seconds since the epoch; `entropy(n)` gives n random bytes.
+    browser does not have yet, `origin` the decision. `now` in seconds since the epoch; `entropy(n)` gives n random
+    bytes.
 
     Raises:
         NobodyWaits: there is no subject, or no HTTP request.
@@ -68,6 +71,7 @@ def offer(
         demands=tuple(glass.demand for glass in glasses) if breakable else (),
         credentials=identity.credentials,
         purpose="waiting",
+        origin=origin,
         wait=Wait(
             approvals=decision.approvals,
             person=glasses[0].by.person if breakable else "",

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from extauthz.values.identity import Subject
+from extauthz.values.origin import Origin
 
 State = Literal["pending", "approved", "denied", "expired", "cancelled"]
 """All but the first are final."""
@@ -127,7 +128,8 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 
     `claims` are those of the user that the audit would keep, too, `actors` who acts for the user, the current one
     first, `query` the parameters in the clear that the audit keeps, and `masked` the names of the others. `show` is
-    what the rule shows, `why` its condition, `place` where the client's address is.
+    what the rule shows, `why` its condition, `place` where the client's address is, `span` that
+    of the decision as a `traceparent` writes it.
     """
 
     user: str = ""
@@ -150,6 +152,12 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     place: Mapping[str, Any] = {}
     revision: str = ""
     decision_id: str = ""
+    span: str = ""
+
+    @property
+    def origin(self) -> Origin:
+        """The decision that it is of."""
+        return Origin(decision_id=self.decision_id, span=self.span)
 
 
 class Matter(msgspec.Struct, frozen=True, kw_only=True):

@@ -198,10 +198,12 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class ChallengeOffer:
     """What a challenged caller is given: the address of the page with its ticket, and the cookies that go with it.
 
-    `location` is a path on the request's own origin, `cookies` are whole `Set-Cookie` values.
+    `location` is a path on the request's own origin, `cookies` are whole `Set-Cookie` values. `id` is what records call
+    the challenge: that of its ticket, which opens nothing by itself.
     """
 
     location: str
+    id: str = ""
     cookies: tuple[str, ...] = ()
 
 

@@ -70,7 +70,12 @@ class ChallengePage:
 
     async def serve(self, request: Request) -> Response:
         """GET shows the forms, POST takes one; one route, so that a wrong method is told of both."""
-        return await (self._take(request) if request.method == "POST" else self._show(request))
+        try:
+            return await (self._take(request) if request.method == "POST" else self._show(request))
+        except TurnedAway as away:
+            if away.notice is notices.EXPIRED and away.ticket is not None:
+                await self.proofs.tell_expired(away.ticket)
+            raise
 
     async def _show(self, request: Request) -> Response:
         texts = request.query_params.getlist("ticket")
@@ -122,6 +127,8 @@ class ChallengePage:
             headers["retry-after"] = str(int(problem.retry_after) + 1)
         status = 200 if problem is None else problem.status
         script: Script | None = "webauthn" if asks_for_key else None
+        if problem is None:
+            self.proofs.tell_shown(ticket)
         return self.pages.render("challenge.html", status=status, values=values, headers=headers, script=script)
 
 

@@ -76,6 +76,8 @@ class Login:
         if isinstance(authenticated, Unverified):
             if authenticated.reason in _TOO_WEAK and not ticket.insists:
                 return await self.leave(replace(ticket, insists=True))
+            if ticket.purpose == "challenge":
+                self.proofs.trial(ticket, "oidc").tell(authenticated)
             raise TurnedAway(_notice_for(authenticated), ticket)
         self.gate.check_revocations(ticket)
         if ticket.purpose == "enrolment":

@@ -23,6 +23,7 @@ from extauthz.check.waiting import Waiting
 from extauthz.errors import IssuerUnavailable, StateUnavailable, SubjectBlocked, TokenRevoked
 from extauthz.identity.config import ClientSettings
 from extauthz.policy.device_config import DeviceSettings
+from extauthz.record.chronicle import REQUESTER, SILENT, Chronicle
 from extauthz.stepup.challenge import CHALLENGE_PATH
 from extauthz.stepup.enrolment import ENROL_PATH
 from extauthz.stepup.keys import KeyRing
@@ -60,17 +61,30 @@ def create_app(
     pushed: Sequence[Route] = (),
     devices: Devices | None = None,
     waiting: Waiting | None = None,
+    chronicle: Chronicle = SILENT,
+    by: str = REQUESTER,
 ) -> Starlette:
     """The application. `clock()` is seconds since the epoch, `entropy(n)` n random bytes; `revocations` is `None` where
     nobody can revoke anything, `devices` where they are known as without a configuration. `pushed` is what is served
-    for other machines beside the pages. `waiting` is `None` where nobody can be asked for approvals.
+    for other machines beside the pages. `waiting` is `None` where nobody can be asked for approvals. What happens is
+    told in the `chronicle`, of whom it calls `by`.
     """
     pages = Pages()
     gate = Gate(keys=keys, clock=clock, revocations=revocations)
     if devices is None:
         devices = Devices.of(DeviceSettings(), keys=keys, store=store, entropy=entropy, revocations=revocations)
-    proofs = Proofs(store=store, keys=keys, client=client, clock=clock, entropy=entropy, pages=pages, devices=devices)
-    seating = Seating(store=store, keys=keys, clock=clock, entropy=entropy)
+    proofs = Proofs(
+        store=store,
+        keys=keys,
+        client=client,
+        clock=clock,
+        entropy=entropy,
+        pages=pages,
+        devices=devices,
+        chronicle=chronicle,
+        by=by,
+    )
+    seating = Seating(store=store, keys=keys, clock=clock, entropy=entropy, chronicle=chronicle)
     enrolling = Enrolling(seating=seating)
     forms = EnrolmentForms(seating=seating, enrolling=enrolling, pages=pages)
     entry = Entry(gate=gate, seating=seating, means=means, forms=forms)
@@ -89,7 +103,9 @@ def create_app(
     rest = _Rest(pages=pages)
     held: list[Route] = []
     if waiting is not None:
-        held = WaitingPages(gate=gate, waiting=waiting, keys=keys, clock=clock, entropy=entropy, pages=pages).routes
+        held = WaitingPages(
+            gate=gate, waiting=waiting, keys=keys, clock=clock, entropy=entropy, pages=pages, chronicle=chronicle
+        ).routes
     app = Starlette(
         routes=[
             Route(CHALLENGE_PATH, challenge.serve, methods=["GET", "POST"]),

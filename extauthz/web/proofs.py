@@ -14,12 +14,14 @@ from starlette.responses import RedirectResponse, Response
 
 from extauthz.check.devices import Devices
 from extauthz.check.proof.proving import LockedOut, NotProven, ProofOutcome, Proven, Proving, TicketUsed, Unverified
+from extauthz.check.proof.telling import Trial
 from extauthz.identity.config import ClientSettings
+from extauthz.record.chronicle import Chronicle
 from extauthz.stepup.cookies import COOKIE_SECRET_BYTES, make_secret, read_cookie, read_secret, set_cookie
 from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.return_path import PAGES
 from extauthz.stepup.ticket import Ticket
-from extauthz.store.protocol import SpentTicket, Store
+from extauthz.store.protocol import CLOCK_SKEW, Redeemed, Redemption, SpentTicket, Store
 from extauthz.values.decisions import Factor
 from extauthz.values.identity import DEVICE_COOKIE, HOLDER_COOKIE, holder_of_cookie
 from extauthz.web.address import browser_address
@@ -37,7 +39,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proofs:
-    """`clock()` is seconds since the epoch, `entropy(n)` n random bytes."""
+    """`clock()` is seconds since the epoch, `entropy(n)` n random bytes; `by` is what records call whoever is here."""
 
     store: Store
     keys: KeyRing
@@ -46,6 +48,51 @@ class Proofs:
     entropy: Callable[[int], bytes]
     pages: Pages
     devices: Devices
+    chronicle: Chronicle
+    by: str
+
+    def trial(self, ticket: Ticket, factor: Factor) -> Trial:
+        """What is tried with a ticket, for records."""
+        return Trial(
+            chronicle=self.chronicle,
+            subject=ticket.subject,
+            factor=factor,
+            by=self.by,
+            origin=ticket.origin,
+            challenge=ticket.id,
+            since=ticket.opened_at,
+        )
+
+    def tell_shown(self, ticket: Ticket) -> None:
+        """The page of a challenge was shown."""
+        self.chronicle.tell(
+            "challenge.shown",
+            subject=ticket.subject,
+            by=self.by,
+            origin=ticket.origin,
+            rule=ticket.demands[0].rule,
+            challenge=ticket.id,
+        )
+
+    async def tell_expired(self, ticket: Ticket) -> None:
+        """Somebody has come too late with a ticket: that is told once, and of none that was met.
+
+        Raises:
+            StateUnavailable: the store is out of reach.
+        """
+        if self.clock() >= ticket.expires_at + CLOCK_SKEW:  # by now nobody remembers whether it was met
+            return
+        spent = SpentTicket(id=ticket.id, expires_at=ticket.expires_at)
+        ended = Redemption(subject=ticket.subject, burn=None, grants=(), ticket=spent)
+        if await self.store.redeem(ended, now=self.clock()) is Redeemed.DONE:
+            self.chronicle.tell(
+                "challenge.expired",
+                subject=ticket.subject,
+                origin=ticket.origin,
+                rule=ticket.demands[0].rule,
+                challenge=ticket.id,
+                since=ticket.opened_at,
+            )
 
     async def give(
         self, request: Request, ticket: Ticket, factor: Factor, prove: Callable[[Proving], Awaitable[ProofOutcome]]
@@ -72,6 +119,7 @@ class Proofs:
                 ticket=SpentTicket(id=ticket.id, expires_at=ticket.expires_at),
             )
         )
+        self.trial(ticket, factor).tell(outcome)
         _log.info("proof", outcome=outcome.reason, factor=factor, subject=ticket.subject.key, ticket=ticket.id)
         if not isinstance(outcome, Proven):
             return outcome

@@ -15,8 +15,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from extauthz.check.proof.telling import tell_opened
 from extauthz.check.waiting import Standing, Waiting, fitting_reason
 from extauthz.errors import StateUnavailable
+from extauthz.record.chronicle import REQUESTER, Chronicle
 from extauthz.stepup.challenge import CHALLENGE_PATH
 from extauthz.stepup.cookies import make_secret, read_secret
 from extauthz.stepup.keys import KeyRing
@@ -55,6 +57,7 @@ class WaitingPages:
         clock: Callable[[], float],
         entropy: Callable[[int], bytes],
         pages: Pages,
+        chronicle: Chronicle,
     ) -> None:
         self._gate = gate
         self._waiting = waiting
@@ -62,6 +65,7 @@ class WaitingPages:
         self._clock = clock
         self._entropy = entropy
         self._pages = pages
+        self._chronicle = chronicle
         self._places: Places[Subject] = Places()
 
     @property
@@ -173,6 +177,7 @@ class WaitingPages:
             expires_at=self._clock() + TICKET_SECONDS,
         )
         address = f"{CHALLENGE_PATH}?ticket={quote(sign(proving, self._keys))}"
+        tell_opened(self._chronicle, proving, by=REQUESTER, approvals=wait.approvals)
         return RedirectResponse(address, status_code=303, headers=self._pages.headers)
 
     async def _break(self, request: Request, ticket: Ticket, wait: Wait, text: str) -> Response:

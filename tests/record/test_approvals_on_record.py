@@ -98,7 +98,7 @@ def picture(keep: Keep) -> Picture:
         facts=facts,
         evaluation=evaluation,
         revision="r",
-        decision_id="d",
+        origin=Origin(decision_id="d"),
         keep=keep,
     )
 

@@ -59,9 +59,9 @@ def test_codes_of_both_kinds_share_their_tries() -> None:
     alice.enroll(seal_factor(secret, subject=ALICE, confirmed=True, keys=alice.keys, now=NOW, entropy=alice.entropy))
     for _ in range(3):
         assert alice.recover("0000-0000-0000-0000") == NotProven(reason="wrong-code")
-    for _ in range(2):
+    for locks in (0.0, 30.0):
         outcome = asyncio.run(prove_totp(alice.proving(demand()), "000000"))
-        assert outcome == NotProven(reason="wrong-code")
+        assert outcome == NotProven(reason="wrong-code", locks=locks)
     assert isinstance(alice.recover(CODE_LIST[0]), LockedOut)
     assert isinstance(asyncio.run(prove_totp(alice.proving(demand()), "000000")), LockedOut)
 

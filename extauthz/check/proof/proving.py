@@ -48,9 +48,11 @@ class NotProven:
 
     `wrong-code`: it is none of the subject's codes. `code-used`: it was right and was used before; another one will do.
     `not-enrolled`: the subject has no such factor. `factor-not-accepted`: no demand can be met by it.
+    `locks` are the seconds for which no other code is looked at.
     """
 
     reason: ProofFailure
+    locks: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

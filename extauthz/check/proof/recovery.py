@@ -27,8 +27,8 @@ async def prove_recovery(proving: Proving, typed: str) -> CodeOutcome:
         return tried
     found = find(typed, {factor.id: proving.opened(factor) for factor in factors})
     if found is None:
-        return NotProven(reason="wrong-code")
-    used = NotProven(reason="code-used")
+        return NotProven(reason="wrong-code", locks=tried.locks)
+    used = NotProven(reason="code-used", locks=tried.locks)
     return await proving.redeem(
         UseUp(factor=found),
         tuple(proving.grant(demand, "recovery") for demand in accepted),

@@ -29,11 +29,11 @@ async def prove_totp(proving: Proving, code: str) -> CodeOutcome:
         return tried
     step = _find_step(proving, factors, code)
     if step is None:
-        return NotProven(reason="wrong-code")
+        return NotProven(reason="wrong-code", locks=tried.locks)
     return await proving.redeem(
         step,
         tuple(proving.grant(demand, "totp") for demand in accepted),
-        mark_used=NotProven(reason="code-used"),
+        mark_used=NotProven(reason="code-used", locks=tried.locks),
         gone=NotProven(reason="not-enrolled"),
         tried=tried,
     )

@@ -25,6 +25,7 @@ from extauthz.check.approvals import Approvals
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.errors import IssuerUnavailable, StateUnavailable
 from extauthz.identity.config import ClientSettings
+from extauthz.record.chronicle import APPROVER
 from extauthz.stepup.approver_login import LINK_PATH, LOGGED_IN_PATH, LOGIN_PATH
 from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.relying_party import RelyingParty
@@ -74,7 +75,9 @@ def create_approvers_app(
     desk = Desk(url=url, keys=keys, revocations=revocations, clock=clock, entropy=entropy, pages=pages)
     viewing = Viewing(approvals=approvals)
     entry = Entry(desk=desk, store=store, persons=persons, claims=claims, provided=provided)
-    one = OneApproval(desk=desk, viewing=viewing, confirming=Confirming(desk=desk, store=store))
+    one = OneApproval(
+        desk=desk, viewing=viewing, confirming=Confirming(desk=desk, store=store, chronicle=approvals.chronicle)
+    )
     away = Away(desk=desk, absences=Absences(approvals=approvals))
     rest = _Rest(desk=desk, entry=entry)
     # What takes a second factor is what takes it everywhere, with the means of this origin.
@@ -90,6 +93,8 @@ def create_approvers_app(
         entropy=entropy,
         means=means,
         revocations=revocations,
+        chronicle=approvals.chronicle,
+        by=APPROVER,
     )
     app = Starlette(
         routes=[

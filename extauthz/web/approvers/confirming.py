@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from extauthz.approval.refusals import Refusal
+from extauthz.check.proof.telling import tell_opened
+from extauthz.record.chronicle import Chronicle
 from extauthz.stepup.approver_session import ApproverSession
 from extauthz.stepup.challenge import CHALLENGE_PATH
 from extauthz.stepup.cookies import COOKIE_SECRET_BYTES, make_secret, read_secret, set_cookie
@@ -32,6 +34,7 @@ class Confirming:
 
     desk: Desk
     store: Store
+    chronicle: Chronicle
 
     async def proof(self, request: Request, session: ApproverSession, approval: str) -> Proof | None:
         """The newest factor that this browser has proven in this session for the approval with this id.
@@ -91,7 +94,9 @@ class Confirming:
             expires_at=self.desk.clock() + TICKET_SECONDS,
             demands=(demand,),
             credentials=session.credentials,
+            origin=picture.origin,
         )
+        tell_opened(self.chronicle, ticket, by=f"approver:{session.approver.person}", approvals=(approval.id,))
         location = f"{CHALLENGE_PATH}?ticket={quote(sign(ticket, self.desk.keys))}"
         response = RedirectResponse(location, status_code=303, headers=self.desk.pages.headers)
         if cookie is not None:

@@ -1,0 +1,93 @@
+"""Where what happens beside decisions is told: everybody to whom something happens has one chronicle for it.
+
+The rules kept here: it is told after it has happened, by whoever has made it happen; to tell costs nothing and changes
+nothing, whatever goes wrong.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import structlog
+
+from extauthz.record.decision import WallClock
+from extauthz.record.life import SERVER, Detail, LifeKind, LifeRecord
+from extauthz.values.identity import Subject
+from extauthz.values.origin import NO_ORIGIN, Origin
+from extauthz.values.request import EMPTY
+from extauthz.values.span_ids import SpanIds
+
+REQUESTER: Final = "requester"
+"""Who did what the caller of a request, or whoever is at a page for them, has done."""
+APPROVER: Final = "approver"
+"""Who did what an approver has done at a page that knows them by their login alone."""
+ADMIN: Final = "operator:admin"
+"""Who did what was asked for at the admin API, which knows nobody by name."""
+COMMAND: Final = "command"
+"""Who did what a command on the machine of the server has done."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Taker(Protocol):
+    """Takes what is told: a recorder."""
+
+    def record(self, record: LifeRecord) -> None:
+        """Take one record."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chronicle:
+    """`recorder` is `None` where nobody wants records; `clock` gives nanoseconds since the epoch."""
+
+    recorder: Taker | None
+    clock: WallClock
+
+    def tell(
+        self,
+        kind: LifeKind,
+        *,
+        subject: Subject | None = None,
+        by: str = SERVER,
+        origin: Origin = NO_ORIGIN,
+        rule: str | None = None,
+        revision: str | None = None,
+        challenge: str | None = None,
+        approval: str | None = None,
+        grant: str | None = None,
+        factor: str | None = None,
+        reason: str | None = None,
+        details: Mapping[str, Detail] = EMPTY,
+        since: float | None = None,
+    ) -> None:
+        """Something has happened just now. `origin` is the decision that began it, `since` (seconds since the epoch)
+        when it began if it took time; the rest is as `LifeRecord` has it."""
+        if self.recorder is None:
+            return
+        span = SpanIds.read(origin.span)
+        try:
+            self.recorder.record(
+                LifeRecord(
+                    kind=kind,
+                    at_ns=self.clock(),
+                    subject=subject,
+                    by=by,
+                    rule=rule or None,
+                    revision=revision or None,
+                    decision_id=origin.decision_id or None,
+                    challenge=challenge,
+                    approval=approval,
+                    grant=grant,
+                    factor=factor,
+                    reason=reason or None,
+                    details=details,
+                    links=() if span is None else (span,),
+                    started_ns=None if since is None else int(since * 1e9),
+                )
+            )
+        except Exception:  # noqa: BLE001 - it has happened, told or not
+            _log.exception("event-not-recorded", kind=kind)
+
+
+SILENT: Final = Chronicle(recorder=None, clock=lambda: 0)
+"""For where nobody wants to hear of anything."""
