@@ -12,6 +12,7 @@ from extauthz.record.picture import picture_of
 from extauthz.values.approvals import BreakGlass, Picture, Proof
 from extauthz.values.decisions import Allow, AutoAnswer, Decision, Hold
 from extauthz.values.grants import Facts
+from extauthz.values.origin import Origin
 
 SECRET = "eyJhbGciOiJFUzI1NiJ9.e30.c2ln"
 STOOD_IN = vote("b1", groups=[], in_place_of=vote("b2", claims={"limit": 1}).approver)
