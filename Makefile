@@ -80,7 +80,7 @@ diagram: install
 	$(BIN)/python docs/diagram.py
 
 lock: install
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra pyvoy --extra spiffe --group dev --group bench --generate-hashes \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra parquet --extra pyvoy --extra spiffe --group dev --group bench --generate-hashes \
 	    --no-emit-index-url --no-header --upgrade pyproject.toml --output-file requirements.lock
 
 clean:
