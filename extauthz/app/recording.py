@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from extauthz import __version__
+from extauthz.app.audit_heads import AuditHeads, kept_for
 from extauthz.record.audit_file import AuditCounts, AuditFile
 from extauthz.record.config import AuditSettings
 from extauthz.record.journal import Journal
@@ -15,6 +16,7 @@ from extauthz.record.trace_context import DEFAULT, Propagation
 from extauthz.record.tracing import open_tracing
 from extauthz.settings import Settings
 from extauthz.stepup.keys import KeyRing
+from extauthz.store.audit_heads import AuditHeadStore
 from extauthz.web.metrics import Metrics
 
 
@@ -58,6 +60,13 @@ class Recording:
         return AuditCounts(
             waiting=kept.waiting + journal.waiting, written=kept.written, lost=kept.lost + journal.dropped
         )
+
+    def heads(self, store: AuditHeadStore, audit: AuditSettings | None) -> AuditHeads | None:
+        """What tells `store` how far the audit has come; `None` where there is none."""
+        file = self._audit
+        if file is None or audit is None:
+            return None
+        return AuditHeads(store, lambda: file.head, file=file.path.absolute(), keep=kept_for(audit))
 
     def close(self) -> None:
         """Keep what waits, and end."""

@@ -1,6 +1,7 @@
 """What the commands that read audit files share: their options, the progress bar, and what they say of broken lines."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -37,18 +38,32 @@ def declared_by(config: Path | None) -> Declared:
     return load_settings(config).declared
 
 
-def with_progress(audit: Path, lines: Iterable[Read], *, quiet: bool) -> Iterator[Read]:
-    """The lines of the file, with a bar on standard error that says how far they are; none where nobody watches."""
+@contextmanager
+def bar_over(paths: Sequence[Path], *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error that says how far through these files one is: told of the length of each line."""
     console = Console(stderr=True, quiet=quiet)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(escape(audit.name), total=_size(audit))
-        done = 0
-        for number, line in enumerate(lines):
-            yield line
-            done += line.size
+        name = paths[0].name if len(paths) == 1 else counted(len(paths), "file")
+        task = progress.add_task(escape(name), total=sum(map(_size, paths)))
+        done = number = 0
+
+        def step(size: int) -> None:
+            nonlocal done, number
+            done += size
+            number += 1
             if number % STEP == 0:
                 progress.update(task, completed=done)
+
+        yield step
+
+
+def with_progress(audit: Path, lines: Iterable[Read], *, quiet: bool) -> Iterator[Read]:
+    """The lines of the file, with a bar on standard error that says how far they are; none where nobody watches."""
+    with bar_over([audit], quiet=quiet) as step:
+        for line in lines:
+            yield line
+            step(line.size)
 
 
 def _size(audit: Path) -> int:

@@ -21,6 +21,8 @@ MOST_TOLD: Final = 1_000
 """Mistakes that are kept; of further ones there is the number alone."""
 _MOST_HEADS: Final = 8
 _AUDIT_EVENT: Final = b'{"v":1,"event":"audit.'
+_STARTED: Final = b'{"v":1,"event":"audit.started",'
+_SIGNED: Final = frozenset({"audit.started", "audit.checkpoint", "audit.stopped"})
 _TORN_END: Final = re.compile(rb'[0-9a-f]{0,64}"?\Z')
 _HASH: Final = b',"hash":"'
 
@@ -174,6 +176,9 @@ class FileChains:
         if stretch is None:
             stretch = self.stretches[link.writer] = Stretch(self.path, number, link)
             before = self._begin(stretch, link)
+            if link.seq == 1 and self._keys is not None and not line.startswith(_STARTED):
+                text = f"writer {link.writer} does not begin with an `audit.started` that is signed"
+                self._findings.tell(self.path, number, "signature", text)
         elif link.seq == stretch.seq + 1 and hash_of(stretch.hash, link.body) == link.hash:
             before = stretch.hash
             stretch.seq, stretch.hash, stretch.line = link.seq, link.hash, number
@@ -290,7 +295,7 @@ def check_signature(
         return
     kid, signature = event.details.get("key"), event.details.get("signature")
     if not isinstance(kid, str) or not isinstance(signature, str):
-        if event.event in ("audit.checkpoint", "audit.stopped"):
+        if event.event in _SIGNED:
             text = f"`{event.event}` of writer {before.writer} has no signature"
             findings.tell(stretch.file, number, "signature", text)
         return

@@ -4,6 +4,7 @@ The rule kept here: a line that is no record is told with its number and stops n
 where a process was killed while it wrote, or is being written.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from extauthz.record.life_lines import LifeLine
 _DECISIONS: Final = msgspec.json.Decoder(DecisionLine)
 _EVENT: Final = b'{"v":1,"event":'
 _EVENTS: Final = msgspec.json.Decoder(LifeLine)
+_TIME: Final = re.compile(rb'\{"v":1,(?:"event":"[a-z.-]+",)?"time":"([0-9:.TZ-]{20,30})"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +108,9 @@ def parse(raw: bytes) -> DecisionLine | LifeLine | str:
 def _parse(number: int, raw: bytes) -> DecisionLine | LifeLine | Unreadable:
     content = parse(raw)
     return Unreadable(number, content, torn=not raw.endswith(b"\n")) if isinstance(content, str) else content
+
+
+def time_in(raw: bytes) -> bytes | None:
+    """When what a line tells of was, as the line has it: texts of one length, which sort as the moments do."""
+    found = _TIME.match(raw)
+    return None if found is None else found[1]

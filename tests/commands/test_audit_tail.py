@@ -95,7 +95,7 @@ def test_programs_get_the_lines_as_they_are(file: Path, options: list[str], foun
 
 def test_where_nothing_is_as_wanted_it_says_so(file: Path) -> None:
     done = invoke(file, "--subject", "bob")
-    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "no decision is like that\n")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "no record is like that\n")
 
 
 def test_broken_lines_are_counted_and_one_that_is_not_ended_is_not_read_yet(file: Path) -> None:

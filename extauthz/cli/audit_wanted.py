@@ -1,0 +1,115 @@
+"""The options by which commands pick records, and the files of an audit that they look at.
+
+The rule kept here: a time without a zone is in UTC, as records are, and one without a date is the last that there was.
+"""
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Final, get_args
+
+import typer
+
+from extauthz.cli.state import DEFAULT_CONFIG
+from extauthz.errors import ConfigurationError
+from extauthz.history.audit_files import each_once, written_by
+from extauthz.history.wanted import DECISIONS
+from extauthz.record.decision import DecisionName
+from extauthz.record.instants import rfc3339
+from extauthz.record.life import LifeKind
+from extauthz.values.duration import seconds
+
+_CLOCK: Final = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?")
+_KINDS: Final = frozenset({DECISIONS, *get_args(LifeKind), *(kind.partition(".")[0] for kind in get_args(LifeKind))})
+
+Files = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="FILE", help="Audit files; those of the configuration without any.", show_default=False),
+]
+AuditConfig = Annotated[
+    Path | None,
+    typer.Option("--config", help="The configuration whose `audit.path` is meant.", envvar="EXTAUTHZ_CONFIG"),
+]
+DecisionWanted = Annotated[DecisionName | None, typer.Option("--decision", help="Only these decisions.")]
+RuleWanted = Annotated[
+    str | None,
+    typer.Option("--rule", metavar="POLICY/RULE", help="Only what this rule decided or wants to be met."),
+]
+SubjectWanted = Annotated[
+    str | None,
+    typer.Option("--subject", metavar="SUBJECT", help="Only what is on this user (`sub`) or workload (SPIFFE ID)."),
+]
+WorkloadWanted = Annotated[str | None, typer.Option("--workload", metavar="SPIFFE-ID", help="Only of this workload.")]
+HostWanted = Annotated[str | None, typer.Option("--host", metavar="HOST", help="Only to this host; `*` is any text.")]
+PathWanted = Annotated[str | None, typer.Option("--path", metavar="PATH", help="Only on this path; `*` is any text.")]
+ReasonWanted = Annotated[str | None, typer.Option("--reason", metavar="REASON", help="Only what has this reason.")]
+TraceWanted = Annotated[str | None, typer.Option("--trace", metavar="TRACE-ID", help="Only what is of this trace.")]
+IdWanted = Annotated[
+    str | None, typer.Option("--id", metavar="DECISION-ID", help="Only this decision, and what it has begun.")
+]
+EventsWanted = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--event",
+        metavar="KIND",
+        help="Only these: `decision`, `challenge`, `approval.voted`, `audit`, …; may be given several times.",
+    ),
+]
+Since = Annotated[
+    str | None,
+    typer.Option("--since", metavar="TIME", help="From then on: `2h` ago, `10:42`, `2026-11-22T10:42`."),
+]
+Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before then.")]
+
+
+def files_of(files: list[Path] | None, config: Path | None) -> list[Path]:
+    """The files that are named, or else those of the configuration, with what rotations made of them.
+
+    Raises:
+        ExtauthzError: there is none, or it can't be looked at.
+    """
+    if files:
+        return each_once(files)
+    # Imported here: most of these commands need no settings.
+    from extauthz.settings import load_settings
+
+    settings = load_settings(config or DEFAULT_CONFIG)
+    if settings.audit is None:
+        raise ConfigurationError(f"{config or DEFAULT_CONFIG}: no `audit.path` is set; name the audit files")
+    return written_by(settings.base / settings.audit.path)
+
+
+def moment(text: str | None, option: str, *, now: float | None = None) -> bytes:
+    """A time on the command line as lines have it; empty for none."""
+    if text is None:
+        return b""
+    now = time.time() if now is None else now
+    try:
+        at = _moment(text, datetime.fromtimestamp(now, UTC))
+    except (ValueError, OverflowError):
+        reason = "not a time; write `2h` for two hours ago, `10:42`, or `2026-11-22T10:42`"
+        raise typer.BadParameter(reason, param_hint=option) from None
+    whole = int((at - datetime.fromtimestamp(0, UTC)).total_seconds())
+    return rfc3339(whole * 1_000_000_000 + at.microsecond * 1000).encode()
+
+
+def kinds(events: list[str] | None) -> frozenset[str]:
+    """The kinds that are wanted."""
+    for event in events or ():
+        if event not in _KINDS:
+            known = ", ".join(sorted(kind for kind in _KINDS if "." not in kind))
+            raise typer.BadParameter(f"`{event}` is no kind of record; there are {known}", param_hint="--event")
+    return frozenset(events or ())
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    if _CLOCK.fullmatch(text):
+        clock = datetime.strptime(text, "%H:%M:%S" if text.count(":") == 2 else "%H:%M").replace(tzinfo=UTC).time()
+        at = datetime.combine(now.date(), clock, UTC)
+        return at if at <= now else at - timedelta(days=1)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return now - timedelta(seconds=seconds(text))
+    return at.astimezone(UTC) if at.tzinfo is not None else at.replace(tzinfo=UTC)
