@@ -13,9 +13,9 @@ import msgspec
 
 from extauthz.record.masking import Keep
 
-MOST: Final = 1_024
+MOST: Final = 4_096
 """Pieces of a kind that are remembered; then all are made anew."""
-LARGEST: Final = 4_096
+LARGEST: Final = 2_048
 """Characters of a piece that is remembered."""
 
 _encoder: Final = msgspec.json.Encoder()

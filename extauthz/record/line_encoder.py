@@ -67,7 +67,7 @@ class LineEncoder:
             lambda items: f',"context":{text_of(dict(items))}'
         )
         self._routes: ByIdentity[Mapping[str, Any]] = ByIdentity(lambda one: text_of(dict(one)))
-        self._workloads: ByIdentity[Workload] = ByIdentity(lambda one: text_of(workload_line(one)))
+        self._workloads: ByIdentity[Workload] = ByIdentity(_workload)
         self._users: ByIdentity[User] = ByIdentity(lambda one: text_of(user_line(one, keep)))
         self._sessions: ByValue[str] = ByValue(session_hash)
         self._kinds: ByValue[tuple[str, ...]] = ByValue(lambda kinds: text_of(sorted(set(kinds))))
@@ -174,6 +174,8 @@ class LineEncoder:
         return f',"headers":{text_of(headers_of(headers, self._keep))}' if headers else ""
 
     def _peer(self, name: str, peer: Peer) -> str:
+        if not peer.principal and not peer.certificate and not peer.port and not peer.ip:
+            return ""
         known = self._peers.of(peer)
         return name + known if known else ""
 
@@ -244,6 +246,13 @@ def _rests_on(decision: Decision, started_ns: int) -> str:
             return demanded + _names(',"approvals":', list(approvals))
         case Deny():
             return ""
+
+
+def _workload(workload: Workload) -> str:
+    name, source = workload.id, workload.verified_by
+    if workload.attributes is None and is_plain(name + source):
+        return f'{{"id":"{name}","verified_by":"{source}"}}'
+    return text_of(workload_line(workload))
 
 
 def _known_peer(peer: Peer) -> str:
