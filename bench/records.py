@@ -3,9 +3,9 @@
     python -m bench.records [--json FILE] [--check]
 
 A decision is what `Checker.start` does, bytes to bytes: Checks of a mesh, each of another account, connection and
-trace, by 50 rules, some 5,000 a second. Counted is the processor's time of the whole process, the thread that keeps records and its writing
-included, until the last record is kept. The ways take turns, so that a drift of the machine meets all alike, and stand
-beside the bare parse of one such Check.
+trace, by 50 rules, some 5,000 a second. Counted is the processor's time of the whole process, the thread that keeps
+records and its writing included, until the last record is kept. The ways take turns, so that a drift of the machine
+meets all alike, and stand beside the bare parse of one such Check.
 """
 
 import argparse
