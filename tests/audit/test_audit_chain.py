@@ -19,6 +19,7 @@ from extauthz.record.life import LifeRecord
 from extauthz.stepup.keys import SECRET_BYTES, KeyRing, generate_key, parse_keys
 
 START = 1_790_000_000
+PAGE = Path(__file__).parents[2] / "docs" / "records.md"
 
 
 @pytest.fixture
@@ -149,3 +150,15 @@ def test_two_writers_have_a_chain_each_in_one_file(tmp_path: Path) -> None:
     second.close()
     assert [len(chain) for chain in heads(path).values()] == [52, 52]
     assert {line["writer"] for line in map(json.loads, path.read_text().splitlines())} == set(heads(path))
+
+
+def test_a_shell_can_check_a_line_as_the_documentation_says(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    audit = AuditJournal(path)
+    audit.record(decision(1, path="/a'b$c", headers={"user-agent": '%s "\\', "accept": "`d`"}))
+    audit.close()
+    (command,) = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("printf '%s%s'")]
+    before, line = path.read_text().splitlines()[:2]
+    told = {"HASH_BEFORE": json.loads(before)["hash"], "LINE": line, "PATH": os.environ["PATH"]}
+    done = subprocess.run(["sh", "-c", command], env=told, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[0] == json.loads(line)["hash"]
