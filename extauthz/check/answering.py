@@ -294,6 +294,7 @@ class Answering:
             trace=asked.trace,
             span=answer.span,
             waits=case.waits or asked.waits,
+            challenge=answer.challenge,
             started_ns=asked.started_ns,
             ended_ns=self._clock(),
         )

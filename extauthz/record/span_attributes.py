@@ -121,6 +121,8 @@ def rare(record: DecisionRecord) -> Attributes:
             attributes["extauthz.approval.ids"] = list(ids)
         case Challenge(demands=demands):
             attributes["extauthz.demands"] = [demand.rule for demand in demands]
+            if record.challenge:
+                attributes["extauthz.challenge.id"] = record.challenge
         case _:
             pass
     if record.detail is not None:

@@ -103,6 +103,7 @@ def test_a_challenge_is_told_the_span_that_its_decision_will_be(bench: Bench) ->
     assert isinstance(challenged.decision, Challenge)
     assert isinstance(allowed.decision, Allow)
     assert [challenged.span] == giver.given
+    assert challenged.challenge != ""
     assert allowed.span is None, "nothing links to it, so it gets its ids when its span is made"
 
 

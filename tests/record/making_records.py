@@ -98,6 +98,7 @@ decision_records = st.builds(
     risk=st.lists(assessments, max_size=2).map(tuple),
     detail=st.none() | texts,
     waits=st.lists(waits, max_size=2).map(tuple),
+    challenge=st.sampled_from(["", "c-1"]),
     started_ns=moments,
     ended_ns=moments,
 )
