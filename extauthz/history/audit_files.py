@@ -4,22 +4,24 @@ The rule kept here: a file is looked at once, whatever names it was given by.
 """
 
 from collections.abc import Iterable, Iterator
+from glob import escape
 from pathlib import Path
 
 from extauthz.errors import ExtauthzError, failure_of
 from extauthz.history.reading import time_in
 from extauthz.record.instants import rfc3339
+from extauthz.record.rotation import rotated
 
 
 def written_by(path: Path) -> list[Path]:
-    """The file of this name, and those beside it that a rotation has made of it; oldest first.
+    """The file of this name, and those beside it that a rotation has made of it, ours or one that counts (`.1`).
 
     Raises:
         ExtauthzError: there is none.
     """
-    patterns = (f"{path.stem}-*{path.suffix}", f"{path.name}.[0-9]*")  # ours, and those of usual programs
-    rotated = [one for pattern in patterns for one in sorted(path.parent.glob(pattern)) if one.suffix != ".gz"]
-    found = [*rotated, path] if path.exists() else rotated
+    moved = [file for _, file in rotated(path)] if path.parent.is_dir() else []
+    numbered = [one for one in path.parent.glob(f"{escape(path.name)}.[0-9]*") if one.suffix[1:].isdigit()]
+    found = [*sorted(numbered, key=lambda one: -int(one.suffix[1:])), *moved, *([path] if path.exists() else [])]
     if not found:
         raise ExtauthzError(f"{path}: there is no audit file; `audit.path` names it")
     return found

@@ -160,9 +160,6 @@ class FileChains:
         self.stretches: dict[str, Stretch] = {}
         self.removed: dict[str, set[tuple[int, str]]] = {}
         """Of each writer the lines behind which the rest was removed by the retention."""
-        self.removed_files: set[str] = set()
-        self.rotated: list[tuple[int, str]] = []
-        """The names that this file's predecessors were moved to, with the lines that say so."""
 
     def take(self, number: int, raw: bytes) -> None:
         """The next line, with its newline if it has one."""
@@ -255,15 +252,8 @@ class FileChains:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return  # its hash is wrong, too
         stretch.stopped = event.event == "audit.stopped"
-        name = event.details.get("file")
-        match event.event:
-            case "audit.rotated" if isinstance(name, str):
-                self.rotated.append((number, name))
-            case "audit.removed" if isinstance(name, str):
-                self.removed_files.add(name)
-                self._note_removed(event.details.get("heads"))
-            case _:
-                pass
+        if event.event == "audit.removed":
+            self._note_removed(event.details.get("heads"))
         if before is not None:
             check_signature(stretch, number, event, Head(link.writer, link.seq - 1, before), self._keys, self._findings)
         elif not stretch.proven and number == stretch.first_line:

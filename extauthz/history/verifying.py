@@ -51,7 +51,6 @@ class Verifying:
     lines: int = 0
     _findings: Findings = field(default_factory=Findings)
     _files: list[FileChains] = field(default_factory=list)
-    _names: set[str] = field(default_factory=set)
 
     def read(self, path: Path) -> Iterator[int]:
         """Take a whole file; the sizes of its lines come as they are taken.
@@ -62,7 +61,6 @@ class Verifying:
         known = {head.writer: head for head in self.heads or ()}
         chains = FileChains(path, self._findings, keys=self.keys, heads=known)
         self._files.append(chains)
-        self._names.add(path.name)
         number = 0
         try:
             with path.open("rb") as file:
@@ -82,7 +80,6 @@ class Verifying:
         writers = [
             self._writer(name, stretches, removed.get(name, set())) for name, stretches in self._stretches().items()
         ]
-        self._ask_after_files()
         if self.heads is not None:
             self._compare(self.heads, {one.name: one for one in writers}, removed)
         return Verified(
@@ -166,15 +163,6 @@ class Verifying:
         was = (hash_of(hash_, first.body) for seq, hash_ in ends if seq + 1 == first.seq)
         if any(second.seq == first.seq + 1 and hash_of(one, second.body) == second.hash for one in was):
             self._findings.take_back(stretch.second_finding)
-
-    def _ask_after_files(self) -> None:
-        """A file that the audit was moved to should be there, or have been removed by the retention."""
-        removed = set().union(*(one.removed_files for one in self._files))
-        for one in self._files:
-            for number, name in one.rotated:
-                if name not in self._names and name not in removed:
-                    text = f"`{name}`, which the audit was moved to before, is not among the files"
-                    self._findings.remark(one.path, number, text)
 
     def _compare(
         self, heads: Iterable[KnownHead], writers: Mapping[str, Writer], removed: Mapping[str, set[tuple[int, str]]]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from glob import escape as glob_escape
 from pathlib import Path
 from typing import Final
 
@@ -57,11 +58,12 @@ def rotated(path: Path) -> list[tuple[float, Path]]:
 
 
 def move_away(path: Path, now: float) -> Path:
-    """Give the file at `path` a name of its own, and return that. Raises `OSError`."""
+    """Give the file at `path` a name of its own, behind all others, and return that. Raises `OSError`."""
     stamp = datetime.fromtimestamp(now, UTC).strftime(_STAMP)
-    number = 1
-    while (name := path.with_name(f"{path.stem}-{stamp}-{number}{path.suffix}")).exists():
-        number += 1
+    # Behind the last one of this second, not in a gap: what was first may have been removed already.
+    taken = path.parent.glob(f"{glob_escape(path.stem)}-{stamp}-*{glob_escape(path.suffix)}")
+    numbers = [int(text) for one in taken if (text := one.stem.rpartition("-")[2]).isdecimal()]
+    name = path.with_name(f"{path.stem}-{stamp}-{max(numbers, default=0) + 1}{path.suffix}")
     path.rename(name)
     return name
 

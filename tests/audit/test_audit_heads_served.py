@@ -61,10 +61,10 @@ def test_a_tail_that_is_cut_off_is_found_by_the_head_alone(serve: Serve, folder:
     assert served.process.wait(GENEROUS) == 0
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:kept]))
-    (folder / "audit-other.jsonl").write_bytes(lines[0]) if not kept else None
+    (folder / "audit-20260101T000000Z-1.jsonl").write_bytes(lines[0]) if not kept else None
     found = verify(folder, "--head")
     assert found.returncode == 1
-    place = "audit.jsonl" if kept else "audit-other.jsonl"
+    place = "audit.jsonl" if kept else "audit-20260101T000000Z-1.jsonl"
     assert f"{place}:{max(kept, 1)}: cut: " in found.stdout
     assert f"the store knows of line {len(lines)}" in found.stdout
     assert verify(folder).returncode == 0
