@@ -45,7 +45,8 @@ Try = Callable[[Proof | None], Awaitable[Approval | Refusal]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """The one door of the APIs. `url` is the origin of the approvers' pages, `None` if there are none.
+    """The one door of the APIs. `url` is the origin of the approvers' pages, `None` if there are none; `issuer` is the
+    only one of users, `None` if there are several or none.
 
     Everything that is asynchronous raises `Declined`, and `StateUnavailable` and what else `declined_for` knows.
     """
@@ -56,6 +57,19 @@ class Door:
     tokens: ApproverTokens
     codes: Codes
     url: str | None
+    issuer: str | None
+
+    def wanted(
+        self, *, states: frozenset[State], rule: str, subject: str, issuer: str, mine: bool, unreviewed: bool
+    ) -> Wanted:
+        """What a caller means by a filter; what is empty is not asked for. Raises `Declined`."""
+        named = None
+        if subject:
+            named = self._subject(subject, issuer)
+        elif issuer:
+            raise Declined("malformed", "`subject` is missing; say whom of `issuer` you mean")
+        query = ApprovalQuery(states=states or None, rule=rule or None, subject=named, unreviewed=unreviewed)
+        return Wanted(query=query, mine=mine)
 
     async def enter(self, authorization: Sequence[str]) -> LoggedIn:
         """Who comes with these values of the Authorization header."""
@@ -122,6 +136,14 @@ class Door:
         if not await self.absences.end(by.approver, id_):
             raise Declined("not-found", "there is no absence of yours with this id")
 
+    def _subject(self, named: str, issuer: str) -> Subject:
+        """A workload, or the user of that issuer, or else of the only one there is."""
+        if issuer or named.startswith("spiffe://"):
+            return Subject(issuer, named)
+        if self.issuer is None:
+            raise Declined("malformed", "`issuer` is missing; say whose user `subject` is")
+        return Subject(self.issuer, named)
+
     async def _proven(self, by: LoggedIn, id_: str, code: str, answer: Try) -> Approval | Refusal:
         """What comes of an answer: with no proof if that will do, else with what the token proves, else the code."""
         refusal = await answer(None)
@@ -139,21 +161,6 @@ class Door:
         if isinstance(outcome, Refusal):
             raise declined(outcome, page=None if self.url is None else f"{self.url}/approvals/{id_}")
         return await self.shown(by, id_)
-
-
-def wanted_of(
-    *, states: frozenset[State], rule: str, subject: str, issuer: str, mine: bool, unreviewed: bool
-) -> Wanted:
-    """What a caller means by a filter; what is empty is not asked for. Raises `Declined`."""
-    named = None
-    if subject:
-        if not issuer and not subject.startswith("spiffe://"):
-            raise Declined("malformed", "`issuer` is missing; say whose user `subject` is")
-        named = Subject(issuer, subject)
-    elif issuer:
-        raise Declined("malformed", "`subject` is missing; say whom of `issuer` you mean")
-    query = ApprovalQuery(states=states or None, rule=rule or None, subject=named, unreviewed=unreviewed)
-    return Wanted(query=query, mine=mine)
 
 
 def seen_object(seen: Seen) -> dict[str, Any]:

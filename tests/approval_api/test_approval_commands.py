@@ -16,7 +16,18 @@ from typing import Any
 
 import pyotp
 import pytest
-from approval_api.answering_people import ANNA, APP, BEN, PEOPLE, STRANGER, Desk, token
+from approval_api.answering_people import (
+    ANNA,
+    APP,
+    BEN,
+    PEOPLE,
+    STRANGER,
+    Desk,
+    answering,
+    configure,
+    token,
+    with_users,
+)
 from rich.console import Console
 
 from extauthz.approval.view import approval_object
@@ -76,13 +87,14 @@ def test_an_operator_sees_all_that_is_in_the_store(desk: Desk) -> None:
 def test_a_subject_is_of_the_only_issuer_there_is(desk: Desk) -> None:
     id_ = desk.opened().id
     assert "--issuer" in ran(desk, "list", "--subject", "uma").stderr
-    file = desk.folder / "extauthz.yaml"
-    config = json.loads(file.read_text())
-    users = {"name": "app", "issuer": APP, "audiences": ["app"], "algorithms": ["ES256"], "jwks": "people.json"}
-    config["identity"] = {"users": [users]}
-    config["approvals"]["persons"] = {"claim": "sub"}
-    file.write_text(json.dumps(config))
+    with_users(desk.folder / "extauthz.yaml", APP)
     assert [one["id"] for one in said(desk, "list", "--subject", "uma")] == [id_]
+
+
+def test_the_api_takes_the_only_issuer_too(tmp_path: Path) -> None:
+    with answering(with_users(configure(tmp_path), APP)) as desk:
+        id_ = desk.opened().id
+        assert [one["id"] for one in said(desk, "list", "--subject", "uma", api=True, who=ANNA)] == [id_]
 
 
 def test_what_is_overdue_is_shown_as_over(desk: Desk) -> None:

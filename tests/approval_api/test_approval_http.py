@@ -1,6 +1,7 @@
 """The HTTP API for approvals: who sees and answers what, and what everybody else is told."""
 
 import time
+from pathlib import Path
 
 import httpx
 import jsonschema
@@ -15,7 +16,10 @@ from approval_api.answering_people import (
     PEOPLE,
     STRANGER,
     Desk,
+    answering,
+    configure,
     token,
+    with_users,
 )
 from lookup.deciding import key_set
 
@@ -295,6 +299,20 @@ def test_the_list_is_filtered_and_comes_in_pages(desk: Desk) -> None:
         if cursor is None:
             break
     assert paged == ids[::-1]
+
+
+def test_a_subject_is_of_the_only_issuer_of_users(tmp_path: Path) -> None:
+    with answering(with_users(configure(tmp_path), APP)) as desk:
+        id_ = desk.opened().id
+        for query, found in (("subject=uma", [id_]), ("subject=anna", []), (f"subject=uma&issuer={PEOPLE}", [])):
+            listed = desk.ask("GET", f"/v1/approvals?{query}").json()["approvals"]
+            assert [one["id"] for one in listed] == found
+
+
+def test_a_subject_of_several_issuers_is_nobody(tmp_path: Path) -> None:
+    with answering(with_users(configure(tmp_path), APP, PEOPLE)) as desk:
+        answer = desk.ask("GET", "/v1/approvals?subject=uma")
+        assert (answer.status_code, "`issuer` is missing" in answer.json()["detail"]) == (400, True)
 
 
 def test_a_right_is_used_in_the_place_of_who_is_away(desk: Desk) -> None:
