@@ -5,6 +5,7 @@ and what changes anything is a form of this page, or a request that no page of a
 """
 
 import json
+import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Final, assert_never
@@ -108,12 +109,18 @@ class WaitingPages:
                     "approved": one.given,
                     "min": one.wanted,
                     "expires_at": int(one.approval.expires_at),
+                    "against": list(one.against),
                 }
                 for one in standing.shown
             ],
         }
-        waits = {"retry-after": str(LOOK_EVERY)} if standing.state == "pending" else {}
+        seconds = LOOK_EVERY if standing.state == "pending" else math.ceil(self._denied_for(standing))
+        waits = {"retry-after": str(seconds)} if seconds else {}
         return JSONResponse(told, headers={**self._pages.headers, **waits})
+
+    def _denied_for(self, standing: Standing) -> float:
+        """Seconds for which the same is denied without asking anybody."""
+        return max(standing.denied_until - self._clock(), 0.0)
 
     def _page(
         self, ticket: Ticket, wait: Wait, text: str, standing: Standing, *, problem: str = "", status: int = 200
@@ -123,6 +130,7 @@ class WaitingPages:
             "ticket": ticket,
             "ticket_text": text,
             "standing": standing,
+            "denied_for": self._denied_for(standing),
             "left": max(standing.expires_at - self._clock(), 0.0),
             "action_path": WAITING_PATH,
             "events": f"{EVENTS_PATH}?ticket={quote(text)}",

@@ -114,8 +114,10 @@ def test_a_denial_is_told_where_somebody_waits(
     page = context.new_page()
     page.goto(f"{origin}/pay/a1")
     expect(page.get_by_role("status")).to_contain_text("goes on by itself")
-    run(desk.vote("deny"))
+    run(desk.vote("deny", reason="Above 100,000 only with a second offer." + 120 * "x"))
     expect(page.get_by_role("heading", level=1)).to_have_text("This was denied")
+    expect(page.get_by_text("Above 100,000 only with a second offer.")).to_be_visible()
+    expect(page.get_by_text("You can ask again in 1 minute")).to_be_visible()
     picture(page, screenshots, "waiting-denied")
 
 

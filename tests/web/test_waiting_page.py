@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -11,6 +12,7 @@ from stepup.proofs import view
 from web.conftest import ORIGIN, SAME_ORIGIN, Browser, World, run
 from web.held import EVENTS, GLASS, TERMS, WAITING, Desk, without_glass
 
+from extauthz.approval.course import Operator
 from extauthz.stepup.ticket import open_ticket
 from extauthz.web.waiting import MOST_OF_ONE
 
@@ -104,6 +106,52 @@ def test_what_was_denied_is_told_and_offers_no_form(world: World, desk: Desk) ->
     run(desk.vote("deny"))
     page = opened(browser, ticket)
     assert (page.status_code, "This was denied" in page.text, "<form" in page.text) == (200, True, False)
+
+
+def test_a_denial_says_why_and_from_when_on_to_ask_again(world: World, desk: Desk) -> None:
+    browser = world.browser()
+    ticket = desk.sent(browser)
+    run(desk.vote("deny", reason="the limit is 100,000\n<b>ask Zoe</b> \u202efirst"))
+    page = opened(browser, ticket).text
+    assert "the limit is 100,000\n&lt;b&gt;ask Zoe&lt;/b&gt; [U+202E]first" in page
+    assert "bob" not in page  # who was against it is none of the caller's business
+    assert "in 1 minute, at <strong>2026-11-21 10:01 UTC</strong>" in page
+    assert "Ask again" not in page
+    told = opened(browser, ticket, {})
+    assert told.json()["approvals"][0]["against"] == ["the limit is 100,000\n<b>ask Zoe</b> \u202efirst"]
+    assert told.headers["retry-after"] == "60"
+    world.now += 60
+    page = opened(browser, ticket).text
+    assert "You can ask again now." in page
+    assert ">Ask again</a>" in page
+    assert "retry-after" not in opened(browser, ticket, {}).headers
+
+
+def test_a_denial_without_a_reason_says_that_there_is_none(world: World, desk: Desk) -> None:
+    browser = world.browser()
+    ticket = desk.sent(browser)
+    run(desk.vote("deny", reason=""))
+    assert "No reason was given." in opened(browser, ticket).text
+
+
+def test_of_many_reasons_the_latest_are_told(world: World, desk: Desk) -> None:
+    desk.terms = replace(TERMS, deny_min=7)
+    browser = world.browser()
+    ticket = desk.sent(browser)
+    for number in range(7):
+        run(desk.vote("deny", by=f"bob-{number}", reason=f"no {number}"))
+    (approval,) = opened(browser, ticket, {}).json()["approvals"]
+    assert approval["against"] == [f"no {number}" for number in range(2, 7)]
+
+
+def test_what_the_operator_cancels_says_why(world: World, desk: Desk) -> None:
+    browser = world.browser()
+    ticket = desk.sent(browser)
+    (waits,) = run(desk.all())
+    run(desk.approvals.cancel(waits.id, by=Operator(name="roberta"), reason="the plant is closed"))
+    page = opened(browser, ticket).text
+    assert "the plant is closed" in page
+    assert "roberta" not in page
 
 
 def test_nobody_has_answered_in_time(world: World, desk: Desk) -> None:
