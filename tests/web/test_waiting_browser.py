@@ -143,6 +143,8 @@ def test_who_is_on_duty_goes_through_with_a_reason_and_a_code(
     page.get_by_label("Why you go through").fill("the plant is on fire")
     picture(page, screenshots, "waiting-glass")
     page.get_by_role("button", name="Go on without an approval").click()
+    expect(page.get_by_text("You are about to go through without an approval")).to_be_visible()
+    picture(page, screenshots, "challenge-glass")
     page.get_by_label("One-time code").fill(world.code())
     page.get_by_role("button", name="Confirm").click()
     expect(page.get_by_text("the plant is on fire")).to_be_visible()

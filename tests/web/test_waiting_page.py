@@ -251,6 +251,9 @@ def test_the_glass_is_broken_with_a_reason_and_a_fresh_factor(world: World, desk
     ticket = desk.sent(browser, glass=GLASS)
     assert "<summary>This can't wait" in opened(browser, ticket).text
     challenge = ticket_of(acted(browser, ticket, "glass", reason="  the plant is on fire "))
+    said = browser.open(challenge).text
+    assert "go through without an approval" in said
+    assert "reviewed afterwards" in said
     proven = browser.answer(challenge, world.code())
     back = ticket_of(proven)
     page = opened(browser, back)
