@@ -55,7 +55,7 @@ def _subject(approval: Approval) -> dict[str, Any]:
 def _resource(picture: Picture) -> dict[str, Any]:
     return {
         "type": "http",
-        "id": f"{picture.scheme or 'http'}://{picture.host}{picture.path}",
+        "id": f"{picture.scheme or 'http'}://{picture.target}",
         "properties": {
             "query": {name: list(values) for name, values in picture.query.items()},
             "masked": list(picture.masked),

@@ -2,6 +2,7 @@
 
 import asyncio
 import html
+import json
 import re
 from urllib.parse import urlencode
 
@@ -152,6 +153,46 @@ def test_the_picture_is_whole(world: World) -> None:
         "this very request, to the last byte",
     ):
         assert part in shown, part
+
+
+def test_times_of_a_token_are_times_and_what_says_nothing_is_left_out(world: World) -> None:
+    claims = {
+        "sub": "uma",
+        "iss": "https://idp.example.com",
+        "nbf": 1_795_255_200,
+        "iat": 1_795_255_200,
+        "exp": 1_795_255_800.5,
+        "auth_time": 1_795_251_600,
+        "azp": "teller-app",
+    }
+    world.opened(picture=changed(PICTURE, claims=claims))
+    shown = words(world.logged_in("anna", TREASURY).get("/approvals/a1"))
+    for part in (
+        "Token issued at 2026-11-21 10:00 UTC",
+        "Token good until 2026-11-21 10:10 UTC",
+        "Logged in at 2026-11-21 09:00 UTC",
+        "azp teller-app",
+    ):
+        assert part in shown, part
+    for part in ("17952", " nbf ", " sub ", " iss "):
+        assert part not in shown, part
+
+
+@pytest.mark.parametrize("odd", [-1, 1e300, True, "soon", None, [1]])
+def test_a_time_that_is_none_is_shown_as_it_is(world: World, odd: object) -> None:
+    world.opened(picture=changed(PICTURE, claims={"exp": odd, "nbf": odd, "sub": odd}))
+    shown = words(world.logged_in("anna", TREASURY).get("/approvals/a1"))
+    said = odd if isinstance(odd, str) else json.dumps(odd)
+    for part in (f"Token good until {said}", f"nbf {said}", f"sub {said}"):
+        assert part in shown, part
+
+
+def test_the_port_is_part_of_what_is_asked(world: World) -> None:
+    world.opened(picture=changed(PICTURE, authority="payments.example.com:8443"))
+    anna = world.logged_in("anna", TREASURY)
+    where = "payments.example.com:8443/v1/accounts/acc-1/transfers"
+    assert f"POST https://{where}" in words(anna.get("/approvals/a1"))
+    assert f"POST {where}" in words(anna.get("/"))
 
 
 def test_past_answers_to_the_like_are_shown(world: World) -> None:
