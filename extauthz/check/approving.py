@@ -205,10 +205,12 @@ class Approving:
     async def _break(self, question: Question, reasons: Sequence[str]) -> Settled | Again | Held:
         """Go through without an approval: who may, says why, and has freshly proven who they are."""
         hold = question.hold
-        reason = reasons[0].strip() if len(reasons) == 1 else ""
         offers = [demand.break_glass for demand in hold.demands if demand.break_glass is not None]
-        if len(offers) < len(hold.demands) or not 0 < len(reason) <= LONGEST_REASON:
+        if len(offers) < len(hold.demands):
             return Settled(decision=denial("break-glass-refused", rule=hold.rule))
+        reason = reasons[0].strip() if len(reasons) == 1 else ""
+        if not 0 < len(reason) <= LONGEST_REASON:
+            return Settled(decision=denial("break-glass-needs-reason", rule=hold.rule))
         proofs = [offer.proof for offer in offers if offer.proof is not None]
         if len(proofs) < len(offers):
             wanted = tuple(offer.demand for offer in offers if offer.proof is None)

@@ -9,6 +9,7 @@ from check.waiting import Scene, approver, held_open, policy
 from checking import ISSUER, told
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from extauthz.approval.course import LONGEST_REASON
 from extauthz.check.holding_config import HoldingSettings
 from extauthz.errors import StateUnavailable
 from extauthz.store.approvals import ApprovalQuery
@@ -411,12 +412,19 @@ def test_a_proof_breaks_one_glass() -> None:
     played(scene)
 
 
-@pytest.mark.parametrize("reason", ["", "   ", "x" * 2001])
-def test_without_a_reason_the_glass_stays_whole(reason: str) -> None:
+@pytest.mark.parametrize("reason", ["", "   ", "x" * (LONGEST_REASON + 1)])
+def test_without_a_reason_the_glass_stays_whole_and_the_answer_asks_for_one(reason: str) -> None:
     async def scene(world: Scene) -> None:
         sent = {"x-extauthz-break-glass": reason}
-        assert await world.said(on_duty(world, code=world.bench.code(), **sent)) == ("deny", "break-glass-refused")
+        answer = await world.check(on_duty(world, code=world.bench.code(), **sent))
+        said = problem(answer)
+        assert (answer.status.code, said["reason"]) == (7, "break-glass-needs-reason")
+        assert said["detail"] == (
+            f"Say in `x-extauthz-break-glass` why this can't wait: once, in 1 to {LONGEST_REASON:,} characters."
+        )
         assert await world.open() == []
+        # Who may not is told so, and nothing of reasons.
+        assert await world.said(world.bench.as_user(GATE, **sent)) == ("deny", "break-glass-refused")
 
     played(scene)
 
