@@ -27,7 +27,7 @@ IN_FLIGHT: Final = 2 * CLOCK_SKEW
 _AGAIN_SECONDS: Final = 5.0
 """When a letter is looked for again that is on the lists already, and not there yet."""
 _MOST_UNSEEN: Final = 1_000
-"""How many letters of a sink that nobody has seen yet are looked for when letters are counted."""
+"""How many letters of a sink are looked for when letters are counted, of those that may be on the lists alone."""
 
 _Known = Literal["new", "written", "missing", "again", "waits", "dead", "gone"]
 
@@ -164,7 +164,7 @@ class RedisLetters:
         return counts
 
     async def _missing(self, sinks: Sequence[str]) -> Mapping[bytes, str]:
-        """The sinks of those letters that are on the lists, but were not written: not yet, or by who was killed."""
+        """The sinks of letters that are on the lists and not there: not yet, or not any more and nobody has said so."""
         replies = await self._calls.exchange(
             *(Command(key=self._sinks, words=("ZRANGE", self._unseen(sink), 0, _MOST_UNSEEN - 1)) for sink in sinks)
         )

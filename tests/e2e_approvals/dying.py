@@ -139,7 +139,7 @@ class Dying:
         """Somebody new asks for something new, again and again."""
         while not self._enough:
             self._numbers += 1
-            sub, path = f"caller-{self._numbers}", self.chance.choice(_PATHS)
+            sub, path = f"caller-{self._numbers}", _PATHS[self._numbers % len(_PATHS)]
             token = self.site.token(sub)
             reason = await self._asks(gateway, sub, path, token)
             while reason == "approval-required" and path != "/late":

@@ -214,7 +214,8 @@ def test_what_is_said_of_a_letter_and_stops_anywhere_loses_none(
     assert left == ({} if what == "done" and calls > 0 else {"l1": left.get("l1")})
     assert told(other, NOW + 60) == [id_ for id_, is_dead in left.items() if not is_dead]
     is_dead = any(left.values())
-    assert run(other.letter_counts(now=NOW))["hook"].dead == is_dead
+    counts = run(other.letter_counts(now=NOW))["hook"]
+    assert (counts.waiting, counts.dead) == (0, is_dead)
     assert run(other.replay_letters(now=NOW + 60)) == is_dead
     assert told(other, NOW + 60) == (["l1"] if is_dead else [])
     assert run(other.letters(most=9)) == ()
