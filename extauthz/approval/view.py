@@ -7,6 +7,7 @@ nothing that a caller is known by beside that, neither session nor holder nor bi
 
 from typing import Any
 
+from extauthz.approval.terms import Circle, Terms
 from extauthz.values.approvals import Absence, Approval, BreakGlass, Ended, Picture, Vote
 from extauthz.values.instant import instant
 
@@ -35,6 +36,34 @@ def approval_object(approval: Approval) -> dict[str, Any]:
         "break_glass": None if approval.break_glass is None else _break_glass(approval.break_glass),
         "cancelled": _ended(approval.cancelled),
         "revoked": _ended(approval.revoked),
+    }
+
+
+def needed_object(terms: Terms) -> dict[str, Any]:
+    """What the rule wants of answers, as JSON; `max_age` in seconds, `None` where it wants no factor."""
+    return {
+        "approve": terms.min,
+        "deny": terms.deny_min,
+        "reason": terms.reason_required,
+        "factors": sorted(terms.factors),
+        "max_age": terms.max_age if terms.factors else None,
+    }
+
+
+def asked_object(terms: Terms, *, opened_at: float) -> list[dict[str, Any]]:
+    """Whom the rule asks, as JSON, and from when on: those of the first moment, and then whom it asks, too.
+
+    `condition` is whether they have to fit `approvers.when` as well; alone it means whoever fits it.
+    """
+    steps = ((0.0, terms.circle), *((step.after, step.circle) for step in terms.escalate))
+    return [{"from": instant(opened_at + after), **_circle(circle)} for after, circle in steps]
+
+
+def _circle(circle: Circle) -> dict[str, Any]:
+    return {
+        "groups": sorted(circle.groups),
+        "subjects": sorted(circle.subjects),
+        "condition": circle.when is not None,
     }
 
 

@@ -1,7 +1,8 @@
 """What the APIs for approvals do, over HTTP and over gRPC: who comes in, and what they see and answer.
 
-The rules: nobody comes in but by a token of the approvers' issuer, so every vote is a person's; and a one-time code is
-looked at only when the vote is good but for the factor.
+The rules: nobody comes in but by a token of the approvers' issuer, so every vote is a person's; what somebody can't see
+is not there for whatever they want to do with it; and a one-time code is looked at only when the vote is good but for the
+factor.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from extauthz.approval.refusals import Refusal
-from extauthz.approval.view import approval_object
+from extauthz.approval.view import approval_object, needed_object
 from extauthz.check.approval_absences import Absences
 from extauthz.check.approval_viewing import Seen, SeenPage, Viewing
 from extauthz.check.approvals import Approvals
@@ -94,6 +95,8 @@ class Door:
     async def vote(self, by: LoggedIn, id_: str, *, stance: Stance, reason: str, code: str, channel: Channel) -> Seen:
         """Answer; `code` is a one-time code, empty for none. What comes back is the approval after it."""
 
+        await self.shown(by, id_)
+
         async def answer(proof: Proof | None) -> Approval | Refusal:
             return await self.approvals.vote(
                 id_, by.approver, stance=stance, reason=reason, proof=proof, channel=channel
@@ -104,6 +107,8 @@ class Door:
     async def review(self, by: LoggedIn, id_: str, *, verdict: Verdict, reason: str, code: str) -> Seen:
         """Say what one thinks of a use of break-glass."""
 
+        await self.shown(by, id_)
+
         async def answer(proof: Proof | None) -> Approval | Refusal:
             return await self.approvals.review(id_, by.approver, verdict=verdict, reason=reason, proof=proof)
 
@@ -111,10 +116,12 @@ class Door:
 
     async def cancel(self, by: LoggedIn, id_: str, *, reason: str) -> Seen:
         """Withdraw what one has asked for oneself."""
+        await self.shown(by, id_)
         return await self._done(by, id_, await self.approvals.cancel(id_, by=by.approver, reason=reason))
 
     async def revoke(self, by: LoggedIn, id_: str, *, reason: str) -> Seen:
         """Take back what was given."""
+        await self.shown(by, id_)
         return await self._done(by, id_, await self.approvals.revoke(id_, by=by.approver, reason=reason))
 
     async def away(self, by: LoggedIn) -> Sequence[Absence]:
@@ -169,19 +176,10 @@ def seen_object(seen: Seen) -> dict[str, Any]:
     `needed` is `None` once the rule is gone; `viewer.against` is why the viewer can't answer, `None` if they can.
     """
     terms, stands_for = seen.terms, seen.in_place_of
-    needed = None
-    if terms is not None:
-        needed = {
-            "approve": terms.min,
-            "deny": terms.deny_min,
-            "reason": terms.reason_required,
-            "factors": sorted(terms.factors),
-            "max_age": terms.max_age if terms.factors else None,
-        }
     return {
         **approval_object(seen.approval),
         "counted": {"approve": seen.tally.approve, "deny": seen.tally.deny},
-        "needed": needed,
+        "needed": None if terms is None else needed_object(terms),
         "viewer": {
             "asks": seen.asked,
             "against": None if seen.against is None else seen.against.word,

@@ -107,11 +107,14 @@ def test_what_does_not_concern_somebody_is_not_there(desk: Desk) -> None:
         answer = desk.ask("GET", path, token=STRANGER)
         assert (answer.status_code, answer.json()["reason"]) == (404, "not-found")
     assert desk.ask("GET", "/v1/approvals", token=STRANGER).json() == {"approvals": [], "next": None}
-    vote = desk.vote(id_, token=STRANGER)
-    assert (vote.status_code, vote.json()["reason"]) == (403, "not-an-approver")
-    for verb in ("approve", "deny", "cancel", "revoke"):
-        unknown = desk.ask("POST", f"/v1/approvals/nothing/{verb}", json={})
-        assert (unknown.status_code, unknown.json()["reason"]) == (404, "not-found")
+    for verb in ("approve", "deny", "cancel", "revoke", "review"):
+        sent = {"reason": "x"} | ({"verdict": "justified"} if verb == "review" else {})
+        answers = [
+            desk.ask("POST", f"/v1/approvals/{one}/{verb}", token=STRANGER, json=sent) for one in (id_, "nothing")
+        ]
+        assert {one.text for one in answers} == {answers[0].text}, "which tells nobody what there is"
+        assert (answers[0].status_code, answers[0].json()["reason"]) == (404, "not-found")
+    assert desk.ask("GET", f"/v1/approvals/{id_}").json()["status"] == "pending"
 
 
 @pytest.mark.parametrize(
