@@ -63,6 +63,13 @@ def test_an_approval_of_others_is_as_if_it_were_not_there(world: World) -> None:
     known, unknown = dora.get("/approvals/a1"), dora.get("/approvals/a2")
     assert (known.status_code, known.text) == (unknown.status_code, unknown.text)
     assert known.status_code == 404
+    dora.get("/")
+    for act in ("vote", "confirm", "cancel", "revoke", "review"):
+        answers = [
+            dora.post(f"/approvals/{one}/{act}", stance="deny", verdict="justified", reason="x") for one in ("a1", "a2")
+        ]
+        assert [(one.status_code, one.text) for one in answers] == 2 * [(404, unknown.text)], act
+    assert (world.kept().state, world.kept().votes) == ("pending", ())
 
 
 def test_two_answers_meet_a_rule_that_asks_for_two(world: World) -> None:
