@@ -1,8 +1,7 @@
 """What the APIs for approvals do, over HTTP and over gRPC: who comes in, and what they see and answer.
 
 The rules: nobody comes in but by a token of the approvers' issuer, so every vote is a person's; what somebody can't see
-is not there for whatever they want to do with it; and a one-time code is looked at only when the vote is good but for the
-factor.
+is not there for their answer either; and a one-time code is looked at only when the vote is good but for the factor.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
