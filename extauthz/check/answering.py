@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from extauthz.check.refusals import AUDIT_UNAVAILABLE, INTERNAL_ERROR, refusal
 from extauthz.errors import ConfigurationError, Reason, Refused
+from extauthz.identity.lookups import NO_ANSWERS, Answers
 from extauthz.policy.approving import terms_of
 from extauthz.policy.asking import NOTHING_ASKED, Inquiry
 from extauthz.policy.policy_set import PolicySet
@@ -50,7 +51,8 @@ class Asked(msgspec.Struct, frozen=True):
     """One Check as it came: its bytes, how long its caller still waits, and the call's trace context.
 
     `started_ns` is when it is decided, anew if it was held: `held_for` are the approvals that it has waited for until
-    just now, and `held_until` is when all waiting must be over, on the monotonic clock.
+    just now, and `held_until` is when all waiting must be over, on the monotonic clock. `came_at` is when it came then,
+    in seconds since the epoch, and `proofs` are the proofs of possession that it has used up.
     """
 
     decision_id: str
@@ -60,6 +62,8 @@ class Asked(msgspec.Struct, frozen=True):
     trace: Trace
     held_for: tuple[str, ...] = ()
     held_until: float | None = None
+    came_at: float | None = None
+    proofs: Answers = NO_ANSWERS
 
 
 class Case(msgspec.Struct, frozen=True):

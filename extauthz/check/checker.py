@@ -78,8 +78,18 @@ class Checker:
         return self._begin(asked, may_wait=may_wait)
 
     def resume(self, held: Held) -> bytes | Opened:
-        """As `start`, for a call whose wait is over: it is decided anew, as if it came now."""
-        asked = replace(held.asked, started_ns=self._clock(), held_for=held.approvals, held_until=held.until)
+        """As `start`, for a call whose wait is over: it is decided anew, as if it came now.
+
+        But a proof of possession is as old as it was when the call came, and it is the call itself that has used it.
+        """
+        asked, began_at = held.asked, held.asked.started_ns / 1e9
+        asked = replace(
+            asked,
+            started_ns=self._clock(),
+            held_for=held.approvals,
+            held_until=held.until,
+            came_at=began_at if asked.came_at is None else asked.came_at,
+        )
         return self._begin(asked, may_wait=False)
 
     def _begin(self, asked: Asked, *, may_wait: bool) -> bytes | Opened:
@@ -95,7 +105,7 @@ class Checker:
             if http is not None and http.segments[:1] == _RESERVED:
                 case = Case(asked, policies, resolver.schemes, request, None)
                 return self._answering.answer(case, Evaluation(decision=denial("reserved-path")))
-            known = resolver.identify(request, now=now)
+            known = resolver.identify(request, now=now, came_at=asked.came_at, answers=asked.proofs)
             if isinstance(known, Awaiting):
                 case = Case(asked, policies, resolver.schemes, request, None)
                 return Unidentified(case, request, known)

@@ -50,9 +50,12 @@ class Resolver:
         renewed._workloads = self._workloads.with_keys(name, keys)
         return renewed
 
-    def identify(self, request: RequestView, *, now: float, answers: Answers = NO_ANSWERS) -> Identity | Awaiting:
+    def identify(
+        self, request: RequestView, *, now: float, came_at: float | None = None, answers: Answers = NO_ANSWERS
+    ) -> Identity | Awaiting:
         """Who makes `request` at `now` (seconds since the epoch), or what must be known before, beyond `answers`.
 
+        `came_at` is when it came, if that was not now: a proof of possession is as old as it was then.
         Raises `MalformedRequest` for credentials that two readers could read differently, `InvalidCredential` for one
         that does not hold, `IdentityConflict` for two that disagree, `IssuerUnavailable` where somebody who must be
         asked does not answer, `StateUnavailable` where that is the store.
@@ -74,6 +77,7 @@ class Resolver:
                     certificate=peer.certificate,
                     bearer_is_taken=peer.takes_bearer,
                     now=now,
+                    came_at=now if came_at is None else came_at,
                     answers=answers,
                 )
         if isinstance(presented, Awaiting):
