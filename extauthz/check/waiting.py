@@ -133,11 +133,10 @@ class Waiting:
         return await self.approvals.change(id_, step)
 
     def _may(self, approval: Approval, wait: Wait, now: float) -> bool:
-        """Whether the rule in force lets a member of these groups go through."""
+        """Whether the rule in force lets its caller, as a member of these groups, go through."""
         terms = self.approvals.terms_of(approval.rule, now)
-        return (
-            terms is not None and terms.break_glass is not None and not terms.break_glass.groups.isdisjoint(wait.groups)
-        )
+        glass = None if terms is None else terms.break_glass
+        return glass is not None and glass.takes(approval.subject, wait.groups)
 
     def _shown(self, approval: Approval, now: float) -> Shown:
         terms = self.approvals.terms_of(approval.rule, now)

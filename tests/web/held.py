@@ -138,4 +138,21 @@ def without_glass(terms: Terms) -> Terms:
     return replace(terms, break_glass=None)
 
 
-__all__ = ["ALICE", "DUTY", "EVENTS", "GLASS", "NOW", "RULE", "TERMS", "WAITING", "Desk", "without_glass"]
+def with_glass_of(terms: Terms, issuer: str) -> Terms:
+    assert terms.break_glass is not None
+    return replace(terms, break_glass=replace(terms.break_glass, issuer=issuer))
+
+
+__all__ = [
+    "ALICE",
+    "DUTY",
+    "EVENTS",
+    "GLASS",
+    "NOW",
+    "RULE",
+    "TERMS",
+    "WAITING",
+    "Desk",
+    "with_glass_of",
+    "without_glass",
+]

@@ -10,9 +10,10 @@ import httpx
 import pytest
 from stepup.proofs import view
 from web.conftest import ORIGIN, SAME_ORIGIN, Browser, World, run
-from web.held import EVENTS, GLASS, TERMS, WAITING, Desk, without_glass
+from web.held import EVENTS, GLASS, TERMS, WAITING, Desk, with_glass_of, without_glass
 
 from extauthz.approval.course import Operator
+from extauthz.approval.terms import Terms
 from extauthz.stepup.ticket import open_ticket
 from extauthz.web.waiting import MOST_OF_ONE
 
@@ -305,11 +306,12 @@ def test_who_may_not_break_it_is_not_offered_it(world: World, desk: Desk) -> Non
     assert acted(browser, ticket, "glass", reason="fire").status_code == 403
 
 
-def test_a_rule_that_changed_lets_nobody_through(world: World, desk: Desk) -> None:
+@pytest.mark.parametrize("terms", [without_glass(TERMS), with_glass_of(TERMS, "https://other.example")])
+def test_a_rule_that_changed_lets_nobody_through(world: World, desk: Desk, terms: Terms) -> None:
     browser = world.browser()
     ticket = desk.sent(browser, glass=GLASS)
     back = ticket_of(browser.answer(ticket_of(acted(browser, ticket, "glass", reason="fire")), world.code()))
-    desk.terms = without_glass(TERMS)
+    desk.terms = terms
     assert acted(browser, back, "break").status_code == 403
     assert [one.state for one in run(desk.all())] == ["pending"]
 
