@@ -27,9 +27,9 @@ from extauthz.values.identity import HOLDER_COOKIE, Subject, holder_of_cookie
 from extauthz.web import notices
 from extauthz.web.forms import is_from_own_page, read_form
 from extauthz.web.gate import Gate, TurnedAway
+from extauthz.web.json_api import wants_json
 from extauthz.web.rendering import Pages, Script
 from extauthz.web.streams import PlacedResponse, Places
-from extauthz.wire import accept
 
 EVENTS_PATH: Final = f"{WAITING_PATH}/events"
 MOST: Final = 2000
@@ -82,7 +82,7 @@ class WaitingPages:
             # Never by a page of another origin: the cookie would not come along, and no preflight is answered.
             await self._waiting.cancel(ticket, wait)
         standing = await self._waiting.look(wait)
-        if request.method == "DELETE" or _wants_json(request):
+        if request.method == "DELETE" or wants_json(request):
             return self._told(standing)
         if standing.state == "approved" and ticket.action.method in _READS:
             return RedirectResponse(ticket.return_path, status_code=303, headers=self._pages.headers)
@@ -229,8 +229,3 @@ class WaitingPages:
 def _event(standing: Standing) -> bytes:
     given = [{"approved": one.given, "min": one.wanted} for one in standing.shown]
     return f"event: state\ndata: {json.dumps({'state': standing.state, 'given': given})}\n\n".encode()
-
-
-def _wants_json(request: Request) -> bool:
-    """Whether no person asks: a browser names what it shows."""
-    return "text/html" not in accept.ranges(",".join(request.headers.getlist("accept"))[:4096])

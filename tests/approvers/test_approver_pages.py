@@ -8,8 +8,10 @@ from urllib.parse import urlencode
 
 import pytest
 from approval.asking import ANNA, NOW, PROOF, RULE, UMA_ASKING, terms
-from approvers.visiting import PICTURE, URL, World, first_events, heading, words
+from approvers.visiting import PICTURE, URL, Visitor, World, first_events, heading, words
 from msgspec.structs import replace as changed
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from web.conftest import SAME_ORIGIN, run
 
 from extauthz.approval.terms import Circle
@@ -19,6 +21,7 @@ from extauthz.stepup.approver_login import LINK_PATH
 from extauthz.values.approvals import BreakGlass
 from extauthz.values.identity import APPROVER_COOKIE
 from extauthz.web.approvers import notices
+from extauthz.web.approvers.elsewhere import Elsewhere
 from extauthz.web.notices import Notice
 
 TREASURY = "treasury"
@@ -143,7 +146,7 @@ def test_the_picture_is_whole(world: World) -> None:
     world.opened()
     shown = words(world.logged_in("anna", TREASURY).get("/approvals/a1"))
     for part in (
-        "POST https://payments.example.com/v1/accounts/acc-1/transfers",
+        "POST https://payments.example.com:8443/v1/accounts/acc-1/transfers",
         "?amount 250000",
         "Not shown token",
         "312 bytes",
@@ -195,11 +198,12 @@ def test_a_time_that_is_none_is_shown_as_it_is(world: World, odd: object) -> Non
 
 
 def test_the_port_is_part_of_what_is_asked(world: World) -> None:
-    world.opened(picture=changed(PICTURE, authority="payments.example.com:8443"))
+    world.opened()
+    world.opened("a0", picture=changed(PICTURE, authority=""))
     anna = world.logged_in("anna", TREASURY)
-    where = "payments.example.com:8443/v1/accounts/acc-1/transfers"
-    assert f"POST https://{where}" in words(anna.get("/approvals/a1"))
-    assert f"POST {where}" in words(anna.get("/"))
+    listed = words(anna.get("/"))
+    for where in ("payments.example.com:8443/v1/accounts/acc-1/transfers", "payments.example.com/v1/accounts/acc-1"):
+        assert f"POST {where}" in listed
 
 
 def test_past_answers_to_the_like_are_shown(world: World) -> None:
@@ -308,7 +312,39 @@ def test_the_pages_answer_under_no_other_name(world: World) -> None:
     for url in ("https://app.example.com", "http://127.0.0.1:9194", f"{URL}:8443"):
         answer = anna.request("GET", "/login", url=url)
         assert (answer.status_code, heading(answer)) == (421, notices.MISDIRECTED.title)
+        assert f'<a class="button" href="{URL}/">' in answer.text
         assert anna.request("GET", "/.extauthz/challenge", url=url).status_code == 421
+
+
+@pytest.mark.parametrize("accepted", ["application/json", "*/*"])
+def test_a_program_is_told_which_address_serves_what(world: World, accepted: str) -> None:
+    visitor, asks = world.visitor(), {"accept": accepted}
+    for answer, status, begins in (
+        (
+            visitor.request("GET", "/", url="http://127.0.0.1:9194", headers=asks),
+            421,
+            f"the pages answer as `{URL}` alone",
+        ),
+        (visitor.request("GET", "/v1/nothing", headers=asks), 404, "there is nothing at this path"),
+        (visitor.request("DELETE", "/absences", headers=asks), 405, "method not allowed"),
+    ):
+        assert answer.headers["content-type"] == "application/problem+json"
+        told = answer.json()
+        assert (answer.status_code, told["status"]) == (status, status)
+        assert told["detail"].startswith(begins)
+        assert told["detail"].endswith(f"; people find the pages at `{URL}/`, there is no API (`approvals.tokens`)")
+    assert answer.headers["allow"]
+
+
+def test_a_listener_for_programs_alone_says_so() -> None:
+    alone = Elsewhere(url=None, api=True)
+    visitor = Visitor(Starlette(exception_handlers={HTTPException: alone.refused}))
+    answer = visitor.get("/")
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert answer.json()["detail"] == (
+        "there is nothing at this path; there are no pages (`approvals.url`), "
+        "programs find the API at `/v1/approvals` and its description at `/openapi.json`"
+    )
 
 
 def broken(world: World) -> None:
