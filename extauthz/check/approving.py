@@ -244,8 +244,4 @@ def _is_overdue(approval: Approval, now: float) -> bool:
 def _refusal(reason: Reason, rule: str, *, until: float | None, now: float) -> Deny:
     """A denial, which says for how long it stays one."""
     refused = denial(reason, rule=rule)
-    return refused if until is None or until <= now else replace(refused, headers=_after(until - now))
-
-
-def _after(seconds: float) -> dict[str, str]:
-    return {"retry-after": str(math.ceil(seconds))}
+    return refused if until is None or until <= now else replace(refused, retry_after=until - now)

@@ -63,7 +63,17 @@ def detail(reason: Reason | str, status: int, *, retry_after: int | None = None)
     """The sentence for people; `reason` may be a rule's own word. `retry_after` in seconds."""
     if reason == "locked-out":
         return f"Too many wrong codes. Try again in {retry_after} seconds."
+    if reason == "approval-denied" and retry_after is not None:
+        return f"{_BY_REASON[reason]} You can ask again in {_span(retry_after)}."
     return _BY_REASON.get(reason) or _BY_STATUS.get(status, _BY_STATUS[403])
+
+
+def _span(seconds: int) -> str:
+    """So many seconds in words, rounded up."""
+    for unit, name in ((3600, "hours"), (60, "minutes")):
+        if seconds > 2 * unit:
+            return f"{-(-seconds // unit)} {name}"
+    return "1 second" if seconds == 1 else f"{seconds} seconds"
 
 
 def heading(reason: Reason | str, status: int) -> str:

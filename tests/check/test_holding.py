@@ -90,6 +90,9 @@ def test_what_was_denied_stays_denied_for_its_cooldown_and_says_so() -> None:
         for response in (await call, await world.check(world.bench.as_user("/pay"))):
             assert (response.status.code, told(response)["reason"]) == (7, "approval-denied")
             assert headers_of(response)["retry-after"] == ["120"]
+            said = problem(response)
+            assert said["retry_after"] == 120
+            assert said["detail"] == ("Who was asked to approve this has denied it. You can ask again in 120 seconds.")
         world.bench.now[0] += 121
         asked = world.waits(world.bench.as_user("/pay"))
         await world.held()
