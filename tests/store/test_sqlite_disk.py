@@ -6,12 +6,12 @@ import asyncio
 import os
 import resource
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from patience import comes
 from stepup.proofs import ALICE, NOW, SESSION
 from store.one_loop import run
 from store.parts import LIMIT, enrolment, factor, grant, redemption
@@ -186,7 +186,7 @@ def free_files(many: int) -> list[int]:
 
 def test_an_open_that_fails_half_way_leaves_nothing_open(path: Path) -> None:
     run(SqliteStore(path).close())
-    before, threads, opened = open_files(), threading.active_count(), 0
+    before, opened = open_files(), 0
     free = free_files(16)
     for spare in range(16):
         with limited(resource.RLIMIT_NOFILE, free[spare]):
@@ -197,7 +197,5 @@ def test_an_open_that_fails_half_way_leaves_nothing_open(path: Path) -> None:
             else:
                 opened += 1
                 run(store.close())
-        while threading.active_count() > threads:
-            pass  # a thread that closes is ending
-        assert open_files() == before
+        assert comes(lambda: open_files() == before), "what was opened is closed by threads that are ending"
     assert 0 < opened < 12
