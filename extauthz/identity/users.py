@@ -6,6 +6,7 @@ two subjects are nobody.
 
 from collections.abc import Iterator, Mapping
 from copy import copy
+from math import inf
 from typing import Any, Self
 
 import msgspec
@@ -22,7 +23,7 @@ from extauthz.identity.user_config import AUTHORIZATION, COOKIE_PREFIX, Metadata
 from extauthz.values.identity import User
 from extauthz.values.request import HttpRequest
 
-NOBODY = Presented()
+NOBODY = Presented(since=-inf, until=inf)
 
 
 class _Sent(msgspec.Struct, frozen=True, kw_only=True):
