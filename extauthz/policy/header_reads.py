@@ -25,12 +25,13 @@ def undeclared_headers(root: tree.Expr, declared: frozenset[str]) -> Iterator[ce
             understood.add(id(view))
             if name.lower() not in declared:
                 yield cel_errors.Problem.at(node.span, f"the header `{name}` is not declared", HEADER_HINT)
-        elif (_is_view(node) or _is_request(node)) and id(node) not in understood:
+        elif (is_view(node) or _is_request(node)) and id(node) not in understood:
             message = "headers are read without a name, and not all are declared"
             yield cel_errors.Problem.at(node.span, message, HEADER_HINT)
 
 
-def _is_view(node: tree.Expr) -> bool:
+def is_view(node: tree.Expr) -> bool:
+    """Whether a node is all headers of the request, by their names."""
     return isinstance(node, tree.Select | tree.Has) and node.field in _VIEWS and _is_request(node.operand)
 
 
