@@ -22,7 +22,7 @@ from extauthz.record.decision import AuditTrail, DecisionRecord, Recorder, Trace
 from extauthz.stepup.challenge import offer as challenge_offer
 from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.waiting import offer as waiting_offer
-from extauthz.values.decisions import Challenge, ChallengeOffer, Decision, Evaluation, Hold, HoldOffer, denial
+from extauthz.values.decisions import Allow, Challenge, ChallengeOffer, Decision, Evaluation, Hold, HoldOffer, denial
 from extauthz.values.grants import NO_FACTS, Facts
 from extauthz.values.identity import Identity
 from extauthz.values.quoting import detail_of
@@ -179,7 +179,7 @@ class Answering:
                 settable=policies.settable_headers,
                 schemes=case.schemes,
                 unread=asked.payload,
-                offer=self._offer(case, decision),
+                offer=None if isinstance(decision, Allow) else self._offer(case, decision),
             )
             if said is not decision:  # what can't be said is recorded as what is said instead
                 evaluation = replace(evaluation, decision=said)

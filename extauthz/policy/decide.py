@@ -81,13 +81,15 @@ def decide(
     speaking = plan.spoken(outcome)
     if speaking.settled is not None:
         return speaking.settled
-    if standing is not None and speaking.is_steady and (settled := standing.settled.get(outcome)) is not None:
+    settled = standing.settled.get(outcome) if standing is not None and speaking.is_steady else None
+    looks = plan.models or plan.facts_read
+    if settled is not None and not looks:
         return settled
     case = Case(request, identity, facts, now, binding_keys, scopes)
-    decision = _combine(speaking, case)
+    decision = _combine(speaking, case) if settled is None else settled.decision
     risk: tuple[Assessment, ...] = ()
     views: Mapping[str, object] = EMPTY
-    if plan.models or plan.facts_read:
+    if looks:
         risk = _assessed(plan, scopes)
         views = {name: first[name] for name in plan.facts_read if name in first}
     evaluation = Evaluation(
@@ -97,8 +99,9 @@ def decide(
         return replace(evaluation, rules=tuple(_with_errors(plan, speaking, held, errors, case.faults)))
     if speaking.reads_nothing:
         speaking.settled = evaluation
-    elif standing is not None and speaking.is_steady and len(standing.settled) < MOST_SETTLED:
-        standing.settled[outcome] = evaluation
+    elif settled is None and standing is not None and speaking.is_steady and len(standing.settled) < MOST_SETTLED:
+        # Of what was looked at for this one nothing is kept: each looks for itself.
+        standing.settled[outcome] = replace(evaluation, risk=(), views=EMPTY) if looks else evaluation
     return evaluation
 
 

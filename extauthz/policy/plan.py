@@ -50,7 +50,7 @@ class Speaking:
     `results` say how every candidate came out; of those that error the text is missing. `audit_required` is whether one
     of the rules wants its record on disk. `reads_nothing` is whether the decision depends on nothing but on who speaks:
     no terms that count have an expression (where nobody speaks, the caller counts, too). `settled` is then the
-    evaluation, once it is known. `is_steady` is whether it is the same for all requests that stand alike.
+    evaluation, once it is known. `is_steady` is whether the decision is the same for all requests that stand alike.
     """
 
     __slots__ = (
@@ -275,9 +275,8 @@ class Plan:
             if mode == "enforce":
                 speaking.add(rule, holds, at)
         speaking.results = tuple(results)
-        no_facts = not self.models and not self.facts_read
-        speaking.reads_nothing = no_facts and _reads_nothing(speaking)
-        speaking.is_steady = no_facts and _is_steady(speaking)
+        speaking.reads_nothing = not self.models and not self.facts_read and _reads_nothing(speaking)
+        speaking.is_steady = _is_steady(speaking)
         return speaking
 
     def obeyed_by(self, identity: Identity) -> "Plan":

@@ -28,7 +28,8 @@ class Standing:
     """What requests have in common that stand alike: the caller, and which headers there are.
 
     `held` is what the conditions came to, once that is known; those that are not steady may come to something else.
-    `settled` are evaluations that depend on who calls and nothing else, by what the conditions came to.
+    `settled` are evaluations whose decision depends on who calls and nothing else, by what the conditions came to;
+    what was looked at for them is missing.
     """
 
     __slots__ = ("held", "identity", "names", "settled")

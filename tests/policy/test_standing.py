@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from policy.making import KEY, NOW, WEB, caller, compiled, definitions, document, http, rule
+from policy.making import KEY, NOW, WEB, caller, compiled, definitions, document, http, risk_model, rule, signal
 
 from extauthz import cel
 from extauthz.policy import policy_set
@@ -49,6 +49,7 @@ CONDITIONS = (
     'user.token_age > duration("1h")',
     'now > timestamp("2026-11-18T00:00:00Z")',
     'request.method == "PUT" && user.claims.tenant == "t1"',
+    "risk.score > 15.0",
     "[1, 2].exists(n, user.claims.tenant == n + 6)",
 )
 TERMS: tuple[dict[str, dict[str, str]], ...] = (
@@ -94,7 +95,10 @@ def test_what_is_remembered_of_others_changes_no_decision(
     found: list[dict[str, object]], times: list[tuple[RequestView, Identity, float]]
 ) -> None:
     whole = [rule(f"r{number}", str(one.pop("effect")), **one) for number, one in enumerate(map(dict, found))]
-    policies = compiled(document("p", *whole), definitions("d", lists={"people": ["alice"]}))
+    model = risk_model(
+        signals={"second": signal('request.query.n == "2"'), "tenant": signal("has(user.claims.tenant)")}
+    )
+    policies = compiled(document("p", *whole), model, definitions("d", lists={"people": ["alice"]}))
     for request, identity, now in times:
         assert decided(policies, request, identity, now, alone=False) == decided(
             policies, request, identity, now, alone=True
