@@ -83,27 +83,27 @@ class Resolver:
         that does not hold, `IdentityConflict` for two that disagree, `IssuerUnavailable` where somebody who must be
         asked does not answer, `StateUnavailable` where that is the store.
         """
-        http = request.http
+        http, came = request.http, now if came_at is None else came_at
         # What is presented otherwise, and what somebody has to be asked about, is looked at each time.
         if http is None or answers or request.metadata or self._workloads.reads_tokens or "cookie" in http.headers:
-            return self._identify(request, now, answers)
+            return self._identify(request, now, came, answers)
         get = http.headers.get
         lines = (get(self._headers[0]),) if self._reads_one_header else tuple([get(name) for name in self._headers])
         sent = get(AUTHORIZATION) if self._users.reads_authorization else None
         digest = None
         if sent is not None:
             if len(sent) != 1:
-                return self._identify(request, now, answers)
+                return self._identify(request, now, came, answers)
             digest = sha256(sent[0].encode("utf-8", "surrogatepass")).digest()
         source = request.source
         texts = (source.principal, source.certificate, source.ip, lines, digest)
         known = self._returning.get(texts)
         if known is not None and known.since <= now < known.until:
             return known.identity
-        return self._identify(request, now, answers, texts)
+        return self._identify(request, now, came, answers, texts)
 
     def _identify(
-        self, request: RequestView, now: float, answers: Answers, texts: _Texts | None = None
+        self, request: RequestView, now: float, came_at: float, answers: Answers, texts: _Texts | None = None
     ) -> Identity | Awaiting:
         """As `identify`; it is remembered for the `texts`."""
         peer = self._workloads.read(request, now=now, answers=answers)
@@ -123,7 +123,7 @@ class Resolver:
                     certificate=peer.certificate,
                     bearer_is_taken=peer.takes_bearer,
                     now=now,
-                    came_at=now if came_at is None else came_at,
+                    came_at=came_at,
                     answers=answers,
                 )
         if isinstance(presented, Awaiting):

@@ -21,7 +21,7 @@ def undeclared_headers(root: tree.Expr, declared: frozenset[str]) -> Iterator[ce
         if isinstance(node, tree.Select | tree.Has) and _is_request(node.operand):
             understood.add(id(node.operand))
         view, name = member_read(node)
-        if view is not None and name is not None and _is_view(view):
+        if view is not None and name is not None and is_view(view):
             understood.add(id(view))
             if name.lower() not in declared:
                 yield cel_errors.Problem.at(node.span, f"the header `{name}` is not declared", HEADER_HINT)
