@@ -33,6 +33,7 @@ from extauthz.app.reload import Reloader, Status, first_ruling
 from extauthz.check.checker import Checker
 from extauthz.check.surroundings import Ruling, Surroundings
 from extauthz.lookup.key_sets import KeySets
+from extauthz.record.chronicle import SILENT
 from extauthz.settings import Settings, load_settings
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
 from extauthz.store.open import open_store
@@ -220,7 +221,11 @@ async def _parts(settings: Settings) -> tuple[Checker, Reloader, threading.Event
     return (
         checker,
         Reloader(
-            settings, checker, bundles, KeySets((), base=settings.base), Ended(Readiness(), Metrics(), lambda _: None)
+            settings,
+            checker,
+            bundles,
+            KeySets((), base=settings.base),
+            Ended(Readiness(), Metrics(), SILENT, lambda _: None),
         ),
         ended,
     )

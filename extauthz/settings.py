@@ -32,7 +32,7 @@ from extauthz.lookup.local_config import AddressFiles, GeoSettings, Kind
 from extauthz.lookup.stepup_config import StepUpSettings
 from extauthz.policy.attribute_sources import attributes_type
 from extauthz.policy.bundle_config import BundleSettings
-from extauthz.policy.declared import Declared
+from extauthz.policy.declared import Declared, Issuers
 from extauthz.policy.device_config import DeviceSettings
 from extauthz.policy.header_reads import undeclared_headers
 from extauthz.policy.problems import PolicyErrors, Problem, did_you_mean, faults_of, problem_at
@@ -159,15 +159,26 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _knows_people_everywhere(self) -> Self:
-        login, tokens = self.approvals.login, self.approvals.tokens
-        approvers = {one.issuer for one in (login, tokens) if one is not None}
+        approvers = self.approvals.issuer
         machines = {one.issuer for one in self.approvals.persons.machines if "*" in one.subs}
         users = {source.issuer for source in self.identity.users} - machines
-        if approvers and not users <= approvers and "claim" not in self.approvals.persons.model_fields_set:
+        others = users - {approvers}
+        if approvers is not None and others and "claim" not in self.approvals.persons.model_fields_set:
             raise ValueError(
-                f"approvals: users of `{min(users - approvers)}` and approvers of `{min(approvers)}` may be the same"
+                f"approvals: users of `{min(others)}` and approvers of `{approvers}` may be the same"
                 " people under another `sub`; say by which claim both know a person: `persons: {claim: email}`"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _takes_no_token_for_another(self) -> Self:
+        for source in self.identity.users:
+            for setting, audiences in self.approvals.audiences_of(source.issuer):
+                for audience in sorted(audiences & set(source.audiences)):
+                    raise ValueError(
+                        f"approvals: `{audience}` is an audience of users (`{source.name}`) and of `{setting}`, so that"
+                        f" a token of one is good as the other; let `{source.issuer}` give approvers one of their own"
+                    )
         return self
 
     @property
@@ -241,6 +252,12 @@ class Settings(BaseSettings):
             attributes=attributes_type(source.declared for source in self.attributes),
             geo=self.geo.fields,
             addresses=frozenset(self.addresses),
+            issuers=Issuers(
+                of_users=frozenset(source.issuer for source in self.identity.users),
+                of_approvers=self.approvals.issuer,
+            ),
+            approver_claims=frozenset(self.approvals.claims),
+            factors=self.stepup.factors,
         )
 
     @property

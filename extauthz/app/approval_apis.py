@@ -98,6 +98,7 @@ class ApprovalApis:
                 chronicle=approvals.chronicle,
             ),
             url=settings.approvals.url,
+            issuer=_only_issuer(settings),
         )
         watches = Watches(door, news)
         self.routes: Sequence[Route] = ApprovalApi(door, watches).routes
@@ -166,6 +167,11 @@ def _rpc_server(settings: Settings, door: Door, watches: Watches) -> _Server | N
         tls = tls_of(listen.approvals_tls, setting="listen.approvals_tls", base=settings.base)
     handlers = (ApprovalsRpc(door, watches, admits=lambda caller: lets_in(tls, caller)),)
     return RpcServer(handlers, service=SERVICE, address=listen.approvals_grpc, key="listen.approvals_grpc", tls=tls)
+
+
+def _only_issuer(settings: Settings) -> str | None:
+    issuers = {source.issuer for source in settings.identity.users}
+    return issuers.pop() if len(issuers) == 1 else None
 
 
 def _text(path: Path) -> str:

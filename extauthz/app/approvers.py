@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 
 from extauthz.app.approval_apis import ApprovalApis
 from extauthz.app.listening import WebServer
@@ -34,6 +35,7 @@ from extauthz.settings import Settings
 from extauthz.stepup.keys import KeyRing
 from extauthz.store.protocol import Store
 from extauthz.web.approvers.app import create_approvers_app
+from extauthz.web.approvers.elsewhere import Elsewhere
 from extauthz.web.approvers.entry import Provided
 from extauthz.web.metrics import Metrics
 
@@ -182,7 +184,8 @@ class Approvers:
         settings, routes = self._settings, () if self._apis is None else self._apis.routes
         url, login = settings.approvals.url, settings.approvals.login
         if url is None:
-            return Starlette(routes=list(routes)) if routes else None
+            alone = Elsewhere(url=None, api=True)
+            return Starlette(routes=list(routes), exception_handlers={HTTPException: alone.refused}) if routes else None
         return create_approvers_app(
             url=url,
             approvals=self._approvals,

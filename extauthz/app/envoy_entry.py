@@ -11,11 +11,13 @@ def __getattr__(name: str) -> "Application":
     """`application`, when pyvoy asks for it."""
     if name != "application":
         raise AttributeError(name)
-    gc.disable()  # what is imported stays, and is not searched for garbage
+    gc.disable()  # what is imported stays
     try:
         from extauthz.app.in_envoy import application_of_this_process
+        from extauthz.app.pace import settle
 
-        return application_of_this_process()
+        application = application_of_this_process()
+        settle()
+        return application
     finally:
         gc.enable()
-        gc.freeze()

@@ -1,13 +1,13 @@
 """The server in a Python of its own, with a parent: what a worker of the `grpcio` transport does."""
 
 import asyncio
-import gc
 
 import structlog
 
 from extauthz.app.link import Assignment, Failed, ServerEnd, Stopped
 from extauthz.app.logs import configure_logs
 from extauthz.app.orders import FromParent
+from extauthz.app.pace import settle
 from extauthz.app.server import run
 from extauthz.errors import ExtauthzError
 from extauthz.lookup.names import NamesApart
@@ -18,7 +18,7 @@ _log = structlog.get_logger(__name__)
 
 def main() -> None:
     """Serve what the parent says until it says that it is enough."""
-    gc.freeze()  # what is imported stays, and is not searched for garbage
+    settle()
     link, assignment = ServerEnd.of_this_process()
     configure_logs(assignment.settings.logs, worker=assignment.number)
     with asyncio.Runner(loop_factory=NamesApart) as runner:

@@ -13,6 +13,9 @@ from typing import Self
 
 WORK = 0.000_5
 """Seconds of work between two rests: what a decision may have to wait."""
+NEW = 20_000
+"""Objects that may come to be, and not go, before the garbage collector looks for circles among them. By default it
+does at 700, which a hundred calls under way have: it would look at them again and again, and find nothing."""
 REST = 0.010
 """Seconds of a rest. Long enough that of a hundred decisions less than one meets the work."""
 
@@ -35,6 +38,12 @@ class Pace:
 
     def _rest(self) -> None:
         self._sleep(REST)
+
+
+def settle() -> None:
+    """What is there stays: it is never searched for garbage, and what comes is searched rarely."""
+    gc.freeze()
+    gc.set_threshold(NEW)
 
 
 class Building(Pace):

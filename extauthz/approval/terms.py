@@ -4,10 +4,11 @@ The rule: it is the rule in force now that says so, not the one by which an appr
 not asked.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from extauthz.values.approvals import Approver, Matter
+from extauthz.values.identity import Subject
 
 Condition = Callable[[Approver, Matter], bool]
 """Whether the rule takes this approver for what is asked; it never raises, what errs is a no."""
@@ -46,12 +47,19 @@ class Step:
 class BreakGlassTerms:
     """Who of those who ask may go through without an answer: members of `groups` who have proven one of `factors`
     within `max_age` seconds. What it leaves is good for `valid_for` seconds.
+
+    `issuer` is the one whose groups these are; `None` where no configuration says which issuers there are.
     """
 
     groups: frozenset[str]
     factors: frozenset[str]
     max_age: float
     valid_for: float
+    issuer: str | None = None
+
+    def takes(self, subject: Subject, groups: Iterable[str]) -> bool:
+        """Whether this subject, with these groups of its own token, is one of them."""
+        return self.issuer in (None, subject.issuer) and not self.groups.isdisjoint(groups)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -7,6 +7,7 @@ nothing that a caller is known by beside that, neither session nor holder nor bi
 
 from typing import Any
 
+from extauthz.approval.terms import Circle, Terms
 from extauthz.values.approvals import Absence, Approval, BreakGlass, Ended, Picture, Vote
 from extauthz.values.instant import instant
 
@@ -38,6 +39,34 @@ def approval_object(approval: Approval) -> dict[str, Any]:
     }
 
 
+def needed_object(terms: Terms) -> dict[str, Any]:
+    """What the rule wants of answers, as JSON; `max_age` in seconds, `None` where it wants no factor."""
+    return {
+        "approve": terms.min,
+        "deny": terms.deny_min,
+        "reason": terms.reason_required,
+        "factors": sorted(terms.factors),
+        "max_age": terms.max_age if terms.factors else None,
+    }
+
+
+def asked_object(terms: Terms, *, opened_at: float) -> list[dict[str, Any]]:
+    """Whom the rule asks, as JSON, and from when on: those of the first moment, and then whom it asks, too.
+
+    `condition` is whether they have to fit `approvers.when` as well; alone it means whoever fits it.
+    """
+    steps = ((0.0, terms.circle), *((step.after, step.circle) for step in terms.escalate))
+    return [{"from": instant(opened_at + after), **_circle(circle)} for after, circle in steps]
+
+
+def _circle(circle: Circle) -> dict[str, Any]:
+    return {
+        "groups": sorted(circle.groups),
+        "subjects": sorted(circle.subjects),
+        "condition": circle.when is not None,
+    }
+
+
 def _subject(approval: Approval) -> dict[str, Any]:
     subject, picture = approval.subject, approval.picture
     return {
@@ -55,7 +84,7 @@ def _subject(approval: Approval) -> dict[str, Any]:
 def _resource(picture: Picture) -> dict[str, Any]:
     return {
         "type": "http",
-        "id": f"{picture.scheme or 'http'}://{picture.host}{picture.path}",
+        "id": f"{picture.scheme or 'http'}://{picture.target}",
         "properties": {
             "query": {name: list(values) for name, values in picture.query.items()},
             "masked": list(picture.masked),

@@ -14,7 +14,7 @@ from extauthz.cel.errors import CelError, CompileError, EvalError, Problem, Span
 from extauthz.cel.functions import Function, Overload
 from extauthz.cel.limits import Limits
 from extauthz.cel.network import IPAddress, Network
-from extauthz.cel.program import Program, Step, explain
+from extauthz.cel.program import Program, Step, explain, together
 from extauthz.cel.tree import walk
 from extauthz.cel.types import (
     BOOL,
@@ -79,5 +79,6 @@ __all__ = [
     "list_of",
     "map_of",
     "optional_of",
+    "together",
     "walk",
 ]

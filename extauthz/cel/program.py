@@ -1,6 +1,6 @@
 """From a source to a program that evaluates it, and what such a program tells of itself."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import CodeType, FunctionType, TracebackType
 from typing import Any, Final, NamedTuple
 
@@ -8,7 +8,7 @@ from extauthz.cel.codegen import TOO_DEEP, Code, generate
 from extauthz.cel.errors import EvalError, Exhausted, Span
 from extauthz.cel.fold import fold
 from extauthz.cel.limits import Limits
-from extauthz.cel.tree import Expr, variables_of
+from extauthz.cel.tree import Element, Expr, ListDisplay, variables_of
 from extauthz.cel.types import CelType
 from extauthz.values.quoting import given, owned
 
@@ -65,6 +65,21 @@ class Program:
     def _traced(self) -> Code:
         flag = self._nan_ordering_is_error
         return generate(self.tree, self.limits, nan_ordering_is_error=flag, lazily=True, trace=True)
+
+
+def together(programs: Sequence[Program]) -> Callable[[Mapping[str, Any]], list[Any]] | None:
+    """One function that gives the values of all programs, or raises `EvalError` if any of them has none.
+
+    What several of them read is read once, and before anything is evaluated; their loops have one limit. All must be
+    compiled under the same limits. `None` if there are none, or if Python can't compile so much at once.
+    """
+    if not programs:
+        return None
+    elements = tuple([Element(value=program.tree, optional=False) for program in programs])
+    try:
+        return programs[0].part(ListDisplay(span=programs[0].tree.span, elements=elements)).evaluate
+    except TOO_DEEP:
+        return None
 
 
 class _Lazily:

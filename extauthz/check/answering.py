@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from extauthz.check.refusals import AUDIT_UNAVAILABLE, INTERNAL_ERROR, refusal
 from extauthz.errors import ConfigurationError, Reason, Refused
+from extauthz.identity.lookups import NO_ANSWERS, Answers
 from extauthz.policy.approving import terms_of
 from extauthz.policy.asking import NOTHING_ASKED, Inquiry
 from extauthz.policy.policy_set import PolicySet
@@ -25,7 +26,7 @@ from extauthz.record.tracing import SpanGiver
 from extauthz.stepup.challenge import offer as challenge_offer
 from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.waiting import offer as waiting_offer
-from extauthz.values.decisions import Challenge, ChallengeOffer, Decision, Evaluation, Hold, HoldOffer, denial
+from extauthz.values.decisions import Challenge, ChallengeOffer, Evaluation, Hold, HoldOffer, denial
 from extauthz.values.grants import NO_FACTS, Facts
 from extauthz.values.identity import Identity
 from extauthz.values.origin import Origin
@@ -56,8 +57,9 @@ class Asked(msgspec.Struct, frozen=True):
     """One Check as it came: its bytes, how long its caller still waits, and the call's trace context.
 
     `started_ns` is when it is decided, anew if it was held: `held_for` are the approvals that it has waited for until
-    just now, and `held_until` is when all waiting must be over, on the monotonic clock. `waits` are those that were
-    over before it was decided anew; `span` is what it will be, where something links to it already.
+    just now, and `held_until` is when all waiting must be over, on the monotonic clock. `came_at` is when it came then,
+    in seconds since the epoch, and `proofs` are the proofs of possession that it has used up. `waits` are those that
+    were over before it was decided anew; `span` is what it will be, where something links to it already.
     """
 
     decision_id: str
@@ -67,6 +69,8 @@ class Asked(msgspec.Struct, frozen=True):
     trace: Trace
     held_for: tuple[str, ...] = ()
     held_until: float | None = None
+    came_at: float | None = None
+    proofs: Answers = NO_ANSWERS
     waits: tuple[Wait, ...] = ()
     span: SpanIds | None = None
 
@@ -194,10 +198,12 @@ class Answering:
 
     def _answer(self, case: Case, evaluation: Evaluation, detail: str | None) -> Answer:
         asked, policies, decision = case.asked, case.policies, evaluation.decision
-        span = self.span_of(case) if isinstance(decision, Challenge | Hold) else asked.span
-        challenge = ""
+        span, challenge = asked.span, ""
+        offer: ChallengeOffer | HoldOffer | None = None
         try:
-            offer = self._offer(replace(case, asked=replace(asked, span=span)), decision)
+            if isinstance(decision, Challenge | Hold):
+                span = self.span_of(case)
+                offer = self._offer(replace(case, asked=replace(asked, span=span)), decision)
             payload, said = say(
                 decision,
                 request=case.request,
@@ -243,9 +249,9 @@ class Answering:
         self._record(case, denied)
         return denied
 
-    def _offer(self, case: Case, decision: Decision) -> ChallengeOffer | HoldOffer | None:
+    def _offer(self, case: Case, decision: Challenge | Hold) -> ChallengeOffer | HoldOffer | None:
         """The page where a caller goes on who can open one."""
-        if not isinstance(decision, Challenge | Hold) or case.request is None or case.identity is None:
+        if case.request is None or case.identity is None:
             return None
         caller = classify(case.request)
         if caller not in _WITH_PAGE:

@@ -91,9 +91,12 @@ class ApprovalNews:
             listener.tell(news)
 
     async def hear(self, ids: Sequence[str], *, since: int, seconds: float) -> bool:
-        """Wait until there is news of one of these approvals since that `mark`; false if there is none in time."""
+        """Wait until there is news of one of these approvals since that `mark`; false if there is none in time, or if
+        nobody is to wait any more."""
         if any(self._lately.get(id_, -1) > since for id_ in ids):
             return True
+        if self._over:  # it was told while whoever asks looked at something
+            return False
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[bool] = loop.create_future()
         for id_ in ids:

@@ -206,10 +206,12 @@ class Approving:
     async def _break(self, question: Question, reasons: Sequence[str]) -> Settled | Again | Held:
         """Go through without an approval: who may, says why, and has freshly proven who they are."""
         hold = question.hold
-        reason = reasons[0].strip() if len(reasons) == 1 else ""
         offers = [demand.break_glass for demand in hold.demands if demand.break_glass is not None]
-        if len(offers) < len(hold.demands) or not 0 < len(reason) <= LONGEST_REASON:
+        if len(offers) < len(hold.demands):
             return Settled(decision=denial("break-glass-refused", rule=hold.rule))
+        reason = reasons[0].strip() if len(reasons) == 1 else ""
+        if not 0 < len(reason) <= LONGEST_REASON:
+            return Settled(decision=denial("break-glass-needs-reason", rule=hold.rule))
         proofs = [offer.proof for offer in offers if offer.proof is not None]
         if len(proofs) < len(offers):
             wanted = tuple(offer.demand for offer in offers if offer.proof is None)
@@ -245,8 +247,4 @@ def _is_overdue(approval: Approval, now: float) -> bool:
 def _refusal(reason: Reason, rule: str, *, until: float | None, now: float) -> Deny:
     """A denial, which says for how long it stays one."""
     refused = denial(reason, rule=rule)
-    return refused if until is None or until <= now else replace(refused, headers=_after(until - now))
-
-
-def _after(seconds: float) -> dict[str, str]:
-    return {"retry-after": str(math.ceil(seconds))}
+    return refused if until is None or until <= now else replace(refused, retry_after=until - now)

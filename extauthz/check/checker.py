@@ -78,14 +78,18 @@ class Checker:
         return self._begin(asked, may_wait=may_wait)
 
     def resume(self, held: Held) -> bytes | Opened:
-        """As `start`, for a call whose wait is over: it is decided anew, as if it came now."""
-        now = self._clock()
+        """As `start`, for a call whose wait is over: it is decided anew, as if it came now.
+
+        But a proof of possession is as old as it was when the call came, and it is the call itself that has used it.
+        """
+        asked, began_at, now = held.asked, held.asked.started_ns / 1e9, self._clock()
         asked = replace(
-            held.asked,
+            asked,
             started_ns=now,
             held_for=held.approvals,
             held_until=held.until,
-            waits=(*held.asked.waits, Wait("hold", held.began_ns, now)),
+            waits=(*asked.waits, Wait("hold", held.began_ns, now)),
+            came_at=began_at if asked.came_at is None else asked.came_at,
         )
         return self._begin(asked, may_wait=False)
 
@@ -102,7 +106,7 @@ class Checker:
             if http is not None and http.segments[:1] == _RESERVED:
                 case = Case(asked, policies, resolver.schemes, request, None)
                 return self._answering.answer(case, Evaluation(decision=denial("reserved-path")))
-            known = resolver.identify(request, now=now)
+            known = resolver.identify(request, now=now, came_at=asked.came_at, answers=asked.proofs)
             if isinstance(known, Awaiting):
                 case = Case(asked, policies, resolver.schemes, request, None)
                 return Unidentified(case, request, known)

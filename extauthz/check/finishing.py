@@ -105,14 +105,17 @@ class Finishing:
 
     async def _identify(self, waiting: Unidentified) -> OpenCase:
         """Ask until the caller is known. What decides is what does by then: an answer may have brought new keys."""
-        case, request = waiting.case, waiting.request
+        case, request, asked = waiting.case, waiting.request, waiting.case.asked
 
         def identify(answers: Answers) -> OpenCase | Awaiting:
             ruling = self._ruling()
-            known = ruling.resolver.identify(request, now=case.now, answers=answers)
+            answers = {**asked.proofs, **answers}
+            known = ruling.resolver.identify(request, now=case.now, came_at=asked.came_at, answers=answers)
             if isinstance(known, Awaiting):
                 return known
-            found = replace(case, identity=known, policies=ruling.policies, facts=ruling.facts)
+            used = {lookup: answer for lookup, answer in answers.items() if isinstance(lookup, UseProof)}
+            proven = replace(asked, proofs=used) if used else asked
+            found = replace(case, asked=proven, identity=known, policies=ruling.policies, facts=ruling.facts)
             return _open(found, request, known)
 
         inquiries = self._around.inquiries.beside({UseProof: partial(self._use_proof, waiting)})

@@ -1,8 +1,8 @@
 """Calls that are held open for an approval: how many may be, for how long, and what is kept of one that is.
 
-The rules: a call that is held keeps its own bytes and nothing of what was made of them, for it is decided anew when its
-wait is over, whyever that is; nobody's calls take the places of everybody else's; and whoever finds no place is
-answered at once, and asks again.
+The rules: a call that is held keeps its own bytes, and nothing of what was made of them but which proof of possession
+it has used up, for it is decided anew when its wait is over, whyever that is; nobody's calls take the places of
+everybody else's; and whoever finds no place is answered at once, and asks again.
 """
 
 import time

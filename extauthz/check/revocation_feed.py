@@ -8,7 +8,8 @@ known; while it is silent, what is known stays in force, and its age is told.
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import structlog
@@ -26,6 +27,8 @@ PATIENCE: Final = 30.0
 """Seconds that one look may take."""
 SWEEP: Final = 60.0
 """Seconds, at least, between two times that what has ended is forgotten."""
+MOST_UNNAMED: Final = 4096
+"""Identities that are remembered not to be named."""
 
 # Unlike the monotonic clock it goes on while the machine sleeps: what is known gets older meanwhile.
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -33,9 +36,8 @@ _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _log = structlog.get_logger(__name__)
 
 
-def elapsed() -> float:
-    """Seconds on a clock that nobody sets."""
-    return time.clock_gettime(_CLOCK)
+elapsed: Final = partial(time.clock_gettime, _CLOCK)
+"""Seconds on a clock that nobody sets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,27 @@ class FeedStanding:
     is_stale: bool
     counts: Mapping[Kind, int]
     signals: int
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known at one time. `unnamed` are identities of which nothing is in there, by `id`: most callers are
+    asked about again and again, and are looked for once while nothing changes."""
+
+    revocations: Revocations
+    signals: Signals
+    unnamed: dict[int, Identity] = field(default_factory=dict)
+
+    def look_for(self, identity: Identity, now: float) -> None:
+        """As `RevocationFeed.check`, of an identity that is not among the `unnamed`."""
+        if self.signals.names(identity) or self.revocations.names(identity):
+            # Who is disabled has no good token either, and is told what a new one would not change.
+            self.signals.check(identity, now=now)
+            self.revocations.check(identity, now=now)
+            return
+        if len(self.unnamed) >= MOST_UNNAMED:
+            self.unnamed.clear()
+        self.unnamed[id(identity)] = identity
 
 
 class RevocationFeed:
@@ -74,8 +97,7 @@ class RevocationFeed:
         self._max_staleness = max_staleness
         self._now = now
         self._clock = clock
-        self._known = Revocations()
-        self._signals = Signals()
+        self._known = _Known(Revocations(), Signals())
         self._fresh_until = float("-inf")
         self._mark: str | None = None
         self._one_at_a_time = asyncio.Lock()
@@ -93,8 +115,8 @@ class RevocationFeed:
             failing_since=self._failing_since,
             error=self._error,
             is_stale=self._is_stale,
-            counts=self._known.counts,
-            signals=len(self._signals),
+            counts=self._known.revocations.counts,
+            signals=len(self._known.signals),
         )
 
     @property
@@ -108,23 +130,23 @@ class RevocationFeed:
             SubjectBlocked, TokenRevoked: as `Revocations.check` and `Signals.check`.
             RevocationsStale: there is a subject, and nobody knows whether it is blocked.
         """
-        # Who is disabled has no good token either, and is told what a new one would not change.
-        self._signals.check(identity, now=now)
-        self._known.check(identity, now=now)
+        known = self._known
+        if known.unnamed.get(id(identity)) is not identity:
+            known.look_for(identity, now)
         if self._clock() > self._fresh_until and identity.subject is not None:
             raise RevocationsStale("revocations: what is known of them is older than `revocations.max_staleness`")
 
     def of_subject(self, subject: Subject, session: str | None, *, now: float) -> tuple[OutsideSignal, ...]:
         """As `Reports.of_subject`. Of what is known too long nobody asks: `check` has refused the subject."""
-        return self._signals.of_subject(subject, session, now=now)
+        return self._known.signals.of_subject(subject, session, now=now)
 
     def of_device(self, device: str, *, now: float) -> tuple[OutsideSignal, ...]:
         """As `Reports.of_device`."""
-        return self._signals.of_device(device, now=now)
+        return self._known.signals.of_device(device, now=now)
 
     def has_device(self, device: str, subject: Subject, *, proven_at: float, now: float) -> bool:
         """As `Revocations.has_device`, as far as anybody can know: `check` says whether that is too old."""
-        return self._known.has_device(device, subject, proven_at=proven_at, now=now)
+        return self._known.revocations.has_device(device, subject, proven_at=proven_at, now=now)
 
     async def load(self) -> None:
         """Learn what the store knows now, before whoever waits for it goes on.
@@ -155,7 +177,7 @@ class RevocationFeed:
                 self._succeeded()
 
     async def _take(self, changes: Changes) -> None:
-        known, signals, sweeps = self._known, self._signals, self._clock() >= self._sweep_at
+        known, signals, sweeps = self._known.revocations, self._known.signals, self._clock() >= self._sweep_at
         if changes.whole:
             known = await asyncio.to_thread(Revocations, changes.put)
             signals = await asyncio.to_thread(Signals, changes.signals)
@@ -167,8 +189,9 @@ class RevocationFeed:
             known = await asyncio.to_thread(known.without_ended, self._now())
             signals = await asyncio.to_thread(signals.without_ended, self._now())
             self._sweep_at = self._clock() + SWEEP
-        self._signals = signals
-        self._known, before = known, self._mark
+        if known is not self._known.revocations or signals is not self._known.signals:
+            self._known = _Known(known, signals)
+        before = self._mark
         self._mark = changes.mark
         if before is not None and before != changes.mark:
             _log.info(

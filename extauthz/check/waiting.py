@@ -6,7 +6,7 @@ time; and a glass is broken by a proof that was given for it, of the same browse
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import structlog
 
@@ -27,16 +27,23 @@ from extauthz.values.grants import Grant
 
 _log = structlog.get_logger(__name__)
 
+MOST_REASONS: Final = 5
+"""How many of the reasons against one approval are told to who has asked, the latest; each is bounded by itself."""
+
 _WORST_FIRST: tuple[State, ...] = ("denied", "cancelled", "expired", "pending", "approved")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """One approval as who waits for it sees it: `given` of `wanted` persons have approved."""
+    """One approval as who waits for it sees it: `given` of `wanted` persons have approved.
+
+    `against` is why it was denied or cancelled, as far as anybody has said: text of others, but not who they are.
+    """
 
     approval: Approval
     given: int
     wanted: int
+    against: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +57,11 @@ class Standing:
     def expires_at(self) -> float:
         """When the first of them is over, in seconds since the epoch."""
         return min((one.approval.expires_at for one in self.shown), default=0.0)
+
+    @property
+    def denied_until(self) -> float:
+        """Until when asking for the same again is denied at once, in seconds since the epoch."""
+        return max((one.approval.cooldown_until or 0.0 for one in self.shown), default=0.0)
 
 
 Unbroken = Literal["no-reason", "not-proven", "refused"]
@@ -125,22 +137,36 @@ class Waiting:
         return await self.approvals.change(id_, step, by=REQUESTER)
 
     def _may(self, approval: Approval, wait: Wait, now: float) -> bool:
-        """Whether the rule in force lets a member of these groups go through."""
+        """Whether the rule in force lets its caller, as a member of these groups, go through."""
         terms = self.approvals.terms_of(approval.rule, now)
-        return (
-            terms is not None and terms.break_glass is not None and not terms.break_glass.groups.isdisjoint(wait.groups)
-        )
+        glass = None if terms is None else terms.break_glass
+        return glass is not None and glass.takes(approval.subject, wait.groups)
 
     def _shown(self, approval: Approval, now: float) -> Shown:
         terms = self.approvals.terms_of(approval.rule, now)
         given = {vote.authority.person for vote in approval.votes if vote.stance == "approve"}
-        return Shown(approval=approval, given=len(given), wanted=1 if terms is None else terms.min)
+        return Shown(
+            approval=approval,
+            given=len(given),
+            wanted=1 if terms is None else terms.min,
+            against=_against(approval),
+        )
 
 
 def fitting_reason(text: str) -> str | None:
     """The reason that somebody has written, `None` if it is none."""
     reason = text.strip()
     return reason if 0 < len(reason) <= LONGEST_REASON else None
+
+
+def _against(approval: Approval) -> tuple[str, ...]:
+    """The reasons that were given for what has become of it, if that is not what its caller has wanted."""
+    said: list[str] = []
+    if approval.state == "denied":
+        said = [vote.reason for vote in approval.votes if vote.stance == "deny"]
+    elif approval.cancelled is not None:
+        said = [approval.cancelled.reason]
+    return tuple(reason for reason in said if reason)[-MOST_REASONS:]
 
 
 def _state(approval: Approval, now: float) -> State:

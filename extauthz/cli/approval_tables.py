@@ -140,6 +140,7 @@ def _lines(one: Told) -> Iterator[tuple[str, str | Text]]:
     yield "expires", one["expires_at"] if one["status"] == "pending" else ""
     yield "since", one["status_at"] if one["status"] != "pending" else ""
     yield "asked for by", ", ".join(one["requesters"])
+    yield from _asks(one.get("asked") or ())
     yield from _needs(one.get("needed"))
     for name in ("cancelled", "revoked"):
         if one[name] is not None:
@@ -155,6 +156,14 @@ def _lines(one: Told) -> Iterator[tuple[str, str | Text]]:
     viewer = one.get("viewer")
     if viewer is not None and one["status"] == "pending":
         yield "you", "can answer" if viewer["against"] is None else f"can't answer: {viewer['against']}"
+
+
+def _asks(asked: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    for number, one in enumerate(asked):
+        who = [f"group {name}" for name in one["groups"]] + one["subjects"]
+        fits = "who fits `approvers.when`" if one["condition"] else ""
+        named = " ".join(filter(None, (", ".join(who), fits))) or "nobody"
+        yield ("asks", named) if number == 0 else ("", f"from {one['from']} {named}")
 
 
 def _needs(needed: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:

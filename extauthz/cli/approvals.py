@@ -14,10 +14,13 @@ import typer
 from extauthz.approval import course
 from extauthz.approval.view import approval_object
 from extauthz.cli import deliveries
+from extauthz.cli.approval_asking import asking
 from extauthz.cli.approval_client import Api, Ca, NotDone, TokenFile, Url, path_of
+from extauthz.cli.approval_ids import asked_for, kept
 from extauthz.cli.approval_tables import line, picture, table
 from extauthz.cli.approver_link import link
 from extauthz.cli.policy_options import make_console, print_json
+from extauthz.cli.policy_trace import printable
 from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, anybody_of, with_store
 from extauthz.settings import Settings
 from extauthz.store.approvals import ApprovalQuery
@@ -32,7 +35,7 @@ _EVENTS: Final = "/v1/approvals/events"
 _MOST: Final = 200
 _STATES: Final[tuple[State, ...]] = get_args(State)
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it, or its beginning.")]
 Status = Annotated[
     list[str] | None,
     typer.Option("--status", metavar="STATUS", help=f"Only these, of {', '.join(_STATES)}; may be said several times."),
@@ -91,18 +94,21 @@ def show(
     config: Config = DEFAULT_CONFIG,
     output: Format = "text",
 ) -> None:
-    """Show all of an approval: who asks for what, why the rule asks, and who has answered."""
+    """Show all of an approval: who asks for what and whom, why the rule asks, and who has answered."""
     if url is not None:
-        told = Api.of(url=url, token_file=token_file, ca=ca).get(path_of(id_))
+        api = Api.of(url=url, token_file=token_file, ca=ca)
+        told = api.get(path_of(asked_for(api, id_)))
     else:
 
-        async def work(_: Settings, store: Store) -> Approval | None:
-            return await store.approval(id_)
+        async def work(settings: Settings, store: Store) -> dict[str, Any]:
+            found = await kept(store, id_)
+            if found is None:
+                raise NotDone(
+                    f"`{printable(id_)}`: there is no such approval; `extauthz approvals list` shows those there are"
+                )
+            return {**_described(found), **asking(settings, found, now=time.time())}
 
-        found = with_store(config, work)
-        if found is None:
-            raise NotDone(f"`{id_}`: there is no such approval; `extauthz approvals list` shows those there are")
-        told = _described(found)
+        told = with_store(config, work)
     _report(told, output)
 
 
@@ -194,7 +200,7 @@ def cancel(
 ) -> None:
     """Withdraw what you have asked for yourself."""
     api = Api.of(url=url, token_file=token_file, ca=ca, config=config)
-    _report(api.post(path_of(id_, "cancel"), {"reason": reason}), output)
+    _report(api.post(path_of(asked_for(api, id_), "cancel"), {"reason": reason}), output)
 
 
 @app.command(short_help="Take back what was given.")
@@ -209,7 +215,7 @@ def revoke(
 ) -> None:
     """Take back what was given: what rests on it counts no more."""
     api = Api.of(url=url, token_file=token_file, ca=ca, config=config)
-    _report(api.post(path_of(id_, "revoke"), {"reason": reason}), output)
+    _report(api.post(path_of(asked_for(api, id_), "revoke"), {"reason": reason}), output)
 
 
 @app.command(short_help="Say whether a break-glass was justified.")
@@ -225,11 +231,11 @@ def review(
 ) -> None:
     """Say whether a use of break-glass was justified; what rests on one that was not counts no more."""
     api = Api.of(url=url, token_file=token_file, ca=ca, config=config)
-    _report(api.post(path_of(id_, "review"), {"verdict": verdict, "reason": reason}), output)
+    _report(api.post(path_of(asked_for(api, id_), "review"), {"verdict": verdict, "reason": reason}), output)
 
 
 def _vote(id_: str, stance: Stance, reason: str, api: Api, output: Literal["text", "json"]) -> None:
-    _report(api.post(path_of(id_, stance), {"reason": reason}), output)
+    _report(api.post(path_of(asked_for(api, id_), stance), {"reason": reason}), output)
 
 
 def _report(told: Any, output: Literal["text", "json"]) -> None:  # noqa: ANN401 - JSON

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from extauthz.approval.telling.config import MAIL
+from extauthz.cli.approval_ids import meant
 from extauthz.cli.policy_options import print_json
 from extauthz.cli.policy_trace import printable
 from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, row, with_store
@@ -63,7 +64,9 @@ def list_(
 
 @app.command(short_help="Tell again what was given up.")
 def replay(
-    ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="As `list` shows them.")] = None,
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID", help="As `list` shows them, or their beginnings.")
+    ] = None,
     sink: Sink = None,
     everything: Annotated[bool, typer.Option("--all", help="All that was given up.")] = False,
     config: Config = DEFAULT_CONFIG,
@@ -75,13 +78,8 @@ def replay(
 
     async def work(settings: Settings, store: Store) -> int:
         _note_unknown(settings, sink)
-        there = {state.letter.id for state in await _letters(store)} if ids else set()
-        if unknown := [id_ for id_ in ids or () if id_ not in there]:
-            raise DeliveriesRefused(
-                f"`{printable(unknown[0])}`: there is no such letter, or it was delivered; `list --dead` shows what was"
-                " given up"
-            )
-        return await store.replay_letters(ids or None, sink, now=time.time())
+        named = _named(ids, await _letters(store)) if ids else None
+        return await store.replay_letters(named, sink, now=time.time())
 
     replayed = with_store(config, work)
     if output == "json":
@@ -95,6 +93,21 @@ async def _letters(store: Store, *, dead: bool | None = None, sink: str | None =
     found: list[LetterState] = []
     while some := await store.letters(dead=dead, sink=sink, most=_PAGE, after=found[-1].letter.id if found else ""):
         found += some
+    return found
+
+
+def _named(ids: Iterable[str], states: Iterable[LetterState]) -> list[str]:
+    """The ids of letters with these ids or beginnings. Raises `DeliveriesRefused`, and `NotDone` as `meant`."""
+    there = {state.letter.id for state in states}
+    found = []
+    for id_ in ids:
+        one = id_ if id_ in there else meant(id_, there)
+        if one is None:
+            raise DeliveriesRefused(
+                f"`{printable(id_)}`: there is no such letter, or it was delivered; `list --dead` shows what was"
+                " given up"
+            )
+        found.append(one)
     return found
 
 

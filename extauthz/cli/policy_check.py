@@ -88,6 +88,7 @@ def _configured(config: Path | None) -> _Known:
             factors=settings.stepup.factors,
             touch_every=settings.sessions.touch_every,
             is_answered=settings.approvals.url is not None or settings.approvals.tokens is not None,
+            approver_factors=settings.approvals.factors(settings.stepup.webauthn),
             schedules=frozenset(settings.approvals.schedules),
         ),
     )

@@ -18,7 +18,9 @@ from extauthz.values.identity import Subject
 
 _SESSION = "session"
 _ANYTHING = ""
-ENDED: Final = frozenset({"approval-cancelled", "approval-denied", "approval-expired", "break-glass-refused"})
+ENDED: Final = frozenset(
+    {"approval-cancelled", "approval-denied", "approval-expired", "break-glass-needs-reason", "break-glass-refused"}
+)
 """The reasons of denials that come of a hold: then the approval was asked for, and not given."""
 
 

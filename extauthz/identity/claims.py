@@ -23,6 +23,8 @@ _SPIFFE = "spiffe://"
 
 LAST_SECOND = 253_402_300_799
 """The end of the year 9999: a later time is one in milliseconds, and would never come."""
+_ROUNDING = 0.001
+"""Seconds by which no sum of times is wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,11 @@ class Validity:
     expires: float
     starts: tuple[tuple[str, float], ...]
     leeway: float
+
+    @property
+    def since(self) -> float:
+        """From when on it has begun for sure: sums of floats are not exact to the last bit."""
+        return max([time for _, time in self.starts], default=-inf) - self.leeway + _ROUNDING
 
     def check(self, now: float) -> None:
         """Raise `InvalidCredential` unless the token counts at `now`."""
@@ -62,13 +69,16 @@ class Presented(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What the tokens of a request prove; `session` is `None` where there is no user.
 
     `credentials` are the tokens. `key` is the thumbprint of the key that the sender has proven to hold, empty for none.
-    One is the same as another only if it is that one: what goes with it is remembered by it.
+    One is the same as another only if it is that one: what goes with it is remembered by it. From `since` until before
+    `until`, in seconds since the epoch, the same texts prove the same and nobody needs to be asked; never by default.
     """
 
     user: User | None = None
     session: str | None = None
     credentials: tuple[Credential, ...] = ()
     key: str = ""
+    since: float = inf
+    until: float = -inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,13 +120,16 @@ def verified(
         digest=token_hash,
         in_authorization=not cookie,
     )
+    times = validity(claims, leeway=source.leeway, may_be_endless=may_be_endless)
+    # Whoever has to be asked so often says no more than what is so now.
+    lasts = (inf, -inf) if may_be_endless else (times.since, times.expires)
     return VerifiedToken(
         user=named,
         credential=own_credential,
         session=own_session,
-        validity=validity(claims, leeway=source.leeway, may_be_endless=may_be_endless),
+        validity=times,
         confirmation=confirmation(claims),
-        alone=Presented(user=named, session=own_session, credentials=(own_credential,)),
+        alone=Presented(user=named, session=own_session, credentials=(own_credential,), since=lasts[0], until=lasts[1]),
     )
 
 

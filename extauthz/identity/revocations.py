@@ -159,6 +159,27 @@ class Revocations:
         for credential in identity.credentials:
             self._check_token(credential, now)
 
+    def names(self, identity: Identity) -> bool:
+        """Whether anything of `identity` is in here, whatever the time is: else `check` never refuses it."""
+        if self._is_empty:
+            return False
+        blocks, tokens, single, workload = self._blocks, self._tokens, self._single, identity.workload
+        if workload is not None and ("", workload.id) in blocks:
+            return True
+        for credential in identity.credentials:
+            for subject in credential.subjects:
+                key = subject.issuer, subject.id
+                if key in blocks or key in tokens:
+                    return True
+            issuer = credential.subjects[0].issuer
+            if credential.sid is not None and (issuer, credential.sid) in self._sessions:
+                return True
+            if credential.jti is not None and (issuer, credential.jti) in single:
+                return True
+            if (issuer, DIGEST_PREFIX + credential.digest) in single:
+                return True
+        return False
+
     def has_device(self, device: str, subject: Subject, *, proven_at: float, now: float) -> bool:
         """Whether this device of a subject, on which it has proven itself last at `proven_at`, is revoked."""
         if _holds(self._tables["device"].get((_OF_NO_ISSUER, device)), now):

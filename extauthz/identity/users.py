@@ -6,6 +6,7 @@ two subjects are nobody.
 
 from collections.abc import Iterator, Mapping
 from copy import copy
+from math import inf
 from typing import Any, Self
 
 import msgspec
@@ -22,7 +23,7 @@ from extauthz.identity.user_config import AUTHORIZATION, COOKIE_PREFIX, Metadata
 from extauthz.values.identity import User
 from extauthz.values.request import HttpRequest
 
-NOBODY = Presented()
+NOBODY = Presented(since=-inf, until=inf)
 
 
 class _Sent(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,12 +69,14 @@ class Users:
         certificate: str,
         bearer_is_taken: bool,
         now: float,
+        came_at: float,
         answers: Answers,
     ) -> Presented | Awaiting:
         """The user of `http`, whose `cookies` are those of `self.cookies`, or what must be known before.
 
         `metadata` is that of Envoy's filters, by namespace; `certificate` is the SHA-256 in hex of the certificate that
-        the connection proves, empty without one; `bearer_is_taken` says that the bearer credential is a workload's.
+        the connection proves, empty without one; `bearer_is_taken` says that the bearer credential is a workload's;
+        `came_at` is when the request came, which counts for the age of a proof.
         Raises `MalformedRequest`, `InvalidCredential`, `IdentityConflict`, `IssuerUnavailable`, and `StateUnavailable`
         if nobody can say whether a proof was used before.
         """
@@ -83,7 +86,7 @@ class Users:
         missing: list[Lookup] = []
         proof: Proof | None = None
         for sent in self._sent(http, cookies, bearer_is_taken=bearer_is_taken):
-            outcome = self._verify(http, sent, certificate=certificate, now=now, answers=answers)
+            outcome = self._verify(http, sent, certificate=certificate, now=now, came_at=came_at, answers=answers)
             if not isinstance(outcome, tuple):
                 missing.append(outcome)
                 continue
@@ -125,14 +128,14 @@ class Users:
                 yield _Sent(token=value, place=COOKIE_PREFIX + name)
 
     def _verify(
-        self, http: HttpRequest, sent: _Sent, *, certificate: str, now: float, answers: Answers
+        self, http: HttpRequest, sent: _Sent, *, certificate: str, now: float, came_at: float, answers: Answers
     ) -> tuple[VerifiedToken, Proof | None] | Lookup:
         """The token, and the proof beside it where one has to be, or what must be known before."""
         try:
             token = self._verifier.verify(sent.token, place=sent.place, now=now, answers=answers)
             if not isinstance(token, VerifiedToken):
                 return token
-            proof = self._proof(http, sent, token, now)
+            proof = self._proof(http, sent, token, came_at)
             token.confirmation.check(certificate=certificate, key=proof.key if proof else "")
         except InvalidCredential as refused:
             if sent.place == AUTHORIZATION:
@@ -151,14 +154,14 @@ class Users:
             raise
         return claimed
 
-    def _proof(self, http: HttpRequest, sent: _Sent, token: VerifiedToken, now: float) -> Proof | None:
+    def _proof(self, http: HttpRequest, sent: _Sent, token: VerifiedToken, came_at: float) -> Proof | None:
         """The proof beside the token, `None` where none has to be."""
         mode = self._dpop[token.user.verified_by]
         if sent.proven:
             if mode == "off":
                 raise InvalidCredential("authorization: the issuer's tokens are not accepted as `DPoP`")
             try:
-                return read_proof(http, sent.token, now=now)
+                return read_proof(http, sent.token, now=came_at)
             except InvalidCredential as refused:
                 refused.oauth_error = "invalid_dpop_proof"
                 raise

@@ -51,7 +51,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     `certificate` is the SHA-256 of the certificate that the connection proves, in lower-case hex or empty. `lookups`
     are what must be known before there is a `workload`. `credentials` are its tokens. `takes_bearer`: the bearer
-    credential is a workload's.
+    credential is a workload's. `lasts`: the same texts prove the same at any time.
     """
 
     workload: Workload | None = None
@@ -59,9 +59,10 @@ class Found(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     certificate: str = ""
     lookups: tuple[Lookup, ...] = ()
     takes_bearer: bool = False
+    lasts: bool = False
 
 
-NOBODY: Final = Found()
+NOBODY: Final = Found(lasts=True)
 
 
 class Workloads:
@@ -86,7 +87,13 @@ class Workloads:
         self._tokens = WorkloadTokens(settings, jwks, users_read_bearer=users_read_bearer)
         self._reads_xfcc = "xfcc" in settings.sources and settings.xfcc.accept != "none"
         self._reads_client_cert = "client_cert" in settings.sources
-        self._reads_tokens = bool(settings.keys) or "kubernetes" in settings.sources
+        self.reads_tokens = bool(settings.keys) or "kubernetes" in settings.sources
+        """Whether tokens name workloads."""
+        self.headers = (
+            *((xfcc.HEADER,) if self._reads_xfcc else ()),
+            *((client_cert.HEADER, client_cert.CHAIN_HEADER) if self._reads_client_cert else ()),
+        )
+        """The headers that speak of the connection, as far as they are read."""
         self._settings = settings
         self._cached = lru_cache(maxsize=CACHED_PEERS)(self._establish)
 
@@ -104,7 +111,7 @@ class Workloads:
         does not answer.
         """
         connection, alone = self._connection(request, now)
-        if not self._reads_tokens or request.http is None:
+        if not self.reads_tokens or request.http is None:
             return alone
         presented = self._tokens.read(request.http, now=now, answers=answers)
         by_token, named = presented.workload, "" if connection is None else connection.named
@@ -184,4 +191,5 @@ class Workloads:
 
 
 def _alone(connection: Connection) -> Found:
-    return Found(workload=connection.workload, certificate=connection.certificate)
+    lasts = not connection.presented  # certificates don't
+    return Found(workload=connection.workload, certificate=connection.certificate, lasts=lasts)

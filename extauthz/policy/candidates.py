@@ -7,13 +7,18 @@ import msgspec
 from extauthz.policy.captures import Given
 from extauthz.policy.plan import Plan
 from extauthz.policy.rules import Candidate
+from extauthz.policy.standing import Standing
 
 
 class Candidates(msgspec.Struct, frozen=True):
-    """The rules that may speak to one request, as a plan, and the segments of its path."""
+    """The rules that may speak to one request, as a plan, and the segments of its path.
+
+    `standing` is what is remembered of requests that stand as this one does; `None` where nothing is.
+    """
 
     plan: Plan
     segments: tuple[str, ...] = ()
+    standing: Standing | None = None
 
     @classmethod
     def of(cls, items: Sequence[Candidate]) -> "Candidates":

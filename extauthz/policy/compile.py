@@ -61,7 +61,7 @@ def compile_documents(
         owner = mended.model.metadata.name
         expressions = Expressions(mended.document, declared, shared, definitions, owner=owner)
         about = Expressions(mended.document, declared, {}, definitions, names=approving.NAMES)
-        one = _PolicyCompiler(mended.document, mended.model, expressions, about, _Models(found, all_found))
+        one = _PolicyCompiler(mended.document, mended.model, expressions, about, _Models(found, all_found), declared)
         compiled += one.rules()
         problems += one.problems
     if problems:
@@ -104,12 +104,13 @@ class _PolicyCompiler:
         expressions: Expressions,
         about: Expressions,
         risk_models: _Models,
+        declared: Declared,
     ) -> None:
         self._document = document
         self._model = model
         self._expressions = expressions
         self._about = about
-        self._terms = TermsCompiler(expressions, about)
+        self._terms = TermsCompiler(document, expressions, about, declared)
         self._risk_models = risk_models
         self._risk = meant_by(model.spec, risk_models.found)
         self._problems: list[Problem] = []
@@ -117,7 +118,7 @@ class _PolicyCompiler:
     @property
     def problems(self) -> list[Problem]:
         """What is wrong with the document."""
-        return [*self._problems, *self._expressions.problems, *self._about.problems]
+        return [*self._problems, *self._terms.problems, *self._expressions.problems, *self._about.problems]
 
     def rules(self) -> list[Rule]:
         """The rules; those with a problem may be missing."""

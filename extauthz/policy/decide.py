@@ -16,9 +16,10 @@ from extauthz.policy.context import Inputs, RequestScope, VariableScope
 from extauthz.policy.holding import Met, approve
 from extauthz.policy.mutations import Conflict, evaluate, merged
 from extauthz.policy.plain import header_value, parameter_value
-from extauthz.policy.plan import Holds, Plan, Scope, Speaking, Voice
+from extauthz.policy.plan import Plan, Scope, Speaking, Voice
 from extauthz.policy.reads import RISK
 from extauthz.policy.rules import AllowTerms, DenyTerms
+from extauthz.policy.standing import MOST_SETTLED, Holds, Standing
 from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import (
     Allow,
@@ -58,27 +59,37 @@ def decide(
     or a request can cause.
     """
     plan = candidates.plan
+    standing = candidates.standing if scope is None else None
     if now >= plan.expires:
-        plan = plan.at(now)
+        plan, standing = plan.at(now), None
     first: Scope = RequestScope(Inputs(request, identity, facts, now)) if scope is None else VariableScope(scope, EMPTY)
     scopes = plan.scopes(first, candidates.segments)
     # Step 1, second half: of the candidates, those whose `when` is true match.
-    held: list[Holds] = []
     errors: list[str] = []
-    for when, at in plan.conditions:
-        try:
-            held.append(when(scopes[at]) is True)
-        except cel.EvalError as error:
-            held.append(None)
-            errors.append(str(error))
-    speaking = plan.spoken(tuple(held))
+    known = None if standing is None else standing.held
+    held = _all_held(plan, scopes, errors) if known is None else [*known]
+    if known is None:
+        _keep(standing, plan, held)
+    else:
+        for number, when, at in plan.varying:
+            try:
+                held[number] = when(scopes[at]) is True
+            except cel.EvalError as error:
+                held[number] = None
+                errors.append(str(error))
+    outcome = tuple(held)
+    speaking = plan.spoken(outcome)
     if speaking.settled is not None:
         return speaking.settled
+    settled = standing.settled.get(outcome) if standing is not None and speaking.is_steady else None
+    looks = plan.models or plan.facts_read
+    if settled is not None and not looks:
+        return settled
     case = Case(request, identity, facts, now, binding_keys, scopes)
-    decision = _combine(speaking, case)
+    decision = _combine(speaking, case) if settled is None else settled.decision
     risk: tuple[Assessment, ...] = ()
     views: Mapping[str, object] = EMPTY
-    if plan.models or plan.facts_read:
+    if looks:
         risk = _assessed(plan, scopes)
         views = {name: first[name] for name in plan.facts_read if name in first}
     evaluation = Evaluation(
@@ -88,7 +99,28 @@ def decide(
         return replace(evaluation, rules=tuple(_with_errors(plan, speaking, held, errors, case.faults)))
     if speaking.reads_nothing:
         speaking.settled = evaluation
+    elif settled is None and standing is not None and speaking.is_steady and len(standing.settled) < MOST_SETTLED:
+        # Of what was looked at for this one nothing is kept: each looks for itself.
+        standing.settled[outcome] = replace(evaluation, risk=(), views=EMPTY) if looks else evaluation
     return evaluation
+
+
+def _all_held(plan: Plan, scopes: Sequence[Scope], errors: list[str]) -> list[Holds]:
+    """What every condition comes to; the texts of those that err are added to `errors`."""
+    held: list[Holds] = []
+    for when, at in plan.conditions:
+        try:
+            held.append(when(scopes[at]) is True)
+        except cel.EvalError as error:
+            held.append(None)
+            errors.append(str(error))
+    return held
+
+
+def _keep(standing: Standing | None, plan: Plan, held: Sequence[Holds]) -> None:
+    """Remember what the conditions came to, unless one of those that come to it each time errs: its text is missing."""
+    if standing is not None and all(held[number] is not None for number in plan.steady):
+        standing.held = tuple(held)
 
 
 def _assessed(plan: Plan, scopes: Sequence[Scope]) -> tuple[Assessment, ...]:

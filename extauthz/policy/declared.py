@@ -10,6 +10,22 @@ from dataclasses import dataclass
 from extauthz import cel
 from extauthz.cel import errors as cel_errors
 from extauthz.cel import tree
+from extauthz.values.decisions import Factor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuers:
+    """Who says who somebody is: the issuers `of_users`, and the one `of_approvers`, `None` where there is none."""
+
+    of_users: frozenset[str] = frozenset()
+    of_approvers: str | None = None
+
+    @property
+    def meant(self) -> str | None:
+        """The issuer of users that is meant where none is named; `None` where it could be several, or none."""
+        if self.of_approvers in self.of_users:
+            return self.of_approvers
+        return next(iter(self.of_users)) if len(self.of_users) == 1 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,13 +33,17 @@ class Declared:
     """`headers` are the lower-case names of the request headers that Envoy sends, `None` also if it sends all.
 
     `attributes` is the type of the name `attributes`, with the sources that are asked. `geo` are the fields of `geo`
-    that databases give, `addresses` the names of lists of addresses.
+    that databases give, `addresses` the names of lists of addresses. `issuers` are those of users and approvers,
+    `approver_claims` the claims of approvers that votes keep, `factors` those that users can prove.
     """
 
     headers: frozenset[str] | None = None
     attributes: cel.CelType | None = None
     geo: frozenset[str] | None = None
     addresses: frozenset[str] | None = None
+    issuers: Issuers | None = None
+    approver_claims: frozenset[str] | None = None
+    factors: frozenset[Factor] | None = None
 
 
 NOTHING_DECLARED = Declared()

@@ -114,9 +114,11 @@ class EscalationModel(Block):
 
 
 class BreakGlassModel(Block):
-    """Which callers may go through without an approval, after which fresh proof, and for how long."""
+    """Which callers may go through without an approval, after which fresh proof, and for how long; `issuer` is whose
+    tokens say the groups."""
 
     groups: Annotated[list[Key], Field(min_length=1)]
+    issuer: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
     factors: Annotated[list[Factor], Field(min_length=1)]
     max_age: Duration = 300.0
     valid_for: Duration = 900.0

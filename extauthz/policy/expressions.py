@@ -13,6 +13,7 @@ from typing import Final
 from extauthz import cel
 from extauthz.cel import errors as cel_errors
 from extauthz.cel import tree
+from extauthz.policy.approver_reads import unkept_claims
 from extauthz.policy.context import NAMES, VARIABLES
 from extauthz.policy.declared import Declared, undeclared_places
 from extauthz.policy.definitions import PREFIX as DEFINITIONS
@@ -139,7 +140,7 @@ class Expressions:
         except cel.CompileError as error:
             named = [self._named(problem, source) for problem in error.problems]
             told = [*filter(self._is_news, named), *self._undeclared_headers_of(source)]
-            self.problems += [self._placed(path, problem) for problem in told]
+            self.refuse_parts(path, told)
             return None
         try:
             if self.definitions.costs:
@@ -153,12 +154,17 @@ class Expressions:
             *self.reader.problems(program),
             *self.definitions.named.problems(program.tree),
             *undeclared_places(program.tree, self._declared.geo),
+            *unkept_claims(program.tree, self._declared.approver_claims),
         ]
-        self.problems += [self._placed(path, problem) for problem in refused]
+        self.refuse_parts(path, refused)
         if refused:
             return None
         self._compiled[source] = program
         return program
+
+    def refuse_parts(self, path: Path, problems: Iterable[cel_errors.Problem]) -> None:
+        """Tell what is wrong with parts of the expression at `path`."""
+        self.problems += [self._placed(path, problem) for problem in problems]
 
     def refuse_undeclared(self, path: Path, headers: Sequence[str]) -> None:
         """Tell which headers (lower-case names), listed at `path`, the configuration does not declare."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from extauthz.cel import errors as cel_errors
 from extauthz.cel import tree
+from extauthz.policy.member_reads import member_read
 
 _VIEWS: Final = frozenset({"headers", "header_values"})
 HEADER_HINT: Final = "add it to `request.headers` of the configuration and to `allowed_headers` of the filter"
@@ -19,33 +20,20 @@ def undeclared_headers(root: tree.Expr, declared: frozenset[str]) -> Iterator[ce
     for node in tree.walk(root):
         if isinstance(node, tree.Select | tree.Has) and _is_request(node.operand):
             understood.add(id(node.operand))
-        view, name = _read(node)
-        if view is not None and name is not None:
+        view, name = member_read(node)
+        if view is not None and name is not None and is_view(view):
             understood.add(id(view))
             if name.lower() not in declared:
                 yield cel_errors.Problem.at(node.span, f"the header `{name}` is not declared", HEADER_HINT)
-        elif (_is_view(node) or _is_request(node)) and id(node) not in understood:
+        elif (is_view(node) or _is_request(node)) and id(node) not in understood:
             message = "headers are read without a name, and not all are declared"
             yield cel_errors.Problem.at(node.span, message, HEADER_HINT)
 
 
-def _is_view(node: tree.Expr) -> bool:
+def is_view(node: tree.Expr) -> bool:
+    """Whether a node is all headers of the request, by their names."""
     return isinstance(node, tree.Select | tree.Has) and node.field in _VIEWS and _is_request(node.operand)
 
 
 def _is_request(node: tree.Expr) -> bool:
     return isinstance(node, tree.Variable) and node.name == "request"
-
-
-def _read(node: tree.Expr) -> tuple[tree.Expr | None, str | None]:
-    """The view of headers that a node reads one name of, and the name."""
-    match node:
-        case tree.Select(operand=view, field=name) | tree.Has(operand=view, field=name):
-            pass
-        case tree.Index(operand=view, index=tree.Constant(value=str() as name)):
-            pass
-        case tree.Call(function="@in", args=(tree.Constant(value=str() as name), view)):
-            pass
-        case _:
-            return None, None
-    return (view, name) if _is_view(view) else (None, None)

@@ -176,7 +176,7 @@ def _counts(approved: Approved, terms: Terms, asked: _Asked, grant: Grant, case:
 
 def _is_member(user: User | None, glass: BreakGlassTerms) -> bool:
     """Whether the caller's own token says that they may break the glass; that of who acts for them does not."""
-    return user is not None and user.actor is None and not glass.groups.isdisjoint(user.groups)
+    return user is not None and user.actor is None and glass.takes(user.subject, user.groups)
 
 
 def _approval_demand(voice: Voice[ApproveTerms], asked: _Asked, case: Case) -> ApprovalDemand:

@@ -194,11 +194,17 @@ class Index:
         self._starts: dict[str, tuple[Position, Position]] = {}
         self._starts_below: dict[str, tuple[Position, Position]] = {}
 
-    def find(self, http: HttpRequest | None, workload_id: str | None) -> Spot:
-        """Where a request stands; `http` is `None` for a TCP check, `workload_id` for a caller without a workload."""
+    def find(self, http: HttpRequest | None, workload_id: str | None, position: Position | None = None) -> Spot:
+        """Where a request stands; `http` is `None` for a TCP check, `workload_id` for a caller without a workload,
+        `position` where its path leads, if that is known."""
         classes = self._callers.of_caller(workload_id)
         if http is None:
             return self._tcp, _ANY_METHOD, classes
+        method = http.method
+        return position or self.position(http), method if method in self._methods else _ANY_METHOD, classes
+
+    def position(self, http: HttpRequest) -> Position:
+        """Where the path of a request leads."""
         position, pathless = self._starts.get(http.host) or self._start(http.host)
         if http.path[:1] == "/":
             for segment in http.segments:
@@ -210,8 +216,7 @@ class Index:
                 position = following
         else:  # `OPTIONS *` and CONNECT name no path: no template fits them
             position = pathless
-        method = http.method
-        return position, method if method in self._methods else _ANY_METHOD, classes
+        return position
 
     def standing(self, spot: Spot) -> list[tuple[int, tuple[Capture, ...]]]:
         """The rules that may speak there, by number, each once and with what its templates capture."""

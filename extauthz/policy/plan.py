@@ -21,14 +21,13 @@ from extauthz.policy.rules import (
     Policy,
     Rule,
 )
+from extauthz.policy.standing import Holds
 from extauthz.values.decisions import Evaluation, Mode, Outcome, RuleResult
 from extauthz.values.grants import Lookup, Needs
 from extauthz.values.identity import Identity
 from extauthz.values.request import EMPTY
 
 Scope = dict[str, object]
-Holds = bool | None
-"""What a condition came to; `None` is an error."""
 Terms = TypeVar("Terms", AllowTerms, DenyTerms, ChallengeTerms, ApproveTerms)
 
 MOST_KEPT: Final = 64
@@ -51,7 +50,7 @@ class Speaking:
     `results` say how every candidate came out; of those that error the text is missing. `audit_required` is whether one
     of the rules wants its record on disk. `reads_nothing` is whether the decision depends on nothing but on who speaks:
     no terms that count have an expression (where nobody speaks, the caller counts, too). `settled` is then the
-    evaluation, once it is known.
+    evaluation, once it is known. `is_steady` is whether the decision is the same for all requests that stand alike.
     """
 
     __slots__ = (
@@ -61,6 +60,7 @@ class Speaking:
         "challenges",
         "denials",
         "faulty_guards",
+        "is_steady",
         "reads_nothing",
         "results",
         "settled",
@@ -75,6 +75,7 @@ class Speaking:
         self.results: tuple[RuleResult, ...] = ()
         self.audit_required = False
         self.reads_nothing = False
+        self.is_steady = False
         self.settled: Evaluation | None = None
 
     def add(self, rule: Rule, holds: Holds, at: int) -> None:
@@ -104,6 +105,13 @@ def _reads_nothing(speaking: Speaking) -> bool:
     return plain and not speaking.challenges and not speaking.approvals
 
 
+def _is_steady(speaking: Speaking) -> bool:
+    if speaking.denials:
+        return speaking.denials[0].terms.is_steady
+    steady = all(voice.terms.is_steady for voice in speaking.allows)
+    return steady and not (speaking.faulty_guards or speaking.challenges or speaking.approvals)
+
+
 class _Opening(NamedTuple):
     """How a scope beyond the first is made: within which, with what variables, constants and captures of its own."""
 
@@ -119,7 +127,8 @@ class Plan:
     `captures` are the layouts that their expressions read, `conditions` what there is to evaluate, each with the number
     of the scope that it sees; so have `asks`, what there is to ask, and `models`, the risk models. From `expires` on,
     in seconds since the epoch, one of them is as if absent. `is_staged`: who of them is obeyed depends on the caller;
-    ask `obeyed_by`. `facts_read` are the names of facts that any of the rules reads.
+    ask `obeyed_by`. `facts_read` are the names of facts that any of the rules reads. `varying` are those of the
+    conditions, by number, that may come to something else for two requests that stand alike; `steady` the others.
     """
 
     __slots__ = (
@@ -139,6 +148,8 @@ class Plan:
         "modes",
         "needs",
         "rules",
+        "steady",
+        "varying",
     )
 
     def __init__(self, found: Sequence[tuple[Rule, Layout]], modes: tuple[Mode, ...] | None = None) -> None:
@@ -164,6 +175,9 @@ class Plan:
                 if rule.when is not None
             ]
         )
+        steady = [rule.is_steady for rule in self.rules if rule.when is not None]
+        self.steady = tuple([number for number, is_so in enumerate(steady) if is_so])
+        self.varying = tuple([(number, *self.conditions[number]) for number, is_so in enumerate(steady) if not is_so])
         self._spoken: dict[tuple[Holds, ...], Speaking] = {}
         self._variants: dict[tuple[Mode, ...], Plan] = {}
         self._next: Plan | None = None
@@ -262,6 +276,7 @@ class Plan:
                 speaking.add(rule, holds, at)
         speaking.results = tuple(results)
         speaking.reads_nothing = not self.models and not self.facts_read and _reads_nothing(speaking)
+        speaking.is_steady = _is_steady(speaking)
         return speaking
 
     def obeyed_by(self, identity: Identity) -> "Plan":

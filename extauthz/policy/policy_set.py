@@ -5,15 +5,19 @@ from typing import Final
 
 from extauthz.policy.candidates import Candidates
 from extauthz.policy.captures import layout
-from extauthz.policy.index import Index, Spot
+from extauthz.policy.index import Index, Position, Spot
 from extauthz.policy.plan import Plan
 from extauthz.policy.risk_models import RiskModel
 from extauthz.policy.rules import Rule
+from extauthz.policy.standing import Standing
+from extauthz.values.headers import OneLineEach
 from extauthz.values.identity import Identity
-from extauthz.values.request import RequestView
+from extauthz.values.request import HttpRequest, RequestView
 
 MOST_PLANS: Final = 16_384
 """Plans that are remembered: one for each kind of caller at each place where other rules speak."""
+MOST_STANDINGS: Final = 8_192
+"""Callers at places, with a method and names of headers, of which it is remembered what follows from that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,17 +35,36 @@ class PolicySet:
     index: Index
     risk_models: tuple[RiskModel, ...] = ()
     _plans: dict[Spot, Plan] = field(default_factory=dict, init=False, repr=False)
+    _standings: dict[tuple[Position, str, int, int], tuple[Plan, Standing]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def candidates(self, request: RequestView, identity: Identity) -> Candidates:
         """Step 1 of section 3, first half: the rules whose match fields fit this request and caller."""
-        http, workload = request.http, identity.workload
-        spot = self.index.find(http, None if workload is None else workload.id)
+        http = request.http
+        if http is None or type(headers := http.headers) is not OneLineEach:
+            return Candidates(self._plan(http, identity, None), () if http is None else http.segments)
+        position, names = self.index.position(http), headers.places
+        key = position, http.method, id(identity), id(names)
+        known = self._standings.get(key)
+        if known is not None:
+            plan, standing = known
+            if standing.identity is identity and standing.names is names:
+                return Candidates(plan, http.segments, standing)
+        plan, standing = self._plan(http, identity, position), Standing(identity, names)
+        if position.is_kept:
+            if len(self._standings) >= MOST_STANDINGS:
+                self._standings.clear()
+            self._standings[key] = plan, standing
+        return Candidates(plan, http.segments, standing)
+
+    def _plan(self, http: HttpRequest | None, identity: Identity, position: Position | None) -> Plan:
+        workload = identity.workload
+        spot = self.index.find(http, None if workload is None else workload.id, position)
         plan = self._plans.get(spot)
         if plan is None:
             plan = self._learn(spot)
-        if plan.is_staged:
-            plan = plan.obeyed_by(identity)
-        return Candidates(plan, () if http is None else http.segments)
+        return plan.obeyed_by(identity) if plan.is_staged else plan
 
     def _learn(self, spot: Spot) -> Plan:
         rules = self.rules

@@ -4,7 +4,7 @@ A model is evaluated when a condition first reads `risk`, once for one request, 
 here: a signal that can't be evaluated counts; only where the store could not be asked is nothing said at all.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -116,14 +116,14 @@ class RiskModel:
     asks_the_store: bool = field(init=False)
     remembered: Question | None = field(init=False)
     _reads_no_own: bool = field(init=False, repr=False)
-    _conditions: tuple[Callable[[Mapping[str, Any]], Any], ...] = field(init=False, repr=False)
+    _conditions: Callable[[Mapping[str, Any]], Sequence[object]] = field(init=False, repr=False)
     _known: dict[tuple[Held, ...], Assessment] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Work out once what every evaluation asks."""
         object.__setattr__(self, "asks_the_store", bool(self.reads.lookups - _OUTSIDE_THE_STORE))
         object.__setattr__(self, "_reads_no_own", not self.variables and not self.constants)
-        object.__setattr__(self, "_conditions", tuple([signal.when.evaluate for signal in self.signals]))
+        object.__setattr__(self, "_conditions", cel.together([signal.when for signal in self.signals]) or self._each)
         lingers = any(signal.lingers for signal in self.signals)
         object.__setattr__(self, "remembered", Question("raised", (self.name,)) if lingers else None)
 
@@ -145,9 +145,9 @@ class RiskModel:
         held: list[Held]
         settled = not last
         try:
-            held = [evaluate(scope) is True for evaluate in self._conditions]
+            held = [value is True for value in self._conditions(scope)]
         except cel.EvalError:
-            held, settled = [_held(evaluate, scope) for evaluate in self._conditions], False
+            held, settled = [_held(signal.when.evaluate, scope) for signal in self.signals], False
         # Most requests come out as others did; what fades with time, and what errs, comes to something else each time.
         outcome = tuple(held)
         if settled and (known := self._known.get(outcome)) is not None:
@@ -163,6 +163,10 @@ class RiskModel:
         if settled and not since and len(self._known) < MOST_KEPT:
             self._known[outcome] = assessment
         return assessment
+
+    def _each(self, scope: Mapping[str, Any]) -> Sequence[object]:
+        """What every condition comes to; raises `EvalError` if any errs."""
+        return [signal.when.evaluate(scope) for signal in self.signals]
 
 
 def _held(evaluate: Callable[[Mapping[str, Any]], Any], scope: Mapping[str, Any]) -> Held:

@@ -10,6 +10,7 @@ from extauthz.policy.index import Place
 from extauthz.policy.reads import Reads
 from extauthz.policy.risk_models import RiskModel
 from extauthz.policy.staging import Staged
+from extauthz.policy.standing import is_steady
 from extauthz.stepup.binding import Kind
 from extauthz.values.approvals import Stance
 from extauthz.values.decisions import Deny, Effect, Factor, Mode, Outcome, RuleResult, UserVerification
@@ -34,9 +35,13 @@ class AllowTerms:
     metadata: Programs = ()
     sets_headers_alone: bool = field(init=False)
     """Whether it changes nothing but headers of the request that it sets."""
+    is_steady: bool = field(init=False)
+    """Whether its values are the same for all requests that stand alike."""
 
     def __post_init__(self) -> None:
         """Look at what there is once."""
+        programs = [program for _, block in self.blocks for _, program in block]
+        object.__setattr__(self, "is_steady", all(is_steady(program.tree) for program in programs))
         more = (
             self.append_headers
             or self.remove_headers
@@ -72,6 +77,12 @@ class DenyTerms:
     answer: Deny
     headers: Programs = ()
     body: Program | None = None
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether it is the same for all requests that stand alike."""
+        programs = [program for _, program in self.headers] + ([] if self.body is None else [self.body])
+        return all(is_steady(program.tree) for program in programs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -158,6 +169,12 @@ class Rule:
     risk: RiskModel | None
     description: str
     results: Mapping[tuple[Mode, Outcome], RuleResult]
+    is_steady: bool = field(init=False)
+    """Whether its condition comes to the same for all requests that stand alike."""
+
+    def __post_init__(self) -> None:
+        """Look at the condition once."""
+        object.__setattr__(self, "is_steady", self.when is None or is_steady(self.when.tree))
 
     def mode_for(self, identity: Identity) -> Mode:
         """Whether the rule is obeyed for this caller, or in shadow."""

@@ -9,9 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from extauthz import cel
 from extauthz.approval.terms import BreakGlassTerms, Circle, Condition, Step, Terms
 from extauthz.policy import effect_models, models
+from extauthz.policy.approver_reads import unshown_values
 from extauthz.policy.approving import condition_on
+from extauthz.policy.breaking_glass import issuer_of, problems_of_glass
+from extauthz.policy.declared import Declared
 from extauthz.policy.expressions import Expressions
-from extauthz.policy.problems import Path
+from extauthz.policy.problems import Path, Problem
 from extauthz.policy.rules import (
     NOTHING,
     AllowTerms,
@@ -22,6 +25,7 @@ from extauthz.policy.rules import (
     EffectTerms,
     Programs,
 )
+from extauthz.policy.yaml_source import Document
 from extauthz.stepup.binding import Kind
 from extauthz.stepup.factors import accepted_amr
 from extauthz.values.decisions import Deny, Factor
@@ -29,11 +33,15 @@ from extauthz.values.request import EMPTY
 
 
 class TermsCompiler:
-    """Compiles the blocks of one document. `about` compiles what conditions on approvers see."""
+    """Compiles the blocks of one document; `about` compiles what conditions on approvers see. `problems` collects what
+    of them can't be as it is `declared`; what is wrong with expressions, these themselves collect."""
 
-    def __init__(self, expressions: Expressions, about: Expressions) -> None:
+    def __init__(self, document: Document, expressions: Expressions, about: Expressions, declared: Declared) -> None:
+        self.problems: list[Problem] = []
+        self._document = document
         self._expressions = expressions
         self._about = about
+        self._declared = declared
 
     def terms(self, path: Path, model: models.Rule, rule: str) -> EffectTerms | None:
         """The terms of the rule's effect, `None` without a block that it needs; `rule` is its whole name."""
@@ -104,7 +112,9 @@ class TermsCompiler:
     def _approve(self, path: Path, block: effect_models.ApproveBlock) -> ApproveTerms:
         approvers, breaking = block.approvers, block.break_glass
         kind, scope, headers = self._bind((*path, "bind"), block.bind)
-        when = self._condition_on((*path, "approvers", "when"), approvers.when)
+        when = self._condition_on(path, block)
+        if breaking is not None:
+            self.problems += problems_of_glass(self._document, (*path, "break_glass"), breaking, self._declared)
         return ApproveTerms(
             expires_in=block.expires_in,
             hold=block.hold or 0.0,
@@ -132,15 +142,23 @@ class TermsCompiler:
                     factors=_accepted(breaking.factors),
                     max_age=breaking.max_age,
                     valid_for=breaking.valid_for,
+                    issuer=issuer_of(breaking, self._declared.issuers),
                 ),
             ),
         )
 
-    def _condition_on(self, path: Path, source: str | None) -> Condition | None:
+    def _condition_on(self, path: Path, block: effect_models.ApproveBlock) -> Condition | None:
+        """What the block at `path` says of approvers; it can read no value but those that the block shows."""
+        source, show = block.approvers.when, (*path, "show")
         if source is None:
             return None
-        program = self._about.condition(path, source)
-        return None if program is None else condition_on(program, self._about.definitions.values)
+        program = self._about.condition((*path, "approvers", "when"), source)
+        if program is None:
+            return None
+        if not self._document.lost(show) and not self._document.is_lost(show):
+            unshown = unshown_values(program.tree, block.show or {})
+            self._about.refuse_parts((*path, "approvers", "when"), unshown)
+        return condition_on(program, self._about.definitions.values)
 
     def _auto(self, path: Path, block: effect_models.ApproveBlock) -> list[AutoTerms]:
         found = []

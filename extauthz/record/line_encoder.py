@@ -30,10 +30,10 @@ from extauthz.record.masking import (
 )
 from extauthz.record.session_hash import session_hash
 from extauthz.values.decisions import Allow, Challenge, Decision, Deny, Hold, RuleResult
+from extauthz.values.headers import OneLineEach
 from extauthz.values.identity import Identity, User, Workload
 from extauthz.values.quoting import masked
 from extauthz.values.request import HttpRequest, Peer, RequestView
-from extauthz.wire.headers import OneLineEach
 
 _NO_TIME: Final = (0, 0)
 _BILLION: Final = 1_000_000_000

@@ -50,6 +50,7 @@ def picture_of(
         method="" if http is None else http.method,
         scheme="" if http is None else http.scheme,
         host="" if http is None else http.host,
+        authority="" if http is None else http.authority,
         path="" if http is None else http.path,
         query={name: tuple(values) for name, values in sorted(query.items()) if not isinstance(values, int)},
         masked=tuple(masked),

@@ -226,7 +226,10 @@ class RedisApprovals:
     async def _settle(self, writing: Writing, tag: str) -> None:
         """Let what was written be on the lists as what it is. If it can't be, whoever reads them puts it right."""
         with suppress(StateUnavailable):
-            await self._calls.run(self._index("after", writing.approval, tag, writing.now, writing))
+            await self._calls.run(
+                self._index("after", writing.approval, tag, writing.now, writing),
+                *self._letters.written(writing.letters, tag, writing.now),
+            )
 
     async def _withdraw(self, writing: Writing, tag: str) -> None:
         """List no more what was not written, nor will be."""

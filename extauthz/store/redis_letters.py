@@ -26,8 +26,10 @@ IN_FLIGHT: Final = 2 * CLOCK_SKEW
 """How long something may be on the lists before it is there, by the clock of whoever looks: those of two may differ."""
 _AGAIN_SECONDS: Final = 5.0
 """When a letter is looked for again that is on the lists already, and not there yet."""
+_MOST_UNSEEN: Final = 1_000
+"""How many letters of a sink are looked for when letters are counted, of those that may be on the lists alone."""
 
-_Known = Literal["new", "again", "waits", "dies", "dead", "gone"]
+_Known = Literal["new", "written", "missing", "again", "waits", "dead", "gone"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +57,15 @@ class RedisLetters:
 
     def announced(self, letters: Iterable[Letter], tag: str, now: float) -> list[Run]:
         """What lists letters that are going to be in the slot with this tag."""
-        return [
-            self._index("new", one.id, _Place(tag=tag, listed_at=now, sink=one.sink), now, told_at=one.at)
-            for one in letters
-        ]
+        return self._index_all("new", letters, tag, now)
+
+    def written(self, letters: Iterable[Letter], tag: str, now: float) -> list[Run]:
+        """What says of letters that were announced that they are there, or were."""
+        return self._index_all("written", letters, tag, now)
 
     def withdrawn(self, letters: Iterable[Letter], tag: str, now: float) -> list[Run]:
         """What takes letters off the lists that were announced, and will not be there."""
-        return [self._index("gone", one.id, _Place(tag=tag, listed_at=now, sink=one.sink), now) for one in letters]
+        return self._index_all("gone", letters, tag, now)
 
     async def claim(self, sink: str, most: int, lease: float, now: float) -> tuple[Claim, ...]:
         """As `LetterStore.claim_letters`."""
@@ -101,7 +104,6 @@ class RedisLetters:
         place = await self._place(id_)
         if place is None:
             return False
-        await self._calls.run(self._index("dies", id_, place, now))
         changed = await self._change("dead", id_, place, attempt, at=now, error=error)
         if changed:
             await self._calls.run(self._index("dead", id_, place, now))
@@ -138,13 +140,14 @@ class RedisLetters:
         """As `LetterStore.letter_counts`."""
         (reply,) = await self._calls.exchange(Command(key=self._sinks, words=("SMEMBERS", self._sinks)))
         sinks = [_text(sink) for sink in texts_in(reply)]
+        missing = await self._missing(sinks)
         asked = (
             words
             for sink in sinks
             for words in (
                 ("ZCARD", self._waiting(sink)),
                 ("ZCARD", self._dead(sink)),
-                ("ZRANGE", self._ages(sink), 0, 0, "WITHSCORES"),
+                ("ZRANGE", self._ages(sink), 0, len(missing), "WITHSCORES"),
             )
         )
         replies = await self._calls.exchange(*(Command(key=self._sinks, words=words) for words in asked))
@@ -153,10 +156,32 @@ class RedisLetters:
             waiting, dead, oldest = replies[3 * index : 3 * index + 3]
             if not (isinstance(waiting, int) and isinstance(dead, int)):
                 raise StateUnavailable("store: not a count")
-            scores = texts_in(oldest)[1::2]
+            words = texts_in(oldest)
             with understood():
-                counts[sink] = LetterCounts(waiting=waiting, dead=dead, oldest_at=float(scores[0]) if scores else None)
+                ages = [float(at) for id_, at in zip(words[::2], words[1::2], strict=True) if id_ not in missing]
+            there = max(0, waiting - sum(of == sink for of in missing.values()))
+            counts[sink] = LetterCounts(waiting=there, dead=dead, oldest_at=ages[0] if ages else None)
         return counts
+
+    async def _missing(self, sinks: Sequence[str]) -> Mapping[bytes, str]:
+        """The sinks of letters that are on the lists and not there: not yet, or not any more and nobody has said so."""
+        replies = await self._calls.exchange(
+            *(Command(key=self._sinks, words=("ZRANGE", self._unseen(sink), 0, _MOST_UNSEEN - 1)) for sink in sinks)
+        )
+        unseen = {id_: sink for sink, reply in zip(sinks, replies, strict=True) for id_ in texts_in(reply)}
+        if not unseen:
+            return {}
+        (reply,) = await self._calls.exchange(Command(key=self._places, words=("HMGET", self._places, *unseen)))
+        if not isinstance(reply, list):
+            raise StateUnavailable(f"store: not a list, but {type(reply).__name__}")
+        keys = {
+            id_: SubjectKeys.tagged(self._prefix, _Place.read(place).tag).letters
+            for id_, place in zip(unseen, reply, strict=True)
+            if isinstance(place, bytes)
+        }
+        asked = (Command(key=key, words=("HEXISTS", key, b"state:" + id_)) for id_, key in keys.items())
+        replies = await self._calls.exchange(*asked)
+        return {id_: unseen[id_] for id_, reply in zip(keys, replies, strict=True) if reply == 0}
 
     async def _claim(self, sink: str, due: Mapping[str, bytes], lease: float, now: float) -> list[Claim]:
         places = {
@@ -184,7 +209,7 @@ class RedisLetters:
             elif said == b"dead":
                 settled.append(self._index("dead", id_, place, _number(rest[0])))
             elif place.listed_at + IN_FLIGHT > now:
-                settled.append(self._index("waits", id_, place, now + _AGAIN_SECONDS))
+                settled.append(self._index("missing", id_, place, now + _AGAIN_SECONDS))
             else:
                 settled.append(self._index("gone", id_, place, now))
         await self._calls.run(*settled)
@@ -249,12 +274,21 @@ class RedisLetters:
         arguments = (what, id_, str(attempt), repr(at), json.dumps(error), _KEPT)
         return await self._calls.run(Run(script=CHANGE_LETTER, keys=keys, arguments=arguments)) == [1]
 
+    def _index_all(self, known: _Known, letters: Iterable[Letter], tag: str, now: float) -> list[Run]:
+        return [
+            self._index(known, one.id, _Place(tag=tag, listed_at=now, sink=one.sink), now, told_at=one.at)
+            for one in letters
+        ]
+
     def _index(self, known: _Known, id_: str, place: _Place, at: float, *, told_at: float = 0.0) -> Run:
         sink = place.sink
         where = f"{place.tag} {place.listed_at!r} {sink}"
         return Run(
             script=INDEX_LETTER,
-            keys=(self._places, self._sinks, self._waiting(sink), self._ages(sink), self._dead(sink)),
+            keys=(
+                *(self._places, self._sinks),
+                *(self._waiting(sink), self._ages(sink), self._dead(sink), self._unseen(sink)),
+            ),
             arguments=(known, id_, where, sink, repr(at), repr(told_at), _KEPT),
         )
 
@@ -266,6 +300,9 @@ class RedisLetters:
 
     def _dead(self, sink: str) -> str:
         return f"{self._prefix}:{{approvals}}:dead:{digest(sink)}"
+
+    def _unseen(self, sink: str) -> str:
+        return f"{self._prefix}:{{approvals}}:unseen:{digest(sink)}"
 
 
 def letter_words(letter: Letter) -> tuple[str | bytes, ...]:

@@ -90,8 +90,7 @@ class AsgiTransport:
         self._health = Health(("", SERVICE))
         self._waiting = 0
         self._under_way = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._last_left: asyncio.Event | None = None  # made when somebody waits for it
 
     @property
     def address(self) -> str:
@@ -114,55 +113,52 @@ class AsgiTransport:
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self._listener.close()
-                await self._idle.wait()
+                if self._under_way:
+                    self._last_left = asyncio.Event()
+                    await self._last_left.wait()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One call. Never raises."""
         self._under_way += 1
-        self._idle.clear()
         try:
-            held = await self._answer(scope["raw_path"], scope["headers"], receive, send)
-            if held is not None:
-                del scope, receive  # kilobytes, of each of thousands
-                await self._hold(held, send)
+            path, headers = scope["raw_path"], scope["headers"]
+            if path == _CHECK:
+                answer = await self._check(headers, receive)
+                if isinstance(answer, Held):
+                    del scope, receive, headers  # kilobytes, of each of thousands
+                    await self._hold(answer, send)
+                    return
+            elif path == _HEALTH_CHECK:
+                _read(headers)
+                answer = self._health.check(await _message(receive, HEALTH_CHECK))
+            elif path == _HEALTH_WATCH:
+                await self._watch(headers, receive, send)
+                return
+            else:
+                raise CallFailed(Code.UNIMPLEMENTED, "Method not found!")  # noqa: TRY301 - it becomes a status below
+            await send(_START)
+            await send({"type": "http.response.body", "body": framed(answer)})
+            await send(_END)
         except OSError:
             pass
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
             await _fail(send, error)
         finally:
             self._under_way -= 1
-            if not self._under_way:
-                self._idle.set()
-
-    async def _answer(self, path: bytes, headers: Headers, receive: Receive, send: Send) -> Held | None:
-        """Answer a call, but one that is held; that is returned."""
-        if path == _CHECK:
-            checked = await self._check(headers, receive)
-            if isinstance(checked, Held):
-                return checked
-            answer = checked
-        elif path == _HEALTH_CHECK:
-            _read(headers)
-            answer = self._health.check(await _message(receive, HEALTH_CHECK))
-        elif path == _HEALTH_WATCH:
-            await self._watch(headers, receive, send)
-            return None
-        else:
-            raise CallFailed(Code.UNIMPLEMENTED, "Method not found!")
-        await send(_START)
-        await send({"type": "http.response.body", "body": framed(answer)})
-        await send(_END)
-        return None
+            if not self._under_way and self._last_left is not None:
+                self._last_left.set()
 
     async def _check(self, headers: Headers, receive: Receive) -> bytes | Held:
-        arrived, deadline, trace = _read(headers)
-        remaining = partial(_remaining, deadline)
+        timeout, arrived, trace = _read(headers)
         event = await receive()
         received = _body(event)
+        # The clock was set back if it came later than now.
+        waited = 0.0 if arrived is None else max(time.time() - arrived, 0.0)
+        remaining = partial(_remaining, None if timeout is None else time.monotonic() - waited + timeout)
         message = unframed(received, CHECK)
         if message is None:  # what comes in pieces waits for its caller too
             message = await _rest(receive, CHECK, bytearray(received), more=event["more_body"])
-        elif time.monotonic() - arrived > longest_turn(None if deadline is None else deadline - arrived):
+        elif waited > longest_turn(timeout):
             return self._checker.turn_away(self.refusals.one_more(Overload.TURN), trace=trace, remaining=remaining)
         started = self._checker.start(message, trace=trace, remaining=remaining, may_wait=False)
         return started if isinstance(started, bytes) else await self._finish(started, remaining())
@@ -219,11 +215,11 @@ class AsgiTransport:
         await send({"type": "http.response.trailers", "headers": status_headers(Code.UNAVAILABLE, "shutting down")})
 
 
-def _read(headers: Headers) -> tuple[float, float | None, Trace]:
-    """When a call came and its caller's deadline, both on the monotonic clock, and the caller's span, which Envoy sends
-    beside the CheckRequest."""
-    arrived = time.monotonic()
+def _read(headers: Headers) -> tuple[float | None, float | None, Trace]:
+    """The seconds that the caller gives the call, when it came (seconds since the epoch), and the caller's span, which
+    Envoy sends beside the CheckRequest."""
     timeout: float | None = None
+    arrived: float | None = None
     trace: Trace = ()
     for name, value in headers:
         if name not in _READ:
@@ -231,12 +227,12 @@ def _read(headers: Headers) -> tuple[float, float | None, Trace]:
         if name == _TIMEOUT:
             timeout = seconds_of(value)
         elif name == _ARRIVED:
-            arrived -= max(time.time() - float(value), 0.0)  # it would be later than now if the clock was set back
+            arrived = float(value)
         elif name == _ENCODING:
             refuse_encoding(value)
         else:
             trace = (*trace, (name.decode("ascii"), value.decode("ascii", "replace")))
-    return arrived, None if timeout is None else arrived + timeout, trace
+    return timeout, arrived, trace
 
 
 def _remaining(deadline: float | None) -> float | None:

@@ -162,8 +162,11 @@ class AuthorizationServicer:
 
 def _trace(context: CallContext) -> Trace:
     """The caller's span, which Envoy sends beside the CheckRequest and not in it."""
-    metadata = context.invocation_metadata()
-    return tuple((name, value) for name, value in metadata if name in TRACE_HEADERS and isinstance(value, str))
+    trace: Trace = ()
+    for name, value in context.invocation_metadata():
+        if name in TRACE_HEADERS and isinstance(value, str):
+            trace = (*trace, (name, value))
+    return trace
 
 
 class _AtOnce(futures.ThreadPoolExecutor):

@@ -127,9 +127,9 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     """All that approvers see of what they are asked. Nothing in it is a credential.
 
     `claims` are those of the user that the audit would keep, too, `actors` who acts for the user, the current one
-    first, `query` the parameters in the clear that the audit keeps, and `masked` the names of the others. `show` is
-    what the rule shows, `why` its condition, `place` where the client's address is, `span` that
-    of the decision as a `traceparent` writes it.
+    first, `authority` the host and port as they were sent, `query` the parameters in the clear that the audit keeps,
+    and `masked` the names of the others. `show` is what the rule shows, `why` its condition, `place` where the client's
+    address is, `span` that of the decision as a `traceparent` writes it.
     """
 
     user: str = ""
@@ -140,6 +140,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     method: str = ""
     scheme: str = ""
     host: str = ""
+    authority: str = ""
     path: str = ""
     query: Mapping[str, tuple[str, ...]] = {}
     masked: tuple[str, ...] = ()
@@ -158,6 +159,11 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     def origin(self) -> Origin:
         """The decision that it is of."""
         return Origin(decision_id=self.decision_id, span=self.span)
+
+    @property
+    def target(self) -> str:
+        """Where the request goes: host, port and path."""
+        return f"{self.authority or self.host}{self.path}"
 
 
 class Matter(msgspec.Struct, frozen=True, kw_only=True):

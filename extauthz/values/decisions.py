@@ -123,7 +123,8 @@ class Deny(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Block it. `status` is the HTTP status; `rule` is `None` where no rule decided (`no-rule-allows`, refusals).
 
     `reason` is a rule's own word, or one of `errors.Reason`: such a denial is made by `denial`. `oauth_error` is what
-    was wrong with the token of the Authorization header, where that is why.
+    was wrong with the token of the Authorization header, where that is why. `retry_after` are the seconds for which
+    what was denied by people stays denied.
     """
 
     reason: str
@@ -132,6 +133,7 @@ class Deny(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     headers: Mapping[str, str] = EMPTY
     body: str = ""
     oauth_error: OAuthError | None = None
+    retry_after: float | None = None
 
 
 def denial(reason: Reason, *, rule: str | None = None, status: int | None = None) -> Deny:

@@ -83,10 +83,10 @@ class Needs:
 
     def concern(self, identity: Identity) -> bool:
         """Whether anything is to be looked up for this caller: without a session there are neither ages nor proofs."""
+        if not self.all:
+            return False
         in_session = identity.session is not None and identity.user is not None
-        return bool(self.all) and (
-            self.beyond_session or in_session or (self.approvals and identity.subject is not None)
-        )
+        return self.beyond_session or in_session or (self.approvals and identity.subject is not None)
 
     def __bool__(self) -> bool:
         return bool(self.all)

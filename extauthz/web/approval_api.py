@@ -18,7 +18,7 @@ from extauthz.approval.view import absence_object
 from extauthz.check.approval_viewing import Seen
 from extauthz.check.approver_identity import LoggedIn
 from extauthz.values.approvals import Stance, State, Verdict
-from extauthz.web.approval_door import LARGEST_PAGE, PAGE_SIZE, Door, Wanted, seen_object, wanted_of
+from extauthz.web.approval_door import LARGEST_PAGE, PAGE_SIZE, Door, Wanted, seen_object
 from extauthz.web.approval_openapi import OPENAPI
 from extauthz.web.approval_refusals import Declined, declined_for
 from extauthz.web.approval_watch import Watches
@@ -86,7 +86,7 @@ class ApprovalApi:
         limit = query.get("limit", [str(PAGE_SIZE)])[0]
         if not limit.isdecimal() or not limit.isascii() or len(limit) > 3 or not 1 <= int(limit) <= LARGEST_PAGE:
             raise Declined("malformed", f"query: `limit` is no number from 1 to {LARGEST_PAGE}")
-        page = await self._door.listed(by, _wanted(query), most=int(limit), before=query.get("cursor", [""])[0])
+        page = await self._door.listed(by, self._wanted(query), most=int(limit), before=query.get("cursor", [""])[0])
         return JSONResponse({"approvals": [seen_object(one) for one in page.seen], "next": page.next or None})
 
     async def _show(self, request: Request, by: LoggedIn) -> Response:
@@ -126,8 +126,27 @@ class ApprovalApi:
         )
         return _answered(seen)
 
+    def _wanted(self, query: Mapping[str, list[str]]) -> Wanted:
+        def text(name: str) -> str:
+            return query.get(name, [""])[0]
+
+        def truth(name: str) -> bool:
+            value = query.get(name, ["false"])[0]
+            if value not in _TRUTHS:
+                raise Declined("malformed", f"query: `{name}` is neither `true` nor `false`")
+            return _TRUTHS[value]
+
+        return self._door.wanted(
+            states=frozenset(_state(value) for value in query.get("status", [])),
+            rule=text("rule"),
+            subject=text("subject"),
+            issuer=text("issuer"),
+            mine=truth("mine"),
+            unreviewed=truth("unreviewed"),
+        )
+
     async def _watch(self, request: Request, by: LoggedIn) -> Response:
-        wanted = _wanted(_query(request, _FILTER))
+        wanted = self._wanted(_query(request, _FILTER))
         return PlacedResponse(self._watches.admit(by), self._events(by, wanted), _STREAM)
 
     async def _events(self, by: LoggedIn, wanted: Wanted) -> AsyncIterator[str]:
@@ -171,26 +190,6 @@ def _query(request: Request, known: frozenset[str]) -> Mapping[str, list[str]]:
             raise Declined("malformed", f"query: `{name}` is there twice")
         found.setdefault(name, []).append(value)
     return found
-
-
-def _wanted(query: Mapping[str, list[str]]) -> Wanted:
-    def text(name: str) -> str:
-        return query.get(name, [""])[0]
-
-    def truth(name: str) -> bool:
-        value = query.get(name, ["false"])[0]
-        if value not in _TRUTHS:
-            raise Declined("malformed", f"query: `{name}` is neither `true` nor `false`")
-        return _TRUTHS[value]
-
-    return wanted_of(
-        states=frozenset(_state(value) for value in query.get("status", [])),
-        rule=text("rule"),
-        subject=text("subject"),
-        issuer=text("issuer"),
-        mine=truth("mine"),
-        unreviewed=truth("unreviewed"),
-    )
 
 
 def _state(text: str) -> State:

@@ -1,7 +1,7 @@
 """What the APIs for approvals do, over HTTP and over gRPC: who comes in, and what they see and answer.
 
-The rules: nobody comes in but by a token of the approvers' issuer, so every vote is a person's; and a one-time code is
-looked at only when the vote is good but for the factor.
+The rules: nobody comes in but by a token of the approvers' issuer, so every vote is a person's; what somebody can't see
+is not there for their answer either; and a one-time code is looked at only when the vote is good but for the factor.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from extauthz.approval.refusals import Refusal
-from extauthz.approval.view import approval_object
+from extauthz.approval.view import approval_object, needed_object
 from extauthz.check.approval_absences import Absences
 from extauthz.check.approval_viewing import Seen, SeenPage, Viewing
 from extauthz.check.approvals import Approvals
@@ -45,7 +45,8 @@ Try = Callable[[Proof | None], Awaitable[Approval | Refusal]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """The one door of the APIs. `url` is the origin of the approvers' pages, `None` if there are none.
+    """The one door of the APIs. `url` is the origin of the approvers' pages, `None` if there are none; `issuer` is the
+    only one of users, `None` if there are several or none.
 
     Everything that is asynchronous raises `Declined`, and `StateUnavailable` and what else `declined_for` knows.
     """
@@ -56,6 +57,19 @@ class Door:
     tokens: ApproverTokens
     codes: Codes
     url: str | None
+    issuer: str | None
+
+    def wanted(
+        self, *, states: frozenset[State], rule: str, subject: str, issuer: str, mine: bool, unreviewed: bool
+    ) -> Wanted:
+        """What a caller means by a filter; what is empty is not asked for. Raises `Declined`."""
+        named = None
+        if subject:
+            named = self._subject(subject, issuer)
+        elif issuer:
+            raise Declined("malformed", "`subject` is missing; say whom of `issuer` you mean")
+        query = ApprovalQuery(states=states or None, rule=rule or None, subject=named, unreviewed=unreviewed)
+        return Wanted(query=query, mine=mine)
 
     async def enter(self, authorization: Sequence[str]) -> LoggedIn:
         """Who comes with these values of the Authorization header."""
@@ -80,6 +94,8 @@ class Door:
     async def vote(self, by: LoggedIn, id_: str, *, stance: Stance, reason: str, code: str, channel: Channel) -> Seen:
         """Answer; `code` is a one-time code, empty for none. What comes back is the approval after it."""
 
+        await self.shown(by, id_)
+
         async def answer(proof: Proof | None) -> Approval | Refusal:
             return await self.approvals.vote(
                 id_, by.approver, stance=stance, reason=reason, proof=proof, channel=channel
@@ -90,6 +106,8 @@ class Door:
     async def review(self, by: LoggedIn, id_: str, *, verdict: Verdict, reason: str, code: str) -> Seen:
         """Say what one thinks of a use of break-glass."""
 
+        await self.shown(by, id_)
+
         async def answer(proof: Proof | None) -> Approval | Refusal:
             return await self.approvals.review(id_, by.approver, verdict=verdict, reason=reason, proof=proof)
 
@@ -97,10 +115,12 @@ class Door:
 
     async def cancel(self, by: LoggedIn, id_: str, *, reason: str) -> Seen:
         """Withdraw what one has asked for oneself."""
+        await self.shown(by, id_)
         return await self._done(by, id_, await self.approvals.cancel(id_, by=by.approver, reason=reason))
 
     async def revoke(self, by: LoggedIn, id_: str, *, reason: str) -> Seen:
         """Take back what was given."""
+        await self.shown(by, id_)
         return await self._done(by, id_, await self.approvals.revoke(id_, by=by.approver, reason=reason))
 
     async def away(self, by: LoggedIn) -> Sequence[Absence]:
@@ -122,6 +142,14 @@ class Door:
         if not await self.absences.end(by.approver, id_):
             raise Declined("not-found", "there is no absence of yours with this id")
 
+    def _subject(self, named: str, issuer: str) -> Subject:
+        """A workload, or the user of that issuer, or else of the only one there is."""
+        if issuer or named.startswith("spiffe://"):
+            return Subject(issuer, named)
+        if self.issuer is None:
+            raise Declined("malformed", "`issuer` is missing; say whose user `subject` is")
+        return Subject(self.issuer, named)
+
     async def _proven(self, by: LoggedIn, id_: str, code: str, answer: Try) -> Approval | Refusal:
         """What comes of an answer: with no proof if that will do, else with what the token proves, else the code."""
         refusal = await answer(None)
@@ -141,40 +169,16 @@ class Door:
         return await self.shown(by, id_)
 
 
-def wanted_of(
-    *, states: frozenset[State], rule: str, subject: str, issuer: str, mine: bool, unreviewed: bool
-) -> Wanted:
-    """What a caller means by a filter; what is empty is not asked for. Raises `Declined`."""
-    named = None
-    if subject:
-        if not issuer and not subject.startswith("spiffe://"):
-            raise Declined("malformed", "`issuer` is missing; say whose user `subject` is")
-        named = Subject(issuer, subject)
-    elif issuer:
-        raise Declined("malformed", "`subject` is missing; say whom of `issuer` you mean")
-    query = ApprovalQuery(states=states or None, rule=rule or None, subject=named, unreviewed=unreviewed)
-    return Wanted(query=query, mine=mine)
-
-
 def seen_object(seen: Seen) -> dict[str, Any]:
     """An approval as JSON, with how far it has come and what its viewer could do.
 
     `needed` is `None` once the rule is gone; `viewer.against` is why the viewer can't answer, `None` if they can.
     """
     terms, stands_for = seen.terms, seen.in_place_of
-    needed = None
-    if terms is not None:
-        needed = {
-            "approve": terms.min,
-            "deny": terms.deny_min,
-            "reason": terms.reason_required,
-            "factors": sorted(terms.factors),
-            "max_age": terms.max_age if terms.factors else None,
-        }
     return {
         **approval_object(seen.approval),
         "counted": {"approve": seen.tally.approve, "deny": seen.tally.deny},
-        "needed": needed,
+        "needed": None if terms is None else needed_object(terms),
         "viewer": {
             "asks": seen.asked,
             "against": None if seen.against is None else seen.against.word,

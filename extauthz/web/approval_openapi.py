@@ -68,7 +68,7 @@ _FILTER: Final = [
     },
     query("rule", _said("`policy/rule`", TEXT)),
     query("subject", _said("Who asks: the `sub` of a user, or a SPIFFE ID.", TEXT)),
-    query("issuer", _said("Whose user `subject` is.", TEXT)),
+    query("issuer", _said("Whose user `subject` is; needed if there are several issuers of users.", TEXT)),
     query("mine", _said("Only what the caller can answer or review now.", _TRUTH)),
     query("unreviewed", _said("Only uses of break-glass that nobody has reviewed.", _TRUTH)),
 ]

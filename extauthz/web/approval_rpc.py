@@ -30,7 +30,7 @@ from extauthz._pb.extauthz.v1.approvals_pb2 import (
 from extauthz.check.approval_viewing import Seen
 from extauthz.check.approver_identity import LoggedIn
 from extauthz.values.approvals import Stance, State, Verdict
-from extauthz.web.approval_door import LARGEST_PAGE, PAGE_SIZE, Door, Wanted, seen_object, wanted_of
+from extauthz.web.approval_door import LARGEST_PAGE, PAGE_SIZE, Door, Wanted, seen_object
 from extauthz.web.approval_refusals import Declined, declined_for
 from extauthz.web.approval_watch import Watches
 from extauthz.wire.grpc_status import details
@@ -118,7 +118,7 @@ class ApprovalsRpc(grpc.GenericRpcHandler):
         most = request.page_size or PAGE_SIZE
         if most > LARGEST_PAGE:
             raise Declined("malformed", f"`page_size` is above {LARGEST_PAGE}")
-        page = await self._door.listed(by, _wanted(request.filter), most=most, before=request.page_token)
+        page = await self._door.listed(by, self._wanted(request.filter), most=most, before=request.page_token)
         return ListApprovalsResponse(approvals=map(message_of, page.seen), next_page_token=page.next)
 
     async def _get(self, request: GetApprovalRequest, by: LoggedIn) -> Approval:
@@ -146,8 +146,21 @@ class ApprovalsRpc(grpc.GenericRpcHandler):
         seen = await self._door.review(by, request.id, verdict=verdict, reason=request.reason, code=request.code)
         return message_of(seen)
 
+    def _wanted(self, sent: ApprovalFilter) -> Wanted:
+        states = [_STATES.get(number) for number in sent.status]
+        if None in states:
+            raise Declined("malformed", "`filter.status` has a number that is no status")
+        return self._door.wanted(
+            states=frozenset(state for state in states if state is not None),
+            rule=sent.rule,
+            subject=sent.subject,
+            issuer=sent.issuer,
+            mine=sent.mine,
+            unreviewed=sent.unreviewed,
+        )
+
     async def _watch(self, request: WatchApprovalsRequest, by: LoggedIn) -> AsyncIterator[Approval]:
-        wanted, place = _wanted(request.filter), self._watches.admit(by)
+        wanted, place = self._wanted(request.filter), self._watches.admit(by)
         try:
             async for seen in self._watches.watch(by, wanted):
                 if seen is not None:
@@ -168,20 +181,6 @@ def message_of(seen: Seen) -> Approval:
 
 def _named(told: Mapping[str, Any], member: str) -> dict[str, Any]:
     return {**told, member: told[member].upper()}
-
-
-def _wanted(sent: ApprovalFilter) -> Wanted:
-    states = [_STATES.get(number) for number in sent.status]
-    if None in states:
-        raise Declined("malformed", "`filter.status` has a number that is no status")
-    return wanted_of(
-        states=frozenset(state for state in states if state is not None),
-        rule=sent.rule,
-        subject=sent.subject,
-        issuer=sent.issuer,
-        mine=sent.mine,
-        unreviewed=sent.unreviewed,
-    )
 
 
 def _serialized(message: Message) -> bytes:

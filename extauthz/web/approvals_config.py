@@ -3,6 +3,7 @@
 The rule kept here: what belongs to one part is checked in that part; here is only what concerns several.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -14,8 +15,9 @@ from extauthz.check.holding_config import HoldingSettings
 from extauthz.identity.approver_config import ApproverTokensSettings
 from extauthz.lookup.approver_login_config import ApproverLoginSettings
 from extauthz.policy.field_types import Duration
-from extauthz.stepup.relying_party import https_origin
+from extauthz.stepup.relying_party import RelyingParty, https_origin
 from extauthz.values.block import Block, Count, distinct
+from extauthz.values.decisions import Factor
 
 _LEAST_KEEP: Final = 3600.0
 
@@ -44,6 +46,34 @@ class ApprovalsSettings(Block):
     """For how many seconds an approval is kept after it is over."""
     webhooks: Webhooks = ()
     email: EmailSettings | None = None
+
+    @property
+    def issuer(self) -> str | None:
+        """The one issuer of approvers, `None` where there is none."""
+        return next((one.issuer for one in (self.login, self.tokens) if one is not None), None)
+
+    def audiences_of(self, issuer: str) -> Iterator[tuple[str, frozenset[str]]]:
+        """For whom tokens of this issuer are that approvers use, and the setting that says so."""
+        if self.login is not None and self.login.issuer == issuer:
+            yield "approvals.login", frozenset({self.login.client_id})
+        if self.tokens is not None and self.tokens.issuer == issuer:
+            yield "approvals.tokens", frozenset(self.tokens.audiences)
+
+    def factors(self, relying_party: RelyingParty | None) -> frozenset[Factor]:
+        """The factors that approvers can prove: on the pages, and by codes and tokens of the APIs."""
+        provable: set[Factor] = set()
+        if self.url is not None:
+            provable |= {"totp", "recovery"}
+            if relying_party is not None and self.url in relying_party.origins:
+                provable.add("webauthn")
+            if self.login is not None:
+                provable.add("oidc")
+        if self.tokens is not None:
+            provable.add("totp")
+            said = {} if self.tokens.proofs is None else self.tokens.proofs.amr
+            # A token can't say that a key has verified its user, and approvers need that.
+            provable |= {factor for factors in said.values() for factor in factors} - {"webauthn"}
+        return frozenset(provable)
 
     @model_validator(mode="after")
     def _leads_to_pages(self) -> Self:

@@ -16,6 +16,7 @@ from extauthz.check.proof.proving import LockedOut, NotProven, TicketUsed, Unver
 from extauthz.check.proof.recovery import prove_recovery
 from extauthz.check.proof.totp import prove_totp
 from extauthz.check.proof.webauthn import prove_webauthn
+from extauthz.stepup.binding import glass_binding
 from extauthz.stepup.challenge import CHALLENGE_PATH
 from extauthz.stepup.enrolment import ENROL_PATH
 from extauthz.stepup.ticket import Ticket
@@ -116,6 +117,7 @@ class ChallengePage:
             "ticket": ticket,
             "demands": confirmed,
             "offers": offers,
+            "breaks_glass": any(one.binding == glass_binding(one.rule) for one in confirmed),
             "problem": problem,
             "action_path": CHALLENGE_PATH,
             "enroll_path": ENROL_PATH,

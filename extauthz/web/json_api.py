@@ -12,8 +12,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from extauthz.identity.compact import Unreadable, json_object
+from extauthz.wire import accept
 
 MAX_OBJECT_BYTES: Final = 8192
+_LONGEST_ACCEPT: Final = 4096
 RETRY_SECONDS: Final = "5"
 """When to ask again what could not be done because of an outage."""
 
@@ -35,6 +37,11 @@ class Problem(Exception):
         self.response: Final[Response] = JSONResponse(
             {**content, **(more or {})}, status_code=status, headers=headers, media_type="application/problem+json"
         )
+
+
+def wants_json(request: Request) -> bool:
+    """Whether no person asks: a browser names what it shows."""
+    return "text/html" not in accept.ranges(",".join(request.headers.getlist("accept"))[:_LONGEST_ACCEPT])
 
 
 async def sent_object(request: Request, *, known: Collection[str], required: Collection[str]) -> Mapping[str, str]:

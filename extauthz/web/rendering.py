@@ -59,8 +59,13 @@ def duration(seconds: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """A moment, in seconds since the epoch, to the minute: `2026-11-21 10:00 UTC`."""
+    """A moment, in seconds since the epoch, to the minute that it is in: `2026-11-21 10:00 UTC`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def next_clock(seconds: float) -> str:
+    """As `clock`, but the first minute that is not before it: by then it has come."""
+    return clock(-(-seconds // _MINUTE) * _MINUTE)
 
 
 def _counted(number: int, name: str) -> str:
@@ -80,6 +85,7 @@ class Pages:
             "visible_lines": visible_lines,
             "duration": duration,
             "clock": clock,
+            "next_clock": next_clock,
         }
         # In the pages, so that they need no second request; the policies name them by their hashes.
         style, style_hash = self._embedded(loader, "style.css", *styles)

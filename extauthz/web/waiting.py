@@ -5,6 +5,7 @@ and what changes anything is a form of this page, or a request that no page of a
 """
 
 import json
+import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Final, assert_never
@@ -28,9 +29,9 @@ from extauthz.values.identity import HOLDER_COOKIE, Subject, holder_of_cookie
 from extauthz.web import notices
 from extauthz.web.forms import is_from_own_page, read_form
 from extauthz.web.gate import Gate, TurnedAway
+from extauthz.web.json_api import wants_json
 from extauthz.web.rendering import Pages, Script
 from extauthz.web.streams import PlacedResponse, Places
-from extauthz.wire import accept
 
 EVENTS_PATH: Final = f"{WAITING_PATH}/events"
 MOST: Final = 2000
@@ -85,7 +86,7 @@ class WaitingPages:
             # Never by a page of another origin: the cookie would not come along, and no preflight is answered.
             await self._waiting.cancel(ticket, wait)
         standing = await self._waiting.look(wait)
-        if request.method == "DELETE" or _wants_json(request):
+        if request.method == "DELETE" or wants_json(request):
             return self._told(standing)
         if standing.state == "approved" and ticket.action.method in _READS:
             return RedirectResponse(ticket.return_path, status_code=303, headers=self._pages.headers)
@@ -112,12 +113,18 @@ class WaitingPages:
                     "approved": one.given,
                     "min": one.wanted,
                     "expires_at": int(one.approval.expires_at),
+                    "against": list(one.against),
                 }
                 for one in standing.shown
             ],
         }
-        waits = {"retry-after": str(LOOK_EVERY)} if standing.state == "pending" else {}
+        seconds = LOOK_EVERY if standing.state == "pending" else math.ceil(self._denied_for(standing))
+        waits = {"retry-after": str(seconds)} if seconds else {}
         return JSONResponse(told, headers={**self._pages.headers, **waits})
+
+    def _denied_for(self, standing: Standing) -> float:
+        """Seconds for which the same is denied without asking anybody."""
+        return max(standing.denied_until - self._clock(), 0.0)
 
     def _page(
         self, ticket: Ticket, wait: Wait, text: str, standing: Standing, *, problem: str = "", status: int = 200
@@ -127,6 +134,7 @@ class WaitingPages:
             "ticket": ticket,
             "ticket_text": text,
             "standing": standing,
+            "denied_for": self._denied_for(standing),
             "left": max(standing.expires_at - self._clock(), 0.0),
             "action_path": WAITING_PATH,
             "events": f"{EVENTS_PATH}?ticket={quote(text)}",
@@ -226,8 +234,3 @@ class WaitingPages:
 def _event(standing: Standing) -> bytes:
     given = [{"approved": one.given, "min": one.wanted} for one in standing.shown]
     return f"event: state\ndata: {json.dumps({'state': standing.state, 'given': given})}\n\n".encode()
-
-
-def _wants_json(request: Request) -> bool:
-    """Whether no person asks: a browser names what it shows."""
-    return "text/html" not in accept.ranges(",".join(request.headers.getlist("accept"))[:4096])

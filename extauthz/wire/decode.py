@@ -56,9 +56,7 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
             reason="malformed-check",
         )
     try:
-        if not _is_one_piece(payload):
-            raise MalformedRequest("the Check has its attributes more than once", reason="malformed-check")
-        attributes = Check.FromString(payload).attributes
+        attributes = _attributes(payload)
         # A memory of bounded count must also be one of bounded bytes.
         ends = _connection if len(payload) <= _LARGEST_KEPT_PEER else _large_ends
         source, destination, sni, usual = ends(attributes.source, attributes.destination, attributes.tls_session)
@@ -87,14 +85,16 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
         raise MalformedRequest("the bytes are no CheckRequest", reason="malformed-check") from None
 
 
-def _is_one_piece(payload: bytes) -> bool:
-    """Whether no two readers can put the attributes together differently. Most often they are all of the payload, which
-    is seen by its head: tag 1 of wire type 2, and a length of two bytes (Protocol Buffers, "Encoding").
+def _attributes(payload: bytes) -> Check.Attributes:
+    """The attributes, if no two readers can put them together differently. Most often they are all of the payload: that
+    is seen by its head, tag 1 of wire type 2, and a length of two bytes (Protocol Buffers, "Encoding").
     """
     size = len(payload)
     if 130 < size < 16_387 and payload[0] == 10 and payload[1] > 127 and payload[2] * 128 + payload[1] == size + 125:
-        return True
-    return len(Pieces.FromString(payload).attributes) <= 1
+        return Check.Attributes.FromString(payload[3:])
+    if len(Pieces.FromString(payload).attributes) > 1:
+        raise MalformedRequest("the Check has its attributes more than once", reason="malformed-check")
+    return Check.FromString(payload).attributes
 
 
 def _large_ends(source: bytes, destination: bytes, tls_session: bytes) -> _Ends:
@@ -151,6 +151,9 @@ def _http(request: Check.Request, context: Mapping[str, str], reading: Reading, 
         raise MalformedRequest("the headers came in both forms", reason="malformed-check")
     if (sent := headers.get("host")) is not None and hosts.read(sent[0]) != host:
         raise MalformedRequest("`host` and `:authority` name different hosts", reason="malformed-host")
+    body = None
+    if reading.buffered or context or bodies.PARTIAL in headers:  # else nobody says that he knows it
+        body = bodies.known(http, headers, context, buffered=reading.buffered)
     return HttpRequest(
         id=http.id,
         method=method,
@@ -164,7 +167,7 @@ def _http(request: Check.Request, context: Mapping[str, str], reading: Reading, 
         protocol=http.protocol,
         headers=headers,
         size=http.size,
-        body=bodies.known(http, headers, context, buffered=reading.buffered),
+        body=body,
         has_query=mark != "",
     )
 

@@ -159,20 +159,25 @@ def _usual(allow: Allow, id_: bytes, revision: str, settable: frozenset[str]) ->
     written = headers_set(headers) if headers else b""
     if written is None:
         return None
-    pieces, length = form
+    whole, pieces, length = form
+    if not written:
+        return id_.join(whole)
     return b"".join((_STATUS_OK, head(OK_RESPONSE, len(written) + length), written, id_.join(pieces)))
 
 
 @lru_cache(maxsize=4096)
 def _form(
     reason: str, rule: str, revision: str, settable: frozenset[str], names: tuple[str, ...], size: int
-) -> tuple[Holed, int] | None:
-    """What comes behind the headers of these names in the answer to an allow that is usual, and how much of it is in
-    the `ok_response`; `None` where that can't be said, or any client could spell one of the names otherwise."""
+) -> tuple[Holed, Holed, int] | None:
+    """The answer to an allow that is usual and sets no headers; what comes behind the headers of these names in one
+    that sets them, and how much of it is in the `ok_response`. `None` where that can't be said, or any client could
+    spell one of the names otherwise."""
     if not (is_text(reason) and is_text(rule) and are_names(names)) or any("_" in name for name in (*settable, *names)):
         return None
     rest = behind_headers_set(names, settable=settable, size=size)
-    return together(rest, _facts("allow", reason, rule, revision, size)), fragments.length(rest, size)
+    facts = _facts("allow", reason, rule, revision, size)
+    whole = together((_STATUS_OK,), within(OK_RESPONSE, rest, size), facts)
+    return whole, together(rest, facts), fragments.length(rest, size)
 
 
 @lru_cache(maxsize=4096)

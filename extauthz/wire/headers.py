@@ -7,17 +7,15 @@ with commas and every byte that is no UTF-8 is replaced.
 """
 
 import re
-from abc import ABCMeta
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue
 from extauthz.errors import MalformedRequest
+from extauthz.values.headers import OneLineEach
 
 Headers = Mapping[str, tuple[str, ...]]
 
@@ -61,42 +59,6 @@ _LARGEST: Final = 131_072
 # Names are the clients' to choose: what is kept of them is bounded.
 _LONGEST_KEPT: Final = 2_048
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
-
-
-class _StructMeta(msgspec.StructMeta, ABCMeta):
-    """Of a mapping that is made as fast as msgspec makes its values."""
-
-
-class OneLineEach(
-    Mapping[str, tuple[str, ...]], msgspec.Struct, metaclass=_StructMeta, frozen=True, eq=False, gc=False
-):
-    """Headers of which each came in one line: `places` are the indices into `lines`, by name.
-
-    `foldable` are the names that are `is_foldable`.
-    """
-
-    places: Mapping[str, int]
-    lines: tuple[str, ...]
-    foldable: tuple[str, ...]
-
-    def __getitem__(self, name: str) -> tuple[str, ...]:
-        return (self.lines[self.places[name]],)
-
-    def get(self, name: str, default: Any = None, /) -> Any:  # noqa: ANN401 - as the mapping has it, without its try
-        place = self.places.get(name)
-        return default if place is None else (self.lines[place],)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.places
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.places)
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
 
 
 class _Shape(NamedTuple):

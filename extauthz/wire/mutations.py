@@ -12,9 +12,10 @@ from urllib.parse import quote, unquote_plus
 
 from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValueOption
 from extauthz.values.decisions import NO_MUTATIONS, Mutations
+from extauthz.values.headers import OneLineEach
 from extauthz.values.request import EMPTY, HttpRequest
 from extauthz.wire.fragments import Holed, field, text, together, within
-from extauthz.wire.headers import OURS, OneLineEach, is_foldable
+from extauthz.wire.headers import OURS, is_foldable
 from extauthz.wire.sayable import DECISION_ID, is_value
 
 OVERWRITE: Final = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD

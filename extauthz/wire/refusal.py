@@ -66,14 +66,17 @@ def _deny(decision: Deny, reader: Reader, decision_id: str, authenticate: Header
     given = {name.lower(): value for name, value in decision.headers.items()} if decision.headers else {}
     # What the rule says of its body is said of no other.
     content_type = given.pop(_CONTENT_TYPE, None)
+    retry_after = OVERLOAD_RETRY_AFTER if decision.reason == "overloaded" else None
+    if decision.retry_after is not None:
+        retry_after = math.ceil(decision.retry_after)
     told = Told(
         status=status,
         reason=decision.reason,
-        detail=detail(decision.reason, decision.status),
+        detail=detail(decision.reason, decision.status, retry_after=retry_after),
         decision_id=decision_id,
         headers=authenticate if status == 401 else (),
         body=_body(decision.body, content_type) if decision.body else None,
-        retry_after=OVERLOAD_RETRY_AFTER if decision.reason == "overloaded" else None,
+        retry_after=retry_after,
     )
     refusal = render(told, reader)
     return refusal.with_headers(given) if given else refusal

@@ -50,7 +50,9 @@ def sayable(decision: Decision, *, offer: ChallengeOffer | HoldOffer | None = No
         case Allow():
             fine = decision.mutations is NO_MUTATIONS or _mutations(decision.mutations)
         case Deny():
+            wait = decision.retry_after
             fine = 200 <= decision.status <= 599 and _headers(decision.headers) and is_text(decision.body)
+            fine = fine and (wait is None or 0 <= wait <= _LONGEST)
         case Challenge():
             fine = _challenge(decision) and (offer is None or _offer(offer))
         case Hold():

@@ -15,6 +15,7 @@ _BY_REASON: Final[Mapping[str, str]] = {
     "approval-denied": "Who was asked to approve this has denied it.",
     "approval-expired": "Nobody has approved this in time. Repeat it to ask again.",
     "approval-required": "This waits for an approval. Repeat the same request later.",
+    "break-glass-needs-reason": "Say in `x-extauthz-break-glass` why this can't wait: once, in 1 to 2,000 characters.",
     "break-glass-refused": "You may not go through here without an approval.",
     "code-used": "This code was used before. Send the next one that your app shows.",
     "factor-not-accepted": "A one-time code is not enough here.",
@@ -48,6 +49,7 @@ _HEADINGS: Final[Mapping[str | int, str]] = {
     "approval-denied": "This was denied",
     "approval-expired": "Nobody has answered in time",
     "approval-required": "Somebody has to approve this",
+    "break-glass-needs-reason": "Say why this can't wait",
     "locked-out": "Too many wrong codes",
     400: "This can't be read",
     401: "Sign in first",
@@ -61,7 +63,17 @@ def detail(reason: Reason | str, status: int, *, retry_after: int | None = None)
     """The sentence for people; `reason` may be a rule's own word. `retry_after` in seconds."""
     if reason == "locked-out":
         return f"Too many wrong codes. Try again in {retry_after} seconds."
+    if reason == "approval-denied" and retry_after is not None:
+        return f"{_BY_REASON[reason]} You can ask again in {_span(retry_after)}."
     return _BY_REASON.get(reason) or _BY_STATUS.get(status, _BY_STATUS[403])
+
+
+def _span(seconds: int) -> str:
+    """So many seconds in words, rounded up."""
+    for unit, name in ((3600, "hours"), (60, "minutes")):
+        if seconds > 2 * unit:
+            return f"{-(-seconds // unit)} {name}"
+    return "1 second" if seconds == 1 else f"{seconds} seconds"
 
 
 def heading(reason: Reason | str, status: int) -> str:

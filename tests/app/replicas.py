@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import tempfile
@@ -42,18 +43,21 @@ spec:
 class Replica:
     """One server with the configuration in `folder`; it can be started again."""
 
-    def __init__(self, folder: Path, number: int) -> None:
+    def __init__(self, folder: Path, number: int, transport: str = "grpcio") -> None:
         self._folder = folder
+        self._transport = transport
         # A file and no pipe: it says more than fits into one that nobody reads.
         self._log = folder / f"server-{number}.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._ended = 0
         self.said: Mapping[str, str] = {}
         """Where it listens; where it did, until it has said so again."""
 
     def start(self) -> None:
         """Start it, on ports that it finds."""
+        self._ended = 0
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(command(self._folder), stderr=log)
+            self._process = subprocess.Popen(command(self._folder, self._transport), stderr=log)
 
     def wait(self) -> None:
         """Until it serves."""
@@ -69,13 +73,29 @@ class Replica:
             self._process.wait()
             self._process = None
 
+    def kill_envoy(self) -> bool:
+        """End the Envoy that it is in, for which it starts another one; returns whether there was one that served."""
+        if self._process is None or not self._serves():
+            return False
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        envoys = [int(one) for one in children if "envoy" in Path(f"/proc/{one}/comm").read_text()]
+        for envoy in envoys:
+            os.kill(envoy, signal.SIGKILL)
+            while Path(f"/proc/{envoy}").exists():
+                time.sleep(0.001)
+        self._ended = len(self._servings())
+        return bool(envoys)
+
     def _serves(self) -> bool:
-        for line in self._log.read_text().splitlines(keepends=True):
-            said = json.loads(line) if line.endswith("\n") else {}
-            if said.get("event") == "serving":
-                self.said = said
-                return True
-        return False
+        servings = self._servings()[self._ended :]
+        if servings:
+            self.said = servings[-1]
+        return bool(servings)
+
+    def _servings(self) -> list[Mapping[str, str]]:
+        lines = self._log.read_text().splitlines(keepends=True)
+        return [said for line in lines if line.endswith("\n") and (said := json.loads(line))["event"] == "serving"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

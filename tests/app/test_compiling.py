@@ -25,6 +25,7 @@ from extauthz.lookup.key_sets import KeySets
 from extauthz.policy.asking import ask
 from extauthz.policy.declared import Declared
 from extauthz.policy.problems import PolicyErrors
+from extauthz.record.chronicle import SILENT
 from extauthz.risk.sketch import Quantiles
 from extauthz.settings import load_settings
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
@@ -250,7 +251,7 @@ def test_requests_while_one_is_served_are_one_more(tmp_path: Path) -> None:
         ruling, _ = await first_ruling(settings, bundles)
         checker = Checker(ruling, surroundings)
         reloader = Reloader(
-            settings, checker, bundles, KeySets((), base=tmp_path), Told(Readiness(), Metrics(), lambda _: None)
+            settings, checker, bundles, KeySets((), base=tmp_path), Told(Readiness(), Metrics(), SILENT, lambda _: None)
         )
         for _ in range(5):
             reloader.request()

@@ -107,6 +107,17 @@ def configure(folder: Path, *, tokens: dict[str, Any] | None = None, **listen: A
     return folder / "extauthz.yaml"
 
 
+def with_users(path: Path, *issuers: str) -> Path:
+    """The same configuration, with users of these issuers."""
+    config = json.loads(path.read_text())
+    source = {"audiences": ["app"], "algorithms": ["ES256"], "jwks": "people.json"}
+    users = [{"name": f"users-{number}", "issuer": issuer, **source} for number, issuer in enumerate(issuers)]
+    config["identity"] = {"users": users}
+    config["approvals"]["persons"] = {"claim": "sub"}
+    path.write_text(json.dumps(config))
+    return path
+
+
 def token(sub: str, *groups: str, key: SigningKey = KEY, **claims: object) -> str:
     """A token of an approver; a claim that is `None` is left out."""
     said = {"iss": PEOPLE, "aud": AUDIENCE, "sub": sub, "groups": list(groups), "name": sub.title(), **claims}

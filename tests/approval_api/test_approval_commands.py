@@ -16,7 +16,19 @@ from typing import Any
 
 import pyotp
 import pytest
-from approval_api.answering_people import ANNA, APP, BEN, PEOPLE, STRANGER, Desk, token
+from approval_api.answering_people import (
+    ANNA,
+    APP,
+    BEN,
+    PEOPLE,
+    POLICY,
+    STRANGER,
+    Desk,
+    answering,
+    configure,
+    token,
+    with_users,
+)
 from rich.console import Console
 
 from extauthz.approval.view import approval_object
@@ -62,9 +74,11 @@ def test_an_operator_sees_all_that_is_in_the_store(desk: Desk) -> None:
     assert said(desk, "list", "--subject", "uma", "--issuer", "https://other.example") == []
     assert len(said(desk, "list", "--subject", "uma", "--issuer", APP)) == 2
     shown = said(desk, "show", first)
+    asked = shown.pop("asked")
     assert shown == {
         name: value for name, value in desk.ask("GET", f"/v1/approvals/{first}").json().items() if name in shown
     }
+    assert asked == [{"from": shown["opened_at"], "groups": ["treasury"], "subjects": [], "condition": False}]
     for text in (ran(desk, "list").stdout, ran(desk, "show", first).stdout):
         for word in (first, "bank/two", "uma", "https://bank.example.com/two", "anna", "pending"):
             assert word in text
@@ -76,13 +90,14 @@ def test_an_operator_sees_all_that_is_in_the_store(desk: Desk) -> None:
 def test_a_subject_is_of_the_only_issuer_there_is(desk: Desk) -> None:
     id_ = desk.opened().id
     assert "--issuer" in ran(desk, "list", "--subject", "uma").stderr
-    file = desk.folder / "extauthz.yaml"
-    config = json.loads(file.read_text())
-    users = {"name": "app", "issuer": APP, "audiences": ["app"], "algorithms": ["ES256"], "jwks": "people.json"}
-    config["identity"] = {"users": [users]}
-    config["approvals"]["persons"] = {"claim": "sub"}
-    file.write_text(json.dumps(config))
+    with_users(desk.folder / "extauthz.yaml", APP)
     assert [one["id"] for one in said(desk, "list", "--subject", "uma")] == [id_]
+
+
+def test_the_api_takes_the_only_issuer_too(tmp_path: Path) -> None:
+    with answering(with_users(configure(tmp_path), APP)) as desk:
+        id_ = desk.opened().id
+        assert [one["id"] for one in said(desk, "list", "--subject", "uma", api=True, who=ANNA)] == [id_]
 
 
 def test_what_is_overdue_is_shown_as_over(desk: Desk) -> None:
@@ -123,11 +138,13 @@ def test_people_answer_by_the_api_with_a_token_of_their_own(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("arguments", "who", "word"),
     [
-        (("approve", "ID"), STRANGER, "not-an-approver"),
+        (("approve", "ID"), STRANGER, "not-found"),
         (("approve", "ID"), token("uma", "treasury"), "requester"),
         (("show", "ID"), STRANGER, "not-found"),
         (("approve", "../../x"), ANNA, "is no id"),
-        (("approve", "0f"), ANNA, "not-found"),
+        (("approve", "0f"), ANNA, "write 4 characters"),
+        (("approve", "zzzz"), ANNA, "not-found: no approval that you may see begins with `zzzz`"),
+        (("approve", "0" * 32), ANNA, "not-found"),
         (("approve", "ID"), "nonsense", "unauthenticated"),
         (("approve", "ID"), "not a token", "is it the right file or variable"),
         (("list", "--status", "open"), ANNA, "`open` is none"),
@@ -140,6 +157,62 @@ def test_a_refusal_is_one_line_that_says_why(desk: Desk, arguments: tuple[str, .
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
     assert word in ended.stderr
     assert who not in ended.stderr
+
+
+def test_programs_read_json_or_a_refusal_that_begins_with_its_reason(desk: Desk) -> None:
+    """`--format json` changes nothing about refusals: they are a line of text, as with every other command."""
+    id_ = desk.opened("one").id
+    for arguments, who, beginning in (
+        (("approve", id_), ANNA, "extauthz: needs-reason: "),
+        (("approve", id_, "--reason", "x"), STRANGER, "extauthz: not-found: "),
+        (("show", id_), STRANGER, "extauthz: not-found: "),
+    ):
+        ended = ran(desk, *arguments, "--format", "json", api=True, who=who)
+        assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
+        assert ended.stderr.startswith(beginning)
+    assert ran(desk, "list", "--format", "xml").returncode == 2
+
+
+def test_the_beginning_of_an_id_is_enough(desk: Desk) -> None:
+    first, second = desk.opened("glass", glass=True).id, desk.opened().id
+    assert said(desk, "show", first[:6])["id"] == first
+    assert said(desk, "show", first[:6], api=True, who=ANNA)["id"] == first
+    reviewed = said(desk, "review", first[:6], "justified", "--reason", "fine", api=True, who=ANNA)
+    assert reviewed["break_glass"]["review"]["verdict"] == "justified"
+    assert said(desk, "revoke", first[:6], api=True, who=ANNA)["revoked"]["person"] == "anna"
+    assert said(desk, "approve", second[:6], api=True, who=ANNA)["votes"][0]["stance"] == "approve"
+    assert said(desk, "deny", second[:6], api=True, who=BEN)["votes"][1]["stance"] == "deny"
+    assert said(desk, "cancel", second[:6], api=True, who=token("uma"))["status"] == "cancelled"
+
+
+def test_a_beginning_tells_nothing_of_what_somebody_does_not_see(desk: Desk) -> None:
+    id_ = desk.opened().id
+    there, nothing = (ran(desk, "show", one, api=True, who=STRANGER) for one in (id_[:6], "0123456789"))
+    assert there.stderr.replace(id_[:6], "…") == nothing.stderr.replace("0123456789", "…")
+    assert id_ not in there.stderr
+
+
+def test_whom_it_asks_is_what_the_rule_says_now(desk: Desk) -> None:
+    id_ = desk.opened().id
+    policy = desk.folder / "policies" / "bank.yaml"
+    who = "{groups: [treasury, audit], subjects: [zoe], when: 'approver.person != \"x\"'}"
+    more = f"{who}, escalate: [{{after: 5m, groups: [board]}}]"
+    policy.write_text(POLICY.replace("{groups: [treasury]}, min: 2", f"{more}, min: 2"))
+    shown = said(desk, "show", id_)
+    assert shown["needed"]["approve"] == 2
+    assert [one["groups"] for one in shown["asked"]] == [["audit", "treasury"], ["board"]]
+    assert (shown["asked"][0]["from"], shown["asked"][1]["condition"]) == (shown["opened_at"], True)
+    text = " ".join(ran(desk, "show", id_).stdout.split())
+    assert "asks group audit, group treasury, zoe who fits `approvers.when`" in text
+    assert f"from {shown['asked'][1]['from']} group board who fits" in text
+    for broken, word, asked in (
+        (POLICY.replace("name: two", "name: three"), "there is no rule `bank/two` any more", []),
+        ("nonsense", "the policies have errors", None),
+    ):
+        policy.write_text(broken)
+        ended = ran(desk, "show", id_, "--format", "json")
+        assert (ended.returncode, json.loads(ended.stdout)["asked"], ended.stderr.count("\n")) == (0, asked, 1)
+        assert word in ended.stderr
 
 
 def test_a_code_comes_from_the_environment_where_nobody_can_be_asked(desk: Desk) -> None:

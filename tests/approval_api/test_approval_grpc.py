@@ -126,7 +126,8 @@ def test_refusals_have_the_words_of_http(desk: Desk) -> None:
     with desk.channel() as channel:
         for who, verb, fields, code, word in (
             (STRANGER, "Get", {"id": id_}, grpc.StatusCode.NOT_FOUND, "NOT_FOUND"),
-            (STRANGER, "Approve", {"id": id_}, grpc.StatusCode.PERMISSION_DENIED, "NOT_AN_APPROVER"),
+            (STRANGER, "Approve", {"id": id_}, grpc.StatusCode.NOT_FOUND, "NOT_FOUND"),
+            (STRANGER, "Cancel", {"id": id_}, grpc.StatusCode.NOT_FOUND, "NOT_FOUND"),
             (token("uma", "treasury"), "Approve", {"id": id_}, grpc.StatusCode.PERMISSION_DENIED, "REQUESTER"),
             (token("anna", act={"sub": "x"}), "Get", {"id": id_}, grpc.StatusCode.PERMISSION_DENIED, "ACTED_FOR"),
             (token("anna", key=OTHER_KEY), "Get", {"id": id_}, grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),

@@ -1,6 +1,7 @@
 """The HTTP API for approvals: who sees and answers what, and what everybody else is told."""
 
 import time
+from pathlib import Path
 
 import httpx
 import jsonschema
@@ -15,7 +16,10 @@ from approval_api.answering_people import (
     PEOPLE,
     STRANGER,
     Desk,
+    answering,
+    configure,
     token,
+    with_users,
 )
 from lookup.deciding import key_set
 
@@ -103,11 +107,14 @@ def test_what_does_not_concern_somebody_is_not_there(desk: Desk) -> None:
         answer = desk.ask("GET", path, token=STRANGER)
         assert (answer.status_code, answer.json()["reason"]) == (404, "not-found")
     assert desk.ask("GET", "/v1/approvals", token=STRANGER).json() == {"approvals": [], "next": None}
-    vote = desk.vote(id_, token=STRANGER)
-    assert (vote.status_code, vote.json()["reason"]) == (403, "not-an-approver")
-    for verb in ("approve", "deny", "cancel", "revoke"):
-        unknown = desk.ask("POST", f"/v1/approvals/nothing/{verb}", json={})
-        assert (unknown.status_code, unknown.json()["reason"]) == (404, "not-found")
+    for verb in ("approve", "deny", "cancel", "revoke", "review"):
+        sent = {"reason": "x"} | ({"verdict": "justified"} if verb == "review" else {})
+        answers = [
+            desk.ask("POST", f"/v1/approvals/{one}/{verb}", token=STRANGER, json=sent) for one in (id_, "nothing")
+        ]
+        assert {one.text for one in answers} == {answers[0].text}, "which tells nobody what there is"
+        assert (answers[0].status_code, answers[0].json()["reason"]) == (404, "not-found")
+    assert desk.ask("GET", f"/v1/approvals/{id_}").json()["status"] == "pending"
 
 
 @pytest.mark.parametrize(
@@ -295,6 +302,20 @@ def test_the_list_is_filtered_and_comes_in_pages(desk: Desk) -> None:
         if cursor is None:
             break
     assert paged == ids[::-1]
+
+
+def test_a_subject_is_of_the_only_issuer_of_users(tmp_path: Path) -> None:
+    with answering(with_users(configure(tmp_path), APP)) as desk:
+        id_ = desk.opened().id
+        for query, found in (("subject=uma", [id_]), ("subject=anna", []), (f"subject=uma&issuer={PEOPLE}", [])):
+            listed = desk.ask("GET", f"/v1/approvals?{query}").json()["approvals"]
+            assert [one["id"] for one in listed] == found
+
+
+def test_a_subject_of_several_issuers_is_nobody(tmp_path: Path) -> None:
+    with answering(with_users(configure(tmp_path), APP, PEOPLE)) as desk:
+        answer = desk.ask("GET", "/v1/approvals?subject=uma")
+        assert (answer.status_code, "`issuer` is missing" in answer.json()["detail"]) == (400, True)
 
 
 def test_a_right_is_used_in_the_place_of_who_is_away(desk: Desk) -> None:

@@ -34,7 +34,7 @@ def test_only_groups_of_the_issuer_count_and_no_token_says_who_is_on_call(tmp_pa
     with answering(configure(tmp_path)) as desk:
         id_ = desk.opened().id
         for who in (STRANGER, token("dan", "on-call:treasury"), token("dan", roles=["treasury"])):
-            assert desk.vote(id_, token=who).json()["reason"] == "not-an-approver"
+            assert desk.vote(id_, token=who).json()["reason"] == "not-found"
         voted = desk.vote(id_, token=token("dan", "treasury", "on-call:x", department="d1", secret="s")).json()
         assert [one["person"] for one in voted["votes"]] == ["dan"]
         (vote,) = (desk.run(desk.store.approval(id_)) or desk.opened()).votes

@@ -291,3 +291,16 @@ def test_break_glass_and_absences_look_right(
     page.get_by_role("button", name="Enter this absence").click()
     expect(page.get_by_role("alert")).to_contain_text("stand in for yourself")
     picture(page, screenshots, "approvers-refused")
+
+
+def test_who_comes_by_another_address_is_led_to_the_right_one(
+    url: str, context: BrowserContext, screenshots: Path
+) -> None:
+    page = context.new_page()
+    page.goto(url.replace("localhost", "127.0.0.1"))
+    expect(page.get_by_role("heading", level=1)).to_have_text("These pages are somewhere else")
+    expect(page.get_by_text(url)).to_be_visible()
+    picture(page, screenshots, "approvers-misdirected")
+    page.get_by_role("link", name="To the approvals").click()
+    expect(page.get_by_role("button", name="Log in")).to_be_visible()
+    assert page.url == f"{url}/"

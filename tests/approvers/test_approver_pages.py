@@ -2,13 +2,16 @@
 
 import asyncio
 import html
+import json
 import re
 from urllib.parse import urlencode
 
 import pytest
 from approval.asking import ANNA, NOW, PROOF, RULE, UMA_ASKING, terms
-from approvers.visiting import PICTURE, URL, World, first_events, heading, words
+from approvers.visiting import PICTURE, URL, Visitor, World, first_events, heading, words
 from msgspec.structs import replace as changed
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from web.conftest import SAME_ORIGIN, run
 
 from extauthz.approval.terms import Circle
@@ -18,6 +21,7 @@ from extauthz.stepup.approver_login import LINK_PATH
 from extauthz.values.approvals import BreakGlass
 from extauthz.values.identity import APPROVER_COOKIE
 from extauthz.web.approvers import notices
+from extauthz.web.approvers.elsewhere import Elsewhere
 from extauthz.web.notices import Notice
 
 TREASURY = "treasury"
@@ -62,6 +66,13 @@ def test_an_approval_of_others_is_as_if_it_were_not_there(world: World) -> None:
     known, unknown = dora.get("/approvals/a1"), dora.get("/approvals/a2")
     assert (known.status_code, known.text) == (unknown.status_code, unknown.text)
     assert known.status_code == 404
+    dora.get("/")
+    for act in ("vote", "confirm", "cancel", "revoke", "review"):
+        answers = [
+            dora.post(f"/approvals/{one}/{act}", stance="deny", verdict="justified", reason="x") for one in ("a1", "a2")
+        ]
+        assert [(one.status_code, one.text) for one in answers] == 2 * [(404, unknown.text)], act
+    assert (world.kept().state, world.kept().votes) == ("pending", ())
 
 
 def test_two_answers_meet_a_rule_that_asks_for_two(world: World) -> None:
@@ -135,7 +146,7 @@ def test_the_picture_is_whole(world: World) -> None:
     world.opened()
     shown = words(world.logged_in("anna", TREASURY).get("/approvals/a1"))
     for part in (
-        "POST https://payments.example.com/v1/accounts/acc-1/transfers",
+        "POST https://payments.example.com:8443/v1/accounts/acc-1/transfers",
         "?amount 250000",
         "Not shown token",
         "312 bytes",
@@ -152,6 +163,47 @@ def test_the_picture_is_whole(world: World) -> None:
         "this very request, to the last byte",
     ):
         assert part in shown, part
+
+
+def test_times_of_a_token_are_times_and_what_says_nothing_is_left_out(world: World) -> None:
+    claims = {
+        "sub": "uma",
+        "iss": "https://idp.example.com",
+        "nbf": 1_795_255_200,
+        "iat": 1_795_255_200,
+        "exp": 1_795_255_800.5,
+        "auth_time": 1_795_251_600,
+        "azp": "teller-app",
+    }
+    world.opened(picture=changed(PICTURE, claims=claims))
+    shown = words(world.logged_in("anna", TREASURY).get("/approvals/a1"))
+    for part in (
+        "Token issued at 2026-11-21 10:00 UTC",
+        "Token good until 2026-11-21 10:10 UTC",
+        "Logged in at 2026-11-21 09:00 UTC",
+        "azp teller-app",
+    ):
+        assert part in shown, part
+    for part in ("17952", " nbf ", " sub ", " iss "):
+        assert part not in shown, part
+
+
+@pytest.mark.parametrize("odd", [-1, 1e300, True, "soon", None, [1]])
+def test_a_time_that_is_none_is_shown_as_it_is(world: World, odd: object) -> None:
+    world.opened(picture=changed(PICTURE, claims={"exp": odd, "nbf": odd, "sub": odd}))
+    shown = words(world.logged_in("anna", TREASURY).get("/approvals/a1"))
+    said = odd if isinstance(odd, str) else json.dumps(odd)
+    for part in (f"Token good until {said}", f"nbf {said}", f"sub {said}"):
+        assert part in shown, part
+
+
+def test_the_port_is_part_of_what_is_asked(world: World) -> None:
+    world.opened()
+    world.opened("a0", picture=changed(PICTURE, authority=""))
+    anna = world.logged_in("anna", TREASURY)
+    listed = words(anna.get("/"))
+    for where in ("payments.example.com:8443/v1/accounts/acc-1/transfers", "payments.example.com/v1/accounts/acc-1"):
+        assert f"POST {where}" in listed
 
 
 def test_past_answers_to_the_like_are_shown(world: World) -> None:
@@ -260,7 +312,39 @@ def test_the_pages_answer_under_no_other_name(world: World) -> None:
     for url in ("https://app.example.com", "http://127.0.0.1:9194", f"{URL}:8443"):
         answer = anna.request("GET", "/login", url=url)
         assert (answer.status_code, heading(answer)) == (421, notices.MISDIRECTED.title)
+        assert f'<a class="button" href="{URL}/">' in answer.text
         assert anna.request("GET", "/.extauthz/challenge", url=url).status_code == 421
+
+
+@pytest.mark.parametrize("accepted", ["application/json", "*/*"])
+def test_a_program_is_told_which_address_serves_what(world: World, accepted: str) -> None:
+    visitor, asks = world.visitor(), {"accept": accepted}
+    for answer, status, begins in (
+        (
+            visitor.request("GET", "/", url="http://127.0.0.1:9194", headers=asks),
+            421,
+            f"the pages answer as `{URL}` alone",
+        ),
+        (visitor.request("GET", "/v1/nothing", headers=asks), 404, "there is nothing at this path"),
+        (visitor.request("DELETE", "/absences", headers=asks), 405, "method not allowed"),
+    ):
+        assert answer.headers["content-type"] == "application/problem+json"
+        told = answer.json()
+        assert (answer.status_code, told["status"]) == (status, status)
+        assert told["detail"].startswith(begins)
+        assert told["detail"].endswith(f"; people find the pages at `{URL}/`, there is no API (`approvals.tokens`)")
+    assert answer.headers["allow"]
+
+
+def test_a_listener_for_programs_alone_says_so() -> None:
+    alone = Elsewhere(url=None, api=True)
+    visitor = Visitor(Starlette(exception_handlers={HTTPException: alone.refused}))
+    answer = visitor.get("/")
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert answer.json()["detail"] == (
+        "there is nothing at this path; there are no pages (`approvals.url`), "
+        "programs find the API at `/v1/approvals` and its description at `/openapi.json`"
+    )
 
 
 def broken(world: World) -> None:

@@ -37,12 +37,13 @@ URL = "https://approvals.example.com"
 PICTURE = Picture(
     user="uma",
     issuer="https://idp.example.com",
-    claims={"tenant": "t1", "roles": ["clerk", "night"]},
+    claims={"tenant": "t1", "roles": ["clerk", "night"], "sub": "uma", "auth_time": NOW - 3600, "iat": NOW, "nbf": NOW},
     actors=("planner", "assistant"),
     workload="spiffe://prod.example.org/ns/shop/sa/bot",
     method="POST",
     scheme="https",
     host="payments.example.com",
+    authority="payments.example.com:8443",
     path="/v1/accounts/acc-1/transfers",
     query={"amount": ("250000",)},
     masked=("token",),
@@ -176,7 +177,8 @@ class Visitor:
         async def send() -> httpx.Response:
             transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url=url, cookies=self.cookies) as client:
-                response = await client.request(method, target, data=form, headers=headers)
+                sent = {"accept": "text/html,*/*;q=0.8", **(headers or {})}
+                response = await client.request(method, target, data=form, headers=sent)
                 self.cookies = client.cookies
                 return response
 

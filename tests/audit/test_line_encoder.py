@@ -16,9 +16,9 @@ from extauthz.record.line_encoder import LineEncoder
 from extauthz.record.masking import HEADERS, Keep, line_of
 from extauthz.values.decisions import Allow, Challenge
 from extauthz.values.grants import Grant, SessionAges
+from extauthz.values.headers import OneLineEach
 from extauthz.values.identity import Credential, Identity, Subject, User, Workload
 from extauthz.values.request import HttpRequest, Peer, RequestView
-from extauthz.wire.headers import OneLineEach
 
 KEEPS = (Keep(), Keep(headers=HEADERS | {"x-tier"}, query=frozenset({"amount", "a.b"})))
 ENCODERS = {keep: LineEncoder(keep) for keep in KEEPS}

@@ -394,3 +394,32 @@ def test_a_pattern_is_found_anywhere_in_the_text() -> None:
     assert program({"x": "abbc", "p": "^a.*c$"}) is True
     with pytest.raises(cel.EvalError, match="bad regular expression"):
         program({"x": "abbc", "p": "("})
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        ["n > 1", "b", "n > 1 && b"],
+        ["[1, 2].exists(x, x == n)", "[1, 2].all(x, x < n)", "[n].map(x, x + 1) == [4]"],
+        ["user.sub == 'u1'", "has(user.sub) || broken.json == 1", "'accept' in headers"],
+    ],
+)
+def test_programs_come_together_to_what_each_comes_to(sources: list[str]) -> None:
+    programs = [cel.compile(source, variables=VARIABLES) for source in sources]
+    bindings = {"n": 3, "b": False, "user": KNOWN, "broken": Broken(), "headers": HEADERS}
+    all_of_them = cel.together(programs)
+    assert all_of_them is not None
+    assert all_of_them(bindings) == [program(bindings) for program in programs]
+
+
+@pytest.mark.parametrize("source", ["broken.json == 1", "missing == 1", "headers['cookie'] == ''", "1 / (n - 3) > 0"])
+def test_programs_have_no_values_together_if_one_has_none(source: str) -> None:
+    programs = [cel.compile(one, variables={**VARIABLES, "missing": cel.INT}) for one in ("n > 1", source, "b")]
+    all_of_them = cel.together(programs)
+    assert all_of_them is not None
+    with pytest.raises(cel.EvalError):
+        all_of_them({"n": 3, "b": False, "broken": Broken(), "headers": HEADERS})
+
+
+def test_of_no_programs_there_is_no_function() -> None:
+    assert cel.together([]) is None

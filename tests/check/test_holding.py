@@ -9,6 +9,7 @@ from check.waiting import Scene, approver, held_open, policy
 from checking import ISSUER, told
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from extauthz.approval.course import LONGEST_REASON
 from extauthz.check.holding_config import HoldingSettings
 from extauthz.errors import StateUnavailable
 from extauthz.store.approvals import ApprovalQuery
@@ -81,6 +82,34 @@ def test_one_decision_is_recorded_and_has_one_id() -> None:
     played(scene)
 
 
+def test_a_work_session_lasts_for_its_time_and_ends_when_it_is_taken_back() -> None:
+    async def scene(world: Scene) -> None:
+        async def begins() -> str:
+            call = world.waits(world.bench.as_user("/pay?amount=1"))
+            await world.held()
+            (asked,) = await world.open()
+            await world.answer("approve")
+            assert (await call)[0] == "allow"
+            return asked.id
+
+        async def goes_on(amount: int) -> tuple[str, str]:
+            return await world.said(world.bench.as_user(f"/pay?amount={amount}"), remaining=0.1)
+
+        await begins()
+        world.bench.now[0] += 1799
+        assert [(await goes_on(amount))[0] for amount in (2, 3)] == ["allow", "allow"]
+        world.bench.now[0] += 1
+        assert await goes_on(4) == ("hold", "approval-required")
+        (waits,) = await world.open()
+        assert isinstance(await world.approvals.cancel(waits.id, by=ALICE), Approval)
+        again = await begins()
+        assert (await goes_on(5))[0] == "allow"
+        assert isinstance(await world.approvals.revoke(again, by=ALICE), Approval)
+        assert await goes_on(6) == ("hold", "approval-required")
+
+    played(scene, policy().replace("cooldown: 2m", "valid_for: 30m, uses: unlimited, bind: action"))
+
+
 def test_what_was_denied_stays_denied_for_its_cooldown_and_says_so() -> None:
     async def scene(world: Scene) -> None:
         call = asyncio.create_task(world.check(world.bench.as_user("/pay")))
@@ -89,6 +118,9 @@ def test_what_was_denied_stays_denied_for_its_cooldown_and_says_so() -> None:
         for response in (await call, await world.check(world.bench.as_user("/pay"))):
             assert (response.status.code, told(response)["reason"]) == (7, "approval-denied")
             assert headers_of(response)["retry-after"] == ["120"]
+            said = problem(response)
+            assert said["retry_after"] == 120
+            assert said["detail"] == ("Who was asked to approve this has denied it. You can ask again in 120 seconds.")
         world.bench.now[0] += 121
         asked = world.waits(world.bench.as_user("/pay"))
         await world.held()
@@ -255,8 +287,6 @@ def test_what_decides_is_what_is_in_force_then() -> None:
         call = world.waits(world.bench.as_user("/pay"))
         await world.held()
         world.bench.decide_by(policy(min=2))
-        world.holding.news.let_go()
-        await asyncio.sleep(0.05)
         await world.answer("approve")
         await asyncio.sleep(0.05)
         assert not call.done()
@@ -264,6 +294,21 @@ def test_what_decides_is_what_is_in_force_then() -> None:
         assert (await call)[0] == "allow"
 
     played(scene)
+
+
+def test_what_was_approved_by_the_rule_of_before_is_counted_by_the_rule_of_now() -> None:
+    async def scene(world: Scene) -> None:
+        call = world.waits(world.bench.as_user("/pay"))
+        await world.held()
+        (before,) = await world.open()
+        await world.answer("approve")
+        assert await world.open() == []
+        world.bench.decide_by(policy(min=2))
+        assert await call == ("hold", "approval-required")
+        (asked,) = await world.open()
+        assert asked.id != before.id
+
+    played(scene, policy(hold="300ms"), deaf=True)
 
 
 def test_who_was_revoked_meanwhile_goes_nowhere() -> None:
@@ -309,7 +354,7 @@ def test_a_server_that_stops_answers_everybody_and_holds_nobody() -> None:
         assert {await call for call in calls} == {("hold", "approval-required")}
         assert (await world.said(world.bench.as_user("/pay")))[0] == "hold"
 
-    played(scene)
+    played(scene, policy(hold="4m"))  # longer than a test may last
 
 
 def test_one_subject_has_so_many_places_and_no_more() -> None:
@@ -327,6 +372,21 @@ def test_one_subject_has_so_many_places_and_no_more() -> None:
         await asyncio.wait(calls)
 
     played(scene, settings=HoldingSettings(per_subject=2))
+
+
+def test_a_transport_holds_no_more_than_it_can_whatever_is_configured() -> None:
+    async def scene(world: Scene) -> None:
+        for most in (2, 1000):  # which gives none back
+            world.holding.no_more_than(most)
+        headers = [{"authorization": f"Bearer {world.bench.token(name)}"} for name in ("alice", "bob", "carol")]
+        calls = [world.waits(world.bench.request("/pay", headers=one)) for one in headers[:2]]
+        await world.held(2)
+        assert await world.said(world.bench.request("/pay", headers=headers[2])) == ("hold", "approval-required")
+        assert world.holding.counts.refused == 1
+        world.holding.close()
+        await asyncio.wait(calls)
+
+    played(scene)
 
 
 def test_the_last_places_are_for_those_who_have_none() -> None:
@@ -353,7 +413,7 @@ def test_the_last_places_are_for_those_who_have_none() -> None:
     played(scene, settings=HoldingSettings(at_once=8))
 
 
-def test_a_thousand_wait_for_as_many_approvals_and_each_hears_of_its_own() -> None:
+def test_of_many_who_wait_for_as_many_approvals_each_hears_of_its_own() -> None:
     async def scene(world: Scene) -> None:
         calls = {
             name: world.waits(
@@ -411,12 +471,19 @@ def test_a_proof_breaks_one_glass() -> None:
     played(scene)
 
 
-@pytest.mark.parametrize("reason", ["", "   ", "x" * 2001])
-def test_without_a_reason_the_glass_stays_whole(reason: str) -> None:
+@pytest.mark.parametrize("reason", ["", "   ", "x" * (LONGEST_REASON + 1)])
+def test_without_a_reason_the_glass_stays_whole_and_the_answer_asks_for_one(reason: str) -> None:
     async def scene(world: Scene) -> None:
         sent = {"x-extauthz-break-glass": reason}
-        assert await world.said(on_duty(world, code=world.bench.code(), **sent)) == ("deny", "break-glass-refused")
+        answer = await world.check(on_duty(world, code=world.bench.code(), **sent))
+        said = problem(answer)
+        assert (answer.status.code, said["reason"]) == (7, "break-glass-needs-reason")
+        assert said["detail"] == (
+            f"Say in `x-extauthz-break-glass` why this can't wait: once, in 1 to {LONGEST_REASON:,} characters."
+        )
         assert await world.open() == []
+        # Who may not is told so, and nothing of reasons.
+        assert await world.said(world.bench.as_user(GATE, **sent)) == ("deny", "break-glass-refused")
 
     played(scene)
 

@@ -1,10 +1,12 @@
 """Proofs of possession on the way through the pipeline: each is used once, and a retry of Envoy's is no second use."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from check.waiting import Scene, held_open, policy
 from checking import Bench, make_bench
 from finishing import finished
 from identity.possession import Client, new_client
@@ -92,6 +94,42 @@ def test_of_a_hundred_replays_at_once_one_is_allowed(bench: Bench) -> None:
         return await asyncio.gather(*(answer(check) for check in checks))
 
     assert sorted(asyncio.run(race())) == [0] + [16] * 99
+
+
+POLICY = policy(hold="4m").replace('paths: ["/pay"]', 'paths: ["/held"]')
+
+
+def held(after: float, act: Callable[[Scene, dict[str, str]], Awaitable[None]], **claims: Any) -> tuple[str, str]:
+    """What becomes of a call whose caller proves what it holds, and for which somebody acts so many seconds later."""
+
+    async def play() -> tuple[str, str]:
+        async with held_open(POLICY) as scene:
+            sent = headers(scene.bench, "/held", **claims)
+            call = scene.waits(scene.bench.request("/held", headers=sent))
+            await scene.held()
+            scene.bench.now[0] += after
+            await act(scene, sent)
+            return await call
+
+    return asyncio.run(play())
+
+
+@pytest.mark.parametrize("after", [1, 31, 200])
+def test_a_call_that_was_held_goes_on_by_the_proof_that_it_came_with(after: float) -> None:
+    """It was fresh and new when it came, which is what RFC 9449 section 4.3 asks for."""
+    assert held(after, lambda scene, _: scene.answer("approve")) == ("allow", "allowed")
+
+
+def test_the_proof_of_a_call_that_is_held_serves_no_other_call() -> None:
+    async def steal(scene: Scene, sent: dict[str, str]) -> None:
+        for path in ("/held", "/held?amount=1"):
+            assert await scene.said(scene.bench.request(path, headers=sent)) == ("deny", "invalid-token")
+        scene.bench.now[0] += 300
+        assert await scene.said(scene.bench.request("/held", headers=sent)) == ("deny", "invalid-token")
+        scene.bench.now[0] -= 300
+        await scene.answer("approve")
+
+    assert held(31, steal) == ("allow", "allowed")
 
 
 def asked_for(bench: Bench, check: bytes) -> str:

@@ -14,10 +14,14 @@ from e2e import bootstrap
 from extauthz.cli.quickstart.certificates import create_authority
 from extauthz.cli.quickstart.envoy import render_bootstrap
 from extauthz.cli.quickstart.layout import prepare
+from extauthz.web.approval_api import EVENTS_PATH as API_EVENTS
+from extauthz.web.approvers.app import EVENTS_PATH as PAGE_EVENTS
 
 SHIPPED = sorted(path.stem for path in bootstrap.SHIPPED.glob("*.yaml"))
 WHOLE = [name for name in SHIPPED if name != "workers"]
 """With listeners: the other has clusters to be put in the place of theirs."""
+ASKING = [name for name in WHOLE if name != "approvals"]
+"""With the filter: the other has the approvers' pages behind it, and no application."""
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -48,7 +52,7 @@ def test_every_address_and_file_is_marked_as_the_readers_own(name: str) -> None:
             mine = False
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", ASKING)
 def test_nothing_is_let_through_when_extauthz_does_not_answer(name: str, tmp_path: Path) -> None:
     tree = bootstrap.load(name, tls=tmp_path, run=tmp_path)
     for listener in tree["static_resources"]["listeners"]:
@@ -59,7 +63,7 @@ def test_nothing_is_let_through_when_extauthz_does_not_answer(name: str, tmp_pat
             assert all(entry["typed_config"]["transport_api_version"] == "V3" for entry in asking)
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", ASKING)
 def test_no_try_of_a_call_is_given_up_before_the_call_is(name: str, tmp_path: Path) -> None:
     """Envoy gives each try of a call with a retry policy `max_interval`, 10 s where nobody says it."""
     calls = list(_calls(bootstrap.load(name, tls=tmp_path, run=tmp_path)))
@@ -67,6 +71,13 @@ def test_no_try_of_a_call_is_given_up_before_the_call_is(name: str, tmp_path: Pa
     for call in calls:
         back_off = call.get("retry_policy", {}).get("retry_back_off", {})
         assert _seconds(back_off.get("max_interval", "10s")) >= _seconds(call["timeout"])
+
+
+def test_streams_of_the_approvers_pages_have_no_timeout(tmp_path: Path) -> None:
+    routes = bootstrap.routes(bootstrap.load("approvals", tls=tmp_path, run=tmp_path))
+    timeouts = {next(iter(one["match"].values())): one["route"]["timeout"] for one in routes}
+    assert timeouts.pop("/") != "0s"
+    assert timeouts == dict.fromkeys((PAGE_EVENTS, API_EVENTS), "0s")
 
 
 def _calls(tree: Any) -> Iterator[bootstrap.Tree]:

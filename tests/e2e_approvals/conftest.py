@@ -17,6 +17,8 @@ from extauthz.cli.quickstart.envoy import find_envoy
 from extauthz.cli.quickstart.tokens import ISSUER, TokenIssuer
 from extauthz.errors import ConfigurationError
 
+ORIGIN = "https://approvals.example.com"
+"""Of the approvers' pages, as browsers see it."""
 POLICY = """
 apiVersion: extauthz/v1
 kind: Policy
@@ -104,7 +106,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     keys.write_text(people.jwks())
     tokens = {"issuer": ISSUER, "audiences": ["approvals"], "algorithms": ["ES256"], "jwks": str(keys)}
     with (
-        stage(Script(policies=POLICY, configuration={"approvals": {"tokens": tokens}})) as running,
+        stage(Script(policies=POLICY, configuration={"approvals": {"url": ORIGIN, "tokens": tokens}})) as running,
         ThreadPoolExecutor(max_workers=4) as threads,
         httpx.Client(
             transport=httpx.HTTPTransport(uds=str(running.folder / "approvals.sock")), base_url="http://approvals"

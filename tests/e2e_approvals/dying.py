@@ -22,6 +22,7 @@ from checking import told
 from publishing import Asked, Page, publishing
 from publishing import Site as Receiver
 from redises import RedisProcess
+from serving import TRANSPORTS
 from telling.telling_parts import SECRET
 
 from extauthz.app.key_file import make_keys
@@ -37,6 +38,8 @@ _PATHS = ("/held", "/held", "/polled", "/polled", "/late")
 _AGAIN, _DENIED, _TWICE = 0.05, 0.1, 0.3
 _SOON = 0.5
 """Seconds after which somebody else is killed, at most."""
+_INSIDE = 0.5
+"""How many of the servers that are in an Envoy lose that alone."""
 _UNREADY = 0.2
 """How many of those who are started again need not serve before the next one is killed."""
 POLICY = """
@@ -107,28 +110,36 @@ class Dying:
         for _ in range(kills):
             await asyncio.sleep(self.chance.uniform(0, _SOON))
             ill = self.chance.choice(mortals)
-            self.noted.killed[type(ill).__name__] += 1
             match ill:
                 case Replica():
-                    ill.kill()
-                    ill.start()
+                    self.noted.killed[await asyncio.to_thread(self._strike, ill)] += 1
                     if self.chance.random() > _UNREADY:
                         await asyncio.to_thread(ill.wait)
                 case RedisProcess():
+                    self.noted.killed["redis"] += 1
                     await asyncio.to_thread(ill.stop, how=SIGKILL)
                     await asyncio.to_thread(ill.start)
                 case Receiver():
+                    self.noted.killed["receiver"] += 1
                     await asyncio.to_thread(ill.down)
                     await asyncio.sleep(self.chance.uniform(0, _SOON))
                     ill.up()
         for replica in self.site.replicas:
             await asyncio.to_thread(replica.wait)
 
+    def _strike(self, ill: Replica) -> str:
+        """Kill a server, or now and then only the Envoy that it is in; returns what was killed."""
+        if self.chance.random() < _INSIDE and ill.kill_envoy():
+            return "envoy"
+        ill.kill()
+        ill.start()
+        return "server"
+
     async def _call(self, gateway: Gateway) -> None:
         """Somebody new asks for something new, again and again."""
         while not self._enough:
             self._numbers += 1
-            sub, path = f"caller-{self._numbers}", self.chance.choice(_PATHS)
+            sub, path = f"caller-{self._numbers}", _PATHS[self._numbers % len(_PATHS)]
             token = self.site.token(sub)
             reason = await self._asks(gateway, sub, path, token)
             while reason == "approval-required" and path != "/late":
@@ -166,7 +177,7 @@ class Dying:
 
 @contextmanager
 def dying(folder: Path, kind: str, seed: str) -> Iterator[Dying]:
-    """Two servers on one Redis, or one on a SQLite file; all of it is gone afterwards."""
+    """Two servers on one Redis, one for each transport, or one on a SQLite file; all of it is gone afterwards."""
     chance = random.Random(seed)  # noqa: S311 - not for secrets
     with ExitStack() as stack:
         receiver = stack.enter_context(publishing())
@@ -175,8 +186,8 @@ def dying(folder: Path, kind: str, seed: str) -> Iterator[Dying]:
         if kind == "redis":
             redis = RedisProcess(folder / "redis", "--appendonly", "yes", "--appendfsync", "always")
             stack.enter_context(redis.start())
-        store, servers = (SharedFile(folder).url, 1) if redis is None else (redis.url, 2)
-        site = _site(folder, store, receiver, servers)
+        store, transports = (SharedFile(folder).url, TRANSPORTS[:1]) if redis is None else (redis.url, TRANSPORTS)
+        site = _site(folder, store, receiver, transports)
         for replica in site.replicas:
             stack.callback(replica.kill)
             replica.start()
@@ -185,7 +196,7 @@ def dying(folder: Path, kind: str, seed: str) -> Iterator[Dying]:
         yield Dying(site=site, receiver=receiver, redis=redis, chance=chance)
 
 
-def _site(folder: Path, store: str, receiver: Receiver, servers: int) -> Site:
+def _site(folder: Path, store: str, receiver: Receiver, transports: Sequence[str]) -> Site:
     issuer = TokenIssuer.create()
     known = {"issuer": ISSUER, "jwks": "jwks.json", "algorithms": ["ES256"]}
     hook = {"name": "hook", "url": receiver.url + HOOK, "secrets": [{"file": "hook.secret"}], "timeout": "2s"}
@@ -207,4 +218,5 @@ def _site(folder: Path, store: str, receiver: Receiver, servers: int) -> Site:
     (folder / "hook.secret").write_text(SECRET)
     (folder / "extauthz.yaml").write_text(json.dumps(configuration))
     make_keys(folder / "keys.json", replace=False)
-    return Site(folder=folder, issuer=issuer, replicas=[Replica(folder, number) for number in range(servers)])
+    replicas = [Replica(folder, number, transport) for number, transport in enumerate(transports)]
+    return Site(folder=folder, issuer=issuer, replicas=replicas)

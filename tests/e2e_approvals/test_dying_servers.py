@@ -50,8 +50,8 @@ def is_quiet(all_of_it: Dying) -> bool:
     """Whether everybody was told of everything, and nothing expires any more."""
 
     async def look(store: Store) -> bool:
-        # Not `letter_counts`: on a Redis it may count for some minutes what a killed server was about to write.
-        untold = await store.letters(most=1)
+        counts = (await store.letter_counts(now=time.time())).values()
+        untold = await store.letters(most=1) or any(one.waiting or one.dead for one in counts)
         return not untold and not await store.due_approvals(most=1, now=time.time() + 60)
 
     return all_of_it.site.store.do(look)

@@ -81,6 +81,8 @@ def test_who_is_on_duty_goes_through_and_is_seen(world: World) -> None:
     glass = {"x-extauthz-break-glass": "the plant is on fire", "x-extauthz-otp": code}
     assert client.get("/gate", headers=headers).status_code == 403
     assert client.get("/gate", headers={**world.stage.bearer("heinrich"), **glass}).status_code == 403
+    unsaid = client.get("/gate", headers={**headers, **glass, "x-extauthz-break-glass": ""})
+    assert (unsaid.status_code, unsaid.json()["reason"]) == (403, "break-glass-needs-reason")
     assert client.get("/gate", headers={**headers, **glass}).status_code == 200
     listed = world.approvals.get("/v1/approvals", params={"limit": 100}, headers=world.approver("treasury"))
     assert "the plant is on fire" in listed.text

@@ -43,6 +43,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory, screenshots: Path) -> Iterat
         places = {
             "https://idp.example.com": ISSUER,
             "audiences: [shop], discovery: openid": f"audiences: [{AUDIENCE}], jwks: jwks.json",
+            "audiences: [approvals], discovery: openid": "audiences: [approvals], jwks: jwks.json",
             f'["{CI_AUDIENCE}"], discovery: openid': f'["{CI_AUDIENCE}"], jwks: {folder / "ci.json"}',
             "timeout: 150ms": "timeout: 5s",
             "https://governance.example.com": sources.url,

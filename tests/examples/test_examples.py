@@ -18,12 +18,12 @@ def run(*arguments: object) -> str:
     return done.output
 
 
-def test_there_are_ten_examples_and_the_index_leads_to_each() -> None:
+def test_there_are_eleven_examples_and_the_index_leads_to_each() -> None:
     index = (FOLDER / "README.md").read_text()
     assert {link for link in LINK.findall(index) if not link.startswith("..")} == {
         f"{name}/README.md" for name in NAMES
     }
-    assert len(NAMES) == 10
+    assert len(NAMES) == 11
 
 
 @pytest.mark.parametrize("name", NAMES)

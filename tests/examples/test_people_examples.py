@@ -238,3 +238,26 @@ def test_an_export_of_nobody_knows_how_many_rows_is_denied(shown: Shown, query: 
     before = len(shown.stage.service.received)
     assert export(shown, query) == (403, "policy-error", "large-export/large")
     assert len(shown.stage.service.received) == before
+
+
+# --- large-refund; test_approval_walk.py has what goes well
+
+REFUNDS: Final = "refunds.example.com"
+
+
+def refund(shown: Shown, token: dict[str, str], amount: object) -> tuple[int, object, object]:
+    asked = {} if amount is None else {"amount": amount}
+    return shown.reason(shown.ask(REFUNDS, "/orders/1/refunds", "POST", address=CLIENT, headers=token, json=asked))
+
+
+def test_a_refund_asks_people_for_clerks_who_can_be_named(shown: Shown) -> None:
+    clerk = shown.stage.bearer("clerk", groups=["clerks"], email="clerk@example.com")
+    assert refund(shown, clerk, 40) == (200, "allowed", "large-refund/clerks-refund")
+    assert refund(shown, clerk, 60_000) == (403, "approval-required", "large-refund/two-of-the-treasury")
+    assert refund(shown, clerk, None) == (403, "policy-error", "large-refund/no-amount")
+    assert refund(shown, clerk, -1) == (403, "no-amount", "large-refund/no-amount")
+    staff = shown.stage.bearer("staff", groups=["staff"], email="staff@example.com")
+    assert refund(shown, staff, 60_000)[:2] == (403, "no-rule-allows")
+    nameless = shown.stage.bearer("nameless", groups=["clerks"])
+    assert refund(shown, nameless, 40)[0] == 200
+    assert refund(shown, nameless, 60_000)[:2] == (403, "unmapped-requester")

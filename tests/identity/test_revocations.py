@@ -98,6 +98,13 @@ def test_the_index_refuses_whom_a_plain_reading_refuses(entries: list[Revocation
     assert outcome(lambda: Revocations(entries).check(identity, now=NOW)) is oracle(entries, identity)
 
 
+@given(entries=st.lists(revocations, max_size=6).map(by_key), identity=identities)
+def test_of_whom_nothing_is_named_nothing_is_ever_refused(entries: list[Revocation], identity: Identity) -> None:
+    known = Revocations(entries)
+    refused = [outcome(lambda now=now: known.check(identity, now=now)) for now in (-inf, NOW, inf)]  # type: ignore[misc]  # lambda of a loop
+    assert known.names(identity) or refused == [None, None, None]
+
+
 @given(
     before=st.lists(revocations, max_size=6).map(by_key),
     put=st.lists(revocations, max_size=3).map(by_key),

@@ -96,6 +96,58 @@ def test_an_approval_that_nobody_can_give_is_told_at_the_effect(file: Path, tmp_
     assert "unmeetable-guard" not in check(file, "--config", config).stderr
 
 
+SETTINGS = """\
+policies: [.]
+identity:
+  users:
+    - {{name: own, issuer: "https://own.example", audiences: [shop], jwks: "https://own.example/keys"}}
+    - {{name: partner, issuer: "https://partner.example", audiences: [shop], jwks: "https://partner.example/keys"}}
+approvals:
+  url: https://approvals.example.com
+  persons: {{claim: email}}
+  claims: [{claims}]
+  {approvers}
+stepup: {{webauthn: {{id: example.com, origins: [{origins}]}}}}
+"""
+APPROVED = """\
+    - name: guarded
+      paths: [/a/b]
+      effect: approve
+      approve:
+        approvers: {when: approver.claims.limit > 1, factors: [webauthn]}
+        break_glass: {groups: [on-duty], factors: [webauthn]}
+"""
+
+
+def test_what_an_approve_asks_for_is_held_against_the_configuration(file: Path, tmp_path: Path) -> None:
+    file.write_text(OPEN.partition("    - name: guarded")[0] + APPROVED)
+    config = tmp_path / "extauthz.conf"
+    login = 'login: {issuer: "https://own.example", client_id: desk}'
+    page, pages = "https://app.example.com", "https://app.example.com, https://approvals.example.com"
+    known = {"claims": "limit", "approvers": login, "origins": pages}
+    config.write_text(SETTINGS.format(**known))
+    told = check("--config", config)
+    assert (told.exit_code, "unmeetable-guard" in told.stderr) == (0, False), told.stderr
+
+    config.write_text(SETTINGS.format(**{**known, "origins": page}))
+    assert (
+        f"{file}:14:63: warning: nobody can meet the approve `p/guarded`: `webauthn` can't be proven by approvers; "
+        "name `oidc`, `recovery`, `totp` too, or see what `webauthn` needs on the approvers' pages [unmeetable-guard]\n"
+    ) in check("--config", config).stderr
+
+    config.write_text(SETTINGS.format(**{**known, "claims": "department", "approvers": "keep: 30d"}))
+    told = check("--config", config)
+    assert told.exit_code == 1
+    assert f"{file}:14:27: the claim `limit` of approvers is not kept; add `limit` to `approvals.claims`" in told.stderr
+    assert f"{file}:15:9: groups of each of 2 issuers would break the glass: `https://own.example`," in told.stderr
+    assert told.stderr.splitlines()[-1] == "2 errors"
+
+    config.write_text(SETTINGS.format(**known).partition("stepup:")[0])
+    told = check("--config", config)
+    assert f"{file}:15:51: nobody can break the glass: `webauthn` can't be proven as it is configured" in told.stderr
+    assert told.exit_code == 1
+
+
 def test_files_that_are_named_twice_are_read_once(file: Path) -> None:
     told = check(file, "--format", "json").stdout
     (file.parent / "link.yaml").symlink_to(file)

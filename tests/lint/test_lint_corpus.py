@@ -39,6 +39,7 @@ def configured(text: str) -> Configured:
         factors=frozenset(listed["factors"]) if "factors" in listed else None,
         touch_every=listed.get("touch_every"),
         is_answered=listed.get("is_answered"),
+        approver_factors=frozenset(listed["approver_factors"]) if "approver_factors" in listed else None,
         schedules=frozenset(listed["schedules"]) if "schedules" in listed else None,
     )
 

@@ -19,6 +19,7 @@ from extauthz.app.wiring import make_resolver
 from extauthz.identity.lookups import Done, FetchKeys
 from extauthz.lookup.key_fetching import MAX_DOCUMENT
 from extauthz.lookup.key_sets import Pace
+from extauthz.record.chronicle import SILENT
 from extauthz.web.metrics import Metrics
 from extauthz.web.probes import Readiness
 
@@ -341,7 +342,7 @@ def test_keys_that_come_during_a_reload_stay(site: Site, tmp_path: Path) -> None
                 world.checker,
                 Halting(settings, lambda *_: None),
                 world.informants.keys,
-                Told(Readiness(), Metrics(), lambda _: None),
+                Told(Readiness(), Metrics(), SILENT, lambda _: None),
             )
             reloader.request()
             await asyncio.to_thread(building.wait, 30)

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,6 +75,24 @@ def test_an_ended_child_is_never_signalled_again(tmp_path: Path) -> None:
         child = _start(processes, tmp_path, "pass")
         assert child.stop() in (0, -signal.SIGTERM)
         child.signal(signal.SIGKILL)
+
+
+def test_ctrl_c_while_a_child_is_started_stops_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        """The child is there, and Ctrl-C comes before anybody has heard of it."""
+
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            started.append(self.pid)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt), Processes() as processes:
+        _start(processes, tmp_path, "import time; time.sleep(60)")
+    assert not _exists(started[0])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def _exists(pid: int) -> bool:

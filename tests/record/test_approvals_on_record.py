@@ -83,6 +83,7 @@ def picture(keep: Keep) -> Picture:
     )
     request = http(
         f"/pay?amount=5&token={SECRET}",
+        host="app.example:8443",
         headers={"authorization": f"Bearer {SECRET}", "cookie": "s=1"},
         body=b"x=hidden",
     )
@@ -108,6 +109,7 @@ def test_approvers_see_what_is_asked() -> None:
     seen = picture(Keep.of(KeepSettings(query=frozenset({"amount"}), claims=frozenset({"tenant"}))))
     assert (seen.user, seen.actors, seen.workload) == ("u1", ("agent", "cron"), WEB)
     assert (seen.method, seen.host, seen.path, seen.body_bytes) == ("GET", "app.example", "/pay", 8)
+    assert seen.target == "app.example:8443/pay"
     assert (seen.show, seen.why, seen.description) == ({"amount": "5"}, "has(user.sub)", "Why")
     assert (seen.query, seen.masked, seen.claims) == ({"amount": ("5",)}, ("token",), {"tenant": "t1"})
     assert seen.place == {"country": "FR"}

@@ -100,6 +100,15 @@ def disabled(subject: Subject, level: str = "disabled", until: float = inf) -> S
     return Signal(key=key, level=level, at=NOW, until=until)
 
 
+@given(known=st.lists(signals, max_size=4), person=st.sampled_from([ALICE, BOB, Subject("", "alice")]))
+def test_of_whom_nothing_is_said_nothing_is_ever_refused(known: list[Signal], person: Subject) -> None:
+    said, identity = Signals(known), Identity(credentials=(Credential(subjects=(person,)),))
+    assert said.names(identity) is any(one.key.about == "subject" and one.subject == person for one in known)
+    if not said.names(identity):
+        said.check(identity, now=-inf)
+        said.check(identity, now=NOW)
+
+
 def caller(*about: Subject, workload: bool = False) -> Identity:
     web = Workload(id=WEB.id, trust_domain="example.org", path="/web", verified_by="")
     credentials = (Credential(subjects=about),) if about else ()

@@ -25,6 +25,7 @@ from extauthz.store.redis_letters import RedisLetters
 from extauthz.store.redis_route import Command
 from extauthz.store.redis_scripts import Run
 from extauthz.store.redis_server import Reply
+from extauthz.values.letters import LetterCounts
 
 Open = Callable[[str], Store]
 LATER = NOW + 2 * CLOCK_SKEW + 1
@@ -74,6 +75,15 @@ def due(store: Store, now: float) -> list[str]:
     return [one.id for one in run(store.due_approvals(most=50, now=now))]
 
 
+def waiting(store: Store) -> list[str]:
+    """The letters that are there, and counted to be."""
+    there = run(store.letters(dead=False, most=50))
+    counts = run(store.letter_counts(now=NOW)).get("hook", LetterCounts(waiting=0, dead=0))
+    assert counts.waiting == len(there)
+    assert counts.oldest_at == min((one.letter.at for one in there), default=None)
+    return [one.letter.id for one in there]
+
+
 def lists(store: Store) -> dict[str, list[str]]:
     """What is on the lists of all subjects, whatever it is."""
 
@@ -100,6 +110,7 @@ def test_an_opening_that_stops_anywhere_is_done_or_not_and_leaves_nothing_over(
     other = opened(address)
     is_there = run(other.approval("a1")) is not None
     assert is_there == (calls == 3)
+    assert waiting(other) == (["l1"] if is_there else []), "what was only announced is not counted"
     assert told(other, NOW) == (["l1"] if is_there else [])
     assert due(other, NOW + 900) == (["a1"] if is_there else [])
     assert told(other, LATER + 30) == []
@@ -122,6 +133,7 @@ def test_a_change_that_stops_anywhere_is_done_or_not_with_all_that_goes_with_it(
     there = run(other.approval("a1"))
     assert there == (approved(approval()) if is_done else approval())
     assert bool(run(other.look_up(ALICE, SESSION, fingerprint="", now=NOW)).grants) == is_done
+    assert waiting(other) == (["l1"] if is_done else [])
     assert told(other, NOW + 1) == (["l1"] if is_done else [])
     pending = run(other.approvals(ApprovalQuery(states=frozenset({"pending"})), most=9)).approvals
     assert [one.id for one in pending] == ([] if is_done else ["a1"])
@@ -145,6 +157,23 @@ def test_what_the_dead_have_listed_keeps_the_clerk_from_nothing(
     assert [one.id for one in run(other.due_approvals(most=2, now=LATER))] == ["a1"]
 
 
+def test_letters_that_nobody_has_written_are_not_counted_while_they_are_looked_for(
+    store: Store, address: str, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening(store, approval(), letters=(letter("l1", at=NOW + 1),))
+    cut = Cut(monkeypatch, 2)
+    with pytest.raises(StateUnavailable):
+        opening(store, approval("a2"), letters=(letter("l2"), letter("l3")))
+    cut.heal()
+    assert replaced(store, after(after(approval())), letters=(letter("l4"),)) is Replaced.CONFLICT
+    other = opened(address)
+    assert waiting(other) == ["l1"]
+    assert told(other, NOW) == ["l1"]
+    assert waiting(other) == []
+    assert told(other, LATER) == []
+    assert run(other.letter_counts(now=LATER))["hook"] == LetterCounts(waiting=0, dead=0)
+
+
 @pytest.mark.parametrize("calls", range(2, 5))
 def test_a_claim_that_stops_anywhere_leaves_the_letter_due_at_the_latest_when_it_ends(
     store: Store, address: str, opened: Open, monkeypatch: pytest.MonkeyPatch, calls: int
@@ -156,6 +185,7 @@ def test_a_claim_that_stops_anywhere_leaves_the_letter_due_at_the_latest_when_it
         run(store.claim_letters("hook", most=9, lease=30, now=NOW))
     cut.heal()
     other = opened(address)
+    assert waiting(other) == ["l1"]
     assert told(other, NOW + 29) == (["l1"] if calls < 4 else [])
     assert told(other, NOW + 30) == ([] if calls < 4 else ["l1"])
 
@@ -184,7 +214,8 @@ def test_what_is_said_of_a_letter_and_stops_anywhere_loses_none(
     assert left == ({} if what == "done" and calls > 0 else {"l1": left.get("l1")})
     assert told(other, NOW + 60) == [id_ for id_, is_dead in left.items() if not is_dead]
     is_dead = any(left.values())
-    assert run(other.letter_counts(now=NOW))["hook"].dead == is_dead
+    counts = run(other.letter_counts(now=NOW))["hook"]
+    assert (counts.waiting, counts.dead) == (0, is_dead)
     assert run(other.replay_letters(now=NOW + 60)) == is_dead
     assert told(other, NOW + 60) == (["l1"] if is_dead else [])
     assert run(other.letters(most=9)) == ()

@@ -13,9 +13,11 @@ class Hostile:
         self._behave = behave
         self.over = threading.Event()
         self.connections = 0
+        self._taken: list[tuple[socket.socket, threading.Thread]] = []
         self._socket = socket.create_server((address, 0))
         self.port: int = self._socket.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._serving = threading.Thread(target=self._serve, daemon=True)
+        self._serving.start()
 
     def _serve(self) -> None:
         while True:
@@ -24,16 +26,24 @@ class Hostile:
             except OSError:
                 return
             self.connections += 1
-            threading.Thread(target=self._have, args=(taken,), daemon=True).start()
+            having = threading.Thread(target=self._have, args=(taken,), daemon=True)
+            self._taken.append((taken, having))
+            having.start()
 
     def _have(self, taken: socket.socket) -> None:
         with taken, suppress(OSError):
             self._behave(taken, self.over)
 
     def close(self) -> None:
-        """Let go of everybody."""
+        """Let go of everybody. Who waits in `accept` has a descriptor that nobody sees, until it is told to go."""
         self.over.set()
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._serving.join()
         self._socket.close()
+        for taken, having in self._taken:
+            with suppress(OSError):
+                taken.shutdown(socket.SHUT_RDWR)
+            having.join()
 
 
 @contextmanager

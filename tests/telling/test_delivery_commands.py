@@ -83,10 +83,12 @@ def test_the_list_can_be_narrowed(config: Path) -> None:
     assert "nobody who is told" in run(config, "list", "--sink", "audti").stderr
 
 
-@pytest.mark.parametrize("by", ["id", "sink", "all"])
+@pytest.mark.parametrize("by", ["id", "beginning", "sink", "all"])
 def test_what_was_given_up_is_told_again(config: Path, by: str) -> None:
     (dead,) = [one for one in kept(config) if one.dead_at is not None]
-    named = {"id": [dead.letter.id], "sink": ["--sink", "audit"], "all": ["--all"]}[by]
+    named = {"id": [dead.letter.id], "beginning": [dead.letter.id[:6]], "sink": ["--sink", "audit"], "all": ["--all"]}[
+        by
+    ]
     assert run(config, "replay", *named).stdout == "1 letter will be sent again\n"
     (again,) = [one for one in kept(config) if one.letter.id == dead.letter.id]
     assert (again.dead_at, again.attempts, again.letter) == (None, 0, dead.letter)

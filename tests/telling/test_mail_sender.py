@@ -16,6 +16,7 @@ import trustme
 from aiosmtpd import smtp as smtpd
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
+from patience import comes
 from ports import free_port
 from telling.hostile import endless, hangs, hostile
 from telling.telling_parts import NOW, PAGES, an_approval, an_email, letters_of
@@ -51,14 +52,41 @@ class Box:
         return self.message_answer
 
 
+class Conversation(smtpd.SMTP):
+    """One connection, among all that are open."""
+
+    def __init__(self, conversations: set["Conversation"], *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._conversations = conversations
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._conversations.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
+        self._conversations.discard(self)
+
+
+class Server(Controller):
+    """Knows what is open: the library closes its loop over it, and what nobody has closed then fails a later test."""
+
+    conversations: set[Conversation]
+
+    def factory(self) -> Conversation:
+        return Conversation(self.conversations, self.handler, **self.SMTP_kwargs)
+
+
 @contextmanager
 def serving(box: Box, **options: Any) -> Iterator[int]:
-    controller = Controller(box, hostname="127.0.0.1", port=free_port(), **options)
-    controller.start()
+    server = Server(box, hostname="127.0.0.1", port=free_port(), **options)
+    server.conversations = set()
+    server.start()
     try:
-        yield controller.port
+        yield server.port
     finally:
-        controller.stop()
+        assert comes(lambda: not server.conversations)
+        server.stop()
 
 
 @pytest.fixture

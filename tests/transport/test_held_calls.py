@@ -13,6 +13,7 @@ from patience import comes
 from serving import TRANSPORTS, Served, end, start
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from extauthz.transport.grpcio import HELD
 from extauthz.transport.methods import CHECK
 from extauthz.wire.compose import check_request
 
@@ -28,6 +29,11 @@ spec:
       effect: approve
       approve: {approvers: {groups: [treasury]}, hold: 60s}
 """
+CROWD = HELD + 2
+MOST = {"grpcio": HELD, "pyvoy": CROWD}
+"""How many calls of a crowd each transport holds."""
+FEW = 10
+"""So few come at once that none is refused because others are being decided."""
 ISSUER = "https://idp.example.com"
 LISTEN = dict.fromkeys(("grpc", "web", "admin", "approvals"), "127.0.0.1:0")
 
@@ -35,8 +41,9 @@ LISTEN = dict.fromkeys(("grpc", "web", "admin", "approvals"), "127.0.0.1:0")
 class World:
     """A server, who calls it, and who approves."""
 
-    def __init__(self, served: Served, users: SigningKey, people: SigningKey) -> None:
+    def __init__(self, served: Served, transport: str, users: SigningKey, people: SigningKey) -> None:
         self.served = served
+        self.transport = transport
         self._users = users
         self._channels: list[grpc.Channel] = []
         person = people.token(iss=ISSUER, aud="approvals", sub="anna", groups=["treasury"])
@@ -76,6 +83,11 @@ class World:
         """Return when so many are."""
         assert comes(lambda: self.served.metric("extauthz_held_calls") == calls)
 
+    @property
+    def woken(self) -> float:
+        """How many calls an answer has woken, so that they did not wait until their time was over."""
+        return self.served.metric('extauthz_holds_total{result="woken"}')
+
     def approve(self, id_: str) -> None:
         """Approve it."""
         self._client.post(f"/v1/approvals/{id_}/approve", json={}).raise_for_status()
@@ -100,7 +112,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     }
     (folder / "extauthz.yaml").write_text(json.dumps(configuration))
     served = start(folder, request.param)
-    made = World(served, users, people)
+    made = World(served, request.param, users, people)
     yield made
     made.close()
     end(served)
@@ -113,8 +125,10 @@ def reason(call: "grpc.Future[bytes]") -> str:
 def test_an_answer_wakes_a_call(world: World) -> None:
     call = world.call("wanda")
     world.held(1)
+    woken = world.woken
     world.approve(world.asked("wanda"))
     assert reason(call) == "allowed"
+    assert world.woken == woken + 1
 
 
 def test_for_a_caller_who_is_gone_nothing_is_used_up(world: World) -> None:
@@ -126,10 +140,14 @@ def test_for_a_caller_who_is_gone_nothing_is_used_up(world: World) -> None:
     assert reason(world.call("gwen")) == "allowed"
 
 
-def test_a_server_that_stops_lets_held_calls_go(world: World) -> None:
+def test_a_transport_holds_what_it_can_and_a_server_that_stops_lets_all_go(world: World) -> None:
     """The last one: it ends the server."""
-    call = world.call("stella")
-    world.held(1)
+    calls, most = [], MOST[world.transport]
+    for first in range(0, CROWD, FEW):
+        calls += [world.call(f"stella-{number}") for number in range(first, min(first + FEW, CROWD))]
+        world.held(min(len(calls), most))
+    assert comes(lambda: sum(call.done() for call in calls) == CROWD - most)
     world.served.process.terminate()
-    assert reason(call) == "approval-required"
+    # They are decided once more, all at the same moment, of which a transport takes so many.
+    assert {reason(call) for call in calls} - {"overloaded"} == {"approval-required"}
     assert world.served.process.wait(timeout=60) == 0

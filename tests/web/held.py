@@ -103,7 +103,7 @@ class Desk:
         keep(browser, made)
         return parse_qs(urlsplit(made.location).query)["ticket"][0]
 
-    async def vote(self, stance: Stance = "approve", *, by: str = "bob") -> Approval:
+    async def vote(self, stance: Stance = "approve", *, by: str = "bob", reason: str = "seen") -> Approval:
         """Somebody of the treasury answers what waits."""
         (approval,) = await self.all("pending")
         subject = Subject("https://people.example.com", by)
@@ -111,7 +111,7 @@ class Desk:
             approval.id,
             Approver(subject=subject, person=by, groups=frozenset({"treasury"})),
             stance=stance,
-            reason="seen",
+            reason=reason,
             proof=None,
             channel="page",
         )
@@ -138,4 +138,21 @@ def without_glass(terms: Terms) -> Terms:
     return replace(terms, break_glass=None)
 
 
-__all__ = ["ALICE", "DUTY", "EVENTS", "GLASS", "NOW", "RULE", "TERMS", "WAITING", "Desk", "without_glass"]
+def with_glass_of(terms: Terms, issuer: str) -> Terms:
+    assert terms.break_glass is not None
+    return replace(terms, break_glass=replace(terms.break_glass, issuer=issuer))
+
+
+__all__ = [
+    "ALICE",
+    "DUTY",
+    "EVENTS",
+    "GLASS",
+    "NOW",
+    "RULE",
+    "TERMS",
+    "WAITING",
+    "Desk",
+    "with_glass_of",
+    "without_glass",
+]

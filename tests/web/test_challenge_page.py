@@ -64,6 +64,7 @@ def test_the_page_says_what_is_confirmed_and_who_asks(world: World) -> None:
         )
     )
     text = browser.open(world.challenged(browser, decision)).text
+    assert "without an approval" not in text
     for expected in (
         "A transfer above 1,000",
         "&lt;b&gt;acc-7&lt;/b&gt;",

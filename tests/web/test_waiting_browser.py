@@ -114,8 +114,10 @@ def test_a_denial_is_told_where_somebody_waits(
     page = context.new_page()
     page.goto(f"{origin}/pay/a1")
     expect(page.get_by_role("status")).to_contain_text("goes on by itself")
-    run(desk.vote("deny"))
+    run(desk.vote("deny", reason="Above 100,000 only with a second offer." + 120 * "x"))
     expect(page.get_by_role("heading", level=1)).to_have_text("This was denied")
+    expect(page.get_by_text("Above 100,000 only with a second offer.")).to_be_visible()
+    expect(page.get_by_text("You can ask again in 1 minute")).to_be_visible()
     picture(page, screenshots, "waiting-denied")
 
 
@@ -141,6 +143,8 @@ def test_who_is_on_duty_goes_through_with_a_reason_and_a_code(
     page.get_by_label("Why you go through").fill("the plant is on fire")
     picture(page, screenshots, "waiting-glass")
     page.get_by_role("button", name="Go on without an approval").click()
+    expect(page.get_by_text("You are about to go through without an approval")).to_be_visible()
+    picture(page, screenshots, "challenge-glass")
     page.get_by_label("One-time code").fill(world.code())
     page.get_by_role("button", name="Confirm").click()
     expect(page.get_by_text("the plant is on fire")).to_be_visible()

@@ -3,14 +3,17 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 from stepup.proofs import view
 from web.conftest import ORIGIN, SAME_ORIGIN, Browser, World, run
-from web.held import EVENTS, GLASS, TERMS, WAITING, Desk, without_glass
+from web.held import EVENTS, GLASS, TERMS, WAITING, Desk, with_glass_of, without_glass
 
+from extauthz.approval.course import Operator
+from extauthz.approval.terms import Terms
 from extauthz.stepup.ticket import open_ticket
 from extauthz.web.waiting import MOST_OF_ONE
 
@@ -104,6 +107,52 @@ def test_what_was_denied_is_told_and_offers_no_form(world: World, desk: Desk) ->
     run(desk.vote("deny"))
     page = opened(browser, ticket)
     assert (page.status_code, "This was denied" in page.text, "<form" in page.text) == (200, True, False)
+
+
+def test_a_denial_says_why_and_from_when_on_to_ask_again(world: World, desk: Desk) -> None:
+    browser = world.browser()
+    ticket = desk.sent(browser)
+    run(desk.vote("deny", reason="the limit is 100,000\n<b>ask Zoe</b> \u202efirst"))
+    page = opened(browser, ticket).text
+    assert "the limit is 100,000\n&lt;b&gt;ask Zoe&lt;/b&gt; [U+202E]first" in page
+    assert "bob" not in page  # who was against it is none of the caller's business
+    assert "in 1 minute, at <strong>2026-11-21 10:01 UTC</strong>" in page
+    assert "Ask again" not in page
+    told = opened(browser, ticket, {})
+    assert told.json()["approvals"][0]["against"] == ["the limit is 100,000\n<b>ask Zoe</b> \u202efirst"]
+    assert told.headers["retry-after"] == "60"
+    world.now += 60
+    page = opened(browser, ticket).text
+    assert "You can ask again now." in page
+    assert ">Ask again</a>" in page
+    assert "retry-after" not in opened(browser, ticket, {}).headers
+
+
+def test_a_denial_without_a_reason_says_that_there_is_none(world: World, desk: Desk) -> None:
+    browser = world.browser()
+    ticket = desk.sent(browser)
+    run(desk.vote("deny", reason=""))
+    assert "No reason was given." in opened(browser, ticket).text
+
+
+def test_of_many_reasons_the_latest_are_told(world: World, desk: Desk) -> None:
+    desk.terms = replace(TERMS, deny_min=7)
+    browser = world.browser()
+    ticket = desk.sent(browser)
+    for number in range(7):
+        run(desk.vote("deny", by=f"bob-{number}", reason=f"no {number}"))
+    (approval,) = opened(browser, ticket, {}).json()["approvals"]
+    assert approval["against"] == [f"no {number}" for number in range(2, 7)]
+
+
+def test_what_the_operator_cancels_says_why(world: World, desk: Desk) -> None:
+    browser = world.browser()
+    ticket = desk.sent(browser)
+    (waits,) = run(desk.all())
+    run(desk.approvals.cancel(waits.id, by=Operator(name="roberta"), reason="the plant is closed"))
+    page = opened(browser, ticket).text
+    assert "the plant is closed" in page
+    assert "roberta" not in page
 
 
 def test_nobody_has_answered_in_time(world: World, desk: Desk) -> None:
@@ -203,6 +252,9 @@ def test_the_glass_is_broken_with_a_reason_and_a_fresh_factor(world: World, desk
     ticket = desk.sent(browser, glass=GLASS)
     assert "<summary>This can't wait" in opened(browser, ticket).text
     challenge = ticket_of(acted(browser, ticket, "glass", reason="  the plant is on fire "))
+    said = browser.open(challenge).text
+    assert "go through without an approval" in said
+    assert "reviewed afterwards" in said
     proven = browser.answer(challenge, world.code())
     back = ticket_of(proven)
     page = opened(browser, back)
@@ -254,11 +306,12 @@ def test_who_may_not_break_it_is_not_offered_it(world: World, desk: Desk) -> Non
     assert acted(browser, ticket, "glass", reason="fire").status_code == 403
 
 
-def test_a_rule_that_changed_lets_nobody_through(world: World, desk: Desk) -> None:
+@pytest.mark.parametrize("terms", [without_glass(TERMS), with_glass_of(TERMS, "https://other.example")])
+def test_a_rule_that_changed_lets_nobody_through(world: World, desk: Desk, terms: Terms) -> None:
     browser = world.browser()
     ticket = desk.sent(browser, glass=GLASS)
     back = ticket_of(browser.answer(ticket_of(acted(browser, ticket, "glass", reason="fire")), world.code()))
-    desk.terms = without_glass(TERMS)
+    desk.terms = terms
     assert acted(browser, back, "break").status_code == 403
     assert [one.state for one in run(desk.all())] == ["pending"]
 

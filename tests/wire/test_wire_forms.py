@@ -1,6 +1,7 @@
 """Refusals: everyone gets a form that they read, and every form says the same."""
 
 import json
+import math
 from base64 import b64decode, b64encode
 from hashlib import sha256
 from html import escape
@@ -316,6 +317,18 @@ def test_every_failed_proof_says_what_was_wrong_with_it() -> None:
         for reason in failures
     }
     assert len(words) == len(failures)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "1 second"), (119.5, "120 seconds"), (121, "3 minutes"), (7200, "120 minutes"), (86_400, "24 hours")],
+)
+def test_who_was_denied_is_told_for_how_long(seconds: float, words: str) -> None:
+    denied = Deny(reason="approval-denied", retry_after=seconds)
+    page = answer(denied, caller=Caller.NAVIGATION)
+    assert f"You can ask again in {words}." in Page(page.body).text
+    assert page.denied["retry-after"] == str(math.ceil(seconds))
+    assert "ask again" not in problem(answer(Deny(reason="approval-denied")))["detail"]
 
 
 @pytest.mark.parametrize("reason", get_args(Reason))

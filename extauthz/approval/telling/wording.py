@@ -90,7 +90,7 @@ def _facts(notice: Notice) -> Iterator[tuple[str, str]]:
     yield "Asked by", _who(picture) or approval.subject.id
     yield "Acting for them", ", ".join(picture.actors)
     yield "Through", picture.workload
-    yield "Request", f"{picture.method} {picture.host}{picture.path}".strip()
+    yield "Request", f"{picture.method} {picture.target}".strip()
     yield "An answer is good for", good_for(approval)
     yield from _happened(notice)
     for name, value in picture.show.items():

@@ -116,7 +116,7 @@ class Processes:
     ) -> Child:
         """Start `command` in `folder` with its output appended to `log`; `ProcessFailed` if it can't be executed."""
         try:
-            with log.open("ab") as output:
+            with log.open("ab") as output, _stop_signals_later():
                 process = subprocess.Popen(  # noqa: S603 - the command is ours, no shell reads it
                     [*_ending_with_parent(), *(str(word) for word in command)],
                     cwd=folder,
@@ -126,10 +126,10 @@ class Processes:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
+                child = Child(name=name, process=process, log=log)
+                self.children.append(child)
         except OSError as error:
             raise ProcessFailed(f"{name} could not be started: {error}", "") from None
-        child = Child(name=name, process=process, log=log)
-        self.children.append(child)
         return child
 
     def check(self) -> None:
@@ -160,6 +160,20 @@ def stop_signals_ignored() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _stop_signals_later() -> Iterator[None]:
+    """Within it Ctrl-C waits: a child that is there, and not yet among ours, would be left."""
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in STOPPING_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _ending_with_parent() -> tuple[str, ...]:

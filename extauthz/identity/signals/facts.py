@@ -153,6 +153,16 @@ class Signals:
                     what = "an actor" if place else "the subject"
                     raise SubjectBlocked(f"signals: the account of {what} of the token is disabled")
 
+    def names(self, identity: Identity) -> bool:
+        """Whether anything is said of whom `identity` names, at any time: else `check` never refuses it."""
+        if not self._places:
+            return False
+        workload = identity.workload
+        subjects = [] if workload is None else [workload.subject]
+        for credential in identity.credentials:
+            subjects += credential.subjects
+        return any(("subject", subject.issuer, subject.id) in self._places for subject in subjects)
+
     def _is_disabled(self, subject: Subject, now: float) -> bool:
         found = self._places.get(("subject", subject.issuer, subject.id), ())
         return any(is_disabled(signal) and signal.until > now for signal in found)

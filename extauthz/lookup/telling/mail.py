@@ -66,7 +66,7 @@ class Mail:
 
     async def _hand_over(self, to: str, message: bytes, password: str | None, trusted: ssl.SSLContext | None) -> None:
         settings = self._settings
-        client = aiosmtplib.SMTP(
+        client = _Client(
             hostname=settings.host,
             port=settings.where,
             use_tls=settings.tls == "implicit",
@@ -82,15 +82,23 @@ class Mail:
                 await client.sendmail(settings.sender, [to], message)
             await _take_leave(client)
         finally:
-            transport = client.transport
             client.close()
-            if isinstance(transport, asyncio.WriteTransport):
-                # Or a server that does not answer the end of TLS would keep the connection.
-                transport.abort()
 
     def _ready(self) -> tuple[str | None, ssl.SSLContext | None]:
         """In a thread: files are read."""
         return self._password(), None if self._settings.tls == "none" else self._trust.context()
+
+
+class _Client(aiosmtplib.SMTP):
+    """Whose connection is gone when it is closed, also by itself: a server that does not answer the end of TLS, or does
+    not read, would keep it."""
+
+    def close(self) -> None:
+        """Close the connection at once, whatever is still to be sent."""
+        transport = self.transport
+        super().close()
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.abort()
 
 
 async def _take_leave(client: aiosmtplib.SMTP) -> None:

@@ -70,6 +70,12 @@ KINDS: Final[dict[str, Kind]] = {
         "The same path is allowed on hosts that the guard does not name, and they may lead to the same service. Drop "
         "the guard's `hosts`, or name those of the allow.",
     ),
+    "loose-approval": Kind(
+        "An approval is good for what nobody was asked about",
+        "With `bind: action` (the default) or `session` what was approved for one request is good for the next one of "
+        "the rule, and the rule reads what differs from one to the other: a parameter, the path, the body. Write "
+        "`bind: request`, or `bind: {scope: [CEL, …]}` with what people answer by.",
+    ),
     "literal-placeholder": Kind(
         "A path is written as another router has it",
         "`/users/:id`, `/users/<id>` and `/users/[0-9]+` are literals here: the rule matches only a path that reads "

@@ -24,13 +24,15 @@ _TRUST_DOMAIN = field_of("workload", "trust_domain")
 class Configured:
     """What the configuration lists; `None` where it lists nothing. `factors` are those that can be proven under it,
     `touch_every` is how often, in seconds, the activity of a session is written. `is_answered` is whether approvers can
-    answer at all, `schedules` are those by which somebody is on call."""
+    answer at all, `approver_factors` are those that they can prove, `schedules` are those by which somebody is on
+    call."""
 
     trust_domains: frozenset[str] | None = None
     hosts: tuple[HostPattern, ...] | None = None
     factors: frozenset[Factor] | None = None
     touch_every: float | None = None
     is_answered: bool | None = None
+    approver_factors: frozenset[Factor] | None = None
     schedules: frozenset[str] | None = None
 
 

@@ -49,6 +49,7 @@ def _unanswered(subject: Subject, configured: Configured) -> Iterator[Finding]:
             f"nobody can meet the approve `{rule.name}`: approvers can't log in as it is configured",
             "configure `approvals.url`, or `approvals.tokens`",
         )
+    yield from _unproven(subject, model.approvers.factors or (), configured.approver_factors)
     if configured.schedules is None:
         return
     for circle in (model.approvers, *(model.escalate or ())):
@@ -61,3 +62,14 @@ def _unanswered(subject: Subject, configured: Configured) -> Iterator[Finding]:
                     f"nobody is ever on call by `{name}`, whom the approve `{rule.name}` asks",
                     did_you_mean(name, configured.schedules) or f"add `{name}` to `approvals.schedules`",
                 )
+
+
+def _unproven(subject: Subject, asked: Sequence[Factor], provable: frozenset[Factor] | None) -> Iterator[Finding]:
+    """Approvers need a fresh proof, and can give none. Those who can't log in at all are told of as such."""
+    if asked and provable and provable.isdisjoint(asked):
+        yield subject.finding(
+            "unmeetable-guard",
+            ("approve", "approvers", "factors"),
+            f"nobody can meet the approve `{subject.rule.name}`: {shown(asked)} can't be proven by approvers",
+            f"name {shown(sorted(provable))} too, or see what {shown(asked[:1])} needs on the approvers' pages",
+        )

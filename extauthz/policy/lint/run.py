@@ -5,7 +5,19 @@ Pure: documents and their policy set come in, compiled without a problem; time a
 
 from collections.abc import Iterable, Sequence
 
-from extauthz.policy.lint import absence, foreign, idling, ignores, literals, meeting, neighbours, opening, reach, risks
+from extauthz.policy.lint import (
+    absence,
+    foreign,
+    idling,
+    ignores,
+    literals,
+    loosely,
+    meeting,
+    neighbours,
+    opening,
+    reach,
+    risks,
+)
 from extauthz.policy.lint.findings import Finding, Subject
 from extauthz.policy.lint.foreign import Configured
 from extauthz.policy.models import PolicyDocument
@@ -26,6 +38,7 @@ def lint(
         *reach.findings(rules, now),
         *neighbours.findings(living),
         *meeting.findings(living, listed),
+        *loosely.findings(living),
         *literals.findings(living),
         *absence.findings(rules),
         *foreign.findings(rules, listed),

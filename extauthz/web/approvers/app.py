@@ -35,10 +35,12 @@ from extauthz.web.approvers import notices
 from extauthz.web.approvers.away import ABSENCES_PATH, Away
 from extauthz.web.approvers.confirming import Confirming
 from extauthz.web.approvers.desk import Desk, NotLoggedIn, TurnedAway
+from extauthz.web.approvers.elsewhere import Elsewhere
 from extauthz.web.approvers.entry import Entry, Provided
 from extauthz.web.approvers.live import Live
 from extauthz.web.approvers.one import OneApproval
 from extauthz.web.approvers.overview import Overview
+from extauthz.web.json_api import wants_json
 from extauthz.web.offers import Means
 from extauthz.web.pages import create_app
 from extauthz.web.rendering import Pages
@@ -79,7 +81,8 @@ def create_approvers_app(
         desk=desk, viewing=viewing, confirming=Confirming(desk=desk, store=store, chronicle=approvals.chronicle)
     )
     away = Away(desk=desk, absences=Absences(approvals=approvals))
-    rest = _Rest(desk=desk, entry=entry)
+    elsewhere = Elsewhere(url=url, api=bool(beside))
+    rest = _Rest(desk=desk, entry=entry, elsewhere=elsewhere)
     # What takes a second factor is what takes it everywhere, with the means of this origin.
     means = Means(
         relying_party=relying_party,
@@ -111,7 +114,7 @@ def create_approvers_app(
             Route("/favicon.ico", rest.no_picture, methods=["GET"]),
             *beside,
         ],
-        middleware=[Middleware(_OneOrigin, desk=desk, factors=factors, beside=tuple(beside))],
+        middleware=[Middleware(_OneOrigin, desk=desk, factors=factors, beside=tuple(beside), elsewhere=elsewhere)],
         exception_handlers={
             TurnedAway: rest.turn_away,
             NotLoggedIn: rest.let_log_in,
@@ -132,20 +135,26 @@ class _OneOrigin:
     Programs may call this server by another name: they bring their token, and no cookie counts for them.
     """
 
-    def __init__(self, app: ASGIApp, *, desk: Desk, factors: ASGIApp, beside: Sequence[BaseRoute]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, desk: Desk, factors: ASGIApp, beside: Sequence[BaseRoute], elsewhere: Elsewhere
+    ) -> None:
         self._app = app
         self._desk = desk
         self._factors = factors
         self._beside = beside
+        self._elsewhere = elsewhere
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        hosts = Request(scope).headers.getlist("host")
+        request = Request(scope)
+        hosts = request.headers.getlist("host")
         if any(route.matches(scope)[0] is not Match.NONE for route in self._beside):
             await self._app(scope, receive, send)
         elif [host.lower() for host in hosts] != [self._desk.authority]:
-            await self._desk.notice(notices.MISDIRECTED)(scope, receive, send)
+            page = self._desk.notice(notices.MISDIRECTED, home=self._desk.url)
+            answer = self._elsewhere.misdirected() if wants_json(request) else page
+            await answer(scope, receive, send)
         elif scope["path"].startswith(PAGES):
             await self._factors(scope, receive, send)
         else:
@@ -156,6 +165,7 @@ class _OneOrigin:
 class _Rest:
     desk: Desk
     entry: Entry
+    elsewhere: Elsewhere
 
     async def no_picture(self, _: Request) -> Response:
         """GET: what browsers ask for beside every page; there is none."""
@@ -171,8 +181,10 @@ class _Rest:
         assert isinstance(error, NotLoggedIn)  # noqa: S101 - it is called for nothing else
         return self.entry.login_page(request, error.then, status=403)
 
-    async def refuse_status(self, _: Request, error: Exception) -> Response:
+    async def refuse_status(self, request: Request, error: Exception) -> Response:
         """What has no page, or is not read."""
+        if wants_json(request):
+            return self.elsewhere.refused(request, error)
         status = error.status_code if isinstance(error, HTTPException) else notices.FAILED.status
         allowed = (error.headers or {}).get("Allow", "") if isinstance(error, HTTPException) else ""
         headers = {"allow": ", ".join(sorted(allowed.split(", ")))} if allowed else {}

@@ -72,7 +72,7 @@ class Confirming:
         picture = approval.picture
         asks = {
             "asked by": picture.user or picture.workload,
-            "request": f"{picture.method} {picture.host}{picture.path}",
+            "request": f"{picture.method} {picture.target}",
         }
         demand = ChallengeDemand(
             rule=approval.rule,

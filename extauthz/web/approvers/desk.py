@@ -124,10 +124,16 @@ class Desk:
             raise TurnedAway(notices.BLOCKED if blocked else notices.SIGNED_OUT, ends=True) from error
 
     def notice(
-        self, notice: Notice, *, then: str = "/", ends: bool = False, headers: Mapping[str, str] = {}
+        self,
+        notice: Notice,
+        *,
+        then: str = "/",
+        ends: bool = False,
+        home: str = "",
+        headers: Mapping[str, str] = {},
     ) -> Response:
-        """A page without a form, as `TurnedAway` says it."""
-        values = {"notice": notice, "again": then if notice.again else None}
+        """A page without a form, as `TurnedAway` says it; `home` is the origin of the pages where this is another."""
+        values = {"notice": notice, "again": then if notice.again else None, "home": home}
         response = self.pages.render("approvers/notice.html", status=notice.status, values=values, headers=headers)
         if ends:
             response.headers.append("set-cookie", set_cookie(APPROVER_COOKIE, "", max_age=0))

@@ -7,7 +7,8 @@ from extauthz.web.notices import Notice
 MISDIRECTED: Final = Notice(
     status=421,
     title="These pages are somewhere else",
-    text="They have one address, which is not the one that you have used. Ask your administrator for it.",
+    text="The approvers' pages answer by one address, and what has come here names another one. If you came by this "
+    "one, tell your administrator: what stands in front of the pages does not pass the Host header on.",
 )
 NOT_LOGGED_IN: Final = Notice(
     status=403,
@@ -133,7 +134,8 @@ MALFORMED: Final = Notice(
 NOT_FOUND: Final = Notice(
     status=404,
     title="There is no such page",
-    text="Perhaps the approval is too old to be kept, or it is not for you to see.",
+    text="Perhaps the approval is too old to be kept, or it is not for you to see. Here are the approvers' pages "
+    "alone: what an application has led you to is at that application's address.",
 )
 WRONG_METHOD: Final = Notice(
     status=405,

@@ -1,6 +1,7 @@
 """What an approver is shown of a request: every line of it is text that somebody else may have written.
 
 The rule: nothing is left out because it is odd, and nothing is markup; templates escape, and show what is not visible.
+What is left out says nothing: claims that another line says, or that every token has.
 """
 
 import json
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 from extauthz.stepup.factors import FACTOR_AMR, PRESENCE_AMR
 from extauthz.values.approvals import Approval, Picture
+from extauthz.web.rendering import clock
 
 _FACTORS: Final[Mapping[str, str]] = {
     FACTOR_AMR["totp"]: "a one-time code",
@@ -18,6 +20,11 @@ _FACTORS: Final[Mapping[str, str]] = {
     FACTOR_AMR["recovery"]: "a recovery code",
     PRESENCE_AMR: "the touch of a security key",
 }
+
+_TIMES: Final[Mapping[str, str]] = {"auth_time": "Logged in at", "iat": "Token issued at", "exp": "Token good until"}
+"""Registered claims that are times (RFC 7519 section 4.1, OpenID Connect Core section 2), as people call them."""
+_LAST_YEAR: Final = 253_370_764_800
+"""The year 9999 begins, in seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +59,7 @@ def factor_in_words(amr: str) -> str:
 def _what(picture: Picture) -> Iterator[tuple[str, str]]:
     yield from picture.show.items()
     if picture.method:
-        yield "Request", f"{picture.method} {picture.scheme or 'https'}://{picture.host}{picture.path}"
+        yield "Request", f"{picture.method} {picture.scheme or 'https'}://{picture.target}"
     for name, values in picture.query.items():
         yield f"?{name}", ", ".join(values)
     if picture.masked:
@@ -66,7 +73,8 @@ def _who(picture: Picture) -> Iterator[tuple[str, str]]:
         yield "User", picture.user
         yield "Known by", picture.issuer
     for name, value in picture.claims.items():
-        yield name, _text(value)
+        if not _says_nothing(name, value, picture):
+            yield _TIMES.get(name, name), _moment(value) if name in _TIMES else _text(value)
     if picture.actors:
         yield "Acting for the user", " for ".join(picture.actors)
     if picture.workload:
@@ -90,6 +98,27 @@ def _why(approval: Approval) -> Iterator[tuple[str, str]]:
         yield "Policies", picture.revision
     if picture.decision_id:
         yield "Decision", picture.decision_id
+
+
+def _says_nothing(name: str, value: Any, picture: Picture) -> bool:  # noqa: ANN401 - as `_text`
+    match name:
+        case "sub":
+            return bool(value == picture.user)
+        case "iss":
+            return bool(value == picture.issuer)
+        case "nbf":
+            return _is_time(value)
+        case _:
+            return False
+
+
+def _is_time(value: Any) -> bool:  # noqa: ANN401 - as `_text`
+    """Whether it is a NumericDate (RFC 7519 section 2) of years that calendars have."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _LAST_YEAR
+
+
+def _moment(value: Any) -> str:  # noqa: ANN401 - as `_text`
+    return clock(value) if _is_time(value) else _text(value)
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - whatever a claim or a database says

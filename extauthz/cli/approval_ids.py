@@ -1,0 +1,79 @@
+"""Approvals and letters by the beginning of their ids, as people type them.
+
+The rules: a beginning means one of those that whoever asks is shown anyway, or nothing at all; so it tells nobody what
+else there is. It is looked for among all of them, also among what is over: typed again after an answer, it never means
+another one.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from extauthz.cli.approval_client import Api, NotDone, path_of
+from extauthz.cli.policy_trace import printable
+from extauthz.store.approvals import ApprovalQuery
+from extauthz.store.protocol import Store
+from extauthz.values.approvals import Approval
+
+WHOLE: Final = 32
+"""Characters of an id of an approval and of a letter."""
+FEWEST: Final = 4
+"""Characters of a beginning: with fewer it would soon mean several."""
+_PAGE: Final = 200
+_PATH: Final = "/v1/approvals"
+
+
+def is_whole(id_: str) -> bool:
+    """Whether this is no beginning."""
+    return len(id_) >= WHOLE
+
+
+def meant(beginning: str, ids: Iterable[str]) -> str | None:
+    """The one of `ids` that begins so, `None` if there is none.
+
+    Raises:
+        NotDone: there are several, or it is too short.
+    """
+    if len(beginning) < FEWEST:
+        raise NotDone(f"`{printable(beginning)}` is too short; write {FEWEST} characters of the id or more")
+    found: str | None = None
+    for id_ in ids:
+        if id_.startswith(beginning) and id_ != found:
+            if found is not None:
+                raise NotDone(f"`{beginning}` begins several, as `{found}` and `{id_}`; write more of the id")
+            found = id_
+    return found
+
+
+def asked_for(api: Api, id_: str) -> str:
+    """The id of an approval that the caller of the API may see. Raises `NotDone`."""
+    path_of(id_)
+    if is_whole(id_):
+        return id_
+    found = meant(id_, _seen(api))
+    if found is None:
+        raise NotDone(
+            f"not-found: no approval that you may see begins with `{id_}`; `extauthz approvals list` shows them"
+        )
+    return found
+
+
+def _seen(api: Api) -> Iterable[str]:
+    page: dict[str, Any] = {"next": ""}
+    while page["next"] is not None:
+        page = api.get(_PATH, {"limit": _PAGE, "cursor": page["next"]})
+        yield from (one["id"] for one in page["approvals"])
+
+
+async def kept(store: Store, id_: str) -> Approval | None:
+    """The approval in the store with this id, or that beginning; `None` if there is none. Raises `NotDone`."""
+    if is_whole(id_):
+        return await store.approval(id_)
+    ids: list[str] = []
+    before = ""
+    while True:
+        page = await store.approvals(ApprovalQuery(), most=_PAGE, before=before)
+        ids += (one.id for one in page.approvals if one.id.startswith(id_))
+        before = page.next
+        if not before:
+            found = meant(id_, ids)
+            return None if found is None else await store.approval(found)
