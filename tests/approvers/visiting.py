@@ -32,6 +32,7 @@ from extauthz.values.approvals import Approval, Picture, Signals, Stance, key_of
 from extauthz.values.identity import Subject
 from extauthz.web.approvers.app import create_approvers_app
 from extauthz.web.approvers.entry import Provided
+from extauthz.web.decisions.looking import Looking
 
 URL = "https://approvals.example.com"
 PICTURE = Picture(
@@ -74,6 +75,7 @@ class World:
     provided: Provided | None = None
     relying_party: RelyingParty | None = None
     url: str = URL
+    looking: Looking | None = None
     revocations: RevocationFeed = field(init=False)
     news: ApprovalNews = field(init=False)
 
@@ -111,6 +113,7 @@ class World:
             entropy=self.entropy,
             provided=self.provided,
             relying_party=self.relying_party,
+            looking=self.looking,
         )
 
     def opened(self, id_: str = "a1", **changes: Any) -> Approval:

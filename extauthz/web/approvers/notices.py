@@ -56,6 +56,11 @@ NO_APPROVER: Final = Notice(
     text="Your provider knows you, but nobody can tell here which person you are, or somebody acts for you. Ask your "
     "administrator.",
 )
+NO_OPERATOR: Final = Notice(
+    status=403,
+    title="Decisions are not for you to see",
+    text="They are for operators. Ask your administrator if you should be one.",
+)
 TOO_MUCH_TO_KEEP: Final = Notice(
     status=403,
     title="Your login says too much",
@@ -133,7 +138,7 @@ MALFORMED: Final = Notice(
 NOT_FOUND: Final = Notice(
     status=404,
     title="There is no such page",
-    text="Perhaps the approval is too old to be kept, or it is not for you to see.",
+    text="Perhaps what you look for is too old to be kept, or it is not for you to see.",
 )
 WRONG_METHOD: Final = Notice(
     status=405,
