@@ -7,6 +7,7 @@ import msgspec
 import typer
 
 from extauthz.app.key_file import read_keys
+from extauthz.cli.policy_options import print_json
 from extauthz.record.audit_keys import public_keys
 
 
@@ -19,4 +20,4 @@ def audit(
 
     Keep what it prints: a key that is pruned takes its public half with it.
     """
-    typer.echo(msgspec.json.format(msgspec.json.encode(public_keys(read_keys(file)))))
+    print_json(msgspec.to_builtins(public_keys(read_keys(file))))

@@ -87,7 +87,8 @@ def open_to_fill(path: Path) -> sqlite3.Connection:
             remove(path)
             return _opened(path)
     except (sqlite3.Error, OSError) as error:
-        raise ExtauthzError(f"{path}: can't write the index of the audit: {failure_of(error)}") from error
+        reason = failure_of(error) if isinstance(error, OSError) else str(error)
+        raise ExtauthzError(f"{path}: can't write the index of the audit: {reason}") from error
 
 
 def open_to_read(path: Path) -> sqlite3.Connection | None:

@@ -59,7 +59,7 @@ def decision_row(line: DecisionLine) -> DecisionRow:
         host=None if request is None else request.host,
         method=None if request is None else request.method,
         path=None if request is None else request.path,
-        trace=None if request is None else _trace_of(request),
+        trace=None if request is None else trace_of(request),
     )
 
 
@@ -80,7 +80,7 @@ def nanoseconds(time: str) -> int:
     return int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * _NANOS + int(fraction.ljust(9, "0")[:9])
 
 
-def _trace_of(request: RequestLine) -> str | None:
+def trace_of(request: RequestLine) -> str | None:
     """The trace that the request came with (W3C Trace Context section 3.2)."""
 
     def only(name: str) -> str | None:

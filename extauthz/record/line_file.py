@@ -6,6 +6,7 @@ when the file is moved away, the next lines go to the one that has its name.
 """
 
 import os
+import time
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
@@ -94,6 +95,13 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _ends_torn(descriptor: int) -> bool:
-    """Whether the file ends within a line, as a process that was killed may leave it."""
-    size = os.fstat(descriptor).st_size
-    return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+    """Whether the file ends within a line, as a process that was killed may leave it.
+
+    One that is being written just now looks the same, but soon has its end.
+    """
+    for pause in (0.0, 0.001, 0.01):
+        time.sleep(pause)
+        size = os.fstat(descriptor).st_size
+        if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
+            return False
+    return True

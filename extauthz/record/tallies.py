@@ -15,7 +15,7 @@ from extauthz.record.decision import DECISION_NAMES, DecisionName, DecisionRecor
 from extauthz.record.keeping import Record
 from extauthz.record.life import LifeKind, LifeRecord
 from extauthz.record.trace_context import Parent
-from extauthz.values.decisions import Allow, Decision
+from extauthz.values.decisions import Allow, Decision, Factor
 from extauthz.values.histogram import PEOPLE, WAITS, Counted, Histogram
 from extauthz.values.request import RequestView
 
@@ -133,9 +133,10 @@ class Tallies:
         self._waits = {name: Histogram(WAITS) for name in get_args(WaitName)}
         self._unanswered: Counter[WaitName] = Counter()
         self._events: Counter[LifeKind] = Counter()
-        self._challenges: Counter[tuple[str, str]] = Counter()
-        self._approvals: Counter[tuple[str, str]] = Counter()
-        self._meeting: dict[str, Histogram] = {}
+        # What is there from the beginning is seen to grow; what comes with its first event is not.
+        self._challenges = Counter({(step, ""): 0 for step in CHALLENGE_STEPS})
+        self._approvals = Counter({(step, ""): 0 for step in APPROVAL_STEPS})
+        self._meeting = {factor: Histogram(PEOPLE) for factor in get_args(Factor)}
         self._answering = {answer: Histogram(PEOPLE) for answer in ANSWERS.values()}
 
     @property
@@ -196,8 +197,9 @@ class Tallies:
         taken = None if record.started_ns is None else (record.at_ns - record.started_ns) / _NS
         if (step := _CHALLENGE_STEPS.get(kind)) is not None:
             _count(self._challenges, (step, rule), (step, OTHER))
-            if taken is not None and step == "met":
-                self._meeting.setdefault(record.factor or "", Histogram(PEOPLE)).add(taken)
+            met = self._meeting.get(record.factor or "")
+            if taken is not None and met is not None and step == "met":
+                met.add(taken)
         elif (step := _APPROVAL_STEPS.get(kind)) is not None:
             _count(self._approvals, (step, rule), (step, OTHER))
             if taken is not None and (answer := ANSWERS.get(kind)) is not None:

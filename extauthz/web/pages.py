@@ -72,7 +72,9 @@ def create_app(
     pages = Pages()
     gate = Gate(keys=keys, clock=clock, revocations=revocations)
     if devices is None:
-        devices = Devices.of(DeviceSettings(), keys=keys, store=store, entropy=entropy, revocations=revocations)
+        devices = Devices.of(
+            DeviceSettings(), keys=keys, store=store, entropy=entropy, revocations=revocations, chronicle=chronicle
+        )
     proofs = Proofs(
         store=store,
         keys=keys,

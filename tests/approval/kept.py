@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 
 from approval.asking import CALLER, NOW, PROOF, ROBOT, RULE, UMA_ASKING, terms
+from kept_records import Records
 from store.one_loop import run
 
 from extauthz.approval.refusals import Refusal
@@ -13,6 +14,7 @@ from extauthz.check.approval_viewing import Viewing
 from extauthz.check.approvals import Approvals, Asked, BrokenGlass, Pending
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.identity.revocations import Kind, Revocation
+from extauthz.record.chronicle import Chronicle
 from extauthz.store.approvals import ApprovalQuery
 from extauthz.store.memory import MemoryStore
 from extauthz.values.approvals import Approval, Approver, Picture, Requesters, Stance
@@ -34,6 +36,7 @@ class Place:
         self.now = NOW
         self.rules: dict[str, Terms] = {RULE: terms(min=1)}
         self._number = 0
+        self.records = Records()
         self.feed = RevocationFeed(self.store, max_staleness=60.0, now=lambda: self.now)
         self.approvals = self.server(hooks)
         self.viewing = Viewing(approvals=self.approvals)
@@ -50,6 +53,7 @@ class Place:
             schedules={},
             addressees=Addressees() if hooks is None else hooks,
             revocations=self.feed,
+            chronicle=Chronicle(recorder=self.records, clock=lambda: int(self.now * 1e9)),
         )
 
     def _entropy(self, size: int) -> bytes:

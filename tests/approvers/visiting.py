@@ -32,6 +32,7 @@ from extauthz.values.approvals import Approval, Picture, Signals, Stance, key_of
 from extauthz.values.identity import Subject
 from extauthz.web.approvers.app import create_approvers_app
 from extauthz.web.approvers.entry import Provided
+from extauthz.web.decisions.looking import Looking
 
 URL = "https://approvals.example.com"
 PICTURE = Picture(
@@ -75,6 +76,7 @@ class World:
     provided: Provided | None = None
     relying_party: RelyingParty | None = None
     url: str = URL
+    looking: Looking | None = None
     revocations: RevocationFeed = field(init=False)
     news: ApprovalNews = field(init=False)
 
@@ -112,6 +114,7 @@ class World:
             entropy=self.entropy,
             provided=self.provided,
             relying_party=self.relying_party,
+            looking=self.looking,
         )
 
     def opened(self, id_: str = "a1", **changes: Any) -> Approval:

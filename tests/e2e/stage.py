@@ -103,15 +103,22 @@ class Stage:
 
     def logged(self, key: str, value: str) -> Mapping[str, Any]:
         """The first line of Envoy's access log with this value; they come a few milliseconds after the answer."""
+        return self._first_line(lambda entry: entry[key] == value, f"{key} {value}")
+
+    def connected(self, peer: str) -> Mapping[str, Any]:
+        """The first line of Envoy's access log about a connection of this workload that carries no HTTP."""
+        return self._first_line(lambda entry: "path" not in entry and entry["peer"] == peer, f"a connection of {peer}")
+
+    def _first_line(self, wanted: Callable[[Mapping[str, Any]], bool], what: str) -> Mapping[str, Any]:
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             for line in self.envoy.log.read_text().split("\n")[:-1]:
                 if line.startswith("{"):
                     entry: Mapping[str, Any] = json.loads(line)
-                    if entry[key] == value:
+                    if wanted(entry):
                         return entry
             time.sleep(0.02)
-        raise AssertionError(f"no line with {key} {value} in the access log")
+        raise AssertionError(f"no line with {what} in the access log")
 
     def counter(self, name: str) -> int:
         """A statistic of Envoy's."""

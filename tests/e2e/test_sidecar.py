@@ -67,3 +67,13 @@ def test_who_is_not_of_the_trust_domain_gets_no_connection(sidecar: Stage, workl
     refusals = (httpx.ReadError, httpx.ConnectError, httpx.RemoteProtocolError, ssl.SSLError)
     with pytest.raises(refusals):
         sidecar.client(workload, listener="inbound").get("/status")
+
+
+def test_every_connection_is_logged_with_its_decision(sidecar: Stage) -> None:
+    assert _echo(sidecar, SHOP, b"select 1") == b"select 1"
+    assert _echo(sidecar, CI, b"select 1") == b""
+    for peer, said in ((SHOP, ("allow", "allowed", "sidecar/shop-connects")), (CI, ("deny", "no-rule-allows", None))):
+        line = sidecar.connected(peer)
+        assert (line["decision"], line["reason"], line["rule"]) == said
+        assert line["revision"].startswith("sha256:")
+        assert line["decision_id"]

@@ -1,6 +1,7 @@
 """What the keeper of counts counts, and that it takes bounded room."""
 
 from bisect import bisect_left
+from collections import Counter
 from itertools import accumulate
 
 import pytest
@@ -43,7 +44,8 @@ def test_however_many_rules_come_and_go_the_room_is_bounded_and_nothing_goes_unc
     assert len(now.decisions) == MOST + 1
     assert now.decisions["deny", OTHER, OTHER] == 2 * MOST
     assert now.decisions["deny", "r-0", "p/0"] == 2, "what was known before goes on"
-    assert now.challenges["asked", OTHER] == 2 * MOST
+    assert sum(now.challenges.values()) == 3 * MOST
+    assert len(now.challenges) <= MOST + 1
 
 
 @given(st.lists(st.floats(-1, 100), max_size=50))
@@ -119,13 +121,13 @@ def test_the_ways_of_challenges_and_approvals_are_counted_and_timed() -> None:
         told("approval.reviewed", rule="p/wire", took=9.0),
         told("subject.blocked", rule=None),
     )
-    assert now.challenges == {
+    assert +Counter(now.challenges) == {
         ("asked", "p/pay"): 2,
         ("failed", "p/pay"): 1,
         ("met", "p/pay"): 1,
         ("given-up", "p/pay"): 1,
     }
     assert (now.meeting["totp"].count, now.meeting["totp"].seconds) == (1, 42.0)
-    assert now.approvals == {("asked", "p/wire"): 1, ("denied", "p/wire"): 1}
+    assert +Counter(now.approvals) == {("asked", "p/wire"): 1, ("denied", "p/wire"): 1}
     assert (now.answering["denied"].count, now.answering["approved"].count) == (1, 0)
     assert (now.events["subject.blocked"], now.events["approval.reviewed"], now.events["keys.changed"]) == (1, 1, 0)

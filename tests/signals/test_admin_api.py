@@ -1,5 +1,6 @@
 """The API for subjects on the admin address of a running server: what it does, and for whom."""
 
+import json
 import subprocess
 import time
 from pathlib import Path
@@ -174,3 +175,33 @@ def test_a_token_that_can_not_be_used_ends_the_start(folder: Path) -> None:
     assert ended.returncode == 1
     assert "admin.token" in ended.stderr
     assert "shorter than 16 characters" in ended.stderr
+
+
+def test_what_operators_and_transmitters_do_is_recorded_once_by_their_names(serve: Serve, folder: Path) -> None:
+    with (folder / "extauthz.yaml").open("a") as config:
+        config.write("audit: {path: audit.jsonl}\n")
+    one, _ = serve(), serve()
+    headers = {"authorization": f"Bearer {SECRET}", "content-type": "application/secevent+jwt"}
+    text = signed(claims({RISC + "account-disabled": {"event_timestamp": time.time() - 60}}))
+    for _ in range(2):  # a token that comes again has changed nothing
+        sent = httpx.post(f"http://{one.said['web']}/.extauthz/signals/idp", content=text, headers=headers, timeout=30)
+        assert sent.status_code == 202
+    ask(one, "/v1/subjects/unblock", {"sub": "alice"})
+    ask(one, "/v1/subjects/unblock", {"sub": "alice"})
+    ask(one, "/v1/subjects/block", {"sub": "bob", "for": "1h"})
+    ask(one, "/v1/subjects/revoke", {"sub": "bob", "session": "a-session"})
+
+    def told() -> list[dict[str, Any]]:
+        lines = map(json.loads, (folder / "audit.jsonl").read_text().splitlines())
+        return [line for line in lines if line.get("event", "").split(".")[0] in ("subject", "session", "grant")]
+
+    assert comes(lambda: told()[-1]["event"] == "session.revoked")
+    assert [(line["event"], line["subject"]["sub"], line["by"]) for line in told() if "subject" in line] == [
+        ("subject.revoked", "alice", "transmitter:idp"),
+        ("subject.blocked", "alice", "transmitter:idp"),
+        ("subject.unblocked", "alice", "operator:admin"),
+        ("subject.blocked", "bob", "operator:admin"),
+        ("session.revoked", "bob", "operator:admin"),
+    ]
+    written = (folder / "audit.jsonl").read_text()
+    assert [secret for secret in (text, SECRET, TOKEN, "a-session") if secret in written] == []

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from kept_records import Records
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 from stepup.proofs import ALICE, NOW, alice, challenge, counted_entropy, ring, view
@@ -16,6 +17,7 @@ from stepup.proofs import ALICE, NOW, alice, challenge, counted_entropy, ring, v
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.waiting import Waiting
 from extauthz.identity.config import ClientSettings
+from extauthz.record.chronicle import Chronicle
 from extauthz.stepup.challenge import offer
 from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.relying_party import RelyingParty
@@ -91,6 +93,7 @@ class World:
     means: Means = field(default_factory=Means)
     revocations: RevocationFeed | None = None
     waiting: Waiting | None = None
+    records: Records = field(default_factory=Records)
 
     def app(self, *, client: ClientSettings | None = None, relying_party: RelyingParty | None = None) -> Starlette:
         """The pages."""
@@ -103,6 +106,7 @@ class World:
             means=self.means if relying_party is None else Means(relying_party=relying_party),
             revocations=self.revocations,
             waiting=self.waiting,
+            chronicle=Chronicle(recorder=self.records, clock=lambda: int(self.now * 1e9)),
         )
 
     def browser(self, *, client: ClientSettings | None = None, relying_party: RelyingParty | None = None) -> Browser:

@@ -40,6 +40,9 @@ from extauthz.web.approvers.entry import Entry, Provided
 from extauthz.web.approvers.live import Live
 from extauthz.web.approvers.one import OneApproval
 from extauthz.web.approvers.overview import Overview
+from extauthz.web.decisions.looking import DECISIONS_PATH, Looking
+from extauthz.web.decisions.one import OneDecision
+from extauthz.web.decisions.table import Table
 from extauthz.web.json_api import wants_json
 from extauthz.web.offers import Means
 from extauthz.web.pages import create_app
@@ -67,14 +70,23 @@ def create_approvers_app(
     provided: Provided | None = None,
     relying_party: RelyingParty | None = None,
     beside: Sequence[BaseRoute] = (),
+    looking: Looking | None = None,
 ) -> Starlette:
     """The application, at the origin `url`. `clock()` is seconds since the epoch, `entropy(n)` n random bytes.
 
     `provided` is where approvers log in, `relying_party` as whom security keys are asked for if `url` is one of its
-    origins. `beside` is what is served for programs: it answers for itself.
+    origins. `beside` is what is served for programs: it answers for itself. `looking` is how operators find decisions.
     """
-    pages = Pages("approvers/approvers.css")
-    desk = Desk(url=url, keys=keys, revocations=revocations, clock=clock, entropy=entropy, pages=pages)
+    pages = Pages("approvers/approvers.css", "approvers/decisions/decisions.css")
+    desk = Desk(
+        url=url,
+        keys=keys,
+        revocations=revocations,
+        clock=clock,
+        entropy=entropy,
+        pages=pages,
+        operators=frozenset() if looking is None else looking.groups,
+    )
     viewing = Viewing(approvals=approvals)
     entry = Entry(desk=desk, store=store, persons=persons, claims=claims, provided=provided)
     one = OneApproval(
@@ -112,6 +124,7 @@ def create_approvers_app(
             Route(LINK_PATH, entry.link, methods=["GET", "POST"]),
             Route("/logout", entry.logout, methods=["POST"]),
             Route("/favicon.ico", rest.no_picture, methods=["GET"]),
+            *(_of_decisions(desk, looking) if looking is not None else ()),
             *beside,
         ],
         middleware=[Middleware(_OneOrigin, desk=desk, factors=factors, beside=tuple(beside), elsewhere=elsewhere)],
@@ -127,6 +140,14 @@ def create_approvers_app(
     # A redirect to the same path with a slash would be built from the Host header.
     app.router.redirect_slashes = False
     return app
+
+
+def _of_decisions(desk: Desk, looking: Looking) -> list[Route]:
+    """The pages for operators."""
+    return [
+        Route(DECISIONS_PATH, Table(desk=desk, looking=looking).serve, methods=["GET"]),
+        Route(f"{DECISIONS_PATH}/{{id}}", OneDecision(desk=desk, looking=looking).serve, methods=["GET"]),
+    ]
 
 
 class _OneOrigin:

@@ -50,7 +50,7 @@ class NotLoggedIn(Exception):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
     """What all pages share. `url` is the origin of the pages, `clock()` seconds since the epoch, `entropy(n)` n random
-    bytes.
+    bytes; `operators` are the groups of those who may see decisions.
     """
 
     url: str
@@ -59,6 +59,7 @@ class Desk:
     clock: Callable[[], float]
     entropy: Callable[[int], bytes]
     pages: Pages
+    operators: frozenset[str] = frozenset()
 
     @property
     def authority(self) -> str:
@@ -87,6 +88,10 @@ class Desk:
         if session is None:
             raise NotLoggedIn(here(request))
         return session
+
+    def is_operator(self, session: ApproverSession) -> bool:
+        """Whether somebody may see decisions."""
+        return not self.operators.isdisjoint(session.approver.groups)
 
     async def sent(self, request: Request) -> tuple[ApproverSession, dict[str, str]]:
         """Who has sent a form, and what it says.
@@ -143,7 +148,12 @@ class Desk:
         self, template: str, session: ApproverSession, values: dict[str, object], *, status: int = 200
     ) -> Response:
         """A page for whoever is logged in."""
-        common = {"session": session, "me": session.approver, "now": self.clock()}
+        common = {
+            "session": session,
+            "me": session.approver,
+            "now": self.clock(),
+            "operator": self.is_operator(session),
+        }
         return self.pages.render(f"approvers/{template}", status=status, values={**common, **values}, script="live")
 
 

@@ -57,6 +57,11 @@ NO_APPROVER: Final = Notice(
     text="Your provider knows you, but nobody can tell here which person you are, or somebody acts for you. Ask your "
     "administrator.",
 )
+NO_OPERATOR: Final = Notice(
+    status=403,
+    title="Decisions are not for you to see",
+    text="They are for operators. Ask your administrator if you should be one.",
+)
 TOO_MUCH_TO_KEEP: Final = Notice(
     status=403,
     title="Your login says too much",
@@ -134,8 +139,8 @@ MALFORMED: Final = Notice(
 NOT_FOUND: Final = Notice(
     status=404,
     title="There is no such page",
-    text="Perhaps the approval is too old to be kept, or it is not for you to see. Here are the approvers' pages "
-    "alone: what an application has led you to is at that application's address.",
+    text="Perhaps what you look for is too old to be kept, or it is not for you to see. Here are the pages of "
+    "approvers and operators alone: what an application has led you to is at that application's address.",
 )
 WRONG_METHOD: Final = Notice(
     status=405,

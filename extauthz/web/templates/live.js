@@ -56,4 +56,6 @@ events.addEventListener("error", () => {
     look();
   }
 });
-setInterval(look, 30_000);
+// Where nobody tells of news, the page says after how many seconds it looks.
+const every = Number(document.querySelector("[data-every]")?.dataset.every ?? 30);
+setInterval(look, every * 1000);

@@ -1,0 +1,1 @@
+"""The pages on which operators find decisions, and see why they came out as they did."""

@@ -1,0 +1,162 @@
+"""One decision, whole: the record of it as a picture, with everything that it leads to.
+
+The rule: it is drawn from the record alone; what the audit masks was never in it.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from extauthz.history.index_rows import trace_of
+from extauthz.record.audit_line import DecisionLine, IdentityLine, RequestLine
+from extauthz.web.approvers.desk import Desk
+from extauthz.web.approvers.picture import Section
+from extauthz.web.decisions.looking import Looking
+from extauthz.web.decisions.waterfall import WIDTH, aftermath, waterfall
+
+_LONGEST_ID = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneDecision:
+    """The page under `/decisions/{id}`."""
+
+    desk: Desk
+    looking: Looking
+
+    async def serve(self, request: Request) -> Response:
+        """GET: the decision."""
+        session = self.looking.seated(self.desk, request)
+        id_, index = request.path_params["id"], self.looking.index
+        line = await self.looking.ask(index.decision, id_) if len(id_) <= _LONGEST_ID else None
+        if line is None:
+            raise HTTPException(404)
+        events = await self.looking.ask(index.events, line)
+        trace = None if line.request is None else trace_of(line.request)
+        values = {
+            "place": "decision",
+            "line": line,
+            "request": "TCP"
+            if line.request is None
+            else f"{line.request.method} {line.request.host}{line.request.path}",
+            "status": "pending" if line.decision in ("challenge", "hold") else _COLOURS[line.decision],
+            "rows": waterfall(line),
+            "width": WIDTH,
+            "sections": sections_of(line),
+            "events": aftermath(line, events),
+            "trace": trace,
+            "trace_link": self.looking.trace_link(trace),
+            "approvals": [(one, f"/approvals/{quote(one, safe='')}") for one in _approvals_of(line)],
+            "raw": json.dumps(msgspec.to_builtins(line), indent=2, ensure_ascii=False),
+        }
+        return self.desk.render("decisions/one.html", session, values)
+
+
+_COLOURS = {"allow": "approved", "deny": "denied"}
+
+
+def sections_of(line: DecisionLine) -> tuple[Section, ...]:
+    """What the record says beside rules, risk and times, without headings that have nothing under them."""
+    request = () if line.request is None else tuple(_request(line.request))
+    identity = () if line.identity is None else tuple(_identity(line.identity))
+    found = (
+        Section(title="Request", lines=request),
+        Section(title="Who called", lines=(*identity, *_session(line))),
+        Section(title="What else was known", lines=tuple(_facts(line))),
+        Section(title="What it rests on", lines=tuple(_grants(line))),
+    )
+    return tuple(one for one in found if one.lines)
+
+
+def _approvals_of(line: DecisionLine) -> tuple[str, ...]:
+    used = (grant.approval.id for grant in line.grants if grant.approval is not None)
+    return tuple(dict.fromkeys((*line.approvals, *used)))
+
+
+def _request(request: RequestLine) -> Iterator[tuple[str, str]]:
+    yield "Method", request.method
+    yield "Host", request.host
+    yield "Path", request.path
+    if request.raw_path is not None:
+        yield "Path as sent", request.raw_path
+    for name, values in request.query.items():
+        yield f"?{name}", _shown(values)
+    if request.unnamed:
+        yield "Other parameters", f"{request.unnamed}, masked"
+    if request.query_error is not None:
+        yield "Query", request.query_error
+    for name, values in request.headers.items():
+        yield name, _shown(values)
+    if request.body is not None:
+        yield "Body", f"{request.body} bytes, masked"
+
+
+def _identity(identity: IdentityLine) -> Iterator[tuple[str, str]]:
+    user, workload = identity.user, identity.workload
+    if user is not None:
+        yield "User", user.sub
+        yield "Known by", user.iss
+        if user.groups:
+            yield "Groups", ", ".join(user.groups)
+        for name, value in user.kept.items():
+            yield name, _text(value)
+        if user.claims:
+            yield "Claims, masked", ", ".join(name for name in user.claims if name not in user.kept)
+        if user.amr:
+            yield "Logged in by", ", ".join(user.amr)
+        if user.actor is not None:
+            yield "Acting for the user", _text(user.actor)
+    if workload is not None:
+        yield "Workload", workload.id
+        yield "Proven by", workload.verified_by
+    if identity.client_ip:
+        yield "Address", identity.client_ip
+    if identity.session is not None:
+        yield "Session", identity.session
+
+
+def _session(line: DecisionLine) -> Iterator[tuple[str, str]]:
+    if line.session is not None and line.session.age_s is not None:
+        yield "Session's age", f"{line.session.age_s:g} s"
+    if line.session is not None and line.session.idle_s is not None:
+        yield "Idle for", f"{line.session.idle_s:g} s"
+
+
+def _facts(line: DecisionLine) -> Iterator[tuple[str, str]]:
+    if line.facts is not None:
+        for name, value in msgspec.to_builtins(line.facts).items():
+            yield name, _text(value)
+    for name, text in line.context.items():
+        yield f"context.{name}", text
+
+
+def _grants(line: DecisionLine) -> Iterator[tuple[str, str]]:
+    for grant in line.grants:
+        uses = "" if grant.uses is None else f", {grant.uses} uses left before"
+        yield grant.rule or "any rule", f"{grant.factor}, {grant.age_s:g} s old, for the {grant.bind}{uses}"
+        if grant.approval is not None:
+            for vote in grant.approval.votes:
+                yield "Approved by", f"{vote.person} after {vote.after_s:g} s"
+            if grant.approval.break_glass is not None:
+                yield (
+                    "Went through without",
+                    f"{grant.approval.break_glass.person}: {grant.approval.break_glass.reason}",
+                )
+    for auto in line.auto:
+        yield auto.rule, f"approved by itself: {auto.reason}"
+
+
+def _shown(values: int | list[str]) -> str:
+    if isinstance(values, int):
+        return "masked" if values == 1 else f"masked, {values} values"
+    return ", ".join(values)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
