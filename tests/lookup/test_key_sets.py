@@ -341,7 +341,7 @@ def test_keys_that_come_during_a_reload_stay(site: Site, tmp_path: Path) -> None
                 world.checker,
                 Halting(settings, lambda *_: None),
                 world.informants.keys,
-                Told(Readiness(), Metrics(), lambda _: None),
+                Told(Readiness(), Metrics(), SILENT, lambda _: None),
             )
             reloader.request()
             await asyncio.to_thread(building.wait, 30)
