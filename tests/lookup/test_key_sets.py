@@ -19,6 +19,7 @@ from extauthz.app.wiring import make_resolver
 from extauthz.identity.lookups import Done, FetchKeys
 from extauthz.lookup.key_fetching import MAX_DOCUMENT
 from extauthz.lookup.key_sets import Pace
+from extauthz.record.chronicle import SILENT
 from extauthz.web.metrics import Metrics
 from extauthz.web.probes import Readiness
 
