@@ -44,6 +44,7 @@ from extauthz.transport.tls import Tls, tls_of
 from extauthz.values.block import Block, Switch, with_a_value
 from extauthz.web.admin_config import AdminSettings
 from extauthz.web.approvals_config import ApprovalsSettings
+from extauthz.web.decisions_config import DecisionsSettings
 
 _PREFIX = "EXTAUTHZ_"
 _DELIMITER = "__"
@@ -98,6 +99,7 @@ class Settings(BaseSettings):
     paths: PathSettings = PathSettings()
     request: RequestSettings = RequestSettings()
     audit: AuditSettings | None = None
+    decisions: DecisionsSettings | None = None
     logs: LogSettings = LogSettings()
     geo: GeoSettings = GeoSettings()
     addresses: AddressFiles = {}
@@ -155,6 +157,17 @@ class Settings(BaseSettings):
                         raise ValueError(
                             f"`{name}`, which `attributes` asks of `{source.name}`: {problem.message}; {problem.hint}"
                         )
+        return self
+
+    @model_validator(mode="after")
+    def _has_decisions_to_show(self) -> Self:
+        if self.decisions is not None and self.audit is None:
+            raise ValueError("decisions: there are none without an audit; write `audit: {path: audit.jsonl}`")
+        if self.decisions is not None and self.approvals.url is None:
+            raise ValueError(
+                "decisions: they are shown at the origin of the approvers' pages; write"
+                " `approvals: {url: https://approvals.example.com}`"
+            )
         return self
 
     @model_validator(mode="after")

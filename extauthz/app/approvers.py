@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from extauthz.app.approval_apis import ApprovalApis
+from extauthz.app.decision_index import DecisionIndex
 from extauthz.app.listening import WebServer
 from extauthz.app.tellers import addressees_of, make_deliveries
 from extauthz.approval.persons import Persons
@@ -26,6 +27,7 @@ from extauthz.check.checker import Checker
 from extauthz.check.holding import Holding
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.waiting import Waiting
+from extauthz.history.index import Index
 from extauthz.lookup.key_sets import Standing
 from extauthz.lookup.oidc import OidcClient
 from extauthz.policy.approving import terms_of
@@ -37,6 +39,7 @@ from extauthz.store.protocol import Store
 from extauthz.web.approvers.app import create_approvers_app
 from extauthz.web.approvers.elsewhere import Elsewhere
 from extauthz.web.approvers.entry import Provided
+from extauthz.web.decisions.looking import Looking
 from extauthz.web.metrics import Metrics
 
 _STREAMS: Final = 1.0
@@ -163,6 +166,9 @@ class Approvers:
             work.append(self._apis.follow())
             if watch:
                 work.append(self._apis.watch())
+        settings, audit = self._settings, self._settings.audit
+        if settings.decisions is not None and audit is not None:
+            work.append(DecisionIndex(settings.base / audit.path, settings.base / settings.decisions.index).follow())
         return work
 
     def release(self) -> None:
@@ -179,6 +185,17 @@ class Approvers:
 
     def _terms_of(self, rule: str, now: float) -> Terms | None:
         return None if self._checker is None else terms_of(self._checker.ruling.policies, rule, now=now)
+
+    def _looking(self) -> Looking | None:
+        """How operators find decisions, where they may."""
+        decisions, audit, base = self._settings.decisions, self._settings.audit, self._settings.base
+        if decisions is None or audit is None:
+            return None
+        return Looking(
+            index=Index(base / audit.path, base / decisions.index),
+            groups=frozenset(decisions.operators.groups),
+            trace_url=decisions.trace_url,
+        )
 
     def _application(self) -> Starlette | None:
         settings, routes = self._settings, () if self._apis is None else self._apis.routes
@@ -201,4 +218,5 @@ class Approvers:
             provided=None if login is None or self._client is None else Provided(settings=login, client=self._client),
             relying_party=settings.stepup.webauthn,
             beside=routes,
+            looking=self._looking(),
         )

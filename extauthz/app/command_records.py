@@ -8,8 +8,9 @@ disk there before the command says so.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from extauthz.app.wiring import load_keys
+from extauthz.app.key_file import read_keys
 from extauthz.errors import ExtauthzError, failure_of
 from extauthz.record.audit_file import AuditFile
 from extauthz.record.chronicle import SILENT, Chronicle
@@ -45,15 +46,23 @@ def command_records(settings: Settings) -> Iterator[Chronicle]:
         yield SILENT
         return
     path = settings.base / audit.path
-    file = AuditFile(path, Keep.of(audit.keep), keys=load_keys(settings))
+    # Where there are none, what is told is not signed: whoever must block somebody now needs no keys for it.
+    keys = read_keys(settings.keys_path) if settings.keys_path.exists() else None
+    file = AuditFile(path, Keep.of(audit.keep), keys=keys)
     told = _Told()
     try:
         try:
             yield Chronicle(recorder=told, clock=time.time_ns)
-        finally:
-            if told.records:
-                file.commit(told.records)
-    except OSError as error:
-        raise NotRecorded(f"{path}: it is done, but can't be recorded: {failure_of(error)}") from error
+        finally:  # also what was done before something went wrong
+            _commit(told.records, file, path)
     finally:
         file.close()
+
+
+def _commit(records: list[LifeRecord], file: AuditFile, path: Path) -> None:
+    if not records:
+        return
+    try:
+        file.commit(records)
+    except OSError as error:
+        raise NotRecorded(f"{path}: it is done, but can't be recorded: {failure_of(error)}") from error

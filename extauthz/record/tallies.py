@@ -126,7 +126,8 @@ class Tallies:
 
     def __init__(self, parent: Callable[[Trace, RequestView | None], Parent | None]) -> None:
         self._counting = threading.Lock()
-        self._decisions: Counter[tuple[type[Decision], str, str | None]] = Counter()
+        # Cells of one number: a key is looked up once for each decision.
+        self._decisions: dict[tuple[type[Decision], str, str | None], list[int]] = {}
         self._times = {kind: _Times(parent) for kind in DECISION_NAMES}
         self._shadowed: Counter[tuple[str, str]] = Counter()
         self._failing: Counter[tuple[str]] = Counter()
@@ -146,7 +147,7 @@ class Tallies:
             return Tallied(
                 decisions={
                     (DECISION_NAMES[kind], reason, rule or ""): count
-                    for (kind, reason, rule), count in self._decisions.items()
+                    for (kind, reason, rule), (count,) in self._decisions.items()
                 },
                 times={DECISION_NAMES[kind]: times.seen for kind, times in self._times.items()},
                 shadowed=dict(self._shadowed),
@@ -173,19 +174,20 @@ class Tallies:
 
     def _decision(self, record: DecisionRecord) -> None:
         decision = record.decision
-        kind = type(decision)
+        kind = decision.__class__
         key = (kind, decision.reason, decision.rule)
-        if key in self._decisions or len(self._decisions) < MOST:
-            self._decisions[key] += 1
-        else:
-            self._decisions[kind, OTHER, OTHER] += 1
+        cell = self._decisions.get(key)
+        if cell is None:
+            if len(self._decisions) >= MOST:
+                key = (kind, OTHER, OTHER)
+            cell = self._decisions.setdefault(key, [0])
+        cell[0] += 1
         self._times[kind].add(record)
         for one in record.rules:
-            if one.result == "match":
-                if one.mode == "shadow":
-                    _count(self._shadowed, (one.rule, one.effect), (OTHER, one.effect))
-            elif one.result == "error":
+            if one.result == "error":
                 _count(self._failing, (one.rule,), (OTHER,))
+            elif one.mode == "shadow" and one.result == "match":
+                _count(self._shadowed, (one.rule, one.effect), (OTHER, one.effect))
         for wait in record.waits:
             self._waits[wait.name].add((wait.ended_ns - wait.started_ns) / _NS)
             if wait.failed:

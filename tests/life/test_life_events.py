@@ -1,6 +1,7 @@
 """What is recorded beside decisions: every kind of event by what really happens, each once, and no secret in any."""
 
 import asyncio
+import dataclasses
 import json
 import signal
 import time
@@ -24,11 +25,15 @@ from web.enrolling import Person, factors, link
 from extauthz.approval.course import Operator
 from extauthz.approval.terms import Step
 from extauthz.check.approval_clerk import Clerk
+from extauthz.check.checker import Checker
 from extauthz.cli.commands import app
 from extauthz.record.life import LifeKind, LifeRecord
 from extauthz.record.life_lines import life_line_of
+from extauthz.stepup.ticket import open_ticket, sign
 from extauthz.store.memory import MemoryStore
 from extauthz.store.sqlite import SqliteStore
+from extauthz.values.origin import Origin
+from extauthz.values.span_ids import SpanIds
 
 ISSUER = "https://idp.example.com"
 ONCE = "/pay?amount=5&once=1"
@@ -354,3 +359,38 @@ def test_a_server_records_its_policies_and_keys(serve: Serve, folder: Path) -> N
     assert {line["by"] for line in events} == {"server"}
     assert told("policy.in-force")[1]["revision"] != told("policy.in-force")[0]["revision"]
     assert told("keys.changed")[0]["details"]["makes"] == key
+
+
+class Giver:
+    """Gives out spans, as the keeper of spans does."""
+
+    def give(self, *_: object) -> SpanIds:
+        return SpanIds(7, 8, sampled=True)
+
+
+def test_events_link_to_the_span_of_the_decision_that_they_belong_to() -> None:
+    bench = make_bench(MemoryStore())
+    checker = Checker(bench.checker.ruling, dataclasses.replace(bench.surroundings, spans=Giver()))
+    bench = dataclasses.replace(bench, checker=checker)
+    headers = {"authorization": f"Bearer {bench.token()}"}
+    assert bench.decision(bench.request(ONCE, headers=headers, request_id="a", body=b""))[0] == "challenge"
+    headers["x-extauthz-otp"] = bench.code()
+    assert bench.decision(bench.request(ONCE, headers=headers, request_id="b", body=b""))[0] == "allow"
+    opened, *others = bench.records.lives
+    challenged, allowed = bench.records.kept
+    assert opened.links == (challenged.span,) == (SpanIds(7, 8, sampled=True),)
+    assert {one.decision_id for one in others} == {allowed.decision_id}
+    assert {one.links for one in others} == {(allowed.span,)}
+
+
+def test_what_a_page_tells_links_to_the_decision_that_has_sent_there() -> None:
+    world = World()
+    world.enroll()
+    browser = world.browser()
+    origin = Origin(decision_id="d1", span=SpanIds(7, 8, sampled=True).traceparent)
+    ticket = sign(dataclasses.replace(open_ticket(world.challenged(browser), world.keys), origin=origin), world.keys)
+    browser.open(ticket)
+    browser.answer(ticket, world.code())
+    told = [one for one in world.records.lives if one.kind != "device.known"]
+    assert len(told) == 4
+    assert {(one.decision_id, one.links) for one in told} == {("d1", (SpanIds(7, 8, sampled=True),))}
