@@ -19,7 +19,7 @@ from extauthz.policy.plain import header_value, parameter_value
 from extauthz.policy.plan import Plan, Scope, Speaking, Voice
 from extauthz.policy.reads import RISK
 from extauthz.policy.rules import AllowTerms, DenyTerms
-from extauthz.policy.standing import MOST_SETTLED, Holds, Standing
+from extauthz.policy.standing import Holds, Standing
 from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import (
     Allow,
@@ -66,10 +66,14 @@ def decide(
     scopes = plan.scopes(first, candidates.segments)
     # Step 1, second half: of the candidates, those whose `when` is true match.
     errors: list[str] = []
-    known = None if standing is None else standing.held
+    known = None
+    there: tuple[bool, ...] = ()
+    if standing is not None and request.http is not None:
+        there = plan.there(request.http)
+        known = standing.held.get(there)
     held = _all_held(plan, scopes, errors) if known is None else [*known]
     if known is None:
-        _keep(standing, plan, held)
+        _keep(standing, plan, there, held)
     else:
         for number, when, at in plan.varying:
             try:
@@ -99,9 +103,9 @@ def decide(
         return replace(evaluation, rules=tuple(_with_errors(plan, speaking, held, errors, case.faults)))
     if speaking.reads_nothing:
         speaking.settled = evaluation
-    elif settled is None and standing is not None and speaking.is_steady and len(standing.settled) < MOST_SETTLED:
+    elif settled is None and standing is not None and speaking.is_steady:
         # Of what was looked at for this one nothing is kept: each looks for itself.
-        standing.settled[outcome] = replace(evaluation, risk=(), views=EMPTY) if looks else evaluation
+        standing.settle(outcome, replace(evaluation, risk=(), views=EMPTY) if looks else evaluation)
     return evaluation
 
 
@@ -117,10 +121,10 @@ def _all_held(plan: Plan, scopes: Sequence[Scope], errors: list[str]) -> list[Ho
     return held
 
 
-def _keep(standing: Standing | None, plan: Plan, held: Sequence[Holds]) -> None:
+def _keep(standing: Standing | None, plan: Plan, there: tuple[bool, ...], held: Sequence[Holds]) -> None:
     """Remember what the conditions came to, unless one of those that come to it each time errs: its text is missing."""
     if standing is not None and all(held[number] is not None for number in plan.steady):
-        standing.held = tuple(held)
+        standing.hold(there, held)
 
 
 def _assessed(plan: Plan, scopes: Sequence[Scope]) -> tuple[Assessment, ...]:

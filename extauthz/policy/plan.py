@@ -25,7 +25,7 @@ from extauthz.policy.standing import Holds
 from extauthz.values.decisions import Evaluation, Mode, Outcome, RuleResult
 from extauthz.values.grants import Lookup, Needs
 from extauthz.values.identity import Identity
-from extauthz.values.request import EMPTY
+from extauthz.values.request import EMPTY, HttpRequest
 
 Scope = dict[str, object]
 Terms = TypeVar("Terms", AllowTerms, DenyTerms, ChallengeTerms, ApproveTerms)
@@ -128,7 +128,8 @@ class Plan:
     of the scope that it sees; so have `asks`, what there is to ask, and `models`, the risk models. From `expires` on,
     in seconds since the epoch, one of them is as if absent. `is_staged`: who of them is obeyed depends on the caller;
     ask `obeyed_by`. `facts_read` are the names of facts that any of the rules reads. `varying` are those of the
-    conditions, by number, that may come to something else for two requests that stand alike; `steady` the others.
+    conditions, by number, that may come to something else for two requests that stand alike; `steady` the others, if
+    the same of the headers `asked_for` are there.
     """
 
     __slots__ = (
@@ -137,6 +138,7 @@ class Plan:
         "_scope_of",
         "_spoken",
         "_variants",
+        "asked_for",
         "asks",
         "captures",
         "conditions",
@@ -175,9 +177,12 @@ class Plan:
                 if rule.when is not None
             ]
         )
-        steady = [rule.is_steady for rule in self.rules if rule.when is not None]
-        self.steady = tuple([number for number, is_so in enumerate(steady) if is_so])
-        self.varying = tuple([(number, *self.conditions[number]) for number, is_so in enumerate(steady) if not is_so])
+        asked_for = [rule.asks_for for rule in self.rules if rule.when is not None]
+        self.asked_for = tuple(sorted(frozenset().union(*(names for names in asked_for if names is not None))))
+        self.steady = tuple([number for number, names in enumerate(asked_for) if names is not None])
+        self.varying = tuple(
+            [(number, *self.conditions[number]) for number, names in enumerate(asked_for) if names is None]
+        )
         self._spoken: dict[tuple[Holds, ...], Speaking] = {}
         self._variants: dict[tuple[Mode, ...], Plan] = {}
         self._next: Plan | None = None
@@ -249,6 +254,13 @@ class Plan:
                 scope[PARAMS] = own.read(segments)
             scopes.append(scope)
         return scopes
+
+    def there(self, http: HttpRequest) -> tuple[bool, ...]:
+        """Which of the headers `asked_for` a request has."""
+        if not self.asked_for:
+            return ()
+        headers = http.headers
+        return tuple([name in headers for name in self.asked_for])
 
     def spoken(self, held: tuple[Holds, ...]) -> Speaking:
         """Who speaks when the `conditions` came to this."""

@@ -1,5 +1,6 @@
 """All policies of one load, and the look-up of the rules that may speak to a request."""
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,14 +11,13 @@ from extauthz.policy.plan import Plan
 from extauthz.policy.risk_models import RiskModel
 from extauthz.policy.rules import Rule
 from extauthz.policy.standing import Standing
-from extauthz.values.headers import OneLineEach
 from extauthz.values.identity import Identity
 from extauthz.values.request import HttpRequest, RequestView
 
 MOST_PLANS: Final = 16_384
 """Plans that are remembered: one for each kind of caller at each place where other rules speak."""
 MOST_STANDINGS: Final = 8_192
-"""Callers at places, with a method and names of headers, of which it is remembered what follows from that."""
+"""Callers at places, with a method, of which it is remembered what follows from that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,26 +35,26 @@ class PolicySet:
     index: Index
     risk_models: tuple[RiskModel, ...] = ()
     _plans: dict[Spot, Plan] = field(default_factory=dict, init=False, repr=False)
-    _standings: dict[tuple[Position, str, int, int], tuple[Plan, Standing]] = field(
-        default_factory=dict, init=False, repr=False
+    _standings: OrderedDict[tuple[Position, str, int], tuple[Plan, Standing]] = field(
+        default_factory=OrderedDict, init=False, repr=False
     )
 
     def candidates(self, request: RequestView, identity: Identity) -> Candidates:
         """Step 1 of section 3, first half: the rules whose match fields fit this request and caller."""
         http = request.http
-        if http is None or type(headers := http.headers) is not OneLineEach:
-            return Candidates(self._plan(http, identity, None), () if http is None else http.segments)
-        position, names = self.index.position(http), headers.places
-        key = position, http.method, id(identity), id(names)
+        if http is None:
+            return Candidates(self._plan(http, identity, None))
+        position = self.index.position(http)
+        key = position, http.method, id(identity)
         known = self._standings.get(key)
-        if known is not None:
+        if known is not None and known[1].identity is identity:
             plan, standing = known
-            if standing.identity is identity and standing.names is names:
-                return Candidates(plan, http.segments, standing)
-        plan, standing = self._plan(http, identity, position), Standing(identity, names)
+            return Candidates(plan, http.segments, standing)
+        plan, standing = self._plan(http, identity, position), Standing(identity)
         if position.is_kept:
+            # One goes for each that comes: nobody waits until thousands have gone. Each step is one for all threads.
             if len(self._standings) >= MOST_STANDINGS:
-                self._standings.clear()
+                self._standings.popitem(last=False)
             self._standings[key] = plan, standing
         return Candidates(plan, http.segments, standing)
 

@@ -10,7 +10,7 @@ from extauthz.policy.index import Place
 from extauthz.policy.reads import Reads
 from extauthz.policy.risk_models import RiskModel
 from extauthz.policy.staging import Staged
-from extauthz.policy.standing import is_steady
+from extauthz.policy.standing import is_steady, names_asked_for
 from extauthz.stepup.binding import Kind
 from extauthz.values.approvals import Stance
 from extauthz.values.decisions import Deny, Effect, Factor, Mode, Outcome, RuleResult, UserVerification
@@ -169,12 +169,12 @@ class Rule:
     risk: RiskModel | None
     description: str
     results: Mapping[tuple[Mode, Outcome], RuleResult]
-    is_steady: bool = field(init=False)
-    """Whether its condition comes to the same for all requests that stand alike."""
+    asks_for: frozenset[str] | None = field(init=False)
+    """The headers by which its condition comes to the same for all requests that stand alike; `None` if by more."""
 
     def __post_init__(self) -> None:
         """Look at the condition once."""
-        object.__setattr__(self, "is_steady", self.when is None or is_steady(self.when.tree))
+        object.__setattr__(self, "asks_for", frozenset() if self.when is None else names_asked_for(self.when.tree))
 
     def mode_for(self, identity: Identity) -> Mode:
         """Whether the rule is obeyed for this caller, or in shadow."""

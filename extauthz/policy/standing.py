@@ -1,48 +1,77 @@
-"""What of a decision is the same for all requests of one caller at one place, with one method and one set of header
-names: there most conditions come to the same each time.
+"""What of a decision is the same for all requests of one caller at one place, with one method: there most conditions
+come to the same each time, most others as far as the same headers are there.
 
-The rule kept here: only what can be seen to read nothing else is taken to be the same, and a caller is the same only if
-it is the very same value, which never changes.
+The rules kept here: only what can be seen to read nothing else is taken to be the same, and a caller is the same only
+if it is the very same value, which never changes. What a client can choose is kept neither often nor where it is long.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from extauthz.cel import tree
 from extauthz.policy.definitions import PREFIX as DEFINITIONS
 from extauthz.policy.header_reads import is_view
-from extauthz.values.decisions import Evaluation
+from extauthz.values.decisions import Allow, Decision, Deny, Evaluation
 from extauthz.values.identity import Identity
 
 Holds = bool | None
 """What a condition came to; `None` is an error."""
 
-MOST_SETTLED: Final = 64
+MOST_HELD: Final = 8
+"""Sets of headers for which a standing keeps what the conditions came to."""
+MOST_SETTLED: Final = 8
 """Ways in which the conditions can come out for which a standing keeps what follows."""
+_LONGEST_SETTLED: Final = 512
+"""Characters that a decision may hold which is kept."""
 
 _TIMED: Final = frozenset({"token_age"})
 """Fields of who calls that depend on the time."""
 
 
 class Standing:
-    """What requests have in common that stand alike: the caller, and which headers there are.
+    """What requests have in common that stand alike: the caller, the place and the method.
 
-    `held` is what the conditions came to, once that is known; those that are not steady may come to something else.
-    `settled` are evaluations whose decision depends on who calls and nothing else, by what the conditions came to;
-    what was looked at for them is missing.
+    `held` is what the conditions came to, by which of the headers were there that steady ones ask for; those that are
+    not steady may come to something else. `settled` are evaluations whose decision depends on who calls and the method
+    alone, by what the conditions came to; what was looked at for them is missing.
     """
 
-    __slots__ = ("held", "identity", "names", "settled")
+    __slots__ = ("held", "identity", "settled")
 
-    def __init__(self, identity: Identity, names: Mapping[str, int]) -> None:
+    def __init__(self, identity: Identity) -> None:
         self.identity = identity
-        self.names = names
-        self.held: tuple[Holds, ...] | None = None
+        self.held: dict[tuple[bool, ...], tuple[Holds, ...]] = {}
         self.settled: dict[tuple[Holds, ...], Evaluation] = {}
 
+    def hold(self, there: tuple[bool, ...], held: Iterable[Holds]) -> None:
+        """Remember what the conditions came to where these headers were there."""
+        if len(self.held) < MOST_HELD:
+            self.held[there] = tuple(held)
 
-def is_steady(root: tree.Expr) -> bool:
-    """Whether an expression reads nothing but constants and what requests that stand alike have in common."""
+    def settle(self, outcome: tuple[Holds, ...], evaluation: Evaluation) -> None:
+        """Remember what follows where the conditions come to this."""
+        if len(self.settled) < MOST_SETTLED and _is_short(evaluation.decision):
+            self.settled[outcome] = evaluation
+
+
+def _is_short(decision: Decision) -> bool:
+    """Whether a memory of bounded count is also one of bounded bytes."""
+    match decision:
+        case Allow(mutations=changes):
+            if changes.append_headers or changes.append_response_headers or changes.metadata:
+                return False
+            texts = [*changes.headers.values(), *changes.response_headers.values(), *changes.query.values()]
+        case Deny(headers=headers, body=body):
+            texts = [*headers.values(), body]
+        case _:
+            return False
+    return sum(map(len, texts)) <= _LONGEST_SETTLED
+
+
+def names_asked_for(root: tree.Expr) -> frozenset[str] | None:
+    """The headers, in lower case, of which an expression asks whether they are there, if it reads nothing else but
+    constants and what requests that stand alike have in common; `None` if it reads more."""
+    names = set()
     pending = [root]
     while pending:
         node = pending.pop()
@@ -52,19 +81,24 @@ def is_steady(root: tree.Expr) -> bool:
                 | tree.Has(operand=tree.Variable(name=name), field=field)
             ):
                 if not _is_common(name, field):
-                    return False
-            case tree.Call(function="@in", args=(tree.Constant(value=str()), view)) if is_view(view):
-                pass
-            case tree.Has(operand=view) if is_view(view):
-                pass
+                    return None
+            case tree.Call(function="@in", args=(tree.Constant(value=str() as name), view)) if is_view(view):
+                names.add(name.lower())
+            case tree.Has(operand=view, field=name) if is_view(view):
+                names.add(name.lower())
             case tree.Variable(name=name):
                 if not name.startswith(DEFINITIONS):
-                    return False
+                    return None
             case tree.Call(overloads=overloads) if any(overload.bindings for overload in overloads):
-                return False
+                return None
             case _:
                 pending += tree.children(node)
-    return True
+    return frozenset(names)
+
+
+def is_steady(root: tree.Expr) -> bool:
+    """Whether an expression comes to the same for all requests that stand alike, whatever headers are there."""
+    return names_asked_for(root) == frozenset()
 
 
 def _is_common(name: str, field: str) -> bool:

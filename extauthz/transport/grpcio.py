@@ -24,6 +24,7 @@ from extauthz.check.opened import Opened
 from extauthz.errors import ConfigurationError, StateUnavailable
 from extauthz.record.decision import TRACE_HEADERS, Trace
 from extauthz.transport import unix_sockets
+from extauthz.transport.admission import longest_turn
 from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, Overload, Refusals, too_late
 from extauthz.transport.grpc_credentials import server_credentials
 from extauthz.transport.methods import CHECK, LEAVING, MAX_MESSAGE, SERVICE
@@ -116,8 +117,9 @@ class AuthorizationServicer:
             context.abort(grpc.StatusCode.PERMISSION_DENIED, "not a caller that `listen.tls.callers` names")
         self.asked = True
 
-    def _finish(self, opened: Opened, context: CallContext) -> bytes | Held:
-        if not self._waiting.acquire(blocking=False):
+    def _finish(self, opened: Opened, context: CallContext, *, patience: float = 0.0) -> bytes | Held:
+        """Finish a call, which has so many seconds to find a place among those that wait for a look-up."""
+        if not self._waiting.acquire(timeout=patience):
             return self._checker.abandon(opened, self.refusals.one_more(Overload.WAITING))
         try:
             with self._away():
@@ -142,7 +144,10 @@ class AuthorizationServicer:
             future.cancel()
             return self._checker.let_go(held, StateUnavailable("its caller was gone before an approval was given"))
         resumed = self._checker.resume(held)
-        return resumed if isinstance(resumed, bytes) else self._finish(resumed, context)
+        if isinstance(resumed, bytes):
+            return resumed
+        # It has a thread anyhow, and many holds may end at the same moment, all of them when the server stops.
+        return self._finish(resumed, context, patience=longest_turn(context.time_remaining()))
 
     def _wait(self, opened: Opened, remaining: float | None) -> bytes | Held:
         patience = LONGEST_WAIT if remaining is None else min(remaining, LONGEST_WAIT)

@@ -46,6 +46,25 @@ def test_the_list_holds_what_the_viewer_can_answer(world: World) -> None:
     assert "There is nothing like that." in words(dora.get("/?for=everybody"))
 
 
+def test_the_list_is_narrowed_by_state_and_by_rule(world: World) -> None:
+    world.ruled["payments/night"] = terms(min=1)
+    world.opened("a1")
+    world.opened("a2", rule="payments/night")
+    world.opened("a3", rule="payments/night")
+    anna = world.logged_in("anna", TREASURY)
+    anna.answers("deny", "no", id_="a3")
+    for query, found in {
+        "": {"a1", "a2"},
+        "show=denied": {"a3"},
+        "show=all&for=everybody": {"a1", "a2", "a3"},
+        "show=all&rule=payments/night": {"a2", "a3"},
+        "show=pending&rule=payments/night": {"a2"},
+        "show=approved": set(),
+        "show=nonsense": {"a1", "a2"},
+    }.items():
+        assert set(re.findall(r'id="a-(a[0-9])"', anna.get(f"/?{query}").text)) == found, query
+
+
 def test_a_long_list_is_turned_page_by_page(world: World) -> None:
     for number in range(60):
         world.opened(f"n{number:02}", opened_at=NOW + number)

@@ -14,6 +14,7 @@ import pytest
 from e2e.stage import Script, Stage, stage
 
 from extauthz.cli.quickstart.envoy import find_envoy
+from extauthz.cli.quickstart.local_http import get
 from extauthz.cli.quickstart.tokens import ISSUER, TokenIssuer
 from extauthz.errors import ConfigurationError
 
@@ -36,6 +37,14 @@ spec:
       approve: {approvers: {groups: [treasury]}, hold: 12s, bind: request}
     - name: polled
       paths: ["/polled/**"]
+      effect: approve
+      approve: {approvers: {groups: [treasury]}, bind: {request: [x-tenant]}}
+    - name: polled-beside
+      paths: ["/polled/both"]
+      effect: approve
+      approve: {approvers: {groups: [treasury]}, bind: request}
+    - name: exact
+      paths: ["/held/scheme"]
       effect: approve
       approve: {approvers: {groups: [treasury]}, bind: request}
     - name: short
@@ -79,6 +88,13 @@ class World:
                 return str(found[0]["id"])
             time.sleep(0.02)
         raise AssertionError(f"nobody asks for `{sub}`")
+
+    @property
+    def woken(self) -> float:
+        """How many held calls an answer has woken, so that they did not wait until their time was over."""
+        lines = get(self.stage.folder / "probes.sock", "/metrics")[1].decode().splitlines()
+        name = 'extauthz_holds_total{result="woken"} '
+        return float(next(line.removeprefix(name) for line in lines if line.startswith(name)))
 
     def answer(self, id_: str, how: str = "approve", *groups: str) -> httpx.Response:
         """Answer it as somebody of the treasury, or of these groups."""

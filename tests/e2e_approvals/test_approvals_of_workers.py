@@ -1,4 +1,5 @@
-"""Workers serve people and programs that answer approvals, each at addresses of its own, on both transports."""
+"""Workers serve people and programs that answer approvals, each at addresses of its own: on both transports, and on
+each of the stores that they can share."""
 
 import json
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import grpc
 import httpx
 import pytest
 from app.crews import COUNT, Running
+from app.replicas import SHARED, shared_store
 from checking import told
 from lookup.deciding import ISSUER, SigningKey, key_set, new_key
 from patience import GENEROUS, comes
@@ -16,6 +18,7 @@ from serving import TRANSPORTS
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz._pb.extauthz.v1 import approvals_pb2 as pb
+from extauthz.app.key_file import make_keys
 from extauthz.transport.methods import CHECK
 from extauthz.web.approval_rpc import SERVICE
 from extauthz.wire.compose import check_request
@@ -38,13 +41,14 @@ LISTEN = ("grpc", "web", "admin", "approvals", "approvals_grpc")
 class Bank:
     """A parent and its workers, callers of both, and people who answer them."""
 
-    def __init__(self, folder: Path, transport: str) -> None:
+    def __init__(self, folder: Path, transport: str, store: str) -> None:
         self._key: SigningKey = new_key("k1")
         known = {"issuer": ISSUER, "jwks": "jwks.json", "algorithms": ["ES256"]}
         configuration = {
             "listen": {name: f"unix:{folder}/{name}.sock" for name in LISTEN},
             "policies": ["policies/"],
             "reload": {"watch": False},
+            "store": store,
             "identity": {"users": [{**known, "name": "idp", "audiences": ["shop"]}]},
             "approvals": {"tokens": {**known, "audiences": ["approvals"]}},
         }
@@ -52,6 +56,7 @@ class Bank:
         (folder / "policies" / "bank.yaml").write_text(POLICY)
         (folder / "jwks.json").write_text(key_set(self._key))
         (folder / "extauthz.yaml").write_text(json.dumps(configuration))
+        make_keys(folder / "keys.json", replace=False)
         self.running = Running(folder, transport)
 
     def check(self, worker: int, sub: str, path: str) -> str:
@@ -61,6 +66,16 @@ class Bank:
         with grpc.insecure_channel(self.running.address(worker)) as channel:
             check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(CHECK)
             return told(CheckResponse.FromString(check(request, timeout=GENEROUS, wait_for_ready=True)))["reason"]
+
+    def woken(self, worker: int) -> float:
+        """How many calls that it held an answer has woken, so that they did not wait until their time was over."""
+        name = 'extauthz_holds_total{result="woken"} '
+        lines = self.running.probe(worker, "/metrics").text.splitlines()
+        return float(next(line.removeprefix(name) for line in lines if line.startswith(name)))
+
+    def held(self, worker: int) -> None:
+        """Return when it holds a call."""
+        assert comes(lambda: "\nextauthz_held_calls 1.0\n" in self.running.probe(worker, "/metrics").text)
 
     def approver(self, sub: str) -> str:
         """The bearer token of somebody of the treasury."""
@@ -102,14 +117,16 @@ class Bank:
         return httpx.Client(transport=transport, base_url="http://approvals", headers=headers, timeout=GENEROUS)
 
 
-@pytest.fixture(params=TRANSPORTS)
+@pytest.fixture(params=[(transport, kind) for transport in TRANSPORTS for kind in SHARED], ids="-".join)
 def bank(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bank]:
-    made = Bank(tmp_path_factory.mktemp("w"), request.param)
-    try:
-        made.running.waits_for("workers-serving")
-        yield made
-    finally:
-        made.running.end()
+    transport, kind = request.param
+    with shared_store(kind) as store:
+        made = Bank(tmp_path_factory.mktemp("w"), transport, store.url)
+        try:
+            made.running.waits_for("workers-serving")
+            yield made
+        finally:
+            made.running.end()
 
 
 def test_what_one_worker_was_asked_another_one_is_told_by_http_and_by_grpc(bank: Bank) -> None:
@@ -118,6 +135,8 @@ def test_what_one_worker_was_asked_another_one_is_told_by_http_and_by_grpc(bank:
             answered = (asked + 1) % COUNT
             call = threads.submit(bank.check, asked, f"caller-{asked}", "/held")
             id_ = bank.asked(answered)
+            bank.held(asked)
             assert bank.approve(answered, id_) == "pending"
             assert bank.approve_by_rpc(answered, id_) == pb.APPROVED
             assert call.result(GENEROUS) == "allowed"
+            assert bank.woken(asked) == 1

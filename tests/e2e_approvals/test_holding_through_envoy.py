@@ -1,5 +1,6 @@
 """Approvals through a real Envoy: calls that wait, callers who ask again, and what nobody gets by."""
 
+import socket
 import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -7,6 +8,8 @@ from urllib.parse import urlsplit
 import grpc
 import httpx
 import pytest
+from e2e.http2 import speaking
+from e2e.stage import HOST, SHOP
 from e2e_approvals.conftest import World
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo  # type: ignore[import-untyped]  # no py.typed
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # no py.typed
@@ -15,10 +18,10 @@ HTML = {"sec-fetch-mode": "navigate", "accept": "text/html"}
 
 
 def test_a_call_waits_and_goes_on_when_it_is_approved(world: World) -> None:
-    call = world.call("anton", "/held/pay")
+    woken, call = world.woken, world.call("anton", "/held/pay")
     assert world.answer(world.asked("anton")).status_code == 200
     response = call.result(20)
-    assert response.status_code == 200
+    assert (response.status_code, world.woken) == (200, woken + 1)
     assert world.stage.service.received[-1].target == "/held/pay"
 
 
@@ -88,10 +91,22 @@ def test_who_is_on_duty_goes_through_and_is_seen(world: World) -> None:
     assert "the plant is on fire" in listed.text
 
 
-def test_a_grpc_caller_is_held_and_then_told_when_to_ask_again(world: World) -> None:
+def channel_to(world: World) -> grpc.Channel:
     credentials = grpc.ssl_channel_credentials(world.stage.authority.certificate.read_bytes())
-    address = urlsplit(world.stage.url()).netloc
-    with grpc.secure_channel(address, credentials) as channel:
+    return grpc.secure_channel(urlsplit(world.stage.url()).netloc, credentials)
+
+
+def test_a_grpc_call_waits_and_goes_on_when_it_is_approved(world: World) -> None:
+    with channel_to(world) as channel:
+        pay: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/bank.Payments/Pay")
+        woken = world.woken
+        call = pay.future(b"5", timeout=20, metadata=tuple(world.stage.bearer("irma").items()))
+        assert world.answer(world.asked("irma")).status_code == 200
+        assert (call.result(20), world.woken) == (b"5", woken + 1)
+
+
+def test_a_grpc_caller_is_held_and_then_told_when_to_ask_again(world: World) -> None:
+    with channel_to(world) as channel:
         pay: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/bank.Payments/Pay")
         metadata = tuple(world.stage.bearer("ida").items())
         with pytest.raises(grpc.RpcError) as raised:
@@ -141,14 +156,19 @@ TAMPERED: dict[str, dict[str, Any]] = {
     "content type": {"headers": {"content-type": "text/plain"}},
     "encoding": {"headers": {"content-encoding": "gzip"}},
     "method override": {"headers": {"x-http-method-override": "DELETE"}},
+    "chosen header": {"headers": {"x-tenant": "t2"}},
     "host": {"headers": {"host": "other.example.com"}},
+    "subject": {"by": "somebody-else"},
+    "actor": {"claims": {"act": {"sub": "agent"}}},
+    "workload": {"workload": SHOP},
 }
 
 
 def sends(world: World, sub: str, **changed: Any) -> httpx.Response:
-    headers = {**world.stage.bearer(sub, sid="s1"), "content-type": "application/json", **changed.pop("headers", {})}
-    values = {"method": "POST", "url": "/polled/a?x=1", "content": BODY, **changed}
-    return world.stage.client().request(headers=headers, **values)
+    token = world.stage.bearer(changed.pop("by", sub), sid="s1", **changed.pop("claims", {}))
+    headers = {**token, "content-type": "application/json", "x-tenant": "t1", **changed.pop("headers", {})}
+    client = world.stage.client(changed.pop("workload", None))
+    return client.request(headers=headers, **{"method": "POST", "url": "/polled/a?x=1", "content": BODY, **changed})
 
 
 @pytest.mark.parametrize("part", TAMPERED)
@@ -157,7 +177,36 @@ def test_what_was_approved_is_this_very_request(world: World, part: str) -> None
     (id_,) = sends(world, sub).json()["approvals"]
     assert world.answer(id_).status_code == 200
     changed = sends(world, sub, **TAMPERED[part])
-    assert changed.status_code == 403
-    assert changed.json().get("approvals") != [id_]
-    assert sends(world, "stranger").status_code == 403
+    assert (changed.status_code, changed.json()["reason"]) == (403, "approval-required"), "it is asked for anew"
+    assert changed.json()["approvals"] != [id_]
     assert sends(world, sub).status_code == 200
+
+
+def test_what_was_approved_of_one_rule_is_not_so_of_another(world: World) -> None:
+    first, second = sends(world, "lothar", url="/polled/both").json()["approvals"]
+    assert world.answer(first).status_code == 200
+    assert sends(world, "lothar", url="/polled/both").json()["approvals"] == [second]
+    assert world.answer(second).status_code == 200
+    assert sends(world, "lothar", url="/polled/both").status_code == 200
+
+
+def test_what_was_approved_is_asked_for_by_the_same_scheme(world: World) -> None:
+    address, context = urlsplit(world.stage.url()), world.stage.context()
+    context.set_alpn_protocols(["h2"])
+    token = world.stage.bearer("moritz", sid="s1")["authorization"]
+
+    def asks(scheme: str) -> str:
+        connection = socket.create_connection((address.hostname, address.port))
+        with speaking(context.wrap_socket(connection, server_hostname="localhost")) as speaker:
+            lines = [(":method", "GET"), (":scheme", scheme), (":authority", HOST), (":path", "/held/scheme")]
+            return speaker.ask([*lines, ("authorization", token)], end=True)[1]
+
+    assert asks("https") == "403"
+    assert world.answer(world.asked("moritz")).status_code == 200
+    assert [asks(scheme) for scheme in ("http", "https")] == ["403", "200"]
+
+
+def test_a_body_that_was_cut_off_can_not_be_approved(world: World) -> None:
+    """Envoy passes on 8,192 bytes of it."""
+    response = sends(world, "konrad", content=BODY + 8_192 * b" ")
+    assert (response.status_code, response.json()["reason"]) == (403, "not-bindable")

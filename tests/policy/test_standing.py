@@ -6,15 +6,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from policy.making import KEY, NOW, WEB, caller, compiled, definitions, document, http, risk_model, rule, signal
+from policy.making import (
+    KEY,
+    NOW,
+    WEB,
+    caller,
+    compiled,
+    definitions,
+    document,
+    function,
+    http,
+    risk_model,
+    rule,
+    signal,
+)
 
 from extauthz import cel
 from extauthz.policy import policy_set
-from extauthz.policy.context import NAMES
+from extauthz.policy.context import NAMES, Inputs, RequestScope
 from extauthz.policy.decide import decide
 from extauthz.policy.policy_set import PolicySet
-from extauthz.policy.standing import is_steady
-from extauthz.values.decisions import Evaluation
+from extauthz.policy.standing import MOST_HELD, MOST_SETTLED, names_asked_for
+from extauthz.values.decisions import Allow, Evaluation
 from extauthz.values.grants import Facts
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
@@ -31,7 +44,7 @@ REQUESTS = tuple(
     for path, method, headers in product(
         ("/a/1?n=1", "/a/2?n=2", "/b"),
         ("GET", "PUT"),
-        ({"x-a": "1", "x-b": "1"}, {"x-a": "2", "x-b": "1"}, {"x-c": "1", "x-b": "2"}),
+        ({"x-a": "1", "x-b": "1"}, {"x-a": "2", "x-b": "1"}, {"x-c": "1", "x-b": "2"}, {"x-a": ["1", "2"], "x-b": "1"}),
     )
 )
 CONDITIONS = (
@@ -57,6 +70,8 @@ TERMS: tuple[dict[str, dict[str, str]], ...] = (
     {"headers": {"x-sub": "user.sub"}},
     {"headers": {"x-n": "request.query.n"}},
     {"headers": {"x-m": "request.method"}},
+    {"headers": {"x-there": "string(has(request.headers.x_c) || 'x-a' in request.headers)"}},
+    {"metadata": {"who": "user.claims"}, "headers": {"x-sub": "user.sub"}},
 )
 PLACES = ({"paths": ["/a/{id}"]}, {"paths": ["/**"]})
 
@@ -115,27 +130,113 @@ def test_more_callers_than_are_remembered_are_decided_alike(monkeypatch: pytest.
             assert len(policies._standings) <= 3
 
 
+def test_what_a_client_chooses_is_remembered_neither_often_nor_where_it_is_long() -> None:
+    questions = [f'request.query.q{n} == "1"' for n in range(6)]
+    names = [f'"x-{n}" in request.headers' for n in range(6)]
+    whole = [rule(f"r{n}", "deny", when=when) for n, when in enumerate((*questions[1:], *names[1:]))]
+    shown = {"headers": {"x-who": "user.claims.long"}}
+    policies = compiled(
+        document(
+            "p", *whole, rule("short", "allow", when=questions[0]), rule("long", "allow", when=names[0], allow=shown)
+        )
+    )
+    identity = caller(sub="a", claims={"long": "a" * 600})
+    for query, header in product(range(64), range(64)):
+        headers = {f"x-{n}": "1" for n in range(6) if header >> n & 1} | {f"x-by-chance-{query}": "1", "x-x": "1"}
+        request = http("/?" + "&".join(f"q{n}={query >> n & 1}" for n in range(6)), headers=headers)
+        decided(policies, request, identity, NOW, alone=False)
+    ((_, standing),) = policies._standings.values()
+    assert len(standing.held) == MOST_HELD
+    assert len(standing.settled) <= MOST_SETTLED
+    assert not any(
+        isinstance(one.decision, Allow) and one.decision.mutations.headers for one in standing.settled.values()
+    )
+
+
 @pytest.mark.parametrize(
-    ("source", "is_so"),
+    ("source", "names"),
     [
-        ("true", True),
-        ("user.sub == workload.id", True),
-        ("has(user.claims.x) && client.ip != ''", True),
-        ("'x' in request.headers", True),
-        ("has(request.headers.x)", True),
-        ("user.token_age > duration('1h')", False),
-        ("has(user.token_age)", False),
-        ("has(request.headers)", False),
-        ("request.headers['x'] == 'y'", False),
-        ("request.headers[?'x'].hasValue()", False),
-        ("user.sub in request.headers", False),
-        ("request.headers.exists(name, name == 'x')", False),
-        ("request.host == 'a'", False),
-        ("session.id == 'a'", False),
-        ("source.ip == 'a'", False),
-        ("now > timestamp(0)", False),
-        ("cel.bind(r, request, r.host == 'a')", False),
+        ("true", []),
+        ("user.sub == workload.id", []),
+        ("has(user.claims.x) && client.ip != ''", []),
+        ("'X-Y' in request.headers", ["x-y"]),
+        ("has(request.headers.x) && has(request.header_values.Y)", ["x", "y"]),
+        ("has(request.headers.x) && user.sub == 'a'", ["x"]),
+        ("has(request.headers.x) && request.host == 'a'", None),
+        ("user.token_age > duration('1h')", None),
+        ("has(user.token_age)", None),
+        ("user.?token_age.hasValue()", None),
+        ("has(request.headers)", None),
+        ("request.headers['x'] == 'y'", None),
+        ("request.headers[?'x'].hasValue()", None),
+        ("request.?headers.x.hasValue()", None),
+        ("user.sub in request.headers", None),
+        ("request.headers.exists(name, name == 'x')", None),
+        ("request.host == 'a'", None),
+        ("session.id == 'a'", None),
+        ("source.ip == 'a'", None),
+        ("now > timestamp(0)", None),
+        ("cel.bind(r, request, r.host == 'a')", None),
+        ("[user].exists(user, user.token_age > duration('1h'))", None),
     ],
 )
-def test_only_what_reads_the_caller_the_method_and_names_of_headers_is_steady(source: str, is_so: bool) -> None:
-    assert is_steady(cel.compile(source, variables=NAMES).tree) is is_so
+def test_only_what_reads_the_caller_the_method_and_names_of_headers_is_steady(
+    source: str, names: list[str] | None
+) -> None:
+    found = names_asked_for(cel.compile(source, variables=NAMES).tree)
+    assert (None if found is None else sorted(found)) == names
+
+
+def test_what_is_steady_is_the_same_in_every_other_request_of_the_caller() -> None:
+    headers = ["x-a", "x-forwarded-for"]
+    one = http("/a?n=1", "PUT", "a.example", headers=dict.fromkeys(headers, "1"), body=b"{}", source_ip="192.0.2.1")
+    other = http("/b?n=2", "PUT", "b.example", headers=dict.fromkeys(headers, "2"), source_ip="192.0.2.2")
+    other = replace(other, time=(7, 7), sni="b.example", context={"tenant": "t"}, metadata={"filter": {"a": 1}})
+    who = caller(sub="u1", workload=WEB, issued_at=int(NOW) - 9, auth_time=int(NOW) - 9, actor={"sub": "x"}, acr="1")
+    facts = Facts(geo={"country": "CH"}, device={"id": "d", "known": True, "age": 1.0}, attributes={"a": {"b": 1}})
+    scopes = [RequestScope(Inputs(one, who, Facts(), NOW)), RequestScope(Inputs(other, who, facts, NOW + 100))]
+    steady = set()
+    for name, kind in NAMES.items():
+        fields = kind.fields if isinstance(kind, cel.StructType) else {}
+        for source in (name, *(form.format(name, field) for field in fields for form in ("{}.{}", "has({}.{})"))):
+            program = cel.compile(source, variables=NAMES)
+            if names_asked_for(program.tree) is not None:
+                steady.add(source)
+                assert told(program, scopes[0]) == told(program, scopes[1]), source
+    assert {source.split(".")[0] for source in steady if "has" not in source} == {
+        "user",
+        "workload",
+        "client",
+        "request",
+    }
+    assert {"user.sub", "has(user.auth_time)", "workload.id", "client.ip", "request.method"} <= steady
+
+
+def told(program: cel.Program, scope: RequestScope) -> object:
+    try:
+        return program(scope)
+    except cel.EvalError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        'rate("k", duration("1m")) > 1',
+        'seen("k")',
+        'listed("192.0.2.7", "offices")',
+        "variables.late",
+        "definitions.old(now)",
+        'within(now, "night")',
+    ],
+)
+def test_what_asks_or_reads_indirectly_is_not_steady(when: str) -> None:
+    known = definitions(
+        "d",
+        functions={"old": function("moment > timestamp(0)", moment="timestamp")},
+        addresses={"offices": ["192.0.2.0/24"]},
+        windows={"night": {"zone": "Europe/Zurich", "hours": [{"from": "20:00", "to": "06:00"}]}},
+    )
+    variables = {"late": "now > timestamp(0)"}
+    (found,) = compiled(document("p", rule("r", "allow", when=when), variables=variables), known).rules
+    assert found.asks_for is None
