@@ -23,6 +23,7 @@ _MOST_HEADS: Final = 8
 _AUDIT_EVENT: Final = b'{"v":1,"event":"audit.'
 _STARTED: Final = b'{"v":1,"event":"audit.started",'
 _SIGNED: Final = frozenset({"audit.started", "audit.checkpoint", "audit.stopped"})
+_IN_A_NUMBER: Final = b"+-.0123456789Ee"
 _TORN_END: Final = re.compile(rb'[0-9a-f]{0,64}"?\Z')
 _HASH: Final = b',"hash":"'
 
@@ -307,7 +308,7 @@ def is_torn(line: bytes) -> bool:
     if at >= 0 and link_of(line[:at] + _HASH + b"0" * 64 + b'"}') is not None:
         return _TORN_END.match(line, at + len(_HASH)) is not None
     try:
-        msgspec.json.decode(line)
+        msgspec.json.decode(line.rstrip(_IN_A_NUMBER))  # one that is cut is told as malformed
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return line.startswith(b'{"v":1'[: len(line)]) and "truncated" in str(error)
     except RecursionError:

@@ -303,3 +303,9 @@ def test_a_chain_may_begin_where_the_retention_says() -> None:
     lines["audit-2.jsonl"] = lines["audit-2.jsonl"][1:]  # more than was removed
     with on_disk(lines) as files:
         assert places(verified(*files)) == [("audit-2.jsonl", 2, "missing")]
+
+
+@pytest.mark.parametrize("end", ['"a":', '"a":2', '"a":25.', '"a":2.5e', '"a":-', '"a":tru', '"a":"\\u00', '"a":[1,'])
+def test_a_line_that_ends_within_a_value_is_torn(end: str) -> None:
+    assert is_torn(b'{"v":1,' + end.encode())
+    assert not is_torn(b'{"v":1}' + end.encode())

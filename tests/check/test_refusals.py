@@ -105,6 +105,10 @@ def fail(*_: object, **__: object) -> Any:
     raise ZeroDivisionError("the detail")
 
 
+def no_audit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.records, "commit", fail)
+
+
 def no_store(bench: Bench, _: pytest.MonkeyPatch) -> None:
     asyncio.run(bench.store.close())
 
@@ -150,7 +154,12 @@ FAILURES = {
     "unsayable": Failure(
         reason="response-invalid", status=503, asked=lambda bench, form: ask(bench, form, "/unsayable")
     ),
-    "audit": Failure(reason="audit-unavailable", status=503, asked=lambda bench, form: ask(bench, form, "/audited")),
+    "audit": Failure(
+        reason="audit-unavailable",
+        status=503,
+        asked=lambda bench, form: ask(bench, form, "/audited"),
+        spoil=no_audit,
+    ),
     "store": Failure(
         reason="state-unavailable",
         status=503,
