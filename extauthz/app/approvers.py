@@ -37,6 +37,7 @@ from extauthz.stepup.keys import KeyRing
 from extauthz.store.protocol import Store
 from extauthz.web.approvers.app import create_approvers_app
 from extauthz.web.approvers.entry import Provided
+from extauthz.web.decisions.drafts import Drafts
 from extauthz.web.decisions.looking import Looking
 from extauthz.web.metrics import Metrics
 
@@ -193,6 +194,7 @@ class Approvers:
             index=Index(base / audit.path, base / decisions.index),
             groups=frozenset(decisions.operators.groups),
             trace_url=decisions.trace_url,
+            drafts=Drafts(declared=self._settings.declared),
         )
 
     def _application(self) -> Starlette | None:
