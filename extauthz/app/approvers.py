@@ -39,6 +39,7 @@ from extauthz.store.protocol import Store
 from extauthz.web.approvers.app import create_approvers_app
 from extauthz.web.approvers.elsewhere import Elsewhere
 from extauthz.web.approvers.entry import Provided
+from extauthz.web.decisions.drafts import Drafts
 from extauthz.web.decisions.looking import Looking
 from extauthz.web.metrics import Metrics
 
@@ -195,6 +196,7 @@ class Approvers:
             index=Index(base / audit.path, base / decisions.index),
             groups=frozenset(decisions.operators.groups),
             trace_url=decisions.trace_url,
+            drafts=Drafts(declared=self._settings.declared),
         )
 
     def _application(self) -> Starlette | None:

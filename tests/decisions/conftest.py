@@ -10,8 +10,10 @@ from web.conftest import run
 
 from extauthz.history.index import Index
 from extauthz.history.indexing import Indexer
+from extauthz.policy.declared import NOTHING_DECLARED
 from extauthz.record.audit_line import DecisionLine
 from extauthz.record.life_lines import LifeLine
+from extauthz.web.decisions.drafts import Drafts
 from extauthz.web.decisions.looking import Looking
 
 
@@ -36,6 +38,7 @@ def world(tmp_path: Path) -> Iterator[Recorded]:
         index=Index(tmp_path / "audit.jsonl", tmp_path / "decisions.sqlite"),
         groups=frozenset({"operators"}),
         trace_url="https://traces.example.com/trace/{trace_id}?x=1",
+        drafts=Drafts(declared=NOTHING_DECLARED),
     )
     yield made
     run(made.store.close())

@@ -144,9 +144,11 @@ def create_approvers_app(
 
 def _of_decisions(desk: Desk, looking: Looking) -> list[Route]:
     """The pages for operators."""
+    one = OneDecision(desk=desk, looking=looking)
     return [
         Route(DECISIONS_PATH, Table(desk=desk, looking=looking).serve, methods=["GET"]),
-        Route(f"{DECISIONS_PATH}/{{id}}", OneDecision(desk=desk, looking=looking).serve, methods=["GET"]),
+        Route(f"{DECISIONS_PATH}/{{id}}", one.serve, methods=["GET"]),
+        Route(f"{DECISIONS_PATH}/{{id}}/try", one.try_draft, methods=["POST"]),
     ]
 
 

@@ -15,6 +15,7 @@ from extauthz.history.index import Index
 from extauthz.stepup.approver_session import ApproverSession
 from extauthz.web.approvers import notices
 from extauthz.web.approvers.desk import Desk, TurnedAway
+from extauthz.web.decisions.drafts import Drafts
 from extauthz.web.decisions_config import TRACE_ID
 
 DECISIONS_PATH: Final = "/decisions"
@@ -26,11 +27,13 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looking:
-    """What the pages share. `index` is what they look into, `groups` are those of operators."""
+    """What the pages share. `index` is what they look into, `groups` are those of operators, `drafts` tries
+    what they paste."""
 
     index: Index
     groups: frozenset[str]
     trace_url: str | None
+    drafts: Drafts
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     def seated(self, desk: Desk, request: Request) -> ApproverSession:

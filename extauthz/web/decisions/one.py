@@ -14,10 +14,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from extauthz.history.index_rows import trace_of
+from extauthz.history.trying import Tried
 from extauthz.record.audit_line import DecisionLine, IdentityLine, RequestLine
+from extauthz.stepup.approver_session import ApproverSession
 from extauthz.web.approvers.desk import Desk
 from extauthz.web.approvers.picture import Section
-from extauthz.web.decisions.looking import Looking
+from extauthz.web.decisions.looking import Looking, page_of
 from extauthz.web.decisions.waterfall import WIDTH, aftermath, waterfall
 
 _LONGEST_ID = 256
@@ -33,11 +35,27 @@ class OneDecision:
     async def serve(self, request: Request) -> Response:
         """GET: the decision."""
         session = self.looking.seated(self.desk, request)
-        id_, index = request.path_params["id"], self.looking.index
-        line = await self.looking.ask(index.decision, id_) if len(id_) <= _LONGEST_ID else None
+        return await self._page(session, await self._line(request))
+
+    async def try_draft(self, request: Request) -> Response:
+        """POST: the decision, and what the draft that was pasted would make of it."""
+        self.looking.seated(self.desk, request)
+        session, fields = await self.desk.sent(request)
+        line, draft = await self._line(request), fields.get("draft", "").replace("\r\n", "\n")
+        return await self._page(session, line, draft=draft, tried=(await self.looking.drafts.tried(draft, line),))
+
+    async def _line(self, request: Request) -> DecisionLine:
+        id_ = request.path_params["id"]
+        line = await self.looking.ask(self.looking.index.decision, id_) if len(id_) <= _LONGEST_ID else None
         if line is None:
             raise HTTPException(404)
-        events = await self.looking.ask(index.events, line)
+        return line
+
+    async def _page(
+        self, session: ApproverSession, line: DecisionLine, *, draft: str = "", tried: tuple[Tried | None, ...] = ()
+    ) -> Response:
+        """`tried` is what was found of a draft, if one was tried."""
+        events = await self.looking.ask(self.looking.index.events, line)
         trace = None if line.request is None else trace_of(line.request)
         values = {
             "place": "decision",
@@ -53,6 +71,9 @@ class OneDecision:
             "trace": trace,
             "trace_link": self.looking.trace_link(trace),
             "approvals": [(one, f"/approvals/{quote(one, safe='')}") for one in _approvals_of(line)],
+            "path": page_of(line.decision_id),
+            "draft": draft,
+            "tried": tried,
             "raw": json.dumps(msgspec.to_builtins(line), indent=2, ensure_ascii=False),
         }
         return self.desk.render("decisions/one.html", session, values)
