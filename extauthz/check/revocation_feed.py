@@ -7,6 +7,7 @@ known; while it is silent, what is known stays in force, and its age is told.
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -60,11 +61,12 @@ class FeedStanding:
 @dataclass(slots=True)
 class _Known:
     """What is known at one time. `unnamed` are identities of which nothing is in there, by `id`: most callers are
-    asked about again and again, and are looked for once while nothing changes."""
+    asked about again and again, and are looked for once while nothing changes. Each step on them is one for all
+    threads."""
 
     revocations: Revocations
     signals: Signals
-    unnamed: dict[int, Identity] = field(default_factory=dict)
+    unnamed: OrderedDict[int, Identity] = field(default_factory=OrderedDict)
 
     def look_for(self, identity: Identity, now: float) -> None:
         """As `RevocationFeed.check`, of an identity that is not among the `unnamed`."""
@@ -74,7 +76,7 @@ class _Known:
             self.revocations.check(identity, now=now)
             return
         if len(self.unnamed) >= MOST_UNNAMED:
-            self.unnamed.clear()
+            self.unnamed.popitem(last=False)
         self.unnamed[id(identity)] = identity
 
 

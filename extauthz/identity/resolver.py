@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import lru_cache
 from hashlib import sha256
+from sys import getsizeof
 from typing import Final, NamedTuple, Self
 
 from extauthz.identity import address, cookies
@@ -20,7 +21,7 @@ from extauthz.identity.lookups import NO_ANSWERS, Answers, Awaiting
 from extauthz.identity.remembered import Remembered
 from extauthz.identity.user_config import AUTHORIZATION
 from extauthz.identity.users import NOBODY, Users
-from extauthz.identity.workload import MAX_CACHED_LENGTH, NO_FILES, Found, WorkloadFiles, Workloads
+from extauthz.identity.workload import MAX_CACHED, NO_FILES, Found, WorkloadFiles, Workloads
 from extauthz.values.identity import HOLDER_COOKIE, Identity
 from extauthz.values.request import EMPTY, RequestView
 
@@ -165,9 +166,9 @@ def _together(peer: Found, presented: Presented, address: str, secret: str | Non
 
 def _is_short(texts: _Texts) -> bool:
     """Whether a memory of bounded count is also one of bounded bytes."""
-    principal, certificate, _, lines, _ = texts
+    principal, certificate, ip, lines, _ = texts
     read = [line for each in lines if each is not None for line in each]
-    return sum(map(len, (principal, certificate, *read))) <= MAX_CACHED_LENGTH
+    return sum(map(getsizeof, (principal, certificate, ip, *read))) <= MAX_CACHED
 
 
 # Callers come again, and what is known of them is then the very same.

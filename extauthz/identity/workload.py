@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from sys import getsizeof
 from typing import Final, Self
 
 import msgspec
@@ -28,7 +29,8 @@ from extauthz.values.quoting import given
 from extauthz.values.request import RequestView, empty
 
 CACHED_PEERS: Final = 4096
-MAX_CACHED_LENGTH: Final = 8192
+MAX_CACHED: Final = 8192
+"""Bytes of the texts of one connection: a character may take four."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,11 +142,11 @@ class Workloads:
         if not principal and not certificate and forwarded is handed is behind is None:
             return None, NOBODY
         # A memory of bounded count must also be one of bounded bytes.
-        length = len(certificate)
+        size = getsizeof(principal) + getsizeof(certificate)
         for lines in (forwarded, handed, behind):
             if lines is not None:
-                length += sum(map(len, lines))
-        established = self._establish if length > MAX_CACHED_LENGTH else self._cached
+                size += sum(map(getsizeof, lines))
+        established = self._establish if size > MAX_CACHED else self._cached
         connection, alone = established(principal, certificate, forwarded, handed, behind)
         if connection.presented:
             in_force = self._in_force(connection, now)

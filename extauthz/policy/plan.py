@@ -127,9 +127,9 @@ class Plan:
     `captures` are the layouts that their expressions read, `conditions` what there is to evaluate, each with the number
     of the scope that it sees; so have `asks`, what there is to ask, and `models`, the risk models. From `expires` on,
     in seconds since the epoch, one of them is as if absent. `is_staged`: who of them is obeyed depends on the caller;
-    ask `obeyed_by`. `facts_read` are the names of facts that any of the rules reads. `varying` are those of the
-    conditions, by number, that may come to something else for two requests that stand alike; `steady` the others, if
-    the same of the headers `asked_for` are there.
+    ask `obeyed_by`. `is_kept`: for whom the same are obeyed finds this very one. `facts_read` are the names of facts
+    that any of the rules reads. `varying` are those of the conditions, by number, that may come to something else for
+    two requests that stand alike; `steady` the others, if the same of the headers `asked_for` are there.
     """
 
     __slots__ = (
@@ -144,6 +144,7 @@ class Plan:
         "conditions",
         "expires",
         "facts_read",
+        "is_kept",
         "is_staged",
         "layouts",
         "models",
@@ -158,6 +159,7 @@ class Plan:
         """`modes` are those of the rules for one caller; without them each is as its policy says."""
         self.rules: tuple[Rule, ...] = tuple([rule for rule, _ in found])
         self.layouts: tuple[Layout, ...] = tuple([layout for _, layout in found])
+        self.is_kept = True
         self.is_staged = modes is None and not all(isinstance(rule.mode, str) for rule in self.rules)
         self.modes: tuple[Mode, ...] = modes or tuple(
             [rule.mode if isinstance(rule.mode, str) else "shadow" for rule in self.rules]
@@ -297,7 +299,8 @@ class Plan:
         found = self._variants.get(modes)
         if found is None:
             found = Plan(self._found, modes)
-            if len(self._variants) < MOST_KEPT:
+            found.is_kept = len(self._variants) < MOST_KEPT
+            if found.is_kept:
                 self._variants[modes] = found
         return found
 

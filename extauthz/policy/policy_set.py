@@ -51,7 +51,7 @@ class PolicySet:
             plan, standing = known
             return Candidates(plan, http.segments, standing)
         plan, standing = self._plan(http, identity, position), Standing(identity)
-        if position.is_kept:
+        if position.is_kept and plan.is_kept:
             # One goes for each that comes: nobody waits until thousands have gone. Each step is one for all threads.
             if len(self._standings) >= MOST_STANDINGS:
                 self._standings.popitem(last=False)

@@ -1,17 +1,22 @@
 """Who comes again: known without another look, and never as anybody else than whom a first look finds."""
 
+from itertools import permutations
+from sys import getsizeof
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
+from identity.authority import copied, fingerprint, handed, root
 from identity.checks import build_request
 from identity.issuer import AUDIENCE, ISSUER, NOW, Issuer
+from identity.possession import base64url, new_client
 
 from extauthz.errors import Refused
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver
+from extauthz.identity.workload import MAX_CACHED
 from extauthz.values.request import RequestView
 
 USER = {"name": "idp", "issuer": ISSUER, "audiences": [AUDIENCE], "jwks": "a", "algorithms": ["ES256", "EdDSA"]}
@@ -61,6 +66,85 @@ def test_whoever_comes_again_is_whom_a_first_look_finds(asked: list[tuple[Reques
     here = resolver()
     for request, now in asked:
         assert found(here, request, now) == found(resolver(), request, now)
+
+
+CA, HOLDER = root(), new_client()
+LEAVES = CA.leaf(WEB), CA.leaf(WEB, ends=NOW + 65), CA.leaf(JOB)
+BOUND = (
+    KEYS.token(sub="a", cnf={"x5t#S256": base64url(bytes.fromhex(fingerprint(LEAVES[0])))}),
+    KEYS.token(sub="a", cnf={"jkt": HOLDER.thumbprint}),
+    KEYS.token(sub="b", sid="s"),
+)
+USERS = [
+    USER | {"from": ["authorization", "cookie:session"]},
+    {"name": "edge", "issuer": ISSUER, "from": ["metadata:envoy.filters.http.jwt_authn/payload"]},
+]
+HANDED = {"sources": ["source_principal", "xfcc", "client_cert"], "client_cert": {"without_principal": True}}
+WITHOUT_CERTIFICATES = IdentitySettings.model_validate({"users": USERS, "workload": HANDED})
+EVERYTHING = IdentitySettings.model_validate(
+    {"users": USERS, "workload": HANDED | {"sources": [*HANDED["sources"], "peer_certificate"]}}
+)
+CLAIMS = {"iss": ISSUER, "sub": "a", "aud": AUDIENCE, "exp": NOW + 65, "iat": NOW - 1}
+PARTS: dict[str, list[Any]] = {
+    "authorization": [
+        "",
+        *(f"{scheme} {token}" for token in BOUND for scheme in ("Bearer", "DPoP")),
+        f"Bearer {TOKENS[0]}",
+    ],
+    "dpop": ["", *(HOLDER.proof(BOUND[1], now=NOW, jti=name) for name in ("one", "two"))],
+    "cookie": ["", f"session={BOUND[0]}", f"session={BOUND[2]}"],
+    "client-cert": ["", *map(handed, LEAVES)],
+    "x-forwarded-client-cert": ["", f"Hash={fingerprint(LEAVES[0])};URI={WEB}"],
+    "principal": ["", WEB],
+    "certificate": ["", *map(copied, LEAVES)],
+    "metadata": [{}, {"envoy.filters.http.jwt_authn": {"payload": CLAIMS}}],
+}
+AT_HAND = ("principal", "certificate", "metadata")
+
+
+BASES: list[dict[str, Any]] = [
+    {},
+    {"principal": WEB},
+    {"authorization": f"Bearer {TOKENS[0]}"},
+    {"authorization": f"Bearer {BOUND[0]}", "certificate": copied(LEAVES[0])},
+    {"authorization": f"DPoP {BOUND[1]}", "dpop": PARTS["dpop"][1]},
+    {"authorization": f"Bearer {BOUND[2]}", "client-cert": handed(LEAVES[1])},
+]
+
+
+@pytest.mark.parametrize("settings", [EVERYTHING, WITHOUT_CERTIFICATES])
+@pytest.mark.parametrize("base", BASES)
+def test_nothing_that_tells_who_calls_changes_unnoticed(base: dict[str, Any], settings: IdentitySettings) -> None:
+    def new() -> Resolver:
+        return Resolver(settings, ClientSettings(), {"idp": KEYS.jwks})
+
+    def request(parts: dict[str, Any]) -> RequestView:
+        headers = {name: value for name, value in parts.items() if value and name not in AT_HAND}
+        return build_request(headers, **{name: value for name, value in parts.items() if name in AT_HAND})
+
+    for name, values in PARTS.items():
+        both = [request(base), *(request(base | {name: value}) for value in values)]
+        alone = {(at, now): found(new(), one, now) for at, one in enumerate(both) for now in (NOW, NOW + 70)}
+        for (first, began), (second, now) in permutations(alone, 2):
+            if first != second and (began, now) != (NOW, NOW):
+                continue
+            here = new()
+            assert found(here, both[first], began) == alone[first, began]
+            assert found(here, both[second], now) == alone[second, now]
+
+
+@pytest.mark.parametrize("long", ["a" * MAX_CACHED, "\N{GRINNING FACE}" + "a" * (MAX_CACHED // 4)])
+def test_what_is_remembered_of_callers_is_bounded_in_bytes(long: str) -> None:
+    here = resolver()
+    for header in ("x-forwarded-for", "x-forwarded-client-cert"):
+        value = f"{long}, 198.51.100.7" if header == "x-forwarded-for" else f'Subject="{long}";URI={WEB}'
+        assert found(here, build_request({header: value}), NOW) == found(
+            resolver(), build_request({header: value}), NOW
+        )
+    short = build_request({"x-forwarded-for": "192.0.2.1", "x-forwarded-client-cert": f"URI={WEB}"})
+    assert found(here, short, NOW).workload.id == WEB
+    ((_, _, _, lines, _),) = here._returning._values
+    assert sum(getsizeof(line) for each in lines if each is not None for line in each) < MAX_CACHED
 
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": f"Bearer {TOKENS[0]}"}])

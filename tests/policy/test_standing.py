@@ -1,5 +1,7 @@
 """What is remembered of requests that stand alike: it is the same as what is worked out for each of them."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import pytest
@@ -22,7 +24,7 @@ from policy.making import (
 )
 
 from extauthz import cel
-from extauthz.policy import policy_set
+from extauthz.policy import plan, policy_set
 from extauthz.policy.context import NAMES, Inputs, RequestScope
 from extauthz.policy.decide import decide
 from extauthz.policy.policy_set import PolicySet
@@ -128,6 +130,40 @@ def test_more_callers_than_are_remembered_are_decided_alike(monkeypatch: pytest.
             reason = decided(policies, REQUESTS[0], caller(sub=name), NOW, alone=False).decision.reason
             assert (reason == "allowed") is name.startswith("a")
             assert len(policies._standings) <= 3
+
+
+def test_plans_that_nobody_shares_are_kept_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "MOST_KEPT", 2)
+    staged = [rule(f"r{n}", "allow", mode={"enforce_for": {"subjects": [f"u{n}"]}}) for n in range(4)]
+    policies = compiled(document("p", *staged))
+    for n in (0, 1, 2, 3, 0, 3):
+        found = decided(policies, REQUESTS[0], caller(sub=f"u{n}"), NOW, alone=False).decision
+        assert found == decided(policies, REQUESTS[0], caller(sub=f"u{n}"), NOW, alone=True).decision
+        assert isinstance(found, Allow)
+    assert len({id(known) for known, _ in policies._standings.values()}) == 2
+
+
+def test_threads_that_decide_together_decide_as_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy_set, "MOST_STANDINGS", 3)
+    when = [CONDITIONS[0], CONDITIONS[6], CONDITIONS[9], CONDITIONS[11]]
+    whole = [rule(f"r{n}", "allow", when=one, allow={"headers": {f"x-{n}": "user.sub"}}) for n, one in enumerate(when)]
+    policies = compiled(document("p", *whole))
+    asked = [(request, identity) for identity in CALLERS for request in REQUESTS]
+    alone = [decided(policies, *one, NOW, alone=True) for one in asked]
+
+    def decide_all(first: int) -> list[Evaluation]:
+        turned = [*asked[first:], *asked[:first]] * 4
+        return [decided(policies, request, identity, NOW, alone=False) for request, identity in turned]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            firsts = [0, 7, 31, 60]
+            for first, found in zip(firsts, threads.map(decide_all, firsts), strict=True):
+                assert found == [*alone[first:], *alone[:first]] * 4
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_what_a_client_chooses_is_remembered_neither_often_nor_where_it_is_long() -> None:
