@@ -7,7 +7,7 @@ configuration says how they come: `approvals.url` for pages, `approvals.tokens` 
 import os
 import time
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -27,7 +27,6 @@ from extauthz.check.checker import Checker
 from extauthz.check.holding import Holding
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.waiting import Waiting
-from extauthz.history.index import Index
 from extauthz.lookup.key_sets import Standing
 from extauthz.lookup.oidc import OidcClient
 from extauthz.policy.approving import terms_of
@@ -39,9 +38,10 @@ from extauthz.store.protocol import Store
 from extauthz.web.approvers.app import create_approvers_app
 from extauthz.web.approvers.elsewhere import Elsewhere
 from extauthz.web.approvers.entry import Provided
-from extauthz.web.decisions.drafts import Drafts
-from extauthz.web.decisions.looking import Looking
 from extauthz.web.metrics import Metrics
+
+if TYPE_CHECKING:
+    from extauthz.web.decisions.looking import Looking
 
 _STREAMS: Final = 1.0
 """Seconds that calls of gRPC are given at the end: those that watch would never end by themselves."""
@@ -187,11 +187,16 @@ class Approvers:
     def _terms_of(self, rule: str, now: float) -> Terms | None:
         return None if self._checker is None else terms_of(self._checker.ruling.policies, rule, now=now)
 
-    def _looking(self) -> Looking | None:
+    def _looking(self) -> "Looking | None":
         """How operators find decisions, where they may."""
         decisions, audit, base = self._settings.decisions, self._settings.audit, self._settings.base
         if decisions is None or audit is None:
             return None
+        # Imported for a server that has these pages: they read records, and no other server does.
+        from extauthz.history.index import Index
+        from extauthz.web.decisions.drafts import Drafts
+        from extauthz.web.decisions.looking import Looking
+
         return Looking(
             index=Index(base / audit.path, base / decisions.index),
             groups=frozenset(decisions.operators.groups),

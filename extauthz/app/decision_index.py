@@ -16,7 +16,6 @@ from typing import Final
 import structlog
 
 from extauthz.errors import ExtauthzError
-from extauthz.history.indexing import Indexer
 
 PAUSE: Final = 5.0
 """Seconds between two tries to be the one that keeps the index, or to start the process again."""
@@ -95,6 +94,9 @@ class DecisionIndex:
 
 def main() -> None:
     """What the process does: it is told the files in one line, and ends when its input does."""
+    # Imported here: the server that starts this process needs none of it.
+    from extauthz.history.indexing import Indexer
+
     os.nice(_NICENESS)  # decisions come first
     audit, index = json.loads(sys.stdin.buffer.readline())
     try:
