@@ -2,6 +2,7 @@
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from itertools import product
 
 import pytest
@@ -75,13 +76,15 @@ TERMS: tuple[dict[str, dict[str, str]], ...] = (
     {"headers": {"x-there": "string(has(request.headers.x_c) || 'x-a' in request.headers)"}},
     {"metadata": {"who": "user.claims"}, "headers": {"x-sub": "user.sub"}},
 )
+ENDS = datetime.fromtimestamp(NOW + 1_800, UTC).isoformat()
 PLACES = ({"paths": ["/a/{id}"]}, {"paths": ["/**"]})
 
 rules = st.builds(
-    lambda when, place, effect, terms, mode: {
+    lambda when, place, effect, terms, mode, ends: {
         **({"when": when} if "params" not in when or "{id}" in place["paths"][0] else {"when": "true"}),
         **place,
         **({"allow": terms} if effect == "allow" and terms else {}),
+        **({"expires": ENDS, **({} if effect == "allow" else {"expires_opens": True})} if ends else {}),
         "effect": effect,
         "mode": mode,
     },
@@ -90,6 +93,7 @@ rules = st.builds(
     effect=st.sampled_from(["allow", "allow", "deny", "challenge"]),
     terms=st.sampled_from(TERMS),
     mode=st.sampled_from(["enforce", "enforce", "shadow"]),
+    ends=st.sampled_from([False, False, True]),
 )
 asked = st.tuples(st.sampled_from(REQUESTS), st.sampled_from(CALLERS), st.sampled_from([NOW, NOW + 3_600]))
 
