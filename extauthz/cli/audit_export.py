@@ -28,6 +28,7 @@ from extauthz.cli.audit_wanted import (
     kinds,
     moment,
 )
+from extauthz.cli.policy_options import FormatOption, print_json
 from extauthz.errors import ExtauthzError, failure_of
 from extauthz.history.audit_files import in_turn, last_written, lines_of
 from extauthz.history.exports import CsvExport, Export, JsonLinesExport
@@ -56,6 +57,7 @@ def export(
     host: HostWanted = None,
     path: PathWanted = None,
     event: EventsWanted = None,
+    output: FormatOption = "text",
 ) -> None:
     """Write records as a table, in the order that they were written: Parquet (needs `extauthz[parquet]`), CSV or JSON
     Lines, as the name of the file says."""
@@ -77,7 +79,10 @@ def export(
     count = _write(out, form, recent, sieve)
     if sieve.broken:
         typer.echo(f"{sieve.broken} {broken_lines(sieve.broken)}", err=True)
-    typer.echo(f"{out}: {counted(count, 'record')}")
+    if output == "json":
+        print_json({"file": str(out), "records": count})
+    else:
+        typer.echo(f"{out}: {counted(count, 'record')}")
 
 
 def _write(out: Path, form: Callable[[IO[bytes]], Export], paths: list[Path], sieve: Sieve) -> int:

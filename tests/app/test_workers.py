@@ -111,8 +111,9 @@ def test_workers_write_whole_lines_into_one_audit_file(running: Running) -> None
     with ThreadPoolExecutor(8) as callers:
         list(callers.map(lambda turn: running.allows(turn % COUNT, "/one"), range(80)))
     audit = running.folder / "audit.jsonl"
-    assert comes(lambda: len(audit.read_text().splitlines()) >= 80)
-    assert {json.loads(line)["decision"] for line in audit.read_text().splitlines()} == {"allow"}
+    assert comes(lambda: audit.read_text().count('"decision":') >= 80)
+    lines = [json.loads(line) for line in audit.read_text().splitlines()]
+    assert {line["decision"] for line in lines if "event" not in line} == {"allow"}
 
 
 def test_a_reload_brings_the_same_policies_to_all(running: Running) -> None:

@@ -119,8 +119,16 @@ def with_users(path: Path, *issuers: str) -> Path:
 
 
 def token(sub: str, *groups: str, key: SigningKey = KEY, **claims: object) -> str:
-    """A token of an approver; a claim that is `None` is left out."""
-    said = {"iss": PEOPLE, "aud": AUDIENCE, "sub": sub, "groups": list(groups), "name": sub.title(), **claims}
+    """A token of an approver, good for all tests; a claim that is `None` is left out."""
+    said = {
+        "exp": int(time.time()) + 86_400,
+        "iss": PEOPLE,
+        "aud": AUDIENCE,
+        "sub": sub,
+        "groups": list(groups),
+        "name": sub.title(),
+        **claims,
+    }
     return key.token(**said)
 
 

@@ -190,7 +190,8 @@ def test_a_table_has_every_record_and_its_line(folder: Path) -> None:
 
 def test_no_cell_begins_like_a_formula(tmp_path: Path) -> None:
     write(tmp_path / "audit.jsonl", record(0, user=User(sub="=cmd()", iss="https://idp.example.com")))
-    assert run(tmp_path, "export", "--out", "out.csv", files=("audit.jsonl",)).exit_code == 0
+    ended = run(tmp_path, "export", "--out", "out.csv", "--format", "json", files=("audit.jsonl",))
+    assert json.loads(ended.stdout)["file"] == "out.csv"
     (row,) = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
     assert row["subject"] == "'=cmd()"
 
