@@ -156,6 +156,8 @@ def summary_of(ask: Ask, load: Load, *, core: int | None) -> Summary:
 
 def _good(ask: Ask, load: Load, *, core: int | None, log: Path | None) -> Summary:
     summary = _run(ask, load, core=core, log=log)
+    if not summary.done:
+        raise LoadFailed(f"h2load: `{ask.url}` answered nothing in {load.seconds:g} s; is the machine busy?")
     if summary.failed or not summary.succeeded:
         raise LoadFailed(f"h2load: {summary.failed} of {summary.done} calls to `{ask.url}` failed; what answers there?")
     if summary.body_bytes < summary.succeeded * ask.answer_bytes:
