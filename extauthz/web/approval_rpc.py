@@ -101,7 +101,7 @@ class ApprovalsRpc(grpc.GenericRpcHandler):
             try:
                 async for message in work(request, await self._enter(context)):
                     yield message
-            except Exception as error:  # noqa: BLE001 - as above
+            except Exception as error:  # noqa: BLE001 - whatever it is, the answer tells nothing of it
                 await _abort(context, declined_for(error))
 
         handler = grpc.unary_stream_rpc_method_handler(serve, kind.FromString, _serialized)
