@@ -27,7 +27,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
     TraceServiceServicer,
     add_TraceServiceServicer_to_server,
 )
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +55,21 @@ class Receiver:
     arrived: threading.Condition = field(default_factory=threading.Condition)
 
     @property
-    def spans(self) -> list[Span]:
-        """Every span that was taken."""
+    def sent(self) -> list[tuple[str, Span]]:
+        """Every span that was taken, with the name of the service that has sent it."""
         with self.arrived:
             found = [one for request in self.requests for one in request.resource_spans]
-        return [span for one in found for scope in one.scope_spans for span in scope.spans]
+        return [(_service(one), span) for one in found for scope in one.scope_spans for span in scope.spans]
+
+    @property
+    def spans(self) -> list[Span]:
+        """Every span that was taken."""
+        return [span for _, span in self.sent]
+
+    @property
+    def port(self) -> int:
+        """Where it listens on this machine."""
+        return int(self.endpoint.rpartition(":")[2])
 
     def wait_for(self, wanted: Callable[["Receiver"], bool], *, seconds: float = 20) -> None:
         """Until `wanted` holds, also where it is something else than what has arrived here."""
@@ -179,6 +189,11 @@ def over_grpc(*, port: int = 0, tls: grpc.ServerCredentials | None = None) -> It
             yield receiver
         finally:
             server.stop(None).wait()
+
+
+def _service(spans: ResourceSpans) -> str:
+    names = {entry.key: entry.value.string_value for entry in spans.resource.attributes}
+    return names.get("service.name", "")
 
 
 def _answer(say: Say) -> bytes:

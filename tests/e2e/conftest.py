@@ -10,9 +10,9 @@ import pytest
 from browsing import ARGUMENTS, find_chromium
 from described import descriptors
 from e2e import bootstrap
-from e2e.collector import Collector, collecting
 from e2e.readings import Readings, reading
 from e2e.stage import Script, Stage, stage
+from otlp_receivers import Receiver, over_grpc
 from playwright.sync_api import Browser, sync_playwright
 
 from extauthz.cli.quickstart.envoy import find_envoy
@@ -31,14 +31,14 @@ def envoy_binary() -> Path:
 
 
 @pytest.fixture(scope="session")
-def collector() -> Iterator[Collector]:
+def collector() -> Iterator[Receiver]:
     """Where Envoy and extauthz send their spans."""
-    with collecting() as running:
+    with over_grpc() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def gateway(collector: Collector) -> Iterator[Stage]:
+def gateway(collector: Receiver) -> Iterator[Stage]:
     """`envoy/gateway.yaml` as it is shipped, and beside its listener some that differ from it in one setting."""
     with stage(Script(policies=POLICIES, edit=add_listeners, collector=collector)) as running:
         yield running

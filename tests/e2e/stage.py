@@ -23,8 +23,8 @@ import httpx
 import pyotp
 import yaml
 from e2e import bootstrap
-from e2e.collector import Collector
 from e2e.services import HttpService, grpc_service, http_service, tcp_service
+from otlp_receivers import Receiver
 from typer.testing import CliRunner
 
 from extauthz.cli.commands import app
@@ -34,6 +34,7 @@ from extauthz.cli.quickstart.envoy import Admin, envoy_command, find_envoy
 from extauthz.cli.quickstart.local_http import answers, get
 from extauthz.cli.quickstart.processes import Child, Processes
 from extauthz.cli.quickstart.tokens import AUDIENCE, ISSUER, TokenIssuer
+from extauthz.values.request import EMPTY
 
 START_SECONDS = 60.0
 LISTENERS = {"grpc": "grpc", "web": "web", "admin": "probes", "approvals": "approvals"}
@@ -144,15 +145,16 @@ def extauthz_command(*arguments: str) -> "subprocess.CompletedProcess[str]":
 class Script:
     """What a stage is to be: Envoy with `envoy/<shipped>.yaml`, changed by `edit`, and extauthz with these policies.
 
-    `configuration` replaces top-level keys of extauthz.yaml. With a `collector` both send their spans there. Checks are
-    carried by `transport`.
+    `configuration` replaces top-level keys of extauthz.yaml. With a `collector` (over gRPC) both send their spans
+    there, unless the variables in `environment` have extauthz do otherwise. Checks are carried by `transport`.
     """
 
     policies: str
     shipped: str = "gateway"
     edit: Callable[[bootstrap.Tree], None] = lambda _: None
     configuration: Mapping[str, Any] = field(default_factory=dict)
-    collector: Collector | None = None
+    collector: Receiver | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
     transport: str = "grpcio"
 
 
@@ -172,7 +174,8 @@ def stage(script: Script) -> Iterator[Stage]:
             authority = create_authority(folder / "ca.pem", common_name="e2e", now=datetime.now(UTC))
             issuer = TokenIssuer.create()
             _write(script, folder, authority, issuer, endpoints)
-            extauthz = start_extauthz(processes, folder, script.collector, script.transport)
+            environment = {**_telling(script.collector), **script.environment}
+            extauthz = start_extauthz(processes, folder, environment, script.transport)
             envoy = start_envoy(processes, folder)
             wait_for_extauthz(extauthz, folder)
             admin = Admin(folder / "admin.sock")
@@ -198,21 +201,28 @@ def _kill(processes: Processes) -> None:
 
 
 def start_extauthz(
-    processes: Processes, folder: Path, collector: Collector | None = None, transport: str = "grpcio"
+    processes: Processes, folder: Path, environment: Mapping[str, str] = EMPTY, transport: str = "grpcio"
 ) -> Child:
-    """`extauthz serve` with the configuration in `folder`."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("EXTAUTHZ_", "OTEL_"))}
-    if collector is not None:
-        environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{collector.port}"
-        environment["OTEL_EXPORTER_OTLP_PROTOCOL"] = "grpc"
-        environment["OTEL_BSP_SCHEDULE_DELAY"] = "100"
+    """`extauthz serve` with the configuration in `folder`, and these variables beside those that there are."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("EXTAUTHZ_", "OTEL_"))}
     return processes.start(
         "extauthz",
         [*EXTAUTHZ, "serve", "--config", folder / "extauthz.yaml", "--transport", transport],
         log=folder / "extauthz.log",
         folder=folder,
-        environment=environment,
+        environment={**ours, **environment},
     )
+
+
+def _telling(collector: Receiver | None) -> Mapping[str, str]:
+    """The variables that have extauthz send its spans there, soon."""
+    if collector is None:
+        return {}
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
 
 
 def wait_for_extauthz(extauthz: Child, folder: Path) -> None:

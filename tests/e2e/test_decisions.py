@@ -4,16 +4,16 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from e2e.collector import Collector
 from e2e.conftest import POLICIES, add_listeners
 from e2e.stage import SHOP, Script, Stage, stage
+from otlp_receivers import Receiver
 from serving import TRANSPORTS
 
 TRANSFERS = "/v1/accounts/acc-1/transfers"
 
 
 @pytest.fixture(scope="module", params=TRANSPORTS)
-def gateway(request: pytest.FixtureRequest, collector: Collector) -> Iterator[Stage]:
+def gateway(request: pytest.FixtureRequest, collector: Receiver) -> Iterator[Stage]:
     """The gateway as it is shipped, with each transport behind it."""
     script = Script(policies=POLICIES, edit=add_listeners, collector=collector, transport=request.param)
     with stage(script) as running:

@@ -5,7 +5,8 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,13 @@ class World:
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """All of these tests' stage; each has subjects of its own."""
+    with approving(tmp_path_factory.mktemp("people"), Script(policies=POLICY)) as running:
+        yield running
+
+
+@contextmanager
+def approving(folder: Path, script: Script) -> Iterator[World]:
+    """A stage with approvers, whose issuer's keys are in `folder`."""
     try:
         find_envoy()
     except ConfigurationError as error:
@@ -118,11 +126,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             pytest.fail(str(error))
         pytest.skip(str(error))
     people = TokenIssuer.create()
-    keys: Path = tmp_path_factory.mktemp("people") / "people.json"
+    keys = folder / "people.json"
     keys.write_text(people.jwks())
     tokens = {"issuer": ISSUER, "audiences": ["approvals"], "algorithms": ["ES256"], "jwks": str(keys)}
+    configuration = {**script.configuration, "approvals": {"url": ORIGIN, "tokens": tokens}}
     with (
-        stage(Script(policies=POLICY, configuration={"approvals": {"url": ORIGIN, "tokens": tokens}})) as running,
+        stage(replace(script, configuration=configuration)) as running,
         ThreadPoolExecutor(max_workers=4) as threads,
         httpx.Client(
             transport=httpx.HTTPTransport(uds=str(running.folder / "approvals.sock")), base_url="http://approvals"
