@@ -1,14 +1,15 @@
-"""The part of the protocol of stores that keeps the letters which tell of approvals until they are delivered.
+"""The part of the protocol of stores that keeps letters until they are delivered.
 
-The rules: a letter is written with what it tells of, in one step, and is there until it was delivered, so it is
-delivered at least once. Who has claimed one has it alone for a while; what is said of it later, after somebody else has
-claimed it, changes nothing, unless it was delivered.
+The rules: a letter that tells of an approval is written with its change, in one step; others are put, and of those
+there is a most. A letter is there until it was delivered, so it is delivered at least once. Who has claimed one has it
+alone for a while; what is said of it later, after somebody else has claimed it, changes nothing, unless it was
+delivered.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from extauthz.values.letters import Claim, LetterCounts, LetterState
+from extauthz.values.letters import Claim, Letter, LetterCounts, LetterState
 
 DEAD_SECONDS: Final = 30 * 86_400.0
 """How long a letter is kept that was given up."""
@@ -18,6 +19,13 @@ WAITING_SECONDS: Final = 60 * 86_400.0
 
 class LetterStore(Protocol):
     """Raises `StateUnavailable` as every call of a store does."""
+
+    async def put_letters(self, sink: str, letters: Sequence[Letter], *, most: int, now: float) -> int:
+        """Keep new letters of this sink, the first of them, while no more than `most` of it wait; how many are kept.
+
+        Of its dead ones no more than `most` stay, the newest. Where several servers put letters at one time there may
+        be a few more.
+        """
 
     async def claim_letters(self, sink: str, *, most: int, lease: float, now: float) -> tuple[Claim, ...]:
         """Letters of this sink that are due, those first that have been for longest; they are due again in `lease`

@@ -131,6 +131,12 @@ class MemoryApproving(ABC):
             self._check_open()
             return self._approvals.absences(now)
 
+    async def put_letters(self, sink: str, letters: Sequence[Letter], *, most: int, now: float) -> int:
+        with self._lock:
+            self._check_open()
+            self._sweep(now)
+            return self._letters.put_some(sink, letters, most, now)
+
     async def claim_letters(self, sink: str, *, most: int, lease: float, now: float) -> tuple[Claim, ...]:
         with self._lock:
             self._check_open()

@@ -18,6 +18,16 @@ class MemoryLetters:
         for letter in letters:
             self._letters.setdefault(letter.id, LetterState(letter=letter, attempts=0, due_at=now))
 
+    def put_some(self, sink: str, letters: Sequence[Letter], most: int, now: float) -> int:
+        """As `LetterStore.put_letters`."""
+        of_sink = [state for state in self._letters.values() if state.letter.sink == sink]
+        dead = sorted((state.dead_at, state.letter.id) for state in of_sink if state.dead_at is not None)
+        for _, id_ in dead[: max(0, len(dead) - most)]:
+            del self._letters[id_]
+        kept = letters[: max(0, most - (len(of_sink) - len(dead)))]
+        self.put(kept, now)
+        return len(kept)
+
     def claim(self, sink: str, most: int, lease: float, now: float) -> tuple[Claim, ...]:
         """As `LetterStore.claim_letters`."""
         due = [

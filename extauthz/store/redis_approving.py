@@ -75,6 +75,9 @@ class RedisApproving:
     async def absences(self, *, now: float) -> tuple[Absence, ...]:
         return await self._approvals.absences(now)
 
+    async def put_letters(self, sink: str, letters: Sequence[Letter], *, most: int, now: float) -> int:
+        return await self._letters.put(sink, letters, most, now)
+
     async def claim_letters(self, sink: str, *, most: int, lease: float, now: float) -> tuple[Claim, ...]:
         return await self._letters.claim(sink, most, lease, now)
 

@@ -1,4 +1,5 @@
-"""Letters in a Redis: each in the slot of its subject, where it is written with its approval, and lists of all of them.
+"""Letters in a Redis: each in the slot of its subject, where it is written with its approval, those that tell of none
+in one slot of their own, and lists of all of them.
 
 The rule: a letter is on the lists before it is there, and until it is there no more, so none is forgotten whatever
 stops halfway. What is on a list and not there, or otherwise than the list says, is put right by whoever looks at it.
@@ -16,7 +17,14 @@ from extauthz.store.protocol import CLOCK_SKEW, SWEEP_SECONDS
 from extauthz.store.redis_calls import RedisCalls
 from extauthz.store.redis_route import Command
 from extauthz.store.redis_rows import SubjectKeys, texts_in, understood
-from extauthz.store.redis_scripts import CHANGE_LETTER, CLAIM_LETTER, DUE_LETTERS, INDEX_LETTER, Run
+from extauthz.store.redis_scripts import (
+    CHANGE_LETTER,
+    CLAIM_LETTER,
+    DUE_LETTERS,
+    INDEX_LETTER,
+    PUT_LETTERS,
+    Run,
+)
 from extauthz.store.redis_server import Reply
 from extauthz.values.letters import Claim, Letter, LetterCounts, LetterState
 
@@ -28,6 +36,9 @@ _AGAIN_SECONDS: Final = 5.0
 """When a letter is looked for again that is on the lists already, and not there yet."""
 _MOST_UNSEEN: Final = 1_000
 """How many letters of a sink are looked for when letters are counted, of those that may be on the lists alone."""
+
+_EVENTS: Final = "events"
+"""The tag of letters that tell of no approval; those of subjects are longer."""
 
 _Known = Literal["new", "written", "missing", "again", "waits", "dead", "gone"]
 
@@ -66,6 +77,23 @@ class RedisLetters:
     def withdrawn(self, letters: Iterable[Letter], tag: str, now: float) -> list[Run]:
         """What takes letters off the lists that were announced, and will not be there."""
         return self._index_all("gone", letters, tag, now)
+
+    async def put(self, sink: str, letters: Sequence[Letter], most: int, now: float) -> int:
+        """As `LetterStore.put_letters`."""
+        asked = (Command(key=key, words=("ZCARD", key)) for key in (self._waiting(sink), self._dead(sink)))
+        waiting, dead = await self._calls.exchange(*asked)
+        if not (isinstance(waiting, int) and isinstance(dead, int)):
+            raise StateUnavailable("store: not a count")
+        if dead > most:
+            await self._forget(self._dead(sink), ("ZRANGE", self._dead(sink), 0, min(dead - most, _AT_ONCE) - 1))
+        kept = letters[: max(0, most - waiting)]
+        if kept:
+            words = [word for letter in kept for word in letter_words(letter)]
+            keys = (SubjectKeys.tagged(self._prefix, _EVENTS).letters,)
+            await self._calls.run(*self.announced(kept, _EVENTS, now))
+            await self._calls.run(Run(script=PUT_LETTERS, keys=keys, arguments=(repr(now), _KEPT, *words)))
+            await self._calls.run(*self.written(kept, _EVENTS, now))
+        return len(kept)
 
     async def claim(self, sink: str, most: int, lease: float, now: float) -> tuple[Claim, ...]:
         """As `LetterStore.claim_letters`."""
@@ -223,9 +251,13 @@ class RedisLetters:
         for sink in await self.counts():
             for key, kept in ((self._dead(sink), DEAD_SECONDS), (self._waiting(sink), WAITING_SECONDS)):
                 words = ("ZRANGEBYSCORE", key, "-inf", repr(now - kept), "LIMIT", 0, _AT_ONCE)
-                (reply,) = await self._calls.exchange(Command(key=key, words=words))
-                for id_ in texts_in(reply):
-                    await self.done(_text(id_))
+                await self._forget(key, words)
+
+    async def _forget(self, key: str, words: Sequence[str | bytes | int]) -> None:
+        """Forget the letters that a list has at this key."""
+        (reply,) = await self._calls.exchange(Command(key=key, words=tuple(words)))
+        for id_ in texts_in(reply):
+            await self.done(_text(id_))
 
     async def _states(self, places: Mapping[str, _Place]) -> list[LetterState]:
         """How it stands with those of these letters that are there."""

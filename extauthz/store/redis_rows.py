@@ -11,7 +11,8 @@ The rule: all keys of one subject have one hash tag, so what is atomic is on one
 `letters`   hash: `state: head: content:` ID
 
 A text of a grant begins with when it was issued and a digest of its session, for scripts. Proofs of possession and
-limiters have a tag, so a slot, each; so have writers of the audit, with `audit`, the end of their chain.
+limiters have a tag, so a slot, each; so have writers of the audit, with `audit`, the end of their chain. Letters that
+tell of no approval are all under the tag `events`.
 """
 
 import json

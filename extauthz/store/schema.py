@@ -90,6 +90,7 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
     sqlite_devices.SCHEMA,
     (*sqlite_approvals.SCHEMA, *sqlite_letters.SCHEMA),
     sqlite_audit_heads.SCHEMA,
+    sqlite_letters.BOUND,
 )
 
 

@@ -115,6 +115,13 @@ class SqliteApproving(ABC):
     async def absences(self, *, now: float) -> tuple[Absence, ...]:
         return await self._reads.read(lambda connection: sqlite_approvals.absences(connection, now))
 
+    async def put_letters(self, sink: str, letters: Sequence[Letter], *, most: int, now: float) -> int:
+        def work(connection: sqlite3.Connection) -> int:
+            self._sweep(connection, now)
+            return sqlite_letters.put_some(connection, sink, letters, most, now)
+
+        return await self._aside.write(work)
+
     async def claim_letters(self, sink: str, *, most: int, lease: float, now: float) -> tuple[Claim, ...]:
         if not await self._reads.read(lambda connection: sqlite_letters.is_due(connection, sink, now)):
             return ()

@@ -17,6 +17,8 @@ SCHEMA: Final = (
     "CREATE INDEX letters_dead ON letters (dead_at) WHERE dead_at IS NOT NULL",
     "CREATE INDEX letters_waiting ON letters (due_at) WHERE dead_at IS NULL",
 )
+BOUND: Final = ("CREATE INDEX letters_dead_of ON letters (sink, dead_at) WHERE dead_at IS NOT NULL",)
+"""By what the dead ones of a sink are counted."""
 _LETTER: Final = "id, sink, address, event, kind, approval, at, content"
 
 
@@ -26,6 +28,20 @@ def put(connection: sqlite3.Connection, letters: Iterable[Letter], now: float) -
         f"INSERT OR IGNORE INTO letters ({_LETTER}, attempts, due_at, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, '')",  # noqa: S608 - a constant
         [(one.id, one.sink, one.to, one.event, one.kind, one.approval, one.at, one.content, now) for one in letters],
     )
+
+
+def put_some(connection: sqlite3.Connection, sink: str, letters: Sequence[Letter], most: int, now: float) -> int:
+    """As `LetterStore.put_letters`."""
+    connection.execute(
+        """DELETE FROM letters WHERE id IN (
+               SELECT id FROM letters WHERE sink = ? AND dead_at IS NOT NULL
+               ORDER BY dead_at DESC LIMIT -1 OFFSET ?)""",
+        (sink, most),
+    )
+    waiting = connection.execute("SELECT count(*) FROM letters WHERE sink = ? AND dead_at IS NULL", (sink,))
+    kept = letters[: max(0, most - int(waiting.fetchone()[0]))]
+    put(connection, kept, now)
+    return len(kept)
 
 
 def is_due(connection: sqlite3.Connection, sink: str, now: float) -> bool:

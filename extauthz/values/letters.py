@@ -1,4 +1,4 @@
-"""What is to be told to whom: one letter for each event of an approval and each addressee of it.
+"""What is to be told to whom: one letter for each event, of an approval or another one, and each addressee of it.
 
 The rule: a letter says by itself all that is sent, so that it can be sent long after what it tells of is gone. A store
 keeps it and never looks into it.
@@ -27,7 +27,8 @@ EVENT_KINDS: Final[tuple[EventKind, ...]] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """Tells of the `event` (its id) of the `approval` (its id) that happened at `at`, in seconds since the epoch.
+    """Tells of the `event` (its id) that happened at `at`, in seconds since the epoch, and what `kind` of event it is:
+    an `EventKind` of the `approval` (its id), or, where that is empty, one of the event stream.
 
     `sink` is whose turn it has to wait for: a webhook by its name, or all mail. `to` is the address within it, empty
     where the sink is one. `id` is made of event, sink and address, so that what happens once is told once to each.
@@ -38,7 +39,7 @@ class Letter:
     sink: str
     to: str
     event: str
-    kind: EventKind
+    kind: str
     approval: str
     at: float
     content: bytes

@@ -175,3 +175,62 @@ def test_what_nobody_wants_is_kept_for_long_and_not_for_ever(store: Store, dies:
         write(store, of=of, now=now)
         claim(store, sink="another", now=now)
         assert states(store) == there
+
+
+def put(store: Store, *letters: Letter, sink: str = "hook", most: int = 100, now: float = NOW) -> int:
+    return run(store.put_letters(sink, letters, most=most, now=now))
+
+
+def test_a_letter_that_tells_of_no_approval_is_delivered_like_any_other(store: Store) -> None:
+    alone = letter("l1", kind="decision.deny", approval="")
+    assert put(store, alone) == 1
+    assert put(store, letter("l1", kind="decision.deny", approval="", content=b"other")) == 1, "it is there"
+    assert claim(store) == [Claim(letter=alone, attempt=1)]
+    assert run(store.letter_later("l1", 1, due_at=NOW + 9, error="it said 500", now=NOW))
+    assert names(claim(store, now=NOW + 9)) == [("l1", 2)]
+    assert run(store.letter_counts(now=NOW))["hook"] == LetterCounts(waiting=1, dead=0, oldest_at=NOW)
+    assert run(store.letter_dead("l1", 2, error="", now=NOW + 9))
+    assert run(store.replay_letters(["l1"], now=NOW + 10)) == 1
+    assert names(claim(store, now=NOW + 10)) == [("l1", 1)]
+    assert run(store.letter_done("l1", 1, now=NOW + 10))
+    assert states(store) == []
+
+
+def test_of_a_sink_no_more_letters_are_put_than_may_wait(store: Store) -> None:
+    write(store, letter("l0"))
+    assert put(store, *(letter(f"l{number}") for number in range(1, 5)), most=3) == 2
+    assert states(store) == ["l0", "l1", "l2"]
+    assert put(store, letter("l5"), most=3) == 0
+    assert put(store, letter("m1", sink="mail"), sink="mail", most=3) == 1, "each sink has its own room"
+    claim(store)
+    run(store.letter_done("l0", 1, now=NOW))
+    run(store.letter_dead("l1", 1, error="", now=NOW))
+    assert put(store, *(letter(f"l{number}") for number in range(6, 9)), most=3) == 2
+    assert states(store, dead=False) == ["l2", "l6", "l7", "m1"]
+    assert states(store, dead=True) == ["l1"]
+
+
+def test_of_dead_letters_the_newest_stay_where_others_are_put(store: Store) -> None:
+    put(store, *(letter(f"l{number}") for number in range(4)), letter("n"))
+    claim(store)
+    for number in (2, 0, 3, 1):
+        run(store.letter_dead(f"l{number}", 1, error="", now=NOW + number))
+    write(store, letter("m1", sink="mail"))
+    claim(store, sink="mail")
+    run(store.letter_dead("m1", 1, error="", now=NOW))
+    assert put(store, most=4) == 0
+    assert states(store, dead=True) == ["l0", "l1", "l2", "l3", "m1"]
+    assert put(store, letter("l9"), most=2) == 1
+    assert states(store, dead=True) == ["l2", "l3", "m1"]
+    assert states(store, dead=False) == ["l9", "n"]
+
+
+def test_servers_that_put_the_same_letters_at_once_leave_each_once(store: Store) -> None:
+    letters = [letter(f"l{number}") for number in range(10)]
+
+    async def work() -> None:
+        await crowd(store.put_letters("hook", letters, most=100, now=NOW) for _ in range(6))
+
+    run(work())
+    assert states(store) == sorted(one.id for one in letters)
+    assert run(store.letter_counts(now=NOW))["hook"].waiting == 10
