@@ -6,14 +6,12 @@ is out of reach is told again as soon as it is there.
 
 import asyncio
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import structlog
 
 from extauthz.errors import ExtauthzError
-from extauthz.record.chain import Head
+from extauthz.record.audit_file import AuditFile
 from extauthz.record.config import AuditSettings
 from extauthz.store.audit_heads import AuditHead, AuditHeadStore
 
@@ -30,14 +28,14 @@ _log = structlog.get_logger(__name__)
 
 
 class AuditHeads:
-    """Tells `store` of the end that `head` is, when it has moved. Belongs to one event loop."""
+    """Tells `store` of the end of the chain in `file`, when it has moved. Belongs to one event loop."""
 
-    def __init__(self, store: AuditHeadStore, head: Callable[[], Head], *, file: Path, keep: float) -> None:
-        """`keep` is for how many seconds the store remembers it; `file` is where the lines are written."""
+    def __init__(self, store: AuditHeadStore, file: AuditFile, audit: AuditSettings) -> None:
+        """`audit` says for how long the store has to remember it."""
         self._store = store
-        self._head = head
         self._file = file
-        self._keep = keep
+        self._path = str(file.path.absolute())
+        self._keep = _kept_for(audit)
         self._told = 0
         self._failing = False
 
@@ -49,12 +47,12 @@ class AuditHeads:
 
     async def tell(self) -> None:
         """Tell of it if it has moved. What the store does not take is told the next time; no error leaves."""
-        head = self._head()
+        head = self._file.head
         if head.seq <= self._told:
             return
         now = time.time()
         known = AuditHead(
-            writer=head.writer, seq=head.seq, hash=head.hash, at=now, until=now + self._keep, file=str(self._file)
+            writer=head.writer, seq=head.seq, hash=head.hash, at=now, until=now + self._keep, file=self._path
         )
         try:
             async with asyncio.timeout(PATIENCE):
@@ -70,7 +68,7 @@ class AuditHeads:
         self._failing = False
 
 
-def kept_for(audit: AuditSettings) -> float:
+def _kept_for(audit: AuditSettings) -> float:
     """For how many seconds ends are remembered: longer than the files are kept."""
     retain = audit.retain
     return FOR_EVER if retain is None or retain.for_ is None else retain.for_ + MARGIN

@@ -67,3 +67,14 @@ def no_logs() -> Iterator[None]:
         yield
     finally:
         structlog.configure(**before)
+
+
+@contextmanager
+def logs_beside_answers() -> Iterator[None]:
+    """What is logged meanwhile goes to standard error: standard output is for the answer of a command."""
+    before = structlog.get_config()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
