@@ -12,7 +12,8 @@ from pathlib import Path
 
 from extauthz.app.secrets import SHORTEST, read_place
 from extauthz.approval.telling.addressing import Addressees
-from extauthz.approval.telling.config import MAIL, AddresseeSettings, EmailSettings, WebhookSettings
+from extauthz.approval.telling.config import MAIL, AddresseeSettings, EmailSettings, HookSettings
+from extauthz.approval.telling.message import approval_message
 from extauthz.approval.telling.signing import SigningKey, signing_key
 from extauthz.check.deliveries import Addressee, Deliveries, Sender
 from extauthz.errors import ConfigurationError
@@ -43,7 +44,8 @@ def make_deliveries(settings: Settings, environ: Mapping[str, str], *, store: Le
 
         for number, webhook in enumerate(approvals.webhooks):
             secrets = partial(places.of_webhook, webhook, f"approvals.webhooks[{number}]")
-            sender = Webhook(webhook, secrets=secrets, base=settings.base, pages=pages)
+            wording = partial(approval_message, pages=pages)
+            sender = Webhook(webhook, secrets=secrets, base=settings.base, wording=wording)
             found[webhook.name] = _addressee(webhook, sender)
     if approvals.email is not None:
         from extauthz.lookup.telling.mail import Mail
@@ -65,7 +67,7 @@ class _Places:
         self._base = base
         self._environ = environ
 
-    def of_webhook(self, webhook: WebhookSettings, setting: str) -> WebhookSecrets:
+    def of_webhook(self, webhook: HookSettings, setting: str) -> WebhookSecrets:
         """All that is secret about a webhook. Raises `ConfigurationError`."""
         url = webhook.url
         if webhook.url_from is not None:

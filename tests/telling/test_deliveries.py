@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from telling.hostile import hangs, hostile
 from telling.telling_parts import NOW, PAGES, SECRET, a_hook, an_approval, letters_of
 
 from extauthz.approval.telling.attempts import Delivered, Outcome, Patience
+from extauthz.approval.telling.message import approval_message
 from extauthz.approval.telling.signing import signing_key
 from extauthz.check.approval_news import ApprovalNews
 from extauthz.check.deliveries import AT_ONCE, MARGIN, Addressee, Deliveries
@@ -49,7 +51,7 @@ class Clock:
 def hook_at(url: str, *, attempts: int = 50, max_age: float = 3600.0) -> Addressee:
     settings = a_hook(url=url, addresses=["127.0.0.1"], timeout=f"{SECONDS:g}s")
     secrets = WebhookSecrets(url=url, keys=(signing_key(SECRET),))
-    sender = Webhook(settings, secrets=lambda: secrets, base=Path(), pages=PAGES)
+    sender = Webhook(settings, secrets=lambda: secrets, base=Path(), wording=partial(approval_message, pages=PAGES))
     return Addressee(sender=sender, seconds=SECONDS, patience=Patience(attempts=attempts, max_age=max_age))
 
 

@@ -8,6 +8,7 @@ import ssl
 import threading
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from telling.telling_parts import NOW, PAGES, SECRET, a_hook, an_approval, lette
 
 from extauthz.approval.telling.attempts import Delivered, Failed, Outcome
 from extauthz.approval.telling.config import WebhookSettings
+from extauthz.approval.telling.message import approval_message
 from extauthz.approval.telling.signing import signing_key
 from extauthz.errors import ConfigurationError
 from extauthz.lookup.telling.secrets import WebhookSecrets
@@ -36,7 +38,7 @@ def site() -> Iterator[Site]:
 
 def sent_by(settings: WebhookSettings, *, url: str | None = None, base: Path = Path(), **headers: str) -> Webhook:
     secrets = WebhookSecrets(url=url or settings.url or "", keys=(signing_key(SECRET),), headers=headers)
-    return Webhook(settings, secrets=lambda: secrets, base=base, pages=PAGES)
+    return Webhook(settings, secrets=lambda: secrets, base=base, wording=partial(approval_message, pages=PAGES))
 
 
 def a_letter() -> Letter:
@@ -286,7 +288,7 @@ def test_a_secret_that_can_not_be_read_later_is_a_failure_that_passes() -> None:
             raise ConfigurationError("hook.secret: can't read the secret: no such file or directory")
         return known.pop()
 
-    webhook = Webhook(a_hook(), secrets=read, base=Path(), pages=PAGES)
+    webhook = Webhook(a_hook(), secrets=read, base=Path(), wording=partial(approval_message, pages=PAGES))
     outcome = failure(asyncio.run(webhook.send(a_letter(), now=NOW)))
     assert (outcome.is_down, outcome.is_final) == (True, False)
 

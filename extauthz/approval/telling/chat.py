@@ -7,7 +7,7 @@ text (Adaptive Cards). What it does read as markup is of our own words, and of a
 import re
 from typing import Any, Final
 
-from extauthz.approval.telling.wording import OPEN, Wording
+from extauthz.approval.telling.wording import Wording
 
 _CARD: Final = "application/vnd.microsoft.card.adaptive"
 _BRACES: Final = re.compile(r"\{(?=\{)")
@@ -21,9 +21,13 @@ def slack_message(wording: Wording) -> dict[str, Any]:
     for label, value in wording.facts:
         elements.append({"type": "text", "text": f"{label}: ", "style": {"bold": True}})
         elements.append({"type": "text", "text": f"{value}\n"})
-    elements.append({"type": "link", "url": wording.link, "text": OPEN, "style": {"bold": True}})
+    where = ""
+    if wording.link:
+        elements.append({"type": "link", "url": wording.link, "text": wording.opens, "style": {"bold": True}})
+        where = f" <{wording.link}|{wording.opens}>"
+    about = f": {_disarmed(wording.rule)}" if wording.rule else ""
     return {
-        "text": f"{wording.headline}: {_disarmed(wording.rule)} <{wording.link}|{OPEN}>",
+        "text": f"{wording.headline}{about}{where}",
         "blocks": [
             {"type": "header", "text": {"type": "plain_text", "text": wording.headline, "emoji": False}},
             {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": elements}]},
@@ -56,7 +60,7 @@ def teams_message(wording: Wording) -> dict[str, Any]:
             {"type": "TextBlock", "text": wording.headline, "size": "Large", "weight": "Bolder", "wrap": True},
             *facts,
         ],
-        "actions": [{"type": "Action.OpenUrl", "title": OPEN, "url": wording.link}],
+        "actions": [{"type": "Action.OpenUrl", "title": wording.opens, "url": wording.link}] if wording.link else [],
     }
     return {"type": "message", "attachments": [{"contentType": _CARD, "contentUrl": None, "content": card}]}
 

@@ -120,8 +120,8 @@ class AddresseeSettings(Block):
         return Patience(attempts=self.attempts, max_age=self.max_age)
 
 
-class WebhookSettings(AddresseeSettings):
-    """Somebody who is told by POST.
+class HookSettings(AddresseeSettings):
+    """Somebody who is told by POST, of whatever it is.
 
     `url_from` is where the URL is that is a secret itself. All `secrets` sign. `headers` are sent as they are,
     `secret_headers` hold what is in their places. `addresses` are networks inside which it may be.
@@ -132,19 +132,11 @@ class WebhookSettings(AddresseeSettings):
     url: Annotated[str, AfterValidator(fetch_url)] | None = None
     url_from: SecretPlace | None = None
     secrets: tuple[SecretPlace, ...] = ()
-    events: Events | None = None
     headers: dict[Annotated[str, AfterValidator(_header)], Annotated[str, AfterValidator(_header_value)]] = Field(
         default_factory=dict
     )
     secret_headers: dict[Annotated[str, AfterValidator(_header)], SecretPlace] = Field(default_factory=dict)
     addresses: Annotated[tuple[str, ...], AfterValidator(_networks)] = ()
-
-    @property
-    def wants(self) -> tuple[EventKind, ...]:
-        """What it is told of: all there is, but of what there is to do in a chat."""
-        if self.events is not None:
-            return self.events
-        return EVENT_KINDS if self.format == "cloudevents" else ASKING
 
     @property
     def reach(self) -> Reach:
@@ -179,6 +171,19 @@ class WebhookSettings(AddresseeSettings):
             return
         if not self.reach.allows(text):
             raise ValueError(f"`{host}` is no address of the internet; if it is meant, write `addresses: [{text}]`")
+
+
+class WebhookSettings(HookSettings):
+    """Somebody who is told of approvals by POST."""
+
+    events: Events | None = None
+
+    @property
+    def wants(self) -> tuple[EventKind, ...]:
+        """What it is told of: all there is, but of what there is to do in a chat."""
+        if self.events is not None:
+            return self.events
+        return EVENT_KINDS if self.format == "cloudevents" else ASKING
 
 
 class RecipientSettings(Block):

@@ -41,12 +41,14 @@ _GOOD_FOR: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wording:
-    """`rule` is the name of the rule; `facts` are labels with their values, all of them plain; `link` is the page."""
+    """`rule` is the name of the rule; `facts` are labels with their values, all of them plain; `link` is the page, and
+    `opens` are the words for it. Without a rule, or a page, they are empty."""
 
     headline: str
     rule: str
     facts: Sequence[tuple[str, str]]
     link: str
+    opens: str = OPEN
 
 
 def page_of(approval: Approval, *, pages: str) -> str:

@@ -8,39 +8,39 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, assert_never
+from typing import Final
 
 import httpcore
-import msgspec
 
-from extauthz.approval.telling.addressing import Notice, read_notice
 from extauthz.approval.telling.attempts import Failed, Outcome, answered
-from extauthz.approval.telling.chat import slack_message, teams_message
-from extauthz.approval.telling.cloud_event import CONTENT_TYPE, cloud_event
-from extauthz.approval.telling.config import Format, WebhookSettings
+from extauthz.approval.telling.cloud_event import CONTENT_TYPE
+from extauthz.approval.telling.config import Format, HookSettings
 from extauthz.approval.telling.signing import signed_headers
-from extauthz.approval.telling.wording import wording_of
 from extauthz.errors import ConfigurationError, failure_of
 from extauthz.lookup.telling.reaching import Answer, Astray, post
 from extauthz.lookup.telling.secrets import WebhookSecrets
 from extauthz.lookup.trust import Trust
 from extauthz.values.letters import Letter
 
+Wording = Callable[[bytes, Format], bytes]
+"""Makes what is sent of what a letter holds, in a form. Raises `ValueError` for what another version has written."""
+
 _JSON: Final = "application/json; charset=utf-8"
 
 
 class Webhook:
     """Sends to the webhook of `settings`. `secrets` reads what is secret, for each attempt anew; it may wait for files.
+    `wording` says what there is to say.
 
-    `pages` is the origin of the approvers' pages. Raises `ConfigurationError` for what can't be used.
+    Raises `ConfigurationError` for what can't be used.
     """
 
     def __init__(
-        self, settings: WebhookSettings, *, secrets: Callable[[], WebhookSecrets], base: Path, pages: str
+        self, settings: HookSettings, *, secrets: Callable[[], WebhookSecrets], base: Path, wording: Wording
     ) -> None:
         self._settings = settings
         self._secrets = secrets
-        self._pages = pages
+        self._wording = wording
         self._trust = Trust(ca=None if settings.ca is None else base / settings.ca)
         self._trusted: tuple[object, ssl.SSLContext] | None = None
         secrets()
@@ -50,8 +50,7 @@ class Webhook:
     async def send(self, letter: Letter, *, now: float) -> Outcome:
         """Try once, at `now` in seconds since the epoch."""
         try:
-            notice = read_notice(letter.content)
-            body = msgspec.json.encode(_body(self._settings.format, notice, pages=self._pages))
+            body = self._wording(letter.content, self._settings.format)
         except ValueError as error:
             return Failed(error=f"can't be told by this version: {error}", is_final=True)
         try:
@@ -93,15 +92,3 @@ class Webhook:
         if self._trusted is None or self._trusted[0] != state:
             self._trusted = (state, self._trust.context())
         return self._secrets(), self._trusted[1]
-
-
-def _body(form: Format, notice: Notice, *, pages: str) -> dict[str, Any]:
-    match form:
-        case "cloudevents":
-            return cloud_event(notice, pages=pages)
-        case "slack":
-            return slack_message(wording_of(notice, pages=pages))
-        case "teams":
-            return teams_message(wording_of(notice, pages=pages))
-        case _:
-            assert_never(form)
