@@ -303,6 +303,7 @@ def _granted(outcome: Outcome, *, uses: int | None, valid_for: float, at: float)
         opened_at=approval.opened_at,
         votes=() if broken is not None else tuple(vote for vote in approval.votes if vote.stance == "approve"),
         break_glass=broken,
+        origin=approval.picture.origin,
     )
     grant = Grant(
         id=approval.id,

@@ -50,6 +50,7 @@ class Chronicle:
         subject: Subject | None = None,
         by: str = SERVER,
         origin: Origin = NO_ORIGIN,
+        beside: Origin = NO_ORIGIN,
         rule: str | None = None,
         revision: str | None = None,
         challenge: str | None = None,
@@ -60,11 +61,11 @@ class Chronicle:
         details: Mapping[str, Detail] = EMPTY,
         since: float | None = None,
     ) -> None:
-        """Something has happened just now. `origin` is the decision that began it, `since` (seconds since the epoch)
-        when it began if it took time; the rest is as `LifeRecord` has it."""
+        """Something has happened just now. `origin` is the decision that began it, `beside` another one that it belongs
+        to, `since` (seconds since the epoch) when it began if it took time; the rest is as `LifeRecord` has it."""
         if self.recorder is None:
             return
-        span = SpanIds.read(origin.span)
+        spans = (SpanIds.read(one.span) for one in (origin, beside))
         try:
             self.recorder.record(
                 LifeRecord(
@@ -81,7 +82,7 @@ class Chronicle:
                     factor=factor,
                     reason=reason or None,
                     details=details,
-                    links=() if span is None else (span,),
+                    links=tuple(span for span in spans if span is not None),
                     started_ns=None if since is None else int(since * 1e9),
                 )
             )

@@ -7,13 +7,27 @@ whatever callers send.
 from typing import Final, TypeVar
 
 from extauthz.record.decision import DecisionRecord
-from extauthz.record.otlp import LOCAL, PARENT, REMOTE, SPAN_ID, TRACE_ID, attributes, encoded, head, sort, state, times
+from extauthz.record.otlp import (
+    LOCAL,
+    PARENT,
+    REMOTE,
+    SPAN_ID,
+    TRACE_ID,
+    attributes,
+    encoded,
+    head,
+    links,
+    sort,
+    state,
+    times,
+)
 from extauthz.record.span_attributes import attributes_of, caller, failure_of, outcome, rare, target
 from extauthz.record.span_model import SERVER, SpanModel
 from extauthz.record.trace_context import Parent
 from extauthz.values.decisions import Allow, Decision, Deny, RuleResult
 from extauthz.values.identity import Identity
 from extauthz.values.request import HttpRequest
+from extauthz.values.span_ids import SpanIds
 
 SPAN_NAME: Final = "authz.check"
 _MOST: Final = 1_024
@@ -109,6 +123,8 @@ class DecisionSpans:
             pieces.append(attributes(rare(record)))
         if tracestate:
             pieces.append(state(tracestate))
+        if isinstance(record.decision, Allow) and record.decision.grants:
+            pieces.append(links(links_of(record)))
         return b"".join(pieces)
 
     def _outcome(self, decision: Decision, rules: tuple[RuleResult, ...], revision: str) -> bytes:
@@ -175,8 +191,17 @@ def model_of(record: DecisionRecord, trace_id: bytes, span_id: bytes, parent: Pa
         started_ns=started_of(record),
         ended_ns=ended_of(record),
         attributes=attributes_of(record),
+        links=links_of(record),
         failure=failure_of(record.decision),
     )
+
+
+def links_of(record: DecisionRecord) -> tuple[SpanIds, ...]:
+    """The spans of the decisions that have asked for the approvals which it rests on."""
+    if not isinstance(record.decision, Allow):
+        return ()
+    asked = (grant.approval.origin.span for grant in record.decision.grants if grant.approval is not None)
+    return tuple(span for text in asked if (span := SpanIds.read(text)) is not None)
 
 
 def started_of(record: DecisionRecord) -> int:

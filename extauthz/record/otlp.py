@@ -101,6 +101,11 @@ def state(value: str) -> bytes:
     return framed(_STATE, text(value)) if value else b""
 
 
+def links(spans: Iterable[SpanIds]) -> bytes:
+    """The fields of what a span links to."""
+    return b"".join([framed(_LINK, _link(span)) for span in spans])
+
+
 def sort(name: str, kind: int, failure: str | None) -> bytes:
     """The fields of name, kind and status."""
     status = b"" if failure is None else framed(b"\x12", text(failure)) + b"\x18" + varint(ERROR)
@@ -117,7 +122,7 @@ def encoded(model: SpanModel) -> bytes:
             attributes(model.attributes),
             state(model.state),
             b"" if not model.dropped_attributes else _DROPPED_ATTRIBUTES + varint(model.dropped_attributes),
-            *(framed(_LINK, _link(link)) for link in model.links),
+            links(model.links),
             b"" if not model.dropped_links else _DROPPED_LINKS + varint(model.dropped_links),
         )
     )

@@ -16,6 +16,7 @@ from extauthz.record.outlet import Outlet, Parcel
 from extauthz.record.sampling import Sampled
 from extauthz.record.span_model import Limits, SpanModel
 from extauthz.record.trace_context import Parent
+from extauthz.values.decisions import Allow
 
 _TOGETHER: Final = 64
 """Spans in one parcel, at most."""
@@ -57,12 +58,18 @@ class OtlpForm:
         self._pieces: list[bytes] = []
         self._count = 0
         self._room = None if limits.length is not None else _room(limits.attributes)
+        self._links = limits.links
 
     def add_decision(
         self, record: DecisionRecord, trace_id: bytes, span_id: bytes, parent: Parent | None, sampled: Sampled
     ) -> None:
         """Take the span of a decision: quickly, unless limits may cut it or a sampler has added something."""
-        if self._room is not None and len(record.risk) <= self._room and not sampled.attributes:
+        if (
+            self._room is not None
+            and len(record.risk) <= self._room
+            and not sampled.attributes
+            and self._may_link(record)
+        ):
             self._put(self._decisions.encoded(record, trace_id, span_id, parent, sampled.state))
         else:
             self.add(whole(record, trace_id, span_id, parent, sampled))
@@ -78,6 +85,11 @@ class OtlpForm:
             self._outlet.put(Parcel(self._count, len(content), content))
             self._pieces = []
             self._count = 0
+
+    def _may_link(self, record: DecisionRecord) -> bool:
+        """Whether it may link to all that it can."""
+        decision = record.decision
+        return self._links is None or not isinstance(decision, Allow) or len(decision.grants) <= self._links
 
     def _put(self, span: bytes) -> None:
         length = len(span)

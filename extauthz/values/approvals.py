@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from extauthz.values.identity import Subject
-from extauthz.values.origin import Origin
+from extauthz.values.origin import NO_ORIGIN, Origin
 
 State = Literal["pending", "approved", "denied", "expired", "cancelled"]
 """All but the first are final."""
@@ -237,13 +237,15 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
 class Approved(msgspec.Struct, frozen=True, kw_only=True):
     """What the grant of an approval says of it, so that a decision can count the votes again.
 
-    `votes` are those that approve; there are none where somebody has broken the glass.
+    `votes` are those that approve; there are none where somebody has broken the glass. `origin` is the decision that
+    has asked for it.
     """
 
     id: str
     opened_at: float
     votes: tuple[Vote, ...] = ()
     break_glass: BreakGlass | None = None
+    origin: Origin = NO_ORIGIN
 
 
 class Absence(msgspec.Struct, frozen=True, kw_only=True):

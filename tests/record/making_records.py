@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from extauthz.record.decision import DecisionRecord, Wait
 from extauthz.record.life import LifeRecord
+from extauthz.values.approvals import Approved
 from extauthz.values.assessment import Assessment, Heard
 from extauthz.values.decisions import (
     Allow,
@@ -14,7 +15,9 @@ from extauthz.values.decisions import (
     Hold,
     RuleResult,
 )
+from extauthz.values.grants import Grant
 from extauthz.values.identity import Identity, Subject, User, Workload
+from extauthz.values.origin import Origin
 from extauthz.values.request import HttpRequest, Peer, RequestView
 from extauthz.values.span_ids import SpanIds
 
@@ -35,8 +38,23 @@ rule_results = st.builds(
 demands = st.builds(
     ChallengeDemand, rule=names, factors=st.just(("totp",)), max_age=st.just(60.0), binding=st.just("session:p/a")
 )
+span_ids = st.builds(SpanIds, st.integers(1, 2**128 - 1), st.integers(1, 2**64 - 1), st.booleans())
+origins = st.builds(Origin, decision_id=names, span=st.just("") | span_ids.map(lambda ids: ids.traceparent))
+approvals = st.builds(Approved, id=names, opened_at=st.just(1.0), origin=origins)
+proofs = st.builds(
+    Grant,
+    id=names,
+    subject=st.just(Subject("https://idp.example", "u-1")),
+    session=st.just("s"),
+    holder=st.just("h"),
+    binding=st.just("b"),
+    factor=st.sampled_from(["otp", "approval"]),
+    issued_at=st.just(1.0),
+    expires_at=st.just(2.0),
+    approval=st.none() | approvals,
+)
 decisions = (
-    st.builds(Allow, rule=names)
+    st.builds(Allow, rule=names, grants=st.lists(proofs, max_size=3).map(tuple))
     | st.builds(Allow, rule=names, auto=st.just((AutoAnswer(rule="p/a", answer="approve", reason="small"),)))
     | st.builds(Deny, reason=names, rule=st.none() | names, status=st.sampled_from([200, 401, 403, 499, 500, 503, 599]))
     | st.builds(Challenge, rule=names, demands=st.lists(demands, max_size=2).map(tuple))
@@ -102,7 +120,6 @@ decision_records = st.builds(
     started_ns=moments,
     ended_ns=moments,
 )
-span_ids = st.builds(SpanIds, st.integers(1, 2**128 - 1), st.integers(1, 2**64 - 1), st.booleans())
 details = st.text() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.booleans()
 life_records = st.builds(
     LifeRecord,

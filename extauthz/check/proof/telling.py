@@ -118,16 +118,18 @@ def tell_given(
 
 
 def tell_used(chronicle: Chronicle, grants: tuple[Grant, ...], used: frozenset[str], *, origin: Origin) -> None:
-    """Of these `grants`, those whose ids are in `used` have lost a use."""
+    """Of these `grants`, those whose ids are in `used` have lost a use, by the decision that is the `origin`."""
     for grant in grants:
         if grant.id in used:
+            approval = grant.approval
             chronicle.tell(
                 "grant.used",
                 subject=grant.subject,
                 by=REQUESTER,
                 origin=origin,
+                beside=NO_ORIGIN if approval is None else approval.origin,
                 rule=grant.rule,
-                approval=None if grant.approval is None else grant.approval.id,
+                approval=None if approval is None else approval.id,
                 grant=grant.id,
                 factor=grant.factor,
             )
