@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from extauthz import __version__
 from extauthz.app.audit_heads import AuditHeads
-from extauthz.record.audit_file import AuditCounts
+from extauthz.record.audit_file import AuditCounts, AuditFile
 from extauthz.record.config import AuditSettings
-from extauthz.record.journal import Journal, JournalCounts
+from extauthz.record.journal import Journal
 from extauthz.record.keeping import Recorder
 from extauthz.record.opening import open_audit
 from extauthz.record.tallies import Tallies
@@ -50,20 +50,14 @@ class Recording:
     def tell(self, metrics: Metrics) -> None:
         """Have `metrics` tell of records, and of what was counted of them."""
         metrics.follow_decisions(lambda: self.tallies.tallied)
-        if (journal := self._journal) is not None:
-            metrics.follow_journal(journal.count)
-        if self._audit is not None:
-            metrics.follow_audit(self.audit_counts)
-        if (spans := self.spans) is not None:
+        journal, audit, spans = self._journal, self._audit, self.spans
+        if journal is None:
+            return
+        metrics.follow_journal(journal.count)
+        if audit is not None:
+            metrics.follow_audit(lambda: _counts(journal, audit))
+        if spans is not None:
             metrics.follow_spans(lambda: spans.counts)
-
-    def audit_counts(self) -> AuditCounts:
-        """Audit records on their way, in the file and lost. What the journal drops is lost to the audit."""
-        journal = JournalCounts(waiting=0, dropped=0) if self._journal is None else self._journal.count()
-        kept = AuditCounts(waiting=0, written=0, lost=0) if self._audit is None else self._audit.count()
-        return AuditCounts(
-            waiting=kept.waiting + journal.waiting, written=kept.written, lost=kept.lost + journal.dropped
-        )
 
     def heads(self, store: AuditHeadStore, audit: AuditSettings | None) -> AuditHeads | None:
         """What tells `store` how far the audit has come; `None` where there is none."""
@@ -76,3 +70,9 @@ class Recording:
         """Keep what waits, and end."""
         if self._journal is not None:
             self._journal.close()
+
+
+def _counts(journal: Journal, audit: AuditFile) -> AuditCounts:
+    """Audit records on their way, in the file and lost. What the journal drops is lost to the audit."""
+    on_way, kept = journal.count(), audit.count()
+    return AuditCounts(waiting=kept.waiting + on_way.waiting, written=kept.written, lost=kept.lost + on_way.dropped)

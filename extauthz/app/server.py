@@ -87,7 +87,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
     store = open_configured_store(settings)
     revocations = RevocationFeed(store, max_staleness=settings.revocations.max_staleness)
     recording = Recording(settings, environ, keys)
-    chronicle = Chronicle(recorder=recording.recorder, clock=time.time_ns)
+    chronicle = Chronicle(recorder=recording.recorder, clock=time.time_ns, tallies=recording.tallies)
     with ExitStack() as unless_started:
         unless_started.callback(recording.close)
         inbound = Inbound(settings, environ, store=store, feed=revocations, metrics=metrics, chronicle=chronicle)
@@ -126,6 +126,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             entropy=os.urandom,
             store=store,
             keys=keys,
+            tallies=recording.tallies,
             recorder=recording.recorder,
             spans=recording.spans,
             inquiries=informants.inquiries,

@@ -1,4 +1,4 @@
-"""From a decision to bytes and a record: the last thing before an answer leaves.
+"""From a decision to bytes, to counts, and to a record where anybody wants it: the last thing before an answer leaves.
 
 An empty CheckResponse means *allow* to Envoy and a gRPC error whatever `failure_mode_allow` says, so whatever goes
 wrong here still ends in an explicit denied answer.
@@ -21,6 +21,7 @@ from extauthz.policy.policy_set import PolicySet
 from extauthz.record.chronicle import REQUESTER, Chronicle
 from extauthz.record.decision import DecisionRecord, Trace, Wait, WallClock
 from extauthz.record.keeping import Recorder
+from extauthz.record.tallies import Tallies
 from extauthz.record.trace_context import trace_id_of
 from extauthz.record.tracing import SpanGiver
 from extauthz.stepup.challenge import offer as challenge_offer
@@ -119,7 +120,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Answering:
-    """Encodes decisions and hands their records on.
+    """Encodes decisions, counts them, and hands their records on.
 
     Where a matching rule says `audit: required`, no answer leaves before its record is on disk; if it can't be, the
     answer is a denial.
@@ -129,15 +130,17 @@ class Answering:
         self,
         *,
         keys: KeyRing,
+        tallies: Tallies | None,
         recorder: Recorder | None,
         spans: SpanGiver | None,
         clock: WallClock,
         entropy: Callable[[int], bytes],
     ) -> None:
         self._keys = keys
+        self._tallies = tallies
         self._recorder = recorder
         self._spans = spans
-        self._chronicle = Chronicle(recorder=recorder, clock=clock)
+        self._chronicle = Chronicle(recorder=recorder, clock=clock, tallies=tallies)
         self._clock = clock
         self._entropy = entropy
         self._ready: dict[tuple[str, Reason, int], tuple[bytes, ...]] = {}
@@ -150,13 +153,14 @@ class Answering:
         evaluation, detail = self._recordable(evaluation, detail)
         answer = self._answer(case, evaluation, detail)
         if not evaluation.audit_required:
-            self._record(case, answer)
+            self._keep(case, answer)
             return answer.payload
+        ended = self._clock()
         try:
-            _wait(self._commit(case, answer), _patience(case.asked.remaining()))
+            _wait(self._commit(case, answer, ended), _patience(case.asked.remaining()))
         except Exception as error:  # noqa: BLE001 - without its record nothing is allowed, whatever the cause
             return self._without_record(case, answer, error).payload
-        self._tell_opened(case, answer)
+        self._committed(case, answer, ended)
         return answer.payload
 
     def refuse(self, case: Case, error: Exception) -> bytes:
@@ -178,7 +182,7 @@ class Answering:
             blanked = replace(case, asked=replace(case.asked, decision_id=blank))
             parts = tuple(self._answer(blanked, evaluation, None).payload.split(blank.encode()))
             self._ready = {known: parts}  # of one set of policies: those before are of no use any more
-        self._record(case, Answer(b"", evaluation, detail_of(error)))
+        self._keep(case, Answer(b"", evaluation, detail_of(error)))
         return decision_id.encode().join(parts)
 
     async def answer_later(self, case: Case, evaluation: Evaluation) -> Answer:
@@ -186,14 +190,15 @@ class Answering:
         evaluation, detail = self._recordable(evaluation, None)
         answer = self._answer(case, evaluation, detail)
         if not evaluation.audit_required:
-            self._record(case, answer)
+            self._keep(case, answer)
             return answer
+        ended = self._clock()
         try:
-            written = asyncio.wrap_future(self._commit(case, answer))
+            written = asyncio.wrap_future(self._commit(case, answer, ended))
             await asyncio.wait_for(written, _patience(case.asked.remaining(), AUDIT_MARGIN_LATER))
         except Exception as error:  # noqa: BLE001 - without its record nothing is allowed, whatever the cause
             return self._without_record(case, answer, error)
-        self._tell_opened(case, answer)
+        self._committed(case, answer, ended)
         return answer
 
     def _answer(self, case: Case, evaluation: Evaluation, detail: str | None) -> Answer:
@@ -237,16 +242,24 @@ class Answering:
         denied = replace(evaluation, decision=AUDIT_UNAVAILABLE, audit_required=False)
         return denied, "the audit file can't be written, and `audit.when_full` is `deny`"
 
-    def _commit(self, case: Case, answer: Answer) -> Future[None]:
+    def _commit(self, case: Case, answer: Answer, ended_ns: int) -> Future[None]:
         if self._recorder is None:
             raise ConfigurationError("a rule requires its record to be written, but no `audit.path` is set")
-        return self._recorder.commit(self._record_of(case, answer))
+        return self._recorder.commit(self._record_of(case, answer, ended_ns))
+
+    def _committed(self, case: Case, answer: Answer, ended_ns: int) -> None:
+        """Count what was decided, and that its answer has waited from then until its record was on disk."""
+        try:
+            self._count(case, answer, ended_ns, Wait("audit", ended_ns, max(self._clock(), ended_ns)))
+        except Exception:  # noqa: BLE001 - a count changes no decision
+            _log.exception("record-failed", **_found_by(case))
+        self._tell_opened(case, answer)
 
     def _without_record(self, case: Case, answer: Answer, error: Exception) -> Answer:
         """The denial in place of an answer whose record is not on disk."""
         _log.error("audit-unavailable", **_found_by(case), error=str(error) or type(error).__name__)
         denied = self._answer(case, replace(answer.evaluation, decision=AUDIT_UNAVAILABLE), detail_of(error))
-        self._record(case, denied)
+        self._keep(case, denied)
         return denied
 
     def _offer(self, case: Case, decision: Challenge | Hold) -> ChallengeOffer | HoldOffer | None:
@@ -282,7 +295,34 @@ class Answering:
             origin=case.origin,
         )
 
-    def _record_of(self, case: Case, answer: Answer) -> DecisionRecord:
+    def _keep(self, case: Case, answer: Answer) -> None:
+        """Count what was decided, and record it where anybody wants it."""
+        ended = self._clock()
+        try:
+            self._count(case, answer, ended)
+            if self._recorder is not None:
+                self._recorder.record(self._record_of(case, answer, ended))
+        except Exception:  # noqa: BLE001 - neither a count nor a record that nobody requires changes a decision
+            _log.exception("record-failed", **_found_by(case))
+        self._tell_opened(case, answer)
+
+    def _count(self, case: Case, answer: Answer, ended_ns: int, *more: Wait) -> None:
+        if self._tallies is None:
+            return
+        asked, evaluation = case.asked, answer.evaluation
+        self._tallies.decided(
+            evaluation.decision,
+            decision_id=asked.decision_id,
+            rules=evaluation.rules,
+            waits=(*(case.waits or asked.waits), *more),
+            request=case.request,
+            trace=asked.trace,
+            span=answer.span,
+            started_ns=asked.started_ns,
+            ended_ns=ended_ns,
+        )
+
+    def _record_of(self, case: Case, answer: Answer, ended_ns: int) -> DecisionRecord:
         asked = case.asked
         return DecisionRecord(
             decision_id=asked.decision_id,
@@ -302,17 +342,8 @@ class Answering:
             waits=case.waits or asked.waits,
             challenge=answer.challenge,
             started_ns=asked.started_ns,
-            ended_ns=self._clock(),
+            ended_ns=ended_ns,
         )
-
-    def _record(self, case: Case, answer: Answer) -> None:
-        if self._recorder is None:  # nothing is made where nobody listens
-            return
-        try:
-            self._recorder.record(self._record_of(case, answer))
-        except Exception:  # noqa: BLE001 - a record that nobody requires changes no decision
-            _log.exception("record-failed", **_found_by(case))
-        self._tell_opened(case, answer)
 
     def _tell_opened(self, case: Case, answer: Answer) -> None:
         """Tell of the challenge that an answer opens, if it does."""

@@ -42,6 +42,7 @@ class Checker:
         self._revocations = surroundings.revocations
         self._answering = Answering(
             keys=surroundings.keys,
+            tallies=surroundings.tallies,
             recorder=surroundings.recorder,
             spans=surroundings.spans,
             clock=surroundings.clock,

@@ -17,6 +17,7 @@ from extauthz.policy.policy_set import PolicySet
 from extauthz.record.chronicle import Chronicle
 from extauthz.record.decision import WallClock
 from extauthz.record.keeping import Recorder
+from extauthz.record.tallies import Tallies
 from extauthz.record.tracing import SpanGiver
 from extauthz.stepup.keys import KeyRing
 from extauthz.store.protocol import Store
@@ -39,8 +40,9 @@ class Ruling:
 class Surroundings:
     """The world outside of the core.
 
-    `clock` gives nanoseconds since the epoch, `monotonic` seconds, `entropy(n)` n random bytes. `recorder` is `None`
-    where nobody wants records, `spans` where decisions leave no spans, `revocations` where nobody can revoke anything.
+    `clock` gives nanoseconds since the epoch, `monotonic` seconds, `entropy(n)` n random bytes. `tallies` is `None`
+    where nothing is counted, `recorder` where nobody wants records, `spans` where decisions leave no spans,
+    `revocations` where nobody can revoke anything.
     `inquiries` asks whoever must be asked to know a caller. `activities` is `None` where nobody remembers what sessions
     do, `habits` where nobody remembers what is usual, `sources` without attribute sources, `approving` where nobody can
     be asked for approvals.
@@ -51,6 +53,7 @@ class Surroundings:
     entropy: Callable[[int], bytes]
     store: Store
     keys: KeyRing
+    tallies: Tallies | None = None
     recorder: Recorder | None = None
     spans: SpanGiver | None = None
     inquiries: Inquiries = NO_INQUIRIES
@@ -63,4 +66,4 @@ class Surroundings:
     @property
     def chronicle(self) -> Chronicle:
         """Where what happens beside decisions is told."""
-        return Chronicle(recorder=self.recorder, clock=self.clock)
+        return Chronicle(recorder=self.recorder, clock=self.clock, tallies=self.tallies)

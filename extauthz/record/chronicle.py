@@ -12,6 +12,7 @@ import structlog
 
 from extauthz.record.decision import WallClock
 from extauthz.record.life import SERVER, Detail, LifeKind, LifeRecord
+from extauthz.record.tallies import Tallies
 from extauthz.values.identity import Subject
 from extauthz.values.origin import NO_ORIGIN, Origin
 from extauthz.values.request import EMPTY
@@ -38,10 +39,12 @@ class Taker(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chronicle:
-    """`recorder` is `None` where nobody wants records; `clock` gives nanoseconds since the epoch."""
+    """`recorder` is `None` where nobody wants records, `tallies` where nothing is counted; `clock` gives nanoseconds
+    since the epoch."""
 
     recorder: Taker | None
     clock: WallClock
+    tallies: Tallies | None = None
 
     def tell(
         self,
@@ -63,29 +66,31 @@ class Chronicle:
     ) -> None:
         """Something has happened just now. `origin` is the decision that began it, `beside` another one that it belongs
         to, `since` (seconds since the epoch) when it began if it took time; the rest is as `LifeRecord` has it."""
-        if self.recorder is None:
+        if self.recorder is None and self.tallies is None:
             return
         spans = (SpanIds.read(one.span) for one in (origin, beside))
+        record = LifeRecord(
+            kind=kind,
+            at_ns=self.clock(),
+            subject=subject,
+            by=by,
+            rule=rule or None,
+            revision=revision or None,
+            decision_id=origin.decision_id or None,
+            challenge=challenge,
+            approval=approval,
+            grant=grant,
+            factor=factor,
+            reason=reason or None,
+            details=details,
+            links=tuple(span for span in spans if span is not None),
+            started_ns=None if since is None else int(since * 1e9),
+        )
         try:
-            self.recorder.record(
-                LifeRecord(
-                    kind=kind,
-                    at_ns=self.clock(),
-                    subject=subject,
-                    by=by,
-                    rule=rule or None,
-                    revision=revision or None,
-                    decision_id=origin.decision_id or None,
-                    challenge=challenge,
-                    approval=approval,
-                    grant=grant,
-                    factor=factor,
-                    reason=reason or None,
-                    details=details,
-                    links=tuple(span for span in spans if span is not None),
-                    started_ns=None if since is None else int(since * 1e9),
-                )
-            )
+            if self.tallies is not None:
+                self.tallies.told(record)
+            if self.recorder is not None:
+                self.recorder.record(record)
         except Exception:  # noqa: BLE001 - it has happened, told or not
             _log.exception("event-not-recorded", kind=kind)
 

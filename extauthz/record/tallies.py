@@ -1,23 +1,24 @@
-"""The keeper of counts: decisions, how long they took, what they waited for, and how challenges and approvals went.
+"""The counts: decisions, how long they took, what they waited for, and how challenges and approvals went.
 
-The rule kept here: what is counted takes bounded room. Rules and reasons are words of policies, of which many may come
-and go while a server runs: beyond so many, further ones are `other`.
+The rules kept here: a decision is counted on its way, with what is at hand, and nothing of it is kept: a record that
+waits for another thread costs ten times as much. What is counted takes bounded room. Rules and reasons are words of
+policies, of which many may come and go while a server runs: beyond so many, further ones are `other`.
 """
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar, get_args
 
 import msgspec
 
-from extauthz.record.decision import DECISION_NAMES, DecisionName, DecisionRecord, Trace, WaitName
-from extauthz.record.keeping import Record
+from extauthz.record.decision import DECISION_NAMES, DecisionName, Trace, Wait, WaitName
 from extauthz.record.life import LifeKind, LifeRecord
 from extauthz.record.trace_context import Parent
-from extauthz.values.decisions import Allow, Decision, Factor
+from extauthz.values.decisions import Allow, Decision, Factor, RuleResult
 from extauthz.values.histogram import PEOPLE, WAITS, Counted, Histogram
 from extauthz.values.request import RequestView
+from extauthz.values.span_ids import SpanIds
 
 MOST: Final = 1_000
 """Sets of labels of one metric."""
@@ -119,16 +120,14 @@ class Tallied(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tallies:
-    """Counts records. `keep` and `close` belong to one thread, `tallied` may be asked by any.
-
-    `parent` reads whose child a decision's span is.
-    """
+    """Counts decisions and events, from any thread. `parent` reads whose child a decision's span is."""
 
     def __init__(self, parent: Callable[[Trace, RequestView | None], Parent | None]) -> None:
         self._counting = threading.Lock()
         # Cells of one number: a key is looked up once for each decision.
         self._decisions: dict[tuple[type[Decision], str, str | None], list[int]] = {}
-        self._times = {kind: _Times(parent) for kind in DECISION_NAMES}
+        self._parent = parent
+        self._times = {kind: _Times() for kind in DECISION_NAMES}
         self._shadowed: Counter[tuple[str, str]] = Counter()
         self._failing: Counter[tuple[str]] = Counter()
         self._waits = {name: Histogram(WAITS) for name in get_args(WaitName)}
@@ -160,52 +159,74 @@ class Tallies:
                 answering={answer: one.counted for answer, one in self._answering.items()},
             )
 
-    def keep(self, batch: Sequence[Record]) -> None:
-        """Count these."""
-        with self._counting:
-            for record in batch:
-                if isinstance(record, DecisionRecord):
-                    self._decision(record)
-                else:
-                    self._event(record)
-
-    def close(self) -> None:
-        """Nothing waits."""
-
-    def _decision(self, record: DecisionRecord) -> None:
-        decision = record.decision
+    def decided(
+        self,
+        decision: Decision,
+        *,
+        decision_id: str,
+        rules: tuple[RuleResult, ...],
+        waits: tuple[Wait, ...],
+        request: RequestView | None,
+        trace: Trace,
+        span: SpanIds | None,
+        started_ns: int,
+        ended_ns: int,
+    ) -> None:
+        """Count a decision: all of it is as `DecisionRecord` has it."""
         kind = decision.__class__
         key = (kind, decision.reason, decision.rule)
-        cell = self._decisions.get(key)
-        if cell is None:
-            if len(self._decisions) >= MOST:
-                key = (kind, OTHER, OTHER)
-            cell = self._decisions.setdefault(key, [0])
-        cell[0] += 1
-        self._times[kind].add(record)
-        for one in record.rules:
-            if one.result == "error":
-                _count(self._failing, (one.rule,), (OTHER,))
-            elif one.mode == "shadow" and one.result == "match":
-                _count(self._shadowed, (one.rule, one.effect), (OTHER, one.effect))
-        for wait in record.waits:
-            self._waits[wait.name].add((wait.ended_ns - wait.started_ns) / _NS)
-            if wait.failed:
-                self._unanswered[wait.name] += 1
+        times = self._times[kind]
+        with self._counting:
+            cell = self._decisions.get(key)
+            if cell is None:
+                if len(self._decisions) >= MOST:
+                    key = (kind, OTHER, OTHER)
+                cell = self._decisions.setdefault(key, [0])
+            cell[0] += 1
+            seconds = (ended_ns - started_ns) / _NS
+            place = times.histogram.add(seconds)
+            # One a second is recent enough, and to find its trace costs more than to count.
+            if ended_ns >= times.due[place]:
+                times.due[place] = ended_ns + _EXEMPLAR_EVERY_NS
+                found = self._found_by(decision, request, trace, span)
+                times.exemplars[place] = Exemplar(decision_id, *found, seconds, ended_ns / _NS)
+            for one in rules:
+                if one.result == "error":
+                    _count(self._failing, (one.rule,), (OTHER,))
+                elif one.mode == "shadow" and one.result == "match":
+                    _count(self._shadowed, (one.rule, one.effect), (OTHER, one.effect))
+            for wait in waits:
+                self._waits[wait.name].add((wait.ended_ns - wait.started_ns) / _NS)
+                if wait.failed:
+                    self._unanswered[wait.name] += 1
 
-    def _event(self, record: LifeRecord) -> None:
-        kind, rule = record.kind, record.rule or ""
-        self._events[kind] += 1
-        taken = None if record.started_ns is None else (record.at_ns - record.started_ns) / _NS
-        if (step := _CHALLENGE_STEPS.get(kind)) is not None:
-            _count(self._challenges, (step, rule), (step, OTHER))
-            met = self._meeting.get(record.factor or "")
-            if taken is not None and met is not None and step == "met":
-                met.add(taken)
-        elif (step := _APPROVAL_STEPS.get(kind)) is not None:
-            _count(self._approvals, (step, rule), (step, OTHER))
-            if taken is not None and (answer := ANSWERS.get(kind)) is not None:
-                self._answering[answer].add(taken)
+    def told(self, event: LifeRecord) -> None:
+        """Count an event."""
+        kind, rule = event.kind, event.rule or ""
+        taken = None if event.started_ns is None else (event.at_ns - event.started_ns) / _NS
+        with self._counting:
+            self._events[kind] += 1
+            if (step := _CHALLENGE_STEPS.get(kind)) is not None:
+                _count(self._challenges, (step, rule), (step, OTHER))
+                met = self._meeting.get(event.factor or "")
+                if taken is not None and met is not None and step == "met":
+                    met.add(taken)
+            elif (step := _APPROVAL_STEPS.get(kind)) is not None:
+                _count(self._approvals, (step, rule), (step, OTHER))
+                if taken is not None and (answer := ANSWERS.get(kind)) is not None:
+                    self._answering[answer].add(taken)
+
+    def _found_by(
+        self, decision: Decision, request: RequestView | None, trace: Trace, span: SpanIds | None
+    ) -> tuple[str, str]:
+        """The trace and the span by which a decision is found, empty where nothing says that it is recorded."""
+        if span is not None:
+            return f"{span.trace_id:032x}", f"{span.span_id:016x}"
+        parent = self._parent(trace, request)
+        # All but allows are recorded whatever their caller says.
+        if parent is None or (isinstance(decision, Allow) and not parent.sampled):
+            return "", ""
+        return parent.trace_id.hex(), parent.span_id.hex()
 
 
 def _count(counter: Counter[_K], key: _K, instead: _K) -> None:
@@ -213,34 +234,15 @@ def _count(counter: Counter[_K], key: _K, instead: _K) -> None:
 
 
 class _Times:
-    """How long decisions of one kind took."""
+    """How long decisions of one kind took; by the place of a bucket an exemplar, and when the next one is due."""
 
-    __slots__ = ("_due", "_exemplars", "_histogram", "_parent")
+    __slots__ = ("due", "exemplars", "histogram")
 
-    def __init__(self, parent: Callable[[Trace, RequestView | None], Parent | None]) -> None:
-        self._histogram = Histogram(DECISION_SECONDS)
-        self._exemplars: dict[int, Exemplar] = {}
-        self._due = [0] * (len(DECISION_SECONDS) + 1)
-        self._parent = parent
+    def __init__(self) -> None:
+        self.histogram = Histogram(DECISION_SECONDS)
+        self.exemplars: dict[int, Exemplar] = {}
+        self.due = [0] * (len(DECISION_SECONDS) + 1)
 
     @property
     def seen(self) -> DecisionTimes:
-        return DecisionTimes(self._histogram.counted, dict(self._exemplars))
-
-    def add(self, record: DecisionRecord) -> None:
-        ended = record.ended_ns
-        seconds = (ended - record.started_ns) / _NS
-        place = self._histogram.add(seconds)
-        # One a second is recent enough, and to find its trace costs more than to count.
-        if ended >= self._due[place]:
-            self._due[place] = ended + _EXEMPLAR_EVERY_NS
-            self._exemplars[place] = Exemplar(record.decision_id, *self._span_of(record), seconds, ended / _NS)
-
-    def _span_of(self, record: DecisionRecord) -> tuple[str, str]:
-        if record.span is not None:
-            return f"{record.span.trace_id:032x}", f"{record.span.span_id:016x}"
-        parent = self._parent(record.trace, record.request)
-        # All but allows are recorded whatever their caller says.
-        if parent is None or (isinstance(record.decision, Allow) and not parent.sampled):
-            return "", ""
-        return parent.trace_id.hex(), parent.span_id.hex()
+        return DecisionTimes(self.histogram.counted, dict(self.exemplars))

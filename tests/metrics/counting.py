@@ -1,9 +1,10 @@
-"""Records to count."""
+"""Decisions and events to count."""
 
 from record.making_records import NOW_NS
 
 from extauthz.record.decision import DecisionRecord, Wait
 from extauthz.record.life import LifeKind, LifeRecord
+from extauthz.record.tallies import Tallies
 from extauthz.values.decisions import Decision, RuleResult
 from extauthz.values.span_ids import SpanIds
 
@@ -38,3 +39,22 @@ def decided(
 def told(kind: LifeKind, *, rule: str | None = "p/pay", took: float | None = None, factor: str = "totp") -> LifeRecord:
     started = None if took is None else NOW_NS - round(took * 1e9)
     return LifeRecord(kind=kind, at_ns=NOW_NS, rule=rule, factor=factor, started_ns=started)
+
+
+def count(tallies: Tallies, *records: DecisionRecord | LifeRecord) -> None:
+    for record in records:
+        match record:
+            case DecisionRecord():
+                tallies.decided(
+                    record.decision,
+                    decision_id=record.decision_id,
+                    rules=record.rules,
+                    waits=record.waits,
+                    request=record.request,
+                    trace=record.trace,
+                    span=record.span,
+                    started_ns=record.started_ns,
+                    ended_ns=record.ended_ns,
+                )
+            case LifeRecord():
+                tallies.told(record)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from metrics.counting import decided
+from metrics.counting import count, decided
 
 from extauthz.check.activity import ActivityCounts
 from extauthz.check.deliveries import DeliveryStanding
@@ -33,7 +33,7 @@ def everything() -> Metrics:
     """Metrics that follow all that there is to follow, with something of each kind."""
     metrics, tallies = Metrics(), Tallies(Propagation().parent)
     rules = tuple(RuleResult(rule="p/r", effect="deny", mode="shadow", result=result) for result in ("match", "error"))
-    tallies.keep([decided(Allow(rule="p/a"), rules=rules)])
+    count(tallies, decided(Allow(rule="p/a"), rules=rules))
     metrics.follow_decisions(lambda: tallies.tallied)
     metrics.follow_journal(lambda: JournalCounts(waiting=0, dropped=0))
     metrics.follow_audit(lambda: AuditCounts(waiting=0, written=0, lost=0))

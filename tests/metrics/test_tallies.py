@@ -1,4 +1,4 @@
-"""What the keeper of counts counts, and that it takes bounded room."""
+"""What is counted, and that it takes bounded room."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -7,7 +7,7 @@ from itertools import accumulate
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from metrics.counting import SPAN, TRACE, decided, told
+from metrics.counting import SPAN, TRACE, count, decided, told
 from record.making_records import NOW_NS
 
 from extauthz.record.decision import DecisionRecord, Wait
@@ -21,7 +21,7 @@ from extauthz.values.span_ids import SpanIds
 
 def tallied(*records: Record) -> Tallied:
     tallies = Tallies(Propagation().parent)
-    tallies.keep(records)
+    count(tallies, *records)
     return tallies.tallied
 
 
