@@ -19,7 +19,6 @@ from extauthz.record.audit_keys import by_id, parse_public_keys, public_keys
 from extauthz.settings import Settings
 from extauthz.store.protocol import Store
 from extauthz.values.counting import counted
-from extauthz.values.instant import instant
 
 
 def verify(
@@ -89,7 +88,7 @@ def _heads(config: Path) -> list[KnownHead]:
 
     async def known(_: Settings, store: Store) -> list[KnownHead]:
         return [
-            KnownHead(writer=one.writer, seq=one.seq, hash=one.hash, file=one.file, time=instant(one.at))
+            KnownHead(writer=one.writer, seq=one.seq, hash=one.hash, file=one.file, at=one.at)
             for one in await store.audit_heads(now=time.time())
         ]
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from extauthz.record.chain import Head, Link, beginning, checkpoint_text, hash_of, is_signed, link_of
+from extauthz.record.rotation import rotated_at
 
 MOST_UNSIGNED: Final = 2_000
 """Lines of a writer that may stand without a signature; it signs after half as many at the latest."""
@@ -22,7 +23,7 @@ MOST_TOLD: Final = 1_000
 _MOST_HEADS: Final = 8
 _AUDIT_EVENT: Final = b'{"v":1,"event":"audit.'
 _STARTED: Final = b'{"v":1,"event":"audit.started",'
-_SIGNED: Final = frozenset({"audit.started", "audit.checkpoint", "audit.stopped"})
+_SIGNED: Final = frozenset({"audit.started", "audit.checkpoint", "audit.rotated", "audit.removed", "audit.stopped"})
 _IN_A_NUMBER: Final = b"+-.0123456789Ee"
 _TORN_END: Final = re.compile(rb'[0-9a-f]{0,64}"?\Z')
 _HASH: Final = b',"hash":"'
@@ -111,13 +112,14 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownHead:
-    """The end of a chain as the store knows it: `file` and `time` are where and when it was written."""
+    """The end of a chain as the store knows it: `file` is where it was written, `at` is when it was told of, in seconds
+    since the epoch."""
 
     writer: str
     seq: int
     hash: str
-    file: str = ""
-    time: str = ""
+    file: str
+    at: float
 
 
 class Findings:
@@ -161,6 +163,8 @@ class FileChains:
         self.stretches: dict[str, Stretch] = {}
         self.removed: dict[str, set[tuple[int, str]]] = {}
         """Of each writer the lines behind which the rest was removed by the retention."""
+        self.removed_until = 0.0
+        """Whatever was written before, in seconds since the epoch, the retention has removed: it takes the oldest."""
 
     def take(self, number: int, raw: bytes) -> None:
         """The next line, with its newline if it has one."""
@@ -254,13 +258,17 @@ class FileChains:
             return  # its hash is wrong, too
         stretch.stopped = event.event == "audit.stopped"
         if event.event == "audit.removed":
-            self._note_removed(event.details.get("heads"))
+            self._note_removed(event.details)
         if before is not None:
             check_signature(stretch, number, event, Head(link.writer, link.seq - 1, before), self._keys, self._findings)
         elif not stretch.proven and number == stretch.first_line:
             stretch.first_event = event
 
-    def _note_removed(self, heads: object) -> None:
+    def _note_removed(self, details: Mapping[str, Any]) -> None:
+        moment = rotated_at(str(details.get("file")))
+        if moment is not None:  # a moment within that second
+            self.removed_until = max(self.removed_until, moment + 1.0)
+        heads = details.get("heads")
         for text in heads if isinstance(heads, list) else ():
             writer, _, rest = str(text).partition(":")
             seq, _, hash_ = rest.partition(":")

@@ -12,6 +12,7 @@ from pathlib import Path
 from extauthz.errors import ExtauthzError, failure_of
 from extauthz.history.chains import FileChains, Finding, Findings, KnownHead, Remark, Stretch, changed, check_signature
 from extauthz.record.chain import Head, hash_of
+from extauthz.values.instant import instant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +170,7 @@ class Verifying:
     ) -> None:
         """Hold the ends of the chains against those that the store knows."""
         known: set[str] = set()
+        removed_until = max((one.removed_until for one in self._files), default=0.0)
         for head in heads:
             known.add(head.writer)
             writer = writers.get(head.writer)
@@ -176,13 +178,13 @@ class Verifying:
             if writer is not None and writer.last < head.seq:
                 text = (
                     f"the lines of writer {head.writer} were cut off behind line {writer.last}: "
-                    f"the store knows of line {head.seq}, written at {head.time} to {head.file}"
+                    f"the store knows of line {head.seq}, written at {instant(head.at)} to {head.file}"
                 )
                 self._findings.tell(writer.file, writer.line, "cut", text)
-            elif writer is None and gone < head.seq:
+            elif writer is None and gone < head.seq and head.at > removed_until:
                 text = (
                     f"all lines of writer {head.writer} are missing: "
-                    f"the store knows of line {head.seq}, written at {head.time} to {head.file}"
+                    f"the store knows of line {head.seq}, written at {instant(head.at)} to {head.file}"
                 )
                 self._findings.tell("", 0, "vanished", text)
             elif writer is not None and writer.last > head.seq:

@@ -30,7 +30,7 @@ from extauthz.record.life_lines import life_line_of
 from extauthz.record.line_encoder import LineEncoder
 from extauthz.record.line_file import LineFile
 from extauthz.record.masking import Keep, line_of
-from extauthz.record.rotation import Rotation, alone, heads_in, move_away
+from extauthz.record.rotation import Rotation, alone, ends_in, move_away
 from extauthz.stepup.keys import KeyRing
 
 ROOM: Final = 50_000
@@ -212,8 +212,10 @@ class AuditFile:
             self._file.sync()
             self._file.follow_name()
             for old in self._rotation.surplus(self._path, now):
-                heads = tuple(f"{head.writer}:{head.seq}:{head.hash}" for head in heads_in(old))
-                self._append([self._signed("audit.removed", {"file": old.name, "heads": heads})])
+                ends = ends_in(old)
+                heads = tuple(f"{head.writer}:{head.seq}:{head.hash}" for head in ends.heads)
+                told: dict[str, Detail] = {"file": old.name, "heads": heads, "ended": ends.ended}
+                self._append([self._signed("audit.removed", told)])
                 old.unlink()
 
     def _append_records(self, lines: Sequence[bytes]) -> None:

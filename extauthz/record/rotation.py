@@ -15,12 +15,30 @@ from glob import escape as glob_escape
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from extauthz.record.chain import Head, link_of
 from extauthz.record.line_file import LineFile
 
 _OPENING: Final = 4_096
 _TIME: Final = re.compile(rb'"time":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})')
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
+_NAME: Final = re.compile(r"-([0-9]{8}T[0-9]{6}Z)-[0-9]+(?:\.[^.]*)?\Z")
+_STOPPED: Final = b'{"v":1,"event":"audit.stopped"'
+_REMOVED: Final = b'{"v":1,"event":"audit.removed"'
+MOST_CARRIED: Final = 1_000
+"""Ends of files that were removed before, of which a removed one tells: of writers that were killed, or are idle."""
+
+
+class _Removed(msgspec.Struct):
+    """What `audit.removed` tells."""
+
+    heads: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
+
+
+class _RemovedLine(msgspec.Struct):
+    details: _Removed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,15 +101,55 @@ def alone(path: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def heads_in(path: Path) -> list[Head]:
-    """The last line of every writer in a file. Raises `OSError`."""
+def rotated_at(name: str) -> float | None:
+    """When a file of this name was rotated, in seconds since the epoch, to the second; `None` of another name."""
+    found = _NAME.search(name)
+    try:
+        return None if found is None else datetime.strptime(found[1], _STAMP).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Where chains end with a file that is removed: each writer's last line in it, and those that were before it of
+    writers that are not in it. Of `ended` nothing follows."""
+
+    heads: tuple[Head, ...]
+    ended: tuple[str, ...]
+
+
+def ends_in(path: Path) -> Ends:
+    """The ends of chains in a file, with what it tells of files that were removed before it: it was the only one that
+    told of them, and a writer that was idle ever since goes on from there. Raises `OSError`."""
     heads: dict[str, Head] = {}
+    before: dict[str, Head] = {}
+    ended: set[str] = set()
     with path.open("rb") as file:
         for line in file:
             link = link_of(line.rstrip(b"\n"))
-            if link is not None:
-                heads[link.writer] = Head(link.writer, link.seq, link.hash)
-    return list(heads.values())
+            if link is None:
+                continue
+            heads[link.writer] = Head(link.writer, link.seq, link.hash)
+            if line.startswith(_STOPPED):
+                ended.add(link.writer)
+            elif line.startswith(_REMOVED):
+                before |= {head.writer: head for head in _open_in(line)}
+    carried = [head for head in before.values() if head.writer not in heads][-MOST_CARRIED:]
+    return Ends((*heads.values(), *carried), tuple(sorted(ended)))
+
+
+def _open_in(line: bytes) -> Iterator[Head]:
+    """The ends in an `audit.removed` from where a chain may go on."""
+    try:
+        told = msgspec.json.decode(line, type=_RemovedLine).details
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return
+    for text in told.heads:
+        writer, _, rest = text.partition(":")
+        seq, _, hash_ = rest.partition(":")
+        if seq.isascii() and seq.isdigit() and writer not in told.ended:
+            yield Head(writer, int(seq), hash_)
 
 
 def _born(file: LineFile) -> float:

@@ -2,15 +2,17 @@
 
 import json
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from extauthz.history.chains import KnownHead
 from extauthz.history.verifying import Verified, Verifying
-from extauthz.record.chain import Head, after, beginning, chained, checkpoint_text, public_key, sign
+from extauthz.record.chain import Head, Link, after, beginning, chained, checkpoint_text, public_key, sign
 
 SEED = b"s" * 32
 KEYS = {"k1": public_key(SEED)}
 TIME = "2026-11-22T04:05:00.000000000Z"
+AT = datetime.fromisoformat(TIME).timestamp()
 
 
 def event(kind: str, **details: object) -> bytes:
@@ -50,7 +52,12 @@ class Hand:
 
     def known(self, seq: int = 0) -> KnownHead:
         """Its end as the store has it."""
-        return KnownHead(writer=self.name, seq=seq or self.head.seq, hash=self.head.hash, file="audit.jsonl", time=TIME)
+        return known(Head(self.name, seq or self.head.seq, self.head.hash))
+
+
+def known(head: Head | Link, at: float = AT) -> KnownHead:
+    """The end of a chain as the store has it, told at that moment."""
+    return KnownHead(writer=head.writer, seq=head.seq, hash=head.hash, file="audit.jsonl", at=at)
 
 
 def verified(*files: Path, keys: dict[str, str] | None = KEYS, heads: list[KnownHead] | None = None) -> Verified:

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 from audit.auditing import decision
-from audit.tampering import places, verified
+from audit.tampering import known, places, verified
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,9 +46,7 @@ def written(retained: int | None = None) -> tuple[tuple[tuple[str, bytes], ...],
                 writers[0].commit([LifeRecord(kind="keys.changed", at_ns=1_790_000_000 * 10**9)])
         for writer in writers:
             writer.close()
-        heads = tuple(
-            KnownHead(writer=writer.head.writer, seq=writer.head.seq, hash=writer.head.hash) for writer in writers
-        )
+        heads = tuple(known(writer.head) for writer in writers)
         return tuple((one.name, one.read_bytes()) for one in written_by(path)), heads
 
 
@@ -214,7 +212,7 @@ def _heads_of_all(files: Files) -> list[KnownHead]:
         for line in lines:
             link = link_of(line[:-1])
             assert link is not None
-            ends[link.writer] = KnownHead(writer=link.writer, seq=link.seq, hash=link.hash)
+            ends[link.writer] = known(link)
     return list(ends.values())
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from audit.tampering import KEYS, SEED, Hand, event, places, plain, verified
+from audit.tampering import KEYS, SEED, Hand, known, places, plain, verified
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -256,7 +256,7 @@ def test_half_a_line_is_told_and_is_no_mistake() -> None:
     lines, heads = log()
     killed = Hand("cccccccccccccccc")
     whole, torn = killed.sign("started"), killed.write(plain(1))[0]
-    head = KnownHead(writer=killed.name, seq=1, hash=whole[0].split(b'"hash":"')[1][:64].decode())
+    head = known(Head(killed.name, 1, whole[0].split(b'"hash":"')[1][:64].decode()))
     lines["audit-1.jsonl"] += [*whole, torn[:-20], b"\n"]
     with on_disk(lines) as files:
         found = verified(*files, heads=[*heads, head])
@@ -296,7 +296,7 @@ def test_a_chain_may_begin_where_the_retention_says() -> None:
     with on_disk(lines) as files:
         missing = verified(*files, heads=[*heads, keeper.known()])
     assert [mistake for _, _, mistake in places(missing)] == ["missing", "missing"]
-    lines["audit.jsonl"] += keeper.write(event("removed", file="audit-1.jsonl", heads=words)) + keeper.sign("stopped")
+    lines["audit.jsonl"] += keeper.sign("removed", file="audit-1.jsonl", heads=words) + keeper.sign("stopped")
     with on_disk(lines) as files:
         assert verified(*files, heads=[*heads, keeper.known()]).count == 0
         assert verified(*files).remarks == ()
