@@ -39,6 +39,7 @@ from extauthz.policy.problems import PolicyErrors, Problem, did_you_mean, faults
 from extauthz.policy.request_config import PathSettings, RequestSettings
 from extauthz.policy.yaml_source import Document, decode, load_documents
 from extauthz.record.config import AuditSettings
+from extauthz.record.events_config import EventsSettings
 from extauthz.transport.listen_config import ListenSettings
 from extauthz.transport.tls import Tls, tls_of
 from extauthz.values.block import Block, Switch, with_a_value
@@ -100,6 +101,7 @@ class Settings(BaseSettings):
     request: RequestSettings = RequestSettings()
     audit: AuditSettings | None = None
     decisions: DecisionsSettings | None = None
+    events: EventsSettings = EventsSettings()
     logs: LogSettings = LogSettings()
     geo: GeoSettings = GeoSettings()
     addresses: AddressFiles = {}
@@ -168,6 +170,17 @@ class Settings(BaseSettings):
                 "decisions: they are shown at the origin of the approvers' pages; write"
                 " `approvals: {url: https://approvals.example.com}`"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _tells_each_by_its_name(self) -> Self:
+        of_approvals = {one.name for one in self.approvals.webhooks}
+        for one in self.events.webhooks:
+            if one.name in of_approvals:
+                raise ValueError(
+                    f"events: `{one.name}` is a webhook of `approvals` too; give each a name of its own, by which it is"
+                    " counted"
+                )
         return self
 
     @model_validator(mode="after")

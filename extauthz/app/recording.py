@@ -10,7 +10,7 @@ from extauthz.app.audit_heads import AuditHeads
 from extauthz.record.audit_file import AuditCounts, AuditFile
 from extauthz.record.config import AuditSettings
 from extauthz.record.journal import Journal
-from extauthz.record.keeping import Recorder
+from extauthz.record.keeping import Keeper, Recorder
 from extauthz.record.opening import open_audit
 from extauthz.record.tallies import Tallies
 from extauthz.record.trace_context import DEFAULT, Propagation
@@ -24,8 +24,10 @@ from extauthz.web.metrics import Metrics
 class Recording:
     """The counts, and the journal with its keepers, running; `close` blocks until what waits is kept."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str], keys: KeyRing) -> None:
-        """Open what is configured; `keys` sign the checkpoints of the audit.
+    def __init__(
+        self, settings: Settings, environ: Mapping[str, str], keys: KeyRing, *, events: Keeper | None = None
+    ) -> None:
+        """Open what is configured; `keys` sign the checkpoints of the audit, `events` tells of events.
 
         Raises:
             ConfigurationError: the audit file can't be written, or the variables of OpenTelemetry ask for what does
@@ -37,7 +39,7 @@ class Recording:
         self._audit = None if audit is None else open_audit(audit, base=settings.base, keys=keys)
         self.tallies = Tallies(Propagation(environ.get("OTEL_PROPAGATORS", "") or DEFAULT).parent)
         """What counts."""
-        keepers = () if self.spans is None else (self.spans,)
+        keepers = tuple(one for one in (self.spans, events) if one is not None)
         must = audit is not None and audit.when_full == "deny"
         wanted = keepers or self._audit is not None
         self._journal = Journal(keepers, audit=self._audit, must=must) if wanted else None

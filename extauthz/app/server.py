@@ -20,6 +20,7 @@ from starlette.routing import Route
 from extauthz import __version__
 from extauthz.app.approvers import Approvers
 from extauthz.app.bundles import Bundles
+from extauthz.app.events import make_events
 from extauthz.app.inbound import Inbound
 from extauthz.app.informants import Informants
 from extauthz.app.key_following import KeyFollower, fingerprint_of
@@ -35,6 +36,7 @@ from extauthz.approval.persons import Persons
 from extauthz.check.activity import Activities
 from extauthz.check.checker import Checker
 from extauthz.check.devices import Devices
+from extauthz.check.event_posting import Posting
 from extauthz.check.habits import Habits
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.store_watch import StoreWatch
@@ -86,7 +88,9 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
     metrics.follow_attributes(lambda: sources.standings)
     store = open_configured_store(settings)
     revocations = RevocationFeed(store, max_staleness=settings.revocations.max_staleness)
-    recording = Recording(settings, environ, keys)
+    posting = Posting(store, (one.name for one in settings.events.webhooks), clock=time.time)
+    events = make_events(settings, posting.take)
+    recording = Recording(settings, environ, keys, events=events)
     chronicle = Chronicle(recorder=recording.recorder, clock=time.time_ns, tallies=recording.tallies)
     with ExitStack() as unless_started:
         unless_started.callback(recording.close)
@@ -120,6 +124,8 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
     heads = recording.heads(store, settings.audit)
     try:
         recording.tell(metrics)
+        if events is not None:
+            metrics.follow_events(lambda: posting.counts, lambda: events.folded)
         surroundings = Surroundings(
             clock=time.time_ns,
             monotonic=time.monotonic,
@@ -184,6 +190,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
             activities.follow(),
             habits.follow(),
             *([] if heads is None else [heads.follow()]),
+            *([] if events is None else [posting.follow()]),
             key_follower.follow(),
             local_facts.follow(watch=settings.reload.watch),
             inbound.follow(),
@@ -197,6 +204,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
         )
     finally:
         await asyncio.to_thread(recording.close)
+        await posting.finish()
         if heads is not None:
             await heads.tell()
         if exports is not None:

@@ -1,4 +1,4 @@
-"""Who is told of approvals, put together from the settings: what brings letters, and to whom there are any.
+"""Who is told of approvals and events, put together from the settings: what brings letters, and to whom there are any.
 
 The rule: secrets are read when a letter is sent, so that a new one counts at once. What can't be used ends a start;
 later it is a failed attempt, and the letter waits.
@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from extauthz.app.secrets import SHORTEST, read_place
 from extauthz.approval.telling.addressing import Addressees
@@ -18,9 +19,13 @@ from extauthz.approval.telling.signing import SigningKey, signing_key
 from extauthz.check.deliveries import Addressee, Deliveries, Sender
 from extauthz.errors import ConfigurationError
 from extauthz.lookup.telling.secrets import WebhookSecrets
+from extauthz.record.event_message import event_message
 from extauthz.settings import Settings
 from extauthz.store.letters import LetterStore
 from extauthz.values.secret import SecretPlace
+
+if TYPE_CHECKING:
+    from extauthz.lookup.telling.webhooks import Wording
 
 
 def addressees_of(settings: Settings) -> Addressees:
@@ -38,13 +43,19 @@ def make_deliveries(settings: Settings, environ: Mapping[str, str], *, store: Le
     pages = approvals.url or ""
     places = _Places(settings.base, environ)
     found: dict[str, Addressee] = {}
-    if approvals.webhooks:
+    hooks: list[tuple[str, HookSettings, Wording]] = [
+        *(
+            (f"approvals.webhooks[{number}]", one, partial(approval_message, pages=pages))
+            for number, one in enumerate(approvals.webhooks)
+        ),
+        *((f"events.webhooks[{number}]", one, event_message) for number, one in enumerate(settings.events.webhooks)),
+    ]
+    if hooks:
         # A client of HTTP, and below one of SMTP, is imported for who tells somebody.
         from extauthz.lookup.telling.webhooks import Webhook
 
-        for number, webhook in enumerate(approvals.webhooks):
-            secrets = partial(places.of_webhook, webhook, f"approvals.webhooks[{number}]")
-            wording = partial(approval_message, pages=pages)
+        for setting, webhook, wording in hooks:
+            secrets = partial(places.of_webhook, webhook, setting)
             sender = Webhook(webhook, secrets=secrets, base=settings.base, wording=wording)
             found[webhook.name] = _addressee(webhook, sender)
     if approvals.email is not None:

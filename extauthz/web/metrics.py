@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from extauthz.check.activity import ActivityCounts
 from extauthz.check.deliveries import DeliveryStanding
+from extauthz.check.event_posting import PostingCounts
 from extauthz.check.habits import HabitCounts
 from extauthz.check.holding import HoldCounts
 from extauthz.check.revocation_feed import FeedStanding
@@ -28,7 +29,7 @@ from extauthz.record.outlet import SpanCounts
 from extauthz.record.tallies import Tallied
 from extauthz.values.histogram import LABOURS, Histogram
 from extauthz.web.decision_metrics import add_counted, decision_families
-from extauthz.web.delivery_metrics import delivery_families
+from extauthz.web.delivery_metrics import delivery_families, event_families
 from extauthz.web.source_metrics import attribute_families, key_families, local_families, revocation_families
 from extauthz.web.work_metrics import (
     activity_families,
@@ -154,6 +155,12 @@ class Metrics:
     def follow_deliveries(self, standings: Callable[[], Mapping[str, DeliveryStanding]]) -> None:
         """Tell how it stands with letters about approvals, by who is told, whenever it is asked."""
         self._follow(lambda: delivery_families(standings()))
+
+    def follow_events(
+        self, counts: Callable[[], Mapping[str, PostingCounts]], folded: Callable[[], Mapping[str, int]]
+    ) -> None:
+        """Tell how it stands with letters of the event stream, by who is told, whenever it is asked."""
+        self._follow(lambda: event_families(counts(), folded()))
 
     def follow_local(self, standings: Callable[[], Mapping[str, FileStanding]]) -> None:
         """Tell how it stands with the files that tell of addresses, by name, whenever it is asked."""

@@ -7,6 +7,7 @@ from metrics.counting import count, decided
 
 from extauthz.check.activity import ActivityCounts
 from extauthz.check.deliveries import DeliveryStanding
+from extauthz.check.event_posting import PostingCounts
 from extauthz.check.habits import HabitCounts
 from extauthz.check.holding import HoldCounts
 from extauthz.check.revocation_feed import FeedStanding
@@ -54,6 +55,7 @@ def everything() -> Metrics:
     counts = LetterCounts(waiting=0, dead=0, oldest_at=None)
     delivery = DeliveryStanding(delivered=0, failed=0, given_up=0, is_gone=False, counts=counts)
     metrics.follow_deliveries(lambda: {"chat": delivery})
+    metrics.follow_events(lambda: {"siem": PostingCounts(put=0, dropped=0, waiting=0)}, lambda: {"siem": 0})
     metrics.follow_local(lambda: {"geo": FileStanding(read_at=1.0, current=True)})
     metrics.in_force(revision="sha256:0", rules=1, bundles={"site": 1}, now=1.0)
     metrics.fetched("site", "changed")
