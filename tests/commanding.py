@@ -5,7 +5,9 @@ process's own, signals and terminals and imports, is tested with one.
 """
 
 import gc
+import os
 import sys
+from collections.abc import Mapping
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -26,11 +28,17 @@ class Ended:
     stderr: str
 
 
-def command(*arguments: str, folder: Path) -> Ended:
-    """`extauthz` with these arguments, run in `folder` to its end. An error that it does not tell is raised."""
+def command(*arguments: str, folder: Path, environ: Mapping[str, str] | None = None) -> Ended:
+    """`extauthz` with these arguments, run in `folder` to its end. An error that it does not tell is raised.
+
+    `environ`: its whole environment; otherwise it has that of the tests. Nobody is there to answer what it asks.
+    """
     try:
         with (
             chdir(folder),
+            Path(os.devnull).open() as nobody,
+            patch.object(sys, "stdin", nobody),
+            patch.dict(os.environ, os.environ if environ is None else environ, clear=environ is not None),
             patch.object(sys, "argv", ["extauthz", *arguments]),
             redirect_stdout(StringIO()) as out,
             redirect_stderr(StringIO()) as err,

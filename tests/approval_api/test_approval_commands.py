@@ -29,6 +29,7 @@ from approval_api.answering_people import (
     token,
     with_users,
 )
+from commanding import Ended, command
 from rich.console import Console
 
 from extauthz.approval.view import approval_object
@@ -40,24 +41,13 @@ from extauthz.values.instant import instant
 EXECUTABLE = str(Path(sys.executable).parent / "extauthz")
 
 
-def ran(
-    desk: Desk, *arguments: str, who: str | None = None, api: bool = False, **environ: str
-) -> subprocess.CompletedProcess[str]:
+def ran(desk: Desk, *arguments: str, who: str | None = None, api: bool = False, **environ: str) -> Ended:
     """The command, in the folder of the configuration; with `api` it asks the API."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith("APPROVALS_")}
     if who is not None:
         variables["APPROVALS_TOKEN"] = who
-    command = [EXECUTABLE, "approvals", *arguments, *(["--url", desk.url] if api else [])]
-    return subprocess.run(
-        command,
-        cwd=desk.folder,
-        env={**variables, **environ},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    address = ["--url", desk.url] if api else []
+    return command("approvals", *arguments, *address, folder=desk.folder, environ={**variables, **environ})
 
 
 def said(desk: Desk, *arguments: str, **options: Any) -> Any:
@@ -225,16 +215,12 @@ def test_a_code_comes_from_the_environment_where_nobody_can_be_asked(desk: Desk)
 
 
 def test_an_approver_is_given_an_authenticator_app_at_their_own_issuer(desk: Desk) -> None:
-    command = [EXECUTABLE, "factors", "enroll", "anna", "--format", "json", "--issuer"]
-    enrolled = subprocess.run(
-        [*command, PEOPLE], cwd=desk.folder, capture_output=True, text=True, timeout=60, check=True
-    )
-    app = pyotp.parse_uri(json.loads(enrolled.stdout)["uri"])
+    enroll = ("factors", "enroll", "anna", "--format", "json", "--issuer")
+    app = pyotp.parse_uri(json.loads(command(*enroll, PEOPLE, folder=desk.folder).stdout)["uri"])
     assert isinstance(app, pyotp.TOTP)
     id_ = desk.opened("fresh").id
     assert desk.vote(id_, code=app.now()).json()["status"] == "approved"
-    other = subprocess.run([*command, APP], cwd=desk.folder, capture_output=True, text=True, timeout=60, check=False)
-    assert other.returncode == 1
+    assert command(*enroll, APP, folder=desk.folder).returncode == 1
 
 
 def test_a_token_does_not_leave_the_machine_in_the_clear(desk: Desk) -> None:
@@ -277,10 +263,10 @@ def test_nobody_listens_there_is_told_in_a_line(desk: Desk) -> None:
 @pytest.mark.parametrize("by_api", [False, True], ids=["store", "api"])
 def test_changes_are_told_as_they_come(desk: Desk, by_api: bool) -> None:
     first = desk.opened().id
-    command = [EXECUTABLE, "approvals", "watch", "--status", "pending", "--format", "json"]
-    command += ["--url", desk.url] if by_api else []
+    words = [EXECUTABLE, "approvals", "watch", "--status", "pending", "--format", "json"]
+    words += ["--url", desk.url] if by_api else []
     watching = subprocess.Popen(
-        command, cwd=desk.folder, env={**os.environ, "APPROVALS_TOKEN": ANNA}, stdout=subprocess.PIPE, text=True
+        words, cwd=desk.folder, env={**os.environ, "APPROVALS_TOKEN": ANNA}, stdout=subprocess.PIPE, text=True
     )
     try:
         assert watching.stdout is not None
