@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from extauthz.record.chain import Head, Link, beginning, checkpoint_text, hash_of, is_signed, link_of
+from extauthz.record.chain import Head, Link, Signed, beginning, hash_of, is_signed, link_of, signed_of
 from extauthz.record.rotation import rotated_at
 
 MOST_UNSIGNED: Final = 2_000
@@ -23,15 +23,14 @@ MOST_TOLD: Final = 1_000
 _MOST_HEADS: Final = 8
 _AUDIT_EVENT: Final = b'{"v":1,"event":"audit.'
 _STARTED: Final = b'{"v":1,"event":"audit.started",'
-_SIGNED: Final = frozenset({"audit.started", "audit.checkpoint", "audit.rotated", "audit.removed", "audit.stopped"})
 _IN_A_NUMBER: Final = b"+-.0123456789Ee"
 _TORN_END: Final = re.compile(rb'[0-9a-f]{0,64}"?\Z')
 _HASH: Final = b',"hash":"'
 
 Mistake = Literal["changed", "missing", "repeated", "stray", "signature", "cut", "vanished"]
 """What is wrong: a line is not as it was written; lines before it are gone; it comes once more, too late or beside
-another one in its place; it is of no chain; a signature is wrong, missing or of an unknown key; the end that the store
-knows is not there; a whole writer is not there."""
+another one in its place; it is of no chain, or behind the end of one; a signature is wrong, missing or of an unknown
+key; the end that the store knows is not there; a whole writer is not there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -54,14 +53,19 @@ class Remark:
 
 
 class AuditEvent(msgspec.Struct):
-    """What a line that the audit has written of itself says."""
+    """What a line that the audit has written of itself says: where it is signed, under the signature."""
 
+    event: str = ""
+    details: dict[str, Any] = {}
+    signed: Signed | None = None
+
+
+class _Said(msgspec.Struct):
     event: str
-    time: str = ""
     details: dict[str, Any] = {}
 
 
-_EVENT: Final = msgspec.json.Decoder(AuditEvent)
+_SAID: Final = msgspec.json.Decoder(_Said)
 
 
 class Stretch:
@@ -69,7 +73,7 @@ class Stretch:
 
     `first` waits to be proven while the line before it is not known, and may be `first_told` to be wrong; `second` is
     the line behind it, if that did not follow. `seq`, `hash` and `line` are the last one's. `signed` is the last one
-    that a signature covers.
+    that a signature covers, `first_signed` is the first that has one.
     """
 
     __slots__ = (
@@ -77,6 +81,7 @@ class Stretch:
         "first",
         "first_event",
         "first_line",
+        "first_signed",
         "first_told",
         "hash",
         "heads",
@@ -103,6 +108,7 @@ class Stretch:
         self.line = line
         self.heads: list[tuple[int, str]] = []
         self.signed = link.seq - 1
+        self.first_signed: int | None = None
         self.stopped = False
 
     def ends(self) -> list[tuple[int, str]]:
@@ -184,14 +190,16 @@ class FileChains:
         elif link.seq == stretch.seq + 1 and hash_of(stretch.hash, link.body) == link.hash:
             before = stretch.hash
             stretch.seq, stretch.hash, stretch.line = link.seq, link.hash, number
+            if stretch.stopped:
+                stretch.stopped = False
+                self._findings.tell(self.path, number, "stray", behind_the_end(link.writer))
         else:
             before = self._odd(stretch, number, link)
         if line.startswith(_AUDIT_EVENT):
             self._event(stretch, number, link, line, before)
         if self._keys is not None and link.seq - stretch.signed > MOST_UNSIGNED:
             stretch.signed = link.seq
-            text = f"more than {MOST_UNSIGNED} lines of writer {link.writer} stand here without a signature"
-            self._findings.tell(self.path, number, "signature", text)
+            self._findings.tell(self.path, number, "signature", unsigned(link.writer))
         head = self._heads.get(link.writer)
         if head is not None and head.seq == link.seq and head.hash != link.hash:
             text = f"line {link.seq} of writer {link.writer} is not the one whose hash the store has"
@@ -252,10 +260,7 @@ class FileChains:
 
     def _event(self, stretch: Stretch, number: int, link: Link, line: bytes, before: str | None) -> None:
         """What the audit says of itself."""
-        try:
-            event = _EVENT.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return  # its hash is wrong, too
+        event = _event_of(link, line)
         stretch.stopped = event.event == "audit.stopped"
         if event.event == "audit.removed":
             self._note_removed(event.details)
@@ -289,23 +294,35 @@ class FileChains:
 def check_signature(
     stretch: Stretch, number: int, event: AuditEvent, before: Head, keys: Mapping[str, str] | None, findings: Findings
 ) -> None:
-    """Look at the signature of an event of the audit, if it has one or must have."""
+    """Look at the signature of an event of the audit, which all of them have."""
     if keys is None:
         return
-    kid, signature = event.details.get("key"), event.details.get("signature")
-    if not isinstance(kid, str) or not isinstance(signature, str):
-        if event.event in _SIGNED:
-            text = f"`{event.event}` of writer {before.writer} has no signature"
-            findings.tell(stretch.file, number, "signature", text)
+    kid, signed = event.details.get("key"), event.signed
+    if signed is None or not isinstance(kid, str):
+        text = f"what the audit says of itself in line {before.seq + 1} of writer {before.writer} is not signed"
+        findings.tell(stretch.file, number, "signature", text)
         return
     public = keys.get(kid)
     if public is None:
         text = f"signed with key `{kid[:64]}`, which is none of those given"
         findings.tell(stretch.file, number, "signature", text)
-    elif not is_signed(public, signature, checkpoint_text(before, event.time)):
-        text = f"the signature is not one of key `{kid}` over the lines before it"
+    elif not is_signed(public, before, signed):
+        text = f"the signature is not one of key `{kid}` over this line and those before it"
         findings.tell(stretch.file, number, "signature", text)
-    stretch.signed = max(stretch.signed, before.seq + 1)  # a wrong one is told, and need not be told again
+    # A wrong one is told, and need not be told again.
+    stretch.signed = max(stretch.signed, before.seq + 1)
+    if stretch.first_signed is None:
+        stretch.first_signed = before.seq + 1
+
+
+def _event_of(link: Link, line: bytes) -> AuditEvent:
+    """What a line says that begins like one of the audit's own; nothing, if it can't be read."""
+    signed = signed_of(link)
+    try:
+        said = _SAID.decode(line if signed is None else signed.said + b"}}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return AuditEvent()
+    return AuditEvent(said.event, said.details, signed)
 
 
 def is_torn(line: bytes) -> bool:
@@ -327,6 +344,16 @@ def is_torn(line: bytes) -> bool:
 def changed(link: Link) -> str:
     """What is wrong with a line whose hash is not that of its bytes and of the line before."""
     return f"line {link.seq} of writer {link.writer} is not as it was written, or the one before it is another one"
+
+
+def behind_the_end(writer: str) -> str:
+    """What is wrong with a line behind the last one that a writer can have."""
+    return f"writer {writer} has ended with its `audit.stopped` before this line"
+
+
+def unsigned(writer: str) -> str:
+    """What is wrong with a line before which too many are without a signature."""
+    return f"more than {MOST_UNSIGNED} lines of writer {writer} stand here without a signature"
 
 
 def _lines(first: int, last: int) -> str:

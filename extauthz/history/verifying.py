@@ -10,7 +10,19 @@ from itertools import pairwise
 from pathlib import Path
 
 from extauthz.errors import ExtauthzError, failure_of
-from extauthz.history.chains import FileChains, Finding, Findings, KnownHead, Remark, Stretch, changed, check_signature
+from extauthz.history.chains import (
+    MOST_UNSIGNED,
+    FileChains,
+    Finding,
+    Findings,
+    KnownHead,
+    Remark,
+    Stretch,
+    behind_the_end,
+    changed,
+    check_signature,
+    unsigned,
+)
 from extauthz.record.chain import Head, hash_of
 from extauthz.values.instant import instant
 
@@ -118,10 +130,12 @@ class Verifying:
                 self._findings.tell(first.file, first.first_line, "missing", text)
         for before, stretch in pairwise(stretches):
             self._follow(name, before, stretch)
+        if self.keys is not None:
+            self._look_for_signatures(name, stretches)
         if not last.stopped:
             text = f"writer {name} has no end here: it still runs, was killed, or what followed was cut off"
             self._findings.remark(last.file, last.line, text)
-        signed = max((one.signed for one in stretches if one.signed >= one.first.seq), default=0)
+        signed = max((one.signed for one in stretches if one.first_signed is not None), default=0)
         return Writer(
             name=name,
             first=first.first.seq,
@@ -143,8 +157,20 @@ class Verifying:
         elif seq < due and all(end + 1 != seq for end, _ in before.heads):
             text = f"this says that it is line {seq} of writer {name}, but line {before.seq} stands at {place}"
             self._findings.tell(stretch.file, stretch.first_line, "repeated", text)
+        elif before.stopped:
+            self._findings.tell(stretch.file, stretch.first_line, "stray", behind_the_end(name))
         else:
             self._join(stretch, before.ends())
+
+    def _look_for_signatures(self, name: str, stretches: Sequence[Stretch]) -> None:
+        """Not too many lines may go without one from one file to the next, either."""
+        covered = stretches[0].signed
+        for stretch in stretches[1:]:
+            if (stretch.first_signed or stretch.seq) - covered > MOST_UNSIGNED:
+                self._findings.tell(stretch.file, stretch.first_line, "signature", unsigned(name))
+                covered = stretch.seq
+            if stretch.first_signed is not None:
+                covered = stretch.signed
 
     def _join(self, stretch: Stretch, ends: Sequence[tuple[int, str]]) -> None:
         """Prove the first line of a stretch, now that what may be before it is known."""

@@ -21,9 +21,8 @@ from msgspec.structs import replace
 
 from extauthz import __version__
 from extauthz.errors import ConfigurationError, failure_of
-from extauthz.record.chain import WRITER_BYTES, Head, after, beginning, chained, checkpoint_text, sign
+from extauthz.record.chain import WRITER_BYTES, Head, after, beginning, chained, signed
 from extauthz.record.decision import DecisionRecord
-from extauthz.record.instants import rfc3339
 from extauthz.record.keeping import Record
 from extauthz.record.life import Detail, LifeKind, LifeRecord
 from extauthz.record.life_lines import life_line_of
@@ -252,12 +251,11 @@ class AuditFile:
 
     def _signed(self, kind: LifeKind, details: Mapping[str, Detail]) -> bytes:
         """An event of the audit itself, signed where there are keys: the next line of the chain, and no other."""
-        now = time.time_ns()
-        if self._keys is not None:
-            key = self._keys.newest
-            signature = sign(key.audit, checkpoint_text(self._head, rfc3339(now)))
-            details = {**details, "key": key.kid, "signature": signature}
-        return self._encoded(LifeRecord(kind=kind, at_ns=now, details=details))
+        event = LifeRecord(kind=kind, at_ns=time.time_ns(), details=details)
+        if self._keys is None:
+            return self._encoded(event)
+        key = self._keys.newest
+        return signed(self._head, self._encoded(replace(event, details={**details, "key": key.kid})), key.audit)
 
     def _fail(self, error: OSError) -> None:
         """The file can't be written."""

@@ -3,7 +3,8 @@
 Each process that writes is a writer with a chain of its own, so lines of several writers may stand in one file. A line
 ends with `,"writer":"…","seq":N,"hash":"…"}`: the writer's name, the number of the line among its own, from 1, and the
 SHA-256 of the writer's hash before and of every byte of the line up to `,"hash"`. So nothing can be changed, left out
-or put in between without another hash in every later line; and a checkpoint signs the hash before it.
+or put in between without another hash in every later line; and what the audit says of itself is signed, with its place
+and the hash before it.
 
 The rule kept here: what is written here has one spelling, so whoever reads compares texts and needs no tolerance.
 """
@@ -26,7 +27,10 @@ WRITER_BYTES: Final = 8
 """Random bytes of a writer's name, which is them in hex."""
 
 _LONGEST_END: Final = 160
-_END: Final = re.compile(rb',"writer":"([0-9a-f]{16})","seq":([1-9][0-9]{0,17})(,"hash":"([0-9a-f]{64})"\})\Z')
+_PLACE: Final = rb',"writer":"([0-9a-f]{16})","seq":([1-9][0-9]{0,17})'
+_END: Final = re.compile(_PLACE + rb'(,"hash":"([0-9a-f]{64})"\})\Z')
+_LONGEST_SIGNATURE: Final = 192
+_SIGNATURE: Final = re.compile(rb',"signature":"([A-Za-z0-9_-]{86})"\}' + _PLACE + rb"\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,14 @@ class Link:
     writer: str
     seq: int
     hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What a line says under a signature: its own bytes up to, and without, `,"signature"`."""
+
+    said: bytes
+    signature: str
 
 
 def beginning(writer: str) -> Head:
@@ -88,14 +100,27 @@ def link_of(line: bytes) -> Link | None:
     return Link(line[: found.start(3)], found[1].decode("ascii"), int(found[2]), found[4].decode("ascii"))
 
 
-def checkpoint_text(before: Head, time: str) -> bytes:
-    """What the checkpoint behind `before` signs; `time` is its own, as its line has it."""
-    return "\n".join((CHECKPOINT, before.writer, str(before.seq + 1), before.hash, time)).encode()
+def signed(before: Head, line: bytes, seed: bytes) -> bytes:
+    """The line behind `before`, and no other, with its signature by the key of this seed (Ed25519, RFC 8032 section
+    5.1). `line` is a JSON object whose last field is an object with a field at least, without its closing brace."""
+    said = line.removesuffix(b"}")
+    signature = _encoded(Ed25519PrivateKey.from_private_bytes(seed).sign(_text(before, said)))
+    return said + b',"signature":"' + signature.encode("ascii") + b'"}'
 
 
-def sign(seed: bytes, text: bytes) -> str:
-    """The signature of a text by the key of this seed (Ed25519, RFC 8032 section 5.1), in base64url without padding."""
-    return _encoded(Ed25519PrivateKey.from_private_bytes(seed).sign(text))
+def signed_of(link: Link) -> Signed | None:
+    """What a line says under a signature; `None` if it has none in its place."""
+    found = _SIGNATURE.search(link.body, max(len(link.body) - _LONGEST_SIGNATURE, 0))
+    return None if found is None else Signed(link.body[: found.start()], found[1].decode("ascii"))
+
+
+def is_signed(public: str, before: Head, one: Signed) -> bool:
+    """Whether the key `public` has signed this for the place behind `before`; one that is no key has signed nothing."""
+    try:
+        Ed25519PublicKey.from_public_bytes(_decoded(public)).verify(_decoded(one.signature), _text(before, one.said))
+    except (ValueError, InvalidSignature):
+        return False
+    return True
 
 
 def public_key(seed: bytes) -> str:
@@ -103,13 +128,9 @@ def public_key(seed: bytes) -> str:
     return _encoded(Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw())
 
 
-def is_signed(public: str, signature: str, text: bytes) -> bool:
-    """Whether the key `public` has signed this text; what is no key or no signature has not."""
-    try:
-        Ed25519PublicKey.from_public_bytes(_decoded(public)).verify(_decoded(signature), text)
-    except (ValueError, InvalidSignature):
-        return False
-    return True
+def _text(before: Head, said: bytes) -> bytes:
+    place = "\n".join((CHECKPOINT, before.writer, str(before.seq + 1), before.hash, ""))
+    return place.encode() + said
 
 
 def _encoded(value: bytes) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from extauthz.history.chains import KnownHead
 from extauthz.history.verifying import Verified, Verifying
-from extauthz.record.chain import Head, Link, after, beginning, chained, checkpoint_text, public_key, sign
+from extauthz.record.chain import Head, Link, after, beginning, chained, public_key, signed
 
 SEED = b"s" * 32
 KEYS = {"k1": public_key(SEED)}
@@ -45,10 +45,9 @@ class Hand:
 
     def sign(self, kind: str, **details: object) -> list[bytes]:
         """An event that signs what is before it, if this writer can."""
-        signed = {}
-        if self.seed is not None:
-            signed = {"key": "k1", "signature": sign(self.seed, checkpoint_text(self.head, TIME))}
-        return self.write(event(kind, **details, **signed))
+        if self.seed is None:
+            return self.write(event(kind, **details))
+        return self.write(signed(self.head, event(kind, **details, key="k1"), self.seed))
 
     def known(self, seq: int = 0) -> KnownHead:
         """Its end as the store has it."""

@@ -14,7 +14,7 @@ from audit_journal import DEFAULTS, AuditJournal
 from patience import comes
 
 from extauthz.record import audit_file
-from extauthz.record.chain import Head, beginning, checkpoint_text, hash_of, is_signed, link_of, public_key
+from extauthz.record.chain import Head, beginning, hash_of, is_signed, link_of, public_key, signed_of
 from extauthz.record.life import LifeRecord
 from extauthz.stepup.keys import SECRET_BYTES, KeyRing, generate_key, parse_keys
 
@@ -71,16 +71,21 @@ def test_checkpoints_come_by_number_and_are_signed_by_the_key_that_makes(
         audit.record(decision(number))
     audit.close()
     (chain,) = heads(path).values()
-    signed = [line for line in all_lines(path) if "event" in line]
-    checks = ["audit.checkpoint"] * (len(signed) - 2)
-    assert [line["event"] for line in signed] == ["audit.started", *checks, "audit.stopped"]
-    assert all(later["seq"] - earlier["seq"] < 200 for earlier, later in pairwise(signed))
-    assert len(signed) >= 4
-    for line in signed:
+    events = [line for line in all_lines(path) if "event" in line]
+    checks = ["audit.checkpoint"] * (len(events) - 2)
+    assert [line["event"] for line in events] == ["audit.started", *checks, "audit.stopped"]
+    assert all(later["seq"] - earlier["seq"] < 200 for earlier, later in pairwise(events))
+    assert len(events) >= 4
+    raw = path.read_bytes().splitlines()
+    for line in events:
         before = chain[line["seq"] - 2] if line["seq"] > 1 else beginning(line["writer"])
-        text = checkpoint_text(before, line["time"])
+        link = link_of(raw[line["seq"] - 1])
+        assert link is not None
+        one = signed_of(link)
+        assert one is not None
+        assert line["details"] == {**json.loads(one.said + b"}}")["details"], "signature": one.signature}
         assert line["details"]["key"] == keys.newest.kid
-        assert is_signed(public_key(keys.newest.audit), line["details"]["signature"], text)
+        assert is_signed(public_key(keys.newest.audit), before, one)
 
 
 def test_what_was_written_is_signed_after_a_while_even_if_nothing_more_comes(

@@ -1,9 +1,12 @@
 """The chain of an audit: every byte counts, every line has its place, and a checkpoint is signed by one key."""
 
 import json
+from base64 import urlsafe_b64decode
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,12 +15,12 @@ from extauthz.record.chain import (
     after,
     beginning,
     chained,
-    checkpoint_text,
     hash_of,
     is_signed,
     link_of,
     public_key,
-    sign,
+    signed,
+    signed_of,
 )
 
 WRITER = "00112233445566ff"
@@ -84,21 +87,40 @@ def test_what_does_not_end_like_a_line_of_a_chain_stands_nowhere(line: bytes) ->
     assert link_of(line) is None
 
 
-def test_a_checkpoint_is_signed_by_one_key_for_one_place() -> None:
+def test_a_line_is_signed_by_one_key_for_one_place_with_all_that_it_says() -> None:
     seed, other = b"s" * 32, b"t" * 32
     head = Head(WRITER, 7, "d" * 64)
-    text = checkpoint_text(head, "2026-01-02T03:04:05.000000000Z")
-    assert text.split(b"\n") == [
-        b"extauthz audit checkpoint v1",
-        WRITER.encode(),
-        b"8",
-        head.hash.encode(),
-        b"2026-01-02T03:04:05.000000000Z",
-    ]
-    signature = sign(seed, text)
-    assert is_signed(public_key(seed), signature, text)
-    assert not is_signed(public_key(other), signature, text)
-    assert not is_signed(public_key(seed), signature, checkpoint_text(Head(WRITER, 8, "d" * 64), "x"))
-    for broken in ("", "?", signature + "=", signature[:-1], signature[:-1] + chr(ord(signature[-1]) ^ 1)):
-        assert not is_signed(public_key(seed), broken, text)
-    assert not is_signed("", signature, text)
+    line = signed(head, b'{"v":1,"event":"audit.removed","details":{"file":"a","key":"k1"}', seed)
+    (whole,), _ = chained(head, [line])
+    link = link_of(whole[:-1])
+    assert link is not None
+    one = signed_of(link)
+    assert one is not None
+    assert one.said == b'{"v":1,"event":"audit.removed","details":{"file":"a","key":"k1"'
+    text = b"\n".join((b"extauthz audit checkpoint v1", WRITER.encode(), b"8", head.hash.encode(), one.said))
+    signature = urlsafe_b64decode(one.signature + "==")
+    Ed25519PrivateKey.from_private_bytes(seed).public_key().verify(signature, text)
+    assert is_signed(public_key(seed), head, one)
+    assert not is_signed(public_key(other), head, one)
+    assert not is_signed("", head, one)
+    assert not is_signed(public_key(seed), Head(WRITER, 8, "d" * 64), one)
+    assert not is_signed(public_key(seed), head, replace(one, said=one.said.replace(b'"a"', b'"b"')))
+    last = one.signature[-1]
+    for broken in ("", "?", one.signature + "=", one.signature[:-1], one.signature[:-1] + chr(ord(last) ^ 1)):
+        assert not is_signed(public_key(seed), head, replace(one, signature=broken))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"v":1,"details":{"key":"k1"}',
+        b'{"v":1,"details":{"key":"k1","signature":"' + b"A" * 85 + b'"}',
+        b'{"v":1,"details":{"signature":"' + b"A" * 86 + b'","key":"k1"}',
+        b'{"v":1,"details":{"key":"k1","signature":"' + b"A" * 86 + b'"},"reason":"x"',
+    ],
+)
+def test_a_signature_has_one_place(line: bytes) -> None:
+    (whole,), _ = chained(beginning(WRITER), [line])
+    link = link_of(whole[:-1])
+    assert link is not None
+    assert signed_of(link) is None

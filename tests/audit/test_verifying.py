@@ -1,12 +1,13 @@
 """A log that was not touched is clean, and every touch is found, with its file and line."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from audit.tampering import KEYS, SEED, Hand, known, places, plain, verified
+from audit.tampering import KEYS, SEED, Hand, event, known, places, plain, verified
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -303,6 +304,78 @@ def test_a_chain_may_begin_where_the_retention_says() -> None:
     lines["audit-2.jsonl"] = lines["audit-2.jsonl"][1:]  # more than was removed
     with on_disk(lines) as files:
         assert places(verified(*files)) == [("audit-2.jsonl", 2, "missing")]
+
+
+@pytest.mark.parametrize("behind", [[plain(98), plain(99)], [event("removed", heads=["x:1:y"])]])
+def test_nothing_comes_behind_the_end_of_a_writer(behind: list[bytes]) -> None:
+    writer = Hand(A)
+    lines = writer.sign("started") + writer.write(plain(1)) + writer.sign("stopped")
+    more = writer.write(*behind)
+    with on_disk({"audit.jsonl": lines + more}) as files:
+        assert ("audit.jsonl", 4, "stray") in places(verified(*files))
+        assert places(verified(*files, keys=None)) == [("audit.jsonl", 4, "stray")]
+    with on_disk({"audit-1.jsonl": lines, "audit.jsonl": more}) as files:
+        assert ("audit.jsonl", 1, "stray") in places(verified(*files))
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b'{"v":1,"event":"audit.started",x',
+        b'{"v":1,"event":"audit.started","details":5',
+        b'{"v":1,"event":"audit.started","event":"challenge.met","time":""',
+        b'{"v":1,"event":"audit.started","details":{"key":"k1"}',
+        b'{"v":1,"event":"audit.started","details":{"key":"k1","signature":"' + b"A" * 86 + b'"}',
+        b'{"v":1,"event":"audit.started","details":' + b"[" * 5_000,
+    ],
+)
+def test_a_writer_whose_beginning_is_not_signed_is_found_however_it_is_written(first: bytes) -> None:
+    lines, _ = log()
+    stranger = Hand("cccccccccccccccc", seed=None)
+    lines["audit.jsonl"] += stranger.write(first, plain(1))
+    with on_disk(lines) as files:
+        assert places(verified(*files)) == [("audit.jsonl", 4, "signature")]
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "stopped"])
+def test_a_signature_serves_no_other_line_in_its_place(kind: str) -> None:
+    """Whoever can write the file takes the last line of a chain, which has a signature, and has it say something else:
+    that a file was removed by the retention, or that nothing was cut off."""
+    lines, _ = log()
+    gone = lines.pop("audit-1.jsonl")
+    heads = [end_of(next(line for line in reversed(gone) if writer_of(line) == name.encode())) for name in (A, B)]
+    writer = Hand("cccccccccccccccc")
+    begun = writer.sign("started")
+    before = writer.head
+    (true,) = writer.sign(kind)
+    details = json.loads(true)["details"]
+    forger = Hand(writer.name, seed=None)
+    for forged in (event("removed", file="audit-1.jsonl", heads=heads, **details), event("rotated", **details)):
+        forger.head = before
+        with on_disk({**lines, "audit.jsonl": [*lines["audit.jsonl"], *begun, *forger.write(forged)]}) as files:
+            assert ("audit.jsonl", 5, "signature") in places(verified(*files))
+
+
+@pytest.mark.parametrize("kind", ["rotated", "removed", "checkpoint"])
+def test_what_the_audit_says_of_itself_is_signed(kind: str) -> None:
+    writer, forger = Hand(A), Hand(A, seed=None)
+    lines = writer.sign("started")
+    forger.head = writer.head
+    with on_disk({"audit.jsonl": lines + forger.sign(kind)}) as files:
+        assert places(verified(*files)) == [("audit.jsonl", 2, "signature")]
+
+
+def test_too_many_lines_without_a_signature_are_found_from_one_file_to_the_next() -> None:
+    writer = Hand(A)
+    lines = {"audit-0.jsonl": writer.sign("started") + writer.write(plain(0))}
+    for file in range(1, 4):
+        lines[f"audit-{file}.jsonl"] = writer.write(*[plain(number) for number in range(MOST_UNSIGNED // 2)])
+    with on_disk(lines) as files:
+        assert places(verified(*files)) == [("audit-2.jsonl", 1, "signature")]
+    lines["audit-4.jsonl"] = writer.sign("stopped")
+    del lines["audit-2.jsonl"]
+    with on_disk(lines) as files:
+        assert [mistake for _, _, mistake in places(verified(*files))] == ["missing", "signature"]
 
 
 @pytest.mark.parametrize("end", ['"a":', '"a":2', '"a":25.', '"a":2.5e', '"a":-', '"a":tru', '"a":"\\u00', '"a":[1,'])
