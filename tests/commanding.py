@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from unittest.mock import patch
 
@@ -40,11 +40,20 @@ def command(*arguments: str, folder: Path, environ: Mapping[str, str] | None = N
             patch.object(sys, "stdin", nobody),
             patch.dict(os.environ, os.environ if environ is None else environ, clear=environ is not None),
             patch.object(sys, "argv", ["extauthz", *arguments]),
-            redirect_stdout(StringIO()) as out,
-            redirect_stderr(StringIO()) as err,
+            redirect_stdout(_captured()) as out,
+            redirect_stderr(_captured()) as err,
             pytest.raises(SystemExit) as ended,
         ):
             main()
     finally:
         gc.unfreeze()  # this process goes on: what tests leave behind is still to be found
-    return Ended(returncode=int(ended.value.code or 0), stdout=out.getvalue(), stderr=err.getvalue())
+    return Ended(returncode=int(ended.value.code or 0), stdout=_text(out), stderr=_text(err))
+
+
+def _captured() -> "TextIOWrapper[BytesIO]":
+    """A stream that takes text and bytes, as those of a process do."""
+    return TextIOWrapper(BytesIO(), encoding="utf-8", newline="", write_through=True)
+
+
+def _text(stream: "TextIOWrapper[BytesIO]") -> str:
+    return stream.buffer.getvalue().decode()

@@ -4,14 +4,11 @@ The rule kept here: only what the line says in the clear is looked at; what is m
 """
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
 
 from extauthz.record.audit_line import DecisionLine, RequestLine
+from extauthz.record.instants import nanoseconds_of
 from extauthz.record.life_lines import LifeLine
 from extauthz.record.trace_context import w3c
-
-_NANOS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +41,12 @@ class EventRow:
 
 
 def decision_row(line: DecisionLine) -> DecisionRow:
-    """What is kept of a decision. Raises `ValueError` if its time is none."""
+    """What is kept of a decision."""
     request, identity = line.request, line.identity
     user = None if identity is None else identity.user
     workload = None if identity is None else identity.workload
     return DecisionRow(
-        at=nanoseconds(line.time),
+        at=nanoseconds_of(line.time),
         decision_id=line.decision_id,
         decision=line.decision,
         reason=line.reason,
@@ -64,20 +61,14 @@ def decision_row(line: DecisionLine) -> DecisionRow:
 
 
 def event_row(line: LifeLine) -> EventRow:
-    """What is kept of an event. Raises `ValueError` if its time is none."""
+    """What is kept of an event."""
     return EventRow(
-        at=nanoseconds(line.time),
+        at=nanoseconds_of(line.time),
         event=line.event,
         decision_id=line.decision_id,
         challenge=line.challenge,
         approval=line.approval,
     )
-
-
-def nanoseconds(time: str) -> int:
-    """The moment that a line tells, exactly. Raises `ValueError` if it is none."""
-    whole, _, fraction = time.removesuffix("Z").partition(".")
-    return int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * _NANOS + int(fraction.ljust(9, "0")[:9])
 
 
 def trace_of(request: RequestLine) -> str | None:

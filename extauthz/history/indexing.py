@@ -236,18 +236,15 @@ def has_any(audit: Path) -> bool:
 def _row(raw: bytes) -> DecisionRow | EventRow | None:
     """What is kept of a line; `None` of what is no record."""
     line = parse(raw)
-    try:
-        match line:
-            case DecisionLine():
-                return decision_row(line)
-            case LifeLine():
-                return event_row(line)
-            case str():
-                return None
-            case _:
-                assert_never(line)
-    except ValueError:
-        return None
+    match line:
+        case DecisionLine():
+            return decision_row(line)
+        case LifeLine():
+            return event_row(line)
+        case str():
+            return None
+        case _:
+            assert_never(line)
 
 
 def _minutes(decisions: Iterable[tuple[int, str]], events: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:

@@ -1,7 +1,8 @@
 """Audit files, line by line.
 
-The rule kept here: a line that is no record is told with its number and stops nothing. The last line may be cut
-where a process was killed while it wrote, or is being written.
+The rules: a line that is no record is told with its number and stops nothing; the last one may be cut where a process
+was killed while it wrote, or is being written. A line of a newer version is a record: fields that are not known are
+left aside, and an event of a kind that is not known is shown as it is.
 """
 
 import re
@@ -14,12 +15,13 @@ import msgspec
 
 from extauthz.errors import ExtauthzError, failure_of
 from extauthz.record.audit_line import DecisionLine
+from extauthz.record.instants import nanoseconds_of
 from extauthz.record.life_lines import LifeLine
 
 _DECISIONS: Final = msgspec.json.Decoder(DecisionLine)
 _EVENT: Final = b'{"v":1,"event":'
 _EVENTS: Final = msgspec.json.Decoder(LifeLine)
-_TIME: Final = re.compile(rb'\{"v":1,(?:"event":"[a-z.-]+",)?"time":"([0-9:.TZ-]{20,30})"')
+_TIME: Final = re.compile(rb'\{"v":1,(?:"event":"[^"\\]+",)?"time":"([0-9:.TZ-]{20,30})"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +100,13 @@ def no_records(path: Path, besides: str = "") -> ExtauthzError:
 def parse(raw: bytes) -> DecisionLine | LifeLine | str:
     """The record in a line, or why it is none."""
     try:
-        return (_EVENTS if raw.startswith(_EVENT) else _DECISIONS).decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        record: DecisionLine | LifeLine = (_EVENTS if raw.startswith(_EVENT) else _DECISIONS).decode(raw)
+        nanoseconds_of(record.time)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # text that is no UTF-8 is a `ValueError`
         reason = str(error) or type(error).__name__
         # `Object missing…` begins a sentence, `JSON is malformed…` is a name.
         return reason if reason[1:2].isupper() else reason[:1].lower() + reason[1:]
+    return record
 
 
 def _parse(number: int, raw: bytes) -> DecisionLine | LifeLine | Unreadable:

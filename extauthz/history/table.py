@@ -3,12 +3,12 @@
 The rule kept here: columns are only ever added, at the end but for `record`. What a record does not have is null.
 """
 
-from datetime import UTC, datetime
 from typing import Final, Literal
 
 from extauthz.history.wanted import Record, subjects, traces
 from extauthz.record.audit_line import DecisionLine
 from extauthz.record.chain import link_of
+from extauthz.record.instants import nanoseconds_of
 from extauthz.record.life_lines import LifeLine
 
 Kind = Literal["moment", "text", "texts", "whole", "real", "flag"]
@@ -58,20 +58,13 @@ of a decision, and whom an event is about; `record` is the line of the audit."""
 def row_of(raw: bytes, record: Record) -> dict[str, Value]:
     """The row of a record, by column; what is missing is null."""
     row = _of_decision(record) if isinstance(record, DecisionLine) else _of_event(record)
-    row["time"] = nanoseconds(record.time)
+    row["time"] = nanoseconds_of(record.time)
     line = raw.removesuffix(b"\n")
     link = link_of(line)
     if link is not None:
         row |= {"writer": link.writer, "seq": link.seq}
     row["record"] = line.decode("utf-8")
     return row
-
-
-def nanoseconds(time: str) -> int:
-    """The nanoseconds since the epoch of a time as lines have it."""
-    whole, _, fraction = time.removesuffix("Z").partition(".")
-    seconds = int(datetime.fromisoformat(whole).replace(tzinfo=UTC).timestamp())
-    return seconds * 1_000_000_000 + int(f"{fraction:0<9}"[:9])
 
 
 def _of_decision(record: DecisionLine) -> dict[str, Value]:

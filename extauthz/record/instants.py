@@ -1,9 +1,32 @@
 """Moments as records write them."""
 
+import re
 from datetime import UTC, datetime
+from typing import Final
+
+_NANOS: Final = 1_000_000_000
+_FORM: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?Z")
+_LATEST: Final = 2**63 - 1
+"""What files and databases have room for: the year 2262."""
 
 
 def rfc3339(nanoseconds: int) -> str:
     """Nanoseconds since the epoch as RFC 3339 writes them, in UTC."""
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    seconds, rest = divmod(nanoseconds, _NANOS)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+def nanoseconds_of(time: str) -> int:
+    """The nanoseconds since the epoch of a time as `rfc3339` writes it, exactly; the fraction may be shorter.
+
+    Raises:
+        ValueError: it is none, or too far away.
+    """
+    found = _FORM.fullmatch(time)
+    if found is None:
+        raise ValueError("`time` is no moment in UTC")
+    whole = int(datetime.fromisoformat(f"{found[1]}+00:00").timestamp())
+    at = whole * _NANOS + int(f"{found[2] or 0:0<9}")
+    if abs(at) > _LATEST:
+        raise ValueError("`time` is too far away")
+    return at

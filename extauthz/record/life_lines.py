@@ -1,15 +1,16 @@
 """The form of a life event in the audit: one JSON object a line, told from a decision's by its `event`.
 
-The rules kept here: fields are only ever added, and texts lose what they quote of a request.
+The rules kept here: fields, kinds of events and kinds of details are only ever added, and a reader takes those that it
+does not know as they are; and texts lose what they quote of a request.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from extauthz.record.audit_line import VERSION
 from extauthz.record.instants import rfc3339
-from extauthz.record.life import Detail, LifeKind, LifeRecord
+from extauthz.record.life import LifeRecord
 from extauthz.values.quoting import masked
 
 
@@ -21,14 +22,16 @@ class SubjectLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class LifeLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One event. `time` is RFC 3339 in UTC with nanoseconds, `duration_us` how long what took time did.
+    """One event, of one of the kinds of `life` or, in the file of a newer version, of another one.
+
+    `time` is RFC 3339 in UTC with nanoseconds, `duration_us` how long what took time did.
 
     `traces` are the trace ids of the decisions that it belongs to, in hex (W3C Trace Context section 3.2.2.3).
     `writer`, `seq` and `hash` are its place in the writer's chain, see `chain`.
     """
 
     v: Literal[1]
-    event: LifeKind
+    event: str
     time: str
     by: str
     subject: SubjectLine | None = None
@@ -40,7 +43,7 @@ class LifeLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     grant: str | None = None
     factor: str | None = None
     reason: str | None = None
-    details: dict[str, Detail] = {}
+    details: dict[str, Any] = {}
     traces: list[str] = []
     duration_us: float | None = None
     writer: str = ""

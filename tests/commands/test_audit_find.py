@@ -17,10 +17,10 @@ from typer.testing import CliRunner, Result
 
 from extauthz.cli.audit_wanted import moment
 from extauthz.cli.commands import app
-from extauthz.history.table import COLUMNS, nanoseconds
+from extauthz.history.table import COLUMNS
 from extauthz.identity import spiffe
 from extauthz.record.decision import DecisionRecord
-from extauthz.record.instants import rfc3339
+from extauthz.record.instants import nanoseconds_of, rfc3339
 from extauthz.record.keeping import Record
 from extauthz.record.life import LifeRecord
 from extauthz.values.decisions import Deny
@@ -160,7 +160,7 @@ def test_times_are_written_as_people_do() -> None:
         "09:01:02": "2026-11-22T09:01:02.000000000Z",
     }
     assert moment(None, "--since") == b""
-    assert nanoseconds(rfc3339(START)) == START
+    assert nanoseconds_of(rfc3339(START)) == START
 
 
 def test_a_table_has_every_record_and_its_line(folder: Path) -> None:

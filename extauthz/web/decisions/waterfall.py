@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from extauthz.history.index_rows import nanoseconds
 from extauthz.record.audit_line import DecisionLine
+from extauthz.record.instants import nanoseconds_of
 from extauthz.record.life_lines import LifeLine
 
 WIDTH: Final = 1000.0
@@ -32,7 +32,7 @@ class Row:
 
 def waterfall(line: DecisionLine) -> tuple[Row, ...]:
     """The path of the Check: on its way to us, and with us."""
-    began = nanoseconds(line.time)
+    began = nanoseconds_of(line.time)
     took = int(line.duration_us * _MICRO)
     rows = [("decided", "check", began, took)]
     if line.request_time is not None:
@@ -45,8 +45,8 @@ def waterfall(line: DecisionLine) -> tuple[Row, ...]:
 
 def aftermath(line: DecisionLine, events: Sequence[LifeLine]) -> tuple[tuple[LifeLine, str], ...]:
     """What came of it, each with how long after the decision began."""
-    began = nanoseconds(line.time)
-    return tuple((event, span(nanoseconds(event.time) - began)) for event in events)
+    began = nanoseconds_of(line.time)
+    return tuple((event, span(nanoseconds_of(event.time) - began)) for event in events)
 
 
 def span(nanos: int) -> str:
