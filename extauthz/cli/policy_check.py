@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -14,10 +14,15 @@ from extauthz.policy.lint.findings import Finding
 from extauthz.policy.lint.foreign import Configured
 from extauthz.policy.lint.run import lint
 from extauthz.policy.lint.sarif import report
+from extauthz.policy.lint.telling import Told
 from extauthz.policy.load import load_with_documents
 from extauthz.policy.policy_set import PolicySet
 from extauthz.policy.problems import PolicyErrors, Problem
+from extauthz.policy.yaml_source import decode, load_documents
 from extauthz.values.counting import counted
+
+if TYPE_CHECKING:
+    from extauthz.settings import Settings
 
 CheckFormat = Literal["text", "json", "sarif"]
 
@@ -90,8 +95,23 @@ def _configured(config: Path | None) -> _Known:
             is_answered=settings.approvals.url is not None or settings.approvals.tokens is not None,
             approver_factors=settings.approvals.factors(settings.stepup.webauthn),
             schedules=frozenset(settings.approvals.schedules),
+            told=_told(settings, config),
         ),
     )
+
+
+def _told(settings: "Settings", config: Path) -> tuple[Told, ...]:
+    """The rules that somebody is to be told of; none where there are bundles, which are not read here."""
+    if settings.bundles:
+        return ()
+    (document,) = load_documents(decode(config.read_bytes(), str(config)), str(config))
+    found = []
+    for hook, webhook in enumerate(settings.events.webhooks):
+        for number, pattern in enumerate(webhook.rules or ()):
+            line, column = document.place(("events", "webhooks", hook, "rules", number))
+            source = document.source_line(line)
+            found.append(Told(pattern=pattern, file=document.file, line=line, column=column, source_line=source))
+    return tuple(found)
 
 
 def _tell_errors(error: PolicyErrors, output: CheckFormat) -> None:

@@ -6,12 +6,12 @@ refused: whoever writes it believes that they are told.
 Pure: records come in, and nothing is looked up.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, Self, get_args
 
 from extauthz.policy.problems import did_you_mean
+from extauthz.policy.rule_patterns import rule_pattern
 from extauthz.record.decision import DECISION_NAMES, DecisionRecord
 from extauthz.record.keeping import Record
 from extauthz.record.life import LifeKind, LifeRecord
@@ -33,7 +33,6 @@ _DECISIONS: Final[dict[type, DecisionKind]] = {
     for name in get_args(DecisionKind)
     if name == f"decision.{decision}"
 }
-_RULE: Final = re.compile(r"([A-Za-z0-9._-]{1,128})/(\*|[A-Za-z0-9._-]{1,128})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,22 +87,6 @@ def kinds_like(pattern: str) -> frozenset[EventKind]:
     families = dict.fromkeys(f"{kind.partition('.')[0]}.*" for kind in KINDS)
     meant = did_you_mean(pattern, [*KINDS, *families]) or f"write one of {', '.join(families)}, or `*`"
     raise ValueError(f"no event is called `{pattern}`; {meant}")
-
-
-def rule_pattern(text: str) -> str:
-    """A name of a rule, `policy/rule`, or of all rules of a policy, `policy/*`, as it is written.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if _RULE.fullmatch(text) is None:
-        raise ValueError(f"`{text}` names no rule; write `policy/rule`, or `policy/*` for all of a policy")
-    return text
-
-
-def covers(pattern: str, rule: str) -> bool:
-    """Whether a `rule_pattern` means this rule."""
-    return pattern == rule or (pattern.endswith("/*") and rule.startswith(pattern[:-1]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

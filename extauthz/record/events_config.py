@@ -9,8 +9,9 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from extauthz.approval.telling.config import HookSettings
+from extauthz.policy.rule_patterns import rule_pattern
 from extauthz.record.event_folding import DEFAULT
-from extauthz.record.event_types import Selection, kinds_like, rule_pattern
+from extauthz.record.event_types import Selection, kinds_like
 from extauthz.values.block import Block, distinct
 from extauthz.values.rate import Rate, rate_of
 

@@ -69,6 +69,27 @@ def test_a_limit_of_idleness_is_held_against_how_often_activity_is_written(file:
     assert "short-idle-limit" not in check(file).stderr
 
 
+def test_a_rule_that_somebody_is_to_be_told_of_and_that_is_not_there_is_told(file: Path, tmp_path: Path) -> None:
+    config = tmp_path / "extauthz.yaml"
+    config.write_text(
+        "policies: [policy.yaml]\n"
+        "events:\n"
+        "  webhooks:\n"
+        "    - name: siem\n"
+        "      url: https://siem.example.com/in\n"
+        "      secrets: [{file: siem.secret}]\n"
+        "      rules: [p/*, p/everybody, p/gaurded, q/*]\n"
+    )
+    told = check(file, "--config", config).stderr
+    assert (
+        f"{config}:7:33: warning: there is no rule `p/gaurded`, so that nobody is ever told of it; did you mean "
+        "`p/guarded`? [unknown-rule]\n    7 |       rules: [p/*, p/everybody, p/gaurded, q/*]\n"
+    ) in told
+    assert "there is no rule `q/*`" in told
+    assert told.count("[unknown-rule]") == 2
+    assert "[unknown-rule]" not in check(file).stderr
+
+
 def test_a_challenge_that_nobody_can_meet_is_told_with_what_would_do(file: Path, tmp_path: Path) -> None:
     file.write_text(OPEN.replace("[totp]", "[webauthn, oidc]"))
     assert "unmeetable-guard" not in check(file).stderr

@@ -16,6 +16,7 @@ from extauthz.policy.compile import compile_documents
 from extauthz.policy.lint.findings import KINDS, Finding
 from extauthz.policy.lint.foreign import Configured
 from extauthz.policy.lint.run import lint
+from extauthz.policy.lint.telling import Told
 from extauthz.policy.yaml_source import load_documents
 
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.yaml"))
@@ -41,6 +42,10 @@ def configured(text: str) -> Configured:
         is_answered=listed.get("is_answered"),
         approver_factors=frozenset(listed["approver_factors"]) if "approver_factors" in listed else None,
         schedules=frozenset(listed["schedules"]) if "schedules" in listed else None,
+        told=tuple(
+            Told(pattern=pattern, file="extauthz.yaml", line=1, column=1, source_line=first)
+            for pattern in listed.get("told", ())
+        ),
     )
 
 

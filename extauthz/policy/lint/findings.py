@@ -89,6 +89,11 @@ KINDS: Final[dict[str, Kind]] = {
         "A host that is not configured",
         "`request.hosts` of the configuration lists the hosts that reach Envoy, and this is none of them.",
     ),
+    "unknown-rule": Kind(
+        "Somebody is to be told of a rule that does not exist",
+        "With `--config`: `rules` of a webhook under `events` names a rule, or a policy, that is not there. Nobody is "
+        "ever told of it. Correct the name, or remove it.",
+    ),
     "short-idle-limit": Kind(
         "A limit of idleness is too short",
         "With `--config`: `session.idle` is compared with no more than `sessions.touch_every`. To other servers a "

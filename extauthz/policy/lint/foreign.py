@@ -12,6 +12,7 @@ from extauthz.policy.hosts import HostPattern
 from extauthz.policy.lint.findings import Finding, Subject
 from extauthz.policy.lint.overlap import shown
 from extauthz.policy.lint.presence import field_of, shape
+from extauthz.policy.lint.telling import Told
 from extauthz.policy.problems import Path
 from extauthz.policy.workloads import parse
 from extauthz.values.decisions import Factor
@@ -25,7 +26,7 @@ class Configured:
     """What the configuration lists; `None` where it lists nothing. `factors` are those that can be proven under it,
     `touch_every` is how often, in seconds, the activity of a session is written. `is_answered` is whether approvers can
     answer at all, `approver_factors` are those that they can prove, `schedules` are those by which somebody is on
-    call."""
+    call. `told` are rules that somebody is to be told of."""
 
     trust_domains: frozenset[str] | None = None
     hosts: tuple[HostPattern, ...] | None = None
@@ -34,6 +35,7 @@ class Configured:
     is_answered: bool | None = None
     approver_factors: frozenset[Factor] | None = None
     schedules: frozenset[str] | None = None
+    told: tuple[Told, ...] = ()
 
 
 def findings(rules: Iterable[Subject], configured: Configured) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from extauthz.policy.lint import (
     opening,
     reach,
     risks,
+    telling,
 )
 from extauthz.policy.lint.findings import Finding, Subject
 from extauthz.policy.lint.foreign import Configured
@@ -45,7 +46,11 @@ def lint(
         *idling.findings(living, listed),
         *opening.findings(living),
     ]
-    told = [*ignores.accepted(rules, found), *risks.findings(documents, policies)]
+    told = [
+        *ignores.accepted(rules, found),
+        *risks.findings(documents, policies),
+        *telling.findings((rule.name for rule in policies.rules), listed.told),
+    ]
     return tuple(sorted(told, key=_order))
 
 
