@@ -1,5 +1,5 @@
 """What a command tells of what it has done to the state that servers share: lines of the audit that its configuration
-names, with a chain of their own.
+names, with a chain of their own, and letters for whoever is told of events.
 
 The rules: the file is opened before anything is changed, and nothing is changed if it can't be; what was done is on
 disk there before the command says so; and the store then knows the end of that chain as it knows those of servers.
@@ -8,11 +8,12 @@ disk there before the command says so; and the store then knows the end of that 
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import structlog
 
 from extauthz.app.audit_heads import PATIENCE, AuditHeads
+from extauthz.app.events import tell_events
 from extauthz.app.key_file import read_keys
 from extauthz.app.logs import logs_beside_answers
 from extauthz.app.wiring import open_configured_store
@@ -50,23 +51,33 @@ def command_records(settings: Settings) -> Iterator[Chronicle]:
         NotRecorded: what was told can't be written.
     """
     audit = settings.audit
-    if audit is None:
+    if audit is None and not settings.events.webhooks:
         yield SILENT
         return
+    told = _Told()
+    chronicle = Chronicle(recorder=told, clock=time.time_ns)
+    with logs_beside_answers():
+        try:
+            with nullcontext() if audit is None else _audited(settings, audit, told):
+                yield chronicle
+        finally:
+            tell_events(settings, told.records)
+
+
+@contextmanager
+def _audited(settings: Settings, audit: AuditSettings, told: _Told) -> Iterator[None]:
     # Where there are none, what is told is not signed: whoever must block somebody now needs no keys for it.
     keys = read_keys(settings.keys_path) if settings.keys_path.exists() else None
     file = open_audit(audit, base=settings.base, keys=keys)
-    told = _Told()
-    with logs_beside_answers():
+    try:
         try:
-            try:
-                yield Chronicle(recorder=told, clock=time.time_ns)
-            finally:  # also what was done before something went wrong
-                _commit(told.records, file)
-        finally:
-            file.close()
-            if file.head.seq:
-                _tell_end(settings, audit, file)
+            yield
+        finally:  # also what was done before something went wrong
+            _commit(told.records, file)
+    finally:
+        file.close()
+        if file.head.seq:
+            _tell_end(settings, audit, file)
 
 
 def _commit(records: list[LifeRecord], file: AuditFile) -> None:

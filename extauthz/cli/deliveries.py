@@ -1,4 +1,4 @@
-"""`extauthz approvals deliveries`: what somebody is not told yet of approvals, and how to tell it again.
+"""`extauthz approvals deliveries`: what somebody is not told yet, of approvals and events, and how to tell it again.
 
 The rule: what is sent again comes under the id that it had, so that whoever got it before can tell.
 """
@@ -21,7 +21,7 @@ from extauthz.values.counting import counted
 from extauthz.values.instant import instant
 from extauthz.values.letters import LetterState
 
-app = typer.Typer(name="deliveries", no_args_is_help=True, help="What webhooks and mail tell of approvals.")
+app = typer.Typer(name="deliveries", no_args_is_help=True, help="What webhooks and mail tell of approvals and events.")
 
 _PAGE = 500
 """Letters that are asked for at a time."""
@@ -115,12 +115,13 @@ def _note_unknown(settings: Settings, sink: str | None) -> None:
     """Say that nobody delivers this any more, if so: it may be a typing error, or a webhook that was removed."""
     known = _sinks(settings)
     if sink is not None and sink not in known:
-        typer.echo(f"note: `{sink}` is nobody who is told under `approvals`", err=True)
+        typer.echo(f"note: `{sink}` is nobody who is told under `approvals` or `events`", err=True)
 
 
 def _sinks(settings: Settings) -> Iterable[str]:
     mail = () if settings.approvals.email is None else (MAIL,)
-    return (*(one.name for one in settings.approvals.webhooks), *mail)
+    webhooks = (*settings.approvals.webhooks, *settings.events.webhooks)
+    return (*(one.name for one in webhooks), *mail)
 
 
 def _described(state: LetterState) -> dict[str, Any]:
