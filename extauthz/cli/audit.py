@@ -15,7 +15,7 @@ from extauthz.cli.audit_find import find
 from extauthz.cli.audit_lines import show
 from extauthz.cli.audit_options import require_records
 from extauthz.cli.audit_verify import verify
-from extauthz.cli.audit_wanted import DecisionWanted, EventsWanted, RuleWanted, SubjectWanted, kinds
+from extauthz.cli.audit_wanted import picking
 from extauthz.cli.policy_options import FormatOption
 from extauthz.history.tail import Tail
 from extauthz.history.wanted import Sieve, Wanted
@@ -30,6 +30,7 @@ app.command(short_help="Write records as a table: Parquet, CSV, JSON Lines.")(ex
 
 
 @app.command(short_help="Show the last records, and follow new ones.")
+@picking
 def tail(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The audit file.", dir_okay=False, show_default=False)],
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last records.")] = 10,
@@ -37,14 +38,12 @@ def tail(
         bool,
         typer.Option("--follow", "-f", help="Go on with those that are made, also after a rotation, until Ctrl-C."),
     ] = False,
-    decision: DecisionWanted = None,
-    rule: RuleWanted = None,
-    subject: SubjectWanted = None,
-    event: EventsWanted = None,
+    *,
+    wanted: Wanted,
     output: FormatOption = "text",
 ) -> None:
     """Show the last records: when, what, by which rule, why, on which request, of which user and workload."""
-    sieve = Sieve(Wanted(decision=decision, rule=rule, subject=subject, kinds=kinds(event)))
+    sieve = Sieve(wanted)
     with Tail(file) as tailed:
         newest = list(islice(sieve.sift(tailed.last()), lines))
         if lines and not newest and not follow:

@@ -11,23 +11,7 @@ from typing import IO, Annotated, Final
 import typer
 
 from extauthz.cli.audit_options import bar_over, broken_lines
-from extauthz.cli.audit_wanted import (
-    AuditConfig,
-    DecisionWanted,
-    EventsWanted,
-    Files,
-    HostWanted,
-    PathWanted,
-    ReasonWanted,
-    RuleWanted,
-    Since,
-    SubjectWanted,
-    Until,
-    WorkloadWanted,
-    files_of,
-    kinds,
-    moment,
-)
+from extauthz.cli.audit_wanted import AuditConfig, Files, files_of, picking
 from extauthz.cli.policy_options import FormatOption, print_json
 from extauthz.errors import ExtauthzError, failure_of
 from extauthz.history.audit_files import in_turn, last_written, lines_of
@@ -40,6 +24,7 @@ from extauthz.values.counting import counted
 _FORMS: Final = (".parquet", ".csv", ".jsonl")
 
 
+@picking
 def export(
     out: Annotated[
         Path,
@@ -47,32 +32,12 @@ def export(
     ],
     files: Files = None,
     config: AuditConfig = None,
-    since: Since = None,
-    until: Until = None,
-    decision: DecisionWanted = None,
-    reason: ReasonWanted = None,
-    rule: RuleWanted = None,
-    subject: SubjectWanted = None,
-    workload: WorkloadWanted = None,
-    host: HostWanted = None,
-    path: PathWanted = None,
-    event: EventsWanted = None,
+    *,
+    wanted: Wanted,
     output: FormatOption = "text",
 ) -> None:
     """Write records as a table, in the order that they were written: Parquet (needs `extauthz[parquet]`), CSV or JSON
     Lines, as the name of the file says."""
-    wanted = Wanted(
-        since=moment(since, "--since"),
-        until=moment(until, "--until"),
-        decision=decision,
-        reason=reason,
-        rule=rule,
-        subject=subject,
-        workload=workload,
-        host=host,
-        path=path,
-        kinds=kinds(event),
-    )
     form = _form(out)
     recent = [one for one in in_turn(files_of(files, config)) if last_written(one) >= wanted.since]
     sieve = Sieve(wanted)

@@ -9,25 +9,7 @@ import typer
 
 from extauthz.cli.audit_lines import show
 from extauthz.cli.audit_options import bar_over
-from extauthz.cli.audit_wanted import (
-    AuditConfig,
-    DecisionWanted,
-    EventsWanted,
-    Files,
-    HostWanted,
-    IdWanted,
-    PathWanted,
-    ReasonWanted,
-    RuleWanted,
-    Since,
-    SubjectWanted,
-    TraceWanted,
-    Until,
-    WorkloadWanted,
-    files_of,
-    kinds,
-    moment,
-)
+from extauthz.cli.audit_wanted import AuditConfig, Files, files_of, picking
 from extauthz.cli.policy_options import FormatOption
 from extauthz.history.audit_files import in_turn, last_written, lines_of
 from extauthz.history.reading import no_records
@@ -39,21 +21,12 @@ LIMIT: Final = 100
 """Records that are shown unless more are asked for."""
 
 
+@picking
 def find(
     files: Files = None,
     config: AuditConfig = None,
-    since: Since = None,
-    until: Until = None,
-    decision: DecisionWanted = None,
-    reason: ReasonWanted = None,
-    rule: RuleWanted = None,
-    subject: SubjectWanted = None,
-    workload: WorkloadWanted = None,
-    host: HostWanted = None,
-    path: PathWanted = None,
-    trace: TraceWanted = None,
-    decision_id: IdWanted = None,
-    event: EventsWanted = None,
+    *,
+    wanted: Wanted,
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="At most so many; 0 for all.")] = LIMIT,
     oldest_first: Annotated[bool, typer.Option("--oldest-first", help="In the order that they were written.")] = False,
     output: FormatOption = "text",
@@ -62,20 +35,6 @@ def find(
 
     `policy explain --audit FILE --id ID` shows a decision in full.
     """
-    wanted = Wanted(
-        since=moment(since, "--since"),
-        until=moment(until, "--until"),
-        decision=decision,
-        reason=reason,
-        rule=rule,
-        subject=subject,
-        workload=workload,
-        host=host,
-        path=path,
-        trace=trace,
-        decision_id=decision_id,
-        kinds=kinds(event),
-    )
     sieve = Sieve(wanted)
     looked = in_turn(files_of(files, config))
     recent = [one for one in looked if last_written(one) >= wanted.since]

@@ -1,20 +1,23 @@
-"""The options by which commands pick records, and the files of an audit that they look at.
+"""The options by which commands pick records, the same for all, and the files of an audit that they look at.
 
 The rule kept here: a time without a zone is in UTC, as records are, and one without a date is the last that there was.
 """
 
 import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Final, get_args
+from typing import Annotated, Any, Final, get_args
 
 import typer
 
 from extauthz.cli.state import DEFAULT_CONFIG
 from extauthz.errors import ConfigurationError
 from extauthz.history.audit_files import each_once, written_by
-from extauthz.history.wanted import DECISIONS
+from extauthz.history.wanted import DECISIONS, Wanted
 from extauthz.record.decision import DecisionName
 from extauthz.record.instants import rfc3339
 from extauthz.record.life import LifeKind
@@ -31,36 +34,79 @@ AuditConfig = Annotated[
     Path | None,
     typer.Option("--config", help="The configuration whose `audit.path` is meant.", envvar="EXTAUTHZ_CONFIG"),
 ]
-DecisionWanted = Annotated[DecisionName | None, typer.Option("--decision", help="Only these decisions.")]
-RuleWanted = Annotated[
-    str | None,
-    typer.Option("--rule", metavar="POLICY/RULE", help="Only what this rule decided or wants to be met."),
-]
-SubjectWanted = Annotated[
-    str | None,
-    typer.Option("--subject", metavar="SUBJECT", help="Only what is on this user (`sub`) or workload (SPIFFE ID)."),
-]
-WorkloadWanted = Annotated[str | None, typer.Option("--workload", metavar="SPIFFE-ID", help="Only of this workload.")]
-HostWanted = Annotated[str | None, typer.Option("--host", metavar="HOST", help="Only to this host; `*` is any text.")]
-PathWanted = Annotated[str | None, typer.Option("--path", metavar="PATH", help="Only on this path; `*` is any text.")]
-ReasonWanted = Annotated[str | None, typer.Option("--reason", metavar="REASON", help="Only what has this reason.")]
-TraceWanted = Annotated[str | None, typer.Option("--trace", metavar="TRACE-ID", help="Only what is of this trace.")]
-IdWanted = Annotated[
-    str | None, typer.Option("--id", metavar="DECISION-ID", help="Only this decision, and what it has begun.")
-]
-EventsWanted = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--event",
-        metavar="KIND",
-        help="Only these: `decision`, `challenge`, `approval.voted`, `audit`, …; may be given several times.",
-    ),
-]
-Since = Annotated[
-    str | None,
-    typer.Option("--since", metavar="TIME", help="From then on: `2h` ago, `10:42`, `2026-11-22T10:42`."),
-]
-Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before then.")]
+
+
+def wanted_by(
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help="From then on: `2h` ago, `10:42`, `2026-11-22T10:42`."),
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before then.")] = None,
+    decision: Annotated[DecisionName | None, typer.Option("--decision", help="Only these decisions.")] = None,
+    reason: Annotated[str | None, typer.Option("--reason", metavar="REASON", help="Only what has this reason.")] = None,
+    rule: Annotated[
+        str | None,
+        typer.Option("--rule", metavar="POLICY/RULE", help="Only what this rule decided or wants to be met."),
+    ] = None,
+    subject: Annotated[
+        str | None,
+        typer.Option("--subject", metavar="SUBJECT", help="Only what is on this user (`sub`) or workload (SPIFFE ID)."),
+    ] = None,
+    workload: Annotated[
+        str | None, typer.Option("--workload", metavar="SPIFFE-ID", help="Only of this workload.")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="HOST", help="Only to this host; `*` is any text.")
+    ] = None,
+    path: Annotated[
+        str | None, typer.Option("--path", metavar="PATH", help="Only on this path; `*` is any text.")
+    ] = None,
+    trace: Annotated[
+        str | None, typer.Option("--trace", metavar="TRACE-ID", help="Only what is of this trace.")
+    ] = None,
+    decision_id: Annotated[
+        str | None, typer.Option("--id", metavar="DECISION-ID", help="Only this decision, and what it has begun.")
+    ] = None,
+    events: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--event",
+            metavar="KIND",
+            help="Only these: `decision`, `challenge`, `approval.voted`, `audit`, …; may be given several times.",
+        ),
+    ] = None,
+) -> Wanted:
+    """The records that these options pick."""
+    return Wanted(
+        since=moment(since, "--since"),
+        until=moment(until, "--until"),
+        decision=decision,
+        reason=reason,
+        rule=rule,
+        subject=subject,
+        workload=workload,
+        host=host,
+        path=path,
+        trace=trace,
+        decision_id=decision_id,
+        kinds=_kinds(events),
+    )
+
+
+def picking(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options of `wanted_by` in the place of its parameter `wanted`."""
+    options = signature(wanted_by).parameters
+
+    @wraps(command)
+    def picked(**given: Any) -> None:  # noqa: ANN401 - they are the command's, and typer has seen to their types
+        command(wanted=wanted_by(**{name: given.pop(name) for name in options}), **given)
+
+    taken = signature(command).parameters.values()
+    shown = [option for one in taken for option in (options.values() if one.name == "wanted" else (one,))]
+    # What typer reads; by keyword alone, since those without a default need not be the first then.
+    picked.__signature__ = Signature([one.replace(kind=Parameter.KEYWORD_ONLY) for one in shown])  # type: ignore[attr-defined] # it is what `inspect` looks for
+    picked.__annotations__ = {one.name: one.annotation for one in shown}
+    return picked
 
 
 def files_of(files: list[Path] | None, config: Path | None) -> list[Path]:
@@ -94,7 +140,7 @@ def moment(text: str | None, option: str, *, now: float | None = None) -> bytes:
     return rfc3339(whole * 1_000_000_000 + at.microsecond * 1000).encode()
 
 
-def kinds(events: list[str] | None) -> frozenset[str]:
+def _kinds(events: list[str] | None) -> frozenset[str]:
     """The kinds that are wanted."""
     for event in events or ():
         if event not in _KINDS:

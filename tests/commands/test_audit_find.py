@@ -120,6 +120,21 @@ def test_only_what_is_meant_is_found(folder: Path, options: list[str], expected:
     assert found(folder, *options) == expected
 
 
+@pytest.mark.parametrize(
+    "options", [["--trace", TRACE], ["--id", "d-1"], ["--event", "challenge"], ["--since", AT.format("15")]]
+)
+def test_tail_find_and_export_mean_the_same_by_an_option(folder: Path, options: list[str]) -> None:
+    newest_first = found(folder, *options)
+    assert newest_first
+    assert run(folder, "export", "--out", "out.jsonl", *options).exit_code == 0
+    rows = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
+    exported = [row["decision_id"] if row["event"] == "decision" else row["event"] for row in rows]
+    assert exported == newest_first[::-1]
+    tailed = run(folder, "tail", *options, "--format", "json", files=("audit.jsonl",)).stdout.splitlines()
+    seen = [line.get("event", line.get("decision_id")) for line in map(json.loads, tailed)]
+    assert seen == [one for one in exported if one not in {"d-0", "d-1"}], "what is in this file"
+
+
 def test_an_answer_is_one_line_for_people(folder: Path) -> None:
     ended = run(folder, "find", "--subject", "alice")
     rows = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in ended.stdout.splitlines()]
