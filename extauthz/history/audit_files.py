@@ -3,14 +3,18 @@
 The rule kept here: a file is looked at once, whatever names it was given by.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from glob import escape
 from pathlib import Path
+from typing import Final
 
 from extauthz.errors import ExtauthzError, failure_of
 from extauthz.history.reading import time_in
 from extauthz.record.instants import rfc3339
 from extauthz.record.rotation import rotated
+
+_NUMBER: Final = re.compile(r"\.[0-9]{1,9}")
 
 
 def written_by(path: Path) -> list[Path]:
@@ -20,7 +24,7 @@ def written_by(path: Path) -> list[Path]:
         ExtauthzError: there is none.
     """
     moved = [file for _, file in rotated(path)] if path.parent.is_dir() else []
-    numbered = [one for one in path.parent.glob(f"{escape(path.name)}.[0-9]*") if one.suffix[1:].isdigit()]
+    numbered = [one for one in path.parent.glob(f"{escape(path.name)}.[0-9]*") if _NUMBER.fullmatch(one.suffix)]
     found = [*sorted(numbered, key=lambda one: -int(one.suffix[1:])), *moved, *([path] if path.exists() else [])]
     if not found:
         raise ExtauthzError(f"{path}: there is no audit file; `audit.path` names it")

@@ -1,11 +1,12 @@
 """Tables of records on their way into a file: CSV (RFC 4180), JSON Lines, Parquet.
 
 The rules: a table is written row by row, so any number of them fits into memory; and no cell of a CSV begins like a
-formula, which a spreadsheet would work out for whoever made the request.
+formula, which a spreadsheet would work out for whoever made the request, however it separates cells.
 """
 
 import csv
 import json
+import re
 from collections.abc import Mapping
 from io import TextIOWrapper
 from typing import IO, Final, Protocol
@@ -13,7 +14,8 @@ from typing import IO, Final, Protocol
 from extauthz.history.table import COLUMNS, Value
 from extauthz.record.instants import rfc3339
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+# Spreadsheets separate by what their country does, whatever is in quotes, and some read wide characters as the others.
+_FORMULA: Final = re.compile(r"(?:\A|(?<=[;\t\r\n]))(?=[=+\-@＝＋－＠\t\r\n])")  # noqa: RUF001 - they are meant
 
 
 class Export(Protocol):
@@ -62,13 +64,18 @@ def _cell(name: str, value: Value) -> str:
         case None | []:
             return ""
         case list():
-            return json.dumps(value, ensure_ascii=False)
+            return _json(json.dumps(value, ensure_ascii=False))
         case bool():
             return str(value).lower()
         case str():
-            return f"'{value}" if value.startswith(_FORMULA) else value
+            return _json(value) if name == "record" else _FORMULA.sub("'", value)
         case _:
             return _moment(value) if name == "time" else repr(value)
+
+
+def _json(text: str) -> str:
+    """JSON in which no reader finds the beginning of another cell."""
+    return text.replace(";", "\\u003b")
 
 
 def _moment(value: Value) -> str:

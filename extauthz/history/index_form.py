@@ -1,7 +1,8 @@
 """The form of the index beside the audit: a SQLite file that can always be made again from what it is an index of.
 
-The rules: a text is there once, as a word with a number, so that ten million decisions stay small; and every filter has
-an index in which the time comes next, so that a page is read and not looked for.
+The rules: a text is there once, as a word with a number, so that ten million decisions stay small; every filter has an
+index in which the time comes next, so that a page is read and not looked for; and no file is written to or taken away
+that is not known for an index.
 """
 
 import os
@@ -11,10 +12,16 @@ from typing import Final
 
 from extauthz.errors import ExtauthzError, failure_of
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Raised with every change of the form: an index of another version is made anew."""
 WORDED: Final = ("decision", "reason", "rule", "subject", "workload", "host", "method", "path")
 """The columns of decisions that hold numbers of words."""
+APPLICATION: Final = 0x65784169
+"""What SQLite's header says whose file this is (SQLite file format, section 1.3.17)."""
+_MAGIC: Final = b"SQLite format 3\0"
+_HEADER: Final = 72
+"""Bytes of a file, the last four of which are the number of the application."""
+_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _BUSY_SECONDS: Final = 10.0
 _FORM: Final = """
 CREATE TABLE files (
@@ -79,12 +86,18 @@ def open_to_fill(path: Path) -> sqlite3.Connection:
         ExtauthzError: it can't be written.
     """
     try:
+        _make(path)
+        if not _is_index(path):
+            raise ExtauthzError(
+                f"{path}: this is no index of an audit; name another file in `decisions.index`, or take it away"
+            )
         try:
             return _opened(path)
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and path.exists() and not path.is_file():
+            if not (isinstance(error, _Outdated) or is_damage(error)):
                 raise
             remove(path)
+            _make(path)
             return _opened(path)
     except (sqlite3.Error, OSError) as error:
         reason = failure_of(error) if isinstance(error, OSError) else str(error)
@@ -100,7 +113,8 @@ def open_to_read(path: Path) -> sqlite3.Connection | None:
     if not path.is_file():
         return None
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
-    if connection.execute("PRAGMA user_version").fetchone() == (VERSION,):
+    whose = connection.execute("PRAGMA application_id").fetchone()
+    if whose == (APPLICATION,) and connection.execute("PRAGMA user_version").fetchone() == (VERSION,):
         return connection
     connection.close()
     return None
@@ -112,10 +126,32 @@ def remove(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether this says that a file is damaged, and not only in use or on a full disk."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
+
+
+class _Outdated(sqlite3.DatabaseError):
+    """An index of another version."""
+
+
+def _is_index(path: Path) -> bool:
+    """Whether this is an index by its first bytes, or nothing yet."""
+    with path.open("rb") as file:
+        header = file.read(_HEADER)
+    return not header or (header.startswith(_MAGIC) and header[-4:] == APPLICATION.to_bytes(4))
+
+
+def _make(path: Path) -> None:
+    """Have a file there that is for its owner alone."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def _opened(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
     try:
+        if path.stat().st_size == 0:
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")  # before all else: it says whose the file is
         connection.execute("PRAGMA journal_mode = WAL")
         # What a loss of power takes is read from the audit again.
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -124,7 +160,7 @@ def _opened(path: Path) -> sqlite3.Connection:
         if version == 0:
             connection.executescript(f"BEGIN IMMEDIATE; {_FORM} PRAGMA user_version = {VERSION}; COMMIT")
         elif version != VERSION:
-            raise sqlite3.DatabaseError(f"an index of version {version}")  # noqa: TRY301 - as for a file that is none
+            raise _Outdated(f"an index of version {version}")  # noqa: TRY301 - the connection is to be closed
     except BaseException:
         connection.close()
         raise

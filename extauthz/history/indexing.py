@@ -5,6 +5,7 @@ doubles a line, nor do two that fill at once; and a file is known by its first l
 """
 
 import sqlite3
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -101,6 +102,9 @@ class Indexer:
         except OSError as error:
             raise ExtauthzError(f"{self._audit}: can't read the audit: {failure_of(error)}") from error
         except sqlite3.Error as error:
+            if index_form.is_damage(error):
+                index_form.remove(self._index)  # the next step makes it anew
+                return True
             raise ExtauthzError(f"{self._index}: can't write the index of the audit: {error}") from error
 
     def _paths(self) -> list[Path]:
@@ -114,6 +118,8 @@ class Indexer:
         try:
             status = path.stat()
         except FileNotFoundError:  # moved just now: under its new name it is found the next time
+            return False
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
             return False
         state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         seen = self._seen.get(path)

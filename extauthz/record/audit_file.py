@@ -211,7 +211,11 @@ class AuditFile:
             self._file.sync()
             self._file.follow_name()
             for old in self._rotation.surplus(self._path, now):
-                ends = ends_in(old)
+                try:
+                    ends = ends_in(old)
+                except OSError as error:  # one that can't be read keeps no other
+                    _log.error("audit-not-removed", path=str(old), error=failure_of(error))
+                    continue
                 heads = tuple(f"{head.writer}:{head.seq}:{head.hash}" for head in ends.heads)
                 told: dict[str, Detail] = {"file": old.name, "heads": heads, "ended": ends.ended}
                 self._append([self._signed("audit.removed", told)])

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from glob import escape as glob_escape
 from pathlib import Path
 from typing import Final
 
@@ -69,19 +68,27 @@ class Rotation:
 
 def rotated(path: Path) -> list[tuple[float, Path]]:
     """The rotated files of `path` with the moment when they were, in seconds since the epoch; the oldest first."""
-    name = re.compile(rf"{re.escape(path.stem)}-([0-9]{{8}}T[0-9]{{6}}Z)-([0-9]+){re.escape(path.suffix)}")
-    found = [(one, match) for one in path.parent.iterdir() if (match := name.fullmatch(one.name)) is not None]
-    ordered = sorted(found, key=lambda one: (one[1][1], int(one[1][2])))
-    return [(datetime.strptime(match[1], _STAMP).replace(tzinfo=UTC).timestamp(), file) for file, match in ordered]
+    name = re.compile(rf"{re.escape(path.stem)}-[0-9]{{8}}T[0-9]{{6}}Z-([0-9]{{1,18}}){re.escape(path.suffix)}")
+    found = [
+        (moment, int(match[1]), one)
+        for one in path.parent.iterdir()
+        if (match := name.fullmatch(one.name)) is not None
+        and (moment := rotated_at(one.name)) is not None
+        and one.is_file()  # a pipe would be waited for
+    ]
+    return [(moment, file) for moment, _, file in sorted(found)]
 
 
 def move_away(path: Path, now: float) -> Path:
     """Give the file at `path` a name of its own, behind all others, and return that. Raises `OSError`."""
-    stamp = datetime.fromtimestamp(now, UTC).strftime(_STAMP)
+    # A clock that was set back makes no file older than those before it: the oldest are the first to be removed.
+    before = rotated(path)
+    last, file = before[-1] if before else (0.0, path)
+    moment = max(float(int(now)), last)
+    stamp = datetime.fromtimestamp(moment, UTC).strftime(_STAMP)
     # Behind the last one of this second, not in a gap: what was first may have been removed already.
-    taken = path.parent.glob(f"{glob_escape(path.stem)}-{stamp}-*{glob_escape(path.suffix)}")
-    numbers = [int(text) for one in taken if (text := one.stem.rpartition("-")[2]).isdecimal()]
-    name = path.with_name(f"{path.stem}-{stamp}-{max(numbers, default=0) + 1}{path.suffix}")
+    number = int(file.stem.rpartition("-")[2]) + 1 if moment == last else 1
+    name = path.with_name(f"{path.stem}-{stamp}-{number}{path.suffix}")
     path.rename(name)
     return name
 

@@ -13,11 +13,12 @@ from audit_journal import DEFAULTS, AuditJournal
 from patience import comes
 from pydantic import ValidationError
 
+from extauthz.history.audit_files import written_by
 from extauthz.record.audit_file import AuditFile
 from extauthz.record.config import AuditSettings
 from extauthz.record.journal import Journal
 from extauthz.record.line_file import LineFile
-from extauthz.record.rotation import Rotation, alone, rotated
+from extauthz.record.rotation import Rotation, alone, move_away, rotated
 
 DAY = 86_400.0
 NOW = 1_790_000_000.0
@@ -83,6 +84,41 @@ def test_what_is_old_or_too_much_goes_the_oldest_first_and_nothing_else(tmp_path
     assert Rotation(retain_files=1).surplus(path, now) == [older, old, new]
     assert Rotation(retain_files=3, retain_for=100 * DAY).surplus(path, now) == [older]
     assert [file for _, file in rotated(path)] == [older, old, new, again]
+
+
+def test_names_that_only_look_like_ours_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    ours = named(tmp_path, "20260102T000000Z")
+    for stamp in ("20269999T999999Z", "20260230T000000Z", "20260101T240000Z"):
+        named(tmp_path, stamp)
+    (tmp_path / "audit-20260101T000000Z-1.jsonl").mkdir()
+    os.mkfifo(tmp_path / "audit-20260101T000000Z-2.jsonl")
+    (tmp_path / "audit.jsonl.1²").write_text("")
+    assert [file for _, file in rotated(path)] == [ours]
+    assert written_by(path) == [ours]
+    written(path, range(10), Rotation(size=1_000, retain_files=1))
+    assert not ours.exists()
+    assert sorted(ids(whole(path)))[-1:] == ["d-9"]
+
+
+def test_a_clock_that_was_set_back_makes_no_file_older_than_those_before(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    moved = []
+    for number, now in enumerate((NOW, NOW + 3600, NOW - 3600, NOW - 3599, NOW + 3600.5, NOW + 7200)):
+        path.write_text(f"{number}\n")
+        moved.append(move_away(path, now))
+        assert Rotation(retain_files=number + 1).surplus(path, now) == []
+        assert [file for _, file in rotated(path)] == moved
+    assert Rotation(retain_files=1).surplus(path, NOW) == moved[:-1]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_file_that_can_not_be_read_keeps_no_other_from_being_removed(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    shut, old = named(tmp_path, "20260101T000000Z"), named(tmp_path, "20260102T000000Z")
+    shut.chmod(0)
+    written(path, range(10), Rotation(size=1_000, retain_for=DAY))
+    assert (shut.exists(), old.exists()) == (True, False)
 
 
 def test_what_is_removed_is_told_with_the_end_of_every_chain_in_it(tmp_path: Path) -> None:

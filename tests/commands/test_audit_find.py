@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import time
 from contextlib import chdir
 from datetime import UTC, datetime
@@ -209,6 +210,29 @@ def test_no_cell_begins_like_a_formula(tmp_path: Path) -> None:
     assert json.loads(ended.stdout)["file"] == "out.csv"
     (row,) = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
     assert row["subject"] == "'=cmd()"
+
+
+@pytest.mark.parametrize("sub", ["a;=cmd()", 'a";=cmd()', "a\n=cmd()", "＝cmd()", "\n=cmd()"])  # noqa: RUF001 - it is meant
+@pytest.mark.parametrize("between", [",", ";", "\t"])
+def test_no_reader_of_a_table_finds_a_formula_in_a_name(tmp_path: Path, sub: str, between: str) -> None:
+    """Spreadsheets separate by what their country does."""
+    write(tmp_path / "audit.jsonl", record(0, user=User(sub=sub, iss="https://idp.example.com")))
+    run(tmp_path, "export", "--out", "out.csv", files=("audit.jsonl",))
+    with (tmp_path / "out.csv").open(newline="") as file:
+        cells = [cell for row in csv.reader(file, delimiter=between) for cell in row]
+    assert any("cmd()" in cell for cell in cells)
+    assert not [cell for cell in cells if cell.startswith(("=", "＝"))]  # noqa: RUF001 - it is meant
+
+
+def test_a_line_of_no_time_is_no_row_and_is_counted(tmp_path: Path) -> None:
+    write(tmp_path / "audit.jsonl", record(0), record(1))
+    one = (tmp_path / "audit.jsonl").read_bytes().splitlines(keepends=True)[1]
+    broken = [re.sub(rb'"time":"[^"]*"', b'"time":"%s"' % time, one) for time in (b"9999-12-31T00:00:00Z", b"x", b"")]
+    with (tmp_path / "audit.jsonl").open("ab") as file:
+        file.writelines(broken)
+    ended = run(tmp_path, "export", "--out", "out.jsonl", files=("audit.jsonl",))
+    assert (ended.exit_code, ended.stdout) == (0, "out.jsonl: 2 records\n"), ended.output
+    assert "3 lines are no records" in ended.stderr
 
 
 def test_a_table_that_can_not_be_made_leaves_nothing(folder: Path) -> None:

@@ -233,7 +233,7 @@ def test_a_crash_within_a_batch_loses_and_doubles_nothing(place: Place, monkeypa
     assert place.rows("SELECT sum(number) FROM counts") == [(100,)]
 
 
-@pytest.mark.parametrize("broken", [b"", b"this was never an index", None])
+@pytest.mark.parametrize("broken", [b"", None])
 def test_an_index_that_is_gone_or_none_is_made_anew(place: Place, broken: bytes | None) -> None:
     append(place.audit, HUNDRED)
     place.fill()
@@ -241,6 +241,49 @@ def test_an_index_that_is_gone_or_none_is_made_anew(place: Place, broken: bytes 
         beside.unlink()
     if broken is not None:
         place.index.write_bytes(broken)
+    assert place.fill().ids() == list(range(99, -1, -1))
+
+
+def test_no_file_is_touched_that_is_no_index(place: Place, tmp_path: Path) -> None:
+    """Whoever names the store, or the audit itself, for the index keeps them."""
+    append(place.audit, HUNDRED)
+    place.fill()
+    store = tmp_path / "store.db"
+    with closing(sqlite3.connect(store)) as connection:
+        connection.execute("CREATE TABLE grants (id TEXT)")
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+    for other in (store, place.audit):
+        before = other.read_bytes()
+        with pytest.raises(ExtauthzError, match="this is no index of an audit"):
+            Indexer(place.audit, other)
+        assert other.read_bytes() == before
+        assert not list(other.parent.glob(f"{other.name}-*"))
+    assert Index(place.audit, store).listed(Wanted(), most=1) == []
+
+
+def test_an_index_that_is_damaged_is_made_anew(place: Place) -> None:
+    append(place.audit, [decided(number % 100) for number in range(3000)])
+    place.fill().rows("PRAGMA wal_checkpoint(TRUNCATE)")
+    content = bytearray(place.index.read_bytes())
+    content[4096:] = bytes(len(content) - 4096)
+    place.index.write_bytes(content)
+    append(place.audit, HUNDRED)
+    place.fill()
+    assert place.rows("SELECT count(*) FROM decisions") == [(3100,)]
+    assert place.rows("PRAGMA integrity_check") == [("ok",)]
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59.0Z", "0001-01-01T00:00:00Z", "then", ""])
+def test_a_line_of_no_time_stops_no_other(place: Place, time: str) -> None:
+    append(place.audit, [*HUNDRED[:50], decided(50, time=time), *HUNDRED[51:]])
+    assert place.fill().ids() == [number for number in range(99, -1, -1) if number != 50]
+
+
+def test_what_is_no_file_is_not_read(place: Place) -> None:
+    append(place.audit, HUNDRED)
+    os.mkfifo(place.audit.with_name("audit-20260101T000000Z-1.jsonl"))
+    place.audit.with_name("audit-20260101T000000Z-2.jsonl").mkdir()
     assert place.fill().ids() == list(range(99, -1, -1))
 
 
