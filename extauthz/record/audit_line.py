@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from extauthz.record.decision import DecisionName
+from extauthz.record.decision import DecisionName, WaitName
 from extauthz.values.assessment import State
 from extauthz.values.decisions import Effect, Mode, Outcome
 
@@ -218,16 +218,29 @@ class FactsLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     seen: dict[str, bool] = {}
 
 
+class WaitLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
+    """Somebody was waited for: from when, counted from the decision's `time`, and how long. It began before where a
+    decision that was held is made anew. `failed` is whether they did not answer."""
+
+    name: WaitName
+    after_us: float
+    duration_us: float
+    failed: bool = False
+
+
 class DecisionLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     """One decision.
 
-    `time` is RFC 3339 in UTC with nanoseconds. `status` is the HTTP status of the answer, 200 for an allow. `demands`
+    `time` is RFC 3339 in UTC with nanoseconds. `trace_id` is the trace that the decision is part of, in hex: that of
+    its own span, else of the call or of the request; `span_id` is its span, where it was known when it was made; lines
+    of before there were both have neither. `status` is the HTTP status of the answer, 200 for an allow. `demands`
     are the rules that a challenge or a hold asks to be met, `approvals` the ids of approvals that a hold waits for,
     `grants` what an allow rests on and `auto` what nobody had to be asked for; `break_glass` is whether it went through
     without an approval. `request_time` is when
     Envoy saw the request, as seconds and nanoseconds since the epoch. `metadata` are namespaces and the names in
     them, `route_metadata` are the operator's own words. `session` is missing unless a rule looked at its age, and the
-    store could be asked. `risk` are the risk models that a condition read. `detail` is what went wrong. `request` is
+    store could be asked. `risk` are the risk models that a condition read. `challenge` is the id of the one that it has
+    opened, `waits` are those that took time. `detail` is what went wrong. `request` is
     missing for TCP and where it could not be read, `identity` where it could not be established. `writer`, `seq` and
     `hash` are its place in the writer's chain, see `chain`; lines of before there was one have none.
     """
@@ -235,6 +248,8 @@ class DecisionLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     v: Literal[1]
     time: str
     decision_id: str
+    trace_id: str = ""
+    span_id: str = ""
     decision: DecisionName
     reason: str
     rule: str | None = None
@@ -260,6 +275,8 @@ class DecisionLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     session: SessionLine | None = None
     facts: FactsLine | None = None
     risk: list[RiskLine] = []
+    challenge: str = ""
+    waits: list[WaitLine] = []
     detail: str | None = None
     writer: str = ""
     seq: int = 0

@@ -12,7 +12,7 @@ from typing import Any, Final
 from extauthz.record.audit_line import AutoLine, SessionLine
 from extauthz.record.decision import DECISION_NAMES, DecisionRecord
 from extauthz.record.fact_lines import facts_line, risk_line
-from extauthz.record.fragments import ByIdentity, ByValue, HeaderShapes, escaped, is_plain, text_of
+from extauthz.record.fragments import NO_TRACE, ByIdentity, ByValue, HeaderShapes, encoded, escaped, is_plain, text_of
 from extauthz.record.grant_lines import breaks_glass, grant_line
 from extauthz.record.instants import rfc3339
 from extauthz.record.masking import (
@@ -24,19 +24,20 @@ from extauthz.record.masking import (
     peer_line,
     query_of,
     rule_line,
+    span_of,
     status_of,
     user_line,
+    wait_line,
     workload_line,
 )
 from extauthz.record.session_hash import session_hash
+from extauthz.record.trace_context import USUAL
 from extauthz.values.decisions import Allow, Challenge, Decision, Deny, Hold, RuleResult
 from extauthz.values.headers import OneLineEach
 from extauthz.values.identity import Identity, User, Workload
 from extauthz.values.quoting import masked
 from extauthz.values.request import HttpRequest, Peer, RequestView
 
-_NO_TIME: Final = (0, 0)
-_BILLION: Final = 1_000_000_000
 _FAR: Final = 1e15
 """Microseconds from which on the two ways may write a number differently."""
 _LONGEST_QUERY: Final = 512
@@ -55,7 +56,7 @@ class LineEncoder:
     def __init__(self, keep: Keep) -> None:
         self._keep = keep
         self._revision = ""
-        self._second = -1
+        self._second = "none yet"
         self._opening = ""
         self._outcomes: ByValue[_Outcome] = ByValue(_outcome)
         self._rules: ByIdentity[tuple[RuleResult, ...]] = ByIdentity(_rules)
@@ -74,7 +75,7 @@ class LineEncoder:
         self._identities: ByIdentity[Identity] = ByIdentity(self._identity)
 
     def encode(self, record: DecisionRecord) -> bytes:
-        """The line of this record.
+        """The line of this record. Each step is a part of every line, so none of them is a call that can be spared.
 
         Raises:
             UnicodeEncodeError: a text holds a lone surrogate.
@@ -87,29 +88,38 @@ class LineEncoder:
             self._revision = record.revision
             self._rules.clear()
         source, destination, path, time = request.source, request.destination, http.path, request.time
-        headers = http.headers
-        shape = self._shapes.of(headers.places) if type(headers) is OneLineEach else None
-        values = () if shape is None else shape.clear(headers.lines)  # type: ignore[attr-defined]  # by the shape
-        clear = "".join(values)
-        texts = (record.decision_id, http.id, path, http.protocol, source.ip, destination.ip)
-        short = len(clear) <= LONGEST or all(len(value) <= LONGEST for value in values)
-        if short and clear.isascii() and is_plain("".join((*texts, clear))):
-            ident, id_, path, protocol, source_ip, destination_ip = texts
-        else:
-            shape = None
-            ident, id_, path, protocol, source_ip, destination_ip = map(escaped, texts)
-        started, status = record.started_ns, 200
+        headers, started, status = http.headers, record.started_ns, 200
         if type(decision) is not Allow:
             status = decision.status if type(decision) is Deny else status_of(decision, request)
-        seconds, nanos = divmod(started, _BILLION)
-        if seconds != self._second:
-            self._second, self._opening = seconds, '{"v":1,"time":"' + rfc3339(seconds * _BILLION)[:-10]
+        shape = self._shapes.of(headers.places) if type(headers) is OneLineEach else None
+        values = () if shape is None else shape.clear(headers.lines)  # type: ignore[attr-defined]  # by the shape
+        if shape is None or (trace := shape.trace) is None or record.trace or record.span is not None:
+            traced = _traced(record)
+        elif trace == NO_TRACE:
+            traced = ""
+        else:
+            usual = USUAL(headers.lines[trace])  # type: ignore[attr-defined]  # by the shape
+            traced = _traced(record) if usual is None else f'","trace_id":"{usual[1]}'
+        ident, id_, protocol, source_ip = record.decision_id, http.id, http.protocol, source.ip
+        destination_ip = destination.ip
+        text = "".join((ident, id_, path, protocol, source_ip, destination_ip, *values))
+        if (
+            not text.isascii()
+            or len(encoded(text)) != len(text) + 2
+            or (len(text) > LONGEST and max(map(len, values), default=0) > LONGEST)
+        ):
+            shape, texts = None, (ident, id_, path, protocol, source_ip, destination_ip)
+            ident, id_, path, protocol, source_ip, destination_ip = map(escaped, texts)
+        digits = str(started)
+        if digits[:-9] != self._second:
+            digits = digits.zfill(10)
+            self._second, self._opening = digits[:-9], '{"v":1,"time":"' + rfc3339(started)[:-10]
         took = (record.ended_ns - started) / 1000
         # Each piece begins with its comma, so that what is absent leaves nothing.
         return "".join(
             (
                 self._opening,
-                f'{nanos:09d}Z","decision_id":"{ident}',
+                f'{digits[-9:]}Z","decision_id":"{ident}{traced}',
                 self._outcomes[type(decision), decision.reason, decision.rule, status, record.revision],
                 repr(took) if 0 <= took < _FAR else text_of(took),
                 self._rules.of(record.rules),
@@ -125,13 +135,15 @@ class LineEncoder:
                 self._headers(headers) if shape is None else shape.filled(values),
                 f',"size":{http.size}' if http.size != -1 else "",
                 "}" if http.body is None else f',"body":{len(http.body)}}}',
-                f',"request_time":[{time[0]},{time[1]}]' if time != _NO_TIME else "",
+                f',"request_time":[{time[0]},{time[1]}]' if time[0] or time[1] else "",
                 f',"source":{{"ip":"{source_ip}","port":{source.port}}}'
                 if source_ip and source.port and not source.principal and not source.certificate
                 else self._peer(',"source":', source),
                 f',"destination":{{"ip":"{destination_ip}","port":{destination.port}}}'
                 if destination_ip and destination.port and not destination.principal and not destination.certificate
-                else self._peer(',"destination":', destination),
+                else self._peer(',"destination":', destination)
+                if destination_ip or destination.port or destination.principal or destination.certificate
+                else "",
                 f',"sni":{text_of(request.sni)}' if request.sni else "",
                 self._contexts[tuple(request.context.items())] if request.context else "",
                 self._told(request) if request.metadata or request.route_metadata else "",
@@ -140,7 +152,9 @@ class LineEncoder:
                 if identity is None
                 else self._identity(identity)
                 if identity.credentials
-                else self._identities.of(identity),
+                else known[1]
+                if (known := self._identities.known.get(id(identity))) is not None
+                else self._identities.new(identity),
                 self._rest(record),
             )
         ).encode()
@@ -174,8 +188,6 @@ class LineEncoder:
         return f',"headers":{text_of(headers_of(headers, self._keep))}' if headers else ""
 
     def _peer(self, name: str, peer: Peer) -> str:
-        if not peer.principal and not peer.certificate and not peer.port and not peer.ip:
-            return ""
         known = self._peers.of(peer)
         return name + known if known else ""
 
@@ -202,7 +214,8 @@ class LineEncoder:
     def _rest(self, record: DecisionRecord) -> str:
         """What few records have."""
         ages, views, asked, risk, detail = record.session, record.views, record.asked, record.risk, record.detail
-        if ages is None and detail is None and not views and not asked and not risk:
+        waits, challenge = record.waits, record.challenge
+        if ages is None and detail is None and not (views or asked or risk or waits or challenge):
             return ""
         facts = facts_line(record)
         return "".join(
@@ -210,9 +223,18 @@ class LineEncoder:
                 "" if ages is None else f',"session":{text_of(SessionLine(age_s=ages.age, idle_s=ages.idle))}',
                 "" if facts is None else f',"facts":{text_of(facts)}',
                 f',"risk":{text_of([risk_line(one) for one in risk])}' if risk else "",
+                f',"challenge":{text_of(challenge)}' if challenge else "",
+                f',"waits":{text_of([wait_line(one, record.started_ns) for one in waits])}' if waits else "",
                 "" if detail is None else f',"detail":{text_of(masked(detail))}',
             )
         )
+
+
+def _traced(record: DecisionRecord) -> str:
+    """The trace and the span."""
+    trace_id, span_id = span_of(record)
+    traced = f'","trace_id":"{trace_id}' if trace_id else ""
+    return f'{traced}","span_id":"{span_id}' if span_id else traced
 
 
 def _outcome(outcome: _Outcome) -> str:

@@ -27,14 +27,16 @@ from extauthz.record.audit_line import (
     RuleLine,
     SessionLine,
     UserLine,
+    WaitLine,
     WorkloadLine,
 )
 from extauthz.record.config import NEVER_KEPT, KeepSettings
-from extauthz.record.decision import DECISION_NAMES, DecisionRecord
+from extauthz.record.decision import DECISION_NAMES, DecisionRecord, Wait
 from extauthz.record.fact_lines import facts_line, risk_line
 from extauthz.record.grant_lines import breaks_glass, grant_line
 from extauthz.record.instants import rfc3339
 from extauthz.record.session_hash import session_hash
+from extauthz.record.trace_context import trace_id_of
 from extauthz.values.decisions import Allow, AutoAnswer, Challenge, Decision, Deny, Hold, RuleResult
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Identity, User, Workload
@@ -103,10 +105,13 @@ def line_of(record: DecisionRecord, keep: Keep) -> DecisionLine:
     http = request.http if request is not None else None
     grants = _grants(decision)
     query, unnamed, query_error = query_of(http, keep) if http is not None else ({}, 0, None)
+    trace_id, span_id = span_of(record)
     return DecisionLine(
         v=VERSION,
         time=rfc3339(record.started_ns),
         decision_id=record.decision_id,
+        trace_id=trace_id,
+        span_id=span_id,
         decision=DECISION_NAMES[type(decision)],
         reason=decision.reason,
         rule=decision.rule,
@@ -132,7 +137,31 @@ def line_of(record: DecisionRecord, keep: Keep) -> DecisionLine:
         session=None if ages is None else SessionLine(age_s=ages.age, idle_s=ages.idle),
         facts=facts_line(record),
         risk=[risk_line(one) for one in record.risk],
+        challenge=record.challenge,
+        waits=[wait_line(one, record.started_ns) for one in record.waits],
         detail=None if record.detail is None else masked(record.detail),
+    )
+
+
+def span_of(record: DecisionRecord) -> tuple[str, str]:
+    """The ids of the trace and of the span of a decision, in hex; `""` of what is not known when it is recorded.
+
+    A decision that nothing links to later gets its span when that is made: of it the trace is known, if it is that of
+    the call or the request.
+    """
+    span = record.span
+    if span is not None:
+        return f"{span.trace_id:032x}", f"{span.span_id:016x}"
+    return trace_id_of(record.trace, record.request) or "", ""
+
+
+def wait_line(wait: Wait, began: int) -> WaitLine:
+    """A wait of a decision that began at this moment, in nanoseconds since the epoch."""
+    return WaitLine(
+        name=wait.name,
+        after_us=(wait.started_ns - began) / 1000,
+        duration_us=(wait.ended_ns - wait.started_ns) / 1000,
+        failed=wait.failed,
     )
 
 

@@ -18,8 +18,8 @@ DEFAULT: Final = "tracecontext,baggage"
 """What the OpenTelemetry specification takes where `OTEL_PROPAGATORS` says nothing ("Environment Variables")."""
 
 _LONGEST: Final = 512
-_USUAL: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]([0-9a-f])").fullmatch
-"""What everybody sends: `_W3C` without room for more, which is quicker."""
+USUAL: Final = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]([0-9a-f])").fullmatch
+"""The `traceparent` that everybody sends: trace, span, and the flags that are known. There are others."""
 _W3C: Final = re.compile(r"[ \t]*(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]([0-9a-f])(?:(-.*)|[ \t]*)")
 _NO_TRACE: Final = "0" * 32
 _NO_SPAN: Final = "0" * 16
@@ -49,7 +49,7 @@ def w3c(header: Header) -> Parent | None:
     text = header("traceparent")
     if text is None:
         return None
-    found = _USUAL(text)
+    found = USUAL(text)
     if found is None:
         if len(text) > _LONGEST:
             return None
@@ -117,6 +117,8 @@ class Propagation:
 
 def trace_id_of(trace: Trace, request: RequestView | None) -> str | None:
     """The trace of a call in hex, in whichever format it comes: for who looks for it, where nothing is made of it."""
+    if trace and (text := dict(trace).get("traceparent")) is not None and (found := USUAL(text)) is not None:
+        return found[1]
     parent = _EVERY.parent(trace, request)
     return None if parent is None else parent.trace_id.hex()
 

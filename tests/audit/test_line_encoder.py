@@ -1,5 +1,7 @@
 """The fast way to a line and the general one write the same bytes, whatever a record holds."""
 
+import gc
+import tracemalloc
 from collections.abc import Mapping
 
 import msgspec
@@ -11,7 +13,7 @@ from msgspec.structs import replace
 from record.making_records import assessments, decisions, rule_results
 
 from extauthz.record import fragments
-from extauthz.record.decision import DecisionRecord
+from extauthz.record.decision import DecisionRecord, Wait
 from extauthz.record.line_encoder import LineEncoder
 from extauthz.record.masking import HEADERS, Keep, line_of
 from extauthz.values.decisions import Allow, Challenge
@@ -19,6 +21,7 @@ from extauthz.values.grants import Grant, SessionAges
 from extauthz.values.headers import OneLineEach
 from extauthz.values.identity import Credential, Identity, Subject, User, Workload
 from extauthz.values.request import HttpRequest, Peer, RequestView
+from extauthz.values.span_ids import SpanIds
 
 KEEPS = (Keep(), Keep(headers=HEADERS | {"x-tier"}, query=frozenset({"amount", "a.b"})))
 ENCODERS = {keep: LineEncoder(keep) for keep in KEEPS}
@@ -29,7 +32,19 @@ plain = st.text("abcXYZ019-._~/:= ", max_size=40)
 texts = plain | plain | st.text(max_size=20) | st.text(HOSTILE, max_size=6) | st.just("x" * 600)
 short = st.sampled_from(["", "GET", "https", "HTTP/2", '"', "\\", "é"])
 names = st.sampled_from(
-    ["accept", "user-agent", "cookie", "x-tier", "authorization", "x-request-id", "traceparent", "x-a'b", "te"]
+    ["accept", "user-agent", "cookie", "x-tier", "authorization", "x-request-id", "traceparent", "b3", "x-a'b", "te"]
+)
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+trace_contexts = st.sampled_from(
+    [
+        f"00-{TRACE}-{SPAN}-01",
+        f"00-{'0' * 32}-{SPAN}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f" cc-{TRACE}-{SPAN}-01-what-comes",
+        f"00-{TRACE.upper()}-{SPAN}-01",
+        f"{TRACE[:16].upper()}-{SPAN}-1",
+        "0",
+    ]
 )
 
 
@@ -40,8 +55,8 @@ def line_each(values: Mapping[str, str]) -> OneLineEach:
 
 
 PLACES: dict[tuple[str, ...], Mapping[str, int]] = {}
-headers = st.dictionaries(names, texts, min_size=2).map(line_each) | st.dictionaries(
-    names, st.lists(texts, min_size=1, max_size=3).map(tuple)
+headers = st.dictionaries(names, texts | trace_contexts, min_size=2).map(line_each) | st.dictionaries(
+    names, st.lists(texts | trace_contexts, min_size=1, max_size=3).map(tuple)
 )
 parameters = st.sampled_from(["amount=5", "amount=", "amount", "a.b=c", "1=2", "x=%41", "x=a+b", "x=1;y=2", "n=%z", ""])
 queries = (
@@ -119,6 +134,7 @@ grants = st.builds(
     uses=st.none() | st.integers(0, 3),
 )
 resting = st.builds(Allow, rule=texts, grants=st.lists(grants, min_size=1, max_size=2).map(tuple))
+waits = st.builds(Wait, st.sampled_from(["store", "hold"]), st.integers(0, 2**62), st.integers(0, 2**62), st.booleans())
 records = st.builds(
     DecisionRecord,
     decision_id=texts,
@@ -132,6 +148,14 @@ records = st.builds(
     session=st.none() | st.builds(SessionAges, age=st.none() | st.floats(0, 9), idle=st.none() | st.floats(0, 9)),
     risk=st.lists(assessments, max_size=1).map(tuple),
     detail=st.none() | texts,
+    trace=st.lists(st.tuples(st.sampled_from(["traceparent", "b3", "tracestate"]), trace_contexts), max_size=2).map(
+        tuple
+    ),
+    span=st.none()
+    | st.none()
+    | st.builds(SpanIds, st.integers(1, 2**128 - 1), st.integers(1, 2**64 - 1), st.booleans()),
+    waits=st.lists(waits, max_size=2).map(tuple),
+    challenge=st.just("") | texts,
     started_ns=st.integers(0, 4_000_000_000_000_000_000),
     ended_ns=st.integers(0, 4_000_000_000_000_000_000),
 )
@@ -159,13 +183,13 @@ def test_both_ways_write_the_same_bytes_of_any_record(record: DecisionRecord, ke
     assert fast(record, keep) == expected, "what is remembered must be the same"
 
 
-@given(https, st.lists(texts, min_size=2, max_size=4), st.sampled_from(KEEPS))
+@given(https, st.lists(texts | trace_contexts, min_size=2, max_size=4), st.sampled_from(KEEPS))
 def test_both_ways_write_the_same_bytes_of_requests_with_the_same_names(
     http: HttpRequest, values: list[str], keep: Keep
 ) -> None:
     base = decision()
     for value in values:
-        sent = line_each({"accept": value, "cookie": value, "x-tier": value, "user-agent": "curl"})
+        sent = line_each({"accept": value, "cookie": value, "x-tier": value, "traceparent": value})
         record = replace(base, request=RequestView(http=replace(http, headers=sent)))
         assert fast(record, keep) == general(record, keep)
 
@@ -187,14 +211,68 @@ def test_what_is_remembered_is_bounded_in_number_and_size() -> None:
         return "x" * (number % 5_000)
 
     pieces: fragments.ByValue[int] = fragments.ByValue(make)
-    for _ in range(2):
-        for number in range(fragments.MOST + 10):
-            assert pieces[number] == "x" * (number % 5_000)
-    assert len(pieces) <= fragments.MOST
+    for number in range(2 * fragments.MOST):
+        assert pieces[number] == "x" * (number % 5_000)
+        assert len(pieces) <= fragments.MOST
+        assert sum(map(len, pieces.values())) <= fragments.ROOM
+    assert (pieces[1], pieces[1]) == ("x",) * 2
+    assert made.count(1) <= 2, "what is remembered is not made again"
+
+
+def test_what_is_large_is_not_remembered() -> None:
+    made: list[int] = []
+
+    def make(number: int) -> str:
+        made.append(number)
+        return "x" * number
+
+    pieces: fragments.ByValue[int] = fragments.ByValue(make)
     large = fragments.LARGEST + 1
-    before = made.count(large)
-    assert (pieces[large], pieces[large]) == ("x" * large,) * 2
-    assert made.count(large) == before + 2, "what is large is made each time"
+    assert (pieces[large], pieces[large], pieces[1]) == ("x" * large, "x" * large, "x")
+    assert made == [large, large, 1]
+
+
+def test_names_by_chance_leave_no_more_behind_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever clients make up, hosts, names of headers and of parameters, paths and people, is forgotten again."""
+    monkeypatch.setattr(fragments, "MOST", 40)
+    encoder = LineEncoder(Keep())
+
+    def chance(number: int) -> DecisionRecord:
+        text = f"{number:08d}" * 30
+        sent = line_each({f"x-{text}": "a", f"y-{text}": "b", "user-agent": text})
+        http = HttpRequest(
+            method="GET",
+            scheme="https",
+            host=text,
+            authority=text,
+            path=f"/{text}",
+            segments=(),
+            raw_path=f"/{text}",
+            raw_query=f"a{number}=1",
+            headers=sent,
+            has_query=True,
+            id="",
+            protocol="",
+        )
+        view = RequestView(http=http, source=Peer(ip=text, principal=text), context={text: text})
+        user = User(sub=text, iss=text, claims={text: text})
+        identity = Identity(user=user, client_ip=text, holders=frozenset({f"{text}:1"}))
+        return replace(decision(), request=view, identity=identity, revision="r", rules=())
+
+    def grown(numbers: range) -> int:
+        for number in numbers:
+            encoder.encode(chance(number))
+            PLACES.clear()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        full = max(grown(range(start, start + 20)) for start in range(0, 80, 20))
+        for start in range(80, 400, 20):
+            assert grown(range(start, start + 20)) < 1.3 * full
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("value", ['a"b', "a\\b", "a\tb", "\x7f", "é", "\u2028", "x" * 513])
