@@ -101,9 +101,9 @@ class Posting:
         self._tell_drops()
 
     async def _put(self) -> None:
-        """Everything that waits now, a bounded number at a time."""
-        for sink, lane in self._lanes.items():
-            while lane.next():
+        """Everything that waits, a bounded number at a time, one addressee after the other."""
+        while filled := [(sink, lane) for sink, lane in self._lanes.items() if lane.next()]:
+            for sink, lane in filled:
                 await self._put_some(sink, lane)
 
     async def _put_some(self, sink: str, lane: "_Lane") -> None:
