@@ -168,7 +168,7 @@ class LineEncoder:
         if not sent:
             return raw
         name, _, value = sent.partition("=")
-        if value.isalnum() and name in self._queries and name not in self._keep.query:
+        if value.isalnum() and "&" not in name and name in self._queries and name not in self._keep.query:
             return raw + self._queries[name]
         if len(sent) <= _LONGEST_QUERY and _USUAL_QUERY.match(sent):
             names = _VALUE.sub("", sent)

@@ -80,6 +80,11 @@ CLAIMS: Final = frozenset(
 LONGEST: Final = 512
 """Characters of a header value in the clear; a longer one is masked."""
 
+MOST_PARAMETERS: Final = 200
+"""Parameters of a query that is taken apart: more take the time of many decisions, and any caller may send them."""
+MOST_ESCAPES: Final = 1_000
+"""Escapes of one."""
+
 _NOBODY: Final = Peer()
 _QUERY_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]-]{0,31}")
 _BARE_NAME: Final = re.compile(r"[A-Za-z_-]{1,32}")
@@ -229,10 +234,14 @@ def _header(name: str, values: tuple[str, ...], keep: Keep) -> Masked:
 
 def query_of(http: HttpRequest, keep: Keep) -> tuple[dict[str, Masked], int, str | None]:
     """The parameters, how many have a name that is masked too, and why the query can't be read."""
-    if not http.raw_query:
+    sent = http.raw_query
+    if not sent:
         return {}, 0, None
+    parameters = sent.count("&") + 1
+    if (parameters > MOST_PARAMETERS or sent.count("%") > MOST_ESCAPES) and not keep.query:
+        return {}, parameters, None
     try:
-        read = pairs(http.raw_query, "the query")
+        read = pairs(sent, "the query")
     except EvalError as error:
         return {}, 0, error.message
     named = {

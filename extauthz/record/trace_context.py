@@ -21,6 +21,14 @@ _LONGEST: Final = 512
 USUAL: Final = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]([0-9a-f])").fullmatch
 """The `traceparent` that everybody sends: trace, span, and the flags that are known. There are others."""
 _W3C: Final = re.compile(r"[ \t]*(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]([0-9a-f])(?:(-.*)|[ \t]*)")
+_LONGEST_STATE: Final = 512
+"""Characters of a `tracestate` that goes along: what all should let through (W3C Trace Context section 3.3.1.5)."""
+_MOST_MEMBERS: Final = 32
+_MEMBER: Final = re.compile(
+    r"([a-z][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})"
+    r"=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
+)
+"""A key and a value (W3C Trace Context sections 3.3.1.3.1 and 3.3.1.3.2)."""
 _NO_TRACE: Final = "0" * 32
 _NO_SPAN: Final = "0" * 16
 _B3_TRACE: Final = r"(?!0+(?:-|$))([0-9a-f]{16}|[0-9a-f]{32})"
@@ -59,7 +67,18 @@ def w3c(header: Header) -> Parent | None:
     trace, span, flags = found[1], found[2], found[3]
     if trace == _NO_TRACE or span == _NO_SPAN:
         return None
-    return Parent(bytes.fromhex(trace), bytes.fromhex(span), flags in _ODD, header("tracestate") or "")
+    state = header("tracestate")
+    return Parent(bytes.fromhex(trace), bytes.fromhex(span), flags in _ODD, "" if state is None else _state(state))
+
+
+def _state(text: str) -> str:
+    """A `tracestate` that may go along; nothing of one that is not well formed, or longer than anybody must carry."""
+    if len(text) > _LONGEST_STATE:
+        return ""
+    members = [member for part in text.split(",") if (member := part.strip(" \t"))]
+    found = [_MEMBER.fullmatch(member) for member in members]
+    keys = {one[1] for one in found if one is not None}
+    return text if len(keys) == len(members) <= _MOST_MEMBERS else ""
 
 
 def b3(header: Header) -> Parent | None:

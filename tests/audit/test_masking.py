@@ -68,6 +68,21 @@ def test_a_long_or_odd_header_is_masked_even_if_listed() -> None:
     assert line["request"]["headers"] == {"accept": 1, "user-agent": 1}
 
 
+@pytest.mark.parametrize(
+    ("query", "number"), [("a=" + "%62" * 1_001, 1), ("a=1&" * 200 + "b=2", 201), ("%61=%zz&" * 8_000, 8_001)]
+)
+def test_a_query_that_would_take_long_is_told_by_its_number_alone(query: str, number: int) -> None:
+    request = written(decision(path=f"/pay?{query}"))["request"]
+    assert (request["has_query"], request["unnamed"]) == (True, number)
+    assert not {"query", "query_error"} & set(request)
+
+
+def test_what_is_to_be_kept_of_a_long_query_is() -> None:
+    keep = Keep.of(KeepSettings(query=frozenset({"amount"})))
+    request = written(decision(path="/pay?" + "a=1&" * 5_000 + "%61mount=7"), keep)["request"]
+    assert request["query"] == {"a": 5_000, "amount": ["7"]}
+
+
 def test_a_query_that_can_not_be_read_is_told_without_it() -> None:
     line = written(decision(path="/pay?a=1;b=2"))
     assert "query" not in line["request"]

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.context import Context
-from opentelemetry.trace import get_current_span
+from opentelemetry.trace import TraceState, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from record.making_records import allowed
 
+from extauthz.record.sampling import state_of
 from extauthz.record.trace_context import Parent, Propagation, b3, w3c
 from extauthz.values.request import HttpRequest, RequestView
 
@@ -51,6 +52,42 @@ def test_a_traceparent_is_read_as_opentelemetry_reads_it(text: str) -> None:
 def test_the_state_of_a_trace_goes_along() -> None:
     headers = {"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "vendor=1"}
     assert w3c(headers.get) == parent(state="vendor=1")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        "vendor",
+        "a=b,c",
+        "A=b",
+        "a=b,a=c",
+        "a=b\x1b[2J",
+        "a=é",
+        "a=" + "b" * 257,
+        ",".join(f"k{number}=v" for number in range(33)),
+        "a=b," * 5_000,
+        " " * 60_000,
+        "x" * 60_000,
+    ],
+)
+def test_a_state_that_nobody_must_carry_is_left_behind_without_a_word(
+    state: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A caller can send any: it costs no line of the log, and no time."""
+    headers = {"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": state}
+    found = w3c(headers.get)
+    assert found == parent()
+    assert state_of(found) == ""
+    assert not caplog.records
+
+
+@given(
+    st.text("ab1@=, \t_-*/A;~", max_size=40)
+    | st.from_regex(r"[a-z]{1,3}=[!-~]{1,5}(,[a-z]{1,3}=[!-~]{1,5}){0,3}", fullmatch=True)
+)
+def test_what_goes_along_is_what_opentelemetry_takes(state: str) -> None:
+    headers = {"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": state}
+    assert state_of(w3c(headers.get)) == TraceState.from_header([state]).to_header()
 
 
 @pytest.mark.parametrize(
