@@ -8,7 +8,11 @@ BENCH_ARGS ?=
 SPIRE := v1.13.3
 SPIRE_BIN ?= $(HOME)/.cache/extauthz/spire-$(SPIRE)
 
-.PHONY: install demo test screenshots fuzz kills spire lint format proto diagram lock bench clean
+# The version is that of tests/jaeger/running.py.
+JAEGER := v1.76.0
+JAEGER_BIN ?= $(HOME)/.cache/extauthz/jaeger-$(JAEGER)
+
+.PHONY: install demo test screenshots fuzz kills spire jaeger lint format proto diagram lock bench clean
 
 install: .venv/installed
 
@@ -54,6 +58,11 @@ kills: install
 spire:
 	cd "$$(go mod download -json github.com/spiffe/spire@$(SPIRE) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])')" \
 	    && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(SPIRE_BIN)/" ./cmd/spire-server ./cmd/spire-agent
+
+# Jaeger for tests/jaeger, likewise, without its user interface.
+jaeger:
+	cd "$$(go mod download -json github.com/jaegertracing/jaeger@$(JAEGER) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])')" \
+	    && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(JAEGER_BIN)/" ./cmd/all-in-one
 
 lint: install
 	$(BIN)/ruff check .

@@ -66,11 +66,6 @@ class Receiver:
         """Every span that was taken."""
         return [span for _, span in self.sent]
 
-    @property
-    def port(self) -> int:
-        """Where it listens on this machine."""
-        return int(self.endpoint.rpartition(":")[2])
-
     def wait_for(self, wanted: Callable[["Receiver"], bool], *, seconds: float = 20) -> None:
         """Until `wanted` holds, also where it is something else than what has arrived here."""
         until = time.monotonic() + seconds

@@ -116,14 +116,16 @@ class Spans:
         )
 
     def _event(self, record: LifeRecord) -> None:
+        started_ns = record.at_ns if record.started_ns is None else record.started_ns
         self._add(
             SpanModel(
                 name=f"authz.{record.kind}",
                 kind=INTERNAL,
                 trace_id=self._generator.generate_trace_id().to_bytes(16),
                 span_id=self._generator.generate_span_id().to_bytes(8),
-                started_ns=record.at_ns if record.started_ns is None else record.started_ns,
-                ended_ns=record.at_ns,
+                started_ns=started_ns,
+                # Jaeger warns of a span that does not end after it begins.
+                ended_ns=max(record.at_ns, started_ns + 1),
                 attributes=life_attributes(record),
                 links=record.links,
             )

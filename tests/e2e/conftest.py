@@ -40,7 +40,7 @@ def collector() -> Iterator[Receiver]:
 @pytest.fixture(scope="session")
 def gateway(collector: Receiver) -> Iterator[Stage]:
     """`envoy/gateway.yaml` as it is shipped, and beside its listener some that differ from it in one setting."""
-    with stage(Script(policies=POLICIES, edit=add_listeners, collector=collector)) as running:
+    with stage(Script(policies=POLICIES, edit=add_listeners, collector=collector.endpoint)) as running:
         yield running
 
 

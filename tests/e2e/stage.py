@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pyotp
 import yaml
 from e2e import bootstrap
 from e2e.services import HttpService, grpc_service, http_service, tcp_service
-from otlp_receivers import Receiver
 from typer.testing import CliRunner
 
 from extauthz.cli.commands import app
@@ -145,15 +145,16 @@ def extauthz_command(*arguments: str) -> "subprocess.CompletedProcess[str]":
 class Script:
     """What a stage is to be: Envoy with `envoy/<shipped>.yaml`, changed by `edit`, and extauthz with these policies.
 
-    `configuration` replaces top-level keys of extauthz.yaml. With a `collector` (over gRPC) both send their spans
-    there, unless the variables in `environment` have extauthz do otherwise. Checks are carried by `transport`.
+    `configuration` replaces top-level keys of extauthz.yaml. With a `collector`, the URL of a receiver of OTLP over
+    gRPC, both send their spans there, unless the variables in `environment` have extauthz do otherwise. Checks are
+    carried by `transport`.
     """
 
     policies: str
     shipped: str = "gateway"
     edit: Callable[[bootstrap.Tree], None] = lambda _: None
     configuration: Mapping[str, Any] = field(default_factory=dict)
-    collector: Receiver | None = None
+    collector: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     transport: str = "grpcio"
 
@@ -214,12 +215,12 @@ def start_extauthz(
     )
 
 
-def _telling(collector: Receiver | None) -> Mapping[str, str]:
+def _telling(collector: str | None) -> Mapping[str, str]:
     """The variables that have extauthz send its spans there, soon."""
     if collector is None:
         return {}
     return {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector,
         "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
         "OTEL_BSP_SCHEDULE_DELAY": "100",
     }
@@ -238,13 +239,13 @@ def start_envoy(processes: Processes, folder: Path) -> Child:
 
 def _endpoints(stack: ExitStack, script: Script, folder: Path, service: HttpService) -> Mapping[str, bootstrap.Tree]:
     """Where Envoy's clusters lead."""
-    collector = script.collector.port if script.collector is not None else DISCARD_PORT
+    collector = None if script.collector is None else urlsplit(script.collector).port
     endpoints = {
         "service": bootstrap.tcp(service.port),
         "service_grpc": bootstrap.tcp(stack.enter_context(grpc_service())),
         "extauthz": bootstrap.pipe(folder / "grpc.sock"),
         "extauthz_web": bootstrap.pipe(folder / "web.sock"),
-        "otel_collector": bootstrap.tcp(collector),
+        "otel_collector": bootstrap.tcp(DISCARD_PORT if collector is None else collector),
     }
     if script.shipped == "gateway":
         endpoints["extauthz_holding"] = endpoints["extauthz"]

@@ -15,7 +15,7 @@ TRANSFERS = "/v1/accounts/acc-1/transfers"
 @pytest.fixture(scope="module", params=TRANSPORTS)
 def gateway(request: pytest.FixtureRequest, collector: Receiver) -> Iterator[Stage]:
     """The gateway as it is shipped, with each transport behind it."""
-    script = Script(policies=POLICIES, edit=add_listeners, collector=collector, transport=request.param)
+    script = Script(policies=POLICIES, edit=add_listeners, collector=collector.endpoint, transport=request.param)
     with stage(script) as running:
         yield running
 

@@ -8,63 +8,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import pytest
 from documented_spans import is_documented
-from e2e.owners import NAVIGATION, Owner
 from e2e.stage import Script
 from e2e_approvals.conftest import World, approving
+from e2e_approvals.story import EVENTS, HEADER, PAGE, POLICY, decision_of, live
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from otlp_receivers import Receiver, over_grpc, over_http
 
-POLICY = """
-apiVersion: extauthz/v1
-kind: Policy
-metadata: {name: story}
-spec:
-  rules:
-    - {name: users, when: has(user.sub), effect: allow}
-    - name: fresh
-      paths: ["/pay"]
-      effect: challenge
-      challenge: {factors: [totp], max_age: 5m}
-    - name: four-eyes
-      paths: ["/pay", "/held/pay"]
-      effect: approve
-      approve: {approvers: {groups: [treasury]}, bind: request, hold: 6s}
-"""
 ENVOY, EXTAUTHZ = "gateway", "extauthz"
-PAGE, HEADER = "page", "header"
 ID = "extauthz.decision_id"
-EVENTS: Mapping[str, list[tuple[str, set[int]]]] = {
-    PAGE: [
-        ("authz.challenge.opened", {1}),
-        ("authz.challenge.shown", {1}),
-        ("authz.factor.proven", {1}),
-        ("authz.challenge.met", {1}),
-        ("authz.grant.given", {1}),
-        ("authz.approval.opened", {2}),
-        ("authz.approval.voted", {2}),
-        ("authz.approval.approved", {2}),
-        ("authz.grant.given", {2}),
-        ("authz.grant.used", {2, 3}),
-    ],
-    HEADER: [
-        ("authz.challenge.opened", {1}),
-        ("authz.factor.proven", {2}),
-        ("authz.challenge.met", {2}),
-        ("authz.grant.given", {2}),
-        ("authz.approval.opened", {2}),
-        ("authz.approval.voted", {2}),
-        ("authz.approval.approved", {2}),
-        ("authz.grant.given", {2}),
-        ("authz.grant.used", {2, 3}),
-    ],
-}
-"""What leaves a span of its own, by the way of the proof, and which of the three requests it is linked to."""
 Ids = tuple[bytes, bytes]
 
 
@@ -119,7 +74,7 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
                 "OTEL_EXPORTER_OTLP_ENDPOINT": receivers[1].endpoint,
                 "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
             }
-        script = Script(policies=POLICY, collector=receivers[0], environment=environment)
+        script = Script(policies=POLICY, collector=receivers[0].endpoint, environment=environment)
         world = stack.enter_context(approving(tmp_path_factory.mktemp("people"), script))
         yield Scene(world=world, receivers=tuple(receivers), way=request.param)
 
@@ -138,33 +93,9 @@ def value_of(value: AnyValue) -> Any:
     return [value_of(one) for one in value.array_value.values] if kind == "array_value" else getattr(value, kind)
 
 
-def pays(owner: Owner, **headers: str) -> httpx.Response:
-    sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    return owner.client.post("/pay", json={"to": "acc-7"}, headers=sent)
-
-
-def decision_of(response: httpx.Response) -> str:
-    return str(response.headers["x-extauthz-decision-id"])
-
-
 def test_a_story_of_three_requests_is_linked(scene: Scene) -> None:
-    owner = Owner(scene.world.stage, "olga")
-    owner.enroll()
-    challenged = pays(owner)
-    assert challenged.status_code == 401
-    if scene.way == PAGE:
-        page = challenged.json()["challenge_uri"]
-        assert owner.client.get(page, headers=NAVIGATION).status_code == 200
-        assert owner.answers(parse_qs(urlsplit(page).query)["ticket"][0], owner.code()).status_code == 303
-        held = pays(owner)
-    else:
-        held = pays(owner, x_extauthz_otp=owner.code())
-    assert (held.status_code, held.json()["reason"]) == (403, "approval-required")
-    (approval,) = held.json()["approvals"]
-    assert scene.world.answer(approval).status_code == 200
-    passed = pays(owner)
-    assert passed.status_code == 200
-    story = scene.wait_for(*map(decision_of, (challenged, held, passed)))
+    lived = live(scene.world, "olga", scene.way)
+    story = scene.wait_for(*lived.decisions)
     numbers = {ids(span): number for number, span in enumerate(story, 1)}
 
     def links(span: Span) -> set[int]:
@@ -176,15 +107,15 @@ def test_a_story_of_three_requests_is_linked(scene: Scene) -> None:
     assert [links(span) for span in story] == [set(), set(), {2}]
     first, second, third = map(said, story)
     assert (first["extauthz.decision"], first["extauthz.demands"]) == ("challenge", ["story/fresh"])
-    assert (second["extauthz.decision"], second["extauthz.approval.ids"]) == ("hold", [approval])
-    assert (third["extauthz.decision"], third["extauthz.approval.ids"]) == ("allow", [approval])
+    assert (second["extauthz.decision"], second["extauthz.approval.ids"]) == ("hold", [lived.approval])
+    assert (third["extauthz.decision"], third["extauthz.approval.ids"]) == ("allow", [lived.approval])
     assert {*third["extauthz.effects"]} == {"story/users:allow", "story/fresh:challenge", "story/four-eyes:approve"}
     for span in told:
         attributes = said(span)
         assert attributes["extauthz.event.kind"] == span.name.removeprefix("authz.")
         assert (attributes["user.id"], attributes["enduser.id"]) == ("olga", "olga")
-        if links(span) & {2} and "extauthz.approval.id" in attributes:
-            assert attributes["extauthz.approval.id"] == approval
+        of_approval = span.name.startswith("authz.approval.") or span.name == "authz.grant.used"
+        assert not of_approval or attributes["extauthz.approval.id"] == lived.approval
     by = {span.name: said(span)["extauthz.event.by"] for span in told}
     assert (by["authz.factor.proven"], by["authz.approval.voted"]) == ("requester", "approver:anna")
     opened = next(span for span in told if span.name == "authz.challenge.opened")

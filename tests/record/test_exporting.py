@@ -21,7 +21,11 @@ from extauthz.record.decision import DecisionRecord, Wait
 from extauthz.record.life import LifeRecord
 from extauthz.record.outlet import CLOSING, Batching, NotNow, Outcome, Outlet, Parcel, Taken
 from extauthz.record.tracing import Tracing, open_tracing
-from extauthz.values.decisions import Deny
+from extauthz.values.approvals import APPROVAL_FACTOR, Approved
+from extauthz.values.decisions import Allow, Deny
+from extauthz.values.grants import Grant
+from extauthz.values.identity import Subject
+from extauthz.values.origin import Origin
 from extauthz.values.span_ids import SpanIds
 
 PROTOCOLS = ("grpc", "http/protobuf")
@@ -129,6 +133,37 @@ def test_a_story_arrives_with_its_waits_and_links(receiver: Receiver, protocol: 
     assert (wait.name, wait.trace_id, wait.parent_span_id) == ("authz.wait.store", decision.trace_id, decision.span_id)
     assert [(link.trace_id, link.span_id) for link in opened.links] == [(decision.trace_id, decision.span_id)]
     assert opened.trace_id != decision.trace_id
+
+
+def test_what_somebody_was_let_through_by_is_linked_within_the_limit(
+    receiver: Receiver, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [SpanIds(1, number, sampled=True) for number in (2, 3)]
+    grants = tuple(approved(f"a-{span.span_id}", span) for span in asked)
+    passed = allowed(decision=Allow(rule="p/a", grants=grants))
+    for limit in ("128", "1"):
+        monkeypatch.setenv("OTEL_SPAN_LINK_COUNT_LIMIT", limit)
+        with tracing(receiver.endpoint, protocol) as spans:
+            spans.keep([passed])
+    whole, cut = receiver.spans
+    assert [int.from_bytes(link.span_id) for link in whole.links] == [2, 3]
+    assert [int.from_bytes(link.span_id) for link in cut.links] == [2]
+    assert (whole.dropped_links_count, cut.dropped_links_count) == (0, 1)
+
+
+def approved(id_: str, asked: SpanIds) -> Grant:
+    """The grant of an approval that the decision with this span has asked for."""
+    return Grant(
+        id=id_,
+        subject=Subject("https://idp.example", "u-1"),
+        session="s",
+        holder="h",
+        binding="b",
+        factor=APPROVAL_FACTOR,
+        issued_at=1.0,
+        expires_at=2.0,
+        approval=Approved(id=id_, opened_at=1.0, origin=Origin(decision_id="d-1", span=asked.traceparent)),
+    )
 
 
 def test_headers_and_compression_are_as_the_variables_say(receiver: Receiver, protocol: str) -> None:

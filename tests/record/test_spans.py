@@ -272,6 +272,12 @@ def test_whoever_was_waited_for_is_a_span_below_the_decision() -> None:
     assert attributes.status.status_code is StatusCode.ERROR
 
 
+def test_an_event_that_took_no_time_ends_after_it_begins() -> None:
+    """Jaeger takes another one for a mistake."""
+    (opened,) = spans_of([LifeRecord(kind="challenge.opened", at_ns=NOW_NS)])
+    assert (opened.start_time, opened.end_time) == (NOW_NS, NOW_NS + 1)
+
+
 def test_an_event_is_linked_to_the_decisions_that_it_belongs_to() -> None:
     span = SpanIds(int(TRACE, 16), int(PARENT, 16), sampled=True)
     began = allowed(decision=Challenge(rule="p/otp", demands=()), span=span)

@@ -21,6 +21,7 @@ from extauthz.store.protocol import Selection, Store
 from extauthz.values.approvals import Absence, Approval, Approved, Approver, BreakGlass, Proof, Review, Vote
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Subject
+from extauthz.values.origin import Origin
 
 KEEP = 3600.0
 CAROL = Approver(subject=BOB, person="carol", groups=frozenset({"treasury"}), claims={"odd": "\ud800"})
@@ -226,7 +227,7 @@ def test_who_takes_back_what_was_asked_has_no_more_to_ask_for_it(store: Store) -
 def test_a_vote_and_the_grant_and_the_letters_are_one_step(store: Store) -> None:
     new = approval()
     opened(store, new)
-    told = Approved(id="a1", opened_at=NOW, votes=(VOTE,))
+    told = Approved(id="a1", opened_at=NOW, votes=(VOTE,), origin=Origin(decision_id="d1", span="00-1-2-01"))
     left = given(approval=told)
     assert replaced(store, approved(new), left, letters=(letter(),)) is Replaced.DONE
     assert run(store.approval("a1")) == approved(new)
