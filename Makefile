@@ -8,11 +8,15 @@ BENCH_ARGS ?=
 SPIRE := v1.13.3
 SPIRE_BIN ?= $(HOME)/.cache/extauthz/spire-$(SPIRE)
 
+<<<<<<< HEAD
 # The version is that of tests/jaeger/running.py.
 JAEGER := v1.76.0
 JAEGER_BIN ?= $(HOME)/.cache/extauthz/jaeger-$(JAEGER)
 
-.PHONY: install demo test screenshots fuzz kills spire jaeger lint format proto diagram lock bench clean
+.PHONY: install demo test screenshots fuzz kills spire jaeger lint format proto diagram schema lock bench clean
+=======
+.PHONY: install demo test screenshots fuzz kills spire lint format proto diagram schema lock bench clean
+>>>>>>> f5808ce (Publish the JSON Schema of the audit's lines, made from the types and held against what is written)
 
 install: .venv/installed
 
@@ -87,6 +91,10 @@ proto: install
 # So is the diagram in docs/approvals-lifecycle.md; a test holds it against the code.
 diagram: install
 	$(BIN)/python docs/diagram.py
+
+# And the schema of the audit's lines; a test holds it against the types.
+schema: install
+	$(BIN)/extauthz audit schema > docs/audit-schema.json
 
 lock: install
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra parquet --extra pyvoy --extra spiffe --group dev --group bench --generate-hashes \

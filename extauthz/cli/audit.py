@@ -14,6 +14,7 @@ from extauthz.cli.audit_export import export
 from extauthz.cli.audit_find import find
 from extauthz.cli.audit_lines import show
 from extauthz.cli.audit_options import require_records
+from extauthz.cli.audit_schema import schema
 from extauthz.cli.audit_verify import verify
 from extauthz.cli.audit_wanted import picking
 from extauthz.cli.policy_options import FormatOption
@@ -27,6 +28,7 @@ app = typer.Typer(name="audit", no_args_is_help=True, help="Records of decisions
 app.command(short_help="Find records: when, who, what, why.")(find)
 app.command(short_help="Prove that nobody touched the records.")(verify)
 app.command(short_help="Write records as a table: Parquet, CSV, JSON Lines.")(export)
+app.command("schema", short_help="Print the JSON Schema of the lines.")(schema)
 
 
 @app.command(short_help="Show the last records, and follow new ones.")

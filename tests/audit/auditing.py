@@ -33,9 +33,9 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 def all_lines(path: Path) -> list[dict[str, Any]]:
     """Every line of an audit file, events among them; each must be whole."""
-    text = path.read_text(encoding="utf-8")
-    assert text == "" or text.endswith("\n")
-    return [json.loads(line) for line in text.splitlines()]
+    content = path.read_bytes()
+    assert content == b"" or content.endswith(b"\n")
+    return [json.loads(line) for line in content.splitlines()]
 
 
 def ids(path: Path) -> list[str]:

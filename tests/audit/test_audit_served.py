@@ -5,7 +5,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from audit.auditing import ids, lines
+from audit.audit_form import mistakes
+from audit.auditing import all_lines, ids, lines
 from patience import GENEROUS, comes
 from serving import Serve
 from typer.testing import CliRunner
@@ -39,6 +40,7 @@ def test_every_decision_is_recorded_across_a_rotation_until_the_server_has_stopp
     records = lines(path)
     assert len(ids(folder / "audit.jsonl.1")) == 1
     assert answers == [True, False, False]
+    assert [mistake for line in all_lines(path) for mistake in mistakes(line)] == []
     assert [record["decision"] for record in records] == ["allow", "deny", "deny"]
     assert [record["reason"] for record in records] == ["allowed", "no-rule-allows", "malformed-path"]
     assert {record["revision"] for record in records} == {served.said["revision"]}

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from approval.asking import ANNA, RULE, UMA_ASKING, terms
 from approval.kept import BOARD, Place
+from audit.audit_form import mistakes
 from checking import make_bench
 from patience import GENEROUS, comes
 from serving import CONFIG, POLICY, Serve
@@ -39,6 +40,9 @@ ISSUER = "https://idp.example.com"
 ONCE = "/pay?amount=5&once=1"
 WRONG = "314159"
 """None of her codes; zeros would be found in times."""
+
+
+SOME_PLACE = {"writer": "a" * 16, "seq": 1, "hash": "0" * 64}
 
 
 class Told:
@@ -193,6 +197,7 @@ def test_what_happens_is_told_once_and_without_a_secret(scene: Callable[[], Told
     assert told.kinds == SCENES[scene]
     written = msgspec.json.encode([life_line_of(life) for life in told.lives]).decode()
     assert [secret for secret in told.secrets if secret in written] == []
+    assert [mistake for line in json.loads(written) for mistake in mistakes({**line, **SOME_PLACE})] == []
 
 
 def test_every_kind_of_event_is_shown_to_happen() -> None:
@@ -261,6 +266,7 @@ def test_commands_append_what_they_have_done_to_the_audit(config: Path) -> None:
     command(config, "factors", "reset", "alice")
     command(config, "keys", "rotate", "--after", "0s")
     told = lines(config.parent / "audit.jsonl")
+    assert [mistake for line in told for mistake in mistakes(line)] == []
     events = [line for line in told if not line["event"].startswith("audit.")]
     assert Counter(line["event"] for line in events) == OF_COMMANDS
     assert {line["by"] for line in events} == {"command"}
@@ -354,6 +360,7 @@ def test_a_server_records_its_policies_and_keys(serve: Serve, folder: Path) -> N
     assert comes(lambda: len(told("keys.changed")) == 1)
     served.process.send_signal(signal.SIGTERM)
     assert served.process.wait(GENEROUS) == 0
+    assert [mistake for line in lines(audit) for mistake in mistakes(line)] == []
     events = [line for line in lines(audit) if "event" in line]
     assert Counter(line["event"] for line in events if not line["event"].startswith("audit.")) == OF_A_SERVER
     assert {line["by"] for line in events} == {"server"}
