@@ -110,6 +110,7 @@ def _decision_in_short(line: DecisionLine) -> DecisionLine:
         v=line.v,
         time=line.time,
         decision_id=line.decision_id,
+        trace_id=line.trace_id,
         decision=line.decision,
         reason=line.reason,
         rule=line.rule,
@@ -125,6 +126,7 @@ def _decision_in_short(line: DecisionLine) -> DecisionLine:
             id=_cut(request.id), method=_cut(request.method), host=_cut(request.host), path=_cut(request.path)
         ),
         identity=None if identity is None else _identity_in_short(identity),
+        challenge=line.challenge,
         detail=None if line.detail is None else _cut(line.detail),
     )
 
