@@ -8,15 +8,11 @@ BENCH_ARGS ?=
 SPIRE := v1.13.3
 SPIRE_BIN ?= $(HOME)/.cache/extauthz/spire-$(SPIRE)
 
-<<<<<<< HEAD
 # The version is that of tests/jaeger/running.py.
 JAEGER := v1.76.0
 JAEGER_BIN ?= $(HOME)/.cache/extauthz/jaeger-$(JAEGER)
 
 .PHONY: install demo test screenshots fuzz kills spire jaeger lint format proto diagram schema lock bench clean
-=======
-.PHONY: install demo test screenshots fuzz kills spire lint format proto diagram schema lock bench clean
->>>>>>> f5808ce (Publish the JSON Schema of the audit's lines, made from the types and held against what is written)
 
 install: .venv/installed
 
