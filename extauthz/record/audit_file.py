@@ -34,6 +34,8 @@ from extauthz.stepup.keys import KeyRing
 
 ROOM: Final = 50_000
 """Lines that wait for room on the disk before further ones are dropped: some 60 MB."""
+ROOM_BYTES: Final = 128 << 20
+"""Bytes of them: a caller may send what makes a line of a hundred kilobytes."""
 CHUNK: Final = 64
 """Lines that are written at a time."""
 PATIENCE: Final = 1.0
@@ -76,6 +78,7 @@ class AuditFile:
         keys: KeyRing | None = None,
         rotation: Rotation = NEVER,
         room: int = ROOM,
+        room_bytes: int = ROOM_BYTES,
     ) -> None:
         """Open the file.
 
@@ -88,6 +91,8 @@ class AuditFile:
         self._rotation = rotation
         self._rotate_at = 0.0
         self._room = room
+        self._room_bytes = room_bytes
+        self._waiting_bytes = 0
         self._decisions = LineEncoder(keep)
         self._encoder = msgspec.json.Encoder()
         self._lines: deque[bytes] = deque()  # without their ends
@@ -126,9 +131,13 @@ class AuditFile:
 
     def keep(self, batch: Sequence[Record]) -> None:
         """Append the lines of these records, or hold them until they can be."""
-        room = self._room - len(self._lines)
-        self._lost += max(len(batch) - room, 0)
-        self._lines.extend([self._line(record) for record in batch[: max(room, 0)]])
+        for record in batch:
+            if len(self._lines) >= self._room or self._waiting_bytes >= self._room_bytes:
+                self._lost += 1
+                continue
+            line = self._line(record)
+            self._lines.append(line)
+            self._waiting_bytes += len(line)
         if not self._failing or time.monotonic() >= self._retry_at:
             try:
                 self._write()
@@ -157,19 +166,21 @@ class AuditFile:
         try:
             self._write()
             if self._head.seq:
+                self._file.follow_name()
                 self._append([self._signed("audit.stopped", {})])
             self._file.sync()
         except OSError as error:
             self._fail(error)
         self._lost += len(self._lines)
         self._lines.clear()
+        self._waiting_bytes = 0
         self._told_at = -LOG_EVERY
         self._tell_losses()
         self._file.close()
 
     def _write(self) -> None:
         """Write what waits, chunk by chunk, and what is due by time. Raises `OSError`."""
-        if self._lines:
+        if self._lines or self._is_to_check():
             self._follow_name()
         while self._lines:
             before = self._written
@@ -177,10 +188,14 @@ class AuditFile:
                 self._append_records(list(islice(self._lines, CHUNK)))
             finally:
                 for _ in range(self._written - before):
-                    self._lines.popleft()
+                    self._waiting_bytes -= len(self._lines.popleft())
             self._failing = False
-        if self._head.seq > self._checked and time.monotonic() >= self._check_at:
+        if self._is_to_check():
             self._check()
+
+    def _is_to_check(self) -> bool:
+        """Whether what was written has waited long enough to be signed."""
+        return self._head.seq > self._checked and time.monotonic() >= self._check_at
 
     def _follow_name(self) -> None:
         """Go on in the file that has the name, and rotate it if that is due. Raises `OSError`."""

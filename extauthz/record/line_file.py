@@ -51,13 +51,17 @@ class LineFile:
         os.fsync(self._descriptor)
 
     def follow_name(self) -> bool:
-        """Go on in the file that has the name now, if a rotation has moved the old one away; whether it has."""
+        """Go on in the file that has the name now, if a rotation has moved the old one away; whether it has.
+
+        Whatever another process has left of a line meanwhile, on a full disk or when it died, is ended before ours.
+        """
         held = os.fstat(self._descriptor)
         try:
             named = self.path.stat()
         except FileNotFoundError:
             named = None
         if named is not None and (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino):
+            self._torn = self._torn or _ends_torn(self._descriptor, held.st_size)
             return False
         descriptor = self._open()
         os.close(self._descriptor)
@@ -81,7 +85,7 @@ class LineFile:
         descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if fresh:
             _sync_folder(self.path.parent)
-        self._torn = _ends_torn(descriptor)
+        self._torn = _ends_torn(descriptor, os.fstat(descriptor).st_size)
         return descriptor
 
 
@@ -94,14 +98,14 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _ends_torn(descriptor: int) -> bool:
-    """Whether the file ends within a line, as a process that was killed may leave it.
+def _ends_torn(descriptor: int, size: int) -> bool:
+    """Whether the file, of this size, ends within a line, as a process that was killed may leave it.
 
     One that is being written just now looks the same, but soon has its end.
     """
-    for pause in (0.0, 0.001, 0.01):
-        time.sleep(pause)
-        size = os.fstat(descriptor).st_size
+    for pause in (0.001, 0.01, 0.0):
         if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
             return False
+        time.sleep(pause)
+        size = os.fstat(descriptor).st_size
     return True

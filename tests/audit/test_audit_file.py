@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from audit.auditing import decision, ids, lines
-from audit_journal import AuditJournal
+from audit_journal import DEFAULTS, AuditJournal
 from patience import comes
 
 from extauthz.errors import ConfigurationError
-from extauthz.record.audit_file import ROOM
+from extauthz.record.audit_file import ROOM, AuditFile
 from extauthz.values.identity import User
 
 Open = Callable[..., AuditJournal]
@@ -100,6 +100,32 @@ def test_a_full_disk_loses_nothing_that_the_queue_can_hold(tmp_path: Path, opene
     path.unlink()  # room again
     assert comes(lambda: audit.count().written == 10)
     assert ids(path) == [f"d-{number}" for number in range(10)]
+
+
+def test_what_waits_for_room_is_bounded_in_bytes_too(tmp_path: Path) -> None:
+    """Whoever may call sends a path of 60 KB with each of 50,000 requests while the disk is full."""
+    path = tmp_path / "audit.jsonl"
+    path.symlink_to("/dev/full")
+    audit = AuditFile(path, DEFAULTS, room_bytes=100_000)
+    audit.keep([decision(number, "/" + "a" * 60_000) for number in range(20)])
+    assert (audit.count().waiting, audit.count().lost) == (2, 18)
+    path.unlink()
+    audit.close()
+    assert ids(path) == ["d-0", "d-1"]
+
+
+def test_half_a_line_of_another_process_is_ended_before_ours(tmp_path: Path) -> None:
+    """It was cut by a disk that was full, or its writer by a kill, while we had nothing to write."""
+    path = tmp_path / "audit.jsonl"
+    audit = AuditFile(path, DEFAULTS)
+    audit.keep([decision(1)])
+    with path.open("ab") as other:
+        other.write(b'{"v":1,"decision_id":"to')
+    audit.keep([decision(2)])
+    audit.close()
+    lines = path.read_bytes().splitlines()
+    assert lines.pop(2) == b'{"v":1,"decision_id":"to'
+    assert [json.loads(line).get("decision_id") for line in lines] == [None, "d-1", "d-2", None]
 
 
 def test_losses_are_told(tmp_path: Path, opened: Open, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,11 +14,13 @@ from patience import comes
 from pydantic import ValidationError
 
 from extauthz.history.audit_files import written_by
+from extauthz.record import audit_file
 from extauthz.record.audit_file import AuditFile
 from extauthz.record.config import AuditSettings
 from extauthz.record.journal import Journal
 from extauthz.record.line_file import LineFile
 from extauthz.record.rotation import Rotation, alone, move_away, rotated
+from extauthz.stepup.keys import generate_key, parse_keys
 
 DAY = 86_400.0
 NOW = 1_790_000_000.0
@@ -151,6 +153,27 @@ def test_several_writers_rotate_one_file_together(tmp_path: Path) -> None:
         audit.close()
     assert sorted(ids(whole(path))) == sorted([f"d-{number}" for number in range(300)] * 3)
     assert len(heads(whole(path))) == 3
+
+
+def test_who_is_idle_signs_and_ends_in_the_file_that_has_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file of its last line may be removed by now: what it would append there nobody has."""
+    monkeypatch.setattr(audit_file, "CHECKPOINT_EVERY", 0.0)
+    path = tmp_path / "audit.jsonl"
+    keys = parse_keys(generate_key(b"k" * 32, created=int(NOW)))
+    idle = AuditFile(path, DEFAULTS, keys=keys)
+    idle.commit([decision(1)])
+    for _ in range(2):
+        path.unlink()
+        idle.keep(())
+        idle.commit([decision(2)])
+        path.unlink()
+        idle.keep(())
+        assert all_lines(path)[0]["event"] == "audit.checkpoint"
+    path.unlink()
+    idle.close()
+    assert [line["event"] for line in all_lines(path)] == ["audit.stopped"]
 
 
 def test_who_does_not_get_the_lock_goes_on_without_rotating(tmp_path: Path) -> None:
