@@ -91,11 +91,16 @@ class World:
         raise AssertionError(f"nobody asks for `{sub}`")
 
     @property
+    def metrics(self) -> dict[str, float]:
+        """What Prometheus would be told now: values by names with labels."""
+        lines = get(self.stage.folder / "probes.sock", "/metrics")[1].decode().splitlines()
+        told = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, _, value in told}
+
+    @property
     def woken(self) -> float:
         """How many held calls an answer has woken, so that they did not wait until their time was over."""
-        lines = get(self.stage.folder / "probes.sock", "/metrics")[1].decode().splitlines()
-        name = 'extauthz_holds_total{result="woken"} '
-        return float(next(line.removeprefix(name) for line in lines if line.startswith(name)))
+        return self.metrics['extauthz_holds_total{result="woken"}']
 
     def answer(self, id_: str, how: str = "approve", *groups: str) -> httpx.Response:
         """Answer it as somebody of the treasury, or of these groups."""

@@ -72,9 +72,7 @@ def live(world: World, sub: str, way: str) -> Story:
     challenged = pays(owner)
     assert challenged.status_code == 401
     if way == PAGE:
-        page = challenged.json()["challenge_uri"]
-        assert owner.client.get(page, headers=NAVIGATION).status_code == 200
-        assert owner.answers(parse_qs(urlsplit(page).query)["ticket"][0], owner.code()).status_code == 303
+        meet(owner, challenged)
         held = pays(owner)
     else:
         held = pays(owner, x_extauthz_otp=owner.code())
@@ -85,6 +83,13 @@ def live(world: World, sub: str, way: str) -> Story:
     assert passed.status_code == 200
     first, second, third = map(decision_of, (challenged, held, passed))
     return Story(decisions=(first, second, third), approval=approval)
+
+
+def meet(owner: Owner, challenged: httpx.Response) -> None:
+    """Go to the challenge page that an answer names, and prove a factor there."""
+    page = challenged.json()["challenge_uri"]
+    assert owner.client.get(page, headers=NAVIGATION).status_code == 200
+    assert owner.answers(parse_qs(urlsplit(page).query)["ticket"][0], owner.code()).status_code == 303
 
 
 def pays(owner: Owner, **headers: str) -> httpx.Response:
