@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, Self, get_args
 
+import msgspec
+
 from extauthz.policy.problems import did_you_mean
 from extauthz.policy.rule_patterns import rule_pattern
 from extauthz.record.decision import DECISION_NAMES, DecisionRecord
@@ -35,8 +37,7 @@ _DECISIONS: Final[dict[type, DecisionKind]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Happening:
+class Happening(msgspec.Struct, frozen=True, gc=False):
     """What a record tells of. `rule` is the one that it is counted under, `rules` are all that it is about; `reason` is
     why, where there is no rule; `at_ns` is when, in nanoseconds since the epoch."""
 

@@ -23,7 +23,7 @@ def _kinds(text: str) -> str:
 
 def _source(text: str) -> str:
     if not (text.isascii() and text.isprintable()) or any(one in text for one in ' "<>\\^`{|}'):
-        raise ValueError("is no reference to where events come from; write `https://authz.example.com`")
+        raise ValueError(f"`{text}` is no reference to where events come from; write `https://authz.example.com`")
     return text
 
 
