@@ -17,7 +17,8 @@ from pathlib import Path
 import msgspec
 
 from extauthz.history import index_form
-from extauthz.history.index import Index, Wanted
+from extauthz.history.index import Index
+from extauthz.history.index_questions import Pattern, Wanted
 from extauthz.history.indexing import MINUTE, Indexer
 from extauthz.record.audit_line import DecisionLine, IdentityLine, RequestLine, UserLine
 from extauthz.record.instants import rfc3339
@@ -29,6 +30,8 @@ STEP = 50_000_000
 """Nanoseconds between two decisions: 20 a second."""
 REAL = 10_000
 MOST = 50
+OLD = 10_000
+"""The first decisions, each on a path of its own that was not used since."""
 _CHUNK = 100_000
 
 
@@ -79,12 +82,14 @@ def fill_with_rows(path: Path, count: int) -> None:
         *(f"spiffe://prod.example.org/ns/shop/sa/{one}" for one in range(200)),
         *(f"h{one}.example.com" for one in range(50)),
         *(f"/v1/accounts/a{one}/transfers" for one in range(100_000)),
+        *(f"/v0/accounts/a{one}" for one in range(OLD)),
     ]
     connection.executemany("INSERT INTO words (word) VALUES (?)", ((word,) for word in words))
     number = {word: place for place, word in enumerate(words, 1)}
     connection.execute("INSERT INTO files (mark, name, position) VALUES (?, 'audit.jsonl', 0)", (b"m" * 16,))
     user, rule, workload = number["user-0"], number["payments/rule-0"], number["spiffe://prod.example.org/ns/shop/sa/0"]
     host, path_word = number["h0.example.com"], number["/v1/accounts/a0/transfers"]
+    old_path = number["/v0/accounts/a0"]
     put = f"INSERT INTO decisions VALUES ({', '.join('?' * 15)})"  # noqa: S608 - ours
     for first in range(0, count, _CHUNK):
         rows = []
@@ -101,7 +106,7 @@ def fill_with_rows(path: Path, count: int) -> None:
                     workload + random.randrange(200),  # noqa: S311
                     number["rare-host"] if rare else host + min(int(random.expovariate(0.5)), 49),
                     number["GET"],
-                    number["/rare"] if rare else path_word + random.randrange(100_000),  # noqa: S311
+                    number["/rare"] if rare else old_path + one if one < OLD else path_word + random.randrange(100_000),  # noqa: S311
                     f"{one + 1:032x}",
                     f"{one:032x}",
                     1,
@@ -139,9 +144,26 @@ def look_ups(count: int) -> dict[str, Wanted]:
         "a rare host": Wanted(equal={"host": "rare-host"}),
         "a common host that a rare rule never decides": Wanted(equal={"host": "h0.example.com", "rule": "rare-rule"}),
         "a path": Wanted(equal={"path": "/v1/accounts/a77/transfers"}),
+        "all paths below one": Wanted(path=Pattern("/v1/accounts/*")),
+        "paths in the middle": Wanted(path=Pattern("/v1/*/a77*/transfers"), since=middle, until=middle + 60 * MINUTE),
+        "paths that begin rarely": Wanted(path=Pattern("/rar*")),
+        "many paths, none of them new": Wanted(path=Pattern("/v0/*")),
+        "denied, on many paths, none of them new": Wanted(equal={"decision": "deny"}, path=Pattern("/v0/*")),
         "a trace": Wanted(equal={"trace": f"{count // 2:032x}"}),
         "a page far back": Wanted(before=(START + count // 10 * STEP, count // 10)),
         "nothing of that kind": Wanted(equal={"subject": "nobody"}, until=end),
+    }
+
+
+def plots() -> dict[str, Wanted]:
+    """What plots are asked for, of all the time that there is."""
+    return {
+        "of all": Wanted(),
+        "of a subject": Wanted(equal={"subject": "user-7"}),
+        "of the commonest rule": Wanted(equal={"rule": "payments/rule-0"}),
+        "of the commonest host": Wanted(equal={"host": "h0.example.com"}),
+        "on old paths": Wanted(path=Pattern("/v0/*")),
+        "on a few paths": Wanted(path=Pattern("/v1/accounts/a77*")),
     }
 
 
@@ -159,7 +181,10 @@ def measure(count: int) -> dict[str, float]:
         for what, wanted in look_ups(count).items():
             found[f"ms {what}"] = _middle(lambda wanted=wanted: index.listed(wanted, most=MOST))
         span = count * STEP
-        found["ms counts over all"] = _middle(lambda: index.counts(START, START + span, max(1, span // MINUTE // 60)))
+        for what, wanted in plots().items():
+            found[f"ms counts over all, {what}"] = _middle(
+                lambda wanted=wanted: index.counts(wanted, START, START + span, max(1, span // MINUTE // 60))
+            )
         return found
 
 

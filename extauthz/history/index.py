@@ -1,21 +1,36 @@
 """Looks decisions up in the index of the audit, and reads their lines.
 
-The rules: what is asked is walked along an index of it and of the time, never through the whole table; what takes
-longer than a moment is given up; and a line is shown only if it is the one that the index means.
+The rules: what takes longer than a moment is given up; and a line is shown only if it is the one that the index means.
 """
 
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
+from heapq import heappush, heapreplace
+from itertools import count
 from pathlib import Path
 from typing import Final
 
 from extauthz.errors import ExtauthzError
 from extauthz.history.audit_files import written_by
 from extauthz.history.index_form import open_to_read
+from extauthz.history.index_questions import (
+    FUNNEL,
+    KINDS,
+    SELECTED,
+    SHOWN,
+    Numbers,
+    Pattern,
+    Wanted,
+    counting,
+    counting_events,
+    listing,
+    on_path,
+    paths,
+)
 from extauthz.history.indexing import MARK_BYTES, MINUTE, has_any
 from extauthz.history.reading import parse
 from extauthz.record.audit_line import DecisionLine
@@ -25,34 +40,18 @@ LONGEST: Final = 2.0
 """Seconds after which a look-up is given up."""
 MOST_EVENTS: Final = 200
 """Events that are read of one decision."""
+Row = tuple[int, int, str, *tuple[str | None, ...]]
+"""When, the number of the row, the id of the decision, and the words of `SHOWN`."""
 _STEPS: Final = 10_000
 """Instructions of SQLite between two looks at the time."""
-_BY: Final = {
-    "trace": "decisions_by_trace",
-    "subject": "decisions_by_subject",
-    "path": "decisions_by_path",
-    "workload": "decisions_by_workload",
-    "rule": "decisions_by_rule",
-    "host": "decisions_by_host",
-    "decision": "decisions_by_decision",
-}
-"""By filter the index that is walked; of several that are asked for the first one: it leaves the least."""
-_SHOWN: Final = ("decision", "reason", "rule", "subject", "workload", "host", "method", "path")
+_WALKED: Final = 100
+"""Looks at the time within which those that are wanted must be found by walking past others."""
+_FEW: Final = 1_000
+"""Paths that are rather looked up one by one than looked for in all decisions."""
 
 
 class TooMuch(ExtauthzError):
     """What was asked for takes too long; it has to be asked for less."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """Which decisions are looked for. `equal` are values by the names of `_BY`; `since` and `until` are nanoseconds
-    since the epoch, the first within, the second not; `before` is the `place` of a decision: only older ones."""
-
-    equal: Mapping[str, str] = field(default_factory=dict)
-    since: int | None = None
-    until: int | None = None
-    before: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,55 +95,65 @@ class Index:
             TooMuch: it took too long.
             ExtauthzError: the index can't be read.
         """
-        with self._opened() as connection:
-            if connection is None:
+        with self._opened() as look:
+            if look is None:
                 return []
-            equal = dict(wanted.equal)
-            numbers: dict[str, object] = {}
-            for column, value in equal.items():
-                number = value if column == "trace" else _number(connection, value)
-                if number is None:
-                    return []
-                numbers[column] = number
-            sql, values = statement(wanted, numbers)
-            return [_found(row) for row in connection.execute(sql, {**values, "most": most})]
+            numbers = look.numbers(wanted)
+            if numbers is None:
+                return []
+            rows = look.walked(wanted, numbers, most)
+            return [_found(row) for row in (look.by_path(wanted, numbers, most) if rows is None else rows)]
 
     def decision(self, decision_id: str) -> DecisionLine | None:
         """The record of a decision: of several with its id the last, which is what was answered; `None` if it is not
         known, or its file is gone. Raises as `listed`."""
-        with self._opened() as connection:
-            if connection is None:
+        with self._opened() as look:
+            if look is None:
                 return None
-            found = connection.execute(_ONE, (decision_id,)).fetchone()
+            found = look.run(_ONE, (decision_id,)).fetchone()
         line = None if found is None else self._line(Line(*found))
         return line if isinstance(line, DecisionLine) and line.decision_id == decision_id else None
 
     def events(self, line: DecisionLine) -> list[LifeLine]:
         """What happened because of a decision, in its order. Raises as `listed`."""
-        with self._opened() as connection:
-            if connection is None:
+        with self._opened() as look:
+            if look is None:
                 return []
-            places = {Line(*row): None for row in connection.execute(_OF_DECISION, (line.decision_id, MOST_EVENTS))}
-            known = connection.execute(_CHALLENGES, (line.decision_id, MOST_EVENTS)).fetchall()
-            for (challenge,) in known:
-                places |= {Line(*row): None for row in connection.execute(_OF_CHALLENGE, (challenge, MOST_EVENTS))}
+            places = {Line(*row): None for row in look.run(_OF_DECISION, (line.decision_id, MOST_EVENTS))}
+            known = look.run(_CHALLENGES, (line.decision_id, MOST_EVENTS)).fetchall()
+            for challenge in dict.fromkeys([line.challenge, *(one for (one,) in known)]):
+                places |= {Line(*row): None for row in look.run(_OF_CHALLENGE, (challenge, MOST_EVENTS))}
             for approval in line.approvals:
-                places |= {Line(*row): None for row in connection.execute(_OF_APPROVAL, (approval, MOST_EVENTS))}
+                places |= {Line(*row): None for row in look.run(_OF_APPROVAL, (approval, MOST_EVENTS))}
         read = (self._line(place) for place in list(places)[:MOST_EVENTS])
         return sorted((one for one in read if isinstance(one, LifeLine)), key=lambda one: one.time)
 
-    def counts(self, since: int, until: int, width: int) -> Mapping[tuple[int, str], int]:
-        """How many decisions and events of each kind there were, by the interval of `width` minutes, counted from
-        `since`; both in nanoseconds since the epoch. Raises as `listed`."""
-        first = since // MINUTE
-        with self._opened() as connection:
-            if connection is None:
+    def began(self, name: str) -> str | None:
+        """The id of the decision that has begun the challenge or the approval with this id; `None` if none is known.
+        Raises as `listed`."""
+        with self._opened() as look:
+            found = None if look is None else look.run(_BEGAN, (name, name)).fetchone()
+            return None if found is None else str(found[0])
+
+    def counts(self, wanted: Wanted, since: int, until: int, width: int) -> Mapping[tuple[int, str], int]:
+        """How many decisions that are wanted there were of each kind, and how many events of challenges that they have
+        begun, by the interval of `width` minutes, counted from `since`; both in nanoseconds since the epoch, and whole
+        minutes. The times that are wanted don't count. Raises as `listed`."""
+        with self._opened() as look:
+            if look is None:
                 return {}
-            rows = connection.execute(_COUNTS, (first, width, first, until // MINUTE))
-            return {(int(at), str(kind)): int(number) for at, kind, number in rows}
+            if wanted.path is None and wanted.equal.keys() <= {"decision"}:
+                first = since // MINUTE
+                rows = look.run(_COUNTS, (first, width, first, until // MINUTE))
+                kind = wanted.equal.get("decision")
+                # The events of challenges are those of decisions that are challenges.
+                left = (*KINDS, *FUNNEL) if kind is None else (kind, *FUNNEL) if kind == "challenge" else (kind,)
+                return {(int(at), str(what)): int(number) for at, what, number in rows if what in left}
+            spanned = Wanted(equal=wanted.equal, path=wanted.path, since=since, until=until)
+            return look.counted(spanned, width * MINUTE)
 
     @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection | None]:
+    def _opened(self) -> Iterator["_Look | None"]:
         """The index, for as long as a look-up may take."""
         until = self._clock() + LONGEST
         try:
@@ -153,8 +162,7 @@ class Index:
                 yield None
                 return
             with closing(connection):
-                connection.set_progress_handler(lambda: self._clock() >= until, _STEPS)
-                yield connection
+                yield _Look(connection, lambda: self._clock() >= until)
         except sqlite3.Error as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
                 raise TooMuch("the look-up takes too long; ask for less time, or for more of the request") from None
@@ -177,27 +185,84 @@ class Index:
         return None
 
 
-def statement(wanted: Wanted, numbers: Mapping[str, object]) -> tuple[str, Mapping[str, object]]:
-    """The statement that lists what is `wanted`, and its values but `most`; `numbers` are those of the words in it."""
-    walked = next((index for column, index in _BY.items() if column in numbers), "decisions_by_time")
-    terms = [f"{column} = :{column}" for column in numbers]
-    values: dict[str, object] = dict(numbers)
-    if wanted.since is not None:
-        terms.append("at >= :since")
-        values["since"] = wanted.since
-    if wanted.until is not None:
-        terms.append("at < :until")
-        values["until"] = wanted.until
-    if wanted.before is not None:
-        terms.append("at <= :at AND (at < :at OR id < :id)")
-        values["at"], values["id"] = wanted.before
-    where = f"WHERE {' AND '.join(terms)}" if terms else ""
-    words = ", ".join(f"(SELECT word FROM words WHERE words.id = {column})" for column in _SHOWN)  # noqa: S608 - ours
-    sql = (
-        f"SELECT at, id, decision_id, {words} FROM decisions INDEXED BY {walked} "  # noqa: S608 - all of it is ours
-        f"{where} ORDER BY at DESC, id DESC LIMIT :most"
-    )
-    return sql, values
+class _Look:
+    """One look into an open index; `is_over` tells that its time is."""
+
+    def __init__(self, connection: sqlite3.Connection, is_over: Callable[[], bool]) -> None:
+        self._connection = connection
+        self._is_over = is_over
+        self.run = connection.execute
+        connection.set_progress_handler(is_over, _STEPS)
+
+    def numbers(self, wanted: Wanted) -> Numbers | None:
+        """The numbers of the words that are wanted; `None` if one is known of no decision."""
+        numbers: dict[str, object] = {}
+        for column, value in wanted.equal.items():
+            number = value if column == "trace" else self._number(value)
+            if number is None:
+                return None
+            numbers[column] = number
+        return numbers
+
+    def walked(self, wanted: Wanted, numbers: Numbers, most: int) -> list[Row] | None:
+        """The newest that are wanted, found by walking; `None` if they are not near enough for that."""
+        sql, values = listing(wanted, numbers)
+        if wanted.path is None:
+            return self.run(sql, {**values, "most": most}).fetchall()
+        self._know(wanted.path)
+        looks = count()
+        self._connection.set_progress_handler(lambda: self._is_over() or next(looks) >= _WALKED, _STEPS)
+        try:
+            return self.run(sql, {**values, "most": most}).fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT or self._is_over():
+                raise
+            return None
+        finally:
+            self._connection.set_progress_handler(self._is_over, _STEPS)
+
+    def by_path(self, wanted: Wanted, numbers: Numbers, most: int) -> list[Row]:
+        """The newest that are wanted, of each path that is like that. Raises `TooMuch`."""
+        assert wanted.path is not None  # noqa: S101 - else they are found by walking
+        like, values = paths(wanted.path)
+        ids = self.run(like, values).fetchall()
+        sql, values = on_path(wanted, numbers)
+        newest: list[tuple[int, int]] = []  # a heap, the oldest on top
+        for (path,) in ids:
+            if self._is_over():
+                raise TooMuch("so many paths are like that that the look-up takes too long; ask for less")
+            floor = newest[0][0] if len(newest) == most else 0
+            for place in self.run(sql, {**values, "path": path, "floor": floor, "most": most}):
+                if len(newest) < most:
+                    heappush(newest, place)
+                elif place > newest[0]:
+                    heapreplace(newest, place)
+        return [self.run(_BY_ID, (number,)).fetchone() for _, number in sorted(newest, reverse=True)]
+
+    def counted(self, wanted: Wanted, width: int) -> Mapping[tuple[int, str], int]:
+        """The numbers of a plot of what is wanted, in intervals of `width` nanoseconds."""
+        numbers = self.numbers(wanted)
+        if numbers is None:
+            return {}
+        by_path = False
+        if wanted.path is not None:
+            self._know(wanted.path)
+            like, values = paths(wanted.path)
+            by_path = len(self.run(f"{like} LIMIT {_FEW + 1}", values).fetchall()) <= _FEW
+        sql, values = counting(wanted, numbers, by_path=by_path)
+        kinds = {self._number(kind): kind for kind in KINDS}
+        decisions = self.run(sql, {**values, "width": width}).fetchall()
+        sql, values = counting_events(wanted, numbers)
+        events = self.run(sql, {**values, "width": width}).fetchall()
+        found = {(int(at), kinds[number]): int(many) for at, number, many in decisions}
+        return found | {(int(at), str(kind)): int(many) for at, kind, many in events}
+
+    def _number(self, word: str) -> int | None:
+        found = self.run("SELECT id FROM words WHERE word = ?", (word,)).fetchone()
+        return None if found is None else int(found[0])
+
+    def _know(self, pattern: Pattern) -> None:
+        self._connection.create_function("fits", 1, pattern.fits, deterministic=True)
 
 
 _PLACE: Final = "files.mark, files.name, start, size"
@@ -209,17 +274,16 @@ _OF_DECISION: Final = f"{_OF} decision_id = ? LIMIT ?"
 _OF_CHALLENGE: Final = f"{_OF} challenge = ? LIMIT ?"
 _OF_APPROVAL: Final = f"{_OF} approval = ? LIMIT ?"
 _CHALLENGES: Final = "SELECT DISTINCT challenge FROM events WHERE decision_id = ? AND challenge IS NOT NULL LIMIT ?"
+_BEGAN: Final = """
+SELECT decision_id FROM events WHERE (challenge = ? OR approval = ?) AND decision_id IS NOT NULL ORDER BY id LIMIT 1
+"""
+_BY_ID: Final = f"{SELECTED} WHERE id = ?"
 _COUNTS: Final = """
 SELECT (minute - ?) / ?, kind, sum(number) FROM counts WHERE minute >= ? AND minute < ? GROUP BY 1, 2
 """
 
 
-def _number(connection: sqlite3.Connection, word: str) -> int | None:
-    found = connection.execute("SELECT id FROM words WHERE word = ?", (word,)).fetchone()
-    return None if found is None else int(found[0])
-
-
-def _found(row: tuple[int, int, str, *tuple[str | None, ...]]) -> Found:
+def _found(row: Row) -> Found:
     at, number, decision_id, *words = row
-    named = dict(zip(_SHOWN, (word or "" for word in words), strict=True))
+    named = dict(zip(SHOWN, (word or "" for word in words), strict=True))
     return Found(place=(at, number), decision_id=decision_id, **named)

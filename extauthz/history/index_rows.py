@@ -5,7 +5,7 @@ The rule kept here: only what the line says in the clear is looked at; what is m
 
 from dataclasses import dataclass
 
-from extauthz.record.audit_line import DecisionLine, RequestLine
+from extauthz.record.audit_line import DecisionLine
 from extauthz.record.instants import nanoseconds_of
 from extauthz.record.life_lines import LifeLine
 from extauthz.record.trace_context import w3c
@@ -56,7 +56,7 @@ def decision_row(line: DecisionLine) -> DecisionRow:
         host=None if request is None else request.host,
         method=None if request is None else request.method,
         path=None if request is None else request.path,
-        trace=None if request is None else trace_of(request),
+        trace=trace_of(line),
     )
 
 
@@ -71,11 +71,15 @@ def event_row(line: LifeLine) -> EventRow:
     )
 
 
-def trace_of(request: RequestLine) -> str | None:
-    """The trace that the request came with (W3C Trace Context section 3.2)."""
+def trace_of(line: DecisionLine) -> str | None:
+    """The trace that the decision is part of; in lines of before they said so, that which the request came with (W3C
+    Trace Context section 3.2)."""
+    if line.trace_id or line.request is None:
+        return line.trace_id or None
+    headers = line.request.headers
 
     def only(name: str) -> str | None:
-        values = request.headers.get(name)
+        values = headers.get(name)
         return values[0] if isinstance(values, list) and len(values) == 1 else None
 
     parent = w3c(only)

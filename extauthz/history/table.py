@@ -49,6 +49,8 @@ COLUMNS: Final[tuple[tuple[str, Kind], ...]] = (
     ("detail", "text"),
     ("writer", "text"),
     ("seq", "whole"),
+    ("span_id", "text"),
+    ("waited_us", "real"),
     ("record", "text"),
 )
 """The columns with the kinds of their values. `event` is `decision` for a decision; `subject` and `issuer` are the user
@@ -96,6 +98,9 @@ def _of_decision(record: DecisionLine) -> dict[str, Value]:
         "approvals": record.approvals,
         "break_glass": record.break_glass,
         "trace_ids": list(traces(record)),
+        "span_id": record.span_id or None,
+        "waited_us": sum(wait.duration_us for wait in record.waits) if record.waits else None,
+        "challenge": record.challenge or None,
         "detail": record.detail,
     }
 

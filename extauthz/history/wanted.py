@@ -146,9 +146,11 @@ def subjects(record: DecisionLine) -> tuple[str | None, str | None]:
 
 
 def traces(record: DecisionLine) -> tuple[str, ...]:
-    """The ids of the traces that the request says it is part of (W3C Trace Context section 3.2)."""
+    """The ids of the traces that the decision is part of, and that the request says it is part of (W3C Trace Context
+    section 3.2)."""
     values = record.request.headers.get(_TRACEPARENT) if record.request is not None else None
-    return tuple(value.split("-")[1] for value in values if value.count("-") >= 3) if isinstance(values, list) else ()
+    said = [value.split("-")[1] for value in values if value.count("-") >= 3] if isinstance(values, list) else []
+    return tuple(dict.fromkeys([record.trace_id, *said] if record.trace_id else said))
 
 
 def _is_like(pattern: str | None, text: str | None) -> bool:

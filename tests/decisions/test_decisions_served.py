@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from serving import CONFIG, POLICY, Served, end, start
 
 from extauthz.errors import ExtauthzError
-from extauthz.history.index import Found, Index, Wanted
+from extauthz.history.index import Found, Index
+from extauthz.history.index_questions import Wanted
 from extauthz.policy.problems import PolicyErrors
 from extauthz.settings import load_settings
 from extauthz.web.decisions_config import DecisionsSettings

@@ -1,6 +1,7 @@
 """The index of the audit: what it finds, how it looks, and what a crash, a move or a removal does to it."""
 
 import os
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -10,10 +11,21 @@ from typing import Any
 
 import pytest
 from decisions.recorded_days import BOT, SECOND, START, append, decided, happened
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from extauthz.errors import ExtauthzError
 from extauthz.history import indexing
-from extauthz.history.index import Found, Index, TooMuch, Wanted, statement
+from extauthz.history.index import Found, Index, TooMuch
+from extauthz.history.index_questions import (
+    Pattern,
+    Wanted,
+    counting,
+    counting_events,
+    listing,
+    on_path,
+    paths,
+)
 from extauthz.history.indexing import MINUTE, Indexer
 
 HUNDRED = [decided(number) for number in range(100)]
@@ -101,6 +113,97 @@ def test_pages_follow_each_other_without_gap_or_overlap(place: Place) -> None:
     assert seen == list(range(99, -1, -1))
 
 
+def planned(place: Place, sql: str, values: dict[str, object]) -> list[str]:
+    """What SQLite means to do."""
+    with closing(sqlite3.connect(place.index)) as connection:
+        connection.create_function("fits", 1, lambda _: True, deterministic=True)
+        given = {"most": 50, "width": MINUTE, "path": 1, "floor": 0, **values}
+        return [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", given)]
+
+
+LIKE = Wanted(path=Pattern("/v1/*/x"), since=START, until=START + MINUTE)
+
+
+def test_paths_that_are_like_that_are_looked_up_where_they_are(place: Place) -> None:
+    append(place.audit, HUNDRED)
+    place.fill()
+    among_words = "SEARCH words USING COVERING INDEX sqlite_autoindex_words_1 (word>? AND word<?)"
+    assert planned(place, *paths(Pattern("/v1/*"))) == [among_words]
+    by_path = "SEARCH decisions USING COVERING INDEX decisions_by_path (path=? AND at>? AND at<?)"
+    assert by_path in planned(place, *on_path(LIKE, {}))
+    assert {by_path, among_words} <= set(planned(place, *counting(LIKE, {}, by_path=True)))
+    walking = planned(place, *listing(LIKE, {}))
+    assert "SEARCH decisions USING INDEX decisions_by_time (at>? AND at<?)" in walking
+    assert "SEARCH words USING INTEGER PRIMARY KEY (rowid=?)" in walking
+    assert "USE TEMP B-TREE FOR ORDER BY" not in walking
+
+
+@pytest.mark.parametrize("column", ["trace", "subject", "path", "workload", "rule", "host"])
+def test_a_plot_is_counted_in_an_index_alone(place: Place, column: str) -> None:
+    append(place.audit, HUNDRED)
+    place.fill()
+    wanted = Wanted(equal={column: "1"}, since=START, until=START + MINUTE)
+    searched = f"SEARCH decisions USING COVERING INDEX decisions_by_{column} ({column}=? AND at>? AND at<?)"
+    assert searched in planned(place, *counting(wanted, {column: 1}, by_path=False))
+    events = planned(place, *counting_events(wanted, {column: 1}))
+    assert "SEARCH events USING COVERING INDEX events_by_kind (event=? AND at>? AND at<?)" in events
+    assert "SEARCH decisions USING INDEX decisions_by_id (decision_id=?)" in events
+
+
+@pytest.mark.parametrize("walked", [0, 100])
+@pytest.mark.parametrize(
+    ("pattern", "numbers"),
+    [
+        ("*", range(100)),
+        ("/v1/*", range(100)),
+        ("/v1/accounts/a1*", [one for one in range(100) if one % 11 in (1, 10)]),
+        ("*/a10", range(10, 100, 11)),
+        ("/v1/*/a10", range(10, 100, 11)),
+        ("/v1*1*0", range(10, 100, 11)),
+        ("/v1/accounts/a10*10", []),
+        ("/v2/*", []),
+    ],
+)
+def test_a_path_with_stars_finds_what_is_like_that(
+    place: Place, monkeypatch: pytest.MonkeyPatch, pattern: str, numbers: Iterator[int], walked: int
+) -> None:
+    """Whether they are walked to, or looked up path by path."""
+    monkeypatch.setattr("extauthz.history.index._WALKED", walked)
+    monkeypatch.setattr("extauthz.history.index._STEPS", 1 if walked == 0 else 10_000)
+    append(place.audit, HUNDRED)
+    place.fill()
+    expected = sorted(numbers, reverse=True)
+    found = place.found(Wanted(path=Pattern(pattern)))
+    assert [int(one.decision_id, 16) for one in found] == expected
+    assert [int(one.decision_id, 16) for one in place.found(Wanted(path=Pattern(pattern)), most=7)] == expected[:7]
+    denied = place.found(Wanted(path=Pattern(pattern), equal={"decision": "deny"}, until=START + 50 * SECOND))
+    assert [int(one.decision_id, 16) for one in denied] == [one for one in expected if one % 5 == 2 and one < 50]
+    older = place.found(Wanted(path=Pattern(pattern), before=(START + 40 * SECOND, 0)))
+    assert [int(one.decision_id, 16) for one in older] == [one for one in expected if one < 40]
+
+
+@given(st.text("ab/*", max_size=8), st.text("ab/", max_size=12))
+def test_a_pattern_fits_what_its_texts_make_in_their_order(pattern: str, text: str) -> None:
+    regular = re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
+    assert Pattern(pattern + "*").fits(text) == (re.fullmatch(regular.pattern + ".*", text) is not None)
+    assert Pattern("*" + pattern).fits(text) == (re.fullmatch(".*" + regular.pattern, text) is not None)
+
+
+@given(st.text(max_size=3), st.text(max_size=3), st.text(max_size=6))
+def test_what_begins_so_is_from_low_on_and_before_high(beginning: str, rest: str, other: str) -> None:
+    pattern = Pattern(beginning + "*")
+
+    def within(text: str) -> bool:
+        sent = text.encode()
+        if pattern.high is not None and sent >= pattern.high.encode():
+            return False
+        return sent >= pattern.low.encode()
+
+    assume("*" not in beginning)
+    assert within(beginning + rest)
+    assert within(other) == other.startswith(beginning)
+
+
 @pytest.mark.parametrize("column", ["trace", "subject", "path", "workload", "rule", "host", "decision", None])
 def test_no_filter_scans_the_table(place: Place, column: str | None) -> None:
     append(place.audit, HUNDRED)
@@ -108,9 +211,7 @@ def test_no_filter_scans_the_table(place: Place, column: str | None) -> None:
     wanted = Wanted(
         equal={} if column is None else {column: "1"}, since=START, until=START + MINUTE, before=(START + SECOND, 5)
     )
-    sql, values = statement(wanted, {} if column is None else {column: 1})
-    with closing(sqlite3.connect(place.index)) as connection:
-        plan = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", {**values, "most": 50})]
+    plan = planned(place, *listing(wanted, {} if column is None else {column: 1}))
     table = [step for step in plan if "decisions" in step]
     by = "time" if column is None else column
     condition = "at>? AND at<?" if column is None else f"{column}=? AND at>? AND at<?"
@@ -147,7 +248,7 @@ def test_what_happened_because_of_a_decision(place: Place) -> None:
 
 def test_minutes_are_counted(place: Place) -> None:
     append(place.audit, [*HUNDRED, happened("challenge.opened", 61), happened("challenge.met", 62)])
-    counts = Index(place.audit, place.fill().index).counts(START // MINUTE * MINUTE, START + 5 * MINUTE, 5)
+    counts = Index(place.audit, place.fill().index).counts(Wanted(), START // MINUTE * MINUTE, START + 5 * MINUTE, 5)
     assert counts == {
         (0, "allow"): 40,
         (0, "deny"): 20,
@@ -156,6 +257,48 @@ def test_minutes_are_counted(place: Place) -> None:
         (0, "challenge.opened"): 1,
         (0, "challenge.met"): 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("wanted", "numbers"),
+    [
+        (Wanted(equal={"decision": "deny"}), range(2, 100, 5)),
+        (Wanted(equal={"decision": "challenge"}), range(3, 100, 5)),
+        (Wanted(equal={"subject": "user-3"}), range(3, 100, 5)),
+        (Wanted(equal={"rule": "payments/rule-2", "host": "host-1.example.com"}), range(16, 100, 21)),
+        (Wanted(equal={"subject": "nobody"}), []),
+        (Wanted(equal={"trace": f"{9:032x}"}), [8]),
+        (Wanted(path=Pattern("/v1/*/a10")), range(10, 100, 11)),
+        (Wanted(equal={"decision": "challenge"}, path=Pattern("/v1/*")), range(3, 100, 5)),
+    ],
+)
+@pytest.mark.parametrize("few", [0, 1_000])
+def test_a_plot_counts_what_the_list_finds(
+    place: Place, monkeypatch: pytest.MonkeyPatch, wanted: Wanted, numbers: Iterator[int], few: int
+) -> None:
+    monkeypatch.setattr("extauthz.history.index._FEW", few)
+    append(place.audit, HUNDRED)
+    asked = [line for line in HUNDRED if line.decision == "challenge"]
+    append(place.audit, [happened("challenge.opened", 61, decision_id=one.decision_id) for one in asked])
+    counts = Index(place.audit, place.fill().index).counts(wanted, START // MINUTE * MINUTE, START + 5 * MINUTE, 5)
+    expected: Counter[str] = Counter(HUNDRED[one].decision for one in numbers)
+    expected["challenge.opened"] = expected["challenge"]
+    assert counts == {(0, kind): number for kind, number in expected.items() if number}
+
+
+def test_a_challenge_and_an_approval_are_known_by_the_decision_that_began_them(place: Place) -> None:
+    one = decided(4, approvals=["ap-1"])
+    append(
+        place.audit,
+        [
+            one,
+            happened("approval.opened", 5, decision_id=one.decision_id, approval="ap-1"),
+            happened("challenge.opened", 6, decision_id=one.decision_id, challenge="c-1"),
+            happened("challenge.met", 7, decision_id=HUNDRED[9].decision_id, challenge="c-1"),
+        ],
+    )
+    index = Index(place.audit, place.fill().index)
+    assert [index.began(name) for name in ("ap-1", "c-1", "c-2")] == [one.decision_id, one.decision_id, None]
 
 
 def test_a_line_that_is_being_written_is_taken_when_its_end_is_there(place: Place) -> None:

@@ -56,7 +56,7 @@ class OneDecision:
     ) -> Response:
         """`tried` is what was found of a draft, if one was tried."""
         events = await self.looking.ask(self.looking.index.events, line)
-        trace = None if line.request is None else trace_of(line.request)
+        trace = trace_of(line)
         values = {
             "place": "decision",
             "line": line,

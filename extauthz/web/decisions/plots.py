@@ -7,20 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from extauthz.history.index_questions import FUNNEL, KINDS
 from extauthz.history.indexing import MINUTE
 
 WIDTH: Final = 720.0
 HEIGHT: Final = 120.0
 MOST_BARS: Final = 72
-KINDS: Final = ("allow", "challenge", "hold", "deny")
-"""From the ground up."""
-STEPS: Final = (
-    ("challenge.opened", "asked"),
-    ("challenge.shown", "shown"),
-    ("challenge.met", "met"),
-    ("challenge.failed", "failed tries"),
-    ("challenge.expired", "given up"),
-)
+STEPS: Final = tuple(zip(FUNNEL, ("asked", "shown", "met", "failed tries", "given up"), strict=True))
 _WIDTHS: Final = (1, 5, 15, 60, 360, 1440, 10_080)
 _GAP: Final = 0.15
 """Of a bar's room what is left free."""
@@ -113,7 +106,7 @@ def funnel_of(counts: Mapping[tuple[int, str], int]) -> tuple[Step, ...]:
 
 def _parts(at: int, counts: Mapping[tuple[int, str], int], highest: int) -> Iterator[Part]:
     ground = HEIGHT
-    for kind in KINDS:
+    for kind in KINDS:  # from the ground up
         number = counts.get((at, kind), 0)
         if number:
             height = max(1.0, number / highest * HEIGHT)  # one denial among thousands is seen

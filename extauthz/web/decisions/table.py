@@ -3,6 +3,8 @@
 The rule: what makes no sense in an address is not asked for, and the form shows what was.
 """
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -13,10 +15,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from extauthz.history.index import Found, TooMuch, Wanted
+from extauthz.history.index import Found, TooMuch
+from extauthz.history.index_questions import ANY, KINDS, Pattern, Wanted
 from extauthz.web.approvers.desk import Desk
 from extauthz.web.decisions.looking import DECISIONS_PATH, Looking, page_of
-from extauthz.web.decisions.plots import HEIGHT, KINDS, WIDTH, bars_of, funnel_of, highest_of, span_of
+from extauthz.web.decisions.plots import HEIGHT, WIDTH, bars_of, funnel_of, highest_of, span_of
 
 MOST: Final = 50
 TEXTS: Final = (
@@ -59,11 +62,18 @@ class Filter:
         )
 
     @property
+    def asks(self) -> bool:
+        """Whether it asks for more than a time."""
+        return bool(self.decision or self.find or any(self.texts.values()))
+
+    @property
     def wanted(self) -> Wanted:
         """What the index is asked."""
         equal = {"decision": self.decision, **self.texts, "trace": self.find.lower()}
+        path = Pattern(equal.pop("path")) if ANY in equal["path"] else None
         return Wanted(
             equal={name: value for name, value in equal.items() if value},
+            path=path,
             since=moment(self.since),
             until=moment(self.until),
             before=self.before,
@@ -85,11 +95,11 @@ class Table:
     looking: Looking
 
     async def serve(self, request: Request) -> Response:
-        """GET: the list that the address asks for; an id of a decision leads to its page."""
+        """GET: the list that the address asks for; the id of a decision, or of what it has begun, leads to its page."""
         session = self.looking.seated(self.desk, request)
         asked, index = Filter.of(request), self.looking.index
-        if asked.find and await self.looking.ask(index.decision, asked.find) is not None:
-            return RedirectResponse(page_of(asked.find), status_code=303, headers=self.desk.pages.headers)
+        if asked.find and (decision_id := await self._named(asked.find)) is not None:
+            return RedirectResponse(page_of(decision_id), status_code=303, headers=self.desk.pages.headers)
         found: list[Found] = []
         too_much = False
         try:
@@ -100,9 +110,11 @@ class Table:
         now = int(self.desk.clock() * _SECOND)
         until = moment(asked.until) or now
         span = span_of(moment(asked.since) or until - HOUR, until)
-        counts = await self.looking.ask(index.counts, span.since, span.until, span.width)
+        counts: Mapping[tuple[int, str], int] | None = None
+        with suppress(TooMuch):
+            counts = await self.looking.ask(index.counts, asked.wanted, span.since, span.until, span.width)
         at = rows[-1].place if len(found) > MOST else None
-        mark = sha256(repr((rows, sorted(counts.items()))).encode("utf-8", "replace")).hexdigest()[:16]
+        mark = sha256(repr((rows, sorted((counts or {}).items()))).encode("utf-8", "replace")).hexdigest()[:16]
         values = {
             "place": "decisions",
             "asked": asked,
@@ -112,18 +124,25 @@ class Table:
             "older": None if at is None else asked.address(before=f"{at[0]}-{at[1]}"),
             "newest": asked.address() if asked.before is not None else None,
             "too_much": too_much,
+            "uncounted": counts is None,
             "bars": [
                 (bar, asked.address(since=written(bar.since), until=written(bar.until)))
-                for bar in bars_of(span, counts)
+                for bar in bars_of(span, counts or {})
             ],
             "span": (written(span.since), written(span.until)),
-            "highest": highest_of(span, counts),
-            "funnel": funnel_of(counts),
+            "highest": highest_of(span, counts or {}),
+            "funnel": funnel_of(counts or {}),
             "width": WIDTH,
             "height": HEIGHT,
             "mark": mark,
         }
         return self.desk.render("decisions/list.html", session, values)
+
+    async def _named(self, name: str) -> str | None:
+        """The decision with this id, else that which has begun the challenge or the approval with it."""
+        if await self.looking.ask(self.looking.index.decision, name) is not None:
+            return name
+        return await self.looking.ask(self.looking.index.began, name)
 
 
 def moment(text: str) -> int | None:
