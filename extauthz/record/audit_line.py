@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from extauthz.record.decision import DecisionName, WaitName
+from extauthz.record.decision import DecisionName
 from extauthz.values.assessment import State
 from extauthz.values.decisions import Effect, Mode, Outcome
 
@@ -219,10 +219,11 @@ class FactsLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class WaitLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
-    """Somebody was waited for: from when, counted from the decision's `time`, and how long. It began before where a
-    decision that was held is made anew. `failed` is whether they did not answer."""
+    """Somebody was waited for: who (a `WaitName`, or of a newer version another one), from when, counted from the
+    decision's `time`, and how long. It began before where a decision that was held is made anew. `failed` is whether
+    they did not answer."""
 
-    name: WaitName
+    name: str
     after_us: float
     duration_us: float
     failed: bool = False

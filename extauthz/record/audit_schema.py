@@ -10,6 +10,7 @@ from typing import Any, Final, get_args
 import msgspec
 
 from extauthz.record.audit_line import DecisionLine
+from extauthz.record.decision import WaitName
 from extauthz.record.life import Detail, LifeKind
 from extauthz.record.life_lines import LifeLine
 
@@ -33,6 +34,7 @@ def json_schema() -> dict[str, Any]:
         line["properties"] |= {"time": _TIME, **_PLACE}
         line["required"] += _PLACE
     decision["properties"]["event"] = False  # what has one is an event
+    definitions["WaitLine"]["properties"]["name"] = {"enum": list(get_args(WaitName))}
     event["properties"]["event"] = {"enum": list(get_args(LifeKind))}
     (details,) = msgspec.json.schema_components((dict[str, Detail],))[0]
     event["properties"]["details"] |= details

@@ -117,6 +117,7 @@ def test_what_a_newer_version_adds_to_a_line_is_no_mistake(line: dict[str, Any])
         (DECISION, {"rules": [{**DECISION["rules"][0], "result": "perhaps"}]}),
         (DECISION, {"request": {"method": "GET", "host": "a", "path": "/", "headers": {"cookie": "s3cr3t"}}}),
         (DECISION, {"request": {"method": "GET", "path": "/"}}),
+        (DECISION, {"waits": [{"name": "oracle", "after_us": 1, "duration_us": 2}]}),
         (DECISION, {"hash": "0" * 43}),
         (EVENT, {"event": "approval.ignored"}),
         (EVENT, {"event": "decision"}),

@@ -31,10 +31,9 @@ DECISION: dict[str, Any] = {
 }
 EVENT: dict[str, Any] = {"v": 1, "event": "factor.proven", "time": TIME, "by": "requester"}
 NEWER: list[dict[str, Any]] = [
-    {**DECISION, "verdict": {"by": ["model"]}, "identity": {"agent": {"model": "m"}}},
+    {**DECISION, "verdict": {"by": ["model"]}, "waits": [{"name": "oracle", "after_us": 1, "duration_us": 2}]},
     {**EVENT, "event": "factor.attested-2", "decision_id": "d-1", "details": {"chain": {"of": [1, None]}}, "aaguid": 7},
     {**EVENT, "event": "wallet.presented", "subject": {"sub": "alice", "iss": "i", "did": "did:example:a"}},
-    {**EVENT, "event": "audit.mirrored", "details": {"to": "elsewhere"}},
 ]
 OLDER: list[dict[str, Any]] = [DECISION, EVENT]
 """What stood in a line from the first."""
@@ -52,7 +51,8 @@ def writer() -> Hand:
 @pytest.fixture
 def file(tmp_path: Path, writer: Hand) -> Path:
     """The audit of a newer version."""
-    lines = [*writer.sign("started"), *writer.write(*(plain(line)[:-1] for line in NEWER)), *writer.sign("stopped")]
+    lines = [*writer.sign("started"), *writer.write(*(plain(line)[:-1] for line in NEWER))]
+    lines += [*writer.sign("mirrored", to="elsewhere"), *writer.sign("stopped")]
     path = tmp_path / "audit.jsonl"
     path.write_bytes(b"".join(lines))
     return path
