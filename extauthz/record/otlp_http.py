@@ -7,6 +7,7 @@ import ssl
 import time
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -15,6 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpcore
 
 from extauthz.errors import ConfigurationError, failure_of
+from extauthz.record.deadline import Deadline, TimedBackend
 from extauthz.record.otlp import Envelope
 from extauthz.record.otlp_answer import answered
 from extauthz.record.otlp_settings import Otlp
@@ -42,11 +44,12 @@ class HttpCarrier:
         self._timeout = otlp.timeout
         self._gzip = otlp.gzip
         self._envelope = envelope
-        headers = {"host": urlsplit(otlp.endpoint).netloc.rpartition("@")[2], "user-agent": agent, **_FORM}
+        headers = {"host": urlsplit(otlp.endpoint).netloc, "user-agent": agent, **_FORM}
         if otlp.gzip:
             headers["content-encoding"] = "gzip"
         self._headers = list({**headers, **dict(otlp.headers)}.items())
-        self._connections = _connections(otlp)
+        self._deadline = Deadline()
+        self._connections = _connections(otlp, TimedBackend(self._deadline))
 
     def carry(self, parcels: Sequence[bytes], seconds: float) -> Outcome:
         """Post one request."""
@@ -66,15 +69,16 @@ class HttpCarrier:
         self._connections.close()
 
     def _post(self, body: bytes, until: float) -> Outcome:
-        timeout = dict.fromkeys(("connect", "read", "write", "pool"), max(until - time.monotonic(), 0.001))
+        self._deadline.until = until
         heard = bytearray()
-        with self._connections.stream(
-            "POST", self._url, headers=self._headers, content=body, extensions={"timeout": timeout}
-        ) as response:
+        with (
+            self._connections.stream("POST", self._url, headers=self._headers, content=body) as response,
+            suppress(httpcore.ReadTimeout),  # whatever else it says is not worth the wait: its status is known
+        ):
             for chunk in response.iter_stream():
                 heard += chunk
-                if len(heard) > _MOST_HEARD or time.monotonic() > until:
-                    break  # whatever else it says is not worth the wait: its status is known
+                if len(heard) > _MOST_HEARD:
+                    break
         if response.status // 100 == _SUCCESS:
             return answered(bytes(heard))
         word = f"{self._url}: HTTP {response.status}"
@@ -99,16 +103,22 @@ def _seconds(value: str) -> float | None:
         return None
 
 
-def _connections(otlp: Otlp) -> httpcore.ConnectionPool | httpcore.HTTPProxy:
+def _connections(otlp: Otlp, backend: httpcore.NetworkBackend) -> httpcore.ConnectionPool | httpcore.HTTPProxy:
     """Straight to the receiver, or by the proxy that the environment names for it."""
     trusted, url = _trusting(otlp), urlsplit(otlp.endpoint)
-    proxy = None if proxy_bypass(url.netloc.rpartition("@")[2]) else getproxies().get(url.scheme)
+    proxy = None if proxy_bypass(url.netloc) else getproxies().get(url.scheme)
     if not proxy:
-        return httpcore.ConnectionPool(ssl_context=trusted, max_connections=1)
+        return httpcore.ConnectionPool(ssl_context=trusted, max_connections=1, network_backend=backend)
     named = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     auth = (unquote(named.username), unquote(named.password or "")) if named.username else None
     host = named.netloc.rpartition("@")[2]
-    return httpcore.HTTPProxy(f"{named.scheme}://{host}", proxy_auth=auth, ssl_context=trusted, max_connections=1)
+    return httpcore.HTTPProxy(
+        f"{named.scheme}://{host}",
+        proxy_auth=auth,
+        ssl_context=trusted,
+        max_connections=1,
+        network_backend=backend,
+    )
 
 
 def _trusting(otlp: Otlp) -> ssl.SSLContext:

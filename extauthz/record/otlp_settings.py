@@ -5,6 +5,7 @@ The rule kept here: what a variable for one of them says goes before what the on
 says nothing. Durations are milliseconds, as the specification has them.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ Signal = Literal["TRACES", "METRICS"]
 _PREFIX: Final = "OTEL_EXPORTER_OTLP_"
 _PATHS: Final[Mapping[Signal, str]] = {"TRACES": "/v1/traces", "METRICS": "/v1/metrics"}
 _DEFAULTS: Final[Mapping[Protocol, str]] = {"grpc": "http://localhost:4317", "http/protobuf": "http://localhost:4318"}
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
+_HEADER_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?|")
+"""What both protocols carry: those of RFC 9110 section 5.5 without what is obsolete."""
 _TIMEOUT: Final = 10_000
 _QUEUE: Final = 16_384
 _MOST: Final = 512
@@ -118,6 +122,9 @@ def _protocol(said: _Said) -> Protocol:
 def _endpoint(said: _Said, protocol: Protocol) -> str:
     variable, value = said.of("ENDPOINT")
     endpoint = value or _DEFAULTS[protocol]
+    if "@" in endpoint.partition("://")[2].partition("/")[0]:
+        # Without it: it is a credential, and a place that is told in the log is none for one.
+        raise ConfigurationError(f"{variable}: no name or password can stand in it; use {_PREFIX}HEADERS")
     if protocol == "grpc":
         return endpoint
     try:
@@ -148,7 +155,13 @@ def _headers(said: _Said) -> tuple[tuple[str, str], ...]:
         if not equals or not name:
             # Without its value, which may be a credential.
             raise ConfigurationError(f"{variable}: a header has no name or no `=`; write `name=value,name=value`")
-        pairs.append((name, unquote(content).strip()))
+        content = unquote(content).strip()
+        if _HEADER_NAME.fullmatch(name) is None or _HEADER_VALUE.fullmatch(content) is None:
+            number = len(pairs) + 1
+            raise ConfigurationError(
+                f"{variable}: header {number} has signs in its name or value that no header can have"
+            )
+        pairs.append((name, content))
     return tuple(pairs)
 
 

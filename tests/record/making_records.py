@@ -120,7 +120,9 @@ decision_records = st.builds(
     started_ns=moments,
     ended_ns=moments,
 )
-details = st.text() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.booleans()
+details = (
+    st.text() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.booleans()
+)
 life_records = st.builds(
     LifeRecord,
     kind=st.sampled_from(["challenge.opened", "factor.proven", "grant.used", "approval.voted"]),

@@ -1,10 +1,11 @@
 """Spans on their way to a real receiver of OTLP, over gRPC and HTTP: whole, again where it helps, in nobody's way."""
 
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import grpc
@@ -17,8 +18,12 @@ from otlp_receivers import Receiver, Say, over_grpc, over_http
 from ports import free_port
 from record.making_records import NOW_NS, allowed
 
+from extauthz.errors import ConfigurationError
 from extauthz.record.decision import DecisionRecord, Wait
 from extauthz.record.life import LifeRecord
+from extauthz.record.otlp import Envelope
+from extauthz.record.otlp_http import HttpCarrier
+from extauthz.record.otlp_settings import read_otlp
 from extauthz.record.outlet import CLOSING, Batching, NotNow, Outcome, Outlet, Parcel, Taken
 from extauthz.record.tracing import Tracing, open_tracing
 from extauthz.values.approvals import APPROVAL_FACTOR, Approved
@@ -313,6 +318,58 @@ def test_a_try_ends_after_its_time(receiver: Receiver, protocol: str) -> None:
         receiver.wait_for(lambda found: found.calls == 2)
         receiver.wait_for(lambda _: spans.counts.exported == 3)
         hanging.set()
+
+
+@pytest.mark.parametrize(
+    "said", ["HTTP/1.1 200 OK\r\nx: ", "HTTP/1.1 102 Processing\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"]
+)
+def test_a_receiver_that_says_a_little_now_and_then_has_no_more_time(said: str) -> None:
+    """Each of its bytes comes in time, and the end of its answer never."""
+    over, seconds = threading.Event(), 0.5
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            with server.accept()[0] as connection, suppress(OSError):
+                connection.recv(65_536)
+                connection.sendall(said.encode())
+                while not over.wait(0.05):
+                    connection.sendall(said.encode() if "102" in said else b"x")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+        carrier = HttpCarrier(
+            read_otlp({"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}), Envelope(b"", b"", schema=""), agent="test"
+        )
+        outcome = carrier.carry([b""], seconds)
+        over.set()
+        thread.join()
+        carrier.close()
+    assert isinstance(outcome, Taken if said.endswith("OK\r\n\r\n") else NotNow)
+
+
+@pytest.mark.parametrize("value", ["a%0Ds3cret", "a%00s3cret", "s3cr%C3%A9t", "a%7Fs3cret", "s3cret%1B%5B2J"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_header_that_can_not_be_sent_is_refused_without_its_value(protocol: str, value: str) -> None:
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+        "OTEL_EXPORTER_OTLP_HEADERS": f"x-tenant=acme,authorization=Bearer%20{value}",
+    }
+    with pytest.raises(ConfigurationError, match="OTEL_EXPORTER_OTLP_HEADERS: header 2 has signs") as refused:
+        open_tracing(variables, version="1.2.3")
+    assert "cr" not in str(refused.value)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_password_in_an_endpoint_is_refused_and_not_told(protocol: str) -> None:
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://me:s3cret@127.0.0.1:9",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+    }
+    with pytest.raises(ConfigurationError, match="no name or password can stand in it") as refused:
+        open_tracing(variables, version="1.2.3")
+    assert "s3cret" not in str(refused.value)
 
 
 def test_another_exporter_gets_the_same_spans(monkeypatch: pytest.MonkeyPatch) -> None:
