@@ -8,7 +8,7 @@ from typing import Final, assert_never
 
 from extauthz.approval.course import By, Operator
 from extauthz.check.proof.telling import tell_given
-from extauthz.record.chronicle import REQUESTER, Chronicle
+from extauthz.record.chronicle import REQUESTER, Chronicle, approver
 from extauthz.record.life import SERVER, Detail, LifeKind
 from extauthz.values.approvals import Approval, Approver
 from extauthz.values.grants import Grant
@@ -37,7 +37,7 @@ def named(by: By) -> str:
     """Who does something, as records name them."""
     match by:
         case Approver():
-            return f"approver:{by.person}"
+            return approver(by.person)
         case Subject():
             return REQUESTER
         case Operator():

@@ -81,11 +81,13 @@ class Devices:
             return self._of_gateway(named, subject, now)
         return self._of_cookie(http, subject, now)
 
-    async def after_proof(self, value: str | None, subject: Subject, *, host: str, name: str, now: float) -> str | None:
+    async def after_proof(
+        self, value: str | None, subject: Subject, *, host: str, name: str, now: float, by: str = REQUESTER
+    ) -> str | None:
         """The new value of the cookie that had this one, after a challenge that the subject has met in its browser.
 
-        `host` is the canonical one of the page, `name` what the browser calls itself. `None` if it can't be listed, so
-        that nobody could revoke it.
+        `host` is the canonical one of the page, `name` what the browser calls itself, `by` what records call whoever is
+        there. `None` if it can't be listed, so that nobody could revoke it.
         """
         known = read_device(value, self.keys, host=host)
         before = None if known is None else known.proven_by(subject)
@@ -109,7 +111,7 @@ class Devices:
             return None
         if known.proven_by(subject) is None:
             hashed = session_hash(device.id)
-            self.chronicle.tell("device.known", subject=subject, by=REQUESTER, details={"device": hashed})
+            self.chronicle.tell("device.known", subject=subject, by=by, details={"device": hashed})
         return write_device(device, self.keys, host=host, nonce=self.entropy(NONCE_BYTES))
 
     def _believes(self, identity: Identity) -> bool:

@@ -20,14 +20,17 @@ from extauthz.values.span_ids import SpanIds
 
 REQUESTER: Final = "requester"
 """Who did what the caller of a request, or whoever is at a page for them, has done."""
-APPROVER: Final = "approver"
-"""Who did what an approver has done at a page that knows them by their login alone."""
 ADMIN: Final = "operator:admin"
 """Who did what was asked for at the admin API, which knows nobody by name."""
 COMMAND: Final = "command"
 """Who did what a command on the machine of the server has done."""
 
 _log = structlog.get_logger(__name__)
+
+
+def approver(person: str) -> str:
+    """Who did what this person has done who approves."""
+    return f"approver:{person}"
 
 
 class Taker(Protocol):

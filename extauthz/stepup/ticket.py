@@ -25,8 +25,8 @@ TICKET_ID_BYTES: Final = 16
 MAX_TICKET_LENGTH: Final = 24_576
 """Well below the 60 KiB of headers that Envoy lets through by default."""
 
-_FORM: Final = "t6"  # another one with each change of what is in it: what an older server made is none of ours
-_SHAPE: Final = re.compile(r"(t6\.([A-Za-z0-9]{1,64})\.([A-Za-z0-9_-]+))\.([A-Za-z0-9_-]{43})")
+_FORM: Final = "t7"  # another one with each change of what is in it: what an older server made is none of ours
+_SHAPE: Final = re.compile(r"(t7\.([A-Za-z0-9]{1,64})\.([A-Za-z0-9_-]+))\.([A-Za-z0-9_-]{43})")
 _SHOWN_ROWS: Final = 16
 _SHOWN_NAME: Final = 60
 _SHOWN_TEXT: Final = 200
@@ -71,6 +71,7 @@ class Ticket:
     there, too. `closes`: the page is in a window of a script, which closes after the proof. One for `enrolment` demands
     nothing, and so confirms nothing. `insists`: as the state of a login, that an older one was not enough. `wait` is
     there in one for `waiting`, whose demands nobody meets with it. `origin` is the decision that it was made for.
+    `approver` is the person who is asked because they approve something, empty for who is asked for their own request.
     """
 
     id: str
@@ -87,6 +88,7 @@ class Ticket:
     insists: bool = False
     wait: Wait | None = None
     origin: Origin = NO_ORIGIN
+    approver: str = ""
 
     @property
     def opened_at(self) -> float:
@@ -120,6 +122,7 @@ def sign(ticket: Ticket, keys: KeyRing) -> str:
         "l": ticket.insists,
         "v": None if ticket.wait is None else _wait_out(ticket.wait),
         "o": [ticket.origin.decision_id, ticket.origin.span],
+        "b": ticket.approver,
     }
     text = json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
     # A `sub` may hold what is no Unicode (a lone surrogate): it must come back as it was, not as somebody else.
@@ -158,6 +161,7 @@ def open_ticket(text: str, keys: KeyRing) -> Ticket:
         insists=payload["l"],
         wait=None if payload["v"] is None else _wait_in(payload["v"]),
         origin=Origin(decision_id=decision_id, span=span),
+        approver=payload["b"],
     )
 
 

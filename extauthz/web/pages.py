@@ -23,7 +23,7 @@ from extauthz.check.waiting import Waiting
 from extauthz.errors import IssuerUnavailable, StateUnavailable, SubjectBlocked, TokenRevoked
 from extauthz.identity.config import ClientSettings
 from extauthz.policy.device_config import DeviceSettings
-from extauthz.record.chronicle import REQUESTER, SILENT, Chronicle
+from extauthz.record.chronicle import SILENT, Chronicle
 from extauthz.stepup.challenge import CHALLENGE_PATH
 from extauthz.stepup.enrolment import ENROL_PATH
 from extauthz.stepup.keys import KeyRing
@@ -62,12 +62,11 @@ def create_app(
     devices: Devices | None = None,
     waiting: Waiting | None = None,
     chronicle: Chronicle = SILENT,
-    by: str = REQUESTER,
 ) -> Starlette:
     """The application. `clock()` is seconds since the epoch, `entropy(n)` n random bytes; `revocations` is `None` where
     nobody can revoke anything, `devices` where they are known as without a configuration. `pushed` is what is served
     for other machines beside the pages. `waiting` is `None` where nobody can be asked for approvals. What happens is
-    told in the `chronicle`, of whom it calls `by`.
+    told in the `chronicle`.
     """
     pages = Pages()
     gate = Gate(keys=keys, clock=clock, revocations=revocations)
@@ -84,7 +83,6 @@ def create_app(
         pages=pages,
         devices=devices,
         chronicle=chronicle,
-        by=by,
     )
     seating = Seating(store=store, keys=keys, clock=clock, entropy=entropy, chronicle=chronicle)
     enrolling = Enrolling(seating=seating)

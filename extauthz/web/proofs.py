@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 
 from extauthz.check.devices import Devices
 from extauthz.check.proof.proving import LockedOut, NotProven, ProofOutcome, Proven, Proving, TicketUsed, Unverified
-from extauthz.check.proof.telling import Trial
+from extauthz.check.proof.telling import Trial, at_page
 from extauthz.identity.config import ClientSettings
 from extauthz.record.chronicle import Chronicle
 from extauthz.stepup.cookies import COOKIE_SECRET_BYTES, make_secret, read_cookie, read_secret, set_cookie
@@ -39,7 +39,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proofs:
-    """`clock()` is seconds since the epoch, `entropy(n)` n random bytes; `by` is what records call whoever is here."""
+    """`clock()` is seconds since the epoch, `entropy(n)` n random bytes."""
 
     store: Store
     keys: KeyRing
@@ -49,7 +49,6 @@ class Proofs:
     pages: Pages
     devices: Devices
     chronicle: Chronicle
-    by: str
 
     def trial(self, ticket: Ticket, factor: Factor) -> Trial:
         """What is tried with a ticket, for records."""
@@ -57,7 +56,7 @@ class Proofs:
             chronicle=self.chronicle,
             subject=ticket.subject,
             factor=factor,
-            by=self.by,
+            by=at_page(ticket),
             origin=ticket.origin,
             challenge=ticket.id,
             since=ticket.opened_at,
@@ -68,7 +67,7 @@ class Proofs:
         self.chronicle.tell(
             "challenge.shown",
             subject=ticket.subject,
-            by=self.by,
+            by=at_page(ticket),
             origin=ticket.origin,
             rule=ticket.demands[0].rule,
             challenge=ticket.id,
@@ -140,5 +139,6 @@ class Proofs:
             host=host.read(ticket.action.authority),
             name=request.headers.get("user-agent", ""),
             now=self.clock(),
+            by=at_page(ticket),
         )
         return None if value is None else set_cookie(DEVICE_COOKIE, value, max_age=int(self.devices.lifetime))

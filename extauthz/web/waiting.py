@@ -19,7 +19,7 @@ from starlette.routing import Route
 from extauthz.check.proof.telling import tell_opened
 from extauthz.check.waiting import Standing, Waiting, fitting_reason
 from extauthz.errors import StateUnavailable
-from extauthz.record.chronicle import REQUESTER, Chronicle
+from extauthz.record.chronicle import Chronicle
 from extauthz.stepup.challenge import CHALLENGE_PATH
 from extauthz.stepup.cookies import make_secret, read_secret
 from extauthz.stepup.keys import KeyRing
@@ -185,7 +185,7 @@ class WaitingPages:
             expires_at=self._clock() + TICKET_SECONDS,
         )
         address = f"{CHALLENGE_PATH}?ticket={quote(sign(proving, self._keys))}"
-        tell_opened(self._chronicle, proving, by=REQUESTER, approvals=wait.approvals)
+        tell_opened(self._chronicle, proving, approvals=wait.approvals)
         return RedirectResponse(address, status_code=303, headers=self._pages.headers)
 
     async def _break(self, request: Request, ticket: Ticket, wait: Wait, text: str) -> Response:

@@ -57,6 +57,32 @@ def test_a_fresh_factor_comes_before_the_answer(world: World) -> None:
     assert world.kept().state == "approved"
 
 
+def test_records_name_the_approver_who_proves_a_factor(world: World) -> None:
+    with_a_factor(world)
+    world.opened()
+    anna = world.logged_in("anna", TREASURY)
+    anna.get("/approvals/a1")
+    leaves = anna.post("/approvals/a1/confirm").headers["location"]
+    anna.request("GET", leaves)
+    form = {"ticket": leaves.partition("ticket=")[2], "factor": "totp"}
+    for code in ("314159", code_at(SECRET, step_at(world.now))):
+        anna.request("POST", "/.extauthz/challenge", form={**form, "code": code}, headers=SAME_ORIGIN)
+    anna.answers("approve")
+    told = {life.kind: life.by for life in world.records.lives}
+    assert {*told} == {
+        "challenge.opened",
+        "challenge.shown",
+        "challenge.failed",
+        "factor.proven",
+        "challenge.met",
+        "grant.given",
+        "device.known",
+        "approval.voted",
+        "approval.approved",
+    }
+    assert {*told.values()} == {"approver:anna"}
+
+
 def test_a_factor_goes_stale_and_serves_no_other_browser(world: World) -> None:
     with_a_factor(world)
     world.opened()

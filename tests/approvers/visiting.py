@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 import httpx
 from approval.asking import NOW, PEOPLE, RULE, asked, terms
+from kept_records import Records
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 from stepup.proofs import counted_entropy, ring
@@ -24,6 +25,7 @@ from extauthz.check.approval_news import ApprovalNews
 from extauthz.check.approvals import Approvals
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.identity.config import ClientSettings
+from extauthz.record.chronicle import Chronicle
 from extauthz.stepup.approver_login import LINK_PATH, make_link
 from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.relying_party import RelyingParty
@@ -77,6 +79,7 @@ class World:
     relying_party: RelyingParty | None = None
     url: str = URL
     looking: Looking | None = None
+    records: Records = field(default_factory=Records)
     revocations: RevocationFeed = field(init=False)
     news: ApprovalNews = field(init=False)
 
@@ -96,6 +99,7 @@ class World:
             keep=86_400.0,
             most_open=100,
             schedules=self.schedules,
+            chronicle=Chronicle(recorder=self.records, clock=lambda: int(self.now * 1e9)),
         )
 
     def app(self) -> Starlette:

@@ -16,6 +16,7 @@ from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.ticket import MAX_TICKET_LENGTH, InvalidTicket, Ticket, Wait, hash_nonce, open_ticket, sign
 from extauthz.values.decisions import Challenge, ChallengeOffer
 from extauthz.values.identity import NONCE_COOKIE, Credential, Identity, Subject, User
+from extauthz.values.origin import Origin
 from extauthz.values.request import Caller, RequestView
 
 
@@ -185,6 +186,8 @@ def test_a_ticket_survives_signing() -> None:
         closes=True,
         credentials=(token, Credential(subjects=(ALICE,))),
         wait=Wait(approvals=("a1", "a2"), person="Alice", groups=("on-duty",), reason="the plant is on fire"),
+        origin=Origin(decision_id="d-1", span="00-1-2-01"),
+        approver="anna",
     )
     assert open_ticket(sign(changed, ring()), ring()) == changed
 
@@ -198,7 +201,8 @@ def test_a_ticket_of_an_older_form_is_none_of_ours() -> None:
         ("t3", {}),
         ("t4", {}),
         ("t5", {}),
-        ("t7", {}),
+        ("t6", {}),
+        ("t8", {}),
     ):
         body = urlsafe_b64encode(json.dumps(payload).encode()).rstrip(b"=").decode("ascii")
         signed = f"{form}.{key.kid}.{body}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from extauthz.check.proof.proving import LockedOut, NotProven, ProofOutcome, Proven, TicketUsed, Unverified
-from extauthz.record.chronicle import REQUESTER, Chronicle
+from extauthz.record.chronicle import REQUESTER, Chronicle, approver
 from extauthz.stepup.ticket import Ticket
 from extauthz.values.decisions import Factor
 from extauthz.values.grants import Grant
@@ -135,12 +135,17 @@ def tell_used(chronicle: Chronicle, grants: tuple[Grant, ...], used: frozenset[s
             )
 
 
-def tell_opened(chronicle: Chronicle, ticket: Ticket, *, by: str, approvals: tuple[str, ...]) -> None:
+def at_page(ticket: Ticket) -> str:
+    """Who is at the page that a ticket opens, as records name them."""
+    return approver(ticket.approver) if ticket.approver else REQUESTER
+
+
+def tell_opened(chronicle: Chronicle, ticket: Ticket, *, approvals: tuple[str, ...]) -> None:
     """A challenge was opened on the way to one of these approvals, by a page."""
     chronicle.tell(
         "challenge.opened",
         subject=ticket.subject,
-        by=by,
+        by=at_page(ticket),
         origin=ticket.origin,
         rule=ticket.demands[0].rule,
         challenge=ticket.id,

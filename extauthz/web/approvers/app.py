@@ -25,7 +25,6 @@ from extauthz.check.approvals import Approvals
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.errors import IssuerUnavailable, StateUnavailable
 from extauthz.identity.config import ClientSettings
-from extauthz.record.chronicle import APPROVER
 from extauthz.stepup.approver_login import LINK_PATH, LOGGED_IN_PATH, LOGIN_PATH
 from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.relying_party import RelyingParty
@@ -109,7 +108,6 @@ def create_approvers_app(
         means=means,
         revocations=revocations,
         chronicle=approvals.chronicle,
-        by=APPROVER,
     )
     app = Starlette(
         routes=[

@@ -95,8 +95,9 @@ class Confirming:
             demands=(demand,),
             credentials=session.credentials,
             origin=picture.origin,
+            approver=session.approver.person,
         )
-        tell_opened(self.chronicle, ticket, by=f"approver:{session.approver.person}", approvals=(approval.id,))
+        tell_opened(self.chronicle, ticket, approvals=(approval.id,))
         location = f"{CHALLENGE_PATH}?ticket={quote(sign(ticket, self.desk.keys))}"
         response = RedirectResponse(location, status_code=303, headers=self.desk.pages.headers)
         if cookie is not None:
