@@ -33,20 +33,18 @@ def command(*arguments: str, folder: Path, environ: Mapping[str, str] | None = N
 
     `environ`: its whole environment; otherwise it has that of the tests. Nobody is there to answer what it asks.
     """
-    try:
-        with (
-            chdir(folder),
-            Path(os.devnull).open() as nobody,
-            patch.object(sys, "stdin", nobody),
-            patch.dict(os.environ, os.environ if environ is None else environ, clear=environ is not None),
-            patch.object(sys, "argv", ["extauthz", *arguments]),
-            redirect_stdout(_captured()) as out,
-            redirect_stderr(_captured()) as err,
-            pytest.raises(SystemExit) as ended,
-        ):
-            main()
-    finally:
-        gc.unfreeze()  # this process goes on: what tests leave behind is still to be found
+    with (
+        chdir(folder),
+        Path(os.devnull).open() as nobody,
+        patch.object(sys, "stdin", nobody),
+        patch.dict(os.environ, os.environ if environ is None else environ, clear=environ is not None),
+        patch.object(sys, "argv", ["extauthz", *arguments]),
+        patch.object(gc, "freeze"),  # this process goes on: what tests leave behind is still to be found
+        redirect_stdout(_captured()) as out,
+        redirect_stderr(_captured()) as err,
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
     return Ended(returncode=int(ended.value.code or 0), stdout=_text(out), stderr=_text(err))
 
 
