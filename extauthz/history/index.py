@@ -44,9 +44,9 @@ Row = tuple[int, int, str, *tuple[str | None, ...]]
 """When, the number of the row, the id of the decision, and the words of `SHOWN`."""
 _STEPS: Final = 10_000
 """Instructions of SQLite between two looks at the time."""
-_WALKED: Final = 100
+_WALKED: Final = 25
 """Looks at the time within which those that are wanted must be found by walking past others."""
-_FEW: Final = 1_000
+_FEW: Final = 100_000
 """Paths that are rather looked up one by one than looked for in all decisions."""
 
 

@@ -22,7 +22,7 @@ class Recorded(World):
 
     folder: Path
 
-    def records(self, *lines: DecisionLine | LifeLine) -> None:
+    def writes(self, *lines: DecisionLine | LifeLine) -> None:
         """Write to the audit, and have it indexed."""
         append(self.folder / "audit.jsonl", lines)
         with Indexer(self.folder / "audit.jsonl", self.folder / "decisions.sqlite") as indexer:

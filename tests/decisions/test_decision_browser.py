@@ -15,7 +15,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from ports import free_port
 from web.origin import serve
 
-from extauthz.record.audit_line import DecisionLine, RiskLine, RuleLine, SignalLine
+from extauthz.record.audit_line import DecisionLine, RiskLine, RuleLine, SignalLine, WaitLine
 from extauthz.record.instants import rfc3339
 from extauthz.stepup.approver_login import LINK_PATH
 
@@ -45,7 +45,7 @@ def made(world: Recorded, number: int, ago: float, **changes: object) -> Decisio
 
 
 def test_why_was_this_blocked(world: Recorded, url: str, context: BrowserContext, screenshots: Path) -> None:
-    world.records(*(made(world, number, 3000 - 30 * number) for number in range(99)))
+    world.writes(*(made(world, number, 3000 - 30 * number) for number in range(99)))
     began = int((world.now - 20) * 1e9)
     blocked = made(
         world,
@@ -76,6 +76,15 @@ def test_why_was_this_blocked(world: Recorded, url: str, context: BrowserContext
             )
         ],
         approvals=["ap-1"],
+        challenge="c-1",
+        trace_id=f"{0xACE:032x}",
+        duration_us=184_000.0,
+        waits=[
+            WaitLine(name="identity", after_us=90.0, duration_us=41_000.0),
+            WaitLine(name="store", after_us=41_300.0, duration_us=900.0),
+            WaitLine(name="attributes", after_us=42_400.0, duration_us=120_000.0, failed=True),
+            WaitLine(name="store", after_us=162_900.0, duration_us=20_100.0),
+        ],
     )
     stories = [
         happened("challenge.opened", 3, challenge="c-1", decision_id=blocked.decision_id),
@@ -83,7 +92,7 @@ def test_why_was_this_blocked(world: Recorded, url: str, context: BrowserContext
         happened("challenge.met", 9, challenge="c-1"),
     ]
     times = [rfc3339(began + after * 1_000_000_000) for after in (1, 2, 9)]
-    world.records(blocked, *(replace(event, time=at) for event, at in zip(stories, times, strict=True)))
+    world.writes(blocked, *(replace(event, time=at) for event, at in zip(stories, times, strict=True)))
     page = context.new_page()
     complaints: list[str] = []
     page.on("console", lambda said: complaints.append(said.text))
@@ -92,7 +101,7 @@ def test_why_was_this_blocked(world: Recorded, url: str, context: BrowserContext
     expect(page.get_by_role("group", name="Decisions over time")).to_be_visible()
     picture(page, screenshots, "decisions-list")
     # What is decided now appears by itself.
-    world.records(made(world, 5000, 0, reason="fresh-news"))
+    world.writes(made(world, 5000, 0, reason="fresh-news"))
     expect(page.get_by_text("fresh-news")).to_be_visible()
     page.get_by_label("Decided").select_option("deny")
     page.get_by_label("Subject").fill("user-2")
@@ -105,9 +114,12 @@ def test_why_was_this_blocked(world: Recorded, url: str, context: BrowserContext
     page.get_by_text("The record").click()
     picture(page, screenshots, "decisions-one")
     trace = page.locator("#trace")
-    expect(trace).to_have_attribute("href", f"https://traces.example.com/trace/{1003:032x}?x=1")
+    expect(trace).to_have_attribute("href", f"https://traces.example.com/trace/{0xACE:032x}?x=1")
     page.get_by_role("link", name="payments/frozen-accounts").click()
     expect(page.locator("table.decisions tbody tr")).to_have_count(1)
+    page.goto(f"{url}/decisions?path=/v1/accounts/a1*&decision=deny")
+    expect(page.locator("table.decisions tbody tr")).to_have_count(5)
+    picture(page, screenshots, "decisions-found")
     page.goto(f"{url}/decisions?subject=nobody&since=2020-01-01T00:00&until=2020-01-02T00:00")
     expect(page.get_by_text("Nothing like that was decided.")).to_be_visible()
     picture(page, screenshots, "decisions-nothing")
@@ -115,9 +127,30 @@ def test_why_was_this_blocked(world: Recorded, url: str, context: BrowserContext
 
 
 def test_a_bar_of_the_plot_leads_to_its_decisions(world: Recorded, url: str, context: BrowserContext) -> None:
-    world.records(*(made(world, number, 600) for number in range(3)), made(world, 50, 1200))
+    world.writes(*(made(world, number, 600) for number in range(3)), made(world, 50, 1200))
     page = context.new_page()
     enters(page, world, url)
     expect(page.locator("table.decisions tbody tr")).to_have_count(4)
     page.get_by_role("link", name="2 allow, 1 deny").click()
     expect(page.locator("table.decisions tbody tr")).to_have_count(3)
+
+
+def test_a_draft_is_tried(world: Recorded, url: str, context: BrowserContext, screenshots: Path) -> None:
+    blocked = made(world, 2, 60, rules=[RuleLine(rule="old/shut", effect="deny", mode="enforce", result="match")])
+    world.writes(blocked)
+    page = context.new_page()
+    enters(page, world, url)
+    page.goto(f"{url}/decisions/{blocked.decision_id}")
+    page.get_by_text("Try it against a draft").click()
+    picture(page, screenshots, "decisions-draft")
+    page.get_by_label("Policies, all that would be in force").fill(
+        "apiVersion: extauthz/v1\nkind: Policy\nmetadata: {name: draft}\nspec:\n  rules:\n"
+        "    - {name: open, effect: allow}\n    - {name: night, effect: deny, when: request.method == 'PUT'}\n"
+    )
+    page.get_by_role("button", name="Try").click()
+    expect(page.get_by_role("region", name="What the draft would decide")).to_contain_text("allow")
+    picture(page, screenshots, "decisions-draft-tried")
+    page.get_by_label("Policies, all that would be in force").fill("kind: Nonsense")
+    page.get_by_role("button", name="Try").click()
+    expect(page.get_by_role("alert")).to_have_text("The draft can't be used:")
+    picture(page, screenshots, "decisions-draft-wrong")

@@ -9,6 +9,7 @@ from decisions.conftest import Recorded
 from decisions.recorded_days import SECOND, START, decided, happened
 from markupsafe import escape
 
+from extauthz.history.index import Index, TooMuch
 from extauthz.record.audit_line import (
     ApprovalLine,
     BreakGlassLine,
@@ -19,7 +20,10 @@ from extauthz.record.audit_line import (
     RuleLine,
     SignalLine,
     UserLine,
+    WaitLine,
 )
+from extauthz.record.instants import rfc3339
+from extauthz.web.decisions.waterfall import LEAST, WIDTH, waterfall
 
 LINK = re.compile(r'<a id="d-\d+" href="/decisions/([0-9a-f]+)">')
 
@@ -38,7 +42,7 @@ def operator(world: Recorded) -> Visitor:
 
 
 def test_only_operators_see_decisions(world: Recorded) -> None:
-    world.records(decided(1))
+    world.writes(decided(1))
     for target in ("/decisions", f"/decisions/{1:032x}"):
         assert world.visitor().get(target).status_code == 403
         response = world.logged_in("anna", "treasury").get(target)
@@ -75,7 +79,7 @@ def test_before_anything_is_recorded_the_page_says_so(operator: Visitor) -> None
 def test_filters_are_what_the_address_says(
     world: Recorded, operator: Visitor, asked: dict[str, str], numbers: list[int] | None
 ) -> None:
-    world.records(*(decided(number) for number in range(40)))
+    world.writes(*(decided(number) for number in range(40)))
     if numbers is None:
         response = operator.get("/decisions?" + urlencode(asked))
         assert (response.status_code, response.headers["location"]) == (303, f"/decisions/{13:032x}")
@@ -84,14 +88,14 @@ def test_filters_are_what_the_address_says(
 
 
 def test_a_trace_is_found_by_its_id_in_any_case(world: Recorded, operator: Visitor) -> None:
-    world.records(*(decided(number, decision_id=f"{1000 + number:032x}") for number in range(40)))
+    world.writes(*(decided(number, decision_id=f"{1000 + number:032x}") for number in range(40)))
     assert found(operator, find=f"{0x1A:032X}") == [1025]
 
 
 def test_older_pages_follow(world: Recorded, operator: Visitor) -> None:
-    world.records(*(decided(number) for number in range(120)))
+    world.writes(*(decided(number) for number in range(120)))
     seen, target = [], "/decisions?subject=user-1"
-    world.records(*(decided(1000 + 5 * number + 1) for number in range(60)))
+    world.writes(*(decided(1000 + 5 * number + 1) for number in range(60)))
     while target:
         response = operator.get(target)
         seen += [int(id_, 16) for id_ in LINK.findall(response.text)]
@@ -138,7 +142,7 @@ def test_one_decision_is_shown_whole(world: Recorded, operator: Visitor) -> None
             )
         ],
     )
-    world.records(line, happened("challenge.opened", 3, decision_id=line.decision_id, challenge="c-1", factor="totp"))
+    world.writes(line, happened("challenge.opened", 3, decision_id=line.decision_id, challenge="c-1", factor="totp"))
     response = operator.get(f"/decisions/{line.decision_id}")
     said = words(response)
     for part in (
@@ -162,9 +166,80 @@ def test_one_decision_is_shown_whole(world: Recorded, operator: Visitor) -> None
     assert 'href="/approvals/ap-0"' in response.text
 
 
+def test_waits_stand_at_their_places() -> None:
+    """A call that was held, and then decided anew in 3 ms."""
+    line = decided(
+        2,
+        time=rfc3339(START + 5 * SECOND),
+        request_time=(START // SECOND, 0),
+        duration_us=3_000.0,
+        waits=[
+            WaitLine(name="hold", after_us=-4_000_000.0, duration_us=3_990_000.0),
+            WaitLine(name="store", after_us=1_000.0, duration_us=1_500.0, failed=True),
+        ],
+    )
+    rows = waterfall(line)
+    assert [(row.name, row.kind, row.after, row.lasted) for row in rows] == [
+        ("Envoy, and on the way", "way", "", "1 s"),
+        ("held for an approval", "wait", "1 s", "3.99 s"),
+        ("decided", "check", "5 s", "3 ms"),
+        ("waited: the store", "failed", "5 s", "1.5 ms"),
+    ]
+    whole = 5.003
+    assert [row.x for row in rows] == pytest.approx([0, WIDTH / whole, WIDTH - LEAST, WIDTH - LEAST], abs=0.01)
+    assert rows[1].width == pytest.approx(3.99 / whole * WIDTH, abs=0.01)
+
+
+def test_without_waits_or_a_time_of_the_request_there_is_the_decision_alone() -> None:
+    (row,) = waterfall(decided(2))
+    assert (row.name, row.x, row.width, row.after, row.lasted) == ("decided", 0, WIDTH, "", "250 µs")
+
+
+@pytest.mark.parametrize("find", ["c-1", "ap-1"])
+def test_a_challenge_and_an_approval_lead_to_the_decision_that_began_them(
+    world: Recorded, operator: Visitor, find: str
+) -> None:
+    line = decided(3, challenge="c-1", waits=[WaitLine(name="store", after_us=10.0, duration_us=200.0)])
+    opened = happened("challenge.opened", 4, decision_id=line.decision_id, challenge="c-1")
+    asked = happened("approval.opened", 4, decision_id=line.decision_id, approval="ap-1")
+    world.writes(line, opened, asked)
+    response = operator.get("/decisions?" + urlencode({"find": find}))
+    assert (response.status_code, response.headers["location"]) == (303, f"/decisions/{line.decision_id}")
+    shown = operator.get(response.headers["location"])
+    assert '<a href="#came">c-1</a>' in shown.text
+    assert "waited: the store after 10 µs 200 µs" in words(shown)
+
+
+def test_the_plots_follow_the_filters(world: Recorded, operator: Visitor) -> None:
+    world.writes(
+        *(decided(number) for number in range(40)),
+        happened("challenge.opened", 5, decision_id=f"{3:032x}", challenge="c-3"),
+        happened("challenge.opened", 5, decision_id=f"{8:032x}", challenge="c-8"),
+    )
+    assert "All decisions" in words(operator.get("/decisions"))
+    response = operator.get("/decisions?" + urlencode({"path": "/v1/*/a3"}))
+    assert "Such decisions" in words(response)
+    assert 'aria-label="2 allow, 1 challenge, 1 hold"' in response.text
+    assert "Their challenges in this time asked 1 shown 0" in words(response)
+    assert "challenges in this time" not in words(operator.get("/decisions?decision=deny"))
+
+
+def test_a_plot_that_takes_too_long_is_left_out(
+    world: Recorded, operator: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counts(*_: object) -> None:
+        raise TooMuch("")
+
+    world.writes(decided(1))
+    monkeypatch.setattr(Index, "counts", counts)
+    response = operator.get("/decisions?subject=user-1")
+    assert "These are too many to count. Ask for less time." in words(response)
+    assert LINK.findall(response.text) == [f"{1:032x}"]
+
+
 def test_a_decision_of_which_little_is_known_has_a_page(world: Recorded, operator: Visitor) -> None:
     bare = decided(2, request=None, identity=None, rules=[], rule=None, tcp=True)
-    world.records(bare)
+    world.writes(bare)
     response = operator.get(f"/decisions/{bare.decision_id}")
     assert (response.status_code, heading(response)) == (200, "<code>TCP</code>")
     assert operator.get("/decisions").status_code == 200
@@ -185,7 +260,7 @@ def test_what_came_with_a_request_is_text(world: Recorded, operator: Visitor) ->
         identity=IdentityLine(user=UserLine(sub=odd, iss=odd, kept={odd: odd})),
         detail=odd,
     )
-    world.records(line)
+    world.writes(line)
     for target in ("/decisions", f"/decisions/{line.decision_id}", "/decisions?" + urlencode({"subject": odd})):
         text = operator.get(target).text
         assert "<script>alert" not in text
@@ -194,7 +269,7 @@ def test_what_came_with_a_request_is_text(world: Recorded, operator: Visitor) ->
 
 
 def test_the_pages_load_nothing_and_are_not_kept(world: Recorded, operator: Visitor) -> None:
-    world.records(decided(1))
+    world.writes(decided(1))
     for target in ("/decisions", f"/decisions/{1:032x}"):
         response = operator.get(target)
         assert response.headers["content-security-policy"].startswith("default-src 'none'; style-src 'sha256-")
@@ -203,7 +278,7 @@ def test_the_pages_load_nothing_and_are_not_kept(world: Recorded, operator: Visi
 
 
 def test_the_plot_leads_to_its_times(world: Recorded, operator: Visitor) -> None:
-    world.records(*(decided(number) for number in range(120)), happened("challenge.opened", 5))
+    world.writes(*(decided(number) for number in range(120)), happened("challenge.opened", 5))
     response = operator.get("/decisions")
     assert 'aria-label="16 allow, 8 challenge, 8 hold, 8 deny"' in response.text
     address = re.search(r'<a href="(/decisions\?since=[^"]+)" aria-label="16 allow', response.text)

@@ -24,7 +24,7 @@ DENIED = decided(2)
 
 
 def tries(world: Recorded, draft: str, line: DecisionLine = DENIED) -> str:
-    world.records(line)
+    world.writes(line)
     operator = world.logged_in("olga", "operators")
     operator.get(f"/decisions/{line.decision_id}")
     response = operator.post(f"/decisions/{line.decision_id}/try", draft=draft)
@@ -64,7 +64,7 @@ def test_a_draft_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch
 
 
 def test_only_operators_try_and_only_by_the_form_of_the_page(world: Recorded) -> None:
-    world.records(DENIED)
+    world.writes(DENIED)
     target = f"/decisions/{DENIED.decision_id}/try"
     anna: Visitor = world.logged_in("anna", "treasury")
     anna.get("/")
