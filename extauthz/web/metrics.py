@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
@@ -28,8 +28,9 @@ from extauthz.record.journal import JournalCounts
 from extauthz.record.outlet import SpanCounts
 from extauthz.record.tallies import Tallied
 from extauthz.values.histogram import LABOURS, Histogram
-from extauthz.web.decision_metrics import add_counted, decision_families
+from extauthz.web.decision_metrics import decision_families
 from extauthz.web.delivery_metrics import delivery_families, event_families
+from extauthz.web.families import histogram
 from extauthz.web.source_metrics import attribute_families, key_families, local_families, revocation_families
 from extauthz.web.work_metrics import (
     activity_families,
@@ -174,9 +175,12 @@ class Metrics:
         self._registry.register(_Asked(families))
 
     def _reload_families(self) -> Iterable[Metric]:
-        family = HistogramMetricFamily("extauthz_policy_reload_seconds", "How long reloads took that were swapped in.")
-        add_counted(family, [], self._reloading.counted)
-        yield family
+        yield histogram(
+            "extauthz_policy_reload_seconds",
+            "How long reloads took that were swapped in.",
+            (),
+            {(): self._reloading.counted},
+        )
 
 
 class Families(Collector):

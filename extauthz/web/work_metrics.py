@@ -13,6 +13,7 @@ from extauthz.check.holding import HoldCounts
 from extauthz.record.audit_file import AuditCounts
 from extauthz.record.journal import JournalCounts
 from extauthz.record.outlet import SpanCounts
+from extauthz.web.families import counter, each
 
 
 def journal_families(now: JournalCounts) -> Iterable[Metric]:
@@ -25,19 +26,15 @@ def journal_families(now: JournalCounts) -> Iterable[Metric]:
 
 def audit_families(now: AuditCounts) -> Iterable[Metric]:
     """Of the audit file."""
-    records = CounterMetricFamily("extauthz_audit_records", "Audit records: written, lost.", labels=["result"])
-    records.add_metric(["written"], now.written)
-    records.add_metric(["lost"], now.lost)
-    yield records
+    results = {"written": now.written, "lost": now.lost}
+    yield counter("extauthz_audit_records", "Audit records: written, lost.", "result", results)
     yield GaugeMetricFamily("extauthz_audit_waiting", "Audit records not written yet.", value=now.waiting)
 
 
 def span_families(now: SpanCounts) -> Iterable[Metric]:
     """Of the spans of decisions."""
-    spans = CounterMetricFamily("extauthz_spans", "Spans: exported, dropped.", labels=["result"])
-    spans.add_metric(["exported"], now.exported)
-    spans.add_metric(["dropped"], now.dropped)
-    yield spans
+    results = {"exported": now.exported, "dropped": now.dropped}
+    yield counter("extauthz_spans", "Spans: exported, dropped.", "result", results)
     yield GaugeMetricFamily("extauthz_spans_waiting", "Spans that are not exported yet.", value=now.waiting)
     yield GaugeMetricFamily("extauthz_spans_waiting_bytes", "What they take.", value=now.bytes)
 
@@ -47,15 +44,12 @@ def activity_families(now: ActivityCounts) -> Iterable[Metric]:
     yield GaugeMetricFamily(
         "extauthz_activity_waiting", "Sessions whose activity is due to be written.", value=now.waiting
     )
-    told = CounterMetricFamily(
+    yield counter(
         "extauthz_activity",
         "Activity of sessions: written; writings that failed and are tried again; forgotten for want of room.",
-        labels=["result"],
+        "result",
+        {"written": now.written, "failed": now.failed, "forgotten": now.forgotten},
     )
-    told.add_metric(["written"], now.written)
-    told.add_metric(["failed"], now.failed)
-    told.add_metric(["forgotten"], now.forgotten)
-    yield told
 
 
 def habit_families(now: HabitCounts) -> Iterable[Metric]:
@@ -65,50 +59,40 @@ def habit_families(now: HabitCounts) -> Iterable[Metric]:
         "Requests of which it is not written yet what they leave behind.",
         value=now.waiting,
     )
-    told = CounterMetricFamily(
+    yield counter(
         "extauthz_habits",
         "What requests leave behind: written; lost with a writing that failed; forgotten for want of room.",
-        labels=["result"],
+        "result",
+        {"written": now.written, "lost": now.lost, "forgotten": now.forgotten},
     )
-    told.add_metric(["written"], now.written)
-    told.add_metric(["lost"], now.lost)
-    told.add_metric(["forgotten"], now.forgotten)
-    yield told
 
 
 def holding_families(now: HoldCounts) -> Iterable[Metric]:
     """Of calls that are held for an approval."""
     yield GaugeMetricFamily("extauthz_held_calls", "Calls that are held open for an approval.", value=now.held)
-    told = CounterMetricFamily(
+    yield counter(
         "extauthz_holds",
         "Calls that were held: woken by an answer; over without one; and those refused for want of a place.",
-        labels=["result"],
+        "result",
+        {"woken": now.woken, "over": now.over, "refused": now.refused},
     )
-    told.add_metric(["woken"], now.woken)
-    told.add_metric(["over"], now.over)
-    told.add_metric(["refused"], now.refused)
-    yield told
 
 
 def refusal_families(transport: str, counts: Mapping[str, int]) -> Iterable[Metric]:
     """Of calls that were refused under overload, by reason."""
-    refused = CounterMetricFamily(
+    yield counter(
         "extauthz_overload_refusals",
         "Calls refused under overload: their turn would have come too late; too many wait for look-ups.",
-        labels=["transport", "reason"],
+        ("transport", "reason"),
+        each({transport: counts}),
     )
-    for reason, count in counts.items():
-        refused.add_metric([transport, reason], count)
-    yield refused
 
 
 def reception_families(counts: Mapping[tuple[str, str], int]) -> Iterable[Metric]:
     """Of security event tokens, by transmitter and result."""
-    received = CounterMetricFamily(
+    yield counter(
         "extauthz_signals_received",
         "Security event tokens: done; done before (again); refused; failed, to be sent again.",
-        labels=["transmitter", "result"],
+        ("transmitter", "result"),
+        counts,
     )
-    for (transmitter, result), count in counts.items():
-        received.add_metric([transmitter, result], count)
-    yield received
