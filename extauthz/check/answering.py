@@ -150,7 +150,8 @@ class Answering:
 
         `detail` is what the record says beyond the reason; it does not leave. Blocks while a record is required.
         """
-        evaluation, detail = self._recordable(evaluation, detail)
+        if self._recorder is not None and self._recorder.blocked:
+            evaluation, detail = self._unrecordable(evaluation)
         answer = self._answer(case, evaluation, detail)
         if not evaluation.audit_required:
             self._keep(case, answer)
@@ -187,7 +188,9 @@ class Answering:
 
     async def answer_later(self, case: Case, evaluation: Evaluation) -> Answer:
         """As `answer`, but the event loop goes on while a record is required; with what was decided in the end."""
-        evaluation, detail = self._recordable(evaluation, None)
+        detail = None
+        if self._recorder is not None and self._recorder.blocked:
+            evaluation, detail = self._unrecordable(evaluation)
         answer = self._answer(case, evaluation, detail)
         if not evaluation.audit_required:
             self._keep(case, answer)
@@ -235,10 +238,8 @@ class Answering:
             return case.asked.span
         return self._spans.give(case.asked.trace, case.request)
 
-    def _recordable(self, evaluation: Evaluation, detail: str | None) -> tuple[Evaluation, str | None]:
-        """The evaluation, or the denial in its place while nothing may be decided that can't be recorded."""
-        if self._recorder is None or not self._recorder.blocked:
-            return evaluation, detail
+    def _unrecordable(self, evaluation: Evaluation) -> tuple[Evaluation, str]:
+        """The denial in place of the evaluation while nothing may be decided that can't be recorded."""
         denied = replace(evaluation, decision=AUDIT_UNAVAILABLE, audit_required=False)
         return denied, "the audit file can't be written, and `audit.when_full` is `deny`"
 
@@ -250,10 +251,11 @@ class Answering:
     def _committed(self, case: Case, answer: Answer, ended_ns: int) -> None:
         """Count what was decided, and that its answer has waited from then until its record was on disk."""
         try:
-            self._count(case, answer, ended_ns, Wait("audit", ended_ns, max(self._clock(), ended_ns)))
+            self._count(case, answer, ended_ns, (Wait("audit", ended_ns, max(self._clock(), ended_ns)),))
         except Exception:  # noqa: BLE001 - a count changes no decision
             _log.exception("record-failed", **_found_by(case))
-        self._tell_opened(case, answer)
+        if answer.challenge:
+            self._tell_opened(case, answer)
 
     def _without_record(self, case: Case, answer: Answer, error: Exception) -> Answer:
         """The denial in place of an answer whose record is not on disk."""
@@ -304,9 +306,10 @@ class Answering:
                 self._recorder.record(self._record_of(case, answer, ended))
         except Exception:  # noqa: BLE001 - neither a count nor a record that nobody requires changes a decision
             _log.exception("record-failed", **_found_by(case))
-        self._tell_opened(case, answer)
+        if answer.challenge:
+            self._tell_opened(case, answer)
 
-    def _count(self, case: Case, answer: Answer, ended_ns: int, *more: Wait) -> None:
+    def _count(self, case: Case, answer: Answer, ended_ns: int, more: tuple[Wait, ...] = ()) -> None:
         if self._tallies is None:
             return
         asked, evaluation = case.asked, answer.evaluation
@@ -314,7 +317,7 @@ class Answering:
             evaluation.decision,
             decision_id=asked.decision_id,
             rules=evaluation.rules,
-            waits=(*(case.waits or asked.waits), *more),
+            waits=(case.waits or asked.waits) + more,
             request=case.request,
             trace=asked.trace,
             span=answer.span,
@@ -346,9 +349,7 @@ class Answering:
         )
 
     def _tell_opened(self, case: Case, answer: Answer) -> None:
-        """Tell of the challenge that an answer opens, if it does."""
-        if not answer.challenge:
-            return
+        """Tell of the challenge that an answer opens."""
         decision, identity = answer.evaluation.decision, case.identity
         assert isinstance(decision, Challenge) and identity is not None  # noqa: S101, PT018 - nothing else opens one
         self._chronicle.tell(

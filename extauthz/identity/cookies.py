@@ -17,7 +17,7 @@ def read(fields: Sequence[str], names: frozenset[str]) -> Mapping[str, str]:
     """
     found: dict[str, str] = {}
     for field in fields:
-        if not any(name in field for name in names):  # most requests; cheaper than taking the list apart
+        if not may_hold((field,), names):
             continue
         _refuse_behind_a_comma(field, names)
         for pair in field.split(";"):
@@ -33,6 +33,15 @@ def read(fields: Sequence[str], names: frozenset[str]) -> Mapping[str, str]:
                 raise MalformedRequest(f"cookie: `{name}` is sent twice")
             found[name] = value.strip(" \t")
     return found
+
+
+def may_hold(fields: Sequence[str], names: frozenset[str]) -> bool:
+    """Whether one of the cookies may be there: most requests have none, and that is seen without taking them apart."""
+    for field in fields:
+        for name in names:
+            if name in field:
+                return True
+    return False
 
 
 def _refuse_behind_a_comma(field: str, names: frozenset[str]) -> None:

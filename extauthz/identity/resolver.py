@@ -86,9 +86,12 @@ class Resolver:
         """
         http, came = request.http, now if came_at is None else came_at
         # What is presented otherwise, and what somebody has to be asked about, is looked at each time.
-        if http is None or answers or request.metadata or self._workloads.reads_tokens or "cookie" in http.headers:
+        if http is None or answers or request.metadata or self._workloads.reads_tokens:
             return self._identify(request, now, came, answers)
         get = http.headers.get
+        fields = get("cookie")
+        if fields is not None and cookies.may_hold(fields, self._cookies):
+            return self._identify(request, now, came, answers)
         lines = (get(self._headers[0]),) if self._reads_one_header else tuple([get(name) for name in self._headers])
         sent = get(AUTHORIZATION) if self._users.reads_authorization else None
         digest = None

@@ -234,6 +234,7 @@ class RequestFields:
     """The fields of `request` in an HTTP check. `failures` are those of fields that were looked into."""
 
     failures: Mapping[str, cel.EvalError] = EMPTY
+    _headers: HeaderTexts | None = None
 
     def __init__(self, check: RequestView, http: HttpRequest) -> None:
         """`http` is that of `check`."""
@@ -296,7 +297,10 @@ class RequestFields:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        return HeaderTexts(self._http.headers)
+        made = self._headers
+        if made is None:
+            made = self._headers = HeaderTexts(self._http.headers)
+        return made
 
     @property
     def body(self) -> bytes:

@@ -40,7 +40,8 @@ class Histogram:
     def add(self, seconds: float) -> int:
         """Count one; return its place among the bounds, `len(bounds)` beyond the last."""
         # A clock that was set back between two readings makes no negative time.
-        seconds = max(seconds, 0.0)
+        if seconds < 0.0:
+            seconds = 0.0
         place = bisect_left(self._bounds, seconds)
         self._counts[place] += 1
         self._seconds += seconds

@@ -124,7 +124,7 @@ def _peer(payload: bytes) -> Peer:
 def _context(extensions: Mapping[str, str]) -> Mapping[str, str]:
     if len(extensions) > _MOST_EXTENSIONS:
         raise MalformedRequest("the route has too many context extensions", reason="malformed-check")
-    return dict(extensions)
+    return {name: extensions[name] for name in extensions}  # `dict` asks a map of protobuf by way of Python
 
 
 def _http(request: Check.Request, context: Mapping[str, str], reading: Reading, usual: Usual) -> HttpRequest | None:
@@ -152,7 +152,8 @@ def _http(request: Check.Request, context: Mapping[str, str], reading: Reading, 
     if (sent := headers.get("host")) is not None and hosts.read(sent[0]) != host:
         raise MalformedRequest("`host` and `:authority` name different hosts", reason="malformed-host")
     body = None
-    if reading.buffered or context or bodies.PARTIAL in headers:  # else nobody says that he knows it
+    # Else nobody says that he knows it.
+    if reading.buffered or bodies.BUFFERED in context or bodies.PARTIAL in headers:
         body = bodies.known(http, headers, context, buffered=reading.buffered)
     return HttpRequest(
         id=http.id,

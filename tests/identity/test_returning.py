@@ -17,6 +17,7 @@ from extauthz.errors import Refused
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver
 from extauthz.identity.workload import MAX_CACHED
+from extauthz.values.identity import HOLDER_COOKIE
 from extauthz.values.request import RequestView
 
 USER = {"name": "idp", "issuer": ISSUER, "audiences": [AUDIENCE], "jwks": "a", "algorithms": ["ES256", "EdDSA"]}
@@ -32,6 +33,8 @@ TOKENS = (
     KEYS.token(sub="a", exp=int(NOW) - 1),
 )
 
+HOLDERS = (f"{HOLDER_COOKIE}=one", f"theme=dark; {HOLDER_COOKIE}=two", f"{HOLDER_COOKIE}=one; {HOLDER_COOKIE}=two")
+
 requests = st.builds(
     lambda headers, principal, ip: build_request(
         {name: value for name, value in headers.items() if value}, principal=principal, ip=ip
@@ -41,7 +44,7 @@ requests = st.builds(
             "authorization": st.sampled_from(["", "Basic eDp5", *(f"Bearer {token}" for token in TOKENS)]),
             "x-forwarded-client-cert": st.sampled_from(["", f"URI={WEB}", f"URI={JOB}", "URI="]),
             "x-forwarded-for": st.sampled_from(["", "198.51.100.7", "198.51.100.8"]),
-            "cookie": st.sampled_from(["", "", "a=b"]),
+            "cookie": st.sampled_from(["", "", "a=b", *HOLDERS]),
         }
     ),
     principal=st.sampled_from(["", WEB]),
@@ -92,7 +95,7 @@ PARTS: dict[str, list[Any]] = {
         f"Bearer {TOKENS[0]}",
     ],
     "dpop": ["", *(HOLDER.proof(BOUND[1], now=NOW, jti=name) for name in ("one", "two"))],
-    "cookie": ["", f"session={BOUND[0]}", f"session={BOUND[2]}"],
+    "cookie": ["", "theme=dark", f"session={BOUND[0]}", f"session={BOUND[2]}", *HOLDERS],
     "client-cert": ["", *map(handed, LEAVES)],
     "x-forwarded-client-cert": ["", f"Hash={fingerprint(LEAVES[0])};URI={WEB}"],
     "principal": ["", WEB],
@@ -147,7 +150,7 @@ def test_what_is_remembered_of_callers_is_bounded_in_bytes(long: str) -> None:
     assert sum(getsizeof(line) for each in lines if each is not None for line in each) < MAX_CACHED
 
 
-@pytest.mark.parametrize("headers", [{}, {"authorization": f"Bearer {TOKENS[0]}"}])
+@pytest.mark.parametrize("headers", [{}, {"authorization": f"Bearer {TOKENS[0]}"}, {"cookie": "theme=dark"}])
 def test_whoever_comes_again_is_the_very_same(headers: dict[str, str]) -> None:
     here, request = resolver(), build_request(headers, principal=WEB)
     assert found(here, request, NOW + 1) is found(here, request, NOW)
