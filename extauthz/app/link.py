@@ -12,9 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
-from extauthz.settings import Settings
+if TYPE_CHECKING:  # it carries settings and reads none: whoever is told of them imports them
+    from extauthz.settings import Settings
 
 STANDARD_INPUT: Final = 0
 
@@ -27,7 +28,7 @@ class Assignment:
     environment of the parent, and `executable` its Python; `number` tells a server from others of the same parent.
     """
 
-    settings: Settings
+    settings: "Settings"
     admin: Path | None
     environ: Mapping[str, str]
     executable: str

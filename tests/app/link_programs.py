@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import cast
 
 from extauthz.app.link import Assignment
 from extauthz.app.worker import Launch, Worker
@@ -45,12 +46,12 @@ SIGNALLED = (
 )
 
 
-def assignment_of(settings: Settings) -> Assignment:
-    """What the programs are told, and have no use for."""
-    return Assignment(settings=settings, admin=None, environ={}, executable=sys.executable, number=None)
+def assignment() -> Assignment:
+    """What the programs are told, and have no use for: no settings, which they would import for most of a second."""
+    return Assignment(settings=cast("Settings", None), admin=None, environ={}, executable=sys.executable, number=None)
 
 
-def worker_of(program: str, settings: Settings, folder: Path) -> Worker:
+def worker_of(program: str, folder: Path) -> Worker:
     """A worker that runs this program in the folder, where it writes the orders to `told`; to be called on a loop."""
     folder.mkdir(exist_ok=True)
     launch = Launch(
@@ -59,4 +60,4 @@ def worker_of(program: str, settings: Settings, folder: Path) -> Worker:
         folder=folder,
         clean_up=lambda: (folder / "cleaned").touch(),
     )
-    return Worker(launch, assignment_of(settings))
+    return Worker(launch, assignment())

@@ -50,12 +50,12 @@ class Stage:
             raise ConfigurationError("extauthz.yaml:1:1: broken")
         return self._settings
 
-    def _make(self, settings: Settings, number: int) -> Worker:
+    def _make(self, _settings: Settings, number: int) -> Worker:
         programs = self._programs[number]
         at = self._counts[number]
         self._counts[number] += 1
         self.numbers.append(number)
-        self.made.append(worker_of(programs[min(at, len(programs) - 1)], settings, self._place(number, at)))
+        self.made.append(worker_of(programs[min(at, len(programs) - 1)], self._place(number, at)))
         return self.made[-1]
 
     def _place(self, number: int, at: int) -> Path:

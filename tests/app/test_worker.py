@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from app.link_programs import CRASHES, FAILS, HANGS, OBEYS, SIGNALLED, assignment_of, worker_of
+from app.link_programs import CRASHES, FAILS, HANGS, OBEYS, SIGNALLED, assignment, worker_of
 
 from extauthz.app import worker as worker_module
 from extauthz.app.envoy_launch import envoy_worker
@@ -29,9 +29,9 @@ def settings(folder: Path) -> Settings:
 
 
 @pytest.fixture
-def make(settings: Settings, tmp_path: Path) -> Callable[[str], Worker]:
+def make(tmp_path: Path) -> Callable[[str], Worker]:
     """Makes workers that run these programs, each to be called on an event loop."""
-    return lambda program: worker_of(program, settings, tmp_path / "worker")
+    return lambda program: worker_of(program, tmp_path / "worker")
 
 
 def cleaned(tmp_path: Path) -> bool:
@@ -74,10 +74,10 @@ def test_a_worker_that_can_not_serve_says_why(
     assert cleaned(tmp_path)
 
 
-def test_what_can_not_be_started_is_told(settings: Settings, tmp_path: Path) -> None:
+def test_what_can_not_be_started_is_told(tmp_path: Path) -> None:
     async def scene() -> None:
         launch = Launch(command=("/no/such/envoy",), environ={}, folder=tmp_path, clean_up=lambda: None)
-        worker = Worker(launch, assignment_of(settings))
+        worker = Worker(launch, assignment())
         with pytest.raises(ConfigurationError, match="can't start `/no/such/envoy`: no such file or directory"):
             await worker.start(ignored)
         await worker.stop()
