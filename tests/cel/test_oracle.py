@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from extauthz import cel
 
 FAILED = "failed"
-SETTINGS = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def by_program(program: cel.Program, bindings: dict[str, Any]) -> object:

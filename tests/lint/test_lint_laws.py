@@ -17,7 +17,7 @@ from extauthz.policy.yaml_source import load_documents
 from extauthz.values.decisions import Allow
 from extauthz.values.request import RequestView
 
-lawful = settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+lawful = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # Values that may be absent, and tests of them; conditions are built of both.
 READS = (

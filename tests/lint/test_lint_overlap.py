@@ -15,7 +15,7 @@ from extauthz.policy.templates import Template
 from extauthz.policy.workloads import WorkloadPattern
 from extauthz.values.request import HttpRequest
 
-exact = settings(max_examples=200, deadline=None)
+exact = settings(max_examples=100, deadline=None)
 
 # The letters `a` and `b` stand in patterns; `z` is a name that none of them knows.
 HOSTS = [".".join(labels) for length in (1, 2, 3, 4) for labels in product("abz", repeat=length)]

@@ -57,7 +57,7 @@ def test_a_mistake_is_told_once(mistake: Mistake) -> None:
 
 
 @given(st.lists(st.sampled_from(sorted(BY_NAME)), min_size=2, max_size=6, unique=True))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_mistakes_made_together_are_what_they_are_alone(names: list[str]) -> None:
     together = compatible(names)
     expected = sum((alone(mistake.name) for mistake in together), Counter[tuple[str, str]]())
@@ -108,7 +108,7 @@ KINDS: dict[str, type[BaseModel]] = {
 
 
 @given(st.lists(st.tuples(st.sampled_from(PLACES), ANYTHING), min_size=1, max_size=4))
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_what_can_not_be_read_as_it_is_written_is_never_in_force(changes: list[tuple[Path, object]]) -> None:
     documents: list[Any] = good()
     for path, value in changes:

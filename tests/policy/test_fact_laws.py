@@ -76,7 +76,7 @@ worlds = st.fixed_dictionaries(
 losses = st.frozensets(st.sampled_from(("rate", "seen", "place", "attributes", "session")))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(policies(), worlds, losses)
 def test_what_could_not_be_fetched_never_allows_more(
     found: list[Document], said: dict[str, Any], lost: frozenset[str]

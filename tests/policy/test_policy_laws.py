@@ -285,7 +285,7 @@ def passes(evaluation: Evaluation) -> bool:
     return isinstance(evaluation.decision, Allow)
 
 
-@settings(lawful, max_examples=150)
+@settings(lawful, max_examples=100)
 @given(policies(), requests(), identities, st.data())
 def test_compiled_policies_and_the_oracle_agree(
     documents: list[Document], request: RequestView, identity: Identity, data: st.DataObject

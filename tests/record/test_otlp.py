@@ -52,7 +52,7 @@ def told_by_opentelemetry(model: SpanModel) -> Span:
     return span
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(decision_records, min_size=1, max_size=4), trace_ids, ids, parents, states)
 def test_the_quick_way_writes_the_very_bytes_of_the_long_way(
     records: list[DecisionRecord], trace_id: bytes, span_id: bytes, parent: Parent | None, state: str
@@ -63,7 +63,7 @@ def test_the_quick_way_writes_the_very_bytes_of_the_long_way(
         assert quick.encoded(record, trace_id, span_id, parent, state) == whole
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(decision_records, trace_ids, ids, parents, states)
 def test_a_decision_says_what_opentelemetry_says_of_it(
     record: DecisionRecord, trace_id: bytes, span_id: bytes, parent: Parent | None, state: str
@@ -72,7 +72,7 @@ def test_a_decision_says_what_opentelemetry_says_of_it(
     assert Span.FromString(encoded(model)) == told_by_opentelemetry(model)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(life_records, trace_ids, ids)
 def test_an_event_says_what_opentelemetry_says_of_it(record: LifeRecord, trace_id: bytes, span_id: bytes) -> None:
     model = SpanModel(

@@ -20,7 +20,7 @@ from extauthz.values.grants import Facts, SessionAges
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
 
-lawful = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+lawful = settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 KEEPING = Keep(Keep().headers | {"x-tier"}, frozenset({"amount"}))
 
 

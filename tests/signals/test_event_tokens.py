@@ -186,13 +186,13 @@ def test_a_huge_token_is_none() -> None:
     assert code(signed(good(txn="x" * MAX_TOKEN_LENGTH))) == "invalid_request"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text(max_size=300) | st.binary(max_size=300).map(lambda sent: sent.decode("ascii", "replace")))
 def test_nothing_that_is_sent_ends_in_anything_but_a_refusal(text: str) -> None:
     assert code(text) == "invalid_request"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(place=st.integers(0, 10_000), bit=st.integers(0, 6))
 def test_no_token_survives_a_changed_character(place: int, bit: int) -> None:
     text = signed(claims(now=NOW, jti="t"))

@@ -251,7 +251,7 @@ def agree(store: Store, done: list[tuple[float, Action]]) -> None:
 LAWS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
-@settings(LAWS, max_examples=150)
+@settings(LAWS, max_examples=100)
 @given(done=actions())
 def test_memory_does_what_the_model_does(done: list[tuple[float, Action]]) -> None:
     agree(MemoryStore(), done)
