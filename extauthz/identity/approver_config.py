@@ -5,7 +5,9 @@ logins from being votes.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
+
+from pydantic import model_validator
 
 from extauthz.identity.user_config import DpopMode, JwtSource
 
@@ -18,7 +20,8 @@ class ApproverTokensSettings(JwtSource):
     `algorithms`, `groups_claim`, `leeway`.
 
     `proofs` says which second factors its authentication methods are: a vote that needs a fresh one may rest on the
-    `auth_time` of such a token. Without it no token proves a factor.
+    `auth_time` of such a token. Without it no token proves a factor, and none proves `webauthn`: for a vote the key must
+    have verified its user, which `amr` has no word for.
     """
 
     foreign: ClassVar[Mapping[str, str]] = dict.fromkeys(
@@ -27,3 +30,13 @@ class ApproverTokensSettings(JwtSource):
 
     name: str = SOURCE
     dpop: DpopMode = "off"
+
+    @model_validator(mode="after")
+    def _proves_what_votes_take(self) -> Self:
+        for word, factors in ({} if self.proofs is None else self.proofs.amr).items():
+            if "webauthn" in factors:
+                raise ValueError(
+                    f"`proofs.amr` says that `{word}` is `webauthn`, but a token can't say that the key has verified"
+                    " its user, which a vote asks for; remove it, and let them prove the key on the page"
+                )
+        return self

@@ -71,8 +71,7 @@ class ApprovalsSettings(Block):
         if self.tokens is not None:
             provable.add("totp")
             said = {} if self.tokens.proofs is None else self.tokens.proofs.amr
-            # A token can't say that a key has verified its user, and approvers need that.
-            provable |= {factor for factors in said.values() for factor in factors} - {"webauthn"}
+            provable |= {factor for factors in said.values() for factor in factors}
         return frozenset(provable)
 
     @model_validator(mode="after")

@@ -46,13 +46,17 @@ def test_only_groups_of_the_issuer_count_and_no_token_says_who_is_on_call(tmp_pa
     [
         ({"tokens": {"name": "x"}}, "`name` is for sources of users"),
         ({"tokens": {"dpop": "required"}}, "`dpop` is for sources of users"),
+        (
+            {"tokens": {"proofs": {"amr": {"otp": "totp", "hwk": "webauthn"}}}},
+            "`hwk` is `webauthn`, but a token can't say",
+        ),
         ({"tokens": {"audiences": []}}, "an empty list means nothing"),
         ({"tokens": {"algorithms": ["HS256"]}}, "proves nothing with public keys"),
         ({"login": {"issuer": "https://other.example", "client_id": "c"}}, "approvers would be of two issuers"),
         ({"login": {"issuer": PEOPLE, "client_id": "approvals"}}, "ID tokens of the login"),
     ],
 )
-def test_settings_by_which_somebody_could_vote_as_two_are_refused(
+def test_settings_by_which_votes_would_rest_on_what_they_can_not_are_refused(
     tmp_path: Path, changes: dict[str, dict[str, object]], message: str
 ) -> None:
     path = configure(tmp_path, tokens=changes.get("tokens"))
