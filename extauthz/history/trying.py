@@ -7,7 +7,7 @@ import os
 import pickle
 import resource
 import sys
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -19,13 +19,16 @@ from extauthz.policy.problems import PolicyErrors
 from extauthz.record.audit_line import DecisionLine, RuleLine
 from extauthz.record.decision import DECISION_NAMES
 
-LONGEST: Final = 10
-"""Seconds of processor time."""
-MOST_MEMORY: Final = 1 << 30
-"""Bytes of address space."""
 DRAFT: Final = "draft.yaml"
 """What problems call what was pasted."""
 _NICENESS: Final = 10
+
+
+class Limits(NamedTuple):
+    """What a process may take: seconds of processor time, bytes of address space."""
+
+    seconds: int
+    memory: int
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,9 +68,10 @@ def tried(text: str, line: DecisionLine, declared: Declared) -> Tried:
 
 
 def main() -> None:
-    """What the process does: text, line and what is declared come as one pickle, what was found leaves as JSON."""
+    """What the process does: limits, text, line and what is declared come as one pickle, what was found leaves as
+    JSON."""
     os.nice(_NICENESS)  # decisions come first
-    resource.setrlimit(resource.RLIMIT_CPU, (LONGEST, LONGEST))
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
-    text, line, declared = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our parent, over a pipe
+    limits, text, line, declared = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our parent, over a pipe
+    resource.setrlimit(resource.RLIMIT_CPU, (limits.seconds, limits.seconds))
+    resource.setrlimit(resource.RLIMIT_AS, (limits.memory, limits.memory))
     sys.stdout.buffer.write(msgspec.json.encode(tried(text, msgspec.json.decode(line, type=DecisionLine), declared)))

@@ -19,6 +19,7 @@ from extauthz.record.audit_line import DecisionLine, IdentityLine, RequestLine
 from extauthz.stepup.approver_session import ApproverSession
 from extauthz.web.approvers.desk import Desk
 from extauthz.web.approvers.picture import Section
+from extauthz.web.decisions.drafts import Untried
 from extauthz.web.decisions.looking import Looking, page_of
 from extauthz.web.decisions.waterfall import WIDTH, aftermath, waterfall
 
@@ -52,7 +53,7 @@ class OneDecision:
         return line
 
     async def _page(
-        self, session: ApproverSession, line: DecisionLine, *, draft: str = "", tried: tuple[Tried | None, ...] = ()
+        self, session: ApproverSession, line: DecisionLine, *, draft: str = "", tried: tuple[Tried | Untried, ...] = ()
     ) -> Response:
         """`tried` is what was found of a draft, if one was tried."""
         events = await self.looking.ask(self.looking.index.events, line)
