@@ -20,8 +20,8 @@ class ApproverTokensSettings(JwtSource):
     `algorithms`, `groups_claim`, `leeway`.
 
     `proofs` says which second factors its authentication methods are: a vote that needs a fresh one may rest on the
-    `auth_time` of such a token. Without it no token proves a factor, and none proves `webauthn`: for a vote the key must
-    have verified its user, which `amr` has no word for.
+    `auth_time` of such a token. Without it no token proves a factor, and none ever proves `webauthn`: for a vote the
+    key must have verified its user, which `amr` has no word for.
     """
 
     foreign: ClassVar[Mapping[str, str]] = dict.fromkeys(
