@@ -20,7 +20,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.text import Text
 
-from bench.harness import compare, plots, tables
+from bench.harness import compare, tables
 from bench.harness.cores import find_cores
 from bench.harness.figures import Report, as_json, misses
 from bench.harness.servers import TRANSPORTS
@@ -153,6 +153,9 @@ def _write(folder: Path, reports: Sequence[Report], setting: Setting, size: str)
         "parts": {report.part: as_json(report) for report in reports},
     }
     (folder / "bench.json").write_text(json.dumps(written, indent=2) + "\n")
+
+    from bench.harness import plots  # here: what draws takes most of a second to import
+
     plots.draw(reports[-1], folder)
 
 

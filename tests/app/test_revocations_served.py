@@ -1,13 +1,12 @@
 """Running servers whose store says who is blocked: what is revoked by a command is refused by all of them, at once."""
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from checking import told
+from commanding import command
 from lookup.deciding import key_set, new_key, source
 from patience import comes
 from serving import CONFIG, Serve, Served, on_one_transport
@@ -39,10 +38,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def subjects(folder: Path, *arguments: str) -> str:
-    """What `extauthz subjects` says, in a process of its own."""
-    command = [str(Path(sys.executable).parent / "extauthz"), "subjects", *arguments]
-    config = ["--config", str(folder / "extauthz.yaml")]
-    done = subprocess.run([*command, *config], capture_output=True, text=True, timeout=60, check=False)
+    """What `extauthz subjects` says."""
+    done = command("subjects", *arguments, "--config", "extauthz.yaml", folder=folder)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
