@@ -3,13 +3,13 @@
 import json
 import os
 import subprocess
-import sys
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from audit.auditing import all_lines, decision
+from audit.small_disks import write_through_a_full_disk
 from audit_journal import DEFAULTS, AuditJournal
 from patience import comes
 
@@ -120,25 +120,7 @@ def test_a_full_disk_breaks_no_chain(tmp_path: Path) -> None:
 
 def test_a_line_that_the_disk_cut_keeps_no_place(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
-    child = """
-import resource, signal, sys, time
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from audit.auditing import decision
-from audit_journal import AuditJournal
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-audit = AuditJournal(Path(sys.argv[1]))
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
-for number in range(20):
-    audit.record(decision(number))
-while Path(sys.argv[1]).stat().st_size < 4096:
-    time.sleep(0.01)
-time.sleep(0.1)
-resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-audit.close()
-"""
-    here = str(Path(__file__).parents[1])
-    subprocess.run([sys.executable, "-c", child, str(path), here], timeout=30, check=True)
+    write_through_a_full_disk(path)
     whole = [line for line in path.read_bytes().splitlines(keepends=True) if link_of(line.rstrip(b"\n")) is not None]
     (tmp_path / "whole.jsonl").write_bytes(b"".join(whole))
     (chain,) = heads(tmp_path / "whole.jsonl").values()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from audit.auditing import decision, ids, lines
+from audit.small_disks import write_through_a_full_disk
 from audit_journal import DEFAULTS, AuditJournal
 from patience import comes
 
@@ -143,34 +144,9 @@ def test_losses_are_told(tmp_path: Path, opened: Open, capsys: pytest.CaptureFix
 
 
 def test_a_line_that_the_disk_cut_is_ended_before_the_next(tmp_path: Path) -> None:
-    """A child whose files may not grow over 4 KiB meets the limit within a line; then the limit goes away."""
     path = tmp_path / "audit.jsonl"
-    child = """
-import resource, signal, sys, time
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from audit.auditing import decision
-from audit_journal import AuditJournal
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-audit = AuditJournal(Path(sys.argv[1]))
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
-for number in range(20):
-    audit.record(decision(number))
-while Path(sys.argv[1]).stat().st_size < 4096:
-    time.sleep(0.01)
-time.sleep(0.1)
-resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-audit.close()
-print(audit.count().written, audit.count().lost)
-"""
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
-    ended = subprocess.run(
-        [sys.executable, "-c", child, str(path), str(Path(__file__).parents[1])],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
+    counted = write_through_a_full_disk(path)
     whole, torn = [], []
     for line in path.read_text().splitlines():
         try:
@@ -179,7 +155,7 @@ print(audit.count().written, audit.count().lost)
             torn.append(line)
     assert len(torn) == 1
     assert whole == [None, *(f"d-{number}" for number in range(20)), None], "between the beginning and the end"
-    assert ended.stdout.splitlines()[-1] == "20 0"
+    assert counted == "20 0"
 
 
 def test_lines_of_two_processes_do_not_mix(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
-"""Servers as the tests of the application start them."""
+"""Servers as the tests of the audit start them."""
 
-from app.conftest import serve
+from audit.conftest import folder, serve, transport
 
-__all__ = ["serve"]
+__all__ = ["folder", "serve", "transport"]

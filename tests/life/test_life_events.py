@@ -17,7 +17,7 @@ from approval.kept import BOARD, Place
 from audit.audit_form import mistakes
 from checking import make_bench
 from patience import GENEROUS, comes
-from serving import CONFIG, POLICY, Serve
+from serving import POLICY, Serve
 from store.one_loop import run
 from typer.testing import CliRunner
 from web.conftest import World
@@ -324,21 +324,6 @@ def give(config: Path) -> None:
         await store.close()
 
     asyncio.run(put())
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A configuration that allows `/one` and records it."""
-    (tmp_path / "policies").mkdir()
-    (tmp_path / "policies" / "site.yaml").write_text(POLICY.format(path="/one"))
-    (tmp_path / "extauthz.yaml").write_text(CONFIG + "audit: {path: audit.jsonl}\n")
-    return tmp_path
-
-
-@pytest.fixture
-def transport() -> str:
-    """One of them: what is shown here is the same whatever carries Checks."""
-    return "grpcio"
 
 
 def test_a_server_records_its_policies_and_keys(serve: Serve, folder: Path) -> None:
