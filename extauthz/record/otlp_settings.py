@@ -148,7 +148,7 @@ def _insecure(said: _Said, endpoint: str) -> bool:
 def _headers(said: _Said) -> tuple[tuple[str, str], ...]:
     """Pairs with commas between, as W3C Baggage writes them."""
     variable, value = said.of("HEADERS")
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     for pair in filter(None, (one.strip() for one in value.split(","))):
         name, equals, content = pair.partition("=")
         name = unquote(name).strip().lower()

@@ -21,7 +21,7 @@ from extauthz.check.opened import Opened
 from extauthz.record.decision import TRACE_HEADERS, Trace
 from extauthz.transport.admission import longest_turn
 from extauthz.transport.asgi_health import Health
-from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, Overload, Refusals, too_late
+from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, Overload, Refusals, caller_gone, too_late
 from extauthz.transport.framing import (
     CallFailed,
     Code,
@@ -171,13 +171,16 @@ class AsgiTransport:
         """
         holding = self._checker.holding
         assert holding is not None  # noqa: S101 - it holds the call
-        await holding.wait(held)
-        await send(_START)
-        await send({"type": "http.response.body", "body": b"", "more_body": True})
-        answer = await self._resume(held)
+        answer: bytes | Held = held
         while isinstance(answer, Held):
             await holding.wait(answer)
-            await send({"type": "http.response.body", "body": b"", "more_body": True})
+            try:
+                if answer is held:
+                    await send(_START)
+                await send({"type": "http.response.body", "body": b"", "more_body": True})
+            except OSError:
+                self._checker.let_go(answer, caller_gone())
+                raise
             answer = await self._resume(answer)
         await send({"type": "http.response.body", "body": framed(answer)})
         await send(_END)

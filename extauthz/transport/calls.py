@@ -79,6 +79,11 @@ class Transport(Protocol):
         """Take no new calls, and give those on their way `grace` seconds."""
 
 
+def caller_gone() -> Refused:
+    """Why a call is denied that was held for somebody who has gone: it is a decision all the same, and on record."""
+    return StateUnavailable("its caller was gone before an approval was given")
+
+
 def too_late(opened: Opened) -> Refused:
     """Why a call is denied whose caller won't wait any longer."""
     if isinstance(opened, Unidentified):

@@ -25,7 +25,7 @@ from extauthz.errors import ConfigurationError, StateUnavailable
 from extauthz.record.decision import TRACE_HEADERS, Trace
 from extauthz.transport import unix_sockets
 from extauthz.transport.admission import longest_turn
-from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, Overload, Refusals, too_late
+from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, Overload, Refusals, caller_gone, too_late
 from extauthz.transport.grpc_credentials import server_credentials
 from extauthz.transport.methods import CHECK, LEAVING, MAX_MESSAGE, SERVICE
 from extauthz.transport.tls import Tls
@@ -142,7 +142,7 @@ class AuthorizationServicer:
                 future.result()
         if not context.is_active():
             future.cancel()
-            return self._checker.let_go(held, StateUnavailable("its caller was gone before an approval was given"))
+            return self._checker.let_go(held, caller_gone())
         resumed = self._checker.resume(held)
         if isinstance(resumed, bytes):
             return resumed

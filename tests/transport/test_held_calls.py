@@ -137,6 +137,8 @@ def test_for_a_caller_who_is_gone_nothing_is_used_up(world: World) -> None:
     gone.cancel()
     world.approve(world.asked("gwen"))
     world.held(0)
+    let_go = 'extauthz_decisions_total{decision="deny",reason="state-unavailable",rule=""} 1.0'
+    assert comes(lambda: let_go in world.served.probe("/metrics").text), "it was decided, as every Check is"
     assert reason(world.call("gwen")) == "allowed"
 
 
