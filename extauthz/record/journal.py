@@ -22,6 +22,8 @@ from extauthz.record.keeping import Keeper, Ledger, Record
 
 QUEUE: Final = 50_000
 """Records that wait for their keepers before further ones are dropped."""
+REQUIRED: Final = 5_000
+"""Records that somebody waits for before further ones fail at once: on a disk that hangs they stay when nobody does."""
 BATCH: Final = 64
 """Records that are handed over at a time. Small, because encoding keeps other threads from running."""
 GATHER: Final = 0.01
@@ -101,6 +103,8 @@ class Journal:
             done.set_exception(ConfigurationError(reason))
         elif self._closing:
             done.set_exception(OSError("the audit file is closed"))
+        elif len(self._required) >= REQUIRED:
+            done.set_exception(OSError("too many records wait to be written"))
         else:
             self._required.append(_Required(record, done))
             self._urgent.set()

@@ -1,13 +1,16 @@
 """The audit file: whole lines, in order, by many writers, through rotation, torn ends and full disks."""
 
+import fcntl
 import json
 import os
 import resource
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from audit_journal import DEFAULTS, AuditJournal
 from patience import comes
 
 from extauthz.errors import ConfigurationError
+from extauthz.record import journal
 from extauthz.record.audit_file import ROOM, AuditFile
 from extauthz.values.identity import User
 
@@ -196,6 +200,37 @@ def test_commits_of_many_threads_all_end(tmp_path: Path, opened: Open) -> None:
     for thread in threads:
         thread.join()
     assert sorted(ids(path)) == sorted(f"d-{n}" for n in range(64))
+
+
+def test_who_waits_for_a_disk_that_hangs_is_told_at_once_when_too_many_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "REQUIRED", 10)
+    path = tmp_path / "audit.jsonl"
+    os.mkfifo(path)  # it takes 64 KiB, and then whoever writes has to wait
+    audit = AuditJournal(path)
+    for number in range(400):
+        audit.record(decision(number))
+    reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    assert comes(lambda: int.from_bytes(fcntl.ioctl(reading, termios.FIONREAD, bytes(4)), sys.byteorder) > 60_000)
+    waiting = [audit.commit(decision(number)) for number in range(10)]
+    assert not any(one.done() for one in waiting)
+    with pytest.raises(OSError, match="too many records wait"):
+        audit.commit(decision(10)).result(0)
+    over = threading.Event()
+
+    def empty() -> None:
+        while not over.wait(0.01):
+            with suppress(BlockingIOError):
+                os.read(reading, 1 << 20)
+
+    emptying = threading.Thread(target=empty)
+    emptying.start()
+    assert comes(lambda: all(one.done() for one in waiting))
+    audit.close()
+    over.set()
+    emptying.join()
+    os.close(reading)
 
 
 def test_a_commit_fails_at_once_where_the_disk_is_full_even_behind_others(tmp_path: Path, opened: Open) -> None:
