@@ -69,7 +69,7 @@ def test_whatever_a_record_holds_comes_out_as_text(world: Recorded, operator: Vi
             )
         ],
     }
-    world.records(decided(1, **fields), happened("challenge.opened", 1, challenge=ODD, reason=ODD, factor=ODD))
+    world.writes(decided(1, **fields), happened("challenge.opened", 1, challenge=ODD, reason=ODD, factor=ODD))
     for target in ("/decisions", ONE, "/decisions?" + urlencode({"subject": ODD, "find": ODD, "rule": ODD})):
         page = operator.get(target)
         assert page.status_code == 200
@@ -95,11 +95,11 @@ def test_whatever_a_record_holds_comes_out_as_text(world: Recorded, operator: Vi
     ],
 )
 def test_no_address_is_more_than_a_question(world: Recorded, operator: Visitor, target: str) -> None:
-    world.records(*(decided(number) for number in range(5)))
+    world.writes(*(decided(number) for number in range(5)))
     assert operator.get(target).status_code == 200
 
 
 @pytest.mark.parametrize("id_", ["%ff", "%00", "%ed%a0%80", "..%2f..%2f", "a" * 300, "%25", "*"])
 def test_no_id_is_more_than_one_that_is_not_known(world: Recorded, operator: Visitor, id_: str) -> None:
-    world.records(decided(1))
+    world.writes(decided(1))
     assert operator.get(f"/decisions/{id_}").status_code == 404
