@@ -2,8 +2,9 @@
 
 python bench/decisions.py [--json FILE] [--check] [--decisions N]
 
-One process on one core. Rows are put in as the indexer makes them, without an audit file behind them: two million of
-them are read and written by nobody. The index of the first ten thousand is filled from real lines.
+One process on one core. Rows are put in as the indexer makes them; an audit file is behind the first ten thousand
+alone, whose lines are indexed once more by themselves. Each look-up opens the index anew, as the page does; the system
+keeps in memory what it likes of the file.
 """
 
 import argparse
@@ -12,19 +13,25 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
+from statistics import median
 
 import msgspec
 
 from extauthz.history import index_form
 from extauthz.history.index import Index
 from extauthz.history.index_questions import Pattern, Wanted
-from extauthz.history.indexing import MINUTE, Indexer
+from extauthz.history.indexing import MARK_BYTES, MINUTE, Indexer
 from extauthz.record.audit_line import DecisionLine, IdentityLine, RequestLine, UserLine
 from extauthz.record.instants import rfc3339
 
 MAX_MS = 200.0
-"""For a page of any filter, that of the rarest and of the commonest value."""
+"""For a page of any filter, that of the rarest and of the commonest value; in the median."""
+LOOKS = 20
+"""Times that each look-up is made."""
 START = 1_790_000_000 * 1_000_000_000
 STEP = 50_000_000
 """Nanoseconds between two decisions: 20 a second."""
@@ -33,6 +40,18 @@ MOST = 50
 OLD = 10_000
 """The first decisions, each on a path of its own that was not used since."""
 _CHUNK = 100_000
+_SPREAD = 0x9E3779B97F4A7C15F39CC0605CEDC835
+"""Odd, so that no two numbers come out the same."""
+
+
+def id_of(number: int) -> str:
+    """The id of a decision, which is as good as random, so that the index of ids grows as it does in life."""
+    return f"{number * _SPREAD % 2**128:032x}"
+
+
+def trace_of(number: int) -> str:
+    """The id of its trace."""
+    return id_of(number)[::-1]
 
 
 def line(number: int) -> DecisionLine:
@@ -40,7 +59,7 @@ def line(number: int) -> DecisionLine:
     return DecisionLine(
         v=1,
         time=rfc3339(START + number * STEP),
-        decision_id=f"{number:032x}",
+        decision_id=id_of(number),
         decision="allow",
         reason="rule-allows",
         rule="payments/reports",
@@ -52,16 +71,15 @@ def line(number: int) -> DecisionLine:
             scheme="https",
             host="payments.example.com",
             path=f"/v1/accounts/a{number % 5000}",
-            headers={"traceparent": [f"00-{number + 1:032x}-00000000000000ff-01"]},
+            headers={"traceparent": [f"00-{trace_of(number)}-00000000000000ff-01"]},
         ),
         identity=IdentityLine(user=UserLine(sub=f"user-{number % 1000}", iss="https://idp.example.com")),
     )
 
 
-def fill_from_lines(folder: Path) -> float:
+def fill_from_lines(audit: Path, lines: Sequence[bytes], folder: Path) -> float:
     """Microseconds that a line costs that is read, taken apart and put in."""
-    audit = folder / "audit.jsonl"
-    audit.write_bytes(b"".join(msgspec.json.encode(line(number)) + b"\n" for number in range(REAL)))
+    audit.write_bytes(b"".join(lines))
     with Indexer(audit, folder / "audit.sqlite") as indexer:
         started = time.perf_counter()
         while indexer.step():
@@ -69,12 +87,14 @@ def fill_from_lines(folder: Path) -> float:
         return (time.perf_counter() - started) / REAL * 1e6
 
 
-def fill_with_rows(path: Path, count: int) -> None:
-    """An index of this many decisions: a thousand words are common, a few are rare, and paths have a long tail."""
+def fill_with_rows(path: Path, count: int, lines: Sequence[bytes]) -> None:
+    """An index of this many decisions, the first of them with these lines: a thousand words are common, a few are rare,
+    and paths have a long tail. Every challenge is shown and met."""
     random.seed(10)
     connection = index_form.open_to_fill(path)
-    connection.execute("PRAGMA synchronous = OFF")
-    connection.execute("BEGIN")
+    # What is quick to fill, and would be lost with a crash.
+    for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -2000000"):
+        connection.execute(f"PRAGMA {pragma}")
     words = [
         *("allow", "deny", "challenge", "hold", "reason", "GET", "rare-user", "rare-rule", "/rare", "rare-host"),
         *(f"user-{one}" for one in range(10_000)),
@@ -86,20 +106,28 @@ def fill_with_rows(path: Path, count: int) -> None:
     ]
     connection.executemany("INSERT INTO words (word) VALUES (?)", ((word,) for word in words))
     number = {word: place for place, word in enumerate(words, 1)}
-    connection.execute("INSERT INTO files (mark, name, position) VALUES (?, 'audit.jsonl', 0)", (b"m" * 16,))
+    connection.execute(
+        "INSERT INTO files (mark, name, position) VALUES (?, 'audit.jsonl', 0)",
+        (sha256(lines[0]).digest()[:MARK_BYTES],),
+    )
     user, rule, workload = number["user-0"], number["payments/rule-0"], number["spiffe://prod.example.org/ns/shop/sa/0"]
     host, path_word = number["h0.example.com"], number["/v1/accounts/a0/transfers"]
     old_path = number["/v0/accounts/a0"]
     put = f"INSERT INTO decisions VALUES ({', '.join('?' * 15)})"  # noqa: S608 - ours
+    start = 0
     for first in range(0, count, _CHUNK):
-        rows = []
+        rows, events = [], []
         for one in range(first, min(first + _CHUNK, count)):
             rare = one == 1000
+            at, kind = START + one * STEP, random.choices((1, 2, 3, 4), (90, 6, 3, 1))[0]  # noqa: S311 - traffic, no secret
+            size = len(lines[one % len(lines)]) - 1
+            if kind == 3:  # a challenge, by its place among the words
+                events += [(at, f"challenge.{what}", id_of(one), 1, start, size) for what in ("opened", "shown", "met")]
             rows.append(
                 (
                     None,
-                    START + one * STEP,
-                    random.choices((1, 2, 3, 4), (90, 6, 3, 1))[0],  # noqa: S311 - traffic, no secret
+                    at,
+                    kind,
                     number["reason"],
                     number["rare-rule"] if rare else rule + min(int(random.expovariate(0.05)), 499),
                     number["rare-user"] if rare else user + random.randrange(10_000),  # noqa: S311
@@ -107,21 +135,28 @@ def fill_with_rows(path: Path, count: int) -> None:
                     number["rare-host"] if rare else host + min(int(random.expovariate(0.5)), 49),
                     number["GET"],
                     number["/rare"] if rare else old_path + one if one < OLD else path_word + random.randrange(100_000),  # noqa: S311
-                    f"{one + 1:032x}",
-                    f"{one:032x}",
+                    trace_of(one),
+                    id_of(one),
                     1,
-                    one * 900,
-                    899,
+                    start,
+                    size,
                 )
             )
+            start += size + 1
+        connection.execute("BEGIN")
         connection.executemany(put, rows)
+        connection.executemany(
+            "INSERT INTO events (at, event, decision_id, file, start, size) VALUES (?, ?, ?, ?, ?, ?)", events
+        )
+        connection.execute("COMMIT")
+    connection.execute("BEGIN")
     minutes = range(START // MINUTE, (START + count * STEP) // MINUTE)
     connection.executemany(
         "INSERT INTO counts VALUES (?, ?, 300)",
         ((minute, kind) for minute in minutes for kind in ("allow", "deny", "challenge", "hold")),
     )
     connection.execute("COMMIT")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.execute("PRAGMA journal_mode = WAL")
     connection.close()
 
 
@@ -149,7 +184,7 @@ def look_ups(count: int) -> dict[str, Wanted]:
         "paths that begin rarely": Wanted(path=Pattern("/rar*")),
         "many paths, none of them new": Wanted(path=Pattern("/v0/*")),
         "denied, on many paths, none of them new": Wanted(equal={"decision": "deny"}, path=Pattern("/v0/*")),
-        "a trace": Wanted(equal={"trace": f"{count // 2:032x}"}),
+        "a trace": Wanted(equal={"trace": trace_of(count // 2)}),
         "a page far back": Wanted(before=(START + count // 10 * STEP, count // 10)),
         "nothing of that kind": Wanted(equal={"subject": "nobody"}, until=end),
     }
@@ -168,34 +203,39 @@ def plots() -> dict[str, Wanted]:
 
 
 def measure(count: int) -> dict[str, float]:
-    """Milliseconds by look-up, the middle one of five; and what filling costs."""
+    """Milliseconds by look-up, in the median and at worst; and what filling costs."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        found = {"µs to take a line": fill_from_lines(folder)}
-        path = folder / "large.sqlite"
+        audit, path = folder / "audit.jsonl", folder / "large.sqlite"
+        lines = [msgspec.json.encode(line(number)) + b"\n" for number in range(REAL)]
+        found = {"µs to take a line": fill_from_lines(audit, lines, folder)}
         started = time.perf_counter()
-        fill_with_rows(path, count)
+        fill_with_rows(path, count, lines)
         found["s to make the index"] = time.perf_counter() - started
         found["bytes a decision"] = path.stat().st_size / count
-        index = Index(folder / "audit.jsonl", path)
+        index = Index(audit, path)
         for what, wanted in look_ups(count).items():
-            found[f"ms {what}"] = _middle(lambda wanted=wanted: index.listed(wanted, most=MOST))
-        span = count * STEP
+            found |= _timed(what, partial(index.listed, wanted, most=MOST))
+        end = START + count * STEP
+        width = max(1, (end - START) // MINUTE // 60)
         for what, wanted in plots().items():
-            found[f"ms counts over all, {what}"] = _middle(
-                lambda wanted=wanted: index.counts(wanted, START, START + span, max(1, span // MINUTE // 60))
-            )
-        return found
+            found |= _timed(f"plots of all the time, {what}", partial(index.counts, wanted, START, end, width))
+        return found | _timed("one decision, with what came of it", partial(_one, index))
 
 
-def _middle(look: object) -> float:
-    assert callable(look)
+def _one(index: Index) -> None:
+    record = index.decision(id_of(random.randrange(REAL)))  # noqa: S311
+    assert record is not None
+    index.events(record)
+
+
+def _timed(what: str, look: Callable[[], object]) -> dict[str, float]:
     times = []
-    for _ in range(5):
+    for _ in range(LOOKS):
         started = time.perf_counter()
         look()
         times.append((time.perf_counter() - started) * 1000)
-    return sorted(times)[2]
+    return {f"ms {what}": median(times), f"ms at worst {what}": max(times)}
 
 
 def main() -> int:
@@ -207,10 +247,13 @@ def main() -> int:
     given = parser.parse_args()
     found = measure(given.decisions)
     for what, number in found.items():
-        print(f"{what:<50} {number:>12.2f}")
+        print(f"{what:<70} {number:>12.2f}")
     if given.json is not None:
         given.json.write_text(json.dumps(found, indent=2) + "\n")
-    slow = [what for what, number in found.items() if what.startswith("ms ") and number > MAX_MS]
+    judged = {what: number for what, number in found.items() if what.startswith("ms ") and "at worst" not in what}
+    slow = [f"{what}: {number:.0f}, not {MAX_MS:.0f}" for what, number in judged.items() if number > MAX_MS]
+    for one in slow:
+        print(f"missed: {one}")
     return 1 if given.check and slow else 0
 
 
