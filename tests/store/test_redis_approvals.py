@@ -11,10 +11,11 @@ import pytest
 from redises import RedisProcess
 from stepup.proofs import ALICE, NOW, SESSION
 from store.conftest import empty_store
+from store.hearing import heard
 from store.one_loop import run
+from store.opening import KEEP, absence, after, approved, opening, replaced
+from store.opening import opened as open_all
 from store.parts import approval, given, letter
-from store.test_contract_approvals import KEEP, absence, after, approved, heard, opening, replaced
-from store.test_contract_approvals import opened as open_all
 
 from extauthz.errors import StateUnavailable
 from extauthz.store import redis_news

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from stepup.proofs import ALICE, NOW
+from store.hearing import heard
 from store.one_loop import run
+from store.opening import KEEP, after, opening
 from store.parts import approval, given, grant
-from store.test_contract_approvals import KEEP, after, heard, opening
 
 from extauthz.store import sqlite_news
 from extauthz.store.approvals import News, Opened
