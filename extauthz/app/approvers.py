@@ -1,7 +1,8 @@
 """Everything about approvals that runs in a server: asking, holding, answering, telling, and the approvers' address.
 
 The rules: approvals are kept and expire whoever can answer them. The approvers' address is listened on where the
-configuration says how they come: `approvals.url` for pages, `approvals.tokens` for programs.
+configuration says how they come: `approvals.url` for pages, `approvals.tokens` for programs. What answers them is
+imported for a server that does.
 """
 
 import os
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
-from extauthz.app.approval_apis import ApprovalApis
 from extauthz.app.decision_index import DecisionIndex
 from extauthz.app.listening import WebServer
 from extauthz.app.tellers import addressees_of, make_deliveries
@@ -27,6 +27,7 @@ from extauthz.check.checker import Checker
 from extauthz.check.holding import Holding
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.waiting import Waiting
+from extauthz.identity.approver_config import ApproverTokensSettings
 from extauthz.lookup.key_sets import Standing
 from extauthz.lookup.oidc import OidcClient
 from extauthz.policy.approving import terms_of
@@ -35,12 +36,10 @@ from extauthz.record.masking import Keep
 from extauthz.settings import Settings
 from extauthz.stepup.keys import KeyRing
 from extauthz.store.protocol import Store
-from extauthz.web.approvers.app import create_approvers_app
-from extauthz.web.approvers.elsewhere import Elsewhere
-from extauthz.web.approvers.entry import Provided
 from extauthz.web.metrics import Metrics
 
 if TYPE_CHECKING:
+    from extauthz.app.approval_apis import ApprovalApis
     from extauthz.web.decisions.looking import Looking
 
 _STREAMS: Final = 1.0
@@ -100,17 +99,7 @@ class Approvers:
         login = settings.approvals.login
         self._client = None if login is None else OidcClient(login, base=settings.base)
         tokens = settings.approvals.tokens
-        self._apis: ApprovalApis | None = None
-        if tokens is not None:
-            self._apis = ApprovalApis(
-                settings,
-                tokens,
-                approvals=self._approvals,
-                news=self._news,
-                store=store,
-                keys=keys,
-                revocations=revocations,
-            )
+        self._apis = None if tokens is None else self._opened(tokens)
         self._web: WebServer | None = None
 
     @property
@@ -187,12 +176,25 @@ class Approvers:
     def _terms_of(self, rule: str, now: float) -> Terms | None:
         return None if self._checker is None else terms_of(self._checker.ruling.policies, rule, now=now)
 
+    def _opened(self, tokens: ApproverTokensSettings) -> "ApprovalApis":
+        """The APIs for programs that bring such `tokens`."""
+        from extauthz.app.approval_apis import ApprovalApis
+
+        return ApprovalApis(
+            self._settings,
+            tokens,
+            approvals=self._approvals,
+            news=self._news,
+            store=self._store,
+            keys=self._keys,
+            revocations=self._revocations,
+        )
+
     def _looking(self) -> "Looking | None":
         """How operators find decisions, where they may."""
         decisions, audit, base = self._settings.decisions, self._settings.audit, self._settings.base
         if decisions is None or audit is None:
             return None
-        # Imported for a server that has these pages: they read records, and no other server does.
         from extauthz.history.index import Index
         from extauthz.web.decisions.drafts import Drafts
         from extauthz.web.decisions.looking import Looking
@@ -207,9 +209,16 @@ class Approvers:
     def _application(self) -> Starlette | None:
         settings, routes = self._settings, () if self._apis is None else self._apis.routes
         url, login = settings.approvals.url, settings.approvals.login
+        if url is None and not routes:
+            return None
         if url is None:
+            from extauthz.web.approvers.elsewhere import Elsewhere
+
             alone = Elsewhere(url=None, api=True)
-            return Starlette(routes=list(routes), exception_handlers={HTTPException: alone.refused}) if routes else None
+            return Starlette(routes=list(routes), exception_handlers={HTTPException: alone.refused})
+        from extauthz.web.approvers.app import create_approvers_app
+        from extauthz.web.approvers.entry import Provided
+
         return create_approvers_app(
             url=url,
             approvals=self._approvals,

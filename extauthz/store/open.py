@@ -1,6 +1,7 @@
 """From the `store` setting to a store.
 
-The rule kept here: the client of Redis is imported for a Redis alone; it is a tenth of what a server would start with.
+The rule kept here: a store is imported where it is used. The client of Redis is a tenth of what a server would start
+with.
 """
 
 from pathlib import Path
@@ -10,7 +11,6 @@ from extauthz.errors import ConfigurationError
 from extauthz.store.memory import MemoryStore
 from extauthz.store.protocol import Store
 from extauthz.store.redis_address import SCHEMES, parse_redis, without_secrets
-from extauthz.store.sqlite import SqliteStore
 
 _SQLITE: Final = "sqlite:///"
 
@@ -37,6 +37,8 @@ def open_store(url: str, *, base: Path, patience: float | None = None) -> Store:
         path = base / url.removeprefix(_SQLITE)
         if not path.parent.is_dir():
             raise ConfigurationError(f"store: the folder `{path.parent}` is not there; make it, or change `store`")
+        from extauthz.store.sqlite import SqliteStore
+
         return SqliteStore(path)
     if is_shared(url):
         from extauthz.store.redis import RedisStore

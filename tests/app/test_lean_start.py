@@ -12,6 +12,7 @@ from serving import CONFIG, command
 LIBRARIES = ("redis", "opentelemetry", "webauthn", "httpx", "maxminddb")
 COMMANDS = {f"extauthz.cli.{name}" for name in ("audit", "bundle", "factors", "grants", "keys", "policy", "subjects")}
 NOT_FOR_SERVING = ("extauthz.history", "extauthz.policy.lint", "extauthz.policy.trial", *COMMANDS)
+NOT_CONFIGURED = ("extauthz.web.approvers.", "extauthz.app.approval_apis")
 
 RELYING_PARTY = "stepup: {webauthn: {id: example.com, origins: ['https://example.com']}}\n"
 ISSUER = """
@@ -51,11 +52,12 @@ def imported_until_it_serves(
     ("configuration", "environ", "needed"),
     [
         (CONFIG, {}, set()),
+        (CONFIG + "store: 'memory:'\n", {}, set()),
         (CONFIG + RELYING_PARTY, {}, {"webauthn"}),
         (CONFIG + ISSUER, {}, {"httpx"}),
         (CONFIG, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, {"opentelemetry"}),
     ],
-    ids=["plain", "security keys", "keys of an issuer", "spans"],
+    ids=["plain", "nothing kept", "security keys", "keys of an issuer", "spans"],
 )
 def test_a_server_imports_what_it_is_configured_to_use_and_nothing_else(
     folder: Path, configuration: str, environ: dict[str, str], needed: set[str]
@@ -63,7 +65,8 @@ def test_a_server_imports_what_it_is_configured_to_use_and_nothing_else(
     found = imported_until_it_serves(folder, configuration, environ)
     assert {library for library in LIBRARIES if library in found} == needed
     assert "rich.console" not in found or "httpx" in needed, "which has a command that shows its answers in colours"
-    assert [name for name in sorted(found) if name.startswith(NOT_FOR_SERVING)] == []
+    assert [name for name in sorted(found) if name.startswith((*NOT_FOR_SERVING, *NOT_CONFIGURED))] == []
+    assert ("extauthz.store.sqlite" in found) == ("memory:" not in configuration)
 
 
 def test_a_server_in_an_envoy_imports_nothing_of_the_other_transport(folder: Path) -> None:
