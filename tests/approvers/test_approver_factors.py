@@ -3,7 +3,7 @@
 from urllib.parse import unquote
 
 from approval.asking import ANNA, RULE, terms
-from approvers.visiting import URL, Visitor, World, heading, words
+from approvers.visiting import TREASURY, URL, Visitor, World, heading, words
 from stepup.authenticator import UP, UV, SoftwareAuthenticator
 from stepup.proofs import counted_entropy
 from web.conftest import SAME_ORIGIN, run
@@ -17,7 +17,6 @@ from extauthz.store.factor_secret import seal_factor
 from extauthz.store.protocol import EnrolledFactor, Enrolment
 from extauthz.web.approvers import notices
 
-TREASURY = "treasury"
 SECRET = b"12345678901234567890"
 PARTY = RelyingParty(id="example.com", origins=("https://app.example.com", URL))
 

@@ -37,6 +37,7 @@ from extauthz.web.approvers.entry import Provided
 from extauthz.web.decisions.looking import Looking
 
 URL = "https://approvals.example.com"
+TREASURY = "treasury"
 PICTURE = Picture(
     user="uma",
     issuer="https://idp.example.com",
