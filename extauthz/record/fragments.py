@@ -16,10 +16,10 @@ from extauthz.record.masking import Keep
 
 MOST: Final = 4_096
 """Pieces of a kind that are remembered; then all are made anew."""
-ROOM: Final = 2_097_152
-"""Characters of all pieces of a kind that are remembered; then all are made anew."""
+ROOM: Final = 4_194_304
+"""Characters of all that is remembered of a kind, what is held with it included; then all are made anew."""
 LARGEST: Final = 32_768
-"""Characters of a piece that is remembered."""
+"""Characters of a piece that is remembered, and of what is held with it."""
 NO_TRACE: Final = -1
 """In place of the place of the header that tells the trace: no header tells one."""
 _NAMED: Final = 64
@@ -90,11 +90,14 @@ class ByValue(Remembered[K, str]):
 class ByIdentity(Generic[T]):
     """The piece of each object, made when it is first asked for. The objects never change.
 
-    `known` are the objects with their pieces by id: for who can't spare the call.
+    `weight` says how many characters an object holds that are not in its piece, so that what clients send does not stay
+    because something short is remembered of it. `known` are the objects with their pieces by id: for who can't spare
+    the call.
     """
 
-    def __init__(self, make: Callable[[T], str]) -> None:
+    def __init__(self, make: Callable[[T], str], weight: Callable[[T], int] = lambda _: 0) -> None:
         self._make = make
+        self._weight = weight
         self.known: Remembered[int, tuple[T, str]] = Remembered()
 
     def of(self, one: T) -> str:
@@ -105,7 +108,7 @@ class ByIdentity(Generic[T]):
     def new(self, one: T) -> str:
         """The piece of an object that is not known."""
         piece = self._make(one)
-        self.known.put(id(one), (one, piece), len(piece))
+        self.known.put(id(one), (one, piece), len(piece) + self._weight(one))
         return piece
 
     def clear(self) -> None:

@@ -63,16 +63,18 @@ class LineEncoder:
         self._targets: ByValue[_Target] = ByValue(_target)
         self._queries: ByValue[str] = ByValue(_parameters)
         self._shapes = HeaderShapes(keep)
-        self._peers: ByIdentity[Peer] = ByIdentity(_known_peer)
+        self._peers: ByIdentity[Peer] = ByIdentity(_known_peer, lambda one: len(one.certificate))
         self._contexts: ByValue[tuple[tuple[str, str], ...]] = ByValue(
             lambda items: f',"context":{text_of(dict(items))}'
         )
         self._routes: ByIdentity[Mapping[str, Any]] = ByIdentity(lambda one: text_of(dict(one)))
         self._workloads: ByIdentity[Workload] = ByIdentity(_workload)
-        self._users: ByIdentity[User] = ByIdentity(lambda one: text_of(user_line(one, keep)))
+        self._users: ByIdentity[User] = ByIdentity(lambda one: text_of(user_line(one, keep)), _weight_of)
         self._sessions: ByValue[str] = ByValue(session_hash)
         self._kinds: ByValue[tuple[str, ...]] = ByValue(lambda kinds: text_of(sorted(set(kinds))))
-        self._identities: ByIdentity[Identity] = ByIdentity(self._identity)
+        self._identities: ByIdentity[Identity] = ByIdentity(
+            self._identity, lambda one: 0 if one.user is None else _weight_of(one.user)
+        )
 
     def encode(self, record: DecisionRecord) -> bytes:
         """The line of this record. Each step is a part of every line, so none of them is a call that can be spared.
@@ -275,6 +277,11 @@ def _workload(workload: Workload) -> str:
     if workload.attributes is None and is_plain(name + source):
         return f'{{"id":"{name}","verified_by":"{source}"}}'
     return text_of(workload_line(workload))
+
+
+def _weight_of(user: User) -> int:
+    """About how many characters the claims of a user hold, which are masked in the line."""
+    return len(str(user.claims))
 
 
 def _known_peer(peer: Peer) -> str:

@@ -287,6 +287,25 @@ def test_names_by_chance_leave_no_more_behind_than_there_is_room_for(monkeypatch
         tracemalloc.stop()
 
 
+def test_what_is_large_and_masked_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate is short in the line, and so are claims; what is remembered of either holds the whole of it."""
+    monkeypatch.setattr(fragments, "ROOM", 200_000)
+    encoder = LineEncoder(Keep())
+    base = decision()
+    assert base.request is not None
+    tracemalloc.start()
+    try:
+        for number in range(400):
+            source = Peer(ip="203.0.113.9", certificate=f"{number:08d}" * 2_000)
+            user = User(sub=f"u{number}", iss="i", claims={"masked": f"{number:08d}" * 2_000})
+            identity = Identity(user=user)
+            encoder.encode(replace(base, request=RequestView(http=base.request.http, source=source), identity=identity))
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 2_000_000  # 400 of them would be 12 million
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("value", ['a"b', "a\\b", "a\tb", "\x7f", "é", "\u2028", "x" * 513])
 def test_a_value_that_is_not_plain_is_written_as_the_general_way_does(value: str) -> None:
     keep = Keep()
