@@ -30,10 +30,15 @@ demo: install
 # Many tests wait for servers, so there are twice as many workers as processors. They take files in the order that
 # tests/conftest.py gives them. Where the environment forbids bytecode, each server that a test starts would be compiled
 # anew, and so would the tests.
-WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
+PROCESSORS := $(shell getconf _NPROCESSORS_ONLN)
+WORKERS ?= $(shell expr 2 \* $(PROCESSORS))
 test: export PYTHONDONTWRITEBYTECODE :=
-test: install
+test: install tests/__pycache__
 	$(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder $(TEST_ARGS)
+
+# In a new checkout, all are compiled once. Otherwise each worker would compile all of them at the same time.
+tests/__pycache__: | install
+	-ls -d tests/*/ | xargs -n 16 -P $(PROCESSORS) $(BIN)/pytest --collect-only -qq > /dev/null
 
 # A picture of each page in light, in dark and on a small phone, written to the folder SCREENSHOTS by the tests that
 # open a browser; these hold every page that they take a picture of to what people can read.

@@ -54,7 +54,7 @@ class Served:
         code: int = self.answer(path, headers).status.code
         return code == 0
 
-    def answer(self, path: str, headers: Mapping[str, str], *, timeout: float = 5) -> CheckResponse:
+    def answer(self, path: str, headers: Mapping[str, str], *, timeout: float = 30) -> CheckResponse:
         """The answer to a Check of a GET, whose caller waits so many seconds."""
         with grpc.insecure_channel(self.said["grpc"]) as channel:
             check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/Check")

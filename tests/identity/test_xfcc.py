@@ -168,7 +168,7 @@ SIZE = 400_000
 )
 def test_reading_takes_linear_time(text: str) -> None:
     # A quadratic reader needs minutes for this size; a linear one some hundredths of a second.
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(MalformedRequest):
         xfcc.parse(text)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
