@@ -56,7 +56,9 @@ class Replica:
     def start(self) -> None:
         """Start it, on ports that it finds."""
         self._ended = 0
-        with self._log.open("wb") as log:
+        # What a server that was killed has left behind may still write, and then does so at the end.
+        with self._log.open("ab") as log:
+            log.truncate(0)
             self._process = subprocess.Popen(command(self._folder, self._transport), stderr=log)
 
     def wait(self) -> None:

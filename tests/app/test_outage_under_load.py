@@ -76,6 +76,7 @@ def test_while_its_redis_is_away_a_server_denies_what_needs_it_and_after_that_it
         async with Gateway(site) as gateway:
             load = Load(gateway=gateway, address=site.replicas[0].said["grpc"])
             browser = Browser.of("alice", gateway, site)
+            await gateway.check(browser.request("/once/1"))  # until the server knows what is revoked
             asking = [load.ask(load.guarded, lambda: browser.request("/once/1")) for _ in range(6)]
             asking += [load.ask(load.open, lambda: new_request("/open")) for _ in range(2)]
             tasks = [asyncio.create_task(one) for one in asking]

@@ -31,8 +31,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "policies" / "site.yaml").write_text(POLICY)
     (tmp_path / "jwks.json").write_text(key_set(KEY))
     (tmp_path / "extauthz.yaml").write_text(
-        f"{CONFIG}\nstore: sqlite:///state/extauthz.db\nrevocations: {{max_staleness: 1s}}\n"
-        f"identity: {json.dumps({'users': [source(jwks='jwks.json')]})}\n"
+        f"{CONFIG}\nstore: sqlite:///state/extauthz.db\nidentity: {json.dumps({'users': [source(jwks='jwks.json')]})}\n"
     )
     return tmp_path
 
@@ -78,14 +77,10 @@ def test_a_revocation_by_command_is_in_force_on_every_server_and_outlives_them(s
 @on_one_transport
 def test_a_server_that_is_cut_off_from_its_store_denies_subjects_until_it_is_back(serve: Serve, folder: Path) -> None:
     token = KEY.token(sub="alice")
-    served = serve()
-    assert reason(served, token) == "allowed"
-    assert served.probe("/ready").json()["revocations"] == {
-        "known": True,
-        "stale": False,
-        "failing_since": None,
-        "error": None,
-    }
+    served = serve(EXTAUTHZ_REVOCATIONS__MAX_STALENESS="2s")  # on a busy machine they may be stale without an outage
+    assert becomes(served, token, "allowed")
+    good = {"known": True, "stale": False, "failing_since": None, "error": None}
+    assert comes(lambda: bool(served.probe("/ready").json()["revocations"] == good))
     (folder / "state").rename(folder / "away")
     lost = served.next_event("revocations-out-of-reach")
     assert "extauthz.db" in lost["error"]
@@ -98,8 +93,8 @@ def test_a_server_that_is_cut_off_from_its_store_denies_subjects_until_it_is_bac
     assert served.metric("extauthz_revocations_stale") == 1
     (folder / "away").rename(folder / "state")
     served.next_event("revocations-back")
-    assert reason(served, token) == "allowed"
-    assert served.metric("extauthz_revocations_stale") == 0
+    assert becomes(served, token, "allowed")
+    assert comes(lambda: served.metric("extauthz_revocations_stale") == 0)
     subjects(folder, "block", "alice")
     assert becomes(served, token, "subject-blocked")
 
