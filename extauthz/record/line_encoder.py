@@ -12,7 +12,17 @@ from typing import Any, Final
 from extauthz.record.audit_line import AutoLine, SessionLine
 from extauthz.record.decision import DECISION_NAMES, DecisionRecord
 from extauthz.record.fact_lines import facts_line, risk_line
-from extauthz.record.fragments import NO_TRACE, ByIdentity, ByValue, HeaderShapes, encoded, escaped, is_plain, text_of
+from extauthz.record.fragments import (
+    NO_TRACE,
+    ByIdentity,
+    ByValue,
+    HeaderShapes,
+    Remembered,
+    encoded,
+    escaped,
+    is_plain,
+    text_of,
+)
 from extauthz.record.grant_lines import breaks_glass, grant_line
 from extauthz.record.instants import rfc3339
 from extauthz.record.masking import (
@@ -46,7 +56,8 @@ _PARAMETER: Final = r"[A-Za-z_][A-Za-z0-9_.\[\]-]{0,31}=[^&;%+=]+"
 _USUAL_QUERY: Final = re.compile(rf"{_PARAMETER}(?:&{_PARAMETER})*\Z")
 _VALUE: Final = re.compile(r"=[^&]*")
 
-_Outcome = tuple[type[Decision], str, str | None, int, str]
+_Outcome = tuple[int, type[Decision], str, str | None, int]
+"""The id of the rules, and decision, reason, rule and status."""
 _Target = tuple[str, str, str, str]
 
 
@@ -58,8 +69,7 @@ class LineEncoder:
         self._revision = ""
         self._second = "none yet"
         self._opening = ""
-        self._outcomes: ByValue[_Outcome] = ByValue(_outcome)
-        self._rules: ByIdentity[tuple[RuleResult, ...]] = ByIdentity(_rules)
+        self._outcomes: Remembered[_Outcome, tuple[str, str, object]] = Remembered()
         self._targets: ByValue[_Target] = ByValue(_target)
         self._queries: ByValue[str] = ByValue(_parameters)
         self._shapes = HeaderShapes(keep)
@@ -88,7 +98,7 @@ class LineEncoder:
             return text_of(line_of(record, self._keep))[:-1].encode()
         if record.revision != self._revision:
             self._revision = record.revision
-            self._rules.clear()
+            self._outcomes.clear()
         source, destination, path, time = request.source, request.destination, http.path, request.time
         headers, started, status = http.headers, record.started_ns, 200
         if type(decision) is not Allow:
@@ -112,6 +122,8 @@ class LineEncoder:
         ):
             shape, texts = None, (ident, id_, path, protocol, source_ip, destination_ip)
             ident, id_, path, protocol, source_ip, destination_ip = map(escaped, texts)
+        outcome = (id(record.rules), type(decision), decision.reason, decision.rule, status)
+        decided, came_out, _ = self._outcomes.get(outcome) or self._new(outcome, record.rules)
         digits = str(started)
         if digits[:-9] != self._second:
             digits = digits.zfill(10)
@@ -122,9 +134,9 @@ class LineEncoder:
             (
                 self._opening,
                 f'{digits[-9:]}Z","decision_id":"{ident}{traced}',
-                self._outcomes[type(decision), decision.reason, decision.rule, status, record.revision],
+                decided,
                 repr(took) if 0 <= took < _FAR else text_of(took),
-                self._rules.of(record.rules),
+                came_out,
                 ""
                 if type(decision) is Allow and not decision.grants and not decision.auto
                 else _rests_on(decision, started),
@@ -157,9 +169,25 @@ class LineEncoder:
                 else known[1]
                 if (known := self._identities.known.get(id(identity))) is not None
                 else self._identities.new(identity),
-                self._rest(record),
+                ""
+                if record.session is None
+                and record.detail is None
+                and not (record.views or record.asked or record.risk or record.waits or record.challenge)
+                else _rest(record),
             )
         ).encode()
+
+    def _new(self, outcome: _Outcome, rules: tuple[RuleResult, ...]) -> tuple[str, str, object]:
+        """What lines have in common that came out alike, before the time that it took and behind it."""
+        _, kind, reason, rule, status = outcome
+        by = "" if rule is None else f',"rule":{text_of(rule)}'
+        decided = (
+            f'","decision":"{DECISION_NAMES[kind]}","reason":{text_of(reason)}{by},"status":{status}'
+            f',"revision":{text_of(self._revision)},"duration_us":'
+        )
+        came_out = f',"rules":{text_of([rule_line(one) for one in rules])}' if rules else ""
+        self._outcomes.put(outcome, (decided, came_out, rules), len(decided) + len(came_out))
+        return decided, came_out, rules
 
     def _target_sent(self, http: HttpRequest) -> str:
         """The target as it was sent, where it is not the path, and what there is of a query."""
@@ -213,23 +241,21 @@ class LineEncoder:
         )
         return f',"identity":{{{fields[1:]}}}'
 
-    def _rest(self, record: DecisionRecord) -> str:
-        """What few records have."""
-        ages, views, asked, risk, detail = record.session, record.views, record.asked, record.risk, record.detail
-        waits, challenge = record.waits, record.challenge
-        if ages is None and detail is None and not (views or asked or risk or waits or challenge):
-            return ""
-        facts = facts_line(record)
-        return "".join(
-            (
-                "" if ages is None else f',"session":{text_of(SessionLine(age_s=ages.age, idle_s=ages.idle))}',
-                "" if facts is None else f',"facts":{text_of(facts)}',
-                f',"risk":{text_of([risk_line(one) for one in risk])}' if risk else "",
-                f',"challenge":{text_of(challenge)}' if challenge else "",
-                f',"waits":{text_of([wait_line(one, record.started_ns) for one in waits])}' if waits else "",
-                "" if detail is None else f',"detail":{text_of(masked(detail))}',
-            )
+
+def _rest(record: DecisionRecord) -> str:
+    """What few records have."""
+    ages, risk, detail, challenge = record.session, record.risk, record.detail, record.challenge
+    facts, waits = facts_line(record), [wait_line(one, record.started_ns) for one in record.waits]
+    return "".join(
+        (
+            "" if ages is None else f',"session":{text_of(SessionLine(age_s=ages.age, idle_s=ages.idle))}',
+            "" if facts is None else f',"facts":{text_of(facts)}',
+            f',"risk":{text_of([risk_line(one) for one in risk])}' if risk else "",
+            f',"challenge":{text_of(challenge)}' if challenge else "",
+            f',"waits":{text_of(waits)}' if waits else "",
+            "" if detail is None else f',"detail":{text_of(masked(detail))}',
         )
+    )
 
 
 def _traced(record: DecisionRecord) -> str:
@@ -237,17 +263,6 @@ def _traced(record: DecisionRecord) -> str:
     trace_id, span_id = span_of(record)
     traced = f'","trace_id":"{trace_id}' if trace_id else ""
     return f'{traced}","span_id":"{span_id}' if span_id else traced
-
-
-def _outcome(outcome: _Outcome) -> str:
-    kind, reason, rule, status, revision = outcome
-    decided = f'","decision":"{DECISION_NAMES[kind]}","reason":{text_of(reason)}'
-    by = "" if rule is None else f',"rule":{text_of(rule)}'
-    return f'{decided}{by},"status":{status},"revision":{text_of(revision)},"duration_us":'
-
-
-def _rules(rules: tuple[RuleResult, ...]) -> str:
-    return f',"rules":{text_of([rule_line(one) for one in rules])}' if rules else ""
 
 
 def _rests_on(decision: Decision, started_ns: int) -> str:
