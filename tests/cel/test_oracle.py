@@ -4,7 +4,8 @@ import random
 from typing import Any
 
 from cel_support.expressions import VARIABLES, inputs, written
-from cel_support.oracle import Failed, evaluate
+from cel_support.oracle import evaluate
+from cel_support.oracle_values import Failed
 from cel_support.vectors import canonical
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

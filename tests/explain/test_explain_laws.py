@@ -1,8 +1,8 @@
 """An explanation agrees with the decision that it explains, on any policies and requests."""
 
 from hypothesis import HealthCheck, given, settings
+from policy.any_policies import identities, policies, requests
 from policy.making import NOW, Document, compiled, evaluate
-from policy.test_policy_laws import identities, policies, requests
 
 from extauthz.policy.context import Inputs, RequestScope
 from extauthz.policy.explain import as_json, traces

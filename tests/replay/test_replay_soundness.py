@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from policy.any_policies import binds, identities, requests
+from policy.any_policies import policies as any_policies
 from policy.making import Document, caller, compiled, document, evaluate, http, rule
-from policy.test_policy_laws import binds, identities, requests
-from policy.test_policy_laws import policies as any_policies
 from replay.recording import recorded
 
 from extauthz.history.deciding import Redecider, Undecidable
