@@ -25,7 +25,17 @@ from bench.harness.cores import find_cores
 from bench.harness.figures import Report, as_json, misses
 from bench.harness.servers import TRANSPORTS
 from bench.harness.setting import LONG, QUICK, TINY, Part, Setting, Size
-from bench.parts import drain, instructions, latency, resources, saturation, scripts, through_envoy, throughput
+from bench.parts import (
+    drain,
+    instructions,
+    latency,
+    recorded,
+    resources,
+    saturation,
+    scripts,
+    through_envoy,
+    throughput,
+)
 from extauthz import __version__
 from extauthz.cli.quickstart.processes import ProcessFailed
 from extauthz.errors import ConfigurationError, ExtauthzError
@@ -39,6 +49,8 @@ PARTS: Final[Sequence[Part]] = (
     saturation.PART,
     drain.PART,
     resources.PART,
+    scripts.RECORDS,
+    recorded.PART,
     scripts.PIECES,
 )
 LONG_ONLY: Final = frozenset({scripts.PIECES.name})

@@ -3,9 +3,10 @@
 A new transport joins by its line in `TRANSPORTS`.
 """
 
+import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -48,11 +49,14 @@ TRANSPORTS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """Something that answers Checks at an address; `child` is missing for one that somebody else has started."""
+    """Something that answers Checks at an address; `child` is missing for one that somebody else has started. `admin`
+    is where the product tells its metrics, `audit` the file that it writes."""
 
     name: str
     address: str
     child: Child | None = None
+    admin: str = ""
+    audit: Path | None = None
 
     def pids(self) -> tuple[int, ...]:
         """Its processes; none of one that somebody else has started, which may be anywhere."""
@@ -77,15 +81,23 @@ class Yard:
     folder: Path
     core: int | None
 
-    def start(self, name: str, command: Sequence[str | Path], ready: Callable[[], bool]) -> Child:
-        """Start a program and wait until it is ready.
+    def start(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        ready: Callable[[], bool],
+        *,
+        variables: Mapping[str, str] | None = None,
+    ) -> Child:
+        """Start a program with these variables beside those of the environment, and wait until it is ready.
 
         Raises:
             ProcessFailed: it ended, or was not ready in time.
         """
         log = self.folder / f"{name.replace(' ', '-')}.log"
         with pinned(self.core):
-            child = self.processes.start(name, command, log=log, folder=_ROOT)
+            environment = {**os.environ, **(variables or {})}
+            child = self.processes.start(name, command, log=log, folder=_ROOT, environment=environment)
         child.wait_until(ready, seconds=START_SECONDS)
         return child
 
@@ -96,17 +108,26 @@ class Yard:
         command = [sys.executable, "-m", f"bench.noop.{transport.noop}", address]
         return Server(name=name, address=address, child=self.start(name, command, lambda: answers(address)))
 
-    def start_extauthz(self, transport: Transport, *, rules: int = 50) -> Server:
-        """The product, by its own command, with so many rules; without records."""
-        address = free_address()
-        name = f"{transport.name} extauthz"
+    def start_extauthz(
+        self,
+        transport: Transport,
+        *,
+        rules: int = 50,
+        kind: str = "extauthz",
+        audit: bool = False,
+        variables: Mapping[str, str] | None = None,
+    ) -> Server:
+        """The product, by its own command, with so many rules; without records but for an audit, and for what
+        `variables` ask for. `kind` is what it is called beside its transport."""
+        address, admin = free_address(), free_address()
+        name = f"{transport.name} {kind}"
         site = self.folder / f"{transport.name}-{address.rpartition(':')[2]}"
-        command = serve_command(transport, traffic.write_site(site, grpc=address, rules=rules))
-        child = self.start(name, command, lambda: serves(address))
+        config = traffic.write_site(site, grpc=address, admin=admin, rules=rules, audit=audit)
+        child = self.start(name, serve_command(transport, config), lambda: serves(address), variables=variables)
         code = CheckResponse.FromString(check(address)).status.code
         if code:
             raise WrongAnswer(f"{name}: the Check is answered with {code}, not allowed; see bench/harness/traffic.py")
-        return Server(name=name, address=address, child=child)
+        return Server(name=name, address=address, child=child, admin=admin, audit=config.with_name(traffic.AUDIT_FILE))
 
 
 def serve_command(transport: Transport, config: Path) -> list[str | Path]:
@@ -139,7 +160,7 @@ def answers(address: str) -> bool:
 
 def serves(address: str) -> bool:
     """Whether its health is SERVING."""
-    if not _listens(address):  # or gRPC would wait a second before it tries again
+    if not listens(address):  # or gRPC would wait a second before it tries again
         return False
     with grpc.insecure_channel(address) as channel:
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
@@ -158,7 +179,8 @@ def free_address() -> str:
         return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
-def _listens(address: str) -> bool:
+def listens(address: str) -> bool:
+    """Whether somebody takes connections there."""
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host, int(port)), timeout=_CALL_SECONDS):

@@ -32,12 +32,18 @@ class Size:
     """Decisions whose instructions are counted."""
     drained: int = 50_000
     """Calls while workers are replaced (issue 7)."""
+    steady: float = 10.0
+    """Seconds at a rate at which no record is to be lost."""
 
 
 QUICK: Final = Size(rounds=3, seconds=1.5, starts=3, growth_calls=1_000_000, growth_seconds=10.0, counted=200)
-LONG: Final = Size(rounds=9, seconds=5.0, starts=9, growth_calls=1_000_000, growth_seconds=3_600.0, counted=1_000)
+LONG: Final = Size(
+    rounds=9, seconds=5.0, starts=9, growth_calls=1_000_000, growth_seconds=3_600.0, counted=1_000, steady=60.0
+)
 # Within less time a busy machine may not let the load begin.
-TINY: Final = Size(rounds=1, seconds=1.5, starts=1, growth_calls=500, growth_seconds=1.0, counted=5, drained=500)
+TINY: Final = Size(
+    rounds=1, seconds=1.5, starts=1, growth_calls=500, growth_seconds=1.0, counted=5, drained=500, steady=1.0
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

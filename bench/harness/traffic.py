@@ -1,6 +1,7 @@
 """What is asked, and by which rules it is decided: one workload, known by its X-Forwarded-Client-Cert, and 50 rules."""
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
@@ -35,13 +36,15 @@ HEADERS: Final[Mapping[str, str]] = {
     "cookie": "theme=dark; consent=all",
 }
 CONFIG: Final = """
-listen: {{grpc: "{grpc}", web: "127.0.0.1:0", admin: "127.0.0.1:0"}}
+listen: {{grpc: "{grpc}", web: "127.0.0.1:0", admin: "{admin}"}}
 policies: [policies/]
 reload: {{watch: false}}
 store: "{store}"
 identity:
   workload: {{trust_domains: [prod.example.org], sources: [xfcc], xfcc: {{accept: last, without_principal: true}}}}
 """
+AUDIT_FILE: Final = "audit.jsonl"
+AUDIT: Final = f"audit: {{path: {AUDIT_FILE}}}\n"
 
 
 def request() -> bytes:
@@ -61,7 +64,7 @@ def request() -> bytes:
 
 def varied(number: int) -> bytes:
     """The Check with this number: another account, connection and trace in each, on all routes, of many workloads."""
-    trace = f"{number:032x}"
+    trace = blake2b(number.to_bytes(8), digest_size=16).hexdigest()  # samplers look at parts of it
     workload = f"{WORKLOAD}-{number % WORKLOADS}"
     return check_request(
         id=str(number),
@@ -105,10 +108,19 @@ def policy(rules: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_site(folder: Path, *, grpc: str, rules: int = 50, store: str = "memory:") -> Path:
-    """The files of a server that listens on `grpc`; the path of its configuration."""
+def write_site(
+    folder: Path,
+    *,
+    grpc: str,
+    admin: str = "127.0.0.1:0",
+    rules: int = 50,
+    store: str = "memory:",
+    audit: bool = False,
+) -> Path:
+    """The files of a server that listens on `grpc`, and writes `audit.jsonl` beside them if it is to; the path of its
+    configuration."""
     (folder / "policies").mkdir(parents=True)
     (folder / "policies" / "payments.yaml").write_text(policy(rules))
     config = folder / "extauthz.yaml"
-    config.write_text(CONFIG.format(grpc=grpc, store=store))
+    config.write_text(CONFIG.format(grpc=grpc, admin=admin, store=store) + (AUDIT if audit else ""))
     return config

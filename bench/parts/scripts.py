@@ -40,11 +40,11 @@ def read_missed(output: str, code: int) -> list[str]:
     return missed
 
 
-def _measure(setting: Setting, *, part: str, title: str, names: Sequence[str]) -> Report:
+def _measure(setting: Setting, *, part: str, title: str, names: Sequence[str], pins_itself: bool) -> Report:
     figures: list[Figure] = []
     missed: list[str] = []
     for name in names:
-        with tempfile.TemporaryDirectory() as folder, pinned(setting.cores.server):
+        with tempfile.TemporaryDirectory() as folder, pinned(None if pins_itself else setting.cores.server):
             written = Path(folder) / "figures.json"
             command = [sys.executable, str(FOLDER / f"{name}.py"), "--check", "--json", str(written)]
             ended = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -54,14 +54,17 @@ def _measure(setting: Setting, *, part: str, title: str, names: Sequence[str]) -
     return Report(part=part, title=title, figures=tuple(figures), missed=tuple(missed))
 
 
-def _part(part: str, title: str, names: Sequence[str]) -> Part:
-    measure = partial(_measure, part=part, title=title, names=names)
+def _part(part: str, title: str, names: Sequence[str], *, pins_itself: bool = False) -> Part:
+    measure = partial(_measure, part=part, title=title, names=names, pins_itself=pins_itself)
     return Part(name=part, title=title, targets=tuple(f"bench/{name}.py" for name in names), measure=measure)
 
 
 DECIDE: Final = _part("decide", "A decision in process, bytes to bytes, on one core", ["check"])
+RECORDS: Final = _part(
+    "records", "What records cost a decision, in process, on one core", ["records"], pins_itself=True
+)
 PIECES: Final = _part(
     "pieces",
     "The pieces: bench/*.py",
-    ["cel", "identity", "policy", "risk", "wire", "worst", "state", "replay", "reload"],
+    ["cel", "identity", "policy", "risk", "wire", "worst", "state", "replay", "reload", "decisions"],
 )

@@ -4,15 +4,14 @@ Also the processor's time for one Check, which others on the machine take little
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from bench.harness import h2load
 from bench.harness.envoys import start_direct
 from bench.harness.figures import AtLeast, Report, measured, ratio
-from bench.harness.h2load import Ask, Load
-from bench.harness.proc import processor_seconds
+from bench.harness.h2load import Load
+from bench.harness.rates import Asked, one_round
 from bench.harness.servers import TRANSPORTS
 from bench.harness.setting import Part, Setting
 
@@ -21,22 +20,6 @@ TITLE: Final = "Checks a second, server on one core, 4 connections of 20 calls"
 LIMIT: Final = "envoy direct_response"
 LEAST_OF_NOOP: Final[Mapping[str, float]] = {"grpcio": 0.88, "pyvoy": 0.80}
 """Of the transport's own no-op (issue 7)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What to send, and the processes whose time it takes."""
-
-    ask: Ask
-    pids: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
-    """Calls a second, and microseconds of the processor for one."""
-
-    rate: float
-    processor: float
 
 
 def _of_noop(transport: str) -> str:
@@ -48,11 +31,11 @@ def measure(setting: Setting) -> Report:
     size, core = setting.size, setting.cores.load
     with setting.yard() as yard:
         asked = {LIMIT: Asked(ask=start_direct(yard))}
-        asked |= {server.name: Asked(ask=server.ask(), pids=server.pids()) for server in setting.servers(yard)}
+        asked |= {server.name: Asked.of(server) for server in setting.servers(yard)}
         for one in asked.values():
             h2load.rate_of(one.ask, Load(seconds=size.seconds / 5), core=core)
         load = Load(seconds=size.seconds, warm_up=False)
-        rounds = setting.in_turn(asked, partial(_round, load=load, core=core))
+        rounds = setting.in_turn(asked, partial(one_round, load=load, core=core))
     rates = {name: [one.rate for one in of_it] for name, of_it in rounds.items()}
     processor = {name: [one.processor for one in of_it] for name, of_it in rounds.items() if asked[name].pids}
     figures = [measured(name, "/s", of_it, better="more") for name, of_it in rates.items()]
@@ -69,13 +52,6 @@ def measure(setting: Setting) -> Report:
         figures.append(ratio(f"{transport.name} no-op over extauthz, processor", least, spent, better="more"))
     notes = (f"{LIMIT} is the limit of h2load and of this HTTP/2 stack here: nothing above it can be measured",)
     return Report(part=NAME, title=TITLE, figures=tuple(figures), notes=notes)
-
-
-def _round(asked: Asked, *, load: Load, core: int | None) -> Round:
-    before = sum(map(processor_seconds, asked.pids))
-    rate = h2load.rate_of(asked.ask, load, core=core)
-    used = sum(map(processor_seconds, asked.pids)) - before
-    return Round(rate=rate, processor=used / (rate * load.seconds) * 1e6)
 
 
 PART: Final = Part(
