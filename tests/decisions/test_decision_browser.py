@@ -141,6 +141,8 @@ def test_a_draft_is_tried(world: Recorded, url: str, context: BrowserContext, sc
     page = context.new_page()
     enters(page, world, url)
     page.goto(f"{url}/decisions/{blocked.decision_id}")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(f"{request.method} {request.url.removeprefix(url)}"))
     page.get_by_text("Try it against a draft").click()
     picture(page, screenshots, "decisions-draft")
     page.get_by_label("Policies, all that would be in force").fill(
@@ -154,3 +156,5 @@ def test_a_draft_is_tried(world: Recorded, url: str, context: BrowserContext, sc
     page.get_by_role("button", name="Try").click()
     expect(page.get_by_role("alert")).to_have_text("The draft can't be used:")
     picture(page, screenshots, "decisions-draft-wrong")
+    # Nothing on these pages can change, so they ask for no news: a GET of what was tried would be refused.
+    assert asked == [f"POST /decisions/{blocked.decision_id}/try"] * 2

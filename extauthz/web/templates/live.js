@@ -49,13 +49,16 @@ const look = async () => {
   }
 };
 
-const events = new EventSource("/events");
-events.addEventListener("changed", look);
-events.addEventListener("error", () => {
-  if (events.readyState === EventSource.CLOSED) {
-    look();
-  }
-});
-// Where nobody tells of news, the page says after how many seconds it looks.
-const every = Number(document.querySelector("[data-every]")?.dataset.every ?? 30);
-setInterval(look, every * 1000);
+// A page of which no part is live stays as it is: a decision, also one that a draft was tried on.
+if (document.querySelector("[data-live]") !== null) {
+  const events = new EventSource("/events");
+  events.addEventListener("changed", look);
+  events.addEventListener("error", () => {
+    if (events.readyState === EventSource.CLOSED) {
+      look();
+    }
+  });
+  // Where nobody tells of news, the page says after how many seconds it looks.
+  const every = Number(document.querySelector("[data-every]")?.dataset.every ?? 30);
+  setInterval(look, every * 1000);
+}
