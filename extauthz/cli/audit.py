@@ -16,7 +16,7 @@ from extauthz.cli.audit_lines import show
 from extauthz.cli.audit_options import require_records
 from extauthz.cli.audit_schema import schema
 from extauthz.cli.audit_verify import verify
-from extauthz.cli.audit_wanted import picking
+from extauthz.cli.audit_wanted import AuditConfig, audit_of, picking
 from extauthz.cli.policy_options import FormatOption
 from extauthz.history.tail import Tail
 from extauthz.history.wanted import Sieve, Wanted
@@ -34,7 +34,16 @@ app.command("schema", short_help="Print the JSON Schema of the lines.")(schema)
 @app.command(short_help="Show the last records, and follow new ones.")
 @picking
 def tail(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The audit file.", dir_okay=False, show_default=False)],
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE",
+            help="The audit file; that of the configuration without it.",
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    config: AuditConfig = None,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last records.")] = 10,
     follow: Annotated[
         bool,
@@ -46,6 +55,7 @@ def tail(
 ) -> None:
     """Show the last records: when, what, by which rule, why, on which request, of which user and workload."""
     sieve = Sieve(wanted)
+    file = file or audit_of(config)
     with Tail(file) as tailed:
         newest = list(islice(sieve.sift(tailed.last()), lines))
         if lines and not newest and not follow:

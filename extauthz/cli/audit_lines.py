@@ -18,7 +18,8 @@ from extauthz.record.life_lines import LifeLine
 
 _MILLISECONDS: Final = len("2026-11-21T10:00:00.000")
 _WIDEST: Final = max(map(len, COLOURS))
-_AUDIT: Final = "audit."
+_TOLD: Final = {"audit": ("file", "version"), "keys": ("makes",)}
+"""Of the details of these kinds of events, what tells one from another."""
 
 
 def show(found: Iterable[tuple[bytes, Record]], sieve: Sieve, output: Format) -> int:
@@ -58,8 +59,10 @@ def _event(record: LifeLine) -> Text:
     """What happened, to whom and by whom, why, with what it belongs to."""
     subject = "-" if record.subject is None else record.subject.sub
     what = [record.factor, record.challenge, record.approval, record.grant]
-    if record.event.startswith(_AUDIT):
-        what += [str(record.details[name]) for name in ("file", "version") if name in record.details]
+    kind = record.event.partition(".")[0]
+    what += [str(record.details[name]) for name in _TOLD.get(kind, ()) if name in record.details]
+    if kind == "policy":
+        what.append(record.revision)
     words = (
         record.event,
         record.rule or "-",

@@ -115,15 +115,22 @@ def files_of(files: list[Path] | None, config: Path | None) -> list[Path]:
     Raises:
         ExtauthzError: there is none, or it can't be looked at.
     """
-    if files:
-        return each_once(files)
+    return each_once(files) if files else written_by(audit_of(config))
+
+
+def audit_of(config: Path | None) -> Path:
+    """The file that servers of this configuration append to.
+
+    Raises:
+        ExtauthzError: the configuration can't be used, or it names none.
+    """
     # Imported here: most of these commands need no settings.
     from extauthz.settings import load_settings
 
     settings = load_settings(config or DEFAULT_CONFIG)
     if settings.audit is None:
         raise ConfigurationError(f"{config or DEFAULT_CONFIG}: no `audit.path` is set; name the audit files")
-    return written_by(settings.base / settings.audit.path)
+    return settings.base / settings.audit.path
 
 
 def moment(text: str | None, option: str, *, now: float | None = None) -> bytes:

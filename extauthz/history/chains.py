@@ -231,7 +231,7 @@ class FileChains:
         if link.seq == due:
             finding = self._findings.tell(self.path, number, "changed", changed(link))
         elif link.seq > due:
-            text = f"{_lines(due, link.seq - 1)} of writer {link.writer} are missing before this one"
+            text = f"no {_lines(due, link.seq - 1)} of writer {link.writer} before this one"
             finding = self._findings.tell(self.path, number, "missing", text)
         else:
             text = (

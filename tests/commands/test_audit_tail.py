@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from typer.testing import CliRunner, Result
 
+from extauthz.cli.audit_lines import told
 from extauthz.cli.commands import app
 from extauthz.cli.quickstart.demo import EXTAUTHZ
 from extauthz.errors import ExtauthzError
@@ -25,6 +27,7 @@ from extauthz.history import tail
 from extauthz.history.tail import Tail
 from extauthz.identity import spiffe
 from extauthz.record.decision import DecisionRecord
+from extauthz.record.life_lines import LifeLine
 from extauthz.values.decisions import Challenge, ChallengeDemand, Deny
 from extauthz.values.identity import Identity, User
 
@@ -91,6 +94,28 @@ def test_programs_get_the_lines_as_they_are(file: Path, options: list[str], foun
     lines = [line for line in file.read_text().splitlines() if "event" not in json.loads(line)]
     assert done.stdout.splitlines() == [lines[number - 1] for number in found]
     assert [json.loads(line)["decision_id"] for line in done.stdout.splitlines()] == [f"d-{number}" for number in found]
+
+
+def test_without_a_file_it_is_that_of_the_configuration(file: Path) -> None:
+    config = file.with_name("extauthz.yaml")
+    config.write_text("policies: [policies]\naudit: {path: audit.jsonl}\n")
+    assert invoke("--config", config).stdout == invoke(file).stdout != ""
+    config.write_text("policies: [policies]\n")
+    assert str(invoke("--config", config).exception) == f"{config}: no `audit.path` is set; name the audit files"
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "what"),
+    [
+        ("policy.in-force", {"revision": "sha256:0a3a"}, "sha256:0a3a"),
+        ("keys.changed", {"details": {"makes": "k2", "keys": ["k1", "k2"]}}, "k2"),
+        ("audit.started", {"details": {"version": "0.1.0", "key": "k1"}}, "0.1.0"),
+        ("challenge.met", {"revision": "sha256:0a3a", "challenge": "c1", "factor": "totp"}, "totp c1"),
+    ],
+)
+def test_an_event_tells_what_it_is_about(kind: str, fields: dict[str, Any], what: str) -> None:
+    event = LifeLine(v=1, event=kind, time="2026-11-21T10:00:00.000000000Z", by="server", **fields)
+    assert told(event).plain.split("  ")[-3] == what
 
 
 def test_where_nothing_is_as_wanted_it_says_so(file: Path) -> None:
