@@ -61,9 +61,7 @@ class OneDecision:
         values = {
             "place": "decision",
             "line": line,
-            "request": "TCP"
-            if line.request is None
-            else f"{line.request.method} {line.request.host}{line.request.path}",
+            "request": _asked(line),
             "status": "pending" if line.decision in ("challenge", "hold") else _COLOURS[line.decision],
             "rows": waterfall(line),
             "width": WIDTH,
@@ -94,6 +92,14 @@ def sections_of(line: DecisionLine) -> tuple[Section, ...]:
         Section(title="What it rests on", lines=tuple(_grants(line))),
     )
     return tuple(one for one in found if one.lines)
+
+
+def _asked(line: DecisionLine) -> str:
+    """What was asked for, in a line."""
+    if line.tcp:
+        return "TCP"
+    request = line.request
+    return "A request that could not be read" if request is None else f"{request.method} {request.host}{request.path}"
 
 
 def _approvals_of(line: DecisionLine) -> tuple[str, ...]:
