@@ -5,7 +5,7 @@ from pathlib import Path
 
 from extauthz.record.audit_file import ROOM, AuditCounts, AuditFile
 from extauthz.record.decision import DecisionRecord
-from extauthz.record.journal import QUEUE, Journal
+from extauthz.record.journal import QUEUE, QUEUE_BYTES, Journal
 from extauthz.record.keeping import Keeper, Record, Recorder
 from extauthz.record.masking import Keep
 from extauthz.stepup.keys import KeyRing
@@ -23,11 +23,12 @@ class AuditJournal(Recorder):
         *others: Keeper,
         room: int = ROOM,
         queue: int = QUEUE,
+        queue_bytes: int = QUEUE_BYTES,
         must: bool = False,
         keys: KeyRing | None = None,
     ) -> None:
         self.file = AuditFile(path, keep, keys=keys, room=room)
-        self.journal = Journal(others, audit=self.file, queue=queue, must=must)
+        self.journal = Journal(others, audit=self.file, must=must, queue=queue, queue_bytes=queue_bytes)
 
     @property
     def blocked(self) -> bool:

@@ -344,6 +344,7 @@ class Answering:
             span=answer.span,
             waits=case.waits or asked.waits,
             challenge=answer.challenge,
+            size=0 if case.request is None else len(asked.payload),
             started_ns=asked.started_ns,
             ended_ns=ended_ns,
         )

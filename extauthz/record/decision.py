@@ -55,7 +55,8 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     to them. `detail` is the full text of what went wrong, for the operator only. `trace` is the trace context that came
     with the Check itself (`TRACE_HEADERS` in the call's metadata): the caller's own span. `span` is set where something
     links to this decision later; elsewhere its span gets its ids when it is made. `waits` are those that took time.
-    `challenge` is the id of the one that it has opened. Times are nanoseconds since the epoch.
+    `challenge` is the id of the one that it has opened. `size` are the bytes of the Check, where `request` is what it
+    said. Times are nanoseconds since the epoch.
     """
 
     decision_id: str
@@ -74,5 +75,6 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     span: SpanIds | None = None
     waits: tuple[Wait, ...] = ()
     challenge: str = ""
+    size: int = 0
     started_ns: int
     ended_ns: int

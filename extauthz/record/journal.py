@@ -7,7 +7,6 @@ written.
 
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -17,19 +16,26 @@ import structlog
 from msgspec.structs import replace
 
 from extauthz.errors import ConfigurationError
+from extauthz.record.bounded_queue import BoundedQueue
 from extauthz.record.decision import DecisionRecord, Wait
 from extauthz.record.keeping import Keeper, Ledger, Record
 
 QUEUE: Final = 50_000
 """Records that wait for their keepers before further ones are dropped."""
+QUEUE_BYTES: Final = 128 << 20
+"""Bytes of the Checks that they are of: a record holds the whole request."""
 REQUIRED: Final = 5_000
 """Records that somebody waits for before further ones fail at once: on a disk that hangs they stay when nobody does."""
+REQUIRED_BYTES: Final = 32 << 20
+"""Bytes of the Checks that those are of."""
 BATCH: Final = 64
 """Records that are handed over at a time. Small, because encoding keeps other threads from running."""
 GATHER: Final = 0.01
 """Seconds that the thread waits for company after a first record."""
 BEAT: Final = 1.0
 """Seconds between two calls of the keepers while there is nothing to keep."""
+HANGING: Final = 3.0
+"""Seconds after which keepers that have not come back hang."""
 CLOSING: Final = 5.0
 """Seconds that `close` gives to what is still in the queue."""
 LOG_EVERY: Final = 10.0
@@ -51,23 +57,34 @@ class _Required:
     record: DecisionRecord
     done: Future[None]
 
+    @property
+    def size(self) -> int:
+        return self.record.size
+
 
 class Journal:
     """A `Recorder` that hands records to keepers in small batches. Safe to use from any thread.
 
     `audit` is the keeper that can promise, where there is one; it is handed everything before the others. Where `must`
-    is set, it blocks all decisions while the audit can't be written, or the queue is more than half full.
+    is set, it blocks all decisions while the audit can't be written, the keepers hang, or the queue is more than half
+    full. `queue` and `queue_bytes` are what may wait.
     """
 
     def __init__(
-        self, keepers: Sequence[Keeper] = (), *, audit: Ledger | None = None, must: bool = False, queue: int = QUEUE
+        self,
+        keepers: Sequence[Keeper] = (),
+        *,
+        audit: Ledger | None = None,
+        must: bool = False,
+        queue: int = QUEUE,
+        queue_bytes: int = QUEUE_BYTES,
     ) -> None:
         self._audit = audit
         self._others = tuple(keepers)
         self._keepers = self._others if audit is None else (audit, *self._others)
-        self._room = queue
-        self._queue: deque[Record] = deque()
-        self._required: deque[_Required] = deque()
+        self._queue: BoundedQueue[Record] = BoundedQueue(room=queue, room_bytes=queue_bytes)
+        self._required: BoundedQueue[_Required] = BoundedQueue(room=REQUIRED, room_bytes=REQUIRED_BYTES)
+        self._handed_at: float | None = None
         self._wake = threading.Event()
         self._urgent = threading.Event()
         self._closing = False
@@ -84,14 +101,14 @@ class Journal:
         """Whether the audit must be written, and can't be."""
         if not self._must or self._audit is None:
             return False
-        return self._audit.failing or len(self._queue) > self._room // 2
+        handed_at = self._handed_at
+        hangs = handed_at is not None and time.monotonic() > handed_at + HANGING
+        return hangs or self._audit.failing or self._queue.is_half_full
 
     def record(self, record: Record) -> None:
         """Take a record to be kept soon; drop and count it if too many wait already."""
-        if len(self._queue) >= self._room or self._closing:
+        if self._closing or not self._queue.put(record):
             self._drop(1)
-        else:
-            self._queue.append(record)
         if not self._wake.is_set():
             self._wake.set()
 
@@ -103,10 +120,9 @@ class Journal:
             done.set_exception(ConfigurationError(reason))
         elif self._closing:
             done.set_exception(OSError("the audit file is closed"))
-        elif len(self._required) >= REQUIRED:
+        elif not self._required.put(_Required(record, done)):
             done.set_exception(OSError("too many records wait to be written"))
         else:
-            self._required.append(_Required(record, done))
             self._urgent.set()
             self._wake.set()
         return done
@@ -138,17 +154,19 @@ class Journal:
 
     def _hand_over(self) -> None:
         """What waits, batch by batch, first what somebody waits for; an empty batch where nothing does."""
+        self._handed_at = time.monotonic()
         if not self._queue and not self._required:
             self._keep(self._keepers, ())
         while self._required or self._queue:
+            self._handed_at = time.monotonic()
             if self._required:
                 self._commit_required()
             else:
-                self._keep(self._keepers, [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))])
+                self._keep(self._keepers, self._queue.take(BATCH))
+        self._handed_at = None
 
     def _commit_required(self) -> None:
-        taken = [self._required.popleft() for _ in range(min(BATCH, len(self._required)))]
-        batch = [entry for entry in taken if entry.done.set_running_or_notify_cancel()]
+        batch = [entry for entry in self._required.take(BATCH) if entry.done.set_running_or_notify_cancel()]
         records = [entry.record for entry in batch]
         try:
             if self._audit is not None and records:
@@ -164,8 +182,7 @@ class Journal:
 
     def _give_up(self, error: Exception) -> None:
         """Tell everybody who waits now that it can't be written: to try for each would keep them waiting."""
-        for _ in range(len(self._required)):
-            entry = self._required.popleft()
+        for entry in self._required.take(len(self._required)):
             if entry.done.set_running_or_notify_cancel():
                 entry.done.set_exception(error)
 
@@ -189,8 +206,7 @@ class Journal:
     def _finish(self) -> None:
         """The end of the thread: what came while it ended is dropped."""
         self._give_up(OSError("the audit file is closed"))
-        self._drop(len(self._queue))
-        self._queue.clear()
+        self._drop(len(self._queue.take(len(self._queue))))
         self._told_at = -LOG_EVERY
         self._tell_drops()
         for keeper in self._keepers:

@@ -84,3 +84,8 @@ class LifeRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     details: Mapping[str, Detail] = EMPTY
     links: tuple[SpanIds, ...] = ()
     started_ns: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that came with a request: no event holds any number of them."""
+        return 0

@@ -1,22 +1,21 @@
 """The audit file: whole lines, in order, by many writers, through rotation, torn ends and full disks."""
 
-import fcntl
 import json
 import os
 import resource
 import subprocess
 import sys
-import termios
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from audit.auditing import decision, ids, lines
+from audit.hanging_disks import HangingDisk
 from audit.small_disks import write_through_a_full_disk
 from audit_journal import DEFAULTS, AuditJournal
+from msgspec.structs import replace
 from patience import comes
 
 from extauthz.errors import ConfigurationError
@@ -206,31 +205,45 @@ def test_who_waits_for_a_disk_that_hangs_is_told_at_once_when_too_many_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "REQUIRED", 10)
-    path = tmp_path / "audit.jsonl"
-    os.mkfifo(path)  # it takes 64 KiB, and then whoever writes has to wait
-    audit = AuditJournal(path)
+    disk = HangingDisk(tmp_path / "audit.jsonl")
+    audit = AuditJournal(tmp_path / "audit.jsonl")
     for number in range(400):
         audit.record(decision(number))
-    reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    assert comes(lambda: int.from_bytes(fcntl.ioctl(reading, termios.FIONREAD, bytes(4)), sys.byteorder) > 60_000)
+    assert disk.comes_to_hang()
     waiting = [audit.commit(decision(number)) for number in range(10)]
     assert not any(one.done() for one in waiting)
     with pytest.raises(OSError, match="too many records wait"):
         audit.commit(decision(10)).result(0)
-    over = threading.Event()
+    with disk.working():
+        assert comes(lambda: all(one.done() for one in waiting))
+        audit.close()
 
-    def empty() -> None:
-        while not over.wait(0.01):
-            with suppress(BlockingIOError):
-                os.read(reading, 1 << 20)
 
-    emptying = threading.Thread(target=empty)
-    emptying.start()
-    assert comes(lambda: all(one.done() for one in waiting))
-    audit.close()
-    over.set()
-    emptying.join()
-    os.close(reading)
+def test_what_waits_for_a_disk_that_hangs_is_bounded_in_bytes_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may call sends a megabyte with each of 50,000 requests: a record holds the whole of them."""
+    monkeypatch.setattr(journal, "REQUIRED_BYTES", 3_000)
+    disk = HangingDisk(tmp_path / "audit.jsonl")
+    audit = AuditJournal(tmp_path / "audit.jsonl", queue_bytes=4_000)
+    for number in range(400):  # the disk takes some of them, and the thread has one batch in its hands
+        audit.record(decision(number))
+    assert disk.comes_to_hang()
+    before = audit.count().lost
+    assert before == 0, "what is small is bounded by its number alone"
+    large = replace(decision(400), size=1_000)
+    for _ in range(6):
+        audit.record(large)
+    assert audit.count().lost == 2
+    waiting = [audit.commit(large) for _ in range(4)]
+    with pytest.raises(OSError, match="too many records wait"):
+        waiting.pop().result(0)
+    with disk.working():
+        assert comes(lambda: all(one.done() for one in waiting))
+        assert comes(lambda: audit.count().written == 407)
+        audit.record(large)  # there is room again
+        assert comes(lambda: audit.count().written == 408)
+        audit.close()
 
 
 def test_a_commit_fails_at_once_where_the_disk_is_full_even_behind_others(tmp_path: Path, opened: Open) -> None:

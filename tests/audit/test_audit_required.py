@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from audit.auditing import ids, lines
+from audit.auditing import decision, ids, lines
+from audit.hanging_disks import HangingDisk
 from audit_journal import DEFAULTS, AuditJournal
 from checking import POLICY, Bench, make_bench, told
 from kept_records import KeptRecords, Records
@@ -18,7 +19,9 @@ from extauthz.check import answering
 from extauthz.check.checker import Checker
 from extauthz.check.surroundings import Ruling, Surroundings
 from extauthz.policy.load import load_text
+from extauthz.record import journal
 from extauthz.record.decision import DecisionRecord
+from extauthz.record.journal import Journal
 from extauthz.record.keeping import Recorder
 from extauthz.store.open import open_store
 
@@ -164,3 +167,38 @@ def test_where_the_operator_wants_it_nothing_is_decided_that_can_not_be_recorded
     assert bench.decision(bench.as_user("/pay?amount=5"))[0] == "allow"
     audit.close()
     assert [line["reason"] for line in lines(path)] == ["allowed", *["audit-unavailable"] * 3, "allowed"]
+
+
+def test_where_the_operator_wants_it_nothing_is_decided_while_a_write_hangs(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "HANGING", 0.05)
+    disk = HangingDisk(tmp_path / "audit.jsonl")
+    audit = AuditJournal(tmp_path / "audit.jsonl", must=True)
+    other = HangingDisk(tmp_path / "other.jsonl")
+    unbound = AuditJournal(tmp_path / "other.jsonl")
+    bench = requiring(bench, audit)
+    for number in range(400):
+        unbound.record(decision(number))
+        audit.record(decision(number))
+    assert comes(lambda: audit.blocked)
+    assert not audit.file.failing, "no write has failed"
+    assert bench.decision(bench.as_user("/pay?amount=5")) == ("deny", "audit-unavailable", 14)
+    assert other.comes_to_hang()
+    assert not unbound.blocked
+    with disk.working(), other.working():
+        assert comes(lambda: not audit.blocked)
+        assert bench.decision(bench.as_user("/pay?amount=5"))[0] == "allow"
+        audit.close()
+        unbound.close()
+
+
+def test_a_record_knows_how_large_the_check_is_that_it_holds(bench: Bench) -> None:
+    kept = KeptRecords()
+    audit = Journal([kept])
+    bench = requiring(bench, audit)
+    payload = bench.as_user("/pay?amount=5")
+    bench.decision(payload)
+    bench.decision(b"no check")
+    audit.close()
+    assert [record.size for record in kept.kept] == [len(payload), 0]

@@ -1,0 +1,54 @@
+"""A queue that is bounded in number and in bytes.
+
+The rule kept here: whoever puts something in is told at once whether it fits, and never waits for whoever takes it out.
+"""
+
+import threading
+from collections import deque
+from typing import Generic, Protocol, TypeVar
+
+
+class Sized(Protocol):
+    """What knows its size."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that came with it from outside."""
+
+
+T = TypeVar("T", bound=Sized)
+
+
+class BoundedQueue(Generic[T]):
+    """First in, first out. Safe to use from any thread."""
+
+    def __init__(self, *, room: int, room_bytes: int) -> None:
+        self._room = room
+        self._room_bytes = room_bytes
+        self._bytes = 0
+        self._items: deque[T] = deque()
+        self._changing = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def is_half_full(self) -> bool:
+        """Whether more than half of the room is taken, by number or by bytes."""
+        return len(self._items) > self._room // 2 or self._bytes > self._room_bytes // 2
+
+    def put(self, item: T) -> bool:
+        """Take this in; whether it fits. The last one may be larger than the room that was left."""
+        with self._changing:
+            if len(self._items) >= self._room or self._bytes >= self._room_bytes:
+                return False
+            self._items.append(item)
+            self._bytes += item.size
+        return True
+
+    def take(self, most: int) -> list[T]:
+        """The oldest ones, at most so many."""
+        with self._changing:
+            taken = [self._items.popleft() for _ in range(min(most, len(self._items)))]
+            self._bytes -= sum(item.size for item in taken)
+        return taken
