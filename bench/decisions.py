@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -22,7 +23,7 @@ from statistics import median
 import msgspec
 
 from extauthz.history import index_form
-from extauthz.history.index import Index
+from extauthz.history.index import Index, TooMuch
 from extauthz.history.index_questions import Pattern, Wanted
 from extauthz.history.indexing import MARK_BYTES, MINUTE, Indexer
 from extauthz.record.audit_line import DecisionLine, IdentityLine, RequestLine, UserLine
@@ -92,9 +93,12 @@ def fill_with_rows(path: Path, count: int, lines: Sequence[bytes]) -> None:
     and paths have a long tail. Every challenge is shown and met."""
     random.seed(10)
     connection = index_form.open_to_fill(path)
-    # What is quick to fill, and would be lost with a crash.
+    # Quick to fill: a crash would lose it, and indices are made at the end, which makes them denser than they grow.
     for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -2000000"):
         connection.execute(f"PRAGMA {pragma}")
+    indices = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql != ''").fetchall()
+    for name, _ in indices:
+        connection.execute(f"DROP INDEX {name}")
     words = [
         *("allow", "deny", "challenge", "hold", "rare-user", "rare-rule", "/rare", "rare-host"),
         *(f"user-{one}" for one in range(10_000)),
@@ -156,6 +160,8 @@ def fill_with_rows(path: Path, count: int, lines: Sequence[bytes]) -> None:
         ((minute, kind) for minute in minutes for kind in ("allow", "deny", "challenge", "hold")),
     )
     connection.execute("COMMIT")
+    for _, again in indices:
+        connection.execute(again)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.close()
 
@@ -233,7 +239,8 @@ def _timed(what: str, look: Callable[[], object]) -> dict[str, float]:
     times = []
     for _ in range(LOOKS):
         started = time.perf_counter()
-        look()
+        with suppress(TooMuch):  # after so long that it is told by its time
+            look()
         times.append((time.perf_counter() - started) * 1000)
     return {f"ms {what}": median(times), f"ms at worst {what}": max(times)}
 
