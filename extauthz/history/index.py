@@ -192,6 +192,7 @@ class _Look:
         self._connection = connection
         self._is_over = is_over
         self.run = connection.execute
+        self.run("BEGIN")  # what is let go of meanwhile is there until the look ends, and no number changes its meaning
         connection.set_progress_handler(is_over, _STEPS)
 
     def numbers(self, wanted: Wanted) -> Numbers | None:

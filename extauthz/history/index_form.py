@@ -1,9 +1,9 @@
 """The form of the index beside the audit: a SQLite file that can always be made again from what it is an index of.
 
-The rules: a text is there once, as a word with a number, so that ten million decisions stay small; every filter has an
-index in which the time comes next, so that a page is read and not looked for, and then what was decided, so that a plot
-is counted without the table; and no file is written to or taken away
-that is not known for an index.
+The rules: a text that is looked for is there once, as a word with a number, so that ten million decisions stay small;
+every filter has an index in which the time comes next, so that a page is read and not looked for, and then what was
+decided, so that a plot is counted without the table; and no file is written to or taken away that is not known for an
+index.
 """
 
 import os
@@ -13,10 +13,12 @@ from typing import Final
 
 from extauthz.errors import ExtauthzError, failure_of
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Raised with every change of the form: an index of another version is made anew."""
-WORDED: Final = ("decision", "reason", "rule", "subject", "workload", "host", "method", "path")
-"""The columns of decisions that hold numbers of words."""
+WORDED: Final = ("decision", "rule", "subject", "workload", "host", "path")
+"""The columns of decisions that hold numbers of words. Each has an index, which tells whether a word is in use."""
+PLAIN: Final = ("reason", "method")
+"""Those that hold their texts: nothing is looked for by them."""
 APPLICATION: Final = 0x65784169
 """What SQLite's header says whose file this is (SQLite file format, section 1.3.17)."""
 _MAGIC: Final = b"SQLite format 3\0"
@@ -36,12 +38,12 @@ CREATE TABLE decisions (
     id INTEGER PRIMARY KEY,
     at INTEGER NOT NULL,
     decision INTEGER NOT NULL,
-    reason INTEGER NOT NULL,
+    reason TEXT NOT NULL,
     rule INTEGER,
     subject INTEGER,
     workload INTEGER,
     host INTEGER,
-    method INTEGER,
+    method TEXT,
     path INTEGER,
     trace TEXT,
     decision_id TEXT NOT NULL,

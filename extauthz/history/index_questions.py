@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from extauthz.history.index_form import WORDED
+
 ANY: Final = "*"
 """In a path that is looked for: any text, also none."""
 KINDS: Final = ("allow", "challenge", "hold", "deny")
@@ -24,9 +26,12 @@ BY: Final = {
 }
 """By filter the index that is walked; of several that are asked for the first one: it leaves the least."""
 SHOWN: Final = ("decision", "reason", "rule", "subject", "workload", "host", "method", "path")
-"""Columns of words that are told of a decision."""
-_WORDS: Final = ", ".join(f"(SELECT word FROM words WHERE words.id = {column})" for column in SHOWN)  # noqa: S608 - ours
-SELECTED: Final = f"SELECT at, id, decision_id, {_WORDS} FROM decisions"  # noqa: S608 - ours
+"""What is told of a decision, as text."""
+_TEXTS: Final = ", ".join(
+    f"(SELECT word FROM words WHERE words.id = {column})" if column in WORDED else column  # noqa: S608 - ours
+    for column in SHOWN
+)
+SELECTED: Final = f"SELECT at, id, decision_id, {_TEXTS} FROM decisions"  # noqa: S608 - ours
 _LAST: Final = 0x10FFFF
 _SURROGATES: Final = range(0xD800, 0xE000)
 

@@ -18,7 +18,7 @@ from typing import BinaryIO, Final, Self, assert_never
 from extauthz.errors import ExtauthzError, failure_of
 from extauthz.history import index_form
 from extauthz.history.audit_files import written_by
-from extauthz.history.index_form import WORDED
+from extauthz.history.index_form import PLAIN, WORDED
 from extauthz.history.index_rows import DecisionRow, EventRow, decision_row, event_row
 from extauthz.history.reading import parse
 from extauthz.record.audit_line import DecisionLine
@@ -26,8 +26,8 @@ from extauthz.record.life_lines import LifeLine
 
 BATCH: Final = 2_000
 """Lines of one transaction."""
-FORGOTTEN: Final = 5_000
-"""Rows that are let go of in one transaction."""
+FORGOTTEN: Final = 2_000
+"""Rows that are let go of in one transaction, with the words that no other row has."""
 MINUTE: Final = 60 * 1_000_000_000
 """Decisions and events are counted by the minute, in nanoseconds."""
 MOST_WORDS: Final = 50_000
@@ -35,7 +35,7 @@ MOST_WORDS: Final = 50_000
 MARK_BYTES: Final = 16
 """Of the SHA-256 of its first line, by which a file is known."""
 _MARKS: Final = "SELECT mark FROM files WHERE mark IS NOT NULL"
-_DECISION: Final = ("at", *WORDED, "trace", "decision_id", "file", "start", "size")
+_DECISION: Final = ("at", *WORDED, *PLAIN, "trace", "decision_id", "file", "start", "size")
 _EVENT: Final = ("at", "event", "decision_id", "challenge", "approval", "file", "start", "size")
 
 
@@ -45,10 +45,15 @@ def _put(table: str, columns: Sequence[str]) -> str:
 
 _PUT_DECISION: Final = _put("decisions", _DECISION)
 _PUT_EVENT: Final = _put("events", _EVENT)
-_TAKE_DECISIONS: Final = """
+_GIVEN: Final = tuple(column for column in WORDED if column != "decision")
+"""Whose words come from policies and callers; what can be decided is always the same."""
+_TAKE_DECISIONS: Final = f"""
 DELETE FROM decisions WHERE id IN (SELECT id FROM decisions WHERE file = ? LIMIT ?)
-RETURNING at, (SELECT word FROM words WHERE words.id = decision)
-"""
+RETURNING at, (SELECT word FROM words WHERE words.id = decision), {", ".join(_GIVEN)}
+"""  # noqa: S608 - ours
+_IN_USE: Final = " OR ".join(f"EXISTS (SELECT 1 FROM decisions WHERE {one} = words.id)" for one in WORDED)  # noqa: S608
+TAKE_WORD: Final = f"DELETE FROM words WHERE id = ? AND NOT ({_IN_USE})"  # noqa: S608 - ours
+"""Lets go of a word that no decision has."""
 _TAKE_EVENTS: Final = """
 DELETE FROM events WHERE id IN (SELECT id FROM events WHERE file = ? LIMIT ?) RETURNING at, event
 """
@@ -76,6 +81,7 @@ class Indexer:
         self._index = index
         self._connection = index_form.open_to_fill(index)
         self._words: dict[str, int] = {}
+        self._written: int | None = None
         self._seen: dict[Path, _Seen] = {}
         self._missed: set[bytes] = set()
 
@@ -152,7 +158,7 @@ class Indexer:
                 row = _row(raw)
                 match row:
                     case DecisionRow():
-                        decisions.append((row.at, *self._worded(row), row.trace, row.decision_id, *place))
+                        decisions.append((row.at, *self._texts(row), row.trace, row.decision_id, *place))
                         counted[row.at // MINUTE, row.decision] += 1
                     case EventRow():
                         found = (row.at, row.event, row.decision_id, row.challenge, row.approval)
@@ -185,7 +191,11 @@ class Indexer:
             run = self._connection.execute
             decisions = run(_TAKE_DECISIONS, (number, FORGOTTEN)).fetchall()
             events = run(_TAKE_EVENTS, (number, FORGOTTEN)).fetchall()
-            self._count(Counter({key: -times for key, times in Counter(_minutes(decisions, events)).items()}))
+            counted = Counter(_minutes([(at, kind) for at, kind, *_ in decisions], events))
+            self._count(Counter({key: -times for key, times in counted.items()}))
+            words = {word for _, _, *given in decisions for word in given if word is not None}
+            self._connection.executemany(TAKE_WORD, [(word,) for word in words])
+            self._words.clear()
             run("DELETE FROM counts WHERE number <= 0")
             if not decisions and not events:
                 run("DELETE FROM files WHERE id = ?", (number,))
@@ -201,16 +211,20 @@ class Indexer:
         assert made.lastrowid is not None  # noqa: S101 - a row was put in
         return made.lastrowid, 0
 
-    def _worded(self, row: DecisionRow) -> Iterator[int | None]:
+    def _texts(self, row: DecisionRow) -> Iterator[int | str | None]:
+        """The values of `WORDED`, then of `PLAIN`."""
         for column in WORDED:
             word: str | None = getattr(row, column)
             yield None if word is None else self._word(word)
+        for column in PLAIN:
+            text: str | None = getattr(row, column)
+            yield None if text is None else _speakable(text)
 
     def _word(self, word: str) -> int:
         """The number of a word; a new one gets one."""
         known = self._words.get(word)
         if known is None:
-            text = word.encode("utf-8", "replace").decode()
+            text = _speakable(word)
             self._connection.execute("INSERT OR IGNORE INTO words (word) VALUES (?)", (text,))
             known = int(self._connection.execute("SELECT id FROM words WHERE word = ?", (text,)).fetchone()[0])
             if len(self._words) >= MOST_WORDS:
@@ -226,6 +240,10 @@ class Indexer:
     def _transaction(self) -> Iterator[None]:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
+            written = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+            if written != self._written:  # by another that fills it, which may have let go of words
+                self._words.clear()
+                self._written = written
             yield
         except BaseException:
             self._words.clear()  # numbers that nobody has now
@@ -251,6 +269,11 @@ def _row(raw: bytes) -> DecisionRow | EventRow | None:
             return None
         case _:
             assert_never(line)
+
+
+def _speakable(text: str) -> str:
+    """The text, without what UTF-8 can't hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _minutes(decisions: Iterable[tuple[int, str]], events: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from decisions.recorded_days import BOT, SECOND, START, append, decided, happened
 from hypothesis import assume, given
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from extauthz.errors import ExtauthzError
 from extauthz.history import indexing
 from extauthz.history.index import Found, Index, TooMuch
+from extauthz.history.index_form import WORDED
 from extauthz.history.index_questions import (
     Pattern,
     Wanted,
@@ -27,6 +29,7 @@ from extauthz.history.index_questions import (
     paths,
 )
 from extauthz.history.indexing import MINUTE, Indexer
+from extauthz.record.audit_line import DecisionLine
 
 HUNDRED = [decided(number) for number in range(100)]
 
@@ -352,6 +355,65 @@ def test_what_a_removed_file_held_is_let_go_of(place: Place, monkeypatch: pytest
     assert dict(place.rows("SELECT minute, sum(number) FROM counts GROUP BY 1")) == kept
 
 
+def words_of(place: Place) -> set[str]:
+    return {word for (word,) in place.rows("SELECT word FROM words")}
+
+
+def asked_on(number: int, path: str, host: str = "a.example.com") -> DecisionLine:
+    """A decision whose path and host the caller has chosen."""
+    one = decided(number)
+    assert one.request is not None
+    return msgspec.structs.replace(one, request=msgspec.structs.replace(one.request, path=path, host=host))
+
+
+@pytest.mark.parametrize("rows", [1, 7, 2_000])
+def test_words_go_with_the_last_row_that_has_them(place: Place, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    monkeypatch.setattr(indexing, "FORGOTTEN", rows)
+    old = place.audit.with_name("audit-20261122T040500Z-1.jsonl")
+    append(old, [asked_on(number, f"/once/{number}", f"h{number}.example.com") for number in range(40)])
+    append(old, [asked_on(40, "/still/asked"), asked_on(41, "/moved"), asked_on(42, "/x", "allow")])
+    append(place.audit, [asked_on(50, "/still/asked"), asked_on(51, "/y", "/moved")])
+    place.fill()
+    assert {"/once/7", "h7.example.com", "/x"} <= words_of(place)
+    old.unlink()
+    place.fill()
+    gone = [word for word in words_of(place) if word.startswith(("/once", "h", "/x"))]
+    assert sorted(gone) == ["hold"]
+    numbers = dict(place.rows("SELECT id, word FROM words"))
+    kept = place.rows("SELECT decision, rule, subject, workload, host, path FROM decisions")
+    used = {numbers[number] for row in kept for number in row if number is not None}
+    assert {"/still/asked", "/moved", "/y"} <= used
+    assert words_of(place) - used <= {"allow", "challenge", "hold", "deny"}
+    assert [one.path for one in place.found(Wanted())] == ["/y", "/still/asked"]
+
+
+def test_a_word_that_was_let_go_of_comes_again(place: Place) -> None:
+    old = append(place.audit.with_name("audit-20261122T040500Z-1.jsonl"), [asked_on(1, "/again")])
+    append(place.audit, HUNDRED[2:4])
+    with Indexer(place.audit, place.index) as one, Indexer(place.audit, place.index) as other:
+        while one.step():
+            pass
+        old.unlink()
+        for _ in range(20):
+            other.step()
+        assert "/again" not in words_of(place)
+        append(place.audit, [decided(50), asked_on(60, "/other"), asked_on(61, "/again")])
+        for _ in range(5):
+            one.step()
+    assert [one.path for one in place.found(Wanted(), most=2)] == ["/again", "/other"]
+    assert place.ids(path="/again") == [61]
+
+
+def test_letting_go_of_a_word_looks_in_indexes_alone(place: Place) -> None:
+    append(place.audit, HUNDRED)
+    place.fill()
+    with closing(sqlite3.connect(place.index)) as connection:
+        plan = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {indexing.TAKE_WORD}", (1,))]
+    assert [step for step in plan if step.startswith("SCAN") and "CONSTANT" not in step] == []
+    looked = [step for step in plan if "decisions" in step]
+    assert looked == [f"SEARCH decisions USING COVERING INDEX decisions_by_{one} ({one}=?)" for one in WORDED]
+
+
 def test_two_that_fill_at_once_double_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexing, "BATCH", 7)
     append(place.audit, HUNDRED)
@@ -483,6 +545,7 @@ def test_the_index_holds_nothing_that_the_audit_masks(place: Place) -> None:
     place.fill()
     words = {word for (word,) in place.rows("SELECT word FROM words")}
     assert {word for word in words if not str(word).startswith(("payments/", "/v1/", "host-", "user-"))} == {
-        *("allow", "deny", "challenge", "hold", "rule-allows", "frozen", "step-up-required", "approval-required"),
-        *(BOT, "GET"),
+        *("allow", "deny", "challenge", "hold", BOT),
     }
+    reasons = {"rule-allows", "frozen", "step-up-required", "approval-required"}
+    assert set(place.rows("SELECT reason, method FROM decisions")) == {(reason, "GET") for reason in reasons}
