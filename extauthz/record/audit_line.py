@@ -4,7 +4,7 @@ The rule kept here: fields are only ever added. A reader takes what it knows and
 another `v` is not its to read. What is masked is there by name alone; see `masking`.
 """
 
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -21,6 +21,8 @@ MASKED_NAMES: Final = "*"
 
 Masked = int | list[str]
 """The values in the clear, or how many there were."""
+Status = Annotated[int, msgspec.Meta(ge=100, le=999)]
+"""Three digits (RFC 9110 section 15)."""
 
 
 class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -254,7 +256,7 @@ class DecisionLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     decision: DecisionName
     reason: str
     rule: str | None = None
-    status: int
+    status: Status
     revision: str
     duration_us: float
     rules: list[RuleLine] = []

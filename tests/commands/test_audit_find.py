@@ -235,6 +235,18 @@ def test_a_line_of_no_time_is_no_row_and_is_counted(tmp_path: Path) -> None:
     assert "3 lines are no records" in ended.stderr
 
 
+@pytest.mark.parametrize("status", [b"9223372036854775808", b"-1", b"1" + b"0" * 60])
+def test_a_line_with_a_status_that_no_table_holds_is_no_record(tmp_path: Path, status: bytes) -> None:
+    pytest.importorskip("pyarrow")
+    write(tmp_path / "audit.jsonl", record(0))
+    one = (tmp_path / "audit.jsonl").read_bytes().splitlines(keepends=True)[1]
+    with (tmp_path / "audit.jsonl").open("ab") as file:
+        file.write(one.replace(b'"status":200', b'"status":' + status))
+    ended = run(tmp_path, "export", "--out", "out.parquet", files=("audit.jsonl",))
+    assert (ended.exit_code, ended.stdout) == (0, "out.parquet: 1 record\n"), ended.output
+    assert "1 line is no record" in ended.stderr
+
+
 def test_a_table_that_can_not_be_made_leaves_nothing(folder: Path) -> None:
     assert "a table is one of" in run(folder, "export", "--out", "out.txt").stderr
     (folder / "other").write_text("hello\n")
