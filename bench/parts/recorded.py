@@ -72,10 +72,10 @@ def _dearer(kind: str) -> str:
     return f"{_of_all(kind)}, processor"
 
 
-_DECIDED: Final = f"at {RATE:,.0f}/s, decided"
-_UNDECIDED: Final = f"at {RATE:,.0f}/s, calls without a decision"
-_UNWRITTEN: Final = f"at {RATE:,.0f}/s, decisions that are not in the audit"
-_UNSENT: Final = f"at {RATE:,.0f}/s, decisions whose span did not arrive"
+DECIDED: Final = f"at {RATE:,.0f}/s, decided"
+UNDECIDED: Final = f"at {RATE:,.0f}/s, calls without a decision"
+UNWRITTEN: Final = f"at {RATE:,.0f}/s, decisions that are not in the audit"
+UNSENT: Final = f"at {RATE:,.0f}/s, decisions whose span did not arrive"
 _DECISIONS: Final = "extauthz_decisions_total"
 _RECORDS_WAITING: Final = "extauthz_records_waiting"
 _AUDIT_WAITING: Final = "extauthz_audit_waiting"
@@ -122,9 +122,8 @@ def measure(setting: Setting) -> Report:
         figures = _costs(rounds)
         for kind in (AWAY, SILENT):
             figures += _without_collector(kind, servers[kind], servers[ALL])
-        notes = ["rates: one Check over and over; what goes on: Checks of which each 20,000th is the same"]
-        steady = start(kind="steady", audit=True, variables=_spans_to(collector))
-        figures += _steady(steady, collector, setting, notes)
+    notes = ["rates: one Check over and over; what goes on: Checks of which each 20,000th is the same"]
+    figures += steady(setting, notes)
     return Report(part=NAME, title=TITLE, figures=tuple(figures), notes=tuple(notes))
 
 
@@ -159,8 +158,16 @@ def _without_collector(kind: str, server: Server, beside: Server) -> list[Figure
     ]
 
 
-def _steady(server: Server, collector: Collector, setting: Setting, notes: list[str]) -> list[Figure]:
-    """Ask at one rate, and count what was decided, written and sent."""
+def steady(setting: Setting, notes: list[str]) -> list[Figure]:
+    """Ask a server at one rate, and count what was decided, written and sent."""
+    with setting.yard() as yard:
+        collector = start_collector(Yard(processes=yard.processes, folder=yard.folder, core=setting.cores.load))
+        variables = _spans_to(collector)
+        server = yard.start_extauthz(TRANSPORT, kind="steady", audit=True, variables=variables)
+        return _asked_steadily(server, collector, setting, notes)
+
+
+def _asked_steadily(server: Server, collector: Collector, setting: Setting, notes: list[str]) -> list[Figure]:
     bodies = [framed(traffic.varied(number)) for number in range(DIFFERENT)]
     headers = {":method": "POST", ":scheme": "http", ":path": CHECK, ":authority": server.address, **h2load.GRPC}
     seconds, before = setting.size.steady, _settled(server)
@@ -187,11 +194,11 @@ def _steady(server: Server, collector: Collector, setting: Setting, notes: list[
     )
     said = codes[Code.OK] + codes[Code.PERMISSION_DENIED]
     return [
-        measured(_DECIDED, "/s", [said / seconds], better="more", target=AtLeast(value=RATE * KEPT)),
+        measured(DECIDED, "/s", [said / seconds], better="more", target=AtLeast(value=RATE * KEPT)),
         measured(f"at {RATE:,.0f}/s, processor", "µs a Check", [spent / max(said, 1) * 1e6]),
-        measured(_UNDECIDED, "", [outcome.asked - outcome.held_back - said], target=AtMost(value=0)),
-        measured(_UNWRITTEN, "", [recorded - (_written(server) - written_before)], target=AtMost(value=0)),
-        measured(_UNSENT, "", [recorded - (collector.spans() - came_before)], target=AtMost(value=0)),
+        measured(UNDECIDED, "", [outcome.asked - outcome.held_back - said], target=AtMost(value=0)),
+        measured(UNWRITTEN, "", [recorded - (_written(server) - written_before)], target=AtMost(value=0)),
+        measured(UNSENT, "", [recorded - (collector.spans() - came_before)], target=AtMost(value=0)),
     ]
 
 
@@ -233,7 +240,7 @@ PART: Final = Part(
     targets=(
         *map(_of_noop, LEAST_OF_NOOP),
         *(judged(kind) for kind in (AWAY, SILENT) for judged in (_of_all, _dearer, _dropped, _uncounted, _more)),
-        *(_DECIDED, _UNDECIDED, _UNWRITTEN, _UNSENT),
+        *(DECIDED, UNDECIDED, UNWRITTEN, UNSENT),
     ),
     measure=measure,
     missing=h2load.missing,

@@ -1,16 +1,12 @@
 """The measurements of records, once, as small as they can be: they look themselves whether every record was kept."""
 
-import json
-import os
 from pathlib import Path
 
-import pytest
-
 from bench import records
-from bench.__main__ import main
-from bench.harness import h2load
 from bench.harness.collector import start_collector
+from bench.harness.cores import Cores
 from bench.harness.servers import Yard
+from bench.harness.setting import TINY, Setting
 from bench.parts import recorded
 from extauthz.cli.quickstart.processes import Processes
 
@@ -26,15 +22,8 @@ def test_each_way_of_keeping_records_keeps_them_all(tmp_path: Path) -> None:
 _SPANS = (records.SAMPLED, records.OVER_GRPC, records.OVER_HTTP)
 
 
-@pytest.mark.timeout(300)
-def test_servers_that_keep_records_are_measured_and_nothing_of_them_is_lost_unseen(tmp_path: Path) -> None:
-    if missing := h2load.missing():
-        pytest.fail(missing) if os.environ.get("REQUIRE_ALL") else pytest.skip(missing)
-    assert main(["--tiny", "--only", recorded.NAME, "--out", str(tmp_path)]) == 0
-    written = json.loads((tmp_path / "bench.json").read_text())["parts"][recorded.NAME]
-    assert not written["skipped"]
-    figures = {name: one["value"] for name, one in written["figures"].items()}
-    assert all(figures[kind] > 0 for kind in (recorded.NOOP, recorded.AUDIT, recorded.ALL, recorded.AWAY))
-    accounted = [one for one in written["figures"] if "nor counted" in one or "are not in the audit" in one]
-    assert len(accounted) == 3
-    assert not any(figures[one] for one in accounted)
+def test_a_server_that_is_asked_steadily_keeps_a_record_of_each_decision() -> None:
+    setting = Setting(size=TINY, cores=Cores(server=None, load=None), peers={}, transports=(recorded.TRANSPORT,))
+    figures = {one.name: one.value for one in recorded.steady(setting, [])}
+    assert figures[recorded.DECIDED] > 0
+    assert figures[recorded.UNWRITTEN] == figures[recorded.UNSENT] == 0
