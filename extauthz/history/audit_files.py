@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from extauthz.errors import ExtauthzError, failure_of
+from extauthz.history.lines import lines_in, opened
 from extauthz.history.reading import time_in
 from extauthz.record.instants import rfc3339
 from extauthz.record.rotation import rotated
@@ -75,8 +76,8 @@ def lines_of(path: Path) -> Iterator[bytes]:
         ExtauthzError: it can't be read.
     """
     try:
-        with path.open("rb") as file:
-            for line in file:
+        with opened(path) as file:
+            for line in lines_in(file):
                 if line.endswith(b"\n"):
                     yield line[:-1]
     except OSError as error:
@@ -85,7 +86,7 @@ def lines_of(path: Path) -> Iterator[bytes]:
 
 def _first_time(path: Path) -> bytes | None:
     try:
-        with path.open("rb") as file:
-            return next((time for line in file if (time := time_in(line)) is not None), None)
+        with opened(path) as file:
+            return next((time for line in lines_in(file) if (time := time_in(line)) is not None), None)
     except OSError as error:
         raise ExtauthzError(f"{path}: can't read the audit file: {failure_of(error)}") from error

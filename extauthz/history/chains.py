@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from extauthz.history.lines import TOO_LONG
 from extauthz.record.chain import Head, Link, Signed, beginning, hash_of, is_signed, link_of, signed_of
 from extauthz.record.rotation import rotated_at
 
@@ -282,7 +283,9 @@ class FileChains:
 
     def _stray(self, number: int, line: bytes) -> None:
         """A line of no chain."""
-        if is_torn(line):
+        if line == TOO_LONG:
+            self._findings.tell(self.path, number, "stray", "line too long: longer than any that is written")
+        elif is_torn(line):
             self._findings.remark(
                 self.path, number, "half a line, as a process leaves it that is killed, or a disk that is full"
             )

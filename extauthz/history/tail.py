@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Self
 
 from extauthz.errors import ExtauthzError, failure_of
+from extauthz.history.lines import LONGEST, TOO_LONG, lines_in, opened
 
 BLOCK: Final = 65_536
 
@@ -23,7 +24,7 @@ class Tail:
         self._path = path
         self._moved = False
         with self._told():
-            self._file = path.open("rb")
+            self._file = opened(path)
             size = os.fstat(self._file.fileno()).st_size
             self._read_to = size - len(next(_backwards(self._file, size)))
 
@@ -50,7 +51,7 @@ class Tail:
         yield from self._whole_lines()
         if moved and self._moved:
             with self._told():
-                fresh = self._path.open("rb")
+                fresh = opened(self._path)
             self._file.close()
             self._file, self._read_to, moved = fresh, 0, False
             yield from self._whole_lines()
@@ -77,23 +78,32 @@ class Tail:
         if os.fstat(self._file.fileno()).st_size < self._read_to:  # emptied in place
             self._read_to = 0
         self._file.seek(self._read_to)
-        for line in self._file:
+        for line in lines_in(self._file):
             if line.endswith(b"\n"):
-                self._read_to += len(line)
+                self._read_to = self._file.tell()
                 yield line.removesuffix(b"\n")
 
 
 def _backwards(file: BinaryIO, end: int) -> Iterator[bytes]:
     """The lines of the first `end` bytes without their ends, from the last to the first; the last may be empty."""
     pieces: list[bytes] = []  # of the line whose beginning is not found yet, the last first
+    size = 0
     while end > 0:
         start = max(0, end - BLOCK)
         file.seek(start)
         first, *others = file.read(end - start).split(b"\n")
         if others:
-            yield b"".join([others.pop(), *reversed(pieces)])
+            pieces.append(others.pop())
+            yield _joined(pieces, size + len(pieces[-1]))
             yield from reversed(others)
-            pieces = []
-        pieces.append(first)
+            pieces, size = [], 0
+        size += len(first)
+        if size <= LONGEST:
+            pieces.append(first)
         end = start
-    yield b"".join(reversed(pieces))
+    yield _joined(pieces, size)
+
+
+def _joined(pieces: list[bytes], size: int) -> bytes:
+    """The line of these pieces, the last of which comes first; `size` are the bytes of the whole."""
+    return b"".join(reversed(pieces)) if size <= LONGEST else TOO_LONG

@@ -23,6 +23,7 @@ from extauthz.history.chains import (
     check_signature,
     unsigned,
 )
+from extauthz.history.lines import lines_in, opened
 from extauthz.record.chain import Head, hash_of
 from extauthz.values.instant import instant
 
@@ -76,8 +77,8 @@ class Verifying:
         self._files.append(chains)
         number = 0
         try:
-            with path.open("rb") as file:
-                for number, raw in enumerate(file, 1):
+            with opened(path) as file:
+                for number, raw in enumerate(lines_in(file), 1):
                     chains.take(number, raw)
                     yield len(raw)
         except OSError as error:
