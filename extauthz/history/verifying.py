@@ -25,6 +25,7 @@ from extauthz.history.chains import (
 )
 from extauthz.history.lines import lines_in, opened
 from extauthz.record.chain import Head, hash_of
+from extauthz.values.counting import counted
 from extauthz.values.instant import instant
 
 
@@ -133,10 +134,13 @@ class Verifying:
             self._follow(name, before, stretch)
         if self.keys is not None:
             self._look_for_signatures(name, stretches)
+        signed = max((one.signed for one in stretches if one.first_signed is not None), default=0)
         if not last.stopped:
             text = f"writer {name} has no end here: it still runs, was killed, or what followed was cut off"
+            bare = last.seq - max(signed, first.first.seq - 1) if self.keys is not None else 0
+            if bare:
+                text += f"; {counted(bare, 'line')} at its end no signature covers, and somebody else may have written"
             self._findings.remark(last.file, last.line, text)
-        signed = max((one.signed for one in stretches if one.first_signed is not None), default=0)
         return Writer(
             name=name,
             first=first.first.seq,

@@ -382,3 +382,17 @@ def test_too_many_lines_without_a_signature_are_found_from_one_file_to_the_next(
 def test_a_line_that_ends_within_a_value_is_torn(end: str) -> None:
     assert is_torn(b'{"v":1,' + end.encode())
     assert not is_torn(b'{"v":1}' + end.encode())
+
+
+@pytest.mark.parametrize(("bare", "told"), [(0, ""), (1, "; 1 line at its end"), (3, "; 3 lines at its end")])
+def test_it_says_how_many_lines_at_the_end_of_a_killed_writer_are_not_signed(bare: int, told: str) -> None:
+    killed = Hand(A)
+    lines = killed.sign("started") + killed.write(plain(1), plain(2)) + killed.sign("checkpoint")
+    moved = killed.write(*map(plain, range(bare)))
+    for files_of_it in ({"audit.jsonl": lines + moved}, {"audit.jsonl": moved, "audit-1.jsonl": lines}):
+        with on_disk({name: held for name, held in files_of_it.items() if held}) as files:
+            (remark,) = verified(*files).remarks
+            assert remark.text.partition("cut off")[2].startswith(told)
+            assert bool(remark.text.partition("cut off")[2]) == bool(told)
+            (unchecked,) = verified(*files, keys=None).remarks
+            assert unchecked.text.endswith("cut off")
