@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ from msgspec.structs import replace
 
 from extauthz import __version__
 from extauthz.errors import ConfigurationError, failure_of
+from extauthz.record.audit_keys import by_id, public_keys
 from extauthz.record.chain import WRITER_BYTES, Head, after, beginning, chained, signed
 from extauthz.record.decision import DecisionRecord
 from extauthz.record.keeping import Record
@@ -30,6 +32,7 @@ from extauthz.record.line_encoder import LineEncoder
 from extauthz.record.line_file import LineFile
 from extauthz.record.masking import Keep, line_of
 from extauthz.record.rotation import Rotation, alone, ends_in, move_away
+from extauthz.record.sealing import is_sealed
 from extauthz.stepup.keys import KeyRing
 
 ROOM: Final = 50_000
@@ -46,6 +49,8 @@ ROTATION_PATIENCE: Final = 60.0
 """Seconds between two tries to rotate a file that can't be rotated."""
 NEVER: Final = Rotation()
 """Somebody else rotates the file, or nobody."""
+MOST_NAMED: Final = 10
+"""Files that a log line names."""
 CHECKPOINT_LINES: Final = 1_000
 """Lines between two checkpoints."""
 CHECKPOINT_EVERY: Final = 60.0
@@ -180,9 +185,10 @@ class AuditFile:
 
     def _write(self) -> None:
         """Write what waits, chunk by chunk, and what is due by time. Raises `OSError`."""
-        if self._lines or self._is_to_check():
+        if not self._lines and self._is_to_check():
             self._follow_name()
         while self._lines:
+            self._follow_name()  # each time: what goes on in a file that was moved away hides its end
             before = self._written
             try:
                 self._append_records(list(islice(self._lines, CHUNK)))
@@ -221,20 +227,32 @@ class AuditFile:
                 return  # another process does, or has
             self._begin()
             name = move_away(self._path, now).name
-            self._append([self._signed("audit.rotated", {"file": name})])
+            self._append([self._signed("audit.rotated", {"file": name, "before": self._head.hash})])
             self._checked = self._head.seq
             self._file.sync()
             self._file.follow_name()
-            for old in self._rotation.surplus(self._path, now):
-                try:
-                    ends = ends_in(old)
-                except OSError as error:  # one that can't be read keeps no other
-                    _log.error("audit-not-removed", path=str(old), error=failure_of(error))
-                    continue
-                heads = tuple(f"{head.writer}:{head.seq}:{head.hash}" for head in ends.heads)
-                told: dict[str, Detail] = {"file": old.name, "heads": heads, "ended": ends.ended}
-                self._append([self._signed("audit.removed", told)])
-                old.unlink()
+            self._retain(now)
+
+    def _retain(self, now: float) -> None:
+        """Remove what is not to be kept; an event tells of each, and the log of those whose names are not true."""
+        publics = None if self._keys is None else by_id(public_keys(self._keys))
+        surplus = self._rotation.surplus(self._path, now, partial(is_sealed, publics=publics))
+        left = [file.name for file in surplus.strange]
+        for old, before in surplus.removed:
+            try:
+                ends = ends_in(old)
+            except OSError as error:  # one that can't be read keeps no other
+                _log.error("audit-not-removed", path=str(old), error=failure_of(error))
+                continue
+            if before is not None and ends.last >= before:  # somebody has given a younger one this name
+                left.append(old.name)
+                continue
+            heads = tuple(f"{head.writer}:{head.seq}:{head.hash}" for head in ends.heads)
+            told: dict[str, Detail] = {"file": old.name, "heads": heads, "ended": ends.ended}
+            self._append([self._signed("audit.removed", told)])
+            old.unlink()
+        if left:
+            _log.warning("audit-left-alone", path=str(self._path), files=left[:MOST_NAMED], number=len(left))
 
     def _append_records(self, lines: Sequence[bytes]) -> None:
         """Append lines of records, and what is due by their number."""

@@ -1,13 +1,15 @@
 """When the audit goes on in a new file, what the old one is called then, and how long it is kept.
 
 The rule kept here: of all processes that write to one file one rotates it, under a lock; the others follow the name. A
-file is removed only if it is one of ours by its name, and the newest of what was rotated goes last.
+file is removed only if it is one of ours by its name, and what is in it agrees: its end where files are counted, its
+lines where their age counts. The newest of what was rotated goes last.
 """
 
 import fcntl
+import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +22,8 @@ from extauthz.record.chain import Head, link_of
 from extauthz.record.line_file import LineFile
 
 _OPENING: Final = 4_096
+_BEFORE_TIME: Final = 128
+"""Bytes of a line within which its time is: only `v` and `event` come before it."""
 _TIME: Final = re.compile(rb'"time":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})')
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 _NAME: Final = re.compile(r"-([0-9]{8}T[0-9]{6}Z)-[0-9]+(?:\.[^.]*)?\Z")
@@ -58,12 +62,29 @@ class Rotation:
             return True
         return self.every is not None and now - _born(file) >= self.every
 
-    def surplus(self, path: Path, now: float) -> list[Path]:
-        """The rotated files of `path` that are to be removed, the oldest first."""
+    def surplus(self, path: Path, now: float, is_ours: Callable[[Path], bool]) -> "Surplus":
+        """What is not to be kept of the rotated files of `path`. Files are counted that are ours by what is in them."""
         files = rotated(path)
-        kept = len(files) if self.retain_files is None else self.retain_files
-        oldest = 0.0 if self.retain_for is None else now - self.retain_for
-        return [file for number, (at, file) in enumerate(files) if number < len(files) - kept or at < oldest]
+        ours = files if self.retain_files is None else [(at, file) for at, file in files if is_ours(file)]
+        kept = len(ours) if self.retain_files is None else self.retain_files
+        too_many = ours[: max(0, len(ours) - kept)]
+        oldest = -math.inf if self.retain_for is None else now - self.retain_for
+        removed = [
+            (file, None if (at, file) in too_many else oldest)
+            for at, file in files
+            if at < oldest or (at, file) in too_many
+        ]
+        gone = {file for file, _ in removed}
+        return Surplus(removed, [file for at, file in files if (at, file) not in ours and file not in gone])
+
+
+@dataclass(frozen=True, slots=True)
+class Surplus:
+    """Files to be removed, the oldest first, each if its last line is of before that moment, in seconds since the
+    epoch, whenever that was if it is `None`; and those that are not what they are called, which are not counted."""
+
+    removed: list[tuple[Path, float | None]]
+    strange: list[Path]
 
 
 def rotated(path: Path) -> list[tuple[float, Path]]:
@@ -120,10 +141,12 @@ def rotated_at(name: str) -> float | None:
 @dataclass(frozen=True, slots=True)
 class Ends:
     """Where chains end with a file that is removed: each writer's last line in it, and those that were before it of
-    writers that are not in it. Of `ended` nothing follows."""
+    writers that are not in it. Of `ended` nothing follows. `last` is the newest time in it, in seconds since the
+    epoch."""
 
     heads: tuple[Head, ...]
     ended: tuple[str, ...]
+    last: float
 
 
 def ends_in(path: Path) -> Ends:
@@ -132,8 +155,11 @@ def ends_in(path: Path) -> Ends:
     heads: dict[str, Head] = {}
     before: dict[str, Head] = {}
     ended: set[str] = set()
+    last = b""
     with path.open("rb") as file:
         for line in file:
+            time = _TIME.search(line, 0, _BEFORE_TIME)
+            last = last if time is None else max(last, time[1])
             link = link_of(line.rstrip(b"\n"))
             if link is None:
                 continue
@@ -143,7 +169,7 @@ def ends_in(path: Path) -> Ends:
             elif line.startswith(_REMOVED):
                 before |= {head.writer: head for head in _open_in(line)}
     carried = [head for head in before.values() if head.writer not in heads][-MOST_CARRIED:]
-    return Ends((*heads.values(), *carried), tuple(sorted(ended)))
+    return Ends((*heads.values(), *carried), tuple(sorted(ended)), _moment(last) if last else -math.inf)
 
 
 def _open_in(line: bytes) -> Iterator[Head]:
@@ -162,9 +188,12 @@ def _open_in(line: bytes) -> Iterator[Head]:
 def _born(file: LineFile) -> float:
     """When the first line was written, in seconds since the epoch; of a file that does not say so, never."""
     found = _TIME.search(file.opening(_OPENING))
-    if found is None:
-        return float("inf")
+    return math.inf if found is None else _moment(found[1])
+
+
+def _moment(time: bytes) -> float:
+    """The seconds since the epoch of a time as lines have it; of one that there is not, one that is still to come."""
     try:
-        return datetime.strptime(found[1].decode("ascii"), "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC).timestamp()
+        return datetime.strptime(time.decode("ascii"), "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC).timestamp()
     except ValueError:
-        return float("inf")
+        return math.inf

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,11 +16,13 @@ from pydantic import ValidationError
 from extauthz.history.audit_files import written_by
 from extauthz.record import audit_file
 from extauthz.record.audit_file import AuditFile
+from extauthz.record.audit_keys import by_id, public_keys
 from extauthz.record.config import AuditSettings
 from extauthz.record.journal import Journal
 from extauthz.record.line_file import LineFile
 from extauthz.record.rotation import Rotation, alone, move_away, rotated
-from extauthz.stepup.keys import generate_key, parse_keys
+from extauthz.record.sealing import is_sealed
+from extauthz.stepup.keys import KeyRing, generate_key, parse_keys
 
 DAY = 86_400.0
 NOW = 1_790_000_000.0
@@ -74,6 +76,11 @@ def named(folder: Path, stamp: str, number: int = 1) -> Path:
     return file
 
 
+def surplus(rotation: Rotation, path: Path, now: float) -> list[Path]:
+    """What goes where each file is what it is called."""
+    return [file for file, _ in rotation.surplus(path, now, lambda _: True).removed]
+
+
 def test_what_is_old_or_too_much_goes_the_oldest_first_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     old, older, new = (named(tmp_path, stamp) for stamp in ("20260102T000000Z", "20260101T000000Z", "20260110T000000Z"))
@@ -81,10 +88,12 @@ def test_what_is_old_or_too_much_goes_the_oldest_first_and_nothing_else(tmp_path
     for other in ("audit-old.jsonl", "audit-20260101T000000Z-1.jsonl.gz", "other-20260101T000000Z-1.jsonl"):
         (tmp_path / other).write_text("")
     now = datetime(2026, 1, 11, tzinfo=UTC).timestamp()
-    assert Rotation().surplus(path, now) == []
-    assert Rotation(retain_for=5 * DAY).surplus(path, now) == [older, old]
-    assert Rotation(retain_files=1).surplus(path, now) == [older, old, new]
-    assert Rotation(retain_files=3, retain_for=100 * DAY).surplus(path, now) == [older]
+    assert surplus(Rotation(), path, now) == []
+    assert surplus(Rotation(retain_for=5 * DAY), path, now) == [older, old]
+    assert surplus(Rotation(retain_files=1), path, now) == [older, old, new]
+    assert surplus(Rotation(retain_files=3, retain_for=100 * DAY), path, now) == [older]
+    few = Rotation(retain_files=1).surplus(path, now, lambda file: file in (old, again))
+    assert ([file for file, _ in few.removed], few.strange) == ([old], [older, new])
     assert [file for _, file in rotated(path)] == [older, old, new, again]
 
 
@@ -98,7 +107,7 @@ def test_names_that_only_look_like_ours_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "audit.jsonl.1²").write_text("")
     assert [file for _, file in rotated(path)] == [ours]
     assert written_by(path) == [ours]
-    written(path, range(10), Rotation(size=1_000, retain_files=1))
+    written(path, range(10), Rotation(size=1_000, retain_for=DAY))
     assert not ours.exists()
     assert sorted(ids(whole(path)))[-1:] == ["d-9"]
 
@@ -109,9 +118,9 @@ def test_a_clock_that_was_set_back_makes_no_file_older_than_those_before(tmp_pat
     for number, now in enumerate((NOW, NOW + 3600, NOW - 3600, NOW - 3599, NOW + 3600.5, NOW + 7200)):
         path.write_text(f"{number}\n")
         moved.append(move_away(path, now))
-        assert Rotation(retain_files=number + 1).surplus(path, now) == []
+        assert surplus(Rotation(retain_files=number + 1), path, now) == []
         assert [file for _, file in rotated(path)] == moved
-    assert Rotation(retain_files=1).surplus(path, NOW) == moved[:-1]
+    assert surplus(Rotation(retain_files=1), path, NOW) == moved[:-1]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
@@ -127,6 +136,7 @@ def test_what_is_removed_is_told_with_the_end_of_every_chain_in_it(tmp_path: Pat
     path = tmp_path / "audit.jsonl"
     for start in (0, 10):
         written(path, range(start, start + 10), Rotation())
+    path.write_bytes(path.read_bytes().replace(b'"time":"20', b'"time":"19'))  # of a hundred years ago
     ends = heads_at_end(path)
     assert len(ends) == 2
     old = path.rename(tmp_path / "audit-20260101T000000Z-1.jsonl")
@@ -134,6 +144,84 @@ def test_what_is_removed_is_told_with_the_end_of_every_chain_in_it(tmp_path: Pat
     assert not old.exists()
     (gone,) = [line["details"] for line in all_lines(whole(path)) if line.get("event") == "audit.removed"]
     assert (gone["file"], set(gone["heads"])) == (old.name, ends)
+
+
+KEYS = parse_keys(generate_key(b"k" * 32, created=int(NOW)))
+OTHERS = parse_keys(generate_key(b"o" * 32, created=int(NOW)))
+
+
+def kept_by(path: Path, keys: KeyRing | None, rotation: Rotation, count: int = 40) -> None:
+    """Decisions of a writer with these keys, each of which may rotate the file."""
+    audit = AuditFile(path, DEFAULTS, keys=keys, rotation=rotation)
+    for number in range(count):
+        audit.keep([decision(number)])
+    audit.close()
+
+
+def publics(keys: KeyRing) -> Mapping[str, str]:
+    return by_id(public_keys(keys))
+
+
+@pytest.mark.parametrize("keys", [None, KEYS])
+def test_a_younger_file_that_was_given_an_older_name_stays_and_the_log_says_so(
+    tmp_path: Path, keys: KeyRing | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    kept_by(path, keys, Rotation(size=3_000))
+    renamed = rotated(path)[0][1].rename(tmp_path / "audit-20200101T000000Z-1.jsonl")
+    old = named(tmp_path, "20200101T000000Z", 2)
+    kept_by(path, keys, Rotation(size=3_000, retain_for=DAY))
+    assert (renamed.exists(), old.exists()) == (True, False)
+    said = capsys.readouterr().out
+    assert "audit-left-alone" in said
+    assert renamed.name in said
+
+
+@pytest.mark.parametrize("keys", [None, KEYS])
+def test_files_that_somebody_has_put_there_push_no_other_out(
+    tmp_path: Path, keys: KeyRing | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    kept_by(path, keys, Rotation(size=3_000))
+    ours = [file for _, file in rotated(path)]
+    for number in range(1, 6):
+        named(tmp_path, "20990101T000000Z", number).write_bytes(ours[0].read_bytes())
+    kept_by(path, keys, Rotation(size=path.stat().st_size, retain_files=len(ours) + 1), count=1)
+    assert all(file.exists() for file in ours)
+    assert "audit-left-alone" in capsys.readouterr().out
+
+
+def test_a_file_is_known_by_the_name_in_its_end_and_by_who_has_signed_that(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    kept_by(path, KEYS, Rotation(size=3_000))
+    one, another = (file for _, file in rotated(path)[:2])
+    assert is_sealed(one, publics(KEYS))
+    assert is_sealed(one, None)
+    assert not is_sealed(one, publics(OTHERS))
+    assert not is_sealed(path, publics(KEYS)), "it has no other name yet"
+    assert not is_sealed(tmp_path / "none", publics(KEYS))
+    whole = one.read_bytes()
+    with one.open("ab") as late:  # what another process was at when the file was moved
+        late.write(b'{"v":1,"time":"2026-01-01T00:00:00Z"}\n' * 500)
+    assert is_sealed(one, publics(KEYS))
+    one.write_bytes(whole.replace(one.name.encode(), another.name.encode()))
+    one.rename(another)
+    assert not is_sealed(another, publics(KEYS))
+    assert not is_sealed(another, None), "the hash of the line is of other bytes"
+
+
+def test_without_a_signature_a_name_counts_only_where_nobody_has_keys(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    kept_by(path, None, Rotation(size=3_000))
+    one = rotated(path)[0][1]
+    assert (is_sealed(one, None), is_sealed(one, publics(KEYS))) == (True, False)
+
+
+@pytest.mark.parametrize("end", [b"", b"{}", b'{"v":1,"event":"audit.rotated"}', b"\xff" * 300])
+def test_an_end_that_says_nothing_seals_nothing(tmp_path: Path, end: bytes) -> None:
+    file = named(tmp_path, "20260102T000000Z")
+    file.write_bytes(b"\n" + end + b"\n")
+    assert not is_sealed(file, None)
 
 
 def heads_at_end(file: Path) -> set[str]:
