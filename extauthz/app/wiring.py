@@ -11,7 +11,7 @@ from extauthz.policy.attributes import read_attributes
 from extauthz.policy.policy_set import PolicySet
 from extauthz.settings import Settings
 from extauthz.stepup.keys import KeyRing
-from extauthz.store.open import is_shared, open_store
+from extauthz.store.open import file_of, is_shared, open_store
 from extauthz.store.protocol import Store
 from extauthz.wire.messages import MessageTypes
 from extauthz.wire.reading import Reading
@@ -58,6 +58,13 @@ def _workload_files(settings: Settings) -> WorkloadFiles:
 def open_configured_store(settings: Settings, *, patience: float | None = None) -> Store:
     """The store that the settings name; `patience` as `open_store` has it."""
     return open_store(settings.store, base=settings.base, patience=patience)
+
+
+def require_store(settings: Settings) -> None:
+    """Raise `ConfigurationError` if the store is a file that is not there: opening it would make an empty one."""
+    path = file_of(settings.store, base=settings.base)
+    if path is not None and not path.is_file():
+        raise ConfigurationError(f"{path}: there is no store; `store` in the configuration names its file")
 
 
 def load_keys(settings: Settings) -> KeyRing:

@@ -84,7 +84,11 @@ def _keys(files: Sequence[Path] | None, config: Path | None) -> Mapping[str, str
 
 def _heads(config: Path) -> list[KnownHead]:
     """The ends that the store knows."""
+    from extauthz.app.wiring import require_store
     from extauthz.cli.state import with_store
+    from extauthz.settings import load_settings
+
+    require_store(load_settings(config))  # one that is made now knows nothing, and hides that the true one is gone
 
     async def known(_: Settings, store: Store) -> list[KnownHead]:
         return [

@@ -20,6 +20,11 @@ def is_shared(url: str) -> bool:
     return url.partition("://")[0] in SCHEMES
 
 
+def file_of(url: str, *, base: Path) -> Path | None:
+    """The file of the store at `url`, relative to `base`; `None` if it is in none."""
+    return base / url.removeprefix(_SQLITE) if url.startswith(_SQLITE) and len(url) > len(_SQLITE) else None
+
+
 def open_store(url: str, *, base: Path, patience: float | None = None) -> Store:
     """The store at `url`: `memory:`, `sqlite:///path`, or `redis://…` and its like (`store.redis_address`).
 
@@ -33,8 +38,8 @@ def open_store(url: str, *, base: Path, patience: float | None = None) -> Store:
     """
     if url == "memory:":
         return MemoryStore()
-    if url.startswith(_SQLITE) and len(url) > len(_SQLITE):
-        path = base / url.removeprefix(_SQLITE)
+    path = file_of(url, base=base)
+    if path is not None:
         if not path.parent.is_dir():
             raise ConfigurationError(f"store: the folder `{path.parent}` is not there; make it, or change `store`")
         from extauthz.store.sqlite import SqliteStore

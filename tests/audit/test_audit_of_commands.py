@@ -58,6 +58,18 @@ def test_what_a_command_has_written_can_not_be_cut_off_unseen(folder: Path) -> N
     assert (found.returncode, "audit.jsonl:1: cut: " in found.stdout) == (1, True)
 
 
+def test_a_store_that_is_not_there_is_told_and_not_made(folder: Path) -> None:
+    done(folder, "subjects", "block", "alice")
+    (store,) = folder.glob("*.db")
+    for one in folder.glob(f"{store.name}*"):
+        one.unlink()
+    found = verify(folder, "--head")
+    assert (found.returncode, found.stdout) == (1, "")
+    assert found.stderr.endswith(f"{store.name}: there is no store; `store` in the configuration names its file\n")
+    assert found.stderr.count("\n") == 1
+    assert not list(folder.glob(f"{store.name}*"))
+
+
 def test_a_command_that_changes_nothing_is_no_writer(folder: Path) -> None:
     done(folder, "subjects", "unblock", "alice")
     assert (heads(folder), (folder / "audit.jsonl").read_bytes()) == ((), b"")
