@@ -1,6 +1,7 @@
 """What the retention removes is accounted for: no chain looks cut where nobody has cut it, whatever else is missed."""
 
 import os
+import pkgutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +110,45 @@ def test_so_many_ends_are_told_of_at_most(path: Path, opened: Open, monkeypatch:
     write(killed[-1], 60)
     writers = {head.partition(":")[0] for details in told_in(path) for head in details["heads"]}
     assert writers == {file.head.writer for file in killed[-4:]}
+
+
+class Killed(BaseException):
+    """What nothing catches, as nothing runs behind a `kill -9`."""
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "extauthz.record.audit_file.move_away",
+        "extauthz.record.line_file.LineFile.sync",
+        "extauthz.record.audit_file.is_sealed",
+        "extauthz.record.audit_file.ends_in",
+        "pathlib.Path.unlink",
+    ],
+)
+def test_whoever_is_killed_at_a_step_of_a_rotation_leaves_chains_that_are_right(
+    path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch, step: str, late: bool
+) -> None:
+    owner, _, name = step.rpartition(".")
+    real = pkgutil.resolve_name(step if owner != "pathlib.Path" else "pathlib:Path.unlink")
+
+    def killed(*args: object, **named: object) -> None:
+        if late:
+            real(*args, **named)
+        raise Killed(name)
+
+    before, file, after = opened(), opened(), opened()
+    write(before, 15)
+    with monkeypatch.context() as then:
+        then.setattr(step, killed)
+        with pytest.raises(Killed):
+            write(file, 60)
+    write(after, 60)
+    after.close()
+    before.close()
+    found = verified(*written_by(path), keys=KEYS, heads=heads_of(before, file, after))
+    assert found.mistakes == ()
 
 
 @pytest.mark.parametrize(
