@@ -134,11 +134,11 @@ def fill_with_rows(path: Path, count: int, lines: Sequence[bytes]) -> None:
                     kind,
                     "reason",
                     number["rare-rule"] if rare else rule + min(int(random.expovariate(0.05)), 499),
-                    number["rare-user"] if rare else user + random.randrange(10_000),  # noqa: S311
-                    workload + random.randrange(200),  # noqa: S311
+                    number["rare-user"] if rare else user + random.randrange(10_000),  # noqa: S311 - traffic
+                    workload + random.randrange(200),  # noqa: S311 - traffic
                     number["rare-host"] if rare else host + min(int(random.expovariate(0.5)), 49),
                     "GET",
-                    number["/rare"] if rare else old_path + one if one < OLD else path_word + random.randrange(100_000),  # noqa: S311
+                    number["/rare"] if rare else old_path + one if one < OLD else path_word + random.randrange(100_000),  # noqa: S311 - traffic
                     trace_of(one),
                     id_of(one),
                     1,
@@ -230,7 +230,7 @@ def measure(count: int) -> dict[str, float]:
 
 
 def _one(index: Index) -> None:
-    record = index.decision(id_of(random.randrange(REAL)))  # noqa: S311
+    record = index.decision(id_of(random.randrange(REAL)))  # noqa: S311 - traffic
     assert record is not None
     index.events(record)
 

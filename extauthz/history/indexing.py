@@ -51,7 +51,10 @@ _TAKE_DECISIONS: Final = f"""
 DELETE FROM decisions WHERE id IN (SELECT id FROM decisions WHERE file = ? LIMIT ?)
 RETURNING at, (SELECT word FROM words WHERE words.id = decision), {", ".join(_GIVEN)}
 """  # noqa: S608 - ours
-_IN_USE: Final = " OR ".join(f"EXISTS (SELECT 1 FROM decisions WHERE {one} = words.id)" for one in WORDED)  # noqa: S608
+_IN_USE: Final = " OR ".join(
+    f"EXISTS (SELECT 1 FROM decisions WHERE {column} = words.id)"  # noqa: S608 - ours
+    for column in WORDED
+)
 TAKE_WORD: Final = f"DELETE FROM words WHERE id = ? AND NOT ({_IN_USE})"  # noqa: S608 - ours
 """Lets go of a word that no decision has."""
 _TAKE_EVENTS: Final = """

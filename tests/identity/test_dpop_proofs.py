@@ -131,7 +131,7 @@ def test_a_key_of_the_client_costs_no_seconds(issuer: Issuer, token: str) -> Non
         with pytest.raises(InvalidCredential, match="too long"):
             read_proof(_http(dpop=proof), token, now=NOW)
     # too short, to be refused
-    weak = Client(rsa.generate_private_key(public_exponent=65537, key_size=1024), "RS256")  # noqa: S505
+    weak = Client(rsa.generate_private_key(public_exponent=65537, key_size=1024), "RS256")  # noqa: S505 - that is the point
     bound = issuer.token(cnf={"jkt": weak.thumbprint})
     assert outcome(resolver(issuer), sent(bound, weak.proof(bound, now=NOW))) is InvalidCredential
 
