@@ -27,7 +27,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from bench.harness import traffic
+from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from extauthz.check.checker import Checker
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.surroundings import Ruling, Surroundings
@@ -48,8 +49,11 @@ FOLDER = Path(os.environ.get("GEOIP_TEST_DIR", Path(__file__).parents[2] / "shar
 ADDRESS = "81.2.69.160"
 """In London, as the database of cities has it."""
 ROUNDS, CALLS = 31, 500
-MAX_US = 30.0
-"""What twenty signals may add to a decision, in microseconds."""
+MAX_OVER_PARSE = 30.0 / 2.0
+"""What twenty signals may add to a decision, in bare parses of a Check of 1,071 bytes.
+
+It is 30 µs on the machine for which that was set, where such a parse took 2.0.
+"""
 QUEUE = 256
 ISSUER = "https://idp.example.com"
 POLICY = """
@@ -114,6 +118,7 @@ spec:
     maintenance: {zone: Europe/London, hours: [{days: [sun], from: "02:00", to: "02:01"}]}
   addresses: {bad: ["198.51.100.0/24", "2001:db8:bad::/48"]}
 """
+PARSE = "a bare parse"
 WITHOUT, WITH, PLACE = "without a model", "with twenty signals", "with a place, no model"
 
 
@@ -187,7 +192,7 @@ def checkers(jwks: str) -> tuple[Mapping[str, Checker], Left]:
 
 
 def runs(made: Mapping[str, Checker], left: Left, token: str) -> dict[str, Callable[[], object]]:
-    """What is measured: the same Check for each."""
+    """What is measured: the same Check for each, and what all are held to."""
     check = check_request(
         method="POST",
         host="payments.example.com",
@@ -202,7 +207,10 @@ def runs(made: Mapping[str, Checker], left: Left, token: str) -> dict[str, Calla
         assert CheckResponse.FromString(answer).status.code == 0, name
     raised = {one.name for one in left.queue[-1].risk[0].heard if one.state != "quiet"}
     assert raised == HEARD, raised
-    return {name: partial(checker.start, check) for name, checker in made.items()}
+    return {
+        PARSE: partial(CheckRequest.FromString, traffic.request()),
+        **{name: partial(checker.start, check) for name, checker in made.items()},
+    }
 
 
 def measure(steps: Mapping[str, Callable[[], object]]) -> dict[str, float]:
@@ -232,17 +240,22 @@ def main() -> int:
 
 def report(figures: Mapping[str, float], options: argparse.Namespace) -> int:
     """Print, write and judge."""
-    print(f"{'a decision':>30} {'µs':>8} {'more':>8} {'ratio':>8}")
+    parse = figures[PARSE]
+    print(f"{'a decision':>30} {'µs':>8} {'more':>8} {'/ parse':>8} {'ratio':>8}")
+    print(f"{PARSE:>30} {parse:8.1f}")
     written = {}
     for name, taken in figures.items():
+        if name == PARSE:
+            continue
         more, ratio = taken - figures[WITHOUT], taken / figures[WITHOUT]
-        print(f"{name:>30} {taken:8.1f} {more:8.1f} {ratio:8.2f}")
-        written[name] = {"us": taken, "more_us": more, "ratio": ratio}
+        print(f"{name:>30} {taken:8.1f} {more:8.1f} {more / parse:8.1f} {ratio:8.2f}")
+        written[name] = {"us": taken, "more_us": more, "more_over_parse": more / parse, "ratio": ratio}
     if options.json:
         options.json.write_text(json.dumps(written))
-    missed = written[WITH]["more_us"] >= MAX_US
+    over = written[WITH]["more_over_parse"]
+    missed = over >= MAX_OVER_PARSE
     if missed:
-        print(f"missed: {WITH}: {written[WITH]['more_us']:.1f} µs more than without, not less than {MAX_US:g}")
+        print(f"missed: {WITH}: {over:.1f} bare parses more than without, not less than {MAX_OVER_PARSE:g}")
     return 1 if options.check and missed else 0
 
 
