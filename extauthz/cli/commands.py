@@ -16,7 +16,7 @@ from extauthz.cli.interrupts import Importing
 from extauthz.cli.quickstart.command import quickstart
 from extauthz.cli.serve import serve
 
-_GROUPS = ("policy", "factors", "devices", "subjects", "grants", "approvals", "keys", "bundle", "audit")
+_GROUPS = ("policy", "factors", "devices", "subjects", "grants", "approvals", "keys", "bundle", "audit", "envoy")
 """The modules beside this one whose `app` is a group of that name."""
 
 
