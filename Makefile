@@ -12,7 +12,7 @@ SPIRE_BIN ?= $(HOME)/.cache/extauthz/spire-$(SPIRE)
 JAEGER := v1.76.0
 JAEGER_BIN ?= $(HOME)/.cache/extauthz/jaeger-$(JAEGER)
 
-.PHONY: install demo test screenshots fuzz kills spire jaeger lint format proto diagram schema lock bench clean
+.PHONY: install demo test screenshots fuzz kills spire jaeger lint format proto diagram schema lock audit bench clean
 
 install: .venv/installed
 
@@ -100,6 +100,11 @@ schema: install
 lock: install
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra parquet --extra pyvoy --extra spiffe --group dev --group bench --group docs --generate-hashes \
 	    --no-emit-index-url --no-header --upgrade pyproject.toml --output-file requirements.lock
+
+# Known vulnerabilities of what requirements.lock names. Not a part of the tests: it needs the package index, and fails
+# when somebody publishes an advisory.
+audit: install
+	$(BIN)/python .ci/audit.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/oidc/node_modules
