@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
 from extauthz import __version__
+from extauthz.cli.health import health
 from extauthz.cli.interrupts import Importing
 from extauthz.cli.quickstart.command import quickstart
 from extauthz.cli.serve import serve
@@ -60,6 +61,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 app.command(short_help="Answer Envoy's checks.")(serve)
+app.command(short_help="Ask a running server whether it serves.")(health)
 app.command(short_help="Try it: Envoy, a service and extauthz here.")(quickstart)
 
 

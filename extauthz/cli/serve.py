@@ -4,12 +4,14 @@ import asyncio
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from extauthz.cli.interrupts import Importing
-from extauthz.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from extauthz.settings import Settings
 
 
 class TransportName(StrEnum):
@@ -88,13 +90,13 @@ def _serve_by_workers(config: Path, transport: TransportName, workers: int) -> N
 
     launch = python_worker if transport is TransportName.GRPCIO else envoy_worker
 
-    def read() -> Settings:
+    def read() -> "Settings":
         settings = _settings(config)
         if workers > 1:
             require_shareable(settings, workers)
         return settings
 
-    def make(settings: Settings, number: int) -> Worker:
+    def make(settings: "Settings", number: int) -> Worker:
         if workers == 1:
             return launch(settings, os.environ, None)
         return launch(settings_of(settings, number), os.environ, number)
@@ -102,9 +104,10 @@ def _serve_by_workers(config: Path, transport: TransportName, workers: int) -> N
     asyncio.run(watch(Plan(count=workers, read=read, make=make)))
 
 
-def _settings(config: Path) -> Settings:
+def _settings(config: Path) -> "Settings":
     from extauthz.app.key_file import tell_if_exposed
     from extauthz.app.logs import configure_logs
+    from extauthz.settings import load_settings
 
     settings = load_settings(config)
     configure_logs(settings.logs)
