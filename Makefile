@@ -12,7 +12,7 @@ SPIRE_BIN ?= $(HOME)/.cache/extauthz/spire-$(SPIRE)
 JAEGER := v1.76.0
 JAEGER_BIN ?= $(HOME)/.cache/extauthz/jaeger-$(JAEGER)
 
-.PHONY: install demo test screenshots fuzz kills spire jaeger lint format proto diagram schema lock audit bench clean
+.PHONY: install demo test screenshots fuzz kills spire jaeger lint format proto diagram schema docs docs-serve lock audit bench clean
 
 install: .venv/installed
 
@@ -97,6 +97,20 @@ diagram: install
 schema: install
 	$(BIN)/extauthz audit schema > docs/audit-schema.json
 
+# The site of the documentation, into build/site, where it can be read without a server; mkdocs.yml says what it is made
+# of. Diagrams are drawn by a script from npm, which only the first build fetches.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: install docs/site/node_modules/.package-lock.json
+	$(BIN)/mkdocs build --strict --quiet
+
+docs-serve: export NO_MKDOCS_2_WARNING := 1
+docs-serve: install docs/site/node_modules/.package-lock.json
+	$(BIN)/mkdocs serve
+
+docs/site/node_modules/.package-lock.json: docs/site/package-lock.json
+	cd docs/site && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
+
 lock: install
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra parquet --extra pyvoy --extra spiffe --group dev --group bench --group docs --generate-hashes \
 	    --no-emit-index-url --no-header --upgrade pyproject.toml --output-file requirements.lock
@@ -107,4 +121,4 @@ audit: install
 	$(BIN)/python .ci/audit.py
 
 clean:
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/oidc/node_modules
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/oidc/node_modules docs/site/node_modules

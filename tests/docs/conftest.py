@@ -1,0 +1,52 @@
+"""The site of the documentation, built once for a file of tests as `make docs` builds it."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SITE = ROOT / "docs" / "site"
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the built pages."""
+    _install_mermaid()
+    folder = tmp_path_factory.mktemp("site")
+    ended = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (0, ""), (
+        "`make docs` fails. A new page goes into `nav` in mkdocs.yml, and into the README's table:\n" + ended.stderr
+    )
+    return folder
+
+
+def _install_mermaid() -> None:
+    if shutil.which("npm") is None:
+        missing("the documentation needs npm, which brings what draws its diagrams")
+    stamp = SITE / "node_modules" / ".package-lock.json"
+    # Test runs beside this one may want to install, too.
+    with (Path(tempfile.gettempdir()) / f"extauthz-docs-{os.getuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ended = subprocess.run(["make", stamp.relative_to(ROOT)], cwd=ROOT, capture_output=True, text=True, check=False)
+    if ended.returncode != 0:
+        missing(f"npm can't install Mermaid: {ended.stderr.strip()}")
+
+
+def missing(message: str) -> None:
+    """Skip, or fail where everything has to be there."""
+    if os.environ.get("REQUIRE_ALL"):
+        pytest.fail(message)
+    pytest.skip(message)
