@@ -13,7 +13,8 @@ RUN python -m venv /opt/extauthz
 COPY requirements.lock ./
 # The lock pins what tests need as well; here it is a constraint on what the server itself needs.
 RUN sed -nE 's/^([A-Za-z0-9._-]+==[^ ;\\]+).*/\1/p' requirements.lock > constraints.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
+COPY docs/man ./docs/man
 COPY extauthz ./extauthz
 RUN /opt/extauthz/bin/pip install --only-binary :all: --no-binary extauthz --constraint constraints.txt .
 

@@ -12,7 +12,7 @@ SPIRE_BIN ?= $(HOME)/.cache/extauthz/spire-$(SPIRE)
 JAEGER := v1.76.0
 JAEGER_BIN ?= $(HOME)/.cache/extauthz/jaeger-$(JAEGER)
 
-.PHONY: install demo test screenshots fuzz kills spire jaeger lint format proto diagram schema docs docs-serve lock audit bench clean
+.PHONY: install demo test screenshots fuzz kills spire jaeger mesh-tools manifests lint format proto diagram schema docs docs-serve lock audit bench clean
 
 install: .venv/installed
 
@@ -69,6 +69,21 @@ jaeger:
 	cd "$$(go mod download -json github.com/jaegertracing/jaeger@$(JAEGER) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])')" \
 	    && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(JAEGER_BIN)/" ./cmd/all-in-one
 
+# Helm, and what holds manifests to the schemas of Kubernetes that it brings along, for tests/deploy and `make manifests`.
+# Helm's version is that of deploy/render.py, the other one's of tests/deploy/tools.py.
+HELM := v3.22.0
+KUBECTL_VALIDATE := v0.0.4
+MESH_TOOLS ?= $(HOME)/.cache/extauthz
+mesh-tools:
+	cd "$$(go mod download -json helm.sh/helm/v3@$(HELM) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])')" \
+	    && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(MESH_TOOLS)/helm-$(HELM)/" ./cmd/helm
+	cd "$$(go mod download -json sigs.k8s.io/kubectl-validate@$(KUBECTL_VALIDATE) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])')" \
+	    && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(MESH_TOOLS)/kubectl-validate-$(KUBECTL_VALIDATE)/" .
+
+# The manifests of deploy/kubernetes and the table of the chart's values, which are committed; tests hold them to the chart.
+manifests: install
+	$(BIN)/python deploy/render.py
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -110,6 +125,11 @@ docs-serve: install docs/site/node_modules/.package-lock.json
 docs/site/node_modules/.package-lock.json: docs/site/package-lock.json
 	cd docs/site && npm ci --ignore-scripts --no-audit --no-fund
 	touch $@
+
+# What is told of the commands, all from the commands: docs/cli.md, the manual page and the table of shell completion;
+# a test holds them.
+cli-docs: install
+	$(BIN)/python docs/commands.py
 
 lock: install
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra parquet --extra pyvoy --extra spiffe --group dev --group bench --group docs --generate-hashes \

@@ -15,6 +15,7 @@ from extauthz import __version__
 from extauthz.cli.health import health
 from extauthz.cli.interrupts import Importing
 from extauthz.cli.quickstart.command import quickstart
+from extauthz.cli.revision import revision
 from extauthz.cli.serve import serve
 
 _GROUPS = ("policy", "factors", "devices", "subjects", "grants", "approvals", "keys", "bundle", "audit", "envoy")
@@ -67,14 +68,18 @@ app.command(short_help="Try it: Envoy, a service and extauthz here.")(quickstart
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"extauthz {__version__}")
+        built_from = revision()
+        typer.echo(
+            f"extauthz {__version__}" if built_from is None else f"extauthz {__version__} (revision {built_from})"
+        )
         raise typer.Exit
 
 
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and the revision."),
     ] = False,
 ) -> None:
     """The decision point that Envoy asks before it lets a request through."""
