@@ -83,7 +83,8 @@ def described() -> Command:
 def _described(command: Any, words: tuple[str, ...], parent: typer.Context | None) -> Command:  # noqa: ANN401 - Typer's
     name = words[-1] if words else "extauthz"
     context = typer.Context(command, info_name=name, parent=parent, **command.context_settings)
-    arguments, options = [], []
+    arguments: list[Parameter] = []
+    options: list[Parameter] = []
     for one in command.get_params(context):
         if one.hidden:
             continue
@@ -130,7 +131,7 @@ def table(command: Command) -> dict[str, Any]:
         names = "rule" if one.metavar == RULE else ""
         if one.metavar == "ID" and command.words[:1] == ("approvals",) and not one.repeats:
             names = "approval"
-        return {"repeats": one.repeats, "values": list(one.values), "names": names}
+        return {"repeats": one.repeats, "values": list(one.values), "known": names}
 
     found: dict[str, Any] = {
         "help": command.summary,

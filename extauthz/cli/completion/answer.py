@@ -76,7 +76,7 @@ def typed_line(text: str) -> Line:
     try:
         words.extend(lexer)
     except ValueError:  # a quote that is still open
-        words.append(lexer.token)
+        words.append(lexer.token.lstrip("'\""))
     words = words[1:]
     if not words or text[-1:].isspace():
         return Line(words, "")
@@ -124,10 +124,10 @@ def _values(
     parameter: Mapping[str, Any], begun: str, words: Sequence[str], environ: Mapping[str, str]
 ) -> list[Candidate]:
     known: Sequence[str] = parameter["values"]
-    if parameter["names"]:
+    if parameter["known"]:
         from extauthz.cli.completion.names import names_of  # it takes its time, and few need it
 
-        known = names_of(parameter["names"], words, environ)
+        known = names_of(parameter["known"], words, environ)
     return _beginning(begun, ((value, "") for value in known))
 
 

@@ -49,8 +49,9 @@ def _known(file: Path) -> Mapping[str, Any]:
 
 
 def _rules(config: Path) -> Iterator[str]:
-    for named in _known(config).get("policies", ()):
-        place = config.parent / str(named)
+    named = _known(config).get("policies")
+    for one in named if isinstance(named, list) else ():
+        place = config.parent / str(one)
         files = sorted(place.rglob("*.y*ml")) if place.is_dir() else [place]
         for file in islice(files, _MOST_FILES):
             yield from _rules_in(file)
