@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from extauthz.errors import ExtauthzError, failure_of
-from extauthz.history.lines import lines_in, opened
 from extauthz.history.reading import time_in
+from extauthz.record.file_lines import lines_in, opened
 from extauthz.record.instants import rfc3339
 from extauthz.record.rotation import rotated
 

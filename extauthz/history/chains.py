@@ -13,8 +13,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from extauthz.history.lines import TOO_LONG
 from extauthz.record.chain import Head, Link, Signed, beginning, hash_of, is_signed, link_of, signed_of
+from extauthz.record.file_lines import TOO_LONG
 from extauthz.record.rotation import rotated_at
 
 MOST_UNSIGNED: Final = 2_000

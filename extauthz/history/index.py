@@ -34,6 +34,7 @@ from extauthz.history.index_questions import (
 from extauthz.history.indexing import MARK_BYTES, MINUTE, has_any
 from extauthz.history.reading import parse
 from extauthz.record.audit_line import DecisionLine
+from extauthz.record.file_lines import LONGEST_LINE
 from extauthz.record.life_lines import LifeLine
 
 LONGEST: Final = 2.0
@@ -175,7 +176,7 @@ class Index:
         for path in (named, *(one for one in others if one != named)):
             try:
                 with path.open("rb") as file:
-                    if sha256(file.readline()).digest()[:MARK_BYTES] != place.mark:
+                    if sha256(file.readline(LONGEST_LINE)).digest()[:MARK_BYTES] != place.mark:
                         continue
                     file.seek(place.start)
                     line = parse(file.read(place.size))

@@ -22,6 +22,7 @@ from extauthz.history.index_form import PLAIN, WORDED
 from extauthz.history.index_rows import DecisionRow, EventRow, decision_row, event_row
 from extauthz.history.reading import parse
 from extauthz.record.audit_line import DecisionLine
+from extauthz.record.file_lines import LONGEST_LINE, TOO_LONG, lines_in
 from extauthz.record.life_lines import LifeLine
 
 BATCH: Final = 2_000
@@ -135,7 +136,7 @@ class Indexer:
         if seen is not None and seen.done and seen.state == state:
             return False
         with path.open("rb") as file:
-            first = file.readline()
+            first = file.readline(LONGEST_LINE)
             if not first.endswith(b"\n"):
                 return False
             mark = sha256(first).digest()[:MARK_BYTES]
@@ -152,12 +153,12 @@ class Indexer:
             counted: Counter[tuple[int, str]] = Counter()
             file.seek(position)
             taken = 0
-            for raw in islice(file, BATCH):
+            for raw in islice(lines_in(file), BATCH):
                 if not raw.endswith(b"\n"):
                     break
                 taken += 1
                 place = (number, position, len(raw) - 1)
-                position += len(raw)
+                position = position + len(raw) if raw != TOO_LONG + b"\n" else file.tell()
                 row = _row(raw)
                 match row:
                     case DecisionRow():

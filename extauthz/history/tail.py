@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Self
 
 from extauthz.errors import ExtauthzError, failure_of
-from extauthz.history.lines import LONGEST, TOO_LONG, lines_in, opened
+from extauthz.record.file_lines import LONGEST_LINE, TOO_LONG, lines_in, opened
 
 BLOCK: Final = 65_536
 
@@ -98,7 +98,7 @@ def _backwards(file: BinaryIO, end: int) -> Iterator[bytes]:
             yield from reversed(others)
             pieces, size = [], 0
         size += len(first)
-        if size <= LONGEST:
+        if size <= LONGEST_LINE:
             pieces.append(first)
         end = start
     yield _joined(pieces, size)
@@ -106,4 +106,4 @@ def _backwards(file: BinaryIO, end: int) -> Iterator[bytes]:
 
 def _joined(pieces: list[bytes], size: int) -> bytes:
     """The line of these pieces, the last of which comes first; `size` are the bytes of the whole."""
-    return b"".join(reversed(pieces)) if size <= LONGEST else TOO_LONG
+    return b"".join(reversed(pieces)) if size <= LONGEST_LINE else TOO_LONG

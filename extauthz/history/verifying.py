@@ -23,8 +23,8 @@ from extauthz.history.chains import (
     check_signature,
     unsigned,
 )
-from extauthz.history.lines import lines_in, opened
 from extauthz.record.chain import Head, hash_of
+from extauthz.record.file_lines import lines_in, opened
 from extauthz.values.counting import counted
 from extauthz.values.instant import instant
 

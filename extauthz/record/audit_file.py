@@ -21,7 +21,7 @@ import structlog
 from msgspec.structs import replace
 
 from extauthz import __version__
-from extauthz.errors import ConfigurationError, failure_of
+from extauthz.errors import ConfigurationError, ExtauthzError, failure_of
 from extauthz.record.audit_keys import by_id, public_keys
 from extauthz.record.chain import WRITER_BYTES, Head, after, beginning, chained, signed
 from extauthz.record.decision import DecisionRecord
@@ -241,8 +241,9 @@ class AuditFile:
         for old, before in surplus.removed:
             try:
                 ends = ends_in(old)
-            except OSError as error:  # one that can't be read keeps no other
-                _log.error("audit-not-removed", path=str(old), error=failure_of(error))
+            except (OSError, ExtauthzError) as error:  # such a one keeps no other
+                reason = failure_of(error) if isinstance(error, OSError) else str(error)
+                _log.error("audit-not-removed", path=str(old), error=reason)
                 continue
             if before is not None and ends.last >= before:  # somebody has given a younger one this name
                 left.append(old.name)

@@ -18,10 +18,13 @@ from typing import Final
 
 import msgspec
 
-from extauthz.record.chain import Head, link_of
+from extauthz.errors import ExtauthzError
+from extauthz.record.chain import Head, Link, beginning, hash_of, link_of
+from extauthz.record.file_lines import lines_in, opened
 from extauthz.record.line_file import LineFile
 
 _OPENING: Final = 4_096
+_CLOSING: Final = 65_536
 _BEFORE_TIME: Final = 128
 """Bytes of a line within which its time is: only `v` and `event` come before it."""
 _TIME: Final = re.compile(rb'"time":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})')
@@ -64,7 +67,8 @@ class Rotation:
 
     def surplus(self, path: Path, now: float, is_ours: Callable[[Path], bool]) -> "Surplus":
         """What is not to be kept of the rotated files of `path`. Files are counted that are ours by what is in them."""
-        files = rotated(path)
+        # What a clock that was ahead has named, or a stranger, is as old as what is in it.
+        files = [(at if at <= now else _newest(file), file) for at, file in rotated(path)]
         ours = files if self.retain_files is None else [(at, file) for at, file in files if is_ours(file)]
         kept = len(ours) if self.retain_files is None else self.retain_files
         too_many = ours[: max(0, len(ours) - kept)]
@@ -149,20 +153,33 @@ class Ends:
     last: float
 
 
+class ChangedLine(ExtauthzError):
+    """A line in a file that is to be removed does not follow the one before it: the file proves that it was changed."""
+
+
 def ends_in(path: Path) -> Ends:
     """The ends of chains in a file, with what it tells of files that were removed before it: it was the only one that
-    told of them, and a writer that was idle ever since goes on from there. Raises `OSError`."""
+    told of them, and a writer that was idle ever since goes on from there.
+
+    Raises:
+        ChangedLine: what would be told, and signed, is not what was written.
+        OSError: the file can't be read.
+    """
     heads: dict[str, Head] = {}
     before: dict[str, Head] = {}
     ended: set[str] = set()
     last = b""
-    with path.open("rb") as file:
-        for line in file:
+    with opened(path) as file:
+        for number, line in enumerate(lines_in(file), 1):
             time = _TIME.search(line, 0, _BEFORE_TIME)
             last = last if time is None else max(last, time[1])
             link = link_of(line.rstrip(b"\n"))
             if link is None:
                 continue
+            if not _follows(link, heads.get(link.writer)):
+                raise ChangedLine(
+                    f"line {number} is not as it was written, or was put there: see `extauthz audit verify`"
+                )
             heads[link.writer] = Head(link.writer, link.seq, link.hash)
             if line.startswith(_STOPPED):
                 ended.add(link.writer)
@@ -170,6 +187,15 @@ def ends_in(path: Path) -> Ends:
                 before |= {head.writer: head for head in _open_in(line)}
     carried = [head for head in before.values() if head.writer not in heads][-MOST_CARRIED:]
     return Ends((*heads.values(), *carried), tuple(sorted(ended)), _moment(last) if last else -math.inf)
+
+
+def _follows(link: Link, before: Head | None) -> bool:
+    """Whether a line is the next one of its writer. The first one in a file may be behind another file's last."""
+    if before is None:
+        if link.seq > 1:
+            return True
+        before = beginning(link.writer)
+    return link.seq == before.seq + 1 and hash_of(before.hash, link.body) == link.hash
 
 
 def _open_in(line: bytes) -> Iterator[Head]:
@@ -189,6 +215,17 @@ def _born(file: LineFile) -> float:
     """When the first line was written, in seconds since the epoch; of a file that does not say so, never."""
     found = _TIME.search(file.opening(_OPENING))
     return math.inf if found is None else _moment(found[1])
+
+
+def _newest(path: Path) -> float:
+    """The newest time in the last lines of a file, in seconds since the epoch; of one without, never."""
+    try:
+        with opened(path) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _CLOSING))
+            found = [time[1] for line in lines_in(file) if (time := _TIME.search(line, 0, _BEFORE_TIME)) is not None]
+    except (OSError, ExtauthzError):
+        return math.inf
+    return _moment(max(found)) if found else math.inf
 
 
 def _moment(time: bytes) -> float:

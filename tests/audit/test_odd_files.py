@@ -9,7 +9,8 @@ from audit_journal import AuditJournal
 from typer.testing import CliRunner, Result
 
 from extauthz.cli.commands import app
-from extauthz.history import lines, tail
+from extauthz.history import tail
+from extauthz.record import file_lines
 
 
 def invoke(*arguments: object) -> Result:
@@ -23,8 +24,8 @@ COMMANDS = (["verify"], ["find"], ["tail"], ["find", "--oldest-first"], ["export
 def long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An audit file whose second line is longer than a line can be."""
     monkeypatch.chdir(tmp_path)
-    for module in (lines, tail):
-        monkeypatch.setattr(module, "LONGEST", 4_000)
+    for module in (file_lines, tail):
+        monkeypatch.setattr(module, "LONGEST_LINE", 4_000)
     audit = AuditJournal(tmp_path / "audit.jsonl")
     audit.record(decision(1))
     audit.close()

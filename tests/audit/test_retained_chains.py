@@ -112,6 +112,33 @@ def test_so_many_ends_are_told_of_at_most(path: Path, opened: Open, monkeypatch:
     assert writers == {file.head.writer for file in killed[-4:]}
 
 
+@pytest.mark.parametrize("forged", ["changed", "appended", "first"])
+def test_a_file_that_was_changed_is_kept_and_its_ends_are_not_signed(path: Path, opened: Open, forged: str) -> None:
+    busy = opened()
+    write(busy, 20)
+    oldest = rotated(path)[0][1]
+    whole = oldest.read_bytes()
+    if forged == "changed":
+        oldest.write_bytes(whole.replace(b'"d-3"', b'"d-0"', 1))
+    elif forged == "appended":
+        seq = max(line["seq"] for line in all_lines(oldest)) + 1
+        oldest.write_bytes(whole + chain_end(busy.head.writer, seq))
+    else:
+        oldest.write_bytes(whole + chain_end("c" * 16, 1))
+    write(busy, 60)
+    busy.close()
+    assert oldest.exists()
+    told = told_in(path)
+    assert told, "others are removed"
+    assert oldest.name not in [str(details["file"]) for details in told]
+    assert verified(*written_by(path), keys=KEYS).mistakes, "whoever verifies sees it"
+
+
+def chain_end(writer: str, seq: int) -> bytes:
+    """A line with the end of one of ours, and a hash of somebody's choice."""
+    return f'{{"v":1,"writer":"{writer}","seq":{seq},"hash":"{"0" * 64}"}}\n'.encode()
+
+
 class Killed(BaseException):
     """What nothing catches, as nothing runs behind a `kill -9`."""
 

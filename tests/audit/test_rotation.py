@@ -17,6 +17,7 @@ from extauthz.history.audit_files import written_by
 from extauthz.record import audit_file
 from extauthz.record.audit_file import AuditFile
 from extauthz.record.audit_keys import by_id, public_keys
+from extauthz.record.chain import Head, beginning, hash_of, link_of
 from extauthz.record.config import AuditSettings
 from extauthz.record.journal import Journal
 from extauthz.record.line_file import LineFile
@@ -112,6 +113,17 @@ def test_names_that_only_look_like_ours_are_passed_over(tmp_path: Path) -> None:
     assert sorted(ids(whole(path)))[-1:] == ["d-9"]
 
 
+def test_what_is_named_after_a_year_that_is_to_come_is_as_old_as_its_lines(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    for stamp, time_ in (("99990101T000000Z", "2026-01-01"), ("99990102T000000Z", "2026-01-09")):
+        line = f'{{"v":1,"time":"{time_}T00:00:00.000000000Z"}}\n'
+        named(tmp_path, stamp).write_text("before\n" * 20_000 + line)
+    bare = named(tmp_path, "99990103T000000Z")
+    now = datetime(2026, 1, 11, tzinfo=UTC).timestamp()
+    assert [file.name[6:14] for file in surplus(Rotation(retain_for=5 * DAY), path, now)] == ["99990101"]
+    assert bare not in surplus(Rotation(retain_for=DAY), path, now), "nothing tells how old it is"
+
+
 def test_a_clock_that_was_set_back_makes_no_file_older_than_those_before(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     moved = []
@@ -132,11 +144,24 @@ def test_a_file_that_can_not_be_read_keeps_no_other_from_being_removed(tmp_path:
     assert (shut.exists(), old.exists()) == (True, False)
 
 
+def of_a_hundred_years_ago(path: Path) -> None:
+    """As if the whole file had been written then."""
+    known: dict[str, Head] = {}
+    made = b""
+    for line in path.read_bytes().replace(b'"time":"20', b'"time":"19').splitlines():
+        link = link_of(line)
+        assert link is not None
+        before = known.get(link.writer, beginning(link.writer))
+        known[link.writer] = Head(link.writer, link.seq, hash_of(before.hash, link.body))
+        made += link.body + f',"hash":"{known[link.writer].hash}"}}\n'.encode()
+    path.write_bytes(made)
+
+
 def test_what_is_removed_is_told_with_the_end_of_every_chain_in_it(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     for start in (0, 10):
         written(path, range(start, start + 10), Rotation())
-    path.write_bytes(path.read_bytes().replace(b'"time":"20', b'"time":"19'))  # of a hundred years ago
+    of_a_hundred_years_ago(path)
     ends = heads_at_end(path)
     assert len(ends) == 2
     old = path.rename(tmp_path / "audit-20260101T000000Z-1.jsonl")

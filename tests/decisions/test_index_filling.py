@@ -19,6 +19,7 @@ from extauthz.history.index_questions import (
     Wanted,
 )
 from extauthz.history.indexing import MINUTE, Indexer
+from extauthz.record import file_lines
 from extauthz.record.audit_line import DecisionLine
 
 
@@ -42,6 +43,16 @@ def test_lines_that_are_no_records_are_passed_over(place: Place) -> None:
         file.write(b'not json\n\n{"v":2}\n' + b'{"v":1,"event":"no.such"}\n')
     append(place.audit, [decided(2, time="yesterday"), *HUNDRED[3:5]])
     assert place.fill().ids() == [4, 3, 1, 0]
+
+
+def test_a_line_that_is_too_long_is_passed_over(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_lines, "LONGEST_LINE", 4_000)
+    append(place.audit, HUNDRED[:2])
+    with place.audit.open("ab") as file:
+        file.write(b"x" * 50_000 + b"\n")
+    append(place.audit, HUNDRED[2:5])
+    assert place.fill().ids() == [4, 3, 2, 1, 0]
+    assert Index(place.audit, place.index).decision(HUNDRED[4].decision_id) == HUNDRED[4], "the places are right"
 
 
 def test_a_rotation_loses_and_doubles_nothing(place: Place) -> None:

@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 
 from extauthz.errors import ExtauthzError
 
-LONGEST: Final = 16 << 20
+LONGEST_LINE: Final = 16 << 20
 """Bytes of a line. A Check is smaller than that, and so is its record."""
 TOO_LONG: Final = b"line too long"
 """What a longer one is read as, which is no record and of no chain."""
@@ -35,10 +35,10 @@ def opened(path: Path) -> BinaryIO:
 
 def lines_in(file: BinaryIO) -> Iterator[bytes]:
     """The lines from where the file stands, each with its end if it has one; `TOO_LONG` with one in place of such."""
-    while raw := file.readline(LONGEST + 1):
-        if len(raw) <= LONGEST or raw.endswith(b"\n"):
+    while raw := file.readline(LONGEST_LINE + 1):
+        if len(raw) <= LONGEST_LINE or raw.endswith(b"\n"):
             yield raw
             continue
         while raw and not raw.endswith(b"\n"):
-            raw = file.readline(LONGEST)
+            raw = file.readline(LONGEST_LINE)
         yield TOO_LONG + b"\n"
