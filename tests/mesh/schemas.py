@@ -31,7 +31,8 @@ def folder_of(module: str) -> Path:
 def mistakes(document: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
     """What a resource's schema finds wrong, each with its place. A field that is not in the schema is wrong, too: a
     cluster would drop it without a word."""
-    root = {**schema, "properties": {**dict.fromkeys(("apiVersion", "kind", "metadata"), {}), **schema["properties"]}}
+    everywhere: dict[str, Any] = {name: {} for name in ("apiVersion", "kind", "metadata")}
+    root = {**schema, "properties": {**everywhere, **schema["properties"]}}
     found = Draft202012Validator(_strict(root)).iter_errors(document)
     return sorted(f"{'.'.join(str(part) for part in one.absolute_path)}: {one.message}" for one in found)
 

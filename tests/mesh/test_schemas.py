@@ -1,4 +1,4 @@
-"""Each shipped resource is valid by the schema of the project that reads it, and holds no field that the schema lacks."""
+"""Each shipped resource is valid by the schema of the project that reads it, and has no field that the schema lacks."""
 
 import copy
 from collections.abc import Mapping
