@@ -1,34 +1,68 @@
-# extauthz alone, for use beside an Envoy that is there already (see envoy/gateway.yaml). Mount the configuration and
-# the policies at /etc/extauthz. In a container it listens for others, and keeps its state on a volume:
+# extauthz alone, for use beside an Envoy that is there already. docs/docker.md says how it is built, run and replaced.
 #
-#   listen: {grpc: "0.0.0.0:9191", web: "0.0.0.0:9192", admin: "0.0.0.0:9193"}
-#   policies: [policies/]
-#   store: sqlite:////var/lib/extauthz/extauthz.db
-#   keys: /var/lib/extauthz/keys.json
+#   docker build --tag extauthz:0.1.0 .                                 the transport grpcio
+#   docker build --tag extauthz:0.1.0-pyvoy --target pyvoy .            both transports, and the Envoy that one is inside of
+#
+# Everything that is installed is pinned by a hash (deploy/docker/*.lock). The base image is pinned by its version alone:
+# this repository has no way to ask a registry which digest is the one of today, and one copied from elsewhere would be
+# an image that nobody here has seen. Pin yours when you build:
+#
+#   docker build --build-arg PYTHON_IMAGE=python:3.13.14-slim-trixie@sha256:… .
 
-FROM python:3.13-slim AS build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+ARG PYTHON_IMAGE=python:3.13.14-slim-trixie
+
+FROM ${PYTHON_IMAGE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-RUN python -m venv /opt/extauthz
-COPY requirements.lock ./
-# The lock pins what tests need as well; here it is a constraint on what the server itself needs.
-RUN sed -nE 's/^([A-Za-z0-9._-]+==[^ ;\\]+).*/\1/p' requirements.lock > constraints.txt
+COPY deploy/docker/build.lock ./
+RUN python -m venv /opt/build \
+    && /opt/build/bin/pip install --require-hashes --only-binary :all: --requirement build.lock
 COPY pyproject.toml hatch_build.py README.md LICENSE ./
-COPY docs/man ./docs/man
 COPY extauthz ./extauthz
-RUN /opt/extauthz/bin/pip install --only-binary :all: --no-binary extauthz --constraint constraints.txt .
+# The revision that `extauthz --version` tells: --build-arg REVISION=$(git rev-parse --short=12 HEAD)
+ARG REVISION
+RUN EXTAUTHZ_REVISION=${REVISION} /opt/build/bin/hatchling build --target wheel --directory /wheel
+# No pip in it: what runs installs nothing.
+RUN python -m venv --without-pip /opt/extauthz
 
-FROM python:3.13-slim
-RUN groupadd --system --gid 65532 extauthz \
-    && useradd --system --uid 65532 --gid extauthz --home-dir /var/lib/extauthz --create-home \
-        --shell /usr/sbin/nologin extauthz \
-    && chmod 0700 /var/lib/extauthz
-COPY --from=build /opt/extauthz /opt/extauthz
-ENV PATH=/opt/extauthz/bin:$PATH PYTHONUNBUFFERED=1
+FROM build AS grpcio-installed
+COPY deploy/docker/grpcio.lock ./
+RUN /opt/build/bin/pip --python /opt/extauthz/bin/python install --require-hashes --only-binary :all: --requirement grpcio.lock
+RUN /opt/build/bin/pip --python /opt/extauthz/bin/python install --no-index --no-deps /wheel/*.whl
+
+FROM build AS pyvoy-installed
+COPY deploy/docker/pyvoy.lock ./
+RUN /opt/build/bin/pip --python /opt/extauthz/bin/python install --require-hashes --only-binary :all: --requirement pyvoy.lock
+RUN /opt/build/bin/pip --python /opt/extauthz/bin/python install --no-index --no-deps /wheel/*.whl
+
+FROM ${PYTHON_IMAGE} AS runtime
+ARG PYTHON_IMAGE
+ARG VERSION=0.1.0
+ARG REVISION
+LABEL org.opencontainers.image.title="extauthz" \
+    org.opencontainers.image.description="The decision point that Envoy asks before it lets a request through" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.base.name="${PYTHON_IMAGE}"
+# The user has a number alone: nothing needs its name.
+RUN install --directory --mode 0700 --owner 65532 --group 65532 /var/lib/extauthz
+ENV PATH=/opt/extauthz/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp \
+    EXTAUTHZ_CONFIG=/etc/extauthz/extauthz.yaml
 USER 65532:65532
 WORKDIR /var/lib/extauthz
 VOLUME /var/lib/extauthz
-EXPOSE 9191 9192 9193
+EXPOSE 9191 9192 9193 9194
 STOPSIGNAL SIGTERM
+# Where `listen.grpc` of the configuration says; 0 is SERVING.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 CMD ["extauthz", "health"]
 ENTRYPOINT ["extauthz"]
-CMD ["serve", "--config", "/etc/extauthz/extauthz.yaml"]
+
+FROM runtime AS pyvoy
+COPY --from=pyvoy-installed /opt/extauthz /opt/extauthz
+CMD ["serve", "--transport", "pyvoy"]
+
+# The last one is what `docker build` makes.
+FROM runtime AS grpcio
+COPY --from=grpcio-installed /opt/extauthz /opt/extauthz
+CMD ["serve"]

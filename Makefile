@@ -12,7 +12,7 @@ SPIRE_BIN ?= $(HOME)/.cache/extauthz/spire-$(SPIRE)
 JAEGER := v1.76.0
 JAEGER_BIN ?= $(HOME)/.cache/extauthz/jaeger-$(JAEGER)
 
-.PHONY: install demo test screenshots fuzz kills spire jaeger mesh-tools manifests lint format proto diagram schema docs docs-serve lock audit bench clean
+.PHONY: install demo test screenshots fuzz kills spire jaeger mesh-tools manifests mesh-schemas istioctl egctl lint format proto diagram schema docs docs-serve lock image-lock audit bench clean
 
 install: .venv/installed
 
@@ -84,6 +84,23 @@ mesh-tools:
 manifests: install
 	$(BIN)/python deploy/render.py
 
+# The schemas that tests/mesh holds envoy/istio and envoy/gateway-api against, from the Go modules of the projects. The
+# versions are those of tests/mesh/schemas.py.
+ISTIO_API := v1.31.1
+ENVOY_GATEWAY := v1.9.1
+GATEWAY_API := v1.6.3
+MESH_SCHEMAS ?= $(HOME)/.cache/extauthz/mesh-schemas
+module_folder = go mod download -json $(1) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])'
+mesh-schemas:
+	set -e; \
+	istio="$$($(call module_folder,istio.io/api@$(ISTIO_API)))"; into="$(MESH_SCHEMAS)/istio.io-api@$(ISTIO_API)"; \
+	    mkdir -p "$$into"; cp -R "$$istio/kubernetes" "$$istio/mesh" "$$istio/networking" "$$istio/type" "$$istio/common-protos" "$$into/"; \
+	envoy="$$($(call module_folder,github.com/envoyproxy/gateway@$(ENVOY_GATEWAY)))"; into="$(MESH_SCHEMAS)/github.com-envoyproxy-gateway@$(ENVOY_GATEWAY)"; \
+	    mkdir -p "$$into"; cp -R "$$envoy/charts/gateway-helm/charts/crds/crds/generated" "$$into/"; \
+	routes="$$($(call module_folder,sigs.k8s.io/gateway-api@$(GATEWAY_API)))"; into="$(MESH_SCHEMAS)/sigs.k8s.io-gateway-api@$(GATEWAY_API)"; \
+	    mkdir -p "$$into"; cp -R "$$routes/config/crd/standard" "$$into/"; \
+	chmod -R u+w "$(MESH_SCHEMAS)"
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -134,6 +151,13 @@ cli-docs: install
 lock: install
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra parquet --extra pyvoy --extra spiffe --group dev --group bench --group docs --generate-hashes \
 	    --no-emit-index-url --no-header --upgrade pyproject.toml --output-file requirements.lock
+
+# What the Dockerfile installs: of requirements.lock what the server needs, in the same versions; and what builds it.
+IMAGE_LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url --no-header --no-strip-extras
+image-lock: install
+	$(IMAGE_LOCK) deploy/docker/build.in --output-file deploy/docker/build.lock
+	$(IMAGE_LOCK) --extra spiffe --constraint requirements.lock pyproject.toml --output-file deploy/docker/grpcio.lock
+	$(IMAGE_LOCK) --extra spiffe --extra pyvoy --constraint requirements.lock pyproject.toml --output-file deploy/docker/pyvoy.lock
 
 # Known vulnerabilities of what requirements.lock names. Not a part of the tests: it needs the package index, and fails
 # when somebody publishes an advisory.
