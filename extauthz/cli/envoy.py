@@ -2,4 +2,7 @@
 
 import typer
 
+from extauthz.cli.envoy_config import config
+
 app = typer.Typer(help="Write Envoy's configuration, and judge it.", no_args_is_help=True)
+app.command("config", short_help="Write Envoy's configuration.")(config)
