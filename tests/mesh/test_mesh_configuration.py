@@ -30,7 +30,7 @@ def mesh_config(tmp_path_factory: pytest.TempPathFactory) -> type[Message]:
     assert protoc.main(arguments) == 0
     pool = descriptor_pool.DescriptorPool()
     for file in descriptor_pb2.FileDescriptorSet.FromString(compiled.read_bytes()).file:
-        pool.Add(file)  # type: ignore[attr-defined]
+        pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("istio.mesh.v1alpha1.MeshConfig"))
 
 
