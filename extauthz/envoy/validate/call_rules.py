@@ -1,0 +1,251 @@
+"""Rules for the calls by which extauthz is asked, and the clusters that they go through."""
+
+from collections.abc import Iterator
+
+from extauthz.envoy.validate.connection_rules import is_local
+from extauthz.envoy.validate.findings import Hit, rule
+from extauthz.envoy.validate.model import OWN, Everything
+from extauthz.envoy.validate.spots import Spot
+
+QUICK = 5.0
+"""Seconds that a call may take at most that is not held for an approval."""
+_LONGEST_TRY = 10.0
+"""Seconds that Envoy gives a try where a retry policy has no `max_interval`."""
+_IDLE = 300.0
+"""Seconds after which Envoy ends a silent stream where nobody says otherwise."""
+_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+@rule(
+    "timeout-missing",
+    "warning",
+    "Envoy gives up after 0.2 s, sooner than a look-up in a store that is busy takes",
+    "write `timeout: 0.25s`, or what your store needs",
+)
+def timeout_missing(all_of_it: Everything) -> Iterator[Hit]:
+    for call in all_of_it.calls:
+        if not call.spot["timeout"].exists:
+            yield call.spot, ""
+
+
+@rule(
+    "timeout-none",
+    "error",
+    "a call without an end: when extauthz hangs, every request hangs with it, until Envoy has no room for more",
+    "write `timeout: 0.25s`",
+)
+def timeout_none(all_of_it: Everything) -> Iterator[Hit]:
+    for call in all_of_it.calls:
+        if call.spot["timeout"].exists and call.seconds == 0:
+            yield call.spot["timeout"], ""
+
+
+@rule(
+    "timeout-long",
+    "warning",
+    "every request waits so long whenever extauthz is out of reach",
+    "write `timeout: 0.25s`, and a longer one on the routes where calls are held, through a cluster of their own",
+)
+def timeout_long(all_of_it: Everything) -> Iterator[Hit]:
+    for call in all_of_it.calls:
+        if call.seconds > QUICK and not call.apart:
+            yield call.spot["timeout"], f"{call.seconds:g} s"
+
+
+@rule(
+    "held-share-cluster",
+    "warning",
+    "calls that wait for an approval take the places of all others in this cluster, which then get 403 or 503",
+    "let the held ones go through a cluster of their own, as `extauthz_holding` in `envoy/gateway.yaml`",
+)
+def held_share_cluster(all_of_it: Everything) -> Iterator[Hit]:
+    quick = {call.cluster for call in all_of_it.calls if call.seconds <= QUICK and call.cluster}
+    for call in all_of_it.calls:
+        if call.seconds > QUICK and call.cluster in quick:
+            yield call.spot, f"`{call.cluster}`"
+
+
+@rule(
+    "retry-cuts-timeout",
+    "warning",
+    "with a retry policy Envoy gives each try `max_interval`, 10 s where nobody says it: the call ends before its"
+    " timeout",
+    "write `retry_back_off: {base_interval: 0.1s, max_interval: …}` with the timeout of the call",
+)
+def retry_cuts_timeout(all_of_it: Everything) -> Iterator[Hit]:
+    for call in all_of_it.calls:
+        policy = call.spot["retry_policy"]
+        longest = policy.at("retry_back_off", "max_interval").seconds(_LONGEST_TRY) or _LONGEST_TRY
+        if policy.exists and call.seconds > longest:
+            yield policy, f"{longest:g} s of {call.seconds:g} s"
+
+
+@rule(
+    "stream-ends-first",
+    "warning",
+    "Envoy ends a stream on which nothing moves, also while extauthz is asked about it, before the call's own timeout",
+    "write a longer `stream_idle_timeout`, or a shorter hold",
+)
+def stream_ends_first(all_of_it: Everything) -> Iterator[Hit]:
+    for call in all_of_it.calls:
+        idle = Spot("", "", 0, None) if call.http is None else call.http.spot["stream_idle_timeout"]
+        seconds = idle.seconds(_IDLE) or 0.0
+        if 0 < seconds < call.seconds:
+            yield (idle if idle.exists else call.spot["timeout"]), f"{seconds:g} s"
+
+
+@rule(
+    "google-grpc",
+    "warning",
+    "Google's client keeps connections of its own: no health checks, circuit breakers or retries of Envoy's clusters",
+    "write `envoy_grpc: {cluster_name: extauthz}`",
+)
+def google_grpc(all_of_it: Everything) -> Iterator[Hit]:
+    for call in all_of_it.calls:
+        if call.spot["google_grpc"].exists:
+            yield call.spot["google_grpc"], ""
+
+
+@rule(
+    "cluster-unknown",
+    "error",
+    "no cluster has this name, so that nobody can be asked",
+    "write the name of a cluster, or give the file that has it",
+)
+def cluster_unknown(all_of_it: Everything) -> Iterator[Hit]:
+    elsewhere = any(spot["dynamic_resources"]["cds_config"].exists for spot in all_of_it.resources.bootstraps)
+    if all_of_it.clusters and not elsewhere:
+        for call in all_of_it.calls:
+            if call.cluster and call.cluster not in all_of_it.clusters:
+                yield call.spot["envoy_grpc"]["cluster_name"], f"`{call.cluster}`"
+
+
+@rule(
+    "cluster-http1",
+    "error",
+    "gRPC is HTTP/2, and to this cluster Envoy speaks HTTP/1.1: no call succeeds",
+    "add `typed_extension_protocol_options` with `explicit_http_config: {http2_protocol_options: {}}`",
+)
+def cluster_http1(all_of_it: Everything) -> Iterator[Hit]:
+    for cluster in _asked(all_of_it):
+        options = cluster["typed_extension_protocol_options"][_OPTIONS]
+        kinds = ("explicit_http_config", "auto_config", "use_downstream_protocol_config")
+        second = any(options[kind]["http2_protocol_options"].exists for kind in kinds)
+        if not second and not cluster["http2_protocol_options"].exists:
+            yield cluster, f"`{cluster['name'].text}`"
+
+
+@rule(
+    "cluster-plaintext",
+    "warning",
+    "who is on the way between Envoy and extauthz reads every token, and can answer `allow` himself",
+    "use a Unix socket, or TLS on both sides: `transport_socket` here, `listen.tls` for extauthz",
+)
+def cluster_plaintext(all_of_it: Everything) -> Iterator[Hit]:
+    for cluster in _asked(all_of_it):
+        away = [address for address in addresses(cluster) if not is_local(address)]
+        if not cluster["transport_socket"].exists and not cluster["transport_socket_matches"].exists and away:
+            yield away[0], f"`{cluster['name'].text}`"
+
+
+@rule(
+    "cluster-unverified",
+    "error",
+    "Envoy asks whoever answers at this address: it has no authority to verify the certificate by",
+    "write `validation_context: {trusted_ca: …, match_typed_subject_alt_names: …}`",
+)
+def cluster_unverified(all_of_it: Everything) -> Iterator[Hit]:
+    for cluster in _asked(all_of_it):
+        for context in _validations(cluster):
+            if not any(context[name].exists for name in ("trusted_ca", "system_root_certs", *_PINS)):
+                yield context, f"`{cluster['name'].text}`"
+
+
+@rule(
+    "cluster-any-name",
+    "warning",
+    "every certificate of that authority is taken for the one of extauthz",
+    "add `match_typed_subject_alt_names` with the name or SPIFFE ID of extauthz",
+)
+def cluster_any_name(all_of_it: Everything) -> Iterator[Hit]:
+    for cluster in _asked(all_of_it):
+        for context in _validations(cluster):
+            names = ("match_typed_subject_alt_names", "match_subject_alt_names", *_PINS)
+            if context["trusted_ca"].exists and not any(context[name].exists for name in names):
+                yield context, f"`{cluster['name'].text}`"
+
+
+@rule(
+    "circuit-breaker-missing",
+    "warning",
+    "up to 1,024 calls wait for an extauthz that is too slow for them, and all of them get their answer too late",
+    "write `circuit_breakers: {thresholds: [{max_requests: 256, max_pending_requests: 256}]}`",
+)
+def circuit_breaker_missing(all_of_it: Everything) -> Iterator[Hit]:
+    for cluster in _asked(all_of_it):
+        thresholds = cluster["circuit_breakers"]["thresholds"]
+        if not any(one["max_requests"].exists for one in thresholds.items):
+            yield thresholds, f"`{cluster['name'].text}`"
+
+
+@rule(
+    "health-check-missing",
+    "warning",
+    "Envoy goes on asking a server that stops or hangs, and its requests fail",
+    'write `health_checks` with `grpc_health_check: {service_name: ""}`',
+)
+def health_check_missing(all_of_it: Everything) -> Iterator[Hit]:
+    for cluster in _asked(all_of_it):
+        if not cluster["health_checks"].items:
+            yield cluster["health_checks"], f"`{cluster['name'].text}`"
+
+
+_PINS = ("verify_certificate_spki", "verify_certificate_hash", "custom_validator_config")
+
+
+def _asked(all_of_it: Everything) -> list[Spot]:
+    """The clusters through which extauthz is asked; where only clusters are given, those that are called so."""
+    names = dict.fromkeys(call.cluster for call in all_of_it.calls)
+    if not all_of_it.resources.listeners and not all_of_it.resources.routes:
+        ours = [
+            name for name, spot in all_of_it.clusters.items() if name.startswith(OWN) and spot["health_checks"].items
+        ]
+        names.update(dict.fromkeys(name for name in ours if _speaks_grpc(all_of_it.clusters[name])))
+    return [all_of_it.clusters[name] for name in names if name in all_of_it.clusters]
+
+
+def _speaks_grpc(cluster: Spot) -> bool:
+    return any(check["grpc_health_check"].exists for check in cluster["health_checks"].items)
+
+
+def addresses(cluster: Spot) -> list[Spot]:
+    """The addresses of its endpoints."""
+    localities = cluster["load_assignment"]["endpoints"].items
+    return [one.at("endpoint", "address") for locality in localities for one in locality["lb_endpoints"].items]
+
+
+def _validations(cluster: Spot) -> Iterator[Spot]:
+    """The settings by which the certificate of a cluster is verified, also where they would stand."""
+    common = cluster.at("transport_socket", "typed_config", "common_tls_context")
+    tls = cluster.at("transport_socket", "typed_config", "@type").text.endswith("UpstreamTlsContext")
+    combined = common["combined_validation_context"]
+    if tls and not common["validation_context_sds_secret_config"].exists and not combined.exists:
+        yield common["validation_context"]
+
+
+RULES = (
+    timeout_missing,
+    timeout_none,
+    timeout_long,
+    held_share_cluster,
+    retry_cuts_timeout,
+    stream_ends_first,
+    google_grpc,
+    cluster_unknown,
+    cluster_http1,
+    cluster_plaintext,
+    cluster_unverified,
+    cluster_any_name,
+    circuit_breaker_missing,
+    health_check_missing,
+)

@@ -1,0 +1,261 @@
+"""Rules for what a connection manager makes of a request before anybody is asked: who calls, from where, for what."""
+
+from collections.abc import Iterator
+
+from extauthz.envoy.validate.findings import Hit, rule
+from extauthz.envoy.validate.model import Http
+from extauthz.envoy.validate.spots import Spot
+
+FORWARDING = ("SANITIZE", "FORWARD_ONLY", "APPEND_FORWARD", "SANITIZE_SET", "ALWAYS_FORWARD_ONLY")
+ESCAPED_SLASHES = (
+    "IMPLEMENTATION_SPECIFIC_DEFAULT",
+    "KEEP_UNCHANGED",
+    "REJECT_REQUEST",
+    "UNESCAPE_AND_REDIRECT",
+    "UNESCAPE_AND_FORWARD",
+)
+_AUTHORITIES = (
+    "trusted_ca",
+    "ca_certificate_provider_instance",
+    "system_root_certs",
+    "verify_certificate_spki",
+    "verify_certificate_hash",
+    "custom_validator_config",
+)
+"""By which a certificate can be verified."""
+_WRITTEN = frozenset({"APPEND_FORWARD", "SANITIZE_SET"})
+"""Under which Envoy itself writes X-Forwarded-Client-Cert."""
+
+
+@rule(
+    "xfcc-forwarded",
+    "error",
+    "X-Forwarded-Client-Cert reaches extauthz and the service as the client wrote it: anybody is any workload",
+    "write `forward_client_cert_details: SANITIZE_SET` and `set_current_client_cert_details: {uri: true}`",
+)
+def xfcc_forwarded(http: Http) -> Iterator[Hit]:
+    said = http.spot["forward_client_cert_details"].one_of(FORWARDING)
+    if said in {"FORWARD_ONLY", "ALWAYS_FORWARD_ONLY"}:
+        yield http.spot["forward_client_cert_details"], f"`{said}`"
+
+
+@rule(
+    "xfcc-appended",
+    "warning",
+    "of X-Forwarded-Client-Cert the last element alone is Envoy's, all before it are the client's own words; a service"
+    " that reads the first one takes anybody for any workload",
+    "write `SANITIZE_SET`, unless a proxy that you trust stands in front",
+)
+def xfcc_appended(http: Http) -> Iterator[Hit]:
+    if http.spot["forward_client_cert_details"].one_of(FORWARDING) == "APPEND_FORWARD":
+        yield http.spot["forward_client_cert_details"], ""
+
+
+@rule(
+    "xfcc-by-request",
+    "warning",
+    "a matcher chooses by the request how X-Forwarded-Client-Cert is treated, and the client writes the request",
+    "remove `forward_client_cert_matcher`",
+)
+def xfcc_by_request(http: Http) -> Iterator[Hit]:
+    if http.spot["forward_client_cert_matcher"].exists:
+        yield http.spot["forward_client_cert_matcher"], ""
+
+
+@rule(
+    "xfcc-without-uri",
+    "warning",
+    "the header that Envoy writes does not tell the SPIFFE ID of the workload",
+    "write `set_current_client_cert_details: {uri: true}`",
+)
+def xfcc_without_uri(http: Http) -> Iterator[Hit]:
+    said = http.spot["forward_client_cert_details"].one_of(FORWARDING)
+    if said in _WRITTEN and not http.spot["set_current_client_cert_details"]["uri"].flag():
+        yield http.spot["set_current_client_cert_details"], ""
+
+
+@rule(
+    "client-certificate-never-asked",
+    "warning",
+    "Envoy is to tell of a client's certificate, and never asks for one: no workload is known",
+    "write `validation_context: {trusted_ca: …}`, and `require_client_certificate: true` where all have one",
+)
+def client_certificate_never_asked(http: Http) -> Iterator[Hit]:
+    said = http.spot["forward_client_cert_details"].one_of(FORWARDING)
+    encrypted = http.tls["common_tls_context"].exists
+    if said in _WRITTEN and encrypted and not _asks(http.tls):
+        yield http.tls["common_tls_context"], ""
+
+
+@rule(
+    "accept-untrusted",
+    "error",
+    "Envoy takes certificates that nobody has signed: one that its owner made himself names any workload",
+    "write `trust_chain_verification: VERIFY_TRUST_CHAIN`",
+)
+def accept_untrusted(http: Http) -> Iterator[Hit]:
+    for context in _contexts(http.tls):
+        spot = context["trust_chain_verification"]
+        if spot.one_of(("VERIFY_TRUST_CHAIN", "ACCEPT_UNTRUSTED")) == "ACCEPT_UNTRUSTED":
+            yield spot, ""
+
+
+@rule(
+    "client-certificate-unverified",
+    "error",
+    "Envoy wants a certificate, and has no authority to verify it by: it takes any, and any workload is named",
+    "write `validation_context: {trusted_ca: …}`",
+)
+def client_certificate_unverified(http: Http) -> Iterator[Hit]:
+    if http.tls["require_client_certificate"].flag() and not _verifies(http.tls):
+        yield http.tls["require_client_certificate"], ""
+
+
+@rule(
+    "listener-plaintext",
+    "warning",
+    "tokens, cookies and codes travel in the clear, and no workload can be known by its certificate",
+    "add a `transport_socket` with TLS, unless what stands in front has ended it on this very machine",
+)
+def listener_plaintext(http: Http) -> Iterator[Hit]:
+    if not http.chain["transport_socket"].exists and not is_local(http.listener["address"]):
+        yield http.chain, ""
+
+
+@rule(
+    "path-unnormalized",
+    "warning",
+    "`/open/../secret` is routed as it is written; extauthz refuses it with 400, and nothing else does",
+    "write `normalize_path: true`",
+)
+def path_unnormalized(http: Http) -> Iterator[Hit]:
+    if not http.spot["normalize_path"].flag():
+        yield http.spot["normalize_path"], ""
+
+
+@rule(
+    "escaped-slashes-unsaid",
+    "warning",
+    "a runtime key decides what becomes of `%2F` in a path",
+    "write `path_with_escaped_slashes_action: KEEP_UNCHANGED`: extauthz refuses such paths, on record",
+)
+def escaped_slashes_unsaid(http: Http) -> Iterator[Hit]:
+    if http.spot["path_with_escaped_slashes_action"].one_of(ESCAPED_SLASHES) == ESCAPED_SLASHES[0]:
+        yield http.spot["path_with_escaped_slashes_action"], ""
+
+
+@rule(
+    "header-underscores",
+    "warning",
+    "a client's `x_authz_subject` passes beside the `x-authz-subject` of extauthz, and CGI-like services fold both to"
+    " one name",
+    "write `common_http_protocol_options: {headers_with_underscores_action: REJECT_REQUEST}`",
+)
+def header_underscores(http: Http) -> Iterator[Hit]:
+    spot = http.spot["common_http_protocol_options"]["headers_with_underscores_action"]
+    if spot.one_of(("ALLOW", "REJECT_REQUEST", "DROP_HEADER")) == "ALLOW":
+        yield spot, ""
+
+
+@rule(
+    "chunked-length",
+    "error",
+    "a request with both Content-Length and chunks is two requests to whoever reads it the other way: the second one is"
+    " asked about by nobody",
+    "remove `allow_chunked_length`",
+)
+def chunked_length(http: Http) -> Iterator[Hit]:
+    if (spot := http.spot["http_protocol_options"]["allow_chunked_length"]).flag():
+        yield spot, ""
+
+
+@rule(
+    "remote-address-unsaid",
+    "warning",
+    "nobody has said whether clients connect to this Envoy itself: as it is, their `x-envoy-*` headers are believed,"
+    " and their address is what they write into X-Forwarded-For",
+    "write `use_remote_address: true` at the edge, `false` behind a proxy (`client: {xff: untouched}` for extauthz)",
+)
+def remote_address_unsaid(http: Http) -> Iterator[Hit]:
+    if not http.spot["use_remote_address"].exists:
+        yield http.spot["use_remote_address"], ""
+
+
+@rule(
+    "xff-not-appended",
+    "warning",
+    "Envoy does not add its peer to X-Forwarded-For, so that hops are counted one too far: the client's own words",
+    "remove `skip_xff_append`, or write `client: {xff: untouched}` for extauthz and give it as `--config`",
+)
+def xff_not_appended(http: Http) -> Iterator[Hit]:
+    if http.spot["skip_xff_append"].flag():
+        yield http.spot["skip_xff_append"], ""
+
+
+@rule(
+    "address-detected-otherwise",
+    "warning",
+    "an extension says who the client is; extauthz counts hops in X-Forwarded-For, and takes another address",
+    "use `use_remote_address` and `xff_num_trusted_hops`",
+)
+def address_detected_otherwise(http: Http) -> Iterator[Hit]:
+    if http.spot["original_ip_detection_extensions"].exists:
+        yield http.spot["original_ip_detection_extensions"], ""
+
+
+@rule(
+    "access-log-silent",
+    "warning",
+    "no access log tells what was decided, so that an incident can't be followed from Envoy's side",
+    "add `%DYNAMIC_METADATA(envoy.filters.http.ext_authz:extauthz:decision)%` and `…:decision_id)%` to it",
+)
+def access_log_silent(http: Http) -> Iterator[Hit]:
+    logs = http.spot["access_log"]
+    if not any("extauthz:decision" in spot.text for spot in logs.inner()):
+        yield logs, ""
+
+
+def is_local(address: Spot) -> bool:
+    """Whether an address is a Unix socket, inside of Envoy, or of this machine alone."""
+    host = address["socket_address"]["address"].text
+    return not address["socket_address"].exists or host.startswith("127.") or host in {"::1", "localhost"}
+
+
+def _contexts(tls: Spot) -> Iterator[Spot]:
+    common = tls["common_tls_context"]
+    yield common["validation_context"]
+    yield common.at("combined_validation_context", "default_validation_context")
+
+
+def _asks(tls: Spot) -> bool:
+    """Whether a client is asked for a certificate at all."""
+    return tls["require_client_certificate"].flag() or _verifies(tls)
+
+
+def _verifies(tls: Spot) -> bool:
+    common = tls["common_tls_context"]
+    if common["validation_context_sds_secret_config"].exists:
+        return True
+    if common.at("combined_validation_context", "validation_context_sds_secret_config").exists:
+        return True
+    return any(context[name].exists for context in _contexts(tls) for name in _AUTHORITIES)
+
+
+RULES = (
+    xfcc_forwarded,
+    xfcc_appended,
+    xfcc_by_request,
+    xfcc_without_uri,
+    client_certificate_never_asked,
+    accept_untrusted,
+    client_certificate_unverified,
+    listener_plaintext,
+    path_unnormalized,
+    escaped_slashes_unsaid,
+    header_underscores,
+    chunked_length,
+    remote_address_unsaid,
+    xff_not_appended,
+    address_detected_otherwise,
+    access_log_silent,
+)

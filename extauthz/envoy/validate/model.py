@@ -1,0 +1,286 @@
+"""Who is asked about what: connection managers, their filters and routes, and the calls to extauthz.
+
+The rule: an `ext_authz` filter counts as ours wherever its call leads; which server a cluster reaches can't be seen.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from extauthz.envoy.validate.resources import Resources
+from extauthz.envoy.validate.spots import Spot
+
+EXT_AUTHZ: Final = "ext_authz"
+PAGES: Final = "/.extauthz"
+"""Below this path extauthz serves its pages, and Envoy asks nobody."""
+OWN: Final = "extauthz"
+"""What the names of clusters begin with that lead to extauthz itself; their routes need no filter."""
+_KIND = re.compile(r"filters\.(?:http|network)\.([a-z0-9_]+)\.")
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A filter: by which name routes know it, what it is (`ext_authz`, `lua`), its entry, and its settings."""
+
+    name: str
+    kind: str
+    spot: Spot
+    config: Spot
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route, and the levels above it whose settings for filters count."""
+
+    spot: Spot
+    host: Spot
+    table: Spot
+
+    @property
+    def levels(self) -> Sequence[Spot]:
+        """What holds settings for filters, the most particular last."""
+        return (self.table, self.host, self.spot)
+
+    def settings(self, name: str) -> Iterator[Spot]:
+        """The settings for the filter of that name, the most particular first."""
+        for level in reversed(self.levels):
+            if (found := level["typed_per_filter_config"][name]).exists:
+                yield found
+
+    @property
+    def path(self) -> str:
+        """What paths begin with that it takes, or are; empty where it goes by something else."""
+        match = self.spot["match"]
+        return next(
+            (match[name].text for name in ("path", "path_separated_prefix", "prefix") if match[name].exists), ""
+        )
+
+    @property
+    def is_pages(self) -> bool:
+        """Whether it is for the pages of extauthz alone."""
+        return self.path == PAGES or self.path.startswith(f"{PAGES}/")
+
+    @property
+    def forwards(self) -> bool:
+        """Whether a request goes on to a service; else Envoy answers."""
+        return self.spot["route"].exists
+
+    @property
+    def weighted(self) -> Sequence[Spot]:
+        """The clusters among which it chooses by weight."""
+        return self.spot.at("route", "weighted_clusters", "clusters").items
+
+    @property
+    def clusters(self) -> frozenset[str]:
+        """The clusters that it leads to, as far as it names them."""
+        named = [self.spot.at("route", "cluster").text, *(one["name"].text for one in self.weighted)]
+        return frozenset(name for name in named if name)
+
+
+@dataclass(frozen=True)
+class Http:
+    """A connection manager, in its chain of a listener. `unseen` are the spots that name routes which no file has."""
+
+    listener: Spot
+    chain: Spot
+    spot: Spot
+    filters: Sequence[Filter]
+    routes: Sequence[Route]
+    unseen: Sequence[Spot]
+
+    @cached_property
+    def guards(self) -> Sequence[Filter]:
+        """The filters that ask extauthz."""
+        return [one for one in self.filters if one.kind == EXT_AUTHZ]
+
+    @cached_property
+    def guard(self) -> Filter | None:
+        """The first of them that is written out here."""
+        return next(iter(self.guards), None)
+
+    @property
+    def tls(self) -> Spot:
+        """The settings of TLS with clients."""
+        return self.chain.at("transport_socket", "typed_config")
+
+    @cached_property
+    def clusters(self) -> frozenset[str]:
+        """The clusters that its routes lead to."""
+        return frozenset(name for route in self.routes for name in route.clusters)
+
+
+@dataclass(frozen=True)
+class Tcp:
+    """A chain of a listener whose connections are forwarded as they are."""
+
+    listener: Spot
+    chain: Spot
+    proxy: Filter
+    filters: Sequence[Filter]
+
+    @property
+    def guard(self) -> Filter | None:
+        """The filter that asks extauthz before the connection goes on."""
+        before = self.filters[: self.filters.index(self.proxy)]
+        return next((one for one in before if one.kind == EXT_AUTHZ), None)
+
+    @property
+    def clusters(self) -> frozenset[str]:
+        """The clusters that it leads to."""
+        config = self.proxy.config
+        named = [
+            config["cluster"].text,
+            *(one["name"].text for one in config.at("weighted_clusters", "clusters").items),
+        ]
+        return frozenset(name for name in named if name)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A `grpc_service` by which extauthz is asked. `apart` says that a route has it, and not the filter."""
+
+    spot: Spot
+    apart: bool
+    http: Http | None
+
+    @property
+    def cluster(self) -> str:
+        """The name of the cluster."""
+        return self.spot.at("envoy_grpc", "cluster_name").text
+
+    @property
+    def seconds(self) -> float:
+        """How long it may take: 0.2 where nobody says it."""
+        return self.spot["timeout"].seconds(0.2) or 0.0
+
+
+@dataclass(frozen=True)
+class Everything:
+    """All that was found. `https` and `tcps` are of the listeners that are to be judged."""
+
+    resources: Resources
+    https: Sequence[Http]
+    tcps: Sequence[Tcp]
+
+    @property
+    def chains(self) -> "Sequence[Http | Tcp]":
+        """Both."""
+        return (*self.https, *self.tcps)
+
+    @cached_property
+    def clusters(self) -> Mapping[str, Spot]:
+        """By name."""
+        return {spot["name"].text: spot for spot in self.resources.clusters}
+
+    @cached_property
+    def calls(self) -> Sequence[Call]:
+        """Every way in which extauthz is asked."""
+        return list(self._calls())
+
+    def _calls(self) -> Iterator[Call]:
+        for http in self.https:
+            for guard in http.guards:
+                yield from _call(guard.config, http, apart=False)
+                for settings in settings_of(http, guard.name):
+                    yield from _call(settings["check_settings"], http, apart=True)
+        for tcp in self.tcps:
+            if tcp.guard is not None:
+                yield from _call(tcp.guard.config, None, apart=False)
+
+    @cached_property
+    def guarded(self) -> frozenset[str]:
+        """The clusters to which a chain leads that asks extauthz."""
+        asked = [one for one in self.chains if one.guard is not None]
+        return frozenset(name for one in asked for name in one.clusters if not name.startswith(OWN))
+
+
+def _call(config: Spot, http: Http | None, *, apart: bool) -> Iterator[Call]:
+    if config["grpc_service"].exists:
+        yield Call(config["grpc_service"], apart, http)
+
+
+def settings_of(http: Http, name: str) -> Sequence[Spot]:
+    """The settings that any level of any route has for the filter of that name, each once."""
+    found: dict[tuple[str, int, str], Spot] = {}
+    for route in http.routes:
+        places = [level["typed_per_filter_config"][name] for level in (*route.levels, *route.weighted)]
+        for spot in places:
+            if spot.exists:
+                found[spot.file, spot.line, spot.path] = spot
+    return list(found.values())
+
+
+def everything(resources: Resources, listeners: Sequence[str]) -> Everything:
+    """The model of these resources; of these listeners, or of all of them without a name."""
+    tables = {spot["name"].text: spot for spot in resources.routes}
+    https, tcps = [], []
+    for listener in resources.listeners:
+        if listeners and listener["name"].text not in listeners:
+            continue
+        for chain in (*listener["filter_chains"].items, listener["default_filter_chain"]):
+            filters = [_filter(spot, resources) for spot in chain["filters"].items]
+            for one in filters:
+                if one.kind == "http_connection_manager":
+                    https.append(_http(listener, chain, one.config, resources, tables))
+                elif one.kind == "tcp_proxy":
+                    tcps.append(Tcp(listener, chain, one, filters))
+    if not resources.listeners:
+        https += _loose(tables)
+    return Everything(resources, https, tcps)
+
+
+def _loose(tables: Mapping[str, Spot]) -> Iterator[Http]:
+    """Routes that come without their listener: as if one asked, by a filter of the usual name."""
+    for table in tables.values():
+        nothing = Spot(table.file, "", table.line, None)
+        assumed = Filter(f"envoy.filters.http.{EXT_AUTHZ}", EXT_AUTHZ, nothing, nothing)
+        yield Http(nothing, nothing, nothing, (assumed,), list(_routes(table)), ())
+
+
+def _http(listener: Spot, chain: Spot, spot: Spot, resources: Resources, tables: Mapping[str, Spot]) -> Http:
+    filters = [_filter(one, resources) for one in spot["http_filters"].items]
+    table, unseen = spot["route_config"], []
+    if (name := spot.at("rds", "route_config_name")).exists:
+        table = tables.get(name.text, table)
+        unseen = [] if table.exists else [name]
+    elif spot["scoped_routes"].exists:
+        unseen = [spot["scoped_routes"]]
+    return Http(listener, chain, spot, filters, list(_routes(table)), unseen)
+
+
+def _routes(table: Spot) -> Iterator[Route]:
+    for host in table["virtual_hosts"].items:
+        for route in host["routes"].items:
+            yield Route(route, host, table)
+        for inner in host["matcher"].inner():  # routes may stand anywhere in the tree of a matcher
+            if inner["@type"].text.endswith("config.route.v3.Route"):
+                yield Route(inner, host, table)
+
+
+def _filter(spot: Spot, resources: Resources) -> Filter:
+    config = unpacked(spot["typed_config"])
+    name = spot["name"].text
+    if spot["config_discovery"].exists and name in resources.filters:
+        config = unpacked(resources.filters[name]["typed_config"])
+    types = [one.text for one in spot.at("config_discovery", "type_urls").items]
+    said = (type_of(config), spot.at("typed_config", "type_url").text, *types, f"{name}.")
+    kinds = [found[1] for found in map(_KIND.search, said) if found is not None]
+    return Filter(name, kinds[0] if kinds else "", spot, config)
+
+
+def type_of(config: Spot) -> str:
+    """The name of the message of a `typed_config`."""
+    return config["@type"].text
+
+
+def unpacked(config: Spot) -> Spot:
+    """What a `typed_config` holds, also where it wraps something else."""
+    while True:
+        if type_of(config).endswith("TypedStruct"):
+            return config["value"]
+        if type_of(config).endswith("ExtensionWithMatcher"):
+            config = config.at("extension_config", "typed_config")
+            continue
+        return config

@@ -1,0 +1,104 @@
+"""A way through a configuration: a value, or where it would stand, with its place for people.
+
+The rule: whoever asks for what is not there gets an empty spot, placed where it would have been written.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from extauthz.envoy.validate.reading import Node
+
+_UNDERSCORED = re.compile(r"_([a-z0-9])")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)s")
+_SIMPLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A place in a file, with the value that stands there, if any; `path` leads to it as people write it."""
+
+    file: str
+    path: str
+    line: int
+    node: Node | None
+
+    def __getitem__(self, name: str) -> "Spot":
+        """The field of that name, which JSON may spell in camel case."""
+        entries = {} if self.node is None else self.node.entries
+        lines = {} if self.node is None else self.node.lines
+        camel = _UNDERSCORED.sub(lambda found: found[1].upper(), name)
+        written = name if name in entries else camel
+        node = entries.get(written)
+        if node is not None and node.value is None and not node.entries and not node.items and node.size == 1:
+            node = None  # `null` is a field that nobody has set
+        shown = name if _SIMPLE.fullmatch(name) else f'["{name}"]'
+        path = f"{self.path}.{shown}" if self.path and not shown.startswith("[") else f"{self.path}{shown}"
+        return Spot(self.file, path, lines.get(written, self.line), node)
+
+    def at(self, *names: str) -> "Spot":
+        """The field at the end of this way."""
+        spot = self
+        for name in names:
+            spot = spot[name]
+        return spot
+
+    @property
+    def exists(self) -> bool:
+        """Whether something is written here."""
+        return self.node is not None
+
+    @property
+    def items(self) -> "Sequence[Spot]":
+        """The elements of a list; none where there is none."""
+        items = () if self.node is None else self.node.items
+        return [Spot(self.file, f"{self.path}[{number}]", item.line, item) for number, item in enumerate(items)]
+
+    @property
+    def entries(self) -> "Sequence[tuple[str, Spot]]":
+        """The entries of a mapping; none where there is none."""
+        return [] if self.node is None else [(name, self[name]) for name in self.node.entries]
+
+    @property
+    def text(self) -> str:
+        """A text; empty where there is none."""
+        value = None if self.node is None else self.node.value
+        return value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else ""
+
+    def flag(self, *, default: bool = False) -> bool:
+        """A truth value, or the default of Envoy where nobody wrote one."""
+        value = None if self.node is None else self.node.value
+        if isinstance(value, str) and value in {"true", "false"}:
+            return value == "true"
+        return value if isinstance(value, bool) else default
+
+    def number(self, default: float = 0) -> float:
+        """A number, which JSON may write as text."""
+        value = None if self.node is None else self.node.value
+        if isinstance(value, float):
+            return value
+        try:
+            return float(value) if isinstance(value, str) else default
+        except ValueError:
+            return default
+
+    def one_of(self, names: Sequence[str]) -> str:
+        """The value of an enumeration whose values these are, which may be written by its number; first if unset."""
+        value = None if self.node is None else self.node.value
+        if isinstance(value, float) and 0 <= int(value) < len(names):
+            return names[int(value)]
+        return value if isinstance(value, str) else names[0]
+
+    def seconds(self, default: float | None = None) -> float | None:
+        """A duration, written as `1.5s`."""
+        found = _DURATION.fullmatch(self.text)
+        return default if found is None else float(found[1])
+
+    def inner(self) -> "Iterator[Spot]":
+        """This and everything in it."""
+        waiting = [self]
+        while waiting:
+            spot = waiting.pop()
+            yield spot
+            waiting += [*spot.items, *(inner for _, inner in spot.entries)]
