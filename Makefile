@@ -70,15 +70,19 @@ jaeger:
 	    && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(JAEGER_BIN)/" ./cmd/all-in-one
 
 # Helm, and what holds manifests to the schemas of Kubernetes that it brings along, for tests/deploy and `make manifests`.
-# Helm's version is that of deploy/render.py, the other one's of tests/deploy/tools.py.
+# The versions are those of deploy/render.py and tests/deploy/tools.py. The last one is the schema of a ServiceMonitor.
 HELM := v3.22.0
 KUBECTL_VALIDATE := v0.0.4
+PROMETHEUS_OPERATOR := v0.85.0
 MESH_TOOLS ?= $(HOME)/.cache/extauthz
 mesh-tools:
 	cd "$$(go mod download -json helm.sh/helm/v3@$(HELM) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])')" \
-	    && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(MESH_TOOLS)/helm-$(HELM)/" ./cmd/helm
+	    && go build -mod=readonly -trimpath -o "$(MESH_TOOLS)/helm-$(HELM)/" \
+	        -ldflags="-s -w -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=37" ./cmd/helm
 	cd "$$(go mod download -json sigs.k8s.io/kubectl-validate@$(KUBECTL_VALIDATE) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])')" \
 	    && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(MESH_TOOLS)/kubectl-validate-$(KUBECTL_VALIDATE)/" .
+	cd "$$(go mod download -json github.com/prometheus-operator/prometheus-operator@$(PROMETHEUS_OPERATOR) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])')" \
+	    && install -D -m 0644 -t "$(MESH_TOOLS)/prometheus-operator-$(PROMETHEUS_OPERATOR)/" example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml
 
 # The manifests of deploy/kubernetes and the table of the chart's values, which are committed; tests hold them to the chart.
 manifests: install
@@ -142,6 +146,14 @@ docs-serve: install docs/site/node_modules/.package-lock.json
 docs/site/node_modules/.package-lock.json: docs/site/package-lock.json
 	cd docs/site && npm ci --ignore-scripts --no-audit --no-fund
 	touch $@
+
+# Envoy's configuration in envoy/, by the command that writes it; a test holds it.
+.PHONY: envoy
+envoy: export EXTAUTHZ_CONFIG :=
+envoy: install
+	for kind in gateway sidecar workers approvals; do \
+	    $(BIN)/extauthz envoy config $$kind > envoy/$$kind.yaml || exit 1; \
+	done
 
 # What is told of the commands, all from the commands: docs/cli.md, the manual page and the table of shell completion;
 # a test holds them.

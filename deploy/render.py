@@ -44,7 +44,7 @@ def template(variant: str) -> str:
         "extauthz",
         "--skip-tests",
     ]
-    command += ["--kube-version", KUBERNETES]  # a Helm that is built from its module knows none by itself
+    command += ["--kube-version", KUBERNETES]  # else it is whichever this Helm was built for
     values = MANIFESTS / "values" / f"{variant}.yaml"
     rendered = subprocess.run(  # noqa: S603 - its arguments are ours
         [*command, "--values", values], check=True, capture_output=True, text=True

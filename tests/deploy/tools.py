@@ -9,6 +9,8 @@ from deploy.render import helm_binary
 
 ROOT = Path(__file__).parents[2]
 KUBECTL_VALIDATE = "v0.0.4"
+PROMETHEUS_OPERATOR = "v0.85.0"
+_CACHE = Path.home() / ".cache" / "extauthz"
 
 
 def find_helm() -> Path:
@@ -20,11 +22,15 @@ def find_helm() -> Path:
 def find_kubectl_validate() -> Path:
     """Likewise."""
     named = os.environ.get("KUBECTL_VALIDATE_BIN")
-    folder = Path.home() / ".cache" / "extauthz" / f"kubectl-validate-{KUBECTL_VALIDATE}"
-    return _or_skip(Path(named) if named else folder / "kubectl-validate")
+    return _or_skip(Path(named) if named else _CACHE / f"kubectl-validate-{KUBECTL_VALIDATE}" / "kubectl-validate")
 
 
-def _or_skip(binary: Path) -> Path:
-    if not binary.exists():
-        pytest.skip(f"no `{binary}`; run `make mesh-tools`, which needs Go")
-    return binary
+def find_schemas() -> Path:
+    """The folder with the schema of a ServiceMonitor, which is not Kubernetes' own; likewise."""
+    return _or_skip(_CACHE / f"prometheus-operator-{PROMETHEUS_OPERATOR}")
+
+
+def _or_skip(path: Path) -> Path:
+    if not path.exists():
+        pytest.skip(f"no `{path}`; run `make mesh-tools`, which needs Go")
+    return path
