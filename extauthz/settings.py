@@ -43,6 +43,7 @@ from extauthz.record.events_config import EventsSettings
 from extauthz.transport.listen_config import ListenSettings
 from extauthz.transport.tls import Tls, tls_of
 from extauthz.values.block import Block, Switch, with_a_value
+from extauthz.values.secret import SecretFile
 from extauthz.web.admin_config import AdminSettings
 from extauthz.web.approvals_config import ApprovalsSettings
 from extauthz.web.decisions_config import DecisionsSettings
@@ -86,8 +87,8 @@ class Settings(BaseSettings):
     bundles: tuple[BundleSettings, ...] = ()
     bundle_cache: Path = Path("bundles")
     reload: ReloadSettings = ReloadSettings()
-    store: str = "sqlite:///extauthz.db"
-    keys: Path = Path("keys.json")
+    store: str = Field(default="sqlite:///extauthz.db", repr=False)  # with a password, maybe
+    keys: SecretFile = Path("keys.json")
     revocations: RevocationSettings = RevocationSettings()
     sessions: SessionSettings = SessionSettings()
     signals: SignalSettings = SignalSettings()

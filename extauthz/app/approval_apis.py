@@ -159,14 +159,22 @@ def _rpc_server(settings: Settings, door: Door, watches: Watches) -> _Server | N
     if listen.approvals_grpc is None:
         return None
     # gRPC's library is slow to import, and the `pyvoy` transport does without it.
-    from extauthz.transport.rpc_server import RpcServer, lets_in
+    from extauthz.transport.rpc_server import RpcServer
     from extauthz.web.approval_rpc import SERVICE, ApprovalsRpc
 
     tls: Tls | None = None
     if listen.approvals_tls is not None:
         tls = tls_of(listen.approvals_tls, setting="listen.approvals_tls", base=settings.base)
-    handlers = (ApprovalsRpc(door, watches, admits=lambda caller: lets_in(tls, caller)),)
-    return RpcServer(handlers, service=SERVICE, address=listen.approvals_grpc, key="listen.approvals_grpc", tls=tls)
+    callers = None if tls is None else tls.callers
+    handlers = (ApprovalsRpc(door, watches, admits=lambda call: callers is None or callers.knows(call.auth_context())),)
+    return RpcServer(
+        handlers,
+        service=SERVICE,
+        address=listen.approvals_grpc,
+        key="listen.approvals_grpc",
+        tls=tls,
+        sockets=listen.made_sockets,
+    )
 
 
 def _only_issuer(settings: Settings) -> str | None:

@@ -122,7 +122,10 @@ class Approvers:
         """Take the approvers' address, if there is something for them. Raises `ConfigurationError`."""
         application = self._application()
         if application is not None:
-            self._web = WebServer(application, address=self._settings.listen.approvals, key="listen.approvals")
+            listen = self._settings.listen
+            self._web = WebServer(
+                application, address=listen.approvals, key="listen.approvals", sockets=listen.made_sockets
+            )
 
     @property
     def servers(self) -> Sequence[WebServer]:

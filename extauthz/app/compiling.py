@@ -24,6 +24,7 @@ from extauthz.policy.declared import NOTHING_DECLARED, Declared
 from extauthz.policy.load import load
 from extauthz.policy.policy_set import PolicySet
 from extauthz.policy.problems import PolicyErrors, Problem
+from extauthz.values.secret import without_secrets
 
 LONGEST = 600.0
 """Seconds after which a compiler that has not ended is killed."""
@@ -73,6 +74,7 @@ class Compiler:
                 [sys.executable, "-P", "-c", "from extauthz.app.compiling import main; main()"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                env=without_secrets(os.environ),
                 start_new_session=True,  # a terminal's signals are for the server
             )
         except OSError as error:

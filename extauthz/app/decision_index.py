@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from extauthz.errors import ExtauthzError
+from extauthz.values.secret import without_secrets
 
 PAUSE: Final = 5.0
 """Seconds between two tries to be the one that keeps the index, or to start the process again."""
@@ -74,6 +75,7 @@ class DecisionIndex:
                 "from extauthz.app.decision_index import main; main()",
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
+                env=without_secrets(os.environ),
                 start_new_session=True,  # a terminal's signals are for the server
             )
         except OSError as error:

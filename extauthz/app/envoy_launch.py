@@ -18,6 +18,7 @@ from extauthz.settings import Settings
 from extauthz.transport import unix_sockets
 from extauthz.transport.envoy_config import Place, envoy_config, envoy_secrets
 from extauthz.transport.methods import LEAVING
+from extauthz.transport.unix_sockets import Sockets
 
 APPLICATION: Final = "extauthz.app.envoy_entry:application"
 
@@ -31,9 +32,12 @@ def envoy_worker(settings: Settings, environ: Mapping[str, str], number: int | N
     command, within = _envoy()
     if settings.tls is not None:
         settings.tls.check()
-    _try(settings.listen.grpc)
+    sockets = settings.listen.made_sockets
+    _try(settings.listen.grpc, sockets)
     folder = Path(tempfile.mkdtemp(prefix="extauthz-"))  # for its owner alone, and nothing of Python's to import in it
-    place = Place(address=settings.listen.grpc, admin=folder / "admin.sock", secrets=folder, tls=settings.tls)
+    place = Place(
+        address=settings.listen.grpc, admin=folder / "admin.sock", secrets=folder, tls=settings.tls, sockets=sockets
+    )
     bootstrap = folder / "envoy.json"
     bootstrap.write_text(json.dumps(envoy_config(APPLICATION, place, json_logs=not sys.stderr.isatty())))
     if place.tls is not None:
@@ -41,8 +45,9 @@ def envoy_worker(settings: Settings, environ: Mapping[str, str], number: int | N
             (place.secrets / name).write_text(json.dumps(secret))
 
     def clean_up() -> None:
-        if place.address.startswith("unix:"):  # which Envoy leaves behind
-            unix_sockets.make_way(Path(place.address.removeprefix("unix:")))
+        path = unix_sockets.path_of(place.address)
+        if path is not None:  # which Envoy leaves behind
+            unix_sockets.make_way(path)
         shutil.rmtree(folder)
 
     return Worker(
@@ -87,15 +92,12 @@ def _envoy() -> tuple[str, Mapping[str, str]]:
     return command, within
 
 
-def _try(address: str) -> None:
+def _try(address: str, sockets: Sockets) -> None:
     """Find out whether the address can be listened on: Envoy would say so in words of its own, and late."""
     try:
-        if address.startswith("unix:"):
-            path = Path(address.removeprefix("unix:"))
-            unix_sockets.make_way(path)
-            with socket.socket(socket.AF_UNIX) as tried:
-                tried.bind(str(path))
-            path.unlink()
+        path = unix_sockets.path_of(address)
+        if path is not None:
+            sockets.take(path, key="listen.grpc")
             return
         host, _, port = address.rpartition(":")
         family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET

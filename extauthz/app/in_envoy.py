@@ -134,7 +134,8 @@ class _Life:
             await self._admin.quit()
 
     def _make(self, checker: Checker) -> AsgiTransport:
-        self._transport = AsgiTransport(checker, self)
+        tls = self._assignment.settings.tls
+        self._transport = AsgiTransport(checker, self, callers=None if tls is None else tls.callers)
         return self._transport
 
     async def open(self) -> str:

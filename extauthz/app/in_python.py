@@ -47,6 +47,8 @@ async def _serve(assignment: Assignment, orders: FromParent) -> None:
     await run(
         settings,
         assignment.environ,
-        carry=lambda checker: GrpcioTransport(checker, loop, address=settings.listen.grpc, tls=settings.tls),
+        carry=lambda checker: GrpcioTransport(
+            checker, loop, address=settings.listen.grpc, tls=settings.tls, sockets=settings.listen.made_sockets
+        ),
         orders=orders,
     )

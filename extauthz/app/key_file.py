@@ -1,22 +1,17 @@
 """The key file on disk: read, made on first start, and replaced so that no reader ever sees half of one.
 
-The rule kept here: it is made for its owner alone, and whoever else can read it is told.
+The rule kept here: it is made for its owner alone.
 """
 
 import contextlib
 import os
-import stat
 import tempfile
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-import structlog
-
 from extauthz.errors import ConfigurationError, failure_of
 from extauthz.stepup.keys import SECRET_BYTES, Key, KeyRing, drop_keys, generate_key, parse_keys, rotate_keys
-
-_log = structlog.get_logger(__name__)
 
 
 def load_or_make_keys(path: Path, *, shared: bool) -> KeyRing:
@@ -48,25 +43,6 @@ def read_keys(path: Path) -> KeyRing:
     text = _read(path)
     with _naming(path):
         return parse_keys(text, now=time.time())
-
-
-def tell_if_exposed(path: Path) -> None:
-    """Warn in the log if others than the owner of the key file can read it, or write it: it holds signing secrets.
-
-    It is no error: a Kubernetes Secret that is mounted for a group looks so too.
-    """
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-    except OSError:  # not there yet, or not readable: whoever opens it tells
-        return
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        _log.warning(
-            "key-file-exposed",
-            path=str(path),
-            mode=f"{mode:04o}",
-            remedy="others than its owner have access to the secrets in it; chmod 600, and if they may have read it, "
-            "make new keys",
-        )
 
 
 def make_keys(path: Path, *, replace: bool) -> KeyRing:

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 
 from extauthz.errors import ConfigurationError, failure_of
 from extauthz.transport import unix_sockets
+from extauthz.transport.unix_sockets import AS_ALWAYS, Sockets
 
 _BACKLOG = 1024
 
@@ -17,15 +18,15 @@ _BACKLOG = 1024
 class WebServer:
     """One Starlette application on one address, run inside an event loop that somebody else owns."""
 
-    def __init__(self, application: Starlette, *, address: str, key: str) -> None:
-        """Bind `address`; `key` is the setting that names it.
+    def __init__(self, application: Starlette, *, address: str, key: str, sockets: Sockets = AS_ALWAYS) -> None:
+        """Bind `address`; `key` is the setting that names it, `sockets` how it is made if it is a Unix socket.
 
         Raises:
             ConfigurationError: it can't be listened on.
         """
-        self._socket = _bind(address, key)
+        self._socket = _bind(address, key, sockets)
         self._address = address
-        self._path = _path(address)
+        self._path = unix_sockets.path_of(address)
         self._bound = unix_sockets.inode(self._path) if self._path is not None else None
         config = uvicorn.Config(
             application,
@@ -66,11 +67,12 @@ class _EmbeddedServer(uvicorn.Server):
         yield
 
 
-def _bind(address: str, key: str) -> socket.socket:
+def _bind(address: str, key: str, sockets: Sockets) -> socket.socket:
     try:
-        path = _path(address)
+        path = unix_sockets.path_of(address)
         if path is not None:
-            return _bind_unix(path)
+            with sockets.around(address, key=key):
+                return _bind_unix(path)
         host, _, port = address.rpartition(":")
         family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
         return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=_BACKLOG)
@@ -79,17 +81,11 @@ def _bind(address: str, key: str) -> socket.socket:
 
 
 def _bind_unix(path: Path) -> socket.socket:
-    unix_sockets.make_way(path)
     listener = socket.socket(socket.AF_UNIX)
     try:
         listener.bind(str(path))
-        path.chmod(unix_sockets.MODE)
         listener.listen(_BACKLOG)
     except OSError:
         listener.close()
         raise
     return listener
-
-
-def _path(address: str) -> Path | None:
-    return Path(address.removeprefix("unix:")) if address.startswith("unix:") else None

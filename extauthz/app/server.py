@@ -161,6 +161,9 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
         checker = Checker(replace(ruling, facts=Facts(local=known)), surroundings)
         transport = carry(checker)
         metrics.follow_refusals(transport.name, lambda: transport.refusals.counts)
+        if transport.callers is not None:
+            callers = transport.callers
+            metrics.follow_callers(transport.name, lambda: callers.refused)
         informants.serve(checker)
         approvers.serve(checker)
         status = Status(readiness, metrics, chronicle, orders.in_force)
@@ -262,10 +265,11 @@ class _Server:
             waiting=approvers.waiting,
             chronicle=surroundings.chronicle,
         )
+        listen, sockets = settings.listen, settings.listen.made_sockets
         with ExitStack() as bound:
-            self._web = WebServer(pages, address=settings.listen.web, key="listen.web")
+            self._web = WebServer(pages, address=listen.web, key="listen.web", sockets=sockets)
             bound.callback(self._web.close)
-            self._admin = WebServer(probes, address=settings.listen.admin, key="listen.admin")
+            self._admin = WebServer(probes, address=listen.admin, key="listen.admin", sockets=sockets)
             bound.callback(self._admin.close)
             approvers.bind()
             bound.callback(approvers.release)

@@ -72,7 +72,9 @@ def _serve_here(config: Path) -> None:
         await run(
             settings,
             os.environ,
-            carry=lambda checker: GrpcioTransport(checker, loop, address=settings.listen.grpc, tls=settings.tls),
+            carry=lambda checker: GrpcioTransport(
+                checker, loop, address=settings.listen.grpc, tls=settings.tls, sockets=settings.listen.made_sockets
+            ),
             orders=Signals(),
         )
 
@@ -105,11 +107,12 @@ def _serve_by_workers(config: Path, transport: TransportName, workers: int) -> N
 
 
 def _settings(config: Path) -> "Settings":
-    from extauthz.app.key_file import tell_if_exposed
+    from extauthz.app.exposed import refuse_exposed, tell_exposed
     from extauthz.app.logs import configure_logs
     from extauthz.settings import load_settings
 
     settings = load_settings(config)
     configure_logs(settings.logs)
-    tell_if_exposed(settings.keys_path)
+    refuse_exposed(settings, config)
+    tell_exposed(settings)
     return settings

@@ -19,6 +19,7 @@ from extauthz.values.decisions import Factor
 from extauthz.values.duration import at_most, seconds
 from extauthz.values.identity import ENROLMENT_COOKIE, HOLDER_COOKIE, NONCE_COOKIE
 from extauthz.values.schemes import Scheme
+from extauthz.values.secret import SecretFile
 from extauthz.values.url import fetch_url
 
 AUTHORIZATION: Final = "authorization"
@@ -189,7 +190,7 @@ class IntrospectionSettings(Block):
 
     url: Annotated[str, AfterValidator(fetch_url)]
     client_id: Text
-    client_secret_file: Path
+    client_secret_file: SecretFile
     auth: Literal["basic", "post"] = "basic"
     ca: Path | None = None
     cache: Annotated[float, BeforeValidator(seconds), AfterValidator(at_most("1h"))] = 30.0

@@ -26,6 +26,7 @@ from extauthz.identity.keys import Algorithm
 from extauthz.identity.spiffe import is_trust_domain
 from extauthz.values.block import Block, distinct
 from extauthz.values.duration import at_most, longer_than_nothing, seconds
+from extauthz.values.secret import SecretFile
 from extauthz.values.url import fetch_url
 
 AUTHORIZATION: Final = "authorization"
@@ -141,7 +142,7 @@ class KubernetesSettings(KeyFields):
     issuer: str = Field(min_length=1)
     audiences: Audiences
     token_review: Annotated[str, AfterValidator(fetch_url)] | None = None
-    token: Path | None = None
+    token: SecretFile | None = None
     remember: Annotated[
         float, BeforeValidator(seconds), AfterValidator(longer_than_nothing), AfterValidator(at_most("5m"))
     ] = 10.0

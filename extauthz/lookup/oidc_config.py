@@ -17,6 +17,7 @@ from extauthz.lookup.client_authentication import ClientAuthentication
 from extauthz.stepup.oidc import Provider
 from extauthz.values.block import Block, Switch, distinct
 from extauthz.values.duration import at_most, seconds
+from extauthz.values.secret import SecretFile
 
 Texts = Annotated[tuple[Text, ...], AfterValidator(distinct), Field(min_length=1)]
 
@@ -39,7 +40,7 @@ class OidcSettings(Block):
 
     issuer: Annotated[str, AfterValidator(_issuer)]
     client_id: Text
-    client_secret_file: Path | None = None
+    client_secret_file: SecretFile | None = None
     auth: ClientAuthentication = "basic"
     ca: Path | None = None
     scopes: Texts = (_OPENID,)

@@ -63,6 +63,12 @@ def without_secrets(url: str) -> str:
     return f"{place}{mark if known else ''}{'&'.join(known)}"
 
 
+def files_in(url: str, *, base: Path) -> Mapping[str, Path]:
+    """The files that an address names, by parameter, as far as it can be read; relative to `base`."""
+    query = url.partition("?")[2].partition("#")[0]
+    return {name: base / value for name, value in parse_qsl(query) if name in _PARAMETERS - {"db", "prefix"}}
+
+
 def parse_redis(url: str, *, base: Path) -> RedisAddress:
     """The address in `url`; files in it are relative to `base`.
 

@@ -8,7 +8,7 @@ wait.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Protocol
@@ -21,6 +21,7 @@ from extauthz.check.opened import Opened
 from extauthz.record.decision import TRACE_HEADERS, Trace
 from extauthz.transport.admission import longest_turn
 from extauthz.transport.asgi_health import Health
+from extauthz.transport.callers import Callers
 from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, Overload, Refusals, caller_gone, too_late
 from extauthz.transport.framing import (
     CallFailed,
@@ -32,7 +33,7 @@ from extauthz.transport.framing import (
     status_headers,
     unframed,
 )
-from extauthz.transport.methods import ARRIVED, CHECK, HEALTH_CHECK, HEALTH_WATCH, SERVICE
+from extauthz.transport.methods import ARRIVED, CALLER, CHECK, HEALTH_CHECK, HEALTH_WATCH, SERVICE
 
 WAITING: Final = 4096
 """Calls that may wait at a time. Each takes some 20 kB."""
@@ -57,6 +58,7 @@ _END: Final = {"type": "http.response.trailers", "headers": status_headers(0, ""
 _TIMEOUT: Final = b"grpc-timeout"
 _ENCODING: Final = b"grpc-encoding"
 _ARRIVED: Final = ARRIVED.encode()
+_CALLER: Final = CALLER.encode()
 _READ: Final = frozenset({_TIMEOUT, _ENCODING, _ARRIVED, *(name.encode() for name in TRACE_HEADERS)})
 
 _log = structlog.get_logger(__name__)
@@ -81,9 +83,11 @@ class AsgiTransport:
 
     name: Final = "pyvoy"
 
-    def __init__(self, checker: Checker, listener: Listener) -> None:
+    def __init__(self, checker: Checker, listener: Listener, *, callers: Callers | None = None) -> None:
         self.refusals = Refusals()
         """The calls that it has refused under overload."""
+        self.callers = callers
+        """Who may call, where certificates say that; it counts the others."""
         self._checker = checker
         self._listener = listener
         self._address = ""
@@ -149,6 +153,8 @@ class AsgiTransport:
                 self._last_left.set()
 
     async def _check(self, headers: Headers, receive: Receive) -> bytes | Held:
+        if self.callers is not None and not self.callers.admits(*_names(headers)):
+            raise CallFailed(Code.PERMISSION_DENIED, self.callers.details)
         timeout, arrived, trace = _read(headers)
         event = await receive()
         received = _body(event)
@@ -236,6 +242,19 @@ def _read(headers: Headers) -> tuple[float | None, float | None, Trace]:
         else:
             trace = (*trace, (name.decode("ascii"), value.decode("ascii", "replace")))
     return timeout, arrived, trace
+
+
+def _names(headers: Headers) -> tuple[Sequence[str], Sequence[str]]:
+    """The URI and DNS names in the caller's certificate, as our own Envoy tells them; none where it tells nothing."""
+    for name, value in headers:
+        if name == _CALLER:
+            uris, _, hosts = value.decode("utf-8", "replace").rpartition(";")
+            return tuple(_told(uris)), tuple(_told(hosts))
+    return (), ()
+
+
+def _told(names: str) -> Iterator[str]:
+    return (name for name in names.split(",") if name not in {"", "-"})
 
 
 def _remaining(deadline: float | None) -> float | None:

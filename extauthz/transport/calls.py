@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from extauthz.check.opened import Opened, Unidentified
 from extauthz.errors import IssuerUnavailable, Overloaded, Refused, StateUnavailable
+from extauthz.transport.callers import Callers
 
 ANSWER_MARGIN: Final = 0.02
 """Seconds before the caller's deadline at which a call that still waits is answered with a denial."""
@@ -60,6 +61,10 @@ class Transport(Protocol):
     @property
     def refusals(self) -> Refusals:
         """The calls that it has refused under overload."""
+
+    @property
+    def callers(self) -> Callers | None:
+        """Who may call, where certificates say that; it counts the others."""
 
     @property
     def address(self) -> str:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from extauthz.transport.methods import ARRIVED, HEALTH_WATCH, MAX_MESSAGE, PATHS
+from extauthz.transport.callers import expression_of, is_pattern
+from extauthz.transport.methods import ARRIVED, CALLER, HEALTH_WATCH, MAX_MESSAGE, PATHS
 from extauthz.transport.tls import Tls
-from extauthz.transport.unix_sockets import MODE
+from extauthz.transport.unix_sockets import AS_ALWAYS, Sockets
 
 Tree = dict[str, Any]
 
@@ -40,6 +41,7 @@ class Place:
     admin: Path
     secrets: Path
     tls: Tls | None = None
+    sockets: Sockets = AS_ALWAYS
 
 
 def envoy_secrets(tls: Tls) -> Mapping[str, Tree]:
@@ -63,13 +65,17 @@ def envoy_secrets(tls: Tls) -> Mapping[str, Tree]:
                 "watched_directory": {"path": str(tls.authorities.parent)},
                 "trust_chain_verification": "VERIFY_TRUST_CHAIN",
                 "match_typed_subject_alt_names": [
-                    {"san_type": "URI" if "://" in name else "DNS", "matcher": {"exact": name}}
+                    {"san_type": "URI" if "://" in name else "DNS", "matcher": _matcher(name)}
                     for name in sorted(tls.names)
                 ],
             }
         }
     kind = f"{_TYPES}.extensions.transport_sockets.tls.v3.Secret"
     return {name: {"resources": [{"@type": kind, "name": name, **secret}]} for name, secret in secrets.items()}
+
+
+def _matcher(name: str) -> Tree:
+    return {"safe_regex": {"regex": expression_of(name)}} if is_pattern(name) else {"exact": name}
 
 
 def envoy_config(application: str, place: Place, *, json_logs: bool) -> Tree:
@@ -81,7 +87,7 @@ def envoy_config(application: str, place: Place, *, json_logs: bool) -> Tree:
     (listener,) = tree["static_resources"]["listeners"]
     (network,) = listener["filter_chains"][0]["filters"]
     _set_listener(listener, place)
-    _set_connections(network["typed_config"])
+    _set_connections(network["typed_config"], named=place.tls is not None and place.tls.authorities is not None)
     # Secrets are only read by somebody with a name.
     tree["node"] = {"id": "extauthz", "cluster": "extauthz"}
     # A file, and for its owner alone: whoever reaches the admin interface can drain or stop the server.
@@ -96,7 +102,7 @@ def envoy_config(application: str, place: Place, *, json_logs: bool) -> Tree:
 
 
 def _set_listener(listener: Tree, place: Place) -> None:
-    listener["address"] = _address(place.address)
+    listener["address"] = _address(place.address, place.sockets.mode)
     # Two servers on one port would share its calls without anybody noticing.
     listener["enable_reuse_port"] = False
     # A message is buffered in Envoy until Python has taken it, and above this answered with an error.
@@ -129,14 +135,14 @@ def _transport_socket(tls: Tls, secrets: Path) -> Tree:
     }
 
 
-def _address(address: str) -> Tree:
+def _address(address: str, mode: int) -> Tree:
     if address.startswith("unix:"):
-        return {"pipe": {"path": address.removeprefix("unix:"), "mode": MODE}}
+        return {"pipe": {"path": address.removeprefix("unix:"), "mode": mode}}
     host, _, port = address.rpartition(":")
     return {"socket_address": {"address": host.strip("[]"), "port_value": int(port)}}
 
 
-def _set_connections(manager: Tree) -> None:
+def _set_connections(manager: Tree, *, named: bool) -> None:
     manager["stat_prefix"] = "grpc"
     # gRPC and nothing else: no HTTP/1.1, and no upgrade from it.
     manager["codec_type"] = "HTTP2"
@@ -162,7 +168,7 @@ def _set_connections(manager: Tree) -> None:
             "route": {"cluster": _NOWHERE["name"], "max_stream_duration": {"max_stream_duration": "0s"}},
         }
     ]
-    manager["http_filters"][:0] = [_only_our_methods(), _ARRIVAL]
+    manager["http_filters"][:0] = [_only_our_methods(), _overwriting(_ARRIVAL, *([_WHO_CALLS] if named else []))]
     manager["local_reply_config"] = {"mappers": [_NO_SUCH_METHOD, _TOO_LATE, _TOO_LONG]}
 
 
@@ -212,23 +218,22 @@ def _with_status(status: int) -> list[Tree]:
     return [{"header": {"key": "grpc-status", "value": str(status)}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]
 
 
-# What waits for Python waits where it can't see it; so that it can refuse what has waited for too long.
-_ARRIVAL: Final[Tree] = {
-    "name": "envoy.filters.http.header_mutation",
-    "typed_config": {
-        "@type": f"{_TYPES}.extensions.filters.http.header_mutation.v3.HeaderMutation",
-        "mutations": {
-            "request_mutations": [
-                {
-                    "append": {
-                        "header": {"key": ARRIVED, "value": "%START_TIME(%s.%6f)%"},
-                        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-                    }
-                }
-            ]
+def _overwriting(*headers: Tree) -> Tree:
+    """A filter that sets headers, whatever a caller wrote there."""
+    mutations = [{"append": {"header": one, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}} for one in headers]
+    return {
+        "name": "envoy.filters.http.header_mutation",
+        "typed_config": {
+            "@type": f"{_TYPES}.extensions.filters.http.header_mutation.v3.HeaderMutation",
+            "mutations": {"request_mutations": mutations},
         },
-    },
-}
+    }
+
+
+# What waits for Python waits where it can't see it; so that it can refuse what has waited for too long.
+_ARRIVAL: Final[Tree] = {"key": ARRIVED, "value": "%START_TIME(%s.%6f)%"}
+# The handshake takes a certificate with one name that fits; that it has no second URI, nothing there can say.
+_WHO_CALLS: Final[Tree] = {"key": CALLER, "value": "%DOWNSTREAM_PEER_URI_SAN%;%DOWNSTREAM_PEER_DNS_SAN%"}
 # gRPC's UNIMPLEMENTED is what Envoy makes of 404; for others it has no status of HTTP.
 _NO_SUCH_METHOD: Final[Tree] = {
     "filter": _on_status(403),

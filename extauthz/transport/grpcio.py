@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
 from contextlib import AbstractContextManager, nullcontext, suppress
-from pathlib import Path
 from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
 import grpc
@@ -23,12 +22,13 @@ from extauthz.check.holding import Held
 from extauthz.check.opened import Opened
 from extauthz.errors import ConfigurationError, StateUnavailable
 from extauthz.record.decision import TRACE_HEADERS, Trace
-from extauthz.transport import unix_sockets
 from extauthz.transport.admission import longest_turn
+from extauthz.transport.callers import Callers
 from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, Overload, Refusals, caller_gone, too_late
 from extauthz.transport.grpc_credentials import server_credentials
 from extauthz.transport.methods import CHECK, LEAVING, MAX_MESSAGE, SERVICE
 from extauthz.transport.tls import Tls
+from extauthz.transport.unix_sockets import AS_ALWAYS, Sockets
 from extauthz.transport.workers import Workers
 
 DECIDING = 2
@@ -38,7 +38,6 @@ WAITING = 48
 """Calls that may wait for a look-up at a time. Each keeps a thread."""
 HELD = 128
 """Calls that may be held for an approval at a time, beside those. Each keeps a thread, too."""
-_NAMES = "x509_subject_alternative_name"
 _OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.so_reuseport", 0),  # two servers on one port would share its calls without anybody noticing
     ("grpc.max_receive_message_length", MAX_MESSAGE),
@@ -79,16 +78,13 @@ class AuthorizationServicer:
         checker: Checker,
         loop: asyncio.AbstractEventLoop,
         *,
-        callers: frozenset[str] = frozenset(),
+        callers: Callers | None = None,
         away: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        """`callers` are the names of certificates, of which a caller must have one; without any, all may call.
-
-        `away` is around what a call waits for.
-        """
+        """`callers` says who may call; without it, everybody. `away` is around what a call waits for."""
         self._checker = checker
         self._loop = loop
-        self._callers = frozenset(name.encode() for name in callers)
+        self._callers = callers
         self._away = away
         self._waiting = threading.BoundedSemaphore(WAITING)
         self.refusals = Refusals()
@@ -113,8 +109,8 @@ class AuthorizationServicer:
         return self._checker.turn_away(error, trace=_trace(context), remaining=context.time_remaining)
 
     def _let_in(self, context: CallContext) -> None:
-        if self._callers and self._callers.isdisjoint(context.auth_context().get(_NAMES, ())):
-            context.abort(grpc.StatusCode.PERMISSION_DENIED, "not a caller that `listen.tls.callers` names")
+        if self._callers is not None and not self._callers.knows(context.auth_context()):
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, self._callers.details)
         self.asked = True
 
     def _finish(self, opened: Opened, context: CallContext, *, patience: float = 0.0) -> bytes | Held:
@@ -230,21 +226,28 @@ class GrpcioTransport:
     name: Final = "grpcio"
 
     def __init__(
-        self, checker: Checker, loop: asyncio.AbstractEventLoop, *, address: str, tls: Tls | None = None
+        self,
+        checker: Checker,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        address: str,
+        tls: Tls | None = None,
+        sockets: Sockets = AS_ALWAYS,
     ) -> None:
         self._workers = Workers(DECIDING)
         self._holding = checker.holding
         if self._holding is not None:
             self._holding.no_more_than(HELD)
         self._server = grpc.server(self._workers, options=_OPTIONS)  # type: ignore[arg-type] # it is for `submit` alone
-        self._servicer = AuthorizationServicer(
-            checker, loop, callers=frozenset() if tls is None else tls.names, away=self._workers.away
-        )
+        self.callers = None if tls is None else tls.callers
+        """Who may call, where certificates say that; it counts the others."""
+        self._servicer = AuthorizationServicer(checker, loop, callers=self.callers, away=self._workers.away)
         self._server.add_generic_rpc_handlers((_Checks(self._servicer, self._workers),))
         self._health = _Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._address = address
         self._tls = tls
+        self._sockets = sockets
         self._port = 0
 
     @property
@@ -278,15 +281,11 @@ class GrpcioTransport:
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
 
     def _bind(self) -> None:
-        path = Path(self._address.removeprefix("unix:")) if self._address.startswith("unix:") else None
-        if path is not None:
-            unix_sockets.make_way(path)  # gRPC itself would push a running server aside
-        if self._tls is None:
-            self._port = self._server.add_insecure_port(self._address)
-        else:
-            self._port = self._server.add_secure_port(self._address, server_credentials(self._tls))
-        if path is not None:
-            path.chmod(unix_sockets.MODE)
+        with self._sockets.around(self._address, key="listen.grpc"):  # gRPC would push a running server aside
+            if self._tls is None:
+                self._port = self._server.add_insecure_port(self._address)
+            else:
+                self._port = self._server.add_secure_port(self._address, server_credentials(self._tls))
 
     def drain(self) -> None:
         """Report NOT_SERVING, so that the callers' health checks look elsewhere, and hold no calls any more."""

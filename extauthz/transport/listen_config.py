@@ -9,8 +9,10 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, model_validator
 
 from extauthz.transport.tls import TlsSettings
-from extauthz.values.block import Block
+from extauthz.transport.unix_sockets import Sockets
+from extauthz.values.block import Block, Switch
 
+_MODE = re.compile(r"0[67][0-7]{2}")
 _TCP_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}")
 
 
@@ -21,6 +23,23 @@ def _address(text: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_address)]
+
+
+def _mode(text: str) -> str:
+    if _MODE.fullmatch(text) is None:
+        raise ValueError('not the mode of a socket that its owner can use; write "0660" or "0600", in quotes')
+    return text
+
+
+class SocketSettings(Block):
+    """How Unix sockets are made: their `mode` in octal, and whether others may write in their folders.
+
+    With `shared_folder` the folder of a socket is one that everybody who can write there is trusted with: a volume that
+    only the containers of one pod mount.
+    """
+
+    mode: Annotated[str, AfterValidator(_mode)] = "0660"
+    shared_folder: Switch = False
 
 
 class ListenSettings(Block):
@@ -35,6 +54,14 @@ class ListenSettings(Block):
     """For `grpc`."""
     approvals_tls: TlsSettings | None = None
     """For `approvals_grpc`."""
+
+    sockets: SocketSettings = SocketSettings()
+    """For all that are Unix sockets."""
+
+    @property
+    def made_sockets(self) -> Sockets:
+        """How Unix sockets are made."""
+        return Sockets(mode=int(self.sockets.mode, 8), shared_folder=self.sockets.shared_folder)
 
     @model_validator(mode="after")
     def _each_has_its_own(self) -> Self:

@@ -9,6 +9,8 @@ HEALTH_WATCH: Final = "/grpc.health.v1.Health/Watch"
 PATHS: Final = (CHECK, HEALTH_CHECK, HEALTH_WATCH)
 ARRIVED: Final = "x-extauthz-arrived"
 """The header in which our own Envoy tells when a call came, in seconds since the epoch; a caller's own is replaced."""
+CALLER: Final = "x-extauthz-caller"
+"""The header in which our own Envoy tells the names in a caller's certificate: `URI,…;DNS,…`, `-` for none."""
 MAX_MESSAGE: Final = 16 * 1024 * 1024
 """Bytes of what is taken in, so that what is too large to be read (`wire.size`) is denied in so many words. Above this
 gRPC itself refuses, and the answer is an error; Envoy's `max_request_bytes` bounds the body."""

@@ -4,37 +4,28 @@ On asyncio, unlike the one for Checks: its calls are few, may last for hours and
 the path of a Check; neither its load nor its end is felt there.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Final
 
 import grpc
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from extauthz.errors import ConfigurationError
-from extauthz.transport import unix_sockets
 from extauthz.transport.grpc_credentials import server_credentials
 from extauthz.transport.tls import Tls
+from extauthz.transport.unix_sockets import AS_ALWAYS, Sockets
 
 MAX_REQUEST: Final = 65_536
 """Bytes of a message that is taken."""
 MOST_CALLS: Final = 1024
 """Calls at a time, streams among them; more are refused by gRPC itself."""
-_NAMES: Final = "x509_subject_alternative_name"
 _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),  # two servers on one port would share its calls without anybody noticing
     ("grpc.max_receive_message_length", MAX_REQUEST),
     ("grpc.max_metadata_size", 32_768),
     ("grpc.compression_enabled_algorithms_bitset", 1),  # none: a small message could become any number of bytes
 )
-
-
-class Caller(Protocol):
-    """The part of a call that says who is at the other end."""
-
-    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
-        """What is known of the caller's certificate."""
 
 
 class RpcServer:
@@ -49,6 +40,7 @@ class RpcServer:
         address: str,
         key: str,
         tls: Tls | None = None,
+        sockets: Sockets = AS_ALWAYS,
     ) -> None:
         self._server = aio.server(options=_OPTIONS, maximum_concurrent_rpcs=MOST_CALLS)
         self._server.add_generic_rpc_handlers(tuple(handlers))
@@ -58,6 +50,7 @@ class RpcServer:
         self._address = address
         self._key = key
         self._tls = tls
+        self._sockets = sockets
         self._port = 0
 
     @property
@@ -91,20 +84,8 @@ class RpcServer:
         await self._server.stop(grace)
 
     def _bind(self) -> None:
-        path = Path(self._address.removeprefix("unix:")) if self._address.startswith("unix:") else None
-        if path is not None:
-            unix_sockets.make_way(path)  # gRPC itself would push a running server aside
-        if self._tls is None:
-            self._port = self._server.add_insecure_port(self._address)
-        else:
-            self._port = self._server.add_secure_port(self._address, server_credentials(self._tls))
-        if path is not None:
-            path.chmod(unix_sockets.MODE)
-
-
-def lets_in(tls: Tls | None, caller: Caller) -> bool:
-    """Whether the certificate of a caller has one of the names that may call; without names, anybody may."""
-    if tls is None or not tls.names:
-        return True
-    names = frozenset(name.encode() for name in tls.names)
-    return not names.isdisjoint(caller.auth_context().get(_NAMES, ()))
+        with self._sockets.around(self._address, key=self._key):  # gRPC would push a running server aside
+            if self._tls is None:
+                self._port = self._server.add_insecure_port(self._address)
+            else:
+                self._port = self._server.add_secure_port(self._address, server_credentials(self._tls))

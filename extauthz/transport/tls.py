@@ -12,27 +12,28 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from extauthz.errors import ConfigurationError, failure_of
+from extauthz.transport.callers import Callers, caller_name
 from extauthz.values.block import Block, distinct
+from extauthz.values.secret import SecretFile
 
-
-def _name(text: str) -> str:
-    if not text or text != text.strip() or "*" in text:
-        raise ValueError("not a name of a certificate; write `spiffe://prod.example.org/ns/mesh/sa/gateway`, or a host")
-    return text
+_Name = Annotated[str, AfterValidator(caller_name)]
 
 
 class CallerSettings(Block):
-    """Who may call: with a certificate of these `authorities` that has one of the `names`, as URI or DNS name."""
+    """Who may call: with a certificate of these `authorities` that has one of the `names`, as URI or DNS name.
+
+    A SPIFFE ID may be a pattern, as in the `workloads` of rules.
+    """
 
     authorities: Path
-    names: Annotated[tuple[Annotated[str, AfterValidator(_name)], ...], Field(min_length=1), AfterValidator(distinct)]
+    names: Annotated[tuple[_Name, ...], Field(min_length=1), AfterValidator(distinct)]
 
 
 class TlsSettings(Block):
     """Files in PEM: the chain of the server's certificate, and its key. Without `callers` anybody may call."""
 
     certificate: Path
-    key: Path
+    key: SecretFile
     callers: CallerSettings | None = None
 
 
@@ -53,6 +54,11 @@ class Tls:
     def files(self) -> tuple[Path, ...]:
         """All of its files."""
         return (self.certificate, self.key, *(() if self.authorities is None else (self.authorities,)))
+
+    @property
+    def callers(self) -> Callers | None:
+        """Who may call, which counts those who may not; `None` if everybody may."""
+        return Callers(self.names, setting=self.setting) if self.names else None
 
     def check(self) -> None:
         """Raise `ConfigurationError` if the files can't be used: what listens would say so late, or only to callers."""

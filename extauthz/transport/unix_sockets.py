@@ -1,6 +1,7 @@
-"""Paths of Unix sockets: taken over from a server that is gone, never from one that is there.
+"""Paths of Unix sockets: where they may be, taken over from a server that is gone, never from one that is there.
 
-Who may connect is decided by owner, group and folder: a Unix socket tells gRPC and HTTP nothing about the peer.
+The rule: a Unix socket tells gRPC and HTTP nothing about the peer, so folders decide. Whoever can write in one can put
+a socket of his own in the place of ours, and answer `allow`.
 """
 
 import contextlib
@@ -8,23 +9,86 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-MODE = 0o660
-_PATIENCE = 1.0
+from extauthz.errors import ConfigurationError, failure_of
+
+MODE: Final = 0o660
+LONGEST: Final = 107
+"""Bytes of a path (unix(7): 108 with the NUL)."""
+_PATIENCE: Final = 1.0
+_LINKS: Final = 40
+_UNIX: Final = "unix:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sockets:
+    """How sockets are made: their `mode`, and whether others may write in the folder that they are in."""
+
+    mode: int
+    shared_folder: bool = False
+
+    def take(self, path: Path, *, key: str) -> None:
+        """See to it that a server may bind `path`, which `key` of the configuration names; a dead socket is removed.
+
+        Raises:
+            ConfigurationError: it may not; the message says what to do.
+        """
+        if len(os.fsencode(path)) > LONGEST:
+            raise ConfigurationError(f"{key}: `{path}` is longer than {LONGEST} bytes, a socket's longest; shorten it")
+        try:
+            fault = _fault(path.parent, shared=self.shared_folder)
+            if fault is None:
+                make_way(path)
+        except FileNotFoundError as error:
+            fault = f"there is no folder `{error.filename}`; make it"
+        except OSError as error:
+            fault = failure_of(error)
+        if fault is not None:
+            raise ConfigurationError(f"{key}: can't listen on `unix:{path}`: {fault}")
+
+    @contextlib.contextmanager
+    def around(self, address: str, *, key: str) -> Iterator[None]:
+        """Around what binds an address, which need not be that of a socket: nobody connects before it has its mode.
+
+        Raises `ConfigurationError` as `take`.
+        """
+        path = path_of(address)
+        if path is None:
+            yield
+            return
+        self.take(path, key=key)
+        before = os.umask(0o777 & ~self.mode)
+        try:
+            yield
+        finally:
+            os.umask(before)
+        path.chmod(self.mode)
+
+
+AS_ALWAYS: Final = Sockets(mode=MODE)
+
+
+def path_of(address: str) -> Path | None:
+    """The path of a Unix socket, `None` for what is no address of one."""
+    return Path(address.removeprefix(_UNIX)) if address.startswith(_UNIX) else None
 
 
 def make_way(path: Path) -> None:
     """Remove the socket that a server left at `path` when it was killed; anything that is no socket stays.
 
     Raises:
-        OSError: a server listens there (`EADDRINUSE`), or the path can't be looked at.
+        OSError: something else is there, a server listens (`EADDRINUSE`), or the path can't be looked at.
     """
     try:
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            return
+        mode = path.lstat().st_mode
     except FileNotFoundError:
         return
+    if not stat.S_ISSOCK(mode):
+        raise OSError(errno.EEXIST, f"{_kind(mode)} is there; remove it, or name another path")
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(_PATIENCE)
         try:
@@ -48,3 +112,59 @@ def remove(path: Path, bound: tuple[int, int]) -> None:
     with contextlib.suppress(FileNotFoundError):
         if inode(path) == bound:
             path.unlink()
+
+
+def _fault(folder: Path, *, shared: bool) -> str | None:
+    """Why a socket in `folder` could be replaced by others, or could not be made; `None` if all is well."""
+    *above, last = _way_to(folder)
+    for one in above:
+        fault = _exposed(one, one.stat(), sticky_is_enough=True)
+        if fault is not None:
+            return fault
+    status = last.stat()
+    if not stat.S_ISDIR(status.st_mode):
+        return f"`{last}` is no folder"
+    fault = None if shared else _exposed(last, status, sticky_is_enough=False)
+    if fault is None and not os.access(last, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        return f"nothing can be made in `{last}`; let this user write there"
+    return fault
+
+
+def _exposed(folder: Path, status: os.stat_result, *, sticky_is_enough: bool) -> str | None:
+    if status.st_uid not in (0, os.geteuid()):
+        return f"`{folder}` belongs to another user (uid {status.st_uid}); let this one or root own it"
+    if sticky_is_enough and status.st_mode & stat.S_ISVTX:  # nobody can rename what is another's
+        return None
+    mode = f"mode {stat.S_IMODE(status.st_mode):04o}"
+    if status.st_mode & stat.S_IWOTH:
+        return f"others can write in `{folder}` ({mode}), and so take the server's place; chmod 750"
+    if status.st_mode & stat.S_IWGRP and status.st_gid not in (os.getegid(), *os.getgroups()):
+        return f"a group that this user is not in (gid {status.st_gid}) can write in `{folder}` ({mode}); chmod 750"
+    return None
+
+
+def _way_to(folder: Path) -> list[Path]:
+    """Every folder on the way to `folder`, itself last, and those that hold the links on the way."""
+    found, links = [Path("/")], 0
+    at, steps = Path("/"), list(reversed(folder.absolute().parts[1:]))
+    while steps:
+        step = steps.pop()
+        at = at.parent if step == ".." else at / step
+        if at.is_symlink():
+            links += 1
+            if links > _LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            target = at.readlink()
+            at = Path("/") if target.is_absolute() else at.parent
+            steps += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+        else:
+            at.lstat()  # or it would be told of whatever comes behind it
+            found.append(at)
+    # The folder is what the way ends in, which may have been passed before.
+    return [*(one for one in dict.fromkeys(found) if one != at), at]
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a link" if stat.S_ISLNK(mode) else "something that is no socket"

@@ -1,13 +1,21 @@
 """Where a configuration says that a secret is: never in the configuration itself."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, model_validator
 
 from extauthz.values.block import Block
 
 _OURS = "EXTAUTHZ_"
+_PLAIN: Final = frozenset({"HOME", "LANG", "PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "TZ", "VIRTUAL_ENV"})
+_PLAIN_PREFIXES: Final = ("LC_", "LD_", "DYLD_", "PYTHON", "COVERAGE_", "MALLOC_")
+
+CONFIDENTIAL: Final = "secret"
+"""Marks the settings that name a file with a secret in it."""
+SecretFile = Annotated[Path, CONFIDENTIAL]
+"""A file with a secret in it, or the key of a certificate."""
 
 
 def _variable(name: str) -> str:
@@ -21,7 +29,7 @@ def _variable(name: str) -> str:
 class SecretPlace(Block):
     """A secret in a `file`, relative to the configuration, or in the environment `variable`."""
 
-    file: Path | None = None
+    file: SecretFile | None = None
     variable: Annotated[str, AfterValidator(_variable)] | None = None
 
     @model_validator(mode="after")
@@ -29,3 +37,11 @@ class SecretPlace(Block):
         if (self.file is None) == (self.variable is None):
             raise ValueError("a secret is in one place; write `{file: PATH}` or `{variable: NAME}`")
         return self
+
+
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a process of ours is given that needs no secret: where things are, and how this machine speaks.
+
+    Any variable may hold a secret, for a configuration names them, and the environment overrides settings.
+    """
+    return {name: value for name, value in environ.items() if name in _PLAIN or name.startswith(_PLAIN_PREFIXES)}

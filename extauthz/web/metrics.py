@@ -35,6 +35,7 @@ from extauthz.web.source_metrics import attribute_families, key_families, local_
 from extauthz.web.work_metrics import (
     activity_families,
     audit_families,
+    caller_families,
     habit_families,
     holding_families,
     journal_families,
@@ -140,6 +141,10 @@ class Metrics:
     def follow_refusals(self, transport: str, counts: Callable[[], Mapping[str, int]]) -> None:
         """Tell how many calls a transport has refused under overload, by reason, whenever it is asked."""
         self._follow(lambda: refusal_families(transport, counts()))
+
+    def follow_callers(self, transport: str, refused: Callable[[], int]) -> None:
+        """Tell how many calls a transport has refused because of who called, whenever it is asked."""
+        self._follow(lambda: caller_families(transport, refused()))
 
     def follow_habits(self, counts: Callable[[], HabitCounts]) -> None:
         """Tell what `counts` says of what requests leave behind, whenever it is asked."""

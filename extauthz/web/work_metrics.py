@@ -88,6 +88,16 @@ def refusal_families(transport: str, counts: Mapping[str, int]) -> Iterable[Metr
     )
 
 
+def caller_families(transport: str, refused: int) -> Iterable[Metric]:
+    """Of calls that were refused because of who called."""
+    yield counter(
+        "extauthz_callers_refused",
+        "Calls refused because their caller's certificate has no name that may call.",
+        "transport",
+        {transport: refused},
+    )
+
+
 def reception_families(counts: Mapping[tuple[str, str], int]) -> Iterable[Metric]:
     """Of security event tokens, by transmitter and result."""
     yield counter(

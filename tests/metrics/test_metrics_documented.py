@@ -49,6 +49,7 @@ def everything() -> Metrics:
     metrics.follow_store(lambda: StoreStanding(reached=True, failing_since=None, error=None))
     metrics.follow_activity(lambda: ActivityCounts(waiting=0, written=0, failed=0, forgotten=0))
     metrics.follow_refusals("grpcio", lambda: {"turn": 1})
+    metrics.follow_callers("grpcio", lambda: 0)
     metrics.follow_habits(lambda: HabitCounts(waiting=0, written=0, lost=0, forgotten=0))
     metrics.follow_holding(lambda: HoldCounts(held=0, woken=0, over=0, refused=0))
     metrics.follow_reception(lambda: {("idp", "done"): 1})

@@ -19,6 +19,7 @@ from extauthz.policy.attribute_values import declared_type
 from extauthz.policy.field_types import Duration
 from extauthz.values.block import Block, Count, distinct
 from extauthz.values.duration import at_most, seconds
+from extauthz.values.secret import SecretFile
 from extauthz.values.url import fetch_url
 
 OnFailure = Literal["error", "absent", "deny"]
@@ -109,7 +110,7 @@ class OwnCertificateSettings(Block):
     """Files in PEM: the certificate that is shown to the source, with its chain, and its key."""
 
     certificate: Path
-    key: Path
+    key: SecretFile
 
 
 class CacheSettings(Block):
@@ -155,7 +156,7 @@ class AttributeSettings(Block):
     cache: CacheSettings = CacheSettings()
     breaker: BreakerSettings = BreakerSettings()
     on_failure: OnFailure = "error"
-    token: Path | None = None
+    token: SecretFile | None = None
     ca: Path | None = None
     client: OwnCertificateSettings | None = None
 

@@ -5,6 +5,7 @@ nothing.
 """
 
 import asyncio
+import os
 import pickle
 import sys
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import msgspec
 from extauthz.history.trying import Limits, Tried
 from extauthz.policy.declared import Declared
 from extauthz.record.audit_line import DecisionLine
+from extauthz.values.secret import without_secrets
 
 LIMITS: Final = Limits(seconds=10, memory=1 << 30)
 TURN: Final = 4.0
@@ -61,6 +63,7 @@ async def _said_to(asked: bytes) -> bytes:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
+        env=without_secrets(os.environ),
         start_new_session=True,
     )
     try:
