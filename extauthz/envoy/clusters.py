@@ -38,8 +38,8 @@ def address_message(address: Address, *, mode: int = 0) -> core.Address:
     return core.Address(socket_address=core.SocketAddress(address=address.host, port_value=address.port))
 
 
-def checks_cluster(notes: Notes, server: Server, *, telling: bool = True) -> cluster.Cluster:
-    """Where Checks are answered. Without `telling` what is told elsewhere is not told again."""
+def checks_cluster(notes: Notes, server: Server) -> cluster.Cluster:
+    """Where Checks are answered."""
     workers = len(server.checks)
     room = AT_ONCE_DECIDED * workers
     return _checks(
@@ -49,7 +49,6 @@ def checks_cluster(notes: Notes, server: Server, *, telling: bool = True) -> clu
         max_requests=room,
         of_room=_room(workers),
         of_address=_of_checks(server),
-        telling=telling,
     )
 
 
@@ -65,7 +64,6 @@ def holding_cluster(notes: Notes, server: Server, *, at_once: int) -> cluster.Cl
         + (", of each worker" if workers > 1 else "")
         + ". Beyond that 503 at once.",
         of_address=["Yours: as in `extauthz`." if not one.said else None for one in server.checks],
-        telling=False,
     )
     return notes.on(made, name=Note("the same server, for calls that may be held", beside=True))
 
@@ -154,7 +152,6 @@ def _checks(
     max_requests: int,
     of_room: str,
     of_address: Sequence[str | Note | None],
-    telling: bool,
 ) -> cluster.Cluster:
     several = len(server.checks) > 1
     options = core.Http2ProtocolOptions()
@@ -174,27 +171,20 @@ def _checks(
     )
     notes.on(made, name=None, type=None, connect_timeout=None)
     if several:
-        notes.on(
-            made,
-            lb_policy="Of two chosen at random, the one with fewer calls: a worker that is slow for a moment gets less."
-            if telling
-            else None,
-        )
+        of_choice = "Of two chosen at random, the one with fewer calls: a worker that is slow for a moment gets less."
+        notes.on(made, lb_policy=of_choice)
     if server.tls is not None:
         made.transport_socket = _calling_tls(notes, server.tls)
         notes.on(made, transport_socket=None)
     return notes.on(
         made,
-        typed_extension_protocol_options="gRPC is HTTP/2; without this Envoy would speak HTTP/1.1."
-        if telling
-        else None,
+        typed_extension_protocol_options="gRPC is HTTP/2; without this Envoy would speak HTTP/1.1.",
         circuit_breakers=of_room,
-        health_checks=_OF_WORKERS_HEALTH if several and telling else _OF_HEALTH if telling else None,
+        health_checks=_OF_WORKERS_HEALTH if several else _OF_HEALTH,
     )
 
 
-_OF_HEALTH: Final = "By gRPC's own protocol of health. A server that stops, or whose policies can't be used, says so,"
-" and is asked no more."
+_OF_HEALTH: Final = "By gRPC's own protocol of health: a server that stops says so, and is asked no more."
 _OF_WORKERS_HEALTH: Final = (
     "A worker that goes says so 2 s before it takes nothing new, so it must be looked at more often; one that came"
     " back must be seen before the next one goes. The threshold is for looks that got no answer, as on a busy"
@@ -280,9 +270,7 @@ def _certificate(notes: Notes, certificate: Own[str], key: Own[str]) -> tls.TlsC
             certificate_chain=core.DataSource(filename=certificate.value),
             private_key=core.DataSource(filename=key.value),
         ),
-        certificate_chain=Note(
-            certificate.marked("Envoy's own, with one of the names in `listen.tls.callers`"), beside=True
-        ),
+        certificate_chain=certificate.marked("Envoy's own, with one of the names in `listen.tls.callers` of extauthz."),
         private_key=Note(key.marked("its key"), beside=True),
     )
 

@@ -59,12 +59,15 @@ def http_listener(notes: Notes, proxy: Proxy) -> listener.Listener:
         )
     ]
     made = _listener(notes, LISTENER[proxy.kind], "where clients connect." if gateway else _INBOUND, proxy, chain)
-    return notes.on(made, per_connection_buffer_limit_bytes=_OF_BUFFER)
+    return notes.on(
+        made,
+        per_connection_buffer_limit_bytes="So many bytes of a connection are buffered: enough for a check, and small.",
+    )
 
 
 def tcp_listener(notes: Notes, proxy: Proxy, guard: TcpGuard) -> listener.Listener:
     """Where connections come in that carry no HTTP."""
-    chain = _chain(notes, proxy.tls, kind=proxy.kind, again=True)
+    chain = _chain(notes, proxy.tls, kind=proxy.kind)
     to_service = TcpProxy(stat_prefix="inbound_tcp", cluster=SERVICE_TCP)
     chain.filters = [
         network_filter(notes, proxy.asking),
@@ -129,7 +132,6 @@ def approvals_listener(notes: Notes, front: ApproversFront) -> listener.Listener
 
 
 _INBOUND: Final = "where the mesh sends what is for the service."
-_OF_BUFFER: Final = "32 KiB a connection: what is buffered for a check stays small."
 _KEEP: Final = manager.HttpConnectionManagerPathWithEscapedSlashesAction.KEEP_UNCHANGED
 
 
@@ -140,7 +142,7 @@ def _listener(
         listener.Listener(
             name=name,
             address=address_message(whole.listen.value),
-            per_connection_buffer_limit_bytes=_BUFFER,
+            per_connection_buffer_limit_bytes=max(_BUFFER, whole.asking.body) if isinstance(whole, Proxy) else _BUFFER,
             filter_chains=[chain],
         ),
         name=None,
@@ -224,8 +226,8 @@ _OF_EARLIER_HOPS: Final = (
 )
 
 
-def _chain(notes: Notes, secured: ServerTls | None, *, kind: str, again: bool = False) -> listener.FilterChain:
-    """A filter chain with TLS, or without. What has been said of it is not said `again`."""
+def _chain(notes: Notes, secured: ServerTls | None, *, kind: str) -> listener.FilterChain:
+    """A filter chain with TLS, or without."""
     if secured is None:
         return listener.FilterChain()
     versions = tls.TlsParametersTlsProtocol
@@ -238,14 +240,14 @@ def _chain(notes: Notes, secured: ServerTls | None, *, kind: str, again: bool = 
     notes.on(common, alpn_protocols=None, tls_params=None, tls_certificates=None)
     context = tls.DownstreamTlsContext(common_tls_context=common)
     if kind != "approvals":
-        common.validation_context = _validation(notes, secured, kind, again=again)
+        common.validation_context = _validation(notes, secured, kind)
         context.require_client_certificate = mesh
         said = (
             "In a mesh everyone is someone: no certificate, no connection."
             if mesh
             else "Browsers come without a certificate, workloads with one. One that is presented must verify."
         )
-        notes.on(context, require_client_certificate=None if again else said)
+        notes.on(context, require_client_certificate=said)
     socket = core.TransportSocket(name="envoy.transport_sockets.tls", typed_config=notes.pack(context))
     return notes.on(listener.FilterChain(transport_socket=socket), transport_socket=None)
 
@@ -268,7 +270,7 @@ def _certificate(notes: Notes, secured: ServerTls, kind: str) -> tls.TlsCertific
     )
 
 
-def _validation(notes: Notes, secured: ServerTls, kind: str, *, again: bool) -> tls.CertificateValidationContext:
+def _validation(notes: Notes, secured: ServerTls, kind: str) -> tls.CertificateValidationContext:
     mesh = kind == "sidecar"
     made = tls.CertificateValidationContext(
         trusted_ca=core.DataSource(filename=secured.authorities.value),
@@ -289,7 +291,7 @@ def _validation(notes: Notes, secured: ServerTls, kind: str, *, again: bool) -> 
         of_domains = secured.trust_domains.marked(
             "the trust domain. A CA that serves more than it still lets nobody else in."
         )
-        notes.on(made, match_typed_subject_alt_names=None if again else of_domains)
+        notes.on(made, match_typed_subject_alt_names=of_domains)
     return made
 
 

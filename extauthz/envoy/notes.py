@@ -1,7 +1,8 @@
 """Messages of Envoy's as plain values, each field with what was said of it.
 
-The rule kept here: what is said of a field stands in the code beside the field, and is written beside it. A field of
-which something is said, or that is named, is written also where it has Envoy's default: a reader sees what is decided.
+The rule kept here: what is said of a field stands in the code beside the field, and is written beside it, once: what is
+the same elsewhere is not said again. A field of which something is said, or that is named, is written also where it has
+Envoy's default: a reader sees what is decided.
 """
 
 import base64
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 import betterproto2
 from envoy_data_plane.google.protobuf import Any, Struct
 
+from extauthz.envoy.marks import MARK
+
 Scalar = bool | int | float | str
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -25,10 +28,15 @@ M = TypeVar("M", bound=betterproto2.Message)
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What is said of a field: over it, or at the end of its line (`beside`)."""
+    """What is said of a field: over it, or at the end of its line (`beside`). A `mark` is there each time."""
 
     text: str
     beside: bool = False
+
+    @property
+    def mark(self) -> bool:
+        """Whether it says that something is the reader's to change."""
+        return MARK in self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,11 @@ class Notes:
         self._of: Final[dict[int, tuple[betterproto2.Message, dict[str, Note | None]]]] = {}
         self._packed: Final[dict[int, tuple[Any, betterproto2.Message]]] = {}
 
+    def tree(self, message: betterproto2.Message) -> Noted:
+        """The whole message with its notes; fields that are named come first, in their order, then the others that are
+        set, in that of Envoy's own definition."""
+        return self._noted(message, set())
+
     def on(self, message: M, **said: str | Note | None) -> M:
         """The message, after these fields of it are named, with what is said of them, if anything is.
 
@@ -68,27 +81,32 @@ class Notes:
         self._packed[id(packed)] = (packed, message)
         return packed
 
-    def noted(self, message: betterproto2.Message) -> Noted:
-        """The message with the notes of its fields: those that are named in their order, then the others that are set,
-        in that of Envoy's own definition."""
+    def _noted(self, message: betterproto2.Message, told: set[str]) -> Noted:
         said = self._of.get(id(message), (message, {}))[1]
         fields = _fields(message)
         others = (name for name, field in fields.items() if getattr(message, name) != _default(field))
         written = {name: getattr(message, name) for name in dict.fromkeys((*said, *others))}
-        return Noted(
-            {_key(name): self._value(value) for name, value in written.items() if value not in (None, [], {})},
-            {_key(name): note for name, note in said.items() if note is not None},
-        )
+        fields_written: dict[str, Value] = {}
+        notes: dict[str, Note] = {}
+        for name, value in written.items():
+            if value in (None, [], {}):
+                continue
+            note = said.get(name)
+            if note is not None and (note.mark or note.text not in told):
+                notes[_key(name)] = note
+                told.add(note.text)
+            fields_written[_key(name)] = self._value(value, told)
+        return Noted(fields_written, notes)
 
-    def _value(self, value: object) -> Value:
+    def _value(self, value: object, told: set[str]) -> Value:
         match value:
             case Any():
-                content = self.noted(self._packed[id(value)][1])
+                content = self._noted(self._packed[id(value)][1], told)
                 return Noted({"@type": value.type_url, **content.fields}, content.notes)
             case Struct():
                 return _unnoted(value.to_dict())
             case betterproto2.Message():
-                return self.noted(value)
+                return self._noted(value, told)
             case betterproto2.Enum():
                 return value.proto_name or str(value.name)
             case timedelta():
@@ -96,9 +114,9 @@ class Notes:
             case bytes():
                 return base64.b64encode(value).decode()
             case list():
-                return [self._value(item) for item in value]
+                return [self._value(item, told) for item in value]
             case dict():
-                return Noted({str(key): self._value(item) for key, item in value.items()}, {})
+                return Noted({str(key): self._value(item, told) for key, item in value.items()}, {})
             case bool() | int() | str():
                 return value
             case float():

@@ -60,16 +60,14 @@ def approvals_routes(notes: Notes) -> route.RouteConfiguration:
 
 def _routes(notes: Notes, proxy: Proxy) -> Iterator[route.Route]:
     yield from _pages(notes, proxy)
-    for number, path in enumerate(proxy.asking.unchecked):
+    for path in proxy.asking.unchecked:
         one = _route(route.RouteMatch(path=path), SERVICE, timedelta(seconds=15))
         one.typed_per_filter_config = dict(switched_off(notes))
-        if number == 0:
-            said = (
-                "Nobody is asked about this path. Headers that rules set arrive here as the client wrote them: the"
-                " service must not believe any of them on this path."
-            )
-            notes.on(one, match=said)
-        yield one
+        yield notes.on(
+            one,
+            match="Nobody is asked about this path. Headers that rules set arrive here as the client wrote them: the"
+            " service must not believe any of them on this path.",
+        )
     if proxy.service_grpc is not None:
         one = _route(route.RouteMatch(prefix="/", grpc=route.RouteMatchGrpcRouteMatchOptions()), SERVICE_GRPC, _STREAM)
         one.typed_per_filter_config = of_grpc_route(notes, proxy.asking)
@@ -107,19 +105,17 @@ def _held(notes: Notes, proxy: Proxy) -> Iterator[route.Route]:
     hold = proxy.asking.hold
     if hold is None:
         return
-    for number, path in enumerate(hold.paths.value):
+    whose = hold.paths.marked(
+        f"the paths of such rules, and the longest `hold` of theirs and {AFTER_HOLD:g} s, twice below."
+    )
+    for path in hold.paths.value:
         one = _route(route.RouteMatch(path_separated_prefix=path), SERVICE, timedelta(seconds=15))
         one.typed_per_filter_config = of_held_route(notes, proxy.asking, seconds=hold.seconds)
-        if number == 0:
-            whose = hold.paths.marked(
-                f"the paths of such rules, and the longest `hold` of theirs and {AFTER_HOLD:g} s, twice below."
-            )
-            said = (
-                "Where rules hold calls open for an approval (`approve` with `hold`): a timeout that is longer than"
-                " any hold, and a cluster of its own, so that calls that wait take no place of others.\n"
-            )
-            notes.on(one, match=said + whose)
-        yield one
+        yield notes.on(
+            one,
+            match="Where rules hold calls open for an approval (`approve` with `hold`): a timeout that is longer than"
+            f" any hold, and a cluster of its own, so that calls that wait take no place of others.\n{whose}",
+        )
 
 
 def _ordinary(notes: Notes, proxy: Proxy) -> route.Route:

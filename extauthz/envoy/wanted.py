@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, Literal, TypeVar
 
 from extauthz.envoy.addresses import Address, Pipe, Tcp
+from extauthz.envoy.marks import MARK
 
 T = TypeVar("T")
 
@@ -24,7 +25,7 @@ class Own(Generic[T]):
 
     def marked(self, text: str) -> str:
         """What is said of it, with a mark where it is still to be changed."""
-        return text[0].upper() + text[1:] if self.said else f"Yours: {text}"
+        return text[0].upper() + text[1:] if self.said else MARK + text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -124,7 +124,7 @@ def workers_configuration(server: Server) -> Configuration:
         clusters=[clusters.checks_cluster(notes, server), clusters.pages_cluster(notes, server.pages)]
     )
     message = bootstrap.Bootstrap(static_resources=resources)
-    return Configuration(message, notes.noted(message), of_workers(server))
+    return Configuration(message, notes.tree(message), of_workers(server))
 
 
 def _whole(
@@ -158,7 +158,7 @@ def _whole(
             address=_of_admin(admin),
         )
     notes.on(message, admin=None, overload_manager=None, static_resources=None)
-    return Configuration(message, notes.noted(message), head)
+    return Configuration(message, notes.tree(message), head)
 
 
 def _of_admin(admin: Own[Address]) -> str:
