@@ -88,6 +88,17 @@ def client_certificate_never_asked(http: Http) -> Iterator[Hit]:
 
 
 @rule(
+    "client-certificate-unsaid",
+    "warning",
+    "Envoy asks for a client's certificate and goes on without one; a later Envoy will refuse who has none",
+    "write `require_client_certificate`, `true` or `false`",
+)
+def client_certificate_unsaid(http: Http) -> Iterator[Hit]:
+    if _verifies(http.tls) and not http.tls["require_client_certificate"].exists:
+        yield http.tls, ""
+
+
+@rule(
     "accept-untrusted",
     "error",
     "Envoy takes certificates that nobody has signed: one that its owner made himself names any workload",
@@ -103,7 +114,8 @@ def accept_untrusted(http: Http) -> Iterator[Hit]:
 @rule(
     "client-certificate-unverified",
     "error",
-    "Envoy wants a certificate, and has no authority to verify it by: it takes any, and any workload is named",
+    "Envoy wants a certificate, and has no authority to verify it by: whoever has made one himself gets in, and no"
+    " workload is known",
     "write `validation_context: {trusted_ca: …}`",
 )
 def client_certificate_unverified(http: Http) -> Iterator[Hit]:
@@ -247,6 +259,7 @@ RULES = (
     xfcc_by_request,
     xfcc_without_uri,
     client_certificate_never_asked,
+    client_certificate_unsaid,
     accept_untrusted,
     client_certificate_unverified,
     listener_plaintext,

@@ -192,7 +192,7 @@ def upgrade_checked_once(http: Http) -> Iterator[Hit]:
     upgrades = [*http.spot["upgrade_configs"].items]
     upgrades += [one for route in _judged(http) for one in route.spot.at("route", "upgrade_configs").items]
     for upgrade in upgrades:
-        if upgrade["enabled"].flag(default=True):
+        if upgrade["enabled"].flag(default=True) and not upgrade["filters"].items:
             yield upgrade, f"`{upgrade['upgrade_type'].text}`"
 
 

@@ -1,0 +1,101 @@
+"""One Envoy that has the listeners of all samples, and behind it one extauthz: what findings warn of, seen."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from e2e import bootstrap
+from e2e.conftest import missing
+from e2e.stage import DISCARD_PORT, Script, Stage, stage
+
+from extauthz.cli.quickstart.envoy import find_envoy
+from extauthz.errors import ConfigurationError
+
+SAMPLES = sorted((Path(__file__).parent / "samples").glob("*.yaml"))
+REFUSED = {
+    "filter-after-router",
+    "filter-behind-proxy",
+    "filter-unseen",  # of a file that is not there
+    "routes-unseen",
+    "transcoder-after",
+}
+"""Samples whose listeners Envoy does not take."""
+ALONE = "alone"
+"""What the names of listeners end with that ask an extauthz which is not there."""
+POLICIES = """
+apiVersion: extauthz/v1
+kind: Policy
+metadata: {name: dangers}
+spec:
+  rules:
+    - name: shop-alone
+      paths: ["/shop", "/shop/**"]
+      workloads: ["spiffe://prod.example.org/ns/shop/sa/web"]
+      effect: allow
+      allow:
+        headers: {x-authz-subject: workload.id}
+    - name: anybody
+      paths: ["/anybody"]
+      effect: allow
+      allow:
+        headers: {x-authz-subject: "'nobody'"}
+    - name: blocked
+      paths: ["/anybody"]
+      when: '"x-blocked" in request.headers'
+      effect: deny
+    - name: without-a-body
+      paths: ["/open/bodiless"]
+      when: request.size == 0 && !request.truncated
+      effect: allow
+"""
+
+
+@pytest.fixture(scope="session")
+def dangers() -> Iterator[Stage]:
+    """Listeners are called as their samples; those beside the first one as sample and listener, with a colon."""
+    try:
+        find_envoy()
+    except ConfigurationError as error:
+        missing(str(error))
+    sources = ["source_principal", "peer_certificate", "xfcc"]
+    workload = {"trust_domains": ["prod.example.org"], "sources": sources, "xfcc": {"without_principal": True}}
+    with stage(
+        Script(policies=POLICIES, edit=_replace_listeners, configuration={"identity": {"workload": workload}})
+    ) as running:
+        yield running
+
+
+def _replace_listeners(tree: bootstrap.Tree) -> None:
+    chain = tree["static_resources"]["listeners"][0]["filter_chains"][0]
+    certificates = chain["transport_socket"]["typed_config"]["common_tls_context"]["tls_certificates"]
+    folder = str(Path(certificates[0]["certificate_chain"]["filename"]).parent)
+    tree["static_resources"]["listeners"] = [
+        listener for sample in SAMPLES if sample.stem not in REFUSED for listener in _listeners(sample, folder)
+    ]
+    alone = [
+        listener
+        for name in ("good", "failure-mode-allow")
+        for listener in _listeners(Path(__file__).parent / "samples" / f"{name}.yaml", folder, cluster="nobody")
+    ]
+    for listener in alone:
+        listener["name"] += f":{ALONE}"
+    tree["static_resources"]["listeners"] += alone
+    clusters = tree["static_resources"]["clusters"]
+    for name, like, port in (("nobody", "extauthz", DISCARD_PORT), ("second", "service", None)):
+        copied = yaml.safe_load(yaml.safe_dump(next(one for one in clusters if one["name"] == like)))
+        copied["name"] = copied["load_assignment"]["cluster_name"] = name
+        copied.pop("health_checks", None)
+        clusters.append(copied)
+        if port is not None:
+            bootstrap.point(tree, name, bootstrap.tcp(port))
+
+
+def _listeners(sample: Path, folder: str, *, cluster: str = "extauthz") -> Iterator[dict[str, Any]]:
+    text = sample.read_text().replace("/etc/envoy/tls", folder).replace("timeout: 0.25s", "timeout: 8s")
+    text = text.replace("cluster_name: extauthz}, timeout", f"cluster_name: {cluster}}}, timeout")
+    for number, listener in enumerate(yaml.safe_load(text)["static_resources"]["listeners"]):
+        listener["name"] = f"{sample.stem}:{listener['name']}" if number else sample.stem
+        listener["address"] = bootstrap.tcp(0)
+        yield listener

@@ -1,0 +1,178 @@
+"""What findings warn of is real: an Envoy with the fault of the sample lets through what the good one does not.
+
+Every test asks two listeners of one Envoy the same. They differ in what the finding is about, and in nothing else.
+"""
+
+import socket
+import ssl
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+from e2e.stage import HOST, SHOP, Stage
+from envoy_validate.conftest import ALONE
+
+from extauthz.cli.quickstart.certificates import Pair, create_authority
+
+FORGED = f"By=spiffe://prod.example.org/gateway;URI={SHOP}"
+
+
+def reaches(dangers: Stage, listener: str, path: str, **sent: object) -> bool:
+    """Whether a request without any identity reaches the service."""
+    return reached(dangers, lambda: dangers.client(listener=listener).request("GET", path, **sent))  # type: ignore[arg-type]
+
+
+def reached(dangers: Stage, ask: Callable[[], httpx.Response]) -> bool:
+    """Whether what is asked comes to the service."""
+    before = len(dangers.service.received)
+    answer = ask()
+    arrived = len(dangers.service.received) > before
+    assert arrived == (answer.status_code == 200)
+    return arrived
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        "shadow-mode",
+        "filter-enabled-fraction",
+        "filter-enabled-metadata",
+        "filter-disabled",
+        "route-unchecked-by-virtual-host",
+        "route-unchecked-by-weight",
+        "route-unchecked-by-filter-config",
+        "route-unchecked",
+    ],
+)
+def test_where_nobody_is_asked_everybody_passes(dangers: Stage, sample: str) -> None:
+    assert reaches(dangers, sample, "/open/secrets")
+    assert not reaches(dangers, "good", "/open/secrets")
+
+
+def test_a_failure_that_allows_lets_everybody_pass(dangers: Stage) -> None:
+    assert reaches(dangers, f"failure-mode-allow:{ALONE}", "/secrets")
+    assert not reaches(dangers, f"good:{ALONE}", "/secrets")
+    assert dangers.client(listener=f"good:{ALONE}").get("/secrets").status_code == 503
+
+
+def test_a_condition_on_the_filter_is_met_by_whoever_likes(dangers: Stage) -> None:
+    assert reaches(dangers, "filter-conditional", "/secrets", headers={"x-internal": "yes"})
+    assert not reaches(dangers, "filter-conditional", "/secrets")
+    assert not reaches(dangers, "good", "/secrets", headers={"x-internal": "yes"})
+
+
+def test_a_route_of_the_pages_that_leads_to_the_service_is_open(dangers: Stage) -> None:
+    assert reaches(dangers, "route-unchecked-as-pages", "/.extauthz/secrets")
+    assert not reaches(dangers, "good", "/.extauthz/secrets")
+
+
+def test_a_listener_beside_the_filter_is_a_way_around_it(dangers: Stage) -> None:
+    for name in ("listener-bypass:metrics", "listener-bypass-by-tcp:tcp"):
+        address = f"http://127.0.0.1:{dangers.admin.port(name)}/secrets"
+        assert reached(dangers, lambda address=address: httpx.get(address, headers={"host": HOST}, trust_env=False))  # type: ignore[misc]
+    assert not reaches(dangers, "good", "/secrets")
+
+
+def test_a_client_certificate_header_that_is_forwarded_is_the_clients_own(dangers: Stage) -> None:
+    header = {"x-forwarded-client-cert": FORGED}
+    assert reaches(dangers, "xfcc-forwarded", "/shop", headers=header)
+    assert not reaches(dangers, "good", "/shop", headers=header)
+
+
+def test_before_what_envoy_appends_stands_what_the_client_wrote(dangers: Stage) -> None:
+    def seen(listener: str) -> str:
+        client = dangers.client("spiffe://prod.example.org/ns/other/sa/job", listener=listener)
+        assert client.get("/anybody", headers={"x-forwarded-client-cert": FORGED}).status_code == 200
+        (header,) = dangers.service.received[-1].all("x-forwarded-client-cert")
+        return header
+
+    assert seen("xfcc-appended").startswith(FORGED)
+    assert SHOP not in seen("good")
+
+
+@pytest.mark.parametrize(
+    ("sample", "path"), [("accept-untrusted", "/shop"), ("client-certificate-unverified", "/anybody")]
+)
+def test_a_certificate_that_anybody_can_make_is_taken(dangers: Stage, sample: str, path: str, tmp_path: Path) -> None:
+    own = create_authority(tmp_path / "own.pem", common_name="own", now=datetime.now(UTC))
+    pair = own.issue_workload(tmp_path / "shop", SHOP)
+    assert reached(dangers, lambda: _with(dangers, pair, sample, path))
+    with pytest.raises((httpx.ReadError, httpx.ConnectError, httpx.RemoteProtocolError)):
+        _with(dangers, pair, "good", path)
+    assert reached(dangers, lambda: dangers.client(SHOP, listener="good").get(path))
+
+
+def _with(dangers: Stage, pair: Pair, listener: str, path: str) -> httpx.Response:
+    with httpx.Client(verify=dangers.context(pair), base_url=dangers.url(listener), trust_env=False) as client:
+        return client.get(path, headers={"host": HOST})
+
+
+def test_what_is_dropped_of_an_answer_leaves_the_clients_own_header(dangers: Stage) -> None:
+    def subject(listener: str) -> list[str]:
+        answer = dangers.client(listener=listener).get("/anybody", headers={"x-authz-subject": "admin"})
+        assert answer.status_code == 200
+        return dangers.service.received[-1].all("x-authz-subject")
+
+    assert subject("mutations-dropped") == ["admin"]
+    assert subject("good") == ["nobody"]
+
+
+def test_a_rule_cannot_deny_by_a_header_that_is_withheld(dangers: Stage) -> None:
+    assert reaches(dangers, "headers-withheld", "/anybody", headers={"x-blocked": "1"})
+    assert not reaches(dangers, "good", "/anybody", headers={"x-blocked": "1"})
+
+
+def test_a_body_that_is_said_to_be_known_and_is_not_counts_as_none(dangers: Stage) -> None:
+    def post(listener: str) -> bool:
+        client = dangers.client(listener=listener)
+        return reached(dangers, lambda: client.post("/open/bodiless", content=iter([b"transfer=all"])))
+
+    assert post("buffered-claimed")
+    assert not post("good")
+
+
+def test_what_one_may_read_is_served_to_all_by_a_cache_in_front(dangers: Stage) -> None:
+    def served(listener: str) -> int:
+        asked = dangers.client(SHOP, listener=listener)
+        path = f"/shop/{listener}"
+        assert asked.get(path, headers={"x-answer": "cache-control: public, max-age=600"}).status_code == 200
+        status: int = dangers.client(listener=listener).get(path).status_code
+        return status
+
+    assert served("cache-before") == 200
+    assert served("good") == 401
+
+
+def test_an_upgrade_with_filters_of_its_own_is_asked_about_by_nobody(dangers: Stage) -> None:
+    def upgraded(listener: str) -> bool:
+        lines = ["GET /secrets HTTP/1.1", f"host: {HOST}", "connection: Upgrade", "upgrade: websocket"]
+        lines += ["sec-websocket-version: 13", "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==", "", ""]
+        plain = socket.create_connection(("127.0.0.1", dangers.admin.port(listener)), timeout=30)
+        with dangers.context().wrap_socket(plain, server_hostname="localhost") as connection:
+            connection.sendall("\r\n".join(lines).encode())
+            return connection.recv(4096).startswith(b"HTTP/1.1 101 ")
+
+    assert upgraded("upgrade-unchecked")
+    assert not upgraded("upgrade-checked-once")
+
+
+def test_a_denial_that_is_called_success_is_taken_for_one(dangers: Stage) -> None:
+    header = {"x-blocked": "1"}
+    assert dangers.client(listener="denial-turned-success").get("/anybody", headers=header).status_code == 200
+    assert dangers.client(listener="good").get("/anybody", headers=header).status_code == 403
+
+
+def test_whoever_reaches_the_port_names_his_address(dangers: Stage) -> None:
+    def forwarded(listener: str) -> str:
+        plain = socket.create_connection(("127.0.0.1", dangers.admin.port(listener)), timeout=30)
+        plain.sendall(b"PROXY TCP4 203.0.113.7 127.0.0.1 4000 443\r\n")
+        with dangers.context().wrap_socket(plain, server_hostname="localhost") as connection:
+            connection.sendall(f"GET /anybody HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n\r\n".encode())
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+        return dangers.service.received[-1].all("x-forwarded-for")[0]
+
+    assert forwarded("proxy-protocol") == "203.0.113.7"
+    with pytest.raises(ssl.SSLError):
+        forwarded("good")
