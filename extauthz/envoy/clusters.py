@@ -206,10 +206,7 @@ def _room(workers: int) -> str:
 
 def _of_checks(server: Server) -> Sequence[str | Note | None]:
     if len(server.checks) > 1:
-        return [
-            Note(one.marked(f"`listen.grpc` of worker {number}"), beside=True)
-            for number, one in enumerate(server.checks)
-        ]
+        return [Note(one.marked(f"worker {number}"), beside=True) for number, one in enumerate(server.checks)]
     (one,) = server.checks
     if isinstance(one.value, Pipe):
         return [
@@ -221,9 +218,7 @@ def _of_checks(server: Server) -> Sequence[str | Note | None]:
 
 def _of_pages(addresses: Sequence[Own[Address]]) -> Sequence[str | Note | None]:
     if len(addresses) > 1:
-        return [
-            Note(one.marked(f"`listen.web` of worker {number}"), beside=True) for number, one in enumerate(addresses)
-        ]
+        return [Note(one.marked(f"worker {number}"), beside=True) for number, one in enumerate(addresses)]
     (one,) = addresses
     if isinstance(one.value, Pipe):
         return [one.marked(f'`listen: {{web: "unix:{one.value.path}"}}` of extauthz.')]

@@ -28,7 +28,8 @@ M = TypeVar("M", bound=betterproto2.Message)
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What is said of a field: over it, or at the end of its line (`beside`). A `mark` is there each time."""
+    """What is said of a field: over it, or at the end of its line (`beside`) where there is room. A `mark` is
+    there each time."""
 
     text: str
     beside: bool = False

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from extauthz.envoy.notes import SCALARS, Note, Noted, Scalar, Value
+from extauthz.envoy.notes import SCALARS, Noted, Scalar, Value
 
 WIDTH: Final = 120
 _DEEPEST: Final = 4
@@ -31,14 +31,20 @@ def render(value: Noted, *, head: str) -> str:
 def _entry(mapping: Noted, key: str, indent: int, *, first: str = "") -> Iterator[str]:
     """The lines of one key. `first` stands before it, in the place of as much of the indentation."""
     value, note = mapping.fields[key], mapping.notes.get(key)
-    if note is not None and not note.beside:
-        yield from _comment(note.text, indent - len(first))
-    start = " " * (indent - len(first)) + first + f"{_scalar(key)}:"
+    line = " " * (indent - len(first)) + first + f"{_scalar(key)}:"
     flow = _flow(value, _DEEPEST)
-    if flow is not None and (isinstance(value, SCALARS) or len(start) + len(flow) < WIDTH):
-        yield f"{start} {flow}{_beside(note)}"
+    whole = flow is not None and (isinstance(value, SCALARS) or len(line) + len(flow) < WIDTH)
+    if whole:
+        line += f" {flow}"
+    if note is not None:
+        beside = f"{line}   # {note.text}"
+        if note.beside and len(beside) <= WIDTH:
+            line = beside
+        else:
+            yield from _comment(note.text, indent - len(first))
+    yield line
+    if whole:
         return
-    yield start + _beside(note)
     if isinstance(value, Noted):
         for number, name in enumerate(value.fields):
             if number and name in _APART:
@@ -83,11 +89,10 @@ def _flow(value: Value, depth: int) -> str | None:
 def _scalar(value: Scalar) -> str:
     if isinstance(value, str) and _BARE.fullmatch(value) and value.lower() not in _WORDS:
         return value
+    if isinstance(value, float):
+        # YAML 1.1 takes `1e-05` for text.
+        return re.sub(r"^(-?[0-9]+)e", r"\1.0e", repr(value))
     return json.dumps(value, ensure_ascii=False)
-
-
-def _beside(note: Note | None) -> str:
-    return f"   # {note.text}" if note is not None and note.beside else ""
 
 
 def _comment(text: str, indent: int) -> Iterator[str]:
