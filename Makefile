@@ -12,7 +12,7 @@ SPIRE_BIN ?= $(HOME)/.cache/extauthz/spire-$(SPIRE)
 JAEGER := v1.76.0
 JAEGER_BIN ?= $(HOME)/.cache/extauthz/jaeger-$(JAEGER)
 
-.PHONY: install demo test screenshots fuzz kills spire jaeger mesh-tools manifests mesh-schemas istioctl egctl lint format proto diagram schema docs docs-serve lock image-lock audit bench clean
+.PHONY: install demo test screenshots fuzz kills spire jaeger mesh-tools manifests mesh-schemas istioctl egctl lint format proto diagram schema reference docs docs-serve lock image-lock image-steps audit bench clean
 
 install: .venv/installed
 
@@ -105,6 +105,20 @@ mesh-schemas:
 	    mkdir -p "$$into"; cp -R "$$routes/config/crd/standard" "$$into/"; \
 	chmod -R u+w "$(MESH_SCHEMAS)"
 
+# Istio's and Envoy Gateway's own programs for tests/mesh: istioctl, what has Istio's control plane translate resources
+# (tests/mesh/istio), and egctl. Each takes Go and half an hour; without them those tests are skipped. The versions are
+# those of tests/mesh/translating.py and tests/mesh/schemas.py.
+ISTIO := 1.31-20260827
+ISTIO_BIN ?= $(HOME)/.cache/extauthz/istio-$(ISTIO)
+istioctl:
+	cd tests/mesh/istio && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(ISTIO_BIN)/istioctl" istio.io/istio/istioctl/cmd/istioctl
+	cd tests/mesh/istio && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(ISTIO_BIN)/translate" .
+
+EGCTL_BIN ?= $(HOME)/.cache/extauthz/egctl-$(ENVOY_GATEWAY)
+egctl:
+	cd "$$($(call module_folder,github.com/envoyproxy/gateway@$(ENVOY_GATEWAY)))" \
+	    && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(EGCTL_BIN)/egctl" ./cmd/egctl
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -132,6 +146,10 @@ diagram: install
 # And the schema of the audit's lines; a test holds it against the types.
 schema: install
 	$(BIN)/extauthz audit schema > docs/audit-schema.json
+
+# And the pages of docs/reference that tell every key, field, function and call.
+reference: install
+	$(BIN)/python docs/reference/generate.py
 
 # The site of the documentation, into build/site, where it can be read without a server; mkdocs.yml says what it is made
 # of. Diagrams are drawn by a script from npm, which only the first build fetches.
@@ -170,6 +188,11 @@ image-lock: install
 	$(IMAGE_LOCK) deploy/docker/build.in --output-file deploy/docker/build.lock
 	$(IMAGE_LOCK) --extra spiffe --constraint requirements.lock pyproject.toml --output-file deploy/docker/grpcio.lock
 	$(IMAGE_LOCK) --extra spiffe --extra pyvoy --constraint requirements.lock pyproject.toml --output-file deploy/docker/pyvoy.lock
+
+# The steps of the Dockerfile in folders, with all packages from the index, as root: some minutes. `make test` does so, too, but
+# with the packages of the tests.
+image-steps: install
+	IMAGE_STEPS=1 $(BIN)/pytest tests/deploy/test_dockerfile.py --timeout=0 $(TEST_ARGS)
 
 # Known vulnerabilities of what requirements.lock names. Not a part of the tests: it needs the package index, and fails
 # when somebody publishes an advisory.

@@ -148,3 +148,5 @@ _MEMBERS: Final[dict[tuple[str, int], Expander]] = {
     ("optMap", 2): _opt("optMap"),
     ("optFlatMap", 2): _opt("optFlatMap"),
 }
+MACROS: Final = frozenset(_MEMBERS)
+"""The macros that are written after a value, each with its number of arguments."""
