@@ -214,7 +214,7 @@ def config(
         service_tcp=service_tcp,
         extauthz=extauthz or (),
         pages=pages or (),
-        workers=workers or (4 if kind == "workers" else None),
+        workers=workers or (4 if kind == "workers" and len(extauthz or ()) < 2 else None),
         extauthz_authorities=extauthz_ca,
         extauthz_names=extauthz_name or (),
         client_certificate=client_certificate,

@@ -179,11 +179,13 @@ def _called(
         ConfigurationError: several are named beside a number of workers, or it takes any free port.
     """
     workers = options.workers or 1
+    if not named:
+        named = _reached(parse_address(listened), options, given=settings is not None)
     if len(named) > 1:
         if workers > 1:
             raise ConfigurationError("`--workers` beside several addresses; name each of them, or the first one alone")
         return tuple(named)
-    first = named[0] if named else _reached(parse_address(listened), options, given=settings is not None)
+    (first,) = named
     if isinstance(first.value, Tcp) and not first.value.port:
         raise ConfigurationError(f"{setting}: takes any free port; write one that Envoy can be told")
     if workers == 1:
@@ -191,16 +193,16 @@ def _called(
     return tuple(Own(worker_address(first.value, number), first.said) for number in range(workers))
 
 
-def _reached(address: Address, options: Options, *, given: bool) -> Own[Address]:
-    """The address by which Envoy reaches what listens on it: on the host that is named for Checks, if one is."""
+def _reached(address: Address, options: Options, *, given: bool) -> Sequence[Own[Address]]:
+    """The addresses by which Envoy reaches what listens on it: on each host that is named for Checks, if one is."""
     if isinstance(address, Pipe):
-        return Own(address, given)
-    hosts = [found.host for text in options.extauthz if isinstance(found := _host(text), Tcp)]
+        return [Own(address, given)]
+    hosts = dict.fromkeys(found.host for text in options.extauthz if isinstance(found := _host(text), Tcp))
     if hosts:
-        return Own(Tcp(hosts[0], address.port), said=True)
+        return [Own(Tcp(host, address.port), said=True) for host in hosts]
     if address.is_everywhere:
-        return Own(Tcp(_SOMEWHERE, address.port))
-    return Own(address, given)
+        return [Own(Tcp(_SOMEWHERE, address.port))]
+    return [Own(address, given)]
 
 
 def _named(text: str, listened: str) -> Own[Address]:

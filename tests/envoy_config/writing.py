@@ -1,6 +1,7 @@
 """The command, run in this process, and what it writes."""
 
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ TLS = "/etc/envoy/tls"
 Tree = dict[str, Any]
 
 
+@cache
 def written(*arguments: str) -> str:
     """What `extauthz envoy config` writes."""
     ran = CliRunner().invoke(app, ["envoy", "config", *arguments], env={"EXTAUTHZ_CONFIG": None})
