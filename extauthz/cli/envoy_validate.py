@@ -121,9 +121,9 @@ def _binary(envoy: str) -> Path:
     if envoy != _AUTO:
         if (found := shutil.which(envoy)) is None:
             raise ConfigurationError(f"{envoy}: no Envoy that can be run; write its path, or `auto`")
-        return Path(found)
+        return Path(found).absolute()
     if (found := shutil.which("envoy")) is not None:
-        return Path(found)
+        return Path(found).absolute()
     from extauthz.cli.quickstart.envoy import find_envoy
 
     return find_envoy()

@@ -15,7 +15,7 @@ GOOD = (Path(__file__).parent / "samples" / "good.yaml").read_text()
 
 def root(text: str) -> Spot:
     (node,) = read(text, "envoy.yaml")
-    return Spot("envoy.yaml", "", node.line, node)
+    return Spot("envoy.yaml", (), node.line, node)
 
 
 def deep(levels: int) -> str:

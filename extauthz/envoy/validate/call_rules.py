@@ -88,7 +88,7 @@ def retry_cuts_timeout(all_of_it: Everything) -> Iterator[Hit]:
 )
 def stream_ends_first(all_of_it: Everything) -> Iterator[Hit]:
     for call in all_of_it.calls:
-        idle = Spot("", "", 0, None) if call.http is None else call.http.spot["stream_idle_timeout"]
+        idle = Spot("", (), 0, None) if call.http is None else call.http.spot["stream_idle_timeout"]
         seconds = idle.seconds(_IDLE) or 0.0
         if 0 < seconds < call.seconds:
             yield (idle if idle.exists else call.spot["timeout"]), f"{seconds:g} s"

@@ -30,7 +30,7 @@ class Filter:
     config: Spot
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Route:
     """A route, and the levels above it whose settings for filters count."""
 
@@ -38,7 +38,7 @@ class Route:
     host: Spot
     table: Spot
 
-    @property
+    @cached_property
     def levels(self) -> Sequence[Spot]:
         """What holds settings for filters, the most particular last."""
         return (self.table, self.host, self.spot)
@@ -49,7 +49,7 @@ class Route:
             if (found := level["typed_per_filter_config"][name]).exists:
                 yield found
 
-    @property
+    @cached_property
     def path(self) -> str:
         """What paths begin with that it takes, or are; empty where it goes by something else."""
         match = self.spot["match"]
@@ -57,22 +57,22 @@ class Route:
             (match[name].text for name in ("path", "path_separated_prefix", "prefix") if match[name].exists), ""
         )
 
-    @property
+    @cached_property
     def is_pages(self) -> bool:
         """Whether it is for the pages of extauthz alone."""
         return self.path == PAGES or self.path.startswith(f"{PAGES}/")
 
-    @property
+    @cached_property
     def forwards(self) -> bool:
         """Whether a request goes on to a service; else Envoy answers."""
         return self.spot["route"].exists
 
-    @property
+    @cached_property
     def weighted(self) -> Sequence[Spot]:
         """The clusters among which it chooses by weight."""
         return self.spot.at("route", "weighted_clusters", "clusters").items
 
-    @property
+    @cached_property
     def clusters(self) -> frozenset[str]:
         """The clusters that it leads to, as far as it names them."""
         named = [self.spot.at("route", "cluster").text, *(one["name"].text for one in self.weighted)]
@@ -234,7 +234,7 @@ def everything(resources: Resources, listeners: Sequence[str]) -> Everything:
 def _loose(tables: Mapping[str, Spot]) -> Iterator[Http]:
     """Routes that come without their listener: as if one asked, by a filter of the usual name."""
     for table in tables.values():
-        nothing = Spot(table.file, "", table.line, None)
+        nothing = Spot(table.file, (), table.line, None)
         assumed = Filter(f"envoy.filters.http.{EXT_AUTHZ}", EXT_AUTHZ, nothing, nothing)
         yield Http(nothing, nothing, nothing, (assumed,), list(_routes(table)), ())
 

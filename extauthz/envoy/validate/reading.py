@@ -42,6 +42,11 @@ class Node:
     size: int = 1
     depth: int = 0
 
+    @property
+    def is_null(self) -> bool:
+        """Whether it is `null`, and not a mapping or list, empty as it may be."""
+        return self.value is None and self.size == 1
+
 
 def read(text: str, file: str) -> list[Node]:
     """The documents of a text, empty ones left out. Raises `UnreadableEnvoy`."""

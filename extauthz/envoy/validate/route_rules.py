@@ -57,9 +57,9 @@ def pages_checked(http: Http) -> Iterator[Hit]:
     "add the routes of `envoy/gateway.yaml` in front of the others; without rules that challenge or hold, leave it",
 )
 def pages_missing(http: Http) -> Iterator[Hit]:
-    asking: dict[tuple[str, str], list[Route]] = {}
+    asking: dict[tuple[str, tuple[str | int, ...]], list[Route]] = {}
     for route in http.routes:
-        asking.setdefault((route.host.file, route.host.path), []).append(route)
+        asking.setdefault((route.host.file, route.host.steps), []).append(route)
     for routes in asking.values():
         if any(route.forwards for route in routes) and not any(route.is_pages for route in routes):
             yield routes[0].host, ""

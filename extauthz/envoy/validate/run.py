@@ -39,7 +39,7 @@ def validate(
         documents = read(text, name)
         if not documents:
             raise UnreadableEnvoy(f"{name}: holds nothing; give a bootstrap, a `/config_dump`, or single resources")
-        roots += [Spot(name, "", document.line, document) for document in documents]
+        roots += [Spot(name, (), document.line, document) for document in documents]
     resources = collect(roots)
     missing = sorted(set(listeners) - {spot["name"].text for spot in resources.listeners})
     if missing:

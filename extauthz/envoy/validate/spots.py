@@ -6,6 +6,7 @@ The rule: whoever asks for what is not there gets an empty spot, placed where it
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from extauthz.envoy.validate.reading import Node
@@ -15,27 +16,43 @@ _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)s")
 _SIMPLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+@lru_cache(maxsize=1024)
+def _camel(name: str) -> str:
+    return _UNDERSCORED.sub(lambda found: found[1].upper(), name)
+
+
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A place in a file, with the value that stands there, if any; `path` leads to it as people write it."""
+    """A place in a file, with the value that stands there, if any; names and numbers, `steps`, lead there."""
 
     file: str
-    path: str
+    steps: tuple[str | int, ...]
     line: int
     node: Node | None
 
     def __getitem__(self, name: str) -> "Spot":
         """The field of that name, which JSON may spell in camel case."""
-        entries = {} if self.node is None else self.node.entries
-        lines = {} if self.node is None else self.node.lines
-        camel = _UNDERSCORED.sub(lambda found: found[1].upper(), name)
-        written = name if name in entries else camel
+        if self.node is None:
+            return Spot(self.file, (*self.steps, name), self.line, None)
+        entries = self.node.entries
+        written = name if name in entries else _camel(name)
         node = entries.get(written)
-        if node is not None and node.value is None and not node.entries and not node.items and node.size == 1:
+        if node is not None and node.is_null:
             node = None  # `null` is a field that nobody has set
-        shown = name if _SIMPLE.fullmatch(name) else f'["{name}"]'
-        path = f"{self.path}.{shown}" if self.path and not shown.startswith("[") else f"{self.path}{shown}"
-        return Spot(self.file, path, lines.get(written, self.line), node)
+        return Spot(self.file, (*self.steps, name), self.node.lines.get(written, self.line), node)
+
+    @property
+    def path(self) -> str:
+        """The way to it, as people write it."""
+        shown = ""
+        for step in self.steps:
+            if isinstance(step, int):
+                shown += f"[{step}]"
+            elif _SIMPLE.fullmatch(step):
+                shown += f".{step}" if shown else step
+            else:
+                shown += f'["{step}"]'
+        return shown
 
     def at(self, *names: str) -> "Spot":
         """The field at the end of this way."""
@@ -53,7 +70,7 @@ class Spot:
     def items(self) -> "Sequence[Spot]":
         """The elements of a list; none where there is none."""
         items = () if self.node is None else self.node.items
-        return [Spot(self.file, f"{self.path}[{number}]", item.line, item) for number, item in enumerate(items)]
+        return [Spot(self.file, (*self.steps, number), item.line, item) for number, item in enumerate(items)]
 
     @property
     def entries(self) -> "Sequence[tuple[str, Spot]]":
