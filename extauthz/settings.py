@@ -317,6 +317,8 @@ def load_settings(path: Path) -> Settings:
         raise PolicyErrors(
             [problem_at(document, (), "a policy, no configuration", "name its folder in one: `policies: [policies/]`")]
         )
+    if any("\0" in text for text in _texts(document.value)):
+        raise ConfigurationError(f"{path}: holds a NUL character, which no name of a file can have; remove it")
     _refuse_unknown_variables(os.environ)
     try:
         settings = Settings(**_without_constructor_switches(document))
@@ -326,6 +328,13 @@ def load_settings(path: Path) -> Settings:
         raise ConfigurationError(f"environment: {error}; lists and mappings are written as JSON") from error
     settings._base = path.absolute().parent
     return settings
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for one in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        yield from _texts(one)
 
 
 def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:

@@ -175,9 +175,13 @@ def _code() -> str | None:
 
 
 def _checked(url: str) -> str:
-    parts = urlsplit(url)
+    no_address = NotDone(f"--url: `{url}` is no address; write `https://approvals.example.com`")
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # a bracket that is open
+        raise no_address from None
     if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise NotDone(f"--url: `{url}` is no address; write `https://approvals.example.com`")
+        raise no_address
     if parts.scheme == "http" and not _is_here(parts.hostname):
         raise NotDone(f"--url: `{url}` would send your token in the clear; write `https://`")
     return url.rstrip("/")

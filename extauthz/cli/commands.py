@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
 from extauthz import __version__
+from extauthz.cli.doctor import doctor
 from extauthz.cli.health import health
 from extauthz.cli.interrupts import Importing
 from extauthz.cli.quickstart.command import quickstart
@@ -63,6 +64,7 @@ app = typer.Typer(
 )
 app.command(short_help="Answer Envoy's checks.")(serve)
 app.command(short_help="Ask a running server whether it serves.")(health)
+app.command(short_help="Tell what is wrong with a running deployment.")(doctor)
 app.command(short_help="Try it: Envoy, a service and extauthz here.")(quickstart)
 
 

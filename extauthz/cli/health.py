@@ -25,7 +25,8 @@ def _address(text: str) -> str:
     return text if found is None else f"{_ANYWHERE.get(found[1], found[1])}:{found[2]}"
 
 
-def _address_of(listening: str, config: Path) -> str:
+def address_of(listening: str, config: Path) -> str:
+    """Where a server is asked that listens there, as the configuration says. Raises `NotAsked` if that is any port."""
     if listening.endswith(":0"):
         raise NotAsked(f"{config}: `listen.grpc` takes any free port; name the ADDRESS that the server's log tells")
     return _address(listening)
@@ -69,6 +70,6 @@ def _configured(config: Path) -> tuple[str, Pinned | None]:
 
     settings = load_settings(config)
     tls = settings.tls
-    return _address_of(settings.listen.grpc, config), None if tls is None else Pinned(
+    return address_of(settings.listen.grpc, config), None if tls is None else Pinned(
         certificate=tls.certificate, key=tls.key
     )

@@ -44,7 +44,7 @@ def check(
     ] = "text",
 ) -> None:
     """Parse, type-check and lint policies; exit with 1 if there is any error."""
-    known = _configured(config)
+    known = configured(config)
     paths = paths or list(known.policies)
     if not paths:
         raise typer.BadParameter("name the files and folders to check", param_hint="PATH")
@@ -59,7 +59,7 @@ def check(
         raise typer.Exit(1)
 
 
-class _Known(NamedTuple):
+class Known(NamedTuple):
     """What a configuration says: where its policies are, what they may read, and which hosts and trust domains there
     are."""
 
@@ -68,11 +68,11 @@ class _Known(NamedTuple):
     configured: Configured = Configured()
 
 
-def _configured(config: Path | None) -> _Known:
+def configured(config: Path | None) -> Known:
     """What a configuration says. The files of identity sources and providers are read: with one that can't be used the
     server would not start. Databases and lists of addresses are not: they need not be where policies are checked."""
     if config is None:
-        return _Known()
+        return Known()
     # Imported here: without a configuration the command needs no settings.
     from extauthz.app.informants import Informants
     from extauthz.app.providers import Providers
@@ -83,8 +83,13 @@ def _configured(config: Path | None) -> _Known:
     make_resolver(settings)
     Informants(settings.identity, base=settings.base)
     Providers(settings.stepup.oidc, base=settings.base)
+    return known_by(settings, config)
+
+
+def known_by(settings: "Settings", config: Path) -> Known:
+    """What the settings of the file `config` say; no other file is read."""
     domains, names = settings.identity.workload.trust_domains, settings.request.hosts
-    return _Known(
+    return Known(
         policies=tuple(config.parent / path for path in settings.policies),
         declared=settings.declared,
         configured=Configured(

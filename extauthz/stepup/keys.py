@@ -169,7 +169,7 @@ def parse_keys(text: str, *, now: float = inf) -> KeyRing:
     """
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError("keys: not JSON; restore the key file from a copy") from error
     if not isinstance(document, dict) or document.keys() != {"keys"} or not isinstance(document["keys"], list):
         raise ConfigurationError('keys: not a key file; it must be `{"keys": […]}`, oldest first')
