@@ -11,28 +11,33 @@
 
 ARG PYTHON_IMAGE=python:3.13.14-slim-trixie
 
-FROM ${PYTHON_IMAGE} AS build
+FROM ${PYTHON_IMAGE} AS tools
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 COPY deploy/docker/build.lock ./
 RUN python -m venv /opt/build \
     && /opt/build/bin/pip install --require-hashes --only-binary :all: --requirement build.lock
+
+FROM tools AS wheel
 COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY extauthz ./extauthz
 # The revision that `extauthz --version` tells: --build-arg REVISION=$(git rev-parse --short=12 HEAD)
 ARG REVISION
 RUN EXTAUTHZ_REVISION=${REVISION} /opt/build/bin/hatchling build --target wheel --directory /wheel
-# No pip in it: what runs installs nothing.
-RUN python -m venv --without-pip /opt/extauthz
 
-FROM build AS grpcio-installed
+# There is no pip in what is installed: what runs installs nothing.
+FROM tools AS grpcio-installed
 COPY deploy/docker/grpcio.lock ./
-RUN /opt/build/bin/pip --python /opt/extauthz/bin/python install --require-hashes --only-binary :all: --requirement grpcio.lock
+RUN python -m venv --without-pip /opt/extauthz \
+    && /opt/build/bin/pip --python /opt/extauthz/bin/python install --require-hashes --only-binary :all: --requirement grpcio.lock
+COPY --from=wheel /wheel /wheel
 RUN /opt/build/bin/pip --python /opt/extauthz/bin/python install --no-index --no-deps /wheel/*.whl
 
-FROM build AS pyvoy-installed
+FROM tools AS pyvoy-installed
 COPY deploy/docker/pyvoy.lock ./
-RUN /opt/build/bin/pip --python /opt/extauthz/bin/python install --require-hashes --only-binary :all: --requirement pyvoy.lock
+RUN python -m venv --without-pip /opt/extauthz \
+    && /opt/build/bin/pip --python /opt/extauthz/bin/python install --require-hashes --only-binary :all: --requirement pyvoy.lock
+COPY --from=wheel /wheel /wheel
 RUN /opt/build/bin/pip --python /opt/extauthz/bin/python install --no-index --no-deps /wheel/*.whl
 
 FROM ${PYTHON_IMAGE} AS runtime
@@ -50,7 +55,8 @@ RUN install --directory --mode 0700 --owner 65532 --group 65532 /var/lib/extauth
 ENV PATH=/opt/extauthz/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp \
     EXTAUTHZ_CONFIG=/etc/extauthz/extauthz.yaml
 USER 65532:65532
-WORKDIR /var/lib/extauthz
+# pyvoy looks for Python's library in the working folder, too: one that the server can't write to.
+WORKDIR /
 VOLUME /var/lib/extauthz
 EXPOSE 9191 9192 9193 9194
 STOPSIGNAL SIGTERM

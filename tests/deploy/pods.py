@@ -18,15 +18,10 @@ from typing import Any
 
 import pytest
 import yaml
-from deploy.tools import ROOT
+from deploy.namespaces import command_in
 from patience import GENEROUS
 
 Manifest = dict[str, Any]
-
-# The host's own files that Python needs; all else is not there.
-_SHARED = ("/usr", sys.base_prefix, sys.prefix, str(ROOT / "extauthz"))
-_LINKS = ("/bin", "/lib", "/lib64", "/sbin")
-_ENTER = Path(__file__).parent / "enter_pod.sh"
 
 
 def documents(text: str) -> list[Manifest]:
@@ -118,22 +113,6 @@ class Pod:
         return self.process.returncode
 
 
-def require_namespaces() -> None:
-    """Skip where this user may not make any, or what is needed is missing."""
-    needed = ("unshare", "setpriv", "nsenter", "mount")
-    missing = [name for name in needed if shutil.which(name) is None]
-    if missing:
-        pytest.skip(f"no `{missing[0]}` here, to run a pod's command as its manifest says")
-    tried = subprocess.run(
-        ["unshare", "--mount", "--net", "sh", "-c", "mount -t tmpfs none /mnt && ip link set lo up"],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if tried.returncode != 0:
-        pytest.skip(f"no namespaces for this user ({tried.stderr.strip()}); run as root")
-
-
 @contextmanager
 def running_pod(
     folder: Path,
@@ -162,17 +141,11 @@ def running_pod(
         how = "ro" if mount.get("readOnly") else "rw"
         binds.append(f"{how} {volumes / mount['name']} {mount['mountPath']}")
     binds += [f"rw {source} {target}" for source, target in (beside or {}).items()]
-    binds += [f"ro {path} {path}" for path in dict.fromkeys(_SHARED)]
-    binds.append("rw /dev /dev")
-    binds += [f"link {Path(path).readlink()} {path}" for path in _LINKS if Path(path).is_symlink()]
-    (folder / "binds").write_text("".join(f"{line}\n" for line in binds))
-    (folder / "root").mkdir()
     process = subprocess.Popen(
-        ["unshare", "--mount", "--net", _ENTER, folder, *_restrictions(template, container), "--", *_said(container)],
+        command_in(folder, binds, _said(container), restrictions=_restrictions(template, container)),
         stderr=subprocess.PIPE,
         text=True,
         env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", **_variables(container, secrets)},
-        preexec_fn=lambda: os.umask(0o022),
     )
     pod = Pod(process, volumes)
     try:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from deploy.pods import Pod, documents, mount_files, of_kind, require_namespaces, running_pod
+from deploy.namespaces import require_namespaces
+from deploy.pods import Pod, documents, mount_files, of_kind, running_pod
 from deploy.tools import ROOT
 from redises import RedisProcess
 

@@ -1,14 +1,18 @@
 #!/bin/sh
-# Called in new namespaces: FOLDER RESTRICTION… -- COMMAND…
-# Builds the file system that FOLDER/binds names under FOLDER/root, read-only, and becomes COMMAND in it.
+# Called in new namespaces: FOLDER AT RESTRICTION… -- COMMAND…
+# Builds the file system that FOLDER/binds names under FOLDER/root, read-only, and becomes COMMAND in its folder AT.
 set -eu
+PATH=$PATH:/usr/sbin:/sbin
 folder=$1
-shift
-/usr/sbin/ip link set lo up
+at=$2
+shift 2
+ip link set lo up
 root=$folder/root
 mount -t tmpfs -o mode=0755 none "$root"
 mkdir "$root/proc" "$root/etc"
-cp /etc/passwd /etc/group /etc/nsswitch.conf "$root/etc/" 2>/dev/null || true
+for name in passwd group nsswitch.conf resolv.conf hosts ssl pip.conf; do
+    if [ -e "/etc/$name" ]; then cp -RL "/etc/$name" "$root/etc/"; fi
+done
 mount -t proc proc "$root/proc"
 while read -r how source target; do
     mkdir -p "$root$(dirname "$target")"
@@ -22,5 +26,4 @@ while read -r how source target; do
     esac
 done <"$folder/binds"
 mount -o remount,ro "$root"
-cd /
-exec /usr/sbin/chroot "$root" setpriv "$@"
+exec chroot "$root" sh -c 'cd "$0" && exec setpriv "$@"' "$at" "$@"
