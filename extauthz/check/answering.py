@@ -37,6 +37,7 @@ from extauthz.values.schemes import Schemes
 from extauthz.values.span_ids import SpanIds
 from extauthz.wire.caller import classify
 from extauthz.wire.encode import encode_failure, say
+from extauthz.wire.glimpse import glimpse
 
 AUDIT_PATIENCE = 0.15
 """Seconds that an answer waits for its record to be on disk; Envoy waits 0.2 unless it is told otherwise."""
@@ -333,6 +334,7 @@ class Answering:
             decision=answer.evaluation.decision,
             rules=answer.evaluation.rules,
             request=case.request,
+            glimpse=glimpse(asked.payload) if case.request is None and asked.payload else None,
             identity=case.identity,
             session=case.facts.session,
             risk=answer.evaluation.risk,

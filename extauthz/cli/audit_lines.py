@@ -49,7 +49,7 @@ def told(record: Record) -> Text:
 
 def _decision(record: DecisionLine) -> Text:
     workload, user = (subject or "-" for subject in subjects(record))
-    request = record.request
+    request = record.request or record.glimpse
     asked = "TCP" if record.tcp else "-" if request is None else f"{request.method} {request.host}{request.path}"
     words = (record.rule or "-", record.reason, asked, user, workload)
     return _row(record.time, f"{record.decision:<{_WIDEST}}", COLOURS[record.decision], words)

@@ -46,7 +46,11 @@ def wanted_by(
     reason: Annotated[str | None, typer.Option("--reason", metavar="REASON", help="Only what has this reason.")] = None,
     rule: Annotated[
         str | None,
-        typer.Option("--rule", metavar="POLICY/RULE", help="Only what this rule decided or wants to be met."),
+        typer.Option(
+            "--rule",
+            metavar="POLICY/RULE",
+            help="Only what this rule decided or wants to be met; * stands for any text.",
+        ),
     ] = None,
     subject: Annotated[
         str | None,

@@ -42,7 +42,7 @@ class EventRow:
 
 def decision_row(line: DecisionLine) -> DecisionRow:
     """What is kept of a decision."""
-    request, identity = line.request, line.identity
+    request, identity = line.request or line.glimpse, line.identity
     user = None if identity is None else identity.user
     workload = None if identity is None else identity.workload
     return DecisionRow(
@@ -53,9 +53,9 @@ def decision_row(line: DecisionLine) -> DecisionRow:
         rule=line.rule,
         subject=None if user is None else user.sub,
         workload=None if workload is None else workload.id,
-        host=None if request is None else request.host,
-        method=None if request is None else request.method,
-        path=None if request is None else request.path,
+        host=None if request is None else request.host or None,
+        method=None if request is None else request.method or None,
+        path=None if request is None else request.path or None,
         trace=trace_of(line),
     )
 

@@ -71,7 +71,7 @@ def row_of(raw: bytes, record: Record) -> dict[str, Value]:
 
 def _of_decision(record: DecisionLine) -> dict[str, Value]:
     workload, subject = subjects(record)
-    request, identity = record.request, record.identity
+    request, identity = record.request or record.glimpse, record.identity
     user = None if identity is None else identity.user
     model = max(record.risk, key=lambda one: one.score, default=None)
     return {
@@ -83,9 +83,9 @@ def _of_decision(record: DecisionLine) -> dict[str, Value]:
         "status": record.status,
         "revision": record.revision,
         "duration_us": record.duration_us,
-        "method": None if request is None else request.method,
-        "host": None if request is None else request.host,
-        "path": None if request is None else request.path,
+        "method": None if request is None else request.method or None,
+        "host": None if request is None else request.host or None,
+        "path": None if request is None else request.path or None,
         "workload": workload,
         "subject": subject,
         "issuer": None if user is None else user.iss,

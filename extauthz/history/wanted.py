@@ -29,9 +29,9 @@ class Wanted:
     """What a record must be; what is `None` or empty says nothing.
 
     `since` (with it) and `until` (without it) are times as lines have them. `subject` is a user's `sub` or a workload's
-    SPIFFE ID. In `host` and `path` a `*` stands for any text. `rule` has decided, or wants to be met. `kinds` are
-    `decision`, the kind of an event (`challenge.met`), or what it begins with (`challenge`); without any, all are but
-    those of the audit about itself.
+    SPIFFE ID. In `host`, `path` and `rule` a `*` stands for any text. `rule` has decided, or wants to be met. `kinds`
+    are `decision`, the kind of an event (`challenge.met`), or what it begins with (`challenge`); without any, all are
+    but those of the audit about itself.
     """
 
     since: bytes = b""
@@ -57,7 +57,8 @@ class Wanted:
 
     def _words(self) -> Iterator[bytes]:
         """What must stand in a line as it is."""
-        for text in (self.trace, self.decision_id, self.reason, self.rule, self.subject, self.workload):
+        rule = None if self.rule is None or "*" in self.rule else self.rule
+        for text in (self.trace, self.decision_id, self.reason, rule, self.subject, self.workload):
             if text is not None and text.isascii() and json.dumps(text)[1:-1] == text:
                 yield text.encode()
 
@@ -77,11 +78,11 @@ class Wanted:
 
     def _includes_decision(self, record: DecisionLine) -> bool:
         workload, user = subjects(record)
-        request = record.request
+        request = record.request or record.glimpse
         return (
             self.decision in (None, record.decision)
             and self.reason in (None, record.reason)
-            and self.rule in (None, record.rule, *record.demands)
+            and any(_is_like(self.rule, rule) for rule in (record.rule, *record.demands))
             and self.subject in (None, workload, user)
             and self.workload in (None, workload)
             and _is_like(self.host, None if request is None else request.host)
@@ -96,7 +97,7 @@ class Wanted:
             and self.host is None
             and self.path is None
             and self.reason in (None, record.reason)
-            and self.rule in (None, record.rule)
+            and _is_like(self.rule, record.rule)
             and self.subject in (None, subject)
             and self.workload in (None, subject)
             and (self.trace is None or self.trace in record.traces)

@@ -72,6 +72,17 @@ class RequestLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     body: int | None = None
 
 
+class GlimpseLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
+    """What was seen of a request that could not be read, as it was sent, cut short. `path` ends where a query, a
+    parameter or a fragment may begin."""
+
+    id: str = ""
+    method: str = ""
+    host: str = ""
+    path: str = ""
+    source_ip: str = ""
+
+
 class WorkloadLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     """A workload, the source that proved it, and what the platform knew of it; that is not masked."""
 
@@ -236,16 +247,16 @@ class DecisionLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
 
     `time` is RFC 3339 in UTC with nanoseconds. `trace_id` is the trace that the decision is part of, in hex: that of
     its own span, else of the call or of the request; `span_id` is its span, where it was known when it was made; lines
-    of before there were both have neither. `status` is the HTTP status of the answer, 200 for an allow. `demands`
-    are the rules that a challenge or a hold asks to be met, `approvals` the ids of approvals that a hold waits for,
+    of before there were both have neither. `status` is the HTTP status of the answer, 200 for an allow. `demands` are
+    the rules that a challenge or a hold asks to be met, `approvals` the ids of approvals that a hold waits for,
     `grants` what an allow rests on and `auto` what nobody had to be asked for; `break_glass` is whether it went through
-    without an approval. `request_time` is when
-    Envoy saw the request, as seconds and nanoseconds since the epoch. `metadata` are namespaces and the names in
-    them, `route_metadata` are the operator's own words. `session` is missing unless a rule looked at its age, and the
-    store could be asked. `risk` are the risk models that a condition read. `challenge` is the id of the one that it has
-    opened, `waits` are those that took time. `detail` is what went wrong. `request` is
-    missing for TCP and where it could not be read, `identity` where it could not be established. `writer`, `seq` and
-    `hash` are its place in the writer's chain, see `chain`; lines of before there was one have none.
+    without an approval. `request_time` is when Envoy saw the request, as seconds and nanoseconds since the epoch.
+    `metadata` are namespaces and the names in them, `route_metadata` are the operator's own words. `session` is missing
+    unless a rule looked at its age, and the store could be asked. `risk` are the risk models that a condition read.
+    `challenge` is the id of the one that it has opened, `waits` are those that took time. `detail` is what went wrong.
+    `request` is missing for TCP and where it could not be read (`glimpse` is what was seen of it then), `identity`
+    where it could not be established. `writer`, `seq` and `hash` are its place in the writer's chain, see `chain`;
+    lines of before there was one have none.
     """
 
     v: Literal[1]
@@ -267,6 +278,7 @@ class DecisionLine(_Line, frozen=True, kw_only=True, omit_defaults=True):
     break_glass: bool = False
     tcp: bool = False
     request: RequestLine | None = None
+    glimpse: GlimpseLine | None = None
     request_time: tuple[int, int] | None = None
     source: PeerLine | None = None
     destination: PeerLine | None = None

@@ -10,7 +10,7 @@ from extauthz.values.decisions import Allow, Challenge, Decision, Deny, Hold, Ru
 from extauthz.values.facts import Question
 from extauthz.values.grants import SessionAges
 from extauthz.values.identity import Identity
-from extauthz.values.request import EMPTY, RequestView
+from extauthz.values.request import EMPTY, Glimpse, RequestView
 from extauthz.values.span_ids import SpanIds
 
 WallClock = Callable[[], int]
@@ -49,14 +49,15 @@ class Wait(msgspec.Struct, frozen=True, gc=False):
 class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One decision with its reasoning.
 
-    `request` and `identity` are `None` where they could not be established. `session` is how old and idle the session
-    was, `None` where nobody looked; `risk` is what the risk models came to that a condition read. `views` are those of
-    facts that conditions have read, `asked` the questions of calls by what their expression means, with the `answers`
-    to them. `detail` is the full text of what went wrong, for the operator only. `trace` is the trace context that came
-    with the Check itself (`TRACE_HEADERS` in the call's metadata): the caller's own span. `span` is set where something
-    links to this decision later; elsewhere its span gets its ids when it is made. `waits` are those that took time.
-    `challenge` is the id of the one that it has opened. `size` are the bytes of the Check, where `request` is what it
-    said. Times are nanoseconds since the epoch.
+    `request` and `identity` are `None` where they could not be established; `glimpse` is what was seen of a request
+    that could not be read. `session` is how old and idle the session was, `None` where nobody looked; `risk` is what
+    the risk models came to that a condition read. `views` are those of facts that conditions have read, `asked` the
+    questions of calls by what their expression means, with the `answers` to them. `detail` is the full text of what
+    went wrong, for the operator only. `trace` is the trace context that came with the Check itself (`TRACE_HEADERS` in
+    the call's metadata): the caller's own span. `span` is set where something links to this decision later; elsewhere
+    its span gets its ids when it is made. `waits` are those that took time. `challenge` is the id of the one that it
+    has opened. `size` are the bytes of the Check, where `request` is what it said. Times are nanoseconds since the
+    epoch.
     """
 
     decision_id: str
@@ -64,6 +65,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     decision: Decision
     rules: tuple[RuleResult, ...] = ()
     request: RequestView | None = None
+    glimpse: Glimpse | None = None
     identity: Identity | None = None
     session: SessionAges | None = None
     risk: tuple[Assessment, ...] = ()

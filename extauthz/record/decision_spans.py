@@ -164,7 +164,7 @@ class DecisionSpans:
 
 def _may_be_rare(record: DecisionRecord) -> bool:
     decision = record.decision
-    if record.risk or record.detail is not None:
+    if record.risk or record.detail is not None or record.glimpse is not None:
         return True
     return bool(decision.grants or decision.auto) if isinstance(decision, Allow) else not isinstance(decision, Deny)
 

@@ -125,6 +125,7 @@ def _decision_in_short(line: DecisionLine) -> DecisionLine:
         else RequestLine(
             id=_cut(request.id), method=_cut(request.method), host=_cut(request.host), path=_cut(request.path)
         ),
+        glimpse=line.glimpse,
         identity=None if identity is None else _identity_in_short(identity),
         challenge=line.challenge,
         detail=None if line.detail is None else _cut(line.detail),

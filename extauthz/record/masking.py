@@ -20,6 +20,7 @@ from extauthz.record.audit_line import (
     VERSION,
     AutoLine,
     DecisionLine,
+    GlimpseLine,
     IdentityLine,
     Masked,
     PeerLine,
@@ -41,7 +42,7 @@ from extauthz.values.decisions import Allow, AutoAnswer, Challenge, Decision, De
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Identity, User, Workload
 from extauthz.values.quoting import masked
-from extauthz.values.request import Caller, HttpRequest, Peer, RequestView
+from extauthz.values.request import Caller, Glimpse, HttpRequest, Peer, RequestView
 from extauthz.wire.caller import classify
 
 HEADERS: Final = frozenset(
@@ -131,6 +132,7 @@ def line_of(record: DecisionRecord, keep: Keep) -> DecisionLine:
         break_glass=any(breaks_glass(grant) for grant in grants),
         tcp=request is not None and http is None,
         request=None if http is None else _request(http, keep, query, unnamed, query_error),
+        glimpse=None if record.glimpse is None else _glimpse(record.glimpse),
         request_time=request.time if request is not None and request.time != (0, 0) else None,
         source=peer_line(request.source) if request is not None else None,
         destination=peer_line(request.destination) if request is not None else None,
@@ -219,6 +221,10 @@ def _request(
         size=http.size,
         body=None if http.body is None else len(http.body),
     )
+
+
+def _glimpse(seen: Glimpse) -> GlimpseLine:
+    return GlimpseLine(id=seen.id, method=seen.method, host=seen.host, path=seen.path, source_ip=seen.source_ip)
 
 
 def headers_of(headers: Mapping[str, tuple[str, ...]], keep: Keep) -> dict[str, Masked]:

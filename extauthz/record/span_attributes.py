@@ -18,7 +18,7 @@ from extauthz.values.decisions import Allow, Challenge, Decision, Deny, Hold, Ru
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Subject, User, Workload
 from extauthz.values.quoting import masked
-from extauthz.values.request import HttpRequest
+from extauthz.values.request import Glimpse, HttpRequest
 
 Value = str | bool | int | float | list[str] | tuple[str, ...]
 Attributes = dict[str, Value]
@@ -106,9 +106,21 @@ def own(record: DecisionRecord) -> Attributes:
     return attributes
 
 
+def _glimpsed(seen: Glimpse) -> Attributes:
+    """Of a request that could not be read; its method may be none (`http.request.method` names known ones alone)."""
+    told = {
+        "http.request.method_original": seen.method,
+        "server.address": seen.host,
+        "url.path": seen.path,
+        "network.peer.address": seen.source_ip,
+        "extauthz.request_id": seen.id,
+    }
+    return {name: value for name, value in told.items() if value}
+
+
 def rare(record: DecisionRecord) -> Attributes:
     """What few decisions have: risk, approvals, a page to go to, and what went wrong."""
-    attributes: Attributes = {}
+    attributes: Attributes = {} if record.glimpse is None else _glimpsed(record.glimpse)
     for assessment in record.risk:
         _add_risk(attributes, assessment)
     match record.decision:

@@ -93,6 +93,19 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     messages: Messages | None = None
 
 
+class Glimpse(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What was seen of a request that can't be read: as it was sent, cut short, and good for nothing but finding it.
+
+    `path` ends where a query, a parameter or a fragment may begin.
+    """
+
+    id: str
+    method: str
+    host: str
+    path: str
+    source_ip: str
+
+
 class Caller(Enum):
     """Who reads the answer: decides the form of a refusal or a challenge (design section 4)."""
 

@@ -43,6 +43,7 @@ def test_every_decision_is_recorded_across_a_rotation_until_the_server_has_stopp
     assert [mistake for line in all_lines(path) for mistake in mistakes(line)] == []
     assert [record["decision"] for record in records] == ["allow", "deny", "deny"]
     assert [record["reason"] for record in records] == ["allowed", "no-rule-allows", "malformed-path"]
+    assert [(one["glimpse"]["path"], "request" in one) for one in records if "glimpse" in one] == [("//bad", False)]
     assert {record["revision"] for record in records} == {served.said["revision"]}
     assert len(set(ids(folder / "audit.jsonl"))) == 3
     assert "s3cr3t" not in (folder / "audit.jsonl").read_text()

@@ -30,6 +30,7 @@ from extauthz.record.decision import DecisionRecord
 from extauthz.record.life_lines import LifeLine
 from extauthz.values.decisions import Challenge, ChallengeDemand, Deny
 from extauthz.values.identity import Identity, User
+from extauthz.values.request import Glimpse
 
 ALICE = User(sub="alice", iss="https://idp.example.com")
 WEB = "spiffe://prod.example.org/ns/shop/sa/web"
@@ -60,7 +61,9 @@ def file(tmp_path: Path) -> Path:
         for rule in ("pay/large", "pay/new-device")
     )
     challenged = replace(decision(3, "/v1/b", user=ALICE), decision=Challenge(rule="pay/large", demands=demands))
-    unread = replace(decision(4), request=None, identity=None, decision=Deny(reason="ambiguous-path", status=400))
+    seen = Glimpse(id="", method="GET", host="Example.com", path="//pay", source_ip="203.0.113.9")
+    refused = Deny(reason="ambiguous-path", status=400)
+    unread = replace(decision(4), request=None, identity=None, decision=refused, glimpse=seen)
     return write(tmp_path / "audit.jsonl", decision(1), denied, challenged, unread)
 
 
@@ -70,7 +73,7 @@ def test_each_decision_is_one_line_for_people(file: Path) -> None:
         ["2026-09-21T14:13:20.123Z", "allow", "p/r", "allowed", "GET example.com/pay", "-", "-"],
         ["2026-09-21T14:13:20.123Z", "deny", "pay/frozen", "account-frozen", "GET example.com/v1/a", "-", WEB],
         ["2026-09-21T14:13:20.123Z", "challenge", "pay/large", "proof-required", "GET example.com/v1/b", "alice", "-"],
-        ["2026-09-21T14:13:20.123Z", "deny", "-", "ambiguous-path", "-", "-", "-"],
+        ["2026-09-21T14:13:20.123Z", "deny", "-", "ambiguous-path", "GET Example.com//pay", "-", "-"],
     ]
 
 
@@ -83,6 +86,9 @@ def test_each_decision_is_one_line_for_people(file: Path) -> None:
         (["--decision", "deny", "-n", "1"], [4]),
         (["--rule", "pay/large"], [3]),
         (["--rule", "pay/new-device"], [3]),
+        (["--rule", "pay/*"], [2, 3]),
+        (["--rule", "pay/new-*"], [3]),
+        (["--rule", "*/*"], [1, 2, 3]),
         (["--subject", "alice"], [3]),
         (["--subject", WEB], [2]),
         (["--subject", WEB, "--decision", "deny", "--rule", "pay/frozen"], [2]),

@@ -13,6 +13,7 @@ from extauthz.history.index import Index, TooMuch
 from extauthz.record.audit_line import (
     ApprovalLine,
     BreakGlassLine,
+    GlimpseLine,
     GrantLine,
     IdentityLine,
     RequestLine,
@@ -246,6 +247,27 @@ def test_a_decision_of_which_little_is_known_has_a_page(
     response = operator.get(f"/decisions/{bare.decision_id}")
     assert (response.status_code, heading(response)) == (200, told)
     assert "not read, or TCP" in words(operator.get("/decisions"))
+
+
+def test_what_was_seen_of_a_request_that_could_not_be_read_is_found_and_shown(
+    world: Recorded, operator: Visitor
+) -> None:
+    seen = GlimpseLine(method="GET", host="Example.com", path="//pay", source_ip="203.0.113.9")
+    line = decided(2, request=None, glimpse=seen, identity=None, rules=[], rule=None)
+    world.writes(decided(1), line)
+    assert LINK.findall(operator.get("/decisions?path=//pa*&host=Example.com").text) == [line.decision_id]
+    shown = operator.get(f"/decisions/{line.decision_id}")
+    assert heading(shown) == "A request that could not be read"
+    assert all(text in words(shown) for text in ("Path as sent", "//pay", "Came from", "203.0.113.9"))
+
+
+@pytest.mark.parametrize(
+    ("query", "told"), [("since=garbage", "From"), ("until=2026-13-01", "Until"), ("since=1", "From")]
+)
+def test_a_time_that_is_none_is_told_of(world: Recorded, operator: Visitor, query: str, told: str) -> None:
+    world.writes(decided(1))
+    assert f"“{told}” is no time that can be read" in words(operator.get(f"/decisions?{query}"))
+    assert "is no time" not in words(operator.get("/decisions?since=2026-01-01"))
 
 
 @pytest.mark.parametrize("id_", ["unknown", "x" * 300, "%00", "..%2f"])

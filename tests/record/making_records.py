@@ -1,6 +1,7 @@
 """Records of decisions and events of every kind, for properties that hold of all of them."""
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from extauthz.record.decision import DecisionRecord, Wait
 from extauthz.record.life import LifeRecord
@@ -18,7 +19,7 @@ from extauthz.values.decisions import (
 from extauthz.values.grants import Grant
 from extauthz.values.identity import Identity, Subject, User, Workload
 from extauthz.values.origin import Origin
-from extauthz.values.request import HttpRequest, Peer, RequestView
+from extauthz.values.request import Glimpse, HttpRequest, Peer, RequestView
 from extauthz.values.span_ids import SpanIds
 
 NOW_NS = 1_763_784_000_000_000_000
@@ -112,6 +113,7 @@ decision_records = st.builds(
     decision=decisions,
     rules=st.lists(rule_results, max_size=4).map(tuple),
     request=st.none() | requests,
+    glimpse=st.none() | st.builds(Glimpse, id=texts, method=names, host=names, path=texts, source_ip=names),
     identity=st.none() | identities,
     risk=st.lists(assessments, max_size=2).map(tuple),
     detail=st.none() | texts,
@@ -119,7 +121,7 @@ decision_records = st.builds(
     challenge=st.sampled_from(["", "c-1"]),
     started_ns=moments,
     ended_ns=moments,
-)
+).map(lambda record: record if record.request is None else replace(record, glimpse=None))
 details = (
     st.text() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.booleans()
 )

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from extauthz.history.index_rows import trace_of
 from extauthz.history.trying import Tried
-from extauthz.record.audit_line import DecisionLine, IdentityLine, RequestLine
+from extauthz.record.audit_line import DecisionLine, GlimpseLine, IdentityLine, RequestLine
 from extauthz.stepup.approver_session import ApproverSession
 from extauthz.web.approvers.desk import Desk
 from extauthz.web.approvers.picture import Section
@@ -83,10 +83,11 @@ _COLOURS = {"allow": "approved", "deny": "denied"}
 
 def sections_of(line: DecisionLine) -> tuple[Section, ...]:
     """What the record says beside rules, risk and times, without headings that have nothing under them."""
-    request = () if line.request is None else tuple(_request(line.request))
+    request, glimpse = line.request, line.glimpse
+    asked = _request(request) if request is not None else () if glimpse is None else _glimpsed(glimpse)
     identity = () if line.identity is None else tuple(_identity(line.identity))
     found = (
-        Section(title="Request", lines=request),
+        Section(title="Request", lines=tuple(asked)),
         Section(title="Who called", lines=(*identity, *_session(line))),
         Section(title="What else was known", lines=tuple(_facts(line))),
         Section(title="What it rests on", lines=tuple(_grants(line))),
@@ -99,7 +100,9 @@ def _asked(line: DecisionLine) -> str:
     if line.tcp:
         return "TCP"
     request = line.request
-    return "A request that could not be read" if request is None else f"{request.method} {request.host}{request.path}"
+    if request is None:
+        return "A request that could not be read"
+    return f"{request.method} {request.host}{request.path}"
 
 
 def _approvals_of(line: DecisionLine) -> tuple[str, ...]:
@@ -123,6 +126,18 @@ def _request(request: RequestLine) -> Iterator[tuple[str, str]]:
         yield name, _shown(values)
     if request.body is not None:
         yield "Body", f"{request.body} bytes, masked"
+
+
+def _glimpsed(seen: GlimpseLine) -> Iterator[tuple[str, str]]:
+    """What was seen of a request that could not be read."""
+    told = {
+        "Method as sent": seen.method,
+        "Host as sent": seen.host,
+        "Path as sent": seen.path,
+        "Came from": seen.source_ip,
+        "Request id": seen.id,
+    }
+    return ((name, value) for name, value in told.items() if value)
 
 
 def _identity(identity: IdentityLine) -> Iterator[tuple[str, str]]:

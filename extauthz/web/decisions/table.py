@@ -1,6 +1,6 @@
 """The list of decisions: what the address asks for, and what was decided meanwhile.
 
-The rule: what makes no sense in an address is not asked for, and the form shows what was.
+The rule: what makes no sense in an address is not asked for; the page says so, and the form shows what was.
 """
 
 from collections.abc import Mapping
@@ -46,6 +46,7 @@ class Filter:
     find: str
     since: str
     until: str
+    unread: tuple[str, ...]
     before: tuple[int, int] | None
 
     @classmethod
@@ -58,6 +59,7 @@ class Filter:
             find=said.get("find", ""),
             since=said.get("since", "") if moment(said.get("since", "")) is not None else "",
             until=said.get("until", "") if moment(said.get("until", "")) is not None else "",
+            unread=tuple(name for name in ("since", "until") if said.get(name) and moment(said[name]) is None),
             before=_place(said.get("before", "")),
         )
 
