@@ -1,0 +1,54 @@
+"""Read by each Python process of the server under test when it starts, because this folder is on its PYTHONPATH.
+
+It does two things, both by files in the folder that SOAK_INSIDE names. `clock` holds seconds: by so many the wall
+clock is wrong that Python tells (`time.time` and `time.time_ns`, the only ones that extauthz reads); clocks that nobody
+sets, timers of the kernel and other programs go on as they are. And every few seconds `<pid>.json` tells what only the
+process itself can count: its tasks, and the objects that the garbage collector follows.
+"""
+
+import gc
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+TELL_EVERY: Final = 10.0
+LOOK_EVERY: Final = 0.1
+_folder = Path(os.environ["SOAK_INSIDE"])
+_wrong_by = 0.0
+
+
+def _stepped(clock: Callable[[], float]) -> Callable[[], float]:
+    return lambda: clock() + _wrong_by
+
+
+def _stepped_ns(clock: Callable[[], int]) -> Callable[[], int]:
+    return lambda: clock() + int(_wrong_by * 1e9)
+
+
+def _live() -> None:
+    global _wrong_by
+    told_at = time.monotonic()
+    while True:
+        time.sleep(LOOK_EVERY)
+        try:
+            _wrong_by = float((_folder / "clock").read_text() or 0)
+        except (OSError, ValueError):  # it is being written
+            continue
+        if time.monotonic() - told_at >= TELL_EVERY:
+            told_at = time.monotonic()
+            objects = gc.get_objects()
+            tasks = sum(type(one).__name__ == "Task" for one in objects)
+            text = json.dumps({"tasks": tasks, "objects": len(objects)})
+            del objects
+            new = _folder / f"{os.getpid()}.new"
+            new.write_text(text)
+            new.replace(_folder / f"{os.getpid()}.json")
+
+
+time.time = _stepped(time.time)
+time.time_ns = _stepped_ns(time.time_ns)
+threading.Thread(target=_live, name="soak", daemon=True).start()
