@@ -63,7 +63,7 @@ async def _said_to(asked: bytes) -> bytes:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        env=dict(os.environ),
+        env=without_secrets(os.environ),
         start_new_session=True,
     )
     try:
