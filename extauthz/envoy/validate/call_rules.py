@@ -138,7 +138,7 @@ def cluster_http1(all_of_it: Everything) -> Iterator[Hit]:
 @rule(
     "cluster-plaintext",
     "warning",
-    "who is on the way between Envoy and extauthz reads every token, and can answer `allow` himself",
+    "who is on the way between Envoy and extauthz reads every token, and can answer `allow` in its place",
     "use a Unix socket, or TLS on both sides: `transport_socket` here, `listen.tls` for extauthz",
 )
 def cluster_plaintext(all_of_it: Everything) -> Iterator[Hit]:

@@ -101,7 +101,7 @@ def client_certificate_unsaid(http: Http) -> Iterator[Hit]:
 @rule(
     "accept-untrusted",
     "error",
-    "Envoy takes certificates that nobody has signed: one that its owner made himself names any workload",
+    "Envoy takes certificates that nobody has signed: one that its owner has made names any workload",
     "write `trust_chain_verification: VERIFY_TRUST_CHAIN`",
 )
 def accept_untrusted(http: Http) -> Iterator[Hit]:
@@ -114,7 +114,7 @@ def accept_untrusted(http: Http) -> Iterator[Hit]:
 @rule(
     "client-certificate-unverified",
     "error",
-    "Envoy wants a certificate, and has no authority to verify it by: whoever has made one himself gets in, and no"
+    "Envoy wants a certificate, and has no authority to verify it by: one that its owner has made gets in, and no"
     " workload is known",
     "write `validation_context: {trusted_ca: …}`",
 )

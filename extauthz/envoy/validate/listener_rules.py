@@ -60,7 +60,7 @@ def filter_behind_proxy(all_of_it: Everything) -> Iterator[Hit]:
 @rule(
     "proxy-protocol",
     "warning",
-    "whoever reaches this port says in the first line from which address he comes, and is believed",
+    "whoever reaches this port says in the first line which address the connection is from, and is believed",
     "let the load balancer alone reach the port, or remove the listener filter",
 )
 def proxy_protocol(all_of_it: Everything) -> Iterator[Hit]:

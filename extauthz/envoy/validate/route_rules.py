@@ -41,7 +41,7 @@ def route_unchecked(http: Http) -> Iterator[Hit]:
 @rule(
     "pages-checked",
     "error",
-    "who must prove himself is led to a page that is denied in its turn",
+    "whoever must prove something is led to a page that is denied in its turn",
     "write `typed_per_filter_config` with `disabled: true` on this route, under the filter's name",
 )
 def pages_checked(http: Http) -> Iterator[Hit]:
@@ -53,7 +53,7 @@ def pages_checked(http: Http) -> Iterator[Hit]:
 @rule(
     "pages-missing",
     "warning",
-    f"no route leads `{PAGES}/` to extauthz: whoever must prove himself or wait finds no page",
+    f"no route leads `{PAGES}/` to extauthz: whoever must prove something or wait finds no page",
     "add the routes of `envoy/gateway.yaml` in front of the others; without rules that challenge or hold, leave it",
 )
 def pages_missing(http: Http) -> Iterator[Hit]:

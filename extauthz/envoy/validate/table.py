@@ -1,4 +1,4 @@
-"""The table of all rules, by what each looks at."""
+"""The table of all rules, by what each looks at, and how the documentation shows it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,3 +24,16 @@ SUBJECTS: Sequence[tuple[str, Sequence[Rule[Any]]]] = (
     ("With `--config`", configured_rules.RULES),
 )
 """All rules under the headings of their documentation."""
+
+
+def rows() -> str:
+    """The table as the documentation shows it, in Markdown."""
+    shown = []
+    for heading, rules in SUBJECTS:
+        shown += [f"\n### {heading}", "| finding | | what goes wrong | what to do |", "|---|---|---|---|"]
+        shown += [f"| `{one.id}` | {one.severity} | {_sentence(one.means)} | {_sentence(one.do)} |" for one in rules]
+    return "\n".join([*shown, ""])
+
+
+def _sentence(text: str) -> str:
+    return f"{text}." if text.startswith(("extauthz", "gRPC")) else f"{text[0].upper()}{text[1:]}."
