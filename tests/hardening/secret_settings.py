@@ -211,6 +211,7 @@ def _configuration(planted: Planted) -> Mapping[str, Any]:
                 "client_id": "us",
                 "client_secret_file": planted.file("approvals.login.client_secret_file"),
             },
+            "tokens": {"issuer": IDP, "audiences": ["ops"], "algorithms": ["ES256"], "jwks": "jwks.json"},
             "webhooks": [_hook(planted, "approvals", "chat")],
             "email": {
                 "host": "127.0.0.1",

@@ -153,9 +153,9 @@ def test_a_store_out_of_reach_and_a_bad_file_tell_no_secret(planted: Planted) ->
                 ((*arguments, "--config", "extauthz.yaml", "--format", form), environ) for form in ("text", "json")
             ]
     said = []
-    for arguments, environ in tries:
-        ended = command(*arguments, folder=planted.folder, environ=environ)
-        said.append(f"{arguments}: {ended.stdout} {ended.stderr}")
+    for words, variables in tries:
+        ended = command(*words, folder=planted.folder, environ=variables)
+        said.append(f"{words}: {ended.stdout} {ended.stderr}")
         assert "Traceback" not in ended.stderr, said[-1]
     assert any("127.0.0.1:1" in one for one in said)  # it was asked for
     assert planted.found_in("\n".join(said)) == []
