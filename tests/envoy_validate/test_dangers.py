@@ -5,6 +5,7 @@ Every test asks two listeners of one Envoy the same. They differ in what the fin
 
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,8 @@ from e2e.stage import HOST, SHOP, Stage
 from envoy_validate.conftest import ALONE
 
 from extauthz.cli.quickstart.certificates import Pair, create_authority
+from extauthz.cli.quickstart.local_http import get
+from extauthz.envoy.validate.run import validate
 
 FORGED = f"By=spiffe://prod.example.org/gateway;URI={SHOP}"
 
@@ -39,6 +42,7 @@ def reached(dangers: Stage, ask: Callable[[], httpx.Response]) -> bool:
         "shadow-mode",
         "filter-enabled-fraction",
         "filter-enabled-metadata",
+        "filter-enabled-by-rbac",
         "filter-disabled",
         "route-unchecked-by-virtual-host",
         "route-unchecked-by-weight",
@@ -176,3 +180,14 @@ def test_whoever_reaches_the_port_names_his_address(dangers: Stage) -> None:
     assert forwarded("proxy-protocol") == "203.0.113.7"
     with pytest.raises(ssl.SSLError):
         forwarded("good")
+
+
+def test_the_dump_of_a_running_envoy_is_judged_as_its_file(dangers: Stage) -> None:
+    """All that the samples have, in what Envoy makes of it, but for the value of an extension, which it leaves out."""
+    _, dump = get(dangers.folder / "admin.sock", "/config_dump")
+    file = (dangers.folder / "envoy.yaml").read_text()
+    dumped = Counter(one.rule for one in validate([("dump.json", dump.decode())]))
+    written = Counter(one.rule for one in validate([("envoy.yaml", file)]))
+    assert written - dumped == Counter({"buffered-claimed": 1})
+    assert dumped - written == Counter()
+    assert len(dumped) > 70

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from extauthz.envoy.validate.configured_rules import Configured
 from extauthz.envoy.validate.reading import UnreadableEnvoy
 from extauthz.envoy.validate.run import validate
 
@@ -159,3 +160,12 @@ def test_a_route_inside_of_a_matcher_is_a_route() -> None:
     inner = {"action": {"name": "route", "typed_config": {**action, "typed_per_filter_config": pages}}}
     host["matcher"] = {"matcher_tree": {"prefix_match_map": {"map": {"/open": inner}}}}
     assert rules(yaml.safe_dump(good)) == ["route-unchecked"]
+
+
+def test_a_value_that_a_dump_leaves_out_is_not_guessed() -> None:
+    text = (HERE / "configured" / "body-unbuffered-on-a-route.yaml").read_text()
+    buffering = Configured(buffered=True)
+    assert [one.rule for one in validate([("envoy.yaml", text)], buffering)] == ["configured-body"]
+    said = "disable_request_body_buffering: true, context_extensions: {extauthz.buffered: '[redacted]'}"
+    text = text.replace("disable_request_body_buffering: true", said)
+    assert validate([("envoy.yaml", text)], buffering) == ()

@@ -7,7 +7,7 @@ from extauthz.envoy.validate.call_rules import QUICK, addresses
 from extauthz.envoy.validate.connection_rules import ESCAPED_SLASHES, FORWARDING
 from extauthz.envoy.validate.findings import Hit, rule
 from extauthz.envoy.validate.model import Everything, Http, settings_of
-from extauthz.envoy.validate.spots import Spot
+from extauthz.envoy.validate.spots import REDACTED, Spot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,7 @@ def body(both: Compared) -> Iterator[Hit]:
             for settings in settings_of(http, guard.name):
                 check = settings["check_settings"]
                 said = check["context_extensions"]["extauthz.buffered"]
-                denied = said.exists and (said.text == "false" or not said.flag(default=True))
+                denied = said.text in {"false", REDACTED} or not said.flag(default=True)
                 if check["disable_request_body_buffering"].flag() and not denied:
                     yield check["disable_request_body_buffering"], ""
 

@@ -13,6 +13,8 @@ from extauthz.envoy.validate.reading import Node
 
 _UNDERSCORED = re.compile(r"_([a-z0-9])")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)s")
+REDACTED: Final = "[redacted]"
+"""What Envoy's dumps have in the place of secrets, and of all context extensions."""
 _SIMPLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
