@@ -85,6 +85,7 @@ def test_the_gateway_leaves_out_what_it_routes_to_the_pages_and_nothing_else() -
     ]
     assert {one["route"][0]["destination"]["host"] for one in pages} == {"extauthz-web.extauthz.svc.cluster.local"}
     assert "match" not in service
+    assert [one.get("timeout") for one in routed["http"]] == [None, "20s", "15s"]
     # A request that is repeated by the router alone was allowed once; what extauthz answers is not repeated at all.
     assert [one["retries"]["attempts"] for one in routed["http"]] == [0, 0, 2]
 
