@@ -10,7 +10,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # no py.typed
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # no py.typed
 from otlp_receivers import Receiver, Say, over_http
-from record.exporting import PROTOCOLS, decisions, tracing
+from record.exporting import PROTOCOLS, RECEIVERS, decisions, tracing
 from record.making_records import NOW_NS, allowed
 
 from extauthz.errors import ConfigurationError
