@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -17,6 +18,7 @@ from extauthz.envoy.validate.findings import Finding
 from extauthz.envoy.validate.reading import UnreadableEnvoy, read
 from extauthz.envoy.validate.run import validate as judged
 from extauthz.errors import ConfigurationError, failure_of
+from extauthz.policy.problems import PolicyErrors
 from extauthz.policy.yaml_source import MAX_CHARACTERS
 from extauthz.values.counting import counted
 
@@ -54,11 +56,12 @@ def validate(
     output: FormatOption = "text",
 ) -> None:
     """Tell what in a configuration of Envoy is unsafe with extauthz; exit with 1 if there is any error."""
-    configured = None
+    configured, unread = None, ""
     if config is not None:
         from extauthz.settings import load_settings
 
-        configured = configured_by(load_settings(config))
+        settings = load_settings(config)
+        configured, unread = _with_holds(configured_by(settings), settings)
     binary = None if envoy is None else _binary(envoy)
     texts = [_text(file) for file in files]
     findings = judged(texts, configured, listeners=listener or ())
@@ -67,7 +70,7 @@ def validate(
         bootstraps = [(name, text) for name, text in texts if _is_bootstrap(name, text)]
         asked = len(bootstraps)
         findings += tuple(one for name, text in bootstraps for one in _refusals(binary, name, text))
-    _tell(findings, output, len(texts), _note(binary, asked))
+    _tell(findings, output, len(texts), _note(binary, asked) + unread)
     if any(one.severity == "error" for one in findings) or (strict and findings):
         raise typer.Exit(1)
 
@@ -93,6 +96,21 @@ def configured_by(settings: "Settings") -> Configured:
         xfcc_only_one="xfcc" in workload.sources and workload.xfcc.accept == "only",
         has_pages=answered or bool(settings.stepup.factors),
     )
+
+
+def _with_holds(configured: Configured, settings: "Settings") -> tuple[Configured, str]:
+    """The same with the longest hold of the policies; and what to note where they can't be read."""
+    from extauthz.policy.load import load
+    from extauthz.policy.rules import ApproveTerms
+
+    if settings.bundles:
+        return configured, "; holds were not compared: policies come in bundles"
+    try:
+        policies = load(settings.policy_paths, declared=settings.declared)
+    except PolicyErrors:
+        return configured, "; holds were not compared: the policies have errors (`extauthz policy check`)"
+    holds = [rule.terms.hold for rule in policies.rules if isinstance(rule.terms, ApproveTerms)]
+    return replace(configured, longest_hold=max(holds, default=0.0)), ""
 
 
 def _text(file: Path) -> tuple[str, str]:

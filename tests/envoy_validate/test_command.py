@@ -82,6 +82,32 @@ def test_the_configuration_of_the_server_is_compared(tmp_path: Path) -> None:
     assert "[configured-hops]" in ended.stderr
 
 
+HOLDING = """
+apiVersion: extauthz/v1
+kind: Policy
+metadata: {name: holding}
+spec:
+  rules:
+    - {name: anybody, effect: allow}
+    - {name: four-eyes, effect: approve, approve: {approvers: {groups: [ops]}, hold: 20s}}
+"""
+
+
+def test_holds_of_the_policies_are_compared(tmp_path: Path) -> None:
+    (tmp_path / "extauthz.yaml").write_text("policies: [policies/]")
+    arguments = ("envoy", "validate", str(SAMPLES / "good.yaml"), "--config", "extauthz.yaml")
+    assert "holds were not compared: the policies have errors" in command(*arguments, folder=tmp_path).stdout
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "holding.yaml").write_text(HOLDING)
+    ended = command(*arguments, folder=tmp_path)
+    assert ended.returncode == 0
+    assert "0.25 s here, 20 s there" in ended.stderr
+    assert "[configured-hold]" in ended.stderr
+    (tmp_path / "policies" / "holding.yaml").write_text(HOLDING.replace("20s", "0s"))
+    ended = command(*arguments, folder=tmp_path)
+    assert (ended.stderr, ended.stdout.partition(";")[0]) == ("", "1 file: nothing found")
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

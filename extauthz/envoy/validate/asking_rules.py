@@ -310,3 +310,5 @@ RULES = (
     body_as_text,
     body_too_long,
 )
+ON_ROUTES = (http_service, body_refused, body_as_text, body_too_long)
+"""Those for what a route may say in the place of the filter."""

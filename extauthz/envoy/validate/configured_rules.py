@@ -9,15 +9,19 @@ from extauthz.envoy.validate.findings import Hit, rule
 from extauthz.envoy.validate.model import Everything, Http, settings_of
 from extauthz.envoy.validate.spots import REDACTED, Spot
 
+MARGIN = 0.3
+"""Seconds before a call's deadline at which a hold ends."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configured:
     """What the server's configuration expects of Envoy.
 
     `headers` are the lower-case names of those that are sent, `None` for all. `accepted` are the relaxations of paths
-    (`paths.accept`). `port` is that of `listen.grpc`. `held_at_once` is how many calls may be held, 0 for none.
-    `namespaces` are those of the metadata that is read, `certificate` is why the client's certificate is needed, empty
-    if it is not. `has_pages` is whether there is anything below `/.extauthz/`.
+    (`paths.accept`). `port` is that of `listen.grpc`. `held_at_once` is how many calls may be held, 0 for none,
+    `longest_hold` the longest `hold` of a rule in seconds, 0 for none. `namespaces` are those of the metadata that is
+    read, `certificate` is why the client's certificate is needed, empty if it is not. `has_pages` is whether there is
+    anything below `/.extauthz/`.
     """
 
     trusted_hops: int = 0
@@ -27,6 +31,7 @@ class Configured:
     accepted: frozenset[str] = frozenset()
     port: int | None = None
     held_at_once: int = 0
+    longest_hold: float = 0.0
     namespaces: frozenset[str] = frozenset()
     certificate: str = ""
     xfcc_proves: bool = False
@@ -221,6 +226,18 @@ def held(both: Compared) -> Iterator[Hit]:
                 yield threshold, f"{limit:.0f} of {both.server.held_at_once} through `{name}`"
 
 
+@rule(
+    "configured-hold",
+    "warning",
+    "a rule holds calls for longer than any call from here may take, so that nobody's answer is waited for until then",
+    "write a `timeout` that is longer than the longest `hold` on the routes of such rules",
+)
+def hold(both: Compared) -> Iterator[Hit]:
+    longest = max(both.envoy.calls, key=lambda call: call.seconds, default=None)
+    if longest is not None and both.server.longest_hold and longest.seconds - MARGIN < both.server.longest_hold:
+        yield longest.spot, f"{longest.seconds:g} s here, {both.server.longest_hold:g} s there"
+
+
 def _matches(listed: Spot, header: str) -> bool:
     """Whether a ListStringMatcher takes this name; of a regular expression that Python does not know it is believed."""
     for one in listed["patterns"].items:
@@ -256,4 +273,5 @@ RULES = (
     metadata,
     address,
     held,
+    hold,
 )

@@ -13,7 +13,7 @@ from extauthz.envoy.validate import (
 )
 from extauthz.envoy.validate.configured_rules import Compared, Configured
 from extauthz.envoy.validate.findings import Finding
-from extauthz.envoy.validate.model import EXT_AUTHZ, Everything, everything
+from extauthz.envoy.validate.model import EXT_AUTHZ, Everything, everything, settings_of
 from extauthz.envoy.validate.reading import UnreadableEnvoy, read
 from extauthz.envoy.validate.resources import collect
 from extauthz.envoy.validate.spots import Spot
@@ -66,12 +66,20 @@ def _findings(all_of_it: Everything) -> Iterator[Finding]:
     for config in _asking(all_of_it):
         for of_filter in asking_rules.RULES:
             yield from of_filter.findings(config)
+    for check in _asking_on_routes(all_of_it):
+        for of_route in asking_rules.ON_ROUTES:
+            yield from of_route.findings(check)
 
 
 def _asking(all_of_it: Everything) -> Iterator[Spot]:
     filters = [one for http in all_of_it.https for one in http.guards]
     filters += [one for tcp in all_of_it.tcps for one in tcp.filters if one.kind == EXT_AUTHZ]
     return (one.config for one in filters if one.config.exists)
+
+
+def _asking_on_routes(all_of_it: Everything) -> Iterator[Spot]:
+    guards = [(http, guard.name) for http in all_of_it.https for guard in http.guards]
+    return (spot["check_settings"] for http, name in guards for spot in settings_of(http, name))
 
 
 def _compared(all_of_it: Everything, configured: Configured) -> Iterator[Finding]:
