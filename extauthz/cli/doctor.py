@@ -135,15 +135,14 @@ def _tell(lines: "Sequence[Line]", output: str) -> None:
     from extauthz.cli.policy_trace import printable
     from extauthz.values.counting import counted
 
+    problems = sum(one.verdict == "problem" for one in lines)
+    warnings = sum(one.verdict == "warning" for one in lines)
     if output == "json":
-        counts = {verdict: sum(one.verdict == verdict for one in lines) for verdict in _COLOURS}
         told = [{"check": one.check, "verdict": one.verdict, "seen": one.seen, "do": one.do} for one in lines]
-        print_json({"ok": not counts["problem"], **counts, "checks": told})
+        print_json({"ok": not problems, "problems": problems, "warnings": warnings, "checks": told})
         return
     console = make_console()
     for one in lines:
         text = escape(printable(f"{one.seen}; {one.do}" if one.do else one.seen))
         console.print(f"[{_COLOURS[one.verdict]}]{one.verdict:7}[/] [bold]{one.check}[/]: {text}", highlight=False)
-    problems = sum(one.verdict == "problem" for one in lines)
-    warnings = sum(one.verdict == "warning" for one in lines)
     console.print(f"{counted(problems, 'problem')}, {counted(warnings, 'warning')}")

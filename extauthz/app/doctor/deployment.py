@@ -65,6 +65,7 @@ class Deployment:
     expected: Configured
     now: Callable[[], float] = time.time
     _asked: dict[object, "asyncio.Future[Any]"] = field(default_factory=dict)
+    _left_open: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
     async def once(self, key: object, work: Callable[[], Awaitable[_T]]) -> _T:
         """What `work` gives, done once for all who ask under this key."""
@@ -73,6 +74,18 @@ class Deployment:
         # Who gives up takes nothing from the others.
         found: _T = await asyncio.shield(self._asked[key])
         return found
+
+    def close_later(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Have this called at the end."""
+        self._left_open.append(close)
+
+    async def close(self) -> None:
+        """Give up what is still asked, and close what is open."""
+        for asked in self._asked.values():
+            asked.cancel()
+        await asyncio.gather(*self._asked.values(), return_exceptions=True)
+        for close in self._left_open:
+            await close()
 
     async def policies(self) -> tuple[PolicySet, Sequence[Finding]]:
         """The policies on disk, and what is said of them. Raises as `linted` does."""

@@ -44,7 +44,10 @@ CHECKS: Final[tuple[Check, ...]] = (
 
 async def run(deployment: Deployment, checks: Sequence[Check] = CHECKS, *, limit: float = LIMIT) -> tuple[Line, ...]:
     """What all checks say, in their order. None takes longer than `limit` seconds."""
-    found = await asyncio.gather(*(_said(one, deployment, limit) for one in checks))
+    try:
+        found = await asyncio.gather(*(_said(one, deployment, limit) for one in checks))
+    finally:
+        await deployment.close()
     return tuple(line for lines in found for line in lines)
 
 

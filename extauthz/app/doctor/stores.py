@@ -1,6 +1,6 @@
 """Checks of the store: how fast it answers, and whether it is set up so that nothing is lost.
 
-A file is opened for reading alone. A Redis is sent PING, INFO, TIME and CONFIG GET.
+A file is opened for reading alone. A Redis is sent PING, INFO and TIME.
 """
 
 import asyncio
@@ -173,6 +173,7 @@ async def _servers(deployment: Deployment) -> Sequence[tuple[str, RedisServer]]:
     async def found() -> Sequence[tuple[str, RedisServer]]:
         route = route_to(await apart(lambda: parse_redis(settings.store, base=settings.base)))
         place = without_secrets(settings.store)
+        deployment.close_later(route.close)
         try:
             async with asyncio.timeout(PATIENCE):
                 servers = await route.servers()
