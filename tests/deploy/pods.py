@@ -82,9 +82,9 @@ class Pod:
                 return said
         raise AssertionError(f"the pod ended before it said `{name}`: {self.heard}")
 
-    def events(self) -> set[str]:
-        """What it has said so far."""
-        return {said["event"] for said in self.heard}
+    def warned(self) -> set[str]:
+        """What it has said so far that somebody should look at."""
+        return {said["event"] for said in self.heard if said["level"] != "info"}
 
     def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
         """A command in the pod's network, with the host's files: for probes and callers."""
@@ -134,9 +134,9 @@ def running_pod(
             mount_files(source, config_map["data"], mode=volume["configMap"]["defaultMode"])
         elif "secret" in volume:
             mount_files(source, secrets[volume["secret"]["secretName"]], mode=volume["secret"]["defaultMode"])
-        else:  # an empty folder or a claim, which belongs to the group
+        else:  # a claim belongs to the group; an empty folder is everybody's, of whom there is nobody else in the pod
             os.chown(source, 0, template["securityContext"]["fsGroup"])
-            source.chmod(0o2775)
+            source.chmod(0o2777 if "emptyDir" in volume else 0o2775)
     for mount in container["volumeMounts"]:
         how = "ro" if mount.get("readOnly") else "rw"
         binds.append(f"{how} {volumes / mount['name']} {mount['mountPath']}")

@@ -79,7 +79,8 @@ def test_two_servers_manifest_runs_and_follows_what_the_kubelet_swaps(tmp_path: 
             mount_files(pod.volumes / "keys", {"keys.json": keys.read_text()}, generation=2, mode=0o400)
             assert key.kid in json.dumps(pod.next_event("keys-turned"))
             assert pod.stop() == 0
-    assert "reload-refused" not in pod.events()
+    # A busy machine may think for a moment that Redis is away.
+    assert pod.warned() - {"store-unavailable"} == {"key-file-exposed"}, "as docs/kubernetes.md says"
 
 
 def test_one_server_makes_its_state_on_the_volume(tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_one_server_makes_its_state_on_the_volume(tmp_path: Path) -> None:
         assert {"extauthz.db", "keys.json"} <= set(made)
         assert {(found.st_uid, found.st_mode & 0o077) for found in made.values() if found.st_size} == {(65532, 0)}
         assert pod.stop() == 0
-    assert "key-file-exposed" not in pod.events()
+    assert not pod.warned()
 
 
 def test_with_mutual_tls_only_the_gateway_is_answered(

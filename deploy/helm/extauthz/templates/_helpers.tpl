@@ -87,7 +87,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $callers := dict "authorities" "/etc/extauthz/tls/ca.crt" "names" .Values.tls.callers }}
 {{- $_ := set $listen "tls" (dict "certificate" "/etc/extauthz/tls/tls.crt" "key" "/etc/extauthz/tls/tls.key" "callers" $callers) }}
 {{- end }}
-{{- $settings := dict "listen" $listen "bundle_cache" "/var/lib/extauthz/bundles" }}
+{{- $settings := dict "listen" $listen }}
+{{- if .Values.config.bundles }}
+{{- $_ := set $settings "bundle_cache" "/var/lib/extauthz/bundles" }}
+{{- end }}
 {{- $folders := list }}
 {{- if .Values.policies.files }}
 {{- $folders = append $folders "/etc/extauthz/policies/chart" }}
