@@ -58,8 +58,12 @@ def _duration(text: str) -> float:
         raise typer.BadParameter(str(error)) from None
 
 
+def _path_or_none(text: str) -> str:
+    return text if text == NONE else _path(text)
+
+
 def _path(text: str) -> str:
-    if text == NONE or (text.startswith("/") and not set(text) & set("?#*{ ")):
+    if text.startswith("/") and not set(text) & set("?#*{ "):
         return text
     raise typer.BadParameter(f"`{text}` is no path; write `/orders`")
 
@@ -156,7 +160,7 @@ def config(
     ] = cast("float", "30s"),
     hold_path: Annotated[
         list[str] | None,
-        typer.Option(parser=_path, metavar="PATH|none", help="Calls below it may be held. May be repeated."),
+        typer.Option(parser=_path_or_none, metavar="PATH|none", help="Calls below it may be held. May be repeated."),
     ] = None,
     body: Annotated[
         int,
