@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from extauthz.errors import ConfigurationError, failure_of
+from extauthz.lookup.files import open_file
 from extauthz.stepup.keys import SECRET_BYTES, Key, KeyRing, drop_keys, generate_key, parse_keys, rotate_keys
 
 
@@ -100,7 +101,8 @@ def _naming(path: Path) -> Iterator[None]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with open_file(path) as stream:
+            return stream.read().decode("utf-8")
     except OSError as error:
         raise ConfigurationError(f"{path}: can't read the key file: {failure_of(error)}") from error
     except UnicodeDecodeError as error:

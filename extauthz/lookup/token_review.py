@@ -37,7 +37,7 @@ class TokenReviews:
     """Asks the API server that `settings.token_review` names; paths are relative to `base`, and an answer may take
     `timeout` seconds. Belongs to one event loop.
 
-    Raises `ConfigurationError` if the file of authorities can't be used.
+    Raises `ConfigurationError` if the file of authorities or the server's own credential can't be used.
     """
 
     def __init__(self, settings: KubernetesSettings | None, *, base: Path, timeout: float = TIMEOUT) -> None:
@@ -46,6 +46,8 @@ class TokenReviews:
         self._peer = None
         if settings is not None and settings.token_review is not None:
             self._peer = Peer(ca=None if settings.ca is None else base / settings.ca, timeout=timeout)
+            if settings.token is not None:
+                read_secret(base / settings.token)
         self._running: dict[str, asyncio.Task[Answer]] = {}
         self._failure = ""
         self._silent_until = 0.0

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
-from extauthz.errors import ConfigurationError, ExtauthzError, StateUnavailable
+from extauthz.errors import ConfigurationError, ExtauthzError, StateUnavailable, failure_of
 from extauthz.store.schema import migrate, origin
 
 BUSY_SECONDS: Final = 2.0
@@ -102,7 +102,8 @@ class SqliteFile:
         try:
             return work()
         except _PROBLEMS as error:
-            raise StateUnavailable(f"store: {self._path}: {error}") from error
+            told = failure_of(error) if isinstance(error, OSError) else str(error)
+            raise StateUnavailable(f"store: {self._path}: {told}") from error
 
     def _transaction(self, work: Work[_T], keep: Callable[[_T], bool]) -> _T:
         connection = self._connected()

@@ -3,10 +3,13 @@
 The rule: new files are taken when they are good, connection by connection; until then those before stay.
 """
 
+from pathlib import Path
+
 import grpc
 import structlog
 
 from extauthz.errors import ConfigurationError
+from extauthz.lookup.files import open_file
 from extauthz.transport.tls import Tls
 
 _log = structlog.get_logger(__name__)
@@ -40,7 +43,12 @@ def server_credentials(tls: Tls) -> grpc.ServerCredentials:
 
 
 def _contents(tls: Tls) -> tuple[bytes, ...]:
-    return tuple(path.read_bytes() for path in tls.files)
+    return tuple(_content(path) for path in tls.files)
+
+
+def _content(path: Path) -> bytes:
+    with open_file(path) as stream:
+        return stream.read()
 
 
 def _configuration(contents: tuple[bytes, ...]) -> grpc.ServerCertificateConfiguration:

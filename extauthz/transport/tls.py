@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from extauthz.errors import ConfigurationError, failure_of
+from extauthz.lookup.files import open_file
 from extauthz.transport.callers import Callers, caller_name
 from extauthz.values.block import Block, distinct
 from extauthz.values.secret import SecretFile
@@ -65,7 +66,7 @@ class Tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         for path in self.files:
             try:
-                path.read_bytes()
+                open_file(path).close()
             except OSError as error:
                 raise ConfigurationError(f"{self.setting}: can't read `{path}`: {failure_of(error)}") from error
         try:

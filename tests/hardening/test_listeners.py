@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import grpc
 import httpx
 import pytest
 from hardening.secret_settings import plant
+from hardening.starting import Orders
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount, Route
 
@@ -30,26 +31,6 @@ FACTORS = {("listen.approvals", f"/.extauthz/{name}") for name in ("challenge", 
 """Who approves may be asked for a second factor, at the origin of the approvers' pages."""
 DESCRIBED = {(key, "/openapi.json") for key in ("listen.admin", "listen.approvals")}
 """Each has an API of its own, and says which."""
-
-
-@dataclass
-class Orders:
-    """Those of a test: serve until it has seen enough."""
-
-    ready: asyncio.Event = field(default_factory=asyncio.Event)
-    stop: Callable[[], None] = lambda: None
-
-    def obey(self, *, stop: Callable[[], None], reload: Callable[[], None]) -> None:  # noqa: ARG002 - as Orders has it
-        self.stop = stop
-
-    def in_force(self, revision: str) -> None:
-        """Nobody asks."""
-
-    async def begin(self) -> None:
-        """At once."""
-
-    def serving(self, address: str) -> None:  # noqa: ARG002 - as Orders has it
-        self.ready.set()
 
 
 @dataclass(frozen=True)
