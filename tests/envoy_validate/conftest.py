@@ -19,6 +19,7 @@ REFUSED = {
     "filter-behind-proxy",
     "filter-unseen",  # of a file that is not there
     "routes-unseen",
+    "routes-unseen-of-virtual-hosts",
     "transcoder-after",
 }
 """Samples whose listeners Envoy does not take."""

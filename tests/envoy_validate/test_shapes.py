@@ -70,6 +70,7 @@ def listed(tree: Any) -> Any:
 SHAPES: dict[str, Callable[[Any], str]] = {
     "json": json.dumps,
     "indented": lambda tree: json.dumps(tree, indent=1),
+    "tabs": lambda tree: json.dumps(tree, indent="\t"),
     "camel": lambda tree: json.dumps(camel(tree)),
     "dump": lambda tree: json.dumps(dump(tree)),
     "discovered": lambda tree: json.dumps(discovered(tree)),
@@ -169,3 +170,19 @@ def test_a_value_that_a_dump_leaves_out_is_not_guessed() -> None:
     said = "disable_request_body_buffering: true, context_extensions: {extauthz.buffered: '[redacted]'}"
     text = text.replace("disable_request_body_buffering: true", said)
     assert validate([("envoy.yaml", text)], buffering) == ()
+
+
+def test_a_listener_of_http_3_is_judged() -> None:
+    quic = tree("accept-untrusted")
+    socket = quic["static_resources"]["listeners"][0]["filter_chains"][0]["transport_socket"]
+    wrapped = {"@type": f"{TYPE}extensions.transport_sockets.quic.v3.QuicDownstreamTransport"}
+    socket["typed_config"] = {**wrapped, "downstream_tls_context": socket["typed_config"]}
+    assert rules(yaml.safe_dump(quic)) == ["accept-untrusted"]
+
+
+def test_a_log_that_sends_all_metadata_tells_the_decision() -> None:
+    silent = tree("access-log-silent")
+    manager = silent["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    log = {"@type": f"{TYPE}extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig"}
+    manager["access_log"] = [{"name": "envoy.access_loggers.http_grpc", "typed_config": log}]
+    assert rules(yaml.safe_dump(silent)) == []

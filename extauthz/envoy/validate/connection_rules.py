@@ -23,6 +23,10 @@ _AUTHORITIES = (
     "custom_validator_config",
 )
 """By which a certificate can be verified."""
+_FORWARDED = frozenset({"FORWARD_ONLY", "ALWAYS_FORWARD_ONLY"})
+"""Under which the header is the client's."""
+_TELLS_ALL = "HttpGrpcAccessLogConfig"
+"""The access log that sends all metadata, whatever its format."""
 _WRITTEN = frozenset({"APPEND_FORWARD", "SANITIZE_SET"})
 """Under which Envoy itself writes X-Forwarded-Client-Cert."""
 
@@ -34,9 +38,9 @@ _WRITTEN = frozenset({"APPEND_FORWARD", "SANITIZE_SET"})
     "write `forward_client_cert_details: SANITIZE_SET` and `set_current_client_cert_details: {uri: true}`",
 )
 def xfcc_forwarded(http: Http) -> Iterator[Hit]:
-    said = http.spot["forward_client_cert_details"].one_of(FORWARDING)
-    if said in {"FORWARD_ONLY", "ALWAYS_FORWARD_ONLY"}:
-        yield http.spot["forward_client_cert_details"], f"`{said}`"
+    for spot in (http.spot["forward_client_cert_details"], *_by_request(http)):
+        if spot.one_of(FORWARDING) in _FORWARDED:
+            yield spot, f"`{spot.one_of(FORWARDING)}`"
 
 
 @rule(
@@ -58,7 +62,7 @@ def xfcc_appended(http: Http) -> Iterator[Hit]:
     "remove `forward_client_cert_matcher`",
 )
 def xfcc_by_request(http: Http) -> Iterator[Hit]:
-    if http.spot["forward_client_cert_matcher"].exists:
+    if _by_request(http) and not any(spot.one_of(FORWARDING) in _FORWARDED for spot in _by_request(http)):
         yield http.spot["forward_client_cert_matcher"], ""
 
 
@@ -130,7 +134,8 @@ def client_certificate_unverified(http: Http) -> Iterator[Hit]:
     "add a `transport_socket` with TLS, unless what stands in front has ended it on this very machine",
 )
 def listener_plaintext(http: Http) -> Iterator[Hit]:
-    if not http.chain["transport_socket"].exists and not is_local(http.listener["address"]):
+    addresses = [http.listener["address"], *(one["address"] for one in http.listener["additional_addresses"].items)]
+    if not http.chain["transport_socket"].exists and not all(map(is_local, addresses)):
         yield http.chain, ""
 
 
@@ -223,8 +228,14 @@ def address_detected_otherwise(http: Http) -> Iterator[Hit]:
 )
 def access_log_silent(http: Http) -> Iterator[Hit]:
     logs = http.spot["access_log"]
-    if not any("extauthz:decision" in spot.text for spot in logs.inner()):
+    if not any("extauthz:decision" in spot.text or _TELLS_ALL in spot.text for spot in logs.inner()):
         yield logs, ""
+
+
+def _by_request(http: Http) -> list[Spot]:
+    """How the header is treated for requests that a matcher finds."""
+    found = (spot["forward_client_cert_details"] for spot in http.spot["forward_client_cert_matcher"].inner())
+    return [spot for spot in found if spot.exists]
 
 
 def is_local(address: Spot) -> bool:

@@ -23,7 +23,7 @@ def nothing_asks(all_of_it: Everything) -> Iterator[Hit]:
     "listener-bypass",
     "error",
     "this leads to a service that another listener guards, and nobody is asked",
-    "add the filter here too, remove the listener, or let it listen on loopback alone",
+    "add the filter here too, or remove the listener",
 )
 def listener_bypass(all_of_it: Everything) -> Iterator[Hit]:
     for one in _unguarded(all_of_it):

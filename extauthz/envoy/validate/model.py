@@ -102,8 +102,9 @@ class Http:
 
     @property
     def tls(self) -> Spot:
-        """The settings of TLS with clients."""
-        return self.chain.at("transport_socket", "typed_config")
+        """The settings of TLS with clients, over TCP or QUIC."""
+        config = self.chain.at("transport_socket", "typed_config")
+        return config["downstream_tls_context"] if config["downstream_tls_context"].exists else config
 
     @cached_property
     def clusters(self) -> frozenset[str]:
@@ -247,6 +248,8 @@ def _http(listener: Spot, chain: Spot, spot: Spot, resources: Resources, tables:
         unseen = [] if table.exists else [name]
     elif spot["scoped_routes"].exists:
         unseen = [spot["scoped_routes"]]
+    if table["vhds"].exists:
+        unseen = [*unseen, table["vhds"]]
     return Http(listener, chain, spot, filters, list(_routes(table)), unseen)
 
 

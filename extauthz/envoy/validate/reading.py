@@ -52,8 +52,11 @@ def read(text: str, file: str) -> list[Node]:
     """The documents of a text, empty ones left out. Raises `UnreadableEnvoy`."""
     if len(text) > MAX_CHARACTERS:
         raise UnreadableEnvoy(f"{file}: longer than {MAX_CHARACTERS} characters; split it")
+    text = text.removeprefix("\ufeff")
+    if text.lstrip()[:1] in {"{", "["}:
+        text = text.replace("\t", " ")  # JSON may be indented by them
     try:
-        return [node for node in _Builder(text.removeprefix("\ufeff"), file).documents() if node.size > 1]
+        return [node for node in _Builder(text, file).documents() if node.size > 1]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = file if mark is None else f"{file}:{mark.line + 1}:{mark.column + 1}"
