@@ -38,6 +38,7 @@ type made struct {
 	Listeners []json.RawMessage `json:"listeners"`
 	Clusters  []json.RawMessage `json:"clusters"`
 	Routes    []json.RawMessage `json:"routes"`
+	Endpoints []json.RawMessage `json:"endpoints"`
 }
 
 func main() {
@@ -92,6 +93,7 @@ func translate(t test.Failer, server *xds.FakeDiscoveryServer, one proxy) made {
 		Listeners: written(t, listeners),
 		Clusters:  written(t, server.Clusters(node)),
 		Routes:    written(t, server.RoutesFromListeners(node, listeners)),
+		Endpoints: written(t, server.Endpoints(node)),
 	}
 }
 
