@@ -3,6 +3,7 @@
 The rule: whoever asks for what is not there gets an empty spot, placed where it would have been written.
 """
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -95,19 +96,19 @@ class Spot:
     def number(self, default: float = 0) -> float:
         """A number, which JSON may write as text."""
         value = None if self.node is None else self.node.value
-        if isinstance(value, float):
-            return value
         try:
-            return float(value) if isinstance(value, str) else default
+            number = float(value) if isinstance(value, (str, float)) else default
         except ValueError:
             return default
+        return number if math.isfinite(number) else default
 
     def one_of(self, names: Sequence[str]) -> str:
         """The value of an enumeration whose values these are, which may be written by its number; first if unset."""
         value = None if self.node is None else self.node.value
-        if isinstance(value, float) and 0 <= int(value) < len(names):
-            return names[int(value)]
-        return value if isinstance(value, str) else names[0]
+        if isinstance(value, str):
+            return value
+        number = self.number(0)
+        return names[int(number)] if 0 <= number < len(names) else names[0]
 
     def seconds(self, default: float | None = None) -> float | None:
         """A duration, written as `1.5s`."""
