@@ -38,6 +38,7 @@ WAITING = (
     "quickstart",
     "transport",
     "e2e",
+    "envoy_validate",
     "signals",
     "tutorial",
     "bundles",
