@@ -1,0 +1,94 @@
+"""Earlier versions of this program, out of git's history, as servers and commands on the state of a test.
+
+Rule kept here: an earlier version is run as it was, from a folder of its own, with the packages of today. A commit that
+is not there (a shallow clone, an archive) skips the test.
+"""
+
+import io
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """A commit; whether it had `approvals`, whether today's version takes the `tickets` that it made, and whether the
+    lines of its audit are `chained`."""
+
+    name: str
+    commit: str
+    approvals: bool = True
+    tickets: bool = True
+    chained: bool = True
+
+
+BEFORE_APPROVALS: Final = Version(
+    name="before-approvals",
+    commit="c273f2b322c0cee0b90b933dd7cf45b65ec8a6d3",
+    approvals=False,
+    tickets=False,
+    chained=False,
+)
+BEFORE_RECORDS: Final = Version(
+    name="before-records", commit="32e23f49cff880a72bde3896e1a154dc4228dd7a", tickets=False, chained=False
+)
+PROMISED: Final = Version(name="promised", commit="2905a61944e0d9a3fa9b3ee1d1154590db76020c")
+"""From here on docs/upgrade.md holds: state of this version and of every later one is read."""
+VERSIONS: Final = (BEFORE_APPROVALS, BEFORE_RECORDS, PROMISED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """The program of a version, in this folder; of today's for `None`."""
+
+    folder: Path | None
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The variables with which Python runs it."""
+        return {} if self.folder is None else {"PYTHONPATH": str(self.folder)}
+
+    @contextmanager
+    def chosen(self) -> Iterator[None]:
+        """Within it whoever starts extauthz starts this one."""
+        with pytest.MonkeyPatch.context() as patched:
+            for name, value in self.environment.items():
+                patched.setenv(name, value)
+            yield
+
+    def run(self, *words: str | Path) -> "subprocess.CompletedProcess[str]":
+        """One of its commands, to its end."""
+        command = [sys.executable, "-P", "-m", "extauthz", *map(str, words)]
+        environment = {**os.environ, **self.environment}
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
+
+    def says(self, *words: str | Path) -> str:
+        """What a command says that must end well."""
+        ended = self.run(*words)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+
+TODAY: Final = Program(folder=None)
+
+
+def unpacked(version: Version, folder: Path) -> Program:
+    """The program of this version, unpacked into a folder."""
+    archive = subprocess.run(
+        ["git", "-C", str(ROOT), "archive", version.commit, "extauthz"], capture_output=True, check=False, timeout=60
+    )
+    if archive.returncode:
+        pytest.skip(f"no commit {version.commit} here ({archive.stderr.decode().strip()}); clone with its history")
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
+        tar.extractall(folder, filter="data")
+    return Program(folder=folder)

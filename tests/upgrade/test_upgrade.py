@@ -1,0 +1,125 @@
+"""State that an earlier version has written is read by this one, and both may serve side by side: docs/upgrade.md."""
+
+import asyncio
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from app.callers import Gateway
+from app.replicas import Site, shared_store
+from checking import told
+from commanding import command
+from upgrade.conftest import Unpack
+from upgrade.earlier import BEFORE_APPROVALS, BEFORE_RECORDS, PROMISED, TODAY, VERSIONS, Program, Version
+from upgrade.state import World, asked_approval, find, leave, new_world
+
+from extauthz.cli.quickstart.tokens import ISSUER
+from extauthz.stepup.totp import STEP_SECONDS
+from extauthz.store.schema import STEPS
+
+SOME = [(BEFORE_APPROVALS, "sqlite"), (BEFORE_RECORDS, "redis"), (PROMISED, "sqlite")]
+ALL = [(version, store) for version in VERSIONS for store in ("sqlite", "redis")]
+PAIRS = ALL if "UPGRADES" in os.environ else SOME
+
+pytestmark = pytest.mark.timeout(300)  # starts of servers and commands, one after the other
+
+
+@contextmanager
+def lived(tmp_path: Path, version: Version, store: str, program: Program) -> Iterator[World]:
+    """People with authenticator apps, and one who is blocked, as this version has them."""
+    with shared_store(store) as shared:
+        world = new_world(tmp_path, version, shared.url)
+        for sub in ("alice", "bob"):
+            world.enroll(sub, program)
+        program.says("subjects", "block", "mallory", "--issuer", ISSUER, "--config", world.config)
+        yield world
+
+
+@pytest.mark.parametrize(("version", "store"), PAIRS, ids=[f"{one.name}-{store}" for one, store in PAIRS])
+def test_what_an_earlier_version_has_left_is_there(
+    tmp_path: Path, unpack: Unpack, version: Version, store: str
+) -> None:
+    old = unpack(version)
+    with lived(tmp_path, version, store, old) as world:
+        with world.served(old) as site:
+            left = asyncio.run(leave(world, site))
+        before = (tmp_path / "audit.jsonl").read_bytes()
+        with world.served(TODAY) as site:
+            asyncio.run(find(world, site, left))
+        after = (tmp_path / "audit.jsonl").read_bytes()
+        assert after.startswith(before)
+        assert len(after) > len(before)
+        verified = command("audit", "verify", "--config", str(world.config), "--format", "json", folder=tmp_path)
+        found = json.loads(verified.stdout)
+        assert found["lines"] == len(after.splitlines())
+        # Lines of the time before chains are of none, which is told of each.
+        strays = [] if version.chained else ["stray"] * len(before.splitlines())
+        assert [one["mistake"] for one in found["found"]] == strays, verified.stdout
+        assert verified.returncode == bool(strays)
+
+
+def test_old_and_new_servers_share_a_redis_while_an_upgrade_rolls(tmp_path: Path, unpack: Unpack) -> None:
+    """Every request is decided by either: what one has given the other uses up, and what one has used is used."""
+    old = unpack(PROMISED)
+    with lived(tmp_path, PROMISED, "redis", old) as world, world.served(old, TODAY) as site:
+        left = asyncio.run(leave(world, site))
+        asyncio.run(find(world, site, left, server=1))
+        asyncio.run(seen_by_both(world, site))
+
+
+async def seen_by_both(world: World, site: Site) -> None:
+    """An approval that each has counted a vote of is given once, and neither takes a code that the other has burned."""
+    async with Gateway(site) as gateway:
+        approval = await asked_approval(gateway, world, "frank")
+        assert [world.vote(site, approval, by, server) for server, by in enumerate(("anna", "ben"))] == [200, 200]
+        request = world.asks("frank", "/pay/frank")
+        twice = [await reason_at(gateway, site, server, request) for server in (1, 0)]
+        assert twice == ["allowed", "allowed"], "it is the same Check, sent again"
+        assert await gateway.reason(world.asks("frank", "/pay/frank")) == "approval-required"
+        burned = [world.asks("alice", f"/once/{server}", left_code(world)) for server in (0, 1)]
+        assert [await reason_at(gateway, site, server, burned[server]) for server in (0, 1)] == ["code-used"] * 2
+
+
+def left_code(world: World) -> str:
+    """The last code that alice has used."""
+    return world.apps["alice"].at(world.steps["alice"] * STEP_SECONDS)
+
+
+async def reason_at(gateway: Gateway, site: Site, server: int, request: bytes) -> str:
+    """Why this server decides so."""
+    answer = await gateway.ask(site.replicas[server].said["grpc"], request)
+    assert answer is not None
+    return told(answer)["reason"]
+
+
+def test_an_earlier_version_refuses_a_newer_file_in_one_line(tmp_path: Path, unpack: Unpack) -> None:
+    world = new_world(tmp_path, BEFORE_APPROVALS, f"sqlite:///{tmp_path / 'extauthz.db'}")
+    TODAY.says("factors", "list", "alice", "--issuer", ISSUER, "--config", world.config)
+    with closing(sqlite3.connect(tmp_path / "extauthz.db")) as file:
+        assert file.execute("PRAGMA user_version").fetchone() == (len(STEPS),)
+    refused = unpack(BEFORE_APPROVALS).run("serve", "--config", world.config)
+    assert refused.returncode == 1
+    (line,) = refused.stderr.strip().splitlines()
+    assert f"a newer version made this file (schema {len(STEPS)}, known are " in line
+    assert line.endswith("; upgrade extauthz")
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+def test_steps_that_an_earlier_version_took_are_as_they_were(unpack: Unpack, version: Version) -> None:
+    program = unpack(version)
+    asked = "import json; from extauthz.store.schema import STEPS; print(json.dumps(STEPS))"
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", asked],
+        env={**os.environ, **program.environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    then = json.loads(ended.stdout)
+    assert then == [list(step) for step in STEPS[: len(then)]]
