@@ -95,8 +95,12 @@ def report(site: Site, verdict: Verdict, watch: Watch, faults: Faults, minutes: 
     print(f"log: {logged} errors within faults, {len(odd_lines)} without a reason")
     print(f"audit: {'verifies' if verifies else 'DOES NOT VERIFY'}: {said}")
     print(f"{unjudged} processes lived for too short a time to be judged by what they hold")
-    misses = [f"let through wrongly: {one.kind}" for one in wrong]
-    misses += [f"no reason for: {one.kind}: {one.reason}" for one in unexplained if one not in wrong]
+    misses = [f"let through wrongly: {one.kind} at {verdict.minute(one):.2f}" for one in wrong]
+    misses += [
+        f"no reason for: {one.kind}: {one.reason} at {verdict.minute(one):.2f}"
+        for one in unexplained
+        if one not in wrong
+    ]
     misses += [f"log: {line}" for line in odd_lines]
     misses += [f"not followed: {problem}" for problem in faults.problems]
     misses += [_told(one) for one in growth if one.leaks]

@@ -9,6 +9,7 @@ import itertools
 import json
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -29,6 +30,8 @@ DIRECT, FRONT, HELD, CODES = 4, 4, 6, 3
 """How many ask at a time: Checks over gRPC, requests through Envoy, those of them that wait for an approval, and those
 with a code."""
 PAUSE: Final = 0.05
+REFUSED: Final = 2
+"""Codes of somebody that may be refused: after some more they are locked out, as they should be."""
 SHOP: Final = "spiffe://prod.example.org/ns/shop/sa/web"
 OTHER: Final = "spiffe://prod.example.org/ns/other/sa/job"
 _PATIENCE: Final = 20.0
@@ -50,6 +53,7 @@ class Load:
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     _tokens: dict[str, tuple[TokenIssuer, float, str]] = field(default_factory=dict)
     _steps: dict[str, int] = field(default_factory=dict)
+    _refused: Counter[str] = field(default_factory=Counter)
 
     async def run(self, until: float) -> None:
         """Ask until this time of the monotonic clock."""
@@ -189,14 +193,16 @@ class Load:
     async def _code(self) -> None:
         """A code of an app is good once, whatever it is used for."""
         sub, step = self._somebody(), step_at(time.time())
-        if self._steps.get(sub, -1) >= step:
+        if self._steps.get(sub, -1) >= step or self._refused[sub] >= REFUSED:
             await asyncio.sleep(PAUSE)
             return
         self._steps[sub] = step
         headers = {**self._bearer(sub), "x-extauthz-otp": code_at(self.site.secrets[sub], step)}
-        allowed = await self.ask("code", f"/once/{next(self._numbers)}", headers, ALLOWED)
-        if allowed == ALLOWED and random.random() < 0.3:
-            await self.ask("code again", f"/once/{next(self._numbers)}", headers, "code-used")
+        told = await self.ask("code", f"/once/{next(self._numbers)}", headers, ALLOWED)
+        if told == ALLOWED and random.random() < 0.1:
+            told = await self.ask("code again", f"/once/{next(self._numbers)}", headers, "code-used")
+        if told != ALLOWED:
+            self._refused[sub] += 1
 
     async def _held(self) -> None:
         """A third of them is approved, a third denied, and a third waits in vain."""

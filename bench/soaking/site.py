@@ -38,7 +38,7 @@ from extauthz.store.protocol import Enrolment
 from extauthz.values.identity import Subject
 
 WORKERS: Final = 2
-USERS: Final = 40
+USERS: Final = 400
 CHECK_SECONDS: Final = 3.0
 """As shipped it is 0.25; a loaded machine may stall for longer than that by itself."""
 STALE: Final = 5

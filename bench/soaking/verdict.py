@@ -55,13 +55,18 @@ class Asked:
 
 @dataclass(kw_only=True)
 class Verdict:
-    """All requests so far."""
+    """All requests so far, since `began`."""
 
+    began: float = field(default_factory=time.monotonic)
     faults: list[Fault] = field(default_factory=list)
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=dict)
     odd: list[Asked] = field(default_factory=list)
     happened: Counter[str] = field(default_factory=Counter)
+
+    def minute(self, asked: Asked) -> float:
+        """When it was sent, since the start."""
+        return (asked.began - self.began) / 60
 
     def take(self, asked: Asked) -> None:
         """Count one."""

@@ -23,6 +23,8 @@ LOOK_EVERY: Final = 2.0
 STALL: Final = 0.05
 """Seconds by which somebody wakes too late when the machine does not let them run: a call of a Redis may take 0.08."""
 FEWEST: Final = 8
+SHORTEST: Final = 60.0
+"""Looks and seconds below which nobody judges: caches fill, and allocators breathe."""
 _PAIRS: Final = 4_000
 _NAP: Final = 0.02
 
@@ -45,7 +47,7 @@ BOUNDS: Final[Mapping[str, Bound]] = {
     "descriptors": Bound(unit="", share=0.1, more=6.0),
     "threads": Bound(unit="", share=0.0, more=3.0),
     "tasks": Bound(unit="", share=0.2, more=12.0),
-    "objects": Bound(unit="", share=0.05, more=3_000.0),
+    "blocks": Bound(unit="", share=0.05, more=5_000.0),
 }
 
 
@@ -112,7 +114,7 @@ class Watch:
         for pid, looks in self.looks.items():
             began = looks[0][0]
             warm = [(at, figures) for at, figures in looks if at - began >= warm_up]
-            if len(warm) < FEWEST:
+            if len(warm) < FEWEST or warm[-1][0] - warm[0][0] < SHORTEST:
                 unjudged += 1
                 continue
             for figure in BOUNDS:
