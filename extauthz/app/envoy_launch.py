@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -13,9 +12,9 @@ from typing import Final
 
 from extauthz.app.link import Assignment
 from extauthz.app.worker import Launch, Worker
-from extauthz.errors import ConfigurationError, failure_of
+from extauthz.errors import ConfigurationError
 from extauthz.settings import Settings
-from extauthz.transport import unix_sockets
+from extauthz.transport import ports, unix_sockets
 from extauthz.transport.envoy_config import Place, envoy_config, envoy_secrets
 from extauthz.transport.methods import LEAVING
 from extauthz.transport.unix_sockets import Sockets
@@ -94,13 +93,8 @@ def _envoy() -> tuple[str, Mapping[str, str]]:
 
 def _try(address: str, sockets: Sockets) -> None:
     """Find out whether the address can be listened on: Envoy would say so in words of its own, and late."""
-    try:
-        path = unix_sockets.path_of(address)
-        if path is not None:
-            sockets.take(path, key="listen.grpc")
-            return
-        host, _, port = address.rpartition(":")
-        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-        socket.create_server((host.strip("[]"), int(port)), family=family).close()
-    except OSError as error:
-        raise ConfigurationError(f"listen.grpc: can't listen on `{address}`: {failure_of(error)}") from error
+    path = unix_sockets.path_of(address)
+    if path is None:
+        ports.bound(address, key="listen.grpc").close()
+    else:
+        sockets.take(path, key="listen.grpc")

@@ -78,9 +78,9 @@ class Application:
         await receive()
         life = _Life(self._link, self._assignment)
         transport = await life.begin()
-        if transport is None:
-            await send({"type": "lifespan.startup.failed"})
-            return
+        if transport is None:  # the parent was told why; Envoy would only say in many words that it can't go on
+            sys.stderr.flush()
+            os._exit(1)
         self._carry = transport.__call__
         await send({"type": "lifespan.startup.complete"})
         await receive()

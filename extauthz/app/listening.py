@@ -9,7 +9,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from extauthz.errors import ConfigurationError, failure_of
-from extauthz.transport import unix_sockets
+from extauthz.transport import ports, unix_sockets
 from extauthz.transport.unix_sockets import AS_ALWAYS, Sockets
 
 _BACKLOG = 1024
@@ -68,14 +68,12 @@ class _EmbeddedServer(uvicorn.Server):
 
 
 def _bind(address: str, key: str, sockets: Sockets) -> socket.socket:
+    path = unix_sockets.path_of(address)
+    if path is None:
+        return ports.bound(address, key=key, backlog=_BACKLOG)
     try:
-        path = unix_sockets.path_of(address)
-        if path is not None:
-            with sockets.around(address, key=key):
-                return _bind_unix(path)
-        host, _, port = address.rpartition(":")
-        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-        return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=_BACKLOG)
+        with sockets.around(address, key=key):
+            return _bind_unix(path)
     except OSError as error:
         raise ConfigurationError(f"{key}: can't listen on `{address}`: {failure_of(error)}") from error
 

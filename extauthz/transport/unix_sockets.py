@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from extauthz.errors import ConfigurationError, failure_of
+from extauthz.transport.ports import bound
 
 MODE: Final = 0o660
 LONGEST: Final = 107
@@ -58,6 +59,7 @@ class Sockets:
         """
         path = path_of(address)
         if path is None:
+            bound(address, key=key).close()
             yield
             return
         self.take(path, key=key)
