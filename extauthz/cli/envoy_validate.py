@@ -1,5 +1,6 @@
 """`extauthz envoy validate`: what in a configuration of Envoy would make the answers of extauthz count for nothing."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 _STDIN = "-"
 _AUTO = "auto"
 _SECONDS = 60.0
+_LOGGED = re.compile(r"^(?:\[[^\]]*\] ?)+")
+"""What is before a message in a log of Envoy."""
 _BOOTSTRAP = frozenset({"static_resources", "dynamic_resources", "staticResources", "dynamicResources"})
 
 
@@ -175,7 +178,8 @@ def _refusals(binary: Path, name: str, text: str) -> Sequence[Finding]:
             raise ConfigurationError(f"{binary}: can't be asked: {said}; name another Envoy by --envoy") from error
         if ended.returncode == 0:
             return ()
-        said = " ".join(ended.stderr.decode("utf-8", "replace").replace(str(file), name).split())
+        lines = ended.stderr.decode("utf-8", "replace").replace(str(file), name).splitlines()
+        said = " ".join(_LOGGED.sub("", line, count=1).strip() for line in lines)
     means = f"Envoy refuses it: {said[-_SHOWN:] or 'and does not say why'}"
     do = "mend it; files that it names must be there, too"
     return [Finding(rule="envoy-refuses", severity="error", file=name, line=1, path="", means=means, do=do)]

@@ -174,6 +174,7 @@ def test_envoy_itself_is_asked_where_that_is_wished(sample: str, refused: bool, 
     assert ended.returncode == refused
     if refused:
         finding = next(one for one in told["findings"] if one["rule"] == "envoy-refuses")
+        assert finding["means"].startswith("Envoy refuses it: error initializing configuration 'envoy.yaml': ")
         assert "must be the last filter" in finding["means"]
 
 
