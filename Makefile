@@ -12,7 +12,7 @@ SPIRE_BIN ?= $(HOME)/.cache/extauthz/spire-$(SPIRE)
 JAEGER := v1.76.0
 JAEGER_BIN ?= $(HOME)/.cache/extauthz/jaeger-$(JAEGER)
 
-.PHONY: install demo test screenshots fuzz kills spire jaeger mesh-tools manifests mesh-schemas istioctl egctl lint format proto diagram schema reference docs docs-serve lock image-lock image-steps audit bench clean
+.PHONY: install demo test screenshots fuzz kills spire jaeger mesh-tools manifests mesh-schemas istioctl lint format proto diagram schema reference docs docs-serve lock image-lock image-steps audit bench soak clean
 
 install: .venv/installed
 
@@ -109,19 +109,13 @@ mesh-schemas:
 	    mkdir -p "$$into"; cp -R "$$routes/config/crd/standard" "$$into/"; \
 	chmod -R u+w "$(MESH_SCHEMAS)"
 
-# Istio's and Envoy Gateway's own programs for tests/mesh: istioctl, what has Istio's control plane translate resources
-# (tests/mesh/istio), and egctl. Each takes Go and half an hour; without them those tests are skipped. The versions are
-# those of tests/mesh/translating.py and tests/mesh/schemas.py.
+# Istio's own programs for tests/mesh: istioctl, and what has its control plane translate resources (tests/mesh/istio). They
+# take Go, and half an hour; without them those tests are skipped. The version is that of tests/mesh/translating.py.
 ISTIO := 1.31-20260827
 ISTIO_BIN ?= $(HOME)/.cache/extauthz/istio-$(ISTIO)
 istioctl:
 	cd tests/mesh/istio && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(ISTIO_BIN)/istioctl" istio.io/istio/istioctl/cmd/istioctl
 	cd tests/mesh/istio && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(ISTIO_BIN)/translate" .
-
-EGCTL_BIN ?= $(HOME)/.cache/extauthz/egctl-$(ENVOY_GATEWAY)
-egctl:
-	cd "$$($(call module_folder,github.com/envoyproxy/gateway@$(ENVOY_GATEWAY)))" \
-	    && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(EGCTL_BIN)/egctl" ./cmd/egctl
 
 lint: install
 	$(BIN)/ruff check .
@@ -138,6 +132,13 @@ format: install
 bench: export PYTHONDONTWRITEBYTECODE :=
 bench: install
 	$(BIN)/python -m bench $(BENCH_ARGS)
+
+# Everything at once, with faults, for so many minutes: docs/soak.md.
+SOAK_MINUTES ?= 60
+SOAK_ARGS ?=
+soak: export PYTHONDONTWRITEBYTECODE :=
+soak: install
+	$(BIN)/python bench/soak.py --check --minutes $(SOAK_MINUTES) $(SOAK_ARGS)
 
 # The generated code is committed; a test holds it against proto/.
 proto: install
