@@ -40,6 +40,11 @@ def caller_name(text: str) -> str:
     return text
 
 
+def is_uri(name: str) -> bool:
+    """Whether a name is among a certificate's URIs, and else among its DNS names."""
+    return "://" in name
+
+
 def is_pattern(name: str) -> bool:
     """Whether a name stands for many."""
     return name.startswith("spiffe://") and "*" in name
@@ -61,7 +66,8 @@ class Callers:
     def __init__(self, names: Iterable[str], *, setting: str) -> None:
         known = frozenset(names)
         self._patterns = tuple(parse(name) for name in known if is_pattern(name))
-        self._exact = frozenset(name for name in known if not is_pattern(name))
+        self._uris = frozenset(name for name in known if is_uri(name) and not is_pattern(name))
+        self._hosts = frozenset(name for name in known if not is_uri(name))
         self._setting = setting
         self._lock = threading.Lock()
         self._refused = 0
@@ -92,7 +98,7 @@ class Callers:
     def _has_a_name(self, uris: tuple[str, ...], hosts: tuple[str, ...]) -> bool:
         if len(uris) > 1:
             return False
-        if not self._exact.isdisjoint((*uris, *hosts)):
+        if not (self._uris.isdisjoint(uris) and self._hosts.isdisjoint(hosts)):
             return True
         return any(spiffe.parse(uri, verified_by="") and one.fits(uri) for uri in uris for one in self._patterns)
 

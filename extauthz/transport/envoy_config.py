@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from extauthz.transport.callers import expression_of, is_pattern
+from extauthz.transport.callers import expression_of, is_pattern, is_uri
 from extauthz.transport.methods import ARRIVED, CALLER, HEALTH_WATCH, MAX_MESSAGE, PATHS
 from extauthz.transport.tls import Tls
 from extauthz.transport.unix_sockets import AS_ALWAYS, Sockets
@@ -65,7 +65,7 @@ def envoy_secrets(tls: Tls) -> Mapping[str, Tree]:
                 "watched_directory": {"path": str(tls.authorities.parent)},
                 "trust_chain_verification": "VERIFY_TRUST_CHAIN",
                 "match_typed_subject_alt_names": [
-                    {"san_type": "URI" if "://" in name else "DNS", "matcher": _matcher(name)}
+                    {"san_type": "URI" if is_uri(name) else "DNS", "matcher": _matcher(name)}
                     for name in sorted(tls.names)
                 ],
             }
