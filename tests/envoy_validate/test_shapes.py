@@ -186,3 +186,14 @@ def test_a_log_that_sends_all_metadata_tells_the_decision() -> None:
     log = {"@type": f"{TYPE}extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig"}
     manager["access_log"] = [{"name": "envoy.access_loggers.http_grpc", "typed_config": log}]
     assert rules(yaml.safe_dump(silent)) == []
+
+
+def test_hosts_that_lead_to_extauthz_alone_need_no_pages() -> None:
+    good = tree("good")
+    manager = good["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    route = {"match": {"prefix": "/"}, "route": {"cluster": "extauthz_approvals"}}
+    host = {"name": "approvals", "domains": ["approvals.example.com"], "routes": [route]}
+    manager["route_config"]["virtual_hosts"].append(host)
+    assert rules(yaml.safe_dump(good)) == []
+    route["route"]["cluster"] = "other"
+    assert rules(yaml.safe_dump(good)) == ["pages-missing"]

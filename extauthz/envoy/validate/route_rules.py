@@ -61,7 +61,8 @@ def pages_missing(http: Http) -> Iterator[Hit]:
     for route in http.routes:
         asking.setdefault((route.host.file, route.host.steps), []).append(route)
     for routes in asking.values():
-        if any(route.forwards for route in routes) and not any(route.is_pages for route in routes):
+        served = any(route.forwards and not _leads_to_us(route) for route in routes)
+        if served and not any(route.is_pages for route in routes):
             yield routes[0].host, ""
 
 
