@@ -43,6 +43,7 @@ WAITING = (
     "deploy",
     "signals",
     "tutorial",
+    "docs",
     "bundles",
     "approvers",
     "examples",

@@ -72,6 +72,12 @@ def test_nobody_waits_for_what_never_comes(name: str) -> None:
 
 
 @each
+def test_networks_are_there(name: str) -> None:
+    assert set(SERVICES[name].get("networks", [])) <= set(COMPOSE["networks"])
+    assert "networks" in SERVICES[name] or SERVICES[name]["network_mode"] == "none"
+
+
+@each
 def test_what_is_mounted_is_there_and_configuration_can_not_be_written_to(name: str) -> None:
     for volume in SERVICES[name].get("volumes", []):
         source, _, rest = volume.partition(":")
@@ -172,7 +178,7 @@ def test_redis_asks_for_the_password_and_forgets_nothing(tmp_path: Path) -> None
     server, port = find_redis(), free_port()
     (script,) = SERVICES["redis"]["command"]
     script = script.replace("$$", "$").replace("/data", str(tmp_path)).replace("redis-server", server)
-    script = script.replace("requirepass", f"bind 127.0.0.1\nport {port}\nrequirepass", 1)
+    script = script.replace("\ndir ", f"\nbind 127.0.0.1\nport {port}\ndir ", 1)
     environment = {"PATH": os.environ["PATH"], "REDIS_PASSWORD": "0123abcd"}
     with subprocess.Popen(
         [*SERVICES["redis"]["entrypoint"], script], env=environment, stdout=subprocess.DEVNULL, cwd=tmp_path
