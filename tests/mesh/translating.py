@@ -1,8 +1,4 @@
-"""What Istio itself makes of the shipped resources, where `make istioctl` has built the program of tests/mesh/istio.
-
-What it made last is committed beside, in translated/, so that tests of it run without the program; where the program
-is, a test holds the one to the other. `python -m mesh.translating` (with `tests` on the path) writes it anew.
-"""
+"""What Istio itself makes of the shipped resources, where `make istioctl` has built the program of tests/mesh/istio."""
 
 import json
 import os
@@ -17,7 +13,6 @@ from mesh.documents import ISTIO, mesh, resources
 
 VERSION = "1.31-20260827"
 """Of Istio; tests/mesh/istio/go.mod says exactly which, and the Makefile names the same."""
-FOLDER = Path(__file__).parent / "translated"
 WITHOUT = {"v1/Namespace", "apps/v1/Deployment"}
 # ask-namespace.yaml says of all of `shop` what ask-workload.yaml says of one workload: both at once are one too many.
 ALTERNATIVES = {"ask-namespace.yaml"}
@@ -53,8 +48,3 @@ def translate(program: Path, *, without: frozenset[str] = frozenset(), more: str
     assert ran.returncode == 0, ran.stderr
     translated: dict[str, Tree] = json.loads(ran.stdout)
     return translated
-
-
-def committed() -> dict[str, Tree]:
-    """The part of the last translation that is about asking, by proxy."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
