@@ -16,7 +16,7 @@ BEGIN, END = "<!-- lifecycle -->\n", "<!-- /lifecycle -->\n"
 
 def diagram() -> str:
     """The table as a state diagram in Mermaid's language, in the order of the table."""
-    lines = ["stateDiagram-v2", "    [*] --> pending: opened"]
+    lines = ["stateDiagram-v2", "    direction LR", "    [*] --> pending: opened"]
     lines += [f"    {before} --> {after}: {happening}" for (before, happening), after in NEXT.items()]
     lines += [f"    {state} --> [*]" for state in get_args(State) if is_final(state)]
     return "\n".join(lines) + "\n"
