@@ -50,7 +50,7 @@ def test_every_command_tells_programs_too(words: tuple[str, ...]) -> None:
     shown = CliRunner().invoke(app, [*words, "--help"]).output
     if "Commands:" in shown or words in TELL_IN_ONE_WAY:
         return  # a group; a server and its demo; always JSON
-    assert re.search(r"^  --format <text\|json\b", shown, re.MULTILINE)
+    assert re.search(r"^  --format <(text|yaml)\|json\b", shown, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
