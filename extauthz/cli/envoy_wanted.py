@@ -134,7 +134,6 @@ def wanted_front(options: Options, settings: Settings | None) -> ApproversFront:
         listen=_address(options.listen, Tcp(_LISTENED["approvals"].host, port)),
         tls=_server_tls("approvals", options, settings),
         pages=_called("listen.approvals", listened, _named_pages(options), options, settings),
-        url=url,
     )
 
 

@@ -3,7 +3,7 @@
 The rule kept here: what nobody has said has a value of ours that stands in its place, and is marked as the reader's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Generic, Literal, TypeVar
 
@@ -127,18 +127,12 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApproversFront:
-    """A listener with TLS before the approvers' pages, of which `url` is the origin that browsers see."""
+    """A listener with TLS before the approvers' pages."""
 
     admin: Own[Address] | None
     listen: Own[Address]
     tls: ServerTls | None
     pages: tuple[Own[Address], ...]
-    url: str | None = None
-
-
-def workers_of(addresses: Sequence[Own[Address]]) -> int:
-    """How many workers are called."""
-    return max(1, len(addresses))
 
 
 def worker_address(address: Address, number: int) -> Address:
