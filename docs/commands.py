@@ -110,7 +110,7 @@ def _parameter(one: Any, context: typer.Context) -> Parameter:  # noqa: ANN401 -
     is_option = one.param_type_name == "option"
     metavar = one.metavar or ""
     return Parameter(
-        names=(*one.opts, *one.secondary_opts) if is_option else (),
+        names=tuple(sorted((*one.opts, *one.secondary_opts), key=len)) if is_option else (),  # `--help` has a set
         usage=usage if is_option else usage.partition(" <")[0],
         help=re.sub(r"\s*\[(.*)\]$", r" (\1)", told) if told.endswith("]") else told,
         takes_value=not (is_option and one.is_flag),
