@@ -24,18 +24,22 @@ STALL: Final = 0.05
 """Seconds by which somebody wakes too late when the machine does not let them run: a call of a Redis may take 0.08."""
 FEWEST: Final = 8
 SHORTEST: Final = 60.0
-"""Looks and seconds below which nobody judges: caches fill, and allocators breathe."""
+"""Looks and seconds below which nothing is told of a process."""
 _PAIRS: Final = 4_000
 _NAP: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """How much a figure may grow from the end of the warm-up to the last look: by `share` of itself and `more`."""
+    """How much a figure may grow from the end of the warm-up to the last look: by `share` of itself and `more`.
+
+    It is judged only if it was watched for `after` seconds: what is remembered of callers fills up before.
+    """
 
     unit: str
     share: float
     more: float
+    after: float = 60.0
 
     def most(self, middle: float) -> float:
         """In its unit, where it is this in the middle."""
@@ -43,11 +47,11 @@ class Bound:
 
 
 BOUNDS: Final[Mapping[str, Bound]] = {
-    "resident": Bound(unit="MB", share=0.05, more=6.0),
+    "resident": Bound(unit="MB", share=0.05, more=6.0, after=600.0),
     "descriptors": Bound(unit="", share=0.1, more=6.0),
     "threads": Bound(unit="", share=0.0, more=3.0),
     "tasks": Bound(unit="", share=0.2, more=12.0),
-    "blocks": Bound(unit="", share=0.05, more=5_000.0),
+    "blocks": Bound(unit="", share=0.05, more=5_000.0, after=600.0),
 }
 
 
@@ -69,7 +73,8 @@ class Growth:
     @property
     def leaks(self) -> bool:
         """Whether that is more than it may."""
-        return self.grown > BOUNDS[self.figure].most(self.middle)
+        bound = BOUNDS[self.figure]
+        return self.seconds >= bound.after and self.grown > bound.most(self.middle)
 
 
 @dataclass
