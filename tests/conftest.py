@@ -34,6 +34,7 @@ structlog.configure(
 TESTS = Path(__file__).parent
 WAITING = (
     "e2e_approvals",
+    "doctor",
     "app",
     "quickstart",
     "transport",
