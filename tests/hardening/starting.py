@@ -1,6 +1,8 @@
 """Starts of a server in the process of the tests, which end as soon as it would serve."""
 
 import asyncio
+import encodings.idna  # noqa: F401 - looked for by any thread; once it was not found it is never there
+import importlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -88,3 +90,4 @@ def as_nobody() -> Iterator[None]:
         os.seteuid(0)
         os.setegid(0)
         os.setgroups(groups)
+        importlib.invalidate_caches()  # folders that could not be read would count as empty
