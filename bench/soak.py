@@ -43,7 +43,10 @@ async def live(site: Site, minutes: float, rest: float) -> tuple[Verdict, Watch,
     load, watch = Load(site, verdict), Watch(site, verdict)
     faults = Faults(site, load, verdict)
     until = time.monotonic() + minutes * 60
-    await asyncio.gather(load.run(until), watch.run(until), faults.run(until, rest), faults.dawdle(until))
+    asking = asyncio.create_task(load.run())
+    await asyncio.gather(watch.run(until), faults.run(until, rest), faults.dawdle(until))
+    load.over = True  # not before: the last fault asks, too
+    await asking
     return verdict, watch, faults
 
 

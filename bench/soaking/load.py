@@ -51,14 +51,15 @@ class Load:
     verdict: Verdict
     stranger: TokenIssuer = field(default_factory=TokenIssuer.create)
     blocked: str | None = None
+    over: bool = False
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     _tokens: dict[str, tuple[TokenIssuer, float, str]] = field(default_factory=dict)
     _steps: dict[str, int] = field(default_factory=dict)
     _voted: dict[int, float] = field(default_factory=dict)
     _refused: Counter[str] = field(default_factory=Counter)
 
-    async def run(self, until: float) -> None:
-        """Ask until this time of the monotonic clock."""
+    async def run(self) -> None:
+        """Ask until it is `over`."""
         channels = [
             grpc.aio.insecure_channel(f"unix:{self.site.socket('grpc', worker)}", options=_OPTIONS)
             for worker in range(WORKERS)
@@ -73,17 +74,17 @@ class Load:
             front: list[Kind] = [self._open, self._people, self._nobody, self._frozen, self._expired, self._forged]
             front += [self._challenged, self._small, self._large, self._truncated, self._blocked]
             await asyncio.gather(
-                *(self._go_on(direct, until) for _ in range(DIRECT)),
-                *(self._go_on(front, until) for _ in range(FRONT)),
-                *(self._go_on([self._held], until) for _ in range(HELD)),
-                *(self._go_on([self._code], until) for _ in range(CODES)),
-                self._approve(until),
+                *(self._go_on(direct) for _ in range(DIRECT)),
+                *(self._go_on(front) for _ in range(FRONT)),
+                *(self._go_on([self._held]) for _ in range(HELD)),
+                *(self._go_on([self._code]) for _ in range(CODES)),
+                self._approve(),
             )
         for channel in channels:
             await channel.close(None)
 
-    async def _go_on(self, kinds: Sequence[Kind], until: float) -> None:
-        while time.monotonic() < until:
+    async def _go_on(self, kinds: Sequence[Kind]) -> None:
+        while not self.over:
             await random.choice(kinds)()
             await asyncio.sleep(PAUSE)
 
@@ -250,7 +251,7 @@ class Load:
             self._tokens[sub] = (self.site.issuer, time.monotonic() + 60, token)
         return {"authorization": f"Bearer {token}"}
 
-    async def _approve(self, until: float) -> None:
+    async def _approve(self) -> None:
         """Somebody of the treasury, who looks at one worker after the other."""
         answered: set[str] = set()
         async with contextlib.AsyncExitStack() as stack:
@@ -260,7 +261,7 @@ class Load:
                 door = httpx.AsyncClient(transport=transport, base_url="http://approvals", timeout=5)
                 doors.append(await stack.enter_async_context(door))
             for door in itertools.cycle(doors):
-                if time.monotonic() > until + HOLD:
+                if self.over:
                     return
                 await asyncio.sleep(0.2)
                 with contextlib.suppress(httpx.HTTPError):

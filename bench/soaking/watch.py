@@ -27,6 +27,7 @@ SHORTEST: Final = 60.0
 """Looks and seconds below which nothing is told of a process."""
 _PAIRS: Final = 4_000
 _NAP: Final = 0.02
+_QUEUE_EVERY: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ class Watch:
 
     async def run(self, until: float) -> None:
         """Until this time of the monotonic clock."""
-        await asyncio.gather(self._look(until), self._wake(until))
+        await asyncio.gather(self._look(until), self._wake(until), self._queue(until))
 
     async def _look(self, until: float) -> None:
         while time.monotonic() < until:
@@ -101,6 +102,17 @@ class Watch:
             late = time.monotonic() - began - _NAP
             if late > STALL:
                 self.verdict.stalled(began, time.monotonic())
+
+    async def _queue(self, until: float) -> None:
+        """How long the kernel lets the main threads of the processes wait for a processor, by its own account."""
+        waited: dict[int, int] = {}
+        while (began := time.monotonic()) < until:
+            await asyncio.sleep(_QUEUE_EVERY)
+            for pid in tuple(self.looks):
+                told = _waited(pid)
+                if told - waited.get(pid, told) > STALL * 1e9:
+                    self.verdict.stalled(began, time.monotonic())
+                waited[pid] = told
 
     def _take(self) -> None:
         now = time.monotonic()
@@ -158,6 +170,14 @@ def _figures(pid: int, inside: Path) -> Mapping[str, float]:
     if told.exists():
         figures.update(json.loads(told.read_text()))
     return figures
+
+
+def _waited(pid: int) -> int:
+    """Nanoseconds for which its main thread has waited for a processor so far; none if it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1])
+    except OSError:
+        return 0
 
 
 def _name(child: str, pid: int, leader: int) -> str:
