@@ -16,9 +16,18 @@ SITE = ROOT / "docs" / "site"
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the built pages."""
-    _install_mermaid()
-    folder = tmp_path_factory.mktemp("site")
+    """The folder of the built pages, of which all workers of a run have one."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "site"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            _install_mermaid()
+            _build(folder)
+    return folder
+
+
+def _build(folder: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder],
         cwd=ROOT,
@@ -27,10 +36,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text=True,
         check=False,
     )
-    assert (ended.returncode, ended.stdout) == (0, ""), (
-        "`make docs` fails. A new page goes into `nav` in mkdocs.yml, and into the README's table:\n" + ended.stderr
-    )
-    return folder
+    if ended.returncode != 0 or ended.stdout:
+        shutil.rmtree(folder, ignore_errors=True)
+        pytest.fail(
+            "`make docs` fails. A new page goes into `nav` in mkdocs.yml, and into the README's table:\n" + ended.stderr
+        )
 
 
 def _install_mermaid() -> None:
