@@ -1,7 +1,7 @@
 """Files of the configuration that others than their owner can get at, found before anything is read.
 
 The rules: what everybody can write decides nothing, so it ends a start; a secret that others can read is told, with
-what to do. That is no error: a Kubernetes Secret that is mounted for a group looks so, too.
+what to do. A Secret of Kubernetes that is mounted for the server's group is told of no more than one that is its own.
 """
 
 import os
@@ -83,7 +83,7 @@ def tell_exposed(settings: Settings) -> None:
     """Warn in the log of files with secrets that others than their owner can read or write."""
     for named in named_files(settings):
         mode = _mode(named.path) if named.secret else None
-        if mode is not None and mode & _OTHERS:
+        if mode is not None and mode & _OTHERS and not _is_mounted_for_us(named.path):
             _log.warning(
                 "key-file-exposed" if named.setting == "keys" else "secret-file-exposed",
                 setting=named.setting,
@@ -129,6 +129,21 @@ def _mode(path: Path) -> int | None:
         return path.stat().st_mode
     except OSError:  # not there yet, or not to be looked at: whoever opens it tells
         return None
+
+
+def _is_mounted_for_us(path: Path) -> bool:
+    """Whether root and a group of this process alone can read it, and nobody write: a Secret in a pod, `fsGroup`."""
+    try:
+        status = path.stat()
+        own = {os.getegid(), *os.getgroups()}
+        return (
+            status.st_uid == 0
+            and status.st_gid in own - {0}
+            and status.st_mode & _OTHERS == stat.S_IRGRP
+            and _is_read_only(path)
+        )
+    except OSError:  # gone meanwhile
+        return False
 
 
 def _is_read_only(path: Path) -> bool:
