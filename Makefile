@@ -160,7 +160,7 @@ reference: install
 # of. Diagrams are drawn by a script from npm, which only the first build fetches.
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: install docs/site/node_modules/.package-lock.json
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/mkdocs build --strict
 
 docs-serve: export NO_MKDOCS_2_WARNING := 1
 docs-serve: install docs/site/node_modules/.package-lock.json
