@@ -50,8 +50,11 @@ from extauthz.web.decisions_config import DecisionsSettings
 
 _PREFIX = "EXTAUTHZ_"
 _DELIMITER = "__"
-# What Kubernetes puts beside every pod for a Service that is called `extauthz`.
-_SERVICE_LINK = re.compile(_PREFIX + r"(?:SERVICE_(?:HOST|PORT(?:_.+)?)|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_.+)?)?)")
+# What Kubernetes puts beside every pod for a Service that is called `extauthz`, or `extauthz-web`.
+_SERVICE_LINK = re.compile(
+    _PREFIX + r"(?:[A-Z0-9]+_)*?(?:SERVICE_(?:HOST|PORT(?:_.+)?)|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_.+)?)"
+    r"|" + _PREFIX + r"(?:[A-Z0-9]+_)*?PORT=(?:tcp|udp|sctp)://.*"
+)
 CONFIG_VARIABLE = "EXTAUTHZ_CONFIG"
 """Names the configuration file itself; for the commands."""
 
@@ -342,7 +345,7 @@ def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
     known = {_PREFIX + name.upper() for name in Settings.model_fields}
     for variable in sorted(environ):
         name = variable.upper().partition(_DELIMITER)[0]
-        if not name.startswith(_PREFIX) or _SERVICE_LINK.fullmatch(name):
+        if not name.startswith(_PREFIX) or any(map(_SERVICE_LINK.fullmatch, (name, f"{name}={environ[variable]}"))):
             continue
         if name != CONFIG_VARIABLE and name not in known:
             hint = did_you_mean(name, known) or "unset it"

@@ -229,11 +229,18 @@ def test_what_is_wrong_in_the_file_is_told_of_the_file_beside_a_variable_of_the_
     ]
 
 
-@pytest.mark.parametrize(
-    "name", ["EXTAUTHZ_SERVICE_HOST", "EXTAUTHZ_SERVICE_PORT_GRPC", "EXTAUTHZ_PORT", "EXTAUTHZ_PORT_9191_TCP_ADDR"]
-)
+@pytest.mark.parametrize("service", ["EXTAUTHZ", "EXTAUTHZ_WEB", "EXTAUTHZ_ADMIN_2"])
+@pytest.mark.parametrize("name", ["SERVICE_HOST", "SERVICE_PORT_GRPC", "PORT", "PORT_9191_TCP_ADDR"])
 def test_what_kubernetes_says_of_a_service_of_our_name_is_no_setting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: str, name: str
 ) -> None:
-    monkeypatch.setenv(name, "tcp://10.0.0.1:9191")
+    monkeypatch.setenv(f"{service}_{name}", "tcp://10.0.0.1:9191")
     assert load_settings(written(tmp_path, "policies: [p]")).store == "sqlite:///extauthz.db"
+
+
+def test_a_port_that_somebody_wants_to_set_is_no_word_of_kubernetes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXTAUTHZ_ADMIN_PORT", "9193")
+    with pytest.raises(ConfigurationError, match="EXTAUTHZ_ADMIN_PORT: no such setting"):
+        load_settings(written(tmp_path, "policies: [p]"))
