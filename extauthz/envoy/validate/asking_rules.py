@@ -6,7 +6,7 @@ from extauthz.envoy.validate.findings import Hit, rule
 from extauthz.envoy.validate.spots import Spot
 
 _RBAC = frozenset({"envoy.filters.http.rbac", "envoy.filters.network.rbac"})
-_SUCCESS = {"OK", "Created", "Accepted", "NoContent"}
+_SUCCESS = {"ok", "created", "accepted", "nocontent"}
 _LONGEST_BODY = 1_835_008
 """Bytes: a CheckRequest may have 2 MiB, of which 256 KiB are kept for what is beside the body."""
 
@@ -52,7 +52,7 @@ def status_on_error_missing(config: Spot) -> Iterator[Hit]:
 )
 def status_on_error_success(config: Spot) -> Iterator[Hit]:
     code = config["status_on_error"]["code"]
-    if code.text in _SUCCESS or 200 <= code.number() < 400:
+    if code.text.lower() in _SUCCESS or 200 <= code.number() < 400:
         yield code, f"`{code.text}`"
 
 
@@ -87,11 +87,11 @@ def filter_enabled_fraction(config: Spot) -> Iterator[Hit]:
     "filter-enabled-runtime",
     "error",
     "whoever sets this runtime key, by the admin interface or a file, switches the filter off without a trace",
-    "remove `filter_enabled`, or write `deny_at_disable: {default_value: true, runtime_key: …}` beside it",
+    "remove `filter_enabled`: `deny_at_disable` has such a key, too",
 )
 def filter_enabled_runtime(config: Spot) -> Iterator[Hit]:
     key = config["filter_enabled"]["runtime_key"]
-    if key.text and not _denies_when_disabled(config):
+    if key.text:
         yield key, f"`{key.text}`"
 
 

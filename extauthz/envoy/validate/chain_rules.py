@@ -4,7 +4,8 @@ may change what was decided about."""
 from collections.abc import Iterator
 
 from extauthz.envoy.validate.findings import Hit, rule
-from extauthz.envoy.validate.model import EXT_AUTHZ, Filter, Http, type_of
+from extauthz.envoy.validate.model import EXT_AUTHZ, Filter, Http, settings_of, type_of
+from extauthz.envoy.validate.spots import Spot
 
 _OPAQUE = frozenset({"lua", "wasm", "ext_proc", "golang", "dynamic_modules", "composite"})
 """Filters whose code, or whose server, does what it likes with a request."""
@@ -18,7 +19,7 @@ _TERMINAL = "router"
     "remove `disabled`, and switch it off on single routes instead",
 )
 def filter_disabled(http: Http) -> Iterator[Hit]:
-    for guard in http.guards:
+    for guard in http.all_guards:
         if guard.spot["disabled"].flag():
             yield guard.spot["disabled"], ""
 
@@ -30,7 +31,7 @@ def filter_disabled(http: Http) -> Iterator[Hit]:
     "remove `is_optional`",
 )
 def filter_optional(http: Http) -> Iterator[Hit]:
-    for guard in http.guards:
+    for guard in http.all_guards:
         if guard.spot["is_optional"].flag():
             yield guard.spot["is_optional"], ""
 
@@ -42,7 +43,7 @@ def filter_optional(http: Http) -> Iterator[Hit]:
     "write the filter without `ExtensionWithMatcher`",
 )
 def filter_conditional(http: Http) -> Iterator[Hit]:
-    for guard in http.guards:
+    for guard in http.all_guards:
         if type_of(guard.spot["typed_config"]).endswith("ExtensionWithMatcher"):
             yield guard.spot["typed_config"], ""
 
@@ -113,14 +114,30 @@ def opaque_after(http: Http) -> Iterator[Hit]:
     "headers-changed-after",
     "warning",
     "the service reads another header than rules have judged, or than extauthz has set",
-    "move `header_mutation` in front of the filter that asks",
+    "move `header_mutation` in front of the filter that asks, and let routes change no header of requests",
 )
 def headers_changed_after(http: Http) -> Iterator[Hit]:
+    told = set()
+    for name in (*_mutated(http), *_changed_by_routes(http)):
+        if name.exists and name not in told:
+            told.add(name)
+            yield name, f"`{name.text}`"
+
+
+def _mutated(http: Http) -> Iterator[Spot]:
+    """The names of headers that `header_mutation` changes behind the filter, everywhere or on some route."""
     for one in _after(http):
-        for change in one.config.at("mutations", "request_mutations").items if one.kind == "header_mutation" else ():
-            for name in (change["remove"], change.at("append", "header", "key")):
-                if name.exists:
-                    yield name, f"`{name.text}`"
+        for config in (one.config, *settings_of(http, one.name)) if one.kind == "header_mutation" else ():
+            for change in config.at("mutations", "request_mutations").items:
+                yield from (change["remove"], change.at("append", "header", "key"), change["remove_on_match"])
+
+
+def _changed_by_routes(http: Http) -> Iterator[Spot]:
+    """The names of headers that routes change by themselves, which the router does last."""
+    for route in http.routes:
+        for level in (*route.levels, *route.weighted):
+            yield from level["request_headers_to_remove"].items
+            yield from (one.at("header", "key") for one in level["request_headers_to_add"].items)
 
 
 @rule(

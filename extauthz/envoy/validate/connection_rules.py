@@ -87,7 +87,7 @@ def xfcc_without_uri(http: Http) -> Iterator[Hit]:
 def client_certificate_never_asked(http: Http) -> Iterator[Hit]:
     said = http.spot["forward_client_cert_details"].one_of(FORWARDING)
     encrypted = http.tls["common_tls_context"].exists
-    if said in _WRITTEN and encrypted and not _asks(http.tls):
+    if said in _WRITTEN and encrypted and not _asks(http):
         yield http.tls["common_tls_context"], ""
 
 
@@ -98,7 +98,7 @@ def client_certificate_never_asked(http: Http) -> Iterator[Hit]:
     "write `require_client_certificate`, `true` or `false`",
 )
 def client_certificate_unsaid(http: Http) -> Iterator[Hit]:
-    if _verifies(http.tls) and not http.tls["require_client_certificate"].exists:
+    if _verifies(http) and not http.tls["require_client_certificate"].exists:
         yield http.tls, ""
 
 
@@ -109,7 +109,7 @@ def client_certificate_unsaid(http: Http) -> Iterator[Hit]:
     "write `trust_chain_verification: VERIFY_TRUST_CHAIN`",
 )
 def accept_untrusted(http: Http) -> Iterator[Hit]:
-    for context in _contexts(http.tls):
+    for context in _contexts(http):
         spot = context["trust_chain_verification"]
         if spot.one_of(("VERIFY_TRUST_CHAIN", "ACCEPT_UNTRUSTED")) == "ACCEPT_UNTRUSTED":
             yield spot, ""
@@ -123,7 +123,7 @@ def accept_untrusted(http: Http) -> Iterator[Hit]:
     "write `validation_context: {trusted_ca: …}`",
 )
 def client_certificate_unverified(http: Http) -> Iterator[Hit]:
-    if http.tls["require_client_certificate"].flag() and not _verifies(http.tls):
+    if http.tls["require_client_certificate"].flag() and not _verifies(http):
         yield http.tls["require_client_certificate"], ""
 
 
@@ -244,24 +244,31 @@ def is_local(address: Spot) -> bool:
     return not address["socket_address"].exists or host.startswith("127.") or host in {"::1", "localhost"}
 
 
-def _contexts(tls: Spot) -> Iterator[Spot]:
-    common = tls["common_tls_context"]
+def _named(http: Http) -> list[Spot]:
+    """The secrets that say how a client's certificate is verified, by name."""
+    common = http.tls["common_tls_context"]
+    places = (common, common["combined_validation_context"])
+    return [spot for one in places if (spot := one["validation_context_sds_secret_config"]).exists]
+
+
+def _contexts(http: Http) -> Iterator[Spot]:
+    common = http.tls["common_tls_context"]
     yield common["validation_context"]
     yield common.at("combined_validation_context", "default_validation_context")
+    for name in _named(http):
+        if name["name"].text in http.secrets:
+            yield http.secrets[name["name"].text]["validation_context"]
 
 
-def _asks(tls: Spot) -> bool:
+def _asks(http: Http) -> bool:
     """Whether a client is asked for a certificate at all."""
-    return tls["require_client_certificate"].flag() or _verifies(tls)
+    return http.tls["require_client_certificate"].flag() or _verifies(http)
 
 
-def _verifies(tls: Spot) -> bool:
-    common = tls["common_tls_context"]
-    if common["validation_context_sds_secret_config"].exists:
-        return True
-    if common.at("combined_validation_context", "validation_context_sds_secret_config").exists:
-        return True
-    return any(context[name].exists for context in _contexts(tls) for name in _AUTHORITIES)
+def _verifies(http: Http) -> bool:
+    if any(name["name"].text not in http.secrets for name in _named(http)):
+        return True  # it comes over the network
+    return any(context[name].exists for context in _contexts(http) for name in _AUTHORITIES)
 
 
 RULES = (

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from extauthz.envoy.validate.connection_rules import is_local
 from extauthz.envoy.validate.findings import Hit, rule
-from extauthz.envoy.validate.model import EXT_AUTHZ, OWN, Everything, Http, Tcp
+from extauthz.envoy.validate.model import EXT_AUTHZ, OWN, Everything, Http, Tcp, kind_of, type_of
 
 
 @rule(
@@ -42,6 +42,45 @@ def listener_unguarded(all_of_it: Everything) -> Iterator[Hit]:
         for one in _unguarded(all_of_it):
             if not one.clusters & all_of_it.guarded:
                 yield one.chain, f"`{one.listener['name'].text}`"
+
+
+@rule(
+    "checks-exposed",
+    "error",
+    "this leads clients to where Envoy asks: whoever gets there asks in the name of anybody, and uses up approvals",
+    "remove it; pages and approvals have addresses and clusters of their own",
+)
+def checks_exposed(all_of_it: Everything) -> Iterator[Hit]:
+    asked = frozenset(call.cluster for call in all_of_it.calls if call.cluster)
+    for http in all_of_it.https:
+        for route in http.routes:
+            if shared := sorted(route.clusters & asked):
+                yield route.spot["route"], f"`{shared[0]}`"
+    for tcp in all_of_it.tcps:
+        if shared := sorted(tcp.clusters & asked):
+            yield tcp.proxy.spot, f"`{shared[0]}`"
+
+
+@rule(
+    "protocol-unasked",
+    "warning",
+    "nobody is asked about what comes through this listener, which is neither HTTP nor forwarded as it is",
+    "put `envoy.filters.network.ext_authz` in front (over UDP nobody can be asked), or remove the listener",
+)
+def protocol_unasked(all_of_it: Everything) -> Iterator[Hit]:
+    for listener in all_of_it.listeners if any(one.guard is not None for one in all_of_it.chains) else ():
+        for spot in listener["listener_filters"].items:
+            if "udp_proxy" in spot["name"].text + type_of(spot["typed_config"]):
+                yield spot, f"`{listener['name'].text}`"
+        for chain in (*listener["filter_chains"].items, listener["default_filter_chain"]):
+            kinds = {kind_of(one, all_of_it.resources) for one in chain["filters"].items}
+            if kinds and not kinds & {*_ANSWERED, *_JUDGED, EXT_AUTHZ}:
+                yield chain, f"`{listener['name'].text}`"
+
+
+_ANSWERED = frozenset({"direct_response", "echo"})
+_JUDGED = frozenset({"http_connection_manager", "tcp_proxy"})
+"""What is judged by the other rules."""
 
 
 @rule(
@@ -118,6 +157,8 @@ RULES = (
     nothing_asks,
     listener_bypass,
     listener_unguarded,
+    checks_exposed,
+    protocol_unasked,
     filter_behind_proxy,
     proxy_protocol,
     admin_exposed,

@@ -5,7 +5,7 @@ The rule: an `ext_authz` filter counts as ours wherever its call leads; which se
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
@@ -46,7 +46,7 @@ class Route:
     def settings(self, name: str) -> Iterator[Spot]:
         """The settings for the filter of that name, the most particular first."""
         for level in reversed(self.levels):
-            if (found := level["typed_per_filter_config"][name]).exists:
+            if (found := setting(level, name)).exists:
                 yield found
 
     @cached_property
@@ -81,7 +81,10 @@ class Route:
 
 @dataclass(frozen=True)
 class Http:
-    """A connection manager, in its chain of a listener. `unseen` are the spots that name routes which no file has."""
+    """A connection manager, in its chain of a listener. `unseen` are the spots that name routes which no file has.
+
+    `upgraded` are the filters that upgrades have of their own, `secrets` those that TLS may name.
+    """
 
     listener: Spot
     chain: Spot
@@ -89,11 +92,18 @@ class Http:
     filters: Sequence[Filter]
     routes: Sequence[Route]
     unseen: Sequence[Spot]
+    upgraded: Sequence[Filter] = ()
+    secrets: Mapping[str, Spot] = field(default_factory=dict)
 
     @cached_property
     def guards(self) -> Sequence[Filter]:
         """The filters that ask extauthz."""
         return [one for one in self.filters if one.kind == EXT_AUTHZ]
+
+    @cached_property
+    def all_guards(self) -> Sequence[Filter]:
+        """These, and those of upgrades that have filters of their own."""
+        return [*self.guards, *(one for one in self.upgraded if one.kind == EXT_AUTHZ)]
 
     @cached_property
     def guard(self) -> Filter | None:
@@ -104,6 +114,9 @@ class Http:
     def tls(self) -> Spot:
         """The settings of TLS with clients, over TCP or QUIC."""
         config = self.chain.at("transport_socket", "typed_config")
+        while config["transport_socket"].exists or config["tls_socket_config"].exists:  # it is tapped, or begins later
+            inner = config.at("transport_socket", "typed_config")
+            config = inner if inner.exists else config["tls_socket_config"]
         return config["downstream_tls_context"] if config["downstream_tls_context"].exists else config
 
     @cached_property
@@ -159,9 +172,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Everything:
-    """All that was found. `https` and `tcps` are of the listeners that are to be judged."""
+    """All that was found. `https` and `tcps` are of the `listeners` that are to be judged."""
 
     resources: Resources
+    listeners: Sequence[Spot]
     https: Sequence[Http]
     tcps: Sequence[Tcp]
 
@@ -182,7 +196,7 @@ class Everything:
 
     def _calls(self) -> Iterator[Call]:
         for http in self.https:
-            for guard in http.guards:
+            for guard in http.all_guards:
                 yield from _call(guard.config, http, apart=False)
                 for settings in settings_of(http, guard.name):
                     yield from _call(settings["check_settings"], http, apart=True)
@@ -206,20 +220,32 @@ def settings_of(http: Http, name: str) -> Sequence[Spot]:
     """The settings that any level of any route has for the filter of that name, each once."""
     found: dict[tuple[str, int, str], Spot] = {}
     for route in http.routes:
-        places = [level["typed_per_filter_config"][name] for level in (*route.levels, *route.weighted)]
+        places = [setting(level, name) for level in (*route.levels, *route.weighted)]
         for spot in places:
             if spot.exists:
                 found[spot.file, spot.line, spot.path] = spot
     return list(found.values())
 
 
+def setting(level: Spot, name: str) -> Spot:
+    """What a level says for the filter of that name, also where it is wrapped."""
+    spot = level["typed_per_filter_config"][name]
+    while True:
+        kind = type_of(spot)
+        if kind.endswith("TypedStruct"):
+            spot = spot["value"]
+        elif kind.endswith("route.v3.FilterConfig") and spot["config"].exists and not spot["disabled"].flag():
+            spot = spot["config"]
+        else:
+            return spot
+
+
 def everything(resources: Resources, listeners: Sequence[str]) -> Everything:
     """The model of these resources; of these listeners, or of all of them without a name."""
     tables = {spot["name"].text: spot for spot in resources.routes}
     https, tcps = [], []
-    for listener in resources.listeners:
-        if listeners and listener["name"].text not in listeners:
-            continue
+    judged = [one for one in resources.listeners if not listeners or one["name"].text in listeners]
+    for listener in judged:
         for chain in (*listener["filter_chains"].items, listener["default_filter_chain"]):
             filters = [_filter(spot, resources) for spot in chain["filters"].items]
             for one in filters:
@@ -229,7 +255,7 @@ def everything(resources: Resources, listeners: Sequence[str]) -> Everything:
                     tcps.append(Tcp(listener, chain, one, filters))
     if not resources.listeners:
         https += _loose(tables)
-    return Everything(resources, https, tcps)
+    return Everything(resources, judged, https, tcps)
 
 
 def _loose(tables: Mapping[str, Spot]) -> Iterator[Http]:
@@ -242,15 +268,21 @@ def _loose(tables: Mapping[str, Spot]) -> Iterator[Http]:
 
 def _http(listener: Spot, chain: Spot, spot: Spot, resources: Resources, tables: Mapping[str, Spot]) -> Http:
     filters = [_filter(one, resources) for one in spot["http_filters"].items]
-    table, unseen = spot["route_config"], []
+    upgraded = [
+        _filter(one, resources) for upgrade in spot["upgrade_configs"].items for one in upgrade["filters"].items
+    ]
+    table, unseen, scoped = spot["route_config"], [], []
     if (name := spot.at("rds", "route_config_name")).exists:
         table = tables.get(name.text, table)
         unseen = [] if table.exists else [name]
     elif spot["scoped_routes"].exists:
-        unseen = [spot["scoped_routes"]]
+        lists = spot.at("scoped_routes", "scoped_route_configurations_list", "scoped_route_configurations").items
+        scoped = [tables.get(one["route_configuration_name"].text, one["route_configuration"]) for one in lists]
+        unseen = [] if scoped and all(one.exists for one in scoped) else [spot["scoped_routes"]]
     if table["vhds"].exists:
         unseen = [*unseen, table["vhds"]]
-    return Http(listener, chain, spot, filters, list(_routes(table)), unseen)
+    routes = [route for one in (table, *scoped) for route in _routes(one)]
+    return Http(listener, chain, spot, filters, routes, unseen, upgraded, resources.secrets)
 
 
 def _routes(table: Spot) -> Iterator[Route]:
@@ -258,8 +290,11 @@ def _routes(table: Spot) -> Iterator[Route]:
         for route in host["routes"].items:
             yield Route(route, host, table)
         for inner in host["matcher"].inner():  # routes may stand anywhere in the tree of a matcher
-            if inner["@type"].text.endswith("config.route.v3.Route"):
+            if type_of(inner).endswith("config.route.v3.Route"):
                 yield Route(inner, host, table)
+            elif type_of(inner).endswith("config.route.v3.RouteList"):
+                for route in inner["routes"].items:
+                    yield Route(route, host, table)
 
 
 def _filter(spot: Spot, resources: Resources) -> Filter:
@@ -271,6 +306,11 @@ def _filter(spot: Spot, resources: Resources) -> Filter:
     said = (type_of(config), spot.at("typed_config", "type_url").text, *types, f"{name}.")
     kinds = [found[1] for found in map(_KIND.search, said) if found is not None]
     return Filter(name, kinds[0] if kinds else "", spot, config)
+
+
+def kind_of(spot: Spot, resources: Resources) -> str:
+    """What a filter is, as `Filter.kind`."""
+    return _filter(spot, resources).kind
 
 
 def type_of(config: Spot) -> str:

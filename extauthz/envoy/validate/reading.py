@@ -23,6 +23,8 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # yaml-cpp's words, which Envoy asks it for: `YAML::convert<bool>`.
 _TRUE: Final = frozenset({"y", "yes", "true", "on"})
 _FALSE: Final = frozenset({"n", "no", "false", "off"})
+_WHOLE: Final = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|(0[0-7]+))")
+"""What yaml-cpp reads as a number of base 16 or 8."""
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 
 
@@ -156,4 +158,6 @@ def _plain(text: str) -> str | bool | float | None:
         return True
     if text.lower() in _FALSE:
         return False
+    if found := _WHOLE.fullmatch(text):
+        return float(int(found[2], 16) if found[2] else int(found[3], 8)) * (-1 if found[1] == "-" else 1)
     return float(text) if _NUMBER.fullmatch(text) else text

@@ -4,7 +4,7 @@ Known are bootstraps, what the admin interface gives at `/config_dump`, discover
 lists of any of them. The rule: what is nothing of these is an error, so that no file is passed over in silence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 from extauthz.envoy.validate.reading import UnreadableEnvoy
@@ -13,7 +13,7 @@ from extauthz.envoy.validate.spots import Spot
 
 @dataclass(slots=True)
 class Resources:
-    """What was found. `filters` are those that come by discovery of extensions, by name.
+    """What was found. `filters` are those that come by discovery of extensions, by name, `secrets` those of bootstraps.
 
     `dumped` are the kinds of which a dump tells those that came over the network, too.
     """
@@ -23,6 +23,7 @@ class Resources:
     routes: list[Spot] = field(default_factory=list)
     clusters: list[Spot] = field(default_factory=list)
     filters: dict[str, Spot] = field(default_factory=dict)
+    secrets: dict[str, Spot] = field(default_factory=dict)
     dumped: set[str] = field(default_factory=set)
 
 
@@ -52,7 +53,7 @@ def _take(spot: Spot, found: Resources) -> None:
     if kind in _DUMPS:
         _take_dump(spot, kind, found)
     elif kind == "BootstrapConfigDump":
-        _take_bootstrap(spot["bootstrap"], found)
+        _take_bootstrap(spot["bootstrap"], found, told=found.dumped)
     elif kind in _OTHER_DUMPS:
         return
     elif kind == "TypedExtensionConfig":
@@ -65,7 +66,7 @@ def _take(spot: Spot, found: Resources) -> None:
         for item in spot.items or spot["resources"].items:
             _take(item, found)
     elif kind == "Bootstrap" or any(spot[name].exists for name in ("static_resources", "dynamic_resources", "admin")):
-        _take_bootstrap(spot, found)
+        _take_bootstrap(spot, found, told=frozenset())
     else:
         _take_resource(spot, kind, found)
 
@@ -112,10 +113,12 @@ def _take_dump(spot: Spot, kind: str, found: Resources) -> None:
                 into.append(resource)
 
 
-def _take_bootstrap(spot: Spot, found: Resources) -> None:
+def _take_bootstrap(spot: Spot, found: Resources, *, told: Container[str]) -> None:
+    """What is static; of the kinds that are `told` the same dump has them among its own."""
     found.bootstraps.append(spot)
     static = spot["static_resources"]
-    if "listeners" not in found.dumped:
+    if "listeners" not in told:
         found.listeners += static["listeners"].items
-    if "clusters" not in found.dumped:
+    if "clusters" not in told:
         found.clusters += static["clusters"].items
+    found.secrets |= {secret["name"].text: secret for secret in static["secrets"].items}

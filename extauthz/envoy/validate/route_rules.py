@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from extauthz.envoy.validate.findings import Hit, rule
-from extauthz.envoy.validate.model import OWN, PAGES, Http, Route, settings_of, type_of
+from extauthz.envoy.validate.model import OWN, PAGES, Http, Route, setting, settings_of, type_of
 from extauthz.envoy.validate.spots import Spot
 
 _REPEATS = frozenset(
@@ -78,7 +78,9 @@ def settings_unused(http: Http) -> Iterator[Hit]:
     for route in http.routes:
         for level in (*route.levels, *route.weighted):
             for name, settings in level["typed_per_filter_config"].entries:
-                ours = type_of(settings).endswith("ext_authz.v3.ExtAuthzPerRoute")
+                ours = "ext_authz.v3.ExtAuthzPerRoute" in {
+                    type_of(one).rpartition("http.")[2] for one in settings.inner()
+                }
                 if ours and name not in names and settings not in told:
                     told.add(settings)
                     yield settings, f"`{name}`"
@@ -150,8 +152,25 @@ def route_rewrites_host(http: Http) -> Iterator[Hit]:
 )
 def route_by_header(http: Http) -> Iterator[Hit]:
     for route in _judged(http):
-        if (spot := route.spot.at("route", "cluster_header")).exists:
-            yield spot, f"`{spot.text}`"
+        for one in (route.spot["route"], *route.weighted):
+            if (spot := one["cluster_header"]).exists:
+                yield spot, f"`{spot.text}`"
+        for mirror in route.spot["route"]["request_mirror_policies"].items:
+            if (spot := mirror["cluster_header"]).exists:
+                yield spot, f"`{spot.text}`"
+
+
+@rule(
+    "route-by-plugin",
+    "warning",
+    "code chooses the cluster when extauthz has been asked, and may go by what the client writes",
+    "name the `cluster`, or let rules judge all that the plugin reads",
+)
+def route_by_plugin(http: Http) -> Iterator[Hit]:
+    for route in _judged(http):
+        for name in ("cluster_specifier_plugin", "inline_cluster_specifier_plugin"):
+            if (spot := route.spot["route"][name]).exists:
+                yield spot, ""
 
 
 @rule(
@@ -171,7 +190,7 @@ def internal_redirect(http: Http) -> Iterator[Hit]:
     "route-repeats",
     "warning",
     "Envoy repeats a request that the service may have carried out already: one approval, two payments",
-    "write `retry_on: connect-failure,refused-stream`",
+    "write `retry_on: connect-failure,refused-stream`, and no `hedge_policy`",
 )
 def route_repeats(http: Http) -> Iterator[Hit]:
     told = set()
@@ -181,6 +200,11 @@ def route_repeats(http: Http) -> Iterator[Hit]:
             if repeating and spot not in told:
                 told.add(spot)
                 yield spot, f"`{', '.join(repeating)}`"
+        for level in (route.host, route.spot["route"]):
+            spot = level.at("hedge_policy", "hedge_on_per_try_timeout")
+            if spot.flag() and spot not in told:
+                told.add(spot)
+                yield spot, "`hedge_policy`"
 
 
 @rule(
@@ -235,7 +259,7 @@ def _off(http: Http, route: Route) -> Spot | None:
 def _off_by_weight(http: Http, route: Route) -> Iterator[Spot | None]:
     for guard in http.guards:
         for cluster in route.weighted:
-            spot = cluster["typed_per_filter_config"][guard.name]["disabled"]
+            spot = setting(cluster, guard.name)["disabled"]
             yield spot if spot.flag() else None
 
 
@@ -249,6 +273,7 @@ RULES = (
     route_rewrites_path,
     route_rewrites_host,
     route_by_header,
+    route_by_plugin,
     internal_redirect,
     route_repeats,
     upgrade_checked_once,

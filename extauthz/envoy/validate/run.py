@@ -72,9 +72,10 @@ def _findings(all_of_it: Everything) -> Iterator[Finding]:
 
 
 def _asking(all_of_it: Everything) -> Iterator[Spot]:
-    filters = [one for http in all_of_it.https for one in http.guards]
+    filters = [one for http in all_of_it.https for one in http.all_guards]
     filters += [one for tcp in all_of_it.tcps for one in tcp.filters if one.kind == EXT_AUTHZ]
-    return (one.config for one in filters if one.config.exists)
+    first = (one.spot.at("config_discovery", "default_config") for one in filters)  # until the others have come
+    return (config for config in (*(one.config for one in filters), *first) if config.exists)
 
 
 def _asking_on_routes(all_of_it: Everything) -> Iterator[Spot]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from extauthz.envoy.validate.reading import Node
+from extauthz.envoy.validate.reading import Node, UnreadableEnvoy
 
 _UNDERSCORED = re.compile(r"_([a-z0-9])")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)s")
@@ -34,12 +34,24 @@ class Spot:
     node: Node | None
 
     def __getitem__(self, name: str) -> "Spot":
-        """The field of that name, which JSON may spell in camel case."""
+        """The field of that name, which JSON may spell in camel case.
+
+        Raises:
+            UnreadableEnvoy: it is spelled both ways, of which Envoy takes the last.
+        """
         if self.node is None:
             return Spot(self.file, (*self.steps, name), self.line, None)
         entries = self.node.entries
-        written = name if name in entries else _camel(name)
-        node = entries.get(written)
+        camel = _camel(name)
+        if name != camel and name in entries and camel in entries:
+            line = max(self.node.lines[name], self.node.lines[camel])
+            raise UnreadableEnvoy(f"{self.file}:{line}: `{camel}` and `{name}` are one field; remove one")
+        return self._entry(name, name if name in entries else camel)
+
+    def _entry(self, name: str, written: str) -> "Spot":
+        if self.node is None:
+            return Spot(self.file, (*self.steps, name), self.line, None)
+        node = self.node.entries.get(written)
         if node is not None and node.is_null:
             node = None  # `null` is a field that nobody has set
         return Spot(self.file, (*self.steps, name), self.node.lines.get(written, self.line), node)
@@ -78,7 +90,7 @@ class Spot:
     @property
     def entries(self) -> "Sequence[tuple[str, Spot]]":
         """The entries of a mapping; none where there is none."""
-        return [] if self.node is None else [(name, self[name]) for name in self.node.entries]
+        return [] if self.node is None else [(name, self._entry(name, name)) for name in self.node.entries]
 
     @property
     def text(self) -> str:
@@ -103,10 +115,13 @@ class Spot:
         return number if math.isfinite(number) else default
 
     def one_of(self, names: Sequence[str]) -> str:
-        """The value of an enumeration whose values these are, which may be written by its number; first if unset."""
+        """The value of an enumeration whose values these are, which may be written by its number; first if unset.
+
+        Envoy reads names in any case, and numbers in quotes.
+        """
         value = None if self.node is None else self.node.value
-        if isinstance(value, str):
-            return value
+        if isinstance(value, str) and not value.isdecimal():
+            return value.upper()
         number = self.number(0)
         return names[int(number)] if 0 <= number < len(names) else names[0]
 

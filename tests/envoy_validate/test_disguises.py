@@ -1,0 +1,173 @@
+"""Faults in another spelling that Envoy understands, in another place, or wrapped: found all the same."""
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from extauthz.envoy.validate.reading import UnreadableEnvoy
+from extauthz.envoy.validate.run import validate
+
+GOOD = yaml.safe_load((Path(__file__).parent / "samples" / "good.yaml").read_text())
+TYPE = "type.googleapis.com/envoy."
+PER_ROUTE = f"{TYPE}extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"
+MUTATION = f"{TYPE}extensions.filters.http.header_mutation.v3.HeaderMutation"
+STRUCT = "type.googleapis.com/xds.type.v3.TypedStruct"
+GUARD = "envoy.filters.http.ext_authz"
+OFF = {"@type": PER_ROUTE, "disabled": True}
+WRAPPED = {"@type": f"{TYPE}config.route.v3.FilterConfig", "config": OFF}
+
+
+class Tree:
+    """A configuration of which single places are changed."""
+
+    def __init__(self) -> None:
+        self.whole: Any = deepcopy(GOOD)
+        self.chain = self.whole["static_resources"]["listeners"][0]["filter_chains"][0]
+        self.manager = self.chain["filters"][0]["typed_config"]
+        self.guard = self.manager["http_filters"][0]["typed_config"]
+        self.host = self.manager["route_config"]["virtual_hosts"][0]
+        self.route = self.host["routes"][-1]
+
+    def put(self, **settings: Any) -> None:
+        """Settings of this route for the filter."""
+        self.route["typed_per_filter_config"] = {GUARD: settings}
+
+    def weigh(self, **cluster: Any) -> None:
+        """One cluster by weight in the place of the route's own."""
+        self.route["route"] = {"weighted_clusters": {"clusters": [{"weight": 1, **cluster}]}}
+
+
+def text(tree: Tree) -> str:
+    """Numbers that stand in quotes here behind `bare` are written as they are."""
+    return yaml.safe_dump(tree.whole).replace("bare ", "")
+
+
+def rules(tree: Tree) -> set[str]:
+    return {one.rule for one in validate([("envoy.yaml", text(tree))])}
+
+
+def list_of_routes(tree: Tree) -> None:
+    unasked = {**tree.route, "typed_per_filter_config": {GUARD: OFF}}
+    action = {"@type": f"{TYPE}config.route.v3.RouteList", "routes": [*tree.host.pop("routes")[:-1], unasked]}
+    tree.host["matcher"] = {"on_no_match": {"action": {"name": "all", "typed_config": action}}}
+
+
+def scope(tree: Tree) -> None:
+    tree.put(**OFF)
+    scoped = {"name": "a", "route_configuration": tree.manager.pop("route_config")}
+    listed = {"scoped_route_configurations": [scoped]}
+    tree.manager["scoped_routes"] = {"name": "scopes", "scoped_route_configurations_list": listed}
+
+
+def upgrade(tree: Tree) -> None:
+    filters = deepcopy(tree.manager["http_filters"])
+    filters[0]["typed_config"]["failure_mode_allow"] = True
+    tree.manager["upgrade_configs"] = [{"upgrade_type": "websocket", "filters": filters}]
+
+
+def until_discovered(tree: Tree) -> None:
+    first = tree.manager["http_filters"][0]
+    default = {**first.pop("typed_config"), "failure_mode_allow": True}
+    first["config_discovery"] = {"default_config": default, "type_urls": [default["@type"]]}
+
+
+def runtime(tree: Tree) -> None:
+    tree.guard["filter_enabled"] = {"default_value": {"numerator": 100}, "runtime_key": "a"}
+    tree.guard["deny_at_disable"] = {"default_value": True, "runtime_key": "b"}
+    static = {"name": "static", "static_layer": {"a": 0, "b": False}}
+    tree.whole["layered_runtime"] = {"layers": [static]}
+
+
+def octal(tree: Tree) -> None:
+    tree.guard["filter_enabled"] = {"default_value": {"numerator": "bare 0100"}}
+
+
+def hexadecimal(tree: Tree) -> None:
+    tree.manager["local_reply_config"] = {"mappers": [{"status_code": "bare 0xC8"}]}
+
+
+def secret(tree: Tree) -> None:
+    common = tree.chain["transport_socket"]["typed_config"]["common_tls_context"]
+    context = {**common.pop("validation_context"), "trust_chain_verification": "ACCEPT_UNTRUSTED"}
+    common["validation_context_sds_secret_config"] = {"name": "clients"}
+    tree.whole["static_resources"]["secrets"] = [{"name": "clients", "validation_context": context}]
+
+
+def tapped(tree: Tree) -> None:
+    inner = tree.chain["transport_socket"]
+    inner["typed_config"]["common_tls_context"]["validation_context"]["trust_chain_verification"] = "ACCEPT_UNTRUSTED"
+    tap = {"@type": f"{TYPE}extensions.transport_sockets.tap.v3.Tap", "transport_socket": inner}
+    tree.chain["transport_socket"] = {"name": "envoy.transport_sockets.tap", "typed_config": tap}
+
+
+def mutation_on_a_route(tree: Tree) -> None:
+    tree.manager["http_filters"].insert(1, {"name": "m", "typed_config": {"@type": MUTATION}})
+    changes = {"request_mutations": [{"append": {"header": {"key": "x-authz-subject", "value": "%REQ(x-other)%"}}}]}
+    tree.route["typed_per_filter_config"] = {"m": {"@type": f"{MUTATION}PerRoute", "mutations": changes}}
+
+
+def udp(tree: Tree) -> None:
+    proxy = {"@type": f"{TYPE}extensions.filters.udp.udp_proxy.v3.UdpProxyConfig", "cluster": "service"}
+    filters = [{"name": "udp", "typed_config": proxy}]
+    tree.whole["static_resources"]["listeners"].append({"name": "udp", "listener_filters": filters})
+
+
+def checks_by_tcp(tree: Tree) -> None:
+    proxy = {"@type": f"{TYPE}extensions.filters.network.tcp_proxy.v3.TcpProxy", "cluster": "extauthz"}
+    chain = {"filters": [{"name": "tcp", "typed_config": proxy}]}
+    tree.whole["static_resources"]["listeners"].append({"name": "tcp", "filter_chains": [chain]})
+
+
+@pytest.mark.parametrize(
+    ("found", "change"),
+    [
+        ("route-unchecked", lambda tree: tree.put(**WRAPPED)),
+        ("route-unchecked", lambda tree: tree.put(**{"@type": STRUCT, "type_url": PER_ROUTE, "value": OFF})),
+        ("route-unchecked", lambda tree: tree.weigh(name="service", typed_per_filter_config={GUARD: WRAPPED})),
+        ("route-unchecked", list_of_routes),
+        ("route-unchecked", scope),
+        ("route-by-header", lambda tree: tree.weigh(cluster_header="x-cluster")),
+        ("route-by-header", lambda tree: tree.route["route"].update(request_mirror_policies=[{"cluster_header": "x"}])),
+        ("route-repeats", lambda tree: tree.host.update(hedge_policy={"hedge_on_per_try_timeout": True})),
+        ("failure-mode-allow", upgrade),
+        ("failure-mode-allow", until_discovered),
+        ("filter-enabled-runtime", runtime),
+        ("filter-enabled-fraction", octal),
+        ("denial-turned-success", hexadecimal),
+        ("xfcc-forwarded", lambda tree: tree.manager.update(forward_client_cert_details="always_forward_only")),
+        ("xfcc-forwarded", lambda tree: tree.manager.update(forward_client_cert_details="4")),
+        ("status-on-error-success", lambda tree: tree.guard.update(status_on_error={"code": "ok"})),
+        ("accept-untrusted", secret),
+        ("accept-untrusted", tapped),
+        ("headers-changed-after", mutation_on_a_route),
+        ("headers-changed-after", lambda tree: tree.route.update(request_headers_to_remove=["x-authz-subject"])),
+        ("headers-changed-after", lambda tree: tree.host.update(request_headers_to_add=[{"header": {"key": "x"}}])),
+        ("protocol-unasked", udp),
+        ("checks-exposed", checks_by_tcp),
+    ],
+)
+def test_a_fault_is_found_in_every_shape_that_envoy_takes(found: str, change: Callable[[Tree], None]) -> None:
+    tree = Tree()
+    change(tree)
+    assert found in rules(tree)
+
+
+def test_a_field_in_both_spellings_is_refused_of_which_envoy_takes_the_last() -> None:
+    tree = Tree()
+    tree.guard.update(failure_mode_allow=False, failureModeAllow=True)
+    with pytest.raises(UnreadableEnvoy, match=r":[0-9]+: `failureModeAllow` and `failure_mode_allow` are one field"):
+        rules(tree)
+
+
+def test_a_bootstrap_beside_the_dump_of_another_envoy_is_judged() -> None:
+    tree = Tree()
+    listener = {"listener": deepcopy(tree.whole["static_resources"]["listeners"][0])}
+    part = {"@type": f"{TYPE}admin.v3.ListenersConfigDump", "static_listeners": [listener]}
+    tree.guard["failure_mode_allow"] = True
+    found = validate([("dump.json", json.dumps({"configs": [part]})), ("envoy.yaml", text(tree))])
+    assert ("envoy.yaml", "failure-mode-allow") in {(one.file, one.rule) for one in found}
