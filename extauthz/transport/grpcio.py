@@ -38,10 +38,16 @@ WAITING = 48
 """Calls that may wait for a look-up at a time. Each keeps a thread."""
 HELD = 128
 """Calls that may be held for an approval at a time, beside those. Each keeps a thread, too."""
+PING_INTERVAL_MS = 200
+"""So often a caller may ask whether its connection is still alive."""
 _OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.so_reuseport", 0),  # two servers on one port would share its calls without anybody noticing
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.compression_enabled_algorithms_bitset", 1),  # none: a small message could become any number of bytes
+    # Envoy asks every few seconds whether a connection still leads here (`connection_keepalive`). gRPC's own limit is
+    # once in five minutes, and at the fourth time it ends the connection, with the calls that are held on it.
+    ("grpc.http2.min_ping_interval_without_data_ms", PING_INTERVAL_MS),
+    ("grpc.keepalive_permit_without_calls", 1),
 )
 
 

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -77,6 +78,13 @@ def call(address: str, sent: Call) -> Outcome:
         return _Speaking(connection).call(sent)
 
 
+def pings_answered(address: str, *, times: int, rest: float) -> int:
+    """How many of so many questions whether the connection is alive get an answer, if each is asked so many seconds
+    after the answer to the one before, and nothing else is."""
+    with connected(address) as connection:
+        return _Speaking(connection).ping(times=times, rest=rest)
+
+
 class _Speaking:
     def __init__(self, connection: socket.socket | ssl.SSLSocket) -> None:
         self._connection = connection
@@ -103,6 +111,19 @@ class _Speaking:
             for event in self._h2.receive_data(received):
                 self._hear(event)
         return self._outcome
+
+    def ping(self, *, times: int, rest: float) -> int:
+        for answered in range(times):
+            self._h2.ping(answered.to_bytes(8, "big"))
+            events: list[h2.events.Event] = []
+            while not any(isinstance(event, h2.events.PingAckReceived) for event in events):
+                self._connection.sendall(self._h2.data_to_send())
+                received = self._connection.recv(65_536)
+                events = self._h2.receive_data(received)
+                if not received or any(isinstance(event, h2.events.ConnectionTerminated) for event in events):
+                    return answered
+            time.sleep(rest)
+        return times
 
     def _send(self, pending: list[bytes], *, ends: bool) -> None:
         while pending and not self._outcome.ended:

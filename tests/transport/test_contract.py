@@ -16,9 +16,10 @@ from patience import comes
 from publishing import Page, Site
 from serving import Served
 from transport.calling import OPEN, as_user, check, decided
-from transport.raw_calls import Call, Outcome, call, connected, framed
+from transport.raw_calls import Call, Outcome, call, connected, framed, pings_answered
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from extauthz.transport.grpcio import PING_INTERVAL_MS
 from extauthz.transport.methods import CHECK, HEALTH_CHECK, HEALTH_WATCH, MAX_MESSAGE, SERVICE
 from extauthz.wire.compose import check_request
 
@@ -149,6 +150,11 @@ def test_http_1_is_not_spoken(served: Served) -> None:
 def test_a_call_that_is_not_sent_to_its_end_waits_and_holds_nobody_up(served: Served) -> None:
     assert call(served.said["grpc"], Call(pieces=[WHOLE[:40]], ends=False)) == Outcome()
     assert call(served.said["grpc"], Call(pieces=[WHOLE])).status == 0
+
+
+def test_a_caller_may_ask_often_whether_a_connection_without_calls_is_alive(served: Served) -> None:
+    """gRPC by itself hangs up at the fourth time in five minutes."""
+    assert pings_answered(served.said["grpc"], times=6, rest=PING_INTERVAL_MS / 1000 * 1.5) == 6
 
 
 @pytest.mark.parametrize("size", [65_535, 65_536, 1024 * 1024, MAX_MESSAGE])
