@@ -6,9 +6,11 @@ a socket of his own in the place of ours, and answer `allow`.
 
 import contextlib
 import errno
+import fcntl
 import os
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ LONGEST: Final = 107
 """Bytes of a path (unix(7): 108 with the NUL)."""
 _PATIENCE: Final = 1.0
 _LINKS: Final = 40
+_LOOK: Final = 0.01
 _UNIX: Final = "unix:"
 
 
@@ -62,13 +65,14 @@ class Sockets:
             bound(address, key=key).close()
             yield
             return
-        self.take(path, key=key)
-        before = os.umask(0o777 & ~self.mode)
-        try:
-            yield
-        finally:
-            os.umask(before)
-        path.chmod(self.mode)
+        with _alone(path.parent):
+            self.take(path, key=key)
+            before = os.umask(0o777 & ~self.mode)
+            try:
+                yield
+            finally:
+                os.umask(before)
+            path.chmod(self.mode)
 
 
 AS_ALWAYS: Final = Sockets(mode=MODE)
@@ -116,9 +120,40 @@ def remove(path: Path, bound: tuple[int, int]) -> None:
             path.unlink()
 
 
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Around looking and binding: of servers that start at once one comes after the other, or the second would take
+    the new socket of the first for a dead one. Whoever else keeps the lock delays a start, and prevents none.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:  # it is told what is wrong with it
+        yield
+        return
+    try:
+        end = time.monotonic() + _PATIENCE
+        while not _locked(descriptor) and time.monotonic() < end:
+            time.sleep(_LOOK)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def _fault(folder: Path, *, shared: bool) -> str | None:
     """Why a socket in `folder` could be replaced by others, or could not be made; `None` if all is well."""
-    *above, last = _way_to(folder)
+    (*above, last), links = _way_to(folder)
+    for link in links:
+        owner = link.lstat().st_uid
+        if owner not in (0, os.geteuid()):
+            return f"the link `{link}` belongs to another user (uid {owner}), who can let it lead elsewhere; remove it"
     for one in above:
         fault = _exposed(one, one.stat(), sticky_is_enough=True)
         if fault is not None:
@@ -145,16 +180,16 @@ def _exposed(folder: Path, status: os.stat_result, *, sticky_is_enough: bool) ->
     return None
 
 
-def _way_to(folder: Path) -> list[Path]:
-    """Every folder on the way to `folder`, itself last, and those that hold the links on the way."""
-    found, links = [Path("/")], 0
+def _way_to(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Every folder on the way to `folder`, itself last, and those that hold the links on the way; and the links."""
+    found, links = [Path("/")], list[Path]()
     at, steps = Path("/"), list(reversed(folder.absolute().parts[1:]))
     while steps:
         step = steps.pop()
         at = at.parent if step == ".." else at / step
         if at.is_symlink():
-            links += 1
-            if links > _LINKS:
+            links.append(at)
+            if len(links) > _LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             target = at.readlink()
             at = Path("/") if target.is_absolute() else at.parent
@@ -163,7 +198,7 @@ def _way_to(folder: Path) -> list[Path]:
             at.lstat()  # or it would be told of whatever comes behind it
             found.append(at)
     # The folder is what the way ends in, which may have been passed before.
-    return [*(one for one in dict.fromkeys(found) if one != at), at]
+    return [*(one for one in dict.fromkeys(found) if one != at), at], links
 
 
 def _kind(mode: int) -> str:

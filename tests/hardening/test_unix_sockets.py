@@ -3,6 +3,7 @@
 import os
 import socket
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from serving import POLICY, end, start
 
 from extauthz.errors import ConfigurationError
-from extauthz.transport.unix_sockets import LONGEST, MODE, Sockets, make_way
+from extauthz.transport.unix_sockets import LONGEST, MODE, Sockets, _alone, make_way
 
 NOBODY = 65_534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
@@ -180,3 +181,41 @@ def test_every_listener_has_the_mode_that_is_set(home: Path, transport: str) -> 
         )
     finally:
         end(served)
+
+
+def test_a_server_that_starts_waits_until_another_one_has_bound_its_socket(home: Path) -> None:
+    """Else it takes what is not listened on yet for dead, and removes it."""
+    path = home / "grpc.sock"
+    with _alone(home):
+        first = socket.socket(socket.AF_UNIX)
+        first.bind(str(path))
+        refused: list[str] = []
+
+        def second() -> None:
+            try:
+                with Sockets(mode=MODE).around(f"unix:{path}", key="listen.grpc"):
+                    pass
+            except ConfigurationError as error:
+                refused.append(str(error))
+
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.2)
+        assert path.exists()
+        first.listen()
+    thread.join(10)
+    first.close()
+    assert refused == [f"listen.grpc: can't listen on `unix:{path}`: address already in use"]
+
+
+@as_root
+def test_a_link_of_somebody_else_on_the_way_is_refused(home: Path, tmp_path: Path) -> None:
+    """In a sticky folder he can let it lead elsewhere when he likes."""
+    common = tmp_path / "common"
+    common.mkdir()
+    common.chmod(0o1777)
+    link = common / "run"
+    link.symlink_to(home)
+    assert refusal(link / "grpc.sock") is None
+    os.chown(link, NOBODY, NOBODY, follow_symlinks=False)
+    assert f"the link `{link}` belongs to another user (uid {NOBODY})" in (refusal(link / "grpc.sock") or "")
