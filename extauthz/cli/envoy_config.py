@@ -200,6 +200,7 @@ def config(
     Without options it is an example in which everything that has to be changed is marked "Yours".
     """
     _refuse_useless(context, kind)
+    _refuse_unprintable(context)
     if (client_certificate is None) != (client_key is None):
         raise typer.BadParameter("a certificate and its key go together", param_hint="--client-certificate")
     if service_tcp is not None and listen_tcp in (None, NONE):
@@ -247,11 +248,26 @@ def _refuse_useless(context: typer.Context, kind: Kind) -> None:
             raise typer.BadParameter(f"`{kind}` has no use for it; it is for {takers}", param_hint=parameter.opts[0])
 
 
+def _refuse_unprintable(context: typer.Context) -> None:
+    for parameter in context.command.params:
+        given = context.params.get(str(parameter.name))
+        for text in given if isinstance(given, (list, tuple)) else [given]:
+            if isinstance(text, str) and not text.isprintable():
+                raise typer.BadParameter(
+                    f"`{ascii(text)[1:-1]}` has a character that can't be printed; remove it",
+                    param_hint=parameter.opts[0],
+                )
+
+
 def _context(texts: Sequence[str]) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts]
     for text, (name, equals, _) in zip(texts, pairs, strict=True):
         if not name or not equals:
             raise typer.BadParameter(f"`{text}` is no name and value; write `tenant=t1`", param_hint="--context")
+        if name.startswith("extauthz."):
+            raise typer.BadParameter(
+                f"`{name}`: `extauthz.` is for what this writes by itself; write another name", param_hint="--context"
+            )
     return {name: value for name, _, value in pairs}
 
 

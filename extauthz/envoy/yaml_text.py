@@ -38,7 +38,7 @@ def _entry(mapping: Noted, key: str, indent: int, *, first: str = "") -> Iterato
         line += f" {flow}"
     if note is not None:
         beside = f"{line}   # {note.text}"
-        if note.beside and len(beside) <= WIDTH:
+        if note.beside and len(beside) <= WIDTH and note.text.isprintable():
             line = beside
         else:
             yield from _comment(note.text, indent - len(first))
@@ -92,13 +92,19 @@ def _scalar(value: Scalar) -> str:
     if isinstance(value, float):
         # YAML 1.1 takes `1e-05` for text.
         return re.sub(r"^(-?[0-9]+)e", r"\1.0e", repr(value))
-    return json.dumps(value, ensure_ascii=False)
+    return "".join(map(_written, json.dumps(value, ensure_ascii=False)))
+
+
+def _written(character: str) -> str:
+    """What can't be printed is written by its number: YAML takes some of it for the end of a line, or refuses it."""
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
 
 
 def _comment(text: str, indent: int) -> Iterator[str]:
     """The text as comment lines; each of its own lines begins one."""
     prefix = " " * indent + "# "
-    for paragraph in text.split("\n"):
+    for written in text.split("\n"):
+        paragraph = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in written)
         if not paragraph:
             yield prefix.rstrip()
         yield from textwrap.wrap(

@@ -15,9 +15,12 @@ from extauthz.envoy.yaml_text import WIDTH, render
 WORDS = st.sampled_from(
     ["a", "yes", "No", "null", "~", "0s", "1e3", "0x10", "12", "1.5", "", " a", "a: b", "a #b", "*", "@type", "- a"]
 )
-TEXTS = WORDS | st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=12)
+TEXTS = (
+    WORDS | st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(["\x85", "\u2028", "\x7f", "\ufffe"])
+)
 SCALARS = TEXTS | st.booleans() | st.integers(-(2**31), 2**31) | st.floats(allow_nan=False, allow_infinity=False)
-NOTES = st.builds(Note, st.sampled_from(["why", "what goes wrong without it " * 9]), st.booleans())
+SAID = ["why", "what goes wrong without it " * 9, "of /a\nb", "of /a\rb: {}", "of /a\u2028b: {}"]
+NOTES = st.builds(Note, st.sampled_from(SAID), st.booleans())
 
 
 def _mappings(values: st.SearchStrategy[Value]) -> st.SearchStrategy[Noted]:
