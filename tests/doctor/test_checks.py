@@ -128,6 +128,12 @@ def test_a_store_is_looked_at_without_a_change(tmp_path: Path) -> None:
     database.close()
     assert verdicts(said_by(stores.store, deployment(tmp_path))) == ["ok"]
     assert verdicts(said_by(stores.store_sqlite, deployment(tmp_path))) == ["warning"], "no write-ahead log"
+    database = sqlite3.connect(tmp_path / "extauthz.db")
+    database.execute("PRAGMA journal_mode=wal")
+    database.close()
+    before = sorted(tmp_path.iterdir())
+    assert verdicts(said_by(stores.store_sqlite, deployment(tmp_path))) == ["ok"]
+    assert sorted(tmp_path.iterdir()) == before, "nothing is left beside it"
     whole = (tmp_path / "extauthz.db").read_bytes()
     (tmp_path / "extauthz.db").write_bytes(whole[:8192] + bytes(range(256)) * 64 + whole[8192 + 256 * 64 :])
     assert "is damaged" in said_by(stores.store_sqlite, deployment(tmp_path))[-1].seen
