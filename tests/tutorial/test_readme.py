@@ -1,7 +1,6 @@
 """What the README tells a reader to write and to run, "Put it before your own service", works as it stands there."""
 
 import re
-import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
@@ -11,13 +10,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-import yaml
 from app.conftest import serve
 from consoles import Shell
-from e2e import bootstrap
 from e2e.conftest import missing
 from e2e.services import http_service
-from e2e.stage import DISCARD_PORT, START_SECONDS
+from e2e.stage import START_SECONDS
 from serving import Serve
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
@@ -69,7 +66,7 @@ def test_a_trial_key_and_token_are_made_as_the_readme_says_and_the_example_takes
     folder: Path, shell: Shell, serve: Serve
 ) -> None:
     for name in ("mallory", "alice"):  # the key of the second is in force
-        code, printed = shell.run(block('jwks.json", "w"').replace(".venv/bin/python", sys.executable).strip())
+        code, printed = shell.run(block('jwks.json", "w"').strip())
         assert (code, printed.strip()) == (0, "")
         if name == "mallory":
             (folder / "alice.jwt").rename(folder / "mallory.jwt")
@@ -89,16 +86,16 @@ def test_a_trial_key_and_token_are_made_as_the_readme_says_and_the_example_takes
     assert status(5000, tokens["alice"]) == 401  # a challenge
 
 
-def test_the_call_of_the_readme_gets_through_the_shipped_envoy_with_the_certificates_that_it_names(
+def test_the_call_of_the_readme_gets_through_the_envoy_and_with_the_certificates_that_it_names(
     folder: Path, shell: Shell, serve: Serve
 ) -> None:
     try:
         binary = find_envoy()
     except ConfigurationError as error:
         missing(str(error))
-    named = re.search(r"leaves certificates in `trial/`: (.*?)\. Write", README, re.DOTALL)
+    named = re.search(r"leaves certificates in `trial/`: (.*?)\. With", README, re.DOTALL)
     assert named is not None
-    code, _ = shell.run(block('jwks.json", "w"').replace(".venv/bin/python", sys.executable).strip())
+    code, _ = shell.run(block('jwks.json", "w"').strip())
     assert code == 0
     served = serve(**{f"EXTAUTHZ_LISTEN__{name}": "127.0.0.1:0" for name in ("GRPC", "WEB", "ADMIN")})
     with ExitStack() as stack:
@@ -107,19 +104,25 @@ def test_the_call_of_the_readme_gets_through_the_shipped_envoy_with_the_certific
         prepare(short, now=datetime.now(UTC))
         (folder / "trial").symlink_to(short)
         assert {path.name for path in short.iterdir()} >= set(re.findall(r"`(\w+\.\w+)`", named[1]))
-        tree = bootstrap.load("gateway", tls=short, run=short)
         service = stack.enter_context(http_service())
-        ports = {
-            "service": service.port,
-            "extauthz": int(served.said["grpc"].rpartition(":")[2]),
-            "extauthz_web": int(served.said["web"].rpartition(":")[2]),
-        }
-        for cluster in ("service", "service_grpc", "extauthz", "extauthz_web", "otel_collector"):
-            bootstrap.point(tree, cluster, bootstrap.tcp(ports.get(cluster, DISCARD_PORT)))
-        (short / "gateway.yaml").write_text(yaml.safe_dump(tree))
+        write, run = block("extauthz envoy config gateway").replace("\\\n", "").splitlines()
+        assert run == "envoy -c gateway.yaml"
+        for readme, here in (
+            ("127.0.0.1:8443", "127.0.0.1:0"),
+            ("127.0.0.1:8080", f"127.0.0.1:{service.port}"),
+            ("--admin none", f"--admin unix:{short}/admin.sock --timeout 5s"),
+            (
+                "--config extauthz.yaml",
+                f"--config extauthz.yaml --extauthz {served.said['grpc']} --pages {served.said['web']}",
+            ),
+        ):
+            assert readme in write
+            write = write.replace(readme, here)
+        code, printed = shell.run(write)
+        assert (code, printed.strip()) == (0, "")
         processes = stack.enter_context(Processes())
-        command = envoy_command(binary, short / "gateway.yaml")
-        envoy = processes.start("envoy", command, log=short / "envoy.log", folder=short)
+        command = envoy_command(binary, folder / "gateway.yaml")
+        envoy = processes.start("envoy", command, log=short / "envoy.log", folder=folder)
         admin = Admin(short / "admin.sock")
         envoy.wait_until(admin.ready, seconds=START_SECONDS)
         call = block("curl --include").strip().replace("localhost:8443", f"localhost:{admin.port('https')}")
