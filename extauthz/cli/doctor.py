@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from extauthz.cli.interrupts import Importing
+from extauthz.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from extauthz.app.doctor.checks import Line
@@ -42,8 +43,11 @@ def doctor(
         from extauthz.policy.problems import PolicyErrors
         from extauthz.settings import load_settings
 
-    if envoy_admin is not None:
-        require_address(envoy_admin)
+    try:
+        if envoy_admin is not None:
+            require_address(envoy_admin)
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error), param_hint="--envoy-admin") from None
     try:
         settings = load_settings(config)
     except PolicyErrors as error:
@@ -142,7 +146,10 @@ def _tell(lines: "Sequence[Line]", output: str) -> None:
         print_json({"ok": not problems, "problems": problems, "warnings": warnings, "checks": told})
         return
     console = make_console()
-    for one in lines:
-        text = escape(printable(f"{one.seen}; {one.do}" if one.do else one.seen))
-        console.print(f"[{_COLOURS[one.verdict]}]{one.verdict:7}[/] [bold]{one.check}[/]: {text}", highlight=False)
+    alike: dict[tuple[str, str], list[str]] = {}
+    for one in lines:  # one cause, one line: an Envoy that is not there is told by every check that would ask it
+        alike.setdefault((one.verdict, f"{one.seen}; {one.do}" if one.do else one.seen), []).append(one.check)
+    for (verdict, said), checks in alike.items():
+        names, text = ", ".join(dict.fromkeys(checks)), escape(printable(said))
+        console.print(f"[{_COLOURS[verdict]}]{verdict:7}[/] [bold]{names}[/]: {text}", highlight=False)
     console.print(f"{counted(problems, 'problem')}, {counted(warnings, 'warning')}")

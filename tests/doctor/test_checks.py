@@ -1,6 +1,7 @@
 """Single checks, for what a whole deployment does not show, and what holds for all of them."""
 
 import asyncio
+import json
 import sqlite3
 import threading
 import time
@@ -237,8 +238,22 @@ def test_no_secret_is_told(tmp_path: Path) -> None:
 def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "extauthz.yaml").write_text("policies: [.]\n")
     ended = command("doctor", "--envoy-admin", "nowhere", folder=tmp_path)
-    assert ended.returncode == 1
-    assert ended.stderr.startswith("extauthz: --envoy-admin: `nowhere` is no address; write ")
+    assert ended.returncode == 2
+    assert "Invalid value for --envoy-admin: `nowhere` is no address; write " in ended.stderr
+
+
+def test_what_several_checks_say_is_told_in_one_line_and_counted_for_each(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(POLICY.replace("EXPIRES", "2099-01-01T00:00:00Z"))
+    listen = ", ".join(f"{name}: 127.0.0.1:{free_port()}" for name in ("grpc", "web", "admin"))
+    (tmp_path / "extauthz.yaml").write_text(f"policies: [policy.yaml]\nlisten: {{{listen}}}\n")
+    nobody = f"unix:{tmp_path}/nobody.sock"
+    ended = command("doctor", "--envoy-admin", nobody, folder=tmp_path)
+    asked = [one.id for one in CHECKS if one.id.startswith("envoy") or one.id == "clock-envoy"]
+    (line,) = (one for one in ended.stdout.splitlines() if nobody in one)
+    assert line.startswith(f"problem {', '.join(asked)}: {nobody}: no answer")
+    told = json.loads(command("doctor", "--envoy-admin", nobody, "--format", "json", folder=tmp_path).stdout)
+    assert [one["check"] for one in told["checks"] if nobody in one["seen"]] == asked
+    assert ended.stdout.splitlines()[-1].startswith(f"{told['problems']} problems, ")
 
 
 def test_the_page_lists_every_check() -> None:

@@ -178,6 +178,6 @@ def require_address(text: str) -> str:
     """
     if re.fullmatch(r"unix:/.+|(?:https?://)?(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}/?", text) is None:
         raise ConfigurationError(
-            f"--envoy-admin: `{text}` is no address; write `http://127.0.0.1:9901` or `unix:/run/envoy/admin.sock`"
+            f"`{text}` is no address; write `http://127.0.0.1:9901` or `unix:/run/envoy/admin.sock`"
         )
     return text

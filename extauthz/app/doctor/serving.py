@@ -69,7 +69,8 @@ def _standings(content: dict[str, Any]) -> Iterator[Said]:
     store, revocations = content.get("store") or {}, content.get("revocations") or {}
     if store.get("failing_since") is not None:
         yield problem(
-            f"it can't reach its store: {store.get('error')}", "look at the store; what needs state is denied"
+            f"it can't reach its store: {str(store.get('error')).rstrip('.')}",
+            "look at the store; what needs state is denied",
         )
     elif store and not store.get("reached"):
         yield problem("it has never reached its store", "look at the store; until then it is not ready")
