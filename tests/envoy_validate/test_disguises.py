@@ -111,6 +111,12 @@ def mutation_on_a_route(tree: Tree) -> None:
     tree.route["typed_per_filter_config"] = {"m": {"@type": f"{MUTATION}PerRoute", "mutations": changes}}
 
 
+def early(tree: Tree) -> None:
+    change = {"append": {"header": {"key": "X-Forwarded-Client-Cert", "value": "%REQ(x-other)%"}}}
+    mutation = {"@type": f"{TYPE}http.early_header_mutation.header_mutation.v3.HeaderMutation", "mutations": [change]}
+    tree.manager["early_header_mutation_extensions"] = [{"name": "early", "typed_config": mutation}]
+
+
 def udp(tree: Tree) -> None:
     proxy = {"@type": f"{TYPE}extensions.filters.udp.udp_proxy.v3.UdpProxyConfig", "cluster": "service"}
     filters = [{"name": "udp", "typed_config": proxy}]
@@ -147,6 +153,7 @@ def checks_by_tcp(tree: Tree) -> None:
         ("headers-changed-after", mutation_on_a_route),
         ("headers-changed-after", lambda tree: tree.route.update(request_headers_to_remove=["x-authz-subject"])),
         ("headers-changed-after", lambda tree: tree.host.update(request_headers_to_add=[{"header": {"key": "x"}}])),
+        ("identity-from-client", early),
         ("protocol-unasked", udp),
         ("checks-exposed", checks_by_tcp),
     ],

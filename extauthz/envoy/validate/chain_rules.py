@@ -99,6 +99,39 @@ def opaque_before(http: Http) -> Iterator[Hit]:
 
 
 @rule(
+    "identity-from-client",
+    "warning",
+    "what a client writes elsewhere becomes a claim, a certificate or an address here, and is believed as if Envoy had"
+    " verified it",
+    "remove it, unless a proxy in front has taken the client's own words away",
+)
+def identity_from_client(http: Http) -> Iterator[Hit]:
+    sent = {one.text for guard in http.guards for one in guard.config["metadata_context_namespaces"].items}
+    for one in _before(http):
+        for config in (one.config, *settings_of(http, one.name)) if one.kind in _TO_METADATA else ():
+            for spot in (inner["metadata_namespace"] for inner in config.inner()):
+                if spot.text in sent:
+                    yield spot, f"`{spot.text}`"
+        if one.kind == "header_mutation":
+            yield from _identifying(one.config.at("mutations", "request_mutations"))
+            for config in settings_of(http, one.name):
+                yield from _identifying(config.at("mutations", "request_mutations"))
+    for early in http.spot["early_header_mutation_extensions"].items:
+        yield from _identifying(early.at("typed_config", "mutations"))
+
+
+def _identifying(mutations: Spot) -> Iterator[Hit]:
+    for change in mutations.items:
+        header = change.at("append", "header", "key")
+        if header.text.lower() in _IDENTIFYING:
+            yield header, f"`{header.text}`"
+
+
+_TO_METADATA = frozenset({"header_to_metadata", "json_to_metadata"})
+_IDENTIFYING = frozenset({"x-forwarded-client-cert", "x-forwarded-for"})
+
+
+@rule(
     "opaque-after",
     "warning",
     "code behind the filter may change path, host, headers or body after they were decided about",
@@ -234,6 +267,7 @@ RULES = (
     filter_after_router,
     cache_before,
     opaque_before,
+    identity_from_client,
     opaque_after,
     headers_changed_after,
     transcoder_after,
