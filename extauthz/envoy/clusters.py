@@ -155,10 +155,15 @@ def _checks(
 ) -> cluster.Cluster:
     several = len(server.checks) > 1
     options = core.Http2ProtocolOptions()
+    # The other end of a Unix socket is on the same machine, whose kernel says at once when it is gone.
     if not all(isinstance(one.value, Pipe) for one in server.checks):
         options.connection_keepalive = core.KeepaliveSettings(
-            interval=timedelta(seconds=30), timeout=timedelta(seconds=5)
+            interval=timedelta(seconds=5), timeout=timedelta(seconds=1)
         )
+        notes.on(options, connection_keepalive=_OF_KEEPALIVE)
+    # Not `close_connections_on_host_health_failure`: of connections that carry HTTP, Envoy closes none by it. It gives
+    # them nothing new when their host fails, with or without, and calls that are under way there go on: those of a
+    # server that says that it goes, and those that are held.
     made = cluster.Cluster(
         name=name,
         type=_discovery(server.checks),
@@ -166,7 +171,8 @@ def _checks(
         lb_policy=cluster.ClusterLbPolicy.LEAST_REQUEST if several else cluster.ClusterLbPolicy.ROUND_ROBIN,
         typed_extension_protocol_options={_PROTOCOL: notes.pack(_http2(options))},
         circuit_breakers=_breaker(max_requests=max_requests, max_pending_requests=AT_ONCE_DECIDED * len(server.checks)),
-        health_checks=[_health(several)],
+        health_checks=[_health(notes, several)],
+        outlier_detection=_outliers() if several else None,
         load_assignment=_endpoints(notes, name, server.checks, of_address),
     )
     notes.on(made, name=None, type=None, connect_timeout=None)
@@ -181,14 +187,27 @@ def _checks(
         typed_extension_protocol_options="gRPC is HTTP/2; without this Envoy would speak HTTP/1.1.",
         circuit_breakers=of_room,
         health_checks=_OF_WORKERS_HEALTH if several else _OF_HEALTH,
+        outlier_detection=_OF_OUTLIERS,
     )
 
 
+_OF_KEEPALIVE: Final = (
+    "Is the other end still there? One that is gone without a word (a machine without power, packets that get lost)"
+    " closes no connection: without this calls are sent into it for as long as TCP tries, also for some seconds after"
+    " the other end is back."
+)
 _OF_HEALTH: Final = "By gRPC's own protocol of health: a server that stops says so, and is asked no more."
 _OF_WORKERS_HEALTH: Final = (
     "A worker that goes says so 2 s before it takes nothing new, so it must be looked at more often; one that came"
     " back must be seen before the next one goes. The threshold is for looks that got no answer, as on a busy"
     " machine: a worker that says that it goes is left out at once."
+)
+_OF_NO_TRAFFIC: Final = "Until the first request has come Envoy would look once a minute, and see as late who is gone."
+_OF_OUTLIERS: Final = (
+    "One that is gone without a word: looks alone need some seconds to notice, and until then its share of all calls"
+    " waits for nothing. Three calls in a row that it did not answer leave it out at once, until a look finds it"
+    " again. Only a lack of answers counts, not what an answer says; and never more than half are left out by this,"
+    " for with too few the others would have too much."
 )
 
 
@@ -276,23 +295,35 @@ def _http2(options: core.Http2ProtocolOptions) -> upstream.HttpProtocolOptions:
     )
 
 
-def _health(several: bool) -> core.HealthCheck:
-    by_name = core.HealthCheckGrpcHealthCheck()
-    if several:
-        return core.HealthCheck(
+def _health(notes: Notes, several: bool) -> core.HealthCheck:
+    interval = timedelta(seconds=0.5 if several else 5)
+    return notes.on(
+        core.HealthCheck(
             timeout=timedelta(seconds=1),
-            interval=timedelta(seconds=0.5),
-            no_traffic_interval=timedelta(seconds=0.5),
-            unhealthy_threshold=3,
+            interval=interval,
+            no_traffic_interval=interval,
+            unhealthy_threshold=3 if several else 2,
             healthy_threshold=1,
-            grpc_health_check=by_name,
-        )
-    return core.HealthCheck(
-        timeout=timedelta(seconds=1),
-        interval=timedelta(seconds=5),
-        unhealthy_threshold=2,
-        healthy_threshold=1,
-        grpc_health_check=by_name,
+            grpc_health_check=core.HealthCheckGrpcHealthCheck(),
+        ),
+        timeout=None,
+        interval=None,
+        no_traffic_interval=_OF_NO_TRAFFIC,
+    )
+
+
+def _outliers() -> cluster.OutlierDetection:
+    return cluster.OutlierDetection(
+        split_external_local_origin_errors=True,
+        consecutive_local_origin_failure=3,
+        interval=timedelta(seconds=1),
+        base_ejection_time=timedelta(seconds=5),
+        max_ejection_time=timedelta(seconds=30),
+        max_ejection_percent=50,
+        # No judgement by what is answered, nor by comparing the hosts.
+        enforcing_consecutive_5xx=0,
+        enforcing_success_rate=0,
+        enforcing_local_origin_success_rate=0,
     )
 
 

@@ -28,6 +28,10 @@ def _patient(tree: bootstrap.Tree) -> None:
     asking["timeout"] = "30s"
     del asking["retry_policy"]  # it would give up each try after ten seconds
     del tree["static_resources"]["listeners"][0]["filter_chains"][0]["transport_socket"]  # handshakes take long
+    for cluster in tree["static_resources"]["clusters"]:
+        # A server that stands still does not say that its connection is alive.
+        for options in cluster.get("typed_extension_protocol_options", {}).values():
+            options["explicit_http_config"]["http2_protocol_options"].pop("connection_keepalive", None)
 
 
 @pytest.fixture

@@ -104,6 +104,30 @@ def test_workers_listen_at_the_next_ports_and_numbered_sockets() -> None:
     assert cluster(made, "extauthz")["circuit_breakers"]["thresholds"][0]["max_requests"] == 512
 
 
+def test_a_server_that_is_gone_without_a_word_is_noticed_whether_it_is_called_or_not() -> None:
+    for name in ("extauthz", "extauthz_holding"):
+        made = cluster(tree("gateway"), name)
+        (looks,) = made["health_checks"]
+        assert looks["no_traffic_interval"] == looks["interval"] == "5s"
+        assert _http2(made)["connection_keepalive"] == {"interval": "5s", "timeout": "1s"}
+        assert "outlier_detection" not in made, "there is no other to ask"
+        several = cluster(tree("gateway", "--extauthz", "a", "--extauthz", "b"), name)
+        (looks,) = several["health_checks"]
+        assert looks["no_traffic_interval"] == looks["interval"] == "0.5s"
+        assert _http2(several) == _http2(made)
+        left_out = several["outlier_detection"]
+        assert (left_out["consecutive_local_origin_failure"], left_out["max_ejection_percent"]) == (3, 50)
+        assert {value for key, value in left_out.items() if key.startswith("enforcing_")} == {0}
+
+
+def test_the_other_end_of_a_socket_needs_no_question_whether_it_is_there() -> None:
+    for made in (tree("sidecar"), tree("sidecar", "--workers", "2")):
+        found = cluster(made, "extauthz")
+        assert _http2(found) == {}
+        (looks,) = found["health_checks"]
+        assert looks["no_traffic_interval"] == looks["interval"]
+
+
 def test_tls_to_extauthz_knows_it_by_name_and_shows_a_certificate() -> None:
     for name in ("extauthz", "extauthz_holding"):
         socket = cluster(tree("gateway", *TLS_TO_EXTAUTHZ), name)["transport_socket"]
@@ -171,6 +195,13 @@ def test_the_access_log_has_the_decision() -> None:
     text = written("gateway", "--access-log", "/var/log/envoy.log")
     assert re.findall(r"extauthz:(\w+)\)%", text) == ["decision", "decision_id", "rule", "reason", "revision"]
     assert "path: /var/log/envoy.log" in text
+
+
+def _http2(found: dict[str, Any]) -> dict[str, Any]:
+    """How a cluster speaks HTTP/2."""
+    (options,) = found["typed_extension_protocol_options"].values()
+    settings: dict[str, Any] = options["explicit_http_config"]["http2_protocol_options"]
+    return settings
 
 
 def _parts(value: Any) -> list[dict[str, Any]]:

@@ -2,8 +2,9 @@
 
     envoy ──mesh── a, b ──store── redis
 
-Rule kept here: Envoy runs as `envoy/gateway.yaml` is shipped, both replicas behind it. Beside its listener there are
-two more, `a` and `b`, that differ in one thing: each asks this replica alone.
+Rule kept here: Envoy runs as `envoy config gateway` writes it for two servers. Beside its listener there are three
+more that differ in one thing: `a` and `b` each ask this replica alone, and for `unlooked` nobody looks at the health of
+those that it asks. Cluster `extauthz-idle` is as `extauthz`, but is never called.
 """
 
 import copy
@@ -24,6 +25,7 @@ from e2e import bootstrap
 from e2e.owners import Owner
 from e2e.services import http_service
 from e2e.stage import HOST, START_SECONDS, Stage, start_envoy, start_extauthz, wait_for_extauthz
+from envoy_config.writing import tree
 from partition.network import Network, network
 from patience import comes
 from redises import RedisProcess
@@ -144,10 +146,10 @@ class Site:
             time.sleep(0.02)
         raise AssertionError(f"no replica has decision {decision} on record")
 
-    def health(self) -> Mapping[str, str]:
-        """What Envoy thinks of the replicas, by name."""
+    def health(self, cluster: str = "extauthz") -> Mapping[str, str]:
+        """What Envoy thinks of the replicas in a cluster, by name."""
         told = json.loads(get(self.stage.folder / "admin.sock", "/clusters?format=json")[1])
-        hosts = next(one for one in told["cluster_statuses"] if one["name"] == "extauthz")["host_statuses"]
+        hosts = next(one for one in told["cluster_statuses"] if one["name"] == cluster)["host_statuses"]
         names = {self.network.address(name, "mesh"): name for name in REPLICAS}
         return {names[one["address"]["socket_address"]["address"]]: _health(one["health_status"]) for one in hosts}
 
@@ -162,7 +164,9 @@ def reason_of(response: httpx.Response) -> str:
 
 
 def _health(status: Mapping[str, Any]) -> str:
-    return "failed" if status.get("failed_active_health_check") else "healthy"
+    if status.get("failed_active_health_check"):
+        return "failed"
+    return "left out" if status.get("failed_outlier_check") else "healthy"
 
 
 @contextmanager
@@ -189,9 +193,7 @@ def running_site() -> Iterator[Site]:
             issuer, approvers = TokenIssuer.create(), TokenIssuer.create()
             _configure(folder, net, redis, issuer, approvers)
             replicas = {name: _start_replica(processes, folder / name, net, name) for name in REPLICAS}
-            tree = bootstrap.load("gateway", tls=folder, run=folder)
-            _direct(tree, net, service.port)
-            (folder / "envoy.yaml").write_text(json.dumps(tree))
+            (folder / "envoy.yaml").write_text(json.dumps(_envoy(folder, net, service.port)))
             for name, replica in replicas.items():
                 wait_for_extauthz(replica, folder / name)
             envoy = start_envoy(processes, folder)
@@ -257,34 +259,41 @@ def _start_replica(processes: Processes, folder: Path, net: Network, name: str) 
         return start_extauthz(processes, folder)
 
 
-def _direct(tree: bootstrap.Tree, net: Network, service: int) -> None:
-    """Let the clusters lead to both replicas, and add listeners whose clusters lead to one."""
-    bootstrap.point(tree, "service", bootstrap.tcp(service))
-    # As shipped it is 0.25 s, for which a busy machine may stall by itself.
-    bootstrap.ext_authz(tree)["grpc_service"]["timeout"] = CHECK_TIMEOUT
-    for cluster in ("service_grpc", "otel_collector"):
-        bootstrap.point(tree, cluster, bootstrap.tcp(9))
-    listeners, clusters = tree["static_resources"]["listeners"], tree["static_resources"]["clusters"]
-    shipped, named = listeners[0], {one["name"]: one for one in clusters}
-    asked = {"extauthz": 9191, "extauthz_holding": 9191, "extauthz_web": 9192}
-    for cluster, port in asked.items():
-        endpoints = [_endpoint(net.address(name, "mesh"), port) for name in REPLICAS]
-        named[cluster].update(type="STATIC")
-        for check in named[cluster].get("health_checks", []):
-            # Envoy looks once a minute until the first request has come. Nobody here waits for that.
-            check["no_traffic_interval"] = check["interval"]
-        named[cluster]["load_assignment"]["endpoints"] = [{"lb_endpoints": endpoints}]
-    for name in REPLICAS:
-        pinned = json.dumps(shipped)
+def _envoy(folder: Path, net: Network, service: int) -> bootstrap.Tree:
+    """What is written for both replicas, with more listeners, whose clusters differ."""
+    both = [word for name in REPLICAS for word in ("--extauthz", net.address(name, "mesh"))]
+    made = tree(
+        *("gateway", *both, "--service", f"127.0.0.1:{service}", "--hold-path", "/held", "--timeout", CHECK_TIMEOUT),
+        *("--listen", "127.0.0.1:0", "--admin", f"unix:{folder}/admin.sock", "--ca", f"{folder}/ca.pem"),
+        *("--certificate", f"{folder}/server.pem", "--key", f"{folder}/server.key"),
+    )
+    clusters = made["static_resources"]["clusters"]
+    asked = [one for one in clusters if one["name"].startswith("extauthz")]
+    (written,) = made["static_resources"]["listeners"]
+    for name in (*REPLICAS, "unlooked"):
+        own = json.dumps(written)
         for cluster in asked:
-            pinned = pinned.replace(f'"{cluster}"', f'"{cluster}-{name}"')
-            only = copy.deepcopy(named[cluster])
-            only["name"] = only["load_assignment"]["cluster_name"] = f"{cluster}-{name}"
-            (endpoints,) = only["load_assignment"]["endpoints"]
-            endpoints["lb_endpoints"] = [endpoints["lb_endpoints"][REPLICAS.index(name)]]
-            clusters.append(only)
-        listeners.append({**json.loads(pinned), "name": name})
+            own = own.replace(f'"{cluster["name"]}"', f'"{cluster["name"]}-{name}"')
+            clusters.append(_only(cluster, REPLICAS.index(name), name) if name in REPLICAS else _unlooked(cluster))
+        made["static_resources"]["listeners"].append({**json.loads(own), "name": name})
+    clusters.append(_named(asked[0], "idle"))
+    return made
 
 
-def _endpoint(address: str, port: int) -> bootstrap.Tree:
-    return {"endpoint": {"address": {"socket_address": {"address": address, "port_value": port}}}}
+def _only(cluster: bootstrap.Tree, number: int, name: str) -> bootstrap.Tree:
+    made = _named(cluster, name)
+    (endpoints,) = made["load_assignment"]["endpoints"]
+    endpoints["lb_endpoints"] = [endpoints["lb_endpoints"][number]]
+    return made
+
+
+def _unlooked(cluster: bootstrap.Tree) -> bootstrap.Tree:
+    made = _named(cluster, "unlooked")
+    made.pop("health_checks")
+    return made
+
+
+def _named(cluster: bootstrap.Tree, suffix: str) -> bootstrap.Tree:
+    made: bootstrap.Tree = copy.deepcopy(cluster)
+    made["name"] = made["load_assignment"]["cluster_name"] = f"{cluster['name']}-{suffix}"
+    return made

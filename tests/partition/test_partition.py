@@ -14,6 +14,8 @@ PEOPLE, TRIES = 6, 8
 """Who has a grant, and how often it is tried at each replica."""
 FLAP = 0.15
 """Seconds for which a replica is cut off, and is not."""
+CROWD = 10
+"""So many ask at a time: some of them each replica."""
 UNDECIDED = {"state-unavailable", "revocations-stale"}
 
 
@@ -130,7 +132,28 @@ def test_a_replica_that_envoy_does_not_reach_is_left_out_and_taken_in_again(site
     with site.network.cut("a", "mesh", "silence"):
         assert site.asks("a", "/open").status_code == 503, "no answer is no"
         assert comes(lambda: site.health() == {"a": "failed", "b": "healthy"})
+        assert comes(lambda: site.health("extauthz-idle") == {"a": "failed", "b": "healthy"})
+        assert comes(lambda: site.stage.counter("cluster.extauthz-a.http2.keepalive_timeout") > 0), "its line is dead"
         assert deciders() == {"b"}
         assert {site.reason("https", "/people", "frank") for _ in range(4)} == {"allowed"}
     assert comes(lambda: set(site.health().values()) == {"healthy"})
     assert comes(lambda: deciders() == {"a", "b"})
+    looks = [site.stage.counter(f"cluster.{name}.health_check.attempt") for name in ("extauthz", "extauthz-idle")]
+    assert looks[1] > looks[0] / 2, "who has not been called yet is looked at as often"
+
+
+def test_a_replica_that_answers_nobody_is_left_out_before_anybody_looks_at_it(site: Site) -> None:
+    def ask(_: int) -> None:
+        with site.network.inside("envoy"):
+            site.asks("unlooked", "/open")
+
+    def is_left_out() -> bool:
+        with ThreadPoolExecutor(CROWD) as threads:
+            list(threads.map(ask, range(CROWD)))
+        return site.health("extauthz-unlooked") == {"a": "left out", "b": "healthy"}
+
+    with site.network.cut("a", "mesh", "silence"):
+        assert comes(is_left_out)
+        assert {site.reason("unlooked", "/open") for _ in range(4)} == {"allowed"}
+    assert comes(lambda: set(site.health("extauthz-unlooked").values()) == {"healthy"})
+    assert comes(lambda: set(site.health().values()) == {"healthy"})
