@@ -1,10 +1,12 @@
-"""docs/kubernetes.md and docs/docker.md: commands and files in them are those of the chart, the image and the CLI."""
+"""docs/kubernetes.md, docs/docker.md and the chart's part in docs/istio.md: commands and files in them are those of the
+chart, the image and the CLI."""
 
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,7 +17,7 @@ from deploy.tools import ROOT, find_helm
 from deploy.render import CHART, KUBERNETES, MANIFESTS, variants
 from extauthz.settings import load_settings
 
-PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("kubernetes", "docker")}
+PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("kubernetes", "docker", "istio")}
 BIN = Path(sys.executable).parent
 
 
@@ -69,6 +71,23 @@ def test_helm_takes_what_the_page_writes(tmp_path: Path) -> None:
         load_settings(tmp_path / "extauthz.yaml")
         assert of_kind(objects, "Pod")["metadata"]["annotations"]["helm.sh/hook"] == "test"
     assert ["helm", "test", "extauthz", "--namespace", "extauthz"] in commands("kubernetes", "helm")
+
+
+def test_in_a_mesh_the_values_of_its_page_add_to_whom_the_chart_lets_in_and_out(tmp_path: Path) -> None:
+    def policy(*values: str) -> dict[str, Any]:
+        command = [find_helm(), "template", "extauthz", str(CHART), "--values", "my-values.yaml", *values]
+        made = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)
+        spec: dict[str, Any] = of_kind(documents(made.stdout), "NetworkPolicy")["spec"]
+        return spec
+
+    (tmp_path / "my-values.yaml").write_text(file_of("kubernetes", "my-values.yaml"))
+    (tmp_path / "mesh-values.yaml").write_text(file_of("istio", "mesh-values.yaml"))
+    without, meshed = policy(), policy("--values", "mesh-values.yaml")
+    assert [one for one in without["egress"] if one not in meshed["egress"]] == []
+    (istiod,) = (one for one in meshed["egress"] if one not in without["egress"])
+    assert [one["port"] for one in istiod["ports"]] == [15012]
+    decisions, pages = (len(one["from"]) for one in meshed["ingress"])
+    assert (decisions, pages) == (2, 1)
 
 
 def test_the_secrets_that_are_made_are_those_that_the_pods_wait_for() -> None:
