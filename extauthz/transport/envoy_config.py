@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from extauthz.transport.callers import expression_of, is_pattern, is_uri
-from extauthz.transport.methods import ARRIVED, CALLER, HEALTH_WATCH, MAX_MESSAGE, PATHS
+from extauthz.transport.methods import ARRIVED, CALLER, HEALTH_WATCH, LONGEST_REQUEST, MAX_MESSAGE, PATHS
 from extauthz.transport.tls import Tls
 from extauthz.transport.unix_sockets import AS_ALWAYS, Sockets
 
@@ -155,7 +155,7 @@ def _set_connections(manager: Tree, *, named: bool) -> None:
         "connection_keepalive": {"interval": "30s", "timeout": "10s"},
     }
     # A call must be there whole within this, and its end stays in the hands of the route.
-    manager["request_timeout"] = "20s"
+    manager["request_timeout"] = f"{LONGEST_REQUEST}s"
     manager["stream_idle_timeout"] = "0s"
     manager["common_http_protocol_options"] = {"idle_timeout": "3600s", "max_stream_duration": LONGEST_CALL}
     manager["drain_timeout"] = "0.5s"

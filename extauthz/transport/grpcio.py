@@ -4,18 +4,22 @@ The synchronous `grpc.server`, because it is half as fast again as `grpc.aio`. A
 answered in its worker thread. One that must wait goes to the event loop and keeps its thread meanwhile, for which
 another one stands in; so only so many can be held for an approval. One whose turn would come too late is refused by
 gRPC's own thread, which takes the calls: its message is not even asked for.
+
+A call comes before its message, for which its thread waits, too. So that we wait and not gRPC, which would wait without
+end, each method is for gRPC one that takes a stream of messages, which is the same on the wire.
 """
 
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2
 
 from extauthz.check.checker import Checker
 from extauthz.check.holding import Held
@@ -25,8 +29,9 @@ from extauthz.record.decision import TRACE_HEADERS, Trace
 from extauthz.transport.admission import longest_turn
 from extauthz.transport.callers import Callers
 from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, Overload, Refusals, caller_gone, too_late
+from extauthz.transport.framing import no_message
 from extauthz.transport.grpc_credentials import server_credentials
-from extauthz.transport.methods import CHECK, LEAVING, MAX_MESSAGE, SERVICE
+from extauthz.transport.methods import CHECK, HEALTH_CHECK, HEALTH_WATCH, LEAVING, MAX_MESSAGE, SERVICE
 from extauthz.transport.tls import Tls
 from extauthz.transport.unix_sockets import AS_ALWAYS, Sockets
 from extauthz.transport.workers import Workers
@@ -196,15 +201,36 @@ class _Refusing:
         return self._refuse(requests, context)
 
 
-class _Checks(grpc.GenericRpcHandler):
-    """Has Checks decided while that is soon enough, and else refused.
+class _OneMessage:
+    """A method that takes one message, for gRPC one that takes a stream of them."""
 
-    A refusal is for gRPC the answer to a stream of messages, on the wire the same, because it waits for none of them.
-    """
+    experimental_non_blocking = True
+    """Of a method that answers with a stream: what it sends it hands to a function."""
+
+    def __init__(self, path: str, method: Callable[..., Any], workers: Workers) -> None:
+        self._path = path
+        self._method = method
+        self._workers = workers
+
+    def __call__(
+        self, messages: Iterator[object], context: grpc.ServicerContext, *send: Callable[[object], None]
+    ) -> object:
+        try:
+            message = self._workers.with_caller(messages.__next__, context.cancel)
+        except StopIteration:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, no_message(self._path).details)
+        if not send:
+            return self._method(message, context)
+        # What is sent waits for a caller who reads it.
+        return self._workers.with_caller(partial(self._method, message, context, *send), context.cancel)
+
+
+class _Checks(grpc.GenericRpcHandler):
+    """Has Checks decided while that is soon enough, and else refused, which waits for no message."""
 
     def __init__(self, servicer: AuthorizationServicer, workers: Workers) -> None:
         self._workers = workers
-        self._decided: _Handler = grpc.unary_unary_rpc_method_handler(servicer.Check)
+        self._decided: _Handler = grpc.stream_unary_rpc_method_handler(_OneMessage(CHECK, servicer.Check, workers))
         self._refused: _Handler = grpc.stream_unary_rpc_method_handler(_Refusing(servicer))
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_Handler | None":
@@ -224,6 +250,13 @@ class _Health(health.HealthServicer):
     ) -> health_pb2.HealthCheckResponse:
         self.asked = True
         return super().Check(request, context)
+
+    def handlers(self, workers: Workers) -> grpc.GenericRpcHandler:
+        """What a server needs to serve it."""
+        coding = health_pb2.HealthCheckRequest.FromString, health_pb2.HealthCheckResponse.SerializeToString
+        check = grpc.stream_unary_rpc_method_handler(_OneMessage(HEALTH_CHECK, self.Check, workers), *coding)
+        watch = grpc.stream_stream_rpc_method_handler(_OneMessage(HEALTH_WATCH, self.Watch, workers), *coding)
+        return grpc.method_handlers_generic_handler(health.SERVICE_NAME, {"Check": check, "Watch": watch})
 
 
 class GrpcioTransport:
@@ -250,7 +283,7 @@ class GrpcioTransport:
         self._servicer = AuthorizationServicer(checker, loop, callers=self.callers, away=self._workers.away)
         self._server.add_generic_rpc_handlers((_Checks(self._servicer, self._workers),))
         self._health = _Health()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._server.add_generic_rpc_handlers((self._health.handlers(self._workers),))
         self._address = address
         self._tls = tls
         self._sockets = sockets

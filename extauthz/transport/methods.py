@@ -14,5 +14,7 @@ CALLER: Final = "x-extauthz-caller"
 MAX_MESSAGE: Final = 16 * 1024 * 1024
 """Bytes of what is taken in, so that what is too large to be read (`wire.size`) is denied in so many words. Above this
 gRPC itself refuses, and the answer is an error; Envoy's `max_request_bytes` bounds the body."""
+LONGEST_REQUEST: Final = 20
+"""Seconds that a caller may take to send a call and its message; then the call is ended."""
 LEAVING: Final = 2
 """Seconds between the word that a server goes and its taking nothing new: callers ask for its health now and then."""

@@ -1,7 +1,8 @@
 """The threads in which grpcio's calls are made: a few that decide, and others that stand in for those who wait.
 
-The rule: as many calls are being decided at a time, however many wait for a look-up. More threads would only contend
-for the interpreter, among them with gRPC's own thread, which takes the calls.
+The rule: as many calls are being decided at a time, however many wait for a look-up, or for a caller who sends the
+beginning of a call and no message. More threads would only contend for the interpreter, among them with gRPC's own
+thread, which takes the calls.
 """
 
 import threading
@@ -11,11 +12,20 @@ from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
 from extauthz.transport.admission import Pace
+from extauthz.transport.methods import LONGEST_REQUEST
+
+CALLERS = 128
+"""Callers that may be waited for at a time, each in a thread; for one more the call of the first one is ended."""
+_LOOK: Final = 0.02
+"""Seconds between looks at those who wait for their callers. What takes no longer is no waiting: a message mostly comes
+with the call."""
+_STUCK: Final = 0.25
+"""Seconds after which a thread that waits for its caller counts as one that does not decide, though others do."""
 
 _MADE: Final["futures.Future[Any]"] = futures.Future()
 """What gRPC gets for every call: it counts those that are under way, for a limit that we don't set."""
@@ -24,12 +34,26 @@ _MADE.set_result(None)
 _log = structlog.get_logger(__name__)
 
 _Job = tuple[float, int, Callable[..., object], tuple[object, ...]]
+_T = TypeVar("_T")
+
+
+class _Wait:
+    """A thread's wait for its caller."""
+
+    __slots__ = ("cancel", "cancelled", "since")
+
+    def __init__(self, cancel: Callable[[], object]) -> None:
+        self.since = time.monotonic()
+        self.cancel = cancel
+        self.cancelled = False
 
 
 class Workers(futures.Executor):
     """Makes calls in the order in which they come, `deciding` at a time."""
 
-    def __init__(self, deciding: int) -> None:
+    def __init__(self, deciding: int, *, patience: float = LONGEST_REQUEST) -> None:
+        """A call is ended whose caller is waited for longer than `patience`, in seconds."""
+        self._patience = patience
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._pace = Pace()
         self._lock = threading.Lock()
@@ -38,6 +62,11 @@ class Workers(futures.Executor):
         self._idle = 0
         self._too_many: deque[None] = deque()
         self._over = False
+        self._waits: dict[int, _Wait] = {}
+        self._late: dict[int, _Wait] = {}  # those for whose threads others stand in, by thread, the first one first
+        self._watched = False
+        self._watch_on: SimpleQueue[None] = SimpleQueue()
+        threading.Thread(target=self._watch, name="check_callers", daemon=True).start()
         for _ in range(deciding):
             self._add()
 
@@ -54,24 +83,85 @@ class Workers(futures.Executor):
     def away(self) -> Iterator[None]:
         """While this lasts, another thread decides in place of the one that is here, which waits."""
         with self._lock:
-            if self._idle:
-                self._idle -= 1
-                self._posts.put(True)
-            else:
-                self._add()
+            self._stand_in()
         try:
             yield
         finally:
             self._too_many.append(None)
 
+    def with_caller(self, step: Callable[[], _T], cancel: Callable[[], object]) -> _T:
+        """What `step` comes to, which needs something of the caller. If that takes long, another thread decides
+        meanwhile, and if it takes too long, or too many are waited for, `cancel` is called, which ends the step."""
+        me = threading.get_ident()
+        self._waits[me] = _Wait(cancel)
+        if not self._watched:
+            self._watched = True
+            self._watch_on.put(None)
+        try:
+            return step()
+        finally:
+            with self._lock:
+                if self._waits.pop(me, None) is None:
+                    del self._late[me]
+                    self._too_many.append(None)
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 - as Executor has it
         """Let the threads end after the calls that are there."""
         with self._lock:
             self._over = True
+            self._watch_on.put(None)
             for _ in range(self._idle):
                 self._posts.put(False)
             for _ in range(self._threads):
                 self._jobs.put(None)
+
+    def _watch(self) -> None:
+        taken = self._pace
+        while not self._over:
+            if not (self._waits or self._late):
+                self._watched = False
+                if not self._waits:  # else one began in this very moment
+                    self._watch_on.get()
+                self._watched = True
+            time.sleep(_LOOK)
+            pace, taken = taken, self._pace
+            try:
+                self._look(stalled=pace is taken and not self._jobs.empty())
+            except RuntimeError:  # the machine has no thread to give; the next look may find one
+                _log.exception("no-thread")
+
+    def _look(self, *, stalled: bool) -> None:
+        """Let others stand in for those who wait for their callers; `stalled` says that no call has had its turn since
+        the last look, though some wait for it."""
+        now, cancelled = time.monotonic(), []
+        with self._lock:
+            longest = _LOOK if stalled else _STUCK
+            stuck = [me for me, wait in self._waits.copy().items() if now - wait.since > longest]
+            room = CALLERS - len(self._late)
+            for me in stuck[:room]:
+                self._stand_in()
+                self._late[me] = self._waits.pop(me)
+            if stalled and stuck:
+                # There may be many more of them: as many again take their turns, and those who are done give way.
+                for _ in range(min(self._jobs.qsize(), len(self._late)) - len(self._too_many)):
+                    self._stand_in()
+                    self._too_many.append(None)
+            wanted = len(stuck) - room
+            for wait in self._late.values():
+                if not wait.cancelled and (wanted > 0 or now - wait.since > self._patience):
+                    wait.cancelled = True
+                    cancelled.append(wait)
+                wanted -= wait.cancelled
+        for wait in cancelled:
+            wait.cancel()
+
+    def _stand_in(self) -> None:
+        """Let another thread decide, too; whoever calls this has the lock."""
+        if self._idle:
+            self._idle -= 1
+            self._posts.put(True)
+        else:
+            self._add()
 
     def _add(self) -> None:
         self._threads += 1

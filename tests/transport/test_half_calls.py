@@ -1,0 +1,165 @@
+"""Calls that begin and don't go on, on both transports: however many, all others are answered meanwhile."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.settings
+import pytest
+from checking import Bench
+from patience import GENEROUS, comes
+from serving import Served
+from transport.calling import OPEN, decided
+from transport.raw_calls import Line, connected, framed
+
+from extauthz.transport import grpcio
+from extauthz.transport.grpcio import GrpcioTransport
+from extauthz.transport.methods import CHECK, HEALTH_CHECK, HEALTH_WATCH
+from extauthz.transport.workers import CALLERS, Workers
+
+CROWD = 90
+"""Calls on a connection; Envoy takes a hundred."""
+FEW = 5
+
+
+class Halves:
+    """A connection with calls that have begun, all of one method."""
+
+    def __init__(self, connection: socket.socket, *, window: int | None) -> None:
+        self._connection = connection
+        self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+        self._h2.initiate_connection()
+        if window is not None:
+            self._h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window})
+        self.ended: set[int] = set()
+        """The streams that are over."""
+        self.told: dict[int, list[Line]] = {}
+        """The headers and trailers that came on each stream."""
+
+    def begin(self, calls: int, path: str, timeout: str | None) -> Sequence[int]:
+        """Begin so many calls; returns their streams."""
+        lines = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "x")]
+        more = [("content-type", "application/grpc"), ("te", "trailers")]
+        if timeout is not None:
+            more.append(("grpc-timeout", timeout))
+        streams = [1 + 2 * number for number in range(calls)]
+        for stream in streams:
+            self._h2.send_headers(stream, [*lines, *more])
+        self._connection.sendall(self._h2.data_to_send())
+        return streams
+
+    def go_on(self, streams: Sequence[int], message: bytes) -> None:
+        """Send the message of these calls."""
+        for stream in streams:
+            self._h2.send_data(stream, framed(message), end_stream=True)
+        self._connection.sendall(self._h2.data_to_send())
+
+    def hear(self) -> None:
+        """Take in what comes, for a second at most."""
+        try:
+            received = self._connection.recv(65_536)
+        except TimeoutError:
+            return
+        assert received, "the connection is over"
+        for event in self._h2.receive_data(received):
+            match event:
+                case h2.events.ResponseReceived() | h2.events.TrailersReceived():
+                    lines = [(str(name), str(value)) for name, value in event.headers]
+                    self.told.setdefault(event.stream_id, []).extend(lines)
+                case h2.events.StreamEnded() | h2.events.StreamReset():
+                    assert event.stream_id
+                    self.ended.add(event.stream_id)
+                case _:
+                    pass
+        self._connection.sendall(self._h2.data_to_send())
+
+    def heard(self, ended: int) -> bool:
+        """Hear more; whether so many calls are over."""
+        self.hear()
+        return len(self.ended) == ended
+
+
+@contextmanager
+def halves(address: str, *, window: int | None = None) -> Iterator[Halves]:
+    with connected(address) as connection:
+        yield Halves(connection, window=window)
+
+
+def is_decided(served: Served) -> bool:
+    """Whether another's call is decided as ever; one may be refused at first, but none goes without an answer."""
+    return decided(served, OPEN) == "allowed"
+
+
+@pytest.mark.parametrize("timeout", [None, "1M"])
+@pytest.mark.parametrize("path", [CHECK, HEALTH_CHECK, HEALTH_WATCH])
+def test_calls_without_a_message_keep_nobody_waiting(served: Served, path: str, timeout: str | None) -> None:
+    with halves(served.said["grpc"]) as crowd, halves(served.said["grpc"]) as another:
+        crowd.begin(CROWD, path, timeout)
+        another.begin(CROWD, path, timeout)
+        assert comes(partial(is_decided, served))
+        assert [is_decided(served) for _ in range(FEW)] == [True] * FEW
+
+
+def test_a_message_that_comes_late_is_decided(served: Served) -> None:
+    with halves(served.said["grpc"]) as few:
+        streams = few.begin(FEW, CHECK, None)
+        assert comes(partial(is_decided, served))
+        few.go_on(streams, OPEN)
+        assert comes(lambda: few.heard(ended=FEW))
+        assert [dict(few.told[stream])["grpc-status"] for stream in streams] == ["0"] * FEW
+
+
+def test_those_who_watch_and_take_nothing_in_keep_nobody_waiting(served: Served) -> None:
+    with halves(served.said["grpc"], window=0) as crowd:
+        crowd.go_on(crowd.begin(CROWD, HEALTH_WATCH, None), b"")
+        assert comes(partial(is_decided, served))
+
+
+def test_a_call_whose_message_never_comes_is_ended(served: Served) -> None:
+    """After 20 seconds, on both transports."""
+    with halves(served.said["grpc"]) as one:
+        one.begin(1, CHECK, None)
+        assert comes(lambda: one.heard(ended=1))
+        assert dict(one.told.get(1, [])).get("grpc-status") != "0"
+
+
+def test_for_each_caller_too_many_the_first_one_is_sent_away() -> None:
+    workers, cancelled, done = Workers(1), [], threading.Event()
+    over = [threading.Event() for _ in range(CALLERS + FEW)]
+
+    def cancel(number: int) -> None:
+        cancelled.append(number)
+        over[number].set()
+
+    for number, event in enumerate(over):
+        workers.submit(partial(workers.with_caller, event.wait, partial(cancel, number)))
+    workers.submit(done.set)
+    try:
+        assert done.wait(GENEROUS)
+        assert comes(lambda: len(cancelled) == FEW)
+        assert 0 in cancelled
+    finally:
+        for event in over:
+            event.set()
+        workers.shutdown()
+
+
+def test_a_caller_has_so_long_and_then_hears_that_its_call_is_over(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.new_event_loop()
+    monkeypatch.setattr(grpcio, "Workers", partial(Workers, patience=0.1))
+    transport = GrpcioTransport(bench.checker, loop, address="127.0.0.1:0")
+    asyncio.run(transport.start())
+    with halves(transport.address) as few:
+        few.begin(FEW, CHECK, None)
+        assert comes(lambda: few.heard(ended=FEW))
+        assert {dict(few.told[stream])["grpc-status"] for stream in few.ended} == {"1"}
+    asyncio.run(transport.stop(0))
+    loop.close()
