@@ -121,7 +121,8 @@ def test_a_held_call_is_denied_if_the_store_is_not_back_in_time_and_its_approval
             assert reason_of(denied) in UNDECIDED
             assert site.decider(denied) == "a"
     assert comes(lambda: settled(site, "fred"))
-    assert site.reason("a", "/held/shortly/1", "fred") == "allowed"
+    # What it knows of revocations may be old once more, on a busy machine: a denial uses no approval up.
+    assert comes(lambda: site.reason("a", "/held/shortly/1", "fred") == "allowed")
 
 
 def test_a_replica_that_envoy_does_not_reach_is_left_out_and_taken_in_again(site: Site) -> None:
