@@ -75,7 +75,7 @@ def test_helm_takes_what_the_page_writes(tmp_path: Path) -> None:
 
 def test_in_a_mesh_the_values_of_its_page_add_to_whom_the_chart_lets_in_and_out(tmp_path: Path) -> None:
     def policy(*values: str) -> dict[str, Any]:
-        command = [find_helm(), "template", "extauthz", str(CHART), "--values", "my-values.yaml", *values]
+        command = [str(find_helm()), "template", "extauthz", str(CHART), "--values", "my-values.yaml", *values]
         made = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)
         spec: dict[str, Any] = of_kind(documents(made.stdout), "NetworkPolicy")["spec"]
         return spec

@@ -72,3 +72,10 @@ def test_a_page_fits_on_a_phone(page: Page, address: str, screenshots: Path, nam
         page.goto(f"{address}{name}.html")
         page.screenshot(path=screenshots / f"docs-{name.replace('/', '-')}-{look}.png")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), look
+
+
+def test_a_name_that_leads_a_row_is_on_one_line_where_there_is_room(page: Page, address: str) -> None:
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto(f"{address}envoy.html")
+    names = page.locator("td:first-child code", has_text=re.compile(r"^(approvals|gateway|sidecar|workers)$"))
+    assert names.evaluate_all("codes => codes.map(code => code.getClientRects().length)") == [1, 1, 1, 1]
