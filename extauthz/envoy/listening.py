@@ -35,10 +35,11 @@ _CONNECTION: Final = {
     "duration_ms": "%DURATION%",
     "peer": "%DOWNSTREAM_PEER_URI_SAN%",
 }
+# No `X-ENVOY-ORIGINAL-PATH`: nothing here rewrites paths, and a sidecar takes that header from whoever calls.
 _REQUEST: Final = {
     "time": "%START_TIME%",
     "method": "%REQ(:METHOD)%",
-    "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
+    "path": "%REQ(:PATH)%",
     "status": "%RESPONSE_CODE%",
     "details": "%RESPONSE_CODE_DETAILS%",
     "flags": "%RESPONSE_FLAGS%",

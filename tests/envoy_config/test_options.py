@@ -197,6 +197,13 @@ def test_the_access_log_has_the_decision() -> None:
     assert "path: /var/log/envoy.log" in text
 
 
+def test_the_access_log_tells_of_a_request_nothing_that_a_caller_claims_for_envoy() -> None:
+    """A sidecar takes `x-envoy-original-path` from whoever calls, and would write that path beside the decision."""
+    for kind in ("gateway", "sidecar"):
+        told = re.findall(r"%REQ\(([^)]*)\)", written(kind))
+        assert told == [":METHOD", ":PATH", "X-REQUEST-ID"]
+
+
 def _http2(found: dict[str, Any]) -> dict[str, Any]:
     """How a cluster speaks HTTP/2."""
     (options,) = found["typed_extension_protocol_options"].values()
