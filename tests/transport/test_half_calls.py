@@ -91,8 +91,11 @@ def halves(address: str, *, window: int | None = None) -> Iterator[Halves]:
         yield Halves(connection, window=window)
 
 
-def is_decided(served: Served) -> bool:
-    """Whether another's call is decided as ever; one may be refused at first, but none goes without an answer."""
+def is_decided(served: Served, *crowds: Halves) -> bool:
+    """Whether another's call is decided as ever; one may be refused at first, but none goes without an answer. The
+    connections of the others last: they answer when they are asked whether they are alive."""
+    for crowd in crowds:
+        crowd.hear()
     return decided(served, OPEN) == "allowed"
 
 
@@ -102,14 +105,14 @@ def test_calls_without_a_message_keep_nobody_waiting(served: Served, path: str, 
     with halves(served.said["grpc"]) as crowd, halves(served.said["grpc"]) as another:
         crowd.begin(CROWD, path, timeout)
         another.begin(CROWD, path, timeout)
-        assert comes(partial(is_decided, served))
+        assert comes(partial(is_decided, served, crowd, another))
         assert [is_decided(served) for _ in range(FEW)] == [True] * FEW
 
 
 def test_a_message_that_comes_late_is_decided(served: Served) -> None:
     with halves(served.said["grpc"]) as few:
         streams = few.begin(FEW, CHECK, None)
-        assert comes(partial(is_decided, served))
+        assert comes(partial(is_decided, served, few))
         few.go_on(streams, OPEN)
         assert comes(lambda: few.heard(ended=FEW))
         assert [dict(few.told[stream])["grpc-status"] for stream in streams] == ["0"] * FEW
@@ -118,7 +121,7 @@ def test_a_message_that_comes_late_is_decided(served: Served) -> None:
 def test_those_who_watch_and_take_nothing_in_keep_nobody_waiting(served: Served) -> None:
     with halves(served.said["grpc"], window=0) as crowd:
         crowd.go_on(crowd.begin(CROWD, HEALTH_WATCH, None), b"")
-        assert comes(partial(is_decided, served))
+        assert comes(partial(is_decided, served, crowd))
 
 
 def test_a_call_whose_message_never_comes_is_ended(served: Served) -> None:
