@@ -8,11 +8,28 @@ from pathlib import Path
 
 import pytest
 from doctor.conftest import Patient
+from patience import comes
 
 from extauthz.app.doctor.run import CHECKS
 
 NOT_HERE = {"store-sqlite", "server-keys", "collector", "clock-issuers", "certificates", "addresses"}
 """Checks with nothing to look at in this deployment."""
+
+
+@contextmanager
+def misspelt(file: Path, word: bytes, other: bytes) -> Iterator[None]:
+    """A word of a file that is being written to, in place: what is appended meanwhile stays."""
+    assert len(word) == len(other)
+    with file.open("r+b") as opened:
+        at = opened.read().index(word)
+        opened.seek(at)
+        opened.write(other)
+        opened.flush()
+        try:
+            yield
+        finally:
+            opened.seek(at)
+            opened.write(word)
 
 
 @contextmanager
@@ -28,6 +45,7 @@ def changed(file: Path, content: str) -> Iterator[None]:
 def test_on_a_deployment_that_is_all_right_every_check_says_so_and_changes_nothing(started: Patient) -> None:
     assert started.redis is not None
     with started.redis.client() as client:
+        assert comes(lambda: bool(client.keys("*:audit"))), "the server tells the end of its chain after a while"
         before = client.dbsize(), sorted(path.name for path in started.stage.folder.iterdir())
         looked = started.look()
         assert (client.dbsize(), sorted(path.name for path in started.stage.folder.iterdir())) == before
@@ -75,7 +93,7 @@ def test_each_fault_of_files_has_its_line(started: Patient) -> None:
     away = jwks.rename(jwks.with_name("away.json"))
     started.keys.chmod(0o644)
     try:
-        with changed(started.audit, started.audit.read_text().replace('"policy.in-force"', '"policy.in_force"', 1)):
+        with misspelt(started.audit, b'"policy.in-force"', b'"policy.in_force"'):
             looked = started.look(OTEL_EXPORTER_OTLP_ENDPOINT=f"http://{endpoint}")
     finally:
         away.rename(jwks)
