@@ -12,9 +12,10 @@ from extauthz.app.command_records import command_records
 from extauthz.app.wiring import open_configured_store
 from extauthz.check.subjects import Naming
 from extauthz.cli.policy_trace import printable
-from extauthz.errors import ConfigurationError
+from extauthz.errors import ConfigurationError, StateUnavailable
 from extauthz.record.chronicle import Chronicle
 from extauthz.settings import Settings, load_settings
+from extauthz.store.open import is_shared
 from extauthz.store.protocol import Store
 from extauthz.values.identity import Subject
 
@@ -106,6 +107,11 @@ def _worked(config: Path, settings: Settings, work: Callable[[Settings, Store], 
         store = open_configured_store(settings, patience=_PATIENCE)
         try:
             return await work(settings, store)
+        except StateUnavailable as error:
+            if not is_shared(settings.store):
+                raise
+            told = str(error).rstrip(".")
+            raise StateUnavailable(f"{told}; is it running, and is `store` in {config} its address?") from error
         finally:
             await store.close()
 

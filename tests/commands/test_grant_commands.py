@@ -16,7 +16,7 @@ from extauthz.app.wiring import open_configured_store
 from extauthz.check.subjects import NobodyNamed
 from extauthz.cli.grants import GrantsRefused
 from extauthz.cli.grants import app as grants
-from extauthz.errors import ConfigurationError, ExtauthzError
+from extauthz.errors import ConfigurationError, ExtauthzError, StateUnavailable
 from extauthz.identity.holders import session_of_sid
 from extauthz.settings import load_settings
 from extauthz.store import redis_calls
@@ -117,6 +117,16 @@ def test_what_is_named_is_listed_and_what_is_revoked_is_gone(config: Path, named
     assert [row["id"] for row in said(config, "list", *named)] == meant
     assert said(config, "revoke", *(named or ["--all"])) == {"revoked": len(meant)}
     assert [row["id"] for row in said(config, "list")] == [f"g{n}" for n in range(5) if f"g{n}" not in meant]
+
+
+def test_of_a_redis_that_is_away_it_is_told_what_to_look_at(tmp_path: Path) -> None:
+    config = tmp_path / "extauthz.yaml"
+    config.write_text(f"policies: [policies]\nstore: redis+unix://{tmp_path}/nobody.sock\n")
+    refused = CliRunner().invoke(grants, ["list", "--config", str(config)]).exception
+    assert isinstance(refused, StateUnavailable)
+    assert str(refused).startswith("store: redis+unix://")
+    assert str(refused).endswith(f"; is it running, and is `store` in {config} its address?")
+    assert ".;" not in str(refused)
 
 
 def test_people_read_a_line_for_each_grant(config: Path) -> None:
