@@ -102,8 +102,8 @@ class SqliteFile:
         try:
             return work()
         except _PROBLEMS as error:
-            told = failure_of(error) if isinstance(error, OSError) else str(error)
-            raise StateUnavailable(f"store: {self._path}: {told}") from error
+            fault = failure_of(error) if isinstance(error, OSError) else str(error)
+            raise StateUnavailable(f"store: {self._path}: {fault}") from error
 
     def _transaction(self, work: Work[_T], keep: Callable[[_T], bool]) -> _T:
         connection = self._connected()

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 from approval.asking import NOW, PROOF, RULE, UMA_ASKING, terms
 from approvers.visiting import PICTURE, World
-from browsing import ARGUMENTS, picture
+from browsing import ARGUMENTS, find_chromium, picture
 from msgspec.structs import replace as changed
 from oidc.provider import CLIENT_SECRET, STEP_UP_CLIENT, Provider, new_keys, providing
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
@@ -33,7 +32,7 @@ from extauthz.values.approvals import Absence, Approver, BreakGlass
 from extauthz.values.identity import Subject
 from extauthz.web.approvers.entry import Provided
 
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = find_chromium()
 SECRET = b"12345678901234567890"
 PEOPLE: dict[str, dict[str, object]] = {
     "anna": {"email": "anna@example.com", "email_verified": True, "name": "Anna Andersson", "groups": ["treasury"]},

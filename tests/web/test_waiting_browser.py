@@ -2,12 +2,11 @@
 
 import asyncio
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import ARGUMENTS, picture
+from browsing import ARGUMENTS, find_chromium, picture
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -17,7 +16,7 @@ from web.conftest import World, run
 from web.held import GLASS, Desk
 from web.origin import serve
 
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = find_chromium()
 
 
 class Gateway:
