@@ -15,7 +15,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 TOLD = "extauthz/_revision.txt"
 
 
-class RevisionHook(BuildHookInterface):  # type: ignore[type-arg]
+class RevisionHook(BuildHookInterface):  # type: ignore[type-arg]  # by its configuration, which it has none of
     """Adds the file that `extauthz --version` reads. It is never among the files of the checkout."""
 
     PLUGIN_NAME = "custom"
@@ -30,7 +30,7 @@ class RevisionHook(BuildHookInterface):  # type: ignore[type-arg]
         file.write_text(f"{found}\n", encoding="ascii")
         build_data["force_include"][str(file)] = TOLD
 
-    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002 - what the interface hands over
         """Remove what was written for it."""
         if hasattr(self, "_folder"):
             self._folder.cleanup()

@@ -145,7 +145,7 @@ class Site:
         self.front = free_address()
         bootstrap.write_text(json.dumps(_gateway(self, admin)))
         command = envoy_command(find_envoy(), bootstrap)
-        ready: Callable[[], bool] = lambda: admin.exists() and answers(admin, "/ready")  # noqa: E731
+        ready: Callable[[], bool] = lambda: admin.exists() and answers(admin, "/ready")  # noqa: E731 - typed
         self.children["envoy"] = self.yard.start("envoy", command, ready)
 
     def serves(self) -> bool:

@@ -153,7 +153,7 @@ class Watch:
 def _slope(points: Sequence[tuple[float, float]]) -> float:
     """By the second."""
     chance = random.Random(1)
-    pick: Callable[[], tuple[float, float]] = lambda: chance.choice(points)  # noqa: E731
+    pick: Callable[[], tuple[float, float]] = lambda: chance.choice(points)  # noqa: E731 - typed
     pairs = [(pick(), pick()) for _ in range(_PAIRS)]
     slopes = [(one[1] - other[1]) / (one[0] - other[0]) for one, other in pairs if one[0] != other[0]]
     return median(slopes)

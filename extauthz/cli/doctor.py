@@ -1,10 +1,8 @@
 """`extauthz doctor`: what is wrong with a running deployment, and what to do. It prints what `app.doctor` finds."""
 
 import asyncio
-import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -40,6 +38,7 @@ def doctor(
     with Importing():
         from extauthz.app.doctor.envoy import require_address
         from extauthz.app.doctor.run import run
+        from extauthz.app.logs import no_logs
         from extauthz.policy.problems import PolicyErrors
         from extauthz.settings import load_settings
 
@@ -53,7 +52,7 @@ def doctor(
     except PolicyErrors as error:
         lines: Sequence[Line] = _broken(error)
     else:
-        with _quiet():
+        with no_logs():  # parts of the server log what they find; it is told on our lines
             lines = asyncio.run(run(_deployment(settings, config, envoy_admin)))
     _tell(lines, output)
     if any(one.verdict == "problem" for one in lines):
@@ -117,19 +116,6 @@ def _broken(error: Any) -> "Sequence[Line]":  # noqa: ANN401 - imported late
         )
         for one in error.problems
     ]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Parts of the server that are used here log what they find; it is told on our lines."""
-    import structlog
-
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
 
 
 def _tell(lines: "Sequence[Line]", output: str) -> None:

@@ -24,7 +24,7 @@ FORGED = f"By=spiffe://prod.example.org/gateway;URI={SHOP}"
 
 def reaches(dangers: Stage, listener: str, path: str, **sent: object) -> bool:
     """Whether a request without any identity reaches the service."""
-    return reached(dangers, lambda: dangers.client(listener=listener).request("GET", path, **sent))  # type: ignore[arg-type]
+    return reached(dangers, lambda: dangers.client(listener=listener).request("GET", path, **sent))  # type: ignore[arg-type]  # headers alone
 
 
 def reached(dangers: Stage, ask: Callable[[], httpx.Response]) -> bool:
@@ -75,7 +75,7 @@ def test_a_route_of_the_pages_that_leads_to_the_service_is_open(dangers: Stage) 
 def test_a_listener_beside_the_filter_is_a_way_around_it(dangers: Stage) -> None:
     for name in ("listener-bypass:metrics", "listener-bypass-by-tcp:tcp"):
         address = f"http://127.0.0.1:{dangers.admin.port(name)}/secrets"
-        assert reached(dangers, lambda address=address: httpx.get(address, headers={"host": HOST}, trust_env=False))  # type: ignore[misc]
+        assert reached(dangers, lambda address=address: httpx.get(address, headers={"host": HOST}, trust_env=False))  # type: ignore[misc]  # a default
     assert not reaches(dangers, "good", "/secrets")
 
 

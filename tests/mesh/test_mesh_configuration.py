@@ -36,7 +36,7 @@ def mesh_config(tmp_path_factory: pytest.TempPathFactory) -> type[Message]:
 
 def test_the_mesh_configuration_is_one_of_istio(mesh_config: type[Message]) -> None:
     read = json_format.ParseDict(mesh(), mesh_config())
-    names = [one.name for one in read.extension_providers]  # type: ignore[attr-defined]
+    names = [one.name for one in read.extension_providers]  # type: ignore[attr-defined]  # made at run time
     assert names == ["extauthz", "extauthz-without-bodies", "extauthz-beside", "extauthz-access-log"]
 
 

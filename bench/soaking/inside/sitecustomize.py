@@ -22,7 +22,7 @@ LOOK_EVERY: Final = 0.1
 _folder = Path(os.environ["SOAK_INSIDE"])
 _wrong_by = 0.0
 # Under this name since Python 3.12; all tasks of all loops.
-_tasks = getattr(asyncio.tasks, "_scheduled_tasks", None) or asyncio.tasks._all_tasks  # type: ignore[attr-defined]
+_tasks = getattr(asyncio.tasks, "_scheduled_tasks", None) or asyncio.tasks._all_tasks  # type: ignore[attr-defined]  # by version
 
 
 def _stepped(clock: Callable[[], float]) -> Callable[[], float]:
