@@ -138,7 +138,7 @@ SOAK_MINUTES ?= 60
 SOAK_ARGS ?=
 soak: export PYTHONDONTWRITEBYTECODE :=
 soak: install
-	$(BIN)/python bench/soak.py --check --minutes $(SOAK_MINUTES) $(SOAK_ARGS)
+	$(BIN)/python -m bench.soak --check --minutes $(SOAK_MINUTES) $(SOAK_ARGS)
 
 # The generated code is committed; a test holds it against proto/.
 proto: install

@@ -1,6 +1,6 @@
 """Hours of everything at once: whether anything leaks, is decided wrongly, or fails without a reason.
 
-python bench/soak.py [--minutes N] [--transport NAME] [--store redis|sqlite] [--rest S] [--json FILE] [--check]
+python -m bench.soak [--minutes N] [--transport NAME] [--store redis|sqlite] [--rest S] [--json FILE] [--check]
 
 Requests of every kind come through Envoy and over gRPC, each with what the policy must make of it, while policies are
 reloaded, keys rotated, the Redis restarted, the collector taken away, the server's clock set wrong, workers killed,
