@@ -4,7 +4,6 @@ The rules: whoever runs the server may look at what is in its store, and answers
 through the API, with the token of the person whose answer it is.
 """
 
-import json
 import time
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, get_args
@@ -131,7 +130,7 @@ def watch(
 
     def tell(told: Any) -> None:  # noqa: ANN401 - JSON
         if output == "json":
-            typer.echo(json.dumps(told, ensure_ascii=False))
+            print_json(told, indent=None)
         else:
             console.print(line(told), soft_wrap=True)
 

@@ -3,6 +3,7 @@
 The rule kept here: what a request brought can't move a terminal's cursor, and of a masked record nothing is guessed.
 """
 
+import sys
 from collections.abc import Iterable
 from typing import Final
 
@@ -10,7 +11,7 @@ import typer
 from rich.text import Text
 
 from extauthz.cli.audit_options import broken_lines
-from extauthz.cli.policy_options import COLOURS, Format, make_console
+from extauthz.cli.policy_options import COLOURS, Format, make_console, seen
 from extauthz.cli.policy_trace import printable
 from extauthz.history.wanted import Record, Sieve, subjects
 from extauthz.record.audit_line import DecisionLine
@@ -29,7 +30,8 @@ def show(found: Iterable[tuple[bytes, Record]], sieve: Sieve, output: Format) ->
     for line, record in found:
         count += 1
         if output == "json":
-            typer.echo(line)
+            # As it was written, which a chain goes on from; but nobody compares what is on a terminal.
+            typer.echo(seen(line.decode("utf-8", "replace")) if sys.stdout.isatty() else line)
         else:
             console.print(told(record), soft_wrap=True)
     if sieve.broken:

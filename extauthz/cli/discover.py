@@ -6,7 +6,6 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 
 from extauthz.cli.audit_options import (
@@ -18,6 +17,7 @@ from extauthz.cli.audit_options import (
     with_progress,
 )
 from extauthz.cli.policy_options import FormatOption, make_console, print_json
+from extauthz.cli.policy_trace import no_markup
 from extauthz.errors import ExtauthzError, failure_of
 from extauthz.history.discover import CRITICAL, Excess, Route, Traffic
 from extauthz.history.draft import Drafted, draft
@@ -141,7 +141,7 @@ def _print(
     lost = [(request,) for one in drafted for request in one.now_allowed]
     _print_table(console, ("was denied to somebody, the draft allows it",), lost)
     for path in files:
-        console.print(f"wrote {escape(str(path))}", highlight=False)
+        console.print(f"wrote {no_markup(str(path))}", highlight=False)
 
 
 def _print_table(console: Console, titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
@@ -149,7 +149,7 @@ def _print_table(console: Console, titles: tuple[str, ...], rows: Sequence[tuple
         return
     table = Table(*(Column(title, overflow="fold") for title in titles))
     for row in rows[:SHOWN]:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(no_markup, row))
     if len(rows) > SHOWN:
         table.add_row(f"… and {len(rows) - SHOWN} more", *("" for _ in titles[1:]))
     console.print(table)

@@ -84,6 +84,12 @@ def _let_go() -> None:
 
 def _tell(message: str) -> None:
     try:
-        typer.echo(f"extauthz: {message}", err=True)
+        typer.echo("".join(map(_harmless, f"extauthz: {message}")), err=True)
     except OSError:  # nobody reads it
         return
+
+
+def _harmless(character: str) -> str:
+    """The name of a file, and what a server answers, can hold what a terminal obeys. Lone surrogates become numbers."""
+    kept = character.isprintable() or character in "\n\t" or "\ud800" <= character <= "\udfff"
+    return character if kept else "\N{REPLACEMENT CHARACTER}"

@@ -38,6 +38,15 @@ def make_console(*, stderr: bool = False) -> Console:
     return console
 
 
-def print_json(value: object) -> None:
-    """Print a value as JSON."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+def print_json(value: object, *, indent: int | None = 2) -> None:
+    """Print a value as JSON, on one line if `indent` is `None`."""
+    typer.echo(seen(json.dumps(value, indent=indent, ensure_ascii=False)))
+
+
+def seen(text: str) -> str:
+    """JSON whose strings have an escape for each character that a terminal would obey or not show."""
+    return "\n".join(line if line.isprintable() else "".join(map(_seen, line)) for line in text.split("\n"))
+
+
+def _seen(character: str) -> str:
+    return character if character.isprintable() else json.dumps(character)[1:-1]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
+from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 from rich.tree import Tree
@@ -167,6 +168,11 @@ def cut(text: str, longest: int) -> str:
 def printable(text: str) -> str:
     """The text without what a terminal would obey."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def no_markup(text: str) -> str:
+    """The text in the markup of a console: nothing in it is obeyed."""
+    return escape(printable(text))
 
 
 def plain_text(shown: RenderableType) -> str:

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 
 from extauthz.cli.audit_options import (
@@ -19,6 +18,7 @@ from extauthz.cli.audit_options import (
     with_progress,
 )
 from extauthz.cli.policy_options import COLOURS, FormatOption, make_console, print_json
+from extauthz.cli.policy_trace import no_markup
 from extauthz.history.reading import read
 from extauthz.history.replay import Change, Replay, Tally, unchanged_rules
 from extauthz.policy.load import load, read_documents
@@ -143,7 +143,7 @@ def _print(tally: Tally, policies: PolicySet) -> None:
     _print_counts(console, "missing in records", "cases", tally.missing, "see `audit.keep` and `--baseline`")
     for line in tally.unreadable[:BROKEN]:
         cut = ", cut off at the end of the file" if line.torn else ""
-        console.print(f"line {line.number}: {escape(line.reason)}{cut}", style="red", highlight=False)
+        console.print(f"line {line.number}: {no_markup(line.reason)}{cut}", style="red", highlight=False)
     console.print(f"revision {policies.revision}", style="dim")
 
 
@@ -151,14 +151,14 @@ def _print_changes(console: Console, tally: Tally) -> None:
     for title, counts in (("rule", tally.by_rule), ("subject", tally.by_subject)):
         table = Table(Column(title, overflow="fold"), "from", "to", Column("records", justify="right"))
         for (name, change), count in counts.most_common(SHOWN):
-            table.add_row(escape(name), *map(_coloured, change), str(count))
+            table.add_row(no_markup(name), *map(_coloured, change), str(count))
         if len(counts) > SHOWN:
             table.add_row(f"… and {len(counts) - SHOWN} more", "", "", "")
         console.print(table)
     table = Table(*(Column(title, overflow="fold") for title in ("example", "request", "who", "from", "to")))
     for change, _ in tally.changed.most_common():
         for one in tally.examples[change]:
-            table.add_row(*map(escape, (one.decision_id, one.request, one.subject, one.before, one.after)))
+            table.add_row(*map(no_markup, (one.decision_id, one.request, one.subject, one.before, one.after)))
     console.print(table)
 
 
@@ -167,7 +167,7 @@ def _print_counts(console: Console, title: str, unit: str, counts: Counter[str],
         return
     table = Table(Column(title, overflow="fold"), Column(unit, justify="right"), caption=note)
     for name, count in counts.most_common(SHOWN):
-        table.add_row(escape(name), str(count))
+        table.add_row(no_markup(name), str(count))
     console.print(table)
 
 
@@ -180,7 +180,7 @@ def _print_prompted(console: Console, tally: Tally) -> None:
     numbers = (Column("people", justify="right"), Column("times", justify="right"))
     table = Table(Column("asked while this signal counted", overflow="fold"), *numbers)
     for signal, asked in _signals(tally)[:SHOWN]:
-        table.add_row(escape(signal), str(len(asked)), str(asked.total()))
+        table.add_row(no_markup(signal), str(len(asked)), str(asked.total()))
     console.print(table)
 
 

@@ -211,7 +211,11 @@ def _is_pattern(host: str) -> bool:
 
 
 def _yaml(document: Plain) -> str:
-    return yaml.dump(document, Dumper=_Plainly, sort_keys=False, allow_unicode=True, width=120)
+    text: str = yaml.dump(document, Dumper=_Plainly, sort_keys=False, allow_unicode=True, width=120)
+    if all(line.isprintable() for line in text.split("\n")):
+        return text
+    # What nobody would see, or see elsewhere than it stands, came with a request; as an escape it is seen.
+    return yaml.dump(document, Dumper=_Plainly, sort_keys=False, width=120)
 
 
 class _Plainly(yaml.SafeDumper):
