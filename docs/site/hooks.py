@@ -3,7 +3,7 @@
 
 The pages are written for the repository, where every link works. Here each link that leads to a file which is no page
 (a policy, Envoy's configuration, the README, a folder) leads to a page that shows that file. Nothing in the site comes
-from another host: diagrams are drawn by the Mermaid that package-lock.json names.
+from another host: what package-lock.json names draws the diagrams, and searches where there is no server.
 """
 
 import posixpath
@@ -25,17 +25,24 @@ LINK = re.compile(r"(?<=\]\()(?![a-z]+:|[#/])([^)#\s]+)(?=[#)])")
 NAMED = re.compile(r"^(\w+) ([\w./-]+)$")
 LANGUAGES = {".yaml": "yaml", ".yml": "yaml", ".json": "json", ".py": "python", ".js": "js", ".proto": "protobuf"}
 
-MERMAID = Path(__file__).parent / "node_modules" / "@mermaid-js" / "tiny" / "dist" / "mermaid.tiny.js"
+PACKAGES = Path(__file__).parent / "node_modules"
 MERMAID_SERVED = "site/mermaid.js"
+SCRIPTS = {
+    MERMAID_SERVED: PACKAGES / "@mermaid-js" / "tiny" / "dist" / "mermaid.tiny.js",
+    # For the search of pages that are read from a folder: there a browser starts no worker. mkdocs.yml loads it.
+    "site/iframe-worker.js": PACKAGES / "iframe-worker" / "shim" / "index.js",
+}
+"""Where in the site scripts of others are."""
 MERMAID_ELSEWHERE = '"https://unpkg.com/mermaid@11/dist/mermaid.min.js"'
 """What Material would load; relative to the site's root, which `__md_scope` is on every page, stands ours."""
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Add a page for every file that a page links to and that is none, and the script that draws diagrams."""
-    if not MERMAID.is_file():
-        raise PluginError(f"no {MERMAID}: `make docs` installs it")
-    files.append(File.generated(config, MERMAID_SERVED, abs_src_path=str(MERMAID)))
+    """Add a page for every file that a page links to and that is none, and the scripts of others."""
+    for served, script in SCRIPTS.items():
+        if not script.is_file():
+            raise PluginError(f"no {script}: `make docs` installs it")
+        files.append(File.generated(config, served, abs_src_path=str(script)))
     waiting = [PAGES + file.src_uri for file in files.documentation_pages()]
     while waiting:
         place = waiting.pop()
