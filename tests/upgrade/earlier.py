@@ -42,6 +42,12 @@ BEFORE_APPROVALS: Final = Version(
 BEFORE_RECORDS: Final = Version(
     name="before-records", commit="32e23f49cff880a72bde3896e1a154dc4228dd7a", tickets=False, chained=False
 )
+BEFORE_SIGNATURES: Final = Version(
+    name="before-signatures", commit="3469a278753c0f2b9a73aaf2e43a23e6e2122b10", tickets=False
+)
+"""It has an index of decisions, and the store knows the ends of its audit, which signs what it says in another way."""
+BEFORE_WORDS: Final = Version(name="before-words", commit="8d555c478fe126ad0ab396bd99f3dbf38699eace", tickets=False)
+"""Its index of decisions has an earlier form than today's; it has events for webhooks."""
 PROMISED: Final = Version(name="promised", commit="2905a61944e0d9a3fa9b3ee1d1154590db76020c")
 """From here on docs/upgrade.md holds: state of this version and of every later one is read."""
 VERSIONS: Final = (BEFORE_APPROVALS, BEFORE_RECORDS, PROMISED)

@@ -57,6 +57,10 @@ class World:
     def config(self) -> Path:
         return self.folder / "extauthz.yaml"
 
+    def configure(self, **blocks: object) -> None:
+        """Set these blocks of the configuration."""
+        self.config.write_text(json.dumps(json.loads(self.config.read_text()) | blocks))
+
     @contextmanager
     def served(self, *programs: Program) -> Iterator[Site]:
         """Servers of these programs, each on the same state."""
