@@ -12,7 +12,7 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
-from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderMap, Metadata
+from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue, Metadata
 from extauthz._pb.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
 from extauthz._pb.extauthz.check_pb2 import Check, Pieces
 from extauthz.errors import MalformedRequest
@@ -21,7 +21,7 @@ from extauthz.wire import body as bodies
 from extauthz.wire import headers as header_lines
 from extauthz.wire import host as hosts
 from extauthz.wire import path as targets
-from extauthz.wire.headers import Unusual, Usual
+from extauthz.wire.headers import Form, Usual
 from extauthz.wire.reading import STRICT, Reading
 from extauthz.wire.size import LARGEST, LARGEST_BESIDE, is_too_large
 
@@ -79,8 +79,6 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
             route_metadata=_route_metadata(route_metadata) if route_metadata else EMPTY,
             messages=reading.messages,
         )
-    except Unusual:
-        return decode(payload, reading)  # by a connection that varies, of which nothing is taken for granted
     except DecodeError:
         raise MalformedRequest("the bytes are no CheckRequest", reason="malformed-check") from None
 
@@ -142,11 +140,12 @@ def _http(request: Check.Request, context: Mapping[str, str], reading: Reading, 
         targets.check_query(raw_path, raw_query)
     line = _line if method in _USUAL and len(raw_path) <= _LONGEST_KEPT else _line.__wrapped__
     host, path, segments = line(method, authority, raw_path, reading.accept)
-    joined, raw = http.headers, http.header_map
-    if not joined:
-        headers = header_lines.from_raw(HeaderMap.FromString(raw).headers)
-    elif not raw:
-        headers = header_lines.from_map(joined, usual)
+    if not http.HasField("header_map"):
+        entries = http.headers[:]
+        entries.sort()  # the entries of a map come in any order, and in another one each time
+        headers = header_lines.read(entries, Form.JOINED, usual)
+    elif not http.headers:
+        headers = header_lines.read(http.header_map.headers[:], Form.RAW, usual)
     else:  # Envoy sends one of the two forms; of both, nobody knows which one the upstream gets
         raise MalformedRequest("the headers came in both forms", reason="malformed-check")
     if (sent := headers.get("host")) is not None and hosts.read(sent[0]) != host:
@@ -178,7 +177,7 @@ def _refuse_replaced(http: Check.HttpRequest, target: str) -> None:
 
     HTTP/2 carries such bytes, and the upstream gets them as they came. The raw form of the headers has them, too.
     """
-    lines = HeaderMap.FromString(http.header_map).headers
+    lines = map(HeaderValue.FromString, http.header_map.headers)
     if [line.raw_value for line in lines if line.key == ":path"] != [target.encode()]:
         raise MalformedRequest(
             "a `!` of the target may stand for a byte that is no UTF-8; set `encode_raw_headers: true` in Envoy",

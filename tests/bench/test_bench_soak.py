@@ -88,7 +88,20 @@ def test_a_run_of_some_seconds_finds_nothing_wrong(tmp_path: Path) -> None:
     find_redis()
     told = tmp_path / "soak.json"
     ended = subprocess.run(
-        [sys.executable, "bench/soak.py", "--minutes", "0.15", "--rest", "1", "--seed", "4", "--json", told, "--check"],
+        [
+            sys.executable,
+            "-m",
+            "bench.soak",
+            "--minutes",
+            "0.15",
+            "--rest",
+            "1",
+            "--seed",
+            "4",
+            "--json",
+            told,
+            "--check",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -11,15 +11,13 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 class Check(_message.Message):
     __slots__ = ("attributes",)
+    class HeaderMap(_message.Message):
+        __slots__ = ("headers",)
+        HEADERS_FIELD_NUMBER: _ClassVar[int]
+        headers: _containers.RepeatedScalarFieldContainer[bytes]
+        def __init__(self, headers: _Optional[_Iterable[bytes]] = ...) -> None: ...
     class HttpRequest(_message.Message):
         __slots__ = ("id", "method", "headers", "path", "host", "scheme", "query", "fragment", "size", "protocol", "body", "raw_body", "header_map")
-        class HeadersEntry(_message.Message):
-            __slots__ = ("key", "value")
-            KEY_FIELD_NUMBER: _ClassVar[int]
-            VALUE_FIELD_NUMBER: _ClassVar[int]
-            key: str
-            value: str
-            def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
         ID_FIELD_NUMBER: _ClassVar[int]
         METHOD_FIELD_NUMBER: _ClassVar[int]
         HEADERS_FIELD_NUMBER: _ClassVar[int]
@@ -35,7 +33,7 @@ class Check(_message.Message):
         HEADER_MAP_FIELD_NUMBER: _ClassVar[int]
         id: str
         method: str
-        headers: _containers.ScalarMap[str, str]
+        headers: _containers.RepeatedScalarFieldContainer[bytes]
         path: str
         host: str
         scheme: str
@@ -45,8 +43,8 @@ class Check(_message.Message):
         protocol: str
         body: str
         raw_body: bytes
-        header_map: bytes
-        def __init__(self, id: _Optional[str] = ..., method: _Optional[str] = ..., headers: _Optional[_Mapping[str, str]] = ..., path: _Optional[str] = ..., host: _Optional[str] = ..., scheme: _Optional[str] = ..., query: _Optional[str] = ..., fragment: _Optional[str] = ..., size: _Optional[int] = ..., protocol: _Optional[str] = ..., body: _Optional[str] = ..., raw_body: _Optional[bytes] = ..., header_map: _Optional[bytes] = ...) -> None: ...
+        header_map: Check.HeaderMap
+        def __init__(self, id: _Optional[str] = ..., method: _Optional[str] = ..., headers: _Optional[_Iterable[bytes]] = ..., path: _Optional[str] = ..., host: _Optional[str] = ..., scheme: _Optional[str] = ..., query: _Optional[str] = ..., fragment: _Optional[str] = ..., size: _Optional[int] = ..., protocol: _Optional[str] = ..., body: _Optional[str] = ..., raw_body: _Optional[bytes] = ..., header_map: _Optional[_Union[Check.HeaderMap, _Mapping]] = ...) -> None: ...
     class Request(_message.Message):
         __slots__ = ("time", "http")
         TIME_FIELD_NUMBER: _ClassVar[int]
