@@ -8,9 +8,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, get_args
-
-from pydantic import BaseModel, BeforeValidator
+from typing import Any, Final
 
 from extauthz import cel
 from extauthz.cel.library import standard
@@ -18,12 +16,13 @@ from extauthz.cel.macros import MACROS
 from extauthz.policy.context import NAMES
 from extauthz.policy.functions import functions_of
 from extauthz.policy.schema import json_schema
-from extauthz.settings import Settings
+from extauthz.settings.schema import json_schema as settings_schema
 from extauthz.web import approval_openapi, openapi
 
 FOLDER: Final = Path(__file__).resolve().parent
 NOTE: Final = "<!-- Written by docs/reference/generate.py from the code; change that, and run `make reference`. -->\n"
-DAY: Final = 86_400.0
+_KINDS: Final = {"100MB": "size", "10/min": "rate", "08:30": "time of day"}
+"""What texts are called, by the example that the schema has of them."""
 _OPERATORS: Final = {"@in": "_ in _", "@not_strictly_false": "@not_strictly_false(_)"}
 
 Schema = Mapping[str, Any]
@@ -32,10 +31,10 @@ Schema = Mapping[str, Any]
 class Blocks:
     """A JSON Schema as tables: one for each block, in the order in which they are met, each once."""
 
-    def __init__(self, whole: Schema, *, variables: bool, durations: frozenset[tuple[str, str]]) -> None:
+    def __init__(self, whole: Schema, *, settings: bool) -> None:
+        """Of the configuration if they are `settings`: each key then says what it does, and a variable overrides it."""
         self._defs: Schema = whole["$defs"]
-        self._variables = variables
-        self._durations = durations
+        self._settings = settings
         self._titles: dict[str, str] = {}
         self._shown: set[str] = set()
 
@@ -54,10 +53,13 @@ class Blocks:
     def _tables(self, block: Schema, path: str, *, title: str) -> Iterator[str]:
         yield f"\n## {title}\n\n"
         yield _paragraphs(block.get("description", ""))
-        columns = ["key", "type", "default", *(["variable"] if self._variables else [])]
+        if self._settings and _has_variables(path):
+            keys, some = "".join(f"{name}__" for name in _names(path)), next(iter(block["properties"]))
+            yield f"Variables: `EXTAUTHZ_{keys}` and the key in capitals, as `EXTAUTHZ_{keys}{some.upper()}`.\n\n"
+        columns = ["key", "type", "default", *(["what it does"] if self._settings else [])]
         yield f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
         for key, field in block["properties"].items():
-            yield self._row(block, path, key, field)
+            yield self._row(block, key, field)
         for key, field in block["properties"].items():
             for name, place in self._within(field, f"{path}.{key}" if path else key):
                 if name not in self._shown:
@@ -68,35 +70,21 @@ class Blocks:
         """Which of several blocks that may stand in one place."""
         return f": {_words(name)}" if len(list(self._within(field, ""))) > 1 else ""
 
-    def _row(self, block: Schema, path: str, key: str, field: Schema) -> str:
-        default = "required" if key in block.get("required", ()) else self._default(block, key, field)
-        cells = [f"`{key}`", self._type(block, key, field), default]
-        if self._variables:
-            plain = "[" not in path and "NAME" not in path
-            names = [*(path.split(".") if path else ()), key]
-            cells.append(f"`EXTAUTHZ_{'__'.join(names).upper()}`" if plain else "")
+    def _row(self, block: Schema, key: str, field: Schema) -> str:
+        default = "required" if key in block.get("required", ()) else self._default(field)
+        said = [field.get("description", "")] if self._settings else []
+        cells = [f"`{key}`", self._kind(field), default, *said]
         return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
 
-    def _default(self, block: Schema, key: str, field: Schema) -> str:
+    def _default(self, field: Schema) -> str:
         value = field.get("default")
+        if isinstance(value, Mapping) and "$ref" in field:
+            return "below"
         if value is None or value in ([], {}, ""):
             return ""
-        if isinstance(value, Mapping) or "$ref" in field:
-            return "below"
-        if isinstance(value, float) and self._is_duration(block, key, field):
-            return f"`{_duration(value)}`"
         if isinstance(value, list):
             return f"`[{', '.join(map(str, value))}]`"
         return f"`{str(value).lower() if isinstance(value, bool) else value}`"
-
-    def _is_duration(self, block: Schema, key: str, field: Schema) -> bool:
-        patterns = [one.get("pattern", "") for one in (field, *field.get("anyOf", ()))]
-        return (block.get("title", ""), key) in self._durations or any("(?:ms|s|m|h|d)" in one for one in patterns)
-
-    def _type(self, block: Schema, key: str, field: Schema) -> str:
-        if self._is_duration(block, key, field):
-            return "duration"
-        return self._kind(field)
 
     def _kind(self, field: Schema) -> str:
         match field:
@@ -117,10 +105,10 @@ class Blocks:
                 return f"list of {kind}"
             case {"type": "object", "additionalProperties": dict(values)}:
                 return f"mapping to {self._kind(values)}"
-            case {"type": "string", "format": "path" | "file-path"}:
-                return "file"
+            case {"type": "object", "patternProperties": dict(several)}:
+                return f"mapping to {self._kind(next(iter(several.values())))}"
             case {"type": "string"}:
-                return "duration" if "(?:ms|s|m|h|d)" in field.get("pattern", "") else "text"
+                return _kind_of_text(field)
             case {"type": str(name)}:
                 return {"boolean": "true, false", "integer": "whole number", "object": "mapping"}.get(name, name)
             case _:
@@ -142,20 +130,33 @@ class Blocks:
                 yield from self._within(items, f"{place}[]")
             case {"type": "object", "additionalProperties": dict(values)}:
                 yield from self._within(values, f"{place}.NAME")
+            case {"type": "object", "patternProperties": dict(several)}:
+                for values in several.values():
+                    yield from self._within(values, f"{place}.NAME")
+
+
+def _kind_of_text(field: Schema) -> str:
+    example = next(iter(field.get("examples", ())), None)
+    if example in _KINDS:
+        return _KINDS[example]
+    if field.get("format") in ("path", "file-path"):
+        return "file"
+    return "duration" if "(?:ms|s|m|h|d)" in field.get("pattern", "") else "text"
+
+
+def _names(path: str) -> Sequence[str]:
+    """The keys on the way to a block, in capitals."""
+    return path.upper().split(".") if path else ()
+
+
+def _has_variables(path: str) -> bool:
+    """Whether no list or mapping is on the way."""
+    return "[" not in path and "NAME" not in path
 
 
 def _anchor(title: str) -> str:
     """By which a heading is reached, here and in the repository."""
     return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
-
-
-def _duration(seconds: float) -> str:
-    if seconds == float("inf"):
-        return "never"
-    for size, unit in ((DAY, "d"), (3600.0, "h"), (60.0, "m"), (1.0, "s")):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds * 1000:.0f}ms"
 
 
 def _words(name: str) -> str:
@@ -170,32 +171,17 @@ def _paragraphs(text: str) -> str:
     return "".join(f"{part}\n\n" for part in parts if part)
 
 
-def _models(kind: object) -> Iterator[type[BaseModel]]:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        yield kind
-        for field in kind.model_fields.values():
-            yield from _models(field.annotation)
-    for inner in get_args(kind):
-        yield from _models(inner)
-
-
 def configuration() -> str:
     """Every block and key of `extauthz.yaml`."""
-    whole = Settings.model_json_schema()
-    durations = frozenset(
-        (model.__name__, field.alias or name)
-        for model in _models(Settings)
-        for name, field in model.model_fields.items()
-        if field.annotation is float and any(isinstance(one, BeforeValidator) for one in field.metadata)
-    )
-    blocks = Blocks(whole, variables=True, durations=durations)
+    whole = settings_schema()
+    blocks = Blocks(whole, settings=True)
     root = {**whole, "description": ""}
     return (
         "# Configuration keys\n\n"
-        "Every key of `extauthz.yaml`, and the environment variable that overrides it. [Running extauthz](../operations.md)\n"
-        "explains the file as a whole. Where no variable is named, the key is within a list or a mapping, which is written as\n"
+        "Every key of `extauthz.yaml`, and the environment variables that override them. [Running extauthz](../operations.md)\n"
+        "explains the file as a whole. Where no variables are named, the block is within a list or a mapping, which is written as\n"
         "JSON into the variable of what it is within. `[]` is each item of a list, `NAME` a name of your own. Files are relative to\n"
-        "the folder of `extauthz.yaml`; durations have a unit (`500ms`, `90s`, `5m`, `1h30m`, `2d`).\n"
+        "the folder of `extauthz.yaml`; durations have a unit (`500ms`, `90s`, `5m`, `1h30m`, `2d`), and so have sizes (`100MB`).\n"
         + blocks.pages(root, "", title="The file")
     )
 
@@ -203,7 +189,7 @@ def configuration() -> str:
 def documents() -> str:
     """Every field of the documents that policies are written in."""
     whole = json_schema()
-    blocks = Blocks(whole, variables=False, durations=frozenset())
+    blocks = Blocks(whole, settings=False)
     text = (
         "# Fields of policy documents\n\n"
         "Every field of every kind of document, as `extauthz policy schema` has them for editors. What they mean is on the pages on\n"

@@ -13,16 +13,22 @@ DEFAULT_CLAIM = "sub"
 
 
 class MachinesSettings(Block):
-    """Subjects of an issuer that are no people: all of them, or those in `subs`; a final `*` stands for anything."""
+    """Subjects of an issuer that are no people."""
 
     issuer: Annotated[str, Field(min_length=1, max_length=2048)]
+    """The issuer of the subjects."""
     subs: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=512)], ...], Field(min_length=1), AfterValidator(distinct)
     ] = ("*",)
+    """Which of its subjects; a final `*` stands for anything. A person who is named here could approve his own
+    requests."""
 
 
 class PersonsSettings(Block):
-    """`claim` is what names a person in the tokens of every issuer; `machines` are subjects that are no people."""
+    """Whom approvals know as one person."""
 
     claim: Annotated[str, Field(min_length=1, max_length=256)] = DEFAULT_CLAIM
+    """The claim that names a person in the tokens of every issuer. Whoever's token lacks it can neither approve nor
+    ask."""
     machines: tuple[MachinesSettings, ...] = ()
+    """Subjects that are no people and need no name."""

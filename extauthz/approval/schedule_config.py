@@ -6,7 +6,7 @@ The rule kept here: a shift names its zone, its hours and its people; a schedule
 from collections.abc import Mapping
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from extauthz.approval.on_call import Schedules, Shift
 from extauthz.approval.persons import person_named
@@ -42,22 +42,27 @@ def _person(text: str) -> str:
 
 
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-_Minute = Annotated[int, BeforeValidator(_minute)]
+_WRITTEN: Final = WithJsonSchema({"type": "string", "pattern": "^[0-9]{2}:[0-9]{2}$", "examples": ["08:30"]})
+_Minute = Annotated[int, BeforeValidator(_minute), _WRITTEN]
 
 
 class ShiftSettings(Block):
-    """`persons` are on call from `from` until `to` by the clock of `zone`, on the `days` on which that begins, on all
-    of them without it. Hours that end before they begin go on over midnight."""
+    """Who is on call from one time of the day until another."""
 
     zone: Annotated[str, AfterValidator(_zone)]
+    """The time zone of the hours, as `Europe/Berlin`."""
     days: Annotated[tuple[Annotated[str, AfterValidator(_day)], ...], Field(min_length=1), AfterValidator(distinct)] = (
         DAYS
     )
+    """The days on which the shift begins. Without it all of them."""
     begin: Annotated[_Minute, Field(alias="from")]
+    """When it begins, as `08:00`, in quotes."""
     end: Annotated[_Minute, Field(alias="to")]
+    """When it ends, as `18:00`, in quotes. A shift that ends before it begins goes on over midnight."""
     persons: Annotated[
         tuple[Annotated[str, AfterValidator(_person)], ...], Field(min_length=1), AfterValidator(distinct)
     ]
+    """Who is on call, as the claim of `approvals.persons` names them."""
 
     @model_validator(mode="after")
     def _takes_time(self) -> Self:

@@ -23,9 +23,11 @@ def _keep(seconds: float) -> float:
 
 
 class SessionSettings(Block):
-    """`touch_every`: how many seconds pass, at least, between two times that the activity of one session is written.
-    `keep`: for how many seconds the store remembers a session that is not active.
-    """
+    """How often the activity of sessions is written, and how long it is kept."""
 
     touch_every: Annotated[Duration, AfterValidator(_touch)] = 60.0
+    """How often the activity of one session is written, at most; from `1s` to `1h`. To other servers a session may look
+    idle for as long, so keep it well below the limits in rules."""
     keep: Annotated[Duration, AfterValidator(_keep)] = 30 * 86_400.0
+    """How long the store remembers a session that is not active, at least `24h`. Keep it longer than any limit in a
+    rule: a forgotten session counts as new."""

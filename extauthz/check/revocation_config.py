@@ -3,13 +3,14 @@
 from math import inf
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 from extauthz.values.block import Block
-from extauthz.values.duration import seconds
+from extauthz.values.duration import DURATION, seconds
 
 NEVER = "never"
 _LEAST_STALENESS = 1.0
+_WRITTEN = WithJsonSchema({"type": "string", "pattern": f"^(?:{DURATION.pattern}|{NEVER})$"})
 
 
 def _staleness(text: object) -> float:
@@ -25,8 +26,8 @@ def _staleness(text: object) -> float:
 
 
 class RevocationSettings(Block):
-    """`max_staleness`: how many seconds the store may be silent about revocations before subjects are denied; infinite
-    for `never`.
-    """
+    """For how long a store that is silent is believed."""
 
-    max_staleness: Annotated[float, BeforeValidator(_staleness)] = 60.0
+    max_staleness: Annotated[float, BeforeValidator(_staleness), _WRITTEN] = 60.0
+    """How long the store may be silent about revocations before requests with a subject are denied; at least `1s`, or
+    `never`. A longer one lets blocked subjects in for as long, a shorter one denies during short outages."""

@@ -19,7 +19,10 @@ from extauthz.cli.quickstart.command import quickstart
 from extauthz.cli.revision import revision
 from extauthz.cli.serve import serve
 
-_GROUPS = ("policy", "factors", "devices", "subjects", "grants", "approvals", "keys", "bundle", "audit", "envoy")
+_GROUPS = (
+    *("policy", "factors", "devices", "subjects", "grants", "approvals"),
+    *("keys", "bundle", "audit", "envoy", "config"),
+)
 """The modules beside this one whose `app` is a group of that name."""
 
 

@@ -29,7 +29,9 @@ class ApproverTokensSettings(JwtSource):
     )
 
     name: str = SOURCE
+    """Its name in logs; it can't be set."""
     dpop: DpopMode = "off"
+    """Approvers' tokens come as `Bearer`; it can't be set."""
 
     @model_validator(mode="after")
     def _proves_what_votes_take(self) -> Self:

@@ -16,10 +16,13 @@ from extauthz.values.schemes import Schemes
 
 
 class IdentitySettings(Block):
-    """The `identity:` block. Without one: workloads of any trust domain by `source.principal`, and no users."""
+    """Who calls. Without it: workloads of any trust domain by `source.principal`, and no users."""
 
     workload: WorkloadSettings = WorkloadSettings()
+    """How workloads are known. The default takes the certificate by which Envoy knows its caller."""
     users: tuple[UserSource, ...] = ()
+    """Who issues the tokens of users, and where they are read. Without any no user is known; two sources may not read
+    one issuer's tokens from one place."""
 
     @property
     def keys(self) -> tuple[KeySource, ...]:
@@ -73,11 +76,11 @@ class IdentitySettings(Block):
 
 
 class ClientSettings(Block):
-    """The `client:` block: how the client's address is found in X-Forwarded-For.
-
-    `trusted_hops` is the number of proxies in front of Envoy whose word is taken; `xff` says whether Envoy has
-    `appended` its own peer to the header (`use_remote_address`) or left it `untouched`.
-    """
+    """How the client's address is found in X-Forwarded-For."""
 
     trusted_hops: Count = Field(default=0, ge=0, le=32)
+    """How many proxies in front of Envoy are trusted to write X-Forwarded-For, up to 32. With too many a client chooses
+    its own address, with too few every address is that of a proxy."""
     xff: Literal["appended", "untouched"] = "appended"
+    """Whether Envoy has `appended` its own peer to X-Forwarded-For (`use_remote_address: true`) or left it `untouched`.
+    The wrong one takes the address of somebody else."""

@@ -95,15 +95,15 @@ def place_of(written: str, *, ca: Path | None) -> KeyFile | KeyAddress:
 
 
 class KeyFields(Block):
-    """The keys of an issuer: `jwks` is the path or the URL of its JWK Set; `discovery` says that the issuer's metadata
-    names the URL (`openid`: OpenID Connect Discovery, `oauth`: RFC 8414).
-
-    `ca` is the file with the authorities of whoever is asked for them; without it, those of the system.
-    """
+    """Where the keys of an issuer are."""
 
     jwks: FileOrUrl | None = None
+    """The file or the URL of the JWK Set with the keys. Either this or `discovery`."""
     discovery: DiscoveryKind | None = None
+    """By which metadata the issuer names the URL of its keys: `openid` (OpenID Connect Discovery) or `oauth` (RFC
+    8414)."""
     ca: Path | None = None
+    """The file with the authorities of whoever is asked for keys. Without it those of the system."""
 
     @model_validator(mode="after")
     def _in_one_place(self) -> Self:

@@ -70,25 +70,24 @@ Text = Annotated[str, Field(min_length=1)]
 PublicKeyAlgorithm = Annotated[Algorithm, BeforeValidator(_algorithm)]
 
 
-def _one_or_more(value: object) -> object:
+def one_or_more(value: object) -> object:
+    """A list, for a text that stands for a list of one."""
     return [value] if isinstance(value, str) else value
 
 
 MostFactors = Annotated[
-    tuple[Factor, ...], BeforeValidator(_one_or_more), AfterValidator(distinct), Field(min_length=1)
+    tuple[Factor, ...], BeforeValidator(one_or_more), AfterValidator(distinct), Field(min_length=1)
 ]
-MostTexts = Annotated[tuple[Text, ...], BeforeValidator(_one_or_more), AfterValidator(distinct), Field(min_length=1)]
+MostTexts = Annotated[tuple[Text, ...], BeforeValidator(one_or_more), AfterValidator(distinct), Field(min_length=1)]
 
 
 class Meanings(Block):
-    """What an issuer's words prove to rules with `accept_token: true`.
-
-    `amr` maps its authentication methods to second factors of rules, `acr` its classes to what rules ask for as `acr`.
-    A word that is not there proves nothing.
-    """
+    """What an issuer's words prove to rules with `accept_token: true`. A word that is not there proves nothing."""
 
     amr: dict[Text, MostFactors] = Field(default_factory=dict)
+    """For methods of authentication that the issuer's tokens name, which second factors of rules they are."""
     acr: dict[Text, MostTexts] = Field(default_factory=dict)
+    """For classes of authentication that the issuer's tokens name, what rules ask for as `acr`."""
 
     @model_validator(mode="after")
     def _say_something(self) -> Self:
@@ -109,12 +108,7 @@ Audiences = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
 class SourceFields(Block):
-    """What every source of users says.
-
-    `issuer` is exactly the `iss` of its tokens, `groups_claim` the claim that becomes `user.groups`, `leeway` in
-    seconds how far the issuer's clock may run ahead of ours: it moves `nbf`, `iat` and `auth_time`, never `exp`.
-    `proofs` is what its words prove; without it, nothing.
-    """
+    """What every source of users says."""
 
     model_config = ConfigDict(validate_by_alias=True, validate_by_name=False)
 
@@ -122,10 +116,16 @@ class SourceFields(Block):
     """Fields that belong to another kind of source, and what to do about one that is there."""
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_.-]+$")
+    """Its name in logs, metrics, records and commands."""
     issuer: Text
+    """Exactly the `iss` of its tokens. Subjects are kept apart by it, so a change makes all its users strangers."""
     groups_claim: Text = "groups"
+    """The claim that becomes `user.groups`, a list of texts."""
     leeway: Annotated[float, BeforeValidator(seconds), AfterValidator(at_most("5m"))] = 30.0
+    """How far the issuer's clock may run ahead of ours, at most `5m`: for `nbf`, `iat` and `auth_time`, never for
+    `exp`."""
     proofs: Meanings | None = None
+    """What its words prove to rules with `accept_token: true`. Without it, nothing."""
 
     @model_validator(mode="before")
     @classmethod
@@ -137,13 +137,15 @@ class SourceFields(Block):
 
 
 class TokenFields(SourceFields):
-    """A source of tokens that clients send. `places` (`from` in the file) is where they are read; `dpop` whether proofs
-    of possession (RFC 9449) are looked at (`optional`) or asked for (`required`)."""
+    """A source of tokens that clients send."""
 
     places: Annotated[tuple[Annotated[str, AfterValidator(_place)], ...], AfterValidator(distinct)] = Field(
         default=(AUTHORIZATION,), min_length=1, alias="from"
     )
+    """Where tokens are read: `authorization`, or `cookie:NAME`."""
     dpop: DpopMode = "optional"
+    """Whether proofs of possession (RFC 9449) are ignored (`off`), checked where they come (`optional`) or asked for
+    (`required`). A token that is bound to a key is never good without its proof."""
 
     @property
     def schemes(self) -> frozenset[Scheme]:
@@ -161,9 +163,13 @@ class JwtSource(KeyFields, TokenFields):
     """An issuer of JWTs that are verified here, with its keys."""
 
     audiences: Audiences
+    """This server's or its applications' names, of which a token must have one in `aud`. Tokens for others are refused.
+    """
     algorithms: Annotated[tuple[PublicKeyAlgorithm, ...], AfterValidator(distinct)] = Field(
         default=("RS256", "ES256"), min_length=1
     )
+    """The signatures that are accepted. Name only those that the issuer makes; `none` and shared secrets are never
+    accepted."""
 
     @property
     def keys(self) -> KeySource:
@@ -180,21 +186,25 @@ class JwtSource(KeyFields, TokenFields):
 
 
 class IntrospectionSettings(Block):
-    """Whom to ask of a token (RFC 7662), and as whom.
-
-    `client_secret_file` holds the secret of `client_id`, which is sent as HTTP `basic` or in the `post` body
-    (RFC 6749 section 2.3.1); `ca` the authorities of the endpoint, without it those of the system; `cache` is for how
-    many seconds an answer is taken for the next request. `accept_clients`: a token without `sub` is one of the client
-    itself, by its `client_id`; for issuers that give no user such a name (RFC 9068 section 5).
-    """
+    """Whom to ask of a token (RFC 7662), and as whom."""
 
     url: Annotated[str, AfterValidator(fetch_url)]
+    """The issuer's introspection endpoint, with `https://`."""
     client_id: Text
+    """As whom this server asks."""
     client_secret_file: SecretFile
+    """The file with the secret of `client_id`."""
     auth: Literal["basic", "post"] = "basic"
+    """How the secret is sent: as HTTP `basic`, or in the body (`post`), as the issuer wants it (RFC 6749 section
+    2.3.1)."""
     ca: Path | None = None
+    """The file with the authorities of the endpoint. Without it those of the system."""
     cache: Annotated[float, BeforeValidator(seconds), AfterValidator(at_most("1h"))] = 30.0
+    """How long an answer counts for the same token, at most `1h`. So long a token is good after it was revoked; `0s`
+    asks for every request."""
     accept_clients: Switch = False
+    """Whether a token without `sub` is one of the client itself, by its `client_id`. Only for issuers that give no user
+    such a name (RFC 9068 section 5)."""
 
 
 class IntrospectionSource(TokenFields):
@@ -206,11 +216,13 @@ class IntrospectionSource(TokenFields):
     ) | {"ca": "is for keys that are fetched; write it under `introspection`"}
 
     audiences: Audiences = ()
+    """Names of which an answer must have one in `aud`. Without any, whatever the issuer calls active is taken."""
     introspection: IntrospectionSettings
+    """Whom to ask of a token (RFC 7662), and as whom."""
 
 
 class MetadataSource(SourceFields):
-    """An issuer whose tokens Envoy's `jwt_authn` has verified; `places` (`from`) is where it leaves the claims."""
+    """An issuer whose tokens Envoy's `jwt_authn` has verified."""
 
     foreign: ClassVar[Mapping[str, str]] = dict.fromkeys(
         ("jwks", "discovery", "algorithms", "ca"),
@@ -218,9 +230,12 @@ class MetadataSource(SourceFields):
     ) | {"dpop": "beside a `metadata:` place: a proof is checked with the token itself; remove it"}
 
     audiences: Audiences = ()
+    """Names of which the claims must have one in `aud`. Without any, what Envoy has let through is taken."""
     places: Annotated[tuple[Annotated[str, AfterValidator(_metadata_place)], ...], AfterValidator(distinct)] = Field(
         min_length=1, alias="from"
     )
+    """Where Envoy's `jwt_authn` leaves the claims, as `metadata:NAMESPACE/KEY`. The KEY is its `payload_in_metadata`.
+    """
 
     @property
     def schemes(self) -> frozenset[Scheme]:

@@ -20,15 +20,14 @@ _ALWAYS_PROVE: Final = frozenset({"source_principal", "peer_certificate", "jwt_s
 
 
 class XfccSettings(Block):
-    """How X-Forwarded-Client-Cert is read.
-
-    `accept`: `last` takes the last element (the immediate peer under APPEND_FORWARD), `only` refuses more than one,
-    `none` ignores the header. `without_principal`: the header alone proves a workload; only for a gateway that is the
-    only one who can reach this server, because over plaintext a client can write the header.
-    """
+    """How X-Forwarded-Client-Cert is read."""
 
     accept: Literal["last", "only", "none"] = "last"
+    """`last` takes the last element, the immediate peer under `APPEND_FORWARD`; `only` refuses more than one; `none`
+    ignores the header."""
     without_principal: Switch = False
+    """Whether the header alone proves a workload. Only for a gateway that nobody else can go around: over plaintext any
+    client can write the header."""
 
     @model_validator(mode="after")
     def _something_is_accepted(self) -> Self:
@@ -38,37 +37,44 @@ class XfccSettings(Block):
 
 
 class ClientCertSettings(Block):
-    """How Client-Cert is read; `without_principal` as in `XfccSettings`."""
+    """How Client-Cert is read."""
 
     without_principal: Switch = False
+    """Whether the header alone proves a workload. Only for a gateway that nobody else can go around: over plaintext any
+    client can write the header."""
 
 
 class PeerCertificateSettings(Block):
-    """How the certificate is judged that Envoy copies.
-
-    `bundles` are the files with the authorities of trust domains, in PEM or as SPIFFE bundles: then a certificate that
-    none of its trust domain's has issued is refused. Without them, Envoy's verification is relied upon.
-    """
+    """How the certificate is judged that Envoy copies."""
 
     bundles: Mapping[TrustDomain, Path] = Field(default_factory=dict)
+    """The files with the authorities of each trust domain, in PEM or as SPIFFE bundles; a certificate that none of them
+    has issued is refused. Without them Envoy's own verification is relied upon."""
 
 
 class WorkloadSettings(Block):
-    """Whose workloads are known: `trust_domains` (`None`: any) and the sources that prove them.
-
-    `attributes` is the file in which the platform writes what it knows of workloads.
-    """
+    """Whose workloads are known, and the sources that prove them."""
 
     trust_domains: tuple[TrustDomain, ...] | None = Field(default=None, min_length=1)
+    """The trust domains whose workloads are known; a workload of another one is refused. Without it all are: name
+    yours."""
     sources: Annotated[tuple[WorkloadSource, ...], AfterValidator(distinct)] = Field(
         default=("source_principal", "xfcc"), min_length=1
     )
+    """What may prove a workload. Where several speak they must name the same one."""
     xfcc: XfccSettings = XfccSettings()
+    """How X-Forwarded-Client-Cert is read."""
     peer_certificate: PeerCertificateSettings = PeerCertificateSettings()
+    """How the certificate is judged that Envoy copies into the question."""
     client_cert: ClientCertSettings = ClientCertSettings()
+    """How Client-Cert (RFC 9440) is read."""
     jwt_svid: JwtSvidSettings | None = None
+    """How JWT-SVIDs are read; needed if `sources` has `jwt_svid`."""
     kubernetes: KubernetesSettings | None = None
+    """How tokens of Kubernetes service accounts are read; needed if `sources` has `kubernetes`."""
     attributes: Path | None = None
+    """The file in which the platform writes what it knows of workloads, for `workload.attributes`. Who can write it
+    decides what conditions see."""
 
     @property
     def keys(self) -> tuple[KeySource, ...]:

@@ -84,20 +84,21 @@ Places = Annotated[
 
 
 class JwtSvidSettings(Block):
-    """How JWT-SVIDs are read.
-
-    `audiences` are this server's names, of which a token must have one. The keys of a trust domain are in `bundles`
-    (the file or the URL of its SPIFFE bundle; `ca` as in `KeyFields`), or come from the Workload API at the socket
-    `workload_api`. `places` (`from` in the file) is where tokens are read.
-    """
+    """How JWT-SVIDs are read. The keys of a trust domain are in its bundle, or come from the Workload API."""
 
     model_config = ConfigDict(validate_by_alias=True, validate_by_name=False)
 
     audiences: Audiences
+    """This server's names, of which a token must have one in `aud`. A token for another service is refused."""
     bundles: Mapping[TrustDomain, FileOrUrl] = Field(default_factory=dict)
+    """The file or the URL of the SPIFFE bundle of each trust domain, with the keys that tokens are verified by."""
     ca: Path | None = None
+    """The file with the authorities of the servers of bundles. Without it those of the system."""
     workload_api: Annotated[str, AfterValidator(_socket)] | None = None
+    """The socket of the SPIFFE Workload API, `unix:/path`, which hands out the keys of the trust domains that have no
+    bundle here."""
     places: Places
+    """Where tokens are read: `authorization`, or `header:NAME` with a header that is used for nothing else."""
 
     @model_validator(mode="after")
     def _somebody_vouches(self) -> Self:
@@ -131,22 +132,29 @@ def key_name(domain: str) -> str:
 class KubernetesSettings(KeyFields):
     """How tokens of Kubernetes service accounts are read.
 
-    A token of `issuer` for one of `audiences` is the workload `spiffe://<trust_domain>/ns/<namespace>/sa/<name>`. It
-    is verified with the cluster's keys (`jwks`, `discovery`), or by the API server at `token_review`, whose answer
-    counts for `remember` seconds. `token` is the file with the server's own credential for the API server.
+    They are verified with the cluster's keys (`jwks`, `discovery`), or by the API server (`token_review`).
     """
 
     model_config = ConfigDict(validate_by_alias=True, validate_by_name=False)
 
     trust_domain: TrustDomain
+    """The trust domain of the workloads: a token is that of `spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/NAME`."""
     issuer: str = Field(min_length=1)
+    """Exactly the `iss` of the cluster's tokens."""
     audiences: Audiences
+    """This server's names, of which a token must have one in `aud`. Do not name the API server's, which every pod's
+    default token has."""
     token_review: Annotated[str, AfterValidator(fetch_url)] | None = None
+    """The URL of the API server, which is asked whether a token is good. Then one ends with its pod; either this or
+    `jwks` or `discovery`."""
     token: SecretFile | None = None
+    """The file with this server's own credential for the API server. It is needed for `token_review`."""
     remember: Annotated[
         float, BeforeValidator(seconds), AfterValidator(longer_than_nothing), AfterValidator(at_most("5m"))
     ] = 10.0
+    """How long an answer of `token_review` counts, at most `5m`. So long a token is good after it was revoked."""
     places: Places
+    """Where tokens are read: `authorization`, or `header:NAME` with a header that is used for nothing else."""
 
     @property
     def keys(self) -> KeySource | None:

@@ -21,15 +21,14 @@ def _session(given: float) -> float:
 
 
 class ApproverLoginSettings(OidcSettings):
-    """The approvers' provider, as `stepup.oidc` has one. The ID token says the groups in `groups_claim`, as a list.
-
-    `session` is for how many seconds a login is good.
-    """
+    """The approvers' provider, as `stepup.oidc` has one."""
 
     groups_claim: Text = "groups"
+    """The claim of the ID token that holds the approver's groups, a list of texts."""
     session: Annotated[float, BeforeValidator(seconds), AfterValidator(at_most("24h")), AfterValidator(_session)] = (
         3600.0
     )
+    """How long a login is good, from `1m` to `24h`. So long somebody keeps groups that the provider has taken away."""
 
     @model_validator(mode="after")
     def _knows_its_own_people(self) -> Self:

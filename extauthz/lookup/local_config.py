@@ -20,13 +20,15 @@ _GIVES: Final[Mapping[Kind, frozenset[str]]] = {
 
 
 class GeoSettings(Block):
-    """The databases of addresses, each a file in MaxMind's format: `city` is of cities or of countries, `asn` of
-    autonomous systems, `anonymous` of addresses that hide who calls.
-    """
+    """The databases of addresses, each a file in MaxMind's format."""
 
     city: Path | None = None
+    """The file with a database of cities or countries, in MaxMind's format, for `geo.country` and the like. It is read
+    again when it changes."""
     asn: Path | None = None
+    """The file with a database of autonomous systems, for `geo.asn`."""
     anonymous: Path | None = None
+    """The file with a database of addresses that hide who calls, for `geo.anonymous`."""
 
     def paths(self, base: Path) -> Mapping[Kind, Path]:
         """The files that are configured; `base` is where relative paths start."""

@@ -30,27 +30,36 @@ def _issuer(text: str) -> str:
 
 
 class OidcSettings(Block):
-    """One provider, found by OpenID Connect Discovery.
-
-    Without `client_secret_file` this server is a public client. `subjects` says which claim of its ID tokens is the
-    `sub` of users of other issuers; for its own it is `sub`. `acr` maps what rules ask for to its own words, `amr` are
-    methods of which an ID token needs one. `login_hint` sends the user's `sub` along. `first_factor`: who has no factor
-    may set up a first one after a new login there.
-    """
+    """One provider, found by OpenID Connect Discovery."""
 
     issuer: Annotated[str, AfterValidator(_issuer)]
+    """The provider's issuer, by which its metadata is found and its ID tokens are known."""
     client_id: Text
+    """As whom this server is registered there."""
     client_secret_file: SecretFile | None = None
+    """The file with the secret of `client_id`. Without it this server is a public client, which PKCE alone protects."""
     auth: ClientAuthentication = "basic"
+    """How the secret is sent: as HTTP `basic`, or in the body (`post`), as the provider wants it."""
     ca: Path | None = None
+    """The file with the authorities of the provider. Without it those of the system."""
     scopes: Texts = (_OPENID,)
+    """The scopes that are asked for; `openid` is one of them."""
     algorithms: Annotated[tuple[Algorithm, ...], AfterValidator(distinct), Field(min_length=1)] = ("RS256", "ES256")
+    """The signatures of ID tokens that are accepted."""
     subjects: dict[Text, Text] = Field(default_factory=dict)
+    """For users of other issuers, the claim of this provider's ID tokens that is their `sub`. A claim that users can
+    edit lets one prove himself as another."""
     acr: dict[Text, MostTexts] = Field(default_factory=dict)
+    """For what rules ask for as `acr`, the provider's own words, of which an ID token must have one."""
     amr: Annotated[tuple[Text, ...], AfterValidator(distinct)] = ()
+    """Methods of which the ID token's `amr` must have one. Without any, a new login is proof enough."""
     login_hint: Switch = False
+    """Whether the user's `sub` is sent along, so that the provider asks for the right account."""
     first_factor: Switch = False
+    """Whether a user who has no factor may set one up after a new login there. Whoever can log in there, say by a
+    password alone, can then do so for everybody who has none."""
     leeway: Annotated[float, BeforeValidator(seconds), AfterValidator(at_most("5m"))] = 30.0
+    """How far the provider's clock may run ahead, at most `5m`."""
 
     @model_validator(mode="after")
     def _asks_for_an_id_token(self) -> Self:

@@ -20,10 +20,12 @@ def _one_for_each_issuer(providers: tuple[OidcSettings, ...]) -> tuple[OidcSetti
 
 
 class StepUpSettings(Block):
-    """`webauthn` is as whom security keys and passkeys are asked for, `oidc` are the providers that log users in."""
+    """The factors that need more than a user and a code."""
 
     webauthn: RelyingParty | None = None
+    """As whom security keys and passkeys are asked for. Without it no rule can ask for `webauthn`."""
     oidc: Annotated[tuple[OidcSettings, ...], AfterValidator(_one_for_each_issuer)] = ()
+    """The providers at which users log in again. Without any no rule can ask for `oidc`."""
 
     @property
     def factors(self) -> frozenset[Factor]:

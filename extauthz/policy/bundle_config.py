@@ -16,16 +16,20 @@ from extauthz.values.url import fetch_url
 
 
 class BundleSettings(Block):
-    """A signed archive of policies, from `url` or from the file `path`.
-
-    `key` is the file of the public key, `poll` the seconds between two looks at the URL.
-    """
+    """A signed archive of policies, from a URL or from a file."""
 
     name: Annotated[str, AfterValidator(bundle_name)] = "policies"
+    """The name that the bundle was built with; a bundle of another name is refused. The default is that of `extauthz
+    bundle build`."""
     url: Annotated[str, AfterValidator(fetch_url)] | None = None
+    """Where the archive is fetched, with `https://`; its signature is looked for at the same address with `.sig`.
+    Either this or `path`."""
     path: Path | None = None
+    """The file of the archive, with its signature beside it. Either this or `url`."""
     key: Path
+    """The file with the public key that the signature is checked by, as `extauthz bundle keygen` makes it."""
     poll: Annotated[Duration, AfterValidator(at_most("24h"))] = 60.0
+    """How long after an answer the URL is asked again, at most `24h`. So long may a new version wait."""
 
     @model_validator(mode="after")
     def _has_one_source(self) -> Self:

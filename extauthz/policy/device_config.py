@@ -36,10 +36,12 @@ def _lifetime(seconds: float) -> float:
 
 
 class DeviceHeader(Block):
-    """A header in which gateways name the device, `from` these workloads (SPIFFE patterns) and from nobody else."""
+    """A header in which gateways name the device."""
 
     name: Annotated[str, AfterValidator(_header_name)]
+    """The name of the header. Gateways must remove it from what clients send."""
     from_: tuple[Annotated[str, AfterValidator(_pattern)], ...] = Field(alias="from", min_length=1)
+    """The workloads that are believed, as SPIFFE patterns. From all others the header counts for nothing."""
 
     @property
     def gateways(self) -> tuple[WorkloadPattern, ...]:
@@ -48,12 +50,13 @@ class DeviceHeader(Block):
 
 
 class DeviceSettings(Block):
-    """`lifetime`: for how many seconds a device is known after the last challenge that was met on it. `header` is what
-    gateways say of devices.
-    """
+    """By what a device is known."""
 
     lifetime: Annotated[Duration, AfterValidator(_lifetime)] = 90 * 86_400.0
+    """How long a device is known after the last challenge that was met on it, from `1h` to `400d`, the longest that
+    browsers keep a cookie."""
     header: DeviceHeader | None = None
+    """The header in which gateways name devices. Without it devices are known by a cookie alone."""
 
     @property
     def telling_headers(self) -> frozenset[str]:

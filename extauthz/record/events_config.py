@@ -28,27 +28,32 @@ def _source(text: str) -> str:
 
 
 class RateSettings(Block):
-    """How many events of a kind and a rule are told one by one; what is more is told by one that counts them."""
+    """How many events are told one by one; what is more is told by one that counts them."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     per_rule: Annotated[Rate, BeforeValidator(rate_of)] = DEFAULT
+    """How many events of one kind and rule are told one by one, as `10/min` or `3/h`. What is more is counted in one
+    event, so that a flood of denials is no flood of messages."""
 
 
 class EventHookSettings(HookSettings):
-    """Somebody who is told of events by POST: of `types`, which may be patterns, and of `rules`, or, without those, of
-    all and of what has no rule."""
+    """Somebody who is told of events by POST."""
 
     types: Annotated[
         tuple[Annotated[str, AfterValidator(_kinds)], ...], Field(min_length=1), AfterValidator(distinct)
     ] = ("*",)
+    """Which events it is told of, as `decision.deny` or `factor.*`; by default all."""
     rules: (
         Annotated[
             tuple[Annotated[str, AfterValidator(rule_pattern)], ...], Field(min_length=1), AfterValidator(distinct)
         ]
         | None
     ) = None
+    """The rules whose events it is told of, as `payments/four-eyes` or `payments/*`. Without it all, and events that
+    have no rule."""
     rate: RateSettings = RateSettings()
+    """How many events are told one by one."""
 
     @property
     def selection(self) -> Selection:
@@ -57,10 +62,13 @@ class EventHookSettings(HookSettings):
 
 
 class EventsSettings(Block):
-    """`source` is where events come from, as receivers know it; without it it is the origin of the approvers' pages."""
+    """Who is told of what guardrails do."""
 
     source: Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_source)] | None = None
+    """Where events come from, as receivers know it (`source` of CloudEvents). By default the origin of the approvers'
+    pages."""
     webhooks: tuple[EventHookSettings, ...] = ()
+    """Programs and chats that are told of events."""
 
     @model_validator(mode="after")
     def _are_apart(self) -> Self:

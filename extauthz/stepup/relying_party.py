@@ -57,16 +57,16 @@ def _is_address(text: str) -> bool:
 
 
 class RelyingParty(Block):
-    """Who asks. `id` is the domain that credentials belong to, for good: with another one all of them are lost.
-
-    `origins` are the pages that may use them, `name` is what browsers show.
-    """
+    """As whom this server asks for security keys and passkeys."""
 
     id: Annotated[str, AfterValidator(_relying_party_id)]
+    """The domain that credentials belong to, for good. With another one all that users have enrolled are lost."""
     name: Annotated[str, Field(min_length=1, max_length=64)] = "extauthz"
+    """What browsers show when they ask for a key."""
     origins: Annotated[
         tuple[Annotated[str, AfterValidator(https_origin)], ...], AfterValidator(distinct), Field(min_length=1)
     ]
+    """The origins of pages that may use the credentials, each `https://` and within `id`."""
 
     @model_validator(mode="after")
     def _origins_are_of_the_domain(self) -> Self:

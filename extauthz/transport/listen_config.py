@@ -32,31 +32,39 @@ def _mode(text: str) -> str:
 
 
 class SocketSettings(Block):
-    """How Unix sockets are made: their `mode` in octal, and whether others may write in their folders.
-
-    With `shared_folder` the folder of a socket is one that everybody who can write there is trusted with: a volume that
-    only the containers of one pod mount.
-    """
+    """How Unix sockets are made."""
 
     mode: Annotated[str, AfterValidator(_mode)] = "0660"
+    """The mode of each socket, in octal and in quotes. Who may write to a socket may ask for decisions, so others than
+    its owner and group are kept out; the default lets Envoy in by a group that both are in."""
     shared_folder: Switch = False
+    """Whether the folders of sockets may be writable by everybody, as a volume is that only the containers of one pod
+    mount. On a machine with other users, one of them could put a socket of his own there and allow everything."""
 
 
 class ListenSettings(Block):
     """Where the server listens: `host:port` or `unix:/path`. Port 0 takes a free one, which the log names."""
 
     grpc: Address = "127.0.0.1:9191"
+    """Where Envoy asks for decisions, and probes for health. Over a network set `tls` with `callers`: whoever reaches
+    it may ask."""
     web: Address = "127.0.0.1:9192"
+    """Where the pages under `/.extauthz/` are served. Envoy routes them here, without asking for a decision."""
     admin: Address = "127.0.0.1:9193"
+    """Where probes, metrics and the API for subjects are served. Keep it away from Envoy and from the world; Kubernetes
+    and Prometheus need an address that they reach."""
     approvals: Address = "127.0.0.1:9194"
+    """Where the approvers' pages and the HTTP API for approvals are served, if `approvals` has `url` or `tokens`. It is
+    an origin of its own, so that no application's script can press their buttons."""
     approvals_grpc: Address | None = None
+    """Where the gRPC API for approvals is served. Without it there is none."""
     tls: TlsSettings | None = None
-    """For `grpc`."""
+    """TLS for `grpc`. Without it, everybody who is on the way can read and change what is decided."""
     approvals_tls: TlsSettings | None = None
-    """For `approvals_grpc`."""
+    """TLS for `approvals_grpc`, whose calls carry the tokens of approvers."""
 
     sockets: SocketSettings = SocketSettings()
-    """For all that are Unix sockets."""
+    """How those of the addresses are made that are Unix sockets."""
 
     @property
     def made_sockets(self) -> Sockets:

@@ -21,21 +21,25 @@ _Name = Annotated[str, AfterValidator(caller_name)]
 
 
 class CallerSettings(Block):
-    """Who may call: with a certificate of these `authorities` that has one of the `names`, as URI or DNS name.
-
-    A SPIFFE ID may be a pattern, as in the `workloads` of rules.
-    """
+    """Who may call: whoever has a certificate of these authorities with one of these names."""
 
     authorities: Path
+    """The file with the certificates of the authorities that sign for callers, in PEM."""
     names: Annotated[tuple[_Name, ...], Field(min_length=1), AfterValidator(distinct)]
+    """The URI or DNS names of which a caller's certificate must have one; a SPIFFE ID may be a pattern. All others that
+    the authorities sign for are refused."""
 
 
 class TlsSettings(Block):
-    """Files in PEM: the chain of the server's certificate, and its key. Without `callers` anybody may call."""
+    """TLS on an address where gRPC is served."""
 
     certificate: Path
+    """The file with the server's certificate and its chain, in PEM. It is read again when it changes."""
     key: SecretFile
+    """The file with the key of the certificate, in PEM, for the server's user alone. Replace it before the certificate.
+    """
     callers: CallerSettings | None = None
+    """Who may call. Without it anybody who reaches the address may ask, over TLS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ The rule: a duration has a unit. A bare number is refused everywhere, so that no
 
 import re
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -25,6 +26,14 @@ def seconds(text: object) -> float:
     if not isinstance(text, str) or not DURATION.fullmatch(text):
         raise ValueError("not a duration; write `5m`, `1h30m` or `90s`")
     return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+
+
+def duration_text(value: float) -> str:
+    """So many seconds as a document would write them, in one unit; `never` for infinitely many."""
+    if value == inf:
+        return "never"
+    unit = next((unit for unit in ("d", "h", "m", "s") if value >= _UNITS[unit] and value % _UNITS[unit] == 0), "ms")
+    return f"{value / _UNITS[unit]:.0f}{unit}" if value else "0s"
 
 
 def longer_than_nothing(value: float) -> float:

@@ -30,7 +30,9 @@ class SecretPlace(Block):
     """A secret in a `file`, relative to the configuration, or in the environment `variable`."""
 
     file: SecretFile | None = None
+    """The file that holds it, for the server's user alone. Either this or `variable`."""
     variable: Annotated[str, AfterValidator(_variable)] | None = None
+    """The environment variable that holds it. Its name must not begin with `EXTAUTHZ_`, which names settings."""
 
     @model_validator(mode="after")
     def _is_in_one_place(self) -> Self:

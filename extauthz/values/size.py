@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 _UNITS: Final = {"kB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
-_SIZE: Final = re.compile(r"([1-9][0-9]{0,8})(kB|MB|GB)")
+SIZE: Final = re.compile(r"([1-9][0-9]{0,8})(kB|MB|GB)")
 
 
 def size_in_bytes(text: object) -> int:
@@ -16,7 +16,7 @@ def size_in_bytes(text: object) -> int:
     Raises:
         ValueError: it is none; the message says how one is written.
     """
-    found = _SIZE.fullmatch(text) if isinstance(text, str) else None
+    found = SIZE.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         raise ValueError("not a size; write `100MB`, `512kB` or `2GB`")
     return int(found[1]) * _UNITS[found[2]]

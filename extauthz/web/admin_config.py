@@ -8,6 +8,8 @@ from extauthz.values.secret import SecretPlace
 
 
 class AdminSettings(Block):
-    """`token` is the bearer token of the API for subjects, on `listen.admin`; without one it is not served."""
+    """The API for subjects, on `listen.admin`."""
 
     token: SecretPlace | None = None
+    """The bearer token of the API that blocks and revokes subjects. Without one the API is not served, since whoever
+    reaches the address could block everybody."""

@@ -29,23 +29,31 @@ def _keep(seconds: float) -> float:
 
 
 class ApprovalsSettings(Block):
-    """`persons` is how people are known; `claims` are the claims of approvers that conditions may read, kept with
-    every vote. `url` is the origin of the approvers' pages, as browsers see it, and `login` where approvers log in."""
+    """Who approves, how they come, and how they are told."""
 
     persons: PersonsSettings = PersonsSettings()
+    """How people are known as the same person, whoever has issued their token."""
     claims: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=256)], ...], AfterValidator(distinct)] = ()
+    """The claims of approvers that `approvers.when` may read. They are kept with every vote."""
     url: Annotated[str, AfterValidator(https_origin)] | None = None
+    """The origin of the approvers' pages, as browsers see it. Without it there are no pages."""
     login: ApproverLoginSettings | None = None
+    """The provider at which approvers log in to the pages."""
     tokens: ApproverTokensSettings | None = None
-    """Without them there are no APIs: everybody answers on the pages."""
+    """The tokens of approvers for the HTTP and gRPC APIs. Without them there are no APIs: everybody answers on the
+    pages."""
     schedules: SchedulesSettings = Field(default_factory=dict)
+    """Who is on call when, by the name that rules write as `on-call:NAME`."""
     holding: HoldingSettings = HoldingSettings()
+    """How many calls may wait for an answer."""
     most_open: Annotated[Count, Field(ge=1, le=10_000)] = 50
-    """How many approvals one subject may have that are pending."""
+    """How many approvals of one subject may be pending. What is more is denied, so that nobody floods the approvers."""
     keep: Annotated[Duration, AfterValidator(_keep)] = 30 * 86_400.0
-    """For how many seconds an approval is kept after it is over."""
+    """How long an approval is kept after it is over, at least `1h`. A break-glass must be seen before it ends."""
     webhooks: Webhooks = ()
+    """Programs and chats that are told of approvals."""
     email: EmailSettings | None = None
+    """By which mail server, and to whom, mails about approvals are sent."""
 
     @property
     def issuer(self) -> str | None:

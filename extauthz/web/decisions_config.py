@@ -20,19 +20,23 @@ def _leads_to_traces(url: str) -> str:
 
 
 class OperatorsSettings(Block):
-    """Who may see decisions: whoever is in one of these groups of the approvers' issuer."""
+    """Who may see decisions."""
 
     groups: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=256)], ...],
         Field(min_length=1),
         AfterValidator(distinct),
     ]
+    """Groups of the approvers' issuer whose members may see decisions. There is no default: they tell who asked for
+    what."""
 
 
 class DecisionsSettings(Block):
-    """`index` is the file that decisions are found by, relative to the configuration's folder; it can always be made
-    again. `trace_url` is where a trace is looked at, with `{trace_id}` in it."""
+    """The page on which operators find decisions."""
 
     operators: OperatorsSettings
+    """Who may see decisions."""
     index: Path = Path("decisions.sqlite")
+    """The file by which decisions are found. It is made again from the audit if it is gone."""
     trace_url: Annotated[str, AfterValidator(_leads_to_traces)] | None = None
+    """Where a trace is looked at, with `{trace_id}` in its place. Without it traces are no links."""

@@ -14,7 +14,10 @@ from typer.testing import CliRunner
 from extauthz.cli.commands import app
 
 ROOT = Path(__file__).parents[2]
-TELL_IN_ONE_WAY = {("serve",), ("quickstart",), ("policy", "schema"), ("audit", "schema"), ("keys", "audit")}
+TELL_IN_ONE_WAY = {
+    *(("serve",), ("quickstart",)),
+    *(("policy", "schema"), ("audit", "schema"), ("config", "schema"), ("keys", "audit")),
+}
 
 
 def commands() -> Iterator[tuple[str, ...]]:

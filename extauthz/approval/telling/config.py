@@ -103,16 +103,16 @@ _Age = Annotated[float, BeforeValidator(seconds), AfterValidator(longer_than_not
 
 
 class AddresseeSettings(Block):
-    """What all who are told have in common.
-
-    One message may take `timeout` seconds. It is given up after `attempts`, or if it is older than `max_age` seconds by
-    then. `ca` is the file of the authorities that the receiver's certificate is checked by, if not those of the system.
-    """
+    """What all who are told have in common."""
 
     timeout: _Timeout = 15.0
+    """How long one attempt may take, at most `1m`."""
     attempts: Annotated[Count, Field(ge=1, le=1000)] = 50
+    """After how many attempts a message is given up; then it can be told again by `extauthz approvals deliveries`."""
     max_age: _Age = 3 * 86_400.0
+    """How old a message may be, at most `30d`, before it is given up."""
     ca: Path | None = None
+    """The file with the authorities that the receiver's certificate is checked by. Without it those of the system."""
 
     @property
     def patience(self) -> Patience:
@@ -121,22 +121,27 @@ class AddresseeSettings(Block):
 
 
 class HookSettings(AddresseeSettings):
-    """Somebody who is told by POST, of whatever it is.
-
-    `url_from` is where the URL is that is a secret itself. All `secrets` sign. `headers` are sent as they are,
-    `secret_headers` hold what is in their places. `addresses` are networks inside which it may be.
-    """
+    """Somebody who is told by POST, of whatever it is."""
 
     name: Annotated[str, AfterValidator(_name)]
+    """Its name in metrics, logs and commands. What is left to be told goes by it, so a new name starts anew."""
     format: Format = "cloudevents"
+    """What is sent: `cloudevents` for programs, `slack` and `teams` for chats."""
     url: Annotated[str, AfterValidator(fetch_url)] | None = None
+    """Where it is told, with `https://`. Either this or `url_from`."""
     url_from: SecretPlace | None = None
+    """Where the URL is that is itself a secret, as that of a chat's hook."""
     secrets: tuple[SecretPlace, ...] = ()
+    """The secrets that messages are signed with, all of them. Name the old and the new one while they are changed."""
     headers: dict[Annotated[str, AfterValidator(_header)], Annotated[str, AfterValidator(_header_value)]] = Field(
         default_factory=dict
     )
+    """Headers that are sent as they are written here. They are no place for secrets."""
     secret_headers: dict[Annotated[str, AfterValidator(_header)], SecretPlace] = Field(default_factory=dict)
+    """Headers whose values are secrets, each in a file or a variable."""
     addresses: Annotated[tuple[str, ...], AfterValidator(_networks)] = ()
+    """The networks inside which the receiver may be, as `10.20.0.0/16`. Without it only addresses of the internet are
+    reached, so that nobody is led inside by a name."""
 
     @property
     def reach(self) -> Reach:
@@ -177,6 +182,7 @@ class WebhookSettings(HookSettings):
     """Somebody who is told of approvals by POST."""
 
     events: Events | None = None
+    """What it is told of. By default all, but a chat only what somebody has to do something about."""
 
     @property
     def wants(self) -> tuple[EventKind, ...]:
@@ -187,14 +193,16 @@ class WebhookSettings(HookSettings):
 
 
 class RecipientSettings(Block):
-    """Who gets mail: those of the `groups` and of the `subjects` that a rule asks, by the names that it has for them,
-    the `persons` who are on call for it, and `always` these.
-    """
+    """Who gets mail, by the names that rules have for them."""
 
     groups: dict[Annotated[str, Field(min_length=1)], Mailboxes] = Field(default_factory=dict)
+    """For groups that rules ask, the addresses."""
     subjects: dict[Annotated[str, Field(min_length=1)], Mailboxes] = Field(default_factory=dict)
+    """For subjects that rules ask, the addresses."""
     persons: dict[Annotated[str, Field(min_length=1)], Mailboxes] = Field(default_factory=dict)
+    """For persons who are on call, the addresses."""
     always: Annotated[tuple[Mailbox, ...], AfterValidator(distinct)] = ()
+    """Addresses that get every mail."""
 
     @model_validator(mode="after")
     def _are_some(self) -> Self:
@@ -204,21 +212,27 @@ class RecipientSettings(Block):
 
 
 class EmailSettings(AddresseeSettings):
-    """A server that takes mail (RFC 5321), to whom, and from whom.
-
-    `tls` is `starttls` (RFC 3207), `implicit` (RFC 8314), or `none`: then there is no password.
-    """
+    """A server that takes mail (RFC 5321), to whom, and from whom."""
 
     model_config = ConfigDict(validate_by_alias=True, validate_by_name=False)
 
     host: Annotated[str, AfterValidator(_host)]
+    """The name or the address of the mail server."""
     port: Annotated[Count, Field(ge=1, le=65_535)] | None = None
+    """Its port. By default the usual one for `tls`: 587 for `starttls`, 465 for `implicit`, 25 for `none`."""
     tls: Literal["starttls", "implicit", "none"] = "starttls"
+    """`starttls` (RFC 3207), `implicit` (RFC 8314), or `none`, with which everybody on the way can read the mails and
+    no password is sent."""
     username: Annotated[str, Field(min_length=1)] | None = None
+    """As whom this server logs in. It goes with `password`."""
     password: SecretPlace | None = None
+    """The password of `username`."""
     sender: Annotated[Mailbox, Field(alias="from")]
+    """The address that mails come from."""
     to: RecipientSettings
+    """Who gets mail."""
     events: Events = ASKING
+    """What mails are sent about. By default what somebody has to do something about."""
 
     @property
     def where(self) -> int:

@@ -40,19 +40,25 @@ _TrustDomains = Annotated[tuple[Annotated[str, AfterValidator(_trust_domain)], .
 
 
 class Scope(Block):
-    """Of whom a transmitter may speak: users of `issuers`, workloads of `trust_domains`, `devices`.
-
-    `opaque`, `email` and `account` are the issuer, one of `issuers`, whose users have these identifiers (RFC 9493) as
-    their `sub`; without it they name nobody.
-    """
+    """Of whom a transmitter may speak. `opaque`, `email` and `account` are formats of identifiers (RFC 9493)."""
 
     issuers: _Issuers = ()
+    """The issuers of whose users it may speak. Without any it may speak of no user."""
     trust_domains: _TrustDomains = ()
+    """The trust domains of whose workloads it may speak."""
     devices: Switch = False
+    """Whether it may speak of devices."""
     opaque: Text | None = None
+    """The issuer, one of `issuers`, whose users have identifiers of the format `opaque` as their `sub`. Without it they
+    name nobody."""
     email: Text | None = None
+    """The issuer, one of `issuers`, whose users have mail addresses as their `sub`. Without it an address names nobody.
+    """
     account: Text | None = None
+    """The issuer, one of `issuers`, whose users have `acct:` addresses as their `sub`. Without it they name nobody."""
     sid: Switch = True
+    """Whether tokens of these issuers have a `sid`. With `false`, what is said of a session holds for all that its user
+    has."""
 
     @model_validator(mode="after")
     def _names_somebody(self) -> Self:
@@ -66,28 +72,33 @@ class Scope(Block):
 
 
 class TransmitterSettings(KeyFields):
-    """Who pushes security event tokens to `/.extauthz/signals/NAME`, with `secret` as bearer token.
-
-    `issuer` is exactly the `iss` of its tokens, `audiences` whom they may be for, `about` of whom they may speak. In
-    seconds: `leeway` is how far its clock may run ahead, `max_age` how old a token may be, and so for how long each is
-    remembered, `keep` for how long what it revokes and warns of holds: longer than a token of its users lives.
-    """
+    """Who pushes security event tokens (RFC 8417)."""
 
     name: Annotated[str, AfterValidator(_name)]
+    """The last part of the address to which it pushes, `/.extauthz/signals/NAME`, and its name in logs and metrics."""
     issuer: Text
+    """Exactly the `iss` of its tokens."""
     audiences: Audiences
+    """Whom its tokens may be for: one of them must be in `aud`."""
     secret: SecretPlace
+    """The bearer token that it sends, of at least 16 characters. Without it nothing is read."""
     about: Scope
+    """Of whom it may speak. A token about anybody else is refused as a whole."""
     algorithms: Annotated[tuple[PublicKeyAlgorithm, ...], AfterValidator(distinct)] = Field(
         default=("RS256", "ES256"), min_length=1
     )
+    """The signatures that are accepted. Name only those that it makes."""
     leeway: Annotated[float, BeforeValidator(seconds), AfterValidator(at_most("5m"))] = 30.0
+    """How far its clock may run ahead, at most `5m`."""
     max_age: Annotated[
         float, BeforeValidator(seconds), AfterValidator(longer_than_nothing), AfterValidator(at_most("90d"))
     ] = 7 * 86_400.0
+    """How old a token may be, at most `90d`. So long each is remembered, in order to take it once."""
     keep: Annotated[
         float, BeforeValidator(seconds), AfterValidator(longer_than_nothing), AfterValidator(at_most("3650d"))
     ] = 30 * 86_400.0
+    """How long what it revokes and warns of holds. Keep it longer than a token of its users lives, or what was revoked
+    is good again."""
 
     @property
     def keys(self) -> KeySource:
@@ -104,10 +115,13 @@ class TransmitterSettings(KeyFields):
 
 
 class SignalSettings(Block):
-    """The `signals:` block. `listener` is where the tokens are pushed to: with the pages, or with the probes."""
+    """What others say of users and devices, by security event tokens that they push."""
 
     listener: Literal["web", "admin"] = "web"
+    """Where tokens are pushed to: `web` with the pages, through Envoy, or `admin` with the probes, for transmitters
+    inside of the network."""
     transmitters: tuple[TransmitterSettings, ...] = ()
+    """Who may push. Without any the addresses are not there."""
 
     @model_validator(mode="after")
     def _has_distinct_names(self) -> Self:

@@ -84,81 +84,102 @@ def distinct_numbers(numbers: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class HttpSettings(Block):
-    """A GET or POST of `url`, in whose path and query `{name}` is the place of what is asked under that name.
-
-    What has no place there is sent by POST as a JSON object. `absent` are statuses which say that nothing is known.
-    """
+    """A source that is asked by GET or POST."""
 
     url: Annotated[str, AfterValidator(_template)]
+    """The address, with `https://`; `{name}` in its path and query is the place of what is asked under that name."""
     method: Literal["GET", "POST"] = "GET"
+    """`GET`, or `POST`, which sends what has no place in `url` as a JSON object."""
     absent: Annotated[tuple[int, ...], AfterValidator(_statuses)] = ()
+    """Statuses from 400 to 499 which say that nothing is known. A mistyped path is answered with 404, too, so none is
+    by default."""
 
 
 class GrpcSettings(Block):
-    """A server of `extauthz.v1.AttributeSource`, at `https://host:port`, `http://` on loopback, or `unix:/path`."""
+    """A server of `extauthz.v1.AttributeSource`."""
 
     url: Annotated[str, AfterValidator(_service)]
+    """The address: `https://host:port`, `http://` on loopback, or `unix:/path`."""
 
 
 class AuthZenSettings(Block):
     """The Access Evaluation endpoint of a decision point that speaks the AuthZEN Authorization API 1.0."""
 
     url: Annotated[str, AfterValidator(fetch_url)]
+    """The address of its Access Evaluation endpoint, with `https://`."""
 
 
 class OwnCertificateSettings(Block):
     """Files in PEM: the certificate that is shown to the source, with its chain, and its key."""
 
     certificate: Path
+    """The file with the certificate and its chain, in PEM."""
     key: SecretFile
+    """The file with the key of the certificate, in PEM, for the server's user alone."""
 
 
 class CacheSettings(Block):
-    """For how long an answer counts for the same question: `ttl`, and `absent` for one that nothing is known.
-
-    At most `entries` are remembered, and `bytes` of them. With `ttl: 0s` nothing is, and no request shares an answer.
-    """
+    """For how long an answer counts for the same question."""
 
     ttl: Annotated[float, BeforeValidator(seconds), AfterValidator(at_most("24h"))] = 30.0
+    """How long an answer counts, at most `24h`. So long conditions see what was true; with `0s` every request asks."""
     absent: Annotated[float, BeforeValidator(seconds), AfterValidator(at_most("24h"))] = 10.0
+    """How long an answer counts that nothing is known, at most `24h`. Shorter than `ttl`, so that what is new is soon
+    seen."""
     entries: Annotated[Count, Field(ge=1, le=1_000_000)] = 10_000
+    """How many answers one process remembers. What was longest unused is forgotten first."""
     bytes: Annotated[Count, Field(ge=1024, le=1024**3)] = 16 * 1024 * 1024
+    """How many bytes of answers one process remembers."""
 
 
 class BreakerSettings(Block):
-    """After `failures` in a row the source is not asked for `pause`; then one question tries it."""
+    """When a source that fails is left alone."""
 
     failures: Annotated[Count, Field(ge=1, le=1000)] = 5
+    """After how many failures in a row the source is left alone."""
     pause: Annotated[Duration, AfterValidator(at_most("1h"))] = 5.0
+    """For how long, at most `1h`. Then one question tries it."""
 
 
 class AttributeSettings(Block):
-    """One source: one of `http`, `grpc` and `authzen`.
-
-    `ask` are CEL expressions over the request, the caller and the context, by the name under which their values are
-    sent; `fields` the types of what is told, by the name of its member. A question may take `timeout` seconds, its
-    turn among the `at_once` that are on their way included; an answer may have `size` bytes. `on_failure` says what
-    conditions see if there is none: an `error`, as if everything were `absent`, or nothing, since the request is
-    refused with 503 (`deny`). `token` is the file of a bearer token, `ca` that of the source's authorities.
-    """
+    """One source, which is asked in one of three ways: `http`, `grpc` or `authzen`."""
 
     name: Name
+    """What conditions write: `attributes.NAME.FIELD`."""
     http: HttpSettings | None = None
+    """A source that is asked over HTTP. Each source is one of `http`, `grpc` and `authzen`."""
     grpc: GrpcSettings | None = None
+    """A source that is asked over gRPC."""
     authzen: AuthZenSettings | None = None
+    """A decision point that speaks the AuthZEN Authorization API 1.0."""
     ask: Annotated[dict[Name, Annotated[str, AfterValidator(_expression)]], Field(min_length=1, max_length=32)]
+    """What is asked: a CEL expression for each name, over the request, the caller and the context. If one errs, nobody
+    is asked and reading the source is an error."""
     fields: Annotated[dict[Name, Annotated[str, AfterValidator(_type)]], Field(max_length=256)] = Field(
         default_factory=dict
     )
+    """What is told: the type of each member, as `string` or `list(string)`. An answer with a member of another type is
+    unusable as a whole."""
     timeout: Annotated[Duration, AfterValidator(at_most("30s"))] = 0.5
+    """How long a question may take, its turn included, at most `30s`. Envoy's own timeout for the whole decision must
+    be longer."""
     at_once: Annotated[Count, Field(ge=1, le=1024)] = 32
+    """How many questions may be on their way. The others wait for their turn, within `timeout`."""
     size: Annotated[Count, Field(ge=1, le=16 * 1024 * 1024)] = 65_536
+    """How many bytes an answer may have. One that is longer is a failure."""
     cache: CacheSettings = CacheSettings()
+    """How long an answer counts for the same question."""
     breaker: BreakerSettings = BreakerSettings()
+    """When a source that fails is left alone."""
     on_failure: OnFailure = "error"
+    """What conditions see if there is no answer: an `error`, which allows nothing; as if nothing were known (`absent`);
+    or nothing, since the request is refused with 503 (`deny`)."""
     token: SecretFile | None = None
+    """The file with a bearer token that is sent along. It is read again when it changes."""
     ca: Path | None = None
+    """The file with the authorities of the source. Without it those of the system."""
     client: OwnCertificateSettings | None = None
+    """The certificate that this server shows to the source."""
 
     @model_validator(mode="after")
     def _is_of_one_kind(self) -> Self:

@@ -1,28 +1,17 @@
-"""The configuration: one YAML file, every key overridable by an environment variable, read once.
+"""What `extauthz.yaml` may hold: the blocks of all parts together, and what only several of them know.
 
-`EXTAUTHZ_STORE=memory:` overrides `store`, `EXTAUTHZ_LISTEN__GRPC=…` overrides `listen.grpc`, lists are JSON. Unknown
-keys are errors. Paths are relative to the file.
+The rules: unknown keys are errors, and every key says below it what it does. Paths are relative to the file.
 """
 
-import os
-import re
-from collections.abc import Iterator, Mapping
-from itertools import takewhile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
+from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from extauthz.check.activity_config import SessionSettings
 from extauthz.check.revocation_config import RevocationSettings
-from extauthz.errors import ConfigurationError, failure_of
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.key_config import KeyFile
 from extauthz.identity.signals.config import SignalSettings
@@ -35,9 +24,7 @@ from extauthz.policy.bundle_config import BundleSettings
 from extauthz.policy.declared import Declared, Issuers
 from extauthz.policy.device_config import DeviceSettings
 from extauthz.policy.header_reads import undeclared_headers
-from extauthz.policy.problems import PolicyErrors, Problem, did_you_mean, faults_of, problem_at
 from extauthz.policy.request_config import PathSettings, RequestSettings
-from extauthz.policy.yaml_source import Document, decode, load_documents
 from extauthz.record.config import AuditSettings
 from extauthz.record.events_config import EventsSettings
 from extauthz.transport.listen_config import ListenSettings
@@ -48,37 +35,34 @@ from extauthz.web.admin_config import AdminSettings
 from extauthz.web.approvals_config import ApprovalsSettings
 from extauthz.web.decisions_config import DecisionsSettings
 
-_PREFIX = "EXTAUTHZ_"
-_DELIMITER = "__"
-# What Kubernetes puts beside every pod for a Service that is called `extauthz`, or `extauthz-web`.
-_SERVICE_LINK = re.compile(
-    _PREFIX + r"(?:[A-Z0-9]+_)*?(?:SERVICE_(?:HOST|PORT(?:_.+)?)|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_.+)?)"
-    r"|" + _PREFIX + r"(?:[A-Z0-9]+_)*?PORT=(?:tcp|udp|sctp)://.*"
-)
-CONFIG_VARIABLE = "EXTAUTHZ_CONFIG"
-"""Names the configuration file itself; for the commands."""
+PREFIX = "EXTAUTHZ_"
+"""What the names of variables begin with that override keys."""
+DELIMITER = "__"
+"""What stands between the keys in such a name."""
 
 
 class ReloadSettings(Block):
-    """When policies and key sets are read again besides on SIGHUP: `watch`, when their files change."""
+    """When policies and key sets are read again besides on SIGHUP."""
 
     watch: Switch = True
+    """Whether policies, key sets and other files are read again when they change. With `false` only on SIGHUP."""
 
 
 class LogSettings(Block):
-    """What the server says of itself: in which `format`, `auto` for text on a terminal and JSON elsewhere, and from
-    which `level` on."""
+    """What the server says of itself."""
 
     format: Literal["auto", "json", "console"] = "auto"
+    """`json`, or `console` for people; `auto` is text on a terminal and JSON elsewhere."""
     level: Literal["info", "warning", "error"] = "info"
+    """From which level on lines are written: `warning` leaves out what is only told, `error` what can wait."""
 
 
 class Settings(BaseSettings):
     """The whole of `extauthz.yaml`."""
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX,
-        env_nested_delimiter=_DELIMITER,
+        env_prefix=PREFIX,
+        env_nested_delimiter=DELIMITER,
         extra="forbid",
         frozen=True,
         validate_default=False,
@@ -86,30 +70,59 @@ class Settings(BaseSettings):
 
     _base: Path = PrivateAttr(default_factory=Path)
     listen: ListenSettings = ListenSettings()
+    """The addresses of the server. All are of this machine alone by default."""
     policies: tuple[Path, ...] = Field(default=(), min_length=1)
+    """Files and folders of policies, read recursively. They or `bundles` must be there."""
     bundles: tuple[BundleSettings, ...] = ()
+    """Signed archives of policies, from a file or over HTTPS."""
     bundle_cache: Path = Path("bundles")
+    """The folder that remembers the last accepted bundles. Put it on a volume that outlives the server, or an older
+    bundle may be taken after a restart."""
     reload: ReloadSettings = ReloadSettings()
+    """When files are read again."""
     store: str = Field(default="sqlite:///extauthz.db", repr=False)  # with a password, maybe
+    """Where proofs, approvals and revocations are: `sqlite:///PATH` for one machine, `redis://…` for several, `memory:`
+    to try things, since it forgets all at the end."""
     keys: SecretFile = Path("keys.json")
+    """The file with the keys that sign and seal what is in the store and in records. It is made on the first start, but
+    not for a Redis; without a backup of it all proofs and secrets are lost."""
     revocations: RevocationSettings = RevocationSettings()
+    """What happens when the store is silent about revocations."""
     sessions: SessionSettings = SessionSettings()
+    """How the activity of sessions is remembered."""
     signals: SignalSettings = SignalSettings()
+    """Who may say that sessions have ended and users or devices are at risk."""
     admin: AdminSettings = AdminSettings()
+    """Who may use the API for subjects."""
     identity: IdentitySettings = IdentitySettings()
+    """Who workloads and users are, and what proves it."""
     client: ClientSettings = ClientSettings()
+    """How the client's address is found."""
     stepup: StepUpSettings = StepUpSettings()
+    """The factors that need more than a user and a code."""
     approvals: ApprovalsSettings = ApprovalsSettings()
+    """Who approves, how they come, and how they are told."""
     devices: DeviceSettings = DeviceSettings()
+    """By what a device is known."""
     paths: PathSettings = PathSettings()
+    """Which paths are let in that could be read in two ways."""
     request: RequestSettings = RequestSettings()
+    """What Envoy sends of a request."""
     audit: AuditSettings | None = None
+    """Where decisions are recorded. Without it nothing is."""
     decisions: DecisionsSettings | None = None
+    """The page on which operators find decisions. It needs `audit` and `approvals.url`."""
     events: EventsSettings = EventsSettings()
+    """Who is told of denials, challenges, holds and what comes of them."""
     logs: LogSettings = LogSettings()
+    """What the server says of itself."""
     geo: GeoSettings = GeoSettings()
+    """Databases of addresses, for `geo` in conditions."""
     addresses: AddressFiles = {}
+    """Files with lists of addresses and networks, one a line, by the name that `listed("NAME", …)` uses. They are read
+    again when they change."""
     attributes: AttributesSettings = ()
+    """Sources outside that are asked for facts, for `attributes` in conditions."""
 
     @classmethod
     def settings_customise_sources(
@@ -295,107 +308,3 @@ class Settings(BaseSettings):
         """The lower-case names of the headers that Envoy sends, `None` for all."""
         headers = self.request.headers
         return None if isinstance(headers, str) else frozenset(name.lower() for name in headers)
-
-
-def load_settings(path: Path) -> Settings:
-    """The settings of the YAML file at `path`, with what the environment overrides.
-
-    Raises:
-        ConfigurationError: the file can't be read.
-        PolicyErrors: it is no valid configuration; every problem with its place.
-    """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{path}: can't read the configuration: {failure_of(error)}") from error
-    documents = load_documents(decode(raw, str(path)), str(path))
-    if len(documents) != 1:
-        raise ConfigurationError(f"{path}: holds {len(documents)} documents; write one, with at least `policies`")
-    document = documents[0]
-    if not isinstance(document.value, dict):
-        raise PolicyErrors(
-            [problem_at(document, (), "must be a mapping of settings; begin with `policies: [policies/]`")]
-        )
-    if "apiVersion" in document.value and "kind" in document.value:
-        raise PolicyErrors(
-            [problem_at(document, (), "a policy, no configuration", "name its folder in one: `policies: [policies/]`")]
-        )
-    if any("\0" in text for text in _texts(document.value)):
-        raise ConfigurationError(f"{path}: holds a NUL character, which no name of a file can have; remove it")
-    _refuse_unknown_variables(os.environ)
-    try:
-        settings = Settings(**_without_constructor_switches(document))
-    except ValidationError as error:
-        raise PolicyErrors(_problems(error, document, os.environ)) from None
-    except SettingsError as error:
-        raise ConfigurationError(f"environment: {error}; lists and mappings are written as JSON") from error
-    settings._base = path.absolute().parent
-    return settings
-
-
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    for one in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
-        yield from _texts(one)
-
-
-def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
-    """A misspelt variable must not leave a default in force without a word."""
-    known = {_PREFIX + name.upper() for name in Settings.model_fields}
-    for variable in sorted(environ):
-        name = variable.upper().partition(_DELIMITER)[0]
-        if not name.startswith(_PREFIX) or any(map(_SERVICE_LINK.fullmatch, (name, f"{name}={environ[variable]}"))):
-            continue
-        if name != CONFIG_VARIABLE and name not in known:
-            hint = did_you_mean(name, known) or "unset it"
-            raise ConfigurationError(f"environment: {variable}: no such setting; {hint}")
-
-
-def _problems(error: ValidationError, document: Document, environ: Mapping[str, str]) -> Iterator[Problem]:
-    """Every problem with its place: the variable that says what is wrong, else the line and column in the file."""
-    said = EnvSettingsSource(Settings)()
-    variables = {_path_of(name): name for name in environ if name.upper().startswith(_PREFIX)}
-    for fault in faults_of(error, Settings, document):
-        if not _is_of_environment(fault.path, said, document.value):
-            yield fault.problem
-            continue
-        path = max(variables, key=lambda path: _shared_steps(path, fault.path))
-        place = f"environment: {variables[path]}"
-        if fault.kind == "extra_forbidden" and path == fault.path:
-            meant = _DELIMITER.join((*path[:-1], fault.meant)).upper()
-            hint = f"did you mean `{_PREFIX}{meant}`?" if fault.meant else "unset it"
-            yield Problem(file=place, message="no such setting", hint=hint)
-        else:
-            yield Problem(file=place, message=fault.problem.message, hint=fault.problem.hint)
-
-
-def _path_of(variable: str) -> tuple[str, ...]:
-    return tuple(variable.lower().removeprefix(_PREFIX.lower()).split(_DELIMITER))
-
-
-def _shared_steps(one: tuple[str, ...], other: tuple[str | int, ...]) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
-
-
-def _is_of_environment(path: tuple[str | int, ...], said: object, written: object) -> bool:
-    """Whether what is at `path`, or is missing there, is as the environment `said` it and not as the file has it.
-
-    Mappings of both are one mapping; anything else that the environment says takes the place of what is in the file.
-    """
-    for step in path:
-        if not isinstance(said, Mapping):
-            return True
-        if step not in said:
-            return not isinstance(written, Mapping)
-        said = said[step]
-        written = written.get(step) if isinstance(written, Mapping) else None
-    return bool(path)
-
-
-def _without_constructor_switches(document: Document) -> dict[str, Any]:
-    """The file's keys; one with a leading `_` would be taken for a switch of pydantic-settings, so it is refused."""
-    for key in document.value:
-        if key.startswith("_"):
-            raise PolicyErrors([problem_at(document, (key,), f"unknown field `{key}`", key=True)])
-    return dict(document.value)
