@@ -28,6 +28,11 @@ Address = Annotated[str, AfterValidator(_address)]
 def _mode(text: str) -> str:
     if _MODE.fullmatch(text) is None:
         raise ValueError('not the mode of a socket that its owner can use; write "0660" or "0600", in quotes')
+    if int(text[-1]):
+        raise ValueError(
+            f'`{text}` lets everybody on this machine ask for decisions; write "0660", and give Envoy the group of the'
+            " socket"
+        )
     return text
 
 

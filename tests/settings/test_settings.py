@@ -244,3 +244,20 @@ def test_a_port_that_somebody_wants_to_set_is_no_word_of_kubernetes(
     monkeypatch.setenv("EXTAUTHZ_ADMIN_PORT", "9193")
     with pytest.raises(ConfigurationError, match="EXTAUTHZ_ADMIN_PORT: no such setting"):
         load_settings(written(tmp_path, "policies: [p]"))
+
+
+@pytest.mark.parametrize("mode", ["0666", "0662", "0664", "0661", "0777"])
+def test_no_socket_is_open_to_everybody_on_the_machine(tmp_path: Path, mode: str) -> None:
+    path = written(tmp_path, f'policies: [p]\nlisten:\n  sockets: {{mode: "{mode}"}}')
+    with pytest.raises(PolicyErrors) as refused:
+        load_settings(path)
+    assert str(refused.value) == (
+        f"{path}:3:19: `{mode}` lets everybody on this machine ask for decisions;"
+        ' write "0660", and give Envoy the group of the socket'
+    )
+
+
+@pytest.mark.parametrize("mode", ["0660", "0600", "0770", "0620"])
+def test_a_socket_may_be_for_its_owner_and_group(tmp_path: Path, mode: str) -> None:
+    path = written(tmp_path, f'policies: [p]\nlisten: {{sockets: {{mode: "{mode}"}}}}')
+    assert load_settings(path).listen.made_sockets.mode == int(mode, 8)
