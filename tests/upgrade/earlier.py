@@ -23,13 +23,15 @@ ROOT: Final = Path(__file__).parents[2]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
     """A commit; whether it had `approvals`, whether today's version takes the `tickets` that it made, whether the lines
-    of its audit are `chained`, and whether it had `events` for webhooks."""
+    of its audit are `chained`, whether today's version takes how it `signed` what its audit says of itself, and whether
+    it had `events` for webhooks."""
 
     name: str
     commit: str
     approvals: bool = True
     tickets: bool = True
     chained: bool = True
+    signed: bool = True
     events: bool = True
 
 
@@ -39,13 +41,23 @@ BEFORE_APPROVALS: Final = Version(
     approvals=False,
     tickets=False,
     chained=False,
+    signed=False,
     events=False,
 )
 BEFORE_RECORDS: Final = Version(
-    name="before-records", commit="32e23f49cff880a72bde3896e1a154dc4228dd7a", tickets=False, chained=False, events=False
+    name="before-records",
+    commit="32e23f49cff880a72bde3896e1a154dc4228dd7a",
+    tickets=False,
+    chained=False,
+    signed=False,
+    events=False,
 )
 BEFORE_SIGNATURES: Final = Version(
-    name="before-signatures", commit="3469a278753c0f2b9a73aaf2e43a23e6e2122b10", tickets=False, events=False
+    name="before-signatures",
+    commit="3469a278753c0f2b9a73aaf2e43a23e6e2122b10",
+    tickets=False,
+    signed=False,
+    events=False,
 )
 """It has an index of decisions, and the store knows the ends of its audit, which signs what it says in another way."""
 BEFORE_WORDS: Final = Version(name="before-words", commit="8d555c478fe126ad0ab396bd99f3dbf38699eace", tickets=False)
