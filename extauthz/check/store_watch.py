@@ -36,6 +36,11 @@ class StoreStanding:
     failing_since: float | None
     error: str | None
 
+    @property
+    def in_reach(self) -> bool:
+        """Whether the last look has reached it."""
+        return self.reached and self.error is None
+
 
 class StoreWatch:
     """Looks at `store`. `now` gives seconds since the epoch."""

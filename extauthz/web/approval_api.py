@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any, Final, get_args
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from extauthz.approval.view import absence_object
@@ -22,7 +22,7 @@ from extauthz.web.approval_door import LARGEST_PAGE, PAGE_SIZE, Door, Wanted, se
 from extauthz.web.approval_openapi import OPENAPI
 from extauthz.web.approval_refusals import Declined, declined_for
 from extauthz.web.approval_watch import Watches
-from extauthz.web.json_api import Problem, sent_object
+from extauthz.web.json_api import JsonAnswer, Problem, sent_object
 from extauthz.web.streams import PlacedResponse
 
 APPROVALS_PATH: Final = "/v1/approvals"
@@ -87,7 +87,7 @@ class ApprovalApi:
         if not limit.isdecimal() or not limit.isascii() or len(limit) > 3 or not 1 <= int(limit) <= LARGEST_PAGE:
             raise Declined("malformed", f"query: `limit` is no number from 1 to {LARGEST_PAGE}")
         page = await self._door.listed(by, self._wanted(query), most=int(limit), before=query.get("cursor", [""])[0])
-        return JSONResponse({"approvals": [seen_object(one) for one in page.seen], "next": page.next or None})
+        return JsonAnswer({"approvals": [seen_object(one) for one in page.seen], "next": page.next or None})
 
     async def _show(self, request: Request, by: LoggedIn) -> Response:
         return _answered(await self._door.shown(by, request.path_params["id"]))
@@ -159,7 +159,7 @@ class ApprovalApi:
             yield _event("end", _problem(declined_for(error)))
 
     async def _away(self, _: Request, by: LoggedIn) -> Response:
-        return JSONResponse({"absences": [absence_object(one) for one in await self._door.away(by)]})
+        return JsonAnswer({"absences": [absence_object(one) for one in await self._door.away(by)]})
 
     async def _leave(self, request: Request, by: LoggedIn) -> Response:
         sent = await sent_object(request, known={"since", "until", "delegate", "note"}, required={"until"})
@@ -170,7 +170,7 @@ class ApprovalApi:
             delegate=sent.get("delegate"),
             note=sent.get("note", ""),
         )
-        return JSONResponse(absence_object(absence), status_code=HTTPStatus.CREATED)
+        return JsonAnswer(absence_object(absence), status_code=HTTPStatus.CREATED)
 
     async def _return(self, request: Request, by: LoggedIn) -> Response:
         await self._door.return_(by, request.path_params["id"])
@@ -178,7 +178,7 @@ class ApprovalApi:
 
 
 async def _describe(_: Request) -> Response:
-    return JSONResponse(OPENAPI)
+    return JsonAnswer(OPENAPI)
 
 
 def _query(request: Request, known: frozenset[str]) -> Mapping[str, list[str]]:
@@ -220,7 +220,7 @@ def _moment(text: str, name: str) -> float:
 
 
 def _answered(seen: Seen) -> Response:
-    return JSONResponse(seen_object(seen))
+    return JsonAnswer(seen_object(seen))
 
 
 def _refused(error: Declined) -> Response:
@@ -229,7 +229,7 @@ def _refused(error: Declined) -> Response:
         headers["www-authenticate"] = _challenge(error)
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after)))
-    return JSONResponse(_problem(error), status_code=error.http, headers=headers, media_type="application/problem+json")
+    return JsonAnswer(_problem(error), status_code=error.http, headers=headers, media_type="application/problem+json")
 
 
 def _challenge(error: Declined) -> str:

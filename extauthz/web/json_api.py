@@ -20,6 +20,14 @@ RETRY_SECONDS: Final = "5"
 """When to ask again what could not be done because of an outage."""
 
 
+class JsonAnswer(JSONResponse):
+    """JSON that ends its line: where somebody asks at a terminal, the prompt does not stand behind it."""
+
+    def render(self, content: object) -> bytes:
+        """The bytes of the body."""
+        return super().render(content) + b"\n"
+
+
 class Problem(Exception):
     """A refusal; `more` are members of its document beside those of RFC 9457."""
 
@@ -34,7 +42,7 @@ class Problem(Exception):
         super().__init__(detail)
         self.status: Final = status
         content = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
-        self.response: Final[Response] = JSONResponse(
+        self.response: Final[Response] = JsonAnswer(
             {**content, **(more or {})}, status_code=status, headers=headers, media_type="application/problem+json"
         )
 

@@ -132,7 +132,7 @@ class Metrics:
     def follow_store(self, standing: Callable[[], StoreStanding]) -> None:
         """Tell whether the store can be written to, whenever it is asked."""
         up = Gauge("extauthz_store_up", "0 while the store can't be written to.", registry=self._registry)
-        up.set_function(lambda: standing().reached and standing().error is None)
+        up.set_function(lambda: standing().in_reach)
 
     def follow_activity(self, counts: Callable[[], ActivityCounts]) -> None:
         """Tell what `counts` says of the activity of sessions, whenever it is asked."""

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from extauthz.check.revocation_feed import FeedStanding
 from extauthz.check.store_watch import StoreStanding
 from extauthz.lookup.key_sets import Standing
+from extauthz.web.json_api import JsonAnswer
 from extauthz.web.metrics import Metrics
 
 
@@ -92,7 +93,7 @@ def _report_feed(standing: FeedStanding) -> dict[str, object]:
 
 
 def _report_store(standing: StoreStanding) -> dict[str, object]:
-    return {"reached": standing.reached, "failing_since": standing.failing_since, "error": standing.error}
+    return {"reached": standing.in_reach, "failing_since": standing.failing_since, "error": standing.error}
 
 
 def create_probes(readiness: Readiness, metrics: Metrics, beside: Sequence[Route] = ()) -> Starlette:
@@ -100,11 +101,11 @@ def create_probes(readiness: Readiness, metrics: Metrics, beside: Sequence[Route
     is served `beside` them.
     """
 
-    async def live(_: Request) -> JSONResponse:
-        return JSONResponse({"live": True})
+    async def live(_: Request) -> JsonAnswer:
+        return JsonAnswer({"live": True})
 
-    async def ready(_: Request) -> JSONResponse:
-        return JSONResponse(readiness.report, status_code=200 if readiness.serving else 503)
+    async def ready(_: Request) -> JsonAnswer:
+        return JsonAnswer(readiness.report, status_code=200 if readiness.serving else 503)
 
     async def exposition(request: Request) -> Response:
         families = metrics.families()

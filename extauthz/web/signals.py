@@ -8,13 +8,14 @@ from typing import Final
 
 import structlog
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from extauthz.check.reception import Reception, UnknownTransmitter
 from extauthz.errors import IssuerUnavailable, StateUnavailable
 from extauthz.identity.compact import MAX_TOKEN_LENGTH
 from extauthz.identity.signals.tokens import TokenRefused
+from extauthz.web.json_api import JsonAnswer
 
 SIGNALS_PATH: Final = "/.extauthz/signals/{name}"
 """Where the transmitter with this name pushes to."""
@@ -47,7 +48,7 @@ class _Push:
         except TokenRefused as error:
             # RFC 8935 section 2.3
             answer = {"err": error.code, "description": str(error)}
-            return JSONResponse(answer, status_code=400, headers={"content-language": "en"})
+            return JsonAnswer(answer, status_code=400, headers={"content-language": "en"})
         except (IssuerUnavailable, StateUnavailable):
             return Response(status_code=503, headers={"retry-after": _RETRY_SECONDS})
         except Exception:  # noqa: BLE001 - whatever it is, the transmitter is answered, and tries again

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import structlog
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from extauthz.check.bearer import proves_bearer
@@ -18,7 +18,7 @@ from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.check.subjects import ByHand, Naming, NobodyNamed, SubjectsRefused, described, described_signal
 from extauthz.errors import StateUnavailable
 from extauthz.store.revocations import Revoked
-from extauthz.web.json_api import RETRY_SECONDS, Problem, sent_object
+from extauthz.web.json_api import RETRY_SECONDS, JsonAnswer, Problem, sent_object
 from extauthz.web.openapi import OPENAPI
 
 API_PATH: Final = "/v1"
@@ -63,7 +63,7 @@ class SubjectsApi:
                     headers={"www-authenticate": "Bearer"},
                 ).response
             try:
-                return JSONResponse(await work(request))
+                return JsonAnswer(await work(request))
             except Problem as problem:
                 return problem.response
             except (NobodyNamed, SubjectsRefused) as error:
@@ -143,4 +143,4 @@ async def _order(request: Request, verb: Literal["block", "unblock", "revoke"]) 
 
 
 async def _describe(_: Request) -> Response:
-    return JSONResponse(OPENAPI)
+    return JsonAnswer(OPENAPI)

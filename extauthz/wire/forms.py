@@ -133,7 +133,7 @@ def _form(told: Told, reader: Reader) -> tuple[int, Headers, Headers, str]:
             )
             return status, (NO_STORE, *PAGE_HEADERS), (), text
         case Form.PROBLEM:
-            return status, _PROBLEM, (), _json(told.problem)
+            return status, _PROBLEM, (), f"{_json(told.problem)}\n"  # at a terminal the prompt does not stand behind it
         case Form.TEXT:
             return status, _content("text/plain; charset=utf-8"), (), _text(told)
         case _:

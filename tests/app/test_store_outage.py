@@ -73,6 +73,7 @@ def test_a_server_whose_redis_goes_away_denies_what_needs_it_and_recovers_by_its
     gone = served.probe("/ready")
     assert gone.status_code == 200, "taking out all servers at once would deny what needs no state"
     assert gone.json()["store"]["failing_since"] > 0
+    assert gone.json()["store"]["reached"] is False
     redis.start()
     assert served.next_event("store-back")["seconds"] > 0
     assert served.probe("/ready").json()["store"]["error"] is None

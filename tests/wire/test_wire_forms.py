@@ -45,6 +45,7 @@ LOCKED = replace(CHALLENGE, reason="locked-out", retry_after=29.2)
 def test_an_api_gets_a_problem_document(caller: Caller) -> None:
     said = answer(DENY, caller=caller)
     assert problem(said) == FROZEN
+    assert said.body.endswith('"decision_id":"d-1"}\n'), "the prompt of a terminal does not stand behind it"
     assert said.denied["x-content-type-options"] == "nosniff"
 
 

@@ -73,7 +73,7 @@ def _standings(content: dict[str, Any]) -> Iterator[Said]:
             "look at the store; what needs state is denied",
         )
     elif store and not store.get("reached"):
-        yield problem("it has never reached its store", "look at the store; until then it is not ready")
+        yield problem("it has not reached its store yet", "look at the store; until then it is not ready")
     if revocations.get("stale"):
         yield problem(
             "its revocations are stale, so that requests with a user or a workload are denied", "look at the store"
