@@ -42,6 +42,15 @@ DISCARD_PORT = 9  # nobody listens there: spans of a stage without a collector g
 HOST = "payments.example.com"
 SHOP = "spiffe://prod.example.org/ns/shop/sa/web"
 STRANGER = "spiffe://elsewhere.example.net/ns/shop/sa/web"
+USERS = {
+    "name": "idp",
+    "issuer": ISSUER,
+    "audiences": [AUDIENCE],
+    "jwks": "jwks.json",
+    "algorithms": ["ES256"],
+    "from": ["authorization", "cookie:session"],
+}
+"""Those for whom the issuer of a stage makes tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,43 +171,70 @@ class Script:
 @contextmanager
 def stage(script: Script) -> Iterator[Stage]:
     """Run it."""
-    # Not pytest's tmp_path: the name of a socket must be short.
-    folder = Path(tempfile.mkdtemp(prefix="e2e-"))
-    try:
-        with ExitStack() as stack:
-            # Entered last and so left first: no process outlives the services that it calls.
-            service = stack.enter_context(http_service())
-            endpoints = _endpoints(stack, script, folder, service)
-            processes = stack.enter_context(Processes())
-            # No test is about how they end then, and a server gives its callers time to hear that it goes.
-            stack.callback(_kill, processes)
-            authority = create_authority(folder / "ca.pem", common_name="e2e", now=datetime.now(UTC))
-            issuer = TokenIssuer.create()
-            _write(script, folder, authority, issuer, endpoints)
-            environment = {**_telling(script.collector), **script.environment}
-            extauthz = start_extauthz(processes, folder, environment, script.transport)
-            envoy = start_envoy(processes, folder)
-            wait_for_extauthz(extauthz, folder)
-            admin = Admin(folder / "admin.sock")
-            envoy.wait_until(admin.ready, seconds=START_SECONDS)
+    with ExitStack() as services:
+        service = services.enter_context(http_service())
+        ports = {"service": service.port, "service_grpc": services.enter_context(grpc_service())}
+        if script.shipped == "sidecar":
+            ports["service_tcp"] = services.enter_context(tcp_service())
+        ground = services.enter_context(prepared("e2e", script.policies))
+        _write(script, ground, ports)
+        environment = {**_telling(script.collector), **script.environment}
+        yield services.enter_context(ground.running(service, environment, script.transport))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """A folder with a CA, an issuer of tokens and policies, and room for processes."""
+
+    folder: Path
+    processes: Processes
+    authority: Authority
+    issuer: TokenIssuer
+
+    @contextmanager
+    def running(
+        self, service: HttpService, environment: Mapping[str, str] = EMPTY, transport: str = "grpcio"
+    ) -> Iterator[Stage]:
+        """With Envoy and extauthz, as they are configured in the folder, in front of this service."""
+        extauthz = start_extauthz(self.processes, self.folder, environment, transport)
+        envoy = start_envoy(self.processes, self.folder)
+        wait_for_extauthz(extauthz, self.folder)
+        admin = Admin(self.folder / "admin.sock")
+        envoy.wait_until(admin.ready, seconds=START_SECONDS)
+        with ExitStack() as clients:
             yield Stage(
-                folder=folder,
-                processes=processes,
+                folder=self.folder,
+                processes=self.processes,
                 envoy=envoy,
                 extauthz=extauthz,
                 admin=admin,
                 service=service,
-                authority=authority,
-                issuer=issuer,
-                clients=stack.enter_context(ExitStack()),
+                authority=self.authority,
+                issuer=self.issuer,
+                clients=clients,
             )
+
+
+@contextmanager
+def prepared(name: str, policies: str) -> Iterator[Ground]:
+    """Enter it after the services, so that it is left before them: no process outlives what it calls."""
+    # Not pytest's tmp_path: the name of a socket must be short.
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-"))
+    try:
+        with Processes() as processes:
+            authority = create_authority(folder / "ca.pem", common_name=name, now=datetime.now(UTC))
+            issuer = TokenIssuer.create()
+            (folder / "jwks.json").write_text(issuer.jwks())
+            (folder / "policies").mkdir()
+            (folder / "policies" / "policies.yaml").write_text(policies)
+            try:
+                yield Ground(folder=folder, processes=processes, authority=authority, issuer=issuer)
+            finally:
+                # No test is about how they end then, and a server gives its callers time to hear that it goes.
+                for child in processes.children:
+                    child.signal(signal.SIGKILL)
     finally:
         shutil.rmtree(folder)
-
-
-def _kill(processes: Processes) -> None:
-    for child in processes.children:
-        child.signal(signal.SIGKILL)
 
 
 def start_extauthz(
@@ -237,55 +273,32 @@ def start_envoy(processes: Processes, folder: Path) -> Child:
     return processes.start("envoy", command, log=folder / "envoy.log", folder=folder)
 
 
-def _endpoints(stack: ExitStack, script: Script, folder: Path, service: HttpService) -> Mapping[str, bootstrap.Tree]:
+def _write(script: Script, ground: Ground, ports: Mapping[str, int]) -> None:
+    folder = ground.folder
+    ground.authority.issue(folder / "server", common_name="localhost", dns=["localhost", HOST], addresses=["127.0.0.1"])
+    configuration = {
+        "listen": {name: f"unix:{folder / socket}.sock" for name, socket in LISTENERS.items()},
+        "policies": ["policies/"],
+        "identity": {"workload": {"trust_domains": ["prod.example.org"]}, "users": [USERS]},
+        **script.configuration,
+    }
+    (folder / "extauthz.yaml").write_text(yaml.safe_dump(configuration))
+    tree = bootstrap.load(script.shipped, tls=folder, run=folder)
+    for cluster, address in _endpoints(script, folder, ports).items():
+        bootstrap.point(tree, cluster, address)
+    script.edit(tree)
+    (folder / "envoy.yaml").write_text(yaml.safe_dump(tree))
+
+
+def _endpoints(script: Script, folder: Path, ports: Mapping[str, int]) -> Mapping[str, bootstrap.Tree]:
     """Where Envoy's clusters lead."""
     collector = None if script.collector is None else urlsplit(script.collector).port
     endpoints = {
-        "service": bootstrap.tcp(service.port),
-        "service_grpc": bootstrap.tcp(stack.enter_context(grpc_service())),
+        **{cluster: bootstrap.tcp(port) for cluster, port in ports.items()},
         "extauthz": bootstrap.pipe(folder / "grpc.sock"),
         "extauthz_web": bootstrap.pipe(folder / "web.sock"),
         "otel_collector": bootstrap.tcp(DISCARD_PORT if collector is None else collector),
     }
     if script.shipped == "gateway":
         endpoints["extauthz_holding"] = endpoints["extauthz"]
-    if script.shipped == "sidecar":
-        endpoints["service_tcp"] = bootstrap.tcp(stack.enter_context(tcp_service()))
     return endpoints
-
-
-def _write(
-    script: Script,
-    folder: Path,
-    authority: Authority,
-    issuer: TokenIssuer,
-    endpoints: Mapping[str, bootstrap.Tree],
-) -> None:
-    authority.issue(folder / "server", common_name="localhost", dns=["localhost", HOST], addresses=["127.0.0.1"])
-    (folder / "jwks.json").write_text(issuer.jwks())
-    (folder / "policies").mkdir()
-    (folder / "policies" / "policies.yaml").write_text(script.policies)
-    configuration = {
-        "listen": {name: f"unix:{folder / socket}.sock" for name, socket in LISTENERS.items()},
-        "policies": ["policies/"],
-        "identity": {
-            "workload": {"trust_domains": ["prod.example.org"]},
-            "users": [
-                {
-                    "name": "idp",
-                    "issuer": ISSUER,
-                    "audiences": [AUDIENCE],
-                    "jwks": "jwks.json",
-                    "algorithms": ["ES256"],
-                    "from": ["authorization", "cookie:session"],
-                }
-            ],
-        },
-        **script.configuration,
-    }
-    (folder / "extauthz.yaml").write_text(yaml.safe_dump(configuration))
-    tree = bootstrap.load(script.shipped, tls=folder, run=folder)
-    for cluster, address in endpoints.items():
-        bootstrap.point(tree, cluster, address)
-    script.edit(tree)
-    (folder / "envoy.yaml").write_text(yaml.safe_dump(tree))

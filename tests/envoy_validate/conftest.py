@@ -8,13 +8,16 @@ import pytest
 import yaml
 from e2e import bootstrap
 from e2e.conftest import missing
-from e2e.stage import DISCARD_PORT, Script, Stage, stage
+from e2e.stage import DISCARD_PORT, USERS, Script, Stage, stage
 
 from extauthz.cli.quickstart.envoy import find_envoy
 from extauthz.errors import ConfigurationError
 
-SAMPLES = sorted((Path(__file__).parent / "samples").glob("*.yaml"))
+HERE = Path(__file__).parent
+SAMPLES = sorted((HERE / "samples").glob("*.yaml"))
+HARMLESS = sorted((HERE / "harmless").glob("*.yaml"))
 REFUSED = {
+    "connections-unseen",  # of a file that is not there
     "filter-after-router",
     "filter-behind-proxy",
     "filter-unseen",  # of a file that is not there
@@ -46,6 +49,13 @@ spec:
       paths: ["/anybody"]
       when: '"x-blocked" in request.headers'
       effect: deny
+    - name: alice-alone
+      paths: ["/alice"]
+      when: user.sub == "alice"
+      effect: allow
+    - name: elsewhere
+      paths: ["/elsewhere"]
+      effect: allow
     - name: without-a-body
       paths: ["/open/bodiless"]
       when: request.size == 0 && !request.truncated
@@ -62,9 +72,8 @@ def dangers() -> Iterator[Stage]:
         missing(str(error))
     sources = ["source_principal", "peer_certificate", "xfcc"]
     workload = {"trust_domains": ["prod.example.org"], "sources": sources, "xfcc": {"without_principal": True}}
-    with stage(
-        Script(policies=POLICIES, edit=_replace_listeners, configuration={"identity": {"workload": workload}})
-    ) as running:
+    identity = {"workload": workload, "users": [USERS]}
+    with stage(Script(policies=POLICIES, edit=_replace_listeners, configuration={"identity": identity})) as running:
         yield running
 
 
@@ -73,12 +82,15 @@ def _replace_listeners(tree: bootstrap.Tree) -> None:
     certificates = chain["transport_socket"]["typed_config"]["common_tls_context"]["tls_certificates"]
     folder = str(Path(certificates[0]["certificate_chain"]["filename"]).parent)
     tree["static_resources"]["listeners"] = [
-        listener for sample in SAMPLES if sample.stem not in REFUSED for listener in _listeners(sample, folder)
+        listener
+        for sample in (*SAMPLES, *HARMLESS)
+        if sample.stem not in REFUSED
+        for listener in _listeners(sample, folder)
     ]
     alone = [
         listener
         for name in ("good", "failure-mode-allow")
-        for listener in _listeners(Path(__file__).parent / "samples" / f"{name}.yaml", folder, cluster="nobody")
+        for listener in _listeners(HERE / "samples" / f"{name}.yaml", folder, cluster="nobody")
     ]
     for listener in alone:
         listener["name"] += f":{ALONE}"
@@ -91,6 +103,27 @@ def _replace_listeners(tree: bootstrap.Tree) -> None:
         clusters.append(copied)
         if port is not None:
             bootstrap.point(tree, name, bootstrap.tcp(port))
+    _add_resources(tree)
+
+
+def _add_resources(tree: bootstrap.Tree) -> None:
+    """Clusters that single samples have beside the usual ones, and secrets; where they have addresses, they lead to
+    the service."""
+    resources = tree["static_resources"]
+    known = {one["name"]: one for one in resources["clusters"]}
+    (locality,) = known["service"]["load_assignment"]["endpoints"]
+    service = locality["lb_endpoints"][0]["endpoint"]["address"]
+    for sample in SAMPLES:
+        theirs = yaml.safe_load(sample.read_text())["static_resources"]
+        resources.setdefault("secrets", []).extend(
+            one for one in theirs.get("secrets", []) if one not in resources["secrets"]
+        )
+        for cluster in theirs["clusters"]:
+            if cluster["name"] not in known:
+                known[cluster["name"]] = cluster
+                resources["clusters"].append(cluster)
+                if "load_assignment" in cluster:
+                    bootstrap.point(tree, cluster["name"], service)
 
 
 def _listeners(sample: Path, folder: str, *, cluster: str = "extauthz") -> Iterator[dict[str, Any]]:

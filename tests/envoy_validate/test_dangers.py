@@ -5,13 +5,16 @@ Every test asks two listeners of one Envoy the same. They differ in what the fin
 
 import socket
 import ssl
+import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
+from e2e.services import http_service
 from e2e.stage import HOST, SHOP, Stage
 from envoy_validate.conftest import ALONE
 
@@ -43,6 +46,8 @@ def reached(dangers: Stage, ask: Callable[[], httpx.Response]) -> bool:
         "filter-enabled-fraction",
         "filter-enabled-metadata",
         "filter-enabled-by-rbac",
+        "filter-enabled-by-nobody",
+        "filter-conditional-by-composite",
         "filter-disabled",
         "route-unchecked-by-virtual-host",
         "route-unchecked-by-weight",
@@ -72,11 +77,18 @@ def test_a_route_of_the_pages_that_leads_to_the_service_is_open(dangers: Stage) 
     assert not reaches(dangers, "good", "/.extauthz/secrets")
 
 
-def test_a_listener_beside_the_filter_is_a_way_around_it(dangers: Stage) -> None:
-    for name in ("listener-bypass:metrics", "listener-bypass-by-tcp:tcp"):
-        address = f"http://127.0.0.1:{dangers.admin.port(name)}/secrets"
-        assert reached(dangers, lambda address=address: httpx.get(address, headers={"host": HOST}, trust_env=False))  # type: ignore[misc]  # a default
+@pytest.mark.parametrize(
+    "name", ["listener-bypass:metrics", "listener-bypass-by-another-name:metrics", "listener-bypass-by-tcp:tcp"]
+)
+def test_a_listener_beside_the_filter_is_a_way_around_it(dangers: Stage, name: str) -> None:
+    address = f"http://127.0.0.1:{dangers.admin.port(name)}/secrets"
+    assert reached(dangers, lambda: httpx.get(address, headers={"host": HOST}, trust_env=False))
     assert not reaches(dangers, "good", "/secrets")
+
+
+def test_a_rule_of_rbac_that_all_requests_meet_asks_about_all(dangers: Stage) -> None:
+    assert not reaches(dangers, "asks-by-rbac-about-all", "/secrets")
+    assert reaches(dangers, "asks-by-rbac-about-all", "/anybody")
 
 
 def test_a_client_certificate_header_that_is_forwarded_is_the_clients_own(dangers: Stage) -> None:
@@ -106,6 +118,71 @@ def test_a_certificate_that_anybody_can_make_is_taken(dangers: Stage, sample: st
     with pytest.raises((httpx.ReadError, httpx.ConnectError, httpx.RemoteProtocolError)):
         _with(dangers, pair, "good", path)
     assert reached(dangers, lambda: dangers.client(SHOP, listener="good").get(path))
+
+
+def test_a_certificate_that_has_ended_is_taken_by_envoy(dangers: Stage, tmp_path: Path) -> None:
+    earlier = replace(dangers.authority, now=datetime.now(UTC) - timedelta(days=30))
+    pair = earlier.issue_workload(tmp_path / "shop", SHOP)
+    # extauthz reads the certificate itself here, and refuses it; the name alone (`source_principal`) it would believe.
+    assert _with(dangers, pair, "accept-expired", "/shop").json()["reason"] == "invalid-token"
+    with pytest.raises((httpx.ReadError, httpx.ConnectError, httpx.RemoteProtocolError)):
+        _with(dangers, pair, "good", "/shop")
+
+
+def test_a_caller_that_counts_as_internal_has_envoy_repeat_its_request(dangers: Stage) -> None:
+    def arrived(listener: str) -> int:
+        before = len(dangers.service.received)
+        dangers.service.statuses.append(500)
+        headers = {"x-envoy-retry-on": "5xx", "x-envoy-max-retries": "1"}
+        dangers.client(listener=listener).get("/anybody", headers=headers)
+        dangers.service.statuses.clear()
+        return len(dangers.service.received) - before
+
+    assert arrived("callers-internal") == 2
+    assert arrived("good") == 1
+
+
+def test_a_mirror_gets_what_was_allowed_with_all_that_it_carries(dangers: Stage) -> None:
+    before = len(dangers.service.received)
+    token = {"cookie": "other=1", "x-answer": "x-answered: yes"}
+    assert dangers.client(listener="route-mirrors").get("/anybody", headers=token).status_code == 200
+    deadline = time.monotonic() + 10
+    while len(dangers.service.received) < before + 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    copies = [one.all("cookie") + one.all("x-authz-subject") for one in dangers.service.received[before:]]
+    assert copies == [["other=1", "nobody"]] * 2
+    assert not reaches(dangers, "route-mirrors", "/secrets")
+
+
+def test_a_header_or_the_host_leads_wherever_a_client_likes(dangers: Stage) -> None:
+    with http_service() as elsewhere:
+        address = f"127.0.0.1:{elsewhere.port}"
+        for listener, headers in (("upstream-by-client", {"x-place": address}), ("forward-proxy", {"host": address})):
+            before = len(elsewhere.received)
+            assert dangers.client(listener=listener).get("/elsewhere", headers=headers).status_code == 200
+            assert len(elsewhere.received) == before + 1
+        arrived = len(elsewhere.received)
+        assert dangers.client(listener="good").get("/elsewhere", headers={"x-place": address}).status_code == 200
+        assert len(elsewhere.received) == arrived
+
+
+def test_credentials_of_envoys_own_are_what_is_judged_or_what_the_service_sees(dangers: Stage) -> None:
+    alice = dangers.bearer("alice")
+    assert dangers.client(listener="credentials-after").get("/anybody", headers=alice).status_code == 200
+    assert dangers.service.received[-1].all("authorization") == ["Bearer our-own"]
+    assert dangers.client(listener="good").get("/anybody", headers=alice).status_code == 200
+    assert dangers.service.received[-1].all("authorization") == [alice["authorization"]]
+    assert reaches(dangers, "good", "/alice", headers=alice)
+    assert not reaches(dangers, "credentials-before", "/alice", headers=alice)
+
+
+def test_a_filter_of_a_cluster_changes_what_was_decided_about(dangers: Stage) -> None:
+    def target(listener: str) -> str:
+        assert dangers.client(listener=listener).get("/anybody").status_code == 200
+        return dangers.service.received[-1].target
+
+    assert target("opaque-after-in-cluster") == "/secrets"
+    assert target("good") == "/anybody"
 
 
 def _with(dangers: Stage, pair: Pair, listener: str, path: str) -> httpx.Response:
@@ -162,9 +239,14 @@ def test_an_upgrade_with_filters_of_its_own_is_asked_about_by_nobody(dangers: St
     assert not upgraded("upgrade-checked-once")
 
 
-def test_a_denial_that_is_called_success_is_taken_for_one(dangers: Stage) -> None:
+@pytest.mark.parametrize(
+    "sample",
+    ["denial-turned-success", "denial-turned-success-by-filter", "denial-turned-success-by-filter-behind"],
+)
+def test_a_denial_that_is_called_success_is_taken_for_one(dangers: Stage, sample: str) -> None:
     header = {"x-blocked": "1"}
-    assert dangers.client(listener="denial-turned-success").get("/anybody", headers=header).status_code == 200
+    assert dangers.client(listener=sample).get("/anybody", headers=header).status_code == 200
+    assert dangers.client(listener="answers-rewritten-by-filter").get("/anybody", headers=header).text == "Sorry."
     assert dangers.client(listener="good").get("/anybody", headers=header).status_code == 403
 
 

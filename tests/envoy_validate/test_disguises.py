@@ -129,6 +129,85 @@ def checks_by_tcp(tree: Tree) -> None:
     tree.whole["static_resources"]["listeners"].append({"name": "tcp", "filter_chains": [chain]})
 
 
+def checks_by_mirror(tree: Tree) -> None:
+    tree.manager["route_config"]["request_mirror_policies"] = [{"cluster": "extauthz"}]
+
+
+def checks_by_another_name(tree: Tree) -> None:
+    clusters = tree.whole["static_resources"]["clusters"]
+    clusters.append({**next(one for one in clusters if one["name"] == "extauthz"), "name": "other"})
+    tree.route["route"] = {"cluster": "other"}
+
+
+def host_by_header(tree: Tree) -> None:
+    kind = f"{TYPE}extensions.filters.http.dynamic_forward_proxy.v3."
+    tree.manager["http_filters"].insert(1, {"name": "f", "typed_config": {"@type": f"{kind}FilterConfig"}})
+    tree.route["typed_per_filter_config"] = {"f": {"@type": f"{kind}PerRouteConfig", "host_rewrite_header": "x-host"}}
+
+
+def cluster_by_name_of_server(tree: Tree) -> None:
+    kind = f"{TYPE}extensions.filters.network."
+    filters = [
+        {"name": "sni", "typed_config": {"@type": f"{kind}sni_cluster.v3.SniCluster"}},
+        {"name": "tcp", "typed_config": {"@type": f"{kind}tcp_proxy.v3.TcpProxy", "cluster": "other"}},
+    ]
+    tree.whole["static_resources"]["listeners"].append({"name": "tcp", "filter_chains": [{"filters": filters}]})
+
+
+def metadata_of_the_usual_name(tree: Tree) -> None:
+    kind = f"{TYPE}extensions.filters.http.header_to_metadata.v3.Config"
+    rule = {"header": "x-subject", "on_header_present": {"key": "sub"}}
+    entry = {"name": "h", "typed_config": {"@type": kind, "request_rules": [rule]}}
+    tree.manager["http_filters"].insert(0, entry)
+    tree.guard["metadata_context_namespaces"] = ["envoy.filters.http.header_to_metadata"]
+
+
+def filter_of_the_router(tree: Tree) -> None:
+    lua = {"@type": f"{TYPE}extensions.filters.http.lua.v3.Lua"}
+    tree.manager["http_filters"][-1]["typed_config"]["upstream_http_filters"] = [{"name": "l", "typed_config": lua}]
+
+
+def chain_of_filters(tree: Tree) -> None:
+    kind = f"{TYPE}extensions.filters.http.filter_chain.v3.FilterChainConfig"
+    inner = {"filters": [tree.manager["http_filters"][0]]}
+    tree.manager["http_filters"][0] = {"name": "c", "typed_config": {"@type": kind, "default_filter_chain": inner}}
+
+
+def unsoftened(name: str, value: Any) -> Callable[[Tree], None]:
+    """TLS with extauthz, whose settings are softened by this, for endpoints that match."""
+
+    def change(tree: Tree) -> None:
+        context = {"trusted_ca": {"filename": "ca.pem"}, name: value}
+        tls = f"{TYPE}extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+        typed = {
+            "@type": tls,
+            "common_tls_context": {"combined_validation_context": {"default_validation_context": context}},
+        }
+        asked = next(one for one in tree.whole["static_resources"]["clusters"] if one["name"] == "extauthz")
+        asked["transport_socket_matches"] = [
+            {"name": "all", "transport_socket": {"name": "tls", "typed_config": typed}}
+        ]
+
+    return change
+
+
+def internal(**network: Any) -> Callable[[Tree], None]:
+    """This network counts as internal."""
+    return lambda tree: tree.manager.update(internal_address_config={"cidr_ranges": [network]})
+
+
+def plain_listener(tree: Tree) -> None:
+    tree.chain["transport_socket"] = {"name": "envoy.transport_sockets.raw_buffer"}
+
+
+def answer_of_another(tree: Tree) -> None:
+    policy = {"@type": f"{TYPE}extensions.http.custom_response.redirect_policy.v3.RedirectPolicy", "uri": "https://a/b"}
+    page = {"on_no_match": {"action": {"name": "page", "typed_config": policy}}}
+    kind = f"{TYPE}extensions.filters.http.custom_response.v3.CustomResponse"
+    tree.manager["http_filters"].insert(0, {"name": "r", "typed_config": {"@type": kind}})
+    tree.route["typed_per_filter_config"] = {"r": {"@type": kind, "custom_response_matcher": page}}
+
+
 @pytest.mark.parametrize(
     ("found", "change"),
     [
@@ -156,12 +235,35 @@ def checks_by_tcp(tree: Tree) -> None:
         ("identity-from-client", early),
         ("protocol-unasked", udp),
         ("checks-exposed", checks_by_tcp),
+        ("checks-exposed", checks_by_mirror),
+        ("checks-exposed", checks_by_another_name),
+        ("route-by-header", lambda tree: tree.host.update(request_mirror_policies=[{"cluster_header": "x"}])),
+        ("upstream-by-client", host_by_header),
+        ("upstream-by-client", cluster_by_name_of_server),
+        ("identity-from-client", metadata_of_the_usual_name),
+        ("opaque-after", filter_of_the_router),
+        ("filter-conditional", chain_of_filters),
+        ("cluster-unverified", unsoftened("trust_chain_verification", "ACCEPT_UNTRUSTED")),
+        ("cluster-unverified", unsoftened("allow_expired_certificate", True)),
+        ("cluster-any-name", unsoftened("max_verify_depth", 3)),
+        ("callers-internal", internal(address_prefix="::")),
+        ("callers-internal", internal(address_prefix="8.0.0.0", prefix_len=7)),
+        ("listener-plaintext", plain_listener),
+        ("denial-turned-success", answer_of_another),
     ],
 )
 def test_a_fault_is_found_in_every_shape_that_envoy_takes(found: str, change: Callable[[Tree], None]) -> None:
     tree = Tree()
     change(tree)
     assert found in rules(tree)
+
+
+@pytest.mark.parametrize("network", ["127.0.0.1/32", "10.0.0.0/8", "100.64.0.0/10", "fd00::/8", "::1/128"])
+def test_networks_of_ones_own_may_count_as_internal(network: str) -> None:
+    tree = Tree()
+    prefix, _, length = network.rpartition("/")
+    internal(address_prefix=prefix, prefix_len=int(length))(tree)
+    assert rules(tree) == set()
 
 
 def test_a_field_in_both_spellings_is_refused_of_which_envoy_takes_the_last() -> None:

@@ -1,5 +1,6 @@
 """Each sample has one fault, which is named in its first line, and nothing else is found in it. A new case is a file.
 
+In those of `harmless/` nothing is found, though they look like others.
 Those in `configured/` are judged beside a configuration of extauthz, which their second line has.
 """
 
@@ -17,6 +18,7 @@ from extauthz.settings import load_settings
 HERE = Path(__file__).parent
 SAMPLES = sorted(path for path in (HERE / "samples").glob("*.yaml") if path.stem != "good")
 CONFIGURED = sorted((HERE / "configured").glob("*.yaml"))
+HARMLESS = sorted((HERE / "harmless").glob("*.yaml"))
 GOOD = HERE / "samples" / "good.yaml"
 
 
@@ -32,8 +34,9 @@ def beside(file: Path, settings: str, folder: Path) -> tuple[Finding, ...]:
     return validate([(file.name, file.read_text())], configured)
 
 
-def test_nothing_is_found_in_a_good_configuration() -> None:
-    assert found_in(GOOD) == ()
+@pytest.mark.parametrize("sample", [GOOD, *HARMLESS], ids=lambda path: path.stem)
+def test_nothing_is_found_in_a_good_configuration(sample: Path) -> None:
+    assert found_in(sample) == ()
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from extauthz.envoy.validate.findings import Hit, rule
 from extauthz.envoy.validate.spots import Spot
 
-_RBAC = frozenset({"envoy.filters.http.rbac", "envoy.filters.network.rbac"})
 _SUCCESS = {"ok", "created", "accepted", "nocontent"}
 _LONGEST_BODY = 1_835_008
 """Bytes: a CheckRequest may have 2 MiB, of which 256 KiB are kept for what is beside the body."""
@@ -93,31 +92,6 @@ def filter_enabled_runtime(config: Spot) -> Iterator[Hit]:
     key = config["filter_enabled"]["runtime_key"]
     if key.text:
         yield key, f"`{key.text}`"
-
-
-@rule(
-    "filter-enabled-metadata",
-    "error",
-    "requests without this metadata are not asked about, and a filter in front decides whether there is any",
-    "remove `filter_enabled_metadata`",
-)
-def filter_enabled_metadata(config: Spot) -> Iterator[Hit]:
-    condition = config["filter_enabled_metadata"]
-    if condition.exists and condition["filter"].text not in _RBAC:
-        yield condition, f"`{condition['filter'].text}`"
-
-
-@rule(
-    "filter-enabled-by-rbac",
-    "warning",
-    "the rules of an `rbac` filter in front decide which requests are asked about (Istio writes them from an"
-    " AuthorizationPolicy with `action: CUSTOM`), and the rest goes through unasked",
-    "write `rules: [{}]` in that policy, so that all are asked about",
-)
-def filter_enabled_by_rbac(config: Spot) -> Iterator[Hit]:
-    condition = config["filter_enabled_metadata"]
-    if condition["filter"].text in _RBAC:
-        yield condition, ""
 
 
 @rule(
@@ -294,8 +268,6 @@ RULES = (
     shadow_mode,
     filter_enabled_fraction,
     filter_enabled_runtime,
-    filter_enabled_metadata,
-    filter_enabled_by_rbac,
     http_service,
     api_version,
     clear_route_cache,

@@ -2,9 +2,19 @@
 
 from collections.abc import Iterator
 
-from extauthz.envoy.validate.connection_rules import is_local
 from extauthz.envoy.validate.findings import Hit, rule
-from extauthz.envoy.validate.model import OWN, Everything
+from extauthz.envoy.validate.model import HTTP, OWN, Everything
+from extauthz.envoy.validate.sockets import (
+    PINS,
+    addresses,
+    is_local,
+    is_plain,
+    names_of_secrets,
+    takes_untrusted,
+    tls_of,
+    validations,
+    verifies,
+)
 from extauthz.envoy.validate.spots import Spot
 
 QUICK = 5.0
@@ -13,7 +23,6 @@ _LONGEST_TRY = 10.0
 """Seconds that Envoy gives a try where a retry policy has no `max_interval`."""
 _IDLE = 300.0
 """Seconds after which Envoy ends a silent stream where nobody says otherwise."""
-_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 @rule(
@@ -128,7 +137,7 @@ def cluster_unknown(all_of_it: Everything) -> Iterator[Hit]:
 )
 def cluster_http1(all_of_it: Everything) -> Iterator[Hit]:
     for cluster in _asked(all_of_it):
-        options = cluster["typed_extension_protocol_options"][_OPTIONS]
+        options = cluster["typed_extension_protocol_options"][HTTP]
         kinds = ("explicit_http_config", "auto_config", "use_downstream_protocol_config")
         second = any(options[kind]["http2_protocol_options"].exists for kind in kinds)
         if not second and not cluster["http2_protocol_options"].exists:
@@ -143,22 +152,30 @@ def cluster_http1(all_of_it: Everything) -> Iterator[Hit]:
 )
 def cluster_plaintext(all_of_it: Everything) -> Iterator[Hit]:
     for cluster in _asked(all_of_it):
-        away = [address for address in addresses(cluster) if not is_local(address)]
-        if not cluster["transport_socket"].exists and not cluster["transport_socket_matches"].exists and away:
+        known = addresses(cluster)
+        away = [address for address in known if not is_local(address)] if known else [cluster]
+        if is_plain(cluster) and not cluster["transport_socket_matches"].exists and away:
             yield away[0], f"`{cluster['name'].text}`"
 
 
 @rule(
     "cluster-unverified",
     "error",
-    "Envoy asks whoever answers at this address: it has no authority to verify the certificate by",
-    "write `validation_context: {trusted_ca: …, match_typed_subject_alt_names: …}`",
+    "Envoy asks whoever answers at this address: it takes a certificate for which no authority vouches, or none any"
+    " more",
+    "write `validation_context: {trusted_ca: …, match_typed_subject_alt_names: …}`, and nothing that softens it",
 )
 def cluster_unverified(all_of_it: Everything) -> Iterator[Hit]:
-    for cluster in _asked(all_of_it):
-        for context in _validations(cluster):
-            if not any(context[name].exists for name in ("trusted_ca", "system_root_certs", *_PINS)):
-                yield context, f"`{cluster['name'].text}`"
+    secrets = all_of_it.resources.secrets
+    for cluster, tls in _encrypted(all_of_it):
+        told = f"`{cluster['name'].text}`"
+        if not verifies(tls, secrets):
+            yield tls["common_tls_context"]["validation_context"], told
+        for context in validations(tls, secrets):
+            if takes_untrusted(context):
+                yield context["trust_chain_verification"], told
+            if context["allow_expired_certificate"].flag():
+                yield context["allow_expired_certificate"], told
 
 
 @rule(
@@ -168,11 +185,16 @@ def cluster_unverified(all_of_it: Everything) -> Iterator[Hit]:
     "add `match_typed_subject_alt_names` with the name or SPIFFE ID of extauthz",
 )
 def cluster_any_name(all_of_it: Everything) -> Iterator[Hit]:
-    for cluster in _asked(all_of_it):
-        for context in _validations(cluster):
-            names = ("match_typed_subject_alt_names", "match_subject_alt_names", *_PINS)
-            if context["trusted_ca"].exists and not any(context[name].exists for name in names):
-                yield context, f"`{cluster['name'].text}`"
+    secrets = all_of_it.resources.secrets
+    for cluster, tls in _encrypted(all_of_it):
+        contexts = [one for one in validations(tls, secrets) if one.exists]
+        named = any(context[name].exists for context in contexts for name in (*_NAMES, *PINS))
+        seen = all(name.text in secrets for name in names_of_secrets(tls))
+        if contexts and seen and not named and not tls["auto_sni_san_validation"].flag() and verifies(tls, secrets):
+            yield contexts[0], f"`{cluster['name'].text}`"
+
+
+_NAMES = ("match_typed_subject_alt_names", "match_subject_alt_names")
 
 
 @rule(
@@ -200,9 +222,6 @@ def health_check_missing(all_of_it: Everything) -> Iterator[Hit]:
             yield cluster["health_checks"], f"`{cluster['name'].text}`"
 
 
-_PINS = ("verify_certificate_spki", "verify_certificate_hash", "custom_validator_config")
-
-
 def _asked(all_of_it: Everything) -> list[Spot]:
     """The clusters through which extauthz is asked; where only clusters are given, those that are called so."""
     names = dict.fromkeys(call.cluster for call in all_of_it.calls)
@@ -218,19 +237,13 @@ def _speaks_grpc(cluster: Spot) -> bool:
     return any(check["grpc_health_check"].exists for check in cluster["health_checks"].items)
 
 
-def addresses(cluster: Spot) -> list[Spot]:
-    """The addresses of its endpoints."""
-    localities = cluster["load_assignment"]["endpoints"].items
-    return [one.at("endpoint", "address") for locality in localities for one in locality["lb_endpoints"].items]
-
-
-def _validations(cluster: Spot) -> Iterator[Spot]:
-    """The settings by which the certificate of a cluster is verified, also where they would stand."""
-    common = cluster.at("transport_socket", "typed_config", "common_tls_context")
-    tls = cluster.at("transport_socket", "typed_config", "@type").text.endswith("UpstreamTlsContext")
-    combined = common["combined_validation_context"]
-    if tls and not common["validation_context_sds_secret_config"].exists and not combined.exists:
-        yield common["validation_context"]
+def _encrypted(all_of_it: Everything) -> Iterator[tuple[Spot, Spot]]:
+    """The clusters through which extauthz is asked over TLS, with each of its settings."""
+    for cluster in _asked(all_of_it):
+        for holder in (cluster, *cluster["transport_socket_matches"].items):
+            tls = tls_of(holder)
+            if tls["@type"].text.endswith("UpstreamTlsContext"):
+                yield cluster, tls
 
 
 RULES = (

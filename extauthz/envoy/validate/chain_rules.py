@@ -1,14 +1,14 @@
-"""Rules for the filters around the one that asks: what runs before it may answer or say who calls, what runs behind it
-may change what was decided about."""
+"""Rules for the filter that asks as an entry of its chain, and for what runs before it: that may answer by itself, or
+say who calls."""
 
 from collections.abc import Iterator
 
 from extauthz.envoy.validate.findings import Hit, rule
-from extauthz.envoy.validate.model import EXT_AUTHZ, Filter, Http, settings_of, type_of
+from extauthz.envoy.validate.model import EXT_AUTHZ, Http, settings_of
 from extauthz.envoy.validate.spots import Spot
 
-_OPAQUE = frozenset({"lua", "wasm", "ext_proc", "golang", "dynamic_modules", "composite"})
-"""Filters whose code, or whose server, does what it likes with a request."""
+OPAQUE = frozenset({"lua", "wasm", "ext_proc", "golang", "dynamic_modules", "composite", "filter_chain"})
+"""Filters whose code, whose server, or whose choice of other filters does what it likes with a request."""
 _TERMINAL = "router"
 
 
@@ -40,11 +40,11 @@ def filter_optional(http: Http) -> Iterator[Hit]:
     "filter-conditional",
     "error",
     "a matcher decides whether anybody is asked, and it goes by what the client sends",
-    "write the filter without `ExtensionWithMatcher`",
+    "write the filter itself into `http_filters`, not into one that chooses among others",
 )
 def filter_conditional(http: Http) -> Iterator[Hit]:
     for guard in http.all_guards:
-        if type_of(guard.spot["typed_config"]).endswith("ExtensionWithMatcher"):
+        if guard.is_chosen:
             yield guard.spot["typed_config"], ""
 
 
@@ -80,7 +80,7 @@ def filter_after_router(http: Http) -> Iterator[Hit]:
     "move the cache behind the filter that asks, or remove it",
 )
 def cache_before(http: Http) -> Iterator[Hit]:
-    for one in _before(http):
+    for one in http.before:
         if one.kind in {"cache", "cache_v2"}:
             yield one.spot, ""
 
@@ -93,8 +93,8 @@ def cache_before(http: Http) -> Iterator[Hit]:
     "move it behind the filter that asks if it changes nothing that rules read; else treat it as a part of the policy",
 )
 def opaque_before(http: Http) -> Iterator[Hit]:
-    for one in _before(http):
-        if one.kind in _OPAQUE:
+    for one in http.before:
+        if one.kind in OPAQUE:
             yield one.spot, f"`{one.kind}`"
 
 
@@ -107,17 +107,27 @@ def opaque_before(http: Http) -> Iterator[Hit]:
 )
 def identity_from_client(http: Http) -> Iterator[Hit]:
     sent = {one.text for guard in http.guards for one in guard.config["metadata_context_namespaces"].items}
-    for one in _before(http):
+    for one in http.before:
         for config in (one.config, *settings_of(http, one.name)) if one.kind in _TO_METADATA else ():
-            for spot in (inner["metadata_namespace"] for inner in config.inner()):
-                if spot.text in sent:
-                    yield spot, f"`{spot.text}`"
+            for spot in _written(config):
+                namespace = spot["metadata_namespace"]
+                name = namespace.text or f"envoy.filters.http.{one.kind}"
+                if name in sent:
+                    yield namespace, f"`{name}`"
         if one.kind == "header_mutation":
             yield from _identifying(one.config.at("mutations", "request_mutations"))
             for config in settings_of(http, one.name):
                 yield from _identifying(config.at("mutations", "request_mutations"))
     for early in http.spot["early_header_mutation_extensions"].items:
         yield from _identifying(early.at("typed_config", "mutations"))
+
+
+def _written(config: Spot) -> Iterator[Spot]:
+    """The entries of metadata that a filter writes out of the request."""
+    for rule_of_filter in config.inner():
+        for name in ("on_header_present", "on_present"):
+            if (entry := rule_of_filter[name]).exists:
+                yield entry
 
 
 def _identifying(mutations: Spot) -> Iterator[Hit]:
@@ -132,81 +142,20 @@ _IDENTIFYING = frozenset({"x-forwarded-client-cert", "x-forwarded-for"})
 
 
 @rule(
-    "opaque-after",
-    "warning",
-    "code behind the filter may change path, host, headers or body after they were decided about",
-    "move it in front of the filter that asks",
+    "credentials-before",
+    "error",
+    "Envoy writes credentials of its own into the request before extauthz is asked: everybody is taken for whom they"
+    " name",
+    "move the filter behind the one that asks",
 )
-def opaque_after(http: Http) -> Iterator[Hit]:
-    for one in _after(http):
-        if one.kind in _OPAQUE:
+def credentials_before(http: Http) -> Iterator[Hit]:
+    for one in http.before:
+        if one.kind in INJECTING:
             yield one.spot, f"`{one.kind}`"
 
 
-@rule(
-    "headers-changed-after",
-    "warning",
-    "the service reads another header than rules have judged, or than extauthz has set",
-    "move `header_mutation` in front of the filter that asks, and let routes change no header of requests",
-)
-def headers_changed_after(http: Http) -> Iterator[Hit]:
-    told = set()
-    for name in (*_mutated(http), *_changed_by_routes(http)):
-        if name.exists and name not in told:
-            told.add(name)
-            yield name, f"`{name.text}`"
-
-
-def _mutated(http: Http) -> Iterator[Spot]:
-    """The names of headers that `header_mutation` changes behind the filter, everywhere or on some route."""
-    for one in _after(http):
-        for config in (one.config, *settings_of(http, one.name)) if one.kind == "header_mutation" else ():
-            for change in config.at("mutations", "request_mutations").items:
-                yield from (change["remove"], change.at("append", "header", "key"), change["remove_on_match"])
-
-
-def _changed_by_routes(http: Http) -> Iterator[Spot]:
-    """The names of headers that routes change by themselves, which the router does last."""
-    for route in http.routes:
-        for level in (*route.levels, *route.weighted):
-            yield from level["request_headers_to_remove"].items
-            yield from (one.at("header", "key") for one in level["request_headers_to_add"].items)
-
-
-@rule(
-    "transcoder-after",
-    "warning",
-    "rules see the path of JSON, the service that of gRPC: two readings of one request",
-    "move the transcoder in front of the filter that asks, and write rules for the path of gRPC",
-)
-def transcoder_after(http: Http) -> Iterator[Hit]:
-    for one in _after(http):
-        if one.kind in {"grpc_json_transcoder", "grpc_json_reverse_transcoder"}:
-            yield one.spot, ""
-
-
-@rule(
-    "decompressed-after",
-    "warning",
-    "extauthz is shown the compressed body, and the service reads the other one",
-    "move the decompressor in front of the filter that asks",
-)
-def decompressed_after(http: Http) -> Iterator[Hit]:
-    for one in _after(http):
-        if one.kind == "decompressor":
-            yield one.spot, ""
-
-
-@rule(
-    "jwt-after",
-    "warning",
-    "the token is verified only when the decision has been made, so that the decision can't rest on it",
-    "move `jwt_authn` in front of the filter that asks",
-)
-def jwt_after(http: Http) -> Iterator[Hit]:
-    for one in _after(http):
-        if one.kind == "jwt_authn":
-            yield one.spot, ""
+INJECTING = frozenset({"credential_injector", "gcp_authn"})
+"""Filters that write a token or a password of Envoy's own into a header, by default into `authorization`."""
 
 
 @rule(
@@ -222,43 +171,6 @@ def upgrade_unchecked(http: Http) -> Iterator[Hit]:
             yield upgrade["filters"], f"`{upgrade['upgrade_type'].text}`"
 
 
-@rule(
-    "answers-rewritten",
-    "warning",
-    "Envoy puts its own text in the place of challenges and problem documents, so that callers can't tell what to do",
-    "let the mapper leave out answers of the filter: `%RESPONSE_CODE_DETAILS%` begins with `ext_authz`",
-)
-def answers_rewritten(http: Http) -> Iterator[Hit]:
-    local = http.spot["local_reply_config"]
-    bodies = [
-        local["body_format"],
-        *(one[name] for one in local["mappers"].items for name in ("body", "body_format_override")),
-    ]
-    for body in bodies:
-        if body.exists:
-            yield body, ""
-
-
-@rule(
-    "denial-turned-success",
-    "error",
-    "a mapper of local replies turns denials into success",
-    "remove `status_code` from the mapper, or write one of 400 or more",
-)
-def denial_turned_success(http: Http) -> Iterator[Hit]:
-    for mapper in http.spot.at("local_reply_config", "mappers").items:
-        if 200 <= mapper["status_code"].number() < 400:
-            yield mapper["status_code"], f"{mapper['status_code'].text}"
-
-
-def _before(http: Http) -> list[Filter]:
-    return [] if http.guard is None else list(http.filters[: list(http.filters).index(http.guard)])
-
-
-def _after(http: Http) -> list[Filter]:
-    return [] if http.guard is None else list(http.filters[list(http.filters).index(http.guards[-1]) + 1 :])
-
-
 RULES = (
     filter_disabled,
     filter_optional,
@@ -268,12 +180,6 @@ RULES = (
     cache_before,
     opaque_before,
     identity_from_client,
-    opaque_after,
-    headers_changed_after,
-    transcoder_after,
-    decompressed_after,
-    jwt_after,
+    credentials_before,
     upgrade_unchecked,
-    answers_rewritten,
-    denial_turned_success,
 )

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from extauthz.envoy.validate.call_rules import QUICK, addresses
+from extauthz.envoy.validate.call_rules import QUICK
 from extauthz.envoy.validate.connection_rules import ESCAPED_SLASHES, FORWARDING
 from extauthz.envoy.validate.findings import Hit, rule
 from extauthz.envoy.validate.model import Everything, Http, settings_of
+from extauthz.envoy.validate.sockets import addresses
 from extauthz.envoy.validate.spots import REDACTED, Spot
 
 MARGIN = 0.3

@@ -1,9 +1,13 @@
 """Rules for what a connection manager makes of a request before anybody is asked: who calls, from where, for what."""
 
+import ipaddress
+import re
 from collections.abc import Iterator
+from typing import Final
 
 from extauthz.envoy.validate.findings import Hit, rule
 from extauthz.envoy.validate.model import Http
+from extauthz.envoy.validate.sockets import is_local, is_plain, takes_untrusted, validations, verifies
 from extauthz.envoy.validate.spots import Spot
 
 FORWARDING = ("SANITIZE", "FORWARD_ONLY", "APPEND_FORWARD", "SANITIZE_SET", "ALWAYS_FORWARD_ONLY")
@@ -14,15 +18,6 @@ ESCAPED_SLASHES = (
     "UNESCAPE_AND_REDIRECT",
     "UNESCAPE_AND_FORWARD",
 )
-_AUTHORITIES = (
-    "trusted_ca",
-    "ca_certificate_provider_instance",
-    "system_root_certs",
-    "verify_certificate_spki",
-    "verify_certificate_hash",
-    "custom_validator_config",
-)
-"""By which a certificate can be verified."""
 _FORWARDED = frozenset({"FORWARD_ONLY", "ALWAYS_FORWARD_ONLY"})
 """Under which the header is the client's."""
 _TELLS_ALL = "HttpGrpcAccessLogConfig"
@@ -109,10 +104,21 @@ def client_certificate_unsaid(http: Http) -> Iterator[Hit]:
     "write `trust_chain_verification: VERIFY_TRUST_CHAIN`",
 )
 def accept_untrusted(http: Http) -> Iterator[Hit]:
-    for context in _contexts(http):
-        spot = context["trust_chain_verification"]
-        if spot.one_of(("VERIFY_TRUST_CHAIN", "ACCEPT_UNTRUSTED")) == "ACCEPT_UNTRUSTED":
-            yield spot, ""
+    for context in validations(http.tls, http.secrets):
+        if takes_untrusted(context):
+            yield context["trust_chain_verification"], ""
+
+
+@rule(
+    "accept-expired",
+    "error",
+    "Envoy takes certificates that have ended: a key that was stolen years ago still names its workload",
+    "remove `allow_expired_certificate`",
+)
+def accept_expired(http: Http) -> Iterator[Hit]:
+    for context in validations(http.tls, http.secrets):
+        if context["allow_expired_certificate"].flag():
+            yield context["allow_expired_certificate"], ""
 
 
 @rule(
@@ -135,7 +141,7 @@ def client_certificate_unverified(http: Http) -> Iterator[Hit]:
 )
 def listener_plaintext(http: Http) -> Iterator[Hit]:
     addresses = [http.listener["address"], *(one["address"] for one in http.listener["additional_addresses"].items)]
-    if not http.chain["transport_socket"].exists and not all(map(is_local, addresses)):
+    if is_plain(http.chain) and not all(map(is_local, addresses)):
         yield http.chain, ""
 
 
@@ -199,6 +205,32 @@ def remote_address_unsaid(http: Http) -> Iterator[Hit]:
 
 
 @rule(
+    "callers-internal",
+    "error",
+    "whoever calls from there is taken for one of your own: `x-envoy-*` headers are believed, by which a caller has"
+    " Envoy repeat its request after an approval was used up, or cut it short",
+    "name the addresses of your own networks alone, or remove `internal_address_config`",
+)
+def callers_internal(http: Http) -> Iterator[Hit]:
+    for one in http.spot["internal_address_config"]["cidr_ranges"].items:
+        if not _is_private(one):
+            yield one, f"`{one['address_prefix'].text}/{one['prefix_len'].number():g}`"
+
+
+def _is_private(network: Spot) -> bool:
+    """Whether a range has addresses alone that nobody has on the internet."""
+    length = network["prefix_len"].number()  # 0 where nobody says it
+    try:
+        named = ipaddress.ip_network(f"{network['address_prefix'].text}/{length:g}", strict=False)
+    except ValueError:
+        return True  # Envoy does not start with it
+    return named.is_private or (named.version == 4 and named.subnet_of(_SHARED))
+
+
+_SHARED = ipaddress.IPv4Network("100.64.0.0/10")  # RFC 6598
+
+
+@rule(
     "xff-not-appended",
     "warning",
     "Envoy does not add its peer to X-Forwarded-For, so that hops are counted one too far: the client's own words",
@@ -232,32 +264,30 @@ def access_log_silent(http: Http) -> Iterator[Hit]:
         yield logs, ""
 
 
+@rule(
+    "access-log-secrets",
+    "warning",
+    "whoever reads the access log can call in the name of those who are in it",
+    "log the decision (`…:extauthz:decision_id)%`), and no header with credentials",
+)
+def access_log_secrets(http: Http) -> Iterator[Hit]:
+    for spot in http.spot["access_log"].inner():
+        if found := _CREDENTIALS.search(spot.text):
+            yield spot, f"`{found[0]}`"
+
+
+_CREDENTIALS: Final = re.compile(
+    r"%(?:REQ|RESP|REQUEST_HEADER|RESPONSE_HEADER)\((?:[^)?]*\?)?"
+    r"(?:authorization|cookie|set-cookie|proxy-authorization|x-api-key)[?)][^%]*%",
+    re.IGNORECASE,
+)
+"""Headers that are as good as the one who has sent them."""
+
+
 def _by_request(http: Http) -> list[Spot]:
     """How the header is treated for requests that a matcher finds."""
     found = (spot["forward_client_cert_details"] for spot in http.spot["forward_client_cert_matcher"].inner())
     return [spot for spot in found if spot.exists]
-
-
-def is_local(address: Spot) -> bool:
-    """Whether an address is a Unix socket, inside of Envoy, or of this machine alone."""
-    host = address["socket_address"]["address"].text
-    return not address["socket_address"].exists or host.startswith("127.") or host in {"::1", "localhost"}
-
-
-def _named(http: Http) -> list[Spot]:
-    """The secrets that say how a client's certificate is verified, by name."""
-    common = http.tls["common_tls_context"]
-    places = (common, common["combined_validation_context"])
-    return [spot for one in places if (spot := one["validation_context_sds_secret_config"]).exists]
-
-
-def _contexts(http: Http) -> Iterator[Spot]:
-    common = http.tls["common_tls_context"]
-    yield common["validation_context"]
-    yield common.at("combined_validation_context", "default_validation_context")
-    for name in _named(http):
-        if name["name"].text in http.secrets:
-            yield http.secrets[name["name"].text]["validation_context"]
 
 
 def _asks(http: Http) -> bool:
@@ -266,9 +296,7 @@ def _asks(http: Http) -> bool:
 
 
 def _verifies(http: Http) -> bool:
-    if any(name["name"].text not in http.secrets for name in _named(http)):
-        return True  # it comes over the network
-    return any(context[name].exists for context in _contexts(http) for name in _AUTHORITIES)
+    return verifies(http.tls, http.secrets)
 
 
 RULES = (
@@ -279,6 +307,7 @@ RULES = (
     client_certificate_never_asked,
     client_certificate_unsaid,
     accept_untrusted,
+    accept_expired,
     client_certificate_unverified,
     listener_plaintext,
     path_unnormalized,
@@ -286,7 +315,9 @@ RULES = (
     header_underscores,
     chunked_length,
     remote_address_unsaid,
+    callers_internal,
     xff_not_appended,
     address_detected_otherwise,
     access_log_silent,
+    access_log_secrets,
 )

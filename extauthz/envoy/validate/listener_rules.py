@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from extauthz.envoy.validate.connection_rules import is_local
 from extauthz.envoy.validate.findings import Hit, rule
-from extauthz.envoy.validate.model import EXT_AUTHZ, OWN, Everything, Http, Tcp, kind_of, type_of
+from extauthz.envoy.validate.model import EXT_AUTHZ, OWN, Everything, Http, Tcp, kind_of, settings_of, type_of
+from extauthz.envoy.validate.sockets import discovery, is_local, place, places
 
 
 @rule(
@@ -26,8 +26,10 @@ def nothing_asks(all_of_it: Everything) -> Iterator[Hit]:
     "add the filter here too, or remove the listener",
 )
 def listener_bypass(all_of_it: Everything) -> Iterator[Hit]:
-    for one in _unguarded(all_of_it):
-        if shared := sorted(one.clusters & all_of_it.guarded):
+    guarded = all_of_it.alike(all_of_it.guarded)
+    for one in all_of_it.chains:
+        shared = sorted(_led_to(one) & guarded)
+        if shared and one.guard is None and one.chain.exists:
             yield one.chain, f"cluster `{shared[0]}` through listener `{one.listener['name'].text}`"
 
 
@@ -38,10 +40,10 @@ def listener_bypass(all_of_it: Everything) -> Iterator[Hit]:
     "add the filter, or name the listeners that are to be judged by `--listener`",
 )
 def listener_unguarded(all_of_it: Everything) -> Iterator[Hit]:
-    if any(one.guard is not None for one in all_of_it.chains):
-        for one in _unguarded(all_of_it):
-            if not one.clusters & all_of_it.guarded:
-                yield one.chain, f"`{one.listener['name'].text}`"
+    guarded = all_of_it.alike(all_of_it.guarded)
+    for one in _unguarded(all_of_it) if any(one.guard is not None for one in all_of_it.chains) else ():
+        if not _led_to(one) & guarded:
+            yield one.chain, f"`{one.listener['name'].text}`"
 
 
 @rule(
@@ -51,14 +53,55 @@ def listener_unguarded(all_of_it: Everything) -> Iterator[Hit]:
     "remove it; pages and approvals have addresses and clusters of their own",
 )
 def checks_exposed(all_of_it: Everything) -> Iterator[Hit]:
-    asked = frozenset(call.cluster for call in all_of_it.calls if call.cluster)
+    asked = all_of_it.alike(frozenset(call.cluster for call in all_of_it.calls if call.cluster))
     for http in all_of_it.https:
         for route in http.routes:
-            if shared := sorted(route.clusters & asked):
+            if shared := sorted((route.clusters | route.mirrored) & asked):
                 yield route.spot["route"], f"`{shared[0]}`"
     for tcp in all_of_it.tcps:
         if shared := sorted(tcp.clusters & asked):
             yield tcp.proxy.spot, f"`{shared[0]}`"
+
+
+@rule(
+    "upstream-by-client",
+    "error",
+    "the client names the address that gets its request, and no rule knows of it",
+    "lead to a cluster with addresses of its own",
+)
+def upstream_by_client(all_of_it: Everything) -> Iterator[Hit]:
+    for http in (one for one in all_of_it.https if one.guard is not None):
+        for cluster in http.reached:
+            header = cluster["original_dst_lb_config"]["use_http_header"]
+            if discovery(cluster) == "ORIGINAL_DST" and header.flag():
+                yield header, f"cluster `{cluster['name'].text}`"
+        for one in http.filters:
+            for settings in settings_of(http, one.name) if one.kind == "dynamic_forward_proxy" else ():
+                if settings["host_rewrite_header"].text:
+                    yield settings["host_rewrite_header"], f"`{settings['host_rewrite_header'].text}`"
+    for tcp in all_of_it.tcps:
+        for one in tcp.filters if all_of_it.guarded else ():
+            if one.kind in {"sni_cluster", "sni_dynamic_forward_proxy"}:
+                yield one.spot, f"`{one.kind}`"
+
+
+@rule(
+    "forward-proxy",
+    "warning",
+    "the request goes wherever its `host` says, also to what nobody else on your network reaches: a rule without"
+    " `hosts` allows all of it",
+    "give every rule `hosts`, or lead to clusters with addresses of their own",
+)
+def forward_proxy(all_of_it: Everything) -> Iterator[Hit]:
+    for http in (one for one in all_of_it.https if one.guard is not None):
+        for cluster in http.reached:
+            kind = cluster["cluster_type"]
+            if kind["name"].text == _FORWARD_PROXY or type_of(kind["typed_config"]).endswith(_FORWARD_PROXY_CONFIG):
+                yield kind, f"cluster `{cluster['name'].text}`"
+
+
+_FORWARD_PROXY = "envoy.clusters.dynamic_forward_proxy"
+_FORWARD_PROXY_CONFIG = "dynamic_forward_proxy.v3.ClusterConfig"
 
 
 @rule(
@@ -121,8 +164,42 @@ def proxy_protocol(all_of_it: Everything) -> Iterator[Hit]:
 def admin_exposed(all_of_it: Everything) -> Iterator[Hit]:
     for spot in all_of_it.resources.bootstraps:
         address = spot["admin"]["address"]
-        if address.exists and not is_local(address):
+        open_paths = [one for one in spot["admin"]["allow_paths"].items if one["exact"].text not in _READ_ONLY]
+        if address.exists and not is_local(address) and (open_paths or not spot["admin"]["allow_paths"].items):
             yield address, ""
+
+
+@rule(
+    "admin-routed",
+    "error",
+    "this leads to the admin interface: whoever gets there reads keys and tokens, drains or stops Envoy, and changes"
+    " its runtime",
+    "lead there by routes of `path: /stats/prometheus` and `path: /ready` alone",
+)
+def admin_routed(all_of_it: Everything) -> Iterator[Hit]:
+    admins = {place(one["admin"]["address"]) for one in all_of_it.resources.bootstraps} - {""}
+    to_admin = {name for name, spot in all_of_it.clusters.items() if places(spot) & admins}
+    for http in all_of_it.https:
+        for route in http.routes:
+            if route.clusters & to_admin and not route.path.startswith(_READ_ONLY):
+                yield route.spot["route"], f"listener `{http.listener['name'].text}`"
+    for tcp in all_of_it.tcps:
+        if tcp.clusters & to_admin:
+            yield tcp.proxy.spot, f"listener `{tcp.listener['name'].text}`"
+
+
+_READ_ONLY = ("/stats/prometheus", "/ready")
+
+
+@rule(
+    "connections-unseen",
+    "warning",
+    "what becomes of connections here comes over the network, so that nothing is known of who is asked about them",
+    "give the `/config_dump?include_eds` of the Envoy that has received it",
+)
+def connections_unseen(all_of_it: Everything) -> Iterator[Hit]:
+    for spot in all_of_it.unseen:
+        yield spot, ""
 
 
 @rule(
@@ -145,6 +222,13 @@ def _unguarded(all_of_it: Everything) -> Iterator[Http | Tcp]:
             yield one
 
 
+def _led_to(one: Http | Tcp) -> frozenset[str]:
+    """The clusters that a chain leads to, copies of requests among it."""
+    if isinstance(one, Tcp):
+        return one.clusters
+    return one.clusters.union(*(route.mirrored for route in one.routes))
+
+
 def _is_ours(one: Http | Tcp) -> bool:
     """Whether it leads to pages of extauthz alone, or nowhere: Envoy itself answers."""
     if isinstance(one, Http) and one.unseen:
@@ -158,9 +242,13 @@ RULES = (
     listener_bypass,
     listener_unguarded,
     checks_exposed,
+    upstream_by_client,
+    forward_proxy,
     protocol_unasked,
     filter_behind_proxy,
     proxy_protocol,
     admin_exposed,
+    admin_routed,
+    connections_unseen,
     listeners_unseen,
 )

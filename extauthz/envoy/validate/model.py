@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Final
 
 from extauthz.envoy.validate.resources import Resources
+from extauthz.envoy.validate.sockets import places, tls_of
 from extauthz.envoy.validate.spots import Spot
 
 EXT_AUTHZ: Final = "ext_authz"
@@ -17,6 +18,8 @@ PAGES: Final = "/.extauthz"
 """Below this path extauthz serves its pages, and Envoy asks nobody."""
 OWN: Final = "extauthz"
 """What the names of clusters begin with that lead to extauthz itself; their routes need no filter."""
+HTTP: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+"""Under which name clusters say how HTTP is spoken with them."""
 _KIND = re.compile(r"filters\.(?:http|network)\.([a-z0-9_]+)\.")
 
 
@@ -28,6 +31,14 @@ class Filter:
     kind: str
     spot: Spot
     config: Spot
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether another filter, or a matcher around it, decides whether it runs."""
+        config = self.spot["typed_config"]
+        return type_of(config).endswith("ExtensionWithMatcher") or (
+            self.kind == EXT_AUTHZ and unpacked(config).steps != self.config.steps and config.exists
+        )
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,18 @@ class Route:
         return self.spot.at("route", "weighted_clusters", "clusters").items
 
     @cached_property
+    def mirrors(self) -> Sequence[Spot]:
+        """Where copies of its requests go: what the most particular level says that says anything."""
+        levels = (self.spot["route"], self.host, self.table)
+        said = (level["request_mirror_policies"].items for level in levels if self.forwards)
+        return next((found for found in said if found), ())
+
+    @cached_property
+    def mirrored(self) -> frozenset[str]:
+        """The clusters that get copies, as far as they are named."""
+        return frozenset(name for one in self.mirrors if (name := one["cluster"].text))
+
+    @cached_property
     def clusters(self) -> frozenset[str]:
         """The clusters that it leads to, as far as it names them."""
         named = [self.spot.at("route", "cluster").text, *(one["name"].text for one in self.weighted)]
@@ -83,7 +106,8 @@ class Route:
 class Http:
     """A connection manager, in its chain of a listener. `unseen` are the spots that name routes which no file has.
 
-    `upgraded` are the filters that upgrades have of their own, `secrets` those that TLS may name.
+    `upgraded` are the filters that upgrades have of their own, `reached` the clusters that routes lead to and that are
+    known, `upstream` the filters that run when one of these has been chosen, `secrets` those that TLS may name.
     """
 
     listener: Spot
@@ -93,6 +117,8 @@ class Http:
     routes: Sequence[Route]
     unseen: Sequence[Spot]
     upgraded: Sequence[Filter] = ()
+    reached: Sequence[Spot] = ()
+    upstream: Sequence[Filter] = ()
     secrets: Mapping[str, Spot] = field(default_factory=dict)
 
     @cached_property
@@ -110,14 +136,20 @@ class Http:
         """The first of them that is written out here."""
         return next(iter(self.guards), None)
 
+    @cached_property
+    def before(self) -> Sequence[Filter]:
+        """The filters in front of it."""
+        return () if self.guard is None else self.filters[: self.filters.index(self.guard)]
+
+    @cached_property
+    def behind(self) -> Sequence[Filter]:
+        """The filters behind the last of them, those of the clusters that are led to among them."""
+        return () if self.guard is None else [*self.filters[self.filters.index(self.guards[-1]) + 1 :], *self.upstream]
+
     @property
     def tls(self) -> Spot:
         """The settings of TLS with clients, over TCP or QUIC."""
-        config = self.chain.at("transport_socket", "typed_config")
-        while config["transport_socket"].exists or config["tls_socket_config"].exists:  # it is tapped, or begins later
-            inner = config.at("transport_socket", "typed_config")
-            config = inner if inner.exists else config["tls_socket_config"]
-        return config["downstream_tls_context"] if config["downstream_tls_context"].exists else config
+        return tls_of(self.chain)
 
     @cached_property
     def clusters(self) -> frozenset[str]:
@@ -172,12 +204,16 @@ class Call:
 
 @dataclass(frozen=True)
 class Everything:
-    """All that was found. `https` and `tcps` are of the `listeners` that are to be judged."""
+    """All that was found. `https` and `tcps` are of the `listeners` that are to be judged.
+
+    `unseen` are the filters of these that come over the network, where nothing is known of what becomes of connections.
+    """
 
     resources: Resources
     listeners: Sequence[Spot]
     https: Sequence[Http]
     tcps: Sequence[Tcp]
+    unseen: Sequence[Spot]
 
     @property
     def chains(self) -> "Sequence[Http | Tcp]":
@@ -209,6 +245,12 @@ class Everything:
         """The clusters to which a chain leads that asks extauthz."""
         asked = [one for one in self.chains if one.guard is not None]
         return frozenset(name for one in asked for name in one.clusters if not name.startswith(OWN))
+
+    def alike(self, clusters: frozenset[str]) -> frozenset[str]:
+        """These clusters, and those that lead to one of their places under another name."""
+        led = {name: places(spot) for name, spot in self.clusters.items()}
+        theirs = frozenset[str]().union(*(led.get(name, ()) for name in clusters))
+        return clusters | {name for name, places_of_it in led.items() if places_of_it & theirs}
 
 
 def _call(config: Spot, http: Http | None, *, apart: bool) -> Iterator[Call]:
@@ -243,19 +285,26 @@ def setting(level: Spot, name: str) -> Spot:
 def everything(resources: Resources, listeners: Sequence[str]) -> Everything:
     """The model of these resources; of these listeners, or of all of them without a name."""
     tables = {spot["name"].text: spot for spot in resources.routes}
-    https, tcps = [], []
+    https, tcps, unseen = [], [], []
     judged = [one for one in resources.listeners if not listeners or one["name"].text in listeners]
     for listener in judged:
         for chain in (*listener["filter_chains"].items, listener["default_filter_chain"]):
             filters = [_filter(spot, resources) for spot in chain["filters"].items]
             for one in filters:
-                if one.kind == "http_connection_manager":
+                discovered = one.spot["config_discovery"]
+                if discovered.exists and not one.config.exists and one.kind in _DECIDING:
+                    unseen.append(discovered)
+                elif one.kind == "http_connection_manager":
                     https.append(_http(listener, chain, one.config, resources, tables))
                 elif one.kind == "tcp_proxy":
                     tcps.append(Tcp(listener, chain, one, filters))
     if not resources.listeners:
         https += _loose(tables)
-    return Everything(resources, judged, https, tcps)
+    return Everything(resources, judged, https, tcps, unseen)
+
+
+_DECIDING = frozenset({"http_connection_manager", "tcp_proxy", EXT_AUTHZ})
+"""Filters of connections on which it depends who is asked."""
 
 
 def _loose(tables: Mapping[str, Spot]) -> Iterator[Http]:
@@ -282,7 +331,12 @@ def _http(listener: Spot, chain: Spot, spot: Spot, resources: Resources, tables:
     if table["vhds"].exists:
         unseen = [*unseen, table["vhds"]]
     routes = [route for one in (table, *scoped) for route in _routes(one)]
-    return Http(listener, chain, spot, filters, routes, unseen, upgraded, resources.secrets)
+    named = {name for route in routes for name in route.clusters}
+    reached = [one for one in resources.clusters if one["name"].text in named]
+    behind = [spot for one in filters for spot in one.config["upstream_http_filters"].items]
+    behind += [spot for one in reached for spot in one["typed_extension_protocol_options"][HTTP]["http_filters"].items]
+    upstream = [_filter(one, resources) for one in behind]
+    return Http(listener, chain, spot, filters, routes, unseen, upgraded, reached, upstream, resources.secrets)
 
 
 def _routes(table: Spot) -> Iterator[Route]:
@@ -305,7 +359,15 @@ def _filter(spot: Spot, resources: Resources) -> Filter:
     types = [one.text for one in spot.at("config_discovery", "type_urls").items]
     said = (type_of(config), spot.at("typed_config", "type_url").text, *types, f"{name}.")
     kinds = [found[1] for found in map(_KIND.search, said) if found is not None]
-    return Filter(name, kinds[0] if kinds else "", spot, config)
+    kind = kinds[0] if kinds else ""
+    inner = (one for one in spot.inner() if type_of(one).endswith(".filters.http.ext_authz.v3.ExtAuthz"))
+    if kind in _HOLDING and (asking := next(inner, None)) is not None:
+        return Filter(name, EXT_AUTHZ, spot, asking)
+    return Filter(name, kind, spot, config)
+
+
+_HOLDING = frozenset({"composite", "filter_chain"})
+"""Filters that hold others."""
 
 
 def kind_of(spot: Spot, resources: Resources) -> str:

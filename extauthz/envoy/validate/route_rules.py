@@ -155,9 +155,26 @@ def route_by_header(http: Http) -> Iterator[Hit]:
         for one in (route.spot["route"], *route.weighted):
             if (spot := one["cluster_header"]).exists:
                 yield spot, f"`{spot.text}`"
-        for mirror in route.spot["route"]["request_mirror_policies"].items:
+        for mirror in route.mirrors:
             if (spot := mirror["cluster_header"]).exists:
                 yield spot, f"`{spot.text}`"
+
+
+@rule(
+    "route-mirrors",
+    "warning",
+    "a copy of each request, with its credentials and what rules have set, goes to a second service, which acts on it"
+    " as the first does: one approval, two payments",
+    "mirror to what carries nothing out and may know these credentials alone, or remove `request_mirror_policies`",
+)
+def route_mirrors(http: Http) -> Iterator[Hit]:
+    # No error: the copy is made when the request has been allowed, and its answer goes nowhere.
+    told = set()
+    for route in _judged(http):
+        for mirror in route.mirrors:
+            if mirror["cluster"].text and mirror not in told:
+                told.add(mirror)
+                yield mirror, f"cluster `{mirror['cluster'].text}`"
 
 
 @rule(
@@ -273,6 +290,7 @@ RULES = (
     route_rewrites_path,
     route_rewrites_host,
     route_by_header,
+    route_mirrors,
     route_by_plugin,
     internal_redirect,
     route_repeats,

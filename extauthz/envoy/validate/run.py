@@ -3,9 +3,11 @@
 from collections.abc import Container, Iterator, Sequence
 
 from extauthz.envoy.validate import (
+    after_rules,
     asking_rules,
     call_rules,
     chain_rules,
+    condition_rules,
     configured_rules,
     connection_rules,
     listener_rules,
@@ -55,12 +57,12 @@ def validate(
 
 
 def _findings(all_of_it: Everything) -> Iterator[Finding]:
-    for of_all in (*listener_rules.RULES, *call_rules.RULES):
+    for of_all in (*listener_rules.RULES, *condition_rules.RULES, *call_rules.RULES):
         yield from of_all.findings(all_of_it)
     for http in all_of_it.https:
         for of_http in route_rules.RULES if http.guard is not None else ():
             yield from of_http.findings(http)
-        for of_http in (*chain_rules.RULES, *connection_rules.RULES):
+        for of_http in (*chain_rules.RULES, *after_rules.RULES, *connection_rules.RULES):
             if http.guard is not None and http.spot.exists:
                 yield from of_http.findings(http)
     for config in _asking(all_of_it):

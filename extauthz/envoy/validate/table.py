@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from extauthz.envoy.validate import (
+    after_rules,
     asking_rules,
     call_rules,
     chain_rules,
+    condition_rules,
     configured_rules,
     connection_rules,
     listener_rules,
@@ -16,8 +18,8 @@ from extauthz.envoy.validate.findings import Rule
 
 SUBJECTS: Sequence[tuple[str, Sequence[Rule[Any]]]] = (
     ("Ways around the filter", listener_rules.RULES),
-    ("The filter that asks", asking_rules.RULES),
-    ("The filters around it", chain_rules.RULES),
+    ("The filter that asks", (*asking_rules.RULES, *condition_rules.RULES)),
+    ("The filters around it", (*chain_rules.RULES, *after_rules.RULES)),
     ("Routes", route_rules.RULES),
     ("Who calls, and for what", connection_rules.RULES),
     ("Calls and clusters", call_rules.RULES),
