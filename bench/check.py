@@ -185,6 +185,7 @@ def payload(
         source_ip="10.1.2.3",
         principal="spiffe://prod.example.org/ns/shop/sa/web",
         time=(1_790_000_000, 123_456_789),
+        raw_headers=True,  # as the shipped configurations have them sent
     )
 
 

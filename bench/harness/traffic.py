@@ -48,7 +48,7 @@ AUDIT: Final = f"audit: {{path: {AUDIT_FILE}}}\n"
 
 
 def request() -> bytes:
-    """The Check: some 1,071 bytes, as a gateway sends them."""
+    """The Check: some 1,071 bytes, as the shipped gateway sends them."""
     return check_request(
         id="9713526382617712390",
         method="GET",
@@ -58,6 +58,7 @@ def request() -> bytes:
         source_ip="10.1.2.3",
         source_port=41_812,
         context={"route": "service"},
+        raw_headers=True,
         time=(1_790_000_000, 123_456_789),
     )
 
@@ -81,6 +82,7 @@ def varied(number: int) -> bytes:
         source_ip=f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}",
         source_port=1024 + number % 60_000,
         context={"route": "service"},
+        raw_headers=True,
         time=(1_790_000_000 + number, 123_456_789),
     )
 

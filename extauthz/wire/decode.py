@@ -18,10 +18,10 @@ from extauthz._pb.extauthz.check_pb2 import Check, Pieces
 from extauthz.errors import MalformedRequest
 from extauthz.values.request import EMPTY, HttpRequest, Peer, RequestView
 from extauthz.wire import body as bodies
-from extauthz.wire import headers as header_lines
+from extauthz.wire import header_entries
 from extauthz.wire import host as hosts
 from extauthz.wire import path as targets
-from extauthz.wire.headers import Form, Usual
+from extauthz.wire.header_entries import Form, Usual
 from extauthz.wire.reading import STRICT, Reading
 from extauthz.wire.size import LARGEST, LARGEST_BESIDE, is_too_large
 
@@ -143,9 +143,9 @@ def _http(request: Check.Request, context: Mapping[str, str], reading: Reading, 
     if not http.HasField("header_map"):
         entries = http.headers[:]
         entries.sort()  # the entries of a map come in any order, and in another one each time
-        headers = header_lines.read(entries, Form.JOINED, usual)
+        headers = header_entries.read(entries, Form.JOINED, usual)
     elif not http.headers:
-        headers = header_lines.read(http.header_map.headers[:], Form.RAW, usual)
+        headers = header_entries.read(http.header_map.headers[:], Form.RAW, usual)
     else:  # Envoy sends one of the two forms; of both, nobody knows which one the upstream gets
         raise MalformedRequest("the headers came in both forms", reason="malformed-check")
     if (sent := headers.get("host")) is not None and hosts.read(sent[0]) != host:

@@ -1,0 +1,251 @@
+"""Headers from the entries in which Envoy sends them, compared with those of a request before.
+
+The rule: what is read here is what protobuf and `from_lines` make of the same bytes (both held by tests), whatever came
+before. Most headers of a request are, byte for byte, those of the last one on its connection; they are not read again.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from functools import lru_cache
+from itertools import compress, count
+from operator import itemgetter, ne
+from typing import Final, NamedTuple
+
+import msgspec
+
+from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue
+from extauthz.values.headers import OneLineEach
+from extauthz.wire.headers import (
+    LARGEST,
+    MOST,
+    NAME,
+    SINGLE,
+    Headers,
+    bad_value,
+    from_lines,
+    is_foldable,
+    refuse_hop_by_hop,
+    refuse_joined,
+    too_large,
+    too_many,
+)
+
+# Names and values are the clients' to choose: what is kept of them is bounded.
+_LONGEST_KEPT: Final = 2_048
+_LARGEST_SAMPLE: Final = 8_192
+_MOST_SAMPLES: Final = 4
+_MOST_ANYWHERE: Final = 256
+_LENGTH_OF_NAME: Final[Callable[[bytes], int]] = itemgetter(1)
+
+
+class Form(Enum):
+    """How Envoy says a header: what of `HeaderValue` its value is in, and what becomes of bytes that are no UTF-8. An
+    entry of the map is laid out as a `HeaderValue` with `key` and `value`.
+    """
+
+    JOINED = (b"\x12", "strict")
+    RAW = (b"\x1a", "replace")
+
+    def __init__(self, tag: bytes, errors: str) -> None:
+        self.tag = tag
+        self.errors = errors
+
+
+class _Shape(NamedTuple):
+    """What requests with the same names of headers have in common.
+
+    `heads` are what the entries begin with, in their order: all before the length of the value; the length of that;
+    and the value's place, or -1 for a pseudo header. `places` are those of the others. `values` gives the value of
+    each: first those of the others. The first `single` of them must be single; `foldable` are those that are
+    `is_foldable`; `connection` is the place of that header, if it is there.
+    """
+
+    heads: tuple[tuple[bytes, int, int], ...]
+    places: Mapping[str, int]
+    values: Callable[[Mapping[str, str]], tuple[str, ...]]
+    single: int
+    foldable: tuple[str, ...]
+    connection: int
+
+
+class _Sample(msgspec.Struct, frozen=True, gc=False):
+    """A request that was read: its entries, how many bytes these are, and what became of them."""
+
+    form: Form
+    entries: list[bytes]
+    size: int
+    shape: _Shape
+    headers: OneLineEach
+
+
+class Usual:
+    """What requests on one connection look like: of each number of headers one that was read."""
+
+    __slots__ = ("_comes_again", "samples")
+
+    def __init__(self) -> None:
+        self.samples: dict[int, _Sample] = {}
+        self._comes_again = False
+
+    def keep(self, form: Form, entries: list[bytes], shape: _Shape, headers: OneLineEach) -> None:
+        """Compare requests to come with this one, if this is not the only one of its connection."""
+        if not self._comes_again:
+            self._comes_again = True
+            return
+        size = sum(map(len, entries))
+        if size <= _LARGEST_SAMPLE:
+            if len(self.samples) >= _MOST_SAMPLES:
+                self.samples.clear()
+            self.samples[len(entries)] = _Sample(form, entries, size, shape, headers)
+
+
+_anywhere: dict[tuple[Form, bytes], _Sample] = {}
+"""Requests of all connections, by how long the names of their headers are: each client has names of its own."""
+
+
+def read(entries: list[bytes], form: Form, usual: Usual) -> Headers:
+    """The headers of one form; in the joined one each name has one value. A byte of the raw form that is no UTF-8 is
+    read as U+FFFD, which no header can be asked for.
+
+    Raises:
+        MalformedRequest: a name or a value is none, a single header was sent twice, `Connection` names what it must
+            not, or there are too many.
+        DecodeError: an entry is none.
+    """
+    sample = usual.samples.get(len(entries))
+    if sample is not None and sample.form is form and (headers := _as_before(entries, sample)) is not None:
+        return headers
+    if len(entries) > MOST:
+        raise too_many()
+    kind = _kind(entries, form)
+    sample = _anywhere.get(kind)
+    headers = None if sample is None else _as_before(entries, sample)
+    if sample is None or headers is None:
+        sent = [HeaderValue.FromString(entry) for entry in entries]
+        sample = _sample(entries, sent, form)
+        if sample is None:
+            return from_lines(_lines(sent, form))
+        headers = sample.headers
+        if sample.size <= _LARGEST_SAMPLE:
+            if len(_anywhere) >= _MOST_ANYWHERE:
+                _anywhere.clear()
+            _anywhere[kind] = sample
+    usual.keep(form, entries, sample.shape, headers)
+    return headers
+
+
+def _as_before(entries: list[bytes], sample: _Sample) -> OneLineEach | None:
+    """The headers of a request that has the names of `sample`, in the same order; `None` if it has not.
+
+    Only entries that differ are looked at. They are read here if they are laid out as every writer of protobuf does:
+    the key, then the value with its length, and nothing else.
+    """
+    shape, errors, size = sample.shape, sample.form.errors, sample.size
+    lines: list[str] | None = None
+    for index in compress(count(), map(ne, entries, sample.entries)):
+        entry = entries[index]
+        head, start, place = shape.heads[index]
+        length = len(entry) - start - 1
+        if not entry.startswith(head) or length < 0:
+            return None
+        size += len(entry) - len(sample.entries[index])
+        if size > _LARGEST_SAMPLE:
+            return None
+        if length < 128:
+            if entry[start] != length:
+                return None
+            value = entry[start + 1 :]
+        else:
+            length -= 1
+            if entry[start] != length & 127 | 128 or entry[start + 1] != length >> 7:
+                return None
+            value = entry[start + 2 :]
+        try:
+            line = value.decode(errors=errors)
+        except UnicodeDecodeError:
+            return None
+        if place >= 0:
+            _check_line(shape, place, line)
+            if lines is None:
+                lines = [*sample.headers.lines]
+            lines[place] = line
+    return sample.headers if lines is None else OneLineEach(shape.places, tuple(lines), shape.foldable)
+
+
+def _check_line(shape: _Shape, place: int, line: str) -> None:
+    if "\n" in line or "\r" in line or "\0" in line:
+        raise bad_value()
+    if place < shape.single and "," in line:
+        refuse_joined(((tuple(shape.places)[place], line),))
+    if place == shape.connection:
+        refuse_hop_by_hop(line)
+
+
+def _kind(entries: list[bytes], form: Form) -> tuple[Form, bytes]:
+    """The form, and the second byte of each entry: how long its name is, as entries are laid out."""
+    try:
+        return form, bytes(map(_LENGTH_OF_NAME, entries))
+    except IndexError:
+        return form, b""
+
+
+def _sample(entries: list[bytes], sent: list[HeaderValue], form: Form) -> _Sample | None:
+    """The request, if it is one that others can be compared with."""
+    values = dict(_lines(sent, form))
+    names = "\n".join(values)
+    shape = _shape(names, form) if len(names) <= _LONGEST_KEPT else None
+    # As many names as entries: each came once.
+    if shape is None or len(shape.heads) != len(entries):
+        return None
+    headers = _of_shape(shape, shape.values(values)[: len(shape.places)])
+    return _Sample(form, entries, sum(map(len, entries)), shape, headers)
+
+
+def _lines(sent: list[HeaderValue], form: Form) -> Iterable[tuple[str, str]]:
+    """Names and values; of a name that a map has twice the last counts."""
+    if form is Form.JOINED:
+        return {header.key: header.value for header in sent}.items()
+    return [(header.key, _text(header)) for header in sent]
+
+
+def _text(header: HeaderValue) -> str:
+    """What the raw form says: a value may be empty, or be in the other field."""
+    return header.raw_value.decode(errors="replace") if header.raw_value else header.value
+
+
+def _of_shape(shape: _Shape, lines: tuple[str, ...]) -> OneLineEach:
+    """The headers with these values."""
+    text = "".join(lines)
+    if len(text) > LARGEST:
+        raise too_large()
+    if "\n" in text or "\r" in text or "\0" in text:
+        raise bad_value()
+    single = shape.single
+    if single and "," in "".join(lines[:single]):
+        refuse_joined(zip(shape.places, lines))  # noqa: B905 - equal lengths, by the shape
+    if shape.connection >= 0:
+        refuse_hop_by_hop(lines[shape.connection])
+    return OneLineEach(shape.places, lines, shape.foldable)
+
+
+@lru_cache(maxsize=512)
+def _shape(text: str, form: Form) -> _Shape | None:
+    """The shape of requests with these names, a line each, or `None`: they need to be looked at one by one.
+
+    A client sends the same names again and again, and Envoy in the same order: they are looked at once. Where there are
+    as many entries as the shape has names, no line feed of `text` was within a name.
+    """
+    names = text.split("\n")
+    kept = sorted((name for name in names if name[:1] != ":"), key=lambda name: (name not in SINGLE, name))
+    if len(kept) < 2 or not all(NAME.match(name) is not None and name == name.lower() for name in kept):
+        return None
+    places = {name: place for place, name in enumerate(kept)}
+    heads = [HeaderValue(key=name).SerializeToString() + form.tag for name in names]
+    return _Shape(
+        heads=tuple((head, len(head), places.get(name, -1)) for name, head in zip(names, heads, strict=True)),
+        places=places,
+        values=itemgetter(*kept, *(name for name in names if name[:1] == ":")),
+        single=sum(name in SINGLE for name in kept),
+        foldable=tuple(filter(is_foldable, kept)),
+        connection=places.get("connection", -1),
+    )
