@@ -9,6 +9,7 @@ from typing import Any
 
 import serving
 from checking import told
+from commanding import command
 from patience import GENEROUS
 from serving import Served
 from upgrade.earlier import Program
@@ -38,10 +39,12 @@ def decide(world: World, served: Served) -> None:
         assert reason == ("allowed" if sub else "no-rule-allows")
 
 
-def found(world: World, program: Program, *words: str) -> list[str]:
-    """The ids of decisions that `audit find` of this program finds, the newest first."""
-    said = program.says(*("audit", "find", "--event", "decision", "--format", "json", "--config", world.config), *words)
-    return [json.loads(line)["decision_id"] for line in said.splitlines()]
+def found(world: World, *words: str) -> list[str]:
+    """The ids of decisions that today's `audit find` finds, the newest first."""
+    wanted = ("--event", "decision", "--format", "json", "--config", str(world.config))
+    ended = command("audit", "find", *wanted, *words, folder=world.folder)
+    assert ended.returncode == 0, ended.stderr
+    return [json.loads(line)["decision_id"] for line in ended.stdout.splitlines()]
 
 
 def mistakes(world: World, program: Program) -> Counter[str]:
