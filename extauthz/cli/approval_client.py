@@ -66,7 +66,8 @@ class Api:
         """The API at `url`, or at the one in the configuration.
 
         Raises:
-            NotDone: nobody says where it is or who asks, or the token would travel in the clear.
+            NotDone: nobody says where it is or who asks.
+            BadParameter: it can't be there, or the token would travel in the clear.
         """
         if url is None and config is not None and config.exists():
             url = load_settings(config).approvals.url
@@ -175,7 +176,7 @@ def _code() -> str | None:
 
 
 def _checked(url: str) -> str:
-    no_address = NotDone(f"--url: `{url}` is no address; write `https://approvals.example.com`")
+    no_address = typer.BadParameter(f"`{url}` is no address; write `https://approvals.example.com`", param_hint="--url")
     try:
         parts = urlsplit(url)
     except ValueError:  # a bracket that is open
@@ -183,7 +184,7 @@ def _checked(url: str) -> str:
     if parts.scheme not in ("https", "http") or not parts.hostname:
         raise no_address
     if parts.scheme == "http" and not _is_here(parts.hostname):
-        raise NotDone(f"--url: `{url}` would send your token in the clear; write `https://`")
+        raise typer.BadParameter(f"`{url}` would send your token in the clear; write `https://`", param_hint="--url")
     return url.rstrip("/")
 
 

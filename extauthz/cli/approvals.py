@@ -261,9 +261,9 @@ class _Sieve:
     unreviewed: bool
 
     def query(self, settings: Settings) -> ApprovalQuery:
-        """For the store. Raises `NotDone`, and `NobodyNamed` for a user who could be of several issuers."""
+        """For the store. Raises `BadParameter`, and `NobodyNamed` for a user who could be of several issuers."""
         if self.mine:
-            raise NotDone("--mine: the store knows nobody's; ask the API with --url")
+            raise typer.BadParameter("the store knows nobody's; ask the API with --url", param_hint="--mine")
         named = None if self.subject is None else anybody_of(settings, self.subject, self.issuer)
         states = frozenset(self.states) or None
         return ApprovalQuery(states=states, rule=self.rule, subject=named, unreviewed=self.unreviewed)
@@ -281,8 +281,8 @@ class _Sieve:
 
 
 def _states(named: list[str] | None) -> tuple[State, ...]:
-    """The states of these names. Raises `NotDone`."""
+    """The states of these names. Raises `BadParameter`."""
     unknown = [name for name in named or () if name not in _STATES]
     if unknown:
-        raise NotDone(f"--status: `{unknown[0]}` is none; known are {', '.join(_STATES)}")
+        raise typer.BadParameter(f"`{unknown[0]}` is none; known are {', '.join(_STATES)}", param_hint="--status")
     return tuple(state for state in _STATES if state in (named or ()))

@@ -51,11 +51,13 @@ def link(
         raise LinkRefused(f"{config}: `approvals.url` is missing; write where the approvers' pages are")
     named = person_named(person)
     if named is None:
-        raise LinkRefused("--person: names nobody; write them as `approvals.persons` knows people")
+        raise typer.BadParameter("names nobody; write them as `approvals.persons` knows people", param_hint="--person")
     groups = tuple(group or ())
     for one in groups:
         if one.startswith(ON_CALL):
-            raise LinkRefused(f"--group: `{one}`: who is on call is said by `approvals.schedules`; remove it")
+            raise typer.BadParameter(
+                f"`{one}`: who is on call is said by `approvals.schedules`; remove it", param_hint="--group"
+            )
     now = time.time()
     expires_at = now + _seconds(valid_for)
     subject = Subject(_issuer(settings, issuer), sub)
@@ -94,7 +96,7 @@ def _seconds(written: str) -> float:
     try:
         valid_for = seconds(written)
     except ValueError as error:
-        raise LinkRefused(f"--valid-for: `{written}`: {error}") from None
+        raise typer.BadParameter(f"`{written}`: {error}", param_hint="--valid-for") from None
     if not 0 < valid_for <= LONGEST_LINK:
-        raise LinkRefused(f"--valid-for: `{written}`: write more than nothing and at most `7d`")
+        raise typer.BadParameter(f"`{written}`: write more than nothing and at most `7d`", param_hint="--valid-for")
     return valid_for

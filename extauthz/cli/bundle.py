@@ -128,7 +128,7 @@ def _check_name(name: str) -> None:
     try:
         bundle_name(name)
     except ValueError as error:
-        raise BundleRefused(f"--name: {error}") from None
+        raise typer.BadParameter(str(error), param_hint="--name") from None
 
 
 def _named(path: Path, work: Callable[[], _T]) -> _T:

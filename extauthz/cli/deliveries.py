@@ -74,7 +74,7 @@ def replay(
 ) -> None:
     """Tell again what was given up: by the ids, for a webhook or mail, or all of it. The servers do it at once."""
     if everything == any(named for named in (ids, sink)):
-        raise DeliveriesRefused("say what to tell again: ids, --sink, or --all alone")
+        raise typer.BadParameter("say what to tell again: ids, --sink, or --all alone")
 
     async def work(settings: Settings, store: Store) -> int:
         _note_unknown(settings, sink)

@@ -22,7 +22,6 @@ from extauthz.cli.state import (
     row,
     with_store,
 )
-from extauthz.errors import ExtauthzError
 from extauthz.identity.revocations import Revocation, Revocations
 from extauthz.record.chronicle import COMMAND, Chronicle
 from extauthz.settings import Settings
@@ -31,10 +30,6 @@ from extauthz.store.protocol import Store
 from extauthz.values.instant import instant
 
 app = typer.Typer(name="devices", no_args_is_help=True, help="On which devices users have met challenges.")
-
-
-class DevicesRefused(ExtauthzError):
-    """Devices can't be named like this; the message says what to do."""
 
 
 @app.command("list", short_help="List the devices that are known.")
@@ -79,9 +74,9 @@ def revoke(
     A browser whose device was revoked by its id gets another one then.
     """
     if everything == (device is not None):
-        raise DevicesRefused("name a device with `--device`, as `extauthz devices list` shows it, or say `--all`")
+        raise typer.BadParameter("name a device with --device, as `extauthz devices list` shows it, or say --all")
     if device is not None and not device.strip():
-        raise DevicesRefused("--device: has no name; write the id that `extauthz devices list` shows")
+        raise typer.BadParameter("has no name; write the id that `extauthz devices list` shows", param_hint="--device")
 
     async def work(settings: Settings, store: Store, chronicle: Chronicle) -> Revocation:
         named = anybody_of(settings, subject, issuer)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+import typer
+
 from extauthz.check.holding_config import AT_ONCE
 from extauthz.envoy.addresses import Address, Pipe, Tcp, parse_address
 from extauthz.envoy.wanted import (
@@ -175,14 +177,17 @@ def _called(
     """Where the server is called that listens there, one address for each worker.
 
     Raises:
-        ConfigurationError: several are named beside a number of workers, or it takes any free port.
+        ConfigurationError: it takes any free port.
+        BadParameter: several are named beside a number of workers.
     """
     workers = options.workers or 1
     if not named:
         named = _reached(parse_address(listened), options, given=settings is not None)
     if len(named) > 1:
         if workers > 1:
-            raise ConfigurationError("`--workers` beside several addresses; name each of them, or the first one alone")
+            raise typer.BadParameter(
+                "beside several addresses; name each of them, or the first one alone", param_hint="--workers"
+            )
         return tuple(named)
     (first,) = named
     if isinstance(first.value, Tcp) and not first.value.port:

@@ -104,9 +104,9 @@ def enroll(
 ) -> None:
     """Set up an authenticator app for USER: prints its address and a QR code, and asks for a first code."""
     if link and confirm is not None:
-        raise FactorRefused("--link and --confirm are two ways; use one")
+        raise typer.BadParameter("is another way than --confirm; use one of them", param_hint="--link")
     if not link and base_url is not None:
-        raise FactorRefused("--base-url belongs to --link; add it")
+        raise typer.BadParameter("belongs to --link; add it", param_hint="--base-url")
 
     async def work(desk: _Desk) -> Say:
         subject = desk.subject(user, issuer)
@@ -199,9 +199,9 @@ def _link_seconds(written: str) -> float:
     try:
         valid_for = seconds(written)
     except ValueError as error:
-        raise FactorRefused(f"--valid-for: `{written}`: {error}") from None
+        raise typer.BadParameter(f"`{written}`: {error}", param_hint="--valid-for") from None
     if not 0 < valid_for <= LONGEST_INVITATION:
-        raise FactorRefused(f"--valid-for: `{written}`: write more than nothing and at most `7d`")
+        raise typer.BadParameter(f"`{written}`: write more than nothing and at most `7d`", param_hint="--valid-for")
     return valid_for
 
 
@@ -229,7 +229,9 @@ def _origin(settings: Settings, base_url: str | None) -> str:
         party = settings.stepup.webauthn
         if party is not None and len(party.origins) == 1:
             return party.origins[0]
-        raise FactorRefused("--link needs --base-url: where the application is, like `https://app.example.com`")
+        raise typer.BadParameter(
+            "needs --base-url: where the application is, like `https://app.example.com`", param_hint="--link"
+        )
     try:
         parts = urlsplit(base_url)
         well_formed = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
@@ -237,7 +239,9 @@ def _origin(settings: Settings, base_url: str | None) -> str:
         well_formed = False
     origin = base_url.removesuffix("/")
     if not well_formed or origin != f"https://{parts.netloc}" or "@" in origin or not origin.isascii():
-        raise FactorRefused(f"--base-url: `{base_url}` is no origin; write `https://app.example.com`, and no path")
+        raise typer.BadParameter(
+            f"`{base_url}` is no origin; write `https://app.example.com`, and no path", param_hint="--base-url"
+        )
     return origin
 
 

@@ -21,7 +21,6 @@ from extauthz.cli.state import (
     row,
     with_store,
 )
-from extauthz.errors import ExtauthzError
 from extauthz.identity.holders import session_of_sid
 from extauthz.record.chronicle import COMMAND, Chronicle
 from extauthz.record.session_hash import session_hash
@@ -42,10 +41,6 @@ In = Annotated[
     str | None, typer.Option("--session", metavar="SESSION", help="The `sid` of the tokens, or as `list` shows it.")
 ]
 For = Annotated[str | None, typer.Option("--rule", metavar="POLICY/RULE", help="The rule that asked for the proof.")]
-
-
-class GrantsRefused(ExtauthzError):
-    """Grants can't be named like this; the message says what to do."""
 
 
 @app.command("list", short_help="List what has been proven.")
@@ -86,7 +81,7 @@ def revoke(
 ) -> None:
     """End the grants of SUBJECT, in SESSION, for a rule; of several that are named, those that are all of it."""
     if everything == any(named is not None for named in (subject, session, rule)):
-        raise GrantsRefused("say what to revoke: by --subject, --session and --rule, or --all alone")
+        raise typer.BadParameter("say what to revoke: name some of --subject, --session and --rule, or --all alone")
 
     async def work(settings: Settings, store: Store, chronicle: Chronicle) -> int:
         selection = _selection(settings, subject, issuer, session, rule)
@@ -115,13 +110,15 @@ def _selection(
     named = None if subject is None else anybody_of(settings, subject, issuer)
     if session is not None and not _SESSION.fullmatch(session):
         if not session.strip():
-            raise GrantsRefused("--session: has no name; write the claim `sid`, or what `extauthz grants list` shows")
+            raise typer.BadParameter(
+                "has no name; write the claim `sid`, or what `extauthz grants list` shows", param_hint="--session"
+            )
         known_by = issuer if named is None else named.issuer
         session = session_of_sid(issuer_of(settings, known_by, of=session), session)
     elif named is None and issuer is not None:
-        raise GrantsRefused("--issuer: says whose subject or `sid` it is; name one of them")
+        raise typer.BadParameter("says whose subject or `sid` it is; name one of them", param_hint="--issuer")
     if rule is not None and rule.count("/") != 1:
-        raise GrantsRefused(f"--rule: `{rule}` is no name of a rule; write `POLICY/RULE`")
+        raise typer.BadParameter(f"`{rule}` is no name of a rule; write `POLICY/RULE`", param_hint="--rule")
     return Selection(subject=named, session=session, rule=rule)
 
 

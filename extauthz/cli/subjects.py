@@ -4,14 +4,15 @@ The rule: what a command says it has done is in the store that the servers follo
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from math import isinf
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import typer
 
-from extauthz.check.subjects import ByHand, described, described_signal
+from extauthz.check.subjects import ByHand, SubjectsRefused, described, described_signal
 from extauthz.cli.policy_options import print_json
 from extauthz.cli.policy_trace import printable
 from extauthz.cli.state import (
@@ -130,7 +131,8 @@ def _done(config: Path, issuer: str | None, work: Callable[[ByHand], Awaitable[_
         note_actors(settings, issuer)
         return done
 
-    return with_store(config, run)
+    with _meant():
+        return with_store(config, run)
 
 
 def _changed(config: Path, issuer: str | None, work: Callable[[ByHand], Awaitable[_T]]) -> _T:
@@ -141,7 +143,17 @@ def _changed(config: Path, issuer: str | None, work: Callable[[ByHand], Awaitabl
         note_actors(settings, issuer)
         return done
 
-    return changing_store(config, run)
+    with _meant():
+        return changing_store(config, run)
+
+
+@contextmanager
+def _meant() -> Iterator[None]:
+    """What the options can't mean is a mistake of the command line."""
+    try:
+        yield
+    except SubjectsRefused as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _until(revocation: Revocation) -> str:

@@ -137,7 +137,6 @@ def test_people_answer_by_the_api_with_a_token_of_their_own(desk: Desk) -> None:
         (("approve", "0" * 32), ANNA, "not-found"),
         (("approve", "ID"), "nonsense", "unauthenticated"),
         (("approve", "ID"), "not a token", "is it the right file or variable"),
-        (("list", "--status", "open"), ANNA, "`open` is none"),
         (("list", "--subject", "uma"), ANNA, "`issuer` is missing"),
     ],
 )
@@ -147,6 +146,12 @@ def test_a_refusal_is_one_line_that_says_why(desk: Desk, arguments: tuple[str, .
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
     assert word in ended.stderr
     assert who not in ended.stderr
+
+
+def test_a_status_that_is_none_is_a_mistake_of_the_command_line(desk: Desk) -> None:
+    ended = ran(desk, "list", "--status", "open", api=True, who=ANNA)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "--status: `open` is none; known are pending, " in ended.stderr
 
 
 def test_programs_read_json_or_a_refusal_that_begins_with_its_reason(desk: Desk) -> None:
@@ -225,7 +230,7 @@ def test_an_approver_is_given_an_authenticator_app_at_their_own_issuer(desk: Des
 
 def test_a_token_does_not_leave_the_machine_in_the_clear(desk: Desk) -> None:
     ended = ran(desk, "approve", "x", "--url", "http://approvals.example.com", who=ANNA)
-    assert (ended.returncode, "in the clear" in ended.stderr) == (1, True)
+    assert (ended.returncode, "in the clear" in ended.stderr) == (2, True)
 
 
 def test_a_reason_that_is_missing_is_asked_for_as_the_command_takes_it(desk: Desk) -> None:

@@ -53,7 +53,7 @@ def test_what_would_not_load_is_not_signed(folder: Path) -> None:
     assert (refused.returncode, "site.yaml:7:" in refused.stderr) == (1, True)
     assert not (folder / "p.tar.gz").exists()
     wrong_name = run(folder, *build, "--name", "Big")
-    assert (wrong_name.returncode, "--name: not a name" in wrong_name.stderr) == (1, True)
+    assert (wrong_name.returncode, "--name: not a name" in wrong_name.stderr) == (2, True)
 
 
 def test_the_other_key_of_the_pair_is_told_apart_from_no_key(folder: Path) -> None:

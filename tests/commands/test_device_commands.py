@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from commanding import command
 from typer.testing import CliRunner, Result
 
 from extauthz.app.wiring import open_configured_store
 from extauthz.check.subjects import NobodyNamed
-from extauthz.cli.devices import DevicesRefused
 from extauthz.cli.devices import app as devices
 from extauthz.identity.revocations import Revocations
 from extauthz.settings import load_settings
@@ -96,8 +96,9 @@ def test_all_devices_of_a_subject_are_revoked_until_they_are_proven_on_again(con
 
 @pytest.mark.parametrize("arguments", [(), ("--device", "d1", "--all"), ("--device", " ")])
 def test_what_could_be_meant_in_two_ways_is_refused(config: Path, arguments: tuple[str, ...]) -> None:
-    with pytest.raises(DevicesRefused):
-        invoke(config, "revoke", "alice", *arguments)
+    refused = command("devices", "revoke", "alice", *arguments, folder=config.parent)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "`extauthz devices list` shows" in refused.stderr
 
 
 def test_nobody_is_guessed(config: Path) -> None:

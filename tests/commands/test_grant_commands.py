@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commanding import command
 from listening import close, listening
 from redises import RedisProcess
 from typer.testing import CliRunner, Result
 
 from extauthz.app.wiring import open_configured_store
 from extauthz.check.subjects import NobodyNamed
-from extauthz.cli.grants import GrantsRefused
 from extauthz.cli.grants import app as grants
 from extauthz.errors import ConfigurationError, ExtauthzError, StateUnavailable
 from extauthz.identity.holders import session_of_sid
@@ -144,11 +144,6 @@ def test_people_read_a_line_for_each_grant(config: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (["revoke"], GrantsRefused, "say what to revoke"),
-        (["revoke", "--all", "--subject", "alice"], GrantsRefused, "--all alone"),
-        (["list", "--rule", "large"], GrantsRefused, "write `POLICY/RULE`"),
-        (["list", "--session", " "], GrantsRefused, "--session: has no name"),
-        (["list", "--issuer", ISSUER], GrantsRefused, "--issuer: says whose"),
         (["list", "--subject", ""], NobodyNamed, "the user has no name"),
         (["list", "--subject", "spiffe://x/%"], NobodyNamed, "is no SPIFFE ID"),
         (["list", "--session", "s1", "--issuer", "https://other.example"], NobodyNamed, "no such issuer"),
@@ -159,6 +154,26 @@ def test_what_can_not_be_meant_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         invoke(config, *arguments)
+    assert len(said(config, "list")) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["revoke"], "say what to revoke: name some of --subject, --session and --rule, or --all alone"),
+        (["revoke", "--all", "--subject", "alice"], "--all alone"),
+        (["list", "--rule", "large"], "--rule: `large` is no name of a rule; write `POLICY/RULE`"),
+        (["list", "--session", " "], "--session: has no name"),
+        (["list", "--issuer", ISSUER], "--issuer: says whose"),
+    ],
+)
+def test_options_that_can_mean_nothing_are_a_mistake_of_the_command_line(
+    config: Path, arguments: list[str], message: str
+) -> None:
+    refused = command("grants", *arguments, folder=config.parent)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("Usage: extauthz grants ")
+    assert message in refused.stderr
     assert len(said(config, "list")) == 5
 
 

@@ -35,8 +35,8 @@ REFUSED = {
         "`b` has to be looked up and can't be beside a socket",
     ),
     ("gateway", "--extauthz", "a:1", "--extauthz", "b:1", "--workers", "2"): (
-        1,
-        "`--workers` beside several addresses",
+        2,
+        "--workers: beside several addresses",
     ),
     ("gateway", "--config", "nowhere.yaml"): (
         1,

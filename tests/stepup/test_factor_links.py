@@ -10,10 +10,10 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from commanding import command
 from stepup.enrolling import CONFIGURATION, ISSUER, call
 
 from extauthz.app.wiring import load_keys
-from extauthz.cli.factors import FactorRefused
 from extauthz.settings import load_settings
 from extauthz.stepup.enrolment import Invitation, open_invitation
 from extauthz.values.identity import Subject
@@ -45,8 +45,8 @@ def test_a_link_leads_to_the_only_origin_that_asks_for_keys(config: Path) -> Non
     page, _ = invited(call("enroll", "alice", "--link", config=config), config)
     assert page == "https://app.example.com/.extauthz/enroll"
     config.write_text(CONFIGURATION + known % '"https://app.example.com", "https://b.example.com"')
-    with pytest.raises(FactorRefused, match="needs --base-url"):
-        call("enroll", "alice", "--link", config=config)
+    refused = command("factors", "enroll", "alice", "--link", folder=config.parent)
+    assert (refused.returncode, "--link: needs --base-url" in refused.stderr) == (2, True)
 
 
 def test_a_link_for_programs_says_until_when(config: Path) -> None:
@@ -84,9 +84,9 @@ def test_a_link_at_a_terminal_comes_with_a_picture(config: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--link",), "--link needs --base-url"),
+        (("--link",), "--link: needs --base-url"),
         (("--base-url", "https://a.example"), "belongs to --link"),
-        (("--link", "--confirm", "123456"), "two ways"),
+        (("--link", "--confirm", "123456"), "is another way than --confirm"),
         *(
             (("--link", "--base-url", url), "is no origin")
             for url in (
@@ -106,5 +106,6 @@ def test_a_link_at_a_terminal_comes_with_a_picture(config: Path) -> None:
     ],
 )
 def test_a_link_that_could_not_be_used_is_not_made(config: Path, arguments: tuple[str, ...], message: str) -> None:
-    with pytest.raises(FactorRefused, match=message):
-        call("enroll", "alice", *arguments, config=config)
+    refused = command("factors", "enroll", "alice", *arguments, folder=config.parent)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert message in refused.stderr

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from commanding import command
 from telling.telling_parts import an_approval, an_email, letters_of
 from typer.testing import CliRunner, Result
 
@@ -97,8 +98,9 @@ def test_what_was_given_up_is_told_again(config: Path, by: str) -> None:
 
 @pytest.mark.parametrize("named", [[], ["--all", "--sink", "audit"], ["--all", "some-id"]])
 def test_nothing_is_told_again_unless_it_is_said_what(config: Path, named: list[str]) -> None:
-    result = run(config, "replay", *named)
-    assert isinstance(result.exception, DeliveriesRefused)
+    ended = command("approvals", "deliveries", "replay", *named, folder=config.parent)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "say what to tell again: ids, --sink, or --all alone" in ended.stderr
     assert sum(one.dead_at is not None for one in kept(config)) == 1
 
 
