@@ -3,15 +3,14 @@
 The rule kept here: an option that a kind has no use for is refused; nobody believes that it counts.
 """
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal, cast
 
 import typer
 
+from extauthz.cli.envoy_messages import importing_messages
 from extauthz.cli.envoy_wanted import NONE, Kind, Options, wanted_front, wanted_proxy, wanted_server
-from extauthz.cli.interrupts import Importing
 from extauthz.envoy.addresses import parse_address
 from extauthz.values.duration import longer_than_nothing, seconds
 
@@ -272,10 +271,7 @@ def _context(texts: Sequence[str]) -> dict[str, str]:
 
 
 def _written(kind: Kind, options: Options, config_file: Path | None, output: str) -> str:
-    # Envoy's messages take a second to import, and nobody else needs them. They were generated for a pydantic that did
-    # not warn of what it will drop in its next major version, which pyproject.toml keeps out.
-    with Importing(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with importing_messages():
         from extauthz.envoy.whole import approvals_configuration, proxy_configuration, workers_configuration
 
     settings = None

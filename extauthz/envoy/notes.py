@@ -47,6 +47,17 @@ class Noted:
     fields: Mapping[str, "Value"]
     notes: Mapping[str, Note]
 
+    @property
+    def is_marked(self) -> bool:
+        """Whether anything in it is the reader's to change."""
+        return any(note.mark for note in self.notes.values()) or any(map(_is_marked, self.fields.values()))
+
+
+def _is_marked(value: "Value") -> bool:
+    if isinstance(value, SCALARS):
+        return False
+    return value.is_marked if isinstance(value, Noted) else any(map(_is_marked, value))
+
 
 Value = Scalar | Sequence["Value"] | Noted
 

@@ -6,7 +6,8 @@ said in its comments.
 
 import json
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 from envoy_data_plane.envoy.config.bootstrap import v3 as bootstrap
 from envoy_data_plane.envoy.config.overload.v3 import OverloadManager, ResourceMonitor
@@ -97,7 +98,7 @@ def proxy_configuration(proxy: Proxy) -> Configuration:
     if proxy.tcp is not None:
         listeners.append(tcp_listener(notes, proxy, proxy.tcp))
     resources = bootstrap.BootstrapStaticResources(listeners=listeners, clusters=called)
-    return _whole(notes, of_proxy(proxy), proxy.admin, resources, connections=20_000)
+    return _whole(notes, partial(of_proxy, proxy), proxy.admin, resources, connections=20_000)
 
 
 def approvals_configuration(front: ApproversFront) -> Configuration:
@@ -110,7 +111,7 @@ def approvals_configuration(front: ApproversFront) -> Configuration:
     resources = bootstrap.BootstrapStaticResources(
         listeners=[approvals_listener(notes, front)], clusters=[clusters.approvals_cluster(notes, front.pages)]
     )
-    return _whole(notes, of_front(), front.admin, resources, connections=5_000)
+    return _whole(notes, of_front, front.admin, resources, connections=5_000)
 
 
 def workers_configuration(server: Server) -> Configuration:
@@ -129,7 +130,7 @@ def workers_configuration(server: Server) -> Configuration:
 
 def _whole(
     notes: Notes,
-    head: str,
+    head: "Head",
     admin: Own[Address] | None,
     resources: bootstrap.BootstrapStaticResources,
     *,
@@ -158,7 +159,15 @@ def _whole(
             address=_of_admin(admin),
         )
     notes.on(message, admin=None, overload_manager=None, static_resources=None)
-    return Configuration(message, notes.tree(message), head)
+    noted = notes.tree(message)
+    return Configuration(message, noted, head(yours=noted.is_marked))
+
+
+class Head(Protocol):
+    """What stands over a file. `yours` says whether a line is marked as the reader's."""
+
+    def __call__(self, *, yours: bool) -> str:
+        """As text."""
 
 
 def _of_admin(admin: Own[Address]) -> str:

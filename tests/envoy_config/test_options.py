@@ -68,6 +68,26 @@ def test_every_filter_refuses_without_an_answer_and_gives_no_try_up_before_the_c
             assert float(tries.removesuffix("s")) >= float(call["timeout"].removesuffix("s"))
 
 
+OWN = ("--listen", "127.0.0.1:8443", "--admin", "none", "--certificate", "none", "--pages", "10.0.0.1:9192")
+NAMED = {
+    "gateway": ["gateway", *OWN, "--service", "a:1", "--extauthz", "b:1"],
+    "sidecar": ["sidecar", *OWN, "--service", "a:1", "--extauthz", "b:1"],
+    "approvals": ["approvals", *OWN],
+}
+"""Where nothing is left of our examples."""
+
+
+@pytest.mark.parametrize(
+    "arguments", [*MATRIX.values(), *NAMED.values()], ids=[*MATRIX, *(f"{one}, named" for one in NAMED)]
+)
+def test_a_reader_is_told_to_change_what_is_marked_where_something_is(arguments: list[str]) -> None:
+    head, _, rest = written(*arguments).partition("\n\n")
+    if arguments[0] != "workers":  # to be put into another file
+        assert ('"Yours"' in head) == ("Yours: " in rest)
+    if arguments in NAMED.values():
+        assert "Yours" not in head + rest
+
+
 def test_who_names_a_service_gets_only_the_parts_that_they_name() -> None:
     assert names(tree("gateway", "--service", "a:1"), "clusters") == ["service", "extauthz", "extauthz_web"]
     assert names(tree("sidecar", "--service", "a:1"), "listeners") == ["inbound"]

@@ -54,7 +54,7 @@ def test_the_walk_shows_every_kind_of_decision() -> None:
 
 def test_a_line_that_is_still_being_written_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
-    path.write_text(json.dumps({"user_agent": "a", "status": 200}) + "\n" + '{"user_agent": "b", "sta')
+    path.write_text(json.dumps({"decision_id": "a", "status": 200}) + "\n" + '{"decision_id": "b", "sta')
     assert AccessLog(path).entry("a")["status"] == 200
 
 

@@ -1,6 +1,6 @@
 """The demo's Envoy: where its binary is, its bootstrap, and what its admin socket tells.
 
-The bootstrap is a template beside this module, kept recognisably the same as envoy/gateway.yaml of the project.
+Rule kept here: the bootstrap is what `extauthz envoy config gateway` writes, with the addresses of the demo.
 """
 
 import json
@@ -8,15 +8,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from extauthz.cli.envoy_messages import importing_messages
 from extauthz.cli.quickstart.layout import Layout
 from extauthz.cli.quickstart.local_http import answers, get
+from extauthz.envoy.addresses import Address, Pipe, Tcp
+from extauthz.envoy.wanted import Asking, Own, Proxy, Seen, Server, ServerTls
 from extauthz.errors import ConfigurationError
 
 # A laptop that starts three servers at once is slower than a server: the wait for an answer is longer than the quarter
 # of a second of envoy/gateway.yaml.
-CHECK_TIMEOUT = "2s"
+CHECK_SECONDS = 2.0
 
 
 def find_envoy() -> Path:
@@ -41,19 +42,28 @@ def envoy_command(binary: Path, bootstrap: Path) -> list[str | Path]:
 
 def render_bootstrap(layout: Layout) -> str:
     """The bootstrap for the files of `layout`, as YAML."""
-    templates = Environment(
-        loader=PackageLoader("extauthz.cli.quickstart", "."),
-        undefined=StrictUndefined,
-        autoescape=False,  # noqa: S701 - the result is YAML; every value is written by `tojson`
-        keep_trailing_newline=True,
+    with importing_messages():
+        from extauthz.envoy.whole import proxy_configuration
+
+    def socket(name: str) -> Own[Address]:
+        return Own(Pipe(str(layout.sockets[name])), said=True)
+
+    demo = Proxy(
+        kind="gateway",
+        admin=socket("admin"),
+        listen=Own(Tcp("127.0.0.1", 0), said=True),  # a free port; the admin socket tells which
+        tls=ServerTls(
+            certificate=Own(str(layout.server.certificate), said=True),
+            key=Own(str(layout.server.key), said=True),
+            authorities=Own(str(layout.ca), said=True),
+        ),
+        service=socket("upstream"),
+        service_grpc=None,
+        server=Server(checks=(socket("grpc"),), pages=(socket("web"),)),
+        asking=Asking(timeout=CHECK_SECONDS),
+        seen=Seen(name="quickstart", access_log=str(layout.access_log)),
     )
-    return templates.get_template("envoy.yaml.jinja").render(
-        sockets={name: str(path) for name, path in layout.sockets.items()},
-        server={"certificate": str(layout.server.certificate), "key": str(layout.server.key)},
-        ca=str(layout.ca),
-        access_log=str(layout.access_log),
-        check_timeout=CHECK_TIMEOUT,
-    )
+    return proxy_configuration(demo).as_yaml()
 
 
 class Admin:

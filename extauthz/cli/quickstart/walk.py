@@ -18,6 +18,7 @@ import httpx
 
 from extauthz.cli.quickstart.layout import Layout
 from extauthz.cli.quickstart.people import WORKLOADS
+from extauthz.wire.sayable import DECISION_ID
 
 LOG_SECONDS = 5.0
 POLL_SECONDS = 0.01
@@ -73,16 +74,16 @@ class AccessLog:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def entry(self, user_agent: str) -> Mapping[str, Any]:
-        """The line of the request with this user agent; `TimeoutError` if none appears in time."""
+    def entry(self, decision_id: str) -> Mapping[str, Any]:
+        """The line of the request that this was decided about; `TimeoutError` if none appears in time."""
         deadline = time.monotonic() + LOG_SECONDS
         while time.monotonic() < deadline:
             for line in self._complete_lines():
                 entry: Mapping[str, Any] = json.loads(line)
-                if entry["user_agent"] == user_agent:
+                if entry["decision_id"] == decision_id:
                     return entry
             time.sleep(POLL_SECONDS)
-        raise TimeoutError(f"{self._path}: no line for `{user_agent}` after {LOG_SECONDS:g} s")
+        raise TimeoutError(f"{self._path}: no line for the decision `{decision_id}` after {LOG_SECONDS:g} s")
 
     def _complete_lines(self) -> Sequence[str]:
         return self._path.read_text().split("\n")[:-1] if self._path.exists() else ()
@@ -102,11 +103,11 @@ class Walker:
 
     def walk(self, steps: Sequence[Step]) -> Iterator[Outcome]:
         """Send the steps one after the other and yield what each came to."""
-        for number, step in enumerate(steps, start=1):
-            yield self._send(step, user_agent=f"extauthz-quickstart (step {number})")
+        for step in steps:
+            yield self._send(step)
 
-    def _send(self, step: Step, *, user_agent: str) -> Outcome:
-        headers = {"user-agent": user_agent, **step.headers}
+    def _send(self, step: Step) -> Outcome:
+        headers = dict(step.headers)
         if step.person is not None:
             headers["authorization"] = f"Bearer {self._layout.token(step.person).read_text()}"
         if step.with_code:
@@ -118,7 +119,8 @@ class Walker:
             step.method, self._url + step.path, headers=headers, content=step.body
         )
         milliseconds = (time.perf_counter() - started) * 1000
-        entry = self._log.entry(user_agent)
+        decision_id = response.headers.get(DECISION_ID)
+        entry = {} if decision_id is None else self._log.entry(decision_id)
         return _outcome(step, response, entry, milliseconds)
 
     def _client(self, workload: str | None) -> httpx.Client:
@@ -143,9 +145,9 @@ class Walker:
 def _outcome(step: Step, response: httpx.Response, entry: Mapping[str, Any], milliseconds: float) -> Outcome:
     expected = step.expected
     status = response.status_code
-    decision: str = entry["decision"] or "no answer"
-    rule: str | None = entry["rule"] or None
-    reason: str = entry["reason"] or entry["details"]
+    decision: str = entry.get("decision") or "no answer"
+    rule: str | None = entry.get("rule") or None
+    reason: str = entry.get("reason") or entry.get("details", "no decision")
     compared = (
         ("status", expected.status, status),
         ("decision", expected.decision, decision),
