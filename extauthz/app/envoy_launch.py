@@ -1,5 +1,6 @@
 """How a worker of the `pyvoy` transport is started: Envoy with a configuration of ours, and Python inside."""
 
+import ipaddress
 import json
 import os
 import shutil
@@ -14,10 +15,9 @@ from extauthz.app.link import Assignment
 from extauthz.app.worker import Launch, Worker
 from extauthz.errors import ConfigurationError
 from extauthz.settings import Settings
-from extauthz.transport import ports, unix_sockets
+from extauthz.transport import unix_sockets
 from extauthz.transport.envoy_config import Place, envoy_config, envoy_secrets
 from extauthz.transport.methods import LEAVING
-from extauthz.transport.unix_sockets import Sockets
 
 APPLICATION: Final = "extauthz.app.envoy_entry:application"
 
@@ -31,8 +31,11 @@ def envoy_worker(settings: Settings, environ: Mapping[str, str], number: int | N
     command, within = _envoy()
     if settings.tls is not None:
         settings.tls.check()
+    _refuse_name(settings.listen.grpc)
     sockets = settings.listen.made_sockets
-    _try(settings.listen.grpc, sockets)
+    # Envoy would say so in words of its own, and late.
+    with sockets.reserved(settings.listen.grpc, key="listen.grpc"):
+        pass
     folder = Path(tempfile.mkdtemp(prefix="extauthz-"))  # for its owner alone, and nothing of Python's to import in it
     place = Place(
         address=settings.listen.grpc, admin=folder / "admin.sock", secrets=folder, tls=settings.tls, sockets=sockets
@@ -46,7 +49,7 @@ def envoy_worker(settings: Settings, environ: Mapping[str, str], number: int | N
     def clean_up() -> None:
         path = unix_sockets.path_of(place.address)
         if path is not None:  # which Envoy leaves behind
-            unix_sockets.make_way(path)
+            unix_sockets.clear(path)
         shutil.rmtree(folder)
 
     return Worker(
@@ -91,10 +94,14 @@ def _envoy() -> tuple[str, Mapping[str, str]]:
     return command, within
 
 
-def _try(address: str, sockets: Sockets) -> None:
-    """Find out whether the address can be listened on: Envoy would say so in words of its own, and late."""
-    path = unix_sockets.path_of(address)
-    if path is None:
-        ports.bound(address, key="listen.grpc").close()
-    else:
-        sockets.take(path, key="listen.grpc")
+def _refuse_name(address: str) -> None:
+    """Envoy listens at addresses of IP, and would say so of its configuration and not of ours."""
+    if unix_sockets.path_of(address) is not None:
+        return
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        raise ConfigurationError(
+            f"listen.grpc: `{host}` is a name; the transport `pyvoy` listens at an address, such as `127.0.0.1`"
+        ) from None

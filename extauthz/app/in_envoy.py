@@ -1,8 +1,9 @@
 """The server inside of Envoy's process: the ASGI application that pyvoy loads, and the life of the server behind it.
 
 pyvoy asks for the application in Envoy's first thread, makes an event loop, and runs it in a thread of its own. The
-rules: Envoy listens only after the policies were found good, for the start of the application ends before that; and
-nothing here makes use of signals, which are Envoy's.
+rules: Envoy listens only after the policies were found good, for the start of the application ends before that; it
+pushes aside whoever has its socket, so it may only if nobody has, and until it listens nobody else may; and nothing
+here makes use of signals, which are Envoy's.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import shutil
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import structlog
 import uvloop
@@ -21,11 +22,15 @@ from extauthz.app.logs import configure_logs
 from extauthz.app.orders import FromParent
 from extauthz.app.server import run
 from extauthz.check.checker import Checker
-from extauthz.errors import ExtauthzError
+from extauthz.errors import ConfigurationError, ExtauthzError
 from extauthz.lookup.names import NamesByHost
+from extauthz.transport import unix_sockets
 from extauthz.transport.asgi import AsgiTransport, Receive, Scope, Send
 from extauthz.transport.envoy_admin import EnvoyAdmin, NoAnswer
 from extauthz.transport.methods import LEAVING
+
+_LOOK: Final = 0.01
+"""Seconds between two looks at what Envoy does by itself."""
 
 _log = structlog.get_logger(__name__)
 
@@ -100,6 +105,7 @@ class _Life:
         self._orders = FromParent(link)
         self._transport: AsgiTransport | None = None
         self._ready = asyncio.Event()
+        self._ending = asyncio.Event()
 
     async def begin(self) -> AsgiTransport | None:
         """Start, until it is ready to listen; `None` if it can't be."""
@@ -112,6 +118,7 @@ class _Life:
 
     async def end(self) -> None:
         """Stop, if that has not happened yet."""
+        self._ending.set()
         self._orders.stop()
         await asyncio.wait((self._running,))
 
@@ -126,7 +133,7 @@ class _Life:
             _log.error("server-failed", exc_info=error)
             self._link.report(Failed("the server inside of Envoy failed; the log says why"))
         finally:
-            if self._ready.is_set():  # otherwise Envoy has not begun, and won't
+            if self._ready.is_set() and not self._ending.is_set():  # otherwise it has not begun and won't, or ends
                 await self._end_envoy()
 
     async def _end_envoy(self) -> None:
@@ -139,9 +146,35 @@ class _Life:
         return self._transport
 
     async def open(self) -> str:
-        """Let Envoy listen; returns the address."""
-        self._ready.set()
-        return await self._admin.address()
+        """Let Envoy listen; returns the address.
+
+        Raises:
+            ConfigurationError: it can't.
+        """
+        listen = self._assignment.settings.listen
+        with listen.made_sockets.reserved(listen.grpc, key="listen.grpc"):
+            self._ready.set()
+            listening, ending = asyncio.create_task(self._listening()), asyncio.create_task(self._ending.wait())
+            await asyncio.wait((listening, ending), return_when=asyncio.FIRST_COMPLETED)
+            ending.cancel()
+            if not listening.done():
+                listening.cancel()
+                raise ConfigurationError(
+                    f"listen.grpc: can't listen on `{listen.grpc}`; is it in use, or not an address of this machine?"
+                )
+            return listening.result()
+
+    async def _listening(self) -> str:
+        """The address, as soon as Envoy answers there: what it has bound it knows before it listens."""
+        address = await self._admin.address()
+        while True:
+            try:
+                _, writer = await _connected(address)
+            except ConnectionRefusedError:
+                await asyncio.sleep(_LOOK)
+            else:
+                writer.close()
+                return address
 
     async def close(self) -> None:
         """Let Envoy take nothing new; returns when all callers have gone."""
@@ -152,3 +185,11 @@ class _Life:
 
     def _clean_up(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+async def _connected(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    path = unix_sockets.path_of(address)
+    if path is not None:
+        return await asyncio.open_unix_connection(path)
+    host, _, port = address.rpartition(":")
+    return await asyncio.open_connection(host.strip("[]"), int(port))

@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Final
 
 from extauthz.errors import ConfigurationError, failure_of
-from extauthz.transport.ports import bound
+from extauthz.transport import ports
+from extauthz.transport.ports import LOOK, PATIENCE, bound
 
 MODE: Final = 0o660
 LONGEST: Final = 107
 """Bytes of a path (unix(7): 108 with the NUL)."""
-_PATIENCE: Final = 1.0
 _LINKS: Final = 40
-_LOOK: Final = 0.01
 _UNIX: Final = "unix:"
 
 
@@ -53,6 +52,21 @@ class Sockets:
             fault = failure_of(error)
         if fault is not None:
             raise ConfigurationError(f"{key}: can't listen on `unix:{path}`: {fault}")
+
+    @contextlib.contextmanager
+    def reserved(self, address: str, *, key: str) -> Iterator[None]:
+        """Around the time until somebody else listens on an address, and gives its socket a mode: meanwhile no other
+        server takes it. Raises `ConfigurationError` as `take`.
+        """
+        path = path_of(address)
+        if path is None:
+            with ports.alone(int(address.rpartition(":")[2])):
+                bound(address, key=key).close()
+                yield
+        else:
+            with _alone(path.parent):
+                self.take(path, key=key)
+                yield
 
     @contextlib.contextmanager
     def around(self, address: str, *, key: str) -> Iterator[None]:
@@ -96,7 +110,7 @@ def make_way(path: Path) -> None:
     if not stat.S_ISSOCK(mode):
         raise OSError(errno.EEXIST, f"{_kind(mode)} is there; remove it, or name another path")
     with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(_PATIENCE)
+        probe.settimeout(PATIENCE)
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
@@ -105,6 +119,13 @@ def make_way(path: Path) -> None:
         except FileNotFoundError:
             return
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def clear(path: Path) -> None:
+    """Remove the socket at `path` if nobody listens there, or is about to."""
+    with _alone(path.parent) as alone, contextlib.suppress(OSError):
+        if alone:
+            make_way(path)
 
 
 def inode(path: Path) -> tuple[int, int]:
@@ -121,20 +142,21 @@ def remove(path: Path, bound: tuple[int, int]) -> None:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path) -> Iterator[bool]:
     """Around looking and binding: of servers that start at once one comes after the other, or the second would take
-    the new socket of the first for a dead one. Whoever else keeps the lock delays a start, and prevents none.
+    the new socket of the first for a dead one. Whoever else keeps the lock delays a start, and prevents none; then it
+    is said that we are not alone.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:  # it is told what is wrong with it
-        yield
+        yield False
         return
     try:
-        end = time.monotonic() + _PATIENCE
-        while not _locked(descriptor) and time.monotonic() < end:
-            time.sleep(_LOOK)
-        yield
+        end = time.monotonic() + PATIENCE
+        while not (alone := _locked(descriptor)) and time.monotonic() < end:
+            time.sleep(LOOK)
+        yield alone
     finally:
         os.close(descriptor)
 
