@@ -161,23 +161,30 @@ def signer() -> tuple[str, str]:
 
 
 def payload(
-    path: str, token: str | None, *, host: str = "payments.example.com", certificate: str | None = None
+    path: str,
+    token: str | None,
+    *,
+    host: str = "payments.example.com",
+    certificate: str | None = None,
+    number: int = 0,
 ) -> bytes:
-    """A Check of about 1 KB from a workload, with a user's token and its certificate's header where there are any."""
+    """A Check of about 1 KB from a workload, with a user's token and its certificate's header where there are any; each
+    `number` is another request.
+    """
     headers = {
         "user-agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)",
         "accept": "application/json",
         "x-forwarded-proto": "https",
         "x-forwarded-for": "203.0.113.9",
-        "x-request-id": "0c7c9d1e-6f2b-4a55-9c3e-2f6f5d7f6c11",
-        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "x-request-id": f"{number:08x}-6f2b-4a55-9c3e-2f6f5d7f6c11",
+        "traceparent": f"00-0af7651916cd43dd8448eb21{number:08x}-b7ad6b7169203331-01",
     }
     if token is not None:
         headers["authorization"] = f"Bearer {token}"
     if certificate is not None:
         headers["x-forwarded-client-cert"] = certificate
     return check_request(
-        id="9713526382617712390",
+        id=str(9_713_526_382_617_712_390 + number),
         method="POST",
         host=host,
         path=path,
@@ -243,13 +250,15 @@ def cases(checker: Checker, wary: Checker, token: str) -> dict[str, Callable[[],
 
 
 def traffic(hosts: int, token: str | None) -> Iterator[bytes]:
-    """Checks for all hosts and routes, each of another account: of users where there is a token, else of workloads."""
+    """Checks for all hosts and routes, each of another account and trace: of users where there is a token, else of
+    workloads.
+    """
     chance = random.Random(7)  # noqa: S311 - the same traffic in each run, no secrets
     routes = range(5) if token is None else range(5, 10)
-    for _ in range(CALLS):
+    for number in range(CALLS):
         host, route, account = chance.randrange(hosts), chance.choice(routes), chance.randrange(10**6)
         path = f"/v1/r{route}/accounts/a{account}/transfers?amount=5000"
-        yield payload(path, token, host=f"svc{host}.example.com", certificate=CERTIFICATE)
+        yield payload(path, token, host=f"svc{host}.example.com", certificate=CERTIFICATE, number=number)
 
 
 def runs(few: Checker, many: Checker, token: str) -> dict[str, Callable[[], object]]:

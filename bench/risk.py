@@ -49,10 +49,11 @@ FOLDER = Path(os.environ.get("GEOIP_TEST_DIR", Path(__file__).parents[2] / "shar
 ADDRESS = "81.2.69.160"
 """In London, as the database of cities has it."""
 ROUNDS, CALLS = 31, 500
-MAX_OVER_PARSE = 30.0 / 2.0
-"""What twenty signals may add to a decision, in bare parses of a Check of 1,071 bytes.
-
-It is 30 µs on the machine for which that was set, where such a parse took 2.0.
+MAX_US = 30.0
+"""What twenty signals may add to a decision."""
+MAX_OVER_PARSE = MAX_US / 2.0
+"""The same in bare parses of a Check of 1,071 bytes, on a machine that is slower than that for which it was set, where
+such a parse took 2.0.
 """
 QUEUE = 256
 ISSUER = "https://idp.example.com"
@@ -252,10 +253,13 @@ def report(figures: Mapping[str, float], options: argparse.Namespace) -> int:
         written[name] = {"us": taken, "more_us": more, "more_over_parse": more / parse, "ratio": ratio}
     if options.json:
         options.json.write_text(json.dumps(written))
-    over = written[WITH]["more_over_parse"]
-    missed = over >= MAX_OVER_PARSE
+    more, over = written[WITH]["more_us"], written[WITH]["more_over_parse"]
+    missed = more >= MAX_US and over >= MAX_OVER_PARSE
     if missed:
-        print(f"missed: {WITH}: {over:.1f} bare parses more than without, not less than {MAX_OVER_PARSE:g}")
+        print(
+            f"missed: {WITH}: {more:.1f} µs and {over:.1f} bare parses more than without,"
+            f" not less than {MAX_US:g} or {MAX_OVER_PARSE:g}"
+        )
     return 1 if options.check and missed else 0
 
 

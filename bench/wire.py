@@ -8,7 +8,8 @@ import json
 import sys
 import time
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 
@@ -25,14 +26,17 @@ CALLS = 1_000
 TARGETS_US = {"decode": 8.0}
 
 
-def payload(*, raw_headers: bool = False) -> bytes:
-    """About 1 KB, as Envoy sends it for a call between two workloads, without and with `encode_raw_headers`."""
+def payload(number: int = 0, *, raw_headers: bool = False, port: int = 40_312) -> bytes:
+    """About 1 KB, as Envoy sends it for a call between two workloads, without and with `encode_raw_headers`.
+
+    Those with another `number` are of another request, those with another `port` of another connection.
+    """
     return check_request(
         raw_headers=raw_headers,
-        id="9713526382617712390",
+        id=f"{9_713_526_382_617_712_390 + number}",
         method="POST",
         host="payments.example.com",
-        path="/v1/accounts/a1/transfers?amount=5000",
+        path=f"/v1/accounts/a{number % 32}/transfers?amount={5_000 + number}",
         headers={
             "user-agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)",
             "accept": "application/json",
@@ -40,15 +44,15 @@ def payload(*, raw_headers: bool = False) -> bytes:
             "content-length": "12",
             "x-forwarded-proto": "https",
             "x-forwarded-for": "203.0.113.9",
-            "x-request-id": "0c7c9d1e-6f2b-4a55-9c3e-2f6f5d7f6c11",
-            "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "x-request-id": f"{number:08x}-6f2b-4a55-9c3e-2f6f5d7f6c11",
+            "traceparent": f"00-0af7651916cd43dd8448eb21{number:08x}-b7ad6b7169203331-01",
             "x-forwarded-client-cert": "By=spiffe://prod.example.org/ns/pay/sa/api;"
             "Hash=468ed33be74eee6556d90c0149c1309e9ba61d6425303443c0748a02dd8de688;"
             "URI=spiffe://prod.example.org/ns/shop/sa/web",
         },
         body=b'{"a": "bcd"}',
         source_ip="10.1.2.3",
-        source_port=40312,
+        source_port=port,
         principal="spiffe://prod.example.org/ns/shop/sa/web",
         destination=Peer(ip="10.1.2.4", port=8443, principal="spiffe://prod.example.org/ns/pay/sa/api"),
         time=(1_790_000_000, 123_456_789),
@@ -56,6 +60,17 @@ def payload(*, raw_headers: bool = False) -> bytes:
 
 
 PAYLOAD, RAW_PAYLOAD = payload(), payload(raw_headers=True)
+REQUESTS = 64
+CONNECTIONS = 1_024
+"""More than are remembered."""
+
+
+def decoding(payloads: Iterable[bytes]) -> Callable[[], RequestView]:
+    """Decodes one after the other, over and over."""
+    again = cycle(payloads)
+    return lambda: decode(next(again))
+
+
 REQUEST = decode(PAYLOAD)
 DEMAND = ChallengeDemand(rule="payments/large", factors=("totp",), max_age=300.0, binding="b", acr="gold")
 DECISIONS: dict[str, Decision] = {
@@ -94,9 +109,13 @@ ALLOWED = answer("allow")
 
 STEPS: dict[str, Callable[[], object]] = {
     "bare parse": lambda: CheckRequest.FromString(PAYLOAD),
-    "decode": lambda: decode(PAYLOAD),
+    "decode": decoding(map(payload, range(REQUESTS))),
+    "decode, new connections": decoding(payload(number, port=number) for number in range(CONNECTIONS)),
     "bare parse, raw headers": lambda: CheckRequest.FromString(RAW_PAYLOAD),
-    "decode, raw headers": lambda: decode(RAW_PAYLOAD),
+    "decode, raw headers": decoding(payload(number, raw_headers=True) for number in range(REQUESTS)),
+    "decode, raw, new connections": decoding(
+        payload(number, raw_headers=True, port=number) for number in range(CONNECTIONS)
+    ),
     "reader": lambda: reader(REQUEST),
     "bare parse of an answer": lambda: CheckResponse.FromString(ALLOWED),
     "encode allow": lambda: answer("allow"),

@@ -39,16 +39,12 @@ _LENGTH_OF_NAME: Final[Callable[[bytes], int]] = itemgetter(1)
 
 
 class Form(Enum):
-    """How Envoy says a header: what of `HeaderValue` its value is in, and what becomes of bytes that are no UTF-8. An
-    entry of the map is laid out as a `HeaderValue` with `key` and `value`.
+    """How Envoy says a header: by the tag of the field of `HeaderValue` in which its value is. An entry of the map is
+    laid out as one with `key` and `value`.
     """
 
-    JOINED = (b"\x12", "strict")
-    RAW = (b"\x1a", "replace")
-
-    def __init__(self, tag: bytes, errors: str) -> None:
-        self.tag = tag
-        self.errors = errors
+    JOINED = b"\x12"
+    RAW = b"\x1a"
 
 
 class _Shape(NamedTuple):
@@ -140,7 +136,7 @@ def _as_before(entries: list[bytes], sample: _Sample) -> OneLineEach | None:
     Only entries that differ are looked at. They are read here if they are laid out as every writer of protobuf does:
     the key, then the value with its length, and nothing else.
     """
-    shape, errors, size = sample.shape, sample.form.errors, sample.size
+    shape, size = sample.shape, sample.size
     lines: list[str] | None = None
     for index in compress(count(), map(ne, entries, sample.entries)):
         entry = entries[index]
@@ -161,11 +157,14 @@ def _as_before(entries: list[bytes], sample: _Sample) -> OneLineEach | None:
                 return None
             value = entry[start + 2 :]
         try:
-            line = value.decode(errors=errors)
+            line = value.decode()
         except UnicodeDecodeError:
-            return None
+            if sample.form is Form.JOINED:
+                return None
+            line = value.decode(errors="replace")
         if place >= 0:
-            _check_line(shape, place, line)
+            if place < shape.single or place == shape.connection or not line.isprintable():
+                _check_line(shape, place, line)
             if lines is None:
                 lines = [*sample.headers.lines]
             lines[place] = line
@@ -240,7 +239,7 @@ def _shape(text: str, form: Form) -> _Shape | None:
     if len(kept) < 2 or not all(NAME.match(name) is not None and name == name.lower() for name in kept):
         return None
     places = {name: place for place, name in enumerate(kept)}
-    heads = [HeaderValue(key=name).SerializeToString() + form.tag for name in names]
+    heads = [HeaderValue(key=name).SerializeToString() + form.value for name in names]
     return _Shape(
         heads=tuple((head, len(head), places.get(name, -1)) for name, head in zip(names, heads, strict=True)),
         places=places,
