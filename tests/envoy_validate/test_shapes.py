@@ -137,6 +137,20 @@ def test_a_filter_in_a_typed_struct_is_one() -> None:
     assert "nothing-asks" not in found
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.7"])
+def test_endpoints_that_are_discovered_are_judged_where_a_dump_has_them(address: str) -> None:
+    unseen = yaml.safe_load((HERE / "samples" / "cluster-plaintext-by-discovery.yaml").read_text())
+    place = {"socket_address": {"address": address, "port_value": 9191}}
+    assigned = {"cluster_name": "extauthz", "endpoints": [{"lb_endpoints": [{"endpoint": {"address": place}}]}]}
+    part = {
+        "@type": f"{TYPE}admin.v3.EndpointsConfigDump",
+        "dynamic_endpoint_configs": [{"endpoint_config": assigned}],
+    }
+    found = [] if address == "127.0.0.1" else ["cluster-plaintext"]
+    assert rules(yaml.safe_dump(unseen), json.dumps({"configs": [part]})) == found
+    assert rules(yaml.safe_dump(unseen), json.dumps(assigned)) == found
+
+
 def test_the_default_chain_of_a_listener_is_judged() -> None:
     good = tree("failure-mode-allow")
     listener = good["static_resources"]["listeners"][0]

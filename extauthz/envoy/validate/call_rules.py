@@ -6,7 +6,6 @@ from extauthz.envoy.validate.findings import Hit, rule
 from extauthz.envoy.validate.model import HTTP, OWN, Everything
 from extauthz.envoy.validate.sockets import (
     PINS,
-    addresses,
     is_local,
     is_plain,
     names_of_secrets,
@@ -152,7 +151,7 @@ def cluster_http1(all_of_it: Everything) -> Iterator[Hit]:
 )
 def cluster_plaintext(all_of_it: Everything) -> Iterator[Hit]:
     for cluster in _asked(all_of_it):
-        known = addresses(cluster)
+        known = all_of_it.addresses(cluster)
         away = [address for address in known if not is_local(address)] if known else [cluster]
         if is_plain(cluster) and not cluster["transport_socket_matches"].exists and away:
             yield away[0], f"`{cluster['name'].text}`"

@@ -7,7 +7,6 @@ from extauthz.envoy.validate.call_rules import QUICK
 from extauthz.envoy.validate.connection_rules import ESCAPED_SLASHES, FORWARDING
 from extauthz.envoy.validate.findings import Hit, rule
 from extauthz.envoy.validate.model import Everything, Http, settings_of
-from extauthz.envoy.validate.sockets import addresses
 from extauthz.envoy.validate.spots import REDACTED, Spot
 
 MARGIN = 0.3
@@ -205,7 +204,7 @@ def metadata(both: Compared) -> Iterator[Hit]:
 def address(both: Compared) -> Iterator[Hit]:
     for name in dict.fromkeys(call.cluster for call in both.envoy.calls):
         cluster = both.envoy.clusters.get(name)
-        found = [] if cluster is None else addresses(cluster)
+        found = [] if cluster is None else both.envoy.addresses(cluster)
         ports = {int(one["socket_address"]["port_value"].number()) for one in found if one["socket_address"].exists}
         if both.server.port is not None and ports and both.server.port not in ports:
             yield found[0], f"`{name}`"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from extauthz.envoy.validate.findings import Hit, rule
 from extauthz.envoy.validate.model import EXT_AUTHZ, OWN, Everything, Http, Tcp, kind_of, settings_of, type_of
-from extauthz.envoy.validate.sockets import discovery, is_local, place, places
+from extauthz.envoy.validate.sockets import discovery, is_local, place
 
 
 @rule(
@@ -178,7 +178,7 @@ def admin_exposed(all_of_it: Everything) -> Iterator[Hit]:
 )
 def admin_routed(all_of_it: Everything) -> Iterator[Hit]:
     admins = {place(one["admin"]["address"]) for one in all_of_it.resources.bootstraps} - {""}
-    to_admin = {name for name, spot in all_of_it.clusters.items() if places(spot) & admins}
+    to_admin = {name for name, spot in all_of_it.clusters.items() if all_of_it.places(spot) & admins}
     for http in all_of_it.https:
         for route in http.routes:
             if route.clusters & to_admin and not route.path.startswith(_READ_ONLY):

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Final
 
 from extauthz.envoy.validate.resources import Resources
-from extauthz.envoy.validate.sockets import places, tls_of
+from extauthz.envoy.validate.sockets import addresses, places, tls_of
 from extauthz.envoy.validate.spots import Spot
 
 EXT_AUTHZ: Final = "ext_authz"
@@ -246,9 +246,17 @@ class Everything:
         asked = [one for one in self.chains if one.guard is not None]
         return frozenset(name for one in asked for name in one.clusters if not name.startswith(OWN))
 
+    def addresses(self, cluster: Spot) -> Sequence[Spot]:
+        """Of the endpoints of a cluster, as far as they are known."""
+        return addresses(cluster, self.resources.endpoints)
+
+    def places(self, cluster: Spot) -> frozenset[str]:
+        """Where a cluster leads, as texts that are equal where two lead to the same."""
+        return places(cluster, self.resources.endpoints)
+
     def alike(self, clusters: frozenset[str]) -> frozenset[str]:
         """These clusters, and those that lead to one of their places under another name."""
-        led = {name: places(spot) for name, spot in self.clusters.items()}
+        led = {name: self.places(spot) for name, spot in self.clusters.items()}
         theirs = frozenset[str]().union(*(led.get(name, ()) for name in clusters))
         return clusters | {name for name, places_of_it in led.items() if places_of_it & theirs}
 

@@ -13,7 +13,8 @@ from extauthz.envoy.validate.spots import Spot
 
 @dataclass(slots=True)
 class Resources:
-    """What was found. `filters` are those that come by discovery of extensions, by name, `secrets` those of bootstraps.
+    """What was found. `filters` are those that come by discovery of extensions, by name, `endpoints` what comes by
+    discovery of endpoints, by the name that clusters give it, `secrets` those of bootstraps.
 
     `dumped` are the kinds of which a dump tells those that came over the network, too.
     """
@@ -23,6 +24,7 @@ class Resources:
     routes: list[Spot] = field(default_factory=list)
     clusters: list[Spot] = field(default_factory=list)
     filters: dict[str, Spot] = field(default_factory=dict)
+    endpoints: dict[str, Spot] = field(default_factory=dict)
     secrets: dict[str, Spot] = field(default_factory=dict)
     dumped: set[str] = field(default_factory=set)
 
@@ -35,9 +37,13 @@ _DUMPS = {
         (("static_route_configs", "route_config"), ("dynamic_route_configs", "route_config")),
     ),
     "EcdsConfigDump": ("filters", (("ecds_filters", "ecds_filter"),)),
+    "EndpointsConfigDump": (
+        "endpoints",
+        (("static_endpoint_configs", "endpoint_config"), ("dynamic_endpoint_configs", "endpoint_config")),
+    ),
 }
 """Where a part of a dump keeps its resources: lists, and the field of each element."""
-_OTHER_DUMPS = frozenset({"SecretsConfigDump", "ScopedRoutesConfigDump", "EndpointsConfigDump"})
+_OTHER_DUMPS = frozenset({"SecretsConfigDump", "ScopedRoutesConfigDump"})
 
 
 def collect(roots: list[Spot]) -> Resources:
@@ -58,6 +64,8 @@ def _take(spot: Spot, found: Resources) -> None:
         return
     elif kind == "TypedExtensionConfig":
         found.filters[spot["name"].text] = spot
+    elif kind == "ClusterLoadAssignment" or (spot["cluster_name"].exists and spot["endpoints"].exists):
+        found.endpoints[spot["cluster_name"].text] = spot
     elif kind == "Resource":
         _take(spot["resource"], found)
     elif spot["configs"].items:
@@ -108,6 +116,8 @@ def _take_dump(spot: Spot, kind: str, found: Resources) -> None:
                 continue
             if name == "filters":
                 found.filters[resource["name"].text] = resource
+            elif name == "endpoints":
+                found.endpoints[resource["cluster_name"].text] = resource
             else:
                 into: list[Spot] = getattr(found, name)
                 into.append(resource)

@@ -62,10 +62,20 @@ def is_plain(holder: Spot) -> bool:
     return not socket.exists or said.lower().endswith(("rawbuffer", "raw_buffer"))
 
 
-def addresses(cluster: Spot) -> Sequence[Spot]:
-    """The addresses of its endpoints."""
-    localities = cluster["load_assignment"]["endpoints"].items
-    return [one.at("endpoint", "address") for locality in localities for one in locality["lb_endpoints"].items]
+def addresses(cluster: Spot, discovered: Mapping[str, Spot]) -> Sequence[Spot]:
+    """The addresses of its endpoints, which may be among those that are `discovered`, by the name that it has there."""
+    assigned = cluster["load_assignment"]
+    if discovery(cluster) == "EDS":
+        assigned = discovered.get(_name_of_endpoints(cluster), assigned)
+    return [
+        one.at("endpoint", "address")
+        for locality in assigned["endpoints"].items
+        for one in locality["lb_endpoints"].items
+    ]
+
+
+def _name_of_endpoints(cluster: Spot) -> str:
+    return cluster["eds_cluster_config"]["service_name"].text or cluster["name"].text
 
 
 def place(address: Spot) -> str:
@@ -78,11 +88,11 @@ def place(address: Spot) -> str:
     return f"unix:{path}" if path else ""
 
 
-def places(cluster: Spot) -> frozenset[str]:
+def places(cluster: Spot, discovered: Mapping[str, Spot]) -> frozenset[str]:
     """Where a cluster leads."""
-    found = {place(address) for address in addresses(cluster)} - {""}
+    found = {place(address) for address in addresses(cluster, discovered)} - {""}
     if discovery(cluster) == "EDS":
-        found.add(f"endpoints `{cluster['eds_cluster_config']['service_name'].text or cluster['name'].text}`")
+        found.add(f"endpoints `{_name_of_endpoints(cluster)}`")
     return frozenset(found)
 
 
