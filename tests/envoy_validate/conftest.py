@@ -56,6 +56,10 @@ spec:
     - name: elsewhere
       paths: ["/elsewhere"]
       effect: allow
+    - name: with-a-whole-body
+      paths: ["/open/whole"]
+      when: request.size > 0 && !request.truncated
+      effect: allow
     - name: without-a-body
       paths: ["/open/bodiless"]
       when: request.size == 0 && !request.truncated

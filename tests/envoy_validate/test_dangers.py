@@ -14,9 +14,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 from e2e.services import http_service
-from e2e.stage import HOST, SHOP, Stage
-from envoy_validate.conftest import ALONE
+from e2e.stage import HOST, SHOP, Script, Stage, stage
+from envoy_validate.conftest import ALONE, POLICIES
 
 from extauthz.cli.quickstart.certificates import Pair, create_authority
 from extauthz.cli.quickstart.local_http import get
@@ -262,6 +263,19 @@ def test_whoever_reaches_the_port_names_his_address(dangers: Stage) -> None:
     assert forwarded("proxy-protocol") == "203.0.113.7"
     with pytest.raises(ssl.SSLError):
         forwarded("good")
+
+
+def test_with_another_prefix_a_client_says_that_its_body_is_whole(dangers: Stage) -> None:
+    def wrong(running: Stage, listener: str) -> bool:
+        lied = {"x-envoy-auth-partial-body": "false"}
+        client = running.client(listener=listener)
+        return reached(running, lambda: client.post("/open/whole", content=b"a" * 20_000, headers=lied))
+
+    sample = yaml.safe_load((Path(__file__).parent / "samples" / "header-prefix.yaml").read_text())
+    prefix = {"header_prefix": sample["header_prefix"]}
+    with stage(Script(policies=POLICIES, edit=lambda tree: tree.update(prefix))) as prefixed:
+        assert wrong(prefixed, "https")
+    assert not wrong(dangers, "good")
 
 
 def test_the_dump_of_a_running_envoy_is_judged_as_its_file(dangers: Stage) -> None:

@@ -162,6 +162,31 @@ def metadata_of_the_usual_name(tree: Tree) -> None:
     tree.guard["metadata_context_namespaces"] = ["envoy.filters.http.header_to_metadata"]
 
 
+def address_by_state(tree: Tree) -> None:
+    kind = f"{TYPE}extensions.filters.http.set_filter_state.v3.Config"
+    said = {"text_format_source": {"inline_string": "%REQ(x-place)%"}}
+    entry = {"object_key": "envoy.network.transport_socket.original_dst_address", "format_string": said}
+    filters = tree.manager["http_filters"]
+    filters.insert(0, {"name": "s", "typed_config": {"@type": kind, "on_request_headers": [entry]}})
+
+
+def query_changed_behind(tree: Tree) -> None:
+    change = {"append": {"record": {"key": "account", "value": "%REQ(x-account)%"}}}
+    typed = {"@type": MUTATION, "mutations": {"query_parameter_mutations": [change]}}
+    tree.manager["http_filters"].insert(1, {"name": "m", "typed_config": typed})
+
+
+def scopes_by_header(tree: Tree) -> None:
+    scope(tree)
+    extractor = {"name": "x-site", "element_separator": ";", "element": {"key": "a", "separator": "="}}
+    tree.manager["scoped_routes"]["scope_key_builder"] = {"fragments": [{"header_value_extractor": extractor}]}
+
+
+def short_streams(tree: Tree) -> None:
+    tree.guard["grpc_service"]["timeout"] = "40s"
+    tree.manager["common_http_protocol_options"]["max_stream_duration"] = "30s"
+
+
 def filter_of_the_router(tree: Tree) -> None:
     lua = {"@type": f"{TYPE}extensions.filters.http.lua.v3.Lua"}
     tree.manager["http_filters"][-1]["typed_config"]["upstream_http_filters"] = [{"name": "l", "typed_config": lua}]
@@ -249,6 +274,11 @@ def answer_of_another(tree: Tree) -> None:
         ("callers-internal", internal(address_prefix="::")),
         ("callers-internal", internal(address_prefix="8.0.0.0", prefix_len=7)),
         ("listener-plaintext", plain_listener),
+        ("proxy-protocol", lambda tree: tree.chain.update(use_proxy_proto=True)),
+        ("upstream-by-client", address_by_state),
+        ("headers-changed-after", query_changed_behind),
+        ("host-by-header", scopes_by_header),
+        ("stream-ends-first", short_streams),
         ("denial-turned-success", answer_of_another),
     ],
 )

@@ -24,7 +24,7 @@ def opaque_after(http: Http) -> Iterator[Hit]:
 @rule(
     "headers-changed-after",
     "warning",
-    "the service reads another header than rules have judged, or than extauthz has set",
+    "the service reads another header or parameter than rules have judged, or than extauthz has set",
     "move `header_mutation` in front of the filter that asks, and let routes change no header of requests",
 )
 def headers_changed_after(http: Http) -> Iterator[Hit]:
@@ -41,6 +41,8 @@ def _mutated(http: Http) -> Iterator[Spot]:
         for config in (one.config, *settings_of(http, one.name)) if one.kind == "header_mutation" else ():
             for change in config.at("mutations", "request_mutations").items:
                 yield from (change["remove"], change.at("append", "header", "key"), change["remove_on_match"])
+            for change in config.at("mutations", "query_parameter_mutations").items:
+                yield from (change["remove"], change.at("append", "record", "key"))
 
 
 def _changed_by_routes(http: Http) -> Iterator[Spot]:

@@ -92,14 +92,16 @@ def retry_cuts_timeout(all_of_it: Everything) -> Iterator[Hit]:
     "stream-ends-first",
     "warning",
     "Envoy ends a stream on which nothing moves, also while extauthz is asked about it, before the call's own timeout",
-    "write a longer `stream_idle_timeout`, or a shorter hold",
+    "write a longer `stream_idle_timeout` or `max_stream_duration`, or a shorter hold",
 )
 def stream_ends_first(all_of_it: Everything) -> Iterator[Hit]:
     for call in all_of_it.calls:
-        idle = Spot("", (), 0, None) if call.http is None else call.http.spot["stream_idle_timeout"]
-        seconds = idle.seconds(_IDLE) or 0.0
-        if 0 < seconds < call.seconds:
-            yield (idle if idle.exists else call.spot["timeout"]), f"{seconds:g} s"
+        manager = Spot("", (), 0, None) if call.http is None else call.http.spot
+        whole = manager["common_http_protocol_options"]["max_stream_duration"]
+        for end, seconds in ((manager["stream_idle_timeout"], _IDLE), (whole, 0.0)):
+            ends = end.seconds(seconds) or 0.0
+            if 0 < ends < call.seconds:
+                yield (end if end.exists else call.spot["timeout"]), f"{ends:g} s"
 
 
 @rule(

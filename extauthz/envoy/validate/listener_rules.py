@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from extauthz.envoy.validate.findings import Hit, rule
 from extauthz.envoy.validate.model import EXT_AUTHZ, OWN, Everything, Http, Tcp, kind_of, settings_of, type_of
 from extauthz.envoy.validate.sockets import discovery, is_local, place
+from extauthz.envoy.validate.spots import Spot
 
 
 @rule(
@@ -76,13 +77,33 @@ def upstream_by_client(all_of_it: Everything) -> Iterator[Hit]:
             if discovery(cluster) == "ORIGINAL_DST" and header.flag():
                 yield header, f"cluster `{cluster['name'].text}`"
         for one in http.filters:
-            for settings in settings_of(http, one.name) if one.kind == "dynamic_forward_proxy" else ():
-                if settings["host_rewrite_header"].text:
-                    yield settings["host_rewrite_header"], f"`{settings['host_rewrite_header'].text}`"
+            for settings in (one.config, *settings_of(http, one.name)):
+                yield from _chosen_by_client(one.kind, settings)
     for tcp in all_of_it.tcps:
         for one in tcp.filters if all_of_it.guarded else ():
             if one.kind in {"sni_cluster", "sni_dynamic_forward_proxy"}:
                 yield one.spot, f"`{one.kind}`"
+
+
+def _chosen_by_client(kind: str, settings: Spot) -> Iterator[Hit]:
+    """Where a filter takes the address out of a header."""
+    if kind == "dynamic_forward_proxy" and (header := settings["host_rewrite_header"]).text:
+        yield header, f"`{header.text}`"
+    for entry in settings["on_request_headers"].items if kind == "set_filter_state" else ():
+        key = entry["object_key"]
+        if key.text in _ADDRESSES and any("%REQ" in one.text for one in entry["format_string"].inner()):
+            yield key, f"`{key.text}`"
+
+
+_ADDRESSES = frozenset(
+    {
+        "envoy.network.transport_socket.original_dst_address",
+        "envoy.tcp_proxy.cluster",
+        "envoy.upstream.dynamic_host",
+        "envoy.upstream.dynamic_port",
+    }
+)
+"""Objects of the filter state that say where a request goes."""
 
 
 @rule(
@@ -153,6 +174,21 @@ def proxy_protocol(all_of_it: Everything) -> Iterator[Hit]:
             if one.guard is not None and "proxy_protocol" in named and spot not in told:
                 told.add(spot)
                 yield spot, ""
+        if one.guard is not None and one.chain["use_proxy_proto"].flag():
+            yield one.chain["use_proxy_proto"], ""
+
+
+@rule(
+    "header-prefix",
+    "error",
+    "headers of Envoy's own have another name then: `x-envoy-auth-partial-body`, by which extauthz knows a truncated"
+    " body from a whole one, is what the client writes into it",
+    "remove `header_prefix`",
+)
+def header_prefix(all_of_it: Everything) -> Iterator[Hit]:
+    for spot in all_of_it.resources.bootstraps:
+        if spot["header_prefix"].text not in {"", "x-envoy"}:
+            yield spot["header_prefix"], f"`{spot['header_prefix'].text}`"
 
 
 @rule(
@@ -247,6 +283,7 @@ RULES = (
     protocol_unasked,
     filter_behind_proxy,
     proxy_protocol,
+    header_prefix,
     admin_exposed,
     admin_routed,
     connections_unseen,

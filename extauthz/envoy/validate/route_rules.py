@@ -145,6 +145,38 @@ def route_rewrites_host(http: Http) -> Iterator[Hit]:
 
 
 @rule(
+    "host-by-header",
+    "error",
+    "the client chooses by a header whose routes count, whatever its `host` says; rules judge the host",
+    "let the host choose: remove `vhost_header`, or take `:authority` for the key of scopes",
+)
+def host_by_header(http: Http) -> Iterator[Hit]:
+    for table in dict.fromkeys(route.table for route in http.routes):
+        if table["vhost_header"].text.lower() not in _HOST:
+            yield table["vhost_header"], f"`{table['vhost_header'].text}`"
+    for fragment in http.spot.at("scoped_routes", "scope_key_builder", "fragments").items:
+        name = fragment["header_value_extractor"]["name"]
+        if name.text.lower() not in _HOST:
+            yield name, f"`{name.text}`"
+
+
+_HOST = frozenset({"", ":authority", "host"})
+
+
+@rule(
+    "path-case-ignored",
+    "warning",
+    "`/ADMIN` goes the way of `/admin`, and rules tell them apart: a rule that denies the one lets the other pass",
+    "remove `case_sensitive: false`",
+)
+def path_case_ignored(http: Http) -> Iterator[Hit]:
+    for route in _judged(http):
+        spot = route.spot["match"]["case_sensitive"]
+        if not spot.flag(default=True) and route.path.lower() != route.path.upper():
+            yield spot, f"`{route.path}`"
+
+
+@rule(
     "route-by-header",
     "error",
     "the client names the cluster that gets its request, and no rule knows of it",
@@ -289,6 +321,8 @@ RULES = (
     extension_unknown,
     route_rewrites_path,
     route_rewrites_host,
+    host_by_header,
+    path_case_ignored,
     route_by_header,
     route_mirrors,
     route_by_plugin,
