@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 import typer
 
@@ -13,11 +15,24 @@ from extauthz.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from extauthz.app.doctor.checks import Line
+    from extauthz.app.doctor.deployment import Asking
     from extauthz.policy.lint.findings import Finding
     from extauthz.policy.policy_set import PolicySet
     from extauthz.settings import Settings
 
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
+_WHAT: Final = re.compile(r"(?:https?://[A-Za-z0-9.:\[\]_-]+)?(?:/[!-\"$-~]{0,2000})?")
+"""A path or a URL, as it can be sent: ASCII without spaces and `#`."""
+_NOBODY: Final = "extauthz-doctor.invalid"
+"""The host of what is asked where no other is named: nobody's (RFC 2606)."""
+
+
+def _what(text: str) -> str:
+    if not text or _WHAT.fullmatch(text) is None:
+        raise typer.BadParameter(
+            f"`{text}` is neither a path nor a URL; write `/orders` or `https://shop.example.com/orders`"
+        )
+    return text
 
 
 def doctor(
@@ -28,12 +43,29 @@ def doctor(
         str | None,
         typer.Option(metavar="URL", help="Envoy's administration, as `http://127.0.0.1:9901` or `unix:/path`."),
     ] = None,
+    ask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            parser=_what,
+            help="Have the server decide about a GET of this path or URL, without credentials. It is recorded.",
+        ),
+    ] = None,
+    through: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Send the same request through Envoy: the address of one of its listeners."),
+    ] = None,
+    ask_certificate: Annotated[
+        Path | None,
+        typer.Option(help="Ask with this certificate, as `listen.tls.callers` names it, in PEM.", dir_okay=False),
+    ] = None,
+    ask_key: Annotated[Path | None, typer.Option(help="The key of that certificate.", dir_okay=False)] = None,
     output: Annotated[Literal["text", "json"], typer.Option("--format", help="For people, or for programs.")] = "text",
 ) -> None:
     """Look at a running deployment: what is wrong, and what to do; exit with 1 if there is any problem.
 
-    Run it where the server runs, as its user and with its variables. It changes nothing, asks for no decision and
-    prints no secret.
+    Run it where the server runs, as its user and with its variables. It changes nothing and prints no secret. It asks
+    for no decision, but with `--ask`.
     """
     with Importing():
         from extauthz.app.doctor.envoy import require_address
@@ -42,24 +74,67 @@ def doctor(
         from extauthz.policy.problems import PolicyErrors
         from extauthz.settings import load_settings
 
-    try:
-        if envoy_admin is not None:
-            require_address(envoy_admin)
-    except ConfigurationError as error:
-        raise typer.BadParameter(str(error), param_hint="--envoy-admin") from None
+    for option, address, port in (("--envoy-admin", envoy_admin, 9901), ("--through", through, 8443)):
+        try:
+            if address is not None:
+                require_address(address, port=port)
+        except ConfigurationError as error:
+            raise typer.BadParameter(str(error), param_hint=option) from None
+    _require_something_to_ask(ask, through, ask_certificate, ask_key)
     try:
         settings = load_settings(config)
     except PolicyErrors as error:
         lines: Sequence[Line] = _broken(error)
     else:
         with no_logs():  # parts of the server log what they find; it is told on our lines
-            lines = asyncio.run(run(_deployment(settings, config, envoy_admin)))
+            asking = _asking(settings, config, ask, through, ask_certificate, ask_key)
+            lines = asyncio.run(run(_deployment(settings, config, envoy_admin, asking)))
     _tell(lines, output)
     if any(one.verdict == "problem" for one in lines):
         raise typer.Exit(1)
 
 
-def _deployment(settings: "Settings", config: Path, envoy_admin: str | None) -> Any:  # noqa: ANN401 - imported late
+def _require_something_to_ask(ask: str | None, through: str | None, certificate: Path | None, key: Path | None) -> None:
+    if ask is None and through is not None:
+        raise typer.BadParameter("say what to ask about: `--ask PATH`", param_hint="--through")
+    if ask is None and (certificate is not None or key is not None):
+        raise typer.BadParameter("say what to ask about: `--ask PATH`", param_hint="--ask-certificate")
+    if (certificate is None) != (key is None):
+        raise typer.BadParameter("a certificate and its key go together", param_hint="--ask-certificate")
+
+
+def _asking(
+    settings: "Settings",
+    config: Path,
+    ask: str | None,
+    through: str | None,
+    certificate: Path | None,
+    key: Path | None,
+) -> "Asking | None":
+    from extauthz.app.doctor.deployment import PATIENCE, Asking
+    from extauthz.cli.health import address_of
+    from extauthz.cli.health_asking import Pinned, decide
+
+    if ask is None:
+        return None
+    own = None if certificate is None or key is None else (certificate, key)
+
+    def decided(check: bytes) -> tuple[bytes, float]:
+        tls = settings.tls
+        pinned = None if tls is None else Pinned(certificate=tls.certificate, key=tls.key, own=own)
+        return decide(address_of(settings.listen.grpc, config), check, seconds=PATIENCE, pinned=pinned)
+
+    url = urlsplit(ask)
+    return Asking(
+        scheme=url.scheme or "https",
+        host=url.netloc or _NOBODY,
+        path=(url.path or "/") + (f"?{url.query}" if url.query else ""),
+        decide=decided,
+        through=through,
+    )
+
+
+def _deployment(settings: "Settings", config: Path, envoy_admin: str | None, asking: "Asking | None") -> Any:  # noqa: ANN401 - imported late
     from extauthz.app.doctor.deployment import Deployment
     from extauthz.cli.envoy_validate import configured_by
 
@@ -71,6 +146,7 @@ def _deployment(settings: "Settings", config: Path, envoy_admin: str | None) -> 
         served=_served(settings, config),
         linted=_linted(settings, config),
         expected=configured_by(settings),
+        asking=asking,
     )
 
 

@@ -1,4 +1,4 @@
-"""One question to a server: does it serve? (grpc.health.v1, over HTTP/2 with prior knowledge.)
+"""One question to a server: does it serve, or what does it decide? (gRPC over HTTP/2 with prior knowledge.)
 
 This asks by itself what gRPC's library would ask: it starts some times faster, prints nothing of its own, and can hold
 a server to its very certificate, whatever names are in that. The rule: only the library of Python, and little of it.
@@ -9,12 +9,13 @@ import ssl
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from extauthz.errors import ExtauthzError, failure_of
-from extauthz.transport.methods import HEALTH_CHECK
+from extauthz.transport.methods import CHECK, HEALTH_CHECK
 
 STATUSES: Final = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}
 """What a server says of itself, by its number on the wire."""
@@ -37,10 +38,12 @@ class _Failed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pinned:
-    """The certificate that the server must show, and what we show for ourselves: files in PEM."""
+    """The certificate that the server must show, and its key, in PEM; and what we show for ourselves, a certificate and
+    its key, if not these."""
 
     certificate: Path
     key: Path
+    own: tuple[Path, Path] | None = None
 
 
 def ask(address: str, *, seconds: float, pinned: Pinned | None = None) -> str:
@@ -48,13 +51,28 @@ def ask(address: str, *, seconds: float, pinned: Pinned | None = None) -> str:
 
     Without `pinned` it is asked in plaintext. Raises `NotAsked` if there is no answer within so many seconds.
     """
-    deadline = time.monotonic() + seconds
+    with _failing(address, seconds):
+        answer, _ = _called(address, HEALTH_CHECK, b"", seconds=seconds, pinned=pinned)
+        return STATUSES.get(_status(answer), "UNKNOWN")
+
+
+def decide(address: str, check: bytes, *, seconds: float, pinned: Pinned | None = None) -> tuple[bytes, float]:
+    """The answer to a CheckRequest, and how many seconds it took once there was a connection; otherwise as `ask`."""
+    with _failing(address, seconds):
+        answer, took = _called(address, CHECK, check, seconds=seconds, pinned=pinned)
+        if len(answer) < 5 or answer[0]:
+            raise _Failed(
+                "gives an error of gRPC for an answer; where `listen.tls` names `callers`, is the certificate that asks"
+                " one of them?"
+            )
+        return answer[5 : 5 + int.from_bytes(answer[1:5])], took
+
+
+@contextmanager
+def _failing(address: str, seconds: float) -> Iterator[None]:
+    """Whatever goes wrong as `NotAsked`."""
     try:
-        with (
-            _connected(address, deadline) as plain,
-            plain if pinned is None else _encrypted(plain, pinned) as stream,
-        ):
-            return STATUSES.get(_asked(stream, deadline, secure=pinned is not None), "UNKNOWN")
+        yield
     except _Failed as error:
         raise NotAsked(f"{address}: {error}") from None
     except TimeoutError:
@@ -69,6 +87,17 @@ def ask(address: str, *, seconds: float, pinned: Pinned | None = None) -> str:
         ) from None
     except OSError as error:
         raise NotAsked(f"{address}: {failure_of(error)}; is the server running, and does it listen there?") from None
+
+
+def _called(address: str, method: str, message: bytes, *, seconds: float, pinned: Pinned | None) -> tuple[bytes, float]:
+    deadline = time.monotonic() + seconds
+    with (
+        _connected(address, deadline) as plain,
+        plain if pinned is None else _encrypted(plain, pinned) as stream,
+    ):
+        began = time.monotonic()
+        answer = _asked(stream, deadline, _request(method, message, secure=pinned is not None))
+        return answer, time.monotonic() - began
 
 
 def _connected(address: str, deadline: float) -> socket.socket:
@@ -90,7 +119,7 @@ def _encrypted(plain: socket.socket, pinned: Pinned) -> ssl.SSLSocket:
     context.set_alpn_protocols(["h2"])
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # it is compared below, byte by byte
-    context.load_cert_chain(pinned.certificate, pinned.key)
+    context.load_cert_chain(*(pinned.own or (pinned.certificate, pinned.key)))
     stream = context.wrap_socket(plain)
     if stream.getpeercert(binary_form=True) != _first_of(pinned.certificate):
         stream.close()
@@ -106,9 +135,10 @@ def _first_of(certificate: Path) -> bytes:
     return ssl.PEM_cert_to_DER_cert(first + end)
 
 
-def _asked(stream: _Stream, deadline: float, *, secure: bool) -> int:
+def _asked(stream: _Stream, deadline: float, request: bytes) -> bytes:
+    """What comes for a request: the message behind its prefix, or nothing where an error does."""
     stream.settimeout(_left(deadline))
-    stream.sendall(_PREFACE + _frame(_SETTINGS, b"") + _request(secure=secure))
+    stream.sendall(_PREFACE + _frame(_SETTINGS, b"") + request)
     answer = b""
     for kind, flags, payload in _frames(stream, deadline):
         if kind == _SETTINGS and not flags & _ACK:
@@ -118,14 +148,15 @@ def _asked(stream: _Stream, deadline: float, *, secure: bool) -> int:
         elif kind in {_RST_STREAM, _GOAWAY}:
             raise _Failed("the server ends the call; does it stop just now?")
         if kind in {_DATA, _HEADERS} and flags & _END_STREAM:
-            return _status(answer)
+            return answer
     raise _Failed("the server ends the connection; does it want TLS? `--config extauthz.yaml` says by which files")
 
 
-def _request(*, secure: bool) -> bytes:
-    """The headers of the call and its message, an empty one: for the server as a whole."""
+def _request(method: str, message: bytes, *, secure: bool) -> bytes:
+    """The headers of a call and its message, which is no longer than a frame; an empty one asks for the health of the
+    server as a whole."""
     fields = {
-        ":path": HEALTH_CHECK,
+        ":path": method,
         ":authority": "localhost",
         "content-type": "application/grpc",
         "te": "trailers",
@@ -135,7 +166,7 @@ def _request(*, secure: bool) -> bytes:
     for name, value in fields.items():
         block += bytes([0, len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
     headers = _frame(_HEADERS, block, flags=_END_HEADERS, stream=1)
-    return headers + _frame(_DATA, bytes(5), flags=_END_STREAM, stream=1)
+    return headers + _frame(_DATA, struct.pack(">BI", 0, len(message)) + message, flags=_END_STREAM, stream=1)
 
 
 def _frame(kind: int, payload: bytes, *, flags: int = 0, stream: int = 0) -> bytes:

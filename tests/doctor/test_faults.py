@@ -12,8 +12,11 @@ from patience import comes
 
 from extauthz.app.doctor.run import CHECKS
 
-NOT_HERE = {"store-sqlite", "server-keys", "collector", "clock-issuers", "certificates", "addresses"}
-"""Checks with nothing to look at in this deployment."""
+NOT_HERE = {
+    *("store-sqlite", "server-keys", "collector", "clock-issuers", "certificates", "addresses"),
+    *("server-decision", "envoy-decision"),
+}
+"""Checks with nothing to look at in this deployment, or that nobody has asked for."""
 
 
 @contextmanager

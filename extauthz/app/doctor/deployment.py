@@ -48,12 +48,28 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """A GET to ask for a decision about.
+
+    `path` holds its query. `decide` has the server's listener answer a CheckRequest, and tells how many seconds that
+    took; it blocks. `through` is the address of an Envoy that is sent the request itself, if there is one.
+    """
+
+    scheme: str
+    host: str
+    path: str
+    decide: Callable[[bytes], tuple[bytes, float]]
+    through: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
     """What is looked at. Belongs to one event loop.
 
     `config` is the file that `settings` are of. `envoy_admin` is the address of Envoy's administration, if it is known.
     `environ` are the variables that the server has. `served` asks the server's listener for gRPC, `linted` reads the
-    policies on disk; both block. `expected` is what the server expects of Envoy.
+    policies on disk; both block. `expected` is what the server expects of Envoy. `asking` is what to ask for a decision
+    about, if that is wanted.
     """
 
     config: Path
@@ -63,6 +79,7 @@ class Deployment:
     served: Callable[[], str]
     linted: Callable[[], tuple[PolicySet, Sequence[Finding]]]
     expected: Configured
+    asking: Asking | None = None
     now: Callable[[], float] = time.time
     _asked: dict[object, "asyncio.Future[Any]"] = field(default_factory=dict)
     _left_open: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -133,7 +150,7 @@ async def apart(work: Callable[[], _T]) -> _T:
 async def _get(address: str, path: str, setting: str) -> Reply:
     if address.endswith(":0"):
         raise NoAnswer(f"{setting}: takes any free port, which only the log tells; name one to have it looked at")
-    url, transport = _way_to(address)
+    url, transport = way_to(address)
     began = time.time()
     try:
         async with (
@@ -158,7 +175,8 @@ async def _get(address: str, path: str, setting: str) -> Reply:
         ) from None
 
 
-def _way_to(address: str) -> tuple[str, httpx.AsyncHTTPTransport | None]:
+def way_to(address: str) -> tuple[str, httpx.AsyncHTTPTransport | None]:
+    """The beginning of URLs at an address, and by what it is reached if not by TCP."""
     if address.startswith("unix:"):
         return "http://localhost", httpx.AsyncHTTPTransport(uds=address.removeprefix("unix:"))
     url = address if "://" in address else f"http://{address}"

@@ -171,13 +171,11 @@ def _named_in(config: dict[str, Any]) -> Iterator[str]:
     yield from (str(name) for name in (grpc.get("cluster_name"), http.get("cluster")) if name)
 
 
-def require_address(text: str) -> str:
-    """An address of Envoy's administration, as it is asked: `http://host:port`, `host:port` or `unix:/path`.
+def require_address(text: str, *, port: int) -> str:
+    """An address of Envoy's, as it is asked: `http://host:port`, `host:port` or `unix:/path`.
 
-    Raises `ConfigurationError` for anything else.
+    Raises `ConfigurationError` for anything else, with this `port` in an example.
     """
     if re.fullmatch(r"unix:/.+|(?:https?://)?(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}/?", text) is None:
-        raise ConfigurationError(
-            f"`{text}` is no address; write `http://127.0.0.1:9901` or `unix:/run/envoy/admin.sock`"
-        )
+        raise ConfigurationError(f"`{text}` is no address; write `http://127.0.0.1:{port}` or `unix:/run/envoy.sock`")
     return text

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from extauthz.app.doctor import audits, envoy, files, issuers, policies, serving, stores
+from extauthz.app.doctor import asking, audits, envoy, files, issuers, policies, serving, stores
 from extauthz.app.doctor.checks import LIMIT, Check, Line
 from extauthz.app.doctor.deployment import Deployment
 from extauthz.errors import ExtauthzError
@@ -15,6 +15,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     serving.server_ready,
     serving.server_keys,
     serving.server_metrics,
+    asking.server_decision,
     policies.policies,
     policies.policy_expiry,
     policies.policy_revision,
@@ -23,6 +24,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     envoy.envoy_cluster,
     envoy.envoy_answers,
     envoy.envoy_certificates,
+    asking.envoy_decision,
     stores.store,
     stores.store_sqlite,
     stores.store_redis,

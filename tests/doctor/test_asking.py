@@ -1,0 +1,168 @@
+"""`extauthz doctor --ask`: a decision of a real server, as Envoy asks for it and through Envoy."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commanding import Ended, command
+from doctor.conftest import Patient
+from e2e.stage import HOST
+from patience import comes
+from ports import free_port
+from serving import POLICY, end, start
+
+from extauthz.cli.quickstart.certificates import create_authority
+from extauthz.cli.quickstart.local_http import get
+
+DECISIONS = ("server-decision", "envoy-decision")
+NEEDS_STATE = """
+apiVersion: extauthz/v1
+kind: Policy
+metadata: {name: site}
+spec: {rules: [{name: gold, paths: ["/gold"], when: attributes.crm.gold, effect: allow}]}
+"""
+
+
+def told(ended: Ended) -> list[tuple[str, str, str]]:
+    """What is said of decisions: the check, its verdict, and what it has seen and advises."""
+    assert ended.returncode in (0, 1), ended
+    return [
+        (one["check"], one["verdict"], f"{one['seen']}; {one['do']}")
+        for one in json.loads(ended.stdout)["checks"]
+        if one["check"] in DECISIONS
+    ]
+
+
+def asked(folder: Path, *arguments: str) -> tuple[str, str]:
+    """The verdict on the one decision, and what is said of it."""
+    ((check, verdict, said),) = told(command("doctor", "--format", "json", *arguments, folder=folder))
+    assert check == "server-decision"
+    return verdict, said
+
+
+@contextmanager
+def serving(folder: Path, transport: str = "grpcio", *, policy: str = "", **settings: Any) -> Iterator[int]:
+    """A server, and the port at which it is asked."""
+    (folder / "policies").mkdir(exist_ok=True)
+    (folder / "policies" / "site.yaml").write_text(policy or POLICY.format(path="/one"))
+    port = free_port()
+    listen = {"grpc": f"127.0.0.1:{port}", "web": "127.0.0.1:0", "admin": "127.0.0.1:0", **settings.pop("listen", {})}
+    configured = {"listen": listen, "policies": ["policies/"], "store": "memory:", **settings}
+    (folder / "extauthz.yaml").write_text(json.dumps(configured))
+    running = start(folder, transport)
+    try:
+        yield port
+    finally:
+        end(running)
+
+
+def test_nothing_is_asked_unless_it_is_wanted(started: Patient) -> None:
+    before = started.audit.read_bytes()
+    ended = command("doctor", "--config", str(started.config), "--format", "json", folder=started.stage.folder)
+    assert told(ended) == []
+    assert b'"event":"decision"' not in started.audit.read_bytes()[len(before) :]
+
+
+def test_the_server_decides_and_so_it_does_for_a_request_through_envoy(started: Patient) -> None:
+    arguments = ("--ask", f"https://{HOST}/no-rule?x=1", "--through", started.stage.url())
+    ended = command(
+        *("doctor", "--config", str(started.config), "--format", "json", *arguments), folder=started.stage.folder
+    )
+    (check, verdict, said), (through, all_right, seen) = told(ended)
+    assert (check, verdict, through, all_right) == ("server-decision", "ok", "envoy-decision", "ok")
+    assert said.startswith(f"GET https://{HOST}/no-rule?x=1: deny with 401 (no-rule-allows), within ")
+    assert f"of revision {json.loads(ready(started))['revision']}" in said
+    assert seen.startswith(f"GET https://{HOST}/no-rule?x=1: 401 within ")
+    by_hand, by_envoy = said.partition(" as ")[2].split()[0], seen.partition("decided as ")[2].rstrip("; ")
+    assert by_hand != by_envoy
+    assert comes(lambda: all(id_ in started.audit.read_text() for id_ in (by_hand, by_envoy))), "they are recorded"
+
+
+def ready(patient: Patient) -> bytes:
+    return get(patient.stage.folder / "probes.sock", "/ready")[1]
+
+
+def test_a_path_that_envoy_does_not_ask_about_is_told(started: Patient) -> None:
+    arguments = ("--ask", f"https://{HOST}/.extauthz/", "--through", started.stage.url(), "--format", "json")
+    ended = command("doctor", "--config", str(started.config), *arguments, folder=started.stage.folder)
+    _, (check, verdict, said) = told(ended)
+    assert (ended.returncode, check, verdict) == (1, "envoy-decision", "problem")
+    assert "and without a decision of extauthz" in said
+
+
+def test_nobody_listens_where_a_request_should_go_through(started: Patient) -> None:
+    arguments = ("--ask", "/", "--through", f"127.0.0.1:{free_port()}", "--format", "json")
+    ended = command("doctor", "--config", str(started.config), *arguments, folder=started.stage.folder)
+    _, (check, verdict, said) = told(ended)
+    assert (check, verdict) == ("envoy-decision", "problem")
+    assert "is it Envoy's address for requests" in said
+
+
+def test_a_rule_that_allows_is_named(transport: str, tmp_path: Path) -> None:
+    with serving(tmp_path, transport):
+        verdict, said = asked(tmp_path, "--ask", "/one")
+    assert verdict == "ok"
+    assert said.startswith("GET https://extauthz-doctor.invalid/one: allow by the rule `site/open`, within ")
+
+
+def test_a_denial_for_want_of_something_is_a_problem(tmp_path: Path) -> None:
+    source = {
+        "name": "crm",
+        "http": {"url": f"http://127.0.0.1:{free_port()}/{{path}}"},
+        "ask": {"path": "request.method"},
+        "fields": {"gold": "bool"},
+        "on_failure": "deny",
+    }
+    with serving(tmp_path, policy=NEEDS_STATE, attributes=[source]):
+        verdict, said = asked(tmp_path, "--ask", "/gold")
+        assert verdict == "problem"
+        assert "with 503" in said
+        assert asked(tmp_path, "--ask", "/other")[0] == "ok"
+
+
+def test_who_may_call_is_asked_with_a_certificate_that_may(transport: str, tmp_path: Path) -> None:
+    authority = create_authority(tmp_path / "ca.pem", common_name="test", now=datetime.now(UTC))
+    authority.issue_workload(tmp_path / "server", "spiffe://prod.example.org/ns/mesh/sa/extauthz")
+    authority.issue_workload(tmp_path / "gateway", "spiffe://prod.example.org/ns/mesh/sa/gateway")
+    callers = {"authorities": "ca.pem", "names": ["spiffe://prod.example.org/ns/mesh/sa/gateway"]}
+    tls = {"certificate": "server.pem", "key": "server.key", "callers": callers}
+    own = ("--ask-certificate", str(tmp_path / "gateway.pem"), "--ask-key", str(tmp_path / "gateway.key"))
+    with serving(tmp_path, transport, listen={"tls": tls}):
+        verdict, said = asked(tmp_path, "--ask", "/one", *own)
+        assert verdict == "ok"
+        assert "allow by the rule `site/open`" in said
+        verdict, said = asked(tmp_path, "--ask", "/one")
+        assert verdict == "problem"
+        assert "callers" in said
+
+
+def test_a_server_that_is_gone_decides_nothing(tmp_path: Path) -> None:
+    with serving(tmp_path):
+        pass
+    verdict, said = asked(tmp_path, "--ask", "/one")
+    assert verdict == "problem"
+    assert "connection refused; is the server running" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--ask", "orders"), "`orders` is neither a path nor a URL; write `/orders`"),
+        (("--ask", "/a b"), "is neither a path nor a URL"),
+        (("--ask", ""), "is neither a path nor a URL"),
+        (("--through", "http://127.0.0.1:1"), "--through: say what to ask about: `--ask PATH`"),
+        (("--ask", "/", "--through", "nowhere"), "--through: `nowhere` is no address; write `http://127.0.0.1:8443`"),
+        (("--ask-certificate", "a.pem", "--ask-key", "a.key"), "--ask-certificate: say what to ask about"),
+        (("--ask", "/", "--ask-key", "a.key"), "a certificate and its key go together"),
+    ],
+)
+def test_what_can_not_be_asked_is_a_mistake_of_the_command_line(
+    arguments: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    ended = command("doctor", *arguments, folder=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert message in ended.stderr
