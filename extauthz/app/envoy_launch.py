@@ -30,7 +30,7 @@ def envoy_worker(settings: Settings, environ: Mapping[str, str], number: int | N
     """
     command, within = _envoy()
     if settings.tls is not None:
-        settings.tls.check()
+        settings.tls.read()
     _refuse_name(settings.listen.grpc)
     sockets = settings.listen.made_sockets
     # Envoy would say so in words of its own, and late.

@@ -130,6 +130,9 @@ def _transport_socket(tls: Tls, secrets: Path) -> Tree:
         "typed_config": {
             "@type": f"{_TYPES}.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
             "common_tls_context": common,
+            # Who takes up a session again shows no certificate, and so would get in after his has expired.
+            "disable_stateless_session_resumption": tls.authorities is not None,
+            "disable_stateful_session_resumption": tls.authorities is not None,
             "require_client_certificate": tls.authorities is not None,
         },
     }

@@ -1,54 +1,46 @@
 """The certificate of a `grpc` server, sync or of asyncio.
 
-The rule: new files are taken when they are good, connection by connection; until then those before stay.
+The rules: new files are taken when they are good, connection by connection; until then those before stay. And where
+callers show a certificate, no session outlives its connection: who takes one up again shows none, and so would get in
+after his has expired.
 """
-
-from pathlib import Path
 
 import grpc
 import structlog
 
 from extauthz.errors import ConfigurationError
-from extauthz.lookup.files import open_file
 from extauthz.transport.tls import Tls
 
 _log = structlog.get_logger(__name__)
 
 
 def server_credentials(tls: Tls) -> grpc.ServerCredentials:
-    """The server's credentials, which follow their files: they are looked at with each connection."""
-    read = _contents(tls)
+    """The server's credentials, which follow their files: they are looked at with each connection.
+
+    Raises:
+        ConfigurationError: the files can't be used.
+    """
+    read, refused = tls.read(), ""
 
     def renew() -> grpc.ServerCertificateConfiguration | None:
-        nonlocal read
+        nonlocal read, refused
+        before = read
         try:
-            found = _contents(tls)
-        except OSError:  # they are being replaced
-            return None
-        if found == read:
-            return None
-        try:
-            tls.check()
-        except ConfigurationError as error:
-            _log.error("certificate-refused", error=str(error))
-            return None
-        read = found
-        return _configuration(found)
+            read = tls.read(before)
+        except ConfigurationError as error:  # that of files which are being replaced is over soon
+            if refused != str(error):
+                refused = str(error)
+                _log.error("certificate-refused", error=refused)
+        else:
+            refused = ""
+        # gRPC can't be told to keep no sessions, but those of another configuration mean nothing to it.
+        return None if read == before and tls.authorities is None else _configuration(read)
 
     return grpc.dynamic_ssl_server_credentials(
         _configuration(read),
         renew,  # type: ignore[arg-type] # nothing is what it gives for nothing new; grpc says so in words only
         require_client_authentication=tls.authorities is not None,
     )
-
-
-def _contents(tls: Tls) -> tuple[bytes, ...]:
-    return tuple(_content(path) for path in tls.files)
-
-
-def _content(path: Path) -> bytes:
-    with open_file(path) as stream:
-        return stream.read()
 
 
 def _configuration(contents: tuple[bytes, ...]) -> grpc.ServerCertificateConfiguration:

@@ -66,8 +66,6 @@ class RpcServer:
         Raises:
             ConfigurationError: the address can't be listened on, or the certificate can't be used.
         """
-        if self._tls is not None:
-            self._tls.check()
         try:
             self._bind()
         except (RuntimeError, OSError) as error:

@@ -5,7 +5,9 @@ certificate was given to decide.
 """
 
 import ssl
+from contextlib import ExitStack
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Annotated
 
@@ -65,27 +67,51 @@ class Tls:
         """Who may call, which counts those who may not; `None` if everybody may."""
         return Callers(self.names, setting=self.setting) if self.names else None
 
-    def check(self) -> None:
-        """Raise `ConfigurationError` if the files can't be used: what listens would say so late, or only to callers."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        for path in self.files:
-            try:
-                open_file(path).close()
-            except OSError as error:
-                raise ConfigurationError(f"{self.setting}: can't read `{path}`: {failure_of(error)}") from error
+    def read(self, known: tuple[bytes, ...] | None = None) -> tuple[bytes, ...]:
+        """What is in `files`, each opened once; those that are `known` are not looked at again.
+
+        Raises:
+            ConfigurationError: they can't be used: what listens would say so late, or only to callers.
+        """
+        with ExitStack() as opened:
+            streams = [opened.enter_context(self._opened(path)) for path in self.files]
+            contents = tuple(stream.read() for stream in streams)
+            if contents != known:
+                certificate, key, *_ = streams
+                self._check(certificate, key, *contents[2:])
+        return contents
+
+    def _opened(self, path: Path) -> BufferedReader:
         try:
-            context.load_cert_chain(self.certificate, self.key)
+            return open_file(path)
+        except OSError as error:
+            raise ConfigurationError(f"{self.setting}: can't read `{path}`: {failure_of(error)}") from error
+
+    def _check(self, certificate: BufferedReader, key: BufferedReader, authorities: bytes | None = None) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.seek(0)
+        key.seek(0)
+        try:
+            # By what is open: another file, or a pipe, may have taken the place of either. And nobody is there who
+            # could be asked for a password.
+            context.load_cert_chain(_again(certificate), _again(key), password=lambda: "")
         except ssl.SSLError as error:
             raise ConfigurationError(
-                f"{self.setting}: `{self.certificate}` and `{self.key}` are no certificate and its key, in PEM"
+                f"{self.setting}: `{self.certificate}` and `{self.key}` are no certificate and its key, in PEM and"
+                " without a password"
             ) from error
-        if self.authorities is not None:
+        if authorities is not None:
             try:
-                context.load_verify_locations(self.authorities)
-            except ssl.SSLError as error:
+                context.load_verify_locations(cadata=authorities.decode("ascii", "ignore"))
+            except (ssl.SSLError, ValueError) as error:
                 raise ConfigurationError(
                     f"{self.setting}: `{self.authorities}` holds no certificates in PEM"
                 ) from error
+
+
+def _again(stream: BufferedReader) -> str:
+    """A path to what is open already."""
+    return f"/dev/fd/{stream.fileno()}"
 
 
 def tls_of(settings: TlsSettings, *, setting: str, base: Path) -> Tls:

@@ -78,6 +78,11 @@ def call(address: str, sent: Call) -> Outcome:
         return _Speaking(connection).call(sent)
 
 
+def call_over(connection: ssl.SSLSocket, sent: Call) -> Outcome:
+    """What comes back for one call on a connection over TLS, which is there for it alone."""
+    return _Speaking(connection).call(sent)
+
+
 def pings_answered(address: str, *, times: int, rest: float) -> int:
     """How many of so many questions whether the connection is alive get an answer, if each is asked so many seconds
     after the answer to the one before, and nothing else is."""
