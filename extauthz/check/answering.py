@@ -8,18 +8,15 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 
-import msgspec
 import structlog
 from msgspec.structs import replace
 
+from extauthz.check.case import Answer, Case
 from extauthz.check.refusals import AUDIT_UNAVAILABLE, INTERNAL_ERROR, refusal
 from extauthz.errors import ConfigurationError, Reason, Refused
-from extauthz.identity.lookups import NO_ANSWERS, Answers
 from extauthz.policy.approving import terms_of
-from extauthz.policy.asking import NOTHING_ASKED, Inquiry
-from extauthz.policy.policy_set import PolicySet
 from extauthz.record.chronicle import REQUESTER, Chronicle
-from extauthz.record.decision import DecisionRecord, Trace, Wait, WallClock
+from extauthz.record.decision import DecisionRecord, Wait, WallClock
 from extauthz.record.keeping import Recorder
 from extauthz.record.tallies import Tallies
 from extauthz.record.trace_context import trace_id_of
@@ -28,12 +25,8 @@ from extauthz.stepup.challenge import offer as challenge_offer
 from extauthz.stepup.keys import KeyRing
 from extauthz.stepup.waiting import offer as waiting_offer
 from extauthz.values.decisions import Challenge, ChallengeOffer, Evaluation, Hold, HoldOffer, denial
-from extauthz.values.grants import NO_FACTS, Facts
-from extauthz.values.identity import Identity
-from extauthz.values.origin import Origin
 from extauthz.values.quoting import detail_of
-from extauthz.values.request import Caller, RequestView
-from extauthz.values.schemes import Schemes
+from extauthz.values.request import Caller
 from extauthz.values.span_ids import SpanIds
 from extauthz.wire.caller import classify
 from extauthz.wire.encode import encode_failure, say
@@ -46,78 +39,10 @@ AUDIT_MARGIN = 0.02
 AUDIT_MARGIN_LATER = 0.03
 """As much, where a transport counts its own margin beside: the answer that the record is missing is to be the first."""
 
-Remaining = Callable[[], float | None]
-"""Seconds until the caller's deadline, `None` if there is none."""
-
 _log = structlog.get_logger(__name__)
 
 _WITH_PAGE = frozenset({Caller.NAVIGATION, Caller.FORM_POST, Caller.API})
 """Who can open the challenge page: a gRPC caller can't, and a preflight must never be redirected."""
-
-
-class Asked(msgspec.Struct, frozen=True):
-    """One Check as it came: its bytes, how long its caller still waits, and the call's trace context.
-
-    `started_ns` is when it is decided, anew if it was held: `held_for` are the approvals that it has waited for until
-    just now, and `held_until` is when all waiting must be over, on the monotonic clock. `came_at` is when it came then,
-    in seconds since the epoch, and `proofs` are the proofs of possession that it has used up. `waits` are those that
-    were over before it was decided anew; `span` is what it will be, where something links to it already.
-    """
-
-    decision_id: str
-    started_ns: int
-    payload: bytes
-    remaining: Remaining
-    trace: Trace
-    held_for: tuple[str, ...] = ()
-    held_until: float | None = None
-    came_at: float | None = None
-    proofs: Answers = NO_ANSWERS
-    waits: tuple[Wait, ...] = ()
-    span: SpanIds | None = None
-
-
-class Case(msgspec.Struct, frozen=True):
-    """One Check and what was established about it; `None` is what was not.
-
-    `policies` decide it, `schemes` are how its caller could have proven who it is, `facts` are what was looked up for
-    it by `inquiry`, and what needed no look-up. `holder_secret` is that of a holder cookie which the answer sets.
-    `waits` are what it has waited for.
-    """
-
-    asked: Asked
-    policies: PolicySet
-    schemes: Schemes
-    request: RequestView | None
-    identity: Identity | None
-    facts: Facts = NO_FACTS
-    inquiry: Inquiry = NOTHING_ASKED
-    holder_secret: str | None = None
-    waits: tuple[Wait, ...] = ()
-
-    @property
-    def now(self) -> float:
-        """The time of the decision in seconds since the epoch."""
-        return self.asked.started_ns / 1e9
-
-    @property
-    def origin(self) -> Origin:
-        """The decision, for what it begins."""
-        span = self.asked.span
-        return Origin(decision_id=self.asked.decision_id, span="" if span is None else span.traceparent)
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """The bytes of an answer, the evaluation that led to what it says, and its span where something links to it.
-
-    `challenge` is the id of the one that it opens, empty if it opens none.
-    """
-
-    payload: bytes
-    evaluation: Evaluation
-    detail: str | None
-    span: SpanIds | None = None
-    challenge: str = ""
 
 
 class Answering:

@@ -14,8 +14,8 @@ import structlog
 from msgspec.structs import replace
 
 from extauthz.approval.course import LONGEST_REASON
-from extauthz.check.answering import Case
 from extauthz.check.approvals import Approvals, Asked, BrokenGlass, Granted, Pending, Refused
+from extauthz.check.case import Case
 from extauthz.check.holding import Held, Holding
 from extauthz.check.proof.proving import issued_since
 from extauthz.check.proof.telling import tell_used

@@ -10,7 +10,8 @@ import itertools
 
 from msgspec.structs import replace
 
-from extauthz.check.answering import Answering, Asked, Case, Remaining
+from extauthz.check.answering import Answering
+from extauthz.check.case import Asked, Case, Remaining
 from extauthz.check.finishing import Finishing
 from extauthz.check.gathering import Gatherer
 from extauthz.check.holding import Held, Holding

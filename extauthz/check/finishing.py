@@ -12,8 +12,9 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from extauthz.check.answering import Answering, Case
+from extauthz.check.answering import Answering
 from extauthz.check.approving import Again, Approving, Question, Settled
+from extauthz.check.case import Case
 from extauthz.check.gathering import Gathered, Gatherer
 from extauthz.check.holding import Held
 from extauthz.check.leaving import left_by

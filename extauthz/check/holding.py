@@ -13,8 +13,8 @@ from typing import Final
 
 import msgspec
 
-from extauthz.check.answering import Asked
 from extauthz.check.approval_news import ApprovalNews
+from extauthz.check.case import Asked
 from extauthz.check.holding_config import HoldingSettings
 from extauthz.errors import StateUnavailable
 from extauthz.store.approvals import ApprovalStore

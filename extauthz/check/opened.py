@@ -5,7 +5,7 @@ The rule kept here: they are values. Asking anybody is for whoever finishes them
 
 import msgspec
 
-from extauthz.check.answering import Case
+from extauthz.check.case import Case
 from extauthz.identity.lookups import Awaiting
 from extauthz.policy.candidates import Candidates
 from extauthz.values.decisions import Evaluation

@@ -14,7 +14,7 @@ from patience import comes
 
 from extauthz._pb.envoy.service.auth.v3 import external_auth_pb2
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
-from extauthz.check.answering import Remaining
+from extauthz.check.case import Remaining
 from extauthz.check.opened import Opened
 from extauthz.errors import ConfigurationError
 from extauthz.record.decision import Trace
