@@ -60,7 +60,7 @@ BEFORE_SIGNATURES: Final = Version(
     events=False,
 )
 """It has an index of decisions, and the store knows the ends of its audit, which signs what it says in another way."""
-BEFORE_WORDS: Final = Version(name="before-words", commit="8d555c478fe126ad0ab396bd99f3dbf38699eace", tickets=False)
+BEFORE_WORDS: Final = Version(name="before-words", commit="8d555c478fe126ad0ab396bd99f3dbf38699eace")
 """Its index of decisions has an earlier form than today's; it has events for webhooks."""
 PROMISED: Final = Version(name="promised", commit="2905a61944e0d9a3fa9b3ee1d1154590db76020c")
 """From here on docs/upgrade.md holds: state of this version and of every later one is read."""

@@ -11,7 +11,7 @@ from typing import Final
 import httpx
 import pyotp
 from app.callers import Browser, Gateway, new_request
-from app.replicas import Replica, Site
+from app.replicas import Replica, Site, shared_store
 from upgrade.earlier import Program, Version
 
 from extauthz.app.key_file import make_keys
@@ -38,8 +38,10 @@ APPROVING: Final = """
     - name: four-eyes
       paths: ["/pay/*"]
       effect: approve
-      approve: {approvers: {groups: [treasury]}, min: 2, bind: request}
+      approve: {approvers: {groups: [treasury]}, min: 2, bind: request, cooldown: 10m}
 """
+DENIED: Final = "gina"
+"""Whose approval is denied."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +97,10 @@ class World:
     def token(self, sub: str) -> str:
         return self.issuer.token(sub, {"sid": f"session-of-{sub}"}, now=time.time())
 
-    def vote(self, site: Site, approval: str, sub: str, server: int = 0) -> int:
+    def vote(self, site: Site, approval: str, sub: str, server: int = 0, stance: str = "approve") -> int:
         """The status with which a server takes the vote of this approver."""
         token = self.approvers.token(sub, {"aud": "approvals", "groups": ["treasury"]}, now=time.time())
-        url = f"http://{site.replicas[server].said['approvals']}/v1/approvals/{approval}/approve"
+        url = f"http://{site.replicas[server].said['approvals']}/v1/approvals/{approval}/{stance}"
         headers = {"authorization": f"Bearer {token}"}
         return httpx.post(url, headers=headers, json={"reason": "seen"}, timeout=15).status_code
 
@@ -153,6 +155,8 @@ async def leave(world: World, site: Site) -> Left:
             for sub, votes in (("dora", ("anna",)), ("erin", ("anna", "ben"))):
                 approvals[sub] = await asked_approval(gateway, world, sub)
                 assert [world.vote(site, approvals[sub], by) for by in votes] == [200] * len(votes)
+            denied = await asked_approval(gateway, world, DENIED)
+            assert world.vote(site, denied, "anna", stance="deny") == 200
         return Left(used_code=used, proven=one.cookies, challenged=other.cookies, ticket=waiting, approvals=approvals)
 
 
@@ -172,6 +176,7 @@ async def find(world: World, site: Site, left: Left, *, server: int = 0) -> None
         assert [await gateway.reason(other.request("/once/other")) for _ in range(2)] == ["allowed", "proof-required"]
         assert await gateway.reason(world.asks("mallory", "/x")) == "subject-blocked"
         if left.approvals:
+            assert await gateway.reason(world.asks(DENIED, f"/pay/{DENIED}")) == "approval-denied"
             assert await gateway.reason(world.asks("dora", "/pay/dora")) == "approval-required"
             assert world.vote(site, left.approvals["dora"], "anna", server) == 409, "their vote is there"
             assert world.vote(site, left.approvals["dora"], "ben", server) == 200
@@ -185,3 +190,14 @@ async def asked_approval(gateway: Gateway, world: World, sub: str) -> str:
     answer = await gateway.check(world.asks(sub, f"/pay/{sub}"))
     (approval,) = json.loads(answer.denied_response.body)["approvals"]
     return str(approval)
+
+
+@contextmanager
+def lived(tmp_path: Path, version: Version, store: str, program: Program) -> Iterator[World]:
+    """People with authenticator apps, and one who is blocked, as this version has them."""
+    with shared_store(store) as shared:
+        world = new_world(tmp_path, version, shared.url)
+        for sub in ("alice", "bob"):
+            world.enroll(sub, program)
+        program.says("subjects", "block", "mallory", "--issuer", ISSUER, "--config", world.config)
+        yield world

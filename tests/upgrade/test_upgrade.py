@@ -3,23 +3,19 @@
 import asyncio
 import json
 import os
-import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from app.callers import Gateway
-from app.replicas import Site, shared_store
+from app.replicas import Site
 from checking import told
 from commanding import command
 from upgrade.conftest import Unpack
-from upgrade.earlier import BEFORE_APPROVALS, BEFORE_RECORDS, PROMISED, TODAY, VERSIONS, Program, Version
-from upgrade.state import World, asked_approval, find, leave, new_world
+from upgrade.earlier import BEFORE_APPROVALS, BEFORE_RECORDS, PROMISED, TODAY, VERSIONS, Version
+from upgrade.state import World, asked_approval, find, leave, lived
 
-from extauthz.cli.quickstart.tokens import ISSUER
 from extauthz.stepup.totp import STEP_SECONDS
 from extauthz.store.schema import STEPS
 
@@ -28,17 +24,6 @@ ALL = [(version, store) for version in VERSIONS for store in ("sqlite", "redis")
 PAIRS = ALL if "UPGRADES" in os.environ else SOME
 
 pytestmark = pytest.mark.timeout(300)  # starts of servers and commands, one after the other
-
-
-@contextmanager
-def lived(tmp_path: Path, version: Version, store: str, program: Program) -> Iterator[World]:
-    """People with authenticator apps, and one who is blocked, as this version has them."""
-    with shared_store(store) as shared:
-        world = new_world(tmp_path, version, shared.url)
-        for sub in ("alice", "bob"):
-            world.enroll(sub, program)
-        program.says("subjects", "block", "mallory", "--issuer", ISSUER, "--config", world.config)
-        yield world
 
 
 @pytest.mark.parametrize(("version", "store"), PAIRS, ids=[f"{one.name}-{store}" for one, store in PAIRS])
@@ -96,18 +81,6 @@ async def reason_at(gateway: Gateway, site: Site, server: int, request: bytes) -
     answer = await gateway.ask(site.replicas[server].said["grpc"], request)
     assert answer is not None
     return told(answer)["reason"]
-
-
-def test_an_earlier_version_refuses_a_newer_file_in_one_line(tmp_path: Path, unpack: Unpack) -> None:
-    world = new_world(tmp_path, BEFORE_APPROVALS, f"sqlite:///{tmp_path / 'extauthz.db'}")
-    TODAY.says("factors", "list", "alice", "--issuer", ISSUER, "--config", world.config)
-    with closing(sqlite3.connect(tmp_path / "extauthz.db")) as file:
-        assert file.execute("PRAGMA user_version").fetchone() == (len(STEPS),)
-    refused = unpack(BEFORE_APPROVALS).run("serve", "--config", world.config)
-    assert refused.returncode == 1
-    (line,) = refused.stderr.strip().splitlines()
-    assert f"a newer version made this file (schema {len(STEPS)}, known are " in line
-    assert line.endswith("; upgrade extauthz")
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)

@@ -1,0 +1,88 @@
+"""An earlier version on the state of today's: it refuses what it can't read, and allows nothing that is denied."""
+
+import asyncio
+import os
+import sqlite3
+from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from app.callers import Gateway
+from app.replicas import Site
+from patience import comes
+from upgrade.conftest import Unpack
+from upgrade.earlier import (
+    BEFORE_APPROVALS,
+    BEFORE_RECORDS,
+    BEFORE_SIGNATURES,
+    BEFORE_WORDS,
+    PROMISED,
+    TODAY,
+    Version,
+)
+from upgrade.state import World, find, leave, lived, new_world
+
+from extauthz.cli.quickstart.tokens import ISSUER
+from extauthz.store.schema import STEPS
+
+WITH_FEWER_STEPS = (BEFORE_APPROVALS, BEFORE_RECORDS, BEFORE_SIGNATURES)
+ALL = [
+    *((version, "redis") for version in (*WITH_FEWER_STEPS, BEFORE_WORDS, PROMISED)),
+    *((version, "sqlite") for version in (BEFORE_WORDS, PROMISED)),
+]
+SOME = [(BEFORE_APPROVALS, "redis"), (PROMISED, "redis"), (PROMISED, "sqlite")]
+PAIRS = ALL if "UPGRADES" in os.environ else SOME
+
+pytestmark = pytest.mark.timeout(300)  # starts of servers and commands, one after the other
+
+
+@pytest.mark.parametrize(("version", "store"), PAIRS, ids=[f"{one.name}-{store}" for one, store in PAIRS])
+def test_an_earlier_version_keeps_to_what_today_has_left(
+    tmp_path: Path, unpack: Unpack, version: Version, store: str
+) -> None:
+    """Also to what is no longer good: codes and grants that were used, an approval that was denied, a block."""
+    with lived(tmp_path, version, store, TODAY) as world:
+        with world.served(TODAY) as site:
+            left = asyncio.run(leave(world, site))
+        with world.served(unpack(version)) as site:
+            asyncio.run(find(world, site, left))
+
+
+@pytest.mark.parametrize("version", WITH_FEWER_STEPS, ids=lambda version: version.name)
+def test_an_earlier_version_refuses_a_newer_file_in_one_line(tmp_path: Path, unpack: Unpack, version: Version) -> None:
+    """It is as it was, and good for today's."""
+    file, old = tmp_path / "extauthz.db", unpack(version)
+    world = new_world(tmp_path, version, f"sqlite:///{file}")
+    TODAY.says("subjects", "block", "mallory", "--issuer", ISSUER, "--config", world.config)
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(STEPS),)
+    before = sha256(file.read_bytes()).digest()
+    unblock = ("subjects", "unblock", "mallory", "--issuer", ISSUER, "--config", world.config)
+    for words in (("serve", "--config", world.config), unblock):
+        refused = old.run(*words)
+        assert refused.returncode == 1
+        (line,) = refused.stderr.strip().splitlines()
+        assert f"a newer version made this file (schema {len(STEPS)}, known are " in line
+        assert line.endswith("; upgrade extauthz")
+    assert sha256(file.read_bytes()).digest() == before
+    assert "mallory" in TODAY.says("subjects", "list", "--config", world.config)
+
+
+@pytest.mark.parametrize("version", WITH_FEWER_STEPS[:2], ids=lambda version: version.name)
+def test_an_earlier_server_whose_file_is_brought_on_meanwhile_denies_what_is_blocked(
+    tmp_path: Path, unpack: Unpack, version: Version
+) -> None:
+    """Nobody should let it run on; it goes by what today's commands write there."""
+    old = unpack(version)
+    with lived(tmp_path, version, "sqlite", old) as world, world.served(old) as site:
+        assert asyncio.run(reasons(world, site, "bob")) == ["allowed"]
+        TODAY.says("subjects", "block", "bob", "--issuer", ISSUER, "--config", world.config)
+        assert comes(lambda: asyncio.run(reasons(world, site, "bob")) == ["subject-blocked"])
+        assert asyncio.run(reasons(world, site, "alice", "mallory")) == ["allowed", "subject-blocked"]
+
+
+async def reasons(world: World, site: Site, *subs: str) -> list[str]:
+    """How requests of these are decided."""
+    async with Gateway(site) as gateway:
+        return [await gateway.reason(world.asks(sub, "/x")) for sub in subs]
