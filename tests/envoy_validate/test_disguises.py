@@ -187,6 +187,25 @@ def short_streams(tree: Tree) -> None:
     tree.manager["common_http_protocol_options"]["max_stream_duration"] = "30s"
 
 
+def files_in_front(tree: Tree) -> None:
+    kind = f"{TYPE}extensions.filters.http.file_server.v3.FileServerConfig"
+    tree.manager["http_filters"].insert(0, {"name": "f", "typed_config": {"@type": kind}})
+
+
+def files_of_another_listener(tree: Tree) -> None:
+    listener = deepcopy(tree.whole["static_resources"]["listeners"][0])
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    kind = f"{TYPE}extensions.filters.http.file_server.v3.FileServerConfig"
+    manager["http_filters"][0] = {"name": "f", "typed_config": {"@type": kind}}
+    manager["route_config"]["virtual_hosts"][0]["routes"] = [{"match": {"prefix": "/"}, "direct_response": {}}]
+    tree.whole["static_resources"]["listeners"].append({**listener, "name": "files"})
+
+
+def tag_of_a_span(tree: Tree) -> None:
+    tag = {"tag": "who", "request_header": {"name": "Authorization"}}
+    tree.manager["tracing"] = {"custom_tags": [tag]}
+
+
 def filter_of_the_router(tree: Tree) -> None:
     lua = {"@type": f"{TYPE}extensions.filters.http.lua.v3.Lua"}
     tree.manager["http_filters"][-1]["typed_config"]["upstream_http_filters"] = [{"name": "l", "typed_config": lua}]
@@ -274,6 +293,10 @@ def answer_of_another(tree: Tree) -> None:
         ("callers-internal", internal(address_prefix="::")),
         ("callers-internal", internal(address_prefix="8.0.0.0", prefix_len=7)),
         ("listener-plaintext", plain_listener),
+        ("opaque-before", files_in_front),
+        ("listener-unguarded", files_of_another_listener),
+        ("credentials-logged", tag_of_a_span),
+        ("route-repeats", lambda tree: tree.host.update(retry_policy={"retry_on": "connect-failure,unavailable"})),
         ("proxy-protocol", lambda tree: tree.chain.update(use_proxy_proto=True)),
         ("upstream-by-client", address_by_state),
         ("headers-changed-after", query_changed_behind),

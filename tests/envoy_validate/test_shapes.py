@@ -151,6 +151,18 @@ def test_endpoints_that_are_discovered_are_judged_where_a_dump_has_them(address:
     assert rules(yaml.safe_dump(unseen), json.dumps(assigned)) == found
 
 
+def test_a_secret_that_came_over_the_network_is_judged_where_a_dump_has_it() -> None:
+    named = tree("good")
+    socket = named["static_resources"]["listeners"][0]["filter_chains"][0]["transport_socket"]
+    common = socket["typed_config"]["common_tls_context"]
+    context = common.pop("validation_context")
+    common["validation_context_sds_secret_config"] = {"name": "clients", "sds_config": {"ads": {}}}
+    assert rules(yaml.safe_dump(named)) == []
+    secret = {"name": "clients", "validation_context": {**context, "allow_expired_certificate": True}}
+    part = {"@type": f"{TYPE}admin.v3.SecretsConfigDump", "dynamic_active_secrets": [{"secret": secret}]}
+    assert rules(yaml.safe_dump(named), json.dumps({"configs": [part]})) == ["accept-expired"]
+
+
 def test_the_default_chain_of_a_listener_is_judged() -> None:
     good = tree("failure-mode-allow")
     listener = good["static_resources"]["listeners"][0]

@@ -4,8 +4,9 @@ its answers."""
 from collections.abc import Iterator
 
 from extauthz.envoy.validate.chain_rules import INJECTING, OPAQUE
+from extauthz.envoy.validate.filters import type_of
 from extauthz.envoy.validate.findings import Hit, rule
-from extauthz.envoy.validate.model import Http, settings_of, type_of
+from extauthz.envoy.validate.model import Http, settings_of
 from extauthz.envoy.validate.spots import Spot
 
 

@@ -123,11 +123,33 @@ def google_grpc(all_of_it: Everything) -> Iterator[Hit]:
     "write the name of a cluster, or give the file that has it",
 )
 def cluster_unknown(all_of_it: Everything) -> Iterator[Hit]:
-    elsewhere = any(spot["dynamic_resources"]["cds_config"].exists for spot in all_of_it.resources.bootstraps)
-    if all_of_it.clusters and not elsewhere:
-        for call in all_of_it.calls:
-            if call.cluster and call.cluster not in all_of_it.clusters:
-                yield call.spot["envoy_grpc"]["cluster_name"], f"`{call.cluster}`"
+    for name in _unknown(all_of_it) if not _come_elsewhere(all_of_it) else ():
+        yield name, f"`{name.text}`"
+
+
+@rule(
+    "clusters-unseen",
+    "warning",
+    "this cluster comes from elsewhere, so that nothing is known here of where extauthz is asked, and whether others"
+    " can answer in its place",
+    "give the file with the clusters, too, or the `/config_dump?include_eds` of the Envoy that has received them",
+)
+def clusters_unseen(all_of_it: Everything) -> Iterator[Hit]:
+    for name in _unknown(all_of_it) if _come_elsewhere(all_of_it) else ():
+        yield name, f"`{name.text}`"
+
+
+def _unknown(all_of_it: Everything) -> Iterator[Spot]:
+    """The names of clusters that are to be asked, and are not there."""
+    for call in all_of_it.calls:
+        if call.cluster and call.cluster not in all_of_it.clusters:
+            yield call.spot["envoy_grpc"]["cluster_name"]
+
+
+def _come_elsewhere(all_of_it: Everything) -> bool:
+    """Whether clusters may come over the network, or none were given."""
+    bootstraps = all_of_it.resources.bootstraps
+    return not all_of_it.clusters or any(one["dynamic_resources"]["cds_config"].exists for one in bootstraps)
 
 
 @rule(
@@ -256,6 +278,7 @@ RULES = (
     stream_ends_first,
     google_grpc,
     cluster_unknown,
+    clusters_unseen,
     cluster_http1,
     cluster_plaintext,
     cluster_unverified,

@@ -3,8 +3,9 @@ say who calls."""
 
 from collections.abc import Iterator
 
+from extauthz.envoy.validate.filters import EXT_AUTHZ
 from extauthz.envoy.validate.findings import Hit, rule
-from extauthz.envoy.validate.model import EXT_AUTHZ, Http, settings_of
+from extauthz.envoy.validate.model import Http, settings_of
 from extauthz.envoy.validate.spots import Spot
 
 OPAQUE = frozenset({"lua", "wasm", "ext_proc", "golang", "dynamic_modules", "composite", "filter_chain"})
@@ -94,7 +95,7 @@ def cache_before(http: Http) -> Iterator[Hit]:
 )
 def opaque_before(http: Http) -> Iterator[Hit]:
     for one in http.before:
-        if one.kind in OPAQUE:
+        if one.kind in {*OPAQUE, "file_server"}:
             yield one.spot, f"`{one.kind}`"
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+from extauthz.envoy.validate.filters import Filter
 from extauthz.envoy.validate.findings import Hit, rule
-from extauthz.envoy.validate.model import Everything, Filter, Http, Tcp, settings_of
+from extauthz.envoy.validate.model import Everything, Http, Tcp, settings_of
 from extauthz.envoy.validate.spots import Spot
 
 _NAMESPACES = ("envoy.filters.http.rbac", "envoy.filters.network.rbac")

@@ -7,7 +7,7 @@ from typing import Final
 
 from extauthz.envoy.validate.findings import Hit, rule
 from extauthz.envoy.validate.model import Http
-from extauthz.envoy.validate.sockets import is_local, is_plain, takes_untrusted, validations, verifies
+from extauthz.envoy.validate.sockets import verifies
 from extauthz.envoy.validate.spots import Spot
 
 FORWARDING = ("SANITIZE", "FORWARD_ONLY", "APPEND_FORWARD", "SANITIZE_SET", "ALWAYS_FORWARD_ONLY")
@@ -84,65 +84,6 @@ def client_certificate_never_asked(http: Http) -> Iterator[Hit]:
     encrypted = http.tls["common_tls_context"].exists
     if said in _WRITTEN and encrypted and not _asks(http):
         yield http.tls["common_tls_context"], ""
-
-
-@rule(
-    "client-certificate-unsaid",
-    "warning",
-    "Envoy asks for a client's certificate and goes on without one; a later Envoy will refuse who has none",
-    "write `require_client_certificate`, `true` or `false`",
-)
-def client_certificate_unsaid(http: Http) -> Iterator[Hit]:
-    if _verifies(http) and not http.tls["require_client_certificate"].exists:
-        yield http.tls, ""
-
-
-@rule(
-    "accept-untrusted",
-    "error",
-    "Envoy takes certificates that nobody has signed: one that its owner has made names any workload",
-    "write `trust_chain_verification: VERIFY_TRUST_CHAIN`",
-)
-def accept_untrusted(http: Http) -> Iterator[Hit]:
-    for context in validations(http.tls, http.secrets):
-        if takes_untrusted(context):
-            yield context["trust_chain_verification"], ""
-
-
-@rule(
-    "accept-expired",
-    "error",
-    "Envoy takes certificates that have ended: a key that was stolen years ago still names its workload",
-    "remove `allow_expired_certificate`",
-)
-def accept_expired(http: Http) -> Iterator[Hit]:
-    for context in validations(http.tls, http.secrets):
-        if context["allow_expired_certificate"].flag():
-            yield context["allow_expired_certificate"], ""
-
-
-@rule(
-    "client-certificate-unverified",
-    "error",
-    "Envoy wants a certificate, and has no authority to verify it by: one that its owner has made gets in, and no"
-    " workload is known",
-    "write `validation_context: {trusted_ca: …}`",
-)
-def client_certificate_unverified(http: Http) -> Iterator[Hit]:
-    if http.tls["require_client_certificate"].flag() and not _verifies(http):
-        yield http.tls["require_client_certificate"], ""
-
-
-@rule(
-    "listener-plaintext",
-    "warning",
-    "tokens, cookies and codes travel in the clear, and no workload can be known by its certificate",
-    "add a `transport_socket` with TLS, unless what stands in front has ended it on this very machine",
-)
-def listener_plaintext(http: Http) -> Iterator[Hit]:
-    addresses = [http.listener["address"], *(one["address"] for one in http.listener["additional_addresses"].items)]
-    if is_plain(http.chain) and not all(map(is_local, addresses)):
-        yield http.chain, ""
 
 
 @rule(
@@ -265,23 +206,24 @@ def access_log_silent(http: Http) -> Iterator[Hit]:
 
 
 @rule(
-    "access-log-secrets",
+    "credentials-logged",
     "warning",
-    "whoever reads the access log can call in the name of those who are in it",
+    "whoever reads the access log, or spans, can call in the name of those who are in it",
     "log the decision (`…:extauthz:decision_id)%`), and no header with credentials",
 )
-def access_log_secrets(http: Http) -> Iterator[Hit]:
+def credentials_logged(http: Http) -> Iterator[Hit]:
     for spot in http.spot["access_log"].inner():
-        if found := _CREDENTIALS.search(spot.text):
+        if found := _LOGGED.search(spot.text):
             yield spot, f"`{found[0]}`"
+    for tag in http.spot["tracing"]["custom_tags"].items:
+        name = tag["request_header"]["name"]
+        if re.fullmatch(_CREDENTIALS, name.text, re.IGNORECASE):
+            yield name, f"`{name.text}`"
 
 
-_CREDENTIALS: Final = re.compile(
-    r"%(?:REQ|RESP|REQUEST_HEADER|RESPONSE_HEADER)\((?:[^)?]*\?)?"
-    r"(?:authorization|cookie|set-cookie|proxy-authorization|x-api-key)[?)][^%]*%",
-    re.IGNORECASE,
-)
+_CREDENTIALS: Final = "authorization|cookie|set-cookie|proxy-authorization|x-api-key"
 """Headers that are as good as the one who has sent them."""
+_LOGGED: Final = re.compile(rf"%[A-Z_]+\((?:[^)?]*\?)?(?:{_CREDENTIALS})[?)][^%]*%", re.IGNORECASE)
 
 
 def _by_request(http: Http) -> list[Spot]:
@@ -292,11 +234,7 @@ def _by_request(http: Http) -> list[Spot]:
 
 def _asks(http: Http) -> bool:
     """Whether a client is asked for a certificate at all."""
-    return http.tls["require_client_certificate"].flag() or _verifies(http)
-
-
-def _verifies(http: Http) -> bool:
-    return verifies(http.tls, http.secrets)
+    return http.tls["require_client_certificate"].flag() or verifies(http.tls, http.secrets)
 
 
 RULES = (
@@ -305,11 +243,6 @@ RULES = (
     xfcc_by_request,
     xfcc_without_uri,
     client_certificate_never_asked,
-    client_certificate_unsaid,
-    accept_untrusted,
-    accept_expired,
-    client_certificate_unverified,
-    listener_plaintext,
     path_unnormalized,
     escaped_slashes_unsaid,
     header_underscores,
@@ -319,5 +252,5 @@ RULES = (
     xff_not_appended,
     address_detected_otherwise,
     access_log_silent,
-    access_log_secrets,
+    credentials_logged,
 )

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+from extauthz.envoy.validate.chain_rules import OPAQUE
+from extauthz.envoy.validate.filters import EXT_AUTHZ, kind_of, type_of
 from extauthz.envoy.validate.findings import Hit, rule
-from extauthz.envoy.validate.model import EXT_AUTHZ, OWN, Everything, Http, Tcp, kind_of, settings_of, type_of
+from extauthz.envoy.validate.model import OWN, Everything, Http, Tcp, settings_of
 from extauthz.envoy.validate.sockets import discovery, is_local, place
 from extauthz.envoy.validate.spots import Spot
 
@@ -267,10 +269,14 @@ def _led_to(one: Http | Tcp) -> frozenset[str]:
 
 def _is_ours(one: Http | Tcp) -> bool:
     """Whether it leads to pages of extauthz alone, or nowhere: Envoy itself answers."""
-    if isinstance(one, Http) and one.unseen:
+    if isinstance(one, Http) and (one.unseen or any(each.kind in _ANSWERING for each in one.filters)):
         return False
     forwarding = isinstance(one, Tcp) or any(route.forwards for route in one.routes)
     return not forwarding or (bool(one.clusters) and all(name.startswith(OWN) for name in one.clusters))
+
+
+_ANSWERING = frozenset({*OPAQUE, "file_server", "mcp_router"})
+"""Filters that answer, or forward, without a route."""
 
 
 RULES = (

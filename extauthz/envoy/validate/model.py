@@ -3,42 +3,22 @@
 The rule: an `ext_authz` filter counts as ours wherever its call leads; which server a cluster reaches can't be seen.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
+from extauthz.envoy.validate.filters import EXT_AUTHZ, Filter, filter_of, type_of
 from extauthz.envoy.validate.resources import Resources
 from extauthz.envoy.validate.sockets import addresses, places, tls_of
 from extauthz.envoy.validate.spots import Spot
 
-EXT_AUTHZ: Final = "ext_authz"
 PAGES: Final = "/.extauthz"
 """Below this path extauthz serves its pages, and Envoy asks nobody."""
 OWN: Final = "extauthz"
 """What the names of clusters begin with that lead to extauthz itself; their routes need no filter."""
 HTTP: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 """Under which name clusters say how HTTP is spoken with them."""
-_KIND = re.compile(r"filters\.(?:http|network)\.([a-z0-9_]+)\.")
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """A filter: by which name routes know it, what it is (`ext_authz`, `lua`), its entry, and its settings."""
-
-    name: str
-    kind: str
-    spot: Spot
-    config: Spot
-
-    @property
-    def is_chosen(self) -> bool:
-        """Whether another filter, or a matcher around it, decides whether it runs."""
-        config = self.spot["typed_config"]
-        return type_of(config).endswith("ExtensionWithMatcher") or (
-            self.kind == EXT_AUTHZ and unpacked(config).steps != self.config.steps and config.exists
-        )
 
 
 @dataclass(frozen=True)
@@ -159,12 +139,18 @@ class Http:
 
 @dataclass(frozen=True)
 class Tcp:
-    """A chain of a listener whose connections are forwarded as they are."""
+    """A chain of a listener whose connections are forwarded as they are. `secrets` as in `Http`."""
 
     listener: Spot
     chain: Spot
     proxy: Filter
     filters: Sequence[Filter]
+    secrets: Mapping[str, Spot] = field(default_factory=dict)
+
+    @property
+    def tls(self) -> Spot:
+        """As in `Http`."""
+        return tls_of(self.chain)
 
     @property
     def guard(self) -> Filter | None:
@@ -297,7 +283,7 @@ def everything(resources: Resources, listeners: Sequence[str]) -> Everything:
     judged = [one for one in resources.listeners if not listeners or one["name"].text in listeners]
     for listener in judged:
         for chain in (*listener["filter_chains"].items, listener["default_filter_chain"]):
-            filters = [_filter(spot, resources) for spot in chain["filters"].items]
+            filters = [filter_of(spot, resources) for spot in chain["filters"].items]
             for one in filters:
                 discovered = one.spot["config_discovery"]
                 if discovered.exists and not one.config.exists and one.kind in _DECIDING:
@@ -305,7 +291,7 @@ def everything(resources: Resources, listeners: Sequence[str]) -> Everything:
                 elif one.kind == "http_connection_manager":
                     https.append(_http(listener, chain, one.config, resources, tables))
                 elif one.kind == "tcp_proxy":
-                    tcps.append(Tcp(listener, chain, one, filters))
+                    tcps.append(Tcp(listener, chain, one, filters, resources.secrets))
     if not resources.listeners:
         https += _loose(tables)
     return Everything(resources, judged, https, tcps, unseen)
@@ -324,9 +310,9 @@ def _loose(tables: Mapping[str, Spot]) -> Iterator[Http]:
 
 
 def _http(listener: Spot, chain: Spot, spot: Spot, resources: Resources, tables: Mapping[str, Spot]) -> Http:
-    filters = [_filter(one, resources) for one in spot["http_filters"].items]
+    filters = [filter_of(one, resources) for one in spot["http_filters"].items]
     upgraded = [
-        _filter(one, resources) for upgrade in spot["upgrade_configs"].items for one in upgrade["filters"].items
+        filter_of(one, resources) for upgrade in spot["upgrade_configs"].items for one in upgrade["filters"].items
     ]
     table, unseen, scoped = spot["route_config"], [], []
     if (name := spot.at("rds", "route_config_name")).exists:
@@ -343,7 +329,7 @@ def _http(listener: Spot, chain: Spot, spot: Spot, resources: Resources, tables:
     reached = [one for one in resources.clusters if one["name"].text in named]
     behind = [spot for one in filters for spot in one.config["upstream_http_filters"].items]
     behind += [spot for one in reached for spot in one["typed_extension_protocol_options"][HTTP]["http_filters"].items]
-    upstream = [_filter(one, resources) for one in behind]
+    upstream = [filter_of(one, resources) for one in behind]
     return Http(listener, chain, spot, filters, routes, unseen, upgraded, reached, upstream, resources.secrets)
 
 
@@ -357,43 +343,3 @@ def _routes(table: Spot) -> Iterator[Route]:
             elif type_of(inner).endswith("config.route.v3.RouteList"):
                 for route in inner["routes"].items:
                     yield Route(route, host, table)
-
-
-def _filter(spot: Spot, resources: Resources) -> Filter:
-    config = unpacked(spot["typed_config"])
-    name = spot["name"].text
-    if spot["config_discovery"].exists and name in resources.filters:
-        config = unpacked(resources.filters[name]["typed_config"])
-    types = [one.text for one in spot.at("config_discovery", "type_urls").items]
-    said = (type_of(config), spot.at("typed_config", "type_url").text, *types, f"{name}.")
-    kinds = [found[1] for found in map(_KIND.search, said) if found is not None]
-    kind = kinds[0] if kinds else ""
-    inner = (one for one in spot.inner() if type_of(one).endswith(".filters.http.ext_authz.v3.ExtAuthz"))
-    if kind in _HOLDING and (asking := next(inner, None)) is not None:
-        return Filter(name, EXT_AUTHZ, spot, asking)
-    return Filter(name, kind, spot, config)
-
-
-_HOLDING = frozenset({"composite", "filter_chain"})
-"""Filters that hold others."""
-
-
-def kind_of(spot: Spot, resources: Resources) -> str:
-    """What a filter is, as `Filter.kind`."""
-    return _filter(spot, resources).kind
-
-
-def type_of(config: Spot) -> str:
-    """The name of the message of a `typed_config`."""
-    return config["@type"].text
-
-
-def unpacked(config: Spot) -> Spot:
-    """What a `typed_config` holds, also where it wraps something else."""
-    while True:
-        if type_of(config).endswith("TypedStruct"):
-            return config["value"]
-        if type_of(config).endswith("ExtensionWithMatcher"):
-            config = config.at("extension_config", "typed_config")
-            continue
-        return config

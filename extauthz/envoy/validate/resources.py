@@ -37,13 +37,16 @@ _DUMPS = {
         (("static_route_configs", "route_config"), ("dynamic_route_configs", "route_config")),
     ),
     "EcdsConfigDump": ("filters", (("ecds_filters", "ecds_filter"),)),
+    "SecretsConfigDump": ("secrets", (("static_secrets", "secret"), ("dynamic_active_secrets", "secret"))),
     "EndpointsConfigDump": (
         "endpoints",
         (("static_endpoint_configs", "endpoint_config"), ("dynamic_endpoint_configs", "endpoint_config")),
     ),
 }
 """Where a part of a dump keeps its resources: lists, and the field of each element."""
-_OTHER_DUMPS = frozenset({"SecretsConfigDump", "ScopedRoutesConfigDump"})
+_NAMED = {"filters": "name", "endpoints": "cluster_name", "secrets": "name"}
+"""The kinds that are kept by name, and what that is."""
+_OTHER_DUMPS = frozenset({"ScopedRoutesConfigDump"})
 
 
 def collect(roots: list[Spot]) -> Resources:
@@ -114,10 +117,9 @@ def _take_dump(spot: Spot, kind: str, found: Resources) -> None:
             resource = entry.at(inner, "listener") if inner == "active_state" else entry[inner]
             if not resource.exists:
                 continue
-            if name == "filters":
-                found.filters[resource["name"].text] = resource
-            elif name == "endpoints":
-                found.endpoints[resource["cluster_name"].text] = resource
+            if name in _NAMED:
+                by_name: dict[str, Spot] = getattr(found, name)
+                by_name[resource[_NAMED[name]].text] = resource
             else:
                 into: list[Spot] = getattr(found, name)
                 into.append(resource)

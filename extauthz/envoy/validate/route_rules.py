@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from extauthz.envoy.validate.filters import type_of
 from extauthz.envoy.validate.findings import Hit, rule
-from extauthz.envoy.validate.model import OWN, PAGES, Http, Route, setting, settings_of, type_of
+from extauthz.envoy.validate.model import OWN, PAGES, Http, Route, setting, settings_of
 from extauthz.envoy.validate.spots import Spot
 
 _REPEATS = frozenset(
@@ -15,6 +16,10 @@ _REPEATS = frozenset(
         "retriable-status-codes",
         "retriable-headers",
         "http3-post-connect-failure",
+        "cancelled",
+        "deadline-exceeded",
+        "internal",
+        "unavailable",
     }
 )
 """Conditions of a retry under which the service may have done already what it is asked for again."""

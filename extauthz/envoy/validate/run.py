@@ -12,10 +12,12 @@ from extauthz.envoy.validate import (
     connection_rules,
     listener_rules,
     route_rules,
+    tls_rules,
 )
 from extauthz.envoy.validate.configured_rules import Compared, Configured
+from extauthz.envoy.validate.filters import EXT_AUTHZ
 from extauthz.envoy.validate.findings import Finding
-from extauthz.envoy.validate.model import EXT_AUTHZ, Everything, everything, settings_of
+from extauthz.envoy.validate.model import Everything, everything, settings_of
 from extauthz.envoy.validate.reading import UnreadableEnvoy, read
 from extauthz.envoy.validate.resources import collect
 from extauthz.envoy.validate.spots import Spot
@@ -65,6 +67,9 @@ def _findings(all_of_it: Everything) -> Iterator[Finding]:
         for of_http in (*chain_rules.RULES, *after_rules.RULES, *connection_rules.RULES):
             if http.guard is not None and http.spot.exists:
                 yield from of_http.findings(http)
+    for chain in (one for one in all_of_it.chains if one.guard is not None and one.chain.exists):
+        for of_chain in tls_rules.RULES:
+            yield from of_chain.findings(chain)
     for config in _asking(all_of_it):
         for of_filter in asking_rules.RULES:
             yield from of_filter.findings(config)

@@ -13,6 +13,7 @@ from extauthz.envoy.validate import (
     connection_rules,
     listener_rules,
     route_rules,
+    tls_rules,
 )
 from extauthz.envoy.validate.findings import Rule
 
@@ -21,7 +22,7 @@ SUBJECTS: Sequence[tuple[str, Sequence[Rule[Any]]]] = (
     ("The filter that asks", (*asking_rules.RULES, *condition_rules.RULES)),
     ("The filters around it", (*chain_rules.RULES, *after_rules.RULES)),
     ("Routes", route_rules.RULES),
-    ("Who calls, and for what", connection_rules.RULES),
+    ("Who calls, and for what", (*connection_rules.RULES, *tls_rules.RULES)),
     ("Calls and clusters", call_rules.RULES),
     ("With `--config`", configured_rules.RULES),
 )
