@@ -7,6 +7,7 @@ problem is told with its place: the variable, or the line and column in the file
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError
 
 from extauthz.errors import ConfigurationError, failure_of
-from extauthz.policy.problems import PolicyErrors, Problem, did_you_mean, faults_of, problem_at
+from extauthz.policy.problems import Fault, PolicyErrors, Problem, did_you_mean, faults_of, problem_at
 from extauthz.policy.yaml_source import Document, decode, load_documents
 from extauthz.settings.file import DELIMITER, PREFIX, Settings
+from extauthz.settings.places import where_it_belongs
 
 CONFIG_VARIABLE = "EXTAUTHZ_CONFIG"
 """Names the configuration file itself; for the commands."""
@@ -55,7 +57,7 @@ def load_settings(path: Path) -> Settings:
         raise ConfigurationError(f"{path}: holds a NUL character, which no name of a file can have; remove it")
     _refuse_unknown_variables(os.environ)
     try:
-        settings = Settings(**_without_constructor_switches(document))
+        settings = Settings(**_as_written(document))
     except ValidationError as error:
         raise PolicyErrors(_problems(error, document, os.environ)) from None
     except SettingsError as error:
@@ -89,7 +91,7 @@ def _problems(error: ValidationError, document: Document, environ: Mapping[str, 
     variables = {_path_of(name): name for name in environ if name.upper().startswith(PREFIX)}
     for fault in faults_of(error, Settings, document):
         if not _is_of_environment(fault.path, said, document.value):
-            yield fault.problem
+            yield _with_its_place(fault)
             continue
         path = max(variables, key=lambda path: _shared_steps(path, fault.path))
         place = f"environment: {variables[path]}"
@@ -124,9 +126,23 @@ def _is_of_environment(path: tuple[str | int, ...], said: object, written: objec
     return bool(path)
 
 
-def _without_constructor_switches(document: Document) -> dict[str, Any]:
-    """The file's keys; one with a leading `_` would be taken for a switch of pydantic-settings, so it is refused."""
-    for key in document.value:
-        if key.startswith("_"):
-            raise PolicyErrors([problem_at(document, (key,), f"unknown field `{key}`", key=True)])
+def _with_its_place(fault: Fault) -> Problem:
+    """What is told of a fault; of a key that is known in another block only, where it belongs."""
+    if fault.kind != "extra_forbidden" or fault.meant:
+        return fault.problem
+    *path, key = map(str, fault.path)
+    return replace(fault.problem, hint=where_it_belongs(key, written_in=".".join(path)))
+
+
+def _as_written(document: Document) -> dict[str, Any]:
+    """The file's keys. One with a leading `_` would be taken for a switch of pydantic-settings, and one in capitals for
+    the key, or for nothing where that is there, too: both are refused."""
+    known = Settings.model_fields
+    odd = [key for key in document.value if key.startswith("_") or (key not in known and key.lower() in known)]
+    if odd:
+        hints = (did_you_mean(key.lower(), known) if key.lower() in known else "" for key in odd)
+        raise PolicyErrors(
+            problem_at(document, (key,), f"unknown field `{key}`", hint, key=True)
+            for key, hint in zip(odd, hints, strict=True)
+        )
     return dict(document.value)

@@ -261,3 +261,38 @@ def test_no_socket_is_open_to_everybody_on_the_machine(tmp_path: Path, mode: str
 def test_a_socket_may_be_for_its_owner_and_group(tmp_path: Path, mode: str) -> None:
     path = written(tmp_path, f'policies: [p]\nlisten: {{sockets: {{mode: "{mode}"}}}}')
     assert load_settings(path).listen.made_sockets.mode == int(mode, 8)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "hint"),
+    [
+        ("tls: {certificate: c}", "2:1", "unknown field `tls`; it belongs under `listen` or under `approvals.email`"),
+        ("max_staleness: 5s", "2:1", "unknown field `max_staleness`; it belongs under `revocations`"),
+        ("webhooks: []", "2:1", "unknown field `webhooks`; it belongs under `approvals` or under `events`"),
+        (
+            "identity: {trust_domains: [a]}",
+            "2:12",
+            "unknown field `trust_domains`; it belongs under `identity.workload`",
+        ),
+        ("listen: {store: 'memory:'}", "2:10", "unknown field `store`; it belongs at the top of the file"),
+        ("key: k.pem", "2:1", "unknown field `key`; did you mean `keys`?"),
+        ("timeout: 5s", "2:1", "unknown field `timeout`"),
+        ("nonsense: 1", "2:1", "unknown field `nonsense`"),
+        ("LISTEN: {grpc: '127.0.0.1:1'}", "2:1", "unknown field `LISTEN`; did you mean `listen`?"),
+    ],
+)
+def test_a_key_in_the_wrong_place_is_led_to_its_own(tmp_path: Path, text: str, place: str, hint: str) -> None:
+    path = written(tmp_path, f"policies: [p]\n{text}")
+    with pytest.raises(PolicyErrors) as refused:
+        load_settings(path)
+    assert str(refused.value) == f"{path}:{place}: {hint}"
+
+
+def test_a_key_in_capitals_takes_no_place_of_another(tmp_path: Path) -> None:
+    path = written(tmp_path, "policies: [p]\nstore: 'memory:'\nStore: 'sqlite:///other.db'\nPolicies: [q]")
+    with pytest.raises(PolicyErrors) as refused:
+        load_settings(path)
+    assert [(one.line, one.hint) for one in refused.value.problems] == [
+        (3, "did you mean `store`?"),
+        (4, "did you mean `policies`?"),
+    ]
