@@ -41,7 +41,7 @@ async def envoy(deployment: Deployment) -> Sequence[Said]:
 async def envoy_configuration(deployment: Deployment) -> Sequence[Said]:
     if deployment.envoy_admin is None:
         return []
-    text = (await deployment.envoy("/config_dump")).text
+    text = (await deployment.envoy("/config_dump?include_eds")).text
     try:
         findings = await apart(lambda: validate([("config_dump", text)], deployment.expected))
     except UnreadableEnvoy as error:
