@@ -65,3 +65,9 @@ def without_last_of(audit: Path, writer: str) -> bytes:
     lines = audit.read_bytes().splitlines(keepends=True)
     last = max(number for number, line in enumerate(lines) if json.loads(line)["writer"] == writer)
     return b"".join(lines[:last] + lines[last + 1 :])
+
+
+def own_words(audit: bytes) -> list[int]:
+    """The numbers of the lines that an audit has written of itself."""
+    lines = map(json.loads, audit.splitlines())
+    return [number for number, line in enumerate(lines, 1) if line.get("event", "").startswith("audit.")]

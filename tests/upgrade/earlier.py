@@ -64,7 +64,7 @@ BEFORE_WORDS: Final = Version(name="before-words", commit="8d555c478fe126ad0ab39
 """Its index of decisions has an earlier form than today's; it has events for webhooks."""
 PROMISED: Final = Version(name="promised", commit="2905a61944e0d9a3fa9b3ee1d1154590db76020c")
 """From here on docs/upgrade.md holds: state of this version and of every later one is read."""
-VERSIONS: Final = (BEFORE_APPROVALS, BEFORE_RECORDS, PROMISED)
+VERSIONS: Final = (BEFORE_APPROVALS, BEFORE_RECORDS, BEFORE_SIGNATURES, BEFORE_WORDS, PROMISED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

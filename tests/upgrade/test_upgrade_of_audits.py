@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from app.replicas import shared_store
-from upgrade.audits import decide, mistakes, running, verified, without_last_of
+from upgrade.audits import decide, mistakes, own_words, running, verified, without_last_of
 from upgrade.conftest import Unpack
 from upgrade.earlier import BEFORE_SIGNATURES, BEFORE_WORDS, PROMISED, TODAY, Version
 from upgrade.state import new_world
@@ -28,7 +28,7 @@ def test_a_tail_that_is_cut_off_is_found_over_an_upgrade(
         with running(world, old) as served:
             decide(world, served)
         whole = verified(world, TODAY)
-        unsigned = [] if version.signed else own_words(audit)
+        unsigned = [] if version.signed else own_words(audit.read_bytes())
         assert [one["line"] for one in whole["found"] if one["mistake"] == "signature"] == unsigned
         assert whole["mistakes"] == len(unsigned)
         (earlier,) = whole["writers"]
@@ -47,9 +47,3 @@ def test_a_tail_that_is_cut_off_is_found_over_an_upgrade(
         lines = text.splitlines(keepends=True)
         audit.write_bytes(b"".join(line for line in lines if json.loads(line)["writer"] == later))
         assert mistakes(world, TODAY) == {"vanished": 1}
-
-
-def own_words(audit: Path) -> list[int]:
-    """The numbers of the lines that the audit has written of itself."""
-    lines = map(json.loads, audit.read_text().splitlines())
-    return [number for number, line in enumerate(lines, 1) if line.get("event", "").startswith("audit.")]
