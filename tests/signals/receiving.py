@@ -47,7 +47,7 @@ class Keyring:
 
 @dataclass
 class Receiver:
-    """A receiver, asked over HTTP as transmitters do, without a socket."""
+    """The receiver, its store, and its clock, which a test sets."""
 
     client: httpx.AsyncClient
     reception: Reception

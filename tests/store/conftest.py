@@ -34,6 +34,13 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
         yield running
 
 
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[RedisProcess]:
+    """A Redis that a test may break; it keeps every write on disk."""
+    with RedisProcess(tmp_path / "redis", "--appendonly", "yes", "--appendfsync", "always").start() as running:
+        yield running
+
+
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[RedisProcess]]:
     """A cluster of three masters for all tests."""

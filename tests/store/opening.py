@@ -50,3 +50,11 @@ def ids(store: Store, *, most: int = 50, **meant: Any) -> list[str]:
 def absence(id_: str, **changed: Any) -> Absence:
     values = {"id": id_, "absent": CAROL, "since": NOW, "until": NOW + 60, "made_at": NOW, **changed}
     return Absence(**values)
+
+
+def told(store: Store, now: float) -> list[str]:
+    """The letters to the webhook that are due, each of which is delivered."""
+    claims = run(store.claim_letters("hook", most=50, lease=30, now=now))
+    for claim in claims:
+        assert run(store.letter_done(claim.letter.id, claim.attempt, now=now))
+    return sorted(claim.letter.id for claim in claims)
