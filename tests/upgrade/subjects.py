@@ -124,7 +124,8 @@ async def _proven_devices(
     world: World, site: Site, program: Program
 ) -> tuple[tuple[dict[str, str], ...], tuple[str, ...]]:
     """The cookies of two browsers that dan has proven something in, and the ids of their devices."""
-    browsers, devices = [], []
+    browsers: list[dict[str, str]] = []
+    devices: list[str] = []
     async with Gateway(site) as gateway:
         for number in range(2):
             browser = Browser.of("dan", gateway, site)

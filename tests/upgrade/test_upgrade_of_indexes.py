@@ -1,8 +1,10 @@
 """The index of decisions over an upgrade and back: the page finds what `audit find` finds, of before and of after."""
 
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Final
 
 import pytest
 from app.replicas import shared_store
@@ -15,7 +17,14 @@ from upgrade.operators import Operator
 from upgrade.state import World, new_world
 
 SOME = (BEFORE_WORDS, PROMISED)
-NAMED = ({}, {"decision": "deny"}, {"subject": "alice"}, {"path": "/x"}, {"path": "/y/*"}, {"host": "example.com"})
+NAMED: Final[tuple[Mapping[str, str], ...]] = (
+    {},
+    {"decision": "deny"},
+    {"subject": "alice"},
+    {"path": "/x"},
+    {"path": "/y/*"},
+    {"host": "example.com"},
+)
 """What is asked of the page and of the command, by names that both have."""
 
 pytestmark = pytest.mark.timeout(300)  # starts of servers and commands, one after the other
