@@ -4,7 +4,7 @@ its answers."""
 from collections.abc import Iterator
 
 from extauthz.envoy.validate.chain_rules import INJECTING, OPAQUE
-from extauthz.envoy.validate.filters import type_of
+from extauthz.envoy.validate.filters import of_kinds, type_of
 from extauthz.envoy.validate.findings import Hit, rule
 from extauthz.envoy.validate.model import Http, settings_of
 from extauthz.envoy.validate.spots import Spot
@@ -17,9 +17,7 @@ from extauthz.envoy.validate.spots import Spot
     "move it in front of the filter that asks",
 )
 def opaque_after(http: Http) -> Iterator[Hit]:
-    for one in http.behind:
-        if one.kind in OPAQUE:
-            yield one.spot, f"`{one.kind}`"
+    return of_kinds(http.behind, *OPAQUE)
 
 
 @rule(
@@ -61,9 +59,7 @@ def _changed_by_routes(http: Http) -> Iterator[Spot]:
     "move the filter in front of the one that asks, and write rules for what the service is sent",
 )
 def transcoder_after(http: Http) -> Iterator[Hit]:
-    for one in http.behind:
-        if one.kind in _TRANSCODING:
-            yield one.spot, f"`{one.kind}`"
+    return of_kinds(http.behind, *_TRANSCODING)
 
 
 _TRANSCODING = frozenset(
@@ -84,9 +80,7 @@ _TRANSCODING = frozenset(
     "move the decompressor in front of the filter that asks",
 )
 def decompressed_after(http: Http) -> Iterator[Hit]:
-    for one in http.behind:
-        if one.kind == "decompressor":
-            yield one.spot, ""
+    return of_kinds(http.behind, "decompressor")
 
 
 @rule(
@@ -96,9 +90,7 @@ def decompressed_after(http: Http) -> Iterator[Hit]:
     "move `jwt_authn` in front of the filter that asks",
 )
 def jwt_after(http: Http) -> Iterator[Hit]:
-    for one in http.behind:
-        if one.kind == "jwt_authn":
-            yield one.spot, ""
+    return of_kinds(http.behind, "jwt_authn")
 
 
 @rule(
@@ -109,9 +101,7 @@ def jwt_after(http: Http) -> Iterator[Hit]:
     "let the service know callers by headers that rules set (`allow: {headers: …}`)",
 )
 def credentials_after(http: Http) -> Iterator[Hit]:
-    for one in http.behind:
-        if one.kind in INJECTING or one.kind == "aws_request_signing":
-            yield one.spot, f"`{one.kind}`"
+    return of_kinds(http.behind, *INJECTING, "aws_request_signing")
 
 
 @rule(

@@ -3,7 +3,7 @@ say who calls."""
 
 from collections.abc import Iterator
 
-from extauthz.envoy.validate.filters import EXT_AUTHZ
+from extauthz.envoy.validate.filters import EXT_AUTHZ, of_kinds
 from extauthz.envoy.validate.findings import Hit, rule
 from extauthz.envoy.validate.model import Http, settings_of
 from extauthz.envoy.validate.spots import Spot
@@ -69,9 +69,7 @@ def filter_unseen(http: Http) -> Iterator[Hit]:
 )
 def filter_after_router(http: Http) -> Iterator[Hit]:
     terminal = next((number for number, one in enumerate(http.filters) if one.kind == _TERMINAL), len(http.filters))
-    for one in http.filters[terminal:]:
-        if one.kind == EXT_AUTHZ:
-            yield one.spot, ""
+    return of_kinds(http.filters[terminal:], EXT_AUTHZ)
 
 
 @rule(
@@ -81,9 +79,7 @@ def filter_after_router(http: Http) -> Iterator[Hit]:
     "move the cache behind the filter that asks, or remove it",
 )
 def cache_before(http: Http) -> Iterator[Hit]:
-    for one in http.before:
-        if one.kind in {"cache", "cache_v2"}:
-            yield one.spot, ""
+    return of_kinds(http.before, "cache", "cache_v2")
 
 
 @rule(
@@ -94,9 +90,7 @@ def cache_before(http: Http) -> Iterator[Hit]:
     "move it behind the filter that asks if it changes nothing that rules read; else treat it as a part of the policy",
 )
 def opaque_before(http: Http) -> Iterator[Hit]:
-    for one in http.before:
-        if one.kind in {*OPAQUE, "file_server"}:
-            yield one.spot, f"`{one.kind}`"
+    return of_kinds(http.before, *OPAQUE, "file_server")
 
 
 @rule(
@@ -150,9 +144,7 @@ _IDENTIFYING = frozenset({"x-forwarded-client-cert", "x-forwarded-for"})
     "move the filter behind the one that asks",
 )
 def credentials_before(http: Http) -> Iterator[Hit]:
-    for one in http.before:
-        if one.kind in INJECTING:
-            yield one.spot, f"`{one.kind}`"
+    return of_kinds(http.before, *INJECTING)
 
 
 INJECTING = frozenset({"credential_injector", "gcp_authn"})

@@ -1,9 +1,11 @@
 """Filters, of connections and of requests: what each is, and where its settings are."""
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from extauthz.envoy.validate.findings import Hit
 from extauthz.envoy.validate.resources import Resources
 from extauthz.envoy.validate.spots import Spot
 
@@ -66,3 +68,10 @@ def unpacked(config: Spot) -> Spot:
             config = config.at("extension_config", "typed_config")
             continue
         return config
+
+
+def of_kinds(filters: Sequence[Filter], *kinds: str) -> Iterator[Hit]:
+    """What rules find that forbid certain filters at a place."""
+    for one in filters:
+        if one.kind in kinds:
+            yield one.spot, f"`{one.kind}`"

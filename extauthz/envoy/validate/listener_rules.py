@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from extauthz.envoy.validate.chain_rules import OPAQUE
-from extauthz.envoy.validate.filters import EXT_AUTHZ, kind_of, type_of
+from extauthz.envoy.validate.filters import EXT_AUTHZ, kind_of, of_kinds, type_of
 from extauthz.envoy.validate.findings import Hit, rule
 from extauthz.envoy.validate.model import OWN, Everything, Http, Tcp, settings_of
 from extauthz.envoy.validate.sockets import discovery, is_local, place
@@ -82,9 +82,8 @@ def upstream_by_client(all_of_it: Everything) -> Iterator[Hit]:
             for settings in (one.config, *settings_of(http, one.name)):
                 yield from _chosen_by_client(one.kind, settings)
     for tcp in all_of_it.tcps:
-        for one in tcp.filters if all_of_it.guarded else ():
-            if one.kind in {"sni_cluster", "sni_dynamic_forward_proxy"}:
-                yield one.spot, f"`{one.kind}`"
+        if all_of_it.guarded:
+            yield from of_kinds(tcp.filters, "sni_cluster", "sni_dynamic_forward_proxy")
 
 
 def _chosen_by_client(kind: str, settings: Spot) -> Iterator[Hit]:
@@ -157,9 +156,7 @@ _JUDGED = frozenset({"http_connection_manager", "tcp_proxy"})
 )
 def filter_behind_proxy(all_of_it: Everything) -> Iterator[Hit]:
     for tcp in all_of_it.tcps:
-        for one in tcp.filters[tcp.filters.index(tcp.proxy) :]:
-            if one.kind == EXT_AUTHZ:
-                yield one.spot, ""
+        yield from of_kinds(tcp.filters[tcp.filters.index(tcp.proxy) :], EXT_AUTHZ)
 
 
 @rule(
