@@ -3,36 +3,17 @@
 import itertools
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Literal
 
-from approval.asking import APP, NOW, terms
-from approval.asking import PEOPLE as ISSUER
-from approval.model import (
-    BOARD,
-    COOLDOWN,
-    DENIALS,
-    NEEDED,
-    PEOPLE,
-    RULES,
-    TREASURY,
-    VALID,
-    WAITS,
-    WIDENS,
-    Away,
-    Rule,
-    Told,
-)
+from approval.asking import APP, NOW
+from approval.cashbox import HOLDER, SCHEDULES, TERMS, Spelling, approver, requesters, rule_named
+from approval.model import COOLDOWN, NEEDED, PEOPLE, RULES, VALID, WAITS, Away, Rule, Told
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from store.one_loop import run
 
-from extauthz.approval.config import PersonsSettings
 from extauthz.approval.counting import tally
 from extauthz.approval.course import Operator
-from extauthz.approval.persons import Persons
-from extauthz.approval.schedule_config import ShiftSettings
-from extauthz.approval.terms import Circle, Step, Terms
 from extauthz.check.approval_absences import Absences
 from extauthz.check.approval_clerk import Clerk
 from extauthz.check.approvals import Approvals, BrokenGlass, Granted, Pending, Refused
@@ -40,30 +21,8 @@ from extauthz.store.approvals import MOST_ALIKE
 from extauthz.store.memory import MemoryStore
 from extauthz.values.approvals import Absence, Approval, Approver, Picture, Proof, Requesters, Verdict
 from extauthz.values.decisions import ApprovalDemand, BreakGlassOffer, ChallengeDemand
-from extauthz.values.identity import Identity, Subject, User
+from extauthz.values.identity import Subject
 
-HOLDER = "cookie:c"
-AT_CASHBOX = Circle(groups=frozenset({"treasury"}))
-ON_DUTY = Circle(groups=frozenset({"on-call:cashbox"}))
-TERMS: dict[Rule, Terms] = {
-    name: terms(
-        circle=ON_DUTY if name == "duty" else AT_CASHBOX,
-        min=NEEDED[name],
-        deny_min=DENIALS[name],
-        escalate=(Step(after=WIDENS, circle=Circle(groups=frozenset({"board"}))),) if name == "two" else (),
-        valid_for=VALID,
-        uses=1,
-        cooldown=COOLDOWN,
-    )
-    for name in RULES
-}
-SCHEDULES = {
-    "cashbox": tuple(
-        ShiftSettings.model_validate({"zone": "UTC", "from": begin, "to": end, "persons": [person]}).shift()
-        for begin, end, person in (("00:00", "12:00", "ANNA@example.com"), ("12:00", "24:00", "ben@example.com"))
-    )
-}
-PERSONS = Persons(PersonsSettings(claim="email"))
 CLOSE = 70.0
 """Seconds around the end of a grant in which servers whose clocks differ may see it differently."""
 
@@ -73,31 +32,9 @@ Numbers = st.integers(0, 999)
 Names = st.sampled_from(PEOPLE)
 Askers = st.sampled_from(("uma", "vic"))
 Servers = st.integers(0, 2)
-Spelling = Literal["plain", "shouted", "elsewhere"]
 Spellings: st.SearchStrategy[Spelling] = st.sampled_from(("plain", "shouted", "elsewhere"))
 Rules: st.SearchStrategy[Rule] = st.sampled_from(RULES)
 Sessions = st.sampled_from(("s1", "s1", "s1", "s2"))
-
-
-def claims(name: str, spelling: Spelling = "plain") -> dict[str, object]:
-    email = f"{name}@example.com"
-    return {"email": email.upper() if spelling == "shouted" else email, "email_verified": True}
-
-
-def approver(name: str, spelling: Spelling) -> Approver:
-    """Somebody who has logged in: plainly, with a name in capitals, or as another subject."""
-    subject = Subject(APP if spelling == "elsewhere" else ISSUER, f"{name}-1")
-    person = PERSONS.person(subject, claims(name, spelling))
-    assert person is not None
-    groups = [group for group, members in (("treasury", TREASURY), ("board", BOARD)) if name in members]
-    return Approver(subject=subject, person=person, groups=frozenset([*groups, "on-call:cashbox"]))
-
-
-def requesters(name: str, actor: str | None) -> Requesters:
-    acts = None if actor is None else {"sub": f"{actor}-2", "iss": APP, **claims(actor)}
-    found = PERSONS.requesters(Identity(user=User(sub=f"{name}-1", iss=APP, claims=claims(name), actor=acts)))
-    assert found is not None
-    return found
 
 
 class InBetween(MemoryStore):
@@ -129,7 +66,7 @@ class ManyHands(RuleBasedStateMachine):
         self.servers = [
             Approvals(
                 store=self.store,
-                terms_of=lambda name, _: TERMS.get(_rule(name)),
+                terms_of=lambda name, _: TERMS.get(rule_named(name)),
                 clock=partial(self.at, server),
                 entropy=lambda size: next(self.numbers).to_bytes(size, "big"),
                 keep=1e9,
@@ -417,10 +354,6 @@ class ManyHands(RuleBasedStateMachine):
             assert len(set(humans)) == len(humans), "somebody has voted twice"
             assert not {human.removesuffix("-1") for human in humans} & told.asking, "somebody has answered themselves"
             assert all(vote.at < kept.expires_at for vote in kept.votes), "somebody has voted after the end"
-
-
-def _rule(name: str) -> Rule:
-    return next(one for one in RULES if name == f"cashbox/{one}")
 
 
 TestManyHands = ManyHands.TestCase

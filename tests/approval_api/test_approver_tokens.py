@@ -1,15 +1,87 @@
-"""Whose tokens are taken: keys that are fetched, and settings that would let somebody vote as two."""
+"""What a good token of an approver is, keys that change, and settings that would let somebody vote as two."""
 
 import json
+import time
 from pathlib import Path
 
+import httpx
 import pytest
-from approval_api.answering_people import KEY, OTHER_KEY, PEOPLE, STRANGER, answering, configure, token
+from approval_api.answering_people import (
+    ANNA,
+    APP,
+    BEN,
+    KEY,
+    OTHER_KEY,
+    PEOPLE,
+    STRANGER,
+    Desk,
+    answering,
+    configure,
+    token,
+)
 from lookup.deciding import key_set
 from publishing import Page, publishing
 
 from extauthz.policy.problems import PolicyErrors
 from extauthz.settings import load_settings
+
+
+@pytest.mark.parametrize(
+    "presented",
+    [
+        None,
+        "nonsense",
+        token("anna", "treasury", key=OTHER_KEY),
+        token("anna", "treasury", aud="shop"),
+        token("anna", "treasury", iss=APP),
+        token("anna", "treasury", exp=int(time.time()) - 1),
+        token("anna", "treasury", nbf=int(time.time()) + 3600),
+        token("anna", "treasury", cnf={"jkt": "x" * 43}),
+        token("spiffe://prod.example.org/x", "treasury"),
+    ],
+    ids=["none", "nonsense", "key", "audience", "issuer", "over", "early", "bound", "workload"],
+)
+def test_nobody_comes_in_without_a_good_token_of_the_approvers_issuer(desk: Desk, presented: str | None) -> None:
+    id_ = desk.opened().id
+    for method, path, sent in (
+        ("GET", "/v1/approvals", None),
+        ("GET", f"/v1/approvals/{id_}", None),
+        ("GET", "/v1/approvals/events", None),
+        ("POST", f"/v1/approvals/{id_}/approve", b"{}"),
+        ("GET", "/v1/absences", None),
+    ):
+        answer = desk.ask(method, path, token=presented, content=sent, headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.json()["reason"]) == (401, "unauthenticated")
+        assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+    assert desk.ask("GET", f"/v1/approvals/{id_}").json()["votes"] == []
+
+
+def test_a_cookie_or_a_link_answers_nothing(desk: Desk) -> None:
+    id_ = desk.opened().id
+    for options in (
+        {"headers": {"cookie": f"__Host-extauthz-approver={ANNA}"}},
+        {"params": {"access_token": ANNA}},
+        {"headers": {"authorization": f"Basic {ANNA}"}},
+        {"headers": [("authorization", f"Bearer {ANNA}"), ("authorization", f"Bearer {BEN}")]},
+    ):
+        answer = httpx.post(f"{desk.url}/v1/approvals/{id_}/approve", json={}, **options)
+        assert answer.status_code == 401
+    assert httpx.get(f"{desk.url}/v1/approvals/{id_}/approve").status_code == 405
+
+
+def test_new_keys_in_the_file_are_taken_and_bad_ones_change_nothing(desk: Desk) -> None:
+    path = desk.folder / "people.json"
+    new = token("anna", "treasury", key=OTHER_KEY)
+    assert desk.ask("GET", "/v1/approvals", token=new).status_code == 401
+    path.write_text("nonsense")
+    time.sleep(0.5)
+    assert desk.ask("GET", "/v1/approvals").status_code == 200
+    path.write_text(key_set(KEY, OTHER_KEY))
+    deadline = time.monotonic() + 20
+    while desk.ask("GET", "/v1/approvals", token=new).status_code == 401:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert desk.ask("GET", "/v1/approvals").status_code == 200
 
 
 def test_keys_are_fetched_and_asked_for_again_when_a_token_names_another(tmp_path: Path) -> None:

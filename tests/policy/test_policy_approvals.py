@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from policy.asking_chiefs import ALL, USER, asking, demanded, is_let_through
 from policy.making import (
     KEY,
     NOW,
@@ -13,7 +14,6 @@ from policy.making import (
     compiled,
     document,
     evaluate,
-    grant,
     http,
     rule,
     vote,
@@ -22,41 +22,19 @@ from policy.making import (
 from extauthz.approval.config import MachinesSettings, PersonsSettings
 from extauthz.approval.persons import Persons
 from extauthz.policy.approving import terms_of
-from extauthz.policy.policy_set import PolicySet
 from extauthz.policy.problems import PolicyErrors
-from extauthz.values.approvals import Approver, BreakGlass, Proof, Review
-from extauthz.values.decisions import Allow, ApprovalDemand, AutoAnswer, Challenge, Deny, Hold
+from extauthz.values.approvals import Proof
+from extauthz.values.decisions import Allow, AutoAnswer, Deny, Hold
 from extauthz.values.facts import Local
-from extauthz.values.grants import Facts, Grant
+from extauthz.values.grants import Facts
 from extauthz.values.identity import Identity
-from extauthz.values.request import RequestView
 
-ALL = rule("all", "allow")
-USER = caller(sub="u1", groups=["on-duty"])
 BODY: dict[str, Any] = {
     "path": "/pay?amount=1&to=a1",
     "method": "POST",
     "body": b'{"amount": 1}',
     "headers": {"content-type": "application/json", "x-amount": "1"},
 }
-
-
-def asking(**block: object) -> PolicySet:
-    """A policy that lets everything through that chiefs approve."""
-    return compiled(document("p", ALL, rule("a", "approve", approve={"approvers": {"groups": ["chiefs"]}, **block})))
-
-
-def demanded(policies: PolicySet, request: RequestView | None = None, identity: Identity = USER) -> ApprovalDemand:
-    decision = evaluate(policies, request or http("/"), identity).decision
-    assert isinstance(decision, Hold), decision
-    return decision.demands[0]
-
-
-def is_let_through(
-    policies: PolicySet, *grants: Grant, request: RequestView | None = None, identity: Identity = USER, now: float = NOW
-) -> bool:
-    facts = Facts(grants=grants)
-    return isinstance(evaluate(policies, request or http("/"), identity, facts=facts, now=now).decision, Allow)
 
 
 def test_an_allow_rests_on_the_grant_of_the_approval() -> None:
@@ -271,73 +249,12 @@ def test_an_automatic_denial_beats_what_people_have_approved() -> None:
     assert (decision.reason, decision.rule) == ("frozen", "p/a")
 
 
-GLASS = asking(break_glass={"groups": ["on-duty"], "factors": ["totp"], "max_age": "1m", "valid_for": "10m"})
-
-
-def broken(**changes: Any) -> Grant:
-    by = Approver(subject=demanded(GLASS).subject, person="u1", groups=frozenset({"on-duty"}))
-    glass = {"by": by, "reason": "fire", "proof": Proof(factor="otp", at=NOW - 15), "at": NOW - 10, **changes}
-    return approval("action:p/a", break_glass=BreakGlass(**glass))
-
-
-def test_only_members_are_offered_to_break_the_glass() -> None:
-    offer = demanded(GLASS).break_glass
-    assert offer is not None
-    assert (offer.by.person, offer.demand.binding, offer.demand.uses, offer.proof) == ("u1", "break-glass:p/a", 1, None)
-    assert demanded(GLASS, identity=caller(sub="u1")).break_glass is None
-    assert demanded(asking()).break_glass is None
-    assert demanded(GLASS, identity=caller(workload=WEB)).break_glass is None
-
-
 def test_what_is_too_long_to_be_read_is_not_asked() -> None:
     shows = asking(show={"path": "request.path", "query": "request.raw_path"})
     assert demanded(shows, http("/" + "a" * 8_000)).show["path"] == "/" + "a" * 8_000
     decision = evaluate(shows, http("/" + "a" * 8_200), USER).decision
     assert isinstance(decision, Deny)
     assert decision.reason == "policy-error"
-
-
-def test_who_acts_for_a_member_breaks_no_glass() -> None:
-    agent = caller(sub="u1", groups=("on-duty",), actor={"sub": "agent"})
-    assert demanded(GLASS, identity=agent).break_glass is None
-    assert not is_let_through(GLASS, broken(), identity=agent)
-
-
-def test_the_proof_for_it_is_one_of_its_own() -> None:
-    for binding, is_one in (("break-glass:p/a", True), ("action:p/a", False), ("session", False)):
-        decision = evaluate(GLASS, http("/"), USER, facts=Facts(grants=(grant(binding, uses=1),))).decision
-        assert isinstance(decision, Hold)
-        offer = decision.demands[0].break_glass
-        assert offer is not None
-        assert (offer.proof is not None) is is_one
-
-
-def test_the_proof_for_it_meets_no_challenge() -> None:
-    policies = compiled(document("p", ALL, rule("a", "challenge")))
-    decision = evaluate(policies, http("/"), USER, facts=Facts(grants=(grant("break-glass:p/a"),))).decision
-    assert isinstance(decision, Challenge)
-
-
-def test_a_broken_glass_lets_through() -> None:
-    assert is_let_through(GLASS, broken())
-
-
-def test_a_broken_glass_is_judged_by_the_rule_of_the_moment() -> None:
-    assert not is_let_through(asking(), broken())
-    assert not is_let_through(GLASS, broken(), identity=caller(sub="u1"))
-    assert not is_let_through(GLASS, broken(proof=Proof(factor="hwk", at=NOW - 15)))
-    assert not is_let_through(GLASS, broken(proof=Proof(factor="otp", at=NOW - 100)))
-    assert not is_let_through(GLASS, broken(), now=NOW + 600)
-    somebody = Approver(subject=demanded(GLASS).subject, person="u2")
-    assert not is_let_through(GLASS, broken(by=somebody))
-    review = Review(by=vote("b1").approver, verdict="unjustified", at=NOW)
-    assert not is_let_through(GLASS, broken(review=review))
-
-
-def test_breaking_the_glass_meets_no_challenge() -> None:
-    block = {"approvers": {"groups": ["chiefs"]}, "break_glass": {"groups": ["on-duty"], "factors": ["totp"]}}
-    policies = compiled(document("p", ALL, rule("a", "approve", approve=block), rule("c", "challenge")))
-    assert isinstance(evaluate(policies, http("/"), USER, facts=Facts(grants=(broken(),))).decision, Challenge)
 
 
 def test_a_workload_is_asked_for_without_a_session() -> None:
