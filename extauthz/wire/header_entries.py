@@ -30,11 +30,63 @@ from extauthz.wire.headers import (
     too_many,
 )
 
+# Headers that are no secret and say the same in many requests. Credentials come under any name.
+_KEPT: Final = frozenset(
+    {
+        ":authority",
+        ":method",
+        ":scheme",
+        "accept",
+        "accept-charset",
+        "accept-encoding",
+        "accept-language",
+        "access-control-request-headers",
+        "access-control-request-method",
+        "cache-control",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "dnt",
+        "grpc-accept-encoding",
+        "host",
+        "origin",
+        "pragma",
+        "priority",
+        "sec-ch-ua",
+        "sec-ch-ua-mobile",
+        "sec-ch-ua-platform",
+        "sec-fetch-dest",
+        "sec-fetch-mode",
+        "sec-fetch-site",
+        "sec-fetch-user",
+        "te",
+        "upgrade-insecure-requests",
+        "user-agent",
+        "via",
+        "x-envoy-attempt-count",
+        "x-envoy-auth-partial-body",
+        "x-envoy-decorator-operation",
+        "x-envoy-expected-rq-timeout-ms",
+        "x-envoy-external-address",
+        "x-envoy-internal",
+        "x-envoy-peer-metadata",
+        "x-envoy-peer-metadata-id",
+        "x-forwarded-client-cert",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-proto",
+    }
+)
+
 # Names and values are the clients' to choose: what is kept of them is bounded.
 _LONGEST_KEPT: Final = 2_048
 _LARGEST_SAMPLE: Final = 8_192
 _MOST_SAMPLES: Final = 4
 _MOST_ANYWHERE: Final = 256
+# A length of two bytes says no more (Protocol Buffers, "Base 128 Varints").
+_LONGEST_COMPARED: Final = 16_383
 _LENGTH_OF_NAME: Final[Callable[[bytes], int]] = itemgetter(1)
 
 
@@ -53,7 +105,7 @@ class _Shape(NamedTuple):
     `heads` are what the entries begin with, in their order: all before the length of the value; the length of that;
     and the value's place, or -1 for a pseudo header. `places` are those of the others. `values` gives the value of
     each: first those of the others. The first `single` of them must be single; `foldable` are those that are
-    `is_foldable`; `connection` is the place of that header, if it is there.
+    `is_foldable`; `connection` is the place of that header, or -1. `kept` are the entries that are kept.
     """
 
     heads: tuple[tuple[bytes, int, int], ...]
@@ -62,13 +114,17 @@ class _Shape(NamedTuple):
     single: int
     foldable: tuple[str, ...]
     connection: int
+    kept: tuple[bool, ...]
 
 
 class _Sample(msgspec.Struct, frozen=True, gc=False):
-    """A request that was read: its entries, how many bytes these are, and what became of them."""
+    """What is kept of a request that was read: its entries, how many bytes these are, and their headers.
+
+    `None` stands for an entry that is not kept, which no entry is equal to; its line is empty.
+    """
 
     form: Form
-    entries: list[bytes]
+    entries: list[bytes | None]
     size: int
     shape: _Shape
     headers: OneLineEach
@@ -83,16 +139,18 @@ class Usual:
         self.samples: dict[int, _Sample] = {}
         self._comes_again = False
 
-    def keep(self, form: Form, entries: list[bytes], shape: _Shape, headers: OneLineEach) -> None:
-        """Compare requests to come with this one, if this is not the only one of its connection."""
-        if not self._comes_again:
-            self._comes_again = True
+    def keep(self, sample: _Sample) -> None:
+        """Compare requests to come with this one."""
+        if sample.size > _LARGEST_SAMPLE:
             return
-        size = sum(map(len, entries))
-        if size <= _LARGEST_SAMPLE:
-            if len(self.samples) >= _MOST_SAMPLES:
-                self.samples.clear()
-            self.samples[len(entries)] = _Sample(form, entries, size, shape, headers)
+        if len(self.samples) >= _MOST_SAMPLES:
+            self.samples.clear()
+        self.samples[len(sample.entries)] = sample
+
+    def comes_again(self) -> bool:
+        """Whether there was another request on this connection."""
+        again, self._comes_again = self._comes_again, True
+        return again
 
 
 _anywhere: dict[tuple[Form, bytes], _Sample] = {}
@@ -116,17 +174,25 @@ def read(entries: list[bytes], form: Form, usual: Usual) -> Headers:
     kind = _kind(entries, form)
     sample = _anywhere.get(kind)
     headers = None if sample is None else _as_before(entries, sample)
-    if sample is None or headers is None:
-        sent = [HeaderValue.FromString(entry) for entry in entries]
-        sample = _sample(entries, sent, form)
-        if sample is None:
-            return from_lines(_lines(sent, form))
-        headers = sample.headers
-        if sample.size <= _LARGEST_SAMPLE:
-            if len(_anywhere) >= _MOST_ANYWHERE:
-                _anywhere.clear()
-            _anywhere[kind] = sample
-    usual.keep(form, entries, sample.shape, headers)
+    if sample is not None and headers is not None:
+        if usual.comes_again():
+            usual.keep(_sample(entries, form, sample.shape, headers))
+        return headers
+    sent = [HeaderValue.FromString(entry) for entry in entries]
+    values = dict(_lines(sent, form))
+    names = "\n".join(values)
+    shape = _shape(names, form) if len(names) <= _LONGEST_KEPT else None
+    # As many names as entries: each came once.
+    if shape is None or len(shape.heads) != len(entries):
+        return from_lines(_lines(sent, form))
+    headers = _of_shape(shape, shape.values(values)[: len(shape.places)])
+    sample = _sample(entries, form, shape, headers)
+    if sample.size <= _LARGEST_SAMPLE:
+        if len(_anywhere) >= _MOST_ANYWHERE:
+            _anywhere.clear()
+        _anywhere[kind] = sample
+        if usual.comes_again():
+            usual.keep(sample)
     return headers
 
 
@@ -144,8 +210,8 @@ def _as_before(entries: list[bytes], sample: _Sample) -> OneLineEach | None:
         length = len(entry) - start - 1
         if not entry.startswith(head) or length < 0:
             return None
-        size += len(entry) - len(sample.entries[index])
-        if size > _LARGEST_SAMPLE:
+        size += length
+        if size > LARGEST or length > _LONGEST_COMPARED:
             return None
         if length < 128:
             if entry[start] != length:
@@ -188,16 +254,12 @@ def _kind(entries: list[bytes], form: Form) -> tuple[Form, bytes]:
         return form, b""
 
 
-def _sample(entries: list[bytes], sent: list[HeaderValue], form: Form) -> _Sample | None:
-    """The request, if it is one that others can be compared with."""
-    values = dict(_lines(sent, form))
-    names = "\n".join(values)
-    shape = _shape(names, form) if len(names) <= _LONGEST_KEPT else None
-    # As many names as entries: each came once.
-    if shape is None or len(shape.heads) != len(entries):
-        return None
-    headers = _of_shape(shape, shape.values(values)[: len(shape.places)])
-    return _Sample(form, entries, sum(map(len, entries)), shape, headers)
+def _sample(entries: list[bytes], form: Form, shape: _Shape, headers: OneLineEach) -> _Sample:
+    """What is kept of a request."""
+    kept = [entry if keep else None for entry, keep in zip(entries, shape.kept, strict=True)]
+    lines = tuple([line if name in _KEPT else "" for name, line in zip(shape.places, headers.lines, strict=True)])
+    size = sum([len(entry) for entry in kept if entry is not None])
+    return _Sample(form, kept, size, shape, OneLineEach(shape.places, lines, shape.foldable))
 
 
 def _lines(sent: list[HeaderValue], form: Form) -> Iterable[tuple[str, str]]:
@@ -247,4 +309,5 @@ def _shape(text: str, form: Form) -> _Shape | None:
         single=sum(name in SINGLE for name in kept),
         foldable=tuple(filter(is_foldable, kept)),
         connection=places.get("connection", -1),
+        kept=tuple(name in _KEPT for name in names),
     )

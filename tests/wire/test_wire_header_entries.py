@@ -17,18 +17,23 @@ from extauthz.wire.decode import decode
 from extauthz.wire.header_entries import Form, Usual, read
 from extauthz.wire.headers import from_lines
 
+KEPT = ["te", "via", "dnt", "accept"]
 LONG = st.integers(120, 136).map("x".__mul__) | st.integers(16_370, 16_390).map("x".__mul__)
 
 
 @example([{"a": "1", "b": "2"}, {"a": "1", "c": ""}, {"a": "1", "b": "2"}])
 @example([{":path": "/", "a": "1", "b": "2"}, {"a": "1", "b": "2", "c": ""}])
-@example([{":path": "/", "a": "1", "b": "2"}, {":path": "/\n", "a": "3", "b": "2"}])
-@example([{"a": "1", "b": "2"}, {"a": "1", "b": "\n"}])
-@example([{"a": "1", "b": "2"}, {"a": "\r", "b": "2"}])
+@example([{":path": "/", "te": "1", "via": "2"}, {":path": "/\n", "te": "3", "via": "2"}])
+@example([{"te": "1", "via": "2"}, {"te": "1", "via": "\n"}])
+@example([{"te": "1", "via": "2"}, {"te": "\r", "via": "2"}])
 @example([{"a": "1", "b": "2"}, {"a": "\0", "b": "2"}])
 @example([{"connection": "close", "b": "2"}, {"connection": "x-user", "b": "2"}])
 @example([{"a": "1", "host": "a"}, {"a": "1", "host": "a,b"}, {"a": "1", "host": "a"}])
-@given(st.lists(st.dictionaries(NAMES | st.sampled_from("abc"), VALUES | LONG, max_size=4), max_size=6))
+@given(
+    st.lists(
+        st.dictionaries(NAMES | st.sampled_from(["a", "b", "te", "via", "dnt"]), VALUES | LONG, max_size=4), max_size=6
+    )
+)
 def test_what_came_before_on_a_connection_changes_nothing(sent: list[dict[str, str]]) -> None:
     usual, raw_usual = Usual(), Usual()
     for headers in sent:
@@ -42,18 +47,18 @@ WRITTEN = st.lists(
     st.tuples(
         st.sampled_from([b"\x0a", b"\x12", b"\x1a", b"\x22", b"\x08"]),
         st.sampled_from([b"", b"\x80", b"\xff"]),  # before the length: an overlong one, or a long one
-        st.binary(max_size=3) | st.sampled_from([b"a", b"b", b"\x81\x00"]),
+        st.binary(max_size=3) | st.sampled_from([b"te", b"via", b"\x81\x00"]),
     ).map(lambda part: part[0] + part[1] + bytes([len(part[2])]) + part[2]),
     max_size=3,
 ).map(b"".join)
 
 
-@example([b"\x0a\x01a\x1a\x01x", b"\x0a\x01b\x1a\x01x"], [b"\x0a\x01a\x1a\x81\x00x", b"\x0a\x01b\x1a\x01x"])
-@example([b"\x0a\x01a\x1a\x01x", b"\x0a\x01b\x1a\x01x"], [b"\x0a\x01a\x1a\x01x\x1a\x01y", b"\x0a\x01b\x1a\x01x"])
-@example([b"\x0a\x01a\x1a\x01x", b"\x0a\x01b\x1a\x01x"], [b"\x0a\x01a\x1a", b"\x0a\x01b\x1a\x02x"])
-@example([b"\x0a\x01a\x12\x01x", b"\x0a\x01b\x12\x01x"], [b"\x0a\x01a\x12\x01\xff", b"\x0a\x01b\x12\x01y"])
+@example([b"\x0a\x02te\x1a\x01x", b"\x0a\x03via\x1a\x01x"], [b"\x0a\x02te\x1a\x81\x00x", b"\x0a\x03via\x1a\x01x"])
+@example([b"\x0a\x02te\x1a\x01x", b"\x0a\x03via\x1a\x01x"], [b"\x0a\x02te\x1a\x01x\x1a\x01y", b"\x0a\x03via\x1a\x01x"])
+@example([b"\x0a\x02te\x1a\x01x", b"\x0a\x03via\x1a\x01x"], [b"\x0a\x02te\x1a", b"\x0a\x03via\x1a\x02x"])
+@example([b"\x0a\x02te\x12\x01x", b"\x0a\x03via\x12\x01x"], [b"\x0a\x02te\x12\x01\xff", b"\x0a\x03via\x12\x01y"])
 @given(
-    st.lists(st.sampled_from([b"\x0a\x01a\x1a\x01x", b"\x0a\x01b\x12\x01x", b"\x0a\x01c\x1a\x01x"]), unique=True),
+    st.lists(st.sampled_from([b"\x0a\x02te\x1a\x01x", b"\x0a\x03via\x12\x01x", b"\x0a\x01c\x1a\x01x"]), unique=True),
     st.lists(WRITTEN, max_size=3),
 )
 def test_entries_that_are_laid_out_in_other_ways_are_read_as_protobuf_reads_them(
@@ -66,21 +71,29 @@ def test_entries_that_are_laid_out_in_other_ways_are_read_as_protobuf_reads_them
         assert same(read_or_not(then, form, usual), as_protobuf_reads(then, form))
 
 
-@pytest.mark.parametrize("length", [127, 128, 300, 8_000])
+@pytest.mark.parametrize("length", [127, 128, 300, 8_000, 16_383, 16_384, 20_000])
 def test_a_length_that_is_another_ones_is_not_passed_over(length: int) -> None:
     usual = Usual()
-    raw(("a", b"1"), ("b", b"2"), usual=usual)
-    entry = HeaderValue(key="a", raw_value=b"x" * length).SerializeToString()
-    other = HeaderValue(key="b", raw_value=b"2").SerializeToString()
-    assert read([entry, other], Form.RAW, usual)["a"] == ("x" * length,)
-    for place in (4, 5):
+    raw(("te", b"1"), ("via", b"2"), usual=usual)
+    entry = HeaderValue(key="te", raw_value=b"x" * length).SerializeToString()
+    other = HeaderValue(key="via", raw_value=b"2").SerializeToString()
+    assert read([entry, other], Form.RAW, usual)["te"] == ("x" * length,)
+    for place in (5, 6):
         for byte in (0, 1, 127, 128, 255):
             tampered = [entry[:place] + bytes([byte]) + entry[place + 1 :], other]
             assert same(read_or_not(tampered, Form.RAW, usual), as_protobuf_reads(tampered, Form.RAW))
 
 
+def test_a_length_of_three_bytes_is_not_taken_for_one_of_two() -> None:
+    usual, size = Usual(), 20_000
+    raw(("te", b"1"), ("via", b"2"), usual=usual)
+    entry = b"\x0a\x02te\x1a" + bytes([size & 127 | 128, size >> 7]) + b"x" * size
+    other = HeaderValue(key="via", raw_value=b"2").SerializeToString()
+    assert same(read_or_not([entry, other], Form.RAW, usual), as_protobuf_reads([entry, other], Form.RAW))
+
+
 def test_what_one_form_has_given_is_not_given_for_the_other() -> None:
-    entries = [b"\x0a\x01a\x1a\x01x", b"\x0a\x01b\x1a\x01x"]
+    entries = [b"\x0a\x02te\x1a\x01x", b"\x0a\x03via\x1a\x01x"]
     for forms in (list(Form), [*reversed(Form)]):
         usual = Usual()
         for form in [*forms, *forms, *forms]:
@@ -113,15 +126,15 @@ def test_of_a_connection_a_few_requests_are_kept_and_no_large_one() -> None:
         assert len(usual.samples) <= 4
     assert usual.samples
     usual = Usual()
-    for _ in range(3):
-        raw(("a", b"1"), ("b", b"x" * 9_000), usual=usual)
-        assert not usual.samples
-    raw(("a", b"1"), ("b", b"x" * 8_000), usual=usual)
+    for agent in (b"x", b"x", b"x" * 9_000):
+        usual.samples.clear()
+        raw(("user-agent", agent), ("b", b"1"), usual=usual)
+        assert all(sample.size <= 8_192 for sample in usual.samples.values())
+    raw(("user-agent", b"x" * 8_000), ("b", b"1"), usual=usual)
     assert usual.samples
-    assert raw(("a", b"y" * 8_000), ("b", b"x" * 8_000), usual=usual)["a"] == ("y" * 8_000,)
 
 
-def test_what_many_small_changes_make_of_a_request_is_bounded_as_well() -> None:
+def test_what_changes_make_of_a_request_is_bounded_as_well() -> None:
     usual = Usual()
     for _ in range(2):
         raw(*((name, b"") for name in "abcdefghij"), usual=usual)
@@ -130,25 +143,49 @@ def test_what_many_small_changes_make_of_a_request_is_bounded_as_well() -> None:
         raw(*((name, b"x" * 16_000) for name in "abcdefghij"), usual=usual)
 
 
+def test_nothing_is_kept_that_may_be_a_secret() -> None:
+    usual = Usual()
+    sent = [(name, b"s3cret") for name in ("authorization", "cookie", "dpop", "x-api-key", ":path", "x-extauthz-otp")]
+    for _ in range(3):
+        assert raw(*sent, ("te", b"trailers"), usual=usual)["cookie"] == ("s3cret",)
+    for sample in (*usual.samples.values(), *header_entries._anywhere.values()):
+        assert b"s3cret" not in b"".join(filter(None, sample.entries))
+        assert "s3cret" not in sample.headers.lines
+    (sample,) = usual.samples.values()
+    assert "trailers" in sample.headers.lines
+
+
+@pytest.mark.parametrize("entry", [b"", b"\x0a"])
+def test_an_entry_that_is_empty_is_not_one_that_was_not_kept(entry: bytes) -> None:
+    usual, whole = Usual(), HeaderValue(key="a", raw_value=b"1").SerializeToString()
+    for _ in range(3):
+        read([whole, HeaderValue(key="b", raw_value=b"2").SerializeToString()], Form.RAW, usual)
+    assert isinstance(read_or_not([whole, entry], Form.RAW, usual), str)
+
+
 def test_what_came_on_other_connections_is_bounded() -> None:
     for number in range(600):
         raw((f"x{'-' * (number % 50)}", b"1"), (f"y{'-' * (number // 50)}", b"2"))
         assert len(header_entries._anywhere) <= 256
-    raw(("a" * 77, b"1"), ("b" * 78, b"x" * 9_000))
-    assert all(sample.size <= 9_000 for sample in header_entries._anywhere.values())
+    raw(("a" * 77, b"1"), ("user-agent", b"x" * 9_000))
+    assert all(sample.size <= 8_192 for sample in header_entries._anywhere.values())
 
 
 def test_a_map_that_came_in_another_order_is_the_same() -> None:
-    payload = check_request(host="a.example", headers={"a": "1", "b": "2", "c": "3"}, source_ip="10.0.0.9")
+    payload = check_request(host="a.example", headers={"te": "1", "via": "2", "dnt": "3"}, source_ip="10.0.0.9")
     view = decode(payload)
     assert view.http is not None
     check = Check.FromString(payload)
     headers = check.attributes.request.http.headers
-    for _ in range(3):
+    last = view.http.headers
+    for number in range(4):
         headers.append(headers.pop(0))
         again = decode(check.SerializeToString())
         assert again.http is not None
-        assert again.http.headers is view.http.headers
+        assert again.http.headers == view.http.headers
+        if number > 1:  # what is compared with is the second request of the connection
+            assert again.http.headers is last
+        last = again.http.headers
 
 
 def test_a_connection_whose_headers_vary_is_read_as_any_other() -> None:
