@@ -27,6 +27,9 @@ with the call."""
 _STUCK: Final = 0.25
 """Seconds after which a thread that waits for its caller counts as one that does not decide, though others do."""
 
+KEPT: Final = 16
+"""Threads that wait for being needed again; more of them end, and are made anew by the next crowd."""
+
 _MADE: Final["futures.Future[Any]"] = futures.Future()
 """What gRPC gets for every call: it counts those that are under way, for a limit that we don't set."""
 _MADE.set_result(None)
@@ -34,6 +37,8 @@ _MADE.set_result(None)
 _log = structlog.get_logger(__name__)
 
 _Job = tuple[float, int, Callable[..., object], tuple[object, ...]]
+_NO_CALL: Final[_Job] = (0.0, 0, bool, ())
+"""For whoever waits for a call, and is to look whether there are too many who do."""
 _T = TypeVar("_T")
 
 
@@ -120,6 +125,8 @@ class Workers(futures.Executor):
         while not self._over:
             if not (self._waits or self._late):
                 self._watched = False
+                for _ in range(len(self._too_many)):
+                    self._jobs.put(_NO_CALL)
                 if not self._waits:  # else one began in this very moment
                     self._watch_on.get()
                 self._watched = True
@@ -174,7 +181,8 @@ class Workers(futures.Executor):
             if job is None:
                 return
             came, ahead, call, args = job
-            self._pace = self._pace.after(waited=time.monotonic() - came, ahead=ahead)
+            if job is not _NO_CALL:
+                self._pace = self._pace.after(waited=time.monotonic() - came, ahead=ahead)
             try:
                 call(*args)
             except Exception:  # noqa: BLE001 - gRPC answers for its calls; a thread less would be for good
@@ -189,5 +197,8 @@ class Workers(futures.Executor):
             if not self._too_many or self._over:
                 return True
             self._too_many.pop()
+            if self._idle >= KEPT:
+                self._threads -= 1
+                return False
             self._idle += 1
         return self._posts.get()

@@ -4,6 +4,7 @@ What differs from the page: the ports are free ones, and a call is held for long
 this machine is.
 """
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,7 +73,8 @@ def test_every_command_of_the_walk_does_what_it_shows(folder: Path, shell: Shell
         if step.file:
             write(folder, step._replace(text=moved(step.text, ports)))
             continue
-        shell.show(step, moved(step.text, ports))
+        # Another Envoy may run on this machine, as on a reader's none does.
+        shell.show(step, re.sub(r"^envoy ", "envoy --use-dynamic-base-id ", moved(step.text, ports)))
         ran += 1
     assert ran >= 30
     paid = (folder / "trial" / "service.log").read_text()

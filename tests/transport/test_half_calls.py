@@ -21,7 +21,7 @@ from transport.raw_calls import Line, connected, framed
 from extauthz.transport import grpcio
 from extauthz.transport.grpcio import GrpcioTransport
 from extauthz.transport.methods import CHECK, HEALTH_CHECK, HEALTH_WATCH
-from extauthz.transport.workers import CALLERS, Workers
+from extauthz.transport.workers import CALLERS, KEPT, Workers
 
 CROWD = 90
 """Calls on a connection; Envoy takes a hundred."""
@@ -151,6 +151,28 @@ def test_for_each_caller_too_many_the_first_one_is_sent_away() -> None:
         for event in over:
             event.set()
         workers.shutdown()
+
+
+def test_the_threads_of_a_crowd_are_given_back_when_it_is_over() -> None:
+    deciding, before, over = 2, set(threading.enumerate()), threading.Event()
+    workers = Workers(deciding)
+
+    def threads() -> int:
+        return sum(one.name.startswith("check_") for one in set(threading.enumerate()) - before)
+
+    beside = 1  # who watches callers
+    for _ in range(2):  # and the next crowd finds as many as the first
+        for _ in range(CALLERS):
+            workers.submit(partial(workers.with_caller, over.wait, bool))
+        assert comes(lambda: threads() >= CALLERS + deciding)
+        over.set()
+        assert comes(lambda: threads() <= deciding + KEPT + beside)
+        done = threading.Event()
+        workers.submit(done.set)
+        assert done.wait(GENEROUS)
+        over.clear()
+    workers.shutdown()
+    assert comes(lambda: threads() == 0)
 
 
 def test_a_caller_has_so_long_and_then_hears_that_its_call_is_over(
