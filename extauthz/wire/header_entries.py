@@ -2,6 +2,7 @@
 
 The rule: what is read here is what protobuf and `from_lines` make of the same bytes (both held by tests), whatever came
 before. Most headers of a request are, byte for byte, those of the last one on its connection; they are not read again.
+Nothing is kept that may be a secret: of most headers only that they were there.
 """
 
 from collections.abc import Callable, Iterable, Mapping
