@@ -1,1 +1,1 @@
-"""What the parts share: servers, load, figures, and what is shown and written of them."""
+"""What the parts and scripts share: servers, load, what is asked, figures, and what is shown and written of them."""
