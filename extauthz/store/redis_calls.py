@@ -5,6 +5,9 @@ tried again; a server that could forget what was burned, or that could be anybod
 """
 
 import asyncio
+import os
+import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeVar
@@ -12,7 +15,7 @@ from typing import Final, TypeVar
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
-from extauthz.errors import ConfigurationError, StateUnavailable
+from extauthz.errors import ConfigurationError, StateUnavailable, failure_of
 from extauthz.store.redis_address import RedisAddress
 from extauthz.store.redis_route import Command, route_to
 from extauthz.store.redis_rows import texts_in, understood
@@ -126,7 +129,7 @@ class RedisCalls:
 
     def _told(self, error: BaseException) -> str:
         """What went wrong, on a line, without our passwords: a server may repeat what it was sent, also in part."""
-        text = str(error).partition(", with args beginning with")[0]
+        text = _in_words(error).partition(", with args beginning with")[0]
         for secret in self._secrets:
             text = text.replace(secret, "…")
         return "".join(char if char.isprintable() else " " for char in text[:_LONGEST_TOLD])
@@ -155,6 +158,16 @@ class RedisCalls:
         except Exception as error:
             # Whatever it is, the state is not known.
             raise StateUnavailable(f"store: {self._place}: {self._told(error)}") from error
+
+
+def _in_words(error: BaseException) -> str:
+    """What an error says; of a connection that was not made, why the system has not made it."""
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, socket.gaierror):
+        return failure_of(cause)
+    if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.errno:
+        return os.strerror(cause.errno).lower()
+    return str(error)
 
 
 async def _asked(server: RedisServer, words: Sequence[str | bytes | int]) -> list[Reply]:
