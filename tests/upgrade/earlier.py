@@ -35,6 +35,16 @@ class Version:
     events: bool = True
 
 
+BEFORE_SIGNALS: Final = Version(
+    name="before-signals",
+    commit="e5c186dd85e8205cb91d89d7e1d4b07a070986ed",
+    approvals=False,
+    tickets=False,
+    chained=False,
+    signed=False,
+    events=False,
+)
+"""It knows no signals, and what is in a store of them it does not understand."""
 BEFORE_APPROVALS: Final = Version(
     name="before-approvals",
     commit="c273f2b322c0cee0b90b933dd7cf45b65ec8a6d3",

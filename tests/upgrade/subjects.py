@@ -94,7 +94,8 @@ def say(site: Site, events: dict[str, Any], about: Any) -> None:
     assert push(site, signed(claims(events, about))) == 202
 
 
-def _risk(level: str, at: int) -> dict[str, Any]:
+def risk(level: str, at: int) -> dict[str, Any]:
+    """That the risk of somebody's account is of this level from then on."""
     return event("risk-level-change", current_level=level, principal="USER", event_timestamp=at)
 
 
@@ -102,7 +103,7 @@ async def become_known(world: World, site: Site, program: Program) -> Known:
     """Do and say what is to be known later, by a server of this program."""
     at, token = int(time.time()), world.token("carol")
     browsers, devices = await _proven_devices(world, site, program)
-    say(site, _risk("HIGH", at), iss_sub("alice", ISSUER))
+    say(site, risk("HIGH", at), iss_sub("alice", ISSUER))
     say(site, event("session-revoked"), complex_subject(user=iss_sub("bob", ISSUER), session=opaque("session-of-bob")))
     said = claims({RISC + "account-disabled": {"event_timestamp": at}}, iss_sub("carol", ISSUER))
     pushed = signed(said)
@@ -163,9 +164,9 @@ async def find_known(world: World, site: Site, known: Known, program: Program) -
         assert await gateway.reason(world.asks("carol", "/x")) == "subject-blocked"
         assert push(site, signed({**known.said, "events": {RISC + "account-enabled": {}}})) == 400, "its `jti` was used"
         assert push(site, known.pushed) == 202, "it was taken before"
-        say(site, _risk("LOW", known.at - 60), iss_sub("alice", ISSUER))
+        say(site, risk("LOW", known.at - 60), iss_sub("alice", ISSUER))
         assert await gateway.reason(world.asks("alice", "/calm")) == "too-risky", "the newest holds"
-        say(site, _risk("LOW", known.at + 1), iss_sub("alice", ISSUER))
+        say(site, risk("LOW", known.at + 1), iss_sub("alice", ISSUER))
         assert await gateway.reason(world.asks("alice", "/calm")) == "allowed"
         say(site, {RISC + "account-enabled": {"event_timestamp": known.at + 1}}, iss_sub("carol", ISSUER))
         earlier = new_request("/x", authorization=f"Bearer {known.token}")

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sqlite3
+import time
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
@@ -10,11 +11,14 @@ from pathlib import Path
 import pytest
 from app.callers import Gateway
 from app.replicas import Site
+from checking import told
 from patience import comes
+from signals.transmitting import iss_sub
 from upgrade.conftest import Unpack
 from upgrade.earlier import (
     BEFORE_APPROVALS,
     BEFORE_RECORDS,
+    BEFORE_SIGNALS,
     BEFORE_SIGNATURES,
     BEFORE_WORDS,
     PROMISED,
@@ -22,6 +26,7 @@ from upgrade.earlier import (
     Version,
 )
 from upgrade.state import World, find, leave, lived, new_world
+from upgrade.subjects import prepare, risk, say
 
 from extauthz.cli.quickstart.tokens import ISSUER
 from extauthz.store.schema import STEPS
@@ -67,6 +72,38 @@ def test_an_earlier_version_refuses_a_newer_file_in_one_line(tmp_path: Path, unp
         assert line.endswith("; upgrade extauthz")
     assert sha256(file.read_bytes()).digest() == before
     assert "mallory" in TODAY.says("subjects", "list", "--config", world.config)
+
+
+def test_an_earlier_version_starts_with_no_setting_that_it_does_not_know(tmp_path: Path, unpack: Unpack) -> None:
+    """What it would leave out may be what somebody relies on."""
+    world = new_world(tmp_path, BEFORE_RECORDS, "memory:")
+    webhook = {"name": "siem", "url": "https://siem.example.com/in", "secrets": [{"variable": "SIEM_SECRET"}]}
+    world.configure(events={"webhooks": [webhook]})
+    refused = unpack(BEFORE_RECORDS).run("serve", "--config", world.config)
+    assert refused.returncode == 1
+    (line,) = refused.stderr.strip().splitlines()
+    assert "unknown field `events`" in line
+
+
+def test_what_an_earlier_version_does_not_understand_lets_nobody_through(tmp_path: Path, unpack: Unpack) -> None:
+    """It can't tell whom a signal is about."""
+    with lived(tmp_path, BEFORE_SIGNALS, "redis", TODAY) as world:
+        without = world.config.read_text()
+        prepare(world)
+        with world.served(TODAY) as site:
+            assert asyncio.run(reasons(world, site, "alice", "bob")) == ["allowed", "allowed"]
+            say(site, risk("HIGH", int(time.time())), iss_sub("alice", ISSUER))
+        world.config.write_text(without)
+        (tmp_path / "policies" / "usual.yaml").unlink()
+        with world.served(unpack(BEFORE_SIGNALS)) as site:
+            assert asyncio.run(answers(world, site, "alice", "bob", "mallory")) == ["revocations-stale"] * 3
+
+
+async def answers(world: World, site: Site, *subs: str) -> list[str]:
+    """The first server's answers to requests of these, outages among them."""
+    async with Gateway(site) as gateway:
+        given = [await gateway.ask(site.replicas[0].said["grpc"], world.asks(sub, "/x")) for sub in subs]
+        return [told(one)["reason"] for one in given if one is not None]
 
 
 @pytest.mark.parametrize("version", WITH_FEWER_STEPS[:2], ids=lambda version: version.name)

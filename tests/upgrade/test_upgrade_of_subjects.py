@@ -21,6 +21,7 @@ SOME = [
 ALL = [
     *((version, store, UP) for version in VERSIONS for store in ("sqlite", "redis")),
     *((version, "redis", BACK) for version in VERSIONS),
+    (PROMISED, "sqlite", BACK),
 ]
 WAYS = ALL if "UPGRADES" in os.environ else SOME
 
