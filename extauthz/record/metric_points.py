@@ -87,7 +87,7 @@ def _histograms(family: metrics_core.Metric, started_ns: int, now_ns: int) -> It
                 bucket_counts=[count - before for before, count in zip([0, *up_to], up_to, strict=False)],
                 explicit_bounds=bounds[:-1],  # the last has none
                 min=None,  # type: ignore[arg-type]  # its encoder leaves out what is None, and nobody knows it
-                max=None,  # type: ignore[arg-type]
+                max=None,  # type: ignore[arg-type]  # as above
                 exemplars=exemplars,
             )
             bounds, up_to, exemplars = [], [], []

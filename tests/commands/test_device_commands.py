@@ -37,7 +37,7 @@ def config(tmp_path: Path) -> Path:
         device = ListedDevice(
             id=id_, subject=subject, first_at=at - 1000, proven_at=at, until=at + 10_000, name="Fire\tfox\x1b[2J"
         )
-        in_store(path, lambda store, device=device: store.put_device(device, now=NOW))  # type: ignore[misc]
+        in_store(path, lambda store, device=device: store.put_device(device, now=NOW))  # type: ignore[misc]  # the type of a default is not inferred
     return path
 
 

@@ -48,7 +48,7 @@ def test_with_nothing_behind_it_a_field_is_unset_and_reading_it_an_error(field: 
         value(f"{field} == {field}")
 
 
-@pytest.mark.parametrize("field", sorted(set(NAMES["request"].fields) - {"time"}))  # type: ignore[union-attr]
+@pytest.mark.parametrize("field", sorted(set(NAMES["request"].fields) - {"time"}))  # type: ignore[union-attr]  # it is a structure
 def test_a_tcp_check_has_no_request_fields(field: str) -> None:
     assert value(f"has(request.{field})", tcp()) is False
 

@@ -16,7 +16,7 @@ USER = caller(sub="u1")
 
 
 def challenged(*rules: Document, **more: object) -> Challenge:
-    decision = evaluate(compiled(document("p", ALL, *rules)), more.get("request"), USER).decision  # type: ignore[arg-type]
+    decision = evaluate(compiled(document("p", ALL, *rules)), more.get("request"), USER).decision  # type: ignore[arg-type]  # it is a request
     assert isinstance(decision, Challenge)
     return decision
 
@@ -108,7 +108,7 @@ def test_a_guard_whose_own_terms_can_not_be_worked_out_denies(
 )
 def test_a_grant_meets_a_challenge_only_if_everything_fits(changes: dict[str, object], met: bool) -> None:
     policies = compiled(document("p", ALL, rule("a", "challenge")))
-    facts = Facts(grants=(grant(**{"binding": "action:p/a", **changes}),))  # type: ignore[arg-type]
+    facts = Facts(grants=(grant(**{"binding": "action:p/a", **changes}),))  # type: ignore[arg-type]  # the changes are a grant's
     decision = evaluate(policies, identity=USER, facts=facts).decision
     assert isinstance(decision, Allow) == met
     if isinstance(decision, Allow):

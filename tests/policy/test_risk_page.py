@@ -48,7 +48,7 @@ def test_its_example_adds_friction_where_it_is_earned(
         Question("raised", ("default",)): {},
         Question("baseline", ("risk:default/amount", "u1")): USUAL,
     }
-    evaluation = evaluate(POLICIES, http(path), caller(sub="u1"), facts=Facts(answers=answers, **given))  # type: ignore[arg-type]
+    evaluation = evaluate(POLICIES, http(path), caller(sub="u1"), facts=Facts(answers=answers, **given))  # type: ignore[arg-type]  # the cases are of several types
     assert evaluation.risk[0].score == score
     assert isinstance(evaluation.decision, decision)
 

@@ -115,7 +115,7 @@ class Worker:
             await self._store.letter_done(claim.letter.id, claim.attempt, now=time.time())
 
     async def _some(self, state: str) -> Approval | None:
-        page = await self._store.approvals(ApprovalQuery(states=frozenset({state})), most=10)  # type: ignore[arg-type]
+        page = await self._store.approvals(ApprovalQuery(states=frozenset({state})), most=10)  # type: ignore[arg-type]  # it is a state
         return self._chance.choice(page.approvals) if page.approvals else None
 
 

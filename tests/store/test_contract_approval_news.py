@@ -18,7 +18,7 @@ from extauthz.store.protocol import Store
 
 def test_who_listens_hears_of_every_change(store: Store) -> None:
     async def work() -> None:
-        async with aclosing(listening(store)) as first, aclosing(listening(store)) as second:  # type: ignore[type-var]
+        async with aclosing(listening(store)) as first, aclosing(listening(store)) as second:  # type: ignore[type-var]  # it is a generator, and so can be closed
             for news in (first, second):
                 assert await anext(news) == News(everything=True)
             await store.open_approval(approval(), keep=KEEP, most_open=50, now=NOW)
@@ -38,7 +38,7 @@ def test_what_is_written_through_one_store_is_heard_through_another(
     other = store if address == "memory:" else opened(address)
 
     async def work() -> None:
-        async with aclosing(listening(other)) as news:  # type: ignore[type-var]
+        async with aclosing(listening(other)) as news:  # type: ignore[type-var]  # it is a generator, and so can be closed
             await anext(news)
             for number in range(5):
                 await store.open_approval(approval(f"a{number}"), keep=KEEP, most_open=50, now=NOW)
@@ -52,7 +52,7 @@ def test_who_missed_much_is_told_to_look_at_everything(store: Store, monkeypatch
     monkeypatch.setattr("extauthz.store.sqlite_approvals.REMEMBERED_NEWS", 3)
 
     async def work() -> None:
-        async with aclosing(listening(store)) as news:  # type: ignore[type-var]
+        async with aclosing(listening(store)) as news:  # type: ignore[type-var]  # it is a generator, and so can be closed
             await anext(news)
             for number in range(8):
                 await store.open_approval(approval(f"a{number}"), keep=KEEP, most_open=50, now=NOW)
@@ -64,7 +64,7 @@ def test_who_missed_much_is_told_to_look_at_everything(store: Store, monkeypatch
 def test_what_changes_nothing_is_no_news(store: Store) -> None:
     async def work() -> None:
         await store.open_approval(approval(), keep=KEEP, most_open=1, now=NOW)
-        async with aclosing(listening(store)) as news:  # type: ignore[type-var]
+        async with aclosing(listening(store)) as news:  # type: ignore[type-var]  # it is a generator, and so can be closed
             await anext(news)
             await store.open_approval(approval("a2", key=approval().key), keep=KEEP, most_open=1, now=NOW)
             await store.open_approval(approval("a3"), keep=KEEP, most_open=1, now=NOW)

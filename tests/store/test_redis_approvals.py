@@ -34,7 +34,7 @@ def test_who_was_cut_off_listens_again_and_is_told_to_look_at_everything(own: Re
     store = opened(own.url)
 
     async def work() -> None:
-        async with aclosing(store.approval_news()) as news:  # type: ignore[type-var]
+        async with aclosing(store.approval_news()) as news:  # type: ignore[type-var]  # it is a generator, and so can be closed
             await everything(news)
             with own.client() as client:
                 client.execute_command("CLIENT", "KILL", "TYPE", "PUBSUB")
@@ -55,7 +55,7 @@ def test_a_redis_that_hangs_is_noticed_by_who_listens(
     store = opened(own.url)
 
     async def work() -> None:
-        async with aclosing(store.approval_news()) as news:  # type: ignore[type-var]
+        async with aclosing(store.approval_news()) as news:  # type: ignore[type-var]  # it is a generator, and so can be closed
             await everything(news)
             listening = asyncio.ensure_future(anext(news))
             await asyncio.sleep(0.5)
@@ -94,7 +94,7 @@ def test_prefixes_keep_approvals_and_their_news_apart(own: RedisProcess, opened:
     one, other = opened(own.url), opened(f"{own.url}?prefix=test")
 
     async def work() -> None:
-        async with aclosing(other.approval_news()) as news:  # type: ignore[type-var]
+        async with aclosing(other.approval_news()) as news:  # type: ignore[type-var]  # it is a generator, and so can be closed
             await everything(news)
             await one.open_approval(approval(), keep=KEEP, most_open=9, now=NOW)
             await other.open_approval(approval("b1"), keep=KEEP, most_open=9, now=NOW)

@@ -69,9 +69,9 @@ def lists(store: Store) -> dict[str, list[str]]:
     """What is on the lists of all subjects, whatever it is."""
 
     async def read() -> dict[str, list[str]]:
-        calls = store._approvals._calls  # type: ignore[attr-defined]
+        calls = store._approvals._calls  # type: ignore[attr-defined]  # it is that of a Redis
         found = {}
-        for name in store._approvals._lists:  # type: ignore[attr-defined]
+        for name in store._approvals._lists:  # type: ignore[attr-defined]  # it is that of a Redis
             verb = ("HKEYS", name) if name.endswith(":places") else ("ZRANGE", name, 0, -1)
             (reply,) = await calls.exchange(Command(key=name, words=verb))
             found[name.rpartition(":")[2]] = sorted(member.decode() for member in reply)

@@ -46,7 +46,7 @@ def test_what_a_process_writes_itself_it_hears_at_once(opened: Open, monkeypatch
     store = opened("sqlite:///state.db")
 
     async def work() -> None:
-        async with aclosing(store.approval_news()) as news:  # type: ignore[type-var]
+        async with aclosing(store.approval_news()) as news:  # type: ignore[type-var]  # it is a generator, and so can be closed
             assert await anext(news) == News(everything=True)
             await store.open_approval(approval(), keep=KEEP, most_open=9, now=NOW)
             await heard(news, "a1")
@@ -62,7 +62,7 @@ def test_while_nothing_is_pending_there_are_longer_pauses(opened: Open, monkeypa
     store, other = opened("sqlite:///state.db"), opened("sqlite:///state.db")
 
     async def work() -> None:
-        async with aclosing(store.approval_news()) as news:  # type: ignore[type-var]
+        async with aclosing(store.approval_news()) as news:  # type: ignore[type-var]  # it is a generator, and so can be closed
             await anext(news)
             await store.open_approval(approval(), keep=KEEP, most_open=9, now=NOW)
             await heard(news, "a1")
@@ -100,7 +100,7 @@ def test_who_listens_while_the_file_is_gone_looks_at_everything_when_it_is_back(
     file, aside = tmp_path / "state.db", tmp_path / "aside"
 
     async def work() -> None:
-        async with aclosing(store.approval_news()) as news:  # type: ignore[type-var]
+        async with aclosing(store.approval_news()) as news:  # type: ignore[type-var]  # it is a generator, and so can be closed
             await anext(news)
             await store.open_approval(approval(), keep=KEEP, most_open=9, now=NOW)
             await heard(news, "a1")

@@ -190,7 +190,7 @@ class Names:
 def send_by_names(settings: WebhookSettings, names: Names, url: str) -> Outcome:
     async def run() -> Outcome:
         # A name server of one's own can't be put under a process; this is where its answers arrive.
-        asyncio.get_running_loop().getaddrinfo = names.getaddrinfo  # type: ignore[method-assign, assignment]
+        asyncio.get_running_loop().getaddrinfo = names.getaddrinfo  # type: ignore[method-assign, assignment]  # names are looked up with no other arguments
         return await sent_by(settings, url=url).send(a_letter(), now=NOW)
 
     return asyncio.run(run())

@@ -345,9 +345,9 @@ def test_what_was_read_does_not_change() -> None:
     with pytest.raises(AttributeError):
         view.sni = "b"  # type: ignore[misc]  # this is what must fail
     with pytest.raises(AttributeError):
-        view.http.host = "b"  # type: ignore[misc]
+        view.http.host = "b"  # type: ignore[misc]  # this is what must fail
     with pytest.raises(TypeError):
-        view.http.headers["x"] = ("2",)  # type: ignore[index]
+        view.http.headers["x"] = ("2",)  # type: ignore[index]  # this is what must fail
 
 
 @pytest.mark.parametrize("length", [0, 60, 98, 99, 100, 5_000, 16_200, 16_300, 16_400])
