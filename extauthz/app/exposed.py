@@ -118,9 +118,15 @@ def _is_marked(annotation: Any) -> bool:  # noqa: ANN401 - whatever a field may 
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """What is at `path`, and all that is in it."""
+    """What is at `path`, and all that is in it, links followed: so are those of policies."""
     yield path
-    for folder, folders, files in os.walk(path):
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(path, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         yield from (Path(folder, one) for one in (*folders, *files))
 
 
@@ -147,5 +153,9 @@ def _is_mounted_for_us(path: Path) -> bool:
 
 
 def _is_read_only(path: Path) -> bool:
-    """Whether it is on a file system where nobody can write, as the volumes of a pod are."""
-    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    """Whether it is on a file system where nobody can write, as the volumes of a pod are; not what is gone meanwhile:
+    then what was seen of it counts."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False

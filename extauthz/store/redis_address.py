@@ -3,14 +3,17 @@
 The rule: a password is read from the address or from a file, and no message repeats it.
 """
 
+import errno
+import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from extauthz.errors import ConfigurationError
+from extauthz.errors import ConfigurationError, failure_of
 
 SCHEMES: Final = (
     "redis",
@@ -160,12 +163,22 @@ def _secret(parameters: Mapping[str, str], name: str, base: Path) -> str | None:
         return None
     path = base / parameters[name]
     try:
-        secret = path.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"store: {path}: can't read the password: {error}") from error
+        secret = _text(path).rstrip("\r\n")
+    except OSError as error:
+        raise ConfigurationError(f"store: {path}: can't read the password: {failure_of(error)}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"store: {path}: can't read the password: it is not UTF-8 text") from error
     if not secret:
         raise ConfigurationError(f"store: {path}: the password is empty; write it, or remove `{name}`")
     return secret
+
+
+def _text(path: Path) -> str:
+    """What is in a file, for which nobody waits: of a pipe in its place there is no end."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        return stream.read()
 
 
 def _host(text: str, kind: Kind, shown: str) -> Host:
