@@ -206,6 +206,25 @@ def tag_of_a_span(tree: Tree) -> None:
     tree.manager["tracing"] = {"custom_tags": [tag]}
 
 
+def claims_of_the_connection(tree: Tree) -> None:
+    kind = f"{TYPE}extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"
+    rule = {"tlv_type": 224, "on_tlv_present": {"metadata_namespace": "envoy.filters.http.jwt_authn", "key": "sub"}}
+    entry = {"name": "p", "typed_config": {"@type": kind, "rules": [rule]}}
+    tree.whole["static_resources"]["listeners"][0]["listener_filters"] = [entry]
+    tree.guard["metadata_context_namespaces"] = ["envoy.filters.http.jwt_authn"]
+
+
+def mirror_of_the_pages(tree: Tree) -> None:
+    tree.host["routes"][0]["route"]["request_mirror_policies"] = [{"cluster": "second"}]
+
+
+def trailers_to_the_service(tree: Tree) -> None:
+    options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    explicit = {"explicit_http_config": {"http_protocol_options": {"enable_trailers": True}}}
+    service = tree.whole["static_resources"]["clusters"][0]
+    service["typed_extension_protocol_options"] = {options: {"@type": f"type.googleapis.com/{options}", **explicit}}
+
+
 def filter_of_the_router(tree: Tree) -> None:
     lua = {"@type": f"{TYPE}extensions.filters.http.lua.v3.Lua"}
     tree.manager["http_filters"][-1]["typed_config"]["upstream_http_filters"] = [{"name": "l", "typed_config": lua}]
@@ -293,6 +312,9 @@ def answer_of_another(tree: Tree) -> None:
         ("callers-internal", internal(address_prefix="::")),
         ("callers-internal", internal(address_prefix="8.0.0.0", prefix_len=7)),
         ("listener-plaintext", plain_listener),
+        ("identity-from-client", claims_of_the_connection),
+        ("route-mirrors", mirror_of_the_pages),
+        ("trailers-passed", trailers_to_the_service),
         ("opaque-before", files_in_front),
         ("listener-unguarded", files_of_another_listener),
         ("credentials-logged", tag_of_a_span),

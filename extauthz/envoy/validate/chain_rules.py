@@ -113,6 +113,9 @@ def identity_from_client(http: Http) -> Iterator[Hit]:
             yield from _identifying(one.config.at("mutations", "request_mutations"))
             for config in settings_of(http, one.name):
                 yield from _identifying(config.at("mutations", "request_mutations"))
+    for entry in _written(http.listener["listener_filters"]):  # what a PROXY protocol says in front of TLS
+        if (entry["metadata_namespace"].text or "envoy.filters.listener.proxy_protocol") in sent:
+            yield entry, f"`{entry['key'].text}`"
     for early in http.spot["early_header_mutation_extensions"].items:
         yield from _identifying(early.at("typed_config", "mutations"))
 
@@ -120,7 +123,7 @@ def identity_from_client(http: Http) -> Iterator[Hit]:
 def _written(config: Spot) -> Iterator[Spot]:
     """The entries of metadata that a filter writes out of the request."""
     for rule_of_filter in config.inner():
-        for name in ("on_header_present", "on_present"):
+        for name in ("on_header_present", "on_present", "on_tlv_present"):
             if (entry := rule_of_filter[name]).exists:
                 yield entry
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from extauthz.envoy.validate.findings import Hit, rule
-from extauthz.envoy.validate.model import Http
+from extauthz.envoy.validate.model import HTTP, Http
 from extauthz.envoy.validate.sockets import verifies
 from extauthz.envoy.validate.spots import Spot
 
@@ -134,6 +134,20 @@ def chunked_length(http: Http) -> Iterator[Hit]:
 
 
 @rule(
+    "trailers-passed",
+    "warning",
+    "trailers come when the decision has been made, and a client may call one `x-authz-subject`: a service that takes"
+    " trailers for headers believes it",
+    "remove `enable_trailers`",
+)
+def trailers_passed(http: Http) -> Iterator[Hit]:
+    upstream = (cluster["typed_extension_protocol_options"][HTTP]["explicit_http_config"] for cluster in http.reached)
+    for holder in (http.spot, *upstream):
+        if (spot := holder["http_protocol_options"]["enable_trailers"]).flag():
+            yield spot, ""
+
+
+@rule(
     "remote-address-unsaid",
     "warning",
     "nobody has said whether clients connect to this Envoy itself: as it is, their `x-envoy-*` headers are believed,"
@@ -247,6 +261,7 @@ RULES = (
     escaped_slashes_unsaid,
     header_underscores,
     chunked_length,
+    trailers_passed,
     remote_address_unsaid,
     callers_internal,
     xff_not_appended,
