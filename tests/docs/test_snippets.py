@@ -13,10 +13,12 @@ from extauthz.policy.declared import Declared
 from extauthz.policy.load import load_text
 from extauthz.policy.schema import json_schema
 from extauthz.settings import Settings, load_settings
+from extauthz.settings.schema import json_schema as settings_schema
 
 SCHEMA = json_schema()
 RULE = Draft202012Validator({**SCHEMA, "oneOf": [{"$ref": "#/$defs/Rule"}]})
 DOCUMENT = Draft202012Validator(SCHEMA)
+CONFIGURATION = Draft202012Validator(settings_schema())
 SETTINGS = frozenset(Settings.model_fields)
 KINDS = frozenset(one["properties"]["kind"]["const"] for one in SCHEMA["oneOf"])
 CHART = "docs/kubernetes.md"
@@ -72,6 +74,7 @@ def test_yaml_is_what_it_looks_like(block: Block, tmp_path: Path, monkeypatch: p
                 )
                 (tmp_path / "extauthz.yaml").write_text(yaml.safe_dump(whole))
                 load_settings(tmp_path / "extauthz.yaml")
+                assert [error.message for error in CONFIGURATION.iter_errors(whole)] == []
             case _:
                 pass  # Envoy's, Kubernetes', Prometheus'
 
