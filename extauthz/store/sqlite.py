@@ -14,6 +14,7 @@ from extauthz.stepup.lockout import Limit
 from extauthz.store import (
     sqlite_audit_heads,
     sqlite_devices,
+    sqlite_grants,
     sqlite_habits,
     sqlite_limits,
     sqlite_revocations,
@@ -44,18 +45,13 @@ from extauthz.store.signals import Delivered, Delivery
 from extauthz.store.sqlite_approving import SqliteApproving
 from extauthz.store.sqlite_file import SqliteFile
 from extauthz.store.sqlite_rows import (
-    GRANT_COLUMNS,
-    SELECTED,
     begin_change,
     burn,
     factor_of,
     factors_of,
-    grant_of,
     put_activity,
     put_factors,
-    put_grants,
     put_reset,
-    selected,
     sweep,
 )
 from extauthz.values.facts import Question
@@ -113,16 +109,7 @@ class SqliteStore(SqliteApproving):
             answers = sqlite_habits.answers(connection, subject, questions, now)
             if session is None:
                 return Found(answers=answers)
-            rows = connection.execute(
-                """SELECT id, subject, session, holder, binding, rule, factor, issued_at, expires_at,
-                          CASE uses WHEN 0 THEN 1 ELSE uses END, approval
-                   FROM grants WHERE subject = ?1 AND session = ?2 AND expires_at > ?3 AND (
-                       uses IS NULL OR uses > 0 OR EXISTS (
-                           SELECT 1 FROM spent WHERE grant_id = id AND fingerprint = ?4 AND spent_at >= ?5))
-                   ORDER BY issued_at, id""",
-                (subject.key, session, now, fingerprint, now - REPEAT_SECONDS),
-            )
-            grants = tuple(map(grant_of, rows))
+            grants = sqlite_grants.found(connection, subject, session, fingerprint, now)
             times = connection.execute(
                 "SELECT started_at, last_seen FROM sessions WHERE subject = ? AND session = ? AND until > ?",
                 (subject.key, session, now),
@@ -138,26 +125,7 @@ class SqliteStore(SqliteApproving):
     async def consume(self, subject: Subject, grants: Sequence[str], *, fingerprint: str, now: float) -> Consumed:
         def work(connection: sqlite3.Connection) -> Consumed:
             self._sweep(connection, now)
-            used: set[str] = set()
-            for id_ in dict.fromkeys(grants):
-                row = connection.execute(
-                    """SELECT uses, EXISTS (
-                           SELECT 1 FROM spent WHERE grant_id = id AND fingerprint = ?2 AND spent_at >= ?3)
-                       FROM grants WHERE id = ?1 AND expires_at > ?4 AND subject = ?5""",
-                    (id_, fingerprint, now - REPEAT_SECONDS, now, subject.key),
-                ).fetchone()
-                if row is None:
-                    return Consumed(done=False)
-                uses, repeated = row
-                if uses is None or repeated:
-                    continue
-                if uses == 0:
-                    return Consumed(done=False)
-                used.add(id_)
-                connection.execute("UPDATE grants SET uses = uses - 1 WHERE id = ?", (id_,))
-                if fingerprint:
-                    connection.execute("INSERT OR REPLACE INTO spent VALUES (?, ?, ?)", (id_, fingerprint, now))
-            return Consumed(done=True, used=frozenset(used))
+            return sqlite_grants.use(connection, subject, grants, fingerprint, now)
 
         return await self._writes.write(work, keep=bool)
 
@@ -169,7 +137,7 @@ class SqliteStore(SqliteApproving):
             refused = barred or burn(connection, redemption.subject, redemption.burn, redemption.ticket)
             if refused is not None:
                 return refused
-            put_grants(connection, redemption.subject, redemption.grants, now)
+            sqlite_grants.put(connection, redemption.subject, redemption.grants, now)
             sqlite_limits.give_back(connection, redemption.limits, redemption.known_to, now)
             return Redeemed.DONE
 
@@ -234,25 +202,10 @@ class SqliteStore(SqliteApproving):
         return await self._reads.read(lambda connection: sqlite_audit_heads.audit_heads(connection, now=now))
 
     async def grants(self, selection: Selection, *, now: float) -> tuple[Grant, ...]:
-        def work(connection: sqlite3.Connection) -> tuple[Grant, ...]:
-            rows = connection.execute(
-                f"""SELECT {GRANT_COLUMNS} FROM grants
-                    WHERE {SELECTED} AND expires_at > ?4 AND uses IS NOT 0
-                    ORDER BY issued_at, id""",  # noqa: S608 - constants
-                (*selected(selection), now),
-            )
-            return tuple(map(grant_of, rows))
-
-        return await self._reads.read(work)
+        return await self._reads.read(lambda connection: sqlite_grants.selected(connection, selection, now))
 
     async def revoke(self, selection: Selection, *, now: float) -> int:
-        def work(connection: sqlite3.Connection) -> int:
-            good = f"SELECT count(*) FROM grants WHERE {SELECTED} AND expires_at > ?4 AND uses IS NOT 0"  # noqa: S608 - constants
-            found = int(connection.execute(good, (*selected(selection), now)).fetchone()[0])
-            connection.execute(f"DELETE FROM grants WHERE {SELECTED}", selected(selection))  # noqa: S608 - a constant
-            return found
-
-        return await self._writes.write(work)
+        return await self._writes.write(lambda connection: sqlite_grants.forget(connection, selection, now))
 
     async def enroll(self, enrolment: Enrolment, *, now: float) -> Changed:
         def work(connection: sqlite3.Connection) -> Changed:
@@ -331,7 +284,7 @@ class SqliteStore(SqliteApproving):
             self._sweep(connection, now)
             put_reset(connection, subject, now)
             removed = connection.execute("DELETE FROM factors WHERE subject = ?", (subject.key,)).rowcount
-            connection.execute("DELETE FROM grants WHERE subject = ?", (subject.key,))
+            sqlite_grants.forget_of(connection, subject)
             sqlite_limits.forget(connection, limits)
             return removed
 
@@ -381,6 +334,7 @@ class SqliteStore(SqliteApproving):
         if not self._swept_at <= now < self._swept_at + SWEEP_SECONDS:  # also when the clock was set back
             self._swept_at = now
             sweep(connection, now)
+            sqlite_grants.sweep(connection, now)
             sqlite_limits.sweep(connection, now)
             sqlite_habits.sweep(connection, now)
             sqlite_devices.sweep(connection, now)

@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 from extauthz.errors import StateUnavailable
-from extauthz.store import sqlite_approvals, sqlite_letters, sqlite_revocations
+from extauthz.store import sqlite_approvals, sqlite_grants, sqlite_letters, sqlite_revocations
 from extauthz.store.approval_rows import barred, from_mark, most_alike
 from extauthz.store.approvals import ApprovalPage, ApprovalQuery, News, Opened, Opening, Replaced
 from extauthz.store.sqlite_file import SqliteFile
 from extauthz.store.sqlite_news import SqliteNews
-from extauthz.store.sqlite_rows import put_grants, take_back
 from extauthz.values.approvals import Absence, Approval
 from extauthz.values.grants import Grant
 from extauthz.values.letters import Claim, Letter, LetterCounts, LetterState
@@ -80,7 +79,7 @@ class SqliteApproving(ABC):
             refused = _barred(connection, new, grants, now)
             if refused is not None:
                 return Replaced(refused)
-            take_back(connection, new.subject, forget)
+            sqlite_grants.take_back(connection, new.subject, forget)
             _write(connection, new, grants, letters, keep, now)
             return Replaced.DONE
 
@@ -172,6 +171,6 @@ def _write(
     keep: float,
     now: float,
 ) -> None:
-    put_grants(connection, new.subject, grants, now)
+    sqlite_grants.put(connection, new.subject, grants, now)
     sqlite_letters.put(connection, letters, now)
     sqlite_approvals.put(connection, new, keep, now)

@@ -1,18 +1,15 @@
-"""The rows of the SQLite store: what they hold, and the statements that burn and sweep.
+"""Factors, tickets, proofs and sessions in the SQLite store: the rows, and the statements that burn and sweep.
 
 The rule: each function belongs into a transaction of its caller, who undoes it all if one of them says no.
 """
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, assert_never
+from collections.abc import Iterable
+from typing import assert_never
 
-from extauthz.stepup.fingerprint import REPEAT_SECONDS
-from extauthz.store.approval_rows import approved_in, to_text
 from extauthz.store.protocol import (
     CLOCK_SKEW,
-    MOST_GRANTS,
     RESET_SECONDS,
     Activity,
     Advance,
@@ -22,77 +19,11 @@ from extauthz.store.protocol import (
     Ground,
     Presence,
     Redeemed,
-    Selection,
     SpentTicket,
     UseUp,
 )
 from extauthz.store.sqlite_revocations import revocations_of
-from extauthz.values.grants import Grant
 from extauthz.values.identity import Subject
-
-GRANT_COLUMNS: Final = "id, subject, session, holder, binding, rule, factor, issued_at, expires_at, uses, approval"
-SELECTED: Final = "(?1 IS NULL OR subject = ?1) AND (?2 IS NULL OR session = ?2) AND (?3 IS NULL OR rule = ?3)"
-"""The condition of a selection; `selected` has its parameters."""
-
-
-def grant_of(row: tuple[Any, ...]) -> Grant:
-    """The grant in a row of GRANT_COLUMNS."""
-    id_, key, session, holder, binding, rule, factor, issued_at, expires_at, uses, approval = row
-    return Grant(
-        id=id_,
-        subject=_subject_of(key),
-        session=session,
-        holder=holder,
-        binding=binding,
-        rule=rule,
-        factor=factor,
-        issued_at=issued_at,
-        expires_at=expires_at,
-        uses=uses,
-        approval=approved_in(approval and json.loads(approval)),
-    )
-
-
-def put_grants(connection: sqlite3.Connection, subject: Subject, grants: Sequence[Grant], now: float) -> None:
-    """Add new grants of a subject; older ones go where they are too many."""
-    if not grants:
-        return
-    connection.execute("DELETE FROM grants WHERE subject = ? AND expires_at <= ?", (subject.key, now))
-    # The newest that are not used up stay.
-    connection.execute(
-        """DELETE FROM grants WHERE subject = ?1 AND id NOT IN (
-               SELECT id FROM grants WHERE subject = ?1 ORDER BY uses IS 0, issued_at DESC, id DESC LIMIT ?2)""",
-        (subject.key, max(MOST_GRANTS - len(grants), 0)),
-    )
-    connection.executemany(
-        f"INSERT INTO grants ({GRANT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
-        [
-            (
-                grant.id,
-                grant.subject.key,
-                grant.session,
-                grant.holder,
-                grant.binding,
-                grant.rule,
-                grant.factor,
-                grant.issued_at,
-                grant.expires_at,
-                grant.uses,
-                None if grant.approval is None else to_text(grant.approval),
-            )
-            for grant in grants
-        ],
-    )
-
-
-def take_back(connection: sqlite3.Connection, subject: Subject, ids: Sequence[str]) -> None:
-    """Forget the grants of a subject with these ids."""
-    connection.executemany("DELETE FROM grants WHERE subject = ? AND id = ?", [(subject.key, id_) for id_ in ids])
-
-
-def selected(selection: Selection) -> tuple[str | None, str | None, str | None]:
-    """The parameters of SELECTED."""
-    return (None if selection.subject is None else selection.subject.key, selection.session, selection.rule)
 
 
 def factors_of(connection: sqlite3.Connection, subject: Subject | None) -> tuple[EnrolledFactor, ...]:
@@ -105,7 +36,7 @@ def factors_of(connection: sqlite3.Connection, subject: Subject | None) -> tuple
     return tuple(
         EnrolledFactor(
             id=id_,
-            subject=_subject_of(key),
+            subject=Subject(*json.loads(key)),
             kind=kind,
             created_at=created_at,
             confirmed=bool(confirmed),
@@ -222,13 +153,7 @@ def put_activity(connection: sqlite3.Connection, activity: Activity) -> None:
 
 def sweep(connection: sqlite3.Connection, now: float) -> None:
     """Remove what no longer changes any answer."""
-    connection.execute("DELETE FROM grants WHERE expires_at <= ?", (now,))
-    connection.execute("DELETE FROM spent WHERE spent_at < ?", (now - REPEAT_SECONDS,))
     connection.execute("DELETE FROM tickets WHERE expires_at <= ?", (now - CLOCK_SKEW,))
     connection.execute("DELETE FROM proofs WHERE expires_at <= ?", (now - CLOCK_SKEW,))
     connection.execute("DELETE FROM resets WHERE at <= ?", (now - RESET_SECONDS,))
     connection.execute("DELETE FROM sessions WHERE until <= ?", (now,))
-
-
-def _subject_of(key: str) -> Subject:
-    return Subject(*json.loads(key))

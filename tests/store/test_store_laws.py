@@ -224,7 +224,7 @@ def other(draw: st.DrawFn, subject: Subject) -> Action:
 @pytest.fixture(autouse=True)
 def few_grants(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many as actions can leave, and more."""
-    for module in ("memory_grants", "sqlite_rows", "redis"):
+    for module in ("memory_grants", "sqlite_grants", "redis"):
         monkeypatch.setattr(f"extauthz.store.{module}.MOST_GRANTS", FEW)
 
 

@@ -12,7 +12,7 @@ from unittest.mock import patch
 from stepup.proofs import ALICE, NOW
 from store.parts import grant, redemption
 
-from extauthz.store import redis, redis_calls, sqlite_rows
+from extauthz.store import redis, redis_calls, sqlite_grants
 from extauthz.store.open import open_store
 from extauthz.store.protocol import Redeemed
 
@@ -34,6 +34,6 @@ if __name__ == "__main__":
     with (
         patch.object(redis_calls, "CALL_SECONDS", 60.0),
         patch.object(redis, "MOST_GRANTS", 10**6),
-        patch.object(sqlite_rows, "MOST_GRANTS", 10**6),
+        patch.object(sqlite_grants, "MOST_GRANTS", 10**6),
     ):
         asyncio.run(work(sys.argv[1], Path(sys.argv[2])))
