@@ -1,15 +1,19 @@
 """What the server says of itself: structured lines on standard error, JSON unless a person is watching.
 
-The rule kept here: what somebody may send us makes no line for each time that it comes. A decision is a record, and a
-line of the log is about the server; where it is about one decision, it has its id and its trace.
+The rules kept here: what somebody may send us makes no line for each time that it comes. A decision is a record, and a
+line of the log is about the server; where it is about one decision, it has its id and its trace. And nothing in a line
+steers the terminal of the person who watches: errors quote what others have sent.
 """
 
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
+from typing import TextIO
 
 import structlog
+from structlog.typing import EventDict, ExcInfo
 
 from extauthz.settings import LogSettings
 
@@ -22,7 +26,7 @@ def configure_logs(settings: LogSettings = _DEFAULT, *, worker: int | None = Non
     Called again once the settings are known.
     """
 
-    def signed(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    def signed(_: object, __: str, event: EventDict) -> EventDict:
         return event if worker is None else {**event, "worker": worker}
 
     shared: list[structlog.typing.Processor] = [
@@ -34,7 +38,7 @@ def configure_logs(settings: LogSettings = _DEFAULT, *, worker: int | None = Non
     ]
     # Never with the frames' locals: they hold tokens, codes and secrets.
     rendering: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+        [_seen, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_traceback)]
         if settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
         else [
             structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
@@ -55,6 +59,23 @@ def configure_logs(settings: LogSettings = _DEFAULT, *, worker: int | None = Non
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
+    )
+
+
+def _seen(_: object, __: str, event: EventDict) -> EventDict:
+    return {name: _shown(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _traceback(stream: TextIO, raised: ExcInfo) -> None:
+    text = StringIO()
+    structlog.dev.plain_traceback(text, raised)
+    stream.write(_shown(text.getvalue()))
+
+
+def _shown(text: str) -> str:
+    """The text with an escape for each character that a terminal would obey or not show."""
+    return "".join(
+        one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode("ascii") for one in text
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -91,3 +92,27 @@ def test_no_error_steers_a_terminal() -> None:
     printed = in_terminal(["sh", "-c", f"{names}; true"], columns=400)
     assert "can't read the audit file" in printed
     assert unseen(printed) == set()
+
+
+LOGS: Final = """
+import logging
+import structlog
+from extauthz.app.logs import configure_logs
+
+configure_logs()
+odd = {odd!r}
+log = structlog.get_logger("server")
+log.warning("caller-refused", names=odd, error=odd.replace("\\r\\n", "").replace("\\u2028", ""))
+logging.getLogger("others").warning("received " + odd)
+try:
+    raise ValueError(odd)
+except ValueError:
+    log.exception("call-failed")
+"""
+
+
+def test_no_line_of_the_log_steers_a_terminal() -> None:
+    printed = in_terminal([sys.executable, "-c", LOGS.format(odd=ODD)], columns=400)
+    assert unseen(printed) == set()
+    assert printed.count("allory") == 4
+    assert printed.count("\\x1b[2J") >= 4
