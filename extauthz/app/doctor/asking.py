@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.app.doctor.checks import Said, check, ok, problem, warning
 from extauthz.app.doctor.deployment import PATIENCE, Asking, Deployment, NoAnswer, apart, way_to
-from extauthz.app.doctor.policies import SHOWN
+from extauthz.app.doctor.policies import REVISION_LENGTH
 from extauthz.wire.compose import check_request
 from extauthz.wire.sayable import DECISION_ID, METADATA
 
@@ -54,7 +54,7 @@ async def server_decision(deployment: Deployment) -> Sequence[Said]:
     status = response.denied_response.status.code
     why = f" with {status} ({facts['reason'].string_value})" if status else ""
     by = f" by the rule `{rule}`" if rule else ""
-    known_by = f"{facts['decision_id'].string_value} of {facts['revision'].string_value[:SHOWN]}…"
+    known_by = f"{facts['decision_id'].string_value} of {facts['revision'].string_value[:REVISION_LENGTH]}…"
     seen = f"{_named(asking)}: {decision}{why}{by}, within {took * 1000:.1f} ms, as {known_by}"
     if status >= 500:
         return [problem(seen, "see what the other checks say of the server and its store")]

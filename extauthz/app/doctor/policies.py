@@ -12,7 +12,7 @@ from extauthz.values.instant import instant
 
 _SHOWN: Final = 5
 """Warnings and errors that are told one by one."""
-SHOWN: Final = 19
+REVISION_LENGTH: Final = 19
 """Characters of a revision that are shown."""
 _SOON: Final = 14 * 86_400.0
 """Seconds before its end that a rule is told of."""
@@ -66,12 +66,14 @@ async def policy_revision(deployment: Deployment) -> Sequence[Said]:
         return [problem(f"it refuses the newest policies: {first}", "mend them; those before are still in force")]
     served = str(content.get("revision"))
     if deployment.settings.bundles:
-        return [ok(f"decides by {served[:SHOWN]}…; bundles are not compared")]
+        return [ok(f"decides by {served[:REVISION_LENGTH]}…; bundles are not compared")]
     try:
         loaded, _ = await deployment.policies()
     except PolicyErrors:
-        return [ok(f"decides by {served[:SHOWN]}…, which was good")]
+        return [ok(f"decides by {served[:REVISION_LENGTH]}…, which was good")]
     if loaded.revision == served:
-        return [ok(f"decides by {served[:SHOWN]}…, as on disk")]
+        return [ok(f"decides by {served[:REVISION_LENGTH]}…, as on disk")]
     do = "send it SIGHUP, or wait a moment if they were changed just now"
-    return [problem(f"it decides by {served[:SHOWN]}…, and on disk is {loaded.revision[:SHOWN]}…", do)]
+    return [
+        problem(f"it decides by {served[:REVISION_LENGTH]}…, and on disk is {loaded.revision[:REVISION_LENGTH]}…", do)
+    ]
