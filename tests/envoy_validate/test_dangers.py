@@ -50,6 +50,7 @@ def reached(dangers: Stage, ask: Callable[[], httpx.Response]) -> bool:
         "filter-enabled-by-nobody",
         "filter-conditional-by-composite",
         "filter-disabled",
+        "filter-disabled-on-a-route",
         "route-unchecked-by-virtual-host",
         "route-unchecked-by-weight",
         "route-unchecked-by-filter-config",
@@ -87,9 +88,11 @@ def test_a_listener_beside_the_filter_is_a_way_around_it(dangers: Stage, name: s
     assert not reaches(dangers, "good", "/secrets")
 
 
-def test_a_rule_of_rbac_that_all_requests_meet_asks_about_all(dangers: Stage) -> None:
-    assert not reaches(dangers, "asks-by-rbac-about-all", "/secrets")
-    assert reaches(dangers, "asks-by-rbac-about-all", "/anybody")
+@pytest.mark.parametrize("sample", ["asks-by-rbac-about-all", "disabled-and-switched-on", "filter-disabled-on-a-route"])
+def test_where_somebody_is_asked_only_who_is_allowed_passes(dangers: Stage, sample: str) -> None:
+    assert reaches(dangers, sample, "/anybody")
+    path = "/anybody/secrets" if sample == "filter-disabled-on-a-route" else "/secrets"
+    assert not reaches(dangers, sample, path)
 
 
 def test_a_client_certificate_header_that_is_forwarded_is_the_clients_own(dangers: Stage) -> None:

@@ -17,12 +17,14 @@ _TERMINAL = "router"
     "filter-disabled",
     "error",
     "the filter is off wherever no route switches it on",
-    "remove `disabled`, and switch it off on single routes instead",
+    "remove `disabled`, and switch it off on single routes instead, or switch it on on each route",
 )
 def filter_disabled(http: Http) -> Iterator[Hit]:
     for guard in http.all_guards:
-        if guard.spot["disabled"].flag():
-            yield guard.spot["disabled"], ""
+        asking = http.guards if guard in http.guards else [guard]
+        off = [route for route in http.judged if not any(route.has_on(one) for one in asking)]
+        if guard.spot["disabled"].flag() and (off or http.unseen or not http.judged):
+            yield guard.spot["disabled"], f"`{off[0].path}`" if off and off[0].path else ""
 
 
 @rule(

@@ -81,6 +81,16 @@ class Route:
         named = [self.spot.at("route", "cluster").text, *(one["name"].text for one in self.weighted)]
         return frozenset(name for name in named if name)
 
+    @cached_property
+    def leads_to_us(self) -> bool:
+        """Whether it leads to extauthz itself."""
+        return bool(self.clusters) and all(name.startswith(OWN) for name in self.clusters)
+
+    def has_on(self, guard: Filter) -> bool:
+        """Whether a filter runs here: one that is off by default is switched on by any settings that it has."""
+        settings = next(self.settings(guard.name), None)
+        return not (guard.spot if settings is None else settings)["disabled"].flag()
+
 
 @dataclass(frozen=True)
 class Http:
@@ -115,6 +125,11 @@ class Http:
     def guard(self) -> Filter | None:
         """The first of them that is written out here."""
         return next(iter(self.guards), None)
+
+    @cached_property
+    def judged(self) -> Sequence[Route]:
+        """The routes that lead to services."""
+        return [route for route in self.routes if route.forwards and not route.leads_to_us]
 
     @cached_property
     def before(self) -> Sequence[Filter]:

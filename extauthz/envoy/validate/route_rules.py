@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from extauthz.envoy.validate.filters import type_of
 from extauthz.envoy.validate.findings import Hit, rule
-from extauthz.envoy.validate.model import OWN, PAGES, Http, Route, setting, settings_of
+from extauthz.envoy.validate.model import PAGES, Http, Route, setting, settings_of
 from extauthz.envoy.validate.spots import Spot
 
 _REPEATS = frozenset(
@@ -38,7 +38,7 @@ def route_unchecked(http: Http) -> Iterator[Hit]:
         if not route.forwards or (route.is_pages and not route.clusters & _guarded(http)):
             continue
         for where in (_off(http, route), *_off_by_weight(http, route)):
-            if where is not None and where not in told and not _leads_to_us(route):
+            if where is not None and where not in told and not route.leads_to_us:
                 told.add(where)
                 yield where, f"`{route.path}`" if route.path else ""
 
@@ -51,7 +51,7 @@ def route_unchecked(http: Http) -> Iterator[Hit]:
 )
 def pages_checked(http: Http) -> Iterator[Hit]:
     for route in http.routes:
-        if route.is_pages and route.forwards and http.guard is not None and _off(http, route) is None:
+        if route.is_pages and route.forwards and _is_asked_about(http, route):
             yield route.spot["match"], f"`{route.path}`"
 
 
@@ -66,7 +66,7 @@ def pages_missing(http: Http) -> Iterator[Hit]:
     for route in http.routes:
         asking.setdefault((route.host.file, route.host.steps), []).append(route)
     for routes in asking.values():
-        served = any(route.forwards and not _leads_to_us(route) for route in routes)
+        served = any(route.forwards and not route.leads_to_us for route in routes)
         if served and not any(route.is_pages for route in routes):
             yield routes[0].host, ""
 
@@ -130,7 +130,7 @@ def extension_unknown(http: Http) -> Iterator[Hit]:
     "write rules for the paths that clients send, and see that no other route leads to the same",
 )
 def route_rewrites_path(http: Http) -> Iterator[Hit]:
-    for route in _judged(http):
+    for route in http.judged:
         for name in ("prefix_rewrite", "regex_rewrite", "path_rewrite_policy", "path_rewrite"):
             if route.spot["route"][name].exists:
                 yield route.spot["route"][name], ""
@@ -143,7 +143,7 @@ def route_rewrites_path(http: Http) -> Iterator[Hit]:
     "write `host_rewrite_literal`",
 )
 def route_rewrites_host(http: Http) -> Iterator[Hit]:
-    for route in _judged(http):
+    for route in http.judged:
         for name in ("host_rewrite_header", "host_rewrite_path_regex"):
             if route.spot["route"][name].exists:
                 yield route.spot["route"][name], ""
@@ -175,7 +175,7 @@ _HOST = frozenset({"", ":authority", "host"})
     "remove `case_sensitive: false`",
 )
 def path_case_ignored(http: Http) -> Iterator[Hit]:
-    for route in _judged(http):
+    for route in http.judged:
         spot = route.spot["match"]["case_sensitive"]
         if not spot.flag(default=True) and route.path.lower() != route.path.upper():
             yield spot, f"`{route.path}`"
@@ -188,7 +188,7 @@ def path_case_ignored(http: Http) -> Iterator[Hit]:
     "name the `cluster`, or set that header in a filter in front of the one that asks",
 )
 def route_by_header(http: Http) -> Iterator[Hit]:
-    for route in _judged(http):
+    for route in http.judged:
         for one in (route.spot["route"], *route.weighted):
             if (spot := one["cluster_header"]).exists:
                 yield spot, f"`{spot.text}`"
@@ -221,7 +221,7 @@ def route_mirrors(http: Http) -> Iterator[Hit]:
     "name the `cluster`, or let rules judge all that the plugin reads",
 )
 def route_by_plugin(http: Http) -> Iterator[Hit]:
-    for route in _judged(http):
+    for route in http.judged:
         for name in ("cluster_specifier_plugin", "inline_cluster_specifier_plugin"):
             if (spot := route.spot["route"][name]).exists:
                 yield spot, ""
@@ -235,7 +235,7 @@ def route_by_plugin(http: Http) -> Iterator[Hit]:
     "remove `internal_redirect_policy`, and let clients follow",
 )
 def internal_redirect(http: Http) -> Iterator[Hit]:
-    for route in _judged(http):
+    for route in http.judged:
         if (spot := route.spot.at("route", "internal_redirect_policy")).exists:
             yield spot, ""
 
@@ -248,7 +248,7 @@ def internal_redirect(http: Http) -> Iterator[Hit]:
 )
 def route_repeats(http: Http) -> Iterator[Hit]:
     told = set()
-    for route in _judged(http):
+    for route in http.judged:
         for spot in (route.host.at("retry_policy", "retry_on"), route.spot.at("route", "retry_policy", "retry_on")):
             repeating = sorted(_REPEATS.intersection(one.strip() for one in spot.text.split(",")))
             if repeating and spot not in told:
@@ -269,7 +269,7 @@ def route_repeats(http: Http) -> Iterator[Hit]:
 )
 def upgrade_checked_once(http: Http) -> Iterator[Hit]:
     upgrades = [*http.spot["upgrade_configs"].items]
-    upgrades += [one for route in _judged(http) for one in route.spot.at("route", "upgrade_configs").items]
+    upgrades += [one for route in http.judged for one in route.spot.at("route", "upgrade_configs").items]
     for upgrade in upgrades:
         if upgrade["enabled"].flag(default=True) and not upgrade["filters"].items:
             yield upgrade, f"`{upgrade['upgrade_type'].text}`"
@@ -286,18 +286,14 @@ def routes_unseen(http: Http) -> Iterator[Hit]:
         yield spot, f"`{spot.text}`" if spot.text else ""
 
 
-def _judged(http: Http) -> list[Route]:
-    return [route for route in http.routes if route.forwards and not _leads_to_us(route)]
-
-
-def _leads_to_us(route: Route) -> bool:
-    return bool(route.clusters) and all(name.startswith(OWN) for name in route.clusters)
-
-
 def _guarded(http: Http) -> frozenset[str]:
     """The clusters to which some route leads on which somebody is asked."""
-    asking = [route for route in http.routes if route.forwards and not route.is_pages and _off(http, route) is None]
+    asking = [route for route in http.routes if route.forwards and not route.is_pages and _is_asked_about(http, route)]
     return frozenset(name for route in asking for name in route.clusters)
+
+
+def _is_asked_about(http: Http, route: Route) -> bool:
+    return any(route.has_on(guard) for guard in http.guards)
 
 
 def _off(http: Http, route: Route) -> Spot | None:
