@@ -54,9 +54,29 @@ spec:
       when: reported.?device_compliance.orValue("compliant") != "compliant"
       effect: deny
       deny: {reason: device-not-in-order}
+    - name: in-a-hurry
+      paths: ["/quiet"]
+      when: risk.level == "high"
+      effect: deny
+      deny: {reason: in-a-hurry}
+---
+apiVersion: extauthz/v1
+kind: RiskModel
+metadata: {name: default}
+spec:
+  signals:
+    hurry:
+      when: has(request.query.hurry)
+      half_life: 6h
+      weight: 50
+      reason: was in a hurry
+  levels: {low: 0, high: 30}
 """
 _USUAL: Final = (100, 110, 120, 130)
 _RATE: Final = 3
+_LEFT: Final = 1 + len(_USUAL)
+"""Requests that leave something behind: by `seen`, and by `baseline`."""
+_WRITTEN: Final = 'extauthz_habits_total{result="written"}'
 
 
 def prepare(world: World) -> None:
@@ -115,9 +135,10 @@ async def become_known(world: World, site: Site, program: Program) -> Known:
         for _ in range(_RATE):
             assert await gateway.reason(world.asks("alice", "/export")) == "allowed"
         assert await gateway.reason(world.asks("alice", "/shop", world.code("alice"))) == "allowed"
+        assert await gateway.reason(world.asks("alice", "/quiet?hurry=1")) == "in-a-hurry"
         for amount in _USUAL:
             assert await gateway.reason(world.asks("alice", f"/transfer?amount={amount}")) == "allowed"
-    assert comes(lambda: _is_written(site)), "what is usual was not written"
+    assert comes(lambda: is_written(site, _LEFT)), "what is usual was not written"
     return Known(at=at, token=token, pushed=pushed, said=said, browsers=browsers, devices=frozenset(devices))
 
 
@@ -144,12 +165,11 @@ def listed_devices(world: World, program: Program) -> set[str]:
     return {one["id"] for one in json.loads(told)}
 
 
-def _is_written(site: Site) -> bool:
-    """Whether the store has what all requests have left behind that were allowed by a rule that asks for it."""
+def is_written(site: Site, count: int) -> bool:
+    """Whether the store has what this many requests, or more, have left behind, and none waits."""
     text = httpx.get(f"http://{site.replicas[0].said['admin']}/metrics").text
     values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-    written = float(values['extauthz_habits_total{result="written"}'])
-    return float(values["extauthz_habits_waiting"]) == 0 and written >= 1 + len(_USUAL)
+    return float(values["extauthz_habits_waiting"]) == 0 and float(values[_WRITTEN]) >= count
 
 
 async def find_known(world: World, site: Site, known: Known, program: Program) -> None:
@@ -179,6 +199,8 @@ async def find_habits(world: World, gateway: Gateway) -> None:
     assert await gateway.reason(world.asks("erin", "/export")) == "allowed"
     assert await gateway.reason(world.asks("alice", "/shop")) == "allowed"
     assert await gateway.reason(world.asks("erin", "/shop")) == "proof-required"
+    quiet = [await gateway.reason(world.asks(sub, "/quiet")) for sub in ("alice", "erin")]
+    assert quiet == ["in-a-hurry", "allowed"]
     assert await gateway.reason(world.asks("alice", "/transfer?amount=2000")) == "far-more-than-usual"
     assert await gateway.reason(world.asks("alice", "/transfer?amount=1000")) == "allowed"
     assert await gateway.reason(world.asks("erin", "/transfer?amount=2000")) == "allowed"

@@ -4,12 +4,15 @@ import asyncio
 import os
 from pathlib import Path
 
+import geoip
 import pytest
-from app.replicas import shared_store
+from app.callers import Gateway, new_request
+from app.replicas import Site, shared_store
+from patience import comes
 from upgrade.conftest import Unpack
 from upgrade.earlier import BEFORE_APPROVALS, BEFORE_RECORDS, PROMISED, TODAY, VERSIONS, Version
-from upgrade.state import new_world
-from upgrade.subjects import become_known, find_known, prepare
+from upgrade.state import World, new_world
+from upgrade.subjects import become_known, find_known, is_written, prepare
 
 UP, BACK = "up", "back"
 SOME = [
@@ -45,3 +48,48 @@ def test_what_is_known_of_subjects_is_known_to_the_other_version(
             known = asyncio.run(become_known(world, site, first))
         with world.served(second) as site:
             asyncio.run(find_known(world, site, known, second))
+
+
+TRAVEL = """
+apiVersion: extauthz/v1
+kind: Policy
+metadata: {name: travel}
+spec:
+  rules:
+    - name: too-fast
+      paths: ["/place"]
+      when: has(travel.speed_kmh) && travel.speed_kmh > 900.0
+      effect: deny
+      deny: {reason: too-fast}
+"""
+MILTON = "216.160.83.56"
+PLACES = [(PROMISED, "sqlite", UP)]
+EVERYWHERE = ALL if "UPGRADES" in os.environ else PLACES
+
+
+@pytest.mark.parametrize(
+    ("version", "store", "way"), EVERYWHERE, ids=[f"{one.name}-{store}-{way}" for one, store, way in EVERYWHERE]
+)
+def test_where_somebody_was_last_is_known_to_the_other_version(
+    tmp_path: Path, unpack: Unpack, version: Version, store: str, way: str
+) -> None:
+    first, second = (unpack(version), TODAY) if way == UP else (TODAY, unpack(version))
+    with shared_store(store) as shared:
+        world = new_world(tmp_path, version, shared.url)
+        (tmp_path / "policies" / "travel.yaml").write_text(TRAVEL)
+        world.configure(geo={"city": str(geoip.city())})
+        with world.served(first) as site:
+            assert asyncio.run(places(world, site, ("alice", geoip.LONDON), ("bob", MILTON))) == ["allowed"] * 2
+            assert comes(lambda: is_written(site, 2))
+        with world.served(second) as site:
+            reasons = asyncio.run(places(world, site, ("alice", MILTON), ("alice", geoip.LONDON), ("bob", MILTON)))
+            assert reasons == ["too-fast", "allowed", "allowed"]
+
+
+async def places(world: World, site: Site, *asked: tuple[str, str]) -> list[str]:
+    """How requests of people from addresses are decided."""
+    async with Gateway(site) as gateway:
+        return [
+            await gateway.reason(new_request("/place", address=address, authorization=f"Bearer {world.token(sub)}"))
+            for sub, address in asked
+        ]
