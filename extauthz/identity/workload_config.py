@@ -56,8 +56,8 @@ class WorkloadSettings(Block):
     """Whose workloads are known, and the sources that prove them."""
 
     trust_domains: tuple[TrustDomain, ...] | None = Field(default=None, min_length=1)
-    """The trust domains whose workloads are known; a workload of another one is refused. Without it all are: name
-    yours."""
+    """The trust domains whose workloads are known; whoever is of another one is no workload. Without it all are known:
+    name yours."""
     sources: Annotated[tuple[WorkloadSource, ...], AfterValidator(distinct)] = Field(
         default=("source_principal", "xfcc"), min_length=1
     )

@@ -175,7 +175,7 @@ class AttributeSettings(Block):
     """What conditions see if there is no answer: an `error`, which allows nothing; as if nothing were known (`absent`);
     or nothing, since the request is refused with 503 (`deny`)."""
     token: SecretFile | None = None
-    """The file with a bearer token that is sent along. It is read again when it changes."""
+    """The file with a bearer token that is sent along. It is read for each question."""
     ca: Path | None = None
     """The file with the authorities of the source. Without it those of the system."""
     client: OwnCertificateSettings | None = None
