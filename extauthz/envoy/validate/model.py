@@ -127,6 +127,15 @@ class Http:
         return next(iter(self.guards), None)
 
     @cached_property
+    def settings(self) -> Mapping[str, Sequence[Spot]]:
+        """What the levels of all routes say for filters, by the names of these."""
+        found: dict[str, list[Spot]] = {}
+        for level in dict.fromkeys(level for route in self.routes for level in (*route.levels, *route.weighted)):
+            for name, _ in level["typed_per_filter_config"].entries:
+                found.setdefault(name, []).append(setting(level, name))
+        return found
+
+    @cached_property
     def judged(self) -> Sequence[Route]:
         """The routes that lead to services."""
         return [route for route in self.routes if route.forwards and not route.leads_to_us]
@@ -269,13 +278,7 @@ def _call(config: Spot, http: Http | None, *, apart: bool) -> Iterator[Call]:
 
 def settings_of(http: Http, name: str) -> Sequence[Spot]:
     """The settings that any level of any route has for the filter of that name, each once."""
-    found: dict[tuple[str, int, str], Spot] = {}
-    for route in http.routes:
-        places = [setting(level, name) for level in (*route.levels, *route.weighted)]
-        for spot in places:
-            if spot.exists:
-                found[spot.file, spot.line, spot.path] = spot
-    return list(found.values())
+    return http.settings.get(name, ())
 
 
 def setting(level: Spot, name: str) -> Spot:
