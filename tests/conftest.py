@@ -38,6 +38,7 @@ WAITING = (
     "app",
     "quickstart",
     "transport",
+    "upgrade",
     "hardening",
     "e2e",
     "envoy_validate",

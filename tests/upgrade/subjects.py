@@ -102,16 +102,16 @@ class Known:
     devices: frozenset[str]
 
 
-def push(site: Site, token: str) -> int:
-    """The status of the answer of the first server to what a transmitter pushes."""
-    url = f"http://{site.replicas[0].said['web']}/.extauthz/signals/idp"
+def push(site: Site, token: str, server: int = 0) -> int:
+    """The status of a server's answer to what a transmitter pushes."""
+    url = f"http://{site.replicas[server].said['web']}/.extauthz/signals/idp"
     headers = {"authorization": f"Bearer {SECRET}", "content-type": "application/secevent+jwt"}
     return httpx.post(url, content=token, headers=headers, timeout=15).status_code
 
 
-def say(site: Site, events: dict[str, Any], about: Any) -> None:
+def say(site: Site, events: dict[str, Any], about: Any, server: int = 0) -> None:
     """Push a token that says this."""
-    assert push(site, signed(claims(events, about))) == 202
+    assert push(site, signed(claims(events, about)), server) == 202
 
 
 def risk(level: str, at: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,15 @@ from app.callers import Gateway
 from app.replicas import Site
 from checking import told
 from commanding import command
+from patience import comes
+from signals.transmitting import RISC, iss_sub
 from upgrade.audits import own_words
 from upgrade.conftest import Unpack
 from upgrade.earlier import BEFORE_APPROVALS, BEFORE_RECORDS, PROMISED, TODAY, VERSIONS, Version
 from upgrade.state import World, asked_approval, find, leave, lived
+from upgrade.subjects import prepare, say
 
+from extauthz.cli.quickstart.tokens import ISSUER
 from extauthz.stepup.totp import STEP_SECONDS
 from extauthz.store.schema import STEPS
 
@@ -54,10 +59,15 @@ def test_what_an_earlier_version_has_left_is_there(
 def test_old_and_new_servers_share_a_redis_while_an_upgrade_rolls(tmp_path: Path, unpack: Unpack) -> None:
     """Every request is decided by either: what one has given the other uses up, and what one has used is used."""
     old = unpack(PROMISED)
-    with lived(tmp_path, PROMISED, "redis", old) as world, world.served(old, TODAY) as site:
-        left = asyncio.run(leave(world, site))
-        asyncio.run(find(world, site, left, server=1))
-        asyncio.run(seen_by_both(world, site))
+    with lived(tmp_path, PROMISED, "redis", old) as world:
+        prepare(world)
+        with world.served(old, TODAY) as site:
+            left = asyncio.run(leave(world, site))
+            asyncio.run(find(world, site, left, server=1))
+            asyncio.run(seen_by_both(world, site))
+            for server, sub in enumerate(("hugo", "ida")):
+                say(site, {RISC + "account-disabled": {}}, iss_sub(sub, ISSUER), server)
+                assert comes(partial(is_disabled_for_both, world, site, sub))
 
 
 async def seen_by_both(world: World, site: Site) -> None:
@@ -71,6 +81,16 @@ async def seen_by_both(world: World, site: Site) -> None:
         assert await gateway.reason(world.asks("frank", "/pay/frank")) == "approval-required"
         burned = [world.asks("alice", f"/once/{server}", left_code(world)) for server in (0, 1)]
         assert [await reason_at(gateway, site, server, burned[server]) for server in (0, 1)] == ["code-used"] * 2
+
+
+def is_disabled_for_both(world: World, site: Site, sub: str) -> bool:
+    """Whether neither server lets this person through."""
+
+    async def reasons() -> list[str]:
+        async with Gateway(site) as gateway:
+            return [await reason_at(gateway, site, server, world.asks(sub, "/x")) for server in (0, 1)]
+
+    return asyncio.run(reasons()) == ["subject-blocked"] * 2
 
 
 def left_code(world: World) -> str:
