@@ -24,13 +24,13 @@ from grpc_health.v1 import health, health_pb2
 from extauthz.check.checker import Checker
 from extauthz.check.holding import Held
 from extauthz.check.opened import Opened
-from extauthz.errors import ConfigurationError, StateUnavailable
+from extauthz.errors import StateUnavailable
 from extauthz.record.decision import TRACE_HEADERS, Trace
 from extauthz.transport.admission import longest_turn
 from extauthz.transport.callers import Callers
 from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, Overload, Refusals, caller_gone, too_late
 from extauthz.transport.framing import no_message
-from extauthz.transport.grpc_credentials import server_credentials
+from extauthz.transport.grpc_listening import listen
 from extauthz.transport.methods import CHECK, HEALTH_CHECK, HEALTH_WATCH, LEAVING, MAX_MESSAGE, SERVICE
 from extauthz.transport.tls import Tls
 from extauthz.transport.unix_sockets import AS_ALWAYS, Sockets
@@ -284,22 +284,15 @@ class GrpcioTransport:
         self._server.add_generic_rpc_handlers((_Checks(self._servicer, self._workers),))
         self._health = _Health()
         self._server.add_generic_rpc_handlers((self._health.handlers(self._workers),))
-        self._address = address
+        self.address = address
+        """Where it listens; once it does, with the port that it got if 0 was asked for."""
         self._tls = tls
         self._sockets = sockets
-        self._port = 0
 
     @property
     def refusals(self) -> Refusals:
         """The calls that it has refused under overload."""
         return self._servicer.refusals
-
-    @property
-    def address(self) -> str:
-        """Where it listens; with the port that was given if 0 was asked for."""
-        if self._address.startswith("unix:"):
-            return self._address
-        return f"{self._address.rpartition(':')[0]}:{self._port}"
 
     async def start(self) -> None:
         """Listen, and report SERVING.
@@ -307,22 +300,10 @@ class GrpcioTransport:
         Raises:
             ConfigurationError: the address can't be listened on, or the certificate can't be used.
         """
-        try:
-            self._bind()
-        except (RuntimeError, OSError) as error:
-            raise ConfigurationError(
-                f"listen.grpc: can't listen on `{self._address}`; is it in use, or not an address of this machine?"
-            ) from error
+        self.address = listen(self._server, self.address, key="listen.grpc", tls=self._tls, sockets=self._sockets)
         self._server.start()
         for service in ("", SERVICE):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
-
-    def _bind(self) -> None:
-        with self._sockets.around(self._address, key="listen.grpc"):  # gRPC would push a running server aside
-            if self._tls is None:
-                self._port = self._server.add_insecure_port(self._address)
-            else:
-                self._port = self._server.add_secure_port(self._address, server_credentials(self._tls))
 
     def drain(self) -> None:
         """Report NOT_SERVING, so that the callers' health checks look elsewhere, and hold no calls any more."""

@@ -11,8 +11,7 @@ import grpc
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from extauthz.errors import ConfigurationError
-from extauthz.transport.grpc_credentials import server_credentials
+from extauthz.transport.grpc_listening import listen
 from extauthz.transport.tls import Tls
 from extauthz.transport.unix_sockets import AS_ALWAYS, Sockets
 
@@ -47,18 +46,11 @@ class RpcServer:
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._service = service
-        self._address = address
+        self.address = address
+        """Where it listens; once it does, with the port that it got if 0 was asked for."""
         self._key = key
         self._tls = tls
         self._sockets = sockets
-        self._port = 0
-
-    @property
-    def address(self) -> str:
-        """Where it listens; with the port that was given if 0 was asked for."""
-        if self._address.startswith("unix:"):
-            return self._address
-        return f"{self._address.rpartition(':')[0]}:{self._port}"
 
     async def start(self) -> None:
         """Listen, and report SERVING.
@@ -66,12 +58,7 @@ class RpcServer:
         Raises:
             ConfigurationError: the address can't be listened on, or the certificate can't be used.
         """
-        try:
-            self._bind()
-        except (RuntimeError, OSError) as error:
-            raise ConfigurationError(
-                f"{self._key}: can't listen on `{self._address}`; is it in use, or not an address of this machine?"
-            ) from error
+        self.address = listen(self._server, self.address, key=self._key, tls=self._tls, sockets=self._sockets)
         await self._server.start()
         for name in ("", self._service):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -80,10 +67,3 @@ class RpcServer:
         """Report NOT_SERVING, take no new calls, and give those on their way `grace` seconds."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace)
-
-    def _bind(self) -> None:
-        with self._sockets.around(self._address, key=self._key):  # gRPC would push a running server aside
-            if self._tls is None:
-                self._port = self._server.add_insecure_port(self._address)
-            else:
-                self._port = self._server.add_secure_port(self._address, server_credentials(self._tls))
