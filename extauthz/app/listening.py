@@ -8,6 +8,7 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 
+from extauthz.app.web_connections import WebConnection
 from extauthz.errors import ConfigurationError, failure_of
 from extauthz.transport import ports, unix_sockets
 from extauthz.transport.unix_sockets import AS_ALWAYS, Sockets
@@ -30,6 +31,8 @@ class WebServer:
         self._bound = unix_sockets.inode(self._path) if self._path is not None else None
         config = uvicorn.Config(
             application,
+            http=WebConnection,
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,

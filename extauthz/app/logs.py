@@ -53,8 +53,10 @@ def configure_logs(settings: LogSettings = _DEFAULT, *, worker: int | None = Non
         )
     )
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
-    for chatty in ("httpx", "watchfiles", "uvicorn.error"):  # each request, event, and start of a listener
+    for chatty in ("httpx", "watchfiles"):  # each request, and each event
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # Each start of a listener, and each request that is none, which is its sender's affair.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

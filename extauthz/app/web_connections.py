@@ -1,0 +1,55 @@
+"""Connections to the web listeners: how many there may be, and how long one may take to send a request.
+
+The rule: who sends nothing holds no place that somebody else needs. Envoy, whose clients come through it, sends whole
+requests; whoever else reaches a listener need not.
+"""
+
+import asyncio
+import time
+from typing import Final
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+MOST: Final = 2048
+"""Connections to one listener. For one more that connection is closed which has waited longest for a request, or else
+the new one."""
+LONGEST_REQUEST: Final = 20.0
+"""Seconds that a caller may take to send a request, from connecting or from the answer to the one before."""
+
+
+class WebConnection(H11Protocol):
+    """uvicorn's connection, which waits for no request without end."""
+
+    _waits_since: float | None = None
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        """Called by the event loop."""
+        super().connection_made(transport)
+        self._wait()
+        if len(self.connections) > MOST:
+            waiting = [one for one in self.connections if isinstance(one, WebConnection) and one._waits_since]
+            min(waiting, key=lambda one: one._waits_since or 0.0, default=self).transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the event loop."""
+        self._done()
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        """Called by uvicorn when something came, and when an answer was sent: it goes on with what came meanwhile."""
+        super().handle_events()
+        if self.conn.their_state not in {h11.IDLE, h11.SEND_BODY}:
+            self._done()
+        elif self._timer is None:
+            self._wait()
+
+    def _wait(self) -> None:
+        self._waits_since = time.monotonic()
+        self._timer = self.loop.call_later(LONGEST_REQUEST, self.transport.abort)
+
+    def _done(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._waits_since = None

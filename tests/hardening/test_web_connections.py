@@ -1,0 +1,185 @@
+"""Connections to the pages' listener that send no request, half of one, or nonsense: all others are answered."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+from patience import GENEROUS
+from serving import CONFIG, POLICY, Served, end, start
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from extauthz.app import web_connections
+from extauthz.app.listening import WebServer
+
+WHOLE = b"GET /now HTTP/1.1\r\nhost: x\r\n\r\n"
+HALVES = {
+    "nothing": b"",
+    "half a line": b"GET /no",
+    "headers without an end": b"GET /now HTTP/1.1\r\nhost: x\r\n",
+    "half a body": b"POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nabc",
+    "a chunk of many": b"POST /body HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
+    "half of a second one": WHOLE + b"GET /now HT",
+    "half a body after a whole one": WHOLE + b"POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nabc",
+}
+
+
+class Place:
+    """A listener with an application that answers at once, after a body, and late."""
+
+    def __init__(self) -> None:
+        self.broke_off = 0
+        self.go_on = asyncio.Event()
+        routes = [
+            Route("/now", self._now),
+            Route("/body", self._body, methods=["POST"]),
+            Route("/late", self._late),
+        ]
+        self.server = WebServer(Starlette(routes=routes), address="127.0.0.1:0", key="listen.web")
+
+    async def _now(self, _: Request) -> PlainTextResponse:
+        return PlainTextResponse("now")
+
+    async def _body(self, request: Request) -> PlainTextResponse:
+        try:
+            return PlainTextResponse((await request.body()).decode())
+        except ClientDisconnect:
+            self.broke_off += 1
+            return PlainTextResponse("")
+
+    async def _late(self, _: Request) -> PlainTextResponse:
+        await self.go_on.wait()
+        return PlainTextResponse("late")
+
+    async def connect(self, sent: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        host, _, port = self.server.address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(sent)
+        await writer.drain()
+        return reader, writer
+
+
+async def all_of(reader: asyncio.StreamReader) -> bytes:
+    """What comes until the connection is closed."""
+    found = b""
+    try:
+        async with asyncio.timeout(GENEROUS):
+            while part := await reader.read(65_536):
+                found += part
+    except ConnectionResetError:
+        pass
+    return found
+
+
+@asynccontextmanager
+async def place() -> AsyncIterator[Place]:
+    made = Place()
+    serving = asyncio.create_task(made.server.serve())
+    try:
+        yield made
+    finally:
+        made.server.stop()
+        await serving
+        made.server.close()
+
+
+@pytest.mark.parametrize("sent", HALVES.values(), ids=HALVES)
+def test_who_does_not_send_a_whole_request_is_not_waited_for(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_connections, "LONGEST_REQUEST", 0.3)
+
+    async def scene() -> None:
+        async with place() as here:
+            reader, writer = await here.connect(sent)
+            assert (await all_of(reader)).count(b"HTTP/1.1 200 OK") == sent.count(WHOLE)
+            writer.close()
+        assert here.broke_off == (1 if b"POST" in sent else 0)
+
+    asyncio.run(scene())
+
+
+def test_who_drips_is_not_waited_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_connections, "LONGEST_REQUEST", 0.3)
+
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b"x: y\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+    async def scene() -> None:
+        async with place() as here:
+            reader, writer = await here.connect(b"GET /now HTTP/1.1\r\n")
+            dripping = asyncio.create_task(drip(writer))
+            assert await all_of(reader) == b""
+            await dripping
+
+    asyncio.run(scene())
+
+
+def test_who_waits_for_an_answer_is_waited_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_connections, "LONGEST_REQUEST", 0.2)
+
+    async def scene() -> None:
+        async with place() as here:
+            reader, writer = await here.connect(WHOLE.replace(b"/now", b"/late"))
+            await asyncio.sleep(0.6)
+            here.go_on.set()
+            async with asyncio.timeout(GENEROUS):
+                assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+            writer.close()
+
+    asyncio.run(scene())
+
+
+def test_of_too_many_the_one_that_has_waited_longest_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_connections, "MOST", 3)
+
+    async def scene() -> None:
+        async with place() as here:
+            busy, *_ = lines = [await here.connect(sent) for sent in (WHOLE.replace(b"/now", b"/late"), b"GET", b"GET")]
+            await asyncio.sleep(0.1)
+            lines.append(await here.connect(WHOLE))
+            async with asyncio.timeout(GENEROUS):
+                assert await lines[3][0].readline() == b"HTTP/1.1 200 OK\r\n"
+            assert await all_of(lines[1][0]) == b""
+            assert not lines[2][0].at_eof()
+            here.go_on.set()
+            async with asyncio.timeout(GENEROUS):
+                assert await busy[0].readline() == b"HTTP/1.1 200 OK\r\n"
+            for _, writer in lines:
+                writer.close()
+
+    asyncio.run(scene())
+
+
+@pytest.fixture
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "policies").mkdir()
+    (folder / "policies" / "site.yaml").write_text(POLICY.format(path="/one"))
+    (folder / "extauthz.yaml").write_text(CONFIG)
+    running = start(folder)
+    yield running
+    end(running)
+
+
+def test_nonsense_makes_no_line_of_the_log(served: Served) -> None:
+    host, _, port = served.said["web"].rpartition(":")
+    upgrade = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade, close\r\nupgrade: websocket\r\n\r\n"
+    for sent in (b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 20_000, upgrade):
+        with socket.create_connection((host, int(port))) as line:
+            line.settimeout(GENEROUS)
+            try:
+                line.sendall(sent)
+                assert line.recv(12) in {b"HTTP/1.1 400", b"HTTP/1.1 404"}
+            except ConnectionError:
+                continue
+    assert served.allows("/one")
+    served.process.terminate()
+    served.next_event("stopped")
+    assert [one["event"] for one in served.heard if one["logger"].startswith("uvicorn")] == []
