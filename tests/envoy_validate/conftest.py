@@ -18,6 +18,7 @@ SAMPLES = sorted((HERE / "samples").glob("*.yaml"))
 HARMLESS = sorted((HERE / "harmless").glob("*.yaml"))
 REFUSED = {
     "connections-unseen",  # of a file that is not there
+    "early-data",  # not over TCP
     "filter-after-router",
     "filter-behind-proxy",
     "filter-unseen",  # of a file that is not there

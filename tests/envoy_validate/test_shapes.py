@@ -201,7 +201,10 @@ def test_a_value_that_a_dump_leaves_out_is_not_guessed() -> None:
 def test_a_listener_of_http_3_is_judged() -> None:
     quic = tree("accept-untrusted")
     socket = quic["static_resources"]["listeners"][0]["filter_chains"][0]["transport_socket"]
-    wrapped = {"@type": f"{TYPE}extensions.transport_sockets.quic.v3.QuicDownstreamTransport"}
+    wrapped = {
+        "@type": f"{TYPE}extensions.transport_sockets.quic.v3.QuicDownstreamTransport",
+        "enable_early_data": False,
+    }
     socket["typed_config"] = {**wrapped, "downstream_tls_context": socket["typed_config"]}
     assert rules(yaml.safe_dump(quic)) == ["accept-untrusted"]
 

@@ -199,8 +199,7 @@ def header_prefix(all_of_it: Everything) -> Iterator[Hit]:
 def admin_exposed(all_of_it: Everything) -> Iterator[Hit]:
     for spot in all_of_it.resources.bootstraps:
         address = spot["admin"]["address"]
-        open_paths = [one for one in spot["admin"]["allow_paths"].items if one["exact"].text not in _READ_ONLY]
-        if address.exists and not is_local(address) and (open_paths or not spot["admin"]["allow_paths"].items):
+        if address.exists and not is_local(address) and _is_open(spot["admin"]):
             yield address, ""
 
 
@@ -212,7 +211,8 @@ def admin_exposed(all_of_it: Everything) -> Iterator[Hit]:
     "lead there by routes of `path: /stats/prometheus` and `path: /ready` alone",
 )
 def admin_routed(all_of_it: Everything) -> Iterator[Hit]:
-    admins = {place(one["admin"]["address"]) for one in all_of_it.resources.bootstraps} - {""}
+    bootstraps = all_of_it.resources.bootstraps
+    admins = {place(one["admin"]["address"]) for one in bootstraps if _is_open(one["admin"])} - {""}
     to_admin = {name for name, spot in all_of_it.clusters.items() if all_of_it.places(spot) & admins}
     for http in all_of_it.https:
         for route in http.routes:
@@ -221,6 +221,12 @@ def admin_routed(all_of_it: Everything) -> Iterator[Hit]:
     for tcp in all_of_it.tcps:
         if tcp.clusters & to_admin:
             yield tcp.proxy.spot, f"listener `{tcp.listener['name'].text}`"
+
+
+def _is_open(admin: Spot) -> bool:
+    """Whether more can be reached there than what tells no secret and changes nothing."""
+    allowed = admin["allow_paths"].items
+    return not allowed or any(one["exact"].text not in _READ_ONLY for one in allowed)
 
 
 _READ_ONLY = ("/stats/prometheus", "/ready")

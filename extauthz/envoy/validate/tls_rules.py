@@ -55,6 +55,19 @@ def client_certificate_unverified(chain: Http | Tcp) -> Iterator[Hit]:
 
 
 @rule(
+    "early-data",
+    "warning",
+    "who listens on the way can send a request of 0-RTT once more, without any key, and it is allowed once more",
+    "write `enable_early_data: false`",
+)
+def early_data(chain: Http | Tcp) -> Iterator[Hit]:
+    quic = chain.chain.at("transport_socket", "typed_config")
+    resumed = all(quic[name].flag(default=True) for name in ("enable_early_data", "enable_resumption"))
+    if quic["@type"].text.endswith("QuicDownstreamTransport") and resumed:
+        yield quic["enable_early_data"], ""
+
+
+@rule(
     "listener-plaintext",
     "warning",
     "tokens, cookies and codes travel in the clear, and no workload can be known by its certificate",
@@ -71,5 +84,6 @@ RULES = (
     accept_untrusted,
     accept_expired,
     client_certificate_unverified,
+    early_data,
     listener_plaintext,
 )
