@@ -13,8 +13,8 @@ from extauthz.envoy.validate.spots import Spot
 @rule(
     "opaque-after",
     "warning",
-    "code behind the filter may change path, host, headers or body after they were decided about, and Envoy then chooses"
-    " the route anew",
+    "code behind the filter may change path, host, headers or body after they were decided about, and Envoy then"
+    " chooses the route anew",
     "move it in front of the filter that asks",
 )
 def opaque_after(http: Http) -> Iterator[Hit]:
