@@ -170,6 +170,16 @@ def test_a_header_or_the_host_leads_wherever_a_client_likes(dangers: Stage) -> N
         assert len(elsewhere.received) == arrived
 
 
+def test_a_header_chooses_the_routes_of_another_host(dangers: Stage) -> None:
+    def routed(listener: str) -> list[str]:
+        answer = dangers.client(listener=listener).get("/anybody", headers={"x-site": "internal.example.com"})
+        assert answer.status_code == 200
+        return dangers.service.received[-1].all("x-envoy-expected-rq-timeout-ms")
+
+    assert routed("host-by-header") == ["7000"]
+    assert routed("good") == ["15000"]
+
+
 def test_credentials_of_envoys_own_are_what_is_judged_or_what_the_service_sees(dangers: Stage) -> None:
     alice = dangers.bearer("alice")
     assert dangers.client(listener="credentials-after").get("/anybody", headers=alice).status_code == 200
