@@ -6,7 +6,6 @@ and what was good before stays.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -21,10 +20,10 @@ from extauthz.check.approvals import Approvals
 from extauthz.check.approver_codes import Codes
 from extauthz.check.approver_identity import ApproverTokens
 from extauthz.check.revocation_feed import RevocationFeed
-from extauthz.errors import ConfigurationError, failure_of
+from extauthz.errors import ConfigurationError
 from extauthz.identity.approver_config import ApproverTokensSettings
 from extauthz.identity.key_config import KeyFile
-from extauthz.lookup.files import open_file
+from extauthz.lookup.files import read_text
 from extauthz.lookup.key_sets import KeySets, Standing
 from extauthz.settings import Settings
 from extauthz.stepup.keys import KeyRing
@@ -77,7 +76,7 @@ class ApprovalApis:
         self._keys = KeySets((self._source,), base=settings.base)
         self._tokens = ApproverTokens(
             tokens,
-            jwks=None if self._file is None else _text(self._file),
+            jwks=None if self._file is None else read_text(self._file, "approvers' keys"),
             ask=self._keys.ask,
             persons=Persons(settings.approvals.persons),
             claims=settings.approvals.claims,
@@ -147,7 +146,7 @@ class ApprovalApis:
         if self._file is None:
             return
         try:
-            keys = self._source.read(_text(self._file), setting=f"{self._source.name}.jwks")
+            keys = self._source.read(read_text(self._file, "approvers' keys"), setting=f"{self._source.name}.jwks")
         except ConfigurationError as error:
             _log.error("approvers-keys-refused", error=str(error))
         else:
@@ -180,13 +179,3 @@ def _rpc_server(settings: Settings, door: Door, watches: Watches) -> _Server | N
 def _only_issuer(settings: Settings) -> str | None:
     issuers = {source.issuer for source in settings.identity.users}
     return issuers.pop() if len(issuers) == 1 else None
-
-
-def _text(path: Path) -> str:
-    try:
-        with open_file(path) as stream:
-            return stream.read().decode("utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"{path}: can't read the approvers' keys: {failure_of(error)}") from error
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{path}: the approvers' keys are not UTF-8 text") from None

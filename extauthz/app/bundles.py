@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from extauthz.app.bundle_cache import BundleCache, Signed
 from extauthz.errors import ConfigurationError, ExtauthzError, failure_of
-from extauthz.lookup.files import open_file
+from extauthz.lookup.files import open_file, read_bytes
 from extauthz.lookup.peers import OutOfReach
 from extauthz.policy.bundle import (
     MAX_ARCHIVE,
@@ -276,10 +276,7 @@ def _fetcher() -> "Fetcher":
 
 def _public_key(path: Path) -> Ed25519PublicKey:
     try:
-        with open_file(path) as stream:
-            return public_key(stream.read())
-    except OSError as error:
-        raise ConfigurationError(f"{path}: can't read the key of a bundle: {failure_of(error)}") from error
+        return public_key(read_bytes(path, "key of a bundle"))
     except BundleRefused as error:
         raise ConfigurationError(f"{path}: {error}") from error
 

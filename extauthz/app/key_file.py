@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from extauthz.errors import ConfigurationError, failure_of
-from extauthz.lookup.files import open_file
+from extauthz.lookup.files import read_text
 from extauthz.stepup.keys import SECRET_BYTES, Key, KeyRing, drop_keys, generate_key, parse_keys, rotate_keys
 
 
@@ -41,7 +41,7 @@ def read_keys(path: Path) -> KeyRing:
     Raises:
         ConfigurationError: the file can't be read or used.
     """
-    text = _read(path)
+    text = read_text(path, "key file")
     with _naming(path):
         return parse_keys(text, now=time.time())
 
@@ -66,7 +66,7 @@ def add_key(path: Path, *, after: float) -> Key:
     Raises:
         ConfigurationError: the file is missing, or can't be read, written or used.
     """
-    before, now = _read(path), int(time.time())
+    before, now = read_text(path, "key file"), int(time.time())
     with _naming(path):
         text = rotate_keys(before, os.urandom(SECRET_BYTES), created=now, makes_from=now + int(after))
     _write(path, text, replace=True)
@@ -79,7 +79,7 @@ def remove_keys(path: Path, kids: Collection[str]) -> KeyRing:
     Raises:
         ConfigurationError: the file is missing, or can't be read, written or used, or none would be left.
     """
-    before = _read(path)
+    before = read_text(path, "key file")
     with _naming(path):
         text = drop_keys(before, kids)
     _write(path, text, replace=True)
@@ -97,16 +97,6 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {str(error).removeprefix('keys: ')}") from error
-
-
-def _read(path: Path) -> str:
-    try:
-        with open_file(path) as stream:
-            return stream.read().decode("utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"{path}: can't read the key file: {failure_of(error)}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}: the key file is not UTF-8 text") from error
 
 
 def _write(path: Path, text: str, *, replace: bool) -> None:

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from extauthz.app.secrets import read_place
-from extauthz.errors import ConfigurationError, failure_of
 from extauthz.identity.key_config import KeyFile
 from extauthz.identity.keys import KeySet
 from extauthz.identity.lookups import Answer, Lookup
 from extauthz.identity.signals.config import SOURCE_PREFIX, SignalSettings
-from extauthz.lookup.files import open_file
+from extauthz.lookup.files import read_text
 from extauthz.lookup.key_sets import PACE, KeySets, Pace
 
 
@@ -64,7 +63,7 @@ class Transmitters:
             setting = f"signals.transmitters[{number}]"
             place = one.keys.place
             if isinstance(place, KeyFile):
-                keys[one.name] = one.keys.read(_text(self._base / place.path), setting=f"{setting}.jwks")
+                keys[one.name] = one.keys.read(read_text(self._base / place.path, "keys"), setting=f"{setting}.jwks")
             secrets[one.name] = read_place(
                 one.secret, setting=f"{setting}.secret", base=self._base, environ=self._environ
             )
@@ -73,13 +72,3 @@ class Transmitters:
 
     def _take(self, source: str, keys: KeySet) -> None:
         self._known[source.removeprefix(SOURCE_PREFIX)] = keys
-
-
-def _text(path: Path) -> str:
-    try:
-        with open_file(path) as stream:
-            return stream.read().decode("utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"{path}: can't read the keys: {failure_of(error)}") from error
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{path}: the keys are not UTF-8 text") from None

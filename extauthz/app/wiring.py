@@ -1,12 +1,10 @@
 """From settings to the parts: the one place that reads the files that they name."""
 
-from pathlib import Path
-
 from extauthz.app.key_file import load_or_make_keys
-from extauthz.errors import ConfigurationError, failure_of
+from extauthz.errors import ConfigurationError
 from extauthz.identity.resolver import Resolver
 from extauthz.identity.workload import WorkloadFiles
-from extauthz.lookup.files import open_file
+from extauthz.lookup.files import read_bytes, read_text
 from extauthz.policy.attributes import read_attributes
 from extauthz.policy.policy_set import PolicySet
 from extauthz.settings import Settings
@@ -31,7 +29,7 @@ def make_resolver(settings: Settings) -> Resolver:
         ConfigurationError: one of them can't be read or used.
         PolicyErrors: the attributes of workloads are wrong.
     """
-    jwks = {name: _read(path, f"keys of `{name}`") for name, path in settings.jwks_paths.items()}
+    jwks = {name: read_text(path, f"keys of `{name}`") for name, path in settings.jwks_paths.items()}
     return Resolver(settings.identity, settings.client, jwks, _workload_files(settings))
 
 
@@ -42,16 +40,16 @@ def make_reading(settings: Settings) -> Reading:
         ConfigurationError: it can't be read or used.
     """
     path = settings.descriptors_path
-    messages = None if path is None else MessageTypes.of(_bytes(path, "descriptors of gRPC calls"), str(path))
+    messages = None if path is None else MessageTypes.of(read_bytes(path, "descriptors of gRPC calls"), str(path))
     return Reading(accept=settings.paths.accept, buffered=settings.request.buffered, messages=messages)
 
 
 def _workload_files(settings: Settings) -> WorkloadFiles:
     authorities = {
-        domain: _read(path, f"authorities of `{domain}`") for domain, path in settings.authorities_paths.items()
+        domain: read_text(path, f"authorities of `{domain}`") for domain, path in settings.authorities_paths.items()
     }
     path = settings.attributes_path
-    attributes = {} if path is None else read_attributes(_bytes(path, "attributes of workloads"), str(path))
+    attributes = {} if path is None else read_attributes(read_bytes(path, "attributes of workloads"), str(path))
     return WorkloadFiles(authorities=authorities, attributes=attributes)
 
 
@@ -74,18 +72,3 @@ def load_keys(settings: Settings) -> KeyRing:
         ConfigurationError: the file can't be read, made or used.
     """
     return load_or_make_keys(settings.keys_path, shared=is_shared(settings.store))
-
-
-def _read(path: Path, what: str) -> str:
-    try:
-        return _bytes(path, what).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}: the {what} is not UTF-8 text") from error
-
-
-def _bytes(path: Path, what: str) -> bytes:
-    try:
-        with open_file(path) as stream:
-            return stream.read()
-    except OSError as error:
-        raise ConfigurationError(f"{path}: can't read the {what}: {failure_of(error)}") from error

@@ -13,12 +13,11 @@ import typer
 
 from extauthz.app.wiring import load_keys
 from extauthz.approval.persons import person_named
-from extauthz.cli.state import DEFAULT_CONFIG, Config, Format
+from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, link_seconds
 from extauthz.errors import ExtauthzError
 from extauthz.settings import Settings, load_settings
 from extauthz.stepup.approver_login import LINK_PATH, LONGEST_LINK, make_link
 from extauthz.values.approvals import ON_CALL
-from extauthz.values.duration import seconds
 from extauthz.values.identity import Subject
 from extauthz.values.instant import instant
 
@@ -59,7 +58,7 @@ def link(
                 f"`{one}`: who is on call is said by `approvals.schedules`; remove it", param_hint="--group"
             )
     now = time.time()
-    expires_at = now + _seconds(valid_for)
+    expires_at = now + link_seconds(valid_for, longest=LONGEST_LINK)
     subject = Subject(_issuer(settings, issuer), sub)
     text = make_link(
         subject,
@@ -90,13 +89,3 @@ def _issuer(settings: Settings, given: str | None) -> str:
     if given is not None and known and given not in known:
         raise LinkRefused(f"--issuer: `{given}` is not the issuer of approvers, `{min(known)}`; leave it out")
     return given or min(known)
-
-
-def _seconds(written: str) -> float:
-    try:
-        valid_for = seconds(written)
-    except ValueError as error:
-        raise typer.BadParameter(f"`{written}`: {error}", param_hint="--valid-for") from None
-    if not 0 < valid_for <= LONGEST_LINK:
-        raise typer.BadParameter(f"`{written}`: write more than nothing and at most `7d`", param_hint="--valid-for")
-    return valid_for

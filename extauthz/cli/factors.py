@@ -27,6 +27,7 @@ from extauthz.cli.state import (
     Issuer,
     called,
     changing_store,
+    link_seconds,
     row,
     subject_of,
     with_store,
@@ -42,7 +43,6 @@ from extauthz.stepup.totp import SECRET_BYTES, provisioning_uri, verify
 from extauthz.store.factor_secret import open_factor, seal_factor
 from extauthz.store.protocol import Advance, Changed, EnrolledFactor, Enrolment, Ground, Store
 from extauthz.values.counting import counted
-from extauthz.values.duration import seconds
 from extauthz.values.identity import Subject
 from extauthz.values.instant import instant
 
@@ -111,7 +111,7 @@ def enroll(
     async def work(desk: _Desk) -> Say:
         subject = desk.subject(user, issuer)
         if link:
-            _print_link(desk, subject, base_url, _link_seconds(valid_for), output)
+            _print_link(desk, subject, base_url, link_seconds(valid_for, longest=LONGEST_INVITATION), output)
             return _nothing
         if confirm is not None:
             return partial(_report_confirmed, await _confirm(desk, subject, confirm), output)
@@ -193,16 +193,6 @@ def _change(config: Path, work: Callable[[_Desk], Awaitable[Say]]) -> None:
 
 def _nothing() -> None:
     """What is said of what was not done."""
-
-
-def _link_seconds(written: str) -> float:
-    try:
-        valid_for = seconds(written)
-    except ValueError as error:
-        raise typer.BadParameter(f"`{written}`: {error}", param_hint="--valid-for") from None
-    if not 0 < valid_for <= LONGEST_INVITATION:
-        raise typer.BadParameter(f"`{written}`: write more than nothing and at most `7d`", param_hint="--valid-for")
-    return valid_for
 
 
 def _print_link(

@@ -17,6 +17,7 @@ from extauthz.record.chronicle import Chronicle
 from extauthz.settings import Settings, load_settings
 from extauthz.store.open import is_shared
 from extauthz.store.protocol import Store
+from extauthz.values.duration import duration_text, seconds
 from extauthz.values.identity import Subject
 
 _T = TypeVar("_T")
@@ -68,6 +69,18 @@ def note_actors(settings: Settings, issuer: str | None) -> None:
     """Say that only actors can be of this issuer, if so: a typing error would name nobody."""
     if naming(settings).is_only_of_actors(issuer):
         typer.echo(f"note: `{issuer}` is no issuer under `identity.users`; only actors can be of it", err=True)
+
+
+def link_seconds(written: str, *, longest: float) -> float:
+    """How long a link is good, as `--valid-for` says it. Raises `typer.BadParameter`."""
+    try:
+        valid_for = seconds(written)
+    except ValueError as error:
+        raise typer.BadParameter(f"`{written}`: {error}", param_hint="--valid-for") from None
+    if not 0 < valid_for <= longest:
+        most = duration_text(longest)
+        raise typer.BadParameter(f"`{written}`: write more than nothing and at most `{most}`", param_hint="--valid-for")
+    return valid_for
 
 
 def with_store(config: Path, work: Callable[[Settings, Store], Awaitable[_T]]) -> _T:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
+from extauthz.errors import ConfigurationError, failure_of
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileStanding:
@@ -32,6 +34,27 @@ def open_file(path: Path) -> BufferedReader:
         return stream
     stream.close()
     raise OSError(errno.EINVAL, "not a regular file")
+
+
+def read_bytes(path: Path, what: str) -> bytes:
+    """What is in the file at `path`; `what` is what a message calls it.
+
+    Raises:
+        ConfigurationError: it can't be read.
+    """
+    try:
+        with open_file(path) as stream:
+            return stream.read()
+    except OSError as error:
+        raise ConfigurationError(f"{path}: can't read the {what}: {failure_of(error)}") from error
+
+
+def read_text(path: Path, what: str) -> str:
+    """As `read_bytes`, but text in UTF-8. The error does not hold it: it may be secret."""
+    try:
+        return read_bytes(path, what).decode("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path}: can't read the {what}: not UTF-8 text") from None
 
 
 def _without_waiting(path: str, flags: int) -> int:

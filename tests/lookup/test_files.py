@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from extauthz.errors import ConfigurationError
-from extauthz.lookup.files import open_file
+from extauthz.lookup.files import open_file, read_text
 from extauthz.lookup.peers import Peer, read_secret
 
 
@@ -41,6 +41,19 @@ def test_a_secret_is_read_from_files_only(odd: Path) -> None:
 def test_authorities_are_read_from_files_only(odd: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"^odd: can't read the authorities: "):
         Peer(ca=odd)
+
+
+def test_texts_are_read_from_files_only(odd: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"^odd: can't read the key file: "):
+        read_text(odd, "key file")
+
+
+def test_what_is_no_text_is_told_by_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    path.write_bytes(b"\xff")
+    with pytest.raises(ConfigurationError) as told:
+        read_text(path, "keys of `idp`")
+    assert str(told.value) == f"{path}: can't read the keys of `idp`: not UTF-8 text"
 
 
 def test_links_to_files_are_followed(tmp_path: Path) -> None:
