@@ -225,6 +225,11 @@ def trailers_to_the_service(tree: Tree) -> None:
     service["typed_extension_protocol_options"] = {options: {"@type": f"type.googleapis.com/{options}", **explicit}}
 
 
+def short_streams_of_a_route(tree: Tree) -> None:
+    tree.guard["grpc_service"]["timeout"] = "4s"
+    tree.route["route"]["idle_timeout"] = "3s"
+
+
 def filter_of_the_router(tree: Tree) -> None:
     lua = {"@type": f"{TYPE}extensions.filters.http.lua.v3.Lua"}
     tree.manager["http_filters"][-1]["typed_config"]["upstream_http_filters"] = [{"name": "l", "typed_config": lua}]
@@ -324,6 +329,7 @@ def answer_of_another(tree: Tree) -> None:
         ("headers-changed-after", query_changed_behind),
         ("host-by-header", scopes_by_header),
         ("stream-ends-first", short_streams),
+        ("stream-ends-first", short_streams_of_a_route),
         ("denial-turned-success", answer_of_another),
     ],
 )
@@ -331,6 +337,15 @@ def test_a_fault_is_found_in_every_shape_that_envoy_takes(found: str, change: Ca
     tree = Tree()
     change(tree)
     assert found in rules(tree)
+
+
+def test_a_route_may_let_its_streams_be_longer() -> None:
+    tree = Tree()
+    tree.guard["grpc_service"]["timeout"] = "4s"
+    tree.manager["stream_idle_timeout"] = "3s"
+    assert rules(tree) == {"stream-ends-first"}
+    tree.route["route"]["idle_timeout"] = "5s"
+    assert rules(tree) == set()
 
 
 @pytest.mark.parametrize("network", ["127.0.0.1/32", "10.0.0.0/8", "100.64.0.0/10", "fd00::/8", "::1/128"])

@@ -1,9 +1,10 @@
 """Rules for the calls by which extauthz is asked, and the clusters that they go through."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from extauthz.envoy.validate.filters import Filter
 from extauthz.envoy.validate.findings import Hit, rule
-from extauthz.envoy.validate.model import HTTP, OWN, Everything
+from extauthz.envoy.validate.model import HTTP, OWN, Everything, Http, Route
 from extauthz.envoy.validate.sockets import (
     PINS,
     is_local,
@@ -95,13 +96,38 @@ def retry_cuts_timeout(all_of_it: Everything) -> Iterator[Hit]:
     "write a longer `stream_idle_timeout` or `max_stream_duration`, or a shorter hold",
 )
 def stream_ends_first(all_of_it: Everything) -> Iterator[Hit]:
-    for call in all_of_it.calls:
-        manager = Spot("", (), 0, None) if call.http is None else call.http.spot
-        whole = manager["common_http_protocol_options"]["max_stream_duration"]
-        for end, seconds in ((manager["stream_idle_timeout"], _IDLE), (whole, 0.0)):
-            ends = end.seconds(seconds) or 0.0
-            if 0 < ends < call.seconds:
-                yield (end if end.exists else call.spot["timeout"]), f"{ends:g} s"
+    told = set()
+    for http in all_of_it.https:
+        for guard in http.all_guards:
+            routes: Sequence[Route | None] = http.judged or (None,)
+            for route in routes:
+                timeout = _call_of(guard, route)["timeout"]
+                for end, default in _ends(http, route):
+                    seconds, where = end.seconds(default) or 0.0, end if end.exists else timeout
+                    if 0 < seconds < (timeout.seconds(0.2) or 0.0) and where not in told:
+                        told.add(where)
+                        yield where, f"{seconds:g} s"
+
+
+def _call_of(guard: Filter, route: Route | None) -> Spot:
+    """How the filter asks on this route."""
+    own = (settings["check_settings"]["grpc_service"] for settings in (route.settings(guard.name) if route else ()))
+    return next((spot for spot in own if spot.exists), guard.config["grpc_service"])
+
+
+def _ends(http: Http, route: Route | None) -> Iterator[tuple[Spot, float]]:
+    """What ends a stream on this route, each with its default in seconds, 0 for never."""
+    ends = (
+        (http.spot["stream_idle_timeout"], ("idle_timeout",), _IDLE),
+        (
+            http.spot["common_http_protocol_options"]["max_stream_duration"],
+            ("max_stream_duration", "max_stream_duration"),
+            0.0,
+        ),
+    )
+    for usual, path, default in ends:
+        own = usual if route is None else route.spot.at("route", *path)
+        yield (own if own.exists else usual), default
 
 
 @rule(
