@@ -18,6 +18,8 @@ from extauthz.envoy.wanted import Proxy
 LISTENER: Final = {"gateway": "https", "sidecar": "inbound"}
 """What the listener for requests is called, and its routes."""
 _STREAM: Final = timedelta(0)
+_SILENT: Final = 300.0
+"""Seconds after which Envoy ends a stream on which nothing moves, where nobody says otherwise."""
 
 
 def proxy_routes(notes: Notes, proxy: Proxy) -> route.RouteConfiguration:
@@ -111,6 +113,10 @@ def _held(notes: Notes, proxy: Proxy) -> Iterator[route.Route]:
     for path in hold.paths.value:
         one = _route(route.RouteMatch(path_separated_prefix=path), SERVICE, timedelta(seconds=15))
         one.typed_per_filter_config = of_held_route(notes, proxy.asking, seconds=hold.seconds)
+        if hold.seconds + AFTER_HOLD >= _SILENT and one.route is not None:
+            one.route.idle_timeout = timedelta(seconds=hold.seconds + 2 * AFTER_HOLD)
+            said = f"Nothing moves while a call waits: without it Envoy ends it after {_SILENT:g} s with 504."
+            notes.on(one.route, cluster=None, timeout=None, idle_timeout=said)
         yield notes.on(
             one,
             match="Where rules hold calls open for an approval (`approve` with `hold`): a timeout that is longer than"

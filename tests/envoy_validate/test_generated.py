@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from commanding import command
+from e2e.bootstrap import connection_manager
 
 SERVERS: dict[str, dict[str, Any]] = {
     "as-it-is": {},
@@ -58,3 +60,15 @@ def test_what_is_written_for_a_server_is_what_it_expects(server: str, kind: str,
     # TLS with extauthz and its cluster's names are the reader's own.
     found = [one for one in told["findings"] if one["rule"] != "cluster-plaintext"]
     assert found == []
+
+
+@pytest.mark.parametrize(("hold", "idle"), [("30s", None), ("4m", None), ("290s", "310s"), ("5m", "320s")])
+def test_no_stream_ends_before_the_longest_hold(hold: str, idle: str | None, tmp_path: Path) -> None:
+    arguments = ("--service", "unix:/run/app.sock", "--extauthz", "unix:/run/x/grpc.sock", "--pages", "127.0.0.1:1")
+    written = command("envoy", "config", "gateway", *arguments, "--hold-path", "/held", "--hold", hold, folder=tmp_path)
+    (tmp_path / "envoy.yaml").write_text(written.stdout)
+    told = command("envoy", "validate", "envoy.yaml", folder=tmp_path)
+    assert told.stdout.startswith("1 file: nothing found")
+    tables = connection_manager(yaml.safe_load(written.stdout))["route_config"]["virtual_hosts"]
+    (held,) = (one for one in tables[0]["routes"] if one["match"].get("path_separated_prefix") == "/held")
+    assert held["route"].get("idle_timeout") == idle
