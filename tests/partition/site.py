@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import httpx
 from e2e import bootstrap
-from e2e.owners import Owner
+from e2e.owners import Owner, is_challenge, ticket_of
 from e2e.services import http_service
 from e2e.stage import HOST, START_SECONDS, Stage, start_envoy, start_extauthz, wait_for_extauthz
 from envoy_config.writing import tree
@@ -38,6 +38,9 @@ from extauthz.cli.quickstart.processes import Child, Processes
 from extauthz.cli.quickstart.tokens import AUDIENCE, ISSUER, TokenIssuer
 
 REPLICAS: Final = ("a", "b")
+UNDECIDED: Final = {"state-unavailable", "revocations-stale"}
+"""What a replica says that does not know what it needs."""
+PEOPLE_TRIED: Final = 5
 STALE: Final = 2
 """Seconds that a replica may know nothing new of revocations."""
 POLICY: Final = """
@@ -98,6 +101,40 @@ class Site:
     def reason(self, listener: str, path: str, sub: str | None = None) -> str:
         """Why the answer is what it is; `allowed` if the service was reached."""
         return reason_of(self.asks(listener, path, sub))
+
+    def decided(self, listener: str, path: str, sub: str | None = None) -> str:
+        """The same, of whoever has all that it needs. On a busy machine one like that, too, gets no answer of its store
+        in the 80 ms that it waits for one, and says so; then it is asked again."""
+        told = [""]
+
+        def is_decided() -> bool:
+            told[0] = self.reason(listener, path, sub)
+            return told[0] not in UNDECIDED
+
+        assert comes(is_decided), told[0]
+        return told[0]
+
+    def proven(self, sub: str, path: str) -> Owner:
+        """Somebody with an authenticator app and a fresh proof for this path. Where the store was too late at any step,
+        the code is gone: then it is somebody else."""
+        for attempt in range(PEOPLE_TRIED):
+            owner = self.owner(f"{sub}-{attempt}")
+            led = owner.asks(path)
+            if is_challenge(led) and owner.answers(ticket_of(led), owner.code()).status_code == 303:
+                return owner
+        raise AssertionError(f"of {PEOPLE_TRIED} people none could prove anything for {path}")
+
+    def voted(self, replica: str, approval: str, sub: str) -> int:
+        """The status of the answer to an approval that was taken in; 409 also if one before it was, and its answer was
+        too late."""
+        told = [0]
+
+        def is_taken() -> bool:
+            told[0] = self.vote(replica, approval, sub).status_code
+            return told[0] != 503
+
+        assert comes(is_taken)
+        return told[0]
 
     def vote(self, replica: str, approval: str, sub: str) -> httpx.Response:
         """What this replica says to an approval of this approver."""
