@@ -1,9 +1,10 @@
 """Bundles over HTTPS: the archive if it changed, then its signature.
 
 TLS certificates are verified, redirects are not followed (they could lead anywhere), and no answer is read further
-than a bundle may be long.
+than a bundle may be long, or for longer than one may take.
 """
 
+import asyncio
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
@@ -16,6 +17,8 @@ from extauthz.policy.bundle import MAX_ARCHIVE, SIGNATURE_SUFFIX, BundleRefused
 
 TIMEOUT = 10.0
 """Seconds that connecting, and each wait for more bytes, may take."""
+WHOLE = 120.0
+"""Seconds that all of it may take: a server that sends a byte now and then is one that is out of reach."""
 _MAX_SIGNATURE = 256
 
 
@@ -48,12 +51,15 @@ class Fetcher:
             BundleRefused: the answer is longer than a bundle may be, or there is no signature.
         """
         try:
-            archive = await _get(self._client, url, limit=MAX_ARCHIVE, etag=etag)
-            if archive is None:
-                return None
-            parts = urlsplit(url)
-            beside = urlunsplit(parts._replace(path=parts.path + SIGNATURE_SUFFIX))
-            signature = await _get(self._client, beside, limit=_MAX_SIGNATURE, etag=None)
+            async with asyncio.timeout(WHOLE):
+                archive = await _get(self._client, url, limit=MAX_ARCHIVE, etag=etag)
+                if archive is None:
+                    return None
+                parts = urlsplit(url)
+                beside = urlunsplit(parts._replace(path=parts.path + SIGNATURE_SUFFIX))
+                signature = await _get(self._client, beside, limit=_MAX_SIGNATURE, etag=None)
+        except TimeoutError:
+            raise OutOfReach(f"{url}: no whole bundle within {WHOLE:g} s") from None
         except httpx.HTTPError as error:
             raise OutOfReach(f"{url}: {str(error) or type(error).__name__}") from error
         content, tag = archive
