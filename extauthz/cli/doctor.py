@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 import typer
 
@@ -21,7 +20,9 @@ if TYPE_CHECKING:
     from extauthz.settings import Settings
 
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
-_WHAT: Final = re.compile(r"(?:https?://[A-Za-z0-9.:\[\]_-]+)?(?:/[!-\"$-~]{0,2000})?")
+_WHAT: Final = re.compile(
+    r"(?:(https?)://((?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?))?(/[!-\"$-~]{0,2000})?",
+)
 """A path or a URL, as it can be sent: ASCII without spaces and `#`."""
 _NOBODY: Final = "extauthz-doctor.invalid"
 """The host of what is asked where no other is named: nobody's (RFC 2606)."""
@@ -124,11 +125,11 @@ def _asking(
         pinned = None if tls is None else Pinned(certificate=tls.certificate, key=tls.key, own=own)
         return decide(address_of(settings.listen.grpc, config), check, seconds=PATIENCE, pinned=pinned)
 
-    url = urlsplit(ask)
+    scheme, host, path = _WHAT.fullmatch(ask).groups()  # type: ignore[union-attr]  # `_what` has seen to it
     return Asking(
-        scheme=url.scheme or "https",
-        host=url.netloc or _NOBODY,
-        path=(url.path or "/") + (f"?{url.query}" if url.query else ""),
+        scheme=scheme or "https",
+        host=host or _NOBODY,
+        path=path or "/",
         decide=decided,
         through=through,
     )

@@ -153,6 +153,7 @@ def test_a_server_that_is_gone_decides_nothing(tmp_path: Path) -> None:
     [
         (("--ask", "orders"), "`orders` is neither a path nor a URL; write `/orders`"),
         (("--ask", "/a b"), "is neither a path nor a URL"),
+        (("--ask", "http://["), "is neither a path nor a URL"),
         (("--ask", ""), "is neither a path nor a URL"),
         (("--through", "http://127.0.0.1:1"), "--through: say what to ask about: `--ask PATH`"),
         (("--ask", "/", "--through", "nowhere"), "--through: `nowhere` is no address; write `http://127.0.0.1:8443`"),
