@@ -41,6 +41,10 @@ spec:
       effect: allow
       allow:
         headers: {x-authz-subject: workload.id}
+    - name: shop-without-http
+      tcp: true
+      workloads: ["spiffe://prod.example.org/ns/shop/sa/web"]
+      effect: allow
     - name: anybody
       paths: ["/anybody"]
       effect: allow

@@ -124,6 +124,20 @@ def test_a_certificate_that_anybody_can_make_is_taken(dangers: Stage, sample: st
     assert reached(dangers, lambda: dangers.client(SHOP, listener="good").get(path))
 
 
+def test_a_certificate_that_anybody_can_make_opens_connections_without_http(dangers: Stage, tmp_path: Path) -> None:
+    own = create_authority(tmp_path / "own.pem", common_name="own", now=datetime.now(UTC))
+
+    def answered(pair: Pair | None) -> bytes:
+        plain = socket.create_connection(("127.0.0.1", dangers.admin.port("accept-untrusted-of-tcp:tcp")), timeout=30)
+        with dangers.context(pair).wrap_socket(plain, server_hostname="localhost") as connection:
+            connection.sendall(f"GET /secrets HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n\r\n".encode())
+            return connection.recv(4096)
+
+    assert answered(own.issue_workload(tmp_path / "shop", SHOP)).startswith(b"HTTP/1.1 200 ")
+    assert answered(own.issue_workload(tmp_path / "job", "spiffe://prod.example.org/ns/other/sa/job")) == b""
+    assert answered(None) == b""
+
+
 def test_a_certificate_that_has_ended_is_taken_by_envoy(dangers: Stage, tmp_path: Path) -> None:
     earlier = replace(dangers.authority, now=datetime.now(UTC) - timedelta(days=30))
     pair = earlier.issue_workload(tmp_path / "shop", SHOP)
