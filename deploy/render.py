@@ -1,5 +1,6 @@
 # ruff: noqa: INP001 (a script beside the files that it writes)
-"""Writes what is made of the chart: the manifests in kubernetes/, and the table of values in the chart's README.
+"""Writes what is made of the chart: the manifests in kubernetes/, and the table of values in the chart's README; and what the
+chart has of the repository, the alerts.
 
 `make manifests` runs it; tests hold the files to it.
 """
@@ -16,6 +17,9 @@ import yaml
 HERE = Path(__file__).parent
 CHART = HERE / "helm" / "extauthz"
 MANIFESTS = HERE / "kubernetes"
+ALERTS = HERE.parent / "envoy" / "observability" / "alerts.yml"
+COPY_OF_ALERTS = CHART / "files" / "alerts.yml"
+"""A chart has no files but its own."""
 HELM = "v3.22.0"
 """The version in the Makefile."""
 KUBERNETES = "1.34.0"
@@ -90,6 +94,7 @@ def _default(value: object) -> str:
 
 def main() -> None:
     """Write them."""
+    COPY_OF_ALERTS.write_text(ALERTS.read_text())
     (CHART / "README.md").write_text(readme())
     for variant in variants():
         (MANIFESTS / f"{variant}.yaml").write_text(template(variant))

@@ -35,7 +35,9 @@ def of_kind(objects: Sequence[Manifest], kind: str, name: str | None = None) -> 
     return found
 
 
-def mount_files(folder: Path, files: Mapping[str, str | bytes], generation: int = 1, mode: int = 0o444) -> None:
+def mount_files(
+    folder: Path, files: Mapping[str, str | bytes], generation: int = 1, mode: int = 0o444, group: int = 65532
+) -> None:
     """What a kubelet does: a folder beside, a link `..data` that is replaced, and links through it.
 
     Files that belong to a group (`fsGroup`) are readable by it, whatever their mode.
@@ -46,7 +48,7 @@ def mount_files(folder: Path, files: Mapping[str, str | bytes], generation: int 
     for name, text in files.items():
         path = beside / name
         path.write_bytes(text.encode() if isinstance(text, str) else text)
-        os.chown(path, 0, 65532)
+        os.chown(path, 0, group)
         path.chmod(mode | 0o040)
     before = (folder / "..data").resolve() if (folder / "..data").exists() else None
     (folder / "..data_tmp").symlink_to(beside.name)
@@ -125,17 +127,22 @@ def running_pod(
     template = of_kind(objects, "Deployment")["spec"]["template"]["spec"]
     (container,) = template["containers"]
     volumes = folder / "volumes"
+    group = template["securityContext"]["fsGroup"]
     binds = []
     for volume in template["volumes"]:
         source = volumes / volume["name"]
         source.mkdir(parents=True)
         if "configMap" in volume:
             config_map = of_kind(objects, "ConfigMap", volume["configMap"]["name"])
-            mount_files(source, config_map["data"], mode=volume["configMap"]["defaultMode"])
+            mount_files(source, config_map["data"], mode=volume["configMap"]["defaultMode"], group=group)
         elif "secret" in volume:
-            mount_files(source, secrets[volume["secret"]["secretName"]], mode=volume["secret"]["defaultMode"])
+            secret = volume["secret"]
+            files = secrets[secret["secretName"]]
+            if "items" in secret:
+                files = {item["path"]: files[item["key"]] for item in secret["items"]}
+            mount_files(source, files, mode=secret["defaultMode"], group=group)
         else:  # a claim belongs to the group; an empty folder is everybody's, of whom there is nobody else in the pod
-            os.chown(source, 0, template["securityContext"]["fsGroup"])
+            os.chown(source, 0, group)
             source.chmod(0o2777 if "emptyDir" in volume else 0o2775)
     for mount in container["volumeMounts"]:
         how = "ro" if mount.get("readOnly") else "rw"

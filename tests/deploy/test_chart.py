@@ -14,7 +14,7 @@ from deploy.pods import Manifest, documents, of_kind
 from deploy.tools import KUBECTL_VALIDATE, PROMETHEUS_OPERATOR, ROOT, find_helm, find_kubectl_validate, find_schemas
 from jsonschema import Draft7Validator
 
-from deploy.render import CHART, HELM, KUBERNETES, MANIFESTS, readme, template, variants
+from deploy.render import ALERTS, CHART, COPY_OF_ALERTS, HELM, KUBERNETES, MANIFESTS, readme, template, variants
 from extauthz import __version__
 from extauthz.settings import load_settings
 
@@ -116,7 +116,7 @@ def test_every_value_has_its_effect(tmp_path: Path) -> None:
     made = objects("--values", EVERYTHING)
     deployment = of_kind(made, "Deployment")["spec"]
     pod = deployment["template"]["spec"]
-    (container,) = pod["containers"]
+    container, beside = pod["containers"]
     assert container["image"].startswith("registry.example.com/extauthz@sha256:")
     assert container["args"][-1] == "pyvoy"
     assert {one["name"]: one for one in container["env"]}["EXTAUTHZ_STORE"]["valueFrom"]["secretKeyRef"] == {
@@ -129,6 +129,29 @@ def test_every_value_has_its_effect(tmp_path: Path) -> None:
     assert pod["priorityClassName"] == "system-cluster-critical"
     assert pod["imagePullSecrets"] == [{"name": "registry"}]
     assert deployment["template"]["metadata"]["labels"]["example.com/c"] == "d"
+    assert (container["name"], beside["name"], pod["initContainers"][0]["name"]) == ("extauthz", "ship", "wait")
+    assert container["startupProbe"]["failureThreshold"] == 300
+    assert container["readinessProbe"] == {
+        "httpGet": {"path": "/ready", "port": "admin"},
+        "initialDelaySeconds": 3,
+        "periodSeconds": 5,
+        "timeoutSeconds": 3,
+        "failureThreshold": 3,
+    }
+    assert container["envFrom"] == [{"secretRef": {"name": "proxies"}}]
+    assert deployment["revisionHistoryLimit"] == 5
+    (keys,) = (volume["secret"] for volume in pod["volumes"] if volume["name"] == "keys")
+    assert keys["items"] == [{"key": "extauthz.json", "path": "keys.json"}]
+    assert of_kind(made, "Deployment")["metadata"]["annotations"] == {"example.com/restart-on": "my-redis"}
+    assert all(one["metadata"]["labels"]["example.com/cost-centre"] == "4711" for one in made)
+    assert {
+        one["metadata"]["name"]: one["spec"].get("trafficDistribution") for one in made if one["kind"] == "Service"
+    }.items() >= {"gate": "PreferClose", "gate-pods": None, "gate-web": None}.items()
+    scaler = of_kind(made, "HorizontalPodAutoscaler")["spec"]
+    assert [one["resource"]["name"] for one in scaler["metrics"]] == ["cpu", "memory"]
+    assert scaler["behavior"]["scaleDown"] == {"stabilizationWindowSeconds": 600}
+    (endpoint,) = of_kind(made, "ServiceMonitor")["spec"]["endpoints"]
+    assert (len(endpoint["relabelings"]), len(endpoint["metricRelabelings"])) == (1, 1)
     assert {one["metadata"]["name"] for one in made if one["kind"] == "Service"} == {
         *("gate", "gate-pods", "gate-web", "gate-admin", "gate-approvals"),
     }
@@ -169,6 +192,15 @@ def test_a_change_of_the_configuration_replaces_the_pods_and_one_of_policies_doe
         ([POLICY, "--set=terminationGracePeriodSeconds=25"], "terminationGracePeriodSeconds: calls that are under way"),
         ([POLICY, "--set=serviceMonitor.enabled=true"], "networkPolicy.admin: lets nobody in"),
         ([POLICY, "--set=autoscaling.enabled=true,autoscaling.maxReplicas=1"], "autoscaling.maxReplicas: is less"),
+        ([POLICY, "--set=autoscaling.enabled=true,resources.requests.cpu=null"], "resources.requests.cpu: is missing"),
+        ([POLICY, "--set=prometheusRule.enabled=true,prometheusRule.without={Slow}"], "there is no alert `Slow`"),
+        ([POLICY, "--set=networkPolicy.decisions[0].podselector.x=y"], "podselector"),
+        ([POLICY, "--set-json=networkPolicy.decisions=[{}]"], "networkPolicy/decisions/0"),
+        ([POLICY, "--set=probes.liveness.httpGet=x"], "httpGet"),
+        (
+            [POLICY, "--set=commonLabels.app\\.kubernetes\\.io/name=x"],
+            "commonLabels: `app.kubernetes.io/name` is the chart's own",
+        ),
         ([POLICY, "--set=replicaCount=3"], "replicaCount"),
         ([POLICY, "--set=image.digest=sha256:abc"], "/image/digest"),
         ([POLICY, "--set=policies.files.a\\.txt=x"], "a.txt"),
@@ -209,6 +241,8 @@ def notes(folder: Path, *options: str) -> str:
 def test_the_notes_name_the_secrets_that_are_waited_for(tmp_path: Path) -> None:
     told = notes(tmp_path, POLICY)
     assert "create secret generic extauthz-keys --from-file=keys.json" in told
+    assert "put the label on the pods of your Envoys" in told
+    assert 'extauthz-client: "true"' in told
     assert "create secret generic extauthz-redis --from-file=url" in told
     assert "extauthz.mesh.svc:9191" in told
     assert "WARNING" not in told
@@ -218,3 +252,85 @@ def test_the_notes_warn_of_what_is_for_trials(tmp_path: Path) -> None:
     told = notes(tmp_path, POLICY, "--set=replicas=1,store.kind=memory,networkPolicy.enabled=false")
     assert "`store.kind: memory` forgets proofs" in told
     assert "without a NetworkPolicy every pod of the cluster can ask" in told
+
+
+NAMESPACE = '--set-json=networkPolicy.decisions=[{"namespaceSelector":{"matchLabels":{"a":"b"}}}]'
+
+
+@pytest.mark.parametrize(
+    ("options", "warned"),
+    [
+        ([NAMESPACE], True),
+        (['--set-json=networkPolicy.decisions=[{"podSelector":{}}]'], True),
+        (['--set-json=networkPolicy.decisions=[{"ipBlock":{"cidr":"10.0.0.0/8"}}]'], False),
+        ([NAMESPACE, "--set=tls.secret=x,tls.callers={a}"], False),
+    ],
+)
+def test_the_notes_warn_where_a_whole_namespace_may_ask(tmp_path: Path, options: list[str], warned: bool) -> None:
+    assert ("lets every pod of a namespace ask" in notes(tmp_path, POLICY, *options)) is warned
+
+
+def test_by_default_pods_with_a_label_may_ask_and_nobody_else_and_the_test_of_the_release_is_one() -> None:
+    made = objects(POLICY, "--set=services.approvals.enabled=true")
+    label = {"extauthz-client": "true"}
+    ingress = of_kind(made, "NetworkPolicy")["spec"]["ingress"]
+    assert [rule["ports"][0]["port"] for rule in ingress] == ["grpc", "web", "approvals"]
+    assert all(rule["from"] == [{"podSelector": {"matchLabels": label}}] for rule in ingress)
+    (test,) = (one for one in made if one["kind"] == "Pod")
+    assert test["metadata"]["labels"].items() >= label.items()
+    pods = of_kind(made, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert not pods.items() >= label.items()
+
+
+def test_the_alerts_of_the_chart_are_those_of_the_repository() -> None:
+    assert COPY_OF_ALERTS.read_text() == ALERTS.read_text(), f"copy {ALERTS} to {COPY_OF_ALERTS}; `make manifests` does"
+
+
+def test_alerts_are_about_the_job_that_is_scraped_but_for_those_that_are_left_out() -> None:
+    options = (POLICY, "--set=serviceMonitor.enabled=true,networkPolicy.enabled=false,nameOverride=gate")
+    made = objects(*options, "--set=prometheusRule.enabled=true,prometheusRule.without={ExtauthzSlow}")
+    shipped = yaml.safe_load(ALERTS.read_text().replace('job="extauthz"', 'job="gate"'))["groups"]
+    for group in shipped:
+        group["rules"] = [rule for rule in group["rules"] if rule["alert"] != "ExtauthzSlow"]
+    assert of_kind(made, "PrometheusRule")["spec"]["groups"] == shipped
+    monitor = of_kind(made, "ServiceMonitor")["spec"]
+    (scraped,) = (
+        one["metadata"]["labels"]
+        for one in made
+        if one["kind"] == "Service" and monitor["selector"]["matchLabels"].items() <= one["metadata"]["labels"].items()
+    )
+    assert scraped[monitor["jobLabel"]] == "gate"
+
+
+def test_the_user_can_be_left_to_the_platform() -> None:
+    named, left = objects(POLICY), objects(POLICY, "--set=runAsUser=null")
+    for pods, users in ((named, {65532}), (left, set())):
+        contexts = [of_kind(pods, "Deployment")["spec"]["template"]["spec"], of_kind(pods, "Pod")["spec"]]
+        said = [context["securityContext"] for context in contexts]
+        assert all(one["runAsNonRoot"] is True for one in said)
+        assert {one[key] for one in said for key in ("runAsUser", "runAsGroup", "fsGroup") if key in one} == users
+
+
+@pytest.mark.parametrize(
+    ("address", "store"),
+    [
+        ("redis://redis.redis.svc:6379", "redis://redis.redis.svc:6379?password_file=/etc/extauthz/redis/password"),
+        ("rediss://r:6379?ca=/etc/extauthz/files/ca.pem", "&password_file=/etc/extauthz/redis/password"),
+    ],
+)
+def test_a_secret_may_have_the_password_of_redis_alone(tmp_path: Path, address: str, store: str) -> None:
+    options = (POLICY, f"--set=store.redis.address={address}", "--set=store.redis.key=redis-password")
+    assert settings(*options)["store"].endswith(store)
+    (tmp_path / "extauthz.yaml").write_text(yaml.safe_dump(settings(*options)))
+    load_settings(tmp_path / "extauthz.yaml")
+    pod = of_kind(objects(*options), "Deployment")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert "EXTAUTHZ_STORE" not in {one["name"] for one in container["env"]}
+    (folder,) = (mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "redis")
+    (secret,) = (volume["secret"] for volume in pod["volumes"] if volume["name"] == "redis")
+    assert (secret["secretName"], secret["items"]) == (
+        "extauthz-redis",
+        [{"key": "redis-password", "path": "password"}],
+    )
+    assert store.endswith(f"{folder}/password")
+    assert "the password)" in notes(tmp_path, *options)

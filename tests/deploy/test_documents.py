@@ -1,6 +1,7 @@
 """docs/kubernetes.md, docs/docker.md and the chart's part in docs/istio.md: commands and files in them are those of the
 chart, the image and the CLI."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -13,11 +14,12 @@ import yaml
 from deploy.dockerfiles import read_dockerfile
 from deploy.pods import documents, of_kind
 from deploy.tools import ROOT, find_helm
+from jsonschema import Draft7Validator
 
 from deploy.render import CHART, KUBERNETES, MANIFESTS, variants
 from extauthz.settings import load_settings
 
-PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("kubernetes", "docker", "istio")}
+PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("kubernetes", "docker", "istio", "gateway-api")}
 BIN = Path(sys.executable).parent
 
 
@@ -90,6 +92,33 @@ def test_in_a_mesh_the_values_of_its_page_add_to_whom_the_chart_lets_in_and_out(
     assert (decisions, pages) == (2, 1)
 
 
+@pytest.mark.parametrize(
+    ("gateway", "namespace", "labels"),
+    [
+        (
+            "envoy-gateway",
+            "envoy-gateway-system",
+            {
+                "gateway.envoyproxy.io/owning-gateway-namespace": "edge",
+                "gateway.envoyproxy.io/owning-gateway-name": "public",
+            },
+        ),
+        ("kgateway", "edge", {"gateway.networking.k8s.io/gateway-name": "public"}),
+    ],
+)
+def test_the_chart_lets_in_the_pods_of_the_gateway(gateway: str, namespace: str, labels: dict[str, str]) -> None:
+    values = yaml.safe_load(file_of("gateway-api", f"{gateway}-values.yaml"))["networkPolicy"]
+    peer = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+        "podSelector": {"matchLabels": labels},
+    }
+    assert values == {"decisions": [peer], "web": [peer]}
+    shipped = documents((ROOT / "envoy" / "gateway-api" / gateway / "gateway.yaml").read_text())
+    assert of_kind(shipped, "Gateway")["metadata"] == {"name": "public", "namespace": "edge"}
+    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["networkPolicy"]
+    Draft7Validator(schema).validate(values)
+
+
 def test_the_secrets_that_are_made_are_those_that_the_pods_wait_for() -> None:
     made = {
         words[words.index("generic") + 1]: options_of(words)["--from-file"]
@@ -116,7 +145,7 @@ def test_what_is_applied_and_restarted_is_there() -> None:
         assert f"`deploy/kubernetes/{name}.yaml`" in PAGES["kubernetes"]
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", sorted(PAGES.keys() - {"gateway-api"}))
 def test_our_own_commands_have_these_options(page: str) -> None:
     written = commands(page, "extauthz")
     written += [words[words.index("exec") + 2 :] for words in commands(page, "docker") if "exec" in words]

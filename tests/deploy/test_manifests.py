@@ -144,6 +144,14 @@ def test_the_network_policy_lets_in_who_is_named(objects: list[Manifest]) -> Non
 
 
 @each
+def test_nobody_may_ask_for_being_in_a_namespace_alone(objects: list[Manifest]) -> None:
+    """Whoever may ask can say what they like about a request."""
+    for rule in of_kind(objects, "NetworkPolicy")["spec"]["ingress"]:
+        if rule["ports"][0]["port"] != "admin":
+            assert all(peer["podSelector"]["matchLabels"] for peer in rule["from"])
+
+
+@each
 def test_selectors_mean_the_pods_and_ports_are_those_of_the_container(objects: list[Manifest]) -> None:
     deployment = of_kind(objects, "Deployment")
     labels = deployment["spec"]["template"]["metadata"]["labels"].items()

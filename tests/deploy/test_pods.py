@@ -97,6 +97,26 @@ def test_one_server_makes_its_state_on_the_volume(tmp_path: Path) -> None:
     assert not pod.warned()
 
 
+def test_a_user_whom_the_platform_chooses_can_run_it(tmp_path: Path, keys: Path) -> None:
+    """As OpenShift does where a manifest names none: a number that nobody knows, in the group of root."""
+    objects = documents((MANIFESTS / "extauthz.yaml").read_text())
+    context = of_kind(objects, "Deployment")["spec"]["template"]["spec"]["securityContext"]
+    context |= {"runAsUser": 1000660000, "runAsGroup": 0, "fsGroup": 1000660000}
+    secrets = {
+        "extauthz-keys": {"keys.json": keys.read_text()},
+        "extauthz-redis": {"url": "redis+unix:///run/redis/redis.sock"},
+    }
+    with RedisProcess(tmp_path / "redis", "--unixsocketperm", "777") as redis:
+        redis.start()
+        tmp_path.chmod(0o755)
+        with running_pod(tmp_path / "pod", objects, secrets, beside={redis.folder: "/run/redis"}) as pod:
+            pod.next_event("serving")
+            assert probed(pod) == (0, 200)
+            assert allowed(pod, "/public/a", "/other/a") == {"/public/a"}
+            assert pod.stop() == 0
+    assert pod.warned() - {"store-unavailable"} == set()
+
+
 def test_with_mutual_tls_only_the_gateway_is_answered(
     tmp_path: Path, keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,8 +27,10 @@ def find_kubectl_validate() -> Path:
 
 
 def find_schemas() -> Path:
-    """The folder with the schema of a ServiceMonitor, which is not Kubernetes' own; likewise."""
-    return _or_skip(_CACHE / f"prometheus-operator-{PROMETHEUS_OPERATOR}")
+    """The folder with the schemas of the Prometheus operator, which are not Kubernetes' own; likewise."""
+    return _or_skip(
+        _CACHE / f"prometheus-operator-{PROMETHEUS_OPERATOR}" / "monitoring.coreos.com_prometheusrules.yaml"
+    ).parent
 
 
 def find_compose() -> Path:

@@ -22,6 +22,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "extauthz.serviceAccount" -}}
@@ -76,6 +79,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and .Values.autoscaling.enabled (lt (int .Values.autoscaling.maxReplicas) (int .Values.autoscaling.minReplicas)) }}
 {{- fail "autoscaling.maxReplicas: is less than `minReplicas`" }}
 {{- end }}
+{{- range $name, $_ := .Values.commonLabels }}
+{{- if has $name (list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/component" "helm.sh/chart") }}
+{{- fail (printf "commonLabels: `%s` is the chart's own; leave it out" $name) }}
+{{- end }}
+{{- end }}
+{{- if and .Values.autoscaling.enabled (not (dig "requests" "cpu" "" (default dict .Values.resources))) }}
+{{- fail "resources.requests.cpu: is missing, and `autoscaling` counts processor time in parts of it; say how much, as `500m`" }}
+{{- end }}
 {{- end }}
 
 {{/* extauthz.yaml: what the chart knows, and `config`. */}}
@@ -106,6 +117,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $_ := set $settings "store" "sqlite:////var/lib/extauthz/extauthz.db" }}
 {{- else if eq .Values.store.kind "memory" }}
 {{- $_ := set $settings "store" "memory:" }}
+{{- else if .Values.store.redis.address }}
+{{- $address := .Values.store.redis.address }}
+{{- $_ := set $settings "store" (printf "%s%spassword_file=/etc/extauthz/redis/password" $address (ternary "&" "?" (contains "?" $address))) }}
 {{- end }}
 {{- $logs := dict "logs" (dict "format" "json") }}
 {{- mustMergeOverwrite $logs .Values.config $settings | toYaml }}
