@@ -1,7 +1,7 @@
-"""Connections to the web listeners: how many there may be, and how long one may take to send a request.
+"""Connections to the web listeners: how many there may be, and how long callers are waited for.
 
-The rule: who sends nothing holds no place that somebody else needs. Envoy, whose clients come through it, sends whole
-requests; whoever else reaches a listener need not.
+The rule: who sends nothing, or takes nothing in, holds no place that somebody else needs. Envoy, whose clients come
+through it, sends whole requests and takes whole answers; whoever else reaches a listener need not.
 """
 
 import asyncio
@@ -12,14 +12,15 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST: Final = 2048
-"""Connections to one listener. For one more that connection is closed which has waited longest for a request, or else
+"""Connections to one listener. For one more that connection is closed which has waited longest for its caller, or else
 the new one."""
-LONGEST_REQUEST: Final = 20.0
-"""Seconds that a caller may take to send a request, from connecting or from the answer to the one before."""
+LONGEST_WAIT: Final = 20.0
+"""Seconds that a caller may take to send a request, from connecting or from the answer to the one before, or to take in
+what there is no more room for."""
 
 
 class WebConnection(H11Protocol):
-    """uvicorn's connection, which waits for no request without end."""
+    """uvicorn's connection, which waits for no caller without end."""
 
     _waits_since: float | None = None
     _timer: asyncio.TimerHandle | None = None
@@ -45,9 +46,26 @@ class WebConnection(H11Protocol):
         elif self._timer is None:
             self._wait()
 
+    def on_response_complete(self) -> None:
+        """Called by uvicorn when an answer is on its way; of one after which it closes, all has to be taken in."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._wait()
+
+    def pause_writing(self) -> None:
+        """Called by the event loop when there is no more room for what was not taken in."""
+        super().pause_writing()
+        self._wait()
+
+    def resume_writing(self) -> None:
+        """Called by the event loop when there is room again."""
+        super().resume_writing()
+        self._done()
+
     def _wait(self) -> None:
+        self._done()
         self._waits_since = time.monotonic()
-        self._timer = self.loop.call_later(LONGEST_REQUEST, self.transport.abort)
+        self._timer = self.loop.call_later(LONGEST_WAIT, self.transport.abort)
 
     def _done(self) -> None:
         if self._timer is not None:

@@ -17,6 +17,8 @@ from extauthz.app import web_connections
 from extauthz.app.listening import WebServer
 
 WHOLE = b"GET /now HTTP/1.1\r\nhost: x\r\n\r\n"
+LARGE = 50_000_000
+"""Bytes for which there is room nowhere on the way."""
 HALVES = {
     "nothing": b"",
     "half a line": b"GET /no",
@@ -38,6 +40,7 @@ class Place:
             Route("/now", self._now),
             Route("/body", self._body, methods=["POST"]),
             Route("/late", self._late),
+            Route("/large", self._large),
         ]
         self.server = WebServer(Starlette(routes=routes), address="127.0.0.1:0", key="listen.web")
 
@@ -54,6 +57,9 @@ class Place:
     async def _late(self, _: Request) -> PlainTextResponse:
         await self.go_on.wait()
         return PlainTextResponse("late")
+
+    async def _large(self, _: Request) -> PlainTextResponse:
+        return PlainTextResponse("x" * LARGE)
 
     async def connect(self, sent: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         host, _, port = self.server.address.rpartition(":")
@@ -89,7 +95,7 @@ async def place() -> AsyncIterator[Place]:
 
 @pytest.mark.parametrize("sent", HALVES.values(), ids=HALVES)
 def test_who_does_not_send_a_whole_request_is_not_waited_for(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web_connections, "LONGEST_REQUEST", 0.3)
+    monkeypatch.setattr(web_connections, "LONGEST_WAIT", 0.3)
 
     async def scene() -> None:
         async with place() as here:
@@ -102,7 +108,7 @@ def test_who_does_not_send_a_whole_request_is_not_waited_for(sent: bytes, monkey
 
 
 def test_who_drips_is_not_waited_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web_connections, "LONGEST_REQUEST", 0.3)
+    monkeypatch.setattr(web_connections, "LONGEST_WAIT", 0.3)
 
     async def drip(writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
@@ -122,7 +128,7 @@ def test_who_drips_is_not_waited_for_longer(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_who_waits_for_an_answer_is_waited_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web_connections, "LONGEST_REQUEST", 0.2)
+    monkeypatch.setattr(web_connections, "LONGEST_WAIT", 0.2)
 
     async def scene() -> None:
         async with place() as here:
@@ -134,6 +140,30 @@ def test_who_waits_for_an_answer_is_waited_with(monkeypatch: pytest.MonkeyPatch)
             writer.close()
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize("more", ["", "connection: close\r\n"], ids=["stays", "closes"])
+def test_who_takes_no_answer_in_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, more: str) -> None:
+    monkeypatch.setattr(web_connections, "LONGEST_WAIT", 0.3)
+
+    async def scene() -> None:
+        async with place() as here:
+            host, _, port = here.server.address.rpartition(":")
+            with socket.create_connection((host, int(port))) as line:
+                line.sendall(f"GET /large HTTP/1.1\r\nhost: x\r\n{more}\r\n".encode())
+                await asyncio.sleep(1.5)
+                line.settimeout(GENEROUS)
+                assert await asyncio.to_thread(_size_of, line) < LARGE
+
+    asyncio.run(scene())
+
+
+def _size_of(line: socket.socket) -> int:
+    size = 0
+    with suppress(ConnectionError):
+        while part := line.recv(1_000_000):
+            size += len(part)
+    return size
 
 
 def test_of_too_many_the_one_that_has_waited_longest_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
