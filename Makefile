@@ -70,8 +70,8 @@ jaeger:
 	    && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(JAEGER_BIN)/" ./cmd/all-in-one
 
 # Helm, and what holds manifests to the schemas of Kubernetes that it brings along, for tests/deploy and `make manifests`.
-# The versions are those of deploy/render.py and tests/deploy/tools.py. The operator's is the
-# schema of a ServiceMonitor; the last one is what Docker Compose reads its files with.
+# The versions are those of deploy/render.py and tests/deploy/tools.py. The operator's are the schemas of a ServiceMonitor and
+# of a PrometheusRule; the last one is what Docker Compose reads its files with.
 HELM := v3.22.0
 KUBECTL_VALIDATE := v0.0.4
 PROMETHEUS_OPERATOR := v0.85.0
@@ -84,7 +84,7 @@ mesh-tools:
 	cd "$$(go mod download -json sigs.k8s.io/kubectl-validate@$(KUBECTL_VALIDATE) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])')" \
 	    && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(MESH_TOOLS)/kubectl-validate-$(KUBECTL_VALIDATE)/" .
 	cd "$$(go mod download -json github.com/prometheus-operator/prometheus-operator@$(PROMETHEUS_OPERATOR) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])')" \
-	    && install -D -m 0644 -t "$(MESH_TOOLS)/prometheus-operator-$(PROMETHEUS_OPERATOR)/" example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml
+	    && install -D -m 0644 -t "$(MESH_TOOLS)/prometheus-operator-$(PROMETHEUS_OPERATOR)/" example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml
 	cd "$$(go mod download -json github.com/compose-spec/compose-go/v2@$(COMPOSE_GO) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])')" \
 	    && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(MESH_TOOLS)/compose-go-$(COMPOSE_GO)/compose-go" ./cmd
 
@@ -116,6 +116,12 @@ ISTIO_BIN ?= $(HOME)/.cache/extauthz/istio-$(ISTIO)
 istioctl:
 	cd tests/mesh/istio && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(ISTIO_BIN)/istioctl" istio.io/istio/istioctl/cmd/istioctl
 	cd tests/mesh/istio && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(ISTIO_BIN)/translate" .
+
+# Envoy Gateway's own translator for tests/mesh, likewise, of the version of its schemas.
+ENVOY_GATEWAY_BIN ?= $(HOME)/.cache/extauthz/envoy-gateway-$(ENVOY_GATEWAY)
+.PHONY: envoy-gateway
+envoy-gateway:
+	cd tests/mesh/envoy-gateway && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(ENVOY_GATEWAY_BIN)/translate" .
 
 lint: install
 	$(BIN)/ruff check .
