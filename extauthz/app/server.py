@@ -26,6 +26,7 @@ from extauthz.app.informants import Informants
 from extauthz.app.key_following import KeyFollower, fingerprint_of
 from extauthz.app.listening import WebServer
 from extauthz.app.local_facts import LocalFacts
+from extauthz.app.open_files import open_many
 from extauthz.app.orders import Orders
 from extauthz.app.providers import Providers
 from extauthz.app.recording import Recording
@@ -70,6 +71,7 @@ async def run(settings: Settings, environ: Mapping[str, str], *, carry: Carry, o
     Raises:
         ExtauthzError: it can't start; nothing is left running.
     """
+    open_many()
     readiness, metrics = Readiness(), Metrics()
     exports = open_metric_export(environ, lambda: metrics.families().collect(), version=__version__)
     bundles = Bundles(settings, metrics.fetched)

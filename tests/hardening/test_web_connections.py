@@ -1,9 +1,11 @@
 """Connections to the pages' listener that send no request, half of one, or nonsense: all others are answered."""
 
 import asyncio
+import resource
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 from patience import GENEROUS
@@ -19,6 +21,8 @@ from extauthz.app.listening import WebServer
 WHOLE = b"GET /now HTTP/1.1\r\nhost: x\r\n\r\n"
 LARGE = 50_000_000
 """Bytes for which there is room nowhere on the way."""
+FEW = 256
+"""Files and connections that a process may have open, unless it says that it needs more."""
 HALVES = {
     "nothing": b"",
     "half a line": b"GET /no",
@@ -188,11 +192,15 @@ def test_of_too_many_the_one_that_has_waited_longest_gives_way(monkeypatch: pyte
 
 
 @pytest.fixture
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("site")
-    (folder / "policies").mkdir()
-    (folder / "policies" / "site.yaml").write_text(POLICY.format(path="/one"))
-    (folder / "extauthz.yaml").write_text(CONFIG)
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "site.yaml").write_text(POLICY.format(path="/one"))
+    (tmp_path / "extauthz.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+@pytest.fixture
+def served(folder: Path) -> Iterator[Served]:
     running = start(folder)
     yield running
     end(running)
@@ -213,3 +221,22 @@ def test_nonsense_makes_no_line_of_the_log(served: Served) -> None:
     served.process.terminate()
     served.next_event("stopped")
     assert [one["event"] for one in served.heard if one["logger"].startswith("uvicorn")] == []
+
+
+def test_who_fills_one_listener_silences_no_other(folder: Path, transport: str) -> None:
+    """Of files and connections a process may have as many as its limit says, and the soft one is low."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(FEW, hard), hard))
+    try:
+        running = start(folder, transport)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        host, _, port = running.said["web"].rpartition(":")
+        with ExitStack() as stack:
+            for _ in range(FEW):
+                stack.enter_context(socket.create_connection((host, int(port))))
+            assert running.allows("/one")
+            assert running.probe("/live").status_code == 200
+    finally:
+        end(running)
