@@ -1,12 +1,15 @@
 """What others have said of subjects, what these are used to do, and the devices that they have proven themselves on."""
 
+import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import httpx
+import pytest
 from app.callers import Browser, Gateway, new_request
 from app.replicas import Site
 from lookup.deciding import key_set
@@ -73,10 +76,7 @@ spec:
   levels: {low: 0, high: 30}
 """
 _USUAL: Final = (100, 110, 120, 130)
-_RATE: Final = 3
-_LEFT: Final = 1 + len(_USUAL)
-"""Requests that leave something behind: by `seen`, and by `baseline`."""
-_WRITTEN: Final = 'extauthz_habits_total{result="written"}'
+_TRIES: Final = 3
 
 
 def prepare(world: World) -> None:
@@ -119,10 +119,10 @@ def risk(level: str, at: int) -> dict[str, Any]:
     return event("risk-level-change", current_level=level, principal="USER", event_timestamp=at)
 
 
-async def become_known(world: World, site: Site, program: Program) -> Known:
+def become_known(world: World, site: Site, program: Program) -> Known:
     """Do and say what is to be known later, by a server of this program."""
     at, token = int(time.time()), world.token("carol")
-    browsers, devices = await _proven_devices(world, site, program)
+    browsers, devices = asyncio.run(_proven_devices(world, site, program))
     say(site, risk("HIGH", at), iss_sub("alice", ISSUER))
     say(site, event("session-revoked"), complex_subject(user=iss_sub("bob", ISSUER), session=opaque("session-of-bob")))
     said = claims({RISC + "account-disabled": {"event_timestamp": at}}, iss_sub("carol", ISSUER))
@@ -131,15 +131,44 @@ async def become_known(world: World, site: Site, program: Program) -> Known:
     not_in_order = event("device-compliance-change", previous_status="compliant", current_status="not-compliant")
     say(site, not_in_order, complex_subject(user=iss_sub("dan", ISSUER), device=opaque(devices[0])))
     program.says("devices", "revoke", "dan", "--issuer", ISSUER, "--device", devices[1], "--config", world.config)
+    leave_behind(site, partial(_do_the_usual, world, site))
+    return Known(at=at, token=token, pushed=pushed, said=said, browsers=browsers, devices=frozenset(devices))
+
+
+async def _do_the_usual(world: World, site: Site) -> int:
+    """Returns how many of these requests leave something behind: by `seen`, by `baseline`, and by a signal of risk."""
     async with Gateway(site) as gateway:
-        for _ in range(_RATE):
-            assert await gateway.reason(world.asks("alice", "/export")) == "allowed"
+        while await gateway.reason(world.asks("alice", "/export")) == "allowed":
+            pass
         assert await gateway.reason(world.asks("alice", "/shop", world.code("alice"))) == "allowed"
         assert await gateway.reason(world.asks("alice", "/quiet?hurry=1")) == "in-a-hurry"
         for amount in _USUAL:
             assert await gateway.reason(world.asks("alice", f"/transfer?amount={amount}")) == "allowed"
-    assert comes(lambda: is_written(site, _LEFT)), "what is usual was not written"
-    return Known(at=at, token=token, pushed=pushed, said=said, browsers=browsers, devices=frozenset(devices))
+    return 2 + len(_USUAL)
+
+
+def leave_behind(site: Site, ask: Callable[[], Coroutine[Any, Any, int]]) -> None:
+    """Ask, until the store has what is left behind. What one on a busy machine loses is told, and asked again."""
+    for _ in range(_TRIES):
+        before = _habits(site)
+        count = asyncio.run(ask())
+        assert comes(lambda: _settled(site) >= sum(before) + count), _habits(site)  # noqa: B023 - called at once
+        if _habits(site)[1] == before[1]:
+            return
+    pytest.fail(f"the store takes nothing: {_habits(site)}")
+
+
+def _settled(site: Site) -> float:
+    """What became of what was left behind."""
+    return sum(_habits(site))
+
+
+def _habits(site: Site) -> tuple[float, float]:
+    """How often the first server has written what a request left behind, and has lost it."""
+    text = httpx.get(f"http://{site.replicas[0].said['admin']}/metrics", timeout=15).text
+    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    written, lost = (float(values[f'extauthz_habits_total{{result="{result}"}}']) for result in ("written", "lost"))
+    return written, lost
 
 
 async def _proven_devices(
@@ -163,13 +192,6 @@ def listed_devices(world: World, program: Program) -> set[str]:
     """The ids of dan's devices."""
     told = program.says("devices", "list", "dan", "--issuer", ISSUER, "--config", world.config, "--format", "json")
     return {one["id"] for one in json.loads(told)}
-
-
-def is_written(site: Site, count: int) -> bool:
-    """Whether the store has what this many requests, or more, have left behind, and none waits."""
-    text = httpx.get(f"http://{site.replicas[0].said['admin']}/metrics").text
-    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-    return float(values["extauthz_habits_waiting"]) == 0 and float(values[_WRITTEN]) >= count
 
 
 async def find_known(world: World, site: Site, known: Known, program: Program) -> None:
