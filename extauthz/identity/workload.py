@@ -7,7 +7,7 @@ changes whom a certificate proves, and two that disagree are nobody.
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from sys import getsizeof
 from typing import Final, Self
 
@@ -97,6 +97,8 @@ class Workloads:
         )
         """The headers that speak of the connection, as far as they are read."""
         self._settings = settings
+        # Not a method: whoever is replaced has to go without the garbage collector, which finds no frozen circles.
+        self._establish = partial(_establish, settings, files.attributes)
         self._cached = lru_cache(maxsize=CACHED_PEERS)(self._establish)
 
     def with_keys(self, name: str, keys: KeySet) -> Self:
@@ -121,7 +123,7 @@ class Workloads:
             raise IdentityConflict(f"token: {given(by_token.id)} is not {given(named)}, as the connection says")
         workload = None if connection is None else connection.workload
         return Found(
-            workload=self._described(by_token) if workload is None else workload,
+            workload=_described(by_token, self._attributes) if workload is None else workload,
             credentials=presented.credentials,
             certificate="" if connection is None else connection.certificate,
             lookups=presented.lookups,
@@ -154,20 +156,6 @@ class Workloads:
                 return in_force, _alone(in_force)
         return connection, alone
 
-    def _establish(
-        self, principal: str, certificate: str, forwarded: Lines, handed: Lines, behind: Lines
-    ) -> tuple[Connection, Found]:
-        connection = establish(
-            self._settings,
-            principal=principal,
-            certificate=certificate,
-            forwarded=forwarded,
-            handed=handed,
-            handed_chain=behind,
-        )
-        connection = replace(connection, workload=self._described(connection.workload))
-        return connection, _alone(connection)
-
     def _in_force(self, connection: Connection, now: float) -> Connection:
         """The connection, if its certificates count at `now` and come from an authority where that is asked for."""
         for leaf in connection.presented:
@@ -186,10 +174,32 @@ class Workloads:
             self._verified.put(key, validity)
         return connection
 
-    def _described(self, workload: Workload | None) -> Workload | None:
-        """The workload with what the platform knows of it."""
-        attributes = None if workload is None else self._attributes.get(workload.id)
-        return workload if workload is None or attributes is None else replace(workload, attributes=attributes)
+
+def _establish(
+    settings: WorkloadSettings,
+    attributes: Mapping[str, Mapping[str, str]],
+    principal: str,
+    certificate: str,
+    forwarded: Lines,
+    handed: Lines,
+    behind: Lines,
+) -> tuple[Connection, Found]:
+    connection = establish(
+        settings,
+        principal=principal,
+        certificate=certificate,
+        forwarded=forwarded,
+        handed=handed,
+        handed_chain=behind,
+    )
+    connection = replace(connection, workload=_described(connection.workload, attributes))
+    return connection, _alone(connection)
+
+
+def _described(workload: Workload | None, attributes: Mapping[str, Mapping[str, str]]) -> Workload | None:
+    """The workload with what the platform knows of it."""
+    known = None if workload is None else attributes.get(workload.id)
+    return workload if workload is None or known is None else replace(workload, attributes=known)
 
 
 def _alone(connection: Connection) -> Found:

@@ -1,8 +1,10 @@
 """Who comes again: known without another look, and never as anybody else than whom a first look finds."""
 
+import gc
 from itertools import permutations
 from sys import getsizeof
 from typing import Any
+from weakref import ref
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -15,9 +17,10 @@ from identity.possession import base64url, new_client
 
 from extauthz.errors import Refused
 from extauthz.identity.config import ClientSettings, IdentitySettings
+from extauthz.identity.keys import read_keys
 from extauthz.identity.resolver import Resolver
 from extauthz.identity.workload import MAX_CACHED
-from extauthz.values.identity import HOLDER_COOKIE
+from extauthz.values.identity import HOLDER_COOKIE, Identity
 from extauthz.values.request import RequestView
 
 USER = {"name": "idp", "issuer": ISSUER, "audiences": [AUDIENCE], "jwks": "a", "algorithms": ["ES256", "EdDSA"]}
@@ -162,3 +165,26 @@ def test_nobody_is_known_again_by_what_other_keys_have_verified() -> None:
     rotated = Issuer(keys={"n": ec.generate_private_key(ec.SECP256R1())}, algorithms={"n": "ES256"})
     after = here.with_keys("idp", SETTINGS.keys[0].read(rotated.jwks))
     assert "fit no key of the issuer" in str(found(after, request, NOW))
+
+
+def test_a_resolver_that_is_replaced_goes_without_the_garbage_collector() -> None:
+    """It finds nothing in what was frozen (`extauthz.app.pace`): a circle would stay, with all that it knows."""
+    gc.collect()
+    gc.disable()
+    try:
+        replaced = resolver()
+        request = build_request({"authorization": f"Bearer {TOKENS[0]}", "x-forwarded-client-cert": f"URI={WEB}"})
+        assert isinstance(found(replaced, request, NOW), Identity)
+        renewed = replaced.with_keys("idp", read_keys(KEYS.jwks, place="idp", algorithms=["ES256"]))
+        found(renewed, request, NOW)
+        gone: list[ref[Any]] = [
+            ref(replaced),
+            ref(renewed),
+            ref(replaced._workloads),
+            ref(renewed._workloads),
+            ref(renewed._users),
+        ]
+        del replaced, renewed
+        assert [one() for one in gone] == [None] * len(gone)
+    finally:
+        gc.enable()
