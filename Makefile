@@ -117,12 +117,6 @@ istioctl:
 	cd tests/mesh/istio && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(ISTIO_BIN)/istioctl" istio.io/istio/istioctl/cmd/istioctl
 	cd tests/mesh/istio && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(ISTIO_BIN)/translate" .
 
-# Envoy Gateway's own translator for tests/mesh, likewise, of the version of its schemas.
-ENVOY_GATEWAY_BIN ?= $(HOME)/.cache/extauthz/envoy-gateway-$(ENVOY_GATEWAY)
-.PHONY: envoy-gateway
-envoy-gateway:
-	cd tests/mesh/envoy-gateway && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(ENVOY_GATEWAY_BIN)/translate" .
-
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
