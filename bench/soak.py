@@ -31,8 +31,12 @@ from bench.soaking.watch import BOUNDS, Growth, Watch
 from extauthz.cli.quickstart.processes import Processes, ProcessFailed
 from extauthz.errors import ConfigurationError
 
-WARM_UP: Final = (0.25, 240.0)
-"""What of its life is passed over of a process: a share of the run, but no more seconds than these."""
+WARM_UP: Final = (0.25, 900.0)
+"""What of its life is passed over of a process, a share of the run, but no more seconds than these: until what is
+remembered of tokens, callers and paths is as much as it may be.
+"""
+POINTS: Final = 60
+"""Looks at a process that are told to programs."""
 MOST_TOLD: Final = 10
 _BROKEN: Final = frozenset({"check-failed", "answer-failed"})
 
@@ -128,9 +132,15 @@ def report(site: Site, verdict: Verdict, watch: Watch, faults: Faults, minutes: 
             }
             for one in growth
         ],
+        "looks": {f"{watch.names[pid]} ({pid})": _thinned(looks) for pid, looks in watch.looks.items()},
         "audit": said,
         "misses": misses,
     }
+
+
+def _thinned(looks: Sequence[tuple[float, Mapping[str, float]]]) -> list[Mapping[str, float]]:
+    """Some of these looks, with seconds since the first one."""
+    return [{"seconds": round(at - looks[0][0], 1), **figures} for at, figures in looks[:: len(looks) // POINTS + 1]]
 
 
 def _print_requests(verdict: Verdict) -> None:

@@ -111,5 +111,6 @@ def test_a_run_of_some_seconds_finds_nothing_wrong(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
     found = json.loads(told.read_text())
     assert found["misses"] == []
+    assert any("blocks" in look for looks in found["looks"].values() for look in looks)
     assert {"open", "people", "forged token", "TCP", "workload", "code", "held, approved"} <= set(found["requests"])
     assert sum(found["faults"].values()) > 0
