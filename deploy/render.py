@@ -1,6 +1,6 @@
 # ruff: noqa: INP001 (a script beside the files that it writes)
-"""Writes what is made of the chart: the manifests in kubernetes/, and the table of values in the chart's README; and what the
-chart has of the repository, the alerts.
+"""Writes what is made of the chart: the manifests in kubernetes/, and the table of values in the chart's README; and
+what the chart has of the repository, the alerts.
 
 `make manifests` runs it; tests hold the files to it.
 """
