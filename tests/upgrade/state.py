@@ -164,7 +164,10 @@ async def find(world: World, site: Site, left: Left, *, server: int = 0) -> None
     """All of it is there, and is used up as ever."""
     async with Gateway(site) as gateway:
         assert await gateway.reason(world.asks("alice", "/fresh/2")) == "allowed"
-        assert await gateway.reason(world.asks("alice", "/once/alice", left.used_code)) == "code-used"
+        reason = await gateway.reason(world.asks("alice", "/once/alice", left.used_code))
+        # On a busy machine it may be over meanwhile, and is then not looked up.
+        is_over = int(time.time()) // STEP_SECONDS > world.steps["alice"] + 1
+        assert reason != "allowed" if is_over else reason == "code-used"
         assert await gateway.reason(world.asks("alice", "/once/alice", world.code("alice"))) == "allowed"
         one, other = (Browser(gateway=gateway, cookies=cookies) for cookies in (left.proven, left.challenged))
         assert [await gateway.reason(one.request("/once/one")) for _ in range(2)] == ["allowed", "proof-required"]

@@ -103,10 +103,15 @@ class Known:
 
 
 def push(site: Site, token: str, server: int = 0) -> int:
-    """The status of a server's answer to what a transmitter pushes."""
+    """The status of a server's answer to what a transmitter pushes; a 503 is to be sent again."""
     url = f"http://{site.replicas[server].said['web']}/.extauthz/signals/idp"
     headers = {"authorization": f"Bearer {SECRET}", "content-type": "application/secevent+jwt"}
-    return httpx.post(url, content=token, headers=headers, timeout=15).status_code
+    for _ in range(_TRIES):
+        status = httpx.post(url, content=token, headers=headers, timeout=15).status_code
+        if status != httpx.codes.SERVICE_UNAVAILABLE:
+            break
+        time.sleep(1)
+    return status
 
 
 def say(site: Site, events: dict[str, Any], about: Any, server: int = 0) -> None:
