@@ -75,9 +75,7 @@ def one_or_more(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-MostFactors = Annotated[
-    tuple[Factor, ...], BeforeValidator(one_or_more), AfterValidator(distinct), Field(min_length=1)
-]
+MostFactors = Annotated[tuple[Factor, ...], BeforeValidator(one_or_more), AfterValidator(distinct), Field(min_length=1)]
 MostTexts = Annotated[tuple[Text, ...], BeforeValidator(one_or_more), AfterValidator(distinct), Field(min_length=1)]
 
 
