@@ -5,7 +5,7 @@ before. Most headers of a request are, byte for byte, those of the last one on i
 Nothing is kept that may be a secret: of most headers only that they were there.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import lru_cache
 from itertools import compress, count
@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue
+from extauthz.errors import MalformedRequest
 from extauthz.values.headers import OneLineEach
 from extauthz.wire.headers import (
     LARGEST,
@@ -84,7 +85,9 @@ _KEPT: Final = frozenset(
 # Names and values are the clients' to choose: what is kept of them is bounded.
 _LONGEST_KEPT: Final = 2_048
 _LARGEST_SAMPLE: Final = 8_192
-_MOST_SAMPLES: Final = 4
+_MOST_COMPARED: Final = 64
+"""Headers of a request that is kept: more than clients send, and a bound on what they may have us keep."""
+_MOST_SAMPLES: Final = 2
 _MOST_ANYWHERE: Final = 256
 # A length of two bytes says no more (Protocol Buffers, "Base 128 Varints").
 _LONGEST_COMPARED: Final = 16_383
@@ -172,57 +175,49 @@ def read(entries: list[bytes], form: Form, usual: Usual) -> Headers:
         return headers
     if len(entries) > MOST:
         raise too_many()
+    again = usual.comes_again()
     kind = _kind(entries, form)
     sample = _anywhere.get(kind)
     headers = None if sample is None else _as_before(entries, sample)
     if sample is not None and headers is not None:
-        if usual.comes_again():
+        if again:
             usual.keep(_sample(entries, form, sample.shape, headers))
         return headers
-    sent = [HeaderValue.FromString(entry) for entry in entries]
-    values = dict(_lines(sent, form))
+    sent = [(header.key, _text(header, form)) for header in map(HeaderValue.FromString, entries)]
+    values = dict(sent)
+    if len(values) != len(entries):
+        if form is Form.JOINED:  # Envoy's map has a name once; of two, readers differ about which one counts
+            raise MalformedRequest("the map of headers has a name twice", reason="malformed-check")
+        return from_lines(sent)
     names = "\n".join(values)
     shape = _shape(names, form) if len(names) <= _LONGEST_KEPT else None
-    # As many names as entries: each came once.
-    if shape is None or len(shape.heads) != len(entries):
-        return from_lines(_lines(sent, form))
+    if shape is None or len(shape.heads) != len(entries):  # else no line feed is within a name
+        return from_lines(sent)
     headers = _of_shape(shape, shape.values(values)[: len(shape.places)])
-    sample = _sample(entries, form, shape, headers)
-    if sample.size <= _LARGEST_SAMPLE:
-        if len(_anywhere) >= _MOST_ANYWHERE:
-            _anywhere.clear()
-        _anywhere[kind] = sample
-        if usual.comes_again():
-            usual.keep(sample)
+    if len(entries) <= _MOST_COMPARED:
+        sample = _sample(entries, form, shape, headers)
+        if sample.size <= _LARGEST_SAMPLE:
+            if len(_anywhere) >= _MOST_ANYWHERE:
+                _anywhere.clear()
+            _anywhere[kind] = sample
     return headers
 
 
 def _as_before(entries: list[bytes], sample: _Sample) -> OneLineEach | None:
     """The headers of a request that has the names of `sample`, in the same order; `None` if it has not.
 
-    Only entries that differ are looked at. They are read here if they are laid out as every writer of protobuf does:
-    the key, then the value with its length, and nothing else.
+    Only entries that differ are looked at. They are read here if they are laid out as every writer of protobuf does.
     """
     shape, size = sample.shape, sample.size
     lines: list[str] | None = None
     for index in compress(count(), map(ne, entries, sample.entries)):
-        entry = entries[index]
         head, start, place = shape.heads[index]
-        length = len(entry) - start - 1
-        if not entry.startswith(head) or length < 0:
+        value = _value(entries[index], head, start)
+        if value is None:
             return None
-        size += length
-        if size > LARGEST or length > _LONGEST_COMPARED:
+        size += len(value)
+        if size > LARGEST:
             return None
-        if length < 128:
-            if entry[start] != length:
-                return None
-            value = entry[start + 1 :]
-        else:
-            length -= 1
-            if entry[start] != length & 127 | 128 or entry[start + 1] != length >> 7:
-                return None
-            value = entry[start + 2 :]
         try:
             line = value.decode()
         except UnicodeDecodeError:
@@ -236,6 +231,19 @@ def _as_before(entries: list[bytes], sample: _Sample) -> OneLineEach | None:
                 lines = [*sample.headers.lines]
             lines[place] = line
     return sample.headers if lines is None else OneLineEach(shape.places, tuple(lines), shape.foldable)
+
+
+def _value(entry: bytes, head: bytes, start: int) -> bytes | None:
+    """The value of an entry that is `head`, the value with its length, and nothing else; `None` of any other."""
+    length = len(entry) - start - 1
+    if not entry.startswith(head) or length < 0:
+        return None
+    if length < 128:
+        return entry[start + 1 :] if entry[start] == length else None
+    length -= 1
+    if length > _LONGEST_COMPARED or entry[start] != length & 127 | 128 or entry[start + 1] != length >> 7:
+        return None
+    return entry[start + 2 :]
 
 
 def _check_line(shape: _Shape, place: int, line: str) -> None:
@@ -259,20 +267,19 @@ def _sample(entries: list[bytes], form: Form, shape: _Shape, headers: OneLineEac
     """What is kept of a request."""
     kept = [entry if keep else None for entry, keep in zip(entries, shape.kept, strict=True)]
     lines = tuple([line if name in _KEPT else "" for name, line in zip(shape.places, headers.lines, strict=True)])
+    # An entry may hold more than its header.
+    for index, (head, start, _) in enumerate(shape.heads):
+        if _value(entries[index], head, start) is None:
+            kept[index] = None
     size = sum([len(entry) for entry in kept if entry is not None])
     return _Sample(form, kept, size, shape, OneLineEach(shape.places, lines, shape.foldable))
 
 
-def _lines(sent: list[HeaderValue], form: Form) -> Iterable[tuple[str, str]]:
-    """Names and values; of a name that a map has twice the last counts."""
-    if form is Form.JOINED:
-        return {header.key: header.value for header in sent}.items()
-    return [(header.key, _text(header)) for header in sent]
-
-
-def _text(header: HeaderValue) -> str:
-    """What the raw form says: a value may be empty, or be in the other field."""
-    return header.raw_value.decode(errors="replace") if header.raw_value else header.value
+def _text(header: HeaderValue, form: Form) -> str:
+    """What it says. In the raw form a value may be empty, or be in the other field."""
+    if form is Form.JOINED or not header.raw_value:
+        return header.value
+    return header.raw_value.decode(errors="replace")
 
 
 def _of_shape(shape: _Shape, lines: tuple[str, ...]) -> OneLineEach:
