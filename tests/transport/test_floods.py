@@ -96,6 +96,6 @@ def test_a_flood_of_frames_keeps_nobody_waiting_and_takes_no_memory(
             if time.monotonic() > until:
                 break
         assert comes(partial(is_decided, served))
-    assert comes(partial(is_decided, served))
-    assert is_decided(served)
+    # What is left of the flood may take some time yet, and a call of another with it.
+    assert comes(lambda: all(is_decided(served) for _ in range(3)))
     assert memory(served) - before < MOST
