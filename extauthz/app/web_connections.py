@@ -41,26 +41,31 @@ class WebConnection(H11Protocol):
     def handle_events(self) -> None:
         """Called by uvicorn when something came, and when an answer was sent: it goes on with what came meanwhile."""
         super().handle_events()
-        if self.conn.their_state not in {h11.IDLE, h11.SEND_BODY}:
-            self._done()
-        elif self._timer is None:
-            self._wait()
+        self._look()
 
     def on_response_complete(self) -> None:
         """Called by uvicorn when an answer is on its way; of one after which it closes, all has to be taken in."""
         super().on_response_complete()
-        if self.transport.is_closing():
-            self._wait()
+        self._look()
 
     def pause_writing(self) -> None:
         """Called by the event loop when there is no more room for what was not taken in."""
         super().pause_writing()
-        self._wait()
+        self._look()
 
     def resume_writing(self) -> None:
         """Called by the event loop when there is room again."""
         super().resume_writing()
         self._done()
+        self._look()
+
+    def _look(self) -> None:
+        """Whether the caller is waited for: to send a request, or to take in what there is."""
+        unread = self.flow.write_paused or self.transport.is_closing()
+        if not unread and self.conn.their_state not in {h11.IDLE, h11.SEND_BODY}:
+            self._done()
+        elif self._timer is None:
+            self._wait()
 
     def _wait(self) -> None:
         self._done()

@@ -75,7 +75,10 @@ class Tls:
         """
         with ExitStack() as opened:
             streams = [opened.enter_context(self._opened(path)) for path in self.files]
-            contents = tuple(stream.read() for stream in streams)
+            try:
+                contents = tuple([stream.read() for stream in streams])
+            except OSError as error:
+                raise ConfigurationError(f"{self.setting}: a file can't be read: {failure_of(error)}") from error
             if contents != known:
                 certificate, key, *_ = streams
                 self._check(certificate, key, *contents[2:])
@@ -95,7 +98,7 @@ class Tls:
             # By what is open: another file, or a pipe, may have taken the place of either. And nobody is there who
             # could be asked for a password.
             context.load_cert_chain(_again(certificate), _again(key), password=lambda: "")
-        except ssl.SSLError as error:
+        except OSError as error:  # of TLS, or of the system
             raise ConfigurationError(
                 f"{self.setting}: `{self.certificate}` and `{self.key}` are no certificate and its key, in PEM and"
                 " without a password"

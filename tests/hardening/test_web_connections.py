@@ -8,7 +8,7 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
-from patience import GENEROUS
+from patience import GENEROUS, comes
 from serving import CONFIG, POLICY, Served, end, start
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -44,6 +44,7 @@ class Place:
             Route("/now", self._now),
             Route("/body", self._body, methods=["POST"]),
             Route("/late", self._late),
+            Route("/some", self._some),
             Route("/large", self._large),
         ]
         self.server = WebServer(Starlette(routes=routes), address="127.0.0.1:0", key="listen.web")
@@ -57,6 +58,9 @@ class Place:
         except ClientDisconnect:
             self.broke_off += 1
             return PlainTextResponse("")
+
+    async def _some(self, _: Request) -> PlainTextResponse:
+        return PlainTextResponse("x" * 6_000)
 
     async def _late(self, _: Request) -> PlainTextResponse:
         await self.go_on.wait()
@@ -158,6 +162,25 @@ def test_who_takes_no_answer_in_is_not_waited_for(monkeypatch: pytest.MonkeyPatc
                 await asyncio.sleep(1.5)
                 line.settimeout(GENEROUS)
                 assert await asyncio.to_thread(_size_of, line) < LARGE
+
+    asyncio.run(scene())
+
+
+def test_who_asks_on_and_on_and_takes_nothing_in_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next request is there each time, so that nobody would wait for that."""
+    monkeypatch.setattr(web_connections, "LONGEST_WAIT", 0.5)
+
+    async def scene() -> None:
+        async with place() as here:
+            host, _, port = here.server.address.rpartition(":")
+            with socket.socket() as line:
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+                line.settimeout(1)
+                await asyncio.to_thread(line.connect, (host, int(port)))
+                with suppress(OSError):  # there is no room for more, or it is closed already
+                    await asyncio.to_thread(line.sendall, WHOLE.replace(b"/now", b"/some") * 2_000)
+                connections = here.server._server.server_state.connections
+                assert await asyncio.to_thread(comes, lambda: not connections)
 
     asyncio.run(scene())
 
