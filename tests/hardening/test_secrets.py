@@ -185,7 +185,7 @@ def test_nothing_that_is_made_of_the_settings_shows_a_secret(planted: Planted, m
         kept.append(AttributeSources(settings.attributes, base=settings.base))
         feed = RevocationFeed(store, max_staleness=60)
         kept.append(feed)
-        ours = [one for one in gc.get_objects() if type(one).__module__.startswith("extauthz.")]
+        ours = [one for one in gc.get_objects() if str(type(one).__module__).startswith("extauthz.")]
         await store.close()
         assert len(ours) > len(kept)
         return "\n".join(f"{one!r} {one!s} {one}" for one in (*kept, *ours))
