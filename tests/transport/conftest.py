@@ -16,7 +16,10 @@ apiVersion: extauthz/v1
 kind: Policy
 metadata: {name: site}
 spec:
-  variables: {some: "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24]"}
+  variables:
+    some: >-
+      [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18,
+      19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36]
   rules:
     - {name: open, paths: ["/open"], effect: allow}
     - name: users
