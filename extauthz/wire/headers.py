@@ -76,7 +76,8 @@ def from_lines(lines: Iterable[tuple[str, str]]) -> Headers:
     """The headers of a request, line by line; pseudo headers are left out (RFC 9113 section 8.3).
 
     Raises:
-        MalformedRequest: as `from_map`, or they are too large.
+        MalformedRequest: a name or a value is none, a single header was sent twice, `Connection` names what it must
+            not, or they are too large.
     """
     found: dict[str, list[str]] = {}
     size = 0
