@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from checking import Bench, make_bench
 from publishing import Page, Site, publishing
 from serving import CONFIG, TRANSPORTS, Served, end, start
 
+from extauthz.cli.quickstart.certificates import Authority, create_authority
 from extauthz.store.memory import MemoryStore
 
 POLICY = """
@@ -35,6 +37,12 @@ spec:
     - {name: anybody, paths: ["/proven"], effect: allow}
     - {name: proven, paths: ["/proven"], when: has(user.sub), effect: challenge, challenge: {factors: [totp]}}
 """
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """Whoever issues certificates; its own is `ca.pem`."""
+    return create_authority(tmp_path / "ca.pem", common_name="test", now=datetime.now(UTC))
 
 
 @pytest.fixture

@@ -28,11 +28,6 @@ SHORT = timedelta(seconds=8)
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return create_authority(tmp_path / "ca.pem", common_name="test", now=datetime.now(UTC))
-
-
-@pytest.fixture
 def folder(tmp_path: Path, authority: Authority) -> Path:
     """A configuration whose server has a certificate for localhost, and answers one caller."""
     (tmp_path / "policies").mkdir()

@@ -14,17 +14,14 @@ from serving import POLICY, Served, end, start
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.cli.quickstart.certificates import Authority, Pair, create_authority
+from extauthz.errors import ConfigurationError
 from extauthz.transport.methods import CHECK
+from extauthz.transport.tls import Tls
 from extauthz.wire.compose import check_request
 
 GATEWAY = "spiffe://prod.example.org/ns/mesh/sa/gateway"
 OTHER = "spiffe://prod.example.org/ns/mesh/sa/gateway2"
 EDGES = "spiffe://prod.example.org/edge/*/gateway"
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return create_authority(tmp_path / "ca.pem", common_name="test", now=datetime.now(UTC))
 
 
 @pytest.fixture
@@ -175,3 +172,13 @@ def test_a_new_certificate_is_shown_without_a_restart(served: Served, folder: Pa
         time.sleep(0.05)
     assert serial(served) != before
     assert answered(served, authority.certificate)
+
+
+@pytest.mark.parametrize("place", ["certificate", "key"])
+def test_a_file_that_opens_and_can_not_be_read_is_told_of(folder: Path, place: str) -> None:
+    """Files change under a server that serves: whoever reads them anew takes this for one that is being replaced."""
+    files = {"certificate": folder / "tls" / "server.pem", "key": folder / "tls" / "server.key"}
+    files[place] = Path("/proc/self/mem")  # its first page is nobody's
+    tls = Tls(setting="listen.tls", **files, authorities=None, names=frozenset())
+    with pytest.raises(ConfigurationError, match=r"listen\.tls: a file can't be read: "):
+        tls.read()
