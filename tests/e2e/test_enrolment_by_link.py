@@ -95,6 +95,7 @@ def test_an_app_by_link_then_confirms_what_needs_it(bank: Site, context: Browser
     page.get_by_label("First code").fill(app.now())
     page.get_by_role("button", name="Confirm").click()
     page.get_by_role("button", name="Show my recovery codes").click()
+    is_called(page, "Keep your recovery codes")
     codes = page.locator("#codes code").all_inner_texts()
     page.get_by_label("I have kept them").check()
     page.get_by_role("button", name="Continue").click()
