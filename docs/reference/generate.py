@@ -32,15 +32,19 @@ class Blocks:
     """A JSON Schema as tables: one for each block, in the order in which they are met, each once."""
 
     def __init__(self, whole: Schema, *, settings: bool) -> None:
-        """Of the configuration if they are `settings`: each key then says what it does, and a variable overrides it."""
+        """Of the configuration if they are `settings`: a variable then overrides each key."""
         self._defs: Schema = whole["$defs"]
         self._settings = settings
         self._titles: dict[str, str] = {}
         self._shown: set[str] = set()
 
-    def pages(self, block: Schema, path: str, *, title: str) -> str:
-        """The block at `path` ("" for the root), and then those within it that no page before has."""
+    def pages(self, block: Schema, path: str, *, title: str, titles: Mapping[str, str] | None = None) -> str:
+        """The block at `path` ("" for the root), and then those within it that no page before has.
+
+        `titles` are those of blocks within it, by name, that are not called by their places.
+        """
         self._title(block, path)
+        self._titles |= titles or {}
         return "".join(self._tables(block, path, title=title))
 
     def _title(self, block: Schema, path: str) -> None:
@@ -56,7 +60,7 @@ class Blocks:
         if self._settings and _has_variables(path):
             keys, some = "".join(f"{name}__" for name in _names(path)), next(iter(block["properties"]))
             yield f"Variables: `EXTAUTHZ_{keys}` and the key in capitals, as `EXTAUTHZ_{keys}{some.upper()}`.\n\n"
-        columns = ["key", "type", "default", *(["what it does"] if self._settings else [])]
+        columns = ("key", "type", "default", "what it does") if self._settings else ("field", "type", "default", "what it is")
         yield f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
         for key, field in block["properties"].items():
             yield self._row(block, key, field)
@@ -72,8 +76,7 @@ class Blocks:
 
     def _row(self, block: Schema, key: str, field: Schema) -> str:
         default = "required" if key in block.get("required", ()) else self._default(field)
-        said = [field.get("description", "")] if self._settings else []
-        cells = [f"`{key}`", self._kind(field), default, *said]
+        cells = [f"`{key}`", self._kind(field), default, field["description"]]
         return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
 
     def _default(self, field: Schema) -> str:
@@ -192,14 +195,14 @@ def documents() -> str:
     blocks = Blocks(whole, settings=False)
     text = (
         "# Fields of policy documents\n\n"
-        "Every field of every kind of document, as `extauthz policy schema` has them for editors. What they mean is on the pages on\n"
+        "Every field of every kind of document, as `extauthz policy schema` has them for editors. How they work together is on the pages on\n"
         "[policies](../policies.md), [risk models](../risk.md), [definitions](../context.md) and [tests](../testing-policies.md).\n"
-        "A document begins with `apiVersion: extauthz/v1`, `kind` and `metadata: {name: …}`.\n"
+        "`[]` is each item of a list, `NAME` a name of your own; durations have a unit (`500ms`, `90s`, `5m`, `1h30m`, `2d`).\n"
     )
     for document in whole["oneOf"]:
-        kind = document["properties"]["kind"]["const"]
-        spec = whole["$defs"][document["properties"]["spec"]["$ref"].rpartition("/")[2]]
-        text += blocks.pages(spec, "spec", title=f"`kind: {kind}`: `spec`")
+        kind = f"`kind: {document['properties']['kind']['const']}`"
+        spec = document["properties"]["spec"]["$ref"].rpartition("/")[2]
+        text += blocks.pages(document, "", title=kind, titles={spec: f"{kind}: `spec`"})
     return text
 
 

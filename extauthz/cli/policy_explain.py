@@ -29,11 +29,11 @@ from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.lookups import Awaiting
 from extauthz.identity.resolver import Resolver
 from extauthz.policy.case_facts import given_facts
-from extauthz.policy.cases import FactsModel, read_facts
 from extauthz.policy.context import Inputs, RequestScope
 from extauthz.policy.decide import decide
 from extauthz.policy.declared import NOTHING_DECLARED, Declared
 from extauthz.policy.explain import others_as_json, risk_as_json, risk_traces, rules_as_json, traces
+from extauthz.policy.fact_models import FactsModel, read_facts
 from extauthz.policy.load import load_with_documents
 from extauthz.policy.mismatch import Other, others
 from extauthz.policy.policy_set import PolicySet

@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from extauthz.identity import spiffe
 from extauthz.policy.field_types import Block
-from extauthz.policy.models import Metadata
+from extauthz.policy.models import Metadata, VersionedDocument
 from extauthz.policy.problems import PolicyErrors, Problem, problem_at, problems_of
 from extauthz.policy.yaml_source import decode, load_documents
 
@@ -39,15 +39,19 @@ class AttributesSpec(Block):
     """What is known, by SPIFFE ID; a workload that is listed with nothing is known, without attributes."""
 
     workloads: dict[Annotated[str, AfterValidator(_workload)], dict[AttributeName, AttributeValue]]
+    """What is known of workloads, by their whole SPIFFE IDs: attributes by name, read as `workload.attributes`. Of one
+    that is not listed nothing is known."""
 
 
-class AttributesDocument(Block):
+class AttributesDocument(VersionedDocument):
     """A document of `kind: WorkloadAttributes`."""
 
-    apiVersion: Literal["extauthz/v1"]  # noqa: N815 - the documents' own spelling
     kind: Literal["WorkloadAttributes"]
+    """Says that the document tells what the platform knows of workloads."""
     metadata: Metadata
+    """The document's name, which nothing refers to."""
     spec: AttributesSpec
+    """What is known."""
 
 
 def read_attributes(content: bytes, file: str) -> Mapping[str, Mapping[str, str]]:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from extauthz.policy.asking import ask
 from extauthz.policy.candidates import Candidates
-from extauthz.policy.cases import BaselineModel, FactsModel
+from extauthz.policy.fact_models import BaselineModel, FactsModel
 from extauthz.policy.sessions import session_ages
 from extauthz.risk.addresses import AddressSet, parse_entry
 from extauthz.values.facts import NO_LOCAL, LastPlace, Local, Question

@@ -6,7 +6,7 @@ The rule kept here: a grant is made for what a decision asks for, so it can't me
 from collections.abc import Iterable, Iterator
 
 from extauthz.approval.persons import BY_SUB, person_named
-from extauthz.policy.cases import GlassModel, GrantModel, VoteModel
+from extauthz.policy.fact_models import GlassModel, GrantModel, VoteModel
 from extauthz.stepup.factors import proven_amr
 from extauthz.values.approvals import APPROVAL_FACTOR, Approved, Approver, BreakGlass, Proof, Vote
 from extauthz.values.decisions import ApprovalDemand, Challenge, Decision, Hold

@@ -4,267 +4,171 @@ What a case may say and what it may expect; `trial` runs them.
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from extauthz.identity import spiffe
-from extauthz.policy.field_types import Block, Duration, HeaderName, Instant, Key, Name, Uses
-from extauthz.policy.models import Metadata
-from extauthz.policy.named_models import AddressList
+from extauthz.policy.fact_models import FactsModel
+from extauthz.policy.field_types import Block, HeaderName, Instant, Key
+from extauthz.policy.models import Metadata, VersionedDocument
 from extauthz.policy.problems import PolicyErrors, Problem, problem_at, problems_of
-from extauthz.policy.yaml_source import Document, load_documents
+from extauthz.policy.yaml_source import Document
 from extauthz.values.decisions import Factor
 
 
 class RequestModel(Block):
-    """A request as a case writes it; `path` holds the query. `tcp: true` is a check without HTTP.
-
-    The body is `body`, or `json` as a text, or a gRPC message with what `grpc` holds; without one it is not known.
-    """
+    """A request as a case writes it. Without `body`, `json` and `grpc` its body is not known."""
 
     method: str = "GET"
+    """The method of the request."""
     scheme: Literal["http", "https"] = "https"
+    """The scheme that the client has used."""
     host: str = "localhost"
+    """The host, with a port if it has one."""
     path: str = "/"
+    """The path with its query, as it is sent: `/orders?page=2`."""
     headers: dict[str, str | list[str]] = Field(default_factory=dict)
+    """The headers by name. A list is a header that is sent several times."""
     body: str | None = None
+    """The whole body as text; `""` is an empty one. Its `content-type` is for `headers` to say."""
     json_body: Annotated[Any, Field(alias="json")] = None
+    """The whole body, sent as this in JSON. Its `content-type` is `application/json` unless `headers` say otherwise."""
     grpc: dict[str, Any] | None = None
+    """A gRPC message that was read: what `request.grpc` holds. The `content-type` is `application/grpc` unless
+    `headers` say otherwise."""
     source_ip: str = ""
+    """The address of the caller: `source.ip`, and `client.ip` as well. Absent without it."""
     sni: str = ""
+    """The name that TLS was asked for: `tls.sni`. Absent without it."""
     tcp: bool = False
+    """Whether it is a check of a TCP connection: of the other fields only `source_ip` and `sni` count then."""
 
 
 class UserModel(Block):
-    """A user as a case writes it; `proven_factors` and `proven_acr` are what the issuer's `proofs` make of `amr` and
-    `acr`."""
+    """A user as a case writes it: what a token that was verified says."""
 
     sub: str
+    """`user.sub`, who the user is at that issuer."""
     iss: str = "https://idp.test"
+    """`user.iss`, the issuer of the token."""
     aud: list[str] = Field(default_factory=list)
+    """`user.aud`, the audiences of the token."""
     groups: list[str] = Field(default_factory=list)
+    """`user.groups`, the groups that the user is in."""
     claims: dict[str, Any] = Field(default_factory=dict)
+    """`user.claims`, all that conditions read there; nothing is taken over from the other fields."""
     amr: list[str] = Field(default_factory=list)
+    """`user.amr`, how the user has logged in, in the words of the issuer."""
     acr: str | None = None
+    """`user.acr`, the class of that authentication, in the words of the issuer."""
     proven_factors: list[Factor] = Field(default_factory=list)
+    """What `proofs` of the configuration make of `amr`, for rules with `accept_token`."""
     proven_acr: list[str] = Field(default_factory=list)
+    """What `proofs` of the configuration make of `acr`: the classes that rules ask for, for rules with
+    `accept_token`."""
     auth_time: Instant | None = None
+    """`user.auth_time`, when the user has logged in."""
     issued_at: Instant | None = None
+    """When the token was issued, of which `user.token_age` is made."""
     actor: dict[str, Any] | None = None
-
-
-class VoteModel(Block):
-    """Somebody who has approved, `after` so long; `person` is by default who goes by `sub`. `factor` is what they have
-    proven for it."""
-
-    sub: str
-    person: str | None = None
-    groups: list[str] = Field(default_factory=list)
-    claims: dict[str, Any] = Field(default_factory=dict)
-    after: Duration = 1.0
-    factor: Factor | None = None
-
-
-class GlassModel(Block):
-    """That the caller has broken the glass, after a proof of `factor`."""
-
-    factor: Factor
-
-
-class GrantModel(Block):
-    """A proof that was given for `rule` (`policy/rule`), `age` ago, or its approval; it meets nothing but what that
-    rule asks for. `uses` are those of an approval that are left."""
-
-    rule: str
-    factor: Factor | None = None
-    approved_by: Annotated[list[VoteModel], Field(min_length=1)] | None = None
-    break_glass: GlassModel | None = None
-    age: Duration = 1.0
-    uses: Uses = 1
-
-    @model_validator(mode="after")
-    def _is_one_thing(self) -> Self:
-        if [self.factor, self.approved_by, self.break_glass].count(None) != 2:
-            raise ValueError("a grant is one thing; write `factor`, `approved_by` or `break_glass`")
-        return self
-
-
-class DeviceModel(Block):
-    """What is known of the device; without a word, a request that shows none: it is not known, all else is absent."""
-
-    id: str | None = None
-    known: bool = False
-    age: Duration | None = None
-
-
-class GeoModel(Block):
-    """Where the client's address is; what is not named is absent."""
-
-    country: str | None = None
-    continent: str | None = None
-    city: str | None = None
-    asn: int | None = None
-    latitude: Annotated[float, Field(ge=-90, le=90)] | None = None
-    longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
-    accuracy_km: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    anonymous: bool | None = None
-
-
-class SessionModel(Block):
-    """What the store has seen of the user's session: it began `age` ago, and was last active `idle` ago."""
-
-    idle: Duration
-    age: Duration | None = None
-
-    @model_validator(mode="after")
-    def _began_before(self) -> Self:
-        if self.age is not None and self.age < self.idle:
-            raise ValueError("a session can't be idle for longer than it is old; let `age` be `idle` or more")
-        return self
-
-
-class RateModel(Block):
-    """How often a key came in a window, this request included; in any window without one."""
-
-    key: Key
-    window: Duration | None = None
-    count: Annotated[int, Field(ge=1)]
-
-
-class BaselineModel(Block):
-    """What is usual: of `count` numbers half were at most `p50`, and so on."""
-
-    count: Annotated[int, Field(ge=0)]
-    p50: float | None = None
-    p90: float | None = None
-    p95: float | None = None
-    p99: float | None = None
-
-
-class PlaceModel(Block):
-    """Where the last request of the subject came from that was allowed, `ago` before this one."""
-
-    latitude: Annotated[float, Field(ge=-90, le=90)]
-    longitude: Annotated[float, Field(ge=-180, le=180)]
-    accuracy_km: Annotated[float, Field(ge=0)] = 0.0
-    ago: Duration
-
-
-class ReportedModel(Block):
-    """What others have said of the subject and of the device; what is not named is absent."""
-
-    risk_level: Literal["LOW", "MEDIUM", "HIGH"] | None = None
-    risk_reason: str | None = None
-    risk_at: Instant | None = None
-    compliance: Literal["compliant", "not-compliant"] | None = None
-    compliance_at: Instant | None = None
-    assurance: Literal["increased", "unknown", "decreased"] | None = None
-    assurance_at: Instant | None = None
-    credential_change: Literal["create", "update", "delete", "revoke"] | None = None
-    credential_change_at: Instant | None = None
-    compromised_at: Instant | None = None
-    device_risk_level: Literal["LOW", "MEDIUM", "HIGH"] | None = None
-    device_risk_reason: str | None = None
-    device_risk_at: Instant | None = None
-    device_compliance: Literal["compliant", "not-compliant"] | None = None
-    device_compliance_at: Instant | None = None
-
-
-class FactsModel(Block):
-    """What the look-ups returned; `attributes` are what the platform knows of the workload.
-
-    Without `session` the store has never seen it: then it is as old and idle as the user's token says. A rate that is
-    not named is 1: this is the first request. Keys not in `seen` were never seen; a baseline that is not named has no
-    numbers, by the name of the variable whose numbers they are; without `last_place` there is none. `raised` is how
-    long ago a signal was raised. A source that is not in `sources` could not be asked.
-    `addresses` are lists that the configuration would name.
-    """
-
-    grants: list[GrantModel] = Field(default_factory=list)
-    device: DeviceModel = DeviceModel()
-    geo: GeoModel = GeoModel()
-    session: SessionModel | None = None
-    attributes: dict[str, str] | None = None
-    rates: list[RateModel] = Field(default_factory=list)
-    seen: list[Key] = Field(default_factory=list)
-    baselines: dict[Key, BaselineModel] = Field(default_factory=dict)
-    last_place: PlaceModel | None = None
-    raised: dict[Key, Duration] = Field(default_factory=dict)
-    reported: ReportedModel = ReportedModel()
-    sources: dict[Key, dict[str, Any]] = Field(default_factory=dict)
-    addresses: dict[Name, AddressList] = Field(default_factory=dict)
+    """`user.actor`, who acts for the user: the `act` claim (RFC 8693)."""
 
 
 class RiskExpectation(Block):
-    """What the risk model comes to that the conditions read, the first of them by name; `signals` are those that
-    count."""
+    """What the risk model comes to that the conditions read, the first of them by name."""
 
     score: float | None = None
+    """`risk.score`, exactly."""
     level: str | None = None
+    """`risk.level`."""
     signals: list[str] | None = None
+    """Signals that count, as in `risk.signals`."""
 
 
 class Expectation(Block):
-    """What must come out; what is not named may be anything. `rule: null` is "no rule".
-
-    `status` is what the caller gets, 200 for an allow. `headers` are what an allow sets in the request, or a deny in
-    its answer; `response_headers`, `query` and `metadata` what an allow sets; `append_headers` and
-    `append_response_headers` the lines that it adds; `removed` are headers that it takes out. They may be a part of
-    what comes out. `body` is a deny's own. `factors` are those of the first challenge, `auto` the
-    rules that were approved without asking anybody. `rules` is how single
-    candidates come out, say those in shadow.
-    """
+    """What must come out. What is not named may be anything, and of lists and mappings a part is enough."""
 
     nullable: ClassVar[frozenset[str]] = frozenset({"rule"})
 
     decision: Literal["allow", "deny", "challenge", "hold"]
+    """What is decided."""
     rule: str | None = None
+    """The rule that decides, as `policy/rule`: the first by name of those that do. `null` means that no rule does."""
     reason: str | None = None
+    """The reason that is given: that of a `deny`, or one of extauthz itself."""
     status: int | None = None
+    """The HTTP status that the caller gets; 200 for an allow."""
     headers: dict[HeaderName, str] | None = None
+    """Headers that an allow sets in the request, or that a deny has in its answer."""
     append_headers: dict[HeaderName, list[str]] | None = None
+    """Lines that an allow appends to headers of the request, of each header all."""
     response_headers: dict[HeaderName, str] | None = None
+    """Headers that an allow sets in the response."""
     append_response_headers: dict[HeaderName, list[str]] | None = None
+    """Lines that an allow appends to headers of the response, of each header all."""
     removed: list[HeaderName] | None = None
+    """Headers that an allow takes out of the request."""
     query: dict[str, str] | None = None
+    """Parameters that an allow sets in the query."""
     metadata: dict[str, Any] | None = None
+    """Dynamic metadata that an allow sets."""
     body: str | None = None
+    """The body that a rule gives its deny."""
     factors: list[Factor] | None = None
+    """The factors by which the first of the challenges that are asked for can be met."""
     auto: list[str] | None = None
+    """Rules, as `policy/rule`, that `auto` has approved without asking anybody."""
     rules: dict[str, Literal["match", "no-match", "error", "no-candidate"]] | None = None
+    """How single rules come out, by `policy/rule`, also those in shadow. `no-candidate` is one that the request or its
+    caller does not fit, or that has expired."""
     risk: RiskExpectation | None = None
+    """What a risk model comes to."""
 
 
 class Case(Block):
     """One request, what is known about it, and what must be decided."""
 
     name: Key
+    """What the case shows, unique in its document."""
     request: RequestModel = RequestModel()
+    """The request that is decided."""
     workload: str | None = None
+    """The SPIFFE ID of the workload that calls. None calls without it."""
     user: UserModel | None = None
+    """The user who calls. None does without it."""
     context: dict[str, str] = Field(default_factory=dict)
+    """What `context` holds: the `context_extensions` of the filter."""
     metadata: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """What `metadata` holds: by namespace, what filters before have noted."""
     route_metadata: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """What `route.metadata` holds: by namespace, what stands at the route."""
     facts: FactsModel = FactsModel()
+    """What look-ups would have found."""
     now: Instant | None = None
+    """When it is decided, in RFC 3339. By default that of the document."""
     expect: Expectation
+    """What must come out."""
 
 
 class CasesSpec(Block):
-    """All cases of a document, at `now` unless they say otherwise."""
+    """All cases of a document."""
 
     now: Instant = 0.0
+    """When the cases are decided that do not say so themselves, in RFC 3339. The beginning of 1970 without it."""
     cases: Annotated[list[Case], Field(min_length=1)]
+    """The cases. Each is decided by itself, by all policies that are loaded with it."""
 
 
-class CasesDocument(Block):
+class CasesDocument(VersionedDocument):
     """A document of `kind: PolicyTest`."""
 
-    apiVersion: Literal["extauthz/v1"]  # noqa: N815 - the documents' own spelling
     kind: Literal["PolicyTest"]
+    """Says that the document tests policies."""
     metadata: Metadata
+    """The document's name, under which results are told."""
     spec: CasesSpec
+    """What is tested."""
 
 
 class Suite(NamedTuple):
@@ -272,19 +176,6 @@ class Suite(NamedTuple):
 
     model: CasesDocument
     document: Document
-
-
-def read_facts(text: str, file: str) -> FactsModel:
-    """The facts of a YAML text, as `facts` of a case has them. Raises `PolicyErrors` with every problem."""
-    documents = load_documents(text, file)
-    if len(documents) != 1:
-        message = "must be one mapping, as `facts` of a case is"
-        raise PolicyErrors([Problem(file=file, message=message, hint="write `device: {known: true}`")])
-    (document,) = documents
-    try:
-        return FactsModel.model_validate(document.value)
-    except ValidationError as error:
-        raise PolicyErrors(problems_of(error, FactsModel, document)) from None
 
 
 def read_cases(documents: Iterable[Document]) -> list[Suite]:

@@ -60,11 +60,15 @@ class _Block(blocks.Block):
 
 
 class HoursModel(_Block):
-    """Hours of a day; `days` are those on which they begin, of all days without it."""
+    """Hours of a day."""
 
     days: Annotated[list[Day], Field(min_length=1)] | None = None
+    """The days of the week on which they begin. Every day without it."""
     begin: Annotated[Minute, Field(alias="from")]
+    """When they begin: `08:30`."""
     end: Annotated[Minute, Field(alias="to")]
+    """The first minute that is not in them; `24:00` is the end of the day. With one that is earlier than `from` they go
+    on over midnight."""
 
     @model_validator(mode="after")
     def _takes_time(self) -> Self:
@@ -77,5 +81,8 @@ class WindowModel(_Block):
     """Hours by the clock of a time zone, not on the days of lists of holidays."""
 
     zone: Annotated[str, AfterValidator(_zone)]
+    """The time zone of the clock, by its IANA name: `Europe/Berlin`, `UTC`."""
     hours: Annotated[list[HoursModel], Field(min_length=1, max_length=MOST_SPANS)]
+    """When the window is open: at most 100 spans of hours, in any one of which it is."""
     holidays: Annotated[list[str], Field(min_length=1)] | None = None
+    """Names of lists under `holidays` of any document: on their days no hours begin."""

@@ -7,36 +7,31 @@ templates, names that must be unique) is for `policy check`.
 from typing import Any, Final
 
 from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core.core_schema import ModelSchema, NullableSchema, WithDefaultSchema
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core.core_schema import WithDefaultSchema
 
 from extauthz.policy.cases import CasesDocument
 from extauthz.policy.models import DefinitionsDocument, PolicyDocument
 from extauthz.policy.risk_document import RiskModelDocument
+from extauthz.values.block_schema import DIALECT, BlockSchema
+from extauthz.values.duration import DURATION, duration_text
 
-DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _DOCUMENTS: Final[tuple[type[BaseModel], ...]] = (PolicyDocument, RiskModelDocument, DefinitionsDocument, CasesDocument)
+_DURATION: Final = f"^(?:{DURATION.pattern})$"
 _EFFECTS: Final = ("allow", "deny", "challenge", "approve")
 
 
-class _Generator(GenerateJsonSchema):
+class _Generator(BlockSchema):
     def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
-        """A default is told if documents could write it so: neither "nothing" nor a duration in seconds."""
+        """A default as a document would write it; none where that would be nothing, or a moment."""
         told = super().default_schema(schema)
         default = told.get("default")
-        if default is None or (told.get("type") == "string" and not isinstance(default, str)):
+        if isinstance(schema.get("default"), BaseModel):
+            told["default"] = {}  # each field of it tells its own
+        elif isinstance(default, float) and told.get("pattern") == _DURATION:
+            told["default"] = duration_text(default)
+        elif default is None or (told.get("type") == "string" and not isinstance(default, str)):
             told.pop("default", None)
-        return told
-
-    def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
-        """What may be left out may not be written as `null`."""
-        return self.generate_inner(schema["schema"])
-
-    def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
-        """But for the fields for which `null` means something."""
-        told = super().model_schema(schema)
-        for name in getattr(schema["cls"], "nullable", ()):
-            told["properties"][name] = {"anyOf": [told["properties"][name], {"type": "null"}]}
         return told
 
 

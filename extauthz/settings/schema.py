@@ -4,28 +4,21 @@ The rules: what the models take as a file writes it, the schema takes; it takes 
 only a load can know. What a key does is written below it where it is defined, and nowhere else.
 """
 
-import ast
-import inspect
-import sys
-from collections.abc import Iterator, Mapping
-from functools import cache
-from itertools import pairwise
-from types import ModuleType
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core.core_schema import (
     BeforeValidatorFunctionSchema,
     ModelSchema,
-    NullableSchema,
     TaggedUnionSchema,
     WithDefaultSchema,
 )
 
 from extauthz.identity.user_config import one_or_more
-from extauthz.policy.schema import DIALECT
 from extauthz.settings.file import Settings
+from extauthz.values.block_schema import DIALECT, BlockSchema
 from extauthz.values.duration import DURATION, duration_text, seconds
 from extauthz.values.rate import RATE, Rate, rate_of, rate_text
 from extauthz.values.size import SIZE, size_in_bytes
@@ -47,55 +40,18 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def described(model: type[BaseModel]) -> Mapping[str, str]:
-    """What each key of a block does, by the name of its attribute: the text below it in the source."""
-    words: dict[str, str] = {}
-    for owner in reversed(model.__mro__):
-        if issubclass(owner, BaseModel):
-            words |= _texts_of(sys.modules[owner.__module__]).get(owner.__name__, {})
-    return {name: words[name] for name in model.model_fields if name in words}
-
-
 def refused(model: type[BaseModel]) -> frozenset[str]:
     """The keys that a block has from another one and refuses for itself."""
     return frozenset(getattr(model, "foreign", ()))
 
 
-@cache
-def _texts_of(module: ModuleType) -> Mapping[str, Mapping[str, str]]:
-    """The texts below attributes, by class and attribute."""
-    tree = ast.parse(inspect.getsource(module))
-    return {node.name: dict(_texts_in(node)) for node in tree.body if isinstance(node, ast.ClassDef)}
-
-
-def _texts_in(owner: ast.ClassDef) -> Iterator[tuple[str, str]]:
-    for statement, below in pairwise(owner.body):
-        match statement, below:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                yield name, " ".join(text.split())
-            case _:
-                pass
-
-
-class _Generator(GenerateJsonSchema):
+class _Generator(BlockSchema):
     def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
-        """Each key with what it does, but for those that are refused; and `null` where it means something."""
+        """Without the keys that are refused."""
         told = super().model_schema(schema)
-        model = schema["cls"]
-        words = described(model)
-        for attribute, field in model.model_fields.items():
-            key = field.alias or attribute
-            if key in refused(model):
-                del told["properties"][key]
-            elif attribute in words:
-                told["properties"][key]["description"] = words[attribute]
-        for key in getattr(model, "nullable", ()):
-            told["properties"][key] = {"anyOf": [told["properties"][key], {"type": "null"}]}
+        foreign = refused(schema["cls"])
+        told["properties"] = {key: field for key, field in told["properties"].items() if key not in foreign}
         return told
-
-    def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
-        """What may be left out may not be written as `null`."""
-        return self.generate_inner(schema["schema"])
 
     def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
         """A default as a file would write it; none where that would be nothing."""

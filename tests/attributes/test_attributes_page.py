@@ -9,8 +9,8 @@ from attributes.asking_sources import sources_of
 from policy.making import compiled, document
 
 from extauthz.policy.attribute_sources import attributes_type
-from extauthz.policy.cases import FactsModel
 from extauthz.policy.declared import Declared
+from extauthz.policy.fact_models import FactsModel
 
 PAGE = (Path(__file__).parents[2] / "docs" / "attributes.md").read_text()
 BLOCKS: list[Any] = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]
