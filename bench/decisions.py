@@ -100,7 +100,8 @@ def fill_with_rows(path: Path, count: int, lines: Sequence[bytes]) -> None:
     for name, _ in indices:
         connection.execute(f"DROP INDEX {name}")
     words = [
-        *("allow", "deny", "challenge", "hold", "rare-user", "rare-rule", "/rare", "rare-host"),
+        *("allow", "deny", "challenge", "hold", "rare-user", "rare-rule", "/rare", "rare-host", "rare-reason"),
+        *("rule-allows", "no-rule-allows", "step-up-required", "approval-required"),
         *(f"user-{one}" for one in range(10_000)),
         *(f"payments/rule-{one}" for one in range(500)),
         *(f"spiffe://prod.example.org/ns/shop/sa/{one}" for one in range(200)),
@@ -114,6 +115,7 @@ def fill_with_rows(path: Path, count: int, lines: Sequence[bytes]) -> None:
         "INSERT INTO files (mark, name, position) VALUES (?, 'audit.jsonl', 0)",
         (sha256(lines[0]).digest()[:MARK_BYTES],),
     )
+    reason = number["rule-allows"]  # those of the kinds follow each other as these do
     user, rule, workload = number["user-0"], number["payments/rule-0"], number["spiffe://prod.example.org/ns/shop/sa/0"]
     host, path_word = number["h0.example.com"], number["/v1/accounts/a0/transfers"]
     old_path = number["/v0/accounts/a0"]
@@ -132,7 +134,7 @@ def fill_with_rows(path: Path, count: int, lines: Sequence[bytes]) -> None:
                     None,
                     at,
                     kind,
-                    "reason",
+                    number["rare-reason"] if rare else reason + kind - 1,
                     number["rare-rule"] if rare else rule + min(int(random.expovariate(0.05)), 499),
                     number["rare-user"] if rare else user + random.randrange(10_000),  # noqa: S311 - traffic
                     workload + random.randrange(200),  # noqa: S311 - traffic
@@ -176,6 +178,10 @@ def look_ups(count: int) -> dict[str, Wanted]:
         "denied, an hour in the middle": Wanted(equal={"decision": "deny"}, since=middle, until=middle + 60 * MINUTE),
         "a common rule": Wanted(equal={"rule": "payments/rule-1"}),
         "a rare rule": Wanted(equal={"rule": "rare-rule"}),
+        "a common reason": Wanted(equal={"reason": "no-rule-allows"}),
+        "a rare reason": Wanted(equal={"reason": "rare-reason"}),
+        "a rare host, for the commonest reason": Wanted(equal={"host": "rare-host", "reason": "rule-allows"}),
+        "the commonest host, for a rare reason": Wanted(equal={"host": "h0.example.com", "reason": "rare-reason"}),
         "a common subject": Wanted(equal={"subject": "user-7"}),
         "a rare subject": Wanted(equal={"subject": "rare-user"}),
         "a subject, denied, by a rule": Wanted(
@@ -202,6 +208,7 @@ def plots() -> dict[str, Wanted]:
         "of all": Wanted(),
         "of a subject": Wanted(equal={"subject": "user-7"}),
         "of the commonest rule": Wanted(equal={"rule": "payments/rule-0"}),
+        "of a reason": Wanted(equal={"reason": "no-rule-allows"}),
         "of the commonest host": Wanted(equal={"host": "h0.example.com"}),
         "on old paths": Wanted(path=Pattern("/v0/*")),
         "on a few paths": Wanted(path=Pattern("/v1/accounts/a77*")),

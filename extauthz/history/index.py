@@ -18,6 +18,7 @@ from extauthz.errors import ExtauthzError
 from extauthz.history.audit_files import written_by
 from extauthz.history.index_form import open_to_read
 from extauthz.history.index_questions import (
+    BY,
     FUNNEL,
     KINDS,
     SELECTED,
@@ -27,6 +28,7 @@ from extauthz.history.index_questions import (
     Wanted,
     counting,
     counting_events,
+    leaving,
     listing,
     on_path,
     paths,
@@ -197,14 +199,19 @@ class _Look:
         connection.set_progress_handler(is_over, _STEPS)
 
     def numbers(self, wanted: Wanted) -> Numbers | None:
-        """The numbers of the words that are wanted; `None` if one is known of no decision."""
+        """The numbers of the words that are wanted, that which leaves the least first; `None` if one is known of no
+        decision."""
         numbers: dict[str, object] = {}
-        for column, value in wanted.equal.items():
+        for column in (one for one in BY if one in wanted.equal):
+            value = wanted.equal[column]
             number = value if column == "trace" else self._number(value)
             if number is None:
                 return None
             numbers[column] = number
-        return numbers
+        if len(numbers) < 2:
+            return numbers
+        left = {column: self.run(*leaving(column, number, wanted)).fetchone() for column, number in numbers.items()}
+        return {column: numbers[column] for column in sorted(numbers, key=left.__getitem__)}
 
     def walked(self, wanted: Wanted, numbers: Numbers, most: int) -> list[Row] | None:
         """The newest that are wanted, found by walking; `None` if they are not near enough for that."""

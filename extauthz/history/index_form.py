@@ -13,11 +13,11 @@ from typing import Final
 
 from extauthz.errors import ExtauthzError, failure_of
 
-VERSION: Final = 4
+VERSION: Final = 5
 """Raised with every change of the form: an index of another version is made anew."""
-WORDED: Final = ("decision", "rule", "subject", "workload", "host", "path")
+WORDED: Final = ("decision", "reason", "rule", "subject", "workload", "host", "path")
 """The columns of decisions that hold numbers of words. Each has an index, which tells whether a word is in use."""
-PLAIN: Final = ("reason", "method")
+PLAIN: Final = ("method",)
 """Those that hold their texts: nothing is looked for by them."""
 APPLICATION: Final = 0x65784169
 """What SQLite's header says whose file this is (SQLite file format, section 1.3.17)."""
@@ -38,7 +38,7 @@ CREATE TABLE decisions (
     id INTEGER PRIMARY KEY,
     at INTEGER NOT NULL,
     decision INTEGER NOT NULL,
-    reason TEXT NOT NULL,
+    reason INTEGER NOT NULL,
     rule INTEGER,
     subject INTEGER,
     workload INTEGER,
@@ -67,6 +67,7 @@ CREATE TABLE counts (
 ) WITHOUT ROWID;
 CREATE INDEX decisions_by_time ON decisions (at);
 CREATE INDEX decisions_by_decision ON decisions (decision, at);
+CREATE INDEX decisions_by_reason ON decisions (reason, at, decision);
 CREATE INDEX decisions_by_rule ON decisions (rule, at, decision) WHERE rule IS NOT NULL;
 CREATE INDEX decisions_by_subject ON decisions (subject, at, decision) WHERE subject IS NOT NULL;
 CREATE INDEX decisions_by_workload ON decisions (workload, at, decision) WHERE workload IS NOT NULL;

@@ -21,10 +21,11 @@ BY: Final = {
     "path": "decisions_by_path",
     "workload": "decisions_by_workload",
     "rule": "decisions_by_rule",
+    "reason": "decisions_by_reason",
     "host": "decisions_by_host",
     "decision": "decisions_by_decision",
 }
-"""By filter the index that is walked; of several that are asked for the first one: it leaves the least."""
+"""By filter the index that can be walked; the first ones mostly leave the least."""
 SHOWN: Final = ("decision", "reason", "rule", "subject", "workload", "host", "method", "path")
 """What is told of a decision, as text."""
 _TEXTS: Final = ", ".join(
@@ -36,7 +37,9 @@ _LAST: Final = 0x10FFFF
 _SURROGATES: Final = range(0xD800, 0xE000)
 
 Numbers = Mapping[str, object]
-"""By column the number of the word that is wanted there, or the trace."""
+"""By column the number of the word that is wanted there, or the trace. The index of the first is walked."""
+ENOUGH: Final = 2_000
+"""Decisions after which a filter counts as one that leaves many."""
 Asked = tuple[str, dict[str, object]]
 """A statement, and its values."""
 
@@ -102,6 +105,13 @@ def listing(wanted: Wanted, numbers: Numbers) -> Asked:
     return f"{walk} ORDER BY at DESC, id DESC LIMIT :most", values
 
 
+def leaving(column: str, number: object, wanted: Wanted) -> Asked:
+    """How many decisions of the time that is wanted have this there; of more than `ENOUGH` no more is known."""
+    terms, values = _terms(Wanted(since=wanted.since, until=wanted.until, before=wanted.before), {column: number})
+    within = f"SELECT 1 FROM decisions INDEXED BY {BY[column]} {_where(terms)} LIMIT {ENOUGH}"  # noqa: S608 - ours
+    return f"SELECT count(*) FROM ({within})", values  # noqa: S608 - ours
+
+
 def paths(pattern: Pattern) -> Asked:
     """The numbers of the words that are like that."""
     values: dict[str, object] = {}
@@ -153,7 +163,7 @@ def counting_events(wanted: Wanted, numbers: Numbers) -> Asked:
 
 
 def _walked(numbers: Numbers) -> str:
-    return next((index for column, index in BY.items() if column in numbers), "decisions_by_time")
+    return next((BY[column] for column in numbers), "decisions_by_time")
 
 
 def _terms(wanted: Wanted, numbers: Numbers) -> tuple[list[str], dict[str, object]]:

@@ -5,6 +5,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from decisions.indexed import HUNDRED, Place
 from decisions.recorded_days import BOT, SECOND, START, append, decided, happened
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from extauthz.history.index import Index
 from extauthz.history.index_questions import (
@@ -24,6 +26,7 @@ from extauthz.history.index_questions import (
     paths,
 )
 from extauthz.history.indexing import MINUTE
+from extauthz.record.audit_line import DecisionLine
 
 
 @pytest.fixture
@@ -44,6 +47,8 @@ def test_every_decision_is_found_newest_first(place: Place) -> None:
     ("column", "value", "numbers"),
     [
         ("decision", "challenge", range(3, 100, 5)),
+        ("reason", "frozen", range(2, 100, 5)),
+        ("reason", "payments/rule-2", []),
         ("rule", "payments/rule-2", range(2, 100, 7)),
         ("subject", "user-3", range(3, 100, 5)),
         ("workload", BOT, range(1, 100, 2)),
@@ -105,7 +110,7 @@ def test_paths_that_are_like_that_are_looked_up_where_they_are(place: Place) -> 
     assert "USE TEMP B-TREE FOR ORDER BY" not in walking
 
 
-@pytest.mark.parametrize("column", ["trace", "subject", "path", "workload", "rule", "host"])
+@pytest.mark.parametrize("column", ["trace", "subject", "path", "workload", "rule", "reason", "host"])
 def test_a_plot_is_counted_in_an_index_alone(place: Place, column: str) -> None:
     append(place.audit, HUNDRED)
     place.fill()
@@ -171,7 +176,7 @@ def test_what_begins_so_is_from_low_on_and_before_high(beginning: str, rest: str
     assert within(other) == other.startswith(beginning)
 
 
-@pytest.mark.parametrize("column", ["trace", "subject", "path", "workload", "rule", "host", "decision", None])
+@pytest.mark.parametrize("column", ["trace", "subject", "path", "workload", "rule", "reason", "host", "decision", None])
 def test_no_filter_scans_the_table(place: Place, column: str | None) -> None:
     append(place.audit, HUNDRED)
     place.fill()
@@ -185,6 +190,31 @@ def test_no_filter_scans_the_table(place: Place, column: str | None) -> None:
     assert table == [f"SEARCH decisions USING INDEX decisions_by_{by} ({condition})"]
     # The time comes out of the index in its order, or with no more than its ties to be sorted.
     assert not [step for step in plan if step == "USE TEMP B-TREE FOR ORDER BY"]
+
+
+@pytest.mark.parametrize(
+    "equal", [{"reason": "rule-allows", "host": "rare"}, {"reason": "rare", "host": "host-0.example.com"}]
+)
+def test_of_several_filters_the_rarest_is_walked(
+    place: Place, monkeypatch: pytest.MonkeyPatch, equal: dict[str, str]
+) -> None:
+    """Whichever that is: what is asked for beside it may be on every other decision."""
+    monkeypatch.setattr("extauthz.history.index_questions.ENOUGH", 20)
+    monkeypatch.setattr("extauthz.history.index._STEPS", 10)
+    common = [decided(15 * number) for number in range(1000)]  # allowed at the first host, all of them
+    rare = asked_at(decided(1), "rare")
+    append(place.audit, [decided(0, reason="rare", decision="deny"), rare, *common])
+    place.fill()
+    looks = count()
+    index = Index(place.audit, place.index, clock=lambda: next(looks) * 0.0)
+    assert len(index.listed(Wanted(equal=equal), most=50)) == 1
+    assert next(looks) < 300, "steps of SQLite, by tens; a thousand decisions take more"
+
+
+def asked_at(line: DecisionLine, host: str) -> DecisionLine:
+    """This decision on a request to another host."""
+    assert line.request is not None
+    return replace(line, request=replace(line.request, host=host))
 
 
 def test_a_line_is_read_from_where_it_is(place: Place) -> None:
@@ -231,6 +261,7 @@ def test_minutes_are_counted(place: Place) -> None:
     [
         (Wanted(equal={"decision": "deny"}), range(2, 100, 5)),
         (Wanted(equal={"decision": "challenge"}), range(3, 100, 5)),
+        (Wanted(equal={"reason": "approval-required"}), range(4, 100, 5)),
         (Wanted(equal={"subject": "user-3"}), range(3, 100, 5)),
         (Wanted(equal={"rule": "payments/rule-2", "host": "host-1.example.com"}), range(16, 100, 21)),
         (Wanted(equal={"subject": "nobody"}), []),

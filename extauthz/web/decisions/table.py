@@ -28,6 +28,7 @@ TEXTS: Final = (
     ("host", "Host"),
     ("path", "Path"),
     ("rule", "Rule"),
+    ("reason", "Reason"),
 )
 """Filters that are texts, with their names for people."""
 HOUR: Final = 3600 * 1_000_000_000
