@@ -5,5 +5,5 @@ from extauthz.policy.schema import json_schema
 
 
 def schema() -> None:
-    """Print the JSON Schema of policies, definitions and tests."""
+    """Print the JSON Schema of policy documents: editors complete their fields by it, and tell what each is."""
     print_json(json_schema())

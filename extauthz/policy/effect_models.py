@@ -209,8 +209,8 @@ class ApproveBlock(Block):
     """Who may go through without an approval. It is flagged wherever it is told, for somebody to review. Nobody without
     it."""
     cooldown: Duration | None = None
-    """How long what was denied stays denied for who asked, also in other sessions, and what they withdraw after
-    somebody has voted against it. Without it the same can be asked for again at once."""
+    """How long what was denied stays denied for who asked and what it is bound to, also in other sessions; so does what
+    they withdraw after somebody has voted against it. Without it the same can be asked for again at once."""
     show: Annotated[dict[Key, Cel], Field(min_length=1)] | None = None
     """What approvers see of the request, by name: CEL of any type. At most 16,384 characters in all, or the request is
     denied."""
