@@ -5,7 +5,7 @@ never an input to method, host or path.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from extauthz.wire import body as bodies
 from extauthz.wire import header_entries
 from extauthz.wire import host as hosts
 from extauthz.wire import path as targets
+from extauthz.wire.fragments import field
 from extauthz.wire.header_entries import Form, Usual
 from extauthz.wire.reading import STRICT, Reading
 from extauthz.wire.size import LARGEST, LARGEST_BESIDE, is_too_large
@@ -35,13 +36,28 @@ _LONGEST_TARGET: Final = 65_536
 _LARGEST_METADATA: Final = 65_536
 _LARGEST_PEER: Final = 65_536
 _LARGEST_KEPT_PEER: Final = 8_192
+_LARGEST_KEPT_ROUTE: Final = 2_048
+_MOST_ROUTES: Final = 256
 _MOST_EXTENSIONS: Final = 1_024
 _BILLION: Final = 1_000_000_000
 # What a timestamp of protobuf can say: the years 1 to 9999.
 _FIRST_SECOND: Final = -62_135_596_800
 _LAST_SECOND: Final = 253_402_300_799
 
-_Ends = tuple[Peer, Peer, str, Usual]
+# The fields that come first, and that Envoy always sends: `source`, `destination`, `request`. Tags of wire type 2.
+_IN_FRONT: Final = b"\x0a\x12\x22"
+_NAMES_IN_FRONT: Final = ("source", "destination", "request")
+# Those behind: `context_extensions`, an entry each, `metadata_context`, `tls_session`, `route_metadata_context`.
+_BEHIND: Final = b"\x52\x5a\x62\x6a"
+_EXTENSION, _METADATA, _TLS_SESSION, _ROUTE_METADATA = _BEHIND
+
+_Ends = tuple[Peer, Peer, Usual]
+
+_Route = tuple[Mapping[str, str], Mapping[str, Any], str, Mapping[str, Any]]
+"""Context extensions, metadata, SNI, metadata of the route: what comes behind the request, most often the same."""
+
+_routes: dict[bytes, _Route] = {}
+"""Those that say nothing of a single request, by their bytes."""
 
 
 def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
@@ -56,14 +72,15 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
             reason="malformed-check",
         )
     try:
-        attributes = _attributes(payload)
+        head, content, rest = _in_front(payload) or _in_pieces(payload)
         # A memory of bounded count must also be one of bounded bytes.
-        ends = _connection if len(payload) <= _LARGEST_KEPT_PEER else _large_ends
-        source, destination, sni, usual = ends(attributes.source, attributes.destination, attributes.tls_session)
-        metadata, route_metadata = attributes.metadata_context, attributes.route_metadata_context
-        extensions = attributes.context_extensions
-        context = _context(extensions) if extensions else EMPTY
-        request = attributes.request
+        ends = _connection if len(head) <= _LARGEST_KEPT_PEER else _large_ends
+        source, destination, usual = ends(head)
+        route = _routes.get(rest)
+        if route is None:
+            route = _behind(rest)
+        context, metadata, sni, route_metadata = route
+        request = Check.Request.FromString(content)
         time = request.time
         seconds, nanos = time.seconds, time.nanos
         if not (_FIRST_SECOND <= seconds <= _LAST_SECOND and 0 <= nanos < _BILLION):
@@ -75,48 +92,140 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
             time=(seconds, nanos),
             sni=sni,
             context=context,
-            metadata=_metadata(metadata) if metadata else EMPTY,
-            route_metadata=_route_metadata(route_metadata) if route_metadata else EMPTY,
+            metadata=metadata,
+            route_metadata=route_metadata,
             messages=reading.messages,
         )
     except DecodeError:
         raise MalformedRequest("the bytes are no CheckRequest", reason="malformed-check") from None
 
 
-def _attributes(payload: bytes) -> Check.Attributes:
-    """The attributes, if no two readers can put them together differently. Most often they are all of the payload: that
-    is seen by its head, tag 1 of wire type 2, and a length of two bytes (Protocol Buffers, "Encoding").
+def _in_front(payload: bytes) -> tuple[bytes, bytes, bytes] | None:
+    """The two ends, the content of the request, and what is behind it; `None` of what is laid out in another way than
+    most Checks are: attributes alone, their fields in the order of their numbers, and lengths of up to two bytes
+    (Protocol Buffers, "Encoding").
     """
     size = len(payload)
-    if 130 < size < 16_387 and payload[0] == 10 and payload[1] > 127 and payload[2] * 128 + payload[1] == size + 125:
-        return Check.Attributes.FromString(payload[3:])
-    if len(Pieces.FromString(payload).attributes) > 1:
-        raise MalformedRequest("the Check has its attributes more than once", reason="malformed-check")
-    return Check.FromString(payload).attributes
+    if not (
+        130 < size < 16_387 and payload[0] == 10 and payload[1] > 127 and payload[2] * 128 + payload[1] == size + 125
+    ):
+        return None
+    at = before = start = 3
+    try:
+        for tag in _IN_FRONT:
+            if payload[at] != tag:
+                return None
+            length = payload[at + 1]
+            start = at + 2
+            if length > 127:
+                high = payload[start]
+                if high > 127:
+                    return None
+                length += high * 128 - 128
+                start += 1
+            at, before = start + length, at
+    except IndexError:  # cut off
+        return None
+    return None if at > size else (payload[3:before], payload[start:at], payload[at:])
 
 
-def _large_ends(source: bytes, destination: bytes, tls_session: bytes) -> _Ends:
-    size = len(source) + len(destination) + len(tls_session)
-    if size <= _LARGEST_KEPT_PEER:
-        return _connection(source, destination, tls_session)
-    if size > _LARGEST_PEER:
+def _in_pieces(payload: bytes) -> tuple[bytes, bytes, bytes]:
+    """The same of a Check that is laid out in any way, if no two readers can put it together differently."""
+    attributes = Pieces.Attributes.FromString(_only(Pieces.FromString(payload).attributes, "attributes"))
+    head = field(1, _only(attributes.source, "source")) + field(2, _only(attributes.destination, "destination"))
+    request = _only(attributes.request, "request")
+    for name in _NAMES_IN_FRONT:
+        attributes.ClearField(name)
+    return head, request, attributes.SerializeToString()
+
+
+def _only(pieces: Sequence[bytes], name: str) -> bytes:
+    """The one that is there, or nothing."""
+    if len(pieces) > 1:
+        raise _twice(name)
+    return pieces[0] if pieces else b""
+
+
+def _twice(name: str) -> MalformedRequest:
+    return MalformedRequest(f"the Check has its {name} more than once", reason="malformed-check")
+
+
+def _large_ends(head: bytes) -> _Ends:
+    if len(head) > _LARGEST_PEER:
         raise MalformedRequest(
             f"what is said of the connection is larger than {_LARGEST_PEER} bytes", reason="malformed-check"
         )
-    return _connection.__wrapped__(source, destination, tls_session)
+    return _connection.__wrapped__(head)
 
 
 @lru_cache(maxsize=512)
-def _connection(source: bytes, destination: bytes, tls_session: bytes) -> _Ends:
-    """Both ends, the SNI, and what headers are usual, once for the many Checks of a connection."""
-    sni = AttributeContext.TLSSession.FromString(tls_session).sni
-    return _peer(source), _peer(destination), sni, Usual()
+def _connection(head: bytes) -> _Ends:
+    """Both ends, and what headers are usual, once for the many Checks of a connection."""
+    attributes = AttributeContext.FromString(head)
+    return _peer(attributes.source), _peer(attributes.destination), Usual()
 
 
-def _peer(payload: bytes) -> Peer:
-    peer = AttributeContext.Peer.FromString(payload)
+def _peer(peer: AttributeContext.Peer) -> Peer:
     address = peer.address.socket_address
     return Peer(ip=address.address, port=address.port_value, principal=peer.principal, certificate=peer.certificate)
+
+
+def _behind(rest: bytes) -> _Route:
+    parts = _in_order(rest) or _in_any_order(rest)
+    metadata, route_metadata = parts.get(_METADATA, b""), parts.get(_ROUTE_METADATA, b"")
+    tls_session = parts.get(_TLS_SESSION, b"")
+    if len(tls_session) > _LARGEST_PEER:
+        raise MalformedRequest(f"the TLS session is larger than {_LARGEST_PEER} bytes", reason="malformed-check")
+    route = (
+        _context(Check.Extensions.FromString(rest).context_extensions) if _EXTENSION in parts else EMPTY,
+        _metadata(metadata) if metadata else EMPTY,
+        AttributeContext.TLSSession.FromString(tls_session).sni if tls_session else "",
+        _route_metadata(route_metadata) if route_metadata else EMPTY,
+    )
+    # What filters noted is of one request, and may be secret.
+    if not metadata and len(rest) <= _LARGEST_KEPT_ROUTE:
+        if len(_routes) >= _MOST_ROUTES:
+            _routes.clear()
+        _routes[rest] = route
+    return route
+
+
+def _in_order(rest: bytes) -> dict[int, bytes] | None:
+    """The parts by their tags, of extensions one of them; `None` if they are not as most writers have them: each behind
+    one of a lower number, but for extensions, and with a length of up to two bytes. None is there twice then.
+    """
+    parts: dict[int, bytes] = {}
+    at, before, size = 0, 0, len(rest)
+    try:
+        while at < size:
+            tag, length = rest[at], rest[at + 1]
+            start = at + 2
+            if length > 127:
+                high = rest[start]
+                if high > 127:
+                    return None
+                length += high * 128 - 128
+                start += 1
+            if tag not in _BEHIND or tag < before or tag == before != _EXTENSION:
+                return None
+            at, before = start + length, tag
+            parts[tag] = rest[start:at]
+    except IndexError:  # cut off
+        return None
+    return parts if at == size else None
+
+
+def _in_any_order(rest: bytes) -> dict[int, bytes]:
+    attributes = Pieces.Attributes.FromString(rest)
+    for name in _NAMES_IN_FRONT:
+        if getattr(attributes, name):  # it was in front already
+            raise _twice(name)
+    parts = {
+        _METADATA: _only(attributes.metadata_context, "metadata_context"),
+        _TLS_SESSION: _only(attributes.tls_session, "tls_session"),
+        _ROUTE_METADATA: _only(attributes.route_metadata_context, "route_metadata_context"),
+    }
+    return parts | dict.fromkeys([_EXTENSION] if attributes.context_extensions else [], b"")
 
 
 def _context(extensions: Mapping[str, str]) -> Mapping[str, str]:
@@ -197,14 +306,16 @@ def _metadata(payload: bytes) -> Mapping[str, Any]:
     """What filters noted, by the filter's name."""
     if len(payload) > _LARGEST_METADATA:
         raise MalformedRequest(f"the metadata are larger than {_LARGEST_METADATA} bytes", reason="malformed-check")
-    return {name: _struct(content) for name, content in Metadata.FromString(payload).filter_metadata.items()}
+    noted = Metadata.FromString(payload).filter_metadata
+    return {name: _struct(noted[name]) for name in noted}  # so does `items()`
 
 
 _route_metadata = lru_cache(maxsize=128)(_metadata)  # a route's is the operator's, and always the same
 
 
 def _struct(struct: Struct) -> dict[str, object]:
-    return {name: _value(value) for name, value in struct.fields.items()}
+    fields = struct.fields
+    return {name: _value(fields[name]) for name in fields}
 
 
 def _value(value: Value) -> object:

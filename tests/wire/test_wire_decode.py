@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
-from extauthz._pb.extauthz.check_pb2 import Check
+from extauthz._pb.extauthz.check_pb2 import Pieces
 from extauthz.errors import MalformedRequest
 from extauthz.values.request import HttpRequest, Peer, RequestView
 from extauthz.wire.compose import check_request, tcp_check_request
@@ -266,10 +266,10 @@ def test_the_metadata_of_the_route_are_apart_from_those_of_filters() -> None:
 )
 @pytest.mark.parametrize("content", [b"\xff", b"\x0a", b"\x0a\x02\x0a", b"\x22\x01\xff\x0a\x01\xff"])
 def test_a_part_that_is_no_message_is_malformed(field: str, content: bytes) -> None:
-    check = Check.FromString(check_request(host="a.example"))
-    setattr(check.attributes, field, content)
+    attributes = Pieces.Attributes.FromString(Pieces.FromString(check_request(host="a.example")).attributes[0])
+    getattr(attributes, field)[:] = [content]
     with pytest.raises(MalformedRequest) as refused:
-        decode(check.SerializeToString())
+        decode(Pieces(attributes=[attributes.SerializeToString()]).SerializeToString())
     assert refused.value.reason == "malformed-check"
 
 

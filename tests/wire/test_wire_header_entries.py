@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from wire.header_forms import NAMES, VALUES, from_message, outcome, raw, same
 
 from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue
-from extauthz._pb.extauthz.check_pb2 import Check
+from extauthz._pb.extauthz.check_pb2 import Check, Pieces
 from extauthz.errors import MalformedRequest
 from extauthz.wire import header_entries
 from extauthz.wire.compose import check_request
@@ -208,12 +208,14 @@ def test_a_map_that_came_in_another_order_is_the_same() -> None:
     payload = check_request(host="a.example", headers={"te": "1", "via": "2", "dnt": "3"}, source_ip="10.0.0.9")
     view = decode(payload)
     assert view.http is not None
-    check = Check.FromString(payload)
-    headers = check.attributes.request.http.headers
+    attributes = Pieces.Attributes.FromString(Pieces.FromString(payload).attributes[0])
+    request = Check.Request.FromString(attributes.request[0])
+    headers = request.http.headers
     last = view.http.headers
     for number in range(4):
         headers.append(headers.pop(0))
-        again = decode(check.SerializeToString())
+        attributes.request[:] = [request.SerializeToString()]
+        again = decode(Pieces(attributes=[attributes.SerializeToString()]).SerializeToString())
         assert again.http is not None
         assert again.http.headers == view.http.headers
         if number > 1:  # what is compared with is the second request of the connection

@@ -25,35 +25,37 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _POOL.AddSerializedFile(b'\n\x14\x65xtauthz/check.proto\x12\x08\x65xtauthz\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe4\x05\n\x05\x43heck\x12.\n\nattributes\x18\x01 \x01(\x0b\x32\x1a.extauthz.Check.Attributes\x1a\x1c\n\tHeaderMap\x12\x0f\n\x07headers\x18\x01 \x03(\x0c\x1a\xf6\x01\n\x0bHttpRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x0f\n\x07headers\x18\x03 \x03(\x0c\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x12\x0e\n\x06scheme\x18\x06 \x01(\t\x12\r\n\x05query\x18\x07 \x01(\t\x12\x10\n\x08\x66ragment\x18\x08 \x01(\t\x12\x0c\n\x04size\x18\t \x01(\x03\x12\x10\n\x08protocol\x18\n \x01(\t\x12\x0c\n\x04\x62ody\x18\x0b \x01(\t\x12\x10\n\x08raw_body\x18\x0c \x01(\x0c\x12-\n\nheader_map\x18\r \x01(\x0b\x32\x19.extauthz.Check.HeaderMap\x1a^\n\x07Request\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x04http\x18\x02 \x01(\x0b\x32\x1b.extauthz.Check.HttpRequest\x1a\xb3\x02\n\nAttributes\x12\x0e\n\x06source\x18\x01 \x01(\x0c\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\x0c\x12(\n\x07request\x18\x04 \x01(\x0b\x32\x17.extauthz.Check.Request\x12M\n\x12\x63ontext_extensions\x18\n \x03(\x0b\x32\x31.extauthz.Check.Attributes.ContextExtensionsEntry\x12\x18\n\x10metadata_context\x18\x0b \x01(\x0c\x12\x13\n\x0btls_session\x18\x0c \x01(\x0c\x12\x1e\n\x16route_metadata_context\x18\r \x01(\x0c\x1a\x38\n\x16\x43ontextExtensionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1c\n\x06Pieces\x12\x12\n\nattributes\x18\x01 \x03(\x0c\"\xf7\x01\n\x06\x42odies\x12/\n\nattributes\x18\x01 \x01(\x0b\x32\x1b.extauthz.Bodies.Attributes\x1a\xbb\x01\n\nAttributes\x12\x34\n\x07request\x18\x04 \x01(\x0b\x32#.extauthz.Bodies.Attributes.Request\x1aw\n\x07Request\x12=\n\x04http\x18\x02 \x01(\x0b\x32/.extauthz.Bodies.Attributes.Request.HttpRequest\x1a-\n\x0bHttpRequest\x12\x0c\n\x04\x62ody\x18\x0b \x01(\x0c\x12\x10\n\x08raw_body\x18\x0c \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _POOL.AddSerializedFile(b'\n\x14\x65xtauthz/check.proto\x12\x08\x65xtauthz\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x04\n\x05\x43heck\x1a\x1c\n\tHeaderMap\x12\x0f\n\x07headers\x18\x01 \x03(\x0c\x1a\xf6\x01\n\x0bHttpRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x0f\n\x07headers\x18\x03 \x03(\x0c\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x12\x0e\n\x06scheme\x18\x06 \x01(\t\x12\r\n\x05query\x18\x07 \x01(\t\x12\x10\n\x08\x66ragment\x18\x08 \x01(\t\x12\x0c\n\x04size\x18\t \x01(\x03\x12\x10\n\x08protocol\x18\n \x01(\t\x12\x0c\n\x04\x62ody\x18\x0b \x01(\t\x12\x10\n\x08raw_body\x18\x0c \x01(\x0c\x12-\n\nheader_map\x18\r \x01(\x0b\x32\x19.extauthz.Check.HeaderMap\x1a^\n\x07Request\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x04http\x18\x02 \x01(\x0b\x32\x1b.extauthz.Check.HttpRequest\x1a\x95\x01\n\nExtensions\x12M\n\x12\x63ontext_extensions\x18\n \x03(\x0b\x32\x31.extauthz.Check.Extensions.ContextExtensionsEntry\x1a\x38\n\x16\x43ontextExtensionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xcc\x01\n\x06Pieces\x12\x12\n\nattributes\x18\x01 \x03(\x0c\x1a\xad\x01\n\nAttributes\x12\x0e\n\x06source\x18\x01 \x03(\x0c\x12\x13\n\x0b\x64\x65stination\x18\x02 \x03(\x0c\x12\x0f\n\x07request\x18\x04 \x03(\x0c\x12\x1a\n\x12\x63ontext_extensions\x18\n \x03(\x0c\x12\x18\n\x10metadata_context\x18\x0b \x03(\x0c\x12\x13\n\x0btls_session\x18\x0c \x03(\x0c\x12\x1e\n\x16route_metadata_context\x18\r \x03(\x0c\"\xf7\x01\n\x06\x42odies\x12/\n\nattributes\x18\x01 \x01(\x0b\x32\x1b.extauthz.Bodies.Attributes\x1a\xbb\x01\n\nAttributes\x12\x34\n\x07request\x18\x04 \x01(\x0b\x32#.extauthz.Bodies.Attributes.Request\x1aw\n\x07Request\x12=\n\x04http\x18\x02 \x01(\x0b\x32/.extauthz.Bodies.Attributes.Request.HttpRequest\x1a-\n\x0bHttpRequest\x12\x0c\n\x04\x62ody\x18\x0b \x01(\x0c\x12\x10\n\x08raw_body\x18\x0c \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'extauthz._pb.extauthz.check_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHECK_ATTRIBUTES_CONTEXTEXTENSIONSENTRY']._loaded_options = None
-  _globals['_CHECK_ATTRIBUTES_CONTEXTEXTENSIONSENTRY']._serialized_options = b'8\001'
+  _globals['_CHECK_EXTENSIONS_CONTEXTEXTENSIONSENTRY']._loaded_options = None
+  _globals['_CHECK_EXTENSIONS_CONTEXTEXTENSIONSENTRY']._serialized_options = b'8\001'
   _globals['_CHECK']._serialized_start=68
-  _globals['_CHECK']._serialized_end=808
-  _globals['_CHECK_HEADERMAP']._serialized_start=125
-  _globals['_CHECK_HEADERMAP']._serialized_end=153
-  _globals['_CHECK_HTTPREQUEST']._serialized_start=156
-  _globals['_CHECK_HTTPREQUEST']._serialized_end=402
-  _globals['_CHECK_REQUEST']._serialized_start=404
-  _globals['_CHECK_REQUEST']._serialized_end=498
-  _globals['_CHECK_ATTRIBUTES']._serialized_start=501
-  _globals['_CHECK_ATTRIBUTES']._serialized_end=808
-  _globals['_CHECK_ATTRIBUTES_CONTEXTEXTENSIONSENTRY']._serialized_start=752
-  _globals['_CHECK_ATTRIBUTES_CONTEXTEXTENSIONSENTRY']._serialized_end=808
-  _globals['_PIECES']._serialized_start=810
-  _globals['_PIECES']._serialized_end=838
-  _globals['_BODIES']._serialized_start=841
-  _globals['_BODIES']._serialized_end=1088
-  _globals['_BODIES_ATTRIBUTES']._serialized_start=901
-  _globals['_BODIES_ATTRIBUTES']._serialized_end=1088
-  _globals['_BODIES_ATTRIBUTES_REQUEST']._serialized_start=969
-  _globals['_BODIES_ATTRIBUTES_REQUEST']._serialized_end=1088
-  _globals['_BODIES_ATTRIBUTES_REQUEST_HTTPREQUEST']._serialized_start=1043
-  _globals['_BODIES_ATTRIBUTES_REQUEST_HTTPREQUEST']._serialized_end=1088
+  _globals['_CHECK']._serialized_end=602
+  _globals['_CHECK_HEADERMAP']._serialized_start=77
+  _globals['_CHECK_HEADERMAP']._serialized_end=105
+  _globals['_CHECK_HTTPREQUEST']._serialized_start=108
+  _globals['_CHECK_HTTPREQUEST']._serialized_end=354
+  _globals['_CHECK_REQUEST']._serialized_start=356
+  _globals['_CHECK_REQUEST']._serialized_end=450
+  _globals['_CHECK_EXTENSIONS']._serialized_start=453
+  _globals['_CHECK_EXTENSIONS']._serialized_end=602
+  _globals['_CHECK_EXTENSIONS_CONTEXTEXTENSIONSENTRY']._serialized_start=546
+  _globals['_CHECK_EXTENSIONS_CONTEXTEXTENSIONSENTRY']._serialized_end=602
+  _globals['_PIECES']._serialized_start=605
+  _globals['_PIECES']._serialized_end=809
+  _globals['_PIECES_ATTRIBUTES']._serialized_start=636
+  _globals['_PIECES_ATTRIBUTES']._serialized_end=809
+  _globals['_BODIES']._serialized_start=812
+  _globals['_BODIES']._serialized_end=1059
+  _globals['_BODIES_ATTRIBUTES']._serialized_start=872
+  _globals['_BODIES_ATTRIBUTES']._serialized_end=1059
+  _globals['_BODIES_ATTRIBUTES_REQUEST']._serialized_start=940
+  _globals['_BODIES_ATTRIBUTES_REQUEST']._serialized_end=1059
+  _globals['_BODIES_ATTRIBUTES_REQUEST_HTTPREQUEST']._serialized_start=1014
+  _globals['_BODIES_ATTRIBUTES_REQUEST_HTTPREQUEST']._serialized_end=1059
 # @@protoc_insertion_point(module_scope)

@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Check(_message.Message):
-    __slots__ = ("attributes",)
+    __slots__ = ()
     class HeaderMap(_message.Message):
         __slots__ = ("headers",)
         HEADERS_FIELD_NUMBER: _ClassVar[int]
@@ -52,8 +52,8 @@ class Check(_message.Message):
         time: _timestamp_pb2.Timestamp
         http: Check.HttpRequest
         def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., http: _Optional[_Union[Check.HttpRequest, _Mapping]] = ...) -> None: ...
-    class Attributes(_message.Message):
-        __slots__ = ("source", "destination", "request", "context_extensions", "metadata_context", "tls_session", "route_metadata_context")
+    class Extensions(_message.Message):
+        __slots__ = ("context_extensions",)
         class ContextExtensionsEntry(_message.Message):
             __slots__ = ("key", "value")
             KEY_FIELD_NUMBER: _ClassVar[int]
@@ -61,6 +61,15 @@ class Check(_message.Message):
             key: str
             value: str
             def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+        CONTEXT_EXTENSIONS_FIELD_NUMBER: _ClassVar[int]
+        context_extensions: _containers.ScalarMap[str, str]
+        def __init__(self, context_extensions: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self) -> None: ...
+
+class Pieces(_message.Message):
+    __slots__ = ("attributes",)
+    class Attributes(_message.Message):
+        __slots__ = ("source", "destination", "request", "context_extensions", "metadata_context", "tls_session", "route_metadata_context")
         SOURCE_FIELD_NUMBER: _ClassVar[int]
         DESTINATION_FIELD_NUMBER: _ClassVar[int]
         REQUEST_FIELD_NUMBER: _ClassVar[int]
@@ -68,20 +77,14 @@ class Check(_message.Message):
         METADATA_CONTEXT_FIELD_NUMBER: _ClassVar[int]
         TLS_SESSION_FIELD_NUMBER: _ClassVar[int]
         ROUTE_METADATA_CONTEXT_FIELD_NUMBER: _ClassVar[int]
-        source: bytes
-        destination: bytes
-        request: Check.Request
-        context_extensions: _containers.ScalarMap[str, str]
-        metadata_context: bytes
-        tls_session: bytes
-        route_metadata_context: bytes
-        def __init__(self, source: _Optional[bytes] = ..., destination: _Optional[bytes] = ..., request: _Optional[_Union[Check.Request, _Mapping]] = ..., context_extensions: _Optional[_Mapping[str, str]] = ..., metadata_context: _Optional[bytes] = ..., tls_session: _Optional[bytes] = ..., route_metadata_context: _Optional[bytes] = ...) -> None: ...
-    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
-    attributes: Check.Attributes
-    def __init__(self, attributes: _Optional[_Union[Check.Attributes, _Mapping]] = ...) -> None: ...
-
-class Pieces(_message.Message):
-    __slots__ = ("attributes",)
+        source: _containers.RepeatedScalarFieldContainer[bytes]
+        destination: _containers.RepeatedScalarFieldContainer[bytes]
+        request: _containers.RepeatedScalarFieldContainer[bytes]
+        context_extensions: _containers.RepeatedScalarFieldContainer[bytes]
+        metadata_context: _containers.RepeatedScalarFieldContainer[bytes]
+        tls_session: _containers.RepeatedScalarFieldContainer[bytes]
+        route_metadata_context: _containers.RepeatedScalarFieldContainer[bytes]
+        def __init__(self, source: _Optional[_Iterable[bytes]] = ..., destination: _Optional[_Iterable[bytes]] = ..., request: _Optional[_Iterable[bytes]] = ..., context_extensions: _Optional[_Iterable[bytes]] = ..., metadata_context: _Optional[_Iterable[bytes]] = ..., tls_session: _Optional[_Iterable[bytes]] = ..., route_metadata_context: _Optional[_Iterable[bytes]] = ...) -> None: ...
     ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     attributes: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, attributes: _Optional[_Iterable[bytes]] = ...) -> None: ...
