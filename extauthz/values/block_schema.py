@@ -1,6 +1,7 @@
 """The JSON Schema (2020-12) of blocks, made from the models that read them, with what every field is.
 
-The rule: what a field is, is written below it where it is defined, and nowhere else.
+The rules: what a field is, is written below it where it is defined, and nowhere else. For commands and pages alone: it
+reads the source of the models, which nothing that decides a request may wait for.
 """
 
 import ast
