@@ -8,12 +8,10 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 
-from extauthz.app.web_connections import WebConnection
+from extauthz.app.web_connections import WebConnection, at_once
 from extauthz.errors import ConfigurationError, failure_of
 from extauthz.transport import ports, unix_sockets
 from extauthz.transport.unix_sockets import AS_ALWAYS, Sockets
-
-_BACKLOG = 1024
 
 
 class WebServer:
@@ -37,6 +35,7 @@ class WebServer:
             access_log=False,
             server_header=False,
             lifespan="off",
+            backlog=at_once(),  # what waits there is taken all at once
             timeout_graceful_shutdown=5,
         )
         self._server = _EmbeddedServer(config)
@@ -73,7 +72,7 @@ class _EmbeddedServer(uvicorn.Server):
 def _bind(address: str, key: str, sockets: Sockets) -> socket.socket:
     path = unix_sockets.path_of(address)
     if path is None:
-        return ports.bound(address, key=key, backlog=_BACKLOG)
+        return ports.bound(address, key=key, backlog=at_once())
     try:
         with sockets.around(address, key=key):
             return _bind_unix(path)
@@ -85,7 +84,7 @@ def _bind_unix(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX)
     try:
         listener.bind(str(path))
-        listener.listen(_BACKLOG)
+        listener.listen(at_once())
     except OSError:
         listener.close()
         raise

@@ -5,6 +5,7 @@ connection is taken and no file opened, so who fills one listener would silence 
 """
 
 import resource
+import sys
 
 
 def open_many() -> None:
@@ -14,3 +15,9 @@ def open_many() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     except (ValueError, OSError):  # macOS has a limit of its own below what it says
         return
+
+
+def how_many() -> int:
+    """How many this process may have open now; `sys.maxsize` where nobody counts."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft

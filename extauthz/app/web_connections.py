@@ -11,12 +11,29 @@ from typing import Final
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from extauthz.app import open_files
+
 MOST: Final = 2048
-"""Connections to one listener. For one more that connection is closed which has waited longest for its caller, or else
-the new one."""
+"""Connections to one listener, if the process may have that many. For one more that connection is closed which has
+waited longest for its caller, or else the new one."""
+_SHARE: Final = 5
+"""There are three listeners, and each has a fifth of the files and connections that the process may have. Some more
+come at once, before any is closed; the rest is for Checks, the store, keys and the audit."""
+_AT_ONCE: Final = 4
+"""The part of its connections that a listener takes at once."""
 LONGEST_WAIT: Final = 20.0
 """Seconds that a caller may take to send a request, from connecting or from the answer to the one before, or to take in
 what there is no more room for."""
+
+
+def most() -> int:
+    """How many connections a listener of this process may have."""
+    return max(1, min(MOST, open_files.how_many() // _SHARE))
+
+
+def at_once() -> int:
+    """How many a listener of this process may take before it looks whether they are too many."""
+    return max(1, most() // _AT_ONCE)
 
 
 class WebConnection(H11Protocol):
@@ -29,9 +46,11 @@ class WebConnection(H11Protocol):
         """Called by the event loop."""
         super().connection_made(transport)
         self._wait()
-        if len(self.connections) > MOST:
+        if len(self.connections) > most():
             waiting = [one for one in self.connections if isinstance(one, WebConnection) and one._waits_since]
-            min(waiting, key=lambda one: one._waits_since or 0.0, default=self).transport.abort()
+            longest = min(waiting, key=lambda one: one._waits_since or 0.0, default=self)
+            longest.transport.abort()
+            self.connections.discard(longest)  # others that came with this one look before it has gone
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop."""

@@ -3,13 +3,15 @@
 import asyncio
 import resource
 import socket
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 from patience import GENEROUS, comes
-from serving import CONFIG, POLICY, Served, end, start
+from serving import CONFIG, POLICY, Served, command, end, start
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
@@ -214,6 +216,44 @@ def test_of_too_many_the_one_that_has_waited_longest_gives_way(monkeypatch: pyte
     asyncio.run(scene())
 
 
+def test_many_that_come_at_once_are_not_too_many_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them come before any that gives way has gone."""
+    monkeypatch.setattr(web_connections, "MOST", 40)
+
+    async def scene() -> None:
+        async with place() as here:
+            host, _, port = here.server.address.rpartition(":")
+            connections = here.server._server.server_state.connections
+            with ExitStack() as stack:
+                for _ in range(10):
+                    for _ in range(web_connections.at_once()):
+                        stack.enter_context(socket.create_connection((host, int(port))))
+                    await asyncio.sleep(0.05)  # they are taken
+                assert len(connections) == 40
+                _, writer = await here.connect(WHOLE)
+                writer.close()
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(("files", "most", "at_once"), [(10_240, 2_048, 512), (1_024, 204, 51), (256, 51, 12)])
+def test_listeners_share_what_the_process_may_have_open(files: int, most: int, at_once: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files > hard:
+        pytest.skip("this process may have fewer files open")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    try:
+        assert (web_connections.most(), web_connections.at_once()) == (most, at_once)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_where_nobody_counts_files_connections_are_bounded_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux counts always."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert web_connections.most() == web_connections.MOST
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "policies").mkdir()
@@ -246,20 +286,44 @@ def test_nonsense_makes_no_line_of_the_log(served: Served) -> None:
     assert [one["event"] for one in served.heard if one["logger"].startswith("uvicorn")] == []
 
 
-def test_who_fills_one_listener_silences_no_other(folder: Path, transport: str) -> None:
-    """Of files and connections a process may have as many as its limit says, and the soft one is low."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(FEW, hard), hard))
+@pytest.fixture
+def narrow(folder: Path, transport: str, limit: str) -> Iterator[Served]:
+    """A server whose limit of files and connections is low."""
+    words = ["sh", "-c", f'ulimit {limit} {FEW}; exec "$@"', "sh", *command(folder, transport)]
+    running = Served(subprocess.Popen(words, stderr=subprocess.PIPE, text=True), folder, {}, [])
     try:
-        running = start(folder, transport)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    try:
-        host, _, port = running.said["web"].rpartition(":")
-        with ExitStack() as stack:
-            for _ in range(FEW):
-                stack.enter_context(socket.create_connection((host, int(port))))
-            assert running.allows("/one")
-            assert running.probe("/live").status_code == 200
+        running.said = running.next_event("serving")
+        yield running
     finally:
         end(running)
+
+
+def fill(stack: ExitStack, address: str, times: int) -> None:
+    """Open so many connections and send nothing on them."""
+    host, _, port = address.rpartition(":")
+    for _ in range(times):
+        line = stack.enter_context(socket.socket())
+        line.settimeout(0.2)
+        with suppress(TimeoutError, ConnectionError):
+            line.connect((host, int(port)))
+
+
+@pytest.mark.parametrize("limit", ["-Sn"])
+def test_who_fills_one_listener_silences_no_other(narrow: Served) -> None:
+    """Of files and connections a process may have as many as its limit says; the soft one it raises."""
+    with ExitStack() as stack:
+        fill(stack, narrow.said["web"], FEW)
+        assert narrow.allows("/one")
+        assert narrow.probe("/live").status_code == 200
+
+
+@pytest.mark.parametrize("limit", ["-n"])
+def test_who_fills_all_listeners_silences_none_however_low_the_limit(narrow: Served) -> None:
+    """Where the hard limit is low, too, there is no raising it."""
+    with ExitStack() as stack:
+        for key in ("web", "admin"):
+            fill(stack, narrow.said[key], FEW)
+        assert narrow.allows("/one")
+        assert narrow.probe("/live").status_code == 200
+        host, _, port = narrow.said["web"].rpartition(":")
+        assert httpx.get(f"http://{host}:{port}/").status_code == 404
