@@ -3,10 +3,9 @@
 The rule kept here: a time without a zone is in UTC, as records are, and one without a date is the last that there was.
 """
 
-import re
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -19,11 +18,9 @@ from extauthz.errors import ConfigurationError
 from extauthz.history.audit_files import each_once, written_by
 from extauthz.history.wanted import DECISIONS, Wanted
 from extauthz.record.decision import DecisionName
-from extauthz.record.instants import rfc3339
+from extauthz.record.instants import moment_of, rfc3339
 from extauthz.record.life import LifeKind
-from extauthz.values.duration import seconds
 
-_CLOCK: Final = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?")
 _KINDS: Final = frozenset({DECISIONS, *get_args(LifeKind), *(kind.partition(".")[0] for kind in get_args(LifeKind))})
 
 Files = Annotated[
@@ -143,7 +140,7 @@ def moment(text: str | None, option: str, *, now: float | None = None) -> bytes:
         return b""
     now = time.time() if now is None else now
     try:
-        at = _moment(text, datetime.fromtimestamp(now, UTC))
+        at = moment_of(text, datetime.fromtimestamp(now, UTC))
     except (ValueError, OverflowError):
         reason = "not a time; write `2h` for two hours ago, `10:42`, or `2026-11-22T10:42`"
         raise typer.BadParameter(reason, param_hint=option) from None
@@ -158,15 +155,3 @@ def _kinds(events: list[str] | None) -> frozenset[str]:
             known = ", ".join(sorted(kind for kind in _KINDS if "." not in kind))
             raise typer.BadParameter(f"`{event}` is no kind of record; there are {known}", param_hint="--event")
     return frozenset(events or ())
-
-
-def _moment(text: str, now: datetime) -> datetime:
-    if _CLOCK.fullmatch(text):
-        clock = datetime.strptime(text, "%H:%M:%S" if text.count(":") == 2 else "%H:%M").replace(tzinfo=UTC).time()
-        at = datetime.combine(now.date(), clock, UTC)
-        return at if at <= now else at - timedelta(days=1)
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return now - timedelta(seconds=seconds(text))
-    return at.astimezone(UTC) if at.tzinfo is not None else at.replace(tzinfo=UTC)

@@ -6,12 +6,13 @@ The rules: what takes longer than a moment is given up; and a line is shown only
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from heapq import heappush, heapreplace
 from itertools import count
 from pathlib import Path
+from stat import S_ISREG
 from typing import Final
 
 from extauthz.errors import ExtauthzError
@@ -32,6 +33,7 @@ from extauthz.history.index_questions import (
     listing,
     on_path,
     paths,
+    used,
 )
 from extauthz.history.indexing import MARK_BYTES, MINUTE, has_any
 from extauthz.history.reading import parse
@@ -137,6 +139,30 @@ class Index:
         with self._opened() as look:
             found = None if look is None else look.run(_BEGAN, (name, name)).fetchone()
             return None if found is None else str(found[0])
+
+    def words(self, column: str, *, most: int) -> list[str]:
+        """What decisions have there, in the order of the alphabet; of more than `most` some. Raises as `listed`."""
+        with self._opened() as look:
+            return [] if look is None else sorted(word for (word,) in look.run(used(column), {"most": most}))
+
+    def unread(self) -> tuple[int, int]:
+        """How many bytes of the audit are not in the index yet, and how many it has. Raises as `listed`."""
+        with self._opened() as look:
+            files = [] if look is None else look.run(_FILES).fetchall()
+        by_mark = {mark: position for mark, _, position in files}
+        by_name = {name: position for _, name, position in files}
+        left = whole = 0
+        for path in written_by(self._audit) if has_any(self._audit) else []:
+            with suppress(OSError):  # gone meanwhile
+                status = path.stat()
+                if not S_ISREG(status.st_mode):
+                    continue
+                position = by_name.get(path.name, -1)
+                if not 0 <= position <= status.st_size:  # moved just now
+                    position = by_mark.get(_mark_of(path), 0)
+                left += max(0, status.st_size - position)
+                whole += status.st_size
+        return left, whole
 
     def counts(self, wanted: Wanted, since: int, until: int, width: int) -> Mapping[tuple[int, str], int]:
         """How many decisions that are wanted there were of each kind, and how many events of challenges that they have
@@ -274,6 +300,7 @@ class _Look:
         self._connection.create_function("fits", 1, pattern.fits, deterministic=True)
 
 
+_FILES: Final = "SELECT mark, name, position FROM files WHERE mark IS NOT NULL"
 _PLACE: Final = "files.mark, files.name, start, size"
 _ONE: Final = f"""
 SELECT {_PLACE} FROM decisions JOIN files ON files.id = file WHERE decision_id = ? ORDER BY decisions.id DESC LIMIT 1
@@ -290,6 +317,11 @@ _BY_ID: Final = f"{SELECTED} WHERE id = ?"
 _COUNTS: Final = """
 SELECT (minute - ?) / ?, kind, sum(number) FROM counts WHERE minute >= ? AND minute < ? GROUP BY 1, 2
 """
+
+
+def _mark_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return sha256(file.readline(LONGEST_LINE)).digest()[:MARK_BYTES]
 
 
 def _found(row: Row) -> Found:

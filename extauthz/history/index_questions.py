@@ -112,6 +112,16 @@ def leaving(column: str, number: object, wanted: Wanted) -> Asked:
     return f"SELECT count(*) FROM ({within})", values  # noqa: S608 - ours
 
 
+def used(column: str) -> str:
+    """The words that decisions have there, `:most` of them: each is stepped to, past all that have the one before."""
+    least = f"SELECT min({column}) FROM decisions INDEXED BY {BY[column]} WHERE {column}"  # noqa: S608 - ours
+    return (
+        f"WITH RECURSIVE known(id) AS ({least} IS NOT NULL UNION ALL "  # noqa: S608 - ours
+        f"SELECT ({least} > known.id) FROM known WHERE known.id IS NOT NULL LIMIT :most) "
+        "SELECT word FROM known JOIN words ON words.id = known.id"
+    )
+
+
 def paths(pattern: Pattern) -> Asked:
     """The numbers of the words that are like that."""
     values: dict[str, object] = {}

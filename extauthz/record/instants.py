@@ -1,11 +1,14 @@
-"""Moments as records write them."""
+"""Moments as records write them, and as people do."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
+
+from extauthz.values.duration import seconds
 
 _NANOS: Final = 1_000_000_000
 _FORM: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?Z")
+_CLOCK: Final = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?")
 _LATEST: Final = 2**63 - 1
 """What files and databases have room for: the year 2262."""
 
@@ -30,3 +33,21 @@ def nanoseconds_of(time: str) -> int:
     if abs(at) > _LATEST:
         raise ValueError("`time` is too far away")
     return at
+
+
+def moment_of(text: str, now: datetime) -> datetime:
+    """A moment as somebody writes it at `now`, in UTC: `2h` is so long ago, `10:42` the last that there was, anything
+    else an ISO 8601 date or time, in UTC where it says no zone.
+
+    Raises:
+        ValueError, OverflowError: it is none.
+    """
+    if _CLOCK.fullmatch(text):
+        clock = datetime.strptime(text, "%H:%M:%S" if text.count(":") == 2 else "%H:%M").replace(tzinfo=UTC).time()
+        at = datetime.combine(now.date(), clock, UTC)
+        return at if at <= now else at - timedelta(days=1)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return now - timedelta(seconds=seconds(text))
+    return at.astimezone(UTC) if at.tzinfo is not None else at.replace(tzinfo=UTC)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -108,7 +109,7 @@ def test_why_was_this_blocked(world: Recorded, url: str, context: BrowserContext
     page.get_by_role("button", name="Find").click()
     expect(page.get_by_text("payments/frozen-accounts")).to_be_visible()
     expect(page.get_by_text("fresh-news")).to_be_hidden()
-    page.get_by_role("row", name="frozen-accounts").get_by_role("link").click()
+    page.get_by_role("row", name="frozen-accounts").get_by_role("link").first.click()
     expect(page.locator("p.said")).to_have_text("the account acc-13 is frozen since the audit of September")
     expect(page.get_by_role("row", name="challenge.met")).to_be_visible()
     page.get_by_text("The record").click()
@@ -124,6 +125,45 @@ def test_why_was_this_blocked(world: Recorded, url: str, context: BrowserContext
     expect(page.get_by_text("Nothing like that was decided.")).to_be_visible()
     picture(page, screenshots, "decisions-nothing")
     assert complaints == []
+
+
+def test_what_was_it_at_that_time(world: Recorded, url: str, context: BrowserContext, screenshots: Path) -> None:
+    """From a time on a clock to the reason, to all that it was given for, and to what it means."""
+    reasons = ("allowed", "allowed", "state-unavailable", "proof-required", "approval-required")
+    world.writes(
+        *(made(world, number, 7000 - 50 * number, reason=reasons[number % 5]) for number in range(130)),
+        *(made(world, 2, 3600 + one, decision_id=f"{2000 + one:032x}", reason="state-unavailable") for one in range(9)),
+    )
+    page = context.new_page()
+    enters(page, world, url)
+    at = datetime.fromtimestamp(world.now - 3600, UTC)
+    page.get_by_label("From (UTC)").fill(f"{at - timedelta(minutes=1):%H:%M}")
+    page.get_by_label("Until (UTC)").fill(f"{at + timedelta(minutes=1):%H:%M}")
+    page.get_by_role("button", name="Find").click()
+    expect(page.get_by_label("From (UTC)")).to_have_value(f"{at - timedelta(minutes=1):%Y-%m-%dT%H:%M}:00")
+    picture(page, screenshots, "decisions-at-a-time")
+    page.get_by_role("link", name="state-unavailable").first.click()
+    expect(page.get_by_label("Reason")).to_have_value("state-unavailable")
+    said = page.locator("table.decisions tbody td:last-child").all_inner_texts()
+    assert len(said) >= 9
+    assert {one.split()[0] for one in said} == {"state-unavailable"}
+    picture(page, screenshots, "decisions-for-a-reason")
+    page.locator("table.decisions tbody a").first.click()
+    expect(page.get_by_text("The store is out of reach, or the caller's deadline too near.")).to_be_visible()
+    picture(page, screenshots, "decisions-one-meant")
+    page.get_by_role("link", name="for this reason").click()
+    expect(page.get_by_label("Reason")).to_have_value("state-unavailable")
+    # What else there was is one letter away.
+    page.get_by_label("Reason").fill("approval-required")
+    page.get_by_label("From (UTC)").fill("3h")
+    page.get_by_label("Until (UTC)").fill("")
+    page.get_by_role("button", name="Find").click()
+    expect(page.locator("table.decisions tbody tr")).to_have_count(26)
+    # A list that is held still does not move under the hand.
+    page.get_by_role("link", name="Hold still").click()
+    world.writes(made(world, 6004, -5, reason="approval-required"))
+    page.reload()
+    expect(page.locator("table.decisions tbody tr")).to_have_count(26)
 
 
 def test_a_bar_of_the_plot_leads_to_its_decisions(world: Recorded, url: str, context: BrowserContext) -> None:

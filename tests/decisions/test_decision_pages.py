@@ -223,7 +223,7 @@ def test_the_plots_follow_the_filters(world: Recorded, operator: Visitor) -> Non
     assert "All decisions" in words(operator.get("/decisions"))
     response = operator.get("/decisions?" + urlencode({"path": "/v1/*/a3"}))
     assert "Such decisions" in words(response)
-    assert 'aria-label="2 allow, 1 challenge, 1 hold"' in response.text
+    assert 'aria-label="14:13: 2 allow, 1 challenge, 1 hold"' in response.text
     assert "Their challenges in this time asked 1 shown 0" in words(response)
     assert "challenges in this time" not in words(operator.get("/decisions?decision=deny"))
 
@@ -308,8 +308,8 @@ def test_the_pages_load_nothing_and_are_not_kept(world: Recorded, operator: Visi
 def test_the_plot_leads_to_its_times(world: Recorded, operator: Visitor) -> None:
     world.writes(*(decided(number) for number in range(120)), happened("challenge.opened", 5))
     response = operator.get("/decisions")
-    assert 'aria-label="16 allow, 8 challenge, 8 hold, 8 deny"' in response.text
-    address = re.search(r'<a href="(/decisions\?since=[^"]+)" aria-label="16 allow', response.text)
+    assert 'aria-label="14:13: 16 allow, 8 challenge, 8 hold, 8 deny"' in response.text
+    address = re.search(r'<a href="(/decisions\?since=[^"]+)" aria-label="14:13: 16 allow', response.text)
     assert address is not None
     assert LINK.findall(operator.get(address[1].replace("&amp;", "&")).text)[0] == f"{39:032x}"
     assert "Challenges in this time asked 1 shown 0 met 0 failed tries 0 given up 0" in words(response)

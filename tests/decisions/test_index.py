@@ -24,6 +24,7 @@ from extauthz.history.index_questions import (
     listing,
     on_path,
     paths,
+    used,
 )
 from extauthz.history.indexing import MINUTE
 from extauthz.record.audit_line import DecisionLine
@@ -209,6 +210,18 @@ def test_of_several_filters_the_rarest_is_walked(
     index = Index(place.audit, place.index, clock=lambda: next(looks) * 0.0)
     assert len(index.listed(Wanted(equal=equal), most=50)) == 1
     assert next(looks) < 300, "steps of SQLite, by tens; a thousand decisions take more"
+
+
+@pytest.mark.parametrize("column", ["reason", "rule", "host"])
+def test_the_words_of_a_column_are_stepped_to(place: Place, column: str) -> None:
+    append(place.audit, [decided(0, reason=word) for word in "dbbac"] + [decided(0, rule=None, reason="a")])
+    index = Index(place.audit, place.fill().index)
+    expected = {"reason": list("abcd"), "rule": ["payments/rule-0"], "host": ["host-0.example.com"]}
+    assert index.words(column, most=10) == expected[column]
+    assert len(index.words(column, most=2)) == min(2, len(expected[column]))
+    plan = planned(place, used(column), {})
+    assert f"SEARCH decisions USING COVERING INDEX decisions_by_{column} ({column}>?)" in plan
+    assert [step for step in plan if step.startswith("SCAN decisions")] == []
 
 
 def asked_at(line: DecisionLine, host: str) -> DecisionLine:

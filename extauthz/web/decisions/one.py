@@ -6,24 +6,30 @@ The rule: it is drawn from the record alone; what the audit masks was never in i
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import quote
+from typing import Final
+from urllib.parse import quote, urlencode
 
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from extauthz.history.index_rows import trace_of
+from extauthz.history.index_rows import decision_row, trace_of
+from extauthz.history.indexing import MINUTE
 from extauthz.history.trying import Tried
 from extauthz.record.audit_line import DecisionLine, GlimpseLine, IdentityLine, RequestLine
 from extauthz.stepup.approver_session import ApproverSession
 from extauthz.web.approvers.desk import Desk
 from extauthz.web.approvers.picture import Section
 from extauthz.web.decisions.drafts import Untried
-from extauthz.web.decisions.looking import Looking, page_of
+from extauthz.web.decisions.looking import DECISIONS_PATH, Looking, page_of
+from extauthz.web.decisions.meanings import MEANINGS
+from extauthz.web.decisions.table import written
 from extauthz.web.decisions.waterfall import WIDTH, aftermath, waterfall
 
-_LONGEST_ID = 256
+NEAR: Final = 5 * MINUTE
+"""Nanoseconds before and after a decision within which another is near it."""
+_LONGEST_ID: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +73,8 @@ class OneDecision:
             "width": WIDTH,
             "sections": sections_of(line),
             "events": aftermath(line, events),
+            "meaning": None if line.decision == "allow" else MEANINGS.get(line.reason),
+            "near": tuple(_near(line)),
             "trace": trace,
             "trace_link": self.looking.trace_link(trace),
             "approvals": [(one, f"/approvals/{quote(one, safe='')}") for one in _approvals_of(line)],
@@ -103,6 +111,23 @@ def _asked(line: DecisionLine) -> str:
     if request is None:
         return "A request that could not be read"
     return f"{request.method} {request.host}{request.path}"
+
+
+def _near(line: DecisionLine) -> Iterator[tuple[str, str]]:
+    """What else was decided about then, by what it has in common with this; and where that is listed."""
+    row = decision_row(line)
+    minute = row.at // MINUTE * MINUTE  # whole ones, as plots have them
+    times = {"since": written(minute - NEAR), "until": written(minute + MINUTE + NEAR)}
+    alike = {
+        "of this subject": ("subject", row.subject),
+        "of this workload": ("workload", row.workload),
+        "on this path": ("path", row.path),
+        "for this reason": ("reason", row.reason),
+    }
+    for name, (field, value) in alike.items():
+        if value is not None:
+            yield name, f"{DECISIONS_PATH}?{urlencode({field: value, **times})}"
+    yield "all", f"{DECISIONS_PATH}?{urlencode(times)}"
 
 
 def _approvals_of(line: DecisionLine) -> tuple[str, ...]:
