@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from extauthz.app import web_connections
 from extauthz.app.listening import WebServer
+from extauthz.app.web_connections import WebConnection
 
 WHOLE = b"GET /now HTTP/1.1\r\nhost: x\r\n\r\n"
 LARGE = 50_000_000
@@ -47,6 +48,7 @@ class Place:
             Route("/body", self._body, methods=["POST"]),
             Route("/late", self._late),
             Route("/some", self._some),
+            Route("/more", self._more),
             Route("/large", self._large),
         ]
         self.server = WebServer(Starlette(routes=routes), address="127.0.0.1:0", key="listen.web")
@@ -63,6 +65,9 @@ class Place:
 
     async def _some(self, _: Request) -> PlainTextResponse:
         return PlainTextResponse("x" * 6_000)
+
+    async def _more(self, _: Request) -> PlainTextResponse:
+        return PlainTextResponse("x" * 200_000)
 
     async def _late(self, _: Request) -> PlainTextResponse:
         await self.go_on.wait()
@@ -164,6 +169,35 @@ def test_who_takes_no_answer_in_is_not_waited_for(monkeypatch: pytest.MonkeyPatc
                 await asyncio.sleep(1.5)
                 line.settimeout(GENEROUS)
                 assert await asyncio.to_thread(_size_of, line) < LARGE
+
+    asyncio.run(scene())
+
+
+def test_who_takes_all_but_the_end_of_a_last_answer_in_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is room again, nothing more is asked, and the connection is closed when the rest has gone."""
+    monkeypatch.setattr(web_connections, "LONGEST_WAIT", 0.5)
+
+    async def scene() -> None:
+        async with place() as here:
+            host, _, port = here.server.address.rpartition(":")
+            connections = here.server._server.server_state.connections
+            with socket.socket() as line:
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+                line.connect((host, int(port)))
+                assert await asyncio.to_thread(comes, lambda: connections)
+                (connection,) = connections
+                assert isinstance(connection, WebConnection)
+                # What is on its way is little, so that the rest goes in small steps.
+                connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+                line.sendall(b"GET /more HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+                line.setblocking(False)
+                async with asyncio.timeout(GENEROUS):
+                    await asyncio.get_running_loop().sock_recv(line, 1_000)
+                    while connection.flow.write_paused:
+                        await asyncio.get_running_loop().sock_recv(line, 1_000)
+                assert connection.transport.get_write_buffer_size()
+                assert connection.transport.is_closing()
+                assert await asyncio.to_thread(comes, lambda: not connections)
 
     asyncio.run(scene())
 
