@@ -184,7 +184,7 @@ def test_who_takes_all_but_the_end_of_a_last_answer_in_is_not_waited_for(monkeyp
             with socket.socket() as line:
                 line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
                 line.connect((host, int(port)))
-                assert await asyncio.to_thread(comes, lambda: connections)
+                assert await asyncio.to_thread(comes, lambda: bool(connections))
                 (connection,) = connections
                 assert isinstance(connection, WebConnection)
                 # What is on its way is little, so that the rest goes in small steps.
