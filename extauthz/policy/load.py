@@ -7,6 +7,8 @@ A file is read once, whatever leads to it.
 
 import errno
 import gc
+import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -155,7 +157,10 @@ def _compiled(read: _Read, declared: Declared) -> PolicySet:
 
 def _bytes(file: Path) -> bytes:
     """What a file holds; of one that is too long, enough to see that it is."""
-    with file.open("rb") as stream:
+    # What was a file when it was found may be a pipe now, to which nobody ever writes.
+    with open(file, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
         return stream.read(MAX_CHARACTERS + 1)
 
 

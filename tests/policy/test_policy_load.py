@@ -1,13 +1,15 @@
 """From files and folders to a policy set: what is read, in which order, and what is told."""
 
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from policy.making import Document, compiled, document, evaluate, rule
 
+from extauthz.policy import load as loading
 from extauthz.policy.load import load
-from extauthz.policy.problems import PolicyErrors
+from extauthz.policy.problems import PolicyErrors, Problem
 from extauthz.policy.yaml_source import MAX_CHARACTERS
 from extauthz.values.decisions import Allow
 
@@ -64,6 +66,27 @@ def test_a_folder_that_leads_back_to_itself_is_told(tmp_path: Path) -> None:
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
     assert told([tmp_path]) == [f"{tmp_path / 'pipe.yaml'}: neither a file nor a folder; remove it"]
+
+
+def test_what_took_the_place_of_a_file_since_it_was_found_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(paths: Sequence[Path]) -> Iterator[Path | Problem]:
+        for file in list(looked(paths)):
+            assert isinstance(file, Path)
+            file.unlink()
+            os.mkfifo(file)
+            yield file
+
+    looked = loading._files
+    monkeypatch.setattr(loading, "_files", found)
+    file = write(tmp_path, "a.yaml")
+    assert told([tmp_path]) == [f"{file}: can't be read: not a regular file"]
+
+
+def test_a_device_in_the_place_of_a_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "_files", lambda _: iter([Path("/dev/zero")]))
+    assert told([tmp_path]) == ["/dev/zero: can't be read: not a regular file"]
 
 
 def test_a_huge_file_is_refused(tmp_path: Path) -> None:
