@@ -53,7 +53,9 @@ def _decision(record: DecisionLine) -> Text:
     workload, user = (subject or "-" for subject in subjects(record))
     request = record.request or record.glimpse
     asked = "TCP" if record.tcp else "-" if request is None else f"{request.method} {request.host}{request.path}"
-    words = (record.rule or "-", record.reason, asked, user, workload)
+    # What went wrong tells more than the word for it; the id is what `policy explain --id` and the page take.
+    why = record.reason if record.detail is None else f"{record.reason} ({record.detail})"
+    words = (record.rule or "-", why, asked, user, workload, record.decision_id)
     return _row(record.time, f"{record.decision:<{_WIDEST}}", COLOURS[record.decision], words)
 
 

@@ -1,8 +1,8 @@
 """`extauthz audit verify`: whether somebody touched the records, and where."""
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ from extauthz.cli.audit_wanted import AuditConfig, Files, files_of
 from extauthz.cli.policy_options import FormatOption, print_json
 from extauthz.cli.policy_trace import printable
 from extauthz.errors import ExtauthzError, failure_of
-from extauthz.history.chains import KnownHead
+from extauthz.history.chains import Finding, KnownHead
 from extauthz.history.verifying import Verified, Verifying
 from extauthz.record.audit_keys import by_id, parse_public_keys, public_keys
 from extauthz.settings import Settings
@@ -100,8 +100,9 @@ def _heads(config: Path) -> list[KnownHead]:
 
 
 def _print(result: Verified, *, head: bool) -> None:
-    for finding in result.mistakes:
-        place = f"{finding.file}:{finding.line}: " if finding.file else ""
+    for finding, last in _folded(result.mistakes):
+        lines = f"{finding.line}" if last == finding.line else f"{finding.line}-{last}"
+        place = f"{finding.file}:{lines}: " if finding.file else ""
         typer.echo(printable(f"{place}{finding.mistake}: {finding.text}"))
     if result.count > len(result.mistakes):
         typer.echo(f"… and {result.count - len(result.mistakes)} more")
@@ -114,6 +115,20 @@ def _print(result: Verified, *, head: bool) -> None:
     writers, files = counted(len(result.writers), "writer"), counted(result.files, "file")
     seen = f"{counted(result.lines, 'line')} of {writers} in {files}"
     typer.echo(f"{seen}: {counted(result.count, 'mistake') if result.count else 'all as it was written'}")
+
+
+def _folded(found: Iterable[Finding]) -> Iterator[tuple[Finding, int]]:
+    """What was found, and the last of the lines that follow one another and say the same."""
+    held: tuple[Finding, int] | None = None
+    for one in found:
+        if held is not None and one.file and replace(one, line=held[0].line) == held[0] and one.line == held[1] + 1:
+            held = held[0], one.line
+            continue
+        if held is not None:
+            yield held
+        held = one, one.line
+    if held is not None:
+        yield held
 
 
 def _summary(result: Verified) -> dict[str, Any]:

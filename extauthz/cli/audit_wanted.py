@@ -40,7 +40,9 @@ def wanted_by(
     ] = None,
     until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before then.")] = None,
     decision: Annotated[DecisionName | None, typer.Option("--decision", help="Only these decisions.")] = None,
-    reason: Annotated[str | None, typer.Option("--reason", metavar="REASON", help="Only what has this reason.")] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="REASON", help="Only what has this reason; `*` is any text.")
+    ] = None,
     rule: Annotated[
         str | None,
         typer.Option(
@@ -78,9 +80,15 @@ def wanted_by(
     ] = None,
 ) -> Wanted:
     """The records that these options pick."""
+    first, last = moment(since, "--since"), moment(until, "--until")
+    if last and last <= first:
+        reason = (
+            f"{last.decode()} is not after --since, {first.decode()}; a time without a date is the last that there was"
+        )
+        raise typer.BadParameter(reason, param_hint="--until")
     return Wanted(
-        since=moment(since, "--since"),
-        until=moment(until, "--until"),
+        since=first,
+        until=last,
         decision=decision,
         reason=reason,
         rule=rule,

@@ -29,9 +29,9 @@ class Wanted:
     """What a record must be; what is `None` or empty says nothing.
 
     `since` (with it) and `until` (without it) are times as lines have them. `subject` is a user's `sub` or a workload's
-    SPIFFE ID. In `host`, `path` and `rule` a `*` stands for any text. `rule` has decided, or wants to be met. `kinds`
-    are `decision`, the kind of an event (`challenge.met`), or what it begins with (`challenge`); without any, all are
-    but those of the audit about itself.
+    SPIFFE ID. In `host`, `path`, `rule` and `reason` a `*` stands for any text. `rule` has decided, or wants to be met.
+    `kinds` are `decision`, the kind of an event (`challenge.met`), or what it begins with (`challenge`); without any,
+    all are but those of the audit about itself.
     """
 
     since: bytes = b""
@@ -57,8 +57,8 @@ class Wanted:
 
     def _words(self) -> Iterator[bytes]:
         """What must stand in a line as it is."""
-        rule = None if self.rule is None or "*" in self.rule else self.rule
-        for text in (self.trace, self.decision_id, self.reason, rule, self.subject, self.workload):
+        named = (text for text in (self.rule, self.reason) if text is None or "*" not in text)
+        for text in (self.trace, self.decision_id, *named, self.subject, self.workload):
             if text is not None and text.isascii() and json.dumps(text)[1:-1] == text:
                 yield text.encode()
 
@@ -81,7 +81,7 @@ class Wanted:
         request = record.request or record.glimpse
         return (
             self.decision in (None, record.decision)
-            and self.reason in (None, record.reason)
+            and _is_like(self.reason, record.reason)
             and any(_is_like(self.rule, rule) for rule in (record.rule, *record.demands))
             and self.subject in (None, workload, user)
             and self.workload in (None, workload)
@@ -96,7 +96,7 @@ class Wanted:
             self.decision is None
             and self.host is None
             and self.path is None
-            and self.reason in (None, record.reason)
+            and _is_like(self.reason, record.reason)
             and _is_like(self.rule, record.rule)
             and self.subject in (None, subject)
             and self.workload in (None, subject)

@@ -104,6 +104,9 @@ def found(folder: Path, *options: str) -> list[str]:
         (["--workload", WEB], ["d-4"]),
         (["--decision", "deny"], ["d-1"]),
         (["--reason", "account-frozen"], ["d-1"]),
+        (["--reason", "account-*"], ["d-1"]),
+        (["--reason", "*", "--decision", "deny"], ["d-1"]),
+        (["--reason", "frozen"], []),
         (["--rule", "pay/large"], ["challenge.met"]),
         (["--host", "example.com", "--path", "/v1/*"], ["d-1", "d-0"]),
         (["--path", "/v1/a"], ["d-0"]),
@@ -141,7 +144,16 @@ def test_an_answer_is_one_line_for_people(folder: Path) -> None:
     rows = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in ended.stdout.splitlines()]
     assert rows == [
         ["2026-09-21T14:16:20.123Z", "·", "challenge.met", "pay/large", "-", "totp c1", "alice", "by requester"],
-        ["2026-09-21T14:14:20.123Z", "deny", "pay/frozen", "account-frozen", "GET example.com/v1/b", "alice", "-"],
+        [
+            "2026-09-21T14:14:20.123Z",
+            "deny",
+            "pay/frozen",
+            "account-frozen",
+            "GET example.com/v1/b",
+            "alice",
+            "-",
+            "d-1",
+        ],
     ]
 
 
@@ -153,6 +165,15 @@ def test_what_is_left_out_is_said(folder: Path) -> None:
     assert (other.exit_code, "holds no record" in str(other.exception)) == (1, True)
     assert "is no kind of record" in run(folder, "find", "--event", "challenges").stderr
     assert "not a time" in run(folder, "find", "--since", "yesterday").stderr
+
+
+@pytest.mark.parametrize(
+    ("since", "until"), [("10m", "20m"), (AT.format("15"), AT.format("15")), ("2026-09-22", AT.format("15"))]
+)
+def test_times_that_nothing_is_between_are_a_mistake(folder: Path, since: str, until: str) -> None:
+    for name in ("find", "export"):
+        ended = run(folder, name, "--since", since, "--until", until, *(["--out", "t.csv"] if name == "export" else []))
+        assert (ended.exit_code, "is not after --since" in ended.stderr) == (2, True), ended.output
 
 
 def test_a_file_that_was_not_written_to_since_is_not_looked_at(folder: Path) -> None:

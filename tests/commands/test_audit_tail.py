@@ -63,17 +63,18 @@ def file(tmp_path: Path) -> Path:
     challenged = replace(decision(3, "/v1/b", user=ALICE), decision=Challenge(rule="pay/large", demands=demands))
     seen = Glimpse(id="", method="GET", host="Example.com", path="//pay", source_ip="203.0.113.9")
     refused = Deny(reason="ambiguous-path", status=400)
-    unread = replace(decision(4), request=None, identity=None, decision=refused, glimpse=seen)
+    detail = "path: an empty segment"
+    unread = replace(decision(4), request=None, identity=None, decision=refused, glimpse=seen, detail=detail)
     return write(tmp_path / "audit.jsonl", decision(1), denied, challenged, unread)
 
 
 def test_each_decision_is_one_line_for_people(file: Path) -> None:
-    rows = [line.split("  ") for line in invoke(file).stdout.splitlines()]
+    at, rows = "2026-09-21T14:13:20.123Z", [line.split("  ") for line in invoke(file).stdout.splitlines()]
     assert [[cell.strip() for cell in row if cell.strip()] for row in rows] == [
-        ["2026-09-21T14:13:20.123Z", "allow", "p/r", "allowed", "GET example.com/pay", "-", "-"],
-        ["2026-09-21T14:13:20.123Z", "deny", "pay/frozen", "account-frozen", "GET example.com/v1/a", "-", WEB],
-        ["2026-09-21T14:13:20.123Z", "challenge", "pay/large", "proof-required", "GET example.com/v1/b", "alice", "-"],
-        ["2026-09-21T14:13:20.123Z", "deny", "-", "ambiguous-path", "GET Example.com//pay", "-", "-"],
+        [at, "allow", "p/r", "allowed", "GET example.com/pay", "-", "-", "d-1"],
+        [at, "deny", "pay/frozen", "account-frozen", "GET example.com/v1/a", "-", WEB, "d-2"],
+        [at, "challenge", "pay/large", "proof-required", "GET example.com/v1/b", "alice", "-", "d-3"],
+        [at, "deny", "-", "ambiguous-path (path: an empty segment)", "GET Example.com//pay", "-", "-", "d-4"],
     ]
 
 

@@ -1,6 +1,7 @@
 """`extauthz audit verify` and `keys audit`: what people and programs are told, and which keys count."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,22 @@ def test_a_change_is_told_with_file_and_line(folder: Path) -> None:
 def test_keys_that_did_not_sign_are_told(folder: Path) -> None:
     found = verify(folder, "audit.jsonl", "--key", "other-public.json")
     assert found.returncode == 1
-    assert found.stdout.count("which is none of those given") == 4
+    lines = [line.split(": ")[0] for line in found.stdout.splitlines() if "which is none of those given" in line]
+    assert lines == ["audit.jsonl:1", "audit.jsonl:7-8", "audit.jsonl:14"], "what follows itself is told once"
+    assert found.stdout.endswith(": 4 mistakes\n")
+
+
+def test_lines_that_all_are_of_no_chain_are_told_in_one(folder: Path) -> None:
+    lines = (folder / "audit.jsonl").read_text().splitlines(keepends=True)
+    (folder / "audit.jsonl").write_text("".join([*lines[:3], "{}\n", "{}\n", "{}\n", *lines[3:], "{}\n"]))
+    found = verify(folder, "audit.jsonl")
+    assert re.findall("^(.*): stray: this line is of no chain", found.stdout, re.MULTILINE) == [
+        "audit.jsonl:4-6",
+        "audit.jsonl:18",
+    ]
+    assert found.stdout.endswith("18 lines of 2 writers in 1 file: 4 mistakes\n")
+    told = json.loads(verify(folder, "audit.jsonl", "--format", "json").stdout)
+    assert [one["line"] for one in told["found"]] == [4, 5, 6, 18]
 
 
 @pytest.mark.parametrize(

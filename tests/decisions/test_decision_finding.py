@@ -41,6 +41,13 @@ def test_a_time_as_people_write_it_leads_to_an_address_that_stays(
     assert operator.get(response.headers["location"]).status_code == 200
 
 
+@pytest.mark.parametrize(("until", "never"), [("14:13", True), ("14:13:30", True), ("14:13:31", False), ("", False)])
+def test_times_that_nothing_is_between_are_told(operator: Visitor, until: str, never: bool) -> None:
+    day = "2026-09-21T"
+    asked = {"since": f"{day}14:13:30", "until": until and day + until}
+    assert ("there is no time between them" in words(operator.get("/decisions?" + urlencode(asked)))) is never
+
+
 def test_the_list_can_be_held_still(world: Recorded, operator: Visitor) -> None:
     world.writes(*(decided(number) for number in range(120)))
     held = re.search(r'<a id="hold" href="([^"]+)">', operator.get("/decisions?host=host-1.example.com").text)

@@ -84,6 +84,12 @@ class Filter:
         return bool(self.decision or self.find or any(self.texts.values()))
 
     @property
+    def is_never(self) -> bool:
+        """Whether there is no time between the two that it asks for."""
+        since, until = moment(self.since), moment(self.until)
+        return since is not None and until is not None and until <= since
+
+    @property
     def wanted(self) -> Wanted:
         """What the index is asked."""
         equal = {"decision": self.decision, **self.texts, "trace": self.find.lower()}
