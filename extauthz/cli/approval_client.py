@@ -4,7 +4,6 @@ The rules: the token comes from a file or a variable, never from the command lin
 read it; and it travels in the clear on this machine alone.
 """
 
-import json
 import os
 import ssl
 import sys
@@ -18,8 +17,9 @@ from urllib.parse import urlsplit
 
 import typer
 
+from extauthz.cli.approval_answers import Answer, NotDone, events, whole
 from extauthz.cli.policy_trace import printable
-from extauthz.errors import ExtauthzError, failure_of
+from extauthz.errors import failure_of
 from extauthz.lookup.peers import read_secret
 from extauthz.settings import load_settings
 
@@ -47,10 +47,6 @@ TokenFile = Annotated[
     Path | None,
     typer.Option("--token-file", metavar="FILE", help=f"Your token of the approvers' issuer; or set {TOKEN_VARIABLE}."),
 ]
-
-
-class NotDone(ExtauthzError):
-    """The API was not reached, or has refused; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +90,15 @@ class Api:
 
         with self._client() as client:
             try:
-                with client.stream("GET", path, params=query, timeout=None) as answer:
-                    if answer.status_code != httpx.codes.OK:
-                        answer.read()
-                        _said(answer)
-                    yield from _told(answer.iter_lines())
+                with client.stream("GET", path, params=query, timeout=None) as response:
+                    if response.status_code != httpx.codes.OK:
+                        _said(whole(response))
+                        raise NotDone(f"{response.url}: answered {response.status_code} with no stream")
+                    for name, content in events(response):
+                        if name == "end":
+                            raise _refusal(content, 0)
+                        yield content
+                    raise NotDone("the server has ended the stream; watch again")
             except httpx.HTTPError as error:
                 raise NotDone(f"{self.url}: {_failure(error)}") from error
 
@@ -106,15 +106,17 @@ class Api:
     def _client(self) -> "Iterator[httpx.Client]":
         import httpx
 
-        headers = {"authorization": f"Bearer {self.token}"}
+        # Nothing compressed: of that a bound would say little.
+        headers = {"authorization": f"Bearer {self.token}", "accept-encoding": "identity"}
         with httpx.Client(base_url=self.url, headers=headers, verify=self.trusted, timeout=_SECONDS) as client:
             yield client
 
-    def _sent(self, client: "httpx.Client", method: str, path: str, **options: Any) -> "httpx.Response":  # noqa: ANN401 - httpx's
+    def _sent(self, client: "httpx.Client", method: str, path: str, **options: Any) -> Answer:  # noqa: ANN401 - httpx's
         import httpx
 
         try:
-            return client.request(method, path, **options)
+            with client.stream(method, path, **options) as response:
+                return whole(response)
         except httpx.HTTPError as error:
             raise NotDone(f"{self.url}: {_failure(error)}") from error
 
@@ -126,14 +128,11 @@ def path_of(id_: str, verb: str = "") -> str:
     return f"/v1/approvals/{id_}" + (f"/{verb}" if verb else "")
 
 
-def _said(answer: "httpx.Response") -> Any:  # noqa: ANN401 - JSON
-    try:
-        content = answer.json()
-    except ValueError:
-        raise NotDone(f"{answer.url}: answered {answer.status_code} with something else than JSON") from None
-    if answer.is_success:
+def _said(answer: Answer) -> Any:  # noqa: ANN401 - JSON
+    content = answer.json()
+    if 200 <= answer.status < 300:
         return content
-    raise _refusal(content, answer.status_code)
+    raise _refusal(content, answer.status)
 
 
 def _refusal(problem: Any, status: int) -> NotDone:  # noqa: ANN401 - JSON
@@ -143,23 +142,8 @@ def _refusal(problem: Any, status: int) -> NotDone:  # noqa: ANN401 - JSON
     return NotDone(printable(f"{told.get('reason', status)}: {detail}{page}"))
 
 
-def _told(lines: Iterator[str]) -> Iterator[Mapping[str, Any]]:
-    """The approvals in the lines of a stream (HTML standard, section 9.2.6)."""
-    name = ""
-    for line in lines:
-        field, _, value = line.partition(": ")
-        if field == "event":
-            name = value
-        elif field == "data":
-            content = json.loads(value)
-            if name == "end":
-                raise _refusal(content, 0)
-            yield content
-    raise NotDone("the server has ended the stream; watch again")
-
-
-def _wants_code(answer: "httpx.Response") -> bool:
-    if answer.headers.get("content-type") != "application/problem+json":
+def _wants_code(answer: Answer) -> bool:
+    if answer.content_type != "application/problem+json":
         return False
     problem = answer.json()
     return problem.get("reason") == _NEEDS_FACTOR and _CODE in problem.get("factors", ())

@@ -8,7 +8,8 @@ another one.
 from collections.abc import Iterable
 from typing import Any, Final
 
-from extauthz.cli.approval_client import Api, NotDone, path_of
+from extauthz.cli.approval_answers import NotDone
+from extauthz.cli.approval_client import Api, path_of
 from extauthz.cli.policy_trace import printable
 from extauthz.store.approvals import ApprovalQuery
 from extauthz.store.protocol import Store
@@ -19,6 +20,7 @@ WHOLE: Final = 32
 FEWEST: Final = 4
 """Characters of a beginning: with fewer it would soon mean several."""
 _PAGE: Final = 200
+_MOST_PAGES: Final = 500
 _PATH: Final = "/v1/approvals"
 
 
@@ -59,9 +61,12 @@ def asked_for(api: Api, id_: str) -> str:
 
 def _seen(api: Api) -> Iterable[str]:
     page: dict[str, Any] = {"next": ""}
-    while page["next"] is not None:
+    for _ in range(_MOST_PAGES):
         page = api.get(_PATH, {"limit": _PAGE, "cursor": page["next"]})
         yield from (one["id"] for one in page["approvals"])
+        if page["next"] is None:
+            return
+    raise NotDone(f"there are more than {_MOST_PAGES * _PAGE} approvals to look through; write the whole id")
 
 
 async def kept(store: Store, id_: str) -> Approval | None:

@@ -13,8 +13,9 @@ import typer
 from extauthz.approval import course
 from extauthz.approval.view import approval_object
 from extauthz.cli import deliveries
+from extauthz.cli.approval_answers import NotDone
 from extauthz.cli.approval_asking import asking
-from extauthz.cli.approval_client import Api, Ca, NotDone, TokenFile, Url, path_of
+from extauthz.cli.approval_client import Api, Ca, TokenFile, Url, path_of
 from extauthz.cli.approval_ids import asked_for, kept
 from extauthz.cli.approval_tables import line, picture, table
 from extauthz.cli.approver_link import link

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from telling.telling_parts import NOW, an_approval
 
-from extauthz.cli.approval_client import NotDone
+from extauthz.cli.approval_answers import NotDone
 from extauthz.cli.approval_ids import FEWEST, kept, meant
 from extauthz.store.approvals import Opened
 from extauthz.store.memory import MemoryStore
