@@ -24,7 +24,7 @@ from ports import free_port
 
 from extauthz.app.doctor import files, issuers, policies, serving, stores
 from extauthz.app.doctor.checks import Check, Line, Said, check, ok
-from extauthz.app.doctor.clocks import apart_by
+from extauthz.app.doctor.clocks import apart_by, compared
 from extauthz.app.doctor.deployment import Deployment, apart
 from extauthz.app.doctor.run import CHECKS, run
 from extauthz.app.key_file import make_keys
@@ -146,6 +146,14 @@ def test_a_store_is_looked_at_without_a_change(tmp_path: Path) -> None:
 )
 def test_how_far_a_clock_is_ahead(theirs: tuple[float, float], ours: tuple[float, float], ahead: float) -> None:
     assert apart_by(theirs, ours) == pytest.approx(ahead)
+
+
+@pytest.mark.parametrize(
+    "dated", ["soon", "", "Fri, 99 Jan 2027 08:02:00 GMT", "Fri, 15 Jan 99999999999999999999 08:02:00 GMT"]
+)
+def test_a_date_that_is_none_is_told_of(dated: str) -> None:
+    (said,) = compared("the issuer", dated, (0.0, 1.0))
+    assert said.seen == "the issuer tells no date that can be read"
 
 
 @contextmanager

@@ -66,6 +66,9 @@ def test_everything_else_is_a_failure(status: int, is_down: bool, is_final: bool
         ("Fri, 15 Jan 2038 08:02:00 GMT", LONGEST_ASKED),
         ("Fri, 15 Jan 2027 08:02:00", 0),
         ("Fri, 99 Jan 2027 08:02:00 GMT", 0),
+        ("Fri, 15 Jan 99999999999999999999 08:02:00 GMT", 0),
+        ("Fri, 15 Jan 2027 99999999999999999999:02:00 GMT", 0),
+        ("Fri, 15 Jan 2027 08:02:00 +99999999999999999999", 0),
     ],
 )
 def test_a_receiver_is_left_alone_for_as_long_as_it_asks_within_bounds(value: str, expected: float) -> None:

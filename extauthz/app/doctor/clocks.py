@@ -22,7 +22,7 @@ def compared(whose: str, dated: str | None, between: tuple[float, float]) -> Seq
         return []
     try:
         named = parsedate_to_datetime(dated)
-    except ValueError:
+    except (ValueError, OverflowError):  # an overflow is what numbers of many digits are
         return [warning(f"{whose} tells no date that can be read", "look at what answers there")]
     first = (named if named.tzinfo is not None else named.replace(tzinfo=UTC)).timestamp()
     return [judged(whose, apart_by((first, first + 1.0), between))]

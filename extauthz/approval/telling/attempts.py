@@ -88,7 +88,7 @@ def retry_after(value: str, *, now: float) -> float:
         return min(float(text[:12]), LONGEST_ASKED)
     try:
         until = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # an overflow is what numbers of many digits are
         return 0.0
     # A date without a zone is none of HTTP's.
     return 0.0 if until.tzinfo is None else max(0.0, min(until.timestamp() - now, LONGEST_ASKED))
