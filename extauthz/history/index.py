@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from heapq import heappush, heapreplace
 from itertools import count
@@ -175,10 +175,11 @@ class Index:
                 first = since // MINUTE
                 rows = look.run(_COUNTS, (first, width, first, until // MINUTE))
                 kind = wanted.equal.get("decision")
+                kinds = [one for one in KINDS if not (wanted.blocked and one == "allow")]
                 # The events of challenges are those of decisions that are challenges.
-                left = (*KINDS, *FUNNEL) if kind is None else (kind, *FUNNEL) if kind == "challenge" else (kind,)
+                left = (*kinds, *FUNNEL) if kind is None else (kind, *FUNNEL) if kind == "challenge" else (kind,)
                 return {(int(at), str(what)): int(number) for at, what, number in rows if what in left}
-            spanned = Wanted(equal=wanted.equal, path=wanted.path, since=since, until=until)
+            spanned = replace(wanted, since=since, until=until, before=None)
             return look.counted(spanned, width * MINUTE)
 
     @contextmanager

@@ -13,7 +13,7 @@ from typing import Final
 
 from extauthz.errors import ExtauthzError, failure_of
 
-VERSION: Final = 5
+VERSION: Final = 6
 """Raised with every change of the form: an index of another version is made anew."""
 WORDED: Final = ("decision", "reason", "rule", "subject", "workload", "host", "path")
 """The columns of decisions that hold numbers of words. Each has an index, which tells whether a word is in use."""
@@ -65,7 +65,7 @@ CREATE TABLE events (
 CREATE TABLE counts (
     minute INTEGER NOT NULL, kind TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (minute, kind)
 ) WITHOUT ROWID;
-CREATE INDEX decisions_by_time ON decisions (at);
+CREATE INDEX decisions_by_time ON decisions (at, decision);
 CREATE INDEX decisions_by_decision ON decisions (decision, at);
 CREATE INDEX decisions_by_reason ON decisions (reason, at, decision);
 CREATE INDEX decisions_by_rule ON decisions (rule, at, decision) WHERE rule IS NOT NULL;

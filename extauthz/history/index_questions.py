@@ -33,6 +33,8 @@ _TEXTS: Final = ", ".join(
     for column in SHOWN
 )
 SELECTED: Final = f"SELECT at, id, decision_id, {_TEXTS} FROM decisions"  # noqa: S608 - ours
+_BLOCKED: Final = "decision IS NOT (SELECT id FROM words WHERE word = 'allow')"
+"""Each index that is walked tells it: no row is looked at for it."""
 _LAST: Final = 0x10FFFF
 _SURROGATES: Final = range(0xD800, 0xE000)
 
@@ -85,12 +87,13 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which decisions are looked for. `equal` are values by the names of `BY`, `path` is what theirs is like;
-    `since` and `until` are nanoseconds since the epoch, the first within, the second not; `before` is the `place` of a
-    decision: only older ones."""
+    """Which decisions are looked for. `equal` are values by the names of `BY`, `path` is what theirs is like, `blocked`
+    leaves out those that are allows; `since` and `until` are nanoseconds since the epoch, the first within, the second
+    not; `before` is the `place` of a decision: only older ones."""
 
     equal: Mapping[str, str] = field(default_factory=dict)
     path: Pattern | None = None
+    blocked: bool = False
     since: int | None = None
     until: int | None = None
     before: tuple[int, int] | None = None
@@ -180,6 +183,8 @@ def _terms(wanted: Wanted, numbers: Numbers) -> tuple[list[str], dict[str, objec
     values: dict[str, object] = dict(numbers)
     terms = [f"{column} = :{column}" for column in numbers]
     terms += _times(wanted, values)
+    if wanted.blocked:
+        terms.append(_BLOCKED)
     return terms, values
 
 

@@ -67,6 +67,8 @@ def test_before_anything_is_recorded_the_page_says_so(operator: Visitor) -> None
     ("asked", "numbers"),
     [
         ({"decision": "deny"}, range(2, 40, 5)),
+        ({"decision": "blocked"}, [one for one in range(40) if one % 5 > 1]),
+        ({"decision": "blocked", "path": "/v1/*/a1*"}, [12, 23, 32, 34]),
         ({"subject": "user-3"}, range(3, 40, 5)),
         ({"rule": " payments/rule-2 "}, range(2, 40, 7)),
         ({"reason": "approval-required"}, range(4, 40, 5)),

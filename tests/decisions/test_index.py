@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from extauthz.history.index import Index
 from extauthz.history.index_questions import (
+    BY,
     Pattern,
     Wanted,
     counting,
@@ -86,6 +87,26 @@ def test_pages_follow_each_other_without_gap_or_overlap(place: Place) -> None:
     assert seen == list(range(99, -1, -1))
 
 
+def test_what_is_no_allow_is_found_by_what_indexes_say(place: Place) -> None:
+    append(place.audit, HUNDRED)
+    place.fill()
+    asked: list[dict[str, str]] = [{}, {"host": "host-1.example.com"}, {"decision": "deny"}, {"decision": "allow"}]
+    for equal in asked:
+        ids = [int(one.decision_id, 16) for one in place.found(Wanted(blocked=True, equal=equal))]
+        assert ids == [one for one in place.ids(**equal) if one in BLOCKED]
+    older = place.found(Wanted(blocked=True, before=(START + 40 * SECOND, 0)))
+    assert [int(one.decision_id, 16) for one in older] == [one for one in reversed(BLOCKED) if one < 40]
+    for index in ("decisions_by_time", *BY.values()):
+        assert "decision" in [name for *_, name in place.rows(f"PRAGMA index_info({index})")], (
+            "no row is looked at for it"
+        )
+
+
+def test_where_nothing_was_allowed_all_is_blocked(place: Place) -> None:
+    append(place.audit, [decided(one) for one in (2, 3, 4)])
+    assert len(place.fill().found(Wanted(blocked=True))) == 3
+
+
 def planned(place: Place, sql: str, values: dict[str, object]) -> list[str]:
     """What SQLite means to do."""
     with closing(sqlite3.connect(place.index)) as connection:
@@ -94,6 +115,7 @@ def planned(place: Place, sql: str, values: dict[str, object]) -> list[str]:
         return [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", given)]
 
 
+BLOCKED = [one for one in range(100) if one % 5 > 1]
 LIKE = Wanted(path=Pattern("/v1/*/x"), since=START, until=START + MINUTE)
 
 
@@ -274,6 +296,9 @@ def test_minutes_are_counted(place: Place) -> None:
     [
         (Wanted(equal={"decision": "deny"}), range(2, 100, 5)),
         (Wanted(equal={"decision": "challenge"}), range(3, 100, 5)),
+        (Wanted(blocked=True), BLOCKED),
+        (Wanted(blocked=True, equal={"host": "host-1.example.com"}), [one for one in BLOCKED if one % 3 == 1]),
+        (Wanted(blocked=True, path=Pattern("/v1/*/a10")), [one for one in BLOCKED if one % 11 == 10]),
         (Wanted(equal={"reason": "approval-required"}), range(4, 100, 5)),
         (Wanted(equal={"subject": "user-3"}), range(3, 100, 5)),
         (Wanted(equal={"rule": "payments/rule-2", "host": "host-1.example.com"}), range(16, 100, 21)),

@@ -34,6 +34,8 @@ TEXTS: Final = (
     ("reason", "Reason"),
 )
 """Filters that are texts, with their names for people."""
+BLOCKED: Final = "blocked"
+"""Asks for all that is no allow."""
 SUGGESTED: Final = ("host", "rule", "reason")
 """Those of them that have few enough words to choose from."""
 MOST_SUGGESTED: Final = 200
@@ -68,7 +70,7 @@ class Filter:
         said = {name: value.strip()[:_LONGEST] for name, value in request.query_params.items()}
         times = {name: _canonical(said.get(name, ""), now) for name in ("since", "until")}
         return cls(
-            decision=next((one for one in KINDS if one == said.get("decision")), ""),
+            decision=next((one for one in (BLOCKED, *KINDS) if one == said.get("decision")), ""),
             texts={name: said.get(name, "") for name, _ in TEXTS},
             find=said.get("find", ""),
             since=times["since"],
@@ -92,11 +94,13 @@ class Filter:
     @property
     def wanted(self) -> Wanted:
         """What the index is asked."""
-        equal = {"decision": self.decision, **self.texts, "trace": self.find.lower()}
+        blocked = self.decision == BLOCKED
+        equal = {"decision": "" if blocked else self.decision, **self.texts, "trace": self.find.lower()}
         path = Pattern(equal.pop("path")) if ANY in equal["path"] else None
         return Wanted(
             equal={name: value for name, value in equal.items() if value},
             path=path,
+            blocked=blocked,
             since=moment(self.since),
             until=moment(self.until),
             before=self.before,
