@@ -33,6 +33,10 @@ class NobodyNamed(ExtauthzError):
     """Nobody is called like this; the message says what to do."""
 
 
+class NoName(NobodyNamed):
+    """Nobody can be called like this, whoever there is."""
+
+
 class SubjectsRefused(ExtauthzError):
     """It can't be revoked like this; the message says what to do."""
 
@@ -51,7 +55,7 @@ class Naming:
             NobodyNamed: there is no such issuer, or several to choose from.
         """
         if not user.strip():
-            raise NobodyNamed("the user has no name; write the `sub` of their tokens")
+            raise NoName("the user has no name; write the `sub` of their tokens")
         return Subject(self.issuer(issuer, of=user), user)
 
     def issuer(self, issuer: str | None, *, of: str) -> str:
@@ -78,7 +82,7 @@ class Naming:
         """
         if named.lower().startswith(_SCHEME) and issuer is None:
             if spiffe.parse(named, verified_by="") is None:
-                raise NobodyNamed(f"`{named}`: is no SPIFFE ID; write `spiffe://DOMAIN/PATH`, the domain in lower case")
+                raise NoName(f"`{named}`: is no SPIFFE ID; write `spiffe://DOMAIN/PATH`, the domain in lower case")
             return Subject("", named)
         if issuer is None or not named.strip() or not self.is_only_of_actors(issuer):
             return self.user(named, issuer)

@@ -8,6 +8,8 @@ another one.
 from collections.abc import Iterable
 from typing import Any, Final
 
+import typer
+
 from extauthz.cli.approval_answers import NotDone
 from extauthz.cli.approval_client import Api, path_of
 from extauthz.cli.policy_trace import printable
@@ -22,6 +24,20 @@ FEWEST: Final = 4
 _PAGE: Final = 200
 _MOST_PAGES: Final = 500
 _PATH: Final = "/v1/approvals"
+
+
+def checked(id_: str) -> str:
+    """An argument that can be an id or its beginning. Raises `BadParameter` for what can be none."""
+    if not (id_.isascii() and id_.isalnum() and len(id_) <= WHOLE):
+        raise typer.BadParameter(f"`{printable(id_)}` is no id; `list` shows them")
+    if len(id_) < FEWEST:
+        raise typer.BadParameter(f"`{id_}` is too short; write {FEWEST} characters of the id or more")
+    return id_
+
+
+def all_checked(ids: list[str] | None) -> list[str] | None:
+    """As `checked`, of several."""
+    return None if ids is None else list(map(checked, ids))
 
 
 def is_whole(id_: str) -> bool:

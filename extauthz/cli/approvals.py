@@ -16,7 +16,7 @@ from extauthz.cli import deliveries
 from extauthz.cli.approval_answers import NotDone
 from extauthz.cli.approval_asking import asking
 from extauthz.cli.approval_client import Api, Ca, TokenFile, Url, path_of
-from extauthz.cli.approval_ids import asked_for, kept
+from extauthz.cli.approval_ids import asked_for, checked, kept
 from extauthz.cli.approval_tables import line, picture, table
 from extauthz.cli.approver_link import link
 from extauthz.cli.policy_options import make_console, print_json
@@ -35,7 +35,7 @@ _EVENTS: Final = "/v1/approvals/events"
 _MOST: Final = 200
 _STATES: Final[tuple[State, ...]] = get_args(State)
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it, or its beginning.")]
+Id = Annotated[str, typer.Argument(metavar="ID", callback=checked, help="As `list` shows it, or its beginning.")]
 Status = Annotated[
     list[str] | None,
     typer.Option("--status", metavar="STATUS", help=f"Only these, of {', '.join(_STATES)}; may be said several times."),

@@ -3,6 +3,7 @@
 The rule kept here: a time without a zone is in UTC, as records are, and one without a date is the last that there was.
 """
 
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,10 +18,12 @@ from extauthz.cli.state import DEFAULT_CONFIG
 from extauthz.errors import ConfigurationError
 from extauthz.history.audit_files import each_once, written_by
 from extauthz.history.wanted import DECISIONS, Wanted
+from extauthz.identity import spiffe
 from extauthz.record.decision import DecisionName
 from extauthz.record.instants import moment_of, rfc3339
 from extauthz.record.life import LifeKind
 
+_TRACE: Final = re.compile("[0-9a-f]{32}")  # W3C Trace Context section 3.2.2.3
 _KINDS: Final = frozenset({DECISIONS, *get_args(LifeKind), *(kind.partition(".")[0] for kind in get_args(LifeKind))})
 
 Files = Annotated[
@@ -92,12 +95,12 @@ def wanted_by(
         decision=decision,
         reason=reason,
         rule=rule,
-        subject=subject,
-        workload=workload,
+        subject=_said(subject, "--subject"),
+        workload=_workload(workload),
         host=host,
         path=path,
-        trace=trace,
-        decision_id=decision_id,
+        trace=_trace(trace),
+        decision_id=_said(decision_id, "--id"),
         kinds=_kinds(events),
     )
 
@@ -154,6 +157,26 @@ def moment(text: str | None, option: str, *, now: float | None = None) -> bytes:
         raise typer.BadParameter(reason, param_hint=option) from None
     whole = int((at - datetime.fromtimestamp(0, UTC)).total_seconds())
     return rfc3339(whole * 1_000_000_000 + at.microsecond * 1000).encode()
+
+
+def _said(text: str | None, option: str) -> str | None:
+    if text is not None and not text.strip():
+        raise typer.BadParameter("has no name; leave it out for all of them", param_hint=option)
+    return text
+
+
+def _trace(text: str | None) -> str | None:
+    if text is not None and _TRACE.fullmatch(text) is None:
+        reason = f"`{text}` is no id of a trace; write its 32 digits of lower-case hex"
+        raise typer.BadParameter(reason, param_hint="--trace")
+    return text
+
+
+def _workload(text: str | None) -> str | None:
+    if text is not None and spiffe.parse(text, verified_by="") is None:
+        reason = f"`{text}` is no SPIFFE ID; write `spiffe://DOMAIN/PATH`, the domain in lower case"
+        raise typer.BadParameter(reason, param_hint="--workload")
+    return text
 
 
 def _kinds(events: list[str] | None) -> frozenset[str]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from extauthz.approval.telling.config import MAIL
-from extauthz.cli.approval_ids import meant
+from extauthz.cli.approval_ids import all_checked, meant
 from extauthz.cli.policy_options import print_json
 from extauthz.cli.policy_trace import printable
 from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, row, with_store
@@ -65,7 +65,8 @@ def list_(
 @app.command(short_help="Tell again what was given up.")
 def replay(
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ID", help="As `list` shows them, or their beginnings.")
+        list[str] | None,
+        typer.Argument(metavar="ID", callback=all_checked, help="As `list` shows them, or their beginnings."),
     ] = None,
     sink: Sink = None,
     everything: Annotated[bool, typer.Option("--all", help="All that was given up.")] = False,

@@ -13,7 +13,7 @@ EXIT_CODES: Final[Mapping[int, str]] = {
     FAILED: "It could not be done, or what was asked is not so: a policy has errors, a test of policies fails, records "
     "were changed, a server does not serve. One line on standard error says what to do.",
     MISUSED: "The command line can't be understood: an unknown command or option, a missing argument, a value of the "
-    "wrong kind.",
+    "wrong kind, an id or a name that nothing and nobody can have.",
     INTERRUPTED: "Ctrl-C has ended it.",
 }
 """Every exit code, and what it means. A process that a signal kills has the code that its shell gives it."""

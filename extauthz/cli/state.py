@@ -1,7 +1,8 @@
 """What the commands share that work on the state of the servers: the configured store, and whom they name."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -10,7 +11,7 @@ import typer
 
 from extauthz.app.command_records import command_records
 from extauthz.app.wiring import open_configured_store
-from extauthz.check.subjects import Naming
+from extauthz.check.subjects import Naming, NoName
 from extauthz.cli.policy_trace import printable
 from extauthz.errors import ConfigurationError, StateUnavailable
 from extauthz.record.chronicle import Chronicle
@@ -41,13 +42,14 @@ def naming(settings: Settings) -> Naming:
 def subject_of(settings: Settings, user: str, issuer: str | None) -> Subject:
     """The user at that issuer, or at the only one that is configured; also an approver, at theirs, if that is said.
 
-    Raises `NobodyNamed`.
+    Raises `NobodyNamed`, and `BadParameter` for what can be nobody's name.
     """
     known = naming(settings)
     approvals = (settings.approvals.login, settings.approvals.tokens)
     if issuer is not None and any(one is not None and one.issuer == issuer for one in approvals):
         known = replace(known, issuers={*known.issuers, issuer})
-    return known.user(user, issuer)
+    with _nameable():
+        return known.user(user, issuer)
 
 
 def issuer_of(settings: Settings, issuer: str | None, *, of: str) -> str:
@@ -58,11 +60,20 @@ def issuer_of(settings: Settings, issuer: str | None, *, of: str) -> str:
 def anybody_of(settings: Settings, named: str, issuer: str | None) -> Subject:
     """The workload or the user that is meant; an issuer that is not configured can be that of actors.
 
-    Raises `NobodyNamed`.
+    Raises `NobodyNamed`, and `BadParameter` for what can be nobody's name.
     """
-    subject = naming(settings).anybody(named, issuer)
+    with _nameable():
+        subject = naming(settings).anybody(named, issuer)
     note_actors(settings, issuer)
     return subject
+
+
+@contextmanager
+def _nameable() -> Iterator[None]:
+    try:
+        yield
+    except NoName as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def note_actors(settings: Settings, issuer: str | None) -> None:

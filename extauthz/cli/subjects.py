@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeVar
 
 import typer
 
-from extauthz.check.subjects import ByHand, SubjectsRefused, described, described_signal
+from extauthz.check.subjects import ByHand, NoName, SubjectsRefused, described, described_signal
 from extauthz.cli.policy_options import print_json
 from extauthz.cli.policy_trace import printable
 from extauthz.cli.state import (
@@ -149,10 +149,10 @@ def _changed(config: Path, issuer: str | None, work: Callable[[ByHand], Awaitabl
 
 @contextmanager
 def _meant() -> Iterator[None]:
-    """What the options can't mean is a mistake of the command line."""
+    """What the words can't mean is a mistake of the command line."""
     try:
         yield
-    except SubjectsRefused as error:
+    except (NoName, SubjectsRefused) as error:
         raise typer.BadParameter(str(error)) from None
 
 

@@ -131,8 +131,6 @@ def test_people_answer_by_the_api_with_a_token_of_their_own(desk: Desk) -> None:
         (("approve", "ID"), STRANGER, "not-found"),
         (("approve", "ID"), token("uma", "treasury"), "requester"),
         (("show", "ID"), STRANGER, "not-found"),
-        (("approve", "../../x"), ANNA, "is no id"),
-        (("approve", "0f"), ANNA, "write 4 characters"),
         (("approve", "zzzz"), ANNA, "not-found: no approval that you may see begins with `zzzz`"),
         (("approve", "0" * 32), ANNA, "not-found"),
         (("approve", "ID"), "nonsense", "unauthenticated"),
@@ -229,7 +227,7 @@ def test_an_approver_is_given_an_authenticator_app_at_their_own_issuer(desk: Des
 
 
 def test_a_token_does_not_leave_the_machine_in_the_clear(desk: Desk) -> None:
-    ended = ran(desk, "approve", "x", "--url", "http://approvals.example.com", who=ANNA)
+    ended = ran(desk, "approve", "abcd", "--url", "http://approvals.example.com", who=ANNA)
     assert (ended.returncode, "in the clear" in ended.stderr) == (2, True)
 
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from extauthz.app.wiring import open_configured_store
 from extauthz.check.subjects import NobodyNamed
 from extauthz.cli.grants import app as grants
-from extauthz.errors import ConfigurationError, ExtauthzError, StateUnavailable
+from extauthz.errors import ConfigurationError, StateUnavailable
 from extauthz.identity.holders import session_of_sid
 from extauthz.settings import load_settings
 from extauthz.store import redis_calls
@@ -152,19 +152,9 @@ def test_people_read_a_line_for_each_grant(config: Path) -> None:
     assert (nothing.stdout, nothing.stderr) == ("", "no grants\n")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        (["list", "--subject", ""], NobodyNamed, "the user has no name"),
-        (["list", "--subject", "spiffe://x/%"], NobodyNamed, "is no SPIFFE ID"),
-        (["list", "--session", "s1", "--issuer", "https://other.example"], NobodyNamed, "no such issuer"),
-    ],
-)
-def test_what_can_not_be_meant_is_refused(
-    config: Path, arguments: list[str], error: type[ExtauthzError], message: str
-) -> None:
-    with pytest.raises(error, match=message):
-        invoke(config, *arguments)
+def test_a_session_at_an_issuer_that_is_not_there_is_refused(config: Path) -> None:
+    with pytest.raises(NobodyNamed, match="no such issuer"):
+        invoke(config, "list", "--session", "s1", "--issuer", "https://other.example")
     assert len(said(config, "list")) == 5
 
 
@@ -173,6 +163,8 @@ def test_what_can_not_be_meant_is_refused(
     [
         (["revoke"], "say what to revoke: name some of --subject, --session and --rule, or --all alone"),
         (["revoke", "--all", "--subject", "alice"], "--all alone"),
+        (["list", "--subject", ""], "the user has no name"),
+        (["list", "--subject", "spiffe://x/%"], "is no SPIFFE ID"),
         (["list", "--rule", "large"], "--rule: `large` is no name of a rule; write `POLICY/RULE`"),
         (["list", "--session", " "], "--session: has no name"),
         (["list", "--issuer", ISSUER], "--issuer: says whose"),

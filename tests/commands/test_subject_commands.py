@@ -136,19 +136,6 @@ def test_an_issuer_that_is_nobodys_is_noted_since_a_typing_error_would_block_nob
         (("block", " "), "the user has no name"),
         (("block", "spiffe://Prod.example.org/web"), "is no SPIFFE ID"),
         (("block", "SPIFFE://prod.example.org/web"), "is no SPIFFE ID"),
-    ],
-)
-def test_what_can_not_be_meant_is_refused_in_one_line(config: Path, arguments: tuple[str, ...], message: str) -> None:
-    with pytest.raises(NobodyNamed) as refused:
-        invoke(config, *arguments)
-    assert message in str(refused.value)
-    assert "\n" not in str(refused.value)
-    assert kept(config) == ()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
         (("block", "alice", "--for", "soon"), "--for: `soon` is not a duration; write `5m`"),
         (("block", "alice", "--for", "0s"), "--for: `0s` is no time"),
         (("block", "alice", "--for", "999999999d"), "leave it out for ever"),
@@ -158,7 +145,7 @@ def test_what_can_not_be_meant_is_refused_in_one_line(config: Path, arguments: t
         (("revoke", "alice", "--token", "sha256:xyz"), "64 digits of lower-case hex"),
     ],
 )
-def test_options_that_can_mean_nothing_are_a_mistake_of_the_command_line(
+def test_words_that_can_mean_nothing_are_a_mistake_of_the_command_line(
     config: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     refused = command("subjects", *arguments, folder=config.parent)
