@@ -61,6 +61,25 @@ def test_the_list_can_be_held_still(world: Recorded, operator: Visitor) -> None:
     assert found(operator, host="host-1.example.com")[0] == 199
 
 
+@pytest.mark.parametrize(
+    ("asked", "live"),
+    [({}, True), ({"until": "2026-09-21T14:15:00"}, True), ({"until": "2026-09-21T14:14:00"}, False)],
+)
+def test_a_page_that_can_not_change_any_more_asks_for_no_news(
+    world: Recorded, operator: Visitor, monkeypatch: pytest.MonkeyPatch, asked: dict[str, str], live: bool
+) -> None:
+    world.writes(*(decided(number) for number in range(120)))
+    page = operator.get("/decisions?" + urlencode(asked)).text  # it is 14:15:20
+    assert ('data-live="' in page) is live
+    older = re.search(r'<a id="older" href="([^"]+)">', page)
+    assert older is not None or asked
+    if older is not None:
+        assert 'data-live="' not in operator.get(older[1].replace("&amp;", "&")).text
+    monkeypatch.setattr("extauthz.web.decisions.table.LAGGING", 0)
+    append(world.folder / "audit.jsonl", [decided(500)])
+    assert 'data-live="' in operator.get("/decisions?" + urlencode(asked)).text, "the index has more to read"
+
+
 def test_what_a_row_says_leads_to_all_that_say_so_too(world: Recorded, operator: Visitor) -> None:
     world.writes(*(decided(number) for number in range(40)))
     page = operator.get("/decisions?decision=deny").text

@@ -41,6 +41,8 @@ SUGGESTED: Final = ("host", "rule", "reason")
 MOST_SUGGESTED: Final = 200
 LAGGING: Final = 4 << 20
 """Bytes of the audit that the index may not have yet before the page says so: what a busy server writes in a moment."""
+SETTLED: Final = 60 * 1_000_000_000
+"""Nanoseconds after which nothing is added to a time any more, so that a page of it asks for no news."""
 HOUR: Final = 3600 * 1_000_000_000
 _LONGEST: Final = 2048
 _SECOND: Final = 1_000_000_000
@@ -154,6 +156,7 @@ class Table:
             "kinds": KINDS,
             "suggested": {name: await self._words(name) for name in SUGGESTED},
             "read": read,
+            "live": read is not None or (asked.before is None and until > now - SETTLED),
             "held": None if asked.until or asked.before is not None else asked.address(until=written(now + _SECOND)),
             "rows": [(one, page_of(one.decision_id), _day_and_time(one.place[0])) for one in rows],
             "older": None if at is None else asked.address(before=f"{at[0]}-{at[1]}"),
