@@ -17,9 +17,8 @@ import typer
 from extauthz.cli.state import DEFAULT_CONFIG
 from extauthz.errors import ConfigurationError
 from extauthz.history.audit_files import each_once, written_by
-from extauthz.history.wanted import DECISIONS, Wanted
+from extauthz.history.wanted import DECISIONS, Wanted, WantedDecision
 from extauthz.identity import spiffe
-from extauthz.record.decision import DecisionName
 from extauthz.record.instants import moment_of, rfc3339
 from extauthz.record.life import LifeKind
 
@@ -42,7 +41,9 @@ def wanted_by(
         typer.Option("--since", metavar="TIME", help="From then on: `2h` ago, `10:42`, `2026-11-22T10:42`."),
     ] = None,
     until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before then.")] = None,
-    decision: Annotated[DecisionName | None, typer.Option("--decision", help="Only these decisions.")] = None,
+    decision: Annotated[
+        WantedDecision | None, typer.Option("--decision", help="Only these decisions; `blocked` are all but allows.")
+    ] = None,
     reason: Annotated[
         str | None, typer.Option("--reason", metavar="REASON", help="Only what has this reason; `*` is any text.")
     ] = None,

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import translate
-from typing import Final
+from typing import Final, Literal
 
 from extauthz.history.reading import parse, time_in
 from extauthz.record.audit_line import DecisionLine
@@ -22,6 +22,8 @@ _AUDIT: Final = "audit"
 _TRACEPARENT: Final = "traceparent"
 
 Record = DecisionLine | LifeLine
+WantedDecision = Literal[DecisionName, "blocked"]
+"""A decision, or any but `allow`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,7 @@ class Wanted:
 
     since: bytes = b""
     until: bytes = b""
-    decision: DecisionName | None = None
+    decision: WantedDecision | None = None
     reason: str | None = None
     rule: str | None = None
     subject: str | None = None
@@ -80,7 +82,7 @@ class Wanted:
         workload, user = subjects(record)
         request = record.request or record.glimpse
         return (
-            self.decision in (None, record.decision)
+            (self.decision in (None, record.decision) or (self.decision == "blocked" and record.decision != "allow"))
             and _is_like(self.reason, record.reason)
             and any(_is_like(self.rule, rule) for rule in (record.rule, *record.demands))
             and self.subject in (None, workload, user)

@@ -103,6 +103,8 @@ def found(folder: Path, *options: str) -> list[str]:
         (["--subject", WEB], ["d-4"]),
         (["--workload", WEB], ["d-4"]),
         (["--decision", "deny"], ["d-1"]),
+        (["--decision", "blocked"], ["d-1"]),
+        (["--decision", "blocked", "--path", "/v1/a"], []),
         (["--reason", "account-frozen"], ["d-1"]),
         (["--reason", "account-*"], ["d-1"]),
         (["--reason", "*", "--decision", "deny"], ["d-1"]),

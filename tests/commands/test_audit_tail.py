@@ -84,6 +84,7 @@ def test_each_decision_is_one_line_for_people(file: Path) -> None:
         (["-n", "2"], [3, 4]),
         (["-n", "0"], []),
         (["--decision", "deny"], [2, 4]),
+        (["--decision", "blocked"], [2, 3, 4]),
         (["--decision", "deny", "-n", "1"], [4]),
         (["--rule", "pay/large"], [3]),
         (["--rule", "pay/new-device"], [3]),
