@@ -10,9 +10,8 @@ from functools import lru_cache
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
-from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
-from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue, Metadata
+from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue
 from extauthz._pb.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
 from extauthz._pb.extauthz.check_pb2 import Check, Pieces
 from extauthz.errors import MalformedRequest
@@ -23,6 +22,7 @@ from extauthz.wire import host as hosts
 from extauthz.wire import path as targets
 from extauthz.wire.fragments import field
 from extauthz.wire.header_entries import Form, Usual
+from extauthz.wire.metadata import metadata_of, metadata_of_route
 from extauthz.wire.reading import STRICT, Reading
 from extauthz.wire.size import LARGEST, LARGEST_BESIDE, is_too_large
 
@@ -33,7 +33,6 @@ _USUAL: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH
 _LONGEST_KEPT: Final = 256
 # Larger than a request's headers are anywhere: a bound on what one Check may cost.
 _LONGEST_TARGET: Final = 65_536
-_LARGEST_METADATA: Final = 65_536
 _LARGEST_PEER: Final = 65_536
 _LARGEST_KEPT_PEER: Final = 8_192
 _LARGEST_KEPT_ROUTE: Final = 2_048
@@ -178,9 +177,9 @@ def _behind(rest: bytes) -> _Route:
         raise MalformedRequest(f"the TLS session is larger than {_LARGEST_PEER} bytes", reason="malformed-check")
     route = (
         _context(Check.Extensions.FromString(rest).context_extensions) if _EXTENSION in parts else EMPTY,
-        _metadata(metadata) if metadata else EMPTY,
+        metadata_of(metadata) if metadata else EMPTY,
         AttributeContext.TLSSession.FromString(tls_session).sni if tls_session else "",
-        _route_metadata(route_metadata) if route_metadata else EMPTY,
+        metadata_of_route(route_metadata) if route_metadata else EMPTY,
     )
     # What filters noted is of one request, and may be secret.
     if not metadata and len(rest) <= _LARGEST_KEPT_ROUTE:
@@ -300,40 +299,3 @@ def _line(method: str, authority: str, raw_path: str, accept: frozenset[str]) ->
     if _METHOD.match(method) is None:
         raise MalformedRequest("the method is no upper-case token", reason="malformed-method")
     return hosts.read(authority), *targets.canonical(raw_path, method, authority, accept)
-
-
-def _metadata(payload: bytes) -> Mapping[str, Any]:
-    """What filters noted, by the filter's name."""
-    if len(payload) > _LARGEST_METADATA:
-        raise MalformedRequest(f"the metadata are larger than {_LARGEST_METADATA} bytes", reason="malformed-check")
-    noted = Metadata.FromString(payload).filter_metadata
-    return {name: _struct(noted[name]) for name in noted}  # so does `items()`
-
-
-_route_metadata = lru_cache(maxsize=128)(_metadata)  # a route's is the operator's, and always the same
-
-
-def _struct(struct: Struct) -> dict[str, object]:
-    fields = struct.fields
-    return {name: _value(fields[name]) for name in fields}
-
-
-def _value(value: Value) -> object:
-    """A Struct's value as plain Python; numbers are floats. Nesting is bounded by protobuf's parser."""
-    match value.WhichOneof("kind"):
-        case "struct_value":
-            return _struct(value.struct_value)
-        case "list_value":
-            return _list(value.list_value)
-        case "string_value":
-            return value.string_value
-        case "number_value":
-            return value.number_value
-        case "bool_value":
-            return value.bool_value
-        case _:
-            return None
-
-
-def _list(values: ListValue) -> list[object]:
-    return [_value(value) for value in values.values]
