@@ -15,6 +15,7 @@ JAEGER_BIN ?= $(HOME)/.cache/extauthz/jaeger-$(JAEGER)
 .PHONY: install demo test screenshots fuzz kills spire jaeger mesh-tools manifests mesh-schemas istioctl lint format proto diagram schema reference docs docs-serve lock image-lock image-steps audit bench soak clean
 
 install: .venv/installed
+	@$(BIN)/python hatch_build.py
 
 .venv/installed: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "extauthz needs Python 3.11 or newer: make PYTHON=python3.13 …")'
@@ -205,4 +206,5 @@ audit: install
 	$(BIN)/python .ci/audit.py
 
 clean:
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/oidc/node_modules docs/site/node_modules
+	find extauthz -name '*.so' -delete
+	rm -rf extauthz__mypyc.* extauthz/_compiled.txt .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/oidc/node_modules docs/site/node_modules

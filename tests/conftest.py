@@ -7,6 +7,8 @@ Files whose tests start servers and browsers are run first. Some take a minute, 
 left, a worker with one of them would keep all others waiting.
 
 What is imported and collected stays until the end: it is not searched for garbage. That would be a tenth of the time.
+
+What was compiled of other sources than those that are there is not tested: Python would take it all the same.
 """
 
 import gc
@@ -18,6 +20,8 @@ import pytest
 import structlog
 from hypothesis import settings
 from serving import TRANSPORTS
+
+import hatch_build
 
 gc.disable()  # until everything is collected
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -32,6 +36,9 @@ structlog.configure(
 )
 
 TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+if not hatch_build.is_up_to_date(ROOT):
+    pytest.exit("what is compiled is not of these sources: run `make install`", returncode=4)
 WAITING = (
     "e2e_approvals",
     "doctor",

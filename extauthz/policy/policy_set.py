@@ -43,7 +43,7 @@ class PolicySet:
         """Step 1 of section 3, first half: the rules whose match fields fit this request and caller."""
         http = request.http
         if http is None:
-            return Candidates(self._plan(http, identity, None))
+            return Candidates(self._plan(None, identity, None))
         position = self.index.position(http)
         key = position, http.method, id(identity)
         known = self._standings.get(key)

@@ -6,13 +6,12 @@ Nothing is kept that may be a secret: of most headers only that they were there.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from itertools import compress, count
 from operator import itemgetter, ne
-from typing import Final, NamedTuple
-
-import msgspec
+from typing import Final
 
 from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue
 from extauthz.errors import MalformedRequest
@@ -103,7 +102,8 @@ class Form(Enum):
     RAW = b"\x1a"
 
 
-class _Shape(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Shape:
     """What requests with the same names of headers have in common.
 
     `heads` are what the entries begin with, in their order: all before the length of the value; the length of that;
@@ -121,7 +121,8 @@ class _Shape(NamedTuple):
     kept: tuple[bool, ...]
 
 
-class _Sample(msgspec.Struct, frozen=True, gc=False):
+@dataclass(frozen=True, slots=True)
+class _Sample:
     """What is kept of a request that was read: its entries, how many bytes these are, and their headers.
 
     `None` stands for an entry that is not kept, which no entry is equal to; its line is empty.

@@ -28,6 +28,8 @@ def checkout(tmp_path: Path) -> Path:
     folder.mkdir()
     for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
+    project = folder / "pyproject.toml"
+    project.write_text(re.sub(r"(?s)compiled = \[.*?\]", "compiled = []", project.read_text(), count=1))
     shutil.copytree(ROOT / "docs" / "man", folder / "docs" / "man")
     shutil.copytree(
         ROOT / "extauthz" / "cli", folder / "extauthz" / "cli", ignore=shutil.ignore_patterns("__pycache__")

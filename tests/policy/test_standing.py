@@ -25,10 +25,10 @@ from policy.making import (
 )
 
 from extauthz import cel
-from extauthz.policy import plan, policy_set
 from extauthz.policy.context import NAMES, Inputs, RequestScope
 from extauthz.policy.decide import decide
-from extauthz.policy.policy_set import PolicySet
+from extauthz.policy.plan import MOST_KEPT
+from extauthz.policy.policy_set import MOST_STANDINGS, PolicySet
 from extauthz.policy.standing import MOST_HELD, MOST_SETTLED, names_asked_for
 from extauthz.values.decisions import Allow, Evaluation
 from extauthz.values.grants import Facts
@@ -126,34 +126,36 @@ def test_what_is_remembered_of_others_changes_no_decision(
         )
 
 
-def test_more_callers_than_are_remembered_are_decided_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy_set, "MOST_STANDINGS", 3)
+def test_more_callers_than_are_remembered_are_decided_alike() -> None:
     policies = compiled(document("p", rule("r", "allow", when='user.sub.startsWith("a")')))
-    for _ in range(2):
-        for name in ("anna", "bob", "adam", "carl", "ada"):
-            reason = decided(policies, REQUESTS[0], caller(sub=name), NOW, alone=False).decision.reason
-            assert (reason == "allowed") is name.startswith("a")
-            assert len(policies._standings) <= 3
+    names = [f"{'ab'[number % 2]}{number}" for number in range(MOST_STANDINGS + 100)]
+    for name in (*names, *names[:100]):
+        reason = decided(policies, REQUESTS[0], caller(sub=name), NOW, alone=False).decision.reason
+        assert (reason == "allowed") is name.startswith("a")
+        assert len(policies._standings) <= MOST_STANDINGS
+    assert len(policies._standings) == MOST_STANDINGS
 
 
-def test_plans_that_nobody_shares_are_kept_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "MOST_KEPT", 2)
-    staged = [rule(f"r{n}", "allow", mode={"enforce_for": {"subjects": [f"u{n}"]}}) for n in range(4)]
+def test_plans_that_nobody_shares_are_kept_for_nobody() -> None:
+    last = MOST_KEPT + 1
+    staged = [rule(f"r{n}", "allow", mode={"enforce_for": {"subjects": [f"u{n}"]}}) for n in range(last + 1)]
     policies = compiled(document("p", *staged))
-    for n in (0, 1, 2, 3, 0, 3):
+    for n in (*range(last + 1), 0, last):
         found = decided(policies, REQUESTS[0], caller(sub=f"u{n}"), NOW, alone=False).decision
         assert found == decided(policies, REQUESTS[0], caller(sub=f"u{n}"), NOW, alone=True).decision
         assert isinstance(found, Allow)
-    assert len({id(known) for known, _ in policies._standings.values()}) == 2
+    assert len({id(known) for known, _ in policies._standings.values()}) == MOST_KEPT
 
 
-def test_threads_that_decide_together_decide_as_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy_set, "MOST_STANDINGS", 3)
+def test_threads_that_decide_together_decide_as_one_alone() -> None:
     when = [CONDITIONS[0], CONDITIONS[6], CONDITIONS[9], CONDITIONS[11]]
     whole = [rule(f"r{n}", "allow", when=one, allow={"headers": {f"x-{n}": "user.sub"}}) for n, one in enumerate(when)]
     policies = compiled(document("p", *whole))
     asked = [(request, identity) for identity in CALLERS for request in REQUESTS]
     alone = [decided(policies, *one, NOW, alone=True) for one in asked]
+
+    for number in range(MOST_STANDINGS):  # so that one goes for each that comes
+        policies.candidates(REQUESTS[0], caller(sub=f"other-{number}"))
 
     def decide_all(first: int) -> list[Evaluation]:
         turned = [*asked[first:], *asked[:first]] * 4
