@@ -13,7 +13,14 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from extauthz.record.audit_line import DecisionLine, IdentityLine, RequestLine, UserLine, WorkloadLine
+from extauthz.record.audit_line import (
+    DecisionLine,
+    GlimpseLine,
+    IdentityLine,
+    RequestLine,
+    UserLine,
+    WorkloadLine,
+)
 from extauthz.record.decision import DecisionRecord
 from extauthz.record.event_folding import Folded
 from extauthz.record.event_types import Happening
@@ -125,10 +132,20 @@ def _decision_in_short(line: DecisionLine) -> DecisionLine:
         else RequestLine(
             id=_cut(request.id), method=_cut(request.method), host=_cut(request.host), path=_cut(request.path)
         ),
-        glimpse=line.glimpse,
+        glimpse=None if line.glimpse is None else _glimpse_in_short(line.glimpse),
         identity=None if identity is None else _identity_in_short(identity),
         challenge=line.challenge,
         detail=None if line.detail is None else _cut(line.detail),
+    )
+
+
+def _glimpse_in_short(line: GlimpseLine) -> GlimpseLine:
+    return GlimpseLine(
+        id=_cut(line.id),
+        method=_cut(line.method),
+        host=_cut(line.host),
+        path=_cut(line.path),
+        source_ip=_cut(line.source_ip),
     )
 
 

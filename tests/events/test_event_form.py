@@ -23,6 +23,7 @@ from extauthz.record.life_lines import life_line_of
 from extauthz.record.masking import Keep, line_of
 from extauthz.values.decisions import Allow, Deny
 from extauthz.values.identity import Subject
+from extauthz.values.request import Glimpse
 from extauthz.values.well_formed import well_formed
 
 PAGES = "https://approvals.example.com"
@@ -78,6 +79,19 @@ def test_an_event_says_what_the_audit_says_of_it_and_nothing_else(record: Record
 @given(refusals | life_records)
 def test_no_event_is_longer_than_it_may_be(record: Record) -> None:
     assert len(written(record)) <= LONGEST
+
+
+@pytest.mark.parametrize("character", ["a", "\x01", "\U0001f600", "\ud800"])
+def test_of_what_was_seen_of_a_request_the_beginning_is_told(character: str) -> None:
+    text = character * 20_000
+    seen = Glimpse(id=text, method=text, host=text, path=text, source_ip=text)
+    content = written(replace(denied(), request=None, identity=None, glimpse=seen))
+    assert len(content) <= LONGEST
+    told = json.loads(content)["data"]
+    assert told["cut"] is True
+    assert {name: text[-1] for name, text in told["glimpse"].items()} == dict.fromkeys(
+        ("id", "method", "host", "path", "source_ip"), "…"
+    )
 
 
 @pytest.mark.parametrize("character", ["a", "\x01", '"', "é", "\U0001f600", "\ud800"])
