@@ -41,6 +41,15 @@ def test_a_time_as_people_write_it_leads_to_an_address_that_stays(
     assert operator.get(response.headers["location"]).status_code == 200
 
 
+def test_a_time_that_is_none_is_told_of_beside_one_that_people_write(world: Recorded, operator: Visitor) -> None:
+    world.writes(*(decided(number) for number in range(40)))
+    response = operator.get("/decisions?" + urlencode({"since": "14:13:50", "until": "soon"}))
+    assert response.status_code == 200
+    assert "“Until” is no time that can be read" in words(response)
+    assert 'name="since" type="text" class="plain" value="2026-09-21T14:13:50"' in response.text
+    assert len(LINK.findall(response.text)) == 10
+
+
 @pytest.mark.parametrize(("until", "never"), [("14:13", True), ("14:13:30", True), ("14:13:31", False), ("", False)])
 def test_times_that_nothing_is_between_are_told(operator: Visitor, until: str, never: bool) -> None:
     day = "2026-09-21T"

@@ -67,7 +67,7 @@ class Filter:
 
     @classmethod
     def of(cls, request: Request, now: datetime) -> "Filter":
-        """Read it. `as_written` is whether an address says its times as it does here. Raises `HTTPException` for a
+        """Read it. `as_written` is whether the address has its times as `address` writes them. Raises `HTTPException` for a
         place in the list that no list of ours has named."""
         said = {name: value.strip()[:_LONGEST] for name, value in request.query_params.items()}
         times = {name: _canonical(said.get(name, ""), now) for name in ("since", "until")}
@@ -79,7 +79,7 @@ class Filter:
             until=times["until"],
             unread=tuple(name for name, time in times.items() if said.get(name) and not time),
             before=_place(said.get("before", "")),
-            as_written=all(time in ("", said.get(name)) for name, time in times.items()),
+            as_written=all(time == said.get(name, "") for name, time in times.items()),
         )
 
     @property
@@ -128,7 +128,7 @@ class Table:
         session = self.looking.seated(self.desk, request)
         clock = self.desk.clock()
         asked, index = Filter.of(request, datetime.fromtimestamp(clock, UTC)), self.looking.index
-        if not asked.as_written:
+        if not (asked.as_written or asked.unread):  # what could not be read is told of here
             return RedirectResponse(asked.address(), status_code=303, headers=self.desk.pages.headers)
         if asked.find and (decision_id := await self._named(asked.find)) is not None:
             return RedirectResponse(page_of(decision_id), status_code=303, headers=self.desk.pages.headers)
@@ -192,7 +192,7 @@ class Table:
 
 
 def moment(text: str) -> int | None:
-    """A time as browsers send it, in UTC, as nanoseconds since the epoch; `None` if it is none."""
+    """A time as addresses have it, in UTC, as nanoseconds since the epoch; `None` if it is none."""
     for form in _FORMS:
         try:
             seconds = int(datetime.strptime(text, form).replace(tzinfo=UTC).timestamp())
@@ -213,7 +213,7 @@ def _canonical(text: str, now: datetime) -> str:
 
 
 def written(nanoseconds: int) -> str:
-    """A moment as browsers send it, to the second."""
+    """A moment as addresses have it, to the second."""
     return datetime.fromtimestamp(nanoseconds // _SECOND, UTC).strftime(_FORMS[0])
 
 
