@@ -67,8 +67,9 @@ class Filter:
 
     @classmethod
     def of(cls, request: Request, now: datetime) -> "Filter":
-        """Read it. `as_written` is whether the address has its times as `address` writes them. Raises `HTTPException` for a
-        place in the list that no list of ours has named."""
+        """Read it. `as_written` is whether the address has its times as `address` writes them.
+
+        Raises `HTTPException` for a place in the list that no list of ours has named."""
         said = {name: value.strip()[:_LONGEST] for name, value in request.query_params.items()}
         times = {name: _canonical(said.get(name, ""), now) for name in ("since", "until")}
         return cls(
