@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -19,6 +18,7 @@ import typer
 
 from extauthz.cli.approval_answers import Answer, NotDone, events, whole
 from extauthz.cli.policy_trace import printable
+from extauthz.cli.this_machine import is_here
 from extauthz.errors import failure_of
 from extauthz.lookup.peers import read_secret
 from extauthz.settings import load_settings
@@ -167,16 +167,9 @@ def _checked(url: str) -> str:
         raise no_address from None
     if parts.scheme not in ("https", "http") or not parts.hostname:
         raise no_address
-    if parts.scheme == "http" and not _is_here(parts.hostname):
+    if parts.scheme == "http" and not is_here(parts.hostname):
         raise typer.BadParameter(f"`{url}` would send your token in the clear; write `https://`", param_hint="--url")
     return url.rstrip("/")
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _token(file: Path | None) -> str:

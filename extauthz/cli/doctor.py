@@ -15,10 +15,12 @@ from extauthz.errors import ConfigurationError
 if TYPE_CHECKING:
     from extauthz.app.doctor.checks import Line
     from extauthz.app.doctor.deployment import Asking
+    from extauthz.cli.header_lines import Headers
     from extauthz.policy.lint.findings import Finding
     from extauthz.policy.policy_set import PolicySet
     from extauthz.settings import Settings
 
+HEADERS_VARIABLE: Final = "DOCTOR_HEADERS"
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 _WHAT: Final = re.compile(
     r"(?:(https?)://((?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?))?(/[!-\"$-~]{0,2000})?",
@@ -49,12 +51,20 @@ def doctor(
         typer.Option(
             metavar="PATH",
             parser=_what,
-            help="Have the server decide about a GET of this path or URL, without credentials. It is recorded.",
+            help="Have the server decide about a GET of this path or URL. It is recorded.",
         ),
     ] = None,
     through: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Send the same request through Envoy: the address of one of its listeners."),
+    ] = None,
+    ask_headers: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help=f"Ask with the headers in this file, `name: value` in each line; or set {HEADERS_VARIABLE} to them.",
+            dir_okay=False,
+        ),
     ] = None,
     ask_certificate: Annotated[
         Path | None,
@@ -72,6 +82,8 @@ def doctor(
         from extauthz.app.doctor.envoy import require_address
         from extauthz.app.doctor.run import run
         from extauthz.app.logs import no_logs
+        from extauthz.cli.header_lines import headers_from
+        from extauthz.cli.this_machine import reaches_here
         from extauthz.policy.problems import PolicyErrors
         from extauthz.settings import load_settings
 
@@ -81,23 +93,35 @@ def doctor(
                 require_address(address, port=port)
         except ConfigurationError as error:
             raise typer.BadParameter(str(error), param_hint=option) from None
-    _require_something_to_ask(ask, through, ask_certificate, ask_key)
+    _require_something_to_ask(ask, through, ask_headers, ask_certificate, ask_key)
+    headers = () if ask is None else headers_from(ask_headers, variable=HEADERS_VARIABLE)
+    if headers and through is not None and not reaches_here(through):
+        # Envoy's certificate is not looked at, so nobody knows who would read them.
+        raise typer.BadParameter(
+            "would send your headers to another machine; name a listener on a loopback address or a Unix socket, or"
+            " leave the headers out",
+            param_hint="--through",
+        )
     try:
         settings = load_settings(config)
     except PolicyErrors as error:
         lines: Sequence[Line] = _broken(error)
     else:
         with no_logs():  # parts of the server log what they find; it is told on our lines
-            asking = _asking(settings, config, ask, through, ask_certificate, ask_key)
+            asking = _asking(settings, config, ask, through, headers, ask_certificate, ask_key)
             lines = asyncio.run(run(_deployment(settings, config, envoy_admin, asking)))
     _tell(lines, output)
     if any(one.verdict == "problem" for one in lines):
         raise typer.Exit(1)
 
 
-def _require_something_to_ask(ask: str | None, through: str | None, certificate: Path | None, key: Path | None) -> None:
+def _require_something_to_ask(
+    ask: str | None, through: str | None, headers: Path | None, certificate: Path | None, key: Path | None
+) -> None:
     if ask is None and through is not None:
         raise typer.BadParameter("say what to ask about: `--ask PATH`", param_hint="--through")
+    if ask is None and headers is not None:
+        raise typer.BadParameter("say what to ask about: `--ask PATH`", param_hint="--ask-headers")
     if ask is None and (certificate is not None or key is not None):
         raise typer.BadParameter("say what to ask about: `--ask PATH`", param_hint="--ask-certificate")
     if (certificate is None) != (key is None):
@@ -109,6 +133,7 @@ def _asking(
     config: Path,
     ask: str | None,
     through: str | None,
+    headers: "Headers",
     certificate: Path | None,
     key: Path | None,
 ) -> "Asking | None":
@@ -132,6 +157,7 @@ def _asking(
         path=path or "/",
         decide=decided,
         through=through,
+        headers=headers,
     )
 
 

@@ -1,16 +1,21 @@
 """`extauthz doctor --ask`: a decision of a real server, as Envoy asks for it and through Envoy."""
 
 import json
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from commanding import Ended, command
+from cryptography.hazmat.primitives.asymmetric import ec
 from doctor.conftest import Patient
 from e2e.stage import HOST
+from jwt.algorithms import ECAlgorithm
 from patience import comes
 from ports import free_port
 from serving import POLICY, end, start
@@ -140,6 +145,107 @@ def test_who_may_call_is_asked_with_a_certificate_that_may(transport: str, tmp_p
         assert "callers" in said
 
 
+@pytest.fixture
+def token(tmp_path: Path) -> str:
+    """Of a user whom the server knows by the keys beside it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    jwk = {**ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "k1", "alg": "ES256", "use": "sig"}
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [jwk]}))
+    claims = {"iss": "https://idp.example.com", "aud": "shop", "sub": "alice", "exp": int(time.time()) + 600}
+    return jwt.encode(claims, key, algorithm="ES256", headers={"kid": "k1"})
+
+
+USERS = {"users": [{"name": "idp", "issuer": "https://idp.example.com", "audiences": ["shop"], "jwks": "jwks.json"}]}
+ALICES = POLICY.format(path="/one").replace("allow}", "allow, when: user.sub == 'alice'}")
+
+
+def test_it_is_asked_as_a_user_whose_credentials_are_handed_over(
+    transport: str, tmp_path: Path, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = tmp_path / "headers"
+    headers.write_text(f"Authorization: Bearer {token}\r\n\nx-tier: gold\n")
+    with serving(tmp_path, transport, policy=ALICES, identity=USERS):
+        assert "deny with 401 (no-rule-allows)" in asked(tmp_path, "--ask", "/one")[1]
+        verdict, said = asked(tmp_path, "--ask", "/one", "--ask-headers", str(headers))
+        assert (verdict, "allow by the rule `site/open`" in said) == ("ok", True)
+        assert token not in said
+        monkeypatch.setenv("DOCTOR_HEADERS", f"authorization: Bearer {token}")
+        assert "allow by the rule `site/open`" in asked(tmp_path, "--ask", "/one")[1]
+        headers.write_text("authorization: Bearer a.b.c")
+        assert "invalid-token" in asked(tmp_path, "--ask", "/one", "--ask-headers", str(headers))[1], "the file counts"
+
+
+def test_headers_go_through_envoy_too(started: Patient, tmp_path: Path) -> None:
+    headers = tmp_path / "headers"
+    headers.write_text("x-asked: 1\nx-asked: 2\n")
+    arguments = ("--ask", f"https://{HOST}/no-rule", "--through", started.stage.url(), "--ask-headers", str(headers))
+    ended = command(
+        *("doctor", "--config", str(started.config), "--format", "json", *arguments), folder=started.stage.folder
+    )
+    (_, _, said), (_, _, seen) = told(ended)
+    by_hand, by_envoy = said.partition(" as ")[2].split()[0], seen.partition("decided as ")[2].rstrip("; ")
+
+    def asked_with(id_: str) -> bool:
+        lines = (json.loads(line) for line in started.audit.read_text().splitlines(keepends=True) if line[-1] == "\n")
+        found = [one["request"]["headers"] for one in lines if one.get("decision_id") == id_ and "request" in one]
+        return any("x-asked" in one for one in found)
+
+    assert comes(lambda: asked_with(by_hand) and asked_with(by_envoy))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("secret", "headers:1: no header; write `name: value` in each line"),
+        ("a: 1\n\nsec ret: 2", "headers:3: no header"),
+        (":path: /secret", "headers:1: no header"),
+        ("a: sec\0ret", "headers:1: the value of `a` is not ASCII text"),
+        ("Host: secret.example", "headers:1: `host` is said by what is asked, and by whom"),
+        ("user-agent: secret", "`user-agent` is said by what is asked"),
+        ("a: " + "secret" * 20_000, "longer than 65536 characters"),
+    ],
+)
+def test_what_is_no_header_is_told_without_repeating_it(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "headers").write_text(content)
+    ended = command("doctor", "--ask", "/", "--ask-headers", "headers", folder=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert message in ended.stderr
+    assert "secret" not in ended.stderr.replace("secret.example", "")
+
+
+def test_a_file_of_headers_that_can_not_be_read_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "latin").write_bytes(b"a: \xff")
+    for name, message in (
+        ("none", "no such file"),
+        ("pipe", "not a regular file"),
+        ("latin", "the headers are not ASCII text"),
+    ):
+        ended = command("doctor", "--ask", "/", "--ask-headers", name, folder=tmp_path)
+        assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
+        assert message in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("through", "is_refused"),
+    [
+        ("https://gateway.example.com:443", True),
+        ("192.0.2.1:443", True),
+        ("http://127.0.0.1.example.com:80", True),
+        ("http://127.0.0.1:1", False),
+        ("[::1]:1", False),
+        ("https://localhost:1", False),
+        ("http://0.0.0.0:1", False),
+        ("unix:/run/nobody.sock", False),
+    ],
+)
+def test_headers_stay_on_this_machine(through: str, is_refused: bool, tmp_path: Path) -> None:
+    (tmp_path / "headers").write_text("authorization: Bearer x")
+    ended = command("doctor", "--ask", "/", "--through", through, "--ask-headers", "headers", folder=tmp_path)
+    assert ended.returncode == (2 if is_refused else 1)
+    assert ("would send your headers to another machine" in ended.stderr) is is_refused
+
+
 def test_a_server_that_is_gone_decides_nothing(tmp_path: Path) -> None:
     with serving(tmp_path):
         pass
@@ -157,6 +263,7 @@ def test_a_server_that_is_gone_decides_nothing(tmp_path: Path) -> None:
         (("--ask", ""), "is neither a path nor a URL"),
         (("--through", "http://127.0.0.1:1"), "--through: say what to ask about: `--ask PATH`"),
         (("--ask", "/", "--through", "nowhere"), "--through: `nowhere` is no address; write `http://127.0.0.1:8443`"),
+        (("--ask-headers", "a"), "--ask-headers: say what to ask about: `--ask PATH`"),
         (("--ask-certificate", "a.pem", "--ask-key", "a.key"), "--ask-certificate: say what to ask about"),
         (("--ask", "/", "--ask-key", "a.key"), "a certificate and its key go together"),
     ],

@@ -1,13 +1,13 @@
 """Checks that ask for a decision, as Envoy does and through Envoy. They are made only where somebody wants them.
 
-The rule: what is asked is one GET without any credentials, of the path that was named. It is decided, counted and
-recorded as every other request.
+The rule: what is asked is one GET of the path that was named, with no headers but those that were handed over, of
+which nothing is told. It is decided, counted and recorded as every other request.
 """
 
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import httpx
@@ -35,7 +35,7 @@ async def server_decision(deployment: Deployment) -> Sequence[Said]:
         scheme=asking.scheme,
         host=asking.host,
         path=asking.path,
-        headers={"user-agent": _AGENT},
+        headers=_sent(asking),
         source_ip="127.0.0.1",
         time=(int(now), 0),
         id=f"{_AGENT}-{secrets.token_hex(8)}",
@@ -81,6 +81,13 @@ async def envoy_decision(deployment: Deployment) -> Sequence[Said]:
     return [problem(f"{seen}, and without a decision of extauthz", do)]
 
 
+def _sent(asking: Asking) -> Mapping[str, list[str]]:
+    sent = {"user-agent": [_AGENT]}
+    for name, value in asking.headers:
+        sent.setdefault(name, []).append(value)
+    return sent
+
+
 def _named(asking: Asking) -> str:
     return f"GET {asking.scheme}://{asking.host}{asking.path}"
 
@@ -88,13 +95,14 @@ def _named(asking: Asking) -> str:
 async def _through(asking: Asking, address: str) -> tuple[int, str | None, float]:
     """The status of the answer through Envoy, the id of the decision in it, and how many seconds it took."""
     url, transport = way_to(address)
+    headers = [("host", asking.host), ("user-agent", _AGENT), *asking.headers]
     began = time.monotonic()
     try:
         async with (
             asyncio.timeout(PATIENCE),
-            # Nothing secret is sent, and the certificate is for another name than that of this address.
+            # Nothing secret leaves this machine, and the certificate is for another name than that of this address.
             httpx.AsyncClient(transport=transport, timeout=PATIENCE, trust_env=False, verify=False) as client,  # noqa: S501
-            client.stream("GET", url + asking.path, headers={"host": asking.host, "user-agent": _AGENT}) as response,
+            client.stream("GET", url + asking.path, headers=headers) as response,
         ):
             return response.status_code, response.headers.get(DECISION_ID), time.monotonic() - began
     except TimeoutError:

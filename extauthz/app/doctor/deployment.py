@@ -52,7 +52,8 @@ class Asking:
     """A GET to ask for a decision about.
 
     `path` holds its query. `decide` has the server's listener answer a CheckRequest, and tells how many seconds that
-    took; it blocks. `through` is the address of an Envoy that is sent the request itself, if there is one.
+    took; it blocks. `through` is the address of an Envoy that is sent the request itself, if there is one. `headers`
+    may be credentials: nothing of them is told.
     """
 
     scheme: str
@@ -60,6 +61,7 @@ class Asking:
     path: str
     decide: Callable[[bytes], tuple[bytes, float]]
     through: str | None
+    headers: Sequence[tuple[str, str]] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
