@@ -7,7 +7,7 @@ much as path and workload ID are long.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
@@ -38,10 +38,6 @@ class Place:
     workloads: tuple[WorkloadPattern, ...] = ()
     tcp: bool = False
 
-    def __reduce__(self) -> tuple[Callable[..., "Place"], tuple[object, ...]]:
-        # How another process gets it: compiled, what is frozen can't be filled by pickle.
-        return _place, (self.hosts, self.methods, self.templates, self.workloads, self.tcp)
-
     @property
     def entries(self) -> int:
         """How many entries of an index the rule takes: one for each combination."""
@@ -54,16 +50,6 @@ class Place:
         if "GET" in methods:  # GET covers HEAD
             methods.add("HEAD")
         return [(method, one) for method in sorted(methods) for one in classes]
-
-
-def _place(
-    hosts: tuple[HostPattern, ...],
-    methods: tuple[str, ...],
-    templates: tuple[Template, ...],
-    workloads: tuple[WorkloadPattern, ...],
-    tcp: bool,
-) -> Place:
-    return Place(hosts=hosts, methods=methods, templates=templates, workloads=workloads, tcp=tcp)
 
 
 @dataclass(slots=True)
@@ -208,11 +194,6 @@ class Index:
         self._starts: dict[str, tuple[Position, Position]] = {}
         self._starts_below: dict[str, tuple[Position, Position]] = {}
 
-    def __reduce__(self) -> "tuple[Callable[..., Index], tuple[object, ...]]":
-        # How another process gets it, which learns its own ways through it.
-        parts = (self._callers, self._any_host, self._exact, self._below, self._methods, self._tcp.entries())
-        return _index, parts
-
     def find(self, http: HttpRequest | None, workload_id: str | None, position: Position | None = None) -> Spot:
         """Where a request stands; `http` is `None` for a TCP check, `workload_id` for a caller without a workload,
         `position` where its path leads, if that is known."""
@@ -277,18 +258,3 @@ class Index:
             self._room.left -= len(found[0].following)
             starts[key] = found
         return found
-
-
-def _index(
-    callers: CallerClasses,
-    any_host: _Host,
-    exact: dict[str, _Host],
-    below: dict[str, _Host],
-    methods: set[str],
-    tcp: list[Entries],
-) -> Index:
-    index = Index(())
-    index._callers, index._methods = callers, methods
-    index._any_host, index._exact, index._below = any_host, exact, below
-    index._tcp = Position((), tuple(tcp), index._room, is_kept=True)
-    return index

@@ -1,7 +1,6 @@
 """All policies of one load, and the look-up of the rules that may speak to a request."""
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -40,10 +39,6 @@ class PolicySet:
         default_factory=OrderedDict, init=False, repr=False
     )
 
-    def __reduce__(self) -> "tuple[Callable[..., PolicySet], tuple[object, ...]]":
-        # How another process gets it, which learns by itself: compiled, what is frozen can't be filled by pickle.
-        return _policy_set, (self.revision, self.settable_headers, self.rules, self.index, self.risk_models)
-
     def candidates(self, request: RequestView, identity: Identity) -> Candidates:
         """Step 1 of section 3, first half: the rules whose match fields fit this request and caller."""
         http = request.http
@@ -79,15 +74,3 @@ class PolicySet:
                 self._plans.clear()  # nobody has so many kinds of callers but who tries to
             self._plans[spot] = plan
         return plan
-
-
-def _policy_set(
-    revision: str,
-    settable_headers: frozenset[str],
-    rules: tuple[Rule, ...],
-    index: Index,
-    risk_models: tuple[RiskModel, ...],
-) -> PolicySet:
-    return PolicySet(
-        revision=revision, settable_headers=settable_headers, rules=rules, index=index, risk_models=risk_models
-    )

@@ -27,10 +27,6 @@ class Template:
     tail: bool = False
     tail_name: str | None = None
 
-    def __reduce__(self) -> "tuple[type[Template], tuple[object, ...]]":
-        # How another process gets it: compiled, what is frozen can't be filled by pickle.
-        return Template, (self.segments, self.names, self.tail, self.tail_name)
-
     def __str__(self) -> str:
         names = dict(self.names)
         parts = [
