@@ -5,17 +5,26 @@ The revision is that of the checkout, or the variable EXTAUTHZ_REVISION where th
 Built from an archive of the source they have what that has.
 
 The modules that `compiled` of pyproject.toml names are compiled by mypyc (docs/adr/024-the-hot-path-is-compiled.md).
-Where there is no compiler of C a wheel is made without: it decides the same, more slowly. A checkout has what was
-compiled beside its sources; `python hatch_build.py` compiles them anew if they changed, and `make` does that.
+Where there is no compiler of C a wheel is made without: it decides the same, more slowly. With the variable
+EXTAUTHZ_COMPILED it is not made at all. A checkout has what was compiled beside its sources; `python hatch_build.py`
+compiles them anew if they changed, and `make` does that.
 """
 
+import errno
+import fcntl
 import hashlib
 import os
+import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,37 +38,79 @@ GROUP = "extauthz"
 
 
 class NotCompiled(Exception):
-    """There is no compiler of C, or none that works."""
+    """Nothing was compiled. The message is one line."""
+
+
+class NoCompiler(NotCompiled):
+    """There is no compiler of C, or it can't compile for this Python."""
 
 
 def compile_modules(root: Path, modules: list[str], folder: Path) -> list[Path]:
-    """Compile modules of a checkout into a folder; the files, relative to it.
+    """Compile modules of a checkout into `lib` of a folder; the files, relative to that.
 
-    Only what is in the checkout tells types: so the same comes out whatever else is installed.
+    A process of its own does it: what compilers say is not seen, and what they leave behind in a process is gone.
 
     Raises:
-        NotCompiled: for want of a compiler.
+        NotCompiled: there is no compiler, or it failed.
+    """
+    _require_compiler(folder)
+    command = [sys.executable, str(root / "hatch_build.py"), str(folder), *modules]
+    with subprocess.Popen(  # noqa: S603 - it is this file
+        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as compiling:
+        try:
+            said, _ = compiling.communicate()
+        except BaseException:
+            os.killpg(compiling.pid, signal.SIGKILL)  # its compilers, too
+            raise
+    if compiling.returncode != 0:
+        raise NotCompiled(_error_in(said))
+    return sorted(file.relative_to(folder / "lib") for file in (folder / "lib").rglob("*") if file.is_file())
+
+
+def _require_compiler(folder: Path) -> None:
+    """Look before anything takes long.
+
+    Raises:
+        NoCompiler: naming what to install.
+    """
+    command = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    if shutil.which(command[0]) is None:
+        raise NoCompiler(f"there is no `{command[0]}`; install a compiler of C (on Debian: gcc and libc6-dev)")
+    source = folder / "probe.c"
+    source.write_text("#include <Python.h>\n")
+    ran = subprocess.run(  # noqa: S603 - the compiler that this Python names, or whoever builds
+        [*command, "-I", sysconfig.get_path("include"), "-c", str(source), "-o", str(folder / "probe.o")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if ran.returncode != 0:
+        raise NoCompiler(
+            f"`{command[0]}` compiles nothing for this Python: {_error_in(ran.stderr)}; install what is missing (on"
+            " Debian: libc6-dev, and python3-dev for Debian's own Python)"
+        )
+
+
+def _error_in(said: str) -> str:
+    """The line of a compiler's words that tells most."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()] or ["it failed without a word"]
+    return next((line for line in lines if re.search(r"[Ee]rror:", line)), lines[-1])
+
+
+def _compile_here(modules: list[str], folder: Path) -> None:
+    """What `compile_modules` has another process do, in the folder of the checkout.
+
+    Only what is in the checkout tells types: so the same comes out whatever else is installed.
     """
     from mypyc.build import mypycify
     from setuptools import Distribution  # type: ignore[import-untyped]
-    from setuptools.errors import CCompilerError, ExecError, PlatformError  # type: ignore[import-untyped]
 
     options = ["--config-file=", "--no-site-packages", "--ignore-missing-imports", "--follow-imports=silent"]
-    options.append(f"--cache-dir={folder / 'mypy'}")
-    before = Path.cwd()
-    os.chdir(root)
-    try:
-        extensions = mypycify([*options, *modules], group_name=GROUP, target_dir=str(folder / "c"), debug_level="0")
-        building = Distribution({"name": GROUP, "packages": [], "ext_modules": extensions}).get_command_obj("build_ext")
-        building.build_lib, building.build_temp = str(folder / "lib"), str(folder / "o")
-        building.ensure_finalized()
-        try:
-            building.run()
-        except (CCompilerError, ExecError, PlatformError) as error:
-            raise NotCompiled(str(error)) from error
-    finally:
-        os.chdir(before)
-    return sorted(file.relative_to(folder / "lib") for file in (folder / "lib").rglob("*") if file.is_file())
+    options.append(f"--cache-dir={os.devnull}")
+    extensions = mypycify([*options, *modules], group_name=GROUP, target_dir=str(folder / "c"), debug_level="0")
+    building = Distribution({"name": GROUP, "packages": [], "ext_modules": extensions}).get_command_obj("build_ext")
+    building.build_lib, building.build_temp = str(folder / "lib"), str(folder / "o")
+    building.ensure_finalized()
+    building.run()
 
 
 def compiled_modules(root: Path) -> list[str]:
@@ -79,34 +130,70 @@ def digest(root: Path, modules: list[str]) -> str:
 
 
 def compiled_files(root: Path) -> list[Path]:
-    """What was compiled beside its sources, of whichever these were."""
-    return [*root.glob(f"{GROUP}__mypyc.*"), *(root / "extauthz").rglob("*.so")]
+    """What was compiled beside its sources, of whichever these were, and what was to be put there."""
+    return [*root.glob(f"*{GROUP}__mypyc.*"), *(root / "extauthz").rglob("*.so")]
 
 
 def is_up_to_date(root: Path) -> bool:
-    """Whether what is compiled in a checkout is of the sources there. It is where nothing is compiled."""
-    told = root / DIGEST
+    """Whether what is compiled in a checkout is of the sources there, and whole. It is where nothing is compiled."""
+    told, found = root / DIGEST, compiled_files(root)
     if not told.exists():
-        return not compiled_files(root)
-    return told.read_text(encoding="ascii").strip() == digest(root, compiled_modules(root))
+        return not found
+    modules = compiled_modules(root)
+    return len(found) == len(modules) + 1 and told.read_text(encoding="ascii").strip() == digest(root, modules)
 
 
 def compile_checkout(root: Path) -> None:
-    """Have what is compiled beside its sources, if it is not yet.
+    """Have what is compiled beside its sources, if it is not yet: all of it, or nothing.
 
     Raises:
-        NotCompiled: for want of a compiler. What was compiled before is removed: it could be of other sources.
+        NotCompiled: it can't be compiled. What was compiled before is removed: it could be of other sources.
+        OSError: it can't be written there.
     """
-    modules, told = compiled_modules(root), root / DIGEST
-    if told.exists() and is_up_to_date(root):
-        return
-    told.unlink(missing_ok=True)
-    for old in compiled_files(root):
+    with _alone(root):
+        modules, told = compiled_modules(root), root / DIGEST
+        if told.exists() and is_up_to_date(root):
+            return
+        for place in {root / DIGEST, root / GROUP, *(root / module for module in modules)}:
+            if not os.access(place.parent, os.W_OK):
+                raise PermissionError(errno.EACCES, "can't be written to", str(place.parent))
+        _remove_compiled(root)
+        of = digest(root, modules)
+        with tempfile.TemporaryDirectory() as folder:
+            files = compile_modules(root, modules, Path(folder))
+            if digest(root, modules) != of:
+                raise NotCompiled("its sources were changed meanwhile; run it again")
+            try:
+                # The library that all of them need is the last: without it nothing of them is run.
+                for file in sorted(files):
+                    part = (root / file).with_name(f".{file.name}")
+                    shutil.copyfile(Path(folder) / "lib" / file, part)
+                    part.replace(root / file)
+                told.write_text(f"{of}\n", encoding="ascii")
+            except BaseException:
+                _remove_compiled(root)
+                raise
+
+
+def _remove_compiled(root: Path) -> None:
+    told = root / DIGEST
+    for old in (*compiled_files(root), *([told] if told.exists() else ())):
         old.unlink()
-    with tempfile.TemporaryDirectory() as folder:
-        for file in compile_modules(root, modules, Path(folder)):
-            shutil.copy2(Path(folder) / "lib" / file, root / file)
-    told.write_text(f"{digest(root, modules)}\n", encoding="ascii")
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Wait until nobody else compiles in this checkout."""
+    folder = os.open(root / "extauthz", os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another one that compiles here", file=sys.stderr)  # noqa: T201
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 class BuildHook(BuildHookInterface):  # type: ignore[type-arg]  # by its configuration
@@ -130,6 +217,8 @@ class BuildHook(BuildHookInterface):  # type: ignore[type-arg]  # by its configu
             for compiled in compile_modules(root, self.config["compiled"], folder):
                 build_data["force_include"][str(folder / "lib" / compiled)] = str(compiled)
         except NotCompiled as error:
+            if os.environ.get("EXTAUTHZ_COMPILED"):
+                self.app.abort(f"extauthz is not compiled, and EXTAUTHZ_COMPILED says that it must be: {error}")
             self.app.display_warning(f"extauthz is not compiled, and decides more slowly: {error}")
         else:
             build_data["pure_python"], build_data["infer_tag"] = False, True
@@ -155,8 +244,28 @@ class BuildHook(BuildHookInterface):  # type: ignore[type-arg]  # by its configu
         return ran.stdout.strip()
 
 
-if __name__ == "__main__":
+def main(root: Path) -> int:
+    """Compile the checkout; the exit code. Without a compiler there is no more to be had."""
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)  # so that nothing half is left behind
     try:
-        compile_checkout(Path(__file__).resolve().parent)
+        compile_checkout(root)
     except NotCompiled as problem:
         print(f"extauthz is not compiled, and decides more slowly: {problem}", file=sys.stderr)  # noqa: T201
+        return 0 if isinstance(problem, NoCompiler) else 1
+    except OSError as problem:
+        stays = "; what was compiled of other sources is still run" if compiled_files(root) else ""
+        where = f"`{problem.filename}`: " if problem.filename else ""
+        print(f"extauthz can't be compiled: {where}{problem.strerror}{stays}", file=sys.stderr)  # noqa: T201
+        return 1
+    except KeyboardInterrupt:
+        print("extauthz is not compiled: it was interrupted; run it again", file=sys.stderr)  # noqa: T201
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    if sys.argv[1:]:
+        _compile_here(sys.argv[2:], Path(sys.argv[1]))
+    else:
+        sys.exit(main(Path(__file__).resolve().parent))
