@@ -20,10 +20,12 @@ SOME = (BEFORE_WORDS, PROMISED)
 NAMED: Final[tuple[Mapping[str, str], ...]] = (
     {},
     {"decision": "deny"},
+    {"decision": "blocked"},
     {"subject": "alice"},
     {"path": "/x"},
     {"path": "/y/*"},
     {"host": "example.com"},
+    {"reason": "no-rule-allows"},
 )
 """What is asked of the page and of the command, by names that both have."""
 
