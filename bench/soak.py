@@ -31,7 +31,7 @@ from bench.soaking.watch import BOUNDS, Growth, Watch
 from extauthz.cli.quickstart.processes import Processes, ProcessFailed
 from extauthz.errors import ConfigurationError
 
-WARM_UP: Final = (0.25, 900.0)
+WARM_UP: Final = (0.4, 1_500.0)
 """What of its life is passed over of a process, a share of the run, but no more seconds than these: until what is
 remembered of tokens, callers and paths is as much as it may be.
 """
@@ -56,11 +56,16 @@ async def live(site: Site, minutes: float, rest: float) -> tuple[Verdict, Watch,
 
 def errors_in(log: Path, verdict: Verdict) -> tuple[int, list[str]]:
     """How many errors of the server's log fell into a fault; and the lines that did not, or that no fault excuses."""
-    explained, odd = 0, []
+    explained, odd = 0, list[str]()
     wall = time.time() - time.monotonic()
+    in_traceback = False
     for line in log.read_text(errors="replace").splitlines():
         if line.startswith("Traceback"):
             odd.append(line)
+            in_traceback = True
+        elif in_traceback and not line.startswith(" "):  # its last line says what it is
+            odd[-1] += f" … {line}"
+            in_traceback = False
         if not line.startswith("{"):
             continue
         said = json.loads(line)

@@ -97,7 +97,7 @@ class Faults:
             await asyncio.sleep(GOES)
             await self._asked_until("new key", self.site.token("user-1", issuer=new), ALLOWED)
             self.site.issuer = new
-            await asyncio.sleep(GOES)
+            await asyncio.sleep(2 * GOES)  # longer than calls are held: they are decided anew, by their old token
             self.site.write_jwks(new)
             await self._asked_until("removed key", self.site.token("user-1", issuer=old), "invalid-token")
 
