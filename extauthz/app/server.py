@@ -20,6 +20,7 @@ from starlette.routing import Route
 from extauthz import __version__
 from extauthz.app.approvers import Approvers
 from extauthz.app.bundles import Bundles
+from extauthz.app.compiled import is_compiled
 from extauthz.app.events import make_events
 from extauthz.app.inbound import Inbound
 from extauthz.app.informants import Informants
@@ -324,6 +325,7 @@ class _Server:
             admin=self._admin.address,
             **self._approvers.addresses,
             revision=self._checker.ruling.policies.revision,
+            compiled=is_compiled(),
         )
 
     async def _stop(self, serving: list[asyncio.Task[None]]) -> None:

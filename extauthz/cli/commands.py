@@ -73,10 +73,12 @@ app.command(short_help="Try it: Envoy, a service and extauthz here.")(quickstart
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        with Importing():
+            from extauthz.app.compiled import is_compiled
+
         built_from = revision()
-        typer.echo(
-            f"extauthz {__version__}" if built_from is None else f"extauthz {__version__} (revision {built_from})"
-        )
+        said = [*([f"revision {built_from}"] if built_from else ()), "compiled" if is_compiled() else "not compiled"]
+        typer.echo(f"extauthz {__version__} ({', '.join(said)})")
         raise typer.Exit
 
 
@@ -84,7 +86,12 @@ def _print_version(wanted: bool) -> None:
 def _root(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and the revision."),
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version, the revision and whether it is compiled.",
+        ),
     ] = False,
 ) -> None:
     """The decision point that Envoy asks before it lets a request through."""

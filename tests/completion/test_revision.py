@@ -6,10 +6,13 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
 
+from extauthz import __version__
+from extauthz.app.compiled import LIBRARY
 from extauthz.cli.revision import TOLD, revision
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +102,17 @@ def test_it_never_fails(broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert revision(tmp_path / "extauthz") is None
 
 
-def test_the_command_says_version_and_revision() -> None:
-    ran = subprocess.run([sys.executable, "-m", "extauthz", "--version"], capture_output=True, text=True, check=True)
-    assert re.fullmatch(r"extauthz \d+\.\d+\.\d+( \(revision [0-9a-f]{12}(\+changed)?\))?\n", ran.stdout)
+@pytest.mark.parametrize("compiled", [True, False])
+def test_the_command_says_version_and_revision_and_whether_it_is_compiled(compiled: bool, tmp_path: Path) -> None:
+    shutil.copytree(
+        ROOT / "extauthz", tmp_path / "extauthz", ignore=shutil.ignore_patterns("__pycache__", "*.so", "_compiled.txt")
+    )
+    (tmp_path / "extauthz" / TOLD).write_text("0123456789ab\n")
+    if compiled:
+        (tmp_path / f"{LIBRARY}{EXTENSION_SUFFIXES[0]}").touch()
+    (tmp_path / f"{LIBRARY}.cpython-31-of-another-python.so").touch()
+    ran = subprocess.run(
+        [sys.executable, "-m", "extauthz", "--version"], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    said = "compiled" if compiled else "not compiled"
+    assert ran.stdout == f"extauthz {__version__} (revision 0123456789ab, {said})\n"

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from geoip import city
 from ports import free_port
 
+from extauthz.app.compiled import LIBRARY
 from extauthz.app.doctor import files, issuers, policies, serving, stores
 from extauthz.app.doctor.checks import Check, Line, Said, check, ok
 from extauthz.app.doctor.clocks import apart_by, compared
@@ -78,6 +81,18 @@ def write_certificate(file: Path, *, until: datetime) -> None:
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
     dated = builder.serial_number(1).not_valid_before(until - timedelta(days=90)).not_valid_after(until)
     file.write_bytes(dated.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
+
+
+@pytest.mark.parametrize(("suffix", "verdict"), [(EXTENSION_SUFFIXES[0], "ok"), (".of-another-python.so", "warning")])
+def test_what_is_not_compiled_for_this_python_is_told(
+    suffix: str, verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{LIBRARY}{suffix}").touch()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, LIBRARY, raising=False)
+    (said,) = said_by(serving.server_compiled, deployment(tmp_path))
+    assert said.verdict == verdict
+    assert ("compiler of C" in said.do) == (verdict == "warning")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     serving.server_ready,
     serving.server_keys,
     serving.server_metrics,
+    serving.server_compiled,
     asking.server_decision,
     policies.policies,
     policies.policy_expiry,

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from extauthz.app.compiled import is_compiled
 from extauthz.app.doctor.checks import Said, check, ok, problem, warning
 from extauthz.app.doctor.deployment import Deployment, NoAnswer, apart
 
@@ -54,6 +55,14 @@ async def report(deployment: Deployment) -> tuple[int, dict[str, Any]]:
             f"{deployment.settings.listen.admin}/ready: answers with something else; does another server listen there?"
         ) from None
     return reply.status, content
+
+
+@check("server-compiled", "whether what each decision goes through is compiled, in what is installed here")
+async def server_compiled(_: Deployment) -> Sequence[Said]:
+    if is_compiled():
+        return [ok("what each decision goes through is compiled")]
+    do = "install extauthz again where there is a compiler of C (on Debian: gcc and libc6-dev)"
+    return [warning("what each decision goes through is interpreted: it decides the same, more slowly", do)]
 
 
 @check("server-ready", "what the server says of itself on `listen.admin`: its store, and the revocations it knows")
