@@ -191,7 +191,7 @@ lock: install
 # What the Dockerfile installs: of requirements.lock what the server needs, in the same versions; and what builds it.
 IMAGE_LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url --no-header --no-strip-extras
 image-lock: install
-	$(IMAGE_LOCK) deploy/docker/build.in --output-file deploy/docker/build.lock
+	$(IMAGE_LOCK) --constraint requirements.lock deploy/docker/build.in --output-file deploy/docker/build.lock
 	$(IMAGE_LOCK) --extra spiffe --constraint requirements.lock pyproject.toml --output-file deploy/docker/grpcio.lock
 	$(IMAGE_LOCK) --extra spiffe --extra pyvoy --constraint requirements.lock pyproject.toml --output-file deploy/docker/pyvoy.lock
 
@@ -207,4 +207,4 @@ audit: install
 
 clean:
 	find extauthz -name '*.so' -delete
-	rm -rf extauthz__mypyc.* extauthz/_compiled.txt .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/oidc/node_modules docs/site/node_modules
+	rm -rf extauthz__mypyc.* .extauthz__mypyc.* extauthz/_compiled.txt .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/oidc/node_modules docs/site/node_modules

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import ClassVar
 
 from deploy.namespaces import command_in
 from deploy.tools import ROOT
@@ -58,15 +60,19 @@ def read_dockerfile(path: Path) -> tuple[dict[str, str], list[Stage]]:
 class Builder:
     """Carries out stages, each in a folder with what it has made: `/src`, `/opt` and the like.
 
-    `install` is told of each `pip install` of a lock: what it gives is run in place of that.
+    `install` is told of each `pip install` of a lock: what it gives is run in place of that. Packages of the system are
+    not installed: that this machine has them, too, is looked for. `variables` are set in each step.
     """
 
     stages: Mapping[str, Stage]
     folder: Path
     install: Mapping[str, str] = field(default_factory=dict)
     built: dict[str, Path] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     PLACES = ("/src", "/opt", "/wheel", "/var/lib", "/tmp")
+    OF_THE_SYSTEM: ClassVar = {"gcc": "command -v gcc", "libc6-dev": "test -e /usr/include/stdio.h"}
+    """How to see that this machine has a package."""
 
     def build(self, name: str) -> Path:
         """The folder of a stage, and before it those of what it begins with or copies from."""
@@ -120,7 +126,7 @@ class Builder:
             to = root / target.strip("/").removesuffix("/.")
             if path.is_dir():
                 shutil.copytree(
-                    path, to, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
+                    path, to, symlinks=True, dirs_exist_ok=True, ignore=_not_sent if source_root == ROOT else None
                 )
             else:
                 shutil.copy(path, to)
@@ -150,6 +156,10 @@ class Builder:
             for lock, instead in self.install.items():
                 if step.endswith(f"--requirement {lock}"):
                     steps[number] = instead
+            if step == "apt-get update":
+                steps[number] = "true"
+            elif packages := apt_packages(step):
+                steps[number] = " && ".join(self.OF_THE_SYSTEM[package] for package in packages)
         return " && ".join(steps)
 
     def _variables(self, stage: Stage) -> dict[str, str]:
@@ -160,7 +170,24 @@ class Builder:
             "PATH": f"{sys.base_prefix}/bin:/usr/bin:/bin",
             "HOME": "/tmp",
             "REVISION": "0123456789ab",
+            **self.variables,
         }
+
+
+def apt_packages(step: str) -> list[str]:
+    """What a step of a RUN installs from the distribution."""
+    words = step.split()
+    return [word for word in words[2:] if not word.startswith("-")] if words[:2] == ["apt-get", "install"] else []
+
+
+def _not_sent(folder: str, names: list[str]) -> set[str]:
+    """What `.dockerignore` excludes of a folder that is sent."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    anywhere = [line.removeprefix("**/") for line in lines if line.startswith("**/")]
+    at = Path(folder).relative_to(ROOT)
+    return {
+        name for name in names if str(at / name) in lines or any(fnmatchcase(name, pattern) for pattern in anywhere)
+    }
 
 
 def of_exec_form(text: str) -> Sequence[str]:

@@ -5,27 +5,25 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from deploy.dockerfiles import Builder, of_exec_form, read_dockerfile
+from deploy.dockerfiles import Builder, apt_packages, of_exec_form
+from deploy.images import ARGUMENTS, BY_NAME, DOCKERFILE, STAGES, packages_of_the_tests, wheel_stage
 from deploy.namespaces import command_in, require_namespaces
 from deploy.pods import Pod
 from deploy.tools import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import hatch_build
 from extauthz import __version__
+from extauthz.app.compiled import LIBRARY
 
-DOCKERFILE = ROOT / "Dockerfile"
-ARGUMENTS, STAGES = read_dockerfile(DOCKERFILE)
-BY_NAME = {stage.name: stage for stage in STAGES}
 LOCKS = {path.name: path.read_text() for path in (ROOT / "deploy" / "docker").glob("*.lock")}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-PACKAGES = sysconfig.get_path("purelib")
 CONFIGURATION = """
 listen: {grpc: "0.0.0.0:9191", web: "0.0.0.0:9192", admin: "0.0.0.0:9193"}
 policies: [policies/]
@@ -35,6 +33,7 @@ bundle_cache: /var/lib/extauthz/bundles
 logs: {format: json}
 """
 POLICY = "{apiVersion: extauthz/v1, kind: Policy, metadata: {name: a}, spec: {rules: [{name: b, effect: allow}]}}"
+pytestmark = pytest.mark.timeout(600)  # to compile takes 20 s of a processor
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -146,31 +145,33 @@ def test_what_runs_is_what_is_tested(name: str, extras: list[str]) -> None:
 def test_what_builds_is_what_the_project_says() -> None:
     asked = (ROOT / "deploy" / "docker" / "build.in").read_text().split()
     assert asked == PROJECT["build-system"]["requires"]
-    requirement = Requirement(asked[0])
-    assert requirement.specifier.contains(pins(LOCKS["build.lock"])[requirement.name])
+    for requirement in map(Requirement, asked):
+        assert requirement.specifier.contains(pins(LOCKS["build.lock"])[requirement.name])
+    tested = pins((ROOT / "requirements.lock").read_text())
+    assert pins(LOCKS["build.lock"]).items() <= tested.items(), "run `make image-lock`"
+
+
+def test_a_compiler_is_where_the_wheel_is_built_and_nowhere_else() -> None:
+    """Recommended packages are not installed: a compiler without libc6-dev finds no header."""
+    asked = {
+        stage.name: {name for text in stage.all("RUN") for step in text.split(" && ") for name in apt_packages(step)}
+        for stage in STAGES
+    }
+    assert {name: packages for name, packages in asked.items() if packages} == {"wheel": {"gcc", "libc6-dev"}}
+    assert not [stage.name for stage in STAGES if stage.base == "wheel"]
 
 
 @pytest.fixture(scope="module")
 def builder(tmp_path_factory: pytest.TempPathFactory) -> Builder:
-    """The steps are carried out as they are written, but for the packages of others, which are those of the tests.
+    """The steps are carried out as they are written, but for the packages of others, which are those of the tests, and
+    those of the system.
 
-    `make image-steps` installs these, too, from the package index: that takes minutes.
+    `make image-steps` installs those of others, too, from the package index: that takes minutes.
     """
     require_namespaces()
     folder = tmp_path_factory.mktemp("image")
     folder.chmod(0o755)
-    if os.environ.get("IMAGE_STEPS"):
-        return Builder(BY_NAME, folder)
-
-    def borrow(place: str) -> str:
-        """Borrow the packages of the tests, for the Python there."""
-        inside = f"import site; open(site.getsitepackages()[0] + '/tests.pth', 'w').write('{PACKAGES}')"
-        return f'{place}/bin/python -c "{inside}"'
-
-    hatchling = '#!/bin/sh\\nexec /opt/build/bin/python -m hatchling \\"\\$@\\"\\n'
-    script = f'printf "{hatchling}" > /opt/build/bin/hatchling && chmod +x /opt/build/bin/hatchling'
-    instead = {"build.lock": f"{borrow('/opt/build')} && {script}"}
-    return Builder(BY_NAME, folder, instead | dict.fromkeys(["grpcio.lock", "pyvoy.lock"], borrow("/opt/extauthz")))
+    return Builder(BY_NAME, folder, packages_of_the_tests(), wheel_stage(tmp_path_factory))
 
 
 @pytest.fixture
@@ -237,8 +238,24 @@ def test_the_steps_make_an_image_whose_server_serves(container: Pod, builder: Bu
     told = subprocess.run(
         [*inside, "extauthz", "--version"], check=True, capture_output=True, text=True, env=environment
     )
-    assert "0123456789ab" in told.stdout
+    assert told.stdout == f"extauthz {__version__} (revision 0123456789ab, compiled)\n"
     assert container.stop() == 0
+
+
+def test_without_a_compiler_there_is_no_image(builder: Builder, tmp_path: Path) -> None:
+    """Not one that decides more slowly, which nobody would notice."""
+    tools = {"tools": builder.built["tools"]}
+    with pytest.raises(AssertionError) as failed:
+        Builder(BY_NAME, tmp_path, builder.install, tools, {"CC": "no-such-cc"}).build("wheel")
+    assert "EXTAUTHZ_COMPILED says that it must be: there is no `no-such-cc`; install" in str(failed.value)
+    assert not list((tmp_path / "wheel" / "wheel").iterdir())
+
+
+def test_what_is_installed_is_compiled(builder: Builder) -> None:
+    (installed,) = (builder.build("grpcio") / "opt" / "extauthz" / "lib").glob("python3.*/site-packages")
+    compiled = {str(path.relative_to(installed)).partition(".")[0] for path in installed.rglob("*.so")}
+    modules = {name.removesuffix(".py") for name in hatch_build.compiled_modules(ROOT)}
+    assert {name for name in compiled if name.startswith("extauthz")} == modules | {LIBRARY}
 
 
 def test_there_is_no_pip_in_what_is_installed(builder: Builder) -> None:
