@@ -184,19 +184,22 @@ class Target:
     def close(self) -> None:
         self._loop.close()
 
-    def answer(self, payload: bytes) -> Answered:
-        """The answer to any bytes: explicit, consistent, and no fault of ours."""
+    def said(self, payload: bytes) -> tuple[bytes, DecisionRecord]:
+        """The bytes of the answer to any bytes, and the record of it."""
         started = self.checker.start(payload)
         answer = (
             started
             if isinstance(started, bytes)
             else self._loop.run_until_complete(finished(self.checker, started, deadline=None))
         )
+        return answer, self._records.kept.pop()
+
+    def answer(self, payload: bytes) -> Answered:
+        """The answer to any bytes: explicit, consistent, and no fault of ours."""
+        answer, record = self.said(payload)
         response = CheckResponse.FromString(answer)
         said = response.dynamic_metadata.fields["extauthz"].struct_value.fields
         decision, reason = said["decision"].string_value, said["reason"].string_value
-        record = self._records.kept.pop()
-        assert record is not None
         allows = response.status.code == 0
         assert response.WhichOneof("http_response") == ("ok_response" if allows else "denied_response")
         assert (decision == "allow") == allows
