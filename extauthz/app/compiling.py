@@ -29,6 +29,8 @@ from extauthz.values.secret import without_secrets
 LONGEST = 600.0
 """Seconds after which a compiler that has not ended is killed."""
 _NICENESS = 10
+_PROGRAM = "import gc; gc.disable(); from extauthz.app.compiling import main; gc.freeze(); gc.enable(); main()"
+"""What is imported stays: to search it for garbage, at the end, too, would be a quarter of the time that it takes."""
 _STACK = 256 * 1024 * 1024
 _DEPTH = 100_000
 
@@ -71,7 +73,7 @@ class Compiler:
         try:
             process = subprocess.Popen(
                 # -P: the folder that the server was started in is no place to import from.
-                [sys.executable, "-P", "-c", "from extauthz.app.compiling import main; main()"],
+                [sys.executable, "-P", "-c", _PROGRAM],  # noqa: S603 - ours
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=without_secrets(os.environ),
