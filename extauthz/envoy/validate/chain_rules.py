@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from extauthz.envoy.validate.filters import EXT_AUTHZ, of_kinds
 from extauthz.envoy.validate.findings import Hit, rule
 from extauthz.envoy.validate.model import Http, settings_of
+from extauthz.envoy.validate.route_rules import are_pages
 from extauthz.envoy.validate.spots import Spot
 
 OPAQUE = frozenset({"lua", "wasm", "ext_proc", "golang", "dynamic_modules", "composite", "filter_chain"})
@@ -22,7 +23,8 @@ _TERMINAL = "router"
 def filter_disabled(http: Http) -> Iterator[Hit]:
     for guard in http.all_guards:
         asking = http.guards if guard in http.guards else [guard]
-        off = [route for route in http.judged if not any(route.has_on(one) for one in asking)]
+        judged = [route for route in http.judged if not are_pages(http, route)]
+        off = [route for route in judged if not any(route.has_on(one) for one in asking)]
         if guard.spot["disabled"].flag() and (off or http.unseen or not http.judged):
             yield guard.spot["disabled"], f"`{off[0].path}`" if off and off[0].path else ""
 

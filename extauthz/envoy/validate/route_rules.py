@@ -35,7 +35,7 @@ _BUFFERED = "extauthz.buffered"
 def route_unchecked(http: Http) -> Iterator[Hit]:
     told = set()
     for route in http.routes:
-        if not route.forwards or (route.is_pages and not route.clusters & _guarded(http)):
+        if not route.forwards or are_pages(http, route):
             continue
         for where in (_off(http, route), *_off_by_weight(http, route)):
             if where is not None and where not in told and not route.leads_to_us:
@@ -284,6 +284,11 @@ def upgrade_checked_once(http: Http) -> Iterator[Hit]:
 def routes_unseen(http: Http) -> Iterator[Hit]:
     for spot in http.unseen:
         yield spot, f"`{spot.text}`" if spot.text else ""
+
+
+def are_pages(http: Http, route: Route) -> bool:
+    """Whether a route leads to the pages alone, and not to a service that is asked about elsewhere."""
+    return route.is_pages and not route.clusters & _guarded(http)
 
 
 def _guarded(http: Http) -> frozenset[str]:
