@@ -71,9 +71,9 @@ class Compiler:
             CompilingFailed: the process did not do its work.
         """
         try:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 - the command is ours
                 # -P: the folder that the server was started in is no place to import from.
-                [sys.executable, "-P", "-c", _PROGRAM],  # noqa: S603 - ours
+                [sys.executable, "-P", "-c", _PROGRAM],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=without_secrets(os.environ),
