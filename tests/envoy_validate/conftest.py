@@ -122,7 +122,7 @@ def _add_resources(tree: bootstrap.Tree) -> None:
     known = {one["name"]: one for one in resources["clusters"]}
     (locality,) = known["service"]["load_assignment"]["endpoints"]
     service = locality["lb_endpoints"][0]["endpoint"]["address"]
-    for sample in SAMPLES:
+    for sample in (*SAMPLES, *HARMLESS):
         theirs = yaml.safe_load(sample.read_text())["static_resources"]
         resources.setdefault("secrets", []).extend(
             one for one in theirs.get("secrets", []) if one not in resources["secrets"]

@@ -88,7 +88,15 @@ def test_a_listener_beside_the_filter_is_a_way_around_it(dangers: Stage, name: s
     assert not reaches(dangers, "good", "/secrets")
 
 
-@pytest.mark.parametrize("sample", ["asks-by-rbac-about-all", "disabled-and-switched-on", "filter-disabled-on-a-route"])
+@pytest.mark.parametrize(
+    "sample",
+    [
+        "asks-by-rbac-about-all",
+        "disabled-and-switched-on",
+        "pages-not-switched-on",
+        "filter-disabled-on-a-route",
+    ],
+)
 def test_where_somebody_is_asked_only_who_is_allowed_passes(dangers: Stage, sample: str) -> None:
     assert reaches(dangers, sample, "/anybody")
     path = "/anybody/secrets" if sample == "filter-disabled-on-a-route" else "/secrets"
