@@ -6,9 +6,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from e2e.conftest import browser, chromium
+from playwright.sync_api import Browser, Page
+
+__all__ = ["browser", "chromium"]
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "docs" / "site"
@@ -25,6 +30,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
             _install_mermaid()
             _build(folder)
     return folder
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """Of a visitor who was never here, in the one browser of a file."""
+    with browser.new_page() as opened:
+        opened.set_default_timeout(20_000)
+        yield opened
 
 
 def _build(folder: Path) -> None:

@@ -8,12 +8,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from browsing import ARGUMENTS, PHONE
+from browsing import PHONE
 from docs.conftest import ROOT
-from e2e.conftest import chromium
-from playwright.sync_api import Page, expect, sync_playwright
-
-__all__ = ["chromium"]
+from playwright.sync_api import Page, expect
 
 DRAWN = [path for path in sorted((ROOT / "docs").rglob("*.md")) if "```mermaid" in path.read_text()]
 SEEN = ("index", "concepts", "tutorial", "reference/configuration", "repository/envoy/gateway.yaml")
@@ -32,16 +29,6 @@ def address(site: Path) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
-
-
-@pytest.fixture
-def page(chromium: Path) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        opened = browser.new_page()
-        opened.set_default_timeout(20_000)
-        yield opened
-        browser.close()
 
 
 def test_diagrams_are_drawn_by_the_script_of_the_site_and_no_other_host_is_asked(page: Page, address: str) -> None:

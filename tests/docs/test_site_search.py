@@ -1,26 +1,12 @@
 """The search of the site finds, with a server and without one: from a folder, as who downloads the pages reads them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import ARGUMENTS, PHONE
-from e2e.conftest import chromium
-from playwright.sync_api import Page, expect, sync_playwright
-
-__all__ = ["chromium"]
+from browsing import PHONE
+from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.timeout(400)  # the first test builds the site
-
-
-@pytest.fixture
-def page(chromium: Path) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        opened = browser.new_page()
-        opened.set_default_timeout(20_000)
-        yield opened
-        browser.close()
 
 
 @pytest.mark.parametrize("phone", [False, True], ids=["desk", "phone"])
