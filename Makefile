@@ -12,7 +12,7 @@ SPIRE_BIN ?= $(HOME)/.cache/extauthz/spire-$(SPIRE)
 JAEGER := v1.76.0
 JAEGER_BIN ?= $(HOME)/.cache/extauthz/jaeger-$(JAEGER)
 
-.PHONY: install demo test screenshots fuzz kills spire jaeger mesh-tools manifests mesh-schemas istioctl lint format proto diagram schema reference docs docs-serve lock image-lock image-steps audit bench soak clean
+.PHONY: install demo test screenshots fuzz kills spire jaeger mesh-tools manifests mesh-schemas istioctl envoy-gateway lint format proto diagram schema reference docs docs-serve lock image-lock image-steps audit bench soak clean
 
 install: .venv/installed
 	@$(BIN)/python hatch_build.py
@@ -117,6 +117,11 @@ ISTIO_BIN ?= $(HOME)/.cache/extauthz/istio-$(ISTIO)
 istioctl:
 	cd tests/mesh/istio && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(ISTIO_BIN)/istioctl" istio.io/istio/istioctl/cmd/istioctl
 	cd tests/mesh/istio && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(ISTIO_BIN)/translate" .
+
+# Envoy Gateway's own translator for tests/mesh, likewise, of the version of its schemas.
+ENVOY_GATEWAY_BIN ?= $(HOME)/.cache/extauthz/envoy-gateway-$(ENVOY_GATEWAY)
+envoy-gateway:
+	cd tests/mesh/envoy-gateway && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(ENVOY_GATEWAY_BIN)/translate" .
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,0 +1,87 @@
+"""What Envoy Gateway itself makes of the shipped resources, where `make envoy-gateway` has built the program of
+tests/mesh/envoy-gateway."""
+
+import base64
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from mesh.documents import GATEWAY_API, Document, resources
+from mesh.schemas import VERSIONS
+
+from extauthz.cli.quickstart.certificates import create_authority
+
+VERSION = VERSIONS["github.com/envoyproxy/gateway"]
+"""tests/mesh/envoy-gateway/go.mod and the Makefile name the same."""
+
+Tree = dict[str, Any]
+
+
+def find_program() -> Path:
+    """The program that `make envoy-gateway` builds; skips the test where it is missing."""
+    named = os.environ.get("ENVOY_GATEWAY_BIN")
+    folder = Path(named) if named else Path.home() / ".cache" / "extauthz" / f"envoy-gateway-{VERSION}"
+    if (program := folder / "translate").exists():
+        return program
+    pytest.skip(
+        f"no `{program}`; run `make envoy-gateway`, which needs Go and many minutes, or name its folder in "
+        "`ENVOY_GATEWAY_BIN`"
+    )
+
+
+def translate(folder: Path, keep: Callable[[Document], bool] = lambda _: True) -> Tree:
+    """What Envoy Gateway makes of those shipped resources that are kept: `gateways` with their listeners, clusters,
+    routes and secrets, and `policies` with their status. Certificates are made in `folder`."""
+    shipped = [one.body for one in resources(GATEWAY_API / "envoy-gateway") if keep(one)]
+    ran = subprocess.run(
+        [find_program()],
+        input=yaml.safe_dump_all([*shipped, *_cluster(folder)]),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={"HOME": "/tmp"},
+    )
+    assert ran.returncode == 0, ran.stderr
+    told: Tree = json.loads(ran.stdout)
+    return told
+
+
+def _cluster(folder: Path) -> Iterable[Tree]:
+    """What stands there beside: namespaces, services and certificates."""
+    for name in ("edge", "extauthz", "shop"):
+        labels = {} if name == "edge" else {"shared-gateway": "edge"}
+        yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    for address, (namespace, name, port) in enumerate(
+        [("extauthz", "extauthz", 9191), ("extauthz", "extauthz-web", 9192), ("shop", "payments", 8080)], start=10
+    ):
+        yield {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"clusterIP": f"10.96.0.{address}", "ports": [{"name": "port", "port": port, "protocol": "TCP"}]},
+        }
+    authority = create_authority(folder / "ca.pem", common_name="workloads", now=datetime.now(UTC))
+    pair = authority.issue(folder / "server", common_name="payments", dns=["payments.example.com"])
+    yield {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "workload-ca", "namespace": "edge"},
+        "data": {"ca.crt": (folder / "ca.pem").read_text()},
+    }
+    yield {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "payments-example-com", "namespace": "edge"},
+        "type": "kubernetes.io/tls",
+        "data": {
+            "tls.crt": base64.b64encode(pair.certificate.read_bytes()).decode(),
+            "tls.key": base64.b64encode(pair.key.read_bytes()).decode(),
+        },
+    }
