@@ -255,7 +255,8 @@ def main(root: Path) -> int:
         return 0 if isinstance(problem, NoCompiler) else 1
     except OSError as problem:
         stays = "; what was compiled of other sources is still run" if compiled_files(root) else ""
-        where = f"`{problem.filename}`: " if problem.filename else ""
+        file = problem.filename2 or problem.filename
+        where = f"`{file}`: " if file else ""
         print(f"extauthz can't be compiled: {where}{problem.strerror}{stays}", file=sys.stderr)  # noqa: T201
         return 1
     except KeyboardInterrupt:

@@ -23,7 +23,7 @@ def test_it_serves_checks_probes_and_pages_and_stops_cleanly(serve: Serve) -> No
     ready = served.probe("/ready")
     assert (ready.status_code, ready.json()["revision"]) == (200, served.said["revision"])
     assert httpx.get(f"http://{served.said['web']}/.extauthz/challenge").status_code == 400
-    assert served.said["compiled"] is not (decide.__file__ or "").endswith(".py")
+    assert served.said["compiled"] is (not decide.__file__.endswith(".py"))
     served.process.send_signal(signal.SIGTERM)
     served.next_event("stopped")
     assert served.process.wait(10) == 0
