@@ -19,7 +19,7 @@ from rich.text import Text
 from extauthz.approval.persons import Persons
 from extauthz.check.refusals import refusal
 from extauthz.cli import policy_trace
-from extauthz.cli.policy_options import COLOURS, FormatOption, make_console, print_json, read_text
+from extauthz.cli.policy_options import COLOURS, FormatOption, make_console, policies_of, print_json, read_text
 from extauthz.errors import ExtauthzError, Refused
 from extauthz.history.deciding import Redecider, Undecidable
 from extauthz.history.reading import find
@@ -81,11 +81,19 @@ class Explanation:
 
 def explain(
     policy: Annotated[
-        list[Path], typer.Option(metavar="PATH", help="A policy file or folder; may be given several times.")
-    ],
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="A policy file or folder; may be given several times. Those of the configuration without any.",
+        ),
+    ] = None,
     request: Annotated[Path | None, typer.Option(help="A CheckRequest as protobuf JSON.", dir_okay=False)] = None,
-    audit: Annotated[Path | None, typer.Option(help="An audit file, instead of a request.", dir_okay=False)] = None,
-    decision_id: Annotated[str | None, typer.Option("--id", help="Which decision of the audit file.")] = None,
+    audit: Annotated[
+        Path | None, typer.Option(help="An audit file; without it that of the configuration.", dir_okay=False)
+    ] = None,
+    decision_id: Annotated[
+        str | None, typer.Option("--id", help="Which decision of the audit file, instead of a request.")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="The configuration whose identity sources apply.", dir_okay=False)
     ] = None,
@@ -101,19 +109,30 @@ def explain(
     its subject, unless `--facts` says more; of a recorded one what the record says. Issuers are asked as the server
     would ask them. The time is the request's own, or now if it has none.
     """
-    if (request is None) == (audit is None) or (audit is None) != (decision_id is None):
-        raise typer.BadParameter("name either `--request`, or `--audit` with `--id`", param_hint="--request")
+    if (request is None) == (decision_id is None) or (audit is not None and decision_id is None):
+        raise typer.BadParameter("name either `--request`, or `--id` of an `--audit`", param_hint="--request")
     if facts is not None and request is None:
         raise typer.BadParameter("is for a `--request`; a record has its own", param_hint="--facts")
+    paths = policy or policies_of(config)
     if request is not None:
         given = FactsModel() if facts is None else read_facts(read_text(facts), str(facts))
-        explanation = _of_request(policy, _read_request(request), config, given)
-    elif audit is not None and decision_id is not None:
-        explanation = _of_record(policy, find(audit, decision_id), config)
+        explanation = _of_request(paths, _read_request(request), config, given)
+    elif decision_id is not None:
+        explanation = _of_record(paths, find(audit or _audit_of(config), decision_id), config)
     if output == "json":
         print_json(_as_json(explanation))
     else:
         _print(explanation)
+
+
+def _audit_of(config: Path | None) -> Path:
+    """The file that a configuration has decisions recorded in."""
+    if config is None:
+        raise typer.BadParameter("name it, or by `--config` the configuration that does", param_hint="--audit")
+    # Imported here: it is for whoever has no file at hand.
+    from extauthz.cli.audit_wanted import audit_of
+
+    return audit_of(config)
 
 
 def _read_request(file: Path) -> bytes:

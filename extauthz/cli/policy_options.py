@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 import typer
 from rich.console import Console
 
-from extauthz.errors import ExtauthzError, failure_of
+from extauthz.errors import ConfigurationError, ExtauthzError, failure_of
 
 Format = Literal["text", "json"]
 FormatOption = Annotated[Format, typer.Option("--format", help="For people, or for programs.")]
@@ -28,6 +28,23 @@ def read_text(file: Path) -> str:
         raise ExtauthzError(f"{file}: can't be read: {failure_of(error)}") from error
     except UnicodeDecodeError:
         raise ExtauthzError(f"{file}: not UTF-8; save it as UTF-8") from None
+
+
+def policies_of(config: Path | None) -> list[Path]:
+    """The policies on disk that a configuration names, for a command whose `--policy` names none.
+
+    Raises:
+        ExtauthzError: it can't be used, or names none.
+    """
+    if config is None:
+        raise typer.BadParameter("name it, or by `--config` the configuration that does", param_hint="--policy")
+    # Imported here: without a configuration the commands need no settings.
+    from extauthz.settings import load_settings
+
+    settings = load_settings(config)
+    if not settings.policies:
+        raise ConfigurationError(f"{config}: `policies` names none on disk; name them by `--policy`")
+    return [settings.base / path for path in settings.policies]
 
 
 def make_console(*, stderr: bool = False) -> Console:

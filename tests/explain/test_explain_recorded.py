@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from explain.explaining import told
+from explain.explaining import told, words
 from policy.making import NOW, caller, compiled, document, evaluate, http, rule
 from policytest.shop import invoke
 from replay.recording import write as write_audit
@@ -119,3 +119,33 @@ def test_another_file_than_an_audit_file_is_told_to_be_one(tmp_path: Path) -> No
     other.write_text("policies: [d-1]\n")
     result = invoke("explain", "--policy", tmp_path / "policies", "--audit", other, "--id", "d-1")
     assert str(result.exception) == f"{other}: holds no record of a decision; `audit.path` names the file to read"
+
+
+def test_a_configuration_says_where_policies_and_records_are(tmp_path: Path) -> None:
+    file = recorded(tmp_path, rule("all", "allow"), rule("u1", "deny", when="user.sub == 'u1'"))
+    config = tmp_path / "extauthz.yaml"
+    config.write_text(json.dumps({"policies": ["policies"], "audit": {"path": file.name}}))
+    named = told("--policy", tmp_path / "policies", "--audit", file, "--id", "d-1")
+    assert told("--config", config, "--id", "d-1") == named
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "p.yaml").write_text(json.dumps(document("p", rule("all", "allow"))))
+    found = told("--config", config, "--policy", tmp_path / "others", "--id", "d-1")
+    assert (found["decision"], found["rule"]) == ("allow", "p/all")
+
+
+def test_what_neither_the_command_line_nor_a_configuration_names_is_asked_for(tmp_path: Path) -> None:
+    recorded(tmp_path, rule("all", "allow"))
+    for option, arguments in (
+        ("--policy", ("--audit", tmp_path / "audit.jsonl", "--id", "d-1")),
+        ("--audit", ("--policy", tmp_path / "policies", "--id", "d-1")),
+    ):
+        result = invoke("explain", *arguments)
+        assert result.exit_code == 2
+        assert f"Invalid value for {option}: name it, or by `--config`" in words(result.stderr)
+    config = tmp_path / "extauthz.yaml"
+    config.write_text(json.dumps({"bundles": [{"path": "p.tar.gz", "key": "public.pem", "name": "p"}]}))
+    result = invoke("explain", "--config", config, "--id", "d-1")
+    assert f"{config}: `policies` names none on disk; name them by `--policy`" in str(result.exception)
+    config.write_text(json.dumps({"policies": ["policies"]}))
+    result = invoke("explain", "--config", config, "--id", "d-1")
+    assert f"{config}: no `audit.path` is set; name the audit files" in str(result.exception)
