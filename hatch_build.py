@@ -64,7 +64,7 @@ def compile_modules(root: Path, modules: list[str], folder: Path) -> list[Path]:
             os.killpg(compiling.pid, signal.SIGKILL)  # its compilers, too
             raise
     if compiling.returncode != 0:
-        raise NotCompiled(_error_in(said))
+        raise NotCompiled(f"{_error_in(said)} (CC=none does without)")
     return sorted(file.relative_to(folder / "lib") for file in (folder / "lib").rglob("*") if file.is_file())
 
 

@@ -147,7 +147,9 @@ def test_what_mypyc_refuses_is_told_and_not_compiled(checkout: Path) -> None:
     ended, said = compiled(checkout)
     assert (ended, said.count("\n")) == (1, 1)
     assert "extauthz/one.py:2: error: Incompatible return value type" in said
+    assert said.endswith(" (CC=none does without)\n")
     assert left(checkout) == []
+    assert compiled(checkout, CC="none")[0] == 0
 
 
 @pytest.fixture
