@@ -1,6 +1,8 @@
 """The walk believes Envoy's log and the response, and tells each difference."""
 
+import io
 import json
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -11,8 +13,10 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store
+from rich.console import Console
 
 from extauthz.cli.quickstart.demo import Demo, start
+from extauthz.cli.quickstart.invitation import Invitation
 from extauthz.cli.quickstart.layout import Layout, prepare
 from extauthz.cli.quickstart.people import WORKLOADS
 from extauthz.cli.quickstart.processes import Processes
@@ -45,6 +49,19 @@ def test_each_difference_is_told_with_its_step(demo: Demo) -> None:
         "step 1 (nobody reads an account): rule should be `payments/x`, is `None`",
         "step 3 (finance/reports reads the ledger): the service should sing",
     ]
+
+
+def test_the_code_on_screen_is_shown_for_as_long_as_is_said(demo: Demo) -> None:
+    screen = io.StringIO()
+    began = 1_800_000_000.0  # of a half minute
+    spent = demo.authenticator.at(int(began))
+    with Invitation(Console(file=screen, force_terminal=True), demo, spent=spent).live_code() as refresh:
+        for seconds in (20.0, 40.0, 60.0):
+            refresh(began + seconds)
+    said = re.findall(r"(\d{6})[^,]*, good once; the next in (\d+) s", screen.getvalue())
+    second, third = (demo.authenticator.at(int(began) + seconds) for seconds in (30, 60))
+    assert list(dict.fromkeys(said)) == [(second, "40"), (second, "20"), (third, "30")]
+    assert demo.layout.code.read_text() == third
 
 
 def test_the_walk_shows_every_kind_of_decision() -> None:

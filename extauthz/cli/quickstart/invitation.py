@@ -56,22 +56,24 @@ class Invitation:
         with Live(Text(), console=self._console, auto_refresh=False, transient=True) as live:
 
             def refresh(now: float) -> None:
-                code = self._code_at(now)
+                code, until = self._code_at(now)
                 if code != self._code:
                     write_private(self._demo.layout.code, code.encode())
                     self._code = code
-                interval = self._demo.authenticator.interval
-                left = int(interval - now % interval)
-                text = Text.assemble("code ", (code, "bold"), f", good once; the next in {left} s. Ctrl-C stops.")
+                left = f", good once; the next in {int(until - now)} s. Ctrl-C stops."
+                text = Text.assemble("code ", (code, "bold"), left)
                 live.update(text, refresh=self._console.is_terminal)
 
             yield refresh
 
-    def _code_at(self, now: float) -> str:
-        """The code of this half minute; if the walk has used it the next one, which servers take a little early."""
+    def _code_at(self, now: float) -> tuple[str, float]:
+        """The code of this half minute, and when another one is shown; if the walk has used it the next one, which
+        servers take a little early."""
         authenticator = self._demo.authenticator
-        code = authenticator.at(int(now))
-        return code if code != self._spent else authenticator.at(int(now) + authenticator.interval)
+        until = now - now % authenticator.interval + authenticator.interval
+        if (code := authenticator.at(int(now))) != self._spent:
+            return code, until
+        return authenticator.at(int(until)), until + authenticator.interval
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         layout = self._demo.layout
