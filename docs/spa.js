@@ -17,7 +17,7 @@ export async function fetchWithChallenge(input, init, { prepare = async () => tr
     return answer;
   }
   const channel = new BroadcastChannel(CHANNEL);
-  const popup = window.open(address, "_blank", "popup,width=480,height=720");
+  const popup = window.open(address, "_blank", "popup,width=480,height=800");
   try {
     // Blocked: the caller still has the 401, and may ask for a click.
     return popup === null ? answer : ((await repeated(request, popup, channel)) ?? answer);
