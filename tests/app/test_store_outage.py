@@ -1,15 +1,15 @@
 """The server beside a real Redis that is not there, goes away and comes back, or is set up wrongly."""
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hardening.starting import refused_start
 from ports import free_port
 from redises import RedisProcess
-from serving import Serve, Served, command
+from serving import Serve, Served
 
 from extauthz.app.key_file import make_keys
 
@@ -33,14 +33,6 @@ def until_ready(served: Served) -> float:
     while served.probe("/ready").status_code != 200:
         time.sleep(0.02)
     return time.monotonic() - began
-
-
-def refused_start(folder: Path, settings: dict[str, str]) -> str:
-    environ = {**os.environ, **settings}
-    ended = subprocess.run(command(folder), stderr=subprocess.PIPE, text=True, timeout=60, check=False, env=environ)
-    assert ended.returncode == 1, ended.stderr
-    assert "Traceback" not in ended.stderr
-    return ended.stderr
 
 
 def test_a_server_starts_without_its_redis_and_is_ready_when_that_is_there(
@@ -85,20 +77,20 @@ def test_a_redis_that_may_forget_ends_the_start_with_what_to_do(
     redis.start()
     with redis.client("s3cret") as client:
         client.execute_command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-    said = refused_start(folder, settings)
+    said = refused_start(folder, {**os.environ, **settings})
     assert f"store: redis://127.0.0.1:{redis.port}: its maxmemory-policy is `allkeys-lru`" in said
     assert "set `maxmemory-policy noeviction`" in said
 
 
 def test_a_wrong_password_ends_the_start(folder: Path, redis: RedisProcess, settings: dict[str, str]) -> None:
     redis.start()
-    said = refused_start(folder, {**settings, "EXTAUTHZ_STORE": f"redis://:wr0ng@127.0.0.1:{redis.port}"})
+    said = refused_start(folder, {**os.environ, **settings, "EXTAUTHZ_STORE": f"redis://:wr0ng@127.0.0.1:{redis.port}"})
     assert "check user and password" in said
     assert "wr0ng" not in said
 
 
 def test_servers_that_share_a_redis_make_no_keys_of_their_own(folder: Path, settings: dict[str, str]) -> None:
     (folder / "keys.json").unlink()
-    said = refused_start(folder, settings)
+    said = refused_start(folder, {**os.environ, **settings})
     assert "keys.json: there are no keys; all servers on one Redis need the same" in said
     assert not (folder / "keys.json").exists()

@@ -1,14 +1,14 @@
 """A running server that follows a bundle: new versions, outages, refusals, restarts; over HTTPS and from a file."""
 
 import asyncio
-import subprocess
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from bundles.bundling import KEY, MANIFEST, OTHER_KEY, good, publish, raw_tar, zipped
 from bundles.conftest import BundleServer
-from serving import POLICY, Serve, Served, command
+from hardening.starting import refused_start
+from serving import POLICY, Serve, Served
 
 from extauthz.app.bundles import Bundles
 from extauthz.errors import ExtauthzError
@@ -28,14 +28,6 @@ def stopped(served: Served) -> None:
     served.process.terminate()
     served.next_event("stopped")
     served.process.wait(10)
-
-
-def refused_start(folder: Path, environ: dict[str, str]) -> str:
-    """What a start that must fail says; it fails with 1, and without a traceback."""
-    ended = subprocess.run(command(folder), stderr=subprocess.PIPE, text=True, timeout=100, check=False, env=environ)
-    assert ended.returncode == 1, ended.stderr
-    assert "Traceback" not in ended.stderr
-    return ended.stderr
 
 
 def test_a_new_version_comes_in_force_and_what_is_unchanged_is_not_sent_again(

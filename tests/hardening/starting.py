@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 from extauthz.app.exposed import refuse_exposed
 from extauthz.app.server import run
@@ -72,6 +73,15 @@ def refusal(config: Path, environ: Mapping[str, str], *, serve: bool = False) ->
     except ExtauthzError as error:
         return str(error)
     return None
+
+
+def refused_start(folder: Path, environ: Mapping[str, str]) -> str:
+    """What a start with this environment says that must be refused. As a process it ends with 1 and this line, which
+    `test_starts` shows: here whatever is no refusal is raised."""
+    with patch.dict(os.environ, environ, clear=True):
+        said = refusal(folder / "extauthz.yaml", os.environ)
+    assert said is not None, "it would serve"
+    return said
 
 
 @contextmanager
