@@ -38,8 +38,10 @@ def test_without_watching_only_the_signal_counts(serve: Serve) -> None:
     served = serve(EXTAUTHZ_RELOAD__WATCH="false")
     served.write_policy("/two")
     served.process.send_signal(signal.SIGHUP)
-    served.next_event("reloaded")
-    assert served.allows("/two")
+    reloaded = served.next_event("reloaded")
+    assert reloaded["revision"] != served.said["revision"]
+    assert served.probe("/ready").json()["revision"] == reloaded["revision"]
+    assert (served.allows("/one"), served.allows("/two")) == (False, True)
     assert reloads(served) == (1, 0)
 
 

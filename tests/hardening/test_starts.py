@@ -7,13 +7,11 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
-from itertools import product
 from pathlib import Path
 
 import pytest
 from hardening.starting import NOBODY, as_nobody, refusal
-from serving import POLICY, TRANSPORTS, command
+from serving import POLICY, command
 
 LISTENERS = ("grpc", "web", "admin", "approvals")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
@@ -55,22 +53,14 @@ def refused(folder: Path, transport: str, **environ: str) -> str:
     return ended.stderr.removeprefix("extauthz: ").rstrip("\n")
 
 
-@pytest.mark.parametrize(
-    ("transport", "listener"), [*product(TRANSPORTS, ("grpc", "web")), ("grpcio", "admin"), ("grpcio", "approvals")]
-)
-def test_an_address_in_use_is_told_in_one_line(folder: Path, transport: str, listener: str) -> None:
-    """A port for two of the listeners, a socket for the others: each is bound by code of its own."""
-    with ExitStack() as taken:
-        if listener in {"grpc", "admin"}:
-            other = taken.enter_context(socket.create_server(("127.0.0.1", 0)))
-            address = f"127.0.0.1:{other.getsockname()[1]}"
-        else:
-            other = taken.enter_context(socket.socket(socket.AF_UNIX))
-            other.bind(str(folder / "taken.sock"))
-            other.listen()
-            address = f"unix:{folder}/taken.sock"
-        said = refused(folder, transport, **{f"EXTAUTHZ_LISTEN__{listener.upper()}": address})
-    assert said.startswith(f"listen.{listener}: can't listen on `{address}`")
+def test_an_address_of_approvals_in_use_is_told_in_one_line(folder: Path) -> None:
+    """`tests/app/test_server.py` shows it of the other listeners, as ports and as sockets."""
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(folder / "taken.sock"))
+        other.listen()
+        address = f"unix:{folder}/taken.sock"
+        said = refused(folder, "grpcio", EXTAUTHZ_LISTEN__APPROVALS=address)
+    assert said.startswith(f"listen.approvals: can't listen on `{address}`")
 
 
 def test_a_socket_where_others_can_write_is_told_in_one_line(folder: Path, transport: str) -> None:
