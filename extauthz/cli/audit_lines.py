@@ -71,7 +71,7 @@ def _event(record: LifeLine) -> Text:
         record.event,
         record.rule or "-",
         record.reason or "-",
-        " ".join(word for word in what if word) or "-",
+        " ".join(dict.fromkeys(word for word in what if word)) or "-",  # what an approval gave has its id
         subject,
         f"by {record.by}",
     )

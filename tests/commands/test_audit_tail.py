@@ -119,6 +119,7 @@ def test_without_a_file_it_is_that_of_the_configuration(file: Path) -> None:
         ("keys.changed", {"details": {"makes": "k2", "keys": ["k1", "k2"]}}, "k2"),
         ("audit.started", {"details": {"version": "0.1.0", "key": "k1"}}, "0.1.0"),
         ("challenge.met", {"revision": "sha256:0a3a", "challenge": "c1", "factor": "totp"}, "totp c1"),
+        ("grant.given", {"factor": "approval", "approval": "a1", "grant": "a1"}, "approval a1"),
     ],
 )
 def test_an_event_tells_what_it_is_about(kind: str, fields: dict[str, Any], what: str) -> None:
