@@ -1,25 +1,34 @@
 """What Envoy Gateway's own translator makes of the shipped resources, where `make envoy-gateway` has built it."""
 
+import copy
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+import yaml
 from mesh.documents import GATEWAY_API, ROOT, only
-from mesh.translating_gateways import VERSION, Tree, translate
+from mesh.translating_gateways import VERSION, Tree, shipped, translate
 
 from extauthz.envoy.validate.run import validate
 
 MANAGER = "envoy.filters.network.http_connection_manager"
 FILTER = "envoy.filters.http.ext_authz/securitypolicy/edge/extauthz"
 GATEWAY = "edge/public"
+OF_THE_ROUTE = """
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: SecurityPolicy
+metadata: {name: payments, namespace: shop}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: payments}]
+  cors: {allowOrigins: ["https://payments.example.com"]}
+"""
 
 
 @pytest.fixture(scope="module")
 def translated(tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    return translate(tmp_path_factory.mktemp("translated"))
+    return translate(tmp_path_factory.mktemp("translated"), shipped())
 
 
 def manager_of(translated: Tree) -> Tree:
@@ -44,6 +53,29 @@ def routes_of(translated: Tree) -> Iterator[Tree]:
             yield from host["routes"]
 
 
+def place_of(route: Tree) -> str:
+    """What paths it takes, or what they begin with."""
+    match = route["match"]
+    return str(match.get("path") or match.get("path_separated_prefix") or match.get("prefix"))
+
+
+def settings_of(route: Tree) -> Tree:
+    """What it says to filters, by their names."""
+    settings = route.get("typed_per_filter_config", {})
+    assert isinstance(settings, dict)
+    return settings
+
+
+def is_asked_about(translated: Tree) -> dict[str, bool]:
+    """Whether extauthz is asked, by what the paths are that a route takes."""
+    return {place_of(route): FILTER in settings_of(route) for route in routes_of(translated)}
+
+
+def one_of(told: list[Tree], kind: str, name: str) -> Tree:
+    (found,) = (one for one in told if (one["kind"], one["metadata"]["name"]) == (kind, name))
+    return found
+
+
 def test_the_program_is_of_the_version_of_the_schemas() -> None:
     assert re.search(
         rf"^\tgithub.com/envoyproxy/gateway {VERSION}$",
@@ -53,7 +85,7 @@ def test_the_program_is_of_the_version_of_the_schemas() -> None:
     assert f"ENVOY_GATEWAY := {VERSION}\n" in (ROOT / "Makefile").read_text()
 
 
-def test_every_policy_is_accepted(translated: Tree) -> None:
+def test_every_policy_is_accepted_and_has_nothing_that_will_go(translated: Tree) -> None:
     assert sorted(translated["policies"]) == [
         "ClientTrafficPolicy/edge/public",
         "SecurityPolicy/edge/extauthz",
@@ -63,6 +95,7 @@ def test_every_policy_is_accepted(translated: Tree) -> None:
         for ancestor in status["ancestors"]:
             (accepted,) = (one for one in ancestor["conditions"] if one["type"] == "Accepted")
             assert accepted["status"] == "True", (name, accepted)
+            assert [one for one in ancestor["conditions"] if one["type"] == "Warning"] == [], name
 
 
 def test_the_filter_asks_as_the_policy_says(translated: Tree) -> None:
@@ -83,19 +116,44 @@ def test_the_filter_leaves_out_what_the_page_says(translated: Tree) -> None:
 
 
 def test_the_service_is_asked_about_and_the_pages_are_not(translated: Tree) -> None:
-    asked = {}
-    for route in routes_of(translated):
-        match = route["match"]
-        place = match.get("path") or match.get("path_separated_prefix") or match.get("prefix")
-        asked[place] = FILTER in route.get("typed_per_filter_config", {})
-    assert asked == {"/.extauthz/waiting/events": False, "/.extauthz": False, "/": True}
-    (service,) = (route for route in routes_of(translated) if FILTER in route.get("typed_per_filter_config", {}))
-    told: Any = service["typed_per_filter_config"][FILTER]
+    led = {
+        place_of(route): (route["route"]["cluster"], FILTER in settings_of(route)) for route in routes_of(translated)
+    }
+    assert led == {
+        "/.extauthz/waiting/events": ("httproute/extauthz/extauthz-pages/rule/0", False),
+        "/.extauthz": ("httproute/extauthz/extauthz-pages/rule/1", False),
+        "/": ("httproute/shop/payments/rule/0", True),
+    }
+
+
+def test_the_filter_tells_what_policies_read_of_the_gateway(translated: Tree) -> None:
+    (service,) = (route for route in routes_of(translated) if place_of(route) == "/")
     context = only(GATEWAY_API / "envoy-gateway" / "policy.yaml", "SecurityPolicy")["spec"]["extAuth"][
         "contextExtensions"
     ]
-    settings = told.get("check_settings") or told["config"]["check_settings"]
-    assert settings["context_extensions"] == {one["name"]: one["value"] for one in context}
+    told = settings_of(service)[FILTER]["check_settings"]["context_extensions"]
+    assert told == {one["name"]: one["value"] for one in context}
+
+
+def test_a_route_that_somebody_adds_is_asked_about(tmp_path: Path) -> None:
+    told = shipped()
+    added = copy.deepcopy(one_of(told, "HTTPRoute", "payments"))
+    added["metadata"]["name"] = "added"
+    added["spec"]["rules"][0]["matches"] = [{"path": {"type": "PathPrefix", "value": "/added"}}]
+    made = translate(tmp_path, [*told, added])
+    assert is_asked_about(made) == {"/.extauthz/waiting/events": False, "/.extauthz": False, "/added": True, "/": True}
+
+
+def test_a_policy_of_a_route_replaces_the_gateways_unless_it_says_that_they_merge(tmp_path: Path) -> None:
+    policy = yaml.safe_load(OF_THE_ROUTE)
+    assert is_asked_about(translate(tmp_path, [*shipped(), policy]))["/"] is False
+    policy["spec"]["mergeType"] = "StrategicMerge"
+    assert is_asked_about(translate(tmp_path, [*shipped(), policy]))["/"] is True
+
+
+def test_each_route_may_become_a_websocket(translated: Tree) -> None:
+    upgrades = [route["route"]["upgrade_configs"] for route in routes_of(translated)]
+    assert upgrades == [[{"upgrade_type": "websocket"}]] * 3
 
 
 def test_requests_are_read_as_the_policy_for_clients_says(translated: Tree) -> None:
@@ -127,11 +185,14 @@ def test_our_own_judgement_of_it_has_no_error(translated: Tree) -> None:
 
 
 def test_without_the_consent_of_the_namespace_everything_is_answered_with_500(tmp_path: Path) -> None:
-    told = translate(tmp_path, lambda one: not one.kind.endswith("/ReferenceGrant"))
-    (ancestor,) = told["policies"]["SecurityPolicy/edge/extauthz"]["ancestors"]
+    told = [one for one in shipped() if one["kind"] != "ReferenceGrant"]
+    made = translate(tmp_path, told)
+    (ancestor,) = made["policies"]["SecurityPolicy/edge/extauthz"]["ancestors"]
     (accepted,) = (one for one in ancestor["conditions"] if one["type"] == "Accepted")
     assert accepted["status"] == "False"
-    answers = {
-        route["match"].get("prefix"): route.get("direct_response", {}).get("status") for route in routes_of(told)
-    }
-    assert answers["/"] == 500
+    (service,) = (route for route in routes_of(made) if place_of(route) == "/")
+    assert service["direct_response"]["status"] == 500
+    # What the manifest says of `failOpen`: that is why it is not to be `true`.
+    one_of(told, "SecurityPolicy", "extauthz")["spec"]["extAuth"]["failOpen"] = True
+    (service,) = (route for route in routes_of(translate(tmp_path, told)) if place_of(route) == "/")
+    assert ("route" in service, FILTER in settings_of(service)) == (True, False)

@@ -2,17 +2,18 @@
 tests/mesh/envoy-gateway."""
 
 import base64
+import copy
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from mesh.documents import GATEWAY_API, Document, resources
+from mesh.documents import GATEWAY_API, ROOT, resources
 from mesh.schemas import VERSIONS
 
 from extauthz.cli.quickstart.certificates import create_authority
@@ -35,13 +36,17 @@ def find_program() -> Path:
     )
 
 
-def translate(folder: Path, keep: Callable[[Document], bool] = lambda _: True) -> Tree:
-    """What Envoy Gateway makes of those shipped resources that are kept: `gateways` with their listeners, clusters,
-    routes and secrets, and `policies` with their status. Certificates are made in `folder`."""
-    shipped = [one.body for one in resources(GATEWAY_API / "envoy-gateway") if keep(one)]
+def shipped() -> list[Tree]:
+    """The shipped resources for Envoy Gateway, which may be changed."""
+    return [copy.deepcopy(one.body) for one in resources(GATEWAY_API / "envoy-gateway")]
+
+
+def translate(folder: Path, told: Iterable[Tree]) -> Tree:
+    """What Envoy Gateway makes of resources: `gateways` with their listeners, clusters, routes and secrets, and
+    `policies` with their status. Certificates are made in `folder`."""
     ran = subprocess.run(
         [find_program()],
-        input=yaml.safe_dump_all([*shipped, *_cluster(folder)]),
+        input=yaml.safe_dump_all([*told, *_cluster(folder)]),
         capture_output=True,
         text=True,
         check=False,
@@ -49,24 +54,25 @@ def translate(folder: Path, keep: Callable[[Document], bool] = lambda _: True) -
         env={"HOME": "/tmp"},
     )
     assert ran.returncode == 0, ran.stderr
-    told: Tree = json.loads(ran.stdout)
-    return told
+    made: Tree = json.loads(ran.stdout)
+    return made
 
 
 def _cluster(folder: Path) -> Iterable[Tree]:
-    """What stands there beside: namespaces, services and certificates."""
+    """What stands there beside: namespaces, services (those of extauthz as the chart has them) and certificates."""
     for name in ("edge", "extauthz", "shop"):
         labels = {} if name == "edge" else {"shared-gateway": "edge"}
         yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-    for address, (namespace, name, port) in enumerate(
-        [("extauthz", "extauthz", 9191), ("extauthz", "extauthz-web", 9192), ("shop", "payments", 8080)], start=10
-    ):
-        yield {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": name, "namespace": namespace},
-            "spec": {"clusterIP": f"10.96.0.{address}", "ports": [{"name": "port", "port": port, "protocol": "TCP"}]},
-        }
+    payments = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "payments", "namespace": "shop"},
+        "spec": {"ports": [{"port": 8080}]},
+    }
+    rendered = yaml.safe_load_all((ROOT / "deploy" / "kubernetes" / "extauthz.yaml").read_text())
+    ours = [one for one in rendered if one["kind"] == "Service" and one["spec"].get("clusterIP") != "None"]
+    for address, service in enumerate([payments, *ours], start=10):
+        yield service | {"spec": service["spec"] | {"clusterIP": f"10.96.0.{address}"}}
     authority = create_authority(folder / "ca.pem", common_name="workloads", now=datetime.now(UTC))
     pair = authority.issue(folder / "server", common_name="payments", dns=["payments.example.com"])
     yield {
