@@ -48,7 +48,8 @@ class NoCompiler(NotCompiled):
 def compile_modules(root: Path, modules: list[str], folder: Path) -> list[Path]:
     """Compile modules of a checkout into `lib` of a folder; the files, relative to that.
 
-    A process of its own does it: what compilers say is not seen, and what they leave behind in a process is gone.
+    A process of its own does it: what compilers say is not seen, and what they leave behind in a process is gone. So is
+    what they leave in the folder for temporary files if they are killed, which is that one.
 
     Raises:
         NotCompiled: there is no compiler, or it failed.
@@ -56,7 +57,13 @@ def compile_modules(root: Path, modules: list[str], folder: Path) -> list[Path]:
     _require_compiler(folder)
     command = [sys.executable, str(root / "hatch_build.py"), str(folder), *modules]
     with subprocess.Popen(  # noqa: S603 - it is this file
-        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command,
+        cwd=root,
+        env={**os.environ, "TMPDIR": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     ) as compiling:
         try:
             said, _ = compiling.communicate()

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sqlite3
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from geoip import city
 from ports import free_port
 
-from extauthz.app.compiled import LIBRARY
+from extauthz.app.compiled import LIBRARY, is_compiled
 from extauthz.app.doctor import files, issuers, policies, serving, stores
 from extauthz.app.doctor.checks import Check, Line, Said, check, ok
 from extauthz.app.doctor.clocks import apart_by, compared
@@ -83,13 +82,17 @@ def write_certificate(file: Path, *, until: datetime) -> None:
     file.write_bytes(dated.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
 
 
-@pytest.mark.parametrize(("suffix", "verdict"), [(EXTENSION_SUFFIXES[0], "ok"), (".of-another-python.so", "warning")])
-def test_what_is_not_compiled_for_this_python_is_told(
-    suffix: str, verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(("suffix", "is_ours"), [(EXTENSION_SUFFIXES[0], True), (".of-another-python.so", False)])
+def test_what_is_compiled_for_another_python_is_not_compiled(suffix: str, is_ours: bool, tmp_path: Path) -> None:
     (tmp_path / f"{LIBRARY}{suffix}").touch()
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    monkeypatch.delitem(sys.modules, LIBRARY, raising=False)
+    assert is_compiled(tmp_path / "extauthz") is is_ours
+
+
+@pytest.mark.parametrize(("compiled", "verdict"), [(True, "ok"), (False, "warning")])
+def test_what_is_not_compiled_is_told(
+    compiled: bool, verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "is_compiled", lambda: compiled)
     (said,) = said_by(serving.server_compiled, deployment(tmp_path))
     assert said.verdict == verdict
     assert ("compiler of C" in said.do) == (verdict == "warning")
