@@ -47,6 +47,14 @@ def asking_of(translated: Tree) -> Tree:
     return found
 
 
+def asked_cluster(translated: Tree) -> Tree:
+    """The cluster that the filter's call leads to."""
+    name = asking_of(translated)["grpc_service"]["envoy_grpc"]["cluster_name"]
+    (found,) = (one for one in translated["gateways"][GATEWAY]["clusters"] if one["name"] == name)
+    assert isinstance(found, dict)
+    return found
+
+
 def routes_of(translated: Tree) -> Iterator[Tree]:
     for table in translated["gateways"][GATEWAY]["routes"]:
         for host in table.get("virtual_hosts", []):
@@ -168,13 +176,30 @@ def test_requests_are_read_as_the_policy_for_clients_says(translated: Tree) -> N
 
 
 def test_calls_to_extauthz_are_limited_and_its_health_is_asked(translated: Tree) -> None:
-    name = asking_of(translated)["grpc_service"]["envoy_grpc"]["cluster_name"]
-    (cluster,) = (one for one in translated["gateways"][GATEWAY]["clusters"] if one["name"] == name)
+    cluster = asked_cluster(translated)
     (limits,) = cluster["circuit_breakers"]["thresholds"]
     assert (limits["max_requests"], limits["max_pending_requests"]) == (256, 256)
     assert cluster["connect_timeout"] == "0.200s"
     (check,) = cluster["health_checks"]
     assert "grpc_health_check" in check
+
+
+def test_over_tls_it_shows_a_certificate_and_knows_who_answers(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "gateway-api.md").read_text()
+    policy = yaml.safe_load(page.partition("```yaml envoy-gateway-tls.yaml\n")[2].partition("```")[0])
+    proxy = re.findall(r"`backendTLS: (\{.*\})`", page)
+    told = shipped()
+    one_of(told, "EnvoyProxy", "extauthz")["spec"]["backendTLS"] = yaml.safe_load(proxy[0])
+    cluster = asked_cluster(translate(tmp_path, [*told, policy]))
+    (match,) = cluster["transport_socket_matches"]
+    tls = match["transport_socket"]["typed_config"]
+    common = tls["common_tls_context"]
+    assert tls["sni"] == policy["spec"]["validation"]["hostname"]
+    assert [one["name"] for one in common["tls_certificate_sds_secret_configs"]] == ["edge/gateway-client"]
+    validation = common["combined_validation_context"]
+    assert validation["validation_context_sds_secret_config"]["name"] == "extauthz/extauthz-ca"
+    (name,) = validation["default_validation_context"]["match_typed_subject_alt_names"]
+    assert name == {"san_type": "DNS", "matcher": {"exact": "extauthz.extauthz.svc"}}
 
 
 def test_our_own_judgement_of_it_has_no_error(translated: Tree) -> None:

@@ -74,20 +74,22 @@ def _cluster(folder: Path) -> Iterable[Tree]:
     for address, service in enumerate([payments, *ours], start=10):
         yield service | {"spec": service["spec"] | {"clusterIP": f"10.96.0.{address}"}}
     authority = create_authority(folder / "ca.pem", common_name="workloads", now=datetime.now(UTC))
-    pair = authority.issue(folder / "server", common_name="payments", dns=["payments.example.com"])
-    yield {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "workload-ca", "namespace": "edge"},
-        "data": {"ca.crt": (folder / "ca.pem").read_text()},
-    }
-    yield {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "payments-example-com", "namespace": "edge"},
-        "type": "kubernetes.io/tls",
-        "data": {
-            "tls.crt": base64.b64encode(pair.certificate.read_bytes()).decode(),
-            "tls.key": base64.b64encode(pair.key.read_bytes()).decode(),
-        },
-    }
+    for namespace, name in (("edge", "workload-ca"), ("extauthz", "extauthz-ca")):
+        yield {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": namespace},
+            "data": {"ca.crt": (folder / "ca.pem").read_text()},
+        }
+    for name in ("payments-example-com", "gateway-client"):
+        pair = authority.issue(folder / name, common_name=name, dns=["payments.example.com"])
+        yield {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": "edge"},
+            "type": "kubernetes.io/tls",
+            "data": {
+                "tls.crt": base64.b64encode(pair.certificate.read_bytes()).decode(),
+                "tls.key": base64.b64encode(pair.key.read_bytes()).decode(),
+            },
+        }
