@@ -5,12 +5,12 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from commanding import command
 from deploy.dockerfiles import read_dockerfile
 from deploy.pods import documents, of_kind
 from deploy.tools import ROOT, find_helm
@@ -20,7 +20,6 @@ from deploy.render import CHART, KUBERNETES, MANIFESTS, variants
 from extauthz.settings import load_settings
 
 PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("kubernetes", "docker", "istio", "gateway-api")}
-BIN = Path(sys.executable).parent
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
@@ -77,8 +76,8 @@ def test_helm_takes_what_the_page_writes(tmp_path: Path) -> None:
 
 def test_in_a_mesh_the_values_of_its_page_add_to_whom_the_chart_lets_in_and_out(tmp_path: Path) -> None:
     def policy(*values: str) -> dict[str, Any]:
-        command = [str(find_helm()), "template", "extauthz", str(CHART), "--values", "my-values.yaml", *values]
-        made = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)
+        template = [str(find_helm()), "template", "extauthz", str(CHART), "--values", "my-values.yaml", *values]
+        made = subprocess.run(template, check=True, capture_output=True, text=True, cwd=tmp_path)
         spec: dict[str, Any] = of_kind(documents(made.stdout), "NetworkPolicy")["spec"]
         return spec
 
@@ -146,14 +145,14 @@ def test_what_is_applied_and_restarted_is_there() -> None:
 
 
 @pytest.mark.parametrize("page", sorted(PAGES.keys() - {"gateway-api"}))
-def test_our_own_commands_have_these_options(page: str) -> None:
+def test_our_own_commands_have_these_options(page: str, tmp_path: Path) -> None:
     written = commands(page, "extauthz")
     written += [words[words.index("exec") + 2 :] for words in commands(page, "docker") if "exec" in words]
     assert written
     for words in written:
         words = [word for word in words if word != ">"]
         named = [word for word in words[1:] if re.fullmatch(r"[a-z]+", word)][:2]
-        told = subprocess.run([BIN / "extauthz", *named, "--help"], check=False, capture_output=True, text=True)
+        told = command(*named, "--help", folder=tmp_path)
         assert told.returncode == 0, (named, told.stderr)
         for option in options_of(words):
             assert option in told.stdout, words
@@ -161,7 +160,7 @@ def test_our_own_commands_have_these_options(page: str) -> None:
 
 def test_keys_are_made_and_turned_as_the_page_says(tmp_path: Path) -> None:
     for words in commands("kubernetes", "extauthz"):
-        done = subprocess.run([BIN / "extauthz", *words[1:]], check=False, capture_output=True, text=True, cwd=tmp_path)
+        done = command(*words[1:], folder=tmp_path)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "keys.json").exists()
 
