@@ -41,7 +41,7 @@ from wire.test_wire_answer_laws import ANY_DECISION, ANY_OFFER, SAYABLE_ALLOW
 
 from bench.worst import CASES
 from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue
-from extauthz.values.decisions import Allow, Challenge, Deny, Hold
+from extauthz.values.decisions import Allow, Challenge, Deny, Hold, Mutations
 from extauthz.values.grants import Facts
 from extauthz.wire.compose import check_request
 
@@ -259,6 +259,21 @@ SPELT = tuple(
     for path in ("/?a=1&%61=2&b%20c=3&q", "/?debug")
     for headers in ({"x_a": "1", "x-b": "2"}, {"x_extauthz-otp": "1", "cookie": "a=b", "x-a": "c"}, {})
 )
+CHANGES = (
+    Mutations(query={"a": "1", "b c": "\u00e4"}, remove_query=frozenset({"q"})),
+    Mutations(headers={"x-a": "1"}, append_headers={"X-B": ("2", "3"), "cookie": ("c=1",)}),
+    Mutations(remove_headers=frozenset({"x-c", "x_b"}), response_headers={"X-R": "1"}, metadata={"m": [1, 2.5, True]}),
+)
+
+
+def spelt() -> Iterator[Question]:
+    """Changes of what a client has spelt in its own way."""
+    for request in SPELT:
+        for mutations in CHANGES:
+            for settable in (frozenset[str](), frozenset({"x-a", "x-d"})):
+                yield "say", Allow(rule="r", mutations=mutations), request, "d-1", settable, None
+
+
 answers: st.SearchStrategy[Question] = st.tuples(
     st.just("say"),
     ANY_DECISION | SAYABLE_ALLOW,
@@ -301,6 +316,7 @@ def questions() -> Iterator[Question]:
     """All of them."""
     yield from corpus()
     yield from rich()
+    yield from spelt()
     yield from drawn(any_rules(), 60)
     yield from drawn(answers, 200)
     yield from connections()

@@ -6,6 +6,7 @@ PACKAGE is the folder that `extauthz` must come from. Nothing that comes out dep
 in memory.
 """
 
+import dataclasses
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,7 @@ from wire.answers import BOTH
 from extauthz import __file__ as installed
 from extauthz.app import portable
 from extauthz.policy.policy_set import PolicySet
+from extauthz.record.decision import DecisionRecord
 from extauthz.record.line_encoder import LineEncoder
 from extauthz.record.masking import Keep
 from extauthz.values.decisions import ChallengeOffer, Decision
@@ -81,12 +83,27 @@ class Decider:
     def _checked(self, target: Target, payload: bytes) -> Iterator[str]:
         answer, record = target.said(payload)
         yield repr(answer)
-        if (request := record.request) is not None:
-            # A map of protobuf has an order of its own in each process.
-            request = replace(request, messages=None, context=dict(sorted(request.context.items())))
-            record = replace(record, request=request)
+        record = _in_order(record)
         yield _outcome(lambda: self._encoder.encode(record))
         yield _ADDRESS.sub("", repr(record))
+
+
+def _in_order(record: DecisionRecord) -> DecisionRecord:
+    """The same with an order in what was a map of protobuf, which has one of its own in each process."""
+    request, identity = record.request, record.identity
+    if request is not None:
+        maps = {name: _sorted(getattr(request, name)) for name in ("context", "metadata", "route_metadata")}
+        record = replace(record, request=replace(request, messages=None, **maps))
+    if identity is not None and identity.user is not None:
+        user = dataclasses.replace(identity.user, claims=_sorted(identity.user.claims))
+        record = replace(record, identity=replace(identity, user=user))
+    return record
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _sorted(value[name]) for name in sorted(value)}
+    return [_sorted(one) for one in value] if isinstance(value, list) else value
 
 
 def _ruled(policies: PolicySet, case: Case) -> Iterator[str]:
