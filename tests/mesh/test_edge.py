@@ -28,8 +28,17 @@ def renamed(tree: bootstrap.Tree) -> None:
     ):
         del ext_authz["typed_config"][name]
     ext_authz["typed_config"]["with_request_body"] = {"max_request_bytes": 8192}
+    ext_authz["disabled"] = True
+    asked = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute",
+        "check_settings": {"context_extensions": {"extauthz.buffered": "true"}},
+    }
     manager["route_config"]["virtual_hosts"][0]["routes"] = [
-        {"match": {"prefix": "/"}, "route": {"cluster": "service"}}
+        {
+            "match": {"prefix": "/"},
+            "route": {"cluster": "service"},
+            "typed_per_filter_config": {ext_authz["name"]: asked},
+        }
     ]
     settings = only(GATEWAY_API / "envoy-gateway" / "gateway.yaml", "EnvoyProxy")["spec"]["telemetry"]["accessLog"][
         "settings"
