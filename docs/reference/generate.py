@@ -60,7 +60,9 @@ class Blocks:
         if self._settings and _has_variables(path):
             keys, some = "".join(f"{name}__" for name in _names(path)), next(iter(block["properties"]))
             yield f"Variables: `EXTAUTHZ_{keys}` and the key in capitals, as `EXTAUTHZ_{keys}{some.upper()}`.\n\n"
-        columns = ("key", "type", "default", "what it does") if self._settings else ("field", "type", "default", "what it is")
+        columns = (
+            ("key", "type", "default", "what it does") if self._settings else ("field", "type", "default", "what it is")
+        )
         yield f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
         for key, field in block["properties"].items():
             yield self._row(block, key, field)
