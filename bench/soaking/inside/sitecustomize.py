@@ -43,7 +43,7 @@ def _live() -> None:
             _wrong_by = float((_folder / "clock").read_text() or 0)
         except (OSError, ValueError):  # it is being written
             continue
-        _spare_grpc()
+        _spare_transports()
         if time.monotonic() - told_at >= TELL_EVERY:
             told_at = time.monotonic()
             text = json.dumps({"tasks": len(_tasks), "blocks": sys.getallocatedblocks()})
@@ -52,11 +52,14 @@ def _live() -> None:
             new.replace(_folder / f"{os.getpid()}.json")
 
 
-def _spare_grpc() -> None:
-    """gRPC's core tells deadlines by the machine's clock, which is right, and Python compares them with `time.time`."""
-    server = sys.modules.get("grpc._server")
-    if server is not None and vars(server)["time"] is time:
-        vars(server)["time"] = SimpleNamespace(**{**vars(time), "time": _RIGHT})
+def _spare_transports() -> None:
+    """Deadlines are told by the machine's clock, which is right, by gRPC's core, and by the Envoy around `pyvoy` when a
+    call came. What they are compared with must be that, too.
+    """
+    for name in ("grpc._server", "extauthz.transport.asgi"):
+        module = sys.modules.get(name)
+        if module is not None and vars(module).get("time") is time:
+            vars(module)["time"] = SimpleNamespace(**{**vars(time), "time": _RIGHT})
 
 
 _RIGHT: Final = time.time
