@@ -17,7 +17,7 @@ def _own() -> Iterator[int]:
     """Those of this process: workers of the tests share them out, and begin somewhere, as other runs may be beside."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    ports = range(FIRST + number, LAST, workers)
+    ports = range(FIRST + 2 * number, LAST, 2 * workers)  # the one behind each is for those who need two in a row
     start = 97 * os.getpid() % len(ports)
     return cycle([*ports[start:], *ports[:start]])
 
@@ -28,6 +28,12 @@ _ports = _own()
 def free_port() -> int:
     """A port of loopback that nobody listens on, nor on its cluster's bus, and that nobody else is given soon."""
     return next(port for port in _ports if _is_free(port) and _is_free(port + 10_000))
+
+
+def free_pair() -> range:
+    """Two such ports in a row."""
+    first = next(port for port in _ports if _is_free(port) and _is_free(port + 1))
+    return range(first, first + 2)
 
 
 def _is_free(port: int) -> bool:

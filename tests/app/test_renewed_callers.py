@@ -10,7 +10,7 @@ import grpc
 import pytest
 from app.crews import COUNT, Running, workers_folder
 from checking import told
-from ports import free_port
+from ports import free_pair
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.cli.quickstart.certificates import create_authority
@@ -34,16 +34,9 @@ class Mesh:
             name: self._authority.issue_workload(folder / name.rpartition("/")[2], name)
             for name in (BEFORE, AFTER, BOTH)
         }
-        self._ports = self._two_in_a_row()
+        self._ports = free_pair()
         self.admit(BEFORE, BOTH)
         self.running = Running(folder, transport)
-
-    @staticmethod
-    def _two_in_a_row() -> range:
-        while True:
-            first, second = free_port(), free_port()
-            if second == first + 1:
-                return range(first, second + 1)
 
     def admit(self, *names: str) -> None:
         """Write a configuration that lets these in."""

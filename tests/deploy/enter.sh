@@ -19,7 +19,7 @@ while read -r how source target; do
     case $how in
     link) ln -s "$source" "$root$target" ;;
     *)
-        mkdir -p "$root$target"
+        if [ -d "$source" ]; then mkdir -p "$root$target"; else : >"$root$target"; fi
         mount --rbind "$source" "$root$target"
         if [ "$how" = ro ]; then mount -o remount,bind,ro "$root$target"; fi
         ;;

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from deploy.tools import ROOT
 
+from extauthz.app.compiled import LIBRARY
+
 _ENTER = Path(__file__).parent / "enter.sh"
 # The host's own files that Python needs; all else is not there.
 _PYTHON = ("/usr", sys.base_prefix)
-_INSTALLED = (sys.prefix, str(ROOT / "extauthz"))
+_INSTALLED = (sys.prefix, str(ROOT / "extauthz"), *map(str, ROOT.glob(f"{LIBRARY}.*")))
 _LINKS = ("/bin", "/lib", "/lib64", "/sbin")
 
 

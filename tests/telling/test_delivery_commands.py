@@ -96,7 +96,7 @@ def test_what_was_given_up_is_told_again(config: Path, by: str) -> None:
     assert json.loads(run(config, "replay", *named, "--format", "json").stdout) == {"replayed": 0}
 
 
-@pytest.mark.parametrize("named", [[], ["--all", "--sink", "audit"], ["--all", "some-id"]])
+@pytest.mark.parametrize("named", [[], ["--all", "--sink", "audit"], ["--all", "0a1b2c3d"]])
 def test_nothing_is_told_again_unless_it_is_said_what(config: Path, named: list[str]) -> None:
     ended = command("approvals", "deliveries", "replay", *named, folder=config.parent)
     assert (ended.returncode, ended.stdout) == (2, "")
