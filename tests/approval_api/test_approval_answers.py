@@ -34,7 +34,7 @@ def serving(said: Said, *, status: int = 200, content_type: str = "application/j
                 return
 
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))  # to close with more to read would reset the connection
+            self.rfile.read(int(self.headers["content-length"]))  # closing with more to read is a reset
             self.do_GET()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the library has it
