@@ -21,7 +21,6 @@ from extauthz.check.opened import Opened
 from extauthz.record.decision import TRACE_HEADERS, Trace
 from extauthz.transport.admission import longest_turn
 from extauthz.transport.asgi_health import Health
-from extauthz.transport.asgi_messages import CallerGone, Coming, Task
 from extauthz.transport.callers import Callers
 from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, Overload, Refusals, caller_gone, too_late
 from extauthz.transport.framing import (
@@ -65,6 +64,10 @@ _READ: Final = frozenset({_TIMEOUT, _ENCODING, _ARRIVED, *(name.encode() for nam
 _log = structlog.get_logger(__name__)
 
 
+class CallerGone(OSError):
+    """Nobody waits for the answer any more; an `OSError`, as what `send` raises then (ASGI, "Disconnected Client")."""
+
+
 class Listener(Protocol):
     """What takes the calls that come by ASGI."""
 
@@ -91,7 +94,6 @@ class AsgiTransport:
         self._health = Health(("", SERVICE))
         self._waiting = 0
         self._under_way = 0
-        self._coming = Coming()
         self._last_left: asyncio.Event | None = None  # made when somebody waits for it
 
     @property
@@ -102,7 +104,6 @@ class AsgiTransport:
     async def start(self) -> None:
         """Take calls, and report SERVING."""
         self._address = await self._listener.open()
-        self._coming.start()
         self._health.serving()
 
     def drain(self) -> None:
@@ -119,7 +120,6 @@ class AsgiTransport:
                 if self._under_way:
                     self._last_left = asyncio.Event()
                     await self._last_left.wait()
-        self._coming.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One call. Never raises."""
@@ -134,7 +134,7 @@ class AsgiTransport:
                     return
             elif path == _HEALTH_CHECK:
                 _read(headers)
-                answer = self._health.check(await self._message(receive, HEALTH_CHECK))
+                answer = self._health.check(await _message(receive, HEALTH_CHECK))
             elif path == _HEALTH_WATCH:
                 await self._watch(headers, receive, send)
                 return
@@ -147,9 +147,6 @@ class AsgiTransport:
             pass
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
             await _fail(send, error)
-        except asyncio.CancelledError:
-            if not self._coming.was_given_up(_this_call()):
-                raise
         finally:
             self._under_way -= 1
             if not self._under_way and self._last_left is not None:
@@ -159,22 +156,15 @@ class AsgiTransport:
         if self.callers is not None and not self.callers.admits(*_names(headers)):
             raise CallFailed(Code.PERMISSION_DENIED, self.callers.details)
         timeout, arrived, trace = _read(headers)
-        call = _this_call()
-        self._coming.calls.add(call)
-        try:
-            event = await receive()
-            received = _body(event)
-            # The clock was set back if it came later than now.
-            waited = 0.0 if arrived is None else max(time.time() - arrived, 0.0)
-            remaining = partial(_remaining, None if timeout is None else time.monotonic() - waited + timeout)
-            message = unframed(received, CHECK)
-            is_whole = message is not None
-            if message is None:
-                message = await _rest(receive, CHECK, bytearray(received), more=event["more_body"])
-        finally:
-            self._coming.calls.discard(call)
-        # What comes in pieces waits for its caller too.
-        if is_whole and waited > longest_turn(timeout):
+        event = await receive()
+        received = _body(event)
+        # The clock was set back if it came later than now.
+        waited = 0.0 if arrived is None else max(time.time() - arrived, 0.0)
+        remaining = partial(_remaining, None if timeout is None else time.monotonic() - waited + timeout)
+        message = unframed(received, CHECK)
+        if message is None:  # what comes in pieces waits for its caller too
+            message = await _rest(receive, CHECK, bytearray(received), more=event["more_body"])
+        elif waited > longest_turn(timeout):
             return self._checker.turn_away(self.refusals.one_more(Overload.TURN), trace=trace, remaining=remaining)
         started = self._checker.start(message, trace=trace, remaining=remaining, may_wait=False)
         return started if isinstance(started, bytes) else await self._finish(started, remaining())
@@ -218,19 +208,10 @@ class AsgiTransport:
         finally:
             self._waiting -= 1
 
-    async def _message(self, receive: Receive, path: str) -> bytes:
-        """The one message of a call; what may follow it is not waited for."""
-        call = _this_call()
-        self._coming.calls.add(call)
-        try:
-            return await _rest(receive, path, bytearray(), more=True)
-        finally:
-            self._coming.calls.discard(call)
-
     async def _watch(self, headers: Headers, receive: Receive, send: Send) -> None:
         """Tell how a service is and becomes, until it is over."""
         _read(headers)
-        request = await self._message(receive, HEALTH_WATCH)
+        request = await _message(receive, HEALTH_WATCH)
         told = self._health.status(request)
         await send(_START)
         await send({"type": "http.response.body", "body": framed(told), "more_body": True})
@@ -276,14 +257,18 @@ def _told(names: str) -> Iterator[str]:
     return (name for name in names.split(",") if name not in {"", "-"})
 
 
-def _this_call() -> Task:
-    call = asyncio.current_task()
-    assert call is not None  # noqa: S101 - a server runs each call in a task of its own
-    return call
-
-
 def _remaining(deadline: float | None) -> float | None:
     return None if deadline is None else deadline - time.monotonic()
+
+
+async def _message(receive: Receive, path: str) -> bytes:
+    """The one message of a call; what may follow it is not waited for."""
+    event = await receive()
+    received: bytes = _body(event)
+    message = unframed(received, path)
+    if message is not None:
+        return message
+    return await _rest(receive, path, bytearray(received), more=event["more_body"])
 
 
 async def _rest(receive: Receive, path: str, received: bytearray, *, more: bool) -> bytes:

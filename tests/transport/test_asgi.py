@@ -4,14 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import pytest
 from checking import Bench, told
 from grpc_health.v1 import health_pb2
 from kept_records import Records
-from patience import GENEROUS
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.check.checker import Checker
@@ -19,9 +17,8 @@ from extauthz.record.decision import DecisionRecord
 from extauthz.store.protocol import Found
 from extauthz.transport import asgi, asgi_health
 from extauthz.transport.asgi import AsgiTransport
-from extauthz.transport.asgi_messages import Coming
 from extauthz.transport.framing import framed
-from extauthz.transport.methods import CHECK, HEALTH_CHECK, HEALTH_WATCH
+from extauthz.transport.methods import CHECK, HEALTH_WATCH
 
 Event = MutableMapping[str, Any]
 TRIES = 10
@@ -274,70 +271,5 @@ def test_stopping_waits_for_calls_only_as_long_as_it_is_told(bench: Bench, monke
         assert not waiting.done()
         waiting.cancel()
         await asyncio.wait([waiting])
-
-    scene(bench.checker, play)
-
-
-@dataclass
-class Silent(Caller):
-    """Its call began, and its message comes when `comes` is set, in pieces or not at all; nobody tells when it left."""
-
-    comes: asyncio.Event = field(default_factory=asyncio.Event)
-    first: bytes = b""
-
-    async def receive(self) -> Event:
-        if self.first:
-            piece, self.first = self.first, b""
-            return {"type": "http.request", "body": piece, "more_body": True}
-        await self.comes.wait()
-        return await super().receive()
-
-
-@pytest.mark.parametrize(
-    ("path", "first"), [(CHECK, b""), (CHECK, b"\0\0\0\0\5ab"), (HEALTH_CHECK, b""), (HEALTH_WATCH, b"")]
-)
-def test_a_call_whose_message_never_comes_is_given_up(
-    bench: Bench, path: str, first: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """pyvoy tells nothing of it: its coroutine would be there for ever."""
-    monkeypatch.setattr(asgi, "Coming", partial(Coming, patience=0.05))
-
-    async def play(transport: AsgiTransport) -> None:
-        silent = Silent(b"", path=path, first=first)
-        await asyncio.wait_for(silent.call(transport), GENEROUS)
-        assert silent.heard == []
-        await asyncio.wait_for(transport.stop(grace=GENEROUS), GENEROUS / 2)  # it waits for no call
-
-    scene(bench.checker, play)
-
-
-def test_a_message_that_comes_in_time_is_decided_however_often_it_is_looked_for(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(asgi, "Coming", partial(Coming, patience=3600.0))
-
-    async def play(transport: AsgiTransport) -> None:
-        late = Silent(framed(bench.request("/health")))
-        call = asyncio.ensure_future(late.call(transport))
-        await asyncio.sleep(0)
-        transport._coming._look()
-        late.comes.set()
-        await call
-        transport._coming._look()
-        transport._coming._look()
-        assert late.reason == "allowed"
-        assert transport._coming.calls == set()
-        await transport.stop(grace=0)
-
-    scene(bench.checker, play)
-
-
-def test_who_cancels_a_call_from_elsewhere_is_obeyed(bench: Bench) -> None:
-    async def play(transport: AsgiTransport) -> None:
-        call = asyncio.ensure_future(Silent(b"").call(transport))
-        await asyncio.sleep(0)
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
 
     scene(bench.checker, play)
