@@ -109,8 +109,9 @@ async def _something_happens(watched: Watched, known: Fingerprint) -> None:
     """Wait for an event, or for `LOOK_ANYWAY`."""
     folders, entries = await asyncio.to_thread(lambda: (watched.folders(), watched.entries()))
     above = {entry.parent for entry in entries}
+    stop = asyncio.Event()
     waiting = [
-        asyncio.create_task(_event(sorted(where), matters, recursive=recursive))
+        asyncio.create_task(_event(sorted(where), matters, recursive=recursive, stop=stop))
         for where, matters, recursive in (
             (folders, _always, True),
             ({folder for folder in above if folder.is_dir()}, lambda path: Path(path) in entries, False),
@@ -123,8 +124,9 @@ async def _something_happens(watched: Watched, known: Fingerprint) -> None:
         if not done and await asyncio.to_thread(watched.fingerprint) == known:
             await asyncio.wait(waiting, timeout=LOOK_ANYWAY, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in waiting:
-            task.cancel()
+        # They are asked to end, not cancelled: in pyvoy's loop a cancelled one would be a circle with the thread that it
+        # waited for, and stay until Python looks for circles, which it does once in hours.
+        stop.set()
         await asyncio.gather(*waiting, return_exceptions=True)
 
 
@@ -132,21 +134,20 @@ def _always(_: str) -> bool:
     return True
 
 
-async def _event(folders: Sequence[Path], matters: Callable[[str], bool], *, recursive: bool) -> None:
-    stop = asyncio.Event()
-    try:
-        async for _ in awatch(
-            *folders,
-            recursive=recursive,
-            watch_filter=lambda _, path: matters(path),
-            step=_STEP_MS,
-            debounce=_STEP_MS,
-            stop_event=stop,
-            ignore_permission_denied=True,
-        ):
-            return
-    finally:
-        stop.set()
+async def _event(
+    folders: Sequence[Path], matters: Callable[[str], bool], *, recursive: bool, stop: asyncio.Event
+) -> None:
+    """Returns at the first event that matters, or soon after `stop` was set."""
+    async for _ in awatch(
+        *folders,
+        recursive=recursive,
+        watch_filter=lambda _, path: matters(path),
+        step=_STEP_MS,
+        debounce=_STEP_MS,
+        stop_event=stop,
+        ignore_permission_denied=True,
+    ):
+        return
 
 
 async def _settled(watched: Watched, known: Fingerprint) -> Fingerprint:
