@@ -124,8 +124,8 @@ async def _something_happens(watched: Watched, known: Fingerprint) -> None:
         if not done and await asyncio.to_thread(watched.fingerprint) == known:
             await asyncio.wait(waiting, timeout=LOOK_ANYWAY, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        # They are asked to end, not cancelled: in pyvoy's loop a cancelled one would be a circle with the thread that it
-        # waited for, and stay until Python looks for circles, which it does once in hours.
+        # They are asked to end, not cancelled: in pyvoy's loop a cancelled one would be a circle with the thread that
+        # it waited for, and stay until Python looks for circles, which it does once in hours.
         stop.set()
         await asyncio.gather(*waiting, return_exceptions=True)
 
