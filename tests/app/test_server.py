@@ -42,16 +42,16 @@ def test_a_signal_that_replaces_workers_is_refused_where_there_are_none(folder: 
 
 
 def refused_start(folder: Path, transport: str, **environ: str) -> str:
-    """What a start that must fail says; it fails with 1, and without a traceback."""
+    """What a start that must fail says; it fails with 1, without a traceback, and says nothing to programs."""
     ended = subprocess.run(
         command(folder, transport),
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         timeout=100,
         check=False,
         env={**os.environ, **environ},
     )
-    assert ended.returncode == 1, ended.stderr
+    assert (ended.returncode, ended.stdout) == (1, ""), ended.stderr
     assert "Traceback" not in ended.stderr
     return ended.stderr
 
