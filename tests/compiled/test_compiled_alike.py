@@ -10,13 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from compiled.asking import questions
+from compiled.installed import ROOT, require_compiled
 
-import hatch_build
 from extauthz.app import portable
 
-ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
 
 
@@ -34,11 +32,7 @@ def answered(package: Path, folder: Path) -> list[list[str]]:
 
 
 def test_what_is_compiled_decides_as_its_sources_do(tmp_path: Path) -> None:
-    if not (ROOT / hatch_build.DIGEST).exists():
-        missing = "nothing is compiled: `make install` does that where there is a compiler of C"
-        if os.environ.get("REQUIRE_ALL"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+    require_compiled()
     package = shutil.copytree(ROOT / "extauthz", tmp_path / "sources" / "extauthz", ignore=_compiled_files)
     asked = [*questions()]
     with (tmp_path / "questions").open("wb") as stream:

@@ -6,28 +6,22 @@ so a struct would not be frozen; and nobody can put something else in the place 
 """
 
 import ast
-import os
 from collections import OrderedDict
 from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES
-from pathlib import Path
 
 import pytest
+from compiled.installed import ROOT, require_compiled
 
 import hatch_build
 
-ROOT = Path(__file__).parents[2]
 MODULES = hatch_build.compiled_modules(ROOT)
 SOURCES = {module: ast.parse((ROOT / module).read_text(encoding="utf-8")) for module in MODULES}
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_what_is_compiled_is_what_runs(module: str) -> None:
-    if not (ROOT / hatch_build.DIGEST).exists():
-        missing = "nothing is compiled: `make install` does that where there is a compiler of C"
-        if os.environ.get("REQUIRE_ALL"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+    require_compiled()
     file = import_module(module.removesuffix(".py").replace("/", ".")).__file__
     assert file is not None
     assert file.endswith(tuple(EXTENSION_SUFFIXES))
