@@ -1,13 +1,18 @@
 """The pages of decisions: who may look, what is found, and that nothing masked and no markup comes out."""
 
+import json
 import re
+import shlex
+from html import unescape
 from urllib.parse import urlencode
 
 import pytest
 from approvers.visiting import Visitor, heading, words
+from commanding import command
 from decisions.conftest import Recorded
 from decisions.recorded_days import SECOND, START, decided, happened
 from markupsafe import escape
+from msgspec.structs import replace
 
 from extauthz.history.index import Index, TooMuch
 from extauthz.record.audit_line import (
@@ -160,8 +165,7 @@ def test_one_decision_is_shown_whole(world: Recorded, operator: Visitor) -> None
         "new-device never seen raised 0.5 of 0.5",
         "far-away 900 km quiet 0 of 0.3",
         "1000 ms challenge.opened totp requester",
-        "cookie masked",
-        "?token masked",
+        "Masked 2 values that the audit does not keep: ?token, cookie",
         "payments/four-eyes approval, 3.5 s old, for the request",
         "Went through without anna: fire",
         "decided 250 µs",
@@ -170,6 +174,48 @@ def test_one_decision_is_shown_whole(world: Recorded, operator: Visitor) -> None
     assert f'href="https://traces.example.com/trace/{3:032x}?x=1"' in response.text
     assert 'href="/approvals/ap-1"' in response.text
     assert 'href="/approvals/ap-0"' in response.text
+
+
+def test_what_is_masked_is_one_line(world: Recorded, operator: Visitor) -> None:
+    query: dict[str, int | list[str]] = {"tag": 3, "page": ["2"]}
+    headers: dict[str, int | list[str]] = {f"x-{number}": 1 for number in range(9)}
+    request = RequestLine(
+        method="GET",
+        scheme="https",
+        host="h.example.com",
+        path="/",
+        query=query,
+        unnamed=4,
+        headers={**headers, "accept": ["text/html", "*/*"]},
+        body=17,
+    )
+    one = replace(request, query={}, unnamed=0, headers={"cookie": 1})
+    world.writes(decided(1, request=request), decided(2, request=one))
+    said = words(operator.get(f"/decisions/{1:032x}"))
+    kept = "Path / ?page 2 accept text/html, */* Body 17 bytes, masked"
+    names = ", ".join(headers)
+    assert f"{kept} Masked 16 values that the audit does not keep: ?tag (3), {names}, other parameters (4) " in said
+    assert "Masked 1 value that the audit does not keep: cookie " in words(operator.get(f"/decisions/{2:032x}"))
+
+
+def test_the_command_that_a_page_shows_explains_the_decision(world: Recorded, operator: Visitor) -> None:
+    line = decided(3, rule="payments/all")
+    world.writes(line)
+    (world.folder / "policies").mkdir()
+    allow = {"name": "all", "effect": "allow"}
+    document = {
+        "apiVersion": "extauthz/v1",
+        "kind": "Policy",
+        "metadata": {"name": "payments"},
+        "spec": {"rules": [allow]},
+    }
+    (world.folder / "policies" / "payments.yaml").write_text(json.dumps(document))
+    config = {"policies": ["policies"], "audit": {"path": "audit.jsonl"}}
+    (world.folder / "extauthz.yaml").write_text(json.dumps(config))
+    (shown,) = re.findall("<code>extauthz (.*?)</code>", operator.get(f"/decisions/{line.decision_id}").text)
+    explained = command(*shlex.split(unescape(shown)), folder=world.folder)
+    assert explained.stderr == ""
+    assert f"recorded: {line.decision} {line.reason} by payments/all" in explained.stdout
 
 
 def test_waits_stand_at_their_places() -> None:

@@ -4,7 +4,7 @@ The rule: it is drawn from the record alone; what the audit masks was never in i
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlencode
@@ -141,16 +141,19 @@ def _request(request: RequestLine) -> Iterator[tuple[str, str]]:
     yield "Path", request.path
     if request.raw_path is not None:
         yield "Path as sent", request.raw_path
-    for name, values in request.query.items():
-        yield f"?{name}", _shown(values)
-    if request.unnamed:
-        yield "Other parameters", f"{request.unnamed}, masked"
+    named = {**{f"?{name}": values for name, values in request.query.items()}, **request.headers}
+    for name, values in named.items():
+        if not isinstance(values, int):
+            yield name, ", ".join(values)
     if request.query_error is not None:
         yield "Query", request.query_error
-    for name, values in request.headers.items():
-        yield name, _shown(values)
     if request.body is not None:
         yield "Body", f"{request.body} bytes, masked"
+    masked = {name: values for name, values in named.items() if isinstance(values, int)}
+    if request.unnamed:
+        masked["other parameters"] = request.unnamed
+    if masked:
+        yield "Masked", _counted(masked)
 
 
 def _glimpsed(seen: GlimpseLine) -> Iterator[tuple[str, str]]:
@@ -220,10 +223,11 @@ def _grants(line: DecisionLine) -> Iterator[tuple[str, str]]:
         yield auto.rule, f"approved by itself: {auto.reason}"
 
 
-def _shown(values: int | list[str]) -> str:
-    if isinstance(values, int):
-        return "masked" if values == 1 else f"masked, {values} values"
-    return ", ".join(values)
+def _counted(masked: Mapping[str, int]) -> str:
+    """What the audit does not keep, in a line: most of what a browser sends has nothing more to be read."""
+    every = sum(masked.values())
+    names = (name if number == 1 else f"{name} ({number})" for name, number in masked.items())
+    return f"{every} value{'' if every == 1 else 's'} that the audit does not keep: {', '.join(names)}"
 
 
 def _text(value: object) -> str:
