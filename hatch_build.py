@@ -35,6 +35,7 @@ DIGEST = "extauthz/_compiled.txt"
 """In a checkout: of what the modules beside it were compiled."""
 GROUP = "extauthz"
 """What all of them are in is the module `extauthz__mypyc`."""
+COMPILING = "compiling what each decision goes through: that takes half a minute"
 
 
 class NotCompiled(Exception):
@@ -52,9 +53,8 @@ def compile_modules(root: Path, modules: list[str], folder: Path) -> list[Path]:
     what they leave in the folder for temporary files if they are killed, which is that one.
 
     Raises:
-        NotCompiled: there is no compiler, or it failed.
+        NotCompiled: it failed.
     """
-    _require_compiler(folder)
     command = [sys.executable, str(root / "hatch_build.py"), str(folder), *modules]
     with subprocess.Popen(  # noqa: S603 - it is this file
         command,
@@ -75,13 +75,19 @@ def compile_modules(root: Path, modules: list[str], folder: Path) -> list[Path]:
     return sorted(file.relative_to(folder / "lib") for file in (folder / "lib").rglob("*") if file.is_file())
 
 
-def _require_compiler(folder: Path) -> None:
-    """Look before anything takes long.
+def require_compiler(folder: Path) -> None:
+    """Look before anything takes long; `folder` is for what is written to find out.
 
     Raises:
         NoCompiler: naming what to install.
+        NotCompiled: the variable CC can't be read.
     """
-    command = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    named = os.environ.get("CC", "").strip() or sysconfig.get_config_var("CC") or "cc"
+    try:
+        command = shlex.split(named)
+    except ValueError as error:
+        problem = str(error).lower()
+        raise NotCompiled(f"the variable CC is no command, `{named}`: {problem} (CC=none does without)") from None
     if shutil.which(command[0]) is None:
         raise NoCompiler(f"there is no `{command[0]}`; install a compiler of C (on Debian: gcc and libc6-dev)")
     source = folder / "probe.c"
@@ -167,6 +173,8 @@ def compile_checkout(root: Path) -> None:
         _remove_compiled(root)
         of = digest(root, modules)
         with tempfile.TemporaryDirectory() as folder:
+            require_compiler(Path(folder))
+            print(COMPILING, file=sys.stderr)  # noqa: T201
             files = compile_modules(root, modules, Path(folder))
             if digest(root, modules) != of:
                 raise NotCompiled("its sources were changed meanwhile; run it again")
@@ -221,6 +229,8 @@ class BuildHook(BuildHookInterface):  # type: ignore[type-arg]  # by its configu
         if self.target_name != "wheel" or version == "editable" or not self.config["compiled"]:
             return
         try:
+            require_compiler(folder)
+            self.app.display_info(COMPILING)
             for compiled in compile_modules(root, self.config["compiled"], folder):
                 build_data["force_include"][str(folder / "lib" / compiled)] = str(compiled)
         except NotCompiled as error:
