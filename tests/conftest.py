@@ -87,6 +87,19 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: pytest.ExitCode, config: pytest.Config
+) -> None:
+    """Say why there was no test: where several processes look for them none of them does."""
+    if exitstatus != pytest.ExitCode.NO_TESTS_COLLECTED:
+        return
+    asked: list[str] = config.option.file_or_dir
+    missing = [name for name in asked if not Path(name.partition("::")[0]).exists()]
+    options = [f"{flag} {value}" for flag in ("-k", "-m") if (value := config.getoption(flag))]
+    why = f"there is no file or folder `{missing[0]}`" if missing else f"`{' '.join([*asked, *options])}` names none"
+    terminalreporter.write_line(f"no test was found: {why}; name a file, a folder or, after `-k`, a part of a name")
+
+
 def _rank(item: pytest.Item) -> int:
     folder = item.path.relative_to(TESTS).parts[0]
     return WAITING.index(folder) if folder in WAITING else len(WAITING)
