@@ -48,6 +48,8 @@ def test_gateways_that_are_no_mesh_fail_closed_and_soon_too() -> None:
     kgateway = only(KGATEWAY / "policy.yaml", "GatewayExtension")["spec"]["extAuth"]
     assert (kgateway["failOpen"], kgateway["clearRouteCache"]) == (False, False)
     assert (kgateway["statusOnError"], kgateway["grpcService"]["requestTimeout"]) == (503, "250ms")
+    # Envoy would end each call after ten times the `baseInterval`, and repeat none.
+    assert "retry" not in kgateway["grpcService"]
     # Of `percentageEnabled`, what is not drawn would pass unasked.
     assert "percentageEnabled" not in kgateway
 

@@ -19,8 +19,8 @@ from extauthz.envoy.validate.spots import Spot
 
 QUICK = 5.0
 """Seconds that a call may take at most that is not held for an approval."""
-_LONGEST_TRY = 10.0
-"""Seconds that Envoy gives a try where a retry policy has no `max_interval`."""
+_BASE = 1.0
+"""Seconds that Envoy waits before a second try where a retry policy doesn't say."""
 _IDLE = 300.0
 """Seconds after which Envoy ends a silent stream where nobody says otherwise."""
 
@@ -77,14 +77,15 @@ def held_share_cluster(all_of_it: Everything) -> Iterator[Hit]:
 @rule(
     "retry-cuts-timeout",
     "warning",
-    "with a retry policy Envoy gives each try `max_interval`, 10 s where nobody says it: the call ends before its"
-    " timeout",
+    "with a retry policy Envoy gives each try `max_interval`, where nobody says it ten times `base_interval`, or 10 s:"
+    " the call ends before its timeout",
     "write `retry_back_off: {base_interval: 0.1s, max_interval: …}` with the timeout of the call",
 )
 def retry_cuts_timeout(all_of_it: Everything) -> Iterator[Hit]:
     for call in all_of_it.calls:
         policy = call.spot["retry_policy"]
-        longest = policy.at("retry_back_off", "max_interval").seconds(_LONGEST_TRY) or _LONGEST_TRY
+        base = policy.at("retry_back_off", "base_interval").seconds(_BASE) or _BASE
+        longest = policy.at("retry_back_off", "max_interval").seconds() or 10 * base
         if policy.exists and call.seconds > longest:
             yield policy, f"{longest:g} s of {call.seconds:g} s"
 
