@@ -8,7 +8,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from browsing import PHONE
+from browsing import PHONE, shoot
 from docs.conftest import ROOT
 from playwright.sync_api import Page, expect
 
@@ -57,7 +57,7 @@ def test_a_page_fits_on_a_phone(page: Page, address: str, screenshots: Path, nam
         page.emulate_media(color_scheme="dark" if look == "dark" else "light")
         page.set_viewport_size({"width": 1280, "height": 900} if look != "phone" else PHONE)  # type: ignore[arg-type]  # it is a ViewportSize
         page.goto(f"{address}{name}.html")
-        page.screenshot(path=screenshots / f"docs-{name.replace('/', '-')}-{look}.png")
+        shoot(page, screenshots / f"docs-{name.replace('/', '-')}-{look}.png")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), look
 
 
