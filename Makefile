@@ -12,7 +12,7 @@ SPIRE_BIN ?= $(HOME)/.cache/extauthz/spire-$(SPIRE)
 JAEGER := v1.76.0
 JAEGER_BIN ?= $(HOME)/.cache/extauthz/jaeger-$(JAEGER)
 
-.PHONY: install demo test screenshots fuzz kills spire jaeger mesh-tools manifests mesh-schemas istioctl envoy-gateway lint format proto diagram schema reference docs docs-serve lock image-lock image-steps audit bench soak clean
+.PHONY: install demo test test-long screenshots fuzz kills spire jaeger mesh-tools manifests mesh-schemas istioctl envoy-gateway lint format proto diagram schema reference docs docs-serve lock image-lock image-steps audit bench soak clean
 
 install: .venv/installed
 	@$(BIN)/python hatch_build.py
@@ -41,7 +41,12 @@ PROCESSORS := $(shell getconf _NPROCESSORS_ONLN)
 WORKERS ?= $(shell expr 2 \* $(PROCESSORS))
 test: export PYTHONDONTWRITEBYTECODE :=
 test: install tests/__pycache__
-	$(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder $(TEST_ARGS)
+	$(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder -m "not long" $(TEST_ARGS)
+
+# Those of which `make test` has a short form. `make test TEST_ARGS="-m ''"` runs both.
+test-long: export PYTHONDONTWRITEBYTECODE :=
+test-long: install tests/__pycache__
+	$(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder -m long $(TEST_ARGS)
 
 # In a new checkout, all are compiled once. Otherwise each worker would compile all of them at the same time.
 tests/__pycache__: | install

@@ -33,6 +33,8 @@ KILLED_AFTER = 120
 LATE = 40
 """How many people come when the server is back."""
 
+pytestmark = pytest.mark.long  # whenever there is a test at all, `tests/store` asks it of stores
+
 
 @pytest.fixture(scope="module", params=SHARED)
 def store(request: pytest.FixtureRequest) -> Iterator[SharedStore]:

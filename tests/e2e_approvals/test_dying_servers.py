@@ -24,7 +24,7 @@ KILLS = int(os.environ.get("KILLS", "6"))
 
 
 @pytest.mark.timeout(120 + 5 * KILLS)
-@pytest.mark.parametrize("kind", ["redis", "sqlite"])
+@pytest.mark.parametrize("kind", [pytest.param("redis", marks=pytest.mark.long), "sqlite"])
 def test_killed_servers_lose_no_approval_apply_none_twice_and_tell_of_each(kind: str, tmp_path: Path) -> None:
     seed = str(time.time())
     print(f"the seed is {seed}")  # noqa: T201 - for whoever looks for the cause of a failure

@@ -27,6 +27,7 @@ def test_every_command_of_the_first_page_does_what_it_shows(tmp_path: Path) -> N
     assert walk.ran == 5
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_every_command_of_the_tutorial_on_agents_does_what_it_shows(tmp_path: Path) -> None:
     with walking(tmp_path, others=("8443", "8080")) as walk:
@@ -35,6 +36,7 @@ def test_every_command_of_the_tutorial_on_agents_does_what_it_shows(tmp_path: Pa
     assert "initech" not in (tmp_path / "tools.log").read_text()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_every_command_of_the_tutorial_on_ci_jobs_does_what_it_shows(tmp_path: Path) -> None:
     with walking(tmp_path, others=("8443", "8080")) as walk:
@@ -43,6 +45,7 @@ def test_every_command_of_the_tutorial_on_ci_jobs_does_what_it_shows(tmp_path: P
     assert (tmp_path / "deployments.log").read_text().count("POST /deployments/production") == 1
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_tutorial_on_single_page_applications_works_in_a_browser(tmp_path: Path, browser: Browser) -> None:
     page = (DOCS / "spa.md").read_text()

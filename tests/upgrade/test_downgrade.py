@@ -1,7 +1,6 @@
 """An earlier version on the state of today's: it refuses what it can't read, and allows nothing that is denied."""
 
 import asyncio
-import os
 import sqlite3
 import time
 from contextlib import closing
@@ -28,22 +27,25 @@ from upgrade.earlier import (
 )
 from upgrade.state import World, find, leave, lived, new_world
 from upgrade.subjects import prepare, risk, say
+from upgrade.ways import ways
 
 from extauthz.cli.quickstart.tokens import ISSUER
 from extauthz.store.schema import STEPS
 
 WITH_FEWER_STEPS = (BEFORE_APPROVALS, BEFORE_RECORDS, BEFORE_SIGNATURES)
-ALL = [
-    *((version, "redis") for version in (*WITH_FEWER_STEPS, BEFORE_WORDS, PROMISED)),
-    *((version, "sqlite") for version in (BEFORE_WORDS, PROMISED)),
-]
-SOME = [(BEFORE_APPROVALS, "redis"), (PROMISED, "redis"), (PROMISED, "sqlite")]
-PAIRS = ALL if "UPGRADES" in os.environ else SOME
+PAIRS = ways(
+    [(PROMISED, "redis")],
+    long=[(BEFORE_APPROVALS, "redis"), (PROMISED, "sqlite")],
+    every=[
+        *((version, "redis") for version in (*WITH_FEWER_STEPS, BEFORE_WORDS, PROMISED)),
+        *((version, "sqlite") for version in (BEFORE_WORDS, PROMISED)),
+    ],
+)
 
 pytestmark = pytest.mark.timeout(300)  # starts of servers and commands, one after the other
 
 
-@pytest.mark.parametrize(("version", "store"), PAIRS, ids=[f"{one.name}-{store}" for one, store in PAIRS])
+@pytest.mark.parametrize(("version", "store"), PAIRS)
 def test_an_earlier_version_keeps_to_what_today_has_left(
     tmp_path: Path, unpack: Unpack, version: Version, store: str
 ) -> None:
@@ -55,7 +57,7 @@ def test_an_earlier_version_keeps_to_what_today_has_left(
             asyncio.run(find(world, site, left))
 
 
-@pytest.mark.parametrize("version", WITH_FEWER_STEPS, ids=lambda version: version.name)
+@pytest.mark.parametrize("version", ways(WITH_FEWER_STEPS[-1:], long=WITH_FEWER_STEPS[:-1]))
 def test_an_earlier_version_refuses_a_newer_file_in_one_line(tmp_path: Path, unpack: Unpack, version: Version) -> None:
     """It is as it was, and good for today's."""
     file, old = tmp_path / "extauthz.db", unpack(version)
@@ -114,7 +116,7 @@ async def answers(world: World, site: Site, *subs: str) -> list[str]:
         return [told(one)["reason"] for one in given if one is not None]
 
 
-@pytest.mark.parametrize("version", WITH_FEWER_STEPS[:2], ids=lambda version: version.name)
+@pytest.mark.parametrize("version", ways([BEFORE_RECORDS], long=[BEFORE_APPROVALS]))
 def test_an_earlier_server_whose_file_is_brought_on_meanwhile_denies_what_is_blocked(
     tmp_path: Path, unpack: Unpack, version: Version
 ) -> None:

@@ -15,8 +15,8 @@ from upgrade.conftest import Unpack
 from upgrade.earlier import BEFORE_SIGNATURES, BEFORE_WORDS, PROMISED, TODAY, Version
 from upgrade.operators import Operator
 from upgrade.state import World, new_world
+from upgrade.ways import ways
 
-SOME = (BEFORE_WORDS, PROMISED)
 NAMED: Final[tuple[Mapping[str, str], ...]] = (
     {},
     {"decision": "deny"},
@@ -47,7 +47,7 @@ def agree(world: World, served: Served, operator: Operator, count: int) -> None:
         assert seen, asked
 
 
-@pytest.mark.parametrize("version", SOME, ids=lambda version: version.name)
+@pytest.mark.parametrize("version", ways([PROMISED], long=[BEFORE_WORDS]))
 def test_decisions_of_before_are_found_by_page_and_command(tmp_path: Path, unpack: Unpack, version: Version) -> None:
     old, count = unpack(version), len(DECISIONS)
     with shared_store("sqlite") as shared:
@@ -70,6 +70,7 @@ def test_decisions_of_before_are_found_by_page_and_command(tmp_path: Path, unpac
             agree(world, served, operator, 3 * count)
 
 
+@pytest.mark.long
 def test_an_index_of_before_it_was_marked_as_one_is_left_alone_and_told_of(tmp_path: Path, unpack: Unpack) -> None:
     """It may be anybody's file. When it was taken away, a new one is made."""
     old, index = unpack(BEFORE_SIGNATURES), tmp_path / "decisions.sqlite"

@@ -1,7 +1,6 @@
 """Letters that one version could not deliver are delivered by the other, signed and once."""
 
 import asyncio
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -14,34 +13,30 @@ from upgrade.conftest import Unpack
 from upgrade.earlier import BEFORE_RECORDS, BEFORE_SIGNATURES, BEFORE_WORDS, PROMISED, TODAY, Version
 from upgrade.letters import AUDIT, GONE, KINDS, SIEM, left_letters, prepare, taken, takes_all, waiting
 from upgrade.state import World, new_world
+from upgrade.ways import ways
 
 from extauthz.cli.quickstart.tokens import ISSUER
 
 UP, BACK = "up", "back"
-SOME = [
-    (BEFORE_RECORDS, "sqlite", UP),
-    (BEFORE_RECORDS, "redis", UP),
-    (PROMISED, "sqlite", UP),
-    (PROMISED, "redis", BACK),
-]
-ALL = [
-    *(
-        (version, store, UP)
-        for version in (BEFORE_RECORDS, BEFORE_SIGNATURES, BEFORE_WORDS, PROMISED)
-        for store in ("sqlite", "redis")
-    ),
-    *((version, "redis", BACK) for version in (BEFORE_RECORDS, BEFORE_WORDS, PROMISED)),
-    (PROMISED, "sqlite", BACK),
-]
-WAYS = ALL if "UPGRADES" in os.environ else SOME
+WAYS = ways(
+    [(PROMISED, "sqlite", UP), (PROMISED, "redis", BACK)],
+    long=[(BEFORE_RECORDS, "sqlite", UP), (BEFORE_RECORDS, "redis", UP)],
+    every=[
+        *(
+            (version, store, UP)
+            for version in (BEFORE_RECORDS, BEFORE_SIGNATURES, BEFORE_WORDS, PROMISED)
+            for store in ("sqlite", "redis")
+        ),
+        *((version, "redis", BACK) for version in (BEFORE_RECORDS, BEFORE_WORDS, PROMISED)),
+        (PROMISED, "sqlite", BACK),
+    ],
+)
 PREFIX = "extauthz.v1."
 
 pytestmark = pytest.mark.timeout(300)  # starts of servers and commands, one after the other
 
 
-@pytest.mark.parametrize(
-    ("version", "store", "way"), WAYS, ids=[f"{one.name}-{store}-{way}" for one, store, way in WAYS]
-)
+@pytest.mark.parametrize(("version", "store", "way"), WAYS)
 def test_what_one_version_could_not_tell_the_other_tells(
     tmp_path: Path, unpack: Unpack, version: Version, store: str, way: str
 ) -> None:

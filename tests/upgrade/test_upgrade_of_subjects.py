@@ -1,7 +1,6 @@
 """What others have said of subjects, what these are used to do and their devices: over an upgrade, and back again."""
 
 import asyncio
-import os
 from functools import partial
 from pathlib import Path
 
@@ -13,27 +12,25 @@ from upgrade.conftest import Unpack
 from upgrade.earlier import BEFORE_APPROVALS, BEFORE_RECORDS, PROMISED, TODAY, VERSIONS, Version
 from upgrade.state import World, new_world
 from upgrade.subjects import become_known, find_known, leave_behind, prepare
+from upgrade.ways import ways
 
 UP, BACK = "up", "back"
-SOME = [
-    (BEFORE_APPROVALS, "sqlite", UP),
-    (BEFORE_RECORDS, "redis", UP),
-    (PROMISED, "sqlite", UP),
-    (PROMISED, "redis", BACK),
-]
+SHORT = [(PROMISED, "sqlite", UP)]
 ALL = [
     *((version, store, UP) for version in VERSIONS for store in ("sqlite", "redis")),
     *((version, "redis", BACK) for version in VERSIONS),
     (PROMISED, "sqlite", BACK),
 ]
-WAYS = ALL if "UPGRADES" in os.environ else SOME
+WAYS = ways(
+    SHORT,
+    long=[(BEFORE_APPROVALS, "sqlite", UP), (BEFORE_RECORDS, "redis", UP), (PROMISED, "redis", BACK)],
+    every=ALL,
+)
 
 pytestmark = pytest.mark.timeout(300)  # starts of servers and commands, one after the other
 
 
-@pytest.mark.parametrize(
-    ("version", "store", "way"), WAYS, ids=[f"{one.name}-{store}-{way}" for one, store, way in WAYS]
-)
+@pytest.mark.parametrize(("version", "store", "way"), WAYS)
 def test_what_is_known_of_subjects_is_known_to_the_other_version(
     tmp_path: Path, unpack: Unpack, version: Version, store: str, way: str
 ) -> None:
@@ -63,13 +60,9 @@ spec:
       deny: {reason: too-fast}
 """
 MILTON = "216.160.83.56"
-PLACES = [(PROMISED, "sqlite", UP)]
-EVERYWHERE = ALL if "UPGRADES" in os.environ else PLACES
 
 
-@pytest.mark.parametrize(
-    ("version", "store", "way"), EVERYWHERE, ids=[f"{one.name}-{store}-{way}" for one, store, way in EVERYWHERE]
-)
+@pytest.mark.parametrize(("version", "store", "way"), ways(SHORT, long=[], every=ALL))
 def test_where_somebody_was_last_is_known_to_the_other_version(
     tmp_path: Path, unpack: Unpack, version: Version, store: str, way: str
 ) -> None:
