@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from extauthz.errors import ConfigurationError, failure_of
+from extauthz.lookup.files import open_file
 from extauthz.policy.bundle import Bundle
 
 
@@ -81,7 +82,8 @@ class BundleCache:
 
 def _read(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        with open_file(path) as stream:
+            return stream.read()
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -8,7 +8,7 @@ import os
 import ssl
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -20,6 +20,7 @@ from extauthz.cli.approval_answers import Answer, NotDone, events, whole
 from extauthz.cli.policy_trace import printable
 from extauthz.cli.this_machine import is_here
 from extauthz.errors import failure_of
+from extauthz.lookup.files import open_file
 from extauthz.lookup.peers import read_secret
 from extauthz.settings import load_settings
 
@@ -183,7 +184,8 @@ def _token(file: Path | None) -> str:
 
 def _trusted(ca: Path | None) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=None if ca is None else str(ca))
+        with nullcontext() if ca is None else open_file(ca):
+            return ssl.create_default_context(cafile=ca)
     except ssl.SSLError:
         raise NotDone(f"--ca: `{ca}` holds no certificates in PEM") from None
     except OSError as error:

@@ -15,6 +15,7 @@ from extauthz.cli.policy_trace import printable
 from extauthz.errors import ExtauthzError, failure_of
 from extauthz.history.chains import Finding, KnownHead
 from extauthz.history.verifying import Verified, Verifying
+from extauthz.lookup.files import open_file
 from extauthz.record.audit_keys import by_id, parse_public_keys, public_keys
 from extauthz.settings import Settings
 from extauthz.store.protocol import Store
@@ -68,7 +69,8 @@ def _keys(files: Sequence[Path] | None, config: Path | None) -> Mapping[str, str
         found: dict[str, str] = {}
         for file in files:
             try:
-                text = file.read_bytes()
+                with open_file(file) as stream:
+                    text = stream.read()
             except OSError as error:
                 raise ExtauthzError(f"{file}: can't be read: {failure_of(error)}") from error
             found |= by_id(parse_public_keys(text, str(file)))

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from extauthz.cli.policy_options import Format, FormatOption, print_json
 from extauthz.errors import ConfigurationError, failure_of
+from extauthz.lookup.files import open_file
 from extauthz.policy.bundle import (
     SIGNATURE_SUFFIX,
     Bundle,
@@ -140,7 +141,8 @@ def _named(path: Path, work: Callable[[], _T]) -> _T:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with open_file(path) as stream:
+            return stream.read()
     except OSError as error:
         raise ConfigurationError(f"{path}: can't be read: {failure_of(error)}") from error
 

@@ -19,6 +19,7 @@ from extauthz.envoy.validate.findings import Finding
 from extauthz.envoy.validate.reading import UnreadableEnvoy, read
 from extauthz.envoy.validate.run import validate as judged
 from extauthz.errors import ConfigurationError, failure_of
+from extauthz.lookup.files import open_file
 from extauthz.policy.problems import PolicyErrors
 from extauthz.policy.yaml_source import MAX_CHARACTERS
 from extauthz.values.counting import counted
@@ -122,7 +123,7 @@ def _text(file: Path) -> tuple[str, str]:
     try:
         if str(file) == _STDIN:
             return name, _decoded(name, sys.stdin.buffer)
-        with file.open("rb") as stream:
+        with open_file(file) as stream:
             return name, _decoded(name, stream)
     except OSError as error:
         raise UnreadableEnvoy(f"{name}: can't be read: {failure_of(error)}") from error

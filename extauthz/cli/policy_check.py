@@ -8,6 +8,7 @@ import typer
 
 from extauthz import __version__
 from extauthz.cli.policy_options import print_json
+from extauthz.lookup.files import read_bytes
 from extauthz.policy import hosts
 from extauthz.policy.declared import NOTHING_DECLARED, Declared
 from extauthz.policy.lint.findings import Finding
@@ -109,7 +110,7 @@ def _told(settings: "Settings", config: Path) -> tuple[Told, ...]:
     """The rules that somebody is to be told of; none where there are bundles, which are not read here."""
     if settings.bundles:
         return ()
-    (document,) = load_documents(decode(config.read_bytes(), str(config)), str(config))
+    (document,) = load_documents(decode(read_bytes(config, "configuration"), str(config)), str(config))
     found = []
     for hook, webhook in enumerate(settings.events.webhooks):
         for number, pattern in enumerate(webhook.rules or ()):

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from extauthz.errors import ConfigurationError, ExtauthzError, failure_of
+from extauthz.lookup.files import open_file
 
 Format = Literal["text", "json"]
 FormatOption = Annotated[Format, typer.Option("--format", help="For people, or for programs.")]
@@ -23,7 +24,8 @@ UNBOUNDED: Final = 65_536
 def read_text(file: Path) -> str:
     """The text of a file. Raises `ExtauthzError` if it can't be read."""
     try:
-        return file.read_text(encoding="utf-8")
+        with open_file(file) as stream:
+            return stream.read().decode("utf-8")
     except OSError as error:
         raise ExtauthzError(f"{file}: can't be read: {failure_of(error)}") from error
     except UnicodeDecodeError:

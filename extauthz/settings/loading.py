@@ -15,7 +15,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError
 
-from extauthz.errors import ConfigurationError, failure_of
+from extauthz.errors import ConfigurationError
+from extauthz.lookup.files import read_bytes
 from extauthz.policy.problems import Fault, PolicyErrors, Problem, did_you_mean, faults_of, problem_at
 from extauthz.policy.yaml_source import Document, decode, load_documents
 from extauthz.settings.file import DELIMITER, PREFIX, Settings
@@ -37,11 +38,7 @@ def load_settings(path: Path) -> Settings:
         ConfigurationError: the file can't be read.
         PolicyErrors: it is no valid configuration; every problem with its place.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{path}: can't read the configuration: {failure_of(error)}") from error
-    documents = load_documents(decode(raw, str(path)), str(path))
+    documents = load_documents(decode(read_bytes(path, "configuration"), str(path)), str(path))
     if len(documents) != 1:
         raise ConfigurationError(f"{path}: holds {len(documents)} documents; write one, with at least `policies`")
     document = documents[0]

@@ -1,10 +1,12 @@
 """`extauthz policy explain` of recorded decisions: by the policies of then or of now, and by what the record holds."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from explain.explaining import told, words
 from policy.making import NOW, caller, compiled, document, evaluate, http, rule
 from policytest.shop import invoke
@@ -119,6 +121,14 @@ def test_another_file_than_an_audit_file_is_told_to_be_one(tmp_path: Path) -> No
     other.write_text("policies: [d-1]\n")
     result = invoke("explain", "--policy", tmp_path / "policies", "--audit", other, "--id", "d-1")
     assert str(result.exception) == f"{other}: holds no record of a decision; `audit.path` names the file to read"
+
+
+@pytest.mark.timeout(20)
+def test_an_audit_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    recorded(tmp_path, rule("all", "allow"))
+    os.mkfifo(tmp_path / "pipe")
+    result = invoke("explain", "--policy", tmp_path / "policies", "--audit", tmp_path / "pipe", "--id", "d-1")
+    assert str(result.exception) == f"{tmp_path / 'pipe'}: can't read the audit file: it is no regular file"
 
 
 def test_a_configuration_says_where_policies_and_records_are(tmp_path: Path) -> None:

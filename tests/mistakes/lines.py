@@ -86,8 +86,7 @@ def commands(
 
 def mistyped(words: tuple[str, ...], node: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     """Lines of a command with one mistake each, and some that have none but what is in the files."""
-    arguments = tuple("x" for one in node["arguments"] if not one["repeats"])
-    right = RIGHT.get(words, arguments)
+    right = _right(words, node)
     if words != ("approvals", "watch"):
         yield words
     yield (*words, *right)
@@ -108,3 +107,17 @@ def mistyped(words: tuple[str, ...], node: Mapping[str, Any]) -> Iterator[tuple[
                 yield (*words, *right[: 0 if words in RIGHT else None], wrong)
             else:
                 yield (*words, *right[:number], wrong, *right[number + 1 :])
+
+
+def named(file: str, words: tuple[str, ...], node: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Lines of a command that name a file in each place where one may be meant."""
+    right = _right(words, node)
+    for option in node["options"]:
+        if option["takes_value"] and not option["values"] and (words != ("serve",) or "--config" in option["names"]):
+            yield (*words, *right, option["names"][-1], file)
+    for number, one in enumerate(node["arguments"]):
+        yield (*words, file) if one["repeats"] else (*words, *right[:number], file, *right[number + 1 :])
+
+
+def _right(words: tuple[str, ...], node: Mapping[str, Any]) -> tuple[str, ...]:
+    return RIGHT.get(words, tuple("x" for one in node["arguments"] if not one["repeats"]))

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from commanding import Ended, command
-from mistakes.lines import commands, furnish, mistyped
+from mistakes.lines import commands, furnish, mistyped, named
 
 from extauthz.cli.exit_codes import EXIT_CODES, FAILED, MISUSED
 
@@ -39,6 +39,16 @@ def test_a_mistake_ends_in_a_sentence(words: tuple[str, ...], node: Mapping[str,
     furnish(tmp_path)
     for line in tried(words, node):
         ended = command(*line, folder=tmp_path)  # it raises what would be a traceback
+        assert told(ended, words) is None, (line, ended)
+
+
+@pytest.mark.parametrize(("words", "node"), COMMANDS, ids=[" ".join(words) for words, _ in COMMANDS])
+@pytest.mark.timeout(30)
+def test_nobody_waits_for_a_pipe(words: tuple[str, ...], node: Mapping[str, Any], tmp_path: Path) -> None:
+    furnish(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    for line in named("pipe", words, node):
+        ended = command(*line, folder=tmp_path)
         assert told(ended, words) is None, (line, ended)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ from extauthz.app.doctor.clocks import compared
 from extauthz.app.doctor.deployment import PATIENCE, Deployment, apart
 from extauthz.errors import ExtauthzError, failure_of
 from extauthz.identity.key_config import DiscoveredKeys, KeyAddress, KeyFile, KeySource, WorkloadApi
+from extauthz.lookup.files import open_file
 from extauthz.lookup.key_fetching import KeyFetcher
 from extauthz.lookup.peers import OutOfReach, Peer
 from extauthz.record.otlp_settings import read_otlp
@@ -38,7 +40,7 @@ async def _keys_of(deployment: Deployment, source: KeySource) -> Said | None:
             case WorkloadApi():
                 return None  # `server-keys` tells of it: it speaks to the server's own user
             case KeyFile(path=path):
-                document = await apart(lambda: (base / path).read_text(encoding="utf-8"))
+                document = await apart(lambda: _document(base / path))
             case KeyAddress() | DiscoveredKeys():
                 fetcher = KeyFetcher(place, base=base, timeout=PATIENCE)
                 try:
@@ -55,6 +57,11 @@ async def _keys_of(deployment: Deployment, source: KeySource) -> Said | None:
     except ExtauthzError as error:
         return problem(f"`{source.name}`: {error}", "mend it at the issuer, or `algorithms` and `jwks` here")
     return ok(f"`{source.name}` publishes keys that can be used")
+
+
+def _document(path: Path) -> str:
+    with open_file(path) as stream:
+        return stream.read().decode("utf-8")
 
 
 @check("clock-issuers", "the clocks of issuers whose keys are fetched, against that of this machine")

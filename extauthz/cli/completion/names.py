@@ -12,6 +12,8 @@ from urllib.parse import quote
 
 import yaml
 
+from extauthz.lookup.files import open_file
+
 _CONFIG: Final = "--config"
 _MOST_FILES: Final = 200
 _MOST_IDS: Final = 50
@@ -40,7 +42,8 @@ def _configuration(words: Sequence[str], environ: Mapping[str, str]) -> Path:
 
 def _read(file: Path) -> Iterator[Any]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    yield from yaml.load_all(file.read_bytes(), Loader=loader)
+    with open_file(file) as stream:
+        yield from yaml.load_all(stream.read(), Loader=loader)
 
 
 def _known(file: Path) -> Mapping[str, Any]:
