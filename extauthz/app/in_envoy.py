@@ -31,6 +31,8 @@ from extauthz.transport.methods import LEAVING
 
 _LOOK: Final = 0.01
 """Seconds between two looks at what Envoy does by itself."""
+_PARTING: Final = 0.5
+"""Seconds for callers to leave the last connections, once nothing new is taken."""
 
 _log = structlog.get_logger(__name__)
 
@@ -177,9 +179,9 @@ class _Life:
                 return address
 
     async def close(self) -> None:
-        """Let Envoy take nothing new; returns when all callers have gone."""
+        """Let Envoy take nothing new, once callers have had time to hear of it; returns when all have gone."""
         try:
-            await self._admin.drain(LEAVING + 0.5)
+            await self._admin.drain(LEAVING, _PARTING)
         except NoAnswer as error:
             _log.error("drain-failed", error=str(error))
 

@@ -1,6 +1,6 @@
 """What is asked of the Envoy that the `pyvoy` transport runs in, over the socket of its admin interface.
 
-By Python's own client of HTTP, in threads: four requests in the life of a server are no reason to import another one.
+By Python's own client of HTTP, in threads: a few requests in the life of a server are no reason to import another one.
 """
 
 import asyncio
@@ -38,22 +38,28 @@ class EnvoyAdmin:
                 return _address(listener["local_address"])
             await asyncio.sleep(_LOOK)
 
-    async def drain(self, seconds: float) -> None:
-        """Ask callers to go elsewhere, and after so many seconds take nothing new; returns then, or when all have
-        gone.
+    async def drain(self, leaving: float, parting: float) -> None:
+        """Ask callers to go elsewhere, and take what comes for `leaving` seconds, which Envoy was started to take to
+        drain; returns then, when all have gone, or after `parting` seconds more. At once if nobody ever called.
+
+        That nobody is there does not end it: a caller leaves a connection when it is asked to, and makes another one
+        for its next call unless it has heard that this server goes.
         """
+        if not await self._count("downstream_rq_total"):
+            return
         await self._ask("POST", "/drain_listeners?graceful")
+        await asyncio.sleep(leaving)
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while await self._connections():  # noqa: ASYNC110 - Envoy tells nobody by itself
+            async with asyncio.timeout(parting):
+                while await self._count("downstream_cx_active"):  # noqa: ASYNC110 - Envoy tells nobody by itself
                     await asyncio.sleep(_LOOK)
 
     async def quit(self) -> None:
         """End Envoy."""
         await self._ask("POST", "/quitquitquit")
 
-    async def _connections(self) -> int:
-        stats = await self._ask("GET", "/stats?filter=^http.grpc.downstream_cx_active$")
+    async def _count(self, name: str) -> int:
+        stats = await self._ask("GET", f"/stats?filter=^http.grpc.{name}$")
         return int(stats.rpartition(":")[2])
 
     async def _ask(self, method: str, target: str) -> str:

@@ -6,6 +6,7 @@ import socket
 import stat
 import subprocess
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from serving import Served, command, end, start
 from transport.calling import OPEN, as_user, check, decided
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
-from extauthz.transport.methods import HEALTH_WATCH
+from extauthz.transport.methods import HEALTH_WATCH, LEAVING
 
 
 def is_free(address: str) -> bool:
@@ -102,6 +103,34 @@ def test_callers_go_over_to_another_server_without_an_error(site_folder: Path, t
     finally:
         for served in running:
             end(served)
+
+
+def test_calls_are_taken_until_callers_have_had_time_to_hear_that_a_server_goes(
+    site_folder: Path, transport: str
+) -> None:
+    """As of an Envoy that has been asked to leave each connection after its first call, and has none for a moment."""
+    served = start(site_folder, transport)
+    try:
+        assert decided(served, OPEN) == "allowed"
+        served.process.send_signal(signal.SIGTERM)
+        end_of_calls = time.monotonic() + LEAVING - 0.5
+        while time.monotonic() < end_of_calls:
+            assert decided(served, OPEN) == "allowed"
+            time.sleep(0.1)
+        assert served.process.wait(GENEROUS) == 0
+    finally:
+        end(served)
+
+
+def test_a_server_that_nobody_has_called_ends_at_once(site_folder: Path, transport: str) -> None:
+    served = start(site_folder, transport)
+    try:
+        told_to_end = time.monotonic()
+        served.process.send_signal(signal.SIGTERM)
+        served.next_event("stopped")
+        assert time.monotonic() - told_to_end < LEAVING
+    finally:
+        end(served)
 
 
 def test_a_unix_socket_is_for_owner_and_group(site_folder: Path, transport: str, tmp_path: Path) -> None:
