@@ -212,8 +212,8 @@ image-lock: install
 	$(IMAGE_LOCK) --extra spiffe --constraint requirements.lock pyproject.toml --output-file deploy/docker/grpcio.lock
 	$(IMAGE_LOCK) --extra spiffe --extra pyvoy --constraint requirements.lock pyproject.toml --output-file deploy/docker/pyvoy.lock
 
-# The steps of the Dockerfile in folders, with all packages from the index, as root: some minutes. `make test` does so, too, but
-# with the packages of the tests.
+# The steps of the Dockerfile in folders, with all packages from the index, as root: some minutes. `make test-long` does so, too,
+# but with the packages of the tests.
 image-steps: install
 	IMAGE_STEPS=1 $(BIN)/pytest tests/deploy/test_dockerfile.py --timeout=0 $(TEST_ARGS)
 

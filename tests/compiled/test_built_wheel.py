@@ -68,6 +68,7 @@ def imported_from(wheel: Path, folder: Path) -> list[str]:
     return [line.removeprefix(f"{folder}/") for line in ran.stdout.split()]
 
 
+@pytest.mark.long
 def test_a_wheel_is_of_a_platform_and_has_all_that_is_compiled(wheel: Path) -> None:
     *_, tags = parse_wheel_filename(wheel.name)
     (tag,) = tags
@@ -84,6 +85,7 @@ def test_a_wheel_is_of_a_platform_and_has_all_that_is_compiled(wheel: Path) -> N
     assert set(MODULES) <= set(names), "the sources, which other Pythons and readers of tracebacks take"
 
 
+@pytest.mark.long
 def test_what_is_compiled_in_a_wheel_is_what_runs(wheel: Path, tmp_path: Path) -> None:
     *files, compiled = imported_from(wheel, tmp_path)
     assert [file.partition(".")[0] for file in files] == [module.removesuffix(".py") for module in MODULES]

@@ -223,6 +223,7 @@ def container(request: pytest.FixtureRequest, builder: Builder, configuration: P
     process.communicate()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "container", ["grpcio", "pyvoy"] if os.environ.get("IMAGE_STEPS") else ["grpcio"], indirect=True
 )
@@ -242,6 +243,7 @@ def test_the_steps_make_an_image_whose_server_serves(container: Pod, builder: Bu
     assert container.stop() == 0
 
 
+@pytest.mark.long
 def test_without_a_compiler_there_is_no_image(builder: Builder, tmp_path: Path) -> None:
     """Not one that decides more slowly, which nobody would notice."""
     tools = {"tools": builder.built["tools"]}
@@ -251,6 +253,7 @@ def test_without_a_compiler_there_is_no_image(builder: Builder, tmp_path: Path) 
     assert not list((tmp_path / "wheel" / "wheel").iterdir())
 
 
+@pytest.mark.long
 def test_what_is_installed_is_compiled(builder: Builder) -> None:
     (installed,) = (builder.build("grpcio") / "opt" / "extauthz" / "lib").glob("python3.*/site-packages")
     compiled = {str(path.relative_to(installed)).partition(".")[0] for path in installed.rglob("*.so")}
@@ -258,6 +261,7 @@ def test_what_is_installed_is_compiled(builder: Builder) -> None:
     assert {name for name in compiled if name.startswith("extauthz")} == modules | {LIBRARY}
 
 
+@pytest.mark.long
 def test_there_is_no_pip_in_what_is_installed(builder: Builder) -> None:
     made = builder.build("grpcio") / "opt" / "extauthz" / "bin"
     assert (made / "extauthz").exists()

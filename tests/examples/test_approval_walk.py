@@ -67,6 +67,7 @@ def moved(text: str, ports: dict[str, str]) -> str:
 
 
 @pytest.mark.timeout(600)  # some thirty commands, most of them processes of their own
+@pytest.mark.long
 def test_every_command_of_the_walk_does_what_it_shows(folder: Path, shell: Shell, ports: dict[str, str]) -> None:
     ran = 0
     for step in steps(PAGE):
