@@ -19,6 +19,12 @@ MOST_TOLD: Final = 16
 _LONGEST_TOLD: Final = 300
 _URIS: Final = "peer_uri"
 _HOSTS: Final = "peer_dns"
+_LABEL: Final = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+# RFC 1035 section 2.3.4: at most 253 characters. With a number as its last label it would be an address (RFC 3696
+# section 2).
+_HOST: Final = re.compile(rf"(?=.{{1,253}}\Z)(?!(?:.*\.)?[0-9]+\Z){_LABEL}(?:\.{_LABEL})*")
+_OTHER_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[!-)+\--~]+")
+"""Without `*`, which would look like a pattern, and the comma, which stands between names."""
 _SEGMENT: Final = "[A-Za-z0-9._-]+"
 
 _log = structlog.get_logger(__name__)
@@ -30,12 +36,12 @@ def caller_name(text: str) -> str:
     Raises:
         ValueError: it is none of them.
     """
-    if text.startswith("spiffe://"):
+    if text[:9].lower() == "spiffe://":
         spiffe.pattern_parts(text)
-    elif not text or text != text.strip() or "*" in text or "," in text:
+    elif (_OTHER_URI if is_uri(text) else _HOST).fullmatch(text) is None:
         raise ValueError(
-            "not a name of a certificate; write `spiffe://prod.example.org/ns/mesh/sa/gateway`, or a host; only in a"
-            " SPIFFE ID `*` stands for a segment, and a final `**` for any"
+            "not a name of a certificate; write `spiffe://prod.example.org/ns/mesh/sa/gateway`, or a host without a"
+            " port; only in a SPIFFE ID `*` stands for a segment, and a final `**` for any"
         )
     return text
 

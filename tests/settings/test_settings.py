@@ -132,6 +132,11 @@ def test_declared_headers_are_compared_in_lower_case(tmp_path: Path) -> None:
             ":2:74",
             "not a name of a certificate",
         ),
+        (
+            "policies: [p]\nlisten: {tls: {certificate: a, key: b, callers: {authorities: c, names: [g, 'any text']}}}",
+            ":2:77",
+            "not a name of a certificate; write `spiffe://prod.example.org/ns/mesh/sa/gateway`, or a host",
+        ),
         ("policies: [p]\nlisten: {web: '127.0.0.1:9191'}", ":2:9", "`127.0.0.1:9191` is the address of two; each"),
         ("policies: [p]\nrequest: {headers: cookie}", ":2:20", "neither `all` nor a list of names; write `[cookie]`"),
         (

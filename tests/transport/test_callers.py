@@ -66,11 +66,36 @@ def test_nobody_fills_the_log_by_making_names() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", " a", "*.example.com", "spiffe://td", "spiffe://*/a", "spiffe://td/a*", "spiffe://td/**/a", "https://a/,b"],
+    [
+        *(
+            "",
+            " a",
+            "*.example.com",
+            "spiffe://td",
+            "spiffe://*/a",
+            "spiffe://td/a*",
+            "spiffe://td/**/a",
+            "https://a/,b",
+        ),
+        *("any text", "gw.example.com:443", "gw..example.com", "gw.example.com.", "-gw.example.com", "gw/x", "gw@x"),
+        *("CN=gateway", "192.0.2.7", "2001:db8::1", "gw.exämple.com", "a" * 64, "a." * 127 + "aa", "gw\n"),
+        *("SPIFFE://td/a", "://x", "https://", "https://a b", "https://a/\u00e4", "1x://a"),
+    ],
 )
 def test_what_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"name|SPIFFE|path|last|domain"):
         caller_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("gateway", "gw.example.com", "GW-1.example.com", "_gw.example.com", "xn--bcher-kva.example", "1.example.com"),
+        *("a" * 63, "a." * 126 + "a", "https://gw.example.com/x?y=1#z", "urn+x://a", "spiffe://td/a", "spiffe://td/**"),
+    ],
+)
+def test_what_a_certificate_can_have_is_a_name(name: str) -> None:
+    assert caller_name(name) == name
 
 
 @pytest.mark.parametrize("mode", ["660", "0060", "0999", "0o660", "0777 ", ""])
