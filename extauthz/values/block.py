@@ -12,7 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, fie
 class Block(BaseModel):
     """A mapping. `nullable` are the fields for which a written `null` means something."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Most blocks are read only as a part of others: to build each for itself, too, would be a tenth of a start.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     nullable: ClassVar[frozenset[str]] = frozenset()
 
