@@ -87,7 +87,10 @@ def test_the_walk_is_as_expected_and_the_command_says_so() -> None:
         assert rule in done.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(other, marks=pytest.mark.long) for other in (signal.SIGINT, signal.SIGHUP))],
+)
 def test_a_signal_stops_everything_that_was_started_and_nothing_else(number: int, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with (

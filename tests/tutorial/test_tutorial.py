@@ -34,6 +34,7 @@ def shell(tmp_path: Path, listen: dict[str, str]) -> Iterator[Shell]:
     shell.close()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)  # some fifteen commands, each a process of its own
 def test_every_command_of_the_tutorial_does_what_it_shows(tmp_path: Path, shell: Shell, listen: dict[str, str]) -> None:
     ran = 0
