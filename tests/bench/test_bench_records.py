@@ -1,6 +1,10 @@
 """The measurements of records, once, as small as they can be: they look themselves whether every record was kept."""
 
+import json
+from argparse import Namespace
 from pathlib import Path
+
+import pytest
 
 from bench import records
 from bench.harness.collector import start_collector
@@ -15,8 +19,10 @@ def test_each_way_of_keeping_records_keeps_them_all(tmp_path: Path) -> None:
     with Processes() as processes:
         collector = start_collector(Yard(processes=processes, folder=tmp_path, core=None))
         figures = records.measure_all(tmp_path, collector, rounds=1, calls=300)
-    assert list(figures) == ["bare parse", records.OFF, records.LEFT, records.AUDIT, *_SPANS]
-    assert 0 < figures["bare parse"] < figures[records.OFF]
+    assert list(figures) == [records.FULL, records.PACED]
+    for of_pace in figures.values():
+        assert list(of_pace) == [records.PARSE, records.OFF, records.LEFT, records.AUDIT, *_SPANS]
+        assert 0 < of_pace[records.PARSE] < of_pace[records.OFF]
 
 
 _SPANS = (records.SAMPLED, records.OVER_GRPC, records.OVER_HTTP)
@@ -27,3 +33,15 @@ def test_a_server_that_is_asked_steadily_keeps_a_record_of_each_decision() -> No
     figures = {one.name: one.value for one in recorded.steady(setting, [])}
     assert figures[recorded.DECIDED] > 0
     assert figures[recorded.UNWRITTEN] == figures[recorded.UNSENT] == 0
+
+
+def test_records_are_judged_at_full_rate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cheap = {records.PARSE: 1.0, records.OFF: 10.0, records.AUDIT: 13.0, records.OVER_GRPC: 14.6}
+    dear = {**cheap, records.AUDIT: 13.1}
+    written = tmp_path / "figures.json"
+    options = Namespace(json=written, check=True)
+    assert records.report({records.FULL: cheap, records.PACED: dear}, options) == 0
+    assert records.report({records.FULL: dear, records.PACED: cheap}, options) == 1
+    assert capsys.readouterr().out.count("missed: audit: 3.10 times the bare parse") == 1
+    told = json.loads(written.read_text())[records.FULL][records.AUDIT]
+    assert told == {"us": 13.1, "more_us": pytest.approx(3.1), "more_over_parse": pytest.approx(3.1)}
