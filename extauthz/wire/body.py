@@ -8,8 +8,8 @@ and `content-length` are evidence of a body, never of none.
 from collections.abc import Mapping
 from typing import Final
 
-from extauthz._pb.extauthz.check_pb2 import Check
 from extauthz.wire.headers import Headers
+from extauthz.wire.request_fields import HttpFields
 
 PARTIAL: Final = "x-envoy-auth-partial-body"
 """What Envoy sets beside a body that it has buffered, and strips from clients."""
@@ -21,7 +21,7 @@ _EMPTY: Final = (None, ("0",))
 _NONE: Final = ("",)
 
 
-def known(http: Check.HttpRequest, headers: Headers, context: Mapping[str, str], *, buffered: bool) -> bytes | None:
+def known(http: HttpFields, headers: Headers, context: Mapping[str, str], *, buffered: bool) -> bytes | None:
     """The body if all of it is known, else `None`. `buffered` is for routes without a word of their own."""
     partial = headers.get(PARTIAL)
     if partial is None:
@@ -36,7 +36,7 @@ def known(http: Check.HttpRequest, headers: Headers, context: Mapping[str, str],
     return None if "!" in text else raw or text.encode()
 
 
-def _may_follow(http: Check.HttpRequest, headers: Headers) -> bool:
+def _may_follow(http: HttpFields, headers: Headers) -> bool:
     """Whether bytes may follow that Envoy does not buffer on a route that buffers.
 
     It buffers nothing of an upgrade (RFC 9110 section 7.8), whose first bytes an upstream that knows none may read as a

@@ -17,13 +17,14 @@ from extauthz._pb.extauthz.check_pb2 import Check, Pieces
 from extauthz.errors import MalformedRequest
 from extauthz.values.request import EMPTY, HttpRequest, Peer, RequestView
 from extauthz.wire import body as bodies
-from extauthz.wire import header_entries
+from extauthz.wire import header_entries, request_fields
 from extauthz.wire import host as hosts
 from extauthz.wire import path as targets
 from extauthz.wire.fragments import field
 from extauthz.wire.header_entries import Form, Usual
 from extauthz.wire.metadata import metadata_of, metadata_of_route
 from extauthz.wire.reading import STRICT, Reading
+from extauthz.wire.request_fields import HttpFields, span
 from extauthz.wire.size import LARGEST, LARGEST_BESIDE, is_too_large
 
 # Methods are case-sensitive (RFC 9110 section 9.1), but not to every upstream: one spelling is let in.
@@ -79,15 +80,13 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
         if route is None:
             route = _behind(rest)
         context, metadata, sni, route_metadata = route
-        request = Check.Request.FromString(content)
-        time = request.time
-        seconds, nanos = time.seconds, time.nanos
+        seconds, nanos, http = request_fields.read(content)
         if not (_FIRST_SECOND <= seconds <= _LAST_SECOND and 0 <= nanos < _BILLION):
             raise MalformedRequest("the time of the request is out of range", reason="malformed-check")
         return RequestView(
             source=source,
             destination=destination,
-            http=_http(request, context, reading, usual),
+            http=None if http is None else _http(http, context, reading, usual),
             time=(seconds, nanos),
             sni=sni,
             context=context,
@@ -114,15 +113,8 @@ def _in_front(payload: bytes) -> tuple[bytes, bytes, bytes] | None:
         for tag in _IN_FRONT:
             if payload[at] != tag:
                 return None
-            length = payload[at + 1]
-            start = at + 2
-            if length > 127:
-                high = payload[start]
-                if high > 127:
-                    return None
-                length += high * 128 - 128
-                start += 1
-            at, before = start + length, at
+            before = at
+            start, at = span(payload, at)
     except IndexError:  # cut off
         return None
     return None if at > size else (payload[3:before], payload[start:at], payload[at:])
@@ -197,18 +189,11 @@ def _in_order(rest: bytes) -> dict[int, bytes] | None:
     at, before, size = 0, 0, len(rest)
     try:
         while at < size:
-            tag, length = rest[at], rest[at + 1]
-            start = at + 2
-            if length > 127:
-                high = rest[start]
-                if high > 127:
-                    return None
-                length += high * 128 - 128
-                start += 1
+            tag = rest[at]
             if tag not in _BEHIND or tag < before or tag == before != _EXTENSION:
                 return None
-            at, before = start + length, tag
-            parts[tag] = rest[start:at]
+            start, at = span(rest, at)
+            parts[tag], before = rest[start:at], tag
     except IndexError:  # cut off
         return None
     return parts if at == size else None
@@ -233,12 +218,8 @@ def _context(extensions: Mapping[str, str]) -> Mapping[str, str]:
     return {name: extensions[name] for name in extensions}  # `dict` asks a map of protobuf by way of Python
 
 
-def _http(request: Check.Request, context: Mapping[str, str], reading: Reading, usual: Usual) -> HttpRequest | None:
-    http = request.http
-    method, authority = http.method, http.host
-    if not method and not request.HasField("http"):
-        return None
-    target = http.path
+def _http(http: HttpFields, context: Mapping[str, str], reading: Reading, usual: Usual) -> HttpRequest:
+    method, authority, target, lines = http.method, http.host, http.path, http.header_map
     if len(target) > _LONGEST_TARGET:
         raise MalformedRequest(f"the target is longer than {_LONGEST_TARGET} characters", reason="malformed-path")
     if "!" in target:
@@ -248,12 +229,11 @@ def _http(request: Check.Request, context: Mapping[str, str], reading: Reading, 
         targets.check_query(raw_path, raw_query)
     line = _line if method in _USUAL and len(raw_path) <= _LONGEST_KEPT else _line.__wrapped__
     host, path, segments = line(method, authority, raw_path, reading.accept)
-    if not http.HasField("header_map"):
-        entries = http.headers[:]
-        entries.sort()  # the entries of a map come in any order, and in another one each time
-        headers = header_entries.read(entries, Form.JOINED, usual)
+    if lines is None:
+        http.headers.sort()  # the entries of a map come in any order, and in another one each time
+        headers = header_entries.read(http.headers, Form.JOINED, usual)
     elif not http.headers:
-        headers = header_entries.read(http.header_map.headers[:], Form.RAW, usual)
+        headers = header_entries.read(lines, Form.RAW, usual)
     else:  # Envoy sends one of the two forms; of both, nobody knows which one the upstream gets
         raise MalformedRequest("the headers came in both forms", reason="malformed-check")
     if (sent := headers.get("host")) is not None and hosts.read(sent[0]) != host:
@@ -280,12 +260,12 @@ def _http(request: Check.Request, context: Mapping[str, str], reading: Reading, 
     )
 
 
-def _refuse_replaced(http: Check.HttpRequest, target: str) -> None:
+def _refuse_replaced(http: HttpFields, target: str) -> None:
     """Refuse a target of which a `!` may be one that Envoy wrote for a byte that is no UTF-8.
 
     HTTP/2 carries such bytes, and the upstream gets them as they came. The raw form of the headers has them, too.
     """
-    lines = map(HeaderValue.FromString, http.header_map.headers)
+    lines = map(HeaderValue.FromString, http.header_map or ())
     if [line.raw_value for line in lines if line.key == ":path"] != [target.encode()]:
         raise MalformedRequest(
             "a `!` of the target may stand for a byte that is no UTF-8; set `encode_raw_headers: true` in Envoy",

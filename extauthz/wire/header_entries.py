@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from itertools import compress, count
-from operator import itemgetter, ne
+from operator import itemgetter
 from typing import Final
 
 from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue
@@ -209,11 +208,14 @@ def _as_before(entries: list[bytes], sample: _Sample) -> OneLineEach | None:
 
     Only entries that differ are looked at. They are read here if they are laid out as every writer of protobuf does.
     """
-    shape, size = sample.shape, sample.size
+    shape, size, before = sample.shape, sample.size, sample.entries
     lines: list[str] | None = None
-    for index in compress(count(), map(ne, entries, sample.entries)):
+    others: list[str] = []
+    for index, entry in enumerate(entries):
+        if entry == before[index]:
+            continue
         head, start, place = shape.heads[index]
-        value = _value(entries[index], head, start)
+        value = _value(entry, head, start)
         if value is None:
             return None
         size += len(value)
@@ -226,12 +228,16 @@ def _as_before(entries: list[bytes], sample: _Sample) -> OneLineEach | None:
                 return None
             line = value.decode(errors="replace")
         if place >= 0:
-            if place < shape.single or place == shape.connection or not line.isprintable():
+            if place < shape.single or place == shape.connection:
                 _check_line(shape, place, line)
             if lines is None:
                 lines = [*sample.headers.lines]
             lines[place] = line
-    return sample.headers if lines is None else OneLineEach(shape.places, tuple(lines), shape.foldable)
+            others.append(line)
+    if lines is None:
+        return sample.headers
+    _check_text("".join(others))
+    return OneLineEach(shape.places, tuple(lines), shape.foldable)
 
 
 def _value(entry: bytes, head: bytes, start: int) -> bytes | None:
@@ -247,9 +253,13 @@ def _value(entry: bytes, head: bytes, start: int) -> bytes | None:
     return entry[start + 2 :]
 
 
-def _check_line(shape: _Shape, place: int, line: str) -> None:
-    if "\n" in line or "\r" in line or "\0" in line:
+def _check_text(text: str) -> None:
+    if "\n" in text or "\r" in text or "\0" in text:
         raise bad_value()
+
+
+def _check_line(shape: _Shape, place: int, line: str) -> None:
+    _check_text(line)  # what is wrong with a value comes before what it says
     if place < shape.single and "," in line:
         refuse_joined(((tuple(shape.places)[place], line),))
     if place == shape.connection:
@@ -288,8 +298,7 @@ def _of_shape(shape: _Shape, lines: tuple[str, ...]) -> OneLineEach:
     text = "".join(lines)
     if len(text) > LARGEST:
         raise too_large()
-    if "\n" in text or "\r" in text or "\0" in text:
-        raise bad_value()
+    _check_text(text)
     single = shape.single
     if single and "," in "".join(lines[:single]):
         refuse_joined(zip(shape.places, lines))  # noqa: B905 - equal lengths, by the shape

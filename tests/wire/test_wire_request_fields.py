@@ -1,0 +1,153 @@
+"""The request of a Check, read from its bytes: what protobuf makes of them is read, however they are laid out."""
+
+import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
+from extauthz._pb.extauthz.check_pb2 import Check
+from extauthz.wire.compose import check_request
+from extauthz.wire.request_fields import Fields, _in_order, read
+
+Read = tuple[int, int, dict[str, object] | None]
+HTTP = b"\x12"
+NAMES = ["body", "header_map", "headers", "host", "id", "method", "path", "protocol", "raw_body", "scheme", "size"]
+MINUS_ONE = b"\x48" + b"\xff" * 9 + b"\x01"
+
+
+def told(fields: Fields) -> Read:
+    seconds, nanos, http = fields
+    return seconds, nanos, None if http is None else {name: getattr(http, name) for name in NAMES}
+
+
+def by_protobuf(content: bytes) -> Read:
+    request = Check.Request.FromString(content)
+    http, said = None, request.http
+    if request.HasField("http"):
+        http = {name: getattr(said, name) for name in NAMES}
+        http["headers"] = list(said.headers)
+        http["header_map"] = list(said.header_map.headers) if said.HasField("header_map") else None
+    return request.time.seconds, request.time.nanos, http
+
+
+def same(content: bytes) -> Read | None:
+    """What both make of it; `None` if it is no request for either."""
+    try:
+        meant = by_protobuf(content)
+    except DecodeError:
+        with pytest.raises(DecodeError):
+            read(content)
+        return None
+    assert told(read(content)) == meant
+    return meant
+
+
+def length(size: int, padding: int = 0) -> bytes:
+    """A number of Protocol Buffers, with so many bytes more than it needs."""
+    groups = []
+    while size > 127:
+        groups.append(size & 127 | 128)
+        size >>= 7
+    groups += [size | 128, *[128] * (padding - 1), 0] if padding else [size]
+    return bytes(groups)
+
+
+def field(tag: bytes, content: bytes, padding: int = 0) -> bytes:
+    return tag + length(len(content), padding) + content
+
+
+PADDING = st.sampled_from([0, 0, 0, 0, 1, 2])
+NUMBER = st.tuples(st.integers(0, 2**64 - 1) | st.sampled_from([0, 127, 128, 255, 2**31, 2**35]), PADDING).map(
+    lambda one: length(*one)
+)
+TEXT = st.sampled_from([b"", b"GET", b"\xc3\xa4", b"\xff", b"\xed\xa0\x80", b"/a?b", b"x" * 130, b"y" * 16_384])
+LINE = st.builds(field, st.sampled_from([b"\x0a", b"\x0a", b"\x0a", b"\x12", b"\x08"]), TEXT | st.binary(), PADDING)
+LINES = st.lists(LINE, max_size=3).map(b"".join)
+TAGS = [bytes([number << 3 | 2]) for number in (1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 14)]
+PART = st.one_of(
+    st.builds(field, st.sampled_from(TAGS), TEXT, PADDING),
+    st.builds(field, st.just(b"\x6a"), LINES, PADDING),
+    NUMBER.map(b"\x48".__add__),
+    st.just(MINUS_ONE),
+    st.binary(max_size=3),
+)
+PARTS = st.lists(PART, max_size=5) | st.lists(PART, max_size=5).map(sorted)
+TIME = st.lists(st.builds(bytes.__add__, st.sampled_from([b"\x08", b"\x10"]), NUMBER), max_size=3).map(b"".join)
+REQUEST = st.lists(
+    st.builds(field, st.just(b"\x0a"), TIME, PADDING)
+    | st.builds(field, st.just(HTTP), PARTS.map(b"".join), PADDING)
+    | st.binary(max_size=2),
+    max_size=3,
+)
+
+
+@example(b"")
+@example(field(b"\x0a", b"\x08\x05\x10\x06"))
+@example(field(b"\x0a", b"\x10\x06\x08\x05"))
+@example(field(b"\x0a", b"\x08\x05\x10" + length(2**32 + 5)))
+@example(field(b"\x0a", b"\x08" + length(2**64 - 1)))
+@example(field(b"\x0a", b"\x08\x85") + field(HTTP, b""))
+@example(field(HTTP, b"") + field(b"\x0a", b"\x08\x05"))
+@example(field(HTTP, b"\x12\x03GET") + field(HTTP, b"\x12\x04POST\x22\x01/"))
+@example(field(HTTP, b"\x12\x03GET\x12\x04POST"))
+@example(field(HTTP, b"\x22\x01/\x12\x03GET"))
+@example(field(HTTP, b"\x12\x03GET\x22\x05/"))
+@example(field(HTTP, b"\x12\x83\x00GET\x22\x81\x80\x00/"))
+@example(field(HTTP, MINUS_ONE))
+@example(field(HTTP, b"\x48\xff\x01"))
+@example(field(HTTP, b"\x48" + length(2**63 - 1)))
+@example(field(HTTP, b"\x48\x05\x48\x06"))
+@example(field(HTTP, b"\x6a\x00"))
+@example(field(HTTP, b"\x6a\x03\x0a\x01x\x6a\x03\x0a\x01y"))
+@example(field(HTTP, b"\x6a\x03\x12\x01x"))
+@example(field(HTTP, b"\x6a\x03\x0a\x02x"))
+@example(field(HTTP, b"\x3a\x01\xff"))
+@given(REQUEST.map(b"".join))
+def test_however_it_is_laid_out_it_is_read_as_by_protobuf(content: bytes) -> None:
+    same(content)
+
+
+SENT = check_request(
+    id="17",
+    method="POST",
+    host="shop.example.com",
+    path="/orders?\u00e4=1",
+    headers={"accept": "*/*", "x-long": "x" * 200},
+    raw_headers=True,
+    body=b"{}",
+    time=(1_790_000_000, 123_456_789),
+)
+CONTENT = CheckRequest.FromString(SENT).attributes.request.SerializeToString()
+
+
+@given(
+    st.integers(0, len(CONTENT)),
+    st.integers(0, 3),
+    st.binary(max_size=3) | st.sampled_from([b"\x80", b"\xff", b"\x0a", b"\x12", b"\x6a"]),
+)
+def test_however_it_is_damaged_it_is_read_as_by_protobuf(at: int, gone: int, instead: bytes) -> None:
+    same(CONTENT[:at] + instead + CONTENT[at + gone :])
+
+
+@pytest.mark.parametrize("raw_headers", [True, False])
+def test_what_envoy_sends_is_read_in_one_pass(raw_headers: bool) -> None:
+    sent = check_request(
+        id="17",
+        method="POST",
+        host="shop.example.com",
+        path="/orders",
+        headers={"accept": "*/*"},
+        raw_headers=raw_headers,
+        body=b"{}",
+        time=(1_790_000_000, 123_456_789),
+    )
+    content = CheckRequest.FromString(sent).attributes.request.SerializeToString(deterministic=True)
+    fields = _in_order(content)
+    assert fields is not None
+    assert told(fields) == same(content)
+
+
+def test_there_is_no_http_of_a_tcp_connection() -> None:
+    assert same(field(b"\x0a", b"\x08\x05\x10\x06")) == (5, 6, None)
+    assert same(b"") == (0, 0, None)
