@@ -107,7 +107,7 @@ def _in_order(content: bytes) -> Fields | None:
             seconds, at = _number(content, at + 1)
         if at < end and content[at] == _NANOS:
             nanos, at = _number(content, at + 1)
-        if at != end or seconds < 0 or not 0 <= nanos <= _LARGEST_NANOS:
+        if at != end or nanos > _LARGEST_NANOS:
             return None
     if at == size:
         return seconds, nanos, None
@@ -131,7 +131,7 @@ def _http(content: bytes, at: int) -> HttpFields | None:
             http.size, at = _signed(content, at + 1)
         else:
             start, at = span(content, at)
-            if at > size or not _take(http, tag, content[start:at]):
+            if not _take(http, tag, content[start:at]):
                 return None
     return http if at == size else None
 
@@ -192,7 +192,7 @@ def _signed(content: bytes, at: int) -> tuple[int, int]:
 
 
 def _number(content: bytes, at: int) -> tuple[int, int]:
-    """A number of up to five bytes, and where it ends; -1 for one that has more."""
+    """A number of up to five bytes, and where it ends; -1 for one that has more, and where it begins."""
     value = shift = 0
     for place in range(at, at + 5):
         byte = content[place]

@@ -70,6 +70,7 @@ PART = st.one_of(
     st.builds(field, st.just(b"\x6a"), LINES, PADDING),
     NUMBER.map(b"\x48".__add__),
     st.just(MINUS_ONE),
+    st.builds(bytes.__add__, st.sampled_from([b"\x0d", b"\x11", b"\x50", b"\x6b"]), st.binary(max_size=9)),
     st.binary(max_size=3),
 )
 PARTS = st.lists(PART, max_size=5) | st.lists(PART, max_size=5).map(sorted)
@@ -96,6 +97,8 @@ REQUEST = st.lists(
 @example(field(HTTP, b"\x12\x83\x00GET\x22\x81\x80\x00/"))
 @example(field(HTTP, MINUS_ONE))
 @example(field(HTTP, b"\x48\xff\x01"))
+@example(field(HTTP, b"\x48\xff\x01\x52\x06HTTP/1"))
+@example(field(HTTP, b"\x12\x03GET\x70\x01x"))
 @example(field(HTTP, b"\x48" + length(2**63 - 1)))
 @example(field(HTTP, b"\x48\x05\x48\x06"))
 @example(field(HTTP, b"\x6a\x00"))
@@ -137,7 +140,7 @@ def test_what_envoy_sends_is_read_in_one_pass(raw_headers: bool) -> None:
         method="POST",
         host="shop.example.com",
         path="/orders",
-        headers={"accept": "*/*"},
+        headers={"accept": "*/*", "x-long": "x" * 200},
         raw_headers=raw_headers,
         body=b"{}",
         time=(1_790_000_000, 123_456_789),
