@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Any
+from typing import Any, NoReturn, cast
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -70,6 +70,16 @@ spec:
 """
 
 
+class _Faulty:
+    """An index of rules with a bug."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def position(self, _: object) -> NoReturn:
+        raise self._error
+
+
 @dataclass(kw_only=True)
 class Bench:
     """The checker under test, and hands to drive it. `elapsed` is what the feed of revocations and the activities take
@@ -126,6 +136,17 @@ class Bench:
     def decide_by(self, policy: str) -> None:
         """Let another policy decide from now on."""
         self.checker.swap(replace(self.checker.ruling, policies=load_text(policy)))
+
+    def decide_wrongly(self, error: Exception) -> None:
+        """Let the policies have a bug from now on."""
+        ruling, faulty = self.checker.ruling, cast("Any", _Faulty(error))
+        self.checker.swap(replace(ruling, policies=replace(ruling.policies, index=faulty)))
+
+    def have_no_words(self) -> None:
+        """Let the policies set a header from now on whose name is no text, so that no answer can be encoded."""
+        ruling = self.checker.ruling
+        nameless: frozenset[Any] = frozenset({None})
+        self.checker.swap(replace(ruling, policies=replace(ruling.policies, settable_headers=nameless)))
 
     def replica(self, store: Store) -> "Bench":
         """Another server with the same configuration; `store` is what it calls the state that they share."""

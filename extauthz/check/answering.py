@@ -7,11 +7,13 @@ wrong here still ends in an explicit denied answer.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Final
 
 import structlog
 from msgspec.structs import replace
 
 from extauthz.check.case import Answer, Case
+from extauthz.check.committing import MARGIN_LATER, patience, wait
 from extauthz.check.refusals import AUDIT_UNAVAILABLE, INTERNAL_ERROR, refusal
 from extauthz.errors import ConfigurationError, Reason, Refused
 from extauthz.policy.approving import terms_of
@@ -32,15 +34,9 @@ from extauthz.wire.caller import classify
 from extauthz.wire.encode import encode_failure, say
 from extauthz.wire.glimpse import glimpse
 
-AUDIT_PATIENCE = 0.15
-"""Seconds that an answer waits for its record to be on disk; Envoy waits 0.2 unless it is told otherwise."""
-AUDIT_MARGIN = 0.02
-"""Seconds of the caller's deadline that are left for the answer when that wait ends."""
-AUDIT_MARGIN_LATER = 0.03
-"""As much, where a transport counts its own margin beside: the answer that the record is missing is to be the first."""
-
 _log = structlog.get_logger(__name__)
 
+_OFFERING: Final = (Challenge, Hold)
 _WITH_PAGE = frozenset({Caller.NAVIGATION, Caller.FORM_POST, Caller.API})
 """Who can open the challenge page: a gRPC caller can't, and a preflight must never be redirected."""
 
@@ -84,7 +80,7 @@ class Answering:
             return answer.payload
         ended = self._clock()
         try:
-            _wait(self._commit(case, answer, ended), _patience(case.asked.remaining()))
+            wait(self._commit(case, answer, ended), patience(case.asked.remaining()))
         except Exception as error:  # noqa: BLE001 - without its record nothing is allowed, whatever the cause
             return self._without_record(case, answer, error).payload
         self._committed(case, answer, ended)
@@ -124,7 +120,7 @@ class Answering:
         ended = self._clock()
         try:
             written = asyncio.wrap_future(self._commit(case, answer, ended))
-            await asyncio.wait_for(written, _patience(case.asked.remaining(), AUDIT_MARGIN_LATER))
+            await asyncio.wait_for(written, patience(case.asked.remaining(), MARGIN_LATER))
         except Exception as error:  # noqa: BLE001 - without its record nothing is allowed, whatever the cause
             return self._without_record(case, answer, error)
         self._committed(case, answer, ended)
@@ -135,7 +131,7 @@ class Answering:
         span, challenge = asked.span, ""
         offer: ChallengeOffer | HoldOffer | None = None
         try:
-            if isinstance(decision, Challenge | Hold):
+            if isinstance(decision, _OFFERING):
                 span = self.span_of(case)
                 offer = self._offer(replace(case, asked=replace(asked, span=span)), decision)
             payload, said = say(
@@ -312,17 +308,3 @@ def _found_by(case: Case) -> dict[str, str]:
     trace = trace_id_of(case.asked.trace, case.request) if span is None else f"{span.trace_id:032x}"
     ids = {"decision_id": case.asked.decision_id}
     return ids if trace is None else {**ids, "trace_id": trace}
-
-
-def _patience(remaining: float | None, margin: float = AUDIT_MARGIN) -> float:
-    """How long a record may take, so that the answer is there before the caller has given up."""
-    return AUDIT_PATIENCE if remaining is None else max(min(AUDIT_PATIENCE, remaining - margin), 0.0)
-
-
-def _wait(written: Future[None], patience: float) -> None:
-    """Wait until a record is on disk. One that comes too late is called back: it says what is not answered."""
-    try:
-        written.result(patience)
-    except TimeoutError:
-        written.cancel()
-        raise

@@ -15,7 +15,7 @@ from kept_records import KeptRecords, Records
 from patience import comes
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
-from extauthz.check import answering
+from extauthz.check import committing
 from extauthz.check.checker import Checker
 from extauthz.check.surroundings import Ruling, Surroundings
 from extauthz.policy.load import load_text
@@ -33,7 +33,7 @@ REQUIRING = POLICY.replace('paths: ["/health"]', 'paths: ["/health"]\n      audi
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that others keep busy may be slow."""
-    monkeypatch.setattr(answering, "AUDIT_PATIENCE", 60.0)
+    monkeypatch.setattr(committing, "PATIENCE", 60.0)
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ class Stuck(Records):
 
 
 def test_a_disk_that_hangs_denies_before_envoy_gives_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answering, "AUDIT_PATIENCE", 0.02)
+    monkeypatch.setattr(committing, "PATIENCE", 0.02)
     stuck = Stuck()
     bench = requiring(bench, stuck)
     assert bench.decision(bench.request("/health"))[1] == "audit-unavailable"

@@ -69,12 +69,9 @@ def test_an_exception_inside_a_guard_denies(bench: Bench) -> None:
 
 
 def test_an_exception_of_our_own_is_503_with_its_detail_in_the_record(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench,
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise ZeroDivisionError("the detail")
-
-    monkeypatch.setattr("extauthz.check.checker.decide", fail)
+    bench.decide_wrongly(ZeroDivisionError("the detail"))
     response = bench.answer(bench.request("/health"))
     assert response.status.code == UNAVAILABLE
     assert response.denied_response.status.code == 503
@@ -82,11 +79,8 @@ def test_an_exception_of_our_own_is_503_with_its_detail_in_the_record(
     assert "the detail" in str(bench.records.kept[0].detail)
 
 
-def test_an_answer_that_can_not_be_encoded_is_503(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise UnicodeError("no words")
-
-    monkeypatch.setattr("extauthz.check.answering.say", fail)
+def test_an_answer_that_can_not_be_encoded_is_503(bench: Bench) -> None:
+    bench.have_no_words()
     response = bench.answer(bench.request("/health"))
     assert (response.status.code, response.denied_response.status.code) == (UNAVAILABLE, 503)
     assert bench.records.kept[0].decision == Deny(reason="internal-error", status=503)

@@ -113,8 +113,8 @@ def no_store(bench: Bench, _: pytest.MonkeyPatch) -> None:
     asyncio.run(bench.store.close())
 
 
-def no_decision(_: Bench, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("extauthz.check.checker.decide", fail)
+def no_decision(bench: Bench, _: pytest.MonkeyPatch) -> None:
+    bench.decide_wrongly(ZeroDivisionError("the detail"))
 
 
 FAILURES = {
@@ -205,11 +205,9 @@ def test_who_can_not_be_waited_for_is_told_so(failing: Bench, form: str, error: 
 
 
 @pytest.mark.parametrize("form", SENT)
-def test_an_answer_that_can_not_be_written_is_still_one(
-    failing: Bench, form: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer_that_can_not_be_written_is_still_one(failing: Bench, form: str) -> None:
     """The last resort needs nothing of the request, and so knows no form: 503 is UNAVAILABLE to gRPC clients."""
-    monkeypatch.setattr("extauthz.check.answering.say", fail)
+    failing.have_no_words()
     said = Answer(failing.answer(ask(failing, form, "/health")))
     told = Told(reason="internal-error", decision_id=said.facts["decision_id"])
     check_refusal(said, "api", status=503, told=told)

@@ -10,7 +10,7 @@ from audit_journal import DEFAULTS, AuditJournal
 from checking import POLICY, Bench, make_bench
 from metrics.counting import count, decided
 
-from extauthz.check import answering
+from extauthz.check import committing
 from extauthz.check.checker import Checker
 from extauthz.check.surroundings import Ruling
 from extauthz.errors import Overloaded
@@ -71,7 +71,7 @@ def test_what_can_not_be_recorded_is_counted_as_what_it_was_answered_with(bench:
 def test_an_answer_that_waits_for_its_record_is_counted_once_and_so_is_its_wait(
     bench: Bench, tallies: Tallies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answering, "AUDIT_PATIENCE", 60.0)
+    monkeypatch.setattr(committing, "PATIENCE", 60.0)
     audit = AuditJournal(tmp_path / "audit.jsonl", DEFAULTS)
     bench = counting(bench, tallies, audit)
     assert bench.decision(bench.request("/health"))[0] == "allow"
