@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -267,3 +268,17 @@ def test_there_is_no_pip_in_what_is_installed(builder: Builder) -> None:
     assert (made / "extauthz").exists()
     assert not list(made.glob("pip*"))
     assert shutil.which("extauthz", path=str(made))
+
+
+@pytest.mark.long
+def test_a_scanner_finds_what_is_installed_by_its_metadata(builder: Builder) -> None:
+    """Ours by its name, version and licence; in `make image-steps`, which installs them, those of others, too."""
+    (installed,) = (builder.build("grpcio") / "opt" / "extauthz" / "lib").glob("python3.*/site-packages")
+    found = {canonicalize_name(one.name): one for one in distributions(path=[str(installed)])}
+    ours = found.pop(canonicalize_name("extauthz"))
+    assert (ours.version, ours.metadata["License-Expression"]) == (__version__, PROJECT["project"]["license"])
+    asked = {Requirement(text).name for text in PROJECT["project"]["dependencies"]}
+    assert asked <= {Requirement(text).name for text in ours.requires or ()}
+    pinned = pins(LOCKS["grpcio.lock"])
+    assert {name: one.version for name, one in found.items()}.items() <= pinned.items()
+    assert ({canonicalize_name(name) for name in asked} <= found.keys()) is not bool(builder.install)
