@@ -47,7 +47,7 @@ def checks_cluster(notes: Notes, server: Server) -> cluster.Cluster:
         EXTAUTHZ,
         server,
         max_requests=room,
-        of_room=_room(workers),
+        of_room=f"{_room(workers)} {_OF_RETRIES}",
         of_address=_of_checks(server),
     )
 
@@ -170,7 +170,11 @@ def _checks(
         connect_timeout=timedelta(seconds=0.2),
         lb_policy=cluster.ClusterLbPolicy.LEAST_REQUEST if several else cluster.ClusterLbPolicy.ROUND_ROBIN,
         typed_extension_protocol_options={_PROTOCOL: notes.pack(_http2(options))},
-        circuit_breakers=_breaker(max_requests=max_requests, max_pending_requests=AT_ONCE_DECIDED * len(server.checks)),
+        circuit_breakers=_breaker(
+            max_requests=max_requests,
+            max_pending_requests=AT_ONCE_DECIDED * len(server.checks),
+            max_retries=max_requests,
+        ),
         health_checks=[_health(notes, several)],
         outlier_detection=_outliers() if several else None,
         load_assignment=_endpoints(notes, name, server.checks, of_address),
@@ -208,6 +212,11 @@ _OF_OUTLIERS: Final = (
     " waits for nothing. Three calls in a row that it did not answer leave it out at once, until a look finds it"
     " again. Only a lack of answers counts, not what an answer says; and never more than half are left out by this,"
     " for with too few the others would have too much."
+)
+
+_OF_RETRIES: Final = (
+    "When a connection breaks, all calls on it are repeated: without a word Envoy repeats three at a time, and gives up"
+    " the others."
 )
 
 
@@ -328,10 +337,17 @@ def _outliers() -> cluster.OutlierDetection:
 
 
 def _breaker(
-    *, max_requests: int, max_connections: int | None = None, max_pending_requests: int | None = None
+    *,
+    max_requests: int,
+    max_connections: int | None = None,
+    max_pending_requests: int | None = None,
+    max_retries: int | None = None,
 ) -> cluster.CircuitBreakers:
     limits = cluster.CircuitBreakersThresholds(
-        max_connections=max_connections, max_pending_requests=max_pending_requests, max_requests=max_requests
+        max_connections=max_connections,
+        max_pending_requests=max_pending_requests,
+        max_requests=max_requests,
+        max_retries=max_retries,
     )
     return cluster.CircuitBreakers(thresholds=[limits])
 

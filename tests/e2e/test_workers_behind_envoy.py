@@ -1,5 +1,7 @@
 """Workers behind an Envoy that has them as `envoy/workers.yaml` says: who leaves and who comes costs no request."""
 
+import asyncio
+import os
 import signal
 import subprocess
 import threading
@@ -19,14 +21,18 @@ from patience import GENEROUS, comes
 from extauthz.cli.quickstart.envoy import Admin, envoy_command
 
 CALLERS = 2
+AT_ONCE = 40
+ASKED = 0.5
+"""Seconds in which the requests get to their workers, and those of the living one are answered."""
 
 
-def configuration(running: Running) -> bootstrap.Tree:
-    """The filter as it is shipped in gateway.yaml, but that it asks only once and waits for a busy machine, and the
-    clusters of workers.yaml."""
+def configuration(running: Running, *, repeating: bool) -> bootstrap.Tree:
+    """The filter as it is shipped in gateway.yaml, but that it waits for a busy machine and asks only once unless it is
+    `repeating`, and the clusters of workers.yaml."""
     gateway = bootstrap.load("gateway", tls=running.folder, run=running.folder)
     asking = bootstrap.ext_authz(gateway)
-    asking["grpc_service"].pop("retry_policy", None)
+    if not repeating:
+        del asking["grpc_service"]["retry_policy"]
     asking["grpc_service"]["timeout"] = f"{GENEROUS}s"
     manager = {
         "@type": bootstrap.connection_manager(gateway)["@type"],
@@ -66,10 +72,10 @@ def configuration(running: Running) -> bootstrap.Tree:
 
 
 @contextmanager
-def envoy_before(running: Running, binary: Path) -> Iterator[str]:
+def envoy_before(running: Running, binary: Path, *, repeating: bool = False) -> Iterator[str]:
     """The address of an Envoy that asks these workers."""
     path = running.folder / "envoy.yaml"
-    path.write_text(yaml.safe_dump(configuration(running)))
+    path.write_text(yaml.safe_dump(configuration(running, repeating=repeating)))
     with (running.folder / "envoy.log").open("wb") as log:
         process = subprocess.Popen(envoy_command(binary, path), stdout=log, stderr=log)
     try:
@@ -108,3 +114,31 @@ def test_a_rolling_restart_costs_no_request_an_error(tmp_path: Path, transport: 
         running.end()
     assert set(statuses) == {200}
     assert statuses.total() > 100
+
+
+async def _all_at_once(url: str, pid: int) -> Counter[int]:
+    """The statuses of requests that are under way when the worker with this process is killed."""
+    os.kill(pid, signal.SIGSTOP)
+    async with httpx.AsyncClient(base_url=url, timeout=GENEROUS, trust_env=False) as client:
+        asked = [asyncio.create_task(client.get("/one")) for _ in range(AT_ONCE)]
+        await asyncio.wait(asked, timeout=ASKED)
+        waiting = sum(not one.done() for one in asked)
+        os.kill(pid, signal.SIGKILL)
+        answers = await asyncio.gather(*asked)
+    assert waiting > 3, "so many are repeated by an Envoy that is told nothing"
+    return Counter(answer.status_code for answer in answers)
+
+
+def test_a_worker_that_is_killed_costs_no_request_an_error(tmp_path: Path, transport: str, envoy_binary: Path) -> None:
+    running = Running(workers_folder(tmp_path), transport)
+    try:
+        running.waits_for("workers-serving")
+        workers = running.children
+        assert len(workers) == COUNT
+        with envoy_before(running, envoy_binary, repeating=True) as url:
+            for _ in range(AT_ONCE):  # until Envoy has connections to both
+                assert httpx.get(f"{url}/one", trust_env=False, timeout=GENEROUS).status_code == 200
+            statuses = asyncio.run(_all_at_once(url, workers[0]))
+    finally:
+        running.end()
+    assert statuses == {200: AT_ONCE}
