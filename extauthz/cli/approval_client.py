@@ -147,7 +147,10 @@ def _wants_code(answer: Answer) -> bool:
     if answer.content_type != "application/problem+json":
         return False
     problem = answer.json()
-    return problem.get("reason") == _NEEDS_FACTOR and _CODE in problem.get("factors", ())
+    if not isinstance(problem, dict) or problem.get("reason") != _NEEDS_FACTOR:
+        return False
+    factors = problem.get("factors")
+    return isinstance(factors, list) and _CODE in factors
 
 
 def _code() -> str | None:

@@ -5,11 +5,12 @@ else there is. It is looked for among all of them, also among what is over: type
 another one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import typer
 
+from extauthz.cli import approval_shapes
 from extauthz.cli.approval_answers import NotDone
 from extauthz.cli.approval_client import Api, path_of
 from extauthz.cli.policy_trace import printable
@@ -76,9 +77,9 @@ def asked_for(api: Api, id_: str) -> str:
 
 
 def _seen(api: Api) -> Iterable[str]:
-    page: dict[str, Any] = {"next": ""}
+    page: Mapping[str, Any] = {"next": ""}
     for _ in range(_MOST_PAGES):
-        page = api.get(_PATH, {"limit": _PAGE, "cursor": page["next"]})
+        page = approval_shapes.names(api.get(_PATH, {"limit": _PAGE, "cursor": page["next"]}), api.url)
         yield from (one["id"] for one in page["approvals"])
         if page["next"] is None:
             return

@@ -111,7 +111,7 @@ def _shown(values: Mapping[str, str]) -> Iterator[str]:
 def _marks(votes: Sequence[Mapping[str, Any]]) -> Iterator[Text]:
     for vote in votes:
         sign = "+" if vote["stance"] == "approve" else "-"
-        yield Text(f"{sign}{printable(vote['person'])}", _STYLES[vote["stance"]])
+        yield Text(f"{sign}{printable(vote['person'])}", _STYLES.get(vote["stance"], "bold"))
 
 
 def _lines(one: Told) -> Iterator[tuple[str, str | Text]]:
@@ -185,7 +185,7 @@ def _votes(votes: Sequence[Mapping[str, Any]]) -> Table:
         way = f"{vote['channel']} {vote['factor']}".strip()
         drawn.add_row(
             Text(printable(person)),
-            Text(vote["stance"], _STYLES[vote["stance"]]),
+            Text(vote["stance"], _STYLES.get(vote["stance"], "bold")),
             Text(vote["at"], "dim"),
             Text(printable(way)),
             Text(printable(vote["reason"])),

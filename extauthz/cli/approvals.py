@@ -5,6 +5,7 @@ through the API, with the token of the person whose answer it is.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, get_args
 
@@ -12,7 +13,7 @@ import typer
 
 from extauthz.approval import course
 from extauthz.approval.view import approval_object
-from extauthz.cli import deliveries
+from extauthz.cli import approval_shapes, deliveries
 from extauthz.cli.approval_answers import NotDone
 from extauthz.cli.approval_asking import asking
 from extauthz.cli.approval_client import Api, Ca, TokenFile, Url, path_of
@@ -25,7 +26,7 @@ from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, anybody_o
 from extauthz.settings import Settings
 from extauthz.store.approvals import ApprovalQuery
 from extauthz.store.protocol import Store
-from extauthz.values.approvals import Approval, Stance, State, Verdict
+from extauthz.values.approvals import Approval, State, Verdict
 
 app = typer.Typer(name="approvals", no_args_is_help=True, help="Approvals, and who answers them.")
 app.command(short_help="A link with which SUB logs in at the approvers' pages.")(link)
@@ -68,7 +69,9 @@ def list_(
     sieve = _Sieve(states=_states(status), rule=rule, subject=subject, issuer=issuer, mine=mine, unreviewed=unreviewed)
     if url is not None:
         api = Api.of(url=url, token_file=token_file, ca=ca)
-        rows = api.get("/v1/approvals", {**sieve.parameters, "limit": limit})["approvals"]
+        rows = approval_shapes.page(api.get("/v1/approvals", {**sieve.parameters, "limit": limit}), api.url)[
+            "approvals"
+        ]
     else:
 
         async def work(settings: Settings, store: Store) -> list[dict[str, Any]]:
@@ -97,7 +100,7 @@ def show(
     """Show all of an approval: who asks for what and whom, why the rule asks, and who has answered."""
     if url is not None:
         api = Api.of(url=url, token_file=token_file, ca=ca)
-        told = api.get(path_of(asked_for(api, id_)))
+        told = approval_shapes.approval(api.get(path_of(asked_for(api, id_))), api.url)
     else:
 
         async def work(settings: Settings, store: Store) -> dict[str, Any]:
@@ -129,7 +132,7 @@ def watch(
     """Show what there is, the oldest first, and then every change, until Ctrl-C; as JSON one object a line."""
     console = make_console()
 
-    def tell(told: Any) -> None:  # noqa: ANN401 - JSON
+    def tell(told: Mapping[str, Any]) -> None:
         if output == "json":
             print_json(told, indent=None)
         else:
@@ -137,8 +140,9 @@ def watch(
 
     sieve = _Sieve(states=_states(status), rule=rule, subject=subject, issuer=issuer, mine=mine, unreviewed=unreviewed)
     if url is not None:
-        for told in Api.of(url=url, token_file=token_file, ca=ca).events(_EVENTS, sieve.parameters):
-            tell(told)
+        api = Api.of(url=url, token_file=token_file, ca=ca)
+        for told in api.events(_EVENTS, sieve.parameters):
+            tell(approval_shapes.approval(told, api.url))
         return
 
     async def work(settings: Settings, store: Store) -> None:
@@ -171,7 +175,8 @@ def approve(
     output: Format = "text",
 ) -> None:
     """Vote for an approval, as the person whose token it is. A one-time code is asked for if the rule wants one."""
-    _vote(id_, "approve", reason, Api.of(url=url, token_file=token_file, ca=ca, config=config), output)
+    api = Api.of(url=url, token_file=token_file, ca=ca, config=config)
+    _order(api, id_, "approve", {"reason": reason}, output)
 
 
 @app.command(short_help="Vote against an approval.")
@@ -185,7 +190,8 @@ def deny(
     output: Format = "text",
 ) -> None:
     """Vote against an approval, as the person whose token it is."""
-    _vote(id_, "deny", reason, Api.of(url=url, token_file=token_file, ca=ca, config=config), output)
+    api = Api.of(url=url, token_file=token_file, ca=ca, config=config)
+    _order(api, id_, "deny", {"reason": reason}, output)
 
 
 @app.command(short_help="Withdraw what you have asked for.")
@@ -200,7 +206,7 @@ def cancel(
 ) -> None:
     """Withdraw what you have asked for yourself."""
     api = Api.of(url=url, token_file=token_file, ca=ca, config=config)
-    _report(api.post(path_of(asked_for(api, id_), "cancel"), {"reason": reason}), output)
+    _order(api, id_, "cancel", {"reason": reason}, output)
 
 
 @app.command(short_help="Take back what was given.")
@@ -215,7 +221,7 @@ def revoke(
 ) -> None:
     """Take back what was given: what rests on it counts no more."""
     api = Api.of(url=url, token_file=token_file, ca=ca, config=config)
-    _report(api.post(path_of(asked_for(api, id_), "revoke"), {"reason": reason}), output)
+    _order(api, id_, "revoke", {"reason": reason}, output)
 
 
 @app.command(short_help="Say whether a break-glass was justified.")
@@ -231,14 +237,14 @@ def review(
 ) -> None:
     """Say whether a use of break-glass was justified; what rests on one that was not counts no more."""
     api = Api.of(url=url, token_file=token_file, ca=ca, config=config)
-    _report(api.post(path_of(asked_for(api, id_), "review"), {"verdict": verdict, "reason": reason}), output)
+    _order(api, id_, "review", {"verdict": verdict, "reason": reason}, output)
 
 
-def _vote(id_: str, stance: Stance, reason: str, api: Api, output: Literal["text", "json"]) -> None:
-    _report(api.post(path_of(asked_for(api, id_), stance), {"reason": reason}), output)
+def _order(api: Api, id_: str, verb: str, members: Mapping[str, str], output: Literal["text", "json"]) -> None:
+    _report(approval_shapes.approval(api.post(path_of(asked_for(api, id_), verb), members), api.url), output)
 
 
-def _report(told: Any, output: Literal["text", "json"]) -> None:  # noqa: ANN401 - JSON
+def _report(told: Mapping[str, Any], output: Literal["text", "json"]) -> None:
     if output == "json":
         print_json(told)
     else:

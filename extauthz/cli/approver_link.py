@@ -83,9 +83,11 @@ def _issuer(settings: Settings, given: str | None) -> str:
     login, tokens = settings.approvals.login, settings.approvals.tokens
     known = {one.issuer for one in (login, tokens) if one is not None}
     if not known and given is None:
-        raise LinkRefused(
-            "--issuer is missing: neither `approvals.login` nor `approvals.tokens` says who knows approvers"
+        raise typer.BadParameter(
+            "name it: neither `approvals.login` nor `approvals.tokens` says who knows approvers", param_hint="--issuer"
         )
     if given is not None and known and given not in known:
-        raise LinkRefused(f"--issuer: `{given}` is not the issuer of approvers, `{min(known)}`; leave it out")
+        raise typer.BadParameter(
+            f"`{given}` is not the issuer of approvers, `{min(known)}`; leave it out", param_hint="--issuer"
+        )
     return given or min(known)

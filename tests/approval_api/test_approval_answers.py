@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
+from commanding import command
 
 from extauthz.cli import approval_answers
 from extauthz.cli.approval_answers import LARGEST, LONGEST_LINE, NotDone
@@ -115,6 +117,37 @@ def test_a_line_of_a_stream_that_is_too_long_is_not_read_to_its_end() -> None:
     (said,) = told(b"data: ", *blanks(LONGEST_LINE + 65_536, b"{}\n\n"))
     assert "a line is longer than" in str(said)
     assert told(b"data: ", *blanks(LONGEST_LINE - 65_536, b"{}\n\n"))[0] == {}
+
+
+WHOLE = "a" * 32
+ODD: list[object] = [
+    *(None, 7, [], {}, {"approvals": 7}, {"approvals": [7], "next": None}, {"approvals": [{}], "next": []}),
+    {"id": "a", "status": "pending", "reason": "needs-factor", "factors": 7, "\x1b[2J": "\x1b[2J"},
+]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("list",), ("watch",), ("show", WHOLE), ("show", "abcd"), ("approve", WHOLE), ("deny", WHOLE)),
+        *(("cancel", WHOLE), ("revoke", WHOLE), ("review", WHOLE, "justified")),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("status", [200, 403])
+def test_an_answer_of_another_shape_ends_in_a_line(words: tuple[str, ...], status: int, tmp_path: Path) -> None:
+    content = b""
+    kind = "application/json" if status == 200 else "application/problem+json"
+    with serving(lambda: iter([content]), status=status, content_type=kind) as api:
+        for odd in ODD:
+            streamed = words == ("watch",) and status == 200
+            content = b"data: " * streamed + json.dumps(odd).encode() + b"\n\n"
+            arguments = ("approvals", *words, "--url", api.url)
+            ended = command(*arguments, folder=tmp_path, environ={"APPROVALS_TOKEN": "t"})
+            line, *more = ended.stderr.splitlines()
+            assert (ended.returncode, ended.stdout, more) == (1, "", []), (odd, ended)
+            assert line.startswith("extauthz: ")
+            assert line.isprintable()
 
 
 def test_pages_without_end_are_not_turned_for_ever() -> None:

@@ -54,13 +54,13 @@ def test_people_are_told_to_keep_it_to_themselves(tmp_path: Path) -> None:
         (("--person", " "), CONFIG, 2, "--person: names nobody"),
         (("--person", "a", "--group", "on-call:night"), CONFIG, 2, "--group: `on-call:night`: who is on call is said"),
         (("--person", "a", "--valid-for", "8d"), CONFIG, 2, "--valid-for: `8d`: write more than nothing and at most"),
-        (("--person", "a", "--issuer", "https://other.example"), CONFIG, 1, "--issuer: `https://other.example` is not"),
+        (("--person", "a", "--issuer", "https://other.example"), CONFIG, 2, "--issuer: `https://other.example` is not"),
         (("--person", "a"), "policies: [policies.yaml]\n", 1, "`approvals.url` is missing"),
         (
             ("--person", "a"),
             f"policies: [policies.yaml]\napprovals: {{url: '{URL}'}}\n",
-            1,
-            "--issuer is missing: neither `approvals.login` nor `approvals.tokens`",
+            2,
+            "--issuer: name it: neither `approvals.login` nor `approvals.tokens`",
         ),
     ],
 )
