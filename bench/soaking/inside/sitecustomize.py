@@ -3,11 +3,13 @@
 It does two things, both by files in the folder that SOAK_INSIDE names. `clock` holds seconds: by so many the wall
 clock is wrong that Python tells (`time.time` and `time.time_ns`, the only ones that extauthz reads); clocks that nobody
 sets, timers of the kernel and other programs go on as they are. And every few seconds `<pid>.json` tells what only the
-process itself can count: its tasks, and the blocks of memory that are in use. (Not by asking the garbage collector for
-all objects: CPython fails to build a tuple that somebody else holds half made.)
+process itself can count: its tasks, and the blocks of memory that were in use when its garbage was collected last. By
+itself Python collects what is old once a quarter more has come, which may take an hour. (Not by asking the garbage
+collector for all objects: CPython fails to build a tuple that somebody else holds half made.)
 """
 
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -19,6 +21,7 @@ from types import SimpleNamespace
 from typing import Final
 
 TELL_EVERY: Final = 2.0
+COLLECT_EVERY: Final = 30.0
 LOOK_EVERY: Final = 0.1
 _folder = Path(os.environ["SOAK_INSIDE"])
 _wrong_by = 0.0
@@ -37,6 +40,7 @@ def _stepped_ns(clock: Callable[[], int]) -> Callable[[], int]:
 def _live() -> None:
     global _wrong_by
     told_at = time.monotonic()
+    collected_at, blocks = -COLLECT_EVERY, 0
     while True:
         time.sleep(LOOK_EVERY)
         try:
@@ -46,7 +50,11 @@ def _live() -> None:
         _spare_transports()
         if time.monotonic() - told_at >= TELL_EVERY:
             told_at = time.monotonic()
-            text = json.dumps({"tasks": len(_tasks), "blocks": sys.getallocatedblocks()})
+            if told_at - collected_at >= COLLECT_EVERY:
+                collected_at = told_at
+                gc.collect()
+                blocks = sys.getallocatedblocks()
+            text = json.dumps({"tasks": len(_tasks), "blocks": blocks})
             new = _folder / f"{os.getpid()}.new"
             new.write_text(text)
             new.replace(_folder / f"{os.getpid()}.json")
