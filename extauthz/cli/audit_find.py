@@ -15,7 +15,6 @@ from extauthz.history.audit_files import in_turn, last_written, lines_of
 from extauthz.history.reading import no_records
 from extauthz.history.tail import Tail
 from extauthz.history.wanted import Record, Sieve, Wanted, stepping
-from extauthz.values.counting import counted
 
 LIMIT: Final = 100
 """Records that are shown unless more are asked for."""
@@ -48,7 +47,7 @@ def find(
     if not found:
         _tell_nothing(looked, recent, sieve)
     if len(found) > limit:
-        typer.echo(f"there are more than {counted(limit, 'record')}; `--limit 0` shows all", err=True)
+        typer.echo(f"there are more records than the {limit} here; `--limit 0` shows all", err=True)
 
 
 def _found(

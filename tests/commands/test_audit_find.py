@@ -160,7 +160,9 @@ def test_an_answer_is_one_line_for_people(folder: Path) -> None:
 
 
 def test_what_is_left_out_is_said(folder: Path) -> None:
-    assert "more than 2 records; `--limit 0` shows all" in run(folder, "find", "-n", "2").stderr
+    for limit in ("1", "2"):
+        more = f"there are more records than the {limit} here; `--limit 0` shows all\n"
+        assert run(folder, "find", "-n", limit).stderr == more
     assert run(folder, "find", "--id", "none").stderr == "no record is like that\n"
     (folder / "other").write_text("hello\n")
     other = run(folder, "find", files=("other",))
