@@ -75,11 +75,11 @@ def refusal(config: Path, environ: Mapping[str, str], *, serve: bool = False) ->
     return None
 
 
-def refused_start(folder: Path, environ: Mapping[str, str]) -> str:
+def refused_start(folder: Path, environ: Mapping[str, str], *, serve: bool = False) -> str:
     """What a start with this environment says that must be refused. As a process it ends with 1 and this line, which
     `test_starts` shows: here whatever is no refusal is raised."""
     with patch.dict(os.environ, environ, clear=True):
-        said = refusal(folder / "extauthz.yaml", os.environ)
+        said = refusal(folder / "extauthz.yaml", os.environ, serve=serve)
     assert said is not None, "it would serve"
     return said
 
