@@ -56,7 +56,8 @@ MAX_OF_REVOCATIONS = 1.1
 MAX_US = {"workload by XFCC": 15.0, "user by a cached JWT": 20.0}
 """Of the second table, among the few rules."""
 MAX_OF_MANY = 1.4
-"""Times the same among the few rules."""
+"""Times what the same among the few rules may take. Times what it does take would be missed by each thing that spares
+time and no access to memory, which is what many rules cost."""
 FEW, MANY = 2, 400
 """Hosts, each with 25 rules on 10 routes."""
 AMONG_MANY = ", among 10,000 rules"
@@ -374,9 +375,10 @@ def misses(figures: Mapping[str, float]) -> Iterator[str]:
     for name, most in MAX_US.items():
         if figures[name] > most:
             yield f"{name}: {figures[name]:.1f} µs, not {most:.0f}"
-        ratio = figures[name + AMONG_MANY] / figures[name]
-        if ratio > MAX_OF_MANY:
-            yield f"{name}{AMONG_MANY}: {ratio:.2f} times the same among 50, not {MAX_OF_MANY}"
+        taken, ratio = figures[name + AMONG_MANY], figures[name + AMONG_MANY] / figures[name]
+        if taken > most * MAX_OF_MANY:
+            limit = f"{most * MAX_OF_MANY:.0f}"
+            yield f"{name}{AMONG_MANY}: {taken:.1f} µs, not {limit}; {ratio:.2f} times the same among 50"
 
 
 if __name__ == "__main__":
