@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 import yaml
 from app.crews import COUNT, Running, workers_folder
 from e2e import bootstrap
@@ -87,6 +88,7 @@ def envoy_before(running: Running, binary: Path, *, repeating: bool = False) -> 
         process.wait()
 
 
+@pytest.mark.parametrize("transport", ["grpcio", pytest.param("pyvoy", marks=pytest.mark.long)])
 def test_a_rolling_restart_costs_no_request_an_error(tmp_path: Path, transport: str, envoy_binary: Path) -> None:
     running = Running(workers_folder(tmp_path), transport)
     enough = threading.Event()

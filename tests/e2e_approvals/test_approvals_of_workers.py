@@ -4,6 +4,7 @@ each of the stores that they can share."""
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 
 import grpc
@@ -117,7 +118,14 @@ class Bank:
         return httpx.Client(transport=transport, base_url="http://approvals", headers=headers, timeout=GENEROUS)
 
 
-@pytest.fixture(params=[(transport, kind) for transport in TRANSPORTS for kind in SHARED], ids="-".join)
+SHORT = [("grpcio", "sqlite"), ("pyvoy", "redis")]
+PAIRS = [
+    pytest.param(pair, marks=[] if pair in SHORT else [pytest.mark.long], id="-".join(pair))
+    for pair in product(TRANSPORTS, SHARED)
+]
+
+
+@pytest.fixture(params=PAIRS)
 def bank(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bank]:
     transport, kind = request.param
     with shared_store(kind) as store:

@@ -57,8 +57,16 @@ def free_port() -> int:
         return port
 
 
-@pytest.mark.parametrize("kind", ["unix", "tcp"])
-@pytest.mark.parametrize("transports", [("pyvoy", "pyvoy"), ("grpcio", "pyvoy")], ids="-".join)
+@pytest.mark.parametrize(
+    ("transports", "kind"),
+    [
+        (("pyvoy", "pyvoy"), "unix"),
+        (("grpcio", "pyvoy"), "tcp"),
+        pytest.param(("pyvoy", "pyvoy"), "tcp", marks=pytest.mark.long),
+        pytest.param(("grpcio", "pyvoy"), "unix", marks=pytest.mark.long),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
+)
 def test_of_two_that_start_at_once_one_serves_and_the_other_says_why_not(
     tmp_path: Path, transports: tuple[str, str], kind: str
 ) -> None:
