@@ -55,6 +55,7 @@ def test_what_a_process_and_its_family_hold_and_use_is_told() -> None:
     assert abs(processor_seconds(os.getpid()) - time.process_time()) < 0.5
 
 
+@pytest.mark.long
 def test_the_smallest_run_measures_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if missing := h2load.missing():
         pytest.fail(missing) if os.environ.get("REQUIRE_ALL") else pytest.skip(missing)

@@ -84,6 +84,7 @@ def test_a_process_that_lived_for_too_short_a_time_is_not_judged() -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_a_run_of_some_seconds_finds_nothing_wrong(tmp_path: Path) -> None:
     find_redis()
     told = tmp_path / "soak.json"
