@@ -94,6 +94,7 @@ def test_two_at_once_compile_once_and_all_of_it(checkout: Path) -> None:
     assert not hatch_build.is_up_to_date(checkout), "a part of it is not what was compiled"
 
 
+@pytest.mark.long
 def test_what_can_not_be_written_whole_is_removed(checkout: Path) -> None:
     require_namespaces()
     disk, copied = checkout.parent / "disk", checkout.parent / "copied"
@@ -111,6 +112,7 @@ def test_what_can_not_be_written_whole_is_removed(checkout: Path) -> None:
     assert left(copied) == []
 
 
+@pytest.mark.long
 def test_without_room_to_compile_in_nothing_is_left(checkout: Path) -> None:
     require_namespaces()
     script = 'mount -t tmpfs -o size=64k none "$TMPDIR" && exec "$@"'
@@ -152,6 +154,7 @@ def test_a_compiler_that_can_not_be_read_is_told_of_in_a_line(checkout: Path) ->
     assert left(checkout) == []
 
 
+@pytest.mark.long
 def test_a_compiler_of_blanks_is_none_that_was_chosen(checkout: Path) -> None:
     (checkout / "extauthz" / "one.py").write_text("def one() -> int:\n    return 'one'\n")  # so that it ends soon
     assert compiled(checkout, CC=" ")[1].startswith(BEGINS)
@@ -187,6 +190,7 @@ def test_where_nothing_can_be_written_it_says_that_what_is_there_is_still_run(re
     assert not hatch_build.is_up_to_date(read_only)
 
 
+@pytest.mark.long
 def test_sources_that_change_meanwhile_are_not_taken_for_what_was_compiled(checkout: Path) -> None:
     process = compiling(checkout)
     until = time.monotonic() + 60
