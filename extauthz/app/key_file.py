@@ -5,13 +5,12 @@ The rule kept here: it is made for its owner alone.
 
 import contextlib
 import os
-import tempfile
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from extauthz.errors import ConfigurationError, failure_of
-from extauthz.lookup.files import read_text
+from extauthz.lookup.files import read_text, write_whole
 from extauthz.stepup.keys import SECRET_BYTES, Key, KeyRing, drop_keys, generate_key, parse_keys, rotate_keys
 
 
@@ -102,19 +101,7 @@ def _naming(path: Path) -> Iterator[None]:
 def _write(path: Path, text: str, *, replace: bool) -> None:
     """Write beside it, to disk, then into its place; `FileExistsError` if it must not be replaced and is there."""
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")  # mode 0600
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as beside:
-                beside.write(text)
-                beside.flush()
-                os.fsync(beside.fileno())
-            if replace:
-                Path(name).replace(path)
-            else:
-                os.link(name, path)  # unlike a rename it never replaces
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                Path(name).unlink()
+        write_whole(path, text.encode(), replace=replace)
     except FileExistsError:
         raise
     except OSError as error:

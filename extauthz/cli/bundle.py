@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from extauthz.cli.policy_options import Format, FormatOption, print_json
 from extauthz.errors import ConfigurationError, failure_of
-from extauthz.lookup.files import open_file
+from extauthz.lookup.files import open_file, write_whole
 from extauthz.policy.bundle import (
     SIGNATURE_SUFFIX,
     Bundle,
@@ -148,10 +148,18 @@ def _read(path: Path) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
+    """Whole, or not at all: a server may fetch it in this moment, and a disk may be full."""
     try:
-        path.write_bytes(content)
+        write_whole(path, content, mode=0o666 & ~_umask())
     except OSError as error:
         raise ConfigurationError(f"{path}: can't be written: {failure_of(error)}") from error
+
+
+def _umask() -> int:
+    """What of a mode the user of the command wants nobody to have; the system tells it to who sets it alone."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _write_new(path: Path, content: bytes, *, mode: int) -> None:

@@ -1,12 +1,13 @@
-"""Opens the files that the operator names and that may change while the server runs.
+"""Opens, and replaces, the files that the operator names and that may change while the server runs.
 
-The rule: nobody waits for a file. A pipe in its place has no end before somebody writes, a device none at all, and a
-thread that waits for either never comes back.
+The rules: nobody waits for a file. A pipe in its place has no end before somebody writes, a device none at all, and a
+thread that waits for either never comes back. And nobody reads half of one: what is written comes whole into its place.
 """
 
 import errno
 import os
 import stat
+import tempfile
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -55,6 +56,29 @@ def read_text(path: Path, what: str) -> str:
         return read_bytes(path, what).decode("utf-8")
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path}: can't read the {what}: not UTF-8 text") from None
+
+
+def write_whole(path: Path, content: bytes, *, mode: int = 0o600, replace: bool = True) -> None:
+    """Write a file beside `path`, to disk, then into its place; `mode` is what it is made with.
+
+    Raises:
+        FileExistsError: one is there, and it is not to `replace` it.
+        OSError: it can't be written; what was there still is.
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")  # mode 0600
+    beside = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        if replace:
+            beside.replace(path)
+        else:
+            os.link(beside, path)  # unlike a rename it never replaces
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _without_waiting(path: str, flags: int) -> int:

@@ -1,6 +1,7 @@
 """`extauthz bundle` as a person uses it."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,9 @@ def test_keys_are_made_and_bundles_built_and_verified(folder: Path) -> None:
     built = run(folder, *build)
     assert built.returncode == 0, built.stderr
     assert "bundle `policies` version 7, 2 files, revision sha256:" in built.stdout
+    mask = os.umask(0o077)
+    os.umask(mask)
+    assert (folder / "p.tar.gz").stat().st_mode & 0o777 == 0o666 & ~mask
     verified = run(folder, "verify", "p.tar.gz", "--key", "bundle-public.pem", "--format", "json")
     said = json.loads(verified.stdout)
     assert (said["version"], said["files"]) == (7, ["site.yaml", "teams/a.yaml"])

@@ -1,14 +1,15 @@
 """What stands where a file should be: nobody waits for it, and nobody reads it for ever."""
 
 import os
+import resource
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from extauthz.errors import ConfigurationError
-from extauthz.lookup.files import open_file, read_text
+from extauthz.lookup.files import open_file, read_text, write_whole
 from extauthz.lookup.peers import Peer, read_secret
 
 
@@ -61,3 +62,33 @@ def test_links_to_files_are_followed(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("file")
     with open_file(tmp_path / "link") as stream:
         assert stream.read() == b"content"
+
+
+@pytest.fixture
+def full() -> Iterator[None]:
+    """No file gets longer than a hundred bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("full")
+def test_what_can_not_be_written_whole_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "archive"
+    write_whole(path, b"before")
+    with pytest.raises(OSError, match="File too large"):
+        write_whole(path, b"x" * 101)
+    assert path.read_bytes() == b"before"
+    assert [one.name for one in tmp_path.iterdir()] == ["archive"]
+
+
+def test_a_file_is_replaced_only_where_it_may_be(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    write_whole(path, b"first", replace=False)
+    with pytest.raises(FileExistsError):
+        write_whole(path, b"second", replace=False)
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"first", 0o600)
+    write_whole(path, b"third", mode=0o644)
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"third", 0o644)
+    assert [one.name for one in tmp_path.iterdir()] == ["keys"]
