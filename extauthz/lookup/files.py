@@ -8,6 +8,7 @@ import errno
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -61,10 +62,14 @@ def read_text(path: Path, what: str) -> str:
 def write_whole(path: Path, content: bytes, *, mode: int = 0o600, replace: bool = True) -> None:
     """Write a file beside `path`, to disk, then into its place; `mode` is what it is made with.
 
+    Links are followed where it is replaced: it is the file that is, as it is the file that `open_file` reads.
+
     Raises:
         FileExistsError: one is there, and it is not to `replace` it.
-        OSError: it can't be written; what was there still is.
+        OSError: it can't be written, or what is there is something else than a file; what was there still is.
     """
+    if replace:
+        path = _file_at(path)
     descriptor, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")  # mode 0600
     beside = Path(name)
     try:
@@ -79,6 +84,14 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o600, replace: bool 
             os.link(beside, path)  # unlike a rename it never replaces
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _file_at(path: Path) -> Path:
+    # As root, a name of something else, as /dev/null, would be taken from it by the file.
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+    return Path(os.path.realpath(path))
 
 
 def _without_waiting(path: str, flags: int) -> int:

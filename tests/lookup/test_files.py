@@ -92,3 +92,27 @@ def test_a_file_is_replaced_only_where_it_may_be(tmp_path: Path) -> None:
     write_whole(path, b"third", mode=0o644)
     assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"third", 0o644)
     assert [one.name for one in tmp_path.iterdir()] == ["keys"]
+
+
+@pytest.mark.parametrize("name", ["pipe", "link"])
+def test_a_pipe_keeps_its_place(tmp_path: Path, name: str) -> None:
+    # No device: if this fails as root the machine has one less.
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to("pipe")
+    with pytest.raises(OSError, match="not a regular file"):
+        write_whole(tmp_path / name, b"content")
+    assert (pipe.is_fifo(), link.is_symlink()) == (True, True)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["link", "pipe"]
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["file", "nothing"])
+def test_a_file_is_replaced_where_links_lead(tmp_path: Path, there: bool) -> None:
+    (tmp_path / "behind").mkdir()
+    file, link = tmp_path / "behind" / "file", tmp_path / "link"
+    link.symlink_to("behind/file")
+    if there:
+        file.write_bytes(b"before")
+    write_whole(link, b"after")
+    assert (link.is_symlink(), file.is_symlink(), file.read_bytes()) == (True, False, b"after")
+    assert [one.name for one in file.parent.iterdir()] == ["file"]
