@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -30,7 +30,7 @@ class Assignment:
 
     settings: "Settings"
     admin: Path | None
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)  # it has secrets
     executable: str
     number: int | None
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Final, assert_never
@@ -45,7 +45,7 @@ class Launch:
     """How a worker is started: what runs, with which environment, in which folder; and what is left to do after it."""
 
     command: Sequence[str | Path]
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)  # it has secrets
     folder: Path
     clean_up: Callable[[], None]
 

@@ -76,7 +76,8 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o600, replace: bool 
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
             stream.flush()
-            os.fchmod(descriptor, mode)
+            if mode != 0o600:  # some file systems let nobody change one
+                os.fchmod(descriptor, mode)
             os.fsync(descriptor)
         if replace:
             beside.replace(path)

@@ -7,9 +7,9 @@ says nothing. Durations are milliseconds, as the specification has them.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 
 from extauthz.errors import ConfigurationError, failure_of
@@ -94,10 +94,11 @@ def read_batching(environ: Mapping[str, str]) -> Batching:
     )
 
 
-class _Said(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Said:
     """The variables, as they are said of one signal."""
 
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)  # it has secrets
     signal: Signal
 
     def of(self, name: str) -> tuple[str, str]:

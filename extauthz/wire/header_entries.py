@@ -211,6 +211,7 @@ def _as_before(entries: list[bytes], sample: _Sample) -> OneLineEach | None:
     shape, size, before = sample.shape, sample.size, sample.entries
     lines: list[str] | None = None
     others: list[str] = []
+    checked: list[int] = []
     for index, entry in enumerate(entries):
         if entry == before[index]:
             continue
@@ -229,7 +230,7 @@ def _as_before(entries: list[bytes], sample: _Sample) -> OneLineEach | None:
             line = value.decode(errors="replace")
         if place >= 0:
             if place < shape.single or place == shape.connection:
-                _check_line(shape, place, line)
+                checked.append(place)
             if lines is None:
                 lines = [*sample.headers.lines]
             lines[place] = line
@@ -237,6 +238,8 @@ def _as_before(entries: list[bytes], sample: _Sample) -> OneLineEach | None:
     if lines is None:
         return sample.headers
     _check_text("".join(others))
+    for place in checked:
+        _check_line(shape, place, lines[place])
     return OneLineEach(shape.places, tuple(lines), shape.foldable)
 
 
@@ -259,7 +262,6 @@ def _check_text(text: str) -> None:
 
 
 def _check_line(shape: _Shape, place: int, line: str) -> None:
-    _check_text(line)  # what is wrong with a value comes before what it says
     if place < shape.single and "," in line:
         refuse_joined(((tuple(shape.places)[place], line),))
     if place == shape.connection:

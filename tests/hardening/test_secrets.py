@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import cast
 
@@ -22,11 +23,14 @@ from serving import Served, start
 
 from extauthz.app.compiling import Compiler, Sources
 from extauthz.app.decision_index import DecisionIndex
+from extauthz.app.doctor.deployment import Deployment
 from extauthz.app.exposed import named_files
 from extauthz.app.informants import Informants
+from extauthz.app.link import Assignment
 from extauthz.app.providers import Providers
 from extauthz.app.tellers import make_deliveries
 from extauthz.app.wiring import load_keys, open_configured_store
+from extauthz.app.worker import Launch
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.lookup.attributes.sources import AttributeSources
 from extauthz.policy.declared import NOTHING_DECLARED
@@ -220,3 +224,9 @@ def test_processes_that_need_no_secret_get_none(
     given = "\n".join(one.read_text() for one in tmp_path.glob("given.*"))
     assert "PATH=" in given
     assert planted.found_in(given) == []
+
+
+@pytest.mark.parametrize("kind", [Assignment, Deployment, Launch])
+def test_what_has_the_environment_does_not_show_it(kind: type) -> None:
+    (environ,) = [one for one in fields(kind) if one.name == "environ"]
+    assert not environ.repr

@@ -27,6 +27,8 @@ LONG = st.integers(120, 136).map("x".__mul__) | st.integers(16_370, 16_390).map(
 @example([{"te": "1", "via": "2"}, {"te": "1", "via": "\n"}])
 @example([{"te": "1", "via": "2"}, {"te": "\r", "via": "2"}])
 @example([{"a": "1", "b": "2"}, {"a": "\0", "b": "2"}])
+@example([{"a": "1", "authorization": "x", "b": "2"}, {"a": "1\r", "authorization": "a,b", "b": "2"}])
+@example([{"a": "1", "authorization": "x", "b": "2"}, {"a": "1", "authorization": "a,b", "b": "2\r"}])
 @example([{"connection": "close", "b": "2"}, {"connection": "x-user", "b": "2"}])
 @example([{"a": "1", "host": "a"}, {"a": "1", "host": "a,b"}, {"a": "1", "host": "a"}])
 @given(

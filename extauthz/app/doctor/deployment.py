@@ -77,7 +77,7 @@ class Deployment:
     config: Path
     settings: Settings
     envoy_admin: str | None
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)  # it has secrets
     served: Callable[[], str]
     linted: Callable[[], tuple[PolicySet, Sequence[Finding]]]
     expected: Configured
