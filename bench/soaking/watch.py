@@ -47,12 +47,15 @@ class Bound:
         return self.share * middle + self.more
 
 
+_OF_CALLERS: Final = 270_000.0
+"""Blocks of memory that the bounded memories of 4,096 callers and tokens take at most: 66 for each, as `tracemalloc`
+has it. How many there are depends on how many come in a minute, and goes down with each key that is removed."""
 BOUNDS: Final[Mapping[str, Bound]] = {
     "resident": Bound(unit="MB", share=0.05, more=6.0, after=600.0),
     "descriptors": Bound(unit="", share=0.1, more=6.0),
     "threads": Bound(unit="", share=0.0, more=3.0),
     "tasks": Bound(unit="", share=0.2, more=12.0),
-    "blocks": Bound(unit="", share=0.05, more=5_000.0, after=600.0),
+    "blocks": Bound(unit="", share=0.05, more=_OF_CALLERS, after=600.0),
 }
 
 
