@@ -43,6 +43,9 @@ from extauthz.record.life_lines import LifeLine
 
 LONGEST: Final = 2.0
 """Seconds after which a look-up is given up."""
+REMADE: Final = 1.0
+"""Seconds for which an index that can't be opened is taken for one that is made anew."""
+_PAUSE: Final = 0.02
 MOST_EVENTS: Final = 200
 """Events that are read of one decision."""
 Row = tuple[int, int, str, *tuple[str | None, ...]]
@@ -187,7 +190,7 @@ class Index:
         """The index, for as long as a look-up may take."""
         until = self._clock() + LONGEST
         try:
-            connection = open_to_read(self._index)
+            connection = self._connection()
             if connection is None:
                 yield None
                 return
@@ -197,6 +200,17 @@ class Index:
             if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
                 raise TooMuch("the look-up takes too long; ask for less time, or for more of the request") from None
             raise ExtauthzError(f"{self._index}: can't read the index of the audit: {error}") from error
+
+    def _connection(self) -> sqlite3.Connection | None:
+        """As `open_to_read`. An index that is made anew in this moment, as after an upgrade, is waited for."""
+        until = self._clock() + REMADE
+        while True:
+            try:
+                return open_to_read(self._index)
+            except sqlite3.Error:
+                if self._clock() >= until:
+                    raise
+                time.sleep(_PAUSE)
 
     def _line(self, place: Line) -> DecisionLine | LifeLine | None:
         """The record at a place; `None` if its file is gone."""

@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -43,6 +44,19 @@ def test_every_decision_is_found_newest_first(place: Place) -> None:
     assert (one.decision, one.reason, one.rule) == ("hold", "approval-required", "payments/rule-1")
     assert (one.subject, one.workload, one.method) == ("user-4", BOT, "GET")
     assert (one.host, one.path) == ("host-0.example.com", "/v1/accounts/a0")
+
+
+def test_an_index_that_is_made_anew_in_this_moment_is_waited_for(place: Place) -> None:
+    append(place.audit, HUNDRED)
+    assert len(place.fill().ids()) == 100
+    whole = place.index.rename(place.index.with_name("aside"))
+    place.index.write_bytes(b"half of one" * 100)
+    made = threading.Timer(0.1, whole.replace, [place.index])
+    made.start()
+    try:
+        assert len(place.ids()) == 100
+    finally:
+        made.join()
 
 
 @pytest.mark.parametrize(
