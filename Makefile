@@ -84,11 +84,13 @@ jaeger:
 
 # Helm, and what holds manifests to the schemas of Kubernetes that it brings along, for tests/deploy and `make manifests`.
 # The versions are those of deploy/render.py and tests/deploy/tools.py. The operator's are the schemas of a ServiceMonitor and
-# of a PrometheusRule; the last one is what Docker Compose reads its files with.
+# of a PrometheusRule; compose-go is what Docker Compose reads its files with. kubeconform gets Kubernetes' schemas from a package.
 HELM := v3.22.0
 KUBECTL_VALIDATE := v0.0.4
 PROMETHEUS_OPERATOR := v0.85.0
 COMPOSE_GO := v2.16.2
+KUBECONFORM := v0.7.0
+KUBERNETES_VALIDATE := 1.37.0
 MESH_TOOLS ?= $(HOME)/.cache/extauthz
 mesh-tools:
 	cd "$$(go mod download -json helm.sh/helm/v3@$(HELM) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])')" \
@@ -100,6 +102,12 @@ mesh-tools:
 	    && install -D -m 0644 -t "$(MESH_TOOLS)/prometheus-operator-$(PROMETHEUS_OPERATOR)/" example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml
 	cd "$$(go mod download -json github.com/compose-spec/compose-go/v2@$(COMPOSE_GO) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])')" \
 	    && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(MESH_TOOLS)/compose-go-$(COMPOSE_GO)/compose-go" ./cmd
+	cd "$$(go mod download -json github.com/yannh/kubeconform@$(KUBECONFORM) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])')" \
+	    && go build -mod=readonly -trimpath -ldflags="-s -w" -o "$(MESH_TOOLS)/kubeconform-$(KUBECONFORM)/" ./cmd/kubeconform
+	$(PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --dest "$(MESH_TOOLS)/kubeconform-$(KUBECONFORM)" \
+	    kubernetes-validate==$(KUBERNETES_VALIDATE)
+	$(PYTHON) tests/deploy/kubernetes_schemas.py "$(MESH_TOOLS)/kubeconform-$(KUBECONFORM)/kubernetes_validate-$(KUBERNETES_VALIDATE)-py3-none-any.whl" \
+	    "$(MESH_TOOLS)/kubeconform-$(KUBECONFORM)"
 
 # The manifests of deploy/kubernetes and the table of the chart's values, which are committed; tests hold them to the chart.
 manifests: install

