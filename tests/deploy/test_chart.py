@@ -127,11 +127,9 @@ def test_the_schemas_would_tell(tmp_path: Path, break_it: str, with_it: str) -> 
 def conforms(text: str) -> "subprocess.CompletedProcess[str]":
     """What kubeconform says of manifests; it has no schemas for the operator's objects."""
     kubeconform = find_kubeconform()
-    command = [kubeconform, "-strict", "-summary", "-kubernetes-version", KUBERNETES, "-schema-location"]
-    skipped = ["-skip", "ServiceMonitor,PrometheusRule"]
-    return subprocess.run(
-        [*command, kubeconform.parent, *skipped], input=text, check=False, capture_output=True, text=True
-    )
+    command: list[str | Path] = [kubeconform, "-strict", "-summary", "-kubernetes-version", KUBERNETES]
+    command += ["-schema-location", kubeconform.parent, "-skip", "ServiceMonitor,PrometheusRule"]
+    return subprocess.run(command, input=text, check=False, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize(
