@@ -1,10 +1,9 @@
 """Twice as many calls as a server can decide: how many it still decides in time, and what the others are told.
 
 The calls come at random moments, whether or not earlier ones were answered, and each gives up after a while. Their
-caller is as an Envoy that was set up by docs/operations.md: its circuit breaker (`max_requests`) has room for what is
-decided in a quarter of that time, and it refuses by itself, at once, with 503, what comes beyond. A refusal is that, or
-an answer of our own, a denial with UNAVAILABLE; an error of gRPC is none. Beside it stands what becomes of calls that
-nobody holds back.
+caller is as an Envoy with the shipped configuration: its circuit breaker (`max_requests`) refuses by itself, at once,
+with 503, what comes beyond. A refusal is that, or an answer of our own, a denial with UNAVAILABLE; an error of gRPC is
+none. Beside it stands what becomes of calls that nobody holds back.
 """
 
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from bench.harness.servers import TRANSPORTS, Server
 from bench.harness.setting import Part, Setting
 from bench.noop import CHECK, framed
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from extauthz.envoy.wanted import AT_ONCE_DECIDED
 from extauthz.wire.grpc_status import Code
 
 NAME: Final = "saturation"
@@ -28,8 +28,6 @@ OVER: Final = 2.0
 CONNECTIONS: Final = 4
 LATEST: Final = 0.05
 """Seconds that a call may be sent late by the generator before it is told."""
-ROOM: Final = DEADLINE / 4
-"""Seconds: what is decided in them may be under way, where a circuit breaker holds back what comes beyond."""
 
 
 def _in_time(transport: str) -> str:
@@ -132,7 +130,7 @@ def _overload(server: Server, *, setting: Setting, notes: list[str]) -> tuple[Ov
             )
         return tally(outcome, capacity=capacity, seconds=seconds)
 
-    return offer(int(capacity * ROOM)), offer(None)
+    return offer(AT_ONCE_DECIDED), offer(None)
 
 
 PART: Final = Part(
