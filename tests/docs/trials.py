@@ -18,7 +18,7 @@ from typing import Final
 
 import httpx
 from commanding import command
-from e2e.stage import SHOP, Script, Stage, stage
+from e2e.stage import SHOP, START_SECONDS, Script, Stage, stage
 from ports import free_port
 from telling.telling_parts import SECRET
 
@@ -158,6 +158,10 @@ def tried(folder: Path) -> Iterator[Trial]:
     environment = {LISTEN: listen, "ADMIN_TOKEN": ADMIN_TOKEN}
     with stage(Script(policies=POLICY, configuration=configuration, environment=environment)) as running:
         trial = Trial(running=running, listen=listen, approvers=approvers)
+        # On a busy machine Envoy's first look may get no answer in time: `extauthz doctor` would tell what it thinks.
+        running.envoy.wait_until(
+            lambda: running.counter("cluster.extauthz.membership_healthy") == 1, seconds=START_SECONDS
+        )
         _live(trial)
         yield trial
 

@@ -197,8 +197,8 @@ class Ground:
     ) -> Iterator[Stage]:
         """With Envoy and extauthz, as they are configured in the folder, in front of this service."""
         extauthz = start_extauthz(self.processes, self.folder, environment, transport)
-        envoy = start_envoy(self.processes, self.folder)
         wait_for_extauthz(extauthz, self.folder)
+        envoy = start_envoy(self.processes, self.folder)  # its first look finds the server; the next is 5 s later
         admin = Admin(self.folder / "admin.sock")
         envoy.wait_until(admin.ready, seconds=START_SECONDS)
         with ExitStack() as clients:
