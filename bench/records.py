@@ -2,6 +2,9 @@
 
     python -m bench.records [--json FILE] [--check]
 
+Beside the audit stands what its parts cost that no encoding can spare: records that are handed over and let go of, and
+the same with a ready line for each, hashed after the one before and written.
+
 A decision is what `Checker.start` does, bytes to bytes: Checks of a mesh, each of another account, connection and
 trace, by 50 rules. They come at full rate, one right after the other, and the threads that keep records, write and
 export take their turns on the same core; and at some 5,000 a second, with pauses, as a server has them that is hardly
@@ -21,6 +24,7 @@ import time
 import timeit
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from itertools import count, islice
 from pathlib import Path
 from statistics import median
@@ -39,7 +43,7 @@ from extauthz.check.checker import Checker
 from extauthz.cli.quickstart.processes import Processes
 from extauthz.record.audit_file import AuditFile
 from extauthz.record.journal import Journal
-from extauthz.record.keeping import Recorder
+from extauthz.record.keeping import Record, Recorder
 from extauthz.record.masking import Keep
 from extauthz.record.tracing import Tracing, open_tracing
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
@@ -50,12 +54,15 @@ CALLS: Final = 1_000
 PARSE: Final = "bare parse"
 FULL, PACED = "at full rate", "some 5,000/s, with pauses"
 OFF, LEFT, AUDIT = "records off", "left in a queue", "audit"
+HANDED, BARE = "handed over", "handed over, hashed, written"
 SAMPLED, OVER_GRPC, OVER_HTTP = "spans, 1 %, gRPC", "spans, all, gRPC", "spans, all, HTTP"
 MOST_OVER_OFF: Final[Mapping[str, float]] = {AUDIT: 4.0 / 1.3, OVER_GRPC: 6.0 / 1.3, OVER_HTTP: 6.0 / 1.3}
 """Times the bare parse that a way may cost over records off at full rate: 4 and 6 µs where a parse takes 1.3."""
 ONE_PER_CENT: Final[Mapping[str, str]] = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
 BATCHES: Final[Mapping[str, str]] = {"OTEL_BSP_SCHEDULE_DELAY": "200"}
 """Milliseconds after which the last spans of a turn go, which fill no batch."""
+LINE: Final = 1_645
+"""Bytes that are written for a record, without its hash: as many as of the audit for these Checks."""
 LOOK: Final = 0.02
 """Seconds between two looks whether anything waits."""
 
@@ -99,6 +106,37 @@ def settled(journal: Journal, kept: Callable[[], int]) -> None:
     time.sleep(LOOK)  # the last batch is out of the queue and on its way
     while kept():
         time.sleep(LOOK)
+
+
+class LetGo:
+    """A keeper that keeps nothing."""
+
+    def keep(self, batch: Sequence[Record]) -> None:
+        """Let go of these."""
+
+    def close(self) -> None:
+        """Nothing waits."""
+
+
+class BareLines(LetGo):
+    """Writes a ready line for each record, as long as one of the audit, with a hash of it and of the one before."""
+
+    def __init__(self, path: Path, line: bytes) -> None:
+        self._file = path.open("wb", buffering=0)
+        self._line = line
+        self._hash = sha256()
+
+    def keep(self, batch: Sequence[Record]) -> None:
+        """Write as many lines."""
+        lines = []
+        for _ in batch:
+            self._hash = sha256(self._hash.digest() + self._line)
+            lines.append(self._line + self._hash.hexdigest().encode())
+        self._file.write(b"".join(lines))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 class Exporting:
@@ -193,6 +231,7 @@ def measure_all(folder: Path, collector: Collector, *, rounds: int = ROUNDS, cal
     keys = parse_keys(generate_key(os.urandom(SECRET_BYTES), created=int(time.time())))
     audit = AuditFile(folder / "audit.jsonl", Keep(), keys=keys)
     journal = Journal(audit=audit)
+    handed, bare = Journal((LetGo(),)), Journal((BareLines(folder / "bare", b"-" * LINE),))
     exporting = {
         SAMPLED: Exporting(base, {**collector.over_grpc(), **ONE_PER_CENT}),
         OVER_GRPC: Exporting(base, collector.over_grpc()),
@@ -201,14 +240,18 @@ def measure_all(folder: Path, collector: Collector, *, rounds: int = ROUNDS, cal
     ways = {
         OFF: Way(checker=make(None, base), settle=lambda: None),
         LEFT: Way(checker=base, settle=lambda: None),
+        HANDED: Way(checker=make(handed, base), settle=lambda: settled(handed, lambda: 0)),
+        BARE: Way(checker=make(bare, base), settle=lambda: settled(bare, lambda: 0)),
         AUDIT: Way(checker=make(journal, base), settle=lambda: settled(journal, lambda: audit.count().waiting)),
         **{name: one.way for name, one in exporting.items()},
     }
     figures = measure(ways, checks, rounds)
-    journal.close()
+    for one in (journal, handed, bare):
+        one.close()
     kept = rounds * calls * len(PACES)
     counts, exported = audit.count(), {name: one.close() for name, one in exporting.items()}
     assert (counts.written, counts.lost, journal.count().dropped) == (kept, 0, 0), counts
+    assert (folder / "bare").stat().st_size == kept * (LINE + 2 * sha256().digest_size)
     assert exported[OVER_GRPC] == exported[OVER_HTTP] == kept, exported
     assert 0 < exported[SAMPLED] < kept / 20, exported
     assert collector.spans() == sum(exported.values()), exported
