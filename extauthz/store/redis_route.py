@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from redis.crc import key_slot
 from redis.exceptions import AskError, MovedError, ReadOnlyError, RedisError
@@ -95,20 +95,39 @@ class _Sentinels:
             await server.close()
 
     async def _discover(self) -> RedisServer:
-        question = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.service)
-        host = await _first([partial(_master_of, sentinel, question) for sentinel in self._sentinels])
+        """The master, by the first Sentinel that names one that says so itself: others may not have heard of it yet."""
+        asked: dict[Host, asyncio.Task[RedisServer]] = {}
+        master = None
+        try:
+            master = await _first([partial(self._named_by, sentinel, asked) for sentinel in self._sentinels])
+        finally:
+            made = [one for one in await _end([*asked.values()]) if isinstance(one, RedisServer)]
+            for other in made:
+                if other is not master:
+                    await other.close()
+        if master in made:
+            if self._master is not None:
+                await self._master.close()
+            self._master = master
+        return master
+
+    async def _named_by(self, sentinel: RedisServer, asked: dict[Host, asyncio.Task[RedisServer]]) -> RedisServer:
+        """The master by the word of one, which is known or is `asked` now; once, whoever else names it, too."""
+        host = await _master_of(sentinel, ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.service))
         if self._master is not None and self._master.host == host:
             return self._master
-        master = server_at(self._address, host)
-        (role,) = await master.exchange([("ROLE",)])
+        if host not in asked:
+            asked[host] = asyncio.create_task(self._master_at(host))
+        return await asked[host]
+
+    async def _master_at(self, host: Host) -> RedisServer:
+        server = server_at(self._address, host)
+        (role,) = await server.exchange([("ROLE",)])
         if not isinstance(role, list) or role[0] != b"master":
-            await master.close()
+            await server.close()
             place = f"{host[0]}:{host[1]}"
             raise StateUnavailable(f"the server that the Sentinels name, {place}, is no master yet")
-        if self._master is not None:
-            await self._master.close()
-        self._master = master
-        return master
+        return server
 
     async def _forget(self, master: RedisServer) -> None:
         await master.close()
@@ -234,10 +253,11 @@ async def _first(asked: Sequence[Callable[[], Awaitable[_T]]]) -> _T:
     raise problem
 
 
-async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+async def _end(tasks: Sequence[asyncio.Task[_T]]) -> Sequence[_T | BaseException]:
+    """What these have come to."""
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    return await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _decoded(text: Reply) -> str:

@@ -156,6 +156,31 @@ def test_the_master_that_the_sentinels_name_is_followed(
     run(store.ping())
 
 
+@pytest.fixture(params=["gone", "hanging"])
+def behind(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisProcess]:
+    """A Sentinel of the same service that names a server that is gone, or that answers nothing."""
+    with RedisProcess(tmp_path / "former", port=free_port()).start() as former:
+        folder = tmp_path / "behind"
+        folder.mkdir()
+        (folder / "redis.conf").write_text(
+            f"sentinel monitor main 127.0.0.1 {former.port} 2\nrequirepass watchful\nsentinel sentinel-pass watchful\n"
+        )
+        if request.param == "hanging":
+            former.pause()
+        else:
+            former.stop()
+        with RedisProcess(folder, port=free_port(), sentinel=True).start() as sentinel:
+            yield sentinel
+
+
+def test_a_sentinel_that_has_not_heard_of_the_failover_yet_hinders_nobody(
+    behind: RedisProcess, guarded: tuple[str, RedisProcess, RedisProcess], opened: Open
+) -> None:
+    address = guarded[0].replace("redis+sentinel://", f"redis+sentinel://127.0.0.1:{behind.port},")
+    for _ in range(10):  # which of them answers first is chance
+        run(opened(address).ping())
+
+
 def test_a_service_that_no_sentinel_knows_is_an_outage(
     guarded: tuple[str, RedisProcess, RedisProcess], opened: Open
 ) -> None:
