@@ -59,8 +59,11 @@ class EnvoyAdmin:
         await self._ask("POST", "/quitquitquit")
 
     async def _count(self, name: str) -> int:
-        stats = await self._ask("GET", f"/stats?filter=^http.grpc.{name}$")
-        return int(stats.rpartition(":")[2])
+        stat = f"http.grpc.{name}"
+        count = (await self._ask("GET", f"/stats?filter=^{stat}$")).rpartition(":")[2].strip()
+        if not count.isdecimal():
+            raise NoAnswer(f"Envoy tells no number for `{stat}`")
+        return int(count)
 
     async def _ask(self, method: str, target: str) -> str:
         return await asyncio.to_thread(self._exchange, method, target)
