@@ -4,8 +4,10 @@ This asks by itself what gRPC's library would ask: it starts some times faster, 
 a server to its very certificate, whatever names are in that. The rule: only the library of Python, and little of it.
 """
 
+import os
 import socket
 import ssl
+import stat
 import struct
 import time
 from collections.abc import Iterator
@@ -119,7 +121,13 @@ def _encrypted(plain: socket.socket, pinned: Pinned) -> ssl.SSLSocket:
     context.set_alpn_protocols(["h2"])
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # it is compared below, byte by byte
-    context.load_cert_chain(*(pinned.own or (pinned.certificate, pinned.key)))
+    own = pinned.own or (pinned.certificate, pinned.key)
+    for path in dict.fromkeys((pinned.certificate, *own)):
+        _require_file(path)
+    try:
+        context.load_cert_chain(*own, password=lambda: "")  # nobody is asked for one
+    except ssl.SSLError:
+        raise NotAsked(f"{own[0]}: `{own[1]}` is not its key, in PEM and without a password; name the pair") from None
     stream = context.wrap_socket(plain)
     if stream.getpeercert(binary_form=True) != _first_of(pinned.certificate):
         stream.close()
@@ -127,6 +135,17 @@ def _encrypted(plain: socket.socket, pinned: Pinned) -> ssl.SSLSocket:
             f"the server's certificate is not that of `{pinned.certificate}`; does another server listen there?"
         )
     return stream
+
+
+def _require_file(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would be waited for
+        mode = os.fstat(descriptor).st_mode
+        os.close(descriptor)
+    except OSError as error:
+        raise NotAsked(f"{path}: can't be read: {failure_of(error)}; is it there, and may this user read it?") from None
+    if not stat.S_ISREG(mode):
+        raise NotAsked(f"{path}: can't be read: not a regular file; name a file of PEM")
 
 
 def _first_of(certificate: Path) -> bytes:

@@ -5,7 +5,9 @@ The rule kept here: what a variable for one of them says goes before what the on
 says nothing. Durations are milliseconds, as the specification has them.
 """
 
+import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -194,7 +196,11 @@ def _file(variable: str, value: str) -> Path | None:
     if not value:
         return None
     try:
-        with Path(value).open("rb"):
-            return Path(value)
+        descriptor = os.open(value, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would be waited for
+        mode = os.fstat(descriptor).st_mode
+        os.close(descriptor)
     except OSError as error:
         raise ConfigurationError(f"{variable}: can't read `{value}`: {failure_of(error)}") from error
+    if not stat.S_ISREG(mode):
+        raise ConfigurationError(f"{variable}: can't read `{value}`: not a regular file; name a file of PEM")
+    return Path(value)

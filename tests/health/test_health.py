@@ -1,11 +1,12 @@
 """`extauthz health`: what it says of servers that run, that stop, and that are none."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,11 +15,12 @@ from pathlib import Path
 import grpc
 import pytest
 from commanding import command
+from cryptography.hazmat.primitives import serialization
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from ports import free_port
 from serving import POLICY, Served, end, start
 
-from extauthz.cli.quickstart.certificates import create_authority
+from extauthz.cli.quickstart.certificates import Pair, create_authority
 
 WORKLOAD = "spiffe://prod.example.org/ns/mesh/sa/extauthz"
 
@@ -98,6 +100,46 @@ def test_another_server_is_not_taken_for_ours(folder: Path) -> None:
         asked = command("health", folder=folder)
     assert asked.returncode == 1
     assert "the server's certificate is not that of" in asked.stderr
+
+
+def _pipe(pair: Pair) -> None:
+    pair.key.unlink()
+    os.mkfifo(pair.key, 0o600)
+
+
+def _nothing(pair: Pair) -> None:
+    pair.key.unlink()
+
+
+def _locked(pair: Pair) -> None:
+    secret = serialization.BestAvailableEncryption(b"somebody would be asked for it")
+    key = serialization.load_pem_private_key(pair.key.read_bytes(), None)
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret
+    pair.key.write_bytes(key.private_bytes(*form))
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (_pipe, "{key}: can't be read: not a regular file; name a file of PEM"),
+        (_nothing, "{key}: can't be read: no such file or directory; is it there, and may this user read it?"),
+        (
+            _locked,
+            "{certificate}: `{key}` is not its key, in PEM and without a password; name the pair",
+        ),
+    ],
+    ids=["pipe", "nothing", "locked"],
+)
+def test_a_key_that_can_not_be_used_is_told_in_one_line(spoil: Callable[[Pair], None], told: str, folder: Path) -> None:
+    pair = create_authority(folder / "ca.pem", common_name="test", now=datetime.now(UTC)).issue_server(folder / "ours")
+    credentials = grpc.ssl_server_credentials([(pair.key.read_bytes(), pair.certificate.read_bytes())])
+    with answering("SERVING", credentials) as port:
+        configure(folder, f"127.0.0.1:{port}", tls={"certificate": "ours.pem", "key": "ours.key"})
+        spoil(pair)
+        asked = command("health", folder=folder)
+    assert asked.returncode == 1
+    assert asked.stderr == f"extauthz: {told.format(key=pair.key, certificate=pair.certificate)}\n"
 
 
 @contextmanager

@@ -1,5 +1,9 @@
 """Spans of decisions: parent, times, attributes, and what is left out."""
 
+import os
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 from hypothesis import given as given_any
 from opentelemetry.sdk.trace import ReadableSpan
@@ -224,6 +228,16 @@ ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
 def test_what_does_not_exist_is_refused_at_start(environ: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         open_tracing({**ENDPOINT, **environ}, version="1")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["CERTIFICATE", "CLIENT_KEY", "TRACES_CLIENT_CERTIFICATE"])
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["pipe", "folder"])
+def test_nobody_waits_for_what_is_no_file(name: str, make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / "ca.pem")
+    variable = f"OTEL_EXPORTER_OTLP_{name}"
+    with pytest.raises(ConfigurationError, match=rf"^{variable}: can't read `.*/ca\.pem`: not a regular file; name"):
+        open_tracing({**ENDPOINT, variable: str(tmp_path / "ca.pem")}, version="1")
 
 
 def test_a_header_that_is_refused_is_not_told() -> None:
