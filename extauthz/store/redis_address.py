@@ -204,8 +204,12 @@ def _files(parameters: Mapping[str, str], base: Path, shown: str, *, tls: bool) 
     if ("cert" in named) != ("key" in named):
         raise _wrong(shown, "`cert` and `key` need each other; name both")
     for name, path in named.items():
-        if not path.is_file():
-            raise ConfigurationError(f"store: {path}: there is no such file; it is the `{name}` of the store")
+        try:
+            amiss = "" if stat.S_ISREG(path.stat().st_mode) else "not a regular file"
+        except OSError as error:
+            amiss = failure_of(error)
+        if amiss:
+            raise ConfigurationError(f"store: {path}: {amiss}; name the file that is the `{name}` of the store")
     return named
 
 

@@ -1,5 +1,6 @@
 """Addresses of a Redis: every form that is read, and what is said of those that are wrong."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +50,14 @@ def test_an_address_that_is_wrong_is_told_without_its_password(opened: Open, url
         opened(url)
     assert "secret" not in str(told.value)
     assert str(told.value).startswith("store: ")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["password_file", "sentinel_password_file", "ca"])
+def test_nobody_waits_for_a_pipe(opened: Open, name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigurationError, match=r"^store: .*/pipe: .*not a regular file"):
+        opened(f"rediss://host?{name}=pipe")
 
 
 def test_every_form_of_an_address_is_read(tmp_path: Path) -> None:
