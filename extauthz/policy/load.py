@@ -73,7 +73,7 @@ def load_with_documents(
     policies = _compiled(read, declared)
     if not policies.rules and not (definitions_alone and any(map(_is_definitions, read.documents))):
         where = ", ".join(map(str, paths)) or "no path"
-        hint = "a file ends in `.yaml` or `.yml`"
+        hint = "a policy is a document with `kind: Policy`" if read.any else "a file ends in `.yaml` or `.yml`"
         raise PolicyErrors([Problem(file=where, message="no policies found", hint=hint)])
     return read.documents, policies
 
@@ -101,9 +101,11 @@ def read_documents(paths: Sequence[Path], problems: list[Problem]) -> list[Docum
 
 
 class _Read:
-    """The documents of files, and what is wrong with them; `whole` is whether none is missing."""
+    """The documents of files, and what is wrong with them; `any` is whether there was a file, `whole` whether none is
+    missing."""
 
     def __init__(self) -> None:
+        self.any = False
         self.documents: list[Document] = []
         self.problems: list[Problem] = []
         self.whole = True
@@ -134,6 +136,7 @@ class _Read:
 
     def text(self, name: str, text: str) -> None:
         """Read a text as that of a file of that name."""
+        self.any = True
         stream = read_stream(text, name)
         self.documents += stream.documents
         self.problems += stream.problems

@@ -57,6 +57,13 @@ def test_what_can_not_be_read_is_told(tmp_path: Path) -> None:
     assert problem == f"{tmp_path / 'loop.yaml'}: a loop of symbolic links; remove the link"
 
 
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "---\n---\n"])
+def test_a_file_without_a_policy_is_told_as_one(text: str, tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text(text)
+    for path in (tmp_path / "empty.yaml", tmp_path):
+        assert told([path]) == [f"{path}: no policies found; a policy is a document with `kind: Policy`"]
+
+
 def test_a_folder_that_leads_back_to_itself_is_told(tmp_path: Path) -> None:
     write(tmp_path, "a/a.yaml")
     (tmp_path / "a" / "again").symlink_to(tmp_path)
