@@ -23,6 +23,7 @@ from rich.text import Text
 from bench.harness import compare, tables
 from bench.harness.cores import find_cores
 from bench.harness.figures import Report, as_json, misses
+from bench.harness.interpreter import running
 from bench.harness.servers import TRANSPORTS
 from bench.harness.setting import LONG, QUICK, TINY, Part, Setting, Size
 from bench.parts import (
@@ -73,7 +74,8 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     transports = tuple(one for one in TRANSPORTS if one.name in (options.transport or _NAMES))
     setting = Setting(size=SIZES[options.size], cores=find_cores(), peers=peers, transports=transports)
-    console.print(Text(f"{setting.cores}; the machine's load is {os.getloadavg()[0]:.1f}\n"))
+    console.print(Text(f"{setting.cores}; the machine's load is {os.getloadavg()[0]:.1f}"))
+    console.print(Text(f"{running()}\n"))
     reports = []
     for part in parts:
         reports.append(_measured(part, setting))
@@ -157,7 +159,7 @@ def _write(folder: Path, reports: Sequence[Report], setting: Setting, size: str)
     folder.mkdir(parents=True, exist_ok=True)
     written: dict[str, Any] = {
         "version": __version__,
-        "machine": {"python": platform.python_version(), "system": platform.platform(), "cores": os.cpu_count()},
+        "machine": {"python": asdict(running()), "system": platform.platform(), "cores": os.cpu_count()},
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "size": size,
         "pinned": asdict(setting.cores),

@@ -2,14 +2,17 @@
 
 import json
 import os
+import platform
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from bench.__main__ import main
 from bench.harness import h2load, traffic
+from bench.harness.interpreter import interpreter, running
 from bench.harness.proc import family, memory, processor_seconds
 from bench.noop import framed
 from bench.parts.instructions import NotCounted, parse_perf, parse_totals
@@ -65,6 +68,29 @@ def test_the_smallest_run_measures_and_writes(tmp_path: Path, capsys: pytest.Cap
     assert written["figures"]["grpcio, capacity"]["value"] > 0
     assert (tmp_path / "saturation.png").read_bytes().startswith(b"\x89PNG")
     assert "grpcio, decided in time over capacity" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "optimised"),
+    [
+        ("'--prefix=/usr' '--enable-optimizations' '--with-lto'", True),
+        ("'--prefix=/opt/--enable-optimizations' 'CFLAGS=-O3 -g'", False),
+        ("", False),
+    ],
+)
+def test_a_python_is_told_by_how_it_was_configured(arguments: str, optimised: bool) -> None:
+    told = str(interpreter(arguments))
+    assert told.startswith(f"CPython {platform.python_version()}, configured {'with' if optimised else 'without'} --en")
+    assert ("20 %" in told) is not optimised
+
+
+def test_a_run_tells_its_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # nothing is measured
+    assert main(["--tiny", "--only", "throughput", "--out", str(tmp_path)]) == 0
+    assert str(running())[:40] in capsys.readouterr().out
+    assert json.loads((tmp_path / "bench.json").read_text())["machine"]["python"] == asdict(running())
 
 
 def test_a_part_that_is_missing_fails_a_check_and_nothing_else(
