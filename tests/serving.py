@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import grpc
 import httpx
 import pytest
+from patience import GENEROUS
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.transport.methods import SERVICE
@@ -62,7 +63,7 @@ class Served:
             return CheckResponse.FromString(check(request, timeout=timeout))
 
     def probe(self, path: str) -> httpx.Response:
-        return httpx.get(f"http://{self.said['admin']}{path}")
+        return httpx.get(f"http://{self.said['admin']}{path}", timeout=GENEROUS)
 
     def metric(self, name: str) -> float:
         """The value of a metric, given with its labels."""

@@ -4,7 +4,7 @@ import asyncio
 import resource
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
@@ -42,6 +42,8 @@ class Place:
 
     def __init__(self) -> None:
         self.broke_off = 0
+        self.asked: set[str] = set()
+        """Whose answers are late or large."""
         self.go_on = asyncio.Event()
         routes = [
             Route("/now", self._now),
@@ -70,10 +72,12 @@ class Place:
         return PlainTextResponse("x" * 200_000)
 
     async def _late(self, _: Request) -> PlainTextResponse:
+        self.asked.add("/late")
         await self.go_on.wait()
         return PlainTextResponse("late")
 
     async def _large(self, _: Request) -> PlainTextResponse:
+        self.asked.add("/large")
         return PlainTextResponse("x" * LARGE)
 
     async def connect(self, sent: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -82,6 +86,13 @@ class Place:
         writer.write(sent)
         await writer.drain()
         return reader, writer
+
+
+async def until(what: Callable[[], bool]) -> None:
+    """Return when it is so."""
+    async with asyncio.timeout(GENEROUS):
+        while not what():  # noqa: ASYNC110 - a server tells nobody what it has
+            await asyncio.sleep(0.01)
 
 
 async def all_of(reader: asyncio.StreamReader) -> bytes:
@@ -166,7 +177,8 @@ def test_who_takes_no_answer_in_is_not_waited_for(monkeypatch: pytest.MonkeyPatc
             host, _, port = here.server.address.rpartition(":")
             with socket.create_connection((host, int(port))) as line:
                 line.sendall(f"GET /large HTTP/1.1\r\nhost: x\r\n{more}\r\n".encode())
-                await asyncio.sleep(1.5)
+                connections = here.server._server.server_state.connections
+                await until(lambda: "/large" in here.asked and not connections)
                 line.settimeout(GENEROUS)
                 assert await asyncio.to_thread(_size_of, line) < LARGE
 
@@ -175,7 +187,7 @@ def test_who_takes_no_answer_in_is_not_waited_for(monkeypatch: pytest.MonkeyPatc
 
 def test_who_takes_all_but_the_end_of_a_last_answer_in_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is room again, nothing more is asked, and the connection is closed when the rest has gone."""
-    monkeypatch.setattr(web_connections, "LONGEST_WAIT", 0.5)
+    monkeypatch.setattr(web_connections, "LONGEST_WAIT", GENEROUS)
 
     async def scene() -> None:
         async with place() as here:
@@ -193,6 +205,7 @@ def test_who_takes_all_but_the_end_of_a_last_answer_in_is_not_waited_for(monkeyp
                 line.setblocking(False)
                 async with asyncio.timeout(GENEROUS):
                     await asyncio.get_running_loop().sock_recv(line, 1_000)
+                    monkeypatch.setattr(web_connections, "LONGEST_WAIT", 0.5)  # from when there is room on
                     while connection.flow.write_paused:
                         await asyncio.get_running_loop().sock_recv(line, 1_000)
                 assert connection.transport.get_write_buffer_size()
@@ -235,7 +248,8 @@ def test_of_too_many_the_one_that_has_waited_longest_gives_way(monkeypatch: pyte
     async def scene() -> None:
         async with place() as here:
             busy, *_ = lines = [await here.connect(sent) for sent in (WHOLE.replace(b"/now", b"/late"), b"GET", b"GET")]
-            await asyncio.sleep(0.1)
+            connections = here.server._server.server_state.connections
+            await until(lambda: "/late" in here.asked and len(connections) == 3)
             lines.append(await here.connect(WHOLE))
             async with asyncio.timeout(GENEROUS):
                 assert await lines[3][0].readline() == b"HTTP/1.1 200 OK\r\n"
@@ -263,7 +277,7 @@ def test_many_that_come_at_once_are_not_too_many_for_long(monkeypatch: pytest.Mo
                     for _ in range(web_connections.at_once()):
                         stack.enter_context(socket.create_connection((host, int(port))))
                     await asyncio.sleep(0.05)  # they are taken
-                assert len(connections) == 40
+                await until(lambda: len(connections) == 40)
                 _, writer = await here.connect(WHOLE)
                 writer.close()
 
@@ -360,4 +374,4 @@ def test_who_fills_all_listeners_silences_none_however_low_the_limit(narrow: Ser
         assert narrow.allows("/one")
         assert narrow.probe("/live").status_code == 200
         host, _, port = narrow.said["web"].rpartition(":")
-        assert httpx.get(f"http://{host}:{port}/").status_code == 404
+        assert httpx.get(f"http://{host}:{port}/", timeout=GENEROUS).status_code == 404

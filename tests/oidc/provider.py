@@ -22,6 +22,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from patience import GENEROUS
 from ports import free_port
 
 FOLDER = Path(__file__).parent
@@ -123,7 +124,8 @@ class Provider:
 
     def metadata(self) -> dict[str, Any]:
         """What it publishes of itself."""
-        published: dict[str, Any] = httpx.get(f"{self.issuer}/.well-known/openid-configuration").json()
+        url = f"{self.issuer}/.well-known/openid-configuration"
+        published: dict[str, Any] = httpx.get(url, timeout=GENEROUS).json()
         return published
 
     def log_in(self, browser: httpx.Client, location: str, **said: str) -> str:
@@ -144,6 +146,7 @@ class Provider:
             self.metadata()["token_endpoint"],
             auth=(CLIENT, CLIENT_SECRET),
             data={"grant_type": "client_credentials", "resource": resource, "scope": scope},
+            timeout=GENEROUS,
         )
         assert answer.status_code == 200, answer.text
         token: str = answer.json()["access_token"]

@@ -10,6 +10,7 @@ import httpx
 from checking import told
 from identity.possession import Client, new_client
 from oidc.provider import AUDIENCE, CLIENT, CLIENT_SECRET, OPAQUE_RESOURCE, RESOURCE, Provider, new_keys, providing
+from patience import GENEROUS, comes
 from serving import CONFIG, Serve, Served
 
 POLICY = """
@@ -46,9 +47,23 @@ def reason(served: Served, token: str, *, scheme: str = "Bearer", **headers: str
     return told(served.answer("/pay", {"authorization": f"{scheme} {token}", **headers}))["reason"]
 
 
+def settled(served: Served, token: str, *, scheme: str = "Bearer") -> str:
+    """The reason once the issuer has said something: on a busy machine it may be too late at first."""
+    told_last = ""
+
+    def answered() -> bool:
+        nonlocal told_last
+        told_last = reason(served, token, scheme=scheme)
+        return told_last != "issuer-unavailable"
+
+    assert comes(answered)
+    return told_last
+
+
 def revoke(provider: Provider, token: str) -> None:
     endpoint = provider.metadata()["revocation_endpoint"]
-    assert httpx.post(endpoint, auth=(CLIENT, CLIENT_SECRET), data={"token": token}).status_code == 200
+    said = httpx.post(endpoint, auth=(CLIENT, CLIENT_SECRET), data={"token": token}, timeout=GENEROUS)
+    assert said.status_code == 200
 
 
 def bound_token(provider: Provider, client: Client, resource: str) -> str:
@@ -59,6 +74,7 @@ def bound_token(provider: Provider, client: Client, resource: str) -> str:
         auth=(CLIENT, CLIENT_SECRET),
         headers={"dpop": client.proof("", now=time.time(), htm="POST", htu=endpoint, ath=..., jti=uuid4().hex)},
         data={"grant_type": "client_credentials", "resource": resource, "scope": "pay"},
+        timeout=GENEROUS,
     )
     assert answer.status_code == 200, answer.text
     assert answer.json()["token_type"] == "DPoP"
@@ -71,12 +87,12 @@ def test_its_opaque_tokens_count_until_it_revokes_them(serve: Serve, folder: Pat
         configure(folder, provider, cache="0s")
         served = serve()
         token, other = provider.token(OPAQUE_RESOURCE), provider.token(OPAQUE_RESOURCE)
-        assert [reason(served, token) for _ in range(2)] == ["allowed"] * 2
-        assert reason(served, provider.token(OPAQUE_RESOURCE, scope="")) == "no-rule-allows"
-        assert reason(served, "made-up") == "invalid-token"
+        assert [settled(served, token) for _ in range(2)] == ["allowed"] * 2
+        assert settled(served, provider.token(OPAQUE_RESOURCE, scope="")) == "no-rule-allows"
+        assert settled(served, "made-up") == "invalid-token"
         revoke(provider, token)
-        assert reason(served, token) == "invalid-token"
-        assert reason(served, other) == "allowed"
+        assert settled(served, token) == "invalid-token"
+        assert settled(served, other) == "allowed"
         provider.stop()
         assert reason(served, other) == "issuer-unavailable"
 
@@ -86,7 +102,7 @@ def test_what_it_said_is_remembered_as_long_as_configured(serve: Serve, folder: 
         configure(folder, provider, cache="1h")
         served = serve()
         token = provider.token(OPAQUE_RESOURCE)
-        assert reason(served, token) == "allowed"
+        assert settled(served, token) == "allowed"
         provider.stop()
         assert reason(served, token) == "allowed"
 
@@ -106,8 +122,8 @@ def test_tokens_that_it_binds_to_a_key_need_its_proof(serve: Serve, folder: Path
             token = bound_token(provider, mine, resource)
             proof = mine.proof(token, now=time.time(), htu=URL, jti=uuid4().hex)
             stolen = thief.proof(token, now=time.time(), htu=URL, jti=uuid4().hex)
-            assert reason(served, token) == "invalid-token"
-            assert reason(served, token, scheme="DPoP") == "invalid-token"
+            assert settled(served, token) == "invalid-token"
+            assert settled(served, token, scheme="DPoP") == "invalid-token"
             assert reason(served, token, scheme="DPoP", dpop=stolen) == "invalid-token"
             assert reason(served, token, scheme="DPoP", dpop=proof) == "allowed"
             assert reason(served, token, scheme="DPoP", dpop=proof) == "invalid-token", "it is used up"
