@@ -82,8 +82,9 @@ def build(
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     archive = pack(files, name=name, version=version, created=created)
     signature = sign(archive, signing)
-    _write(output, archive)
+    # A server that follows a URL asks for the signature of another archive alone: it must be there by then.
     _write(_signature_of(output), signature)
+    _write(output, archive)
     bundle = open_bundle(archive, signature, key=signing.public_key(), name=name)
     _tell(bundle, output, policies.revision, output_format)
 

@@ -60,6 +60,19 @@ def test_what_would_not_load_is_not_signed(folder: Path) -> None:
     assert (wrong_name.returncode, "--name: not a name" in wrong_name.stderr) == (2, True)
 
 
+def test_an_archive_is_put_in_place_after_its_signature(folder: Path) -> None:
+    """A server looks for a signature once there is another archive."""
+    assert run(folder, "keygen").returncode == 0
+    build = ("build", "policies", "--key", "bundle-private.pem", "-o", "p.tar.gz", "--version")
+    assert run(folder, *build, "1").returncode == 0
+    first, signature = (folder / "p.tar.gz").read_bytes(), folder / "p.tar.gz.sig"
+    signature.unlink()
+    signature.mkdir()
+    failed = run(folder, *build, "2")
+    assert failed.stderr == "extauthz: p.tar.gz.sig: can't be written: not a regular file\n"
+    assert (folder / "p.tar.gz").read_bytes() == first
+
+
 def test_the_other_key_of_the_pair_is_told_apart_from_no_key(folder: Path) -> None:
     assert run(folder, "keygen").returncode == 0
     (folder / "some.pem").write_text("-----BEGIN CERTIFICATE-----")
