@@ -22,10 +22,12 @@ from extauthz.wire import host as hosts
 from extauthz.wire import path as targets
 from extauthz.wire.fragments import field
 from extauthz.wire.header_entries import Form, Usual
+from extauthz.wire.headers import Headers
 from extauthz.wire.metadata import metadata_of, metadata_of_route
 from extauthz.wire.reading import STRICT, Reading
-from extauthz.wire.request_fields import HttpFields, span
+from extauthz.wire.request_fields import HttpFields
 from extauthz.wire.size import LARGEST, LARGEST_BESIDE, is_too_large
+from extauthz.wire.spans import span
 
 # Methods are case-sensitive (RFC 9110 section 9.1), but not to every upstream: one spelling is let in.
 _METHOD: Final = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]{1,64}\Z")
@@ -80,7 +82,7 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
         if route is None:
             route = _behind(rest)
         context, metadata, sni, route_metadata = route
-        seconds, nanos, http = request_fields.read(content)
+        seconds, nanos, http = request_fields.read(content, usual)
         if not (_FIRST_SECOND <= seconds <= _LAST_SECOND and 0 <= nanos < _BILLION):
             raise MalformedRequest("the time of the request is out of range", reason="malformed-check")
         return RequestView(
@@ -219,7 +221,7 @@ def _context(extensions: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _http(http: HttpFields, context: Mapping[str, str], reading: Reading, usual: Usual) -> HttpRequest:
-    method, authority, target, lines = http.method, http.host, http.path, http.header_map
+    method, authority, target = http.method, http.host, http.path
     if len(target) > _LONGEST_TARGET:
         raise MalformedRequest(f"the target is longer than {_LONGEST_TARGET} characters", reason="malformed-path")
     if "!" in target:
@@ -229,13 +231,7 @@ def _http(http: HttpFields, context: Mapping[str, str], reading: Reading, usual:
         targets.check_query(raw_path, raw_query)
     line = _line if method in _USUAL and len(raw_path) <= _LONGEST_KEPT else _line.__wrapped__
     host, path, segments = line(method, authority, raw_path, reading.accept)
-    if lines is None:
-        http.headers.sort()  # the entries of a map come in any order, and in another one each time
-        headers = header_entries.read(http.headers, Form.JOINED, usual)
-    elif not http.headers:
-        headers = header_entries.read(lines, Form.RAW, usual)
-    else:  # Envoy sends one of the two forms; of both, nobody knows which one the upstream gets
-        raise MalformedRequest("the headers came in both forms", reason="malformed-check")
+    headers = _headers(http, usual)
     if (sent := headers.get("host")) is not None and hosts.read(sent[0]) != host:
         raise MalformedRequest("`host` and `:authority` name different hosts", reason="malformed-host")
     body = None
@@ -258,6 +254,19 @@ def _http(http: HttpFields, context: Mapping[str, str], reading: Reading, usual:
         body=body,
         has_query=mark != "",
     )
+
+
+def _headers(http: HttpFields, usual: Usual) -> Headers:
+    lines = http.header_map
+    if http.headers and (lines is not None or http.usual is not None):
+        # Envoy sends one of the two forms; of both, nobody knows which one the upstream gets.
+        raise MalformedRequest("the headers came in both forms", reason="malformed-check")
+    if http.usual is not None:
+        return http.usual
+    if lines is not None:
+        return header_entries.read(lines, Form.RAW, usual)
+    http.headers.sort()  # the entries of a map come in any order, and in another one each time
+    return header_entries.read(http.headers, Form.JOINED, usual)
 
 
 def _refuse_replaced(http: HttpFields, target: str) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue
 from extauthz.errors import MalformedRequest
 from extauthz.values.headers import OneLineEach
+from extauthz.wire.header_pattern import Pattern, Varying
 from extauthz.wire.headers import (
     LARGEST,
     MOST,
@@ -135,12 +136,15 @@ class _Sample:
 
 
 class Usual:
-    """What requests on one connection look like: of each number of headers one that was read."""
+    """What requests on one connection look like: of each number of headers one that was read, and what such ones that
+    came in the raw form have in common.
+    """
 
-    __slots__ = ("_comes_again", "samples")
+    __slots__ = ("_comes_again", "_patterns", "samples")
 
     def __init__(self) -> None:
         self.samples: dict[int, _Sample] = {}
+        self._patterns: tuple[Pattern, ...] = ()
         self._comes_again = False
 
     def keep(self, sample: _Sample) -> None:
@@ -150,11 +154,42 @@ class Usual:
         if len(self.samples) >= _MOST_SAMPLES:
             self.samples.clear()
         self.samples[len(sample.entries)] = sample
+        self._patterns = self._patterns_but(len(sample.entries))
 
     def comes_again(self) -> bool:
         """Whether there was another request on this connection."""
         again, self._comes_again = self._comes_again, True
         return again
+
+    def known(self, content: bytes, at: int) -> OneLineEach | None:
+        """The headers of the map of lines that is the content from there to its end, if it is as others were."""
+        try:
+            for pattern in self._patterns:
+                if (headers := pattern.headers_in(content, at)) is not None:
+                    return headers
+        except IndexError:
+            pass
+        return None
+
+    def learn(self, entries: list[bytes], sample: _Sample) -> None:
+        """Take what a request in the raw form has in common with the one that is kept, and gave its headers, for what
+        those to come have.
+        """
+        count, shape = len(entries), sample.shape
+        common = [kept if kept == entry else None for kept, entry in zip(sample.entries, entries, strict=True)]
+        if common == sample.entries and any(pattern.count == count for pattern in self._patterns):
+            return
+        varying = [
+            None if kept is not None else Varying(head, place, single=0 <= place < shape.single)
+            for kept, (head, _, place) in zip(common, shape.heads, strict=True)
+        ]
+        if any(one is not None and one.place == shape.connection >= 0 for one in varying):
+            return
+        self.samples[count] = _Sample(sample.form, common, sample.size, shape, sample.headers)
+        self._patterns = (Pattern(entries, varying, sample.headers), *self._patterns_but(count))[:_MOST_SAMPLES]
+
+    def _patterns_but(self, count: int) -> tuple[Pattern, ...]:
+        return tuple([pattern for pattern in self._patterns if pattern.count != count])
 
 
 _anywhere: dict[tuple[Form, bytes], _Sample] = {}
@@ -172,6 +207,8 @@ def read(entries: list[bytes], form: Form, usual: Usual) -> Headers:
     """
     sample = usual.samples.get(len(entries))
     if sample is not None and sample.form is form and (headers := _as_before(entries, sample)) is not None:
+        if form is Form.RAW:
+            usual.learn(entries, sample)
         return headers
     if len(entries) > MOST:
         raise too_many()

@@ -7,6 +7,9 @@ are is read in one pass; protobuf reads all others, and says what is none.
 from typing import Final
 
 from extauthz._pb.extauthz.check_pb2 import Check
+from extauthz.values.headers import OneLineEach
+from extauthz.wire.header_entries import Usual
+from extauthz.wire.spans import span
 
 # Tags of fields (Protocol Buffers, "Encoding"): the number, and wire type 2, or 0 of the three that are numbers.
 _TIME: Final = 0x0A
@@ -34,7 +37,8 @@ _LARGEST_NANOS: Final = 0x7FFF_FFFF
 class HttpFields:
     """The fields of `AttributeContext.HttpRequest` that are read, of their names.
 
-    `headers` are the entries of the map, `header_map` those of the lines, `None` where there is no such message.
+    `headers` are the entries of the map, `header_map` those of the lines, `None` where there is no such message; or
+    where it is as usual, and `usual` are the headers that it gives.
     """
 
     __slots__ = (
@@ -49,6 +53,7 @@ class HttpFields:
         "raw_body",
         "scheme",
         "size",
+        "usual",
     )
 
     def __init__(self) -> None:
@@ -63,41 +68,27 @@ class HttpFields:
         self.body = ""
         self.raw_body = b""
         self.header_map: list[bytes] | None = None
+        self.usual: OneLineEach | None = None
 
 
 Fields = tuple[int, int, HttpFields | None]
 """Of `AttributeContext.Request`: seconds and nanoseconds of its time, and `http`."""
 
 
-def span(payload: bytes, at: int) -> tuple[int, int]:
-    """Where the content of the field of wire type 2 begins and ends that begins at `at` with a tag of one byte.
-
-    If its length takes more than two bytes that is an end behind the payload. Raises `IndexError` if it is cut off.
-    """
-    length, start = payload[at + 1], at + 2
-    if length > 127:
-        high = payload[start]
-        if high > 127:
-            return start, len(payload) + 1
-        length += high * 128 - 128
-        start += 1
-    return start, start + length
-
-
-def read(content: bytes) -> Fields:
+def read(content: bytes, usual: Usual) -> Fields:
     """The fields of `envoy.service.auth.v3.AttributeContext.Request`.
 
     Raises:
         DecodeError: the bytes are none.
     """
     try:
-        fields = _in_order(content)
+        fields = _in_order(content, usual)
     except (IndexError, UnicodeDecodeError):  # cut off, or no text
         fields = None
     return _in_any_order(content) if fields is None else fields
 
 
-def _in_order(content: bytes) -> Fields | None:
+def _in_order(content: bytes, usual: Usual) -> Fields | None:
     """The fields of a request that is laid out as most are: each once, behind those of a lower number."""
     size, at = len(content), 0
     seconds = nanos = 0
@@ -114,11 +105,11 @@ def _in_order(content: bytes) -> Fields | None:
     start, end = span(content, at)
     if content[at] != _HTTP or end != size:
         return None
-    http = _http(content, start)
+    http = _http(content, start, usual)
     return None if http is None else (seconds, nanos, http)
 
 
-def _http(content: bytes, at: int) -> HttpFields | None:
+def _http(content: bytes, at: int, usual: Usual) -> HttpFields | None:
     """The fields from there to the end."""
     http = HttpFields()
     size, before = len(content), 0
@@ -129,28 +120,27 @@ def _http(content: bytes, at: int) -> HttpFields | None:
         before = tag
         if tag == _SIZE:
             http.size, at = _signed(content, at + 1)
-        else:
-            start, at = span(content, at)
-            if not _take(http, tag, content[start:at]):
+            continue
+        start, at = span(content, at)
+        if tag == _HEADER:
+            http.headers.append(content[start:at])
+        elif tag == _RAW_BODY:
+            http.raw_body = content[start:at]
+        elif tag != _HEADER_MAP:
+            if not _take_text(http, tag, content[start:at].decode()):
                 return None
+        # Of a target with a `!` the lines themselves are asked for.
+        elif at != size or "!" in http.path or (headers := usual.known(content, start)) is None:
+            http.header_map = _lines(content[start:at])
+            if http.header_map is None:
+                return None
+        else:
+            http.usual = headers
     return http if at == size else None
 
 
-def _take(http: HttpFields, tag: int, piece: bytes) -> bool:
-    """Take what a field says; whether it is one that is read."""
-    if tag == _HEADER:
-        http.headers.append(piece)
-    elif tag == _HEADER_MAP:
-        http.header_map = _lines(piece)
-        return http.header_map is not None
-    elif tag == _RAW_BODY:
-        http.raw_body = piece
-    else:
-        return _take_text(http, tag, piece.decode())
-    return True
-
-
 def _take_text(http: HttpFields, tag: int, text: str) -> bool:
+    """Take what a field says; whether it is one that is read."""
     if tag == _ID:
         http.id = text
     elif tag == _METHOD:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from extauthz._pb.extauthz.check_pb2 import Check
 from extauthz.wire.compose import check_request
+from extauthz.wire.header_entries import Usual
 from extauthz.wire.request_fields import Fields, _in_order, read
 
 Read = tuple[int, int, dict[str, object] | None]
@@ -37,9 +38,9 @@ def same(content: bytes) -> Read | None:
         meant = by_protobuf(content)
     except DecodeError:
         with pytest.raises(DecodeError):
-            read(content)
+            read(content, Usual())
         return None
-    assert told(read(content)) == meant
+    assert told(read(content, Usual())) == meant
     return meant
 
 
@@ -141,7 +142,7 @@ def test_however_it_is_damaged_it_is_read_as_by_protobuf(at: int, gone: int, ins
 @pytest.mark.parametrize("raw_headers", [True, False])
 def test_what_envoy_sends_is_read_in_one_pass(raw_headers: bool) -> None:
     content = content_of(raw_headers=raw_headers)
-    fields = _in_order(content)
+    fields = _in_order(content, Usual())
     assert fields is not None
     assert told(fields) == same(content)
 

@@ -1,0 +1,132 @@
+"""A map of header lines that is laid out as those before it on its connection: some values differ, and nothing else.
+
+The rule: what is read here is what `header_entries.read` makes of the same bytes (held by tests). Values are taken from
+where they would be, and the map is written anew around them: if that is what came, byte for byte, they are it. What
+else came is read there, and so is what has to be looked at.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from extauthz.values.headers import OneLineEach
+from extauthz.wire.fragments import field
+from extauthz.wire.headers import LARGEST
+from extauthz.wire.spans import span
+
+_LINE: Final = 1
+"""The number of the field that is an entry of the map."""
+_TAG_OF_LINE: Final = b"\x0a"
+
+
+class Varying:
+    """An entry whose value differs from request to request.
+
+    `head` is what it begins with, before the length of its value. `place` is that of its line, or -1 for a pseudo
+    header; `single` is whether that must be single.
+    """
+
+    __slots__ = ("head", "place", "single")
+
+    def __init__(self, head: bytes, place: int, *, single: bool) -> None:
+        self.head = head
+        self.place = place
+        self.single = single
+
+
+class _Gap:
+    """Where the value of such an entry is in the map.
+
+    `opening` is what comes before the value since the last gap, where that is as long as it was in the request that the
+    pattern is of, `size`; of it `before` is what comes before the length of the entry.
+    """
+
+    __slots__ = ("before", "before_size", "head", "head_size", "opening", "opening_size", "place", "single", "size")
+
+    def __init__(self, before: bytes, opening: bytes, entry: Varying, size: int) -> None:
+        self.opening, self.opening_size = opening, len(opening)
+        self.before, self.before_size = before, len(before)
+        self.head, self.head_size = entry.head, len(entry.head)
+        self.place = entry.place
+        self.single = entry.single
+        self.size = size
+
+    def value_in(self, content: bytes, at: int) -> tuple[int, int]:
+        """Where the value begins and ends if the entry is there, with what comes before it; else an end behind the
+        content. Raises `IndexError` if it is cut off.
+        """
+        start = at + self.opening_size
+        if content[at:start] == self.opening:
+            return start, start + self.size
+        tag = at + self.before_size - 1
+        entry, entry_end = span(content, tag)
+        before_length = entry + self.head_size - 1
+        start, end = span(content, before_length)
+        if (
+            end == entry_end
+            and content[at : tag + 1] == self.before
+            and content[entry : before_length + 1] == self.head
+        ):
+            return start, end
+        return start, len(content) + 1
+
+
+class Pattern:
+    """What maps of lines have in common: all but some values. `count` is how many entries they have."""
+
+    __slots__ = ("_behind", "_foldable", "_gaps", "_lines", "_places", "count")
+
+    def __init__(self, entries: Sequence[bytes], varying: Sequence[Varying | None], headers: OneLineEach) -> None:
+        """Of one whose entries are laid out as every writer does; of what varies nothing is kept but its length."""
+        self._gaps: list[_Gap] = []
+        same = b""
+        for entry, varies in zip(entries, varying, strict=True):
+            line = field(_LINE, entry)
+            if varies is None:
+                same += line
+                continue
+            size = len(entry) - span(entry, len(varies.head) - 1)[0]
+            self._gaps.append(_Gap(same + _TAG_OF_LINE, (same + line)[: len(same) + len(line) - size], varies, size))
+            same = b""
+        self._behind = same
+        self._places, self._foldable = headers.places, headers.foldable
+        self._lines = [*headers.lines]
+        self.count = len(entries)
+
+    def headers_in(self, content: bytes, at: int) -> OneLineEach | None:
+        """The headers of the map that is the content from there to its end.
+
+        `None` of a map that is laid out in another way, or has a value that is not ASCII or that may be refused.
+        Raises `IndexError` if it is cut off.
+        """
+        size = len(content)
+        if size > LARGEST:
+            return None
+        values: list[bytes] = []
+        for gap in self._gaps:
+            start, at = gap.value_in(content, at)
+            if at > size:
+                return None
+            if gap.place >= 0:
+                value = content[start:at]
+                if gap.single and b"," in value:
+                    return None
+                values.append(value)
+        if content[at:] != self._behind:
+            return None
+        return self._with(values)
+
+    def _with(self, values: list[bytes]) -> OneLineEach | None:
+        """The headers with these values in the gaps."""
+        try:
+            text = b"".join(values).decode("ascii")  # at once, and cut again
+        except UnicodeDecodeError:
+            return None
+        if "\n" in text or "\r" in text or "\0" in text:
+            return None
+        lines, start, index = self._lines.copy(), 0, 0
+        for gap in self._gaps:
+            if gap.place >= 0:
+                end = start + len(values[index])
+                lines[gap.place] = text[start:end]
+                start, index = end, index + 1
+        return OneLineEach(self._places, tuple(lines), self._foldable)
