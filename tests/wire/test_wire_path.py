@@ -1,6 +1,7 @@
 """The canonical path: a golden table of spellings, and what holds for all of them."""
 
 import contextlib
+import re
 from urllib.parse import quote
 
 import pytest
@@ -377,3 +378,16 @@ def test_a_path_that_needs_a_second_look_has_a_bounded_number_of_segments() -> N
     assert len(read("/%61" * 1_000, "GET", "a")[1]) == 1_000
     with pytest.raises(MalformedRequest, match="more than 1024 segments"):
         read("/%61" * 1_025, "GET", "a")
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=0x2FF) | st.sampled_from('!"$~ #\x7f\x80'), max_size=4))
+@example("")
+def test_a_query_is_of_visible_ascii_without_a_number_sign(query: str) -> None:
+    with contextlib.nullcontext() if re.fullmatch(r"[!\"$-~]*", query) else pytest.raises(MalformedRequest):
+        targets.check_query("/", query)
+
+
+def test_every_character_of_a_query_is_looked_at() -> None:
+    for code in (*range(0x300), 0x2028, 0x1F600, 0xD800):
+        with contextlib.nullcontext() if 0x21 <= code <= 0x7E and code != 0x23 else pytest.raises(MalformedRequest):
+            targets.check_query("/", f"a{chr(code)}b")
