@@ -15,6 +15,7 @@ from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue
 from extauthz._pb.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
 from extauthz._pb.extauthz.check_pb2 import Check, Pieces
 from extauthz.errors import MalformedRequest
+from extauthz.values.headers import OneLineEach
 from extauthz.values.request import EMPTY, HttpRequest, Peer, RequestView
 from extauthz.wire import body as bodies
 from extauthz.wire import header_entries, request_fields
@@ -25,15 +26,14 @@ from extauthz.wire.header_entries import Form, Usual
 from extauthz.wire.headers import Headers
 from extauthz.wire.metadata import metadata_of, metadata_of_route
 from extauthz.wire.reading import STRICT, Reading
-from extauthz.wire.request_fields import HttpFields
+from extauthz.wire.request_fields import Connection, HttpFields
 from extauthz.wire.size import LARGEST, LARGEST_BESIDE, is_too_large
-from extauthz.wire.spans import span
+from extauthz.wire.spans import OutOfOrder, span
 
 # Methods are case-sensitive (RFC 9110 section 9.1), but not to every upstream: one spelling is let in.
 _METHOD: Final = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]{1,64}\Z")
-# What was read of requests that look like this is kept: not too much of it, whatever clients send.
+# Of most requests it is one of these.
 _USUAL: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
-_LONGEST_KEPT: Final = 256
 # Larger than a request's headers are anywhere: a bound on what one Check may cost.
 _LONGEST_TARGET: Final = 65_536
 _LARGEST_PEER: Final = 65_536
@@ -46,19 +46,52 @@ _BILLION: Final = 1_000_000_000
 _FIRST_SECOND: Final = -62_135_596_800
 _LAST_SECOND: Final = 253_402_300_799
 
-# The fields that come first, and that Envoy always sends: `source`, `destination`, `request`. Tags of wire type 2.
-_IN_FRONT: Final = b"\x0a\x12\x22"
+# The fields that come first, and that Envoy always sends. Tags of wire type 2.
+_SOURCE: Final = 0x0A
+_DESTINATION: Final = 0x12
+_REQUEST: Final = 0x22
 _NAMES_IN_FRONT: Final = ("source", "destination", "request")
 # Those behind: `context_extensions`, an entry each, `metadata_context`, `tls_session`, `route_metadata_context`.
 _BEHIND: Final = b"\x52\x5a\x62\x6a"
 _EXTENSION, _METADATA, _TLS_SESSION, _ROUTE_METADATA = _BEHIND
 
-_Ends = tuple[Peer, Peer, Usual]
 
-_Route = tuple[Mapping[str, str], Mapping[str, Any], str, Mapping[str, Any]]
-"""Context extensions, metadata, SNI, metadata of the route: what comes behind the request, most often the same."""
+class _Route:
+    """What comes behind the request, most often the same: context extensions, metadata of filters, SNI, metadata of the
+    route. `rest` are its bytes.
+    """
 
-_routes: dict[bytes, _Route] = {}
+    __slots__ = ("context", "metadata", "rest", "route_metadata", "sni")
+
+    def __init__(
+        self,
+        rest: bytes,
+        context: Mapping[str, str],
+        metadata: Mapping[str, Any],
+        sni: str,
+        route_metadata: Mapping[str, Any],
+    ) -> None:
+        self.rest = rest
+        self.context = context
+        self.metadata = metadata
+        self.sni = sni
+        self.route_metadata = route_metadata
+
+
+class _Ends:
+    """Both ends of a connection, and what is known of its requests: `route` is that of the last one."""
+
+    __slots__ = ("connection", "destination", "route", "source")
+
+    def __init__(self, source: Peer, destination: Peer) -> None:
+        self.source = source
+        self.destination = destination
+        self.connection = Connection()
+        self.route = _NOWHERE
+
+
+_NOWHERE: Final = _Route(b"", EMPTY, EMPTY, "", EMPTY)
+_routes: Final[dict[bytes, _Route]] = {}
 """Those that say nothing of a single request, by their bytes."""
 
 
@@ -74,52 +107,53 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
             reason="malformed-check",
         )
     try:
-        head, content, rest = _in_front(payload) or _in_pieces(payload)
+        try:
+            head, content, rest = _in_front(payload)
+        except (OutOfOrder, IndexError):  # IndexError: cut off
+            head, content, rest = _in_pieces(payload)
         # A memory of bounded count must also be one of bounded bytes.
-        ends = _connection if len(head) <= _LARGEST_KEPT_PEER else _large_ends
-        source, destination, usual = ends(head)
-        route = _routes.get(rest)
-        if route is None:
-            route = _behind(rest)
-        context, metadata, sni, route_metadata = route
-        seconds, nanos, http = request_fields.read(content, usual)
+        ends: _Ends = _kept_ends(head) if len(head) <= _LARGEST_KEPT_PEER else _large_ends(head)
+        route = ends.route
+        if route.rest != rest:
+            known = _routes.get(rest)
+            if known is None:
+                route = _behind(rest)
+            else:
+                route = ends.route = known
+        seconds, nanos, http = request_fields.read(content, ends.connection)
         if not (_FIRST_SECOND <= seconds <= _LAST_SECOND and 0 <= nanos < _BILLION):
             raise MalformedRequest("the time of the request is out of range", reason="malformed-check")
         return RequestView(
-            source=source,
-            destination=destination,
-            http=None if http is None else _http(http, context, reading, usual),
+            source=ends.source,
+            destination=ends.destination,
+            http=None if http is None else _http(http, route.context, reading, ends.connection.headers),
             time=(seconds, nanos),
-            sni=sni,
-            context=context,
-            metadata=metadata,
-            route_metadata=route_metadata,
+            sni=route.sni,
+            context=route.context,
+            metadata=route.metadata,
+            route_metadata=route.route_metadata,
             messages=reading.messages,
         )
     except DecodeError:
         raise MalformedRequest("the bytes are no CheckRequest", reason="malformed-check") from None
 
 
-def _in_front(payload: bytes) -> tuple[bytes, bytes, bytes] | None:
-    """The two ends, the content of the request, and what is behind it; `None` of what is laid out in another way than
-    most Checks are: attributes alone, their fields in the order of their numbers, and lengths of up to two bytes
-    (Protocol Buffers, "Encoding").
+def _in_front(payload: bytes) -> tuple[bytes, bytes, bytes]:
+    """The two ends, the content of the request, and what is behind it, of a Check that is laid out as most are:
+    attributes alone, their fields in the order of their numbers, and lengths of up to two bytes (Protocol Buffers,
+    "Encoding").
     """
     size = len(payload)
     if not (
         130 < size < 16_387 and payload[0] == 10 and payload[1] > 127 and payload[2] * 128 + payload[1] == size + 125
     ):
-        return None
-    at = before = start = 3
-    try:
-        for tag in _IN_FRONT:
-            if payload[at] != tag:
-                return None
-            before = at
-            start, at = span(payload, at)
-    except IndexError:  # cut off
-        return None
-    return None if at > size else (payload[3:before], payload[start:at], payload[at:])
+        raise OutOfOrder
+    _, destination = span(payload, 3)
+    _, request = span(payload, destination)
+    start, end = span(payload, request)
+    if end > size or payload[3] != _SOURCE or payload[destination] != _DESTINATION or payload[request] != _REQUEST:
+        raise OutOfOrder
+    return payload[3:request], payload[start:end], payload[end:]
 
 
 def _in_pieces(payload: bytes) -> tuple[bytes, bytes, bytes]:
@@ -148,14 +182,17 @@ def _large_ends(head: bytes) -> _Ends:
         raise MalformedRequest(
             f"what is said of the connection is larger than {_LARGEST_PEER} bytes", reason="malformed-check"
         )
-    return _connection.__wrapped__(head)
+    return _ends(head)
 
 
-@lru_cache(maxsize=512)
-def _connection(head: bytes) -> _Ends:
-    """Both ends, and what headers are usual, once for the many Checks of a connection."""
+def _ends(head: bytes) -> _Ends:
+    """Both ends, and what is known of the requests."""
     attributes = AttributeContext.FromString(head)
-    return _peer(attributes.source), _peer(attributes.destination), Usual()
+    return _Ends(_peer(attributes.source), _peer(attributes.destination))
+
+
+_kept_ends: Final = lru_cache(maxsize=512)(_ends)
+"""Once for the many Checks of a connection."""
 
 
 def _peer(peer: AttributeContext.Peer) -> Peer:
@@ -169,7 +206,8 @@ def _behind(rest: bytes) -> _Route:
     tls_session = parts.get(_TLS_SESSION, b"")
     if len(tls_session) > _LARGEST_PEER:
         raise MalformedRequest(f"the TLS session is larger than {_LARGEST_PEER} bytes", reason="malformed-check")
-    route = (
+    route = _Route(
+        rest,
         _context(Check.Extensions.FromString(rest).context_extensions) if _EXTENSION in parts else EMPTY,
         metadata_of(metadata) if metadata else EMPTY,
         AttributeContext.TLSSession.FromString(tls_session).sni if tls_session else "",
@@ -229,14 +267,17 @@ def _http(http: HttpFields, context: Mapping[str, str], reading: Reading, usual:
     raw_path, mark, raw_query = target.partition("?")
     if mark:
         targets.check_query(raw_path, raw_query)
-    line = _line if method in _USUAL and len(raw_path) <= _LONGEST_KEPT else _line.__wrapped__
-    host, path, segments = line(method, authority, raw_path, reading.accept)
+    if method not in _USUAL and _METHOD.match(method) is None:
+        raise MalformedRequest("the method is no upper-case token", reason="malformed-method")
+    host = hosts.read(authority)
+    path, segments = targets.canonical(raw_path, method, authority, reading.accept)
     headers = _headers(http, usual)
-    if (sent := headers.get("host")) is not None and hosts.read(sent[0]) != host:
+    names = headers.places if type(headers) is OneLineEach else headers
+    if "host" in names and hosts.read(headers["host"][0]) != host:
         raise MalformedRequest("`host` and `:authority` name different hosts", reason="malformed-host")
     body = None
     # Else nobody says that he knows it.
-    if reading.buffered or bodies.BUFFERED in context or bodies.PARTIAL in headers:
+    if reading.buffered or bodies.BUFFERED in context or bodies.PARTIAL in names:
         body = bodies.known(http, headers, context, buffered=reading.buffered)
     return HttpRequest(
         id=http.id,
@@ -280,11 +321,3 @@ def _refuse_replaced(http: HttpFields, target: str) -> None:
             "a `!` of the target may stand for a byte that is no UTF-8; set `encode_raw_headers: true` in Envoy",
             reason="malformed-path",
         )
-
-
-@lru_cache(maxsize=4_096)
-def _line(method: str, authority: str, raw_path: str, accept: frozenset[str]) -> tuple[str, str, tuple[str, ...]]:
-    """The canonical host and path, and its segments, once for the many requests that have them in common."""
-    if _METHOD.match(method) is None:
-        raise MalformedRequest("the method is no upper-case token", reason="malformed-method")
-    return hosts.read(authority), *targets.canonical(raw_path, method, authority, accept)

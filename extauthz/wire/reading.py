@@ -6,7 +6,7 @@ from typing import Final
 from extauthz.values.request import Messages
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Reading:
     """What `wire.decode` is told.
 

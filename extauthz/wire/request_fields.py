@@ -9,7 +9,7 @@ from typing import Final
 from extauthz._pb.extauthz.check_pb2 import Check
 from extauthz.values.headers import OneLineEach
 from extauthz.wire.header_entries import Usual
-from extauthz.wire.spans import span
+from extauthz.wire.spans import OutOfOrder, span
 
 # Tags of fields (Protocol Buffers, "Encoding"): the number, and wire type 2, or 0 of the three that are numbers.
 _TIME: Final = 0x0A
@@ -32,6 +32,9 @@ _LINE: Final = 0x0A
 _UNKNOWN_SIZE: Final = b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"
 """-1, which Envoy says where it does not know the size."""
 _LARGEST_NANOS: Final = 0x7FFF_FFFF
+
+
+_LONGEST_ALIKE: Final = 512
 
 
 class HttpFields:
@@ -71,24 +74,56 @@ class HttpFields:
         self.usual: OneLineEach | None = None
 
 
+class _Alike:
+    """What requests on a connection say one behind the other, and most often alike: `content` are the bytes."""
+
+    __slots__ = ("content", "host", "length", "protocol", "scheme", "size")
+
+    def __init__(self, content: bytes, http: HttpFields) -> None:
+        self.content, self.length = content, len(content)
+        self.host, self.scheme, self.size, self.protocol = http.host, http.scheme, http.size, http.protocol
+
+
+class Connection:
+    """What is known of the requests on one connection: what their headers are like, and what else they say alike."""
+
+    __slots__ = ("_alike", "headers")
+
+    def __init__(self) -> None:
+        self.headers = Usual()
+        self._alike: _Alike | None = None
+
+    def take_alike(self, http: HttpFields, content: bytes, at: int) -> int:
+        """Take host, scheme, size and protocol if these fields are there as before; where they end, else `at`."""
+        alike = self._alike
+        if alike is None or content[at : at + alike.length] != alike.content:
+            return at
+        http.host, http.scheme, http.size, http.protocol = alike.host, alike.scheme, alike.size, alike.protocol
+        return at + alike.length
+
+    def keep_alike(self, http: HttpFields, content: bytes) -> None:
+        """Compare requests to come with these fields, which were read."""
+        if len(content) <= _LONGEST_ALIKE:
+            self._alike = _Alike(content, http)
+
+
 Fields = tuple[int, int, HttpFields | None]
 """Of `AttributeContext.Request`: seconds and nanoseconds of its time, and `http`."""
 
 
-def read(content: bytes, usual: Usual) -> Fields:
+def read(content: bytes, connection: Connection) -> Fields:
     """The fields of `envoy.service.auth.v3.AttributeContext.Request`.
 
     Raises:
         DecodeError: the bytes are none.
     """
     try:
-        fields = _in_order(content, usual)
-    except (IndexError, UnicodeDecodeError):  # cut off, or no text
-        fields = None
-    return _in_any_order(content) if fields is None else fields
+        return _in_order(content, connection)
+    except (OutOfOrder, IndexError, UnicodeDecodeError):  # in any order; or cut off, or no text
+        return _in_any_order(content)
 
 
-def _in_order(content: bytes, usual: Usual) -> Fields | None:
+def _in_order(content: bytes, connection: Connection) -> Fields:
     """The fields of a request that is laid out as most are: each once, behind those of a lower number."""
     size, at = len(content), 0
     seconds = nanos = 0
@@ -99,48 +134,63 @@ def _in_order(content: bytes, usual: Usual) -> Fields | None:
         if at < end and content[at] == _NANOS:
             nanos, at = _number(content, at + 1)
         if at != end or nanos > _LARGEST_NANOS:
-            return None
+            raise OutOfOrder
     if at == size:
         return seconds, nanos, None
     start, end = span(content, at)
     if content[at] != _HTTP or end != size:
-        return None
-    http = _http(content, start, usual)
-    return None if http is None else (seconds, nanos, http)
+        raise OutOfOrder
+    return seconds, nanos, _http(content, start, connection)
 
 
-def _http(content: bytes, at: int, usual: Usual) -> HttpFields | None:
+def _http(content: bytes, at: int, connection: Connection) -> HttpFields:
     """The fields from there to the end."""
     http = HttpFields()
-    size, before = len(content), 0
+    size, before, host_at = len(content), 0, 0
     while at < size:
         tag = content[at]
         if tag < before or tag == before != _HEADER:
-            return None
+            raise OutOfOrder
         before = tag
+        if tag == _HOST:
+            host_at = at
+            if (at := connection.take_alike(http, content, at)) > host_at:
+                before = _PROTOCOL
+                continue
         if tag == _SIZE:
             http.size, at = _signed(content, at + 1)
             continue
         start, at = span(content, at)
-        if tag == _HEADER:
-            http.headers.append(content[start:at])
-        elif tag == _RAW_BODY:
-            http.raw_body = content[start:at]
-        elif tag != _HEADER_MAP:
-            if not _take_text(http, tag, content[start:at].decode()):
-                return None
-        # Of a target with a `!` the lines themselves are asked for.
-        elif at != size or "!" in http.path or (headers := usual.known(content, start)) is None:
-            http.header_map = _lines(content[start:at])
-            if http.header_map is None:
-                return None
+        if at > size:
+            raise OutOfOrder
+        if tag == _HEADER_MAP and at == size:
+            _take_map(http, content, start, connection.headers)
         else:
-            http.usual = headers
-    return http if at == size else None
+            _take(http, tag, content[start:at])
+        if tag == _PROTOCOL and host_at > 0:
+            connection.keep_alike(http, content[host_at:at])
+    return http
 
 
-def _take_text(http: HttpFields, tag: int, text: str) -> bool:
-    """Take what a field says; whether it is one that is read."""
+def _take_map(http: HttpFields, content: bytes, at: int, usual: Usual) -> None:
+    """Take the map of lines that the content is from there to its end."""
+    if "!" not in http.path:  # else the lines themselves are asked for
+        http.usual = usual.known(content, at)
+    if http.usual is None:
+        http.header_map = _lines(content[at:])
+
+
+def _take(http: HttpFields, tag: int, piece: bytes) -> None:
+    """Take what a field says, if it is one that is read."""
+    if tag == _HEADER:
+        http.headers.append(piece)
+    elif tag == _RAW_BODY:
+        http.raw_body = piece
+    else:
+        _take_text(http, tag, piece.decode())
+
+
+def _take_text(http: HttpFields, tag: int, text: str) -> None:
     if tag == _ID:
         http.id = text
     elif tag == _METHOD:
@@ -156,41 +206,39 @@ def _take_text(http: HttpFields, tag: int, text: str) -> bool:
     elif tag == _BODY:
         http.body = text
     else:
-        return False
-    return True
+        raise OutOfOrder
 
 
-def _lines(piece: bytes) -> list[bytes] | None:
+def _lines(piece: bytes) -> list[bytes]:
     """The entries of a map of lines, if there is nothing else in it."""
     lines: list[bytes] = []
     at, size = 0, len(piece)
     while at < size:
         if piece[at] != _LINE:
-            return None
+            raise OutOfOrder
         start, at = span(piece, at)
         lines.append(piece[start:at])
-    return lines if at == size else None
+    if at != size:
+        raise OutOfOrder
+    return lines
 
 
 def _signed(content: bytes, at: int) -> tuple[int, int]:
-    """A size, and where it ends; an end behind the content if it is not what Envoy says."""
+    """A size, and where it ends."""
     end = at + len(_UNKNOWN_SIZE)
-    if content[at:end] == _UNKNOWN_SIZE:
-        return -1, end
-    value, end = _number(content, at)
-    return value, end if value >= 0 else len(content) + 1
+    return (-1, end) if content[at:end] == _UNKNOWN_SIZE else _number(content, at)
 
 
 def _number(content: bytes, at: int) -> tuple[int, int]:
-    """A number of up to five bytes, and where it ends; -1 for one that has more, and where it begins."""
-    value = shift = 0
+    """A number of up to five bytes, and where it ends."""
+    value, unit = 0, 1
     for place in range(at, at + 5):
         byte = content[place]
-        value += (byte & 127) << shift
         if byte < 128:
-            return value, place + 1
-        shift += 7
-    return -1, at
+            return value + byte * unit, place + 1
+        value += (byte - 128) * unit
+        unit *= 128
+    raise OutOfOrder
 
 
 def _in_any_order(content: bytes) -> Fields:

@@ -1,6 +1,10 @@
 """Where the fields of a message of Protocol Buffers are in its bytes, with lengths of up to two bytes."""
 
 
+class OutOfOrder(Exception):
+    """A message is laid out in another way than most are. That is no error: protobuf reads it."""
+
+
 def span(payload: bytes, at: int) -> tuple[int, int]:
     """Where the content of the field of wire type 2 begins and ends that begins at `at` with a tag of one byte.
 

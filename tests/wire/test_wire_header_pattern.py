@@ -17,7 +17,7 @@ from extauthz.wire.compose import check_request
 from extauthz.wire.decode import decode
 from extauthz.wire.header_entries import Form, Usual
 from extauthz.wire.headers import LARGEST, Headers, from_lines
-from extauthz.wire.request_fields import read
+from extauthz.wire.request_fields import Connection, read
 
 Line = tuple[str, bytes]
 
@@ -195,7 +195,8 @@ def test_other_names_of_the_same_number_are_known_when_they_come_again() -> None
 
 
 def test_a_map_that_ends_before_the_request_does_is_not_read_to_its_end() -> None:
-    usual = learned(*[[("te", b"1"), ("x-id", value)] for value in (b"1", b"2", b"3")])
+    connection = Connection()
+    connection.headers = learned(*[[("te", b"1"), ("x-id", value)] for value in (b"1", b"2", b"3")])
     lines = Check.HeaderMap(headers=entries_of([("te", b"1"), ("x-id", b"4")])).SerializeToString()
     for size in range(len(lines) + 1):
         content = b"\x12" + bytes([len(lines) + 2]) + b"\x6a" + bytes([size]) + lines
@@ -203,9 +204,9 @@ def test_a_map_that_ends_before_the_request_does_is_not_read_to_its_end() -> Non
             http = Check.Request.FromString(content).http
         except DecodeError:
             with pytest.raises(DecodeError):
-                read(content, usual)
+                read(content, connection)
             continue
-        _, _, found = read(content, usual)
+        _, _, found = read(content, connection)
         assert found is not None
         assert (found.id, found.usual is None) == (http.id, size < len(lines))
         assert found.header_map == (list(http.header_map.headers) if size < len(lines) else None)

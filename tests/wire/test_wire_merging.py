@@ -194,7 +194,7 @@ def test_what_is_kept_of_routes_is_bounded_and_none_of_it_is_of_a_single_request
         assert len(decoding._routes) <= 256
     decoding._routes.clear()
     decode(check_request(host="a.example", context={"a": "b"}))
-    assert [route[0] for route in decoding._routes.values()] == [{"a": "b"}]
+    assert [route.context for route in decoding._routes.values()] == [{"a": "b"}]
     decode(check_request(host="a.example", context={"a": "c"}, metadata={"n": {"secret": "s"}}))
     decode(check_request(host="a.example", context={"a": "c" * 3_000}))
     assert len(decoding._routes) == 1

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from extauthz._pb.extauthz.check_pb2 import Check
 from extauthz.wire.compose import check_request
-from extauthz.wire.header_entries import Usual
-from extauthz.wire.request_fields import Fields, _in_order, read
+from extauthz.wire.request_fields import Connection, Fields, _in_order, read
 
 Read = tuple[int, int, dict[str, object] | None]
 HTTP = b"\x12"
@@ -38,9 +37,9 @@ def same(content: bytes) -> Read | None:
         meant = by_protobuf(content)
     except DecodeError:
         with pytest.raises(DecodeError):
-            read(content, Usual())
+            read(content, Connection())
         return None
-    assert told(read(content, Usual())) == meant
+    assert told(read(content, Connection())) == meant
     return meant
 
 
@@ -142,9 +141,51 @@ def test_however_it_is_damaged_it_is_read_as_by_protobuf(at: int, gone: int, ins
 @pytest.mark.parametrize("raw_headers", [True, False])
 def test_what_envoy_sends_is_read_in_one_pass(raw_headers: bool) -> None:
     content = content_of(raw_headers=raw_headers)
-    fields = _in_order(content, Usual())
-    assert fields is not None
-    assert told(fields) == same(content)
+    assert told(_in_order(content, Connection())) == same(content)
+
+
+ALIKE = [b"*\x01a", b"*\x01b", b"2\x04http", b"2\x05https", MINUS_ONE, b"\x48\x05", b"R\x01x", b"R\x02xy", b"Z\x01b"]
+
+
+def cut_off(fields: list[bytes], size: int) -> bytes:
+    """A request with these fields, of which so many bytes are missing."""
+    content = b"\x0a\x011\x12\x03GET\x22\x01/" + b"".join(fields)
+    return field(HTTP, content[: len(content) - size])
+
+
+@example([([b"*\x01a", b"R\x02xy"], 1), ([b"*\x01a", b"R\x02xZ", b"\x01b"], 0)])
+@example([([b"*\x01a", b"R\x01x"], 0), ([b"*\x01a", b"R\x01x", b"R\x01y"], 0), ([b"*\x01a", b"R\x01x", b"Z\x01b"], 0)])
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.sampled_from(ALIKE), max_size=5, unique=True).map(sorted) | st.lists(st.sampled_from(ALIKE)),
+            st.sampled_from([0, 0, 0, 1, 2]),
+        ),
+        max_size=5,
+    )
+)
+def test_what_requests_before_on_a_connection_said_changes_nothing(requests: list[tuple[list[bytes], int]]) -> None:
+    connection = Connection()
+    for fields, size in requests:
+        content = cut_off(fields, size)
+        meant = same(content)
+        if meant is not None:
+            assert told(read(content, connection)) == meant
+        else:
+            with pytest.raises(DecodeError):
+                read(content, connection)
+
+
+def test_what_requests_say_alike_is_looked_at_once() -> None:
+    connection = Connection()
+    first, again = (read(cut_off([b"*\x01a", b"2\x04http", b"R\x01x"], 0), connection)[2] for _ in range(2))
+    assert first is not None
+    assert again is not None
+    assert (again.host, again.scheme, again.size, again.protocol) == ("a", "http", 0, "x")
+    assert connection._alike is not None
+    large = Connection()
+    read(cut_off([field(b"*", b"a" * 600), b"R\x01x"], 0), large)
+    assert large._alike is None
 
 
 def test_there_is_no_http_of_a_tcp_connection() -> None:
