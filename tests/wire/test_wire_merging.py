@@ -188,6 +188,34 @@ def test_what_is_cut_off_anywhere_is_read_as_protobuf_does_or_refused(payload: b
         assert read(cut) is None
 
 
+@pytest.mark.parametrize("payload", [*BOTH["map"], *BOTH["raw"], WITHOUT_CONTEXT])
+def test_fields_in_the_place_of_others_are_read_as_protobuf_does_or_refused(payload: bytes) -> None:
+    (attributes,) = Pieces.FromString(payload).attributes
+    start, places = len(payload) - len(attributes), []
+    for name in ("source", "destination", "request"):
+        places.append(start)
+        (content,) = getattr(Pieces.Attributes.FromString(attributes), name)
+        start += len(field(1, content))
+    for at in places:
+        for number in range(1, 15):
+            changed = payload[:at] + bytes([number << 3 | 2]) + payload[at + 1 :]
+            with contextlib.suppress(DecodeError):
+                assert agree(changed)
+                continue
+            assert read(changed) is None
+
+
+def test_what_is_behind_the_requests_of_a_connection_is_looked_at_in_each() -> None:
+    for value in "aabbacca":
+        view = decode(check_request(host="a.example", context={"k": value}, source_ip="192.0.2.200"))
+        assert view.context == {"k": value}
+    for value in "xxyz":
+        noted = check_request(host="a.example", metadata={"n": {"secret": value}}, source_ip="192.0.2.200")
+        assert decode(noted).metadata == {"n": {"secret": value}}
+        head, _, _ = decoding._in_front(noted)
+        assert decoding._kept_ends(head).route.metadata == {}
+
+
 def test_what_is_kept_of_routes_is_bounded_and_none_of_it_is_of_a_single_request() -> None:
     for number in range(600):
         decode(check_request(host="a.example", sni=f"{number}.example"))
