@@ -2,7 +2,7 @@
 
 The rule: what is read here is what protobuf and `from_lines` make of the same bytes (both held by tests), whatever came
 before. Most headers of a request are, byte for byte, those of the last one on its connection; they are not read again.
-Nothing is kept that may be a secret: of most headers only that they were there.
+Nothing is kept that may be a secret: of most headers only that they were there, and how long they were.
 """
 
 from collections.abc import Callable, Mapping
@@ -177,16 +177,18 @@ class Usual:
         """
         count, shape = len(entries), sample.shape
         common = [kept if kept == entry else None for kept, entry in zip(sample.entries, entries, strict=True)]
-        if common == sample.entries and any(pattern.count == count for pattern in self._patterns):
+        others = self._patterns_but(count)
+        if common == sample.entries and len(others) < len(self._patterns):
             return
+        names = tuple(shape.places)
         varying = [
-            None if kept is not None else Varying(head, place, single=0 <= place < shape.single)
+            None if kept is not None else Varying(head, place, names[place] if 0 <= place < shape.single else "")
             for kept, (head, _, place) in zip(common, shape.heads, strict=True)
         ]
         if any(one is not None and one.place == shape.connection >= 0 for one in varying):
             return
         self.samples[count] = _Sample(sample.form, common, sample.size, shape, sample.headers)
-        self._patterns = (Pattern(entries, varying, sample.headers), *self._patterns_but(count))[:_MOST_SAMPLES]
+        self._patterns = (Pattern(entries, varying, sample.headers), *others)[:_MOST_SAMPLES]
 
     def _patterns_but(self, count: int) -> tuple[Pattern, ...]:
         return tuple([pattern for pattern in self._patterns if pattern.count != count])

@@ -10,24 +10,23 @@ from typing import Final
 
 from extauthz.values.headers import OneLineEach
 from extauthz.wire.fragments import field
-from extauthz.wire.headers import LARGEST
+from extauthz.wire.headers import LARGEST, is_joined
 from extauthz.wire.spans import span
 
 _LINE: Final = 1
 """The number of the field that is an entry of the map."""
-_TAG_OF_LINE: Final = b"\x0a"
 
 
 class Varying:
     """An entry whose value differs from request to request.
 
     `head` is what it begins with, before the length of its value. `place` is that of its line, or -1 for a pseudo
-    header; `single` is whether that must be single.
+    header; `single` is the name of one that must be single, else empty.
     """
 
     __slots__ = ("head", "place", "single")
 
-    def __init__(self, head: bytes, place: int, *, single: bool) -> None:
+    def __init__(self, head: bytes, place: int, single: str) -> None:
         self.head = head
         self.place = place
         self.single = single
@@ -37,14 +36,14 @@ class _Gap:
     """Where the value of such an entry is in the map.
 
     `opening` is what comes before the value since the last gap, where that is as long as it was in the request that the
-    pattern is of, `size`; of it `before` is what comes before the length of the entry.
+    pattern is of, `size`; `before_size` is how much of it comes before the length of the entry.
     """
 
-    __slots__ = ("before", "before_size", "head", "head_size", "opening", "opening_size", "place", "single", "size")
+    __slots__ = ("before_size", "head", "head_size", "opening", "opening_size", "place", "single", "size")
 
-    def __init__(self, before: bytes, opening: bytes, entry: Varying, size: int) -> None:
+    def __init__(self, opening: bytes, before_size: int, entry: Varying, size: int) -> None:
         self.opening, self.opening_size = opening, len(opening)
-        self.before, self.before_size = before, len(before)
+        self.before_size = before_size
         self.head, self.head_size = entry.head, len(entry.head)
         self.place = entry.place
         self.single = entry.single
@@ -63,7 +62,7 @@ class _Gap:
         start, end = span(content, before_length)
         if (
             end == entry_end
-            and content[at : tag + 1] == self.before
+            and content[at : tag + 1] == self.opening[: self.before_size]
             and content[entry : before_length + 1] == self.head
         ):
             return start, end
@@ -85,7 +84,7 @@ class Pattern:
                 same += line
                 continue
             size = len(entry) - span(entry, len(varies.head) - 1)[0]
-            self._gaps.append(_Gap(same + _TAG_OF_LINE, (same + line)[: len(same) + len(line) - size], varies, size))
+            self._gaps.append(_Gap((same + line)[: len(same) + len(line) - size], len(same) + 1, varies, size))
             same = b""
         self._behind = same
         self._places, self._foldable = headers.places, headers.foldable
@@ -95,38 +94,32 @@ class Pattern:
     def headers_in(self, content: bytes, at: int) -> OneLineEach | None:
         """The headers of the map that is the content from there to its end.
 
-        `None` of a map that is laid out in another way, or has a value that is not ASCII or that may be refused.
-        Raises `IndexError` if it is cut off.
+        `None` of a map that is laid out in another way, or that is refused. Raises `IndexError` if it is cut off.
         """
         size = len(content)
         if size > LARGEST:
             return None
-        values: list[bytes] = []
+        lines, differing = self._lines.copy(), list[str]()
         for gap in self._gaps:
             start, at = gap.value_in(content, at)
             if at > size:
                 return None
             if gap.place >= 0:
-                value = content[start:at]
-                if gap.single and b"," in value:
+                line = _text(content[start:at])
+                if gap.single and "," in line and is_joined(gap.single, line):
                     return None
-                values.append(value)
+                lines[gap.place] = line
+                differing.append(line)
         if content[at:] != self._behind:
             return None
-        return self._with(values)
-
-    def _with(self, values: list[bytes]) -> OneLineEach | None:
-        """The headers with these values in the gaps."""
-        try:
-            text = b"".join(values).decode("ascii")  # at once, and cut again
-        except UnicodeDecodeError:
-            return None
+        text = "".join(differing)
         if "\n" in text or "\r" in text or "\0" in text:
             return None
-        lines, start, index = self._lines.copy(), 0, 0
-        for gap in self._gaps:
-            if gap.place >= 0:
-                end = start + len(values[index])
-                lines[gap.place] = text[start:end]
-                start, index = end, index + 1
         return OneLineEach(self._places, tuple(lines), self._foldable)
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode(errors="replace")

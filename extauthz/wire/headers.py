@@ -104,8 +104,13 @@ def from_lines(lines: Iterable[tuple[str, str]]) -> Headers:
 def refuse_joined(lines: Iterable[tuple[str, str]]) -> None:
     """Refuse a single header whose value is what a proxy makes of two."""
     for name, value in lines:
-        if "," in value and name in SINGLE and _JOINED[name].match(value) is not None:
+        if is_joined(name, value):
             raise _twice(name)
+
+
+def is_joined(name: str, value: str) -> bool:
+    """Whether that is a single header whose value is what a proxy makes of two."""
+    return "," in value and name in SINGLE and _JOINED[name].match(value) is not None
 
 
 def too_many() -> MalformedRequest:
