@@ -12,6 +12,7 @@ from extauthz import cel
 from extauthz.policy.at_hand import Case, faulty
 from extauthz.policy.candidates import Candidates
 from extauthz.policy.challenging import challenge
+from extauthz.policy.conditions import Condition
 from extauthz.policy.context import Inputs, RequestScope, VariableScope
 from extauthz.policy.holding import Met, approve
 from extauthz.policy.mutations import Conflict, evaluate, merged
@@ -32,7 +33,7 @@ from extauthz.values.decisions import (
 )
 from extauthz.values.grants import Facts, Grant, Needs
 from extauthz.values.identity import Identity
-from extauthz.values.request import EMPTY, RequestView
+from extauthz.values.request import EMPTY, HttpRequest, RequestView
 
 
 def needs(candidates: Candidates) -> Needs:
@@ -62,38 +63,40 @@ def decide(
     standing = candidates.standing if scope is None else None
     if now >= plan.expires:
         plan, standing = plan.at(now), None
-    first: Scope = RequestScope(Inputs(request, identity, facts, now)) if scope is None else VariableScope(scope, EMPTY)
-    scopes = plan.scopes(first, candidates.segments)
+    http = request.http
     # Step 1, second half: of the candidates, those whose `when` is true match.
-    errors: list[str] = []
     known = None
     there: tuple[bool, ...] = ()
-    if standing is not None and request.http is not None:
-        there = plan.there(request.http)
+    if standing is not None and http is not None:
+        there = plan.there(http) if plan.asked_for else ()
         known = standing.held.get(there)
-    held = _all_held(plan, scopes, errors) if known is None else [*known]
+    pending = plan.conditions if known is None else plan.varying
+    held: list[Holds] = [None] * len(pending) if known is None else [*known]
+    # A record may be masked where conditions look; what is no HTTP has nothing to tell.
+    if http is not None and scope is None:
+        pending = _untold(pending, http, candidates.segments, held)
+    scopes: list[Scope] = []
+    errors: list[str] = []
+    if pending:
+        scopes = plan.scopes(_first(request, identity, facts, now, scope), candidates.segments)
+        _evaluate(pending, scopes, held, errors)
     if known is None:
         _keep(standing, plan, there, held)
-    else:
-        for number, when, at in plan.varying:
-            try:
-                held[number] = when(scopes[at]) is True
-            except cel.EvalError as error:
-                held[number] = None
-                errors.append(str(error))
     outcome = tuple(held)
-    speaking = plan.spoken(outcome)
+    speaking = plan.spoken.get(outcome) or plan.speaking(outcome)
     if speaking.settled is not None:
         return speaking.settled
     settled = standing.settled.get(outcome) if standing is not None and speaking.is_steady else None
     looks = plan.models or plan.facts_read
     if settled is not None and not looks:
         return settled
+    scopes = scopes or plan.scopes(_first(request, identity, facts, now, scope), candidates.segments)
     case = Case(request, identity, facts, now, binding_keys, scopes)
     decision = _combine(speaking, case) if settled is None else settled.decision
     risk: tuple[Assessment, ...] = ()
     views: Mapping[str, object] = EMPTY
     if looks:
+        first = scopes[0]
         risk = _assessed(plan, scopes)
         views = {name: first[name] for name in plan.facts_read if name in first}
     evaluation = Evaluation(
@@ -109,16 +112,34 @@ def decide(
     return evaluation
 
 
-def _all_held(plan: Plan, scopes: Sequence[Scope], errors: list[str]) -> list[Holds]:
-    """What every condition comes to; the texts of those that err are added to `errors`."""
-    held: list[Holds] = []
-    for when, at in plan.conditions:
+def _untold(
+    conditions: tuple[Condition, ...], http: HttpRequest, segments: tuple[str, ...], held: list[Holds]
+) -> tuple[Condition, ...]:
+    """Those of the conditions that have to be evaluated; what the others come to is put into `held`."""
+    headers = http.headers
+    left: list[Condition] = []
+    for condition in conditions:
+        told = condition.told(headers, segments)
+        if told is None:
+            left.append(condition)
+        else:
+            held[condition.number] = told
+    return tuple(left)
+
+
+def _evaluate(conditions: tuple[Condition, ...], scopes: Sequence[Scope], held: list[Holds], errors: list[str]) -> None:
+    """Put what conditions come to into `held`, and the texts of those that err into `errors`."""
+    for condition in conditions:
         try:
-            held.append(when(scopes[at]) is True)
+            held[condition.number] = condition.evaluate(scopes[condition.at]) is True
         except cel.EvalError as error:
-            held.append(None)
+            held[condition.number] = None
             errors.append(str(error))
-    return held
+
+
+def _first(request: RequestView, identity: Identity, facts: Facts, now: float, scope: RequestScope | None) -> Scope:
+    """The scope that all others are within."""
+    return RequestScope(Inputs(request, identity, facts, now)) if scope is None else VariableScope(scope, EMPTY)
 
 
 def _keep(standing: Standing | None, plan: Plan, there: tuple[bool, ...], held: Sequence[Holds]) -> None:

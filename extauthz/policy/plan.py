@@ -4,11 +4,12 @@ The rule kept here: nothing in a plan depends on a request, on a caller or on fa
 come to is all that tells two requests apart until somebody speaks whose terms read more.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from extauthz.policy.captures import Layout
+from extauthz.policy.conditions import Condition, condition
 from extauthz.policy.context import PARAMS, Evaluated, VariableScope
 from extauthz.policy.reads import Ask
 from extauthz.policy.risk_models import RiskModel, programs_of
@@ -128,15 +129,15 @@ class Plan:
     of the scope that it sees; so have `asks`, what there is to ask, and `models`, the risk models. From `expires` on,
     in seconds since the epoch, one of them is as if absent. `is_staged`: who of them is obeyed depends on the caller;
     ask `obeyed_by`. `is_kept`: for whom the same are obeyed finds this very one. `facts_read` are the names of facts
-    that any of the rules reads. `varying` are those of the conditions, by number, that may come to something else for
-    two requests that stand alike; `steady` the others, if the same of the headers `asked_for` are there.
+    that any of the rules reads. `varying` are those of the conditions that may come to something else for two requests
+    that stand alike; `steady` the numbers of the others, if the same of the headers `asked_for` are there. `spoken` is
+    who speaks, by what the conditions came to, as far as it is remembered; ask `speaking` where it is not.
     """
 
     __slots__ = (
         "_next",
         "_openings",
         "_scope_of",
-        "_spoken",
         "_variants",
         "asked_for",
         "asks",
@@ -151,6 +152,7 @@ class Plan:
         "modes",
         "needs",
         "rules",
+        "spoken",
         "steady",
         "varying",
     )
@@ -172,20 +174,22 @@ class Plan:
         self.facts_read: frozenset[str] = frozenset().union(*(rule.reads.facts for rule in self.rules))
         self._scope_of = self._opened(found)
         self.asks = self._asked()
-        self.conditions: tuple[tuple[Callable[[Mapping[str, Any]], Any], int], ...] = tuple(
+        conditional = [
+            (rule, layout, at)
+            for (rule, layout), at in zip(found, self._scope_of, strict=True)
+            if rule.when is not None
+        ]
+        self.conditions: tuple[Condition, ...] = tuple(
             [
-                (rule.when.evaluate, at)
-                for rule, at in zip(self.rules, self._scope_of, strict=True)
-                if rule.when is not None
+                condition(number, rule.when.evaluate, at, rule.comparison, layout)
+                for number, (rule, layout, at) in enumerate(conditional)
             ]
         )
-        asked_for = [rule.asks_for for rule in self.rules if rule.when is not None]
+        asked_for = [rule.asks_for for rule, _, _ in conditional]
         self.asked_for = tuple(sorted(frozenset().union(*(names for names in asked_for if names is not None))))
         self.steady = tuple([number for number, names in enumerate(asked_for) if names is not None])
-        self.varying = tuple(
-            [(number, *self.conditions[number]) for number, names in enumerate(asked_for) if names is None]
-        )
-        self._spoken: dict[tuple[Holds, ...], Speaking] = {}
+        self.varying = tuple([self.conditions[number] for number, names in enumerate(asked_for) if names is None])
+        self.spoken: dict[tuple[Holds, ...], Speaking] = {}
         self._variants: dict[tuple[Mode, ...], Plan] = {}
         self._next: Plan | None = None
 
@@ -259,18 +263,14 @@ class Plan:
 
     def there(self, http: HttpRequest) -> tuple[bool, ...]:
         """Which of the headers `asked_for` a request has."""
-        if not self.asked_for:
-            return ()
         headers = http.headers
         return tuple([name in headers for name in self.asked_for])
 
-    def spoken(self, held: tuple[Holds, ...]) -> Speaking:
-        """Who speaks when the `conditions` came to this."""
-        found = self._spoken.get(held)
-        if found is None:
-            found = self._heard(held)
-            if len(self._spoken) < MOST_KEPT:
-                self._spoken[held] = found
+    def speaking(self, held: tuple[Holds, ...]) -> Speaking:
+        """Who speaks when the `conditions` came to this, which is not in `spoken`; it is remembered there."""
+        found = self._heard(held)
+        if len(self.spoken) < MOST_KEPT:
+            self.spoken[held] = found
         return found
 
     def outcomes(self, held: Sequence[Holds]) -> list[Holds]:

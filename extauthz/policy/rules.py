@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from extauthz.approval.terms import Terms
 from extauthz.cel import Program
+from extauthz.policy.comparisons import Comparison, comparison_of
 from extauthz.policy.index import Place
 from extauthz.policy.reads import Reads
 from extauthz.policy.risk_models import RiskModel
@@ -171,10 +172,13 @@ class Rule:
     results: Mapping[tuple[Mode, Outcome], RuleResult]
     asks_for: frozenset[str] | None = field(init=False)
     """The headers by which its condition comes to the same for all requests that stand alike; `None` if by more."""
+    comparison: Comparison | None = field(init=False)
+    """What its condition compares, if it does nothing else."""
 
     def __post_init__(self) -> None:
         """Look at the condition once."""
         object.__setattr__(self, "asks_for", frozenset() if self.when is None else names_asked_for(self.when.tree))
+        object.__setattr__(self, "comparison", None if self.when is None else comparison_of(self.when.tree))
 
     def mode_for(self, identity: Identity) -> Mode:
         """Whether the rule is obeyed for this caller, or in shadow."""
