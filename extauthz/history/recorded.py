@@ -27,7 +27,7 @@ from extauthz.identity import spiffe
 from extauthz.policy import context
 from extauthz.policy.candidates import Candidates
 from extauthz.policy.context import Inputs, RequestScope
-from extauthz.policy.views import ReadOnce, RequestFields, SessionFields
+from extauthz.policy.views import ReadOnce, RequestFields, SessionFields, header_texts
 from extauthz.record.audit_line import (
     MASKED_NAMES,
     UNREADABLE,
@@ -189,8 +189,9 @@ class _RecordedScope(RequestScope):
         facts = line.facts or NOTHING_RECORDED
         value: object
         match name:
-            case "request" if line.request is not None and self._inputs.request.http is not None:
-                value = _RecordedFields(self._inputs.request, line.request, self._trace)
+            case "request" if line.request is not None and (http := self._inputs.request.http) is not None:
+                texts = header_texts(http.headers)
+                value = _RecordedFields(self._inputs.request, http, texts, line=line.request, trace=self._trace)
             case "session" if self._inputs.identity.session is not None:
                 value = _RecordedSession(self._inputs.identity.session, line.session, self._trace)
             case "tls":
@@ -215,20 +216,17 @@ class _RecordedScope(RequestScope):
         return value
 
 
-class _RecordedFields(RequestFields):
+class _RecordedFields(RequestFields, kw_only=True):
     """The fields of a recorded `request`."""
 
-    def __init__(self, request: RequestView, line: RequestLine, trace: Trace) -> None:
-        assert request.http is not None  # noqa: S101 - narrows the type; who calls has looked
-        super().__init__(request, request.http)
-        self._line = line
-        self._trace = trace
+    line: RequestLine
+    trace: Trace
 
     @ReadOnce
     def query_all(self) -> Mapping[str, tuple[str, ...]]:
-        if self._line.query_error is not None:
-            raise cel.EvalError(self._line.query_error)
-        return MaskedLists(self._line.query, self._trace, "request.query", self._line.unnamed)
+        if self.line.query_error is not None:
+            raise cel.EvalError(self.line.query_error)
+        return MaskedLists(self.line.query, self.trace, "request.query", self.line.unnamed)
 
     @property
     def body(self) -> bytes:
@@ -257,8 +255,8 @@ class _RecordedFields(RequestFields):
 
     def _look_into(self, view: str) -> None:
         """A body is never recorded; that there was none, or that it was not known, is."""
-        if self._line.body:
-            self._trace.miss(view)
+        if self.line.body:
+            self.trace.miss(view)
 
 
 class _RecordedSession(SessionFields):

@@ -23,6 +23,7 @@ from extauthz.policy.views import (
     TlsFields,
     UserFields,
     WorkloadFields,
+    header_texts,
     timestamp_parts,
 )
 from extauthz.values.grants import Facts
@@ -163,7 +164,8 @@ class Inputs(msgspec.Struct, frozen=True):
 
 def _request(inputs: Inputs) -> object:
     check = inputs.request
-    return RequestFields(check, check.http) if check.http is not None else TcpFields(check.time)
+    http = check.http
+    return TcpFields(check.time) if http is None else RequestFields(check, http, header_texts(http.headers))
 
 
 def _workload(inputs: Inputs) -> object:

@@ -174,18 +174,18 @@ class Plan:
         self.facts_read: frozenset[str] = frozenset().union(*(rule.reads.facts for rule in self.rules))
         self._scope_of = self._opened(found)
         self.asks = self._asked()
-        conditional = [
-            (rule, layout, at)
+        stated = [
+            (rule.when.evaluate, rule, layout, at)
             for (rule, layout), at in zip(found, self._scope_of, strict=True)
             if rule.when is not None
         ]
         self.conditions: tuple[Condition, ...] = tuple(
             [
-                condition(number, rule.when.evaluate, at, rule.comparison, layout)
-                for number, (rule, layout, at) in enumerate(conditional)
+                condition(number, evaluate, at, rule.comparison, layout)
+                for number, (evaluate, rule, layout, at) in enumerate(stated)
             ]
         )
-        asked_for = [rule.asks_for for rule, _, _ in conditional]
+        asked_for = [rule.asks_for for _, rule, _, _ in stated]
         self.asked_for = tuple(sorted(frozenset().union(*(names for names in asked_for if names is not None))))
         self.steady = tuple([number for number, names in enumerate(asked_for) if names is not None])
         self.varying = tuple([self.conditions[number] for number, names in enumerate(asked_for) if names is None])

@@ -13,9 +13,12 @@ from operator import attrgetter
 from typing import Any, Generic, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
 
+import msgspec
+
 from extauthz import cel
 from extauthz.policy import body_views
 from extauthz.values.grants import SessionAges
+from extauthz.values.headers import MappingStructMeta, OneLineEach
 from extauthz.values.identity import User, Workload
 from extauthz.values.quoting import given
 from extauthz.values.request import EMPTY, HttpRequest, Peer, RequestView
@@ -66,6 +69,36 @@ class HeaderTexts(OneEach):
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower() in self._lists
+
+
+class _OneLineTexts(Mapping[str, str], msgspec.Struct, metaclass=MappingStructMeta, frozen=True, eq=False, gc=False):
+    """Header names in any case to their only value, where each has one: `places` and `lines` of `OneLineEach`."""
+
+    places: Mapping[str, int]
+    lines: tuple[str, ...]
+
+    __repr__ = object.__repr__  # headers may be secret
+
+    def __getitem__(self, name: object) -> str:
+        if not isinstance(name, str):  # a key of type dyn may be anything
+            raise KeyError(name)
+        return self.lines[self.places[name.lower()]]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self.places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+def header_texts(headers: Mapping[str, tuple[str, ...]]) -> Mapping[str, str]:
+    """Header names in any case to their only value."""
+    if type(headers) is OneLineEach:
+        return _OneLineTexts(headers.places, headers.lines)
+    return HeaderTexts(headers)
 
 
 class HeaderLists(Mapping[str, tuple[str, ...]]):
@@ -230,32 +263,30 @@ class ReadOnce(Generic[Value]):
         return value
 
 
-class RequestFields:
-    """The fields of `request` in an HTTP check. `failures` are those of fields that were looked into."""
+class Sent(property):
+    """A field that is an attribute of the HTTP request, and always set."""
 
+    def __init__(self, name: str) -> None:
+        super().__init__(attrgetter("_http." + name))
+
+
+class RequestFields(msgspec.Struct, dict=True, eq=False):
+    """The fields of `request` in an HTTP check. `failures` are those of fields that were looked into.
+
+    `_http` is that of `_check`, and `headers` are its `header_texts`.
+    """
+
+    _check: RequestView
+    _http: HttpRequest
+    headers: Mapping[str, str]
     failures: Mapping[str, cel.EvalError] = EMPTY
-    _headers: HeaderTexts | None = None
 
-    def __init__(self, check: RequestView, http: HttpRequest) -> None:
-        """`http` is that of `check`."""
-        self._http = http
-        self._check = check
+    __repr__ = object.__repr__  # a request may hold secrets
 
-    @property
-    def method(self) -> str:
-        return self._http.method
-
-    @property
-    def host(self) -> str:
-        return self._http.host
-
-    @property
-    def path(self) -> str:
-        return self._http.path
-
-    @property
-    def raw_path(self) -> str:
-        return self._http.raw_path
+    method = Sent("method")
+    host = Sent("host")
+    path = Sent("path")
+    raw_path = Sent("raw_path")
 
     @property
     def truncated(self) -> bool:
@@ -294,13 +325,6 @@ class RequestFields:
     @property
     def header_values(self) -> Mapping[str, tuple[str, ...]]:
         return HeaderLists(self._http.headers)
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        made = self._headers
-        if made is None:
-            made = self._headers = HeaderTexts(self._http.headers)
-        return made
 
     @property
     def body(self) -> bytes:
