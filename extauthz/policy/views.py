@@ -17,8 +17,9 @@ import msgspec
 
 from extauthz import cel
 from extauthz.policy import body_views
+from extauthz.policy.header_texts import OneLineTexts
 from extauthz.values.grants import SessionAges
-from extauthz.values.headers import MappingStructMeta, OneLineEach
+from extauthz.values.headers import OneLineEach
 from extauthz.values.identity import User, Workload
 from extauthz.values.quoting import given
 from extauthz.values.request import EMPTY, HttpRequest, Peer, RequestView
@@ -71,33 +72,10 @@ class HeaderTexts(OneEach):
         return isinstance(name, str) and name.lower() in self._lists
 
 
-class _OneLineTexts(Mapping[str, str], msgspec.Struct, metaclass=MappingStructMeta, frozen=True, eq=False, gc=False):
-    """Header names in any case to their only value, where each has one: `places` and `lines` of `OneLineEach`."""
-
-    places: Mapping[str, int]
-    lines: tuple[str, ...]
-
-    __repr__ = object.__repr__  # headers may be secret
-
-    def __getitem__(self, name: object) -> str:
-        if not isinstance(name, str):  # a key of type dyn may be anything
-            raise KeyError(name)
-        return self.lines[self.places[name.lower()]]
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self.places
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.places)
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-
 def header_texts(headers: Mapping[str, tuple[str, ...]]) -> Mapping[str, str]:
     """Header names in any case to their only value."""
     if type(headers) is OneLineEach:
-        return _OneLineTexts(headers.places, headers.lines)
+        return OneLineTexts(headers.places, headers.lines)
     return HeaderTexts(headers)
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 
 
-class MappingStructMeta(msgspec.StructMeta, ABCMeta):
+class _StructMeta(msgspec.StructMeta, ABCMeta):
     """Of a mapping that is made as fast as msgspec makes its values."""
 
 
 class OneLineEach(
-    Mapping[str, tuple[str, ...]], msgspec.Struct, metaclass=MappingStructMeta, frozen=True, eq=False, gc=False
+    Mapping[str, tuple[str, ...]], msgspec.Struct, metaclass=_StructMeta, frozen=True, eq=False, gc=False
 ):
     """Headers of which each came in one line: `places` are the indices into `lines`, by name.
 
