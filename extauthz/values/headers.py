@@ -19,7 +19,7 @@ class OneLineEach(
     `foldable` are the names that are `is_foldable`.
     """
 
-    places: Mapping[str, int]
+    places: dict[str, int]
     lines: tuple[str, ...]
     foldable: tuple[str, ...]
 

@@ -113,7 +113,7 @@ class _Shape:
     """
 
     heads: tuple[tuple[bytes, int, int], ...]
-    places: Mapping[str, int]
+    places: dict[str, int]
     values: Callable[[Mapping[str, str]], tuple[str, ...]]
     single: int
     foldable: tuple[str, ...]
