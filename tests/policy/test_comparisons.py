@@ -19,7 +19,7 @@ from extauthz.values.headers import OneLineEach
 from extauthz.values.request import RequestView
 
 IDENTITY = caller(sub="alice", workload=WEB)
-HEADERS = (
+HEADERS: tuple[dict[str, str | list[str]], ...] = (
     {},
     {"x-a": "1"},
     {"x-a": "2", "x-b": "1"},
