@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from extauthz.policy.captures import Given
+from extauthz.policy.captures import Given, captured
 from extauthz.policy.plan import Plan
 from extauthz.policy.rules import Candidate
 from extauthz.policy.standing import Standing
@@ -31,6 +31,6 @@ class Candidates(msgspec.Struct, frozen=True):
         """Each rule with what its templates captured, in the order of their names."""
         plan = self.plan
         return tuple(
-            Candidate(rule, layout.read(self.segments), mode)
+            Candidate(rule, captured(layout, self.segments), mode)
             for rule, layout, mode in zip(plan.rules, plan.layouts, plan.modes, strict=True)
         )

@@ -19,25 +19,12 @@ class Together(NamedTuple):
 
     captures: tuple[Capture, ...]
 
-    def read(self, segments: tuple[str, ...]) -> Params:
-        """What they capture together of a path that fits all of them."""
-        found: Params = EMPTY
-        for capture in self.captures:
-            found = _merged(found, capture.read(segments))
-        return found
-
 
 class Given:
     """What was captured, whatever the path is."""
 
-    __slots__ = ("_params",)
-
     def __init__(self, params: Params) -> None:
-        self._params = params
-
-    def read(self, segments: tuple[str, ...]) -> Params:  # noqa: ARG002 - read in the same way as what is captured
-        """What was given."""
-        return self._params
+        self.params: Final = params
 
 
 Layout = Capture | Together | Given
@@ -51,6 +38,28 @@ def layout(captures: tuple[Capture, ...]) -> Layout:
     if not captures:
         return _NOTHING
     return captures[0] if len(captures) == 1 else Together(captures)
+
+
+def captured(layout: Layout, segments: tuple[str, ...]) -> Params:
+    """What a path that fits gives to `request.params`."""
+    if isinstance(layout, Capture):
+        return _captured(layout, segments)
+    if isinstance(layout, Given):
+        return layout.params
+    found: Params = EMPTY
+    for capture in layout.captures:
+        found = _merged(found, _captured(capture, segments))
+    return found
+
+
+def _captured(capture: Capture, segments: tuple[str, ...]) -> Params:
+    """What one template captures; a tail's segments are joined by `/`."""
+    params: dict[str, str] = {}
+    for position, name in capture.names:
+        params[name] = segments[position]
+    if capture.tail_name is not None:
+        params[capture.tail_name] = "/".join(segments[capture.tail_at :])
+    return params
 
 
 class Contradictory(Mapping[str, str]):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from extauthz.policy.captures import Layout
+from extauthz.policy.captures import Layout, captured
 from extauthz.policy.conditions import Condition, condition
 from extauthz.policy.context import PARAMS, Evaluated, VariableScope
 from extauthz.policy.reads import Ask
@@ -252,12 +252,12 @@ class Plan:
         """The scopes of one request, by number, with what is captured of the segments of its path."""
         captures = self.captures
         if len(captures) == 1:
-            first[PARAMS] = captures[0].read(segments)
+            first[PARAMS] = captured(captures[0], segments)
         scopes = [first]
         for within, programs, constants, own in self._openings:
             scope = VariableScope(scopes[within], programs, constants)
             if own is not None:
-                scope[PARAMS] = own.read(segments)
+                scope[PARAMS] = captured(own, segments)
             scopes.append(scope)
         return scopes
 

@@ -71,15 +71,6 @@ class Capture(NamedTuple):
     tail_name: str | None
     tail_at: int
 
-    def read(self, segments: tuple[str, ...]) -> dict[str, str]:
-        """What a path that fits gives to `request.params`; a tail's segments are joined by `/`."""
-        params = {}
-        for position, name in self.names:
-            params[name] = segments[position]
-        if self.tail_name is not None:
-            params[self.tail_name] = "/".join(segments[self.tail_at :])
-        return params
-
 
 def parse(text: str) -> Template:
     """The template that `text` writes. Raises `ValueError` with what is wrong and how to mend it."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from policy.making import WEB, caller, compiled, document, http, rule, tcp
 
 from extauthz.policy import hosts, templates, workloads
-from extauthz.policy.captures import layout
+from extauthz.policy.captures import captured, layout
 from extauthz.policy.hosts import HostPattern
 from extauthz.policy.index import MOST_LEARNT, Index, Place
 from extauthz.policy.templates import Template
@@ -32,7 +32,7 @@ def found(*rules: dict[str, object], request: str = "/", host: str = "app.exampl
 def look_up(index: Index, request: HttpRequest, workload_id: str | None = None) -> list[tuple[int, Mapping[str, str]]]:
     """The rules that an index finds by number, with what their templates captured."""
     standing = index.standing(index.find(request, workload_id))
-    return [(number, layout(found).read(request.segments)) for number, found in standing]
+    return [(number, captured(layout(found), request.segments)) for number, found in standing]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_look_up_finds_what_fits_wherever_paths_went_before_and_however_little
         asked = replace(request, path="/" + "/".join(segments), segments=segments)
         fitting = [(number, template) for number, template in enumerate(written) if template.fits(segments)]
         assert look_up(index, asked) == [
-            (number, {} if template.capture is None else template.capture.read(segments))
+            (number, {} if template.capture is None else captured(template.capture, segments))
             for number, template in fitting
         ]
 
