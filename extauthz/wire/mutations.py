@@ -32,22 +32,24 @@ _QUERY_TO_REMOVE: Final = 8
 _LONGEST_KEPT: Final = 256
 
 
-def is_usual(mutations: Mutations, http: HttpRequest | None) -> bool:
-    """Whether nothing is changed but headers of the request that are set, and nothing else takes a look at it.
+def is_plain(http: HttpRequest | None) -> bool:
+    """Whether nothing of the request takes a look at it: no header that could be taken for one that is set or removed.
 
     It does not hold where a name that is set or removed has a `_`: any client could spell that otherwise.
     """
-    return (http is None or not _foldable(http.headers)) and (
-        mutations is NO_MUTATIONS
-        or not (
-            mutations.append_headers
-            or mutations.remove_headers
-            or mutations.response_headers
-            or mutations.append_response_headers
-            or mutations.query
-            or mutations.remove_query
-            or mutations.metadata
-        )
+    return http is None or not _foldable(http.headers)
+
+
+def only_sets_headers(mutations: Mutations) -> bool:
+    """Whether nothing is changed but headers of the request that are set."""
+    return mutations is NO_MUTATIONS or not (
+        mutations.append_headers
+        or mutations.remove_headers
+        or mutations.response_headers
+        or mutations.append_response_headers
+        or mutations.query
+        or mutations.remove_query
+        or mutations.metadata
     )
 
 
@@ -64,7 +66,8 @@ def headers_set(headers: Mapping[str, str]) -> bytes | None:
 
 
 def behind_headers_set(names: Iterable[str], *, settable: frozenset[str], size: int) -> Holed:
-    """What comes behind the headers with these names in an `ok_response` that is usual (`is_usual`).
+    """What comes behind the headers with these names in an `ok_response` that is usual: `only_sets_headers`,
+    for a request that `is_plain`.
 
     `settable` are all names that the loaded policies can set, in lower case, `size` is that of the decision's id.
     """
