@@ -12,8 +12,9 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
-from extauthz.check.case import Answer, Case
+from extauthz.check.case import Case
 from extauthz.check.committing import MARGIN_LATER, patience, wait
+from extauthz.check.recording import record_of
 from extauthz.check.refusals import AUDIT_UNAVAILABLE, INTERNAL_ERROR, refusal
 from extauthz.errors import ConfigurationError, Reason, Refused
 from extauthz.policy.approving import terms_of
@@ -31,14 +32,35 @@ from extauthz.values.quoting import detail_of
 from extauthz.values.request import Caller
 from extauthz.values.span_ids import SpanIds
 from extauthz.wire.caller import classify
-from extauthz.wire.encode import encode_failure, say
-from extauthz.wire.glimpse import glimpse
+from extauthz.wire.encode import encode_failure, say, say_usual
 
 _log = structlog.get_logger(__name__)
 
 _OFFERING: Final = (Challenge, Hold)
 _WITH_PAGE = frozenset({Caller.NAVIGATION, Caller.FORM_POST, Caller.API})
 """Who can open the challenge page: a gRPC caller can't, and a preflight must never be redirected."""
+
+
+class Answer:
+    """The bytes of an answer, the evaluation that led to what it says, and its span where something links to it.
+
+    `detail` is what its record says beyond the reason. `challenge` is the id of the one that it opens, empty if it
+    opens none.
+    """
+
+    def __init__(
+        self,
+        payload: bytes,
+        evaluation: Evaluation,
+        detail: str | None,
+        span: SpanIds | None = None,
+        challenge: str = "",
+    ) -> None:
+        self.payload: Final = payload
+        self.evaluation: Final = evaluation
+        self.detail: Final = detail
+        self.span: Final = span
+        self.challenge: Final = challenge
 
 
 class Answering:
@@ -131,6 +153,9 @@ class Answering:
         span, challenge = asked.span, ""
         offer: ChallengeOffer | HoldOffer | None = None
         try:
+            usual = say_usual(decision, case.request, asked.decision_id, policies.revision, policies.settable_headers)
+            if usual is not None:
+                return Answer(usual, evaluation, detail, span)
             if isinstance(decision, _OFFERING):
                 span = self.span_of(case)
                 offer = self._offer(replace(case, asked=replace(asked, span=span)), decision)
@@ -168,7 +193,7 @@ class Answering:
     def _commit(self, case: Case, answer: Answer, ended_ns: int) -> Future[None]:
         if self._recorder is None:
             raise ConfigurationError("a rule requires its record to be written, but no `audit.path` is set")
-        return self._recorder.commit(self._record_of(case, answer, ended_ns))
+        return self._recorder.commit(_record_of(case, answer, ended_ns))
 
     def _committed(self, case: Case, answer: Answer, ended_ns: int) -> None:
         """Count what was decided, and that its answer has waited from then until its record was on disk."""
@@ -225,7 +250,7 @@ class Answering:
         try:
             self._count(case, answer, ended)
             if self._recorder is not None:
-                self._recorder.record(self._record_of(case, answer, ended))
+                self._recorder.record(_record_of(case, answer, ended))
         except Exception:  # noqa: BLE001 - neither a count nor a record that nobody requires changes a decision
             _log.exception("record-failed", **_found_by(case))
         if answer.challenge:
@@ -243,31 +268,6 @@ class Answering:
             request=case.request,
             trace=asked.trace,
             span=answer.span,
-            started_ns=asked.started_ns,
-            ended_ns=ended_ns,
-        )
-
-    def _record_of(self, case: Case, answer: Answer, ended_ns: int) -> DecisionRecord:
-        asked = case.asked
-        return DecisionRecord(
-            decision_id=asked.decision_id,
-            revision=case.policies.revision,
-            decision=answer.evaluation.decision,
-            rules=answer.evaluation.rules,
-            request=case.request,
-            glimpse=glimpse(asked.payload) if case.request is None and asked.payload else None,
-            identity=case.identity,
-            session=case.facts.session,
-            risk=answer.evaluation.risk,
-            views=answer.evaluation.views,
-            asked=case.inquiry.meanings,
-            answers=case.facts.answers,
-            detail=answer.detail,
-            trace=asked.trace,
-            span=answer.span,
-            waits=case.waits or asked.waits,
-            challenge=answer.challenge,
-            size=0 if case.request is None else len(asked.payload),
             started_ns=asked.started_ns,
             ended_ns=ended_ns,
         )
@@ -290,6 +290,10 @@ class Answering:
                 "factors": tuple(sorted({factor for demand in decision.demands for factor in demand.factors})),
             },
         )
+
+
+def _record_of(case: Case, answer: Answer, ended_ns: int) -> DecisionRecord:
+    return record_of(case, answer.evaluation, answer.detail, answer.span, answer.challenge, ended_ns)
 
 
 def _breaking(case: Case, hold: Hold) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from extauthz.identity.lookups import NO_ANSWERS, Answers
 from extauthz.policy.asking import NOTHING_ASKED, Inquiry
 from extauthz.policy.policy_set import PolicySet
 from extauthz.record.decision import Trace, Wait
-from extauthz.values.decisions import Evaluation
 from extauthz.values.grants import NO_FACTS, Facts
 from extauthz.values.identity import Identity
 from extauthz.values.origin import Origin
@@ -70,16 +69,3 @@ class Case(msgspec.Struct, frozen=True):
         """The decision, for what it begins."""
         span = self.asked.span
         return Origin(decision_id=self.asked.decision_id, span="" if span is None else span.traceparent)
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """The bytes of an answer, the evaluation that led to what it says, and its span where something links to it.
-
-    `challenge` is the id of the one that it opens, empty if it opens none.
-    """
-
-    payload: bytes
-    evaluation: Evaluation
-    detail: str | None
-    span: SpanIds | None = None
-    challenge: str = ""

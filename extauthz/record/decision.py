@@ -46,7 +46,7 @@ class Wait(msgspec.Struct, frozen=True, gc=False):
     failed: bool = False
 
 
-class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class DecisionRecord(msgspec.Struct, frozen=True, gc=False):
     """One decision with its reasoning.
 
     `request` and `identity` are `None` where they could not be established; `glimpse` is what was seen of a request
@@ -63,6 +63,8 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     decision_id: str
     revision: str
     decision: Decision
+    started_ns: int
+    ended_ns: int
     rules: tuple[RuleResult, ...] = ()
     request: RequestView | None = None
     glimpse: Glimpse | None = None
@@ -78,5 +80,3 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     waits: tuple[Wait, ...] = ()
     challenge: str = ""
     size: int = 0
-    started_ns: int
-    ended_ns: int

@@ -1,0 +1,101 @@
+"""What a record has of a Check: each field its own."""
+
+from msgspec.structs import replace
+
+from extauthz.check.case import Asked, Case
+from extauthz.check.recording import record_of
+from extauthz.policy.asking import Inquiry
+from extauthz.policy.load import load_text
+from extauthz.record.decision import DecisionRecord, Wait
+from extauthz.values.assessment import Assessment
+from extauthz.values.decisions import Allow, Evaluation, RuleResult
+from extauthz.values.facts import Question
+from extauthz.values.grants import Facts, SessionAges
+from extauthz.values.identity import Identity
+from extauthz.values.request import Glimpse, RequestView
+from extauthz.values.schemes import NO_SCHEMES
+from extauthz.values.span_ids import SpanIds
+from extauthz.wire.compose import check_request
+
+POLICIES = load_text("""
+apiVersion: extauthz/v1
+kind: Policy
+metadata: {name: p}
+spec:
+  rules:
+    - {name: a, effect: allow, paths: ["/**"]}
+""")
+PAYLOAD = check_request(id="7", method="GET", host="a.example", path="/x", source_ip="10.0.0.1")
+QUESTION = Question("seen", ("a",))
+EVALUATION = Evaluation(
+    decision=Allow(rule="p/a"),
+    rules=(RuleResult(rule="p/a", effect="allow", mode="enforce", result="match"),),
+    risk=(Assessment(model="m", score=1.0, level="low", signals=(), heard=()),),
+    views={"place": 1},
+)
+ASKED = Asked(
+    decision_id="d-1",
+    started_ns=17,
+    payload=PAYLOAD,
+    remaining=lambda: None,
+    trace=(("traceparent", "t"),),
+    waits=(Wait("store", 1, 2),),
+    span=SpanIds(5, 6, sampled=True),
+)
+CASE = Case(
+    asked=ASKED,
+    policies=POLICIES,
+    schemes=NO_SCHEMES,
+    request=RequestView(sni="s"),
+    identity=Identity(session="i"),
+    facts=Facts(session=SessionAges(age=1.0, idle=2.0), answers={QUESTION: 4}),
+    inquiry=Inquiry(meanings={"seen(a)": QUESTION}),
+    waits=(Wait("attributes", 3, 4),),
+)
+GIVEN = SpanIds(7, 8, sampled=False)
+RECORD = DecisionRecord(
+    decision_id="d-1",
+    revision=POLICIES.revision,
+    decision=EVALUATION.decision,
+    rules=EVALUATION.rules,
+    request=CASE.request,
+    glimpse=None,
+    identity=CASE.identity,
+    session=CASE.facts.session,
+    risk=EVALUATION.risk,
+    views=EVALUATION.views,
+    asked={"seen(a)": QUESTION},
+    answers={QUESTION: 4},
+    detail="in detail",
+    trace=ASKED.trace,
+    span=GIVEN,
+    waits=CASE.waits,
+    challenge="c-1",
+    size=len(PAYLOAD),
+    started_ns=17,
+    ended_ns=19,
+)
+
+
+def recorded(case: Case) -> DecisionRecord:
+    return record_of(case, EVALUATION, "in detail", GIVEN, "c-1", 19)
+
+
+def test_each_field_has_what_belongs_there() -> None:
+    record = recorded(CASE)
+    assert record == RECORD
+    values = [getattr(record, name) for name in record.__struct_fields__]
+    assert [value for value in values if value is not None and not value] == [], "none says less than it could"
+    assert len({repr(value) for value in values}) == len(values), "none could be another"
+
+
+def test_of_what_could_not_be_read_there_is_what_was_seen() -> None:
+    unread = replace(CASE, request=None)
+    glimpse = Glimpse(id="7", method="GET", host="a.example", path="/x", source_ip="10.0.0.1")
+    assert recorded(unread) == replace(RECORD, request=None, glimpse=glimpse, size=0)
+    nothing = replace(unread, asked=replace(ASKED, payload=b""))
+    assert recorded(nothing) == replace(RECORD, request=None, size=0)
+
+
+def test_what_was_waited_for_before_a_call_was_held_is_there_where_nothing_was_since() -> None:
+    assert recorded(replace(CASE, waits=())) == replace(RECORD, waits=ASKED.waits)
