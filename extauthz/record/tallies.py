@@ -1,8 +1,8 @@
 """The counts: decisions, how long they took, what they waited for, and how challenges and approvals went.
 
-The rules kept here: a decision is counted on its way, with what is at hand, and nothing of it is kept: a record that
-waits for another thread costs ten times as much. What is counted takes bounded room. Rules and reasons are words of
-policies, of which many may come and go while a server runs: beyond so many, further ones are `other`.
+The rules kept here: a decision is counted on its way, with what is at hand, and nothing of its request is kept: a
+record that waits for another thread costs ten times as much. What is counted takes bounded room. Rules and reasons are
+words of policies, of which many may come and go while a server runs: beyond so many, further ones are `other`.
 """
 
 import threading
@@ -10,13 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar, get_args
 
-import msgspec
-
-from extauthz.record.decision import DECISION_NAMES, DecisionName, Trace, Wait, WaitName
+from extauthz.record.decision import DECISION_NAMES, Trace, Wait, WaitName
 from extauthz.record.life import LifeKind, LifeRecord
+from extauthz.record.tallied import DecisionTimes, Exemplar, Tallied, WaitTimes
 from extauthz.record.trace_context import Parent
 from extauthz.values.decisions import Allow, Decision, Factor, RuleResult
-from extauthz.values.histogram import PEOPLE, WAITS, Counted, Histogram
+from extauthz.values.histogram import PEOPLE, WAITS, Histogram
 from extauthz.values.request import RequestView
 from extauthz.values.span_ids import SpanIds
 
@@ -24,7 +23,7 @@ MOST: Final = 1_000
 """Sets of labels of one metric."""
 OTHER: Final = "other"
 """The rule and reason of what is beyond them."""
-DECISION_SECONDS: Final = (
+DECISION_SECONDS: Final[tuple[float, ...]] = (
     0.00005,
     0.0001,
     0.00025,
@@ -51,7 +50,7 @@ _CHALLENGE_STEPS: Final[Mapping[LifeKind, str]] = {
     "challenge.failed": "failed",
     "challenge.expired": "given-up",
 }
-CHALLENGE_STEPS: Final = tuple(_CHALLENGE_STEPS.values())
+CHALLENGE_STEPS: Final[tuple[str, ...]] = tuple(_CHALLENGE_STEPS.values())
 """The ways of a challenge, in their order."""
 _APPROVAL_STEPS: Final[Mapping[LifeKind, str]] = {
     "approval.opened": "asked",
@@ -63,60 +62,16 @@ _APPROVAL_STEPS: Final[Mapping[LifeKind, str]] = {
     "approval.cancelled": "cancelled",
     "approval.broken-glass": "broken-glass",
 }
-APPROVAL_STEPS: Final = tuple(_APPROVAL_STEPS.values())
+APPROVAL_STEPS: Final[tuple[str, ...]] = tuple(_APPROVAL_STEPS.values())
 """The ways of an approval; what becomes of the grant that it left is an event alone."""
 ANSWERS: Final[Mapping[LifeKind, str]] = {"approval.approved": "approved", "approval.denied": "denied"}
 """What approvers answer."""
 
 _NS: Final = 1e9
+_PLACES: Final = 1021
+"""Ways to come out that are remembered: each has one place, and leaves it to the next that belongs there."""
 
 _K = TypeVar("_K")
-
-
-class Exemplar(msgspec.Struct, frozen=True):
-    """One decision of many: where it is found, how long it took in seconds, and when it was, in seconds since the
-    epoch. `trace_id` and `span_id` are in hex, of its own span or of the one that asked, and empty where nothing says
-    that its trace is recorded."""
-
-    decision_id: str
-    trace_id: str
-    span_id: str
-    seconds: float
-    at: float
-
-
-class DecisionTimes(msgspec.Struct, frozen=True):
-    """How long decisions took; by the place of a bucket a recent one of those in it."""
-
-    counted: Counted
-    exemplars: Mapping[int, Exemplar]
-
-
-class WaitTimes(msgspec.Struct, frozen=True):
-    """How long somebody was waited for, and how often they did not answer."""
-
-    counted: Counted
-    failed: int
-
-
-class Tallied(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that was counted until now.
-
-    `decisions` is by decision, reason and rule, `shadowed` by rule and effect of rules in shadow mode that matched,
-    `failing` by rule whose condition erred; the rule is empty where none decided. `challenges` and `approvals` are by
-    step and rule. `meeting` is by factor, `answering` by answer.
-    """
-
-    decisions: Mapping[tuple[str, str, str], int]
-    times: Mapping[DecisionName, DecisionTimes]
-    shadowed: Mapping[tuple[str, str], int]
-    failing: Mapping[tuple[str], int]
-    waits: Mapping[WaitName, WaitTimes]
-    events: Mapping[LifeKind, int]
-    challenges: Mapping[tuple[str, str], int]
-    approvals: Mapping[tuple[str, str], int]
-    meeting: Mapping[str, Counted]
-    answering: Mapping[str, Counted]
 
 
 class Tallies:
@@ -124,8 +79,8 @@ class Tallies:
 
     def __init__(self, parent: Callable[[Trace, RequestView | None], Parent | None]) -> None:
         self._counting = threading.Lock()
-        # Cells of one number: a key is looked up once for each decision.
-        self._decisions: dict[tuple[type[Decision], str, str | None], list[int]] = {}
+        self._decisions: dict[tuple[type[Decision], str, str | None], _Cell] = {}
+        self._alike: Final[list[_Alike | None]] = [None] * _PLACES
         self._parent = parent
         self._times = {kind: _Times() for kind in DECISION_NAMES}
         self._shadowed: Counter[tuple[str, str]] = Counter()
@@ -145,8 +100,8 @@ class Tallies:
         with self._counting:
             return Tallied(
                 decisions={
-                    (DECISION_NAMES[kind], reason, rule or ""): count
-                    for (kind, reason, rule), (count,) in self._decisions.items()
+                    (DECISION_NAMES[kind], reason, rule or ""): cell.count
+                    for (kind, reason, rule), cell in self._decisions.items()
                 },
                 times={DECISION_NAMES[kind]: times.seen for kind, times in self._times.items()},
                 shadowed=dict(self._shadowed),
@@ -173,27 +128,21 @@ class Tallies:
         ended_ns: int,
     ) -> None:
         """Count a decision: all of it is as `DecisionRecord` has it."""
-        kind = decision.__class__
-        key = (kind, decision.reason, decision.rule)
-        times = self._times[kind]
+        seconds = (ended_ns - started_ns) / _NS
         with self._counting:
-            cell = self._decisions.get(key)
-            if cell is None:
-                if len(self._decisions) >= MOST:
-                    key = (kind, OTHER, OTHER)
-                cell = self._decisions.setdefault(key, [0])
-            cell[0] += 1
-            seconds = (ended_ns - started_ns) / _NS
+            alike = self._alike_of(decision, rules)
+            alike.cell.count += 1
+            times = alike.times
             place = times.histogram.add(seconds)
             # One a second is recent enough, and to find its trace costs more than to count.
             if ended_ns >= times.due[place]:
                 times.due[place] = ended_ns + _EXEMPLAR_EVERY_NS
                 found = self._found_by(decision, request, trace, span)
                 times.exemplars[place] = Exemplar(decision_id, *found, seconds, ended_ns / _NS)
-            for one in rules:
+            for one in alike.apart:
                 if one.result == "error":
                     _count(self._failing, (one.rule,), (OTHER,))
-                elif one.mode == "shadow" and one.result == "match":
+                else:
                     _count(self._shadowed, (one.rule, one.effect), (OTHER, one.effect))
             for wait in waits:
                 self._waits[wait.name].add((wait.ended_ns - wait.started_ns) / _NS)
@@ -216,6 +165,29 @@ class Tallies:
                 if taken is not None and (answer := ANSWERS.get(kind)) is not None:
                     self._answering[answer].add(taken)
 
+    def _alike_of(self, decision: Decision, rules: tuple[RuleResult, ...]) -> "_Alike":
+        """Where such a decision is counted."""
+        kind, reason, rule = type(decision), decision.reason, decision.rule
+        place = (id(rules) ^ id(reason)) % _PLACES
+        known = self._alike[place]
+        # What comes again is the same object: words of a policy, and how its rules came out.
+        if (
+            known is not None
+            and known.rules is rules
+            and known.reason is reason
+            and known.rule is rule
+            and known.kind is kind
+        ):
+            return known
+        key = (kind, reason, rule)
+        if key not in self._decisions and len(self._decisions) >= MOST:
+            key = (kind, OTHER, OTHER)
+        alike = _Alike(kind, reason, rule, rules, self._decisions.setdefault(key, _Cell()), self._times[kind])
+        texts = [one.error for one in alike.apart if one.error]
+        if not texts:  # they may have words of the request
+            self._alike[place] = alike
+        return alike
+
     def _found_by(
         self, decision: Decision, request: RequestView | None, trace: Trace, span: SpanIds | None
     ) -> tuple[str, str]:
@@ -233,16 +205,47 @@ def _count(counter: Counter[_K], key: _K, instead: _K) -> None:
     counter[key if key in counter or len(counter) < MOST else instead] += 1
 
 
+class _Cell:
+    """A count."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class _Times:
     """How long decisions of one kind took; by the place of a bucket an exemplar, and when the next one is due."""
 
-    __slots__ = ("due", "exemplars", "histogram")
-
     def __init__(self) -> None:
-        self.histogram = Histogram(DECISION_SECONDS)
-        self.exemplars: dict[int, Exemplar] = {}
-        self.due = [0] * (len(DECISION_SECONDS) + 1)
+        self.histogram: Final = Histogram(DECISION_SECONDS)
+        self.exemplars: Final[dict[int, Exemplar]] = {}
+        self.due: Final[list[int]] = [0] * (len(DECISION_SECONDS) + 1)
 
     @property
     def seen(self) -> DecisionTimes:
         return DecisionTimes(self.histogram.counted, dict(self.exemplars))
+
+
+class _Alike:
+    """Decisions that are counted alike: of which kind they are, why, and how the rules came out for them.
+
+    `apart` are those of the rules that are counted beside: whose condition erred, or that match in shadow mode.
+    """
+
+    def __init__(
+        self,
+        kind: type[Decision],
+        reason: str,
+        rule: str | None,
+        rules: tuple[RuleResult, ...],
+        cell: _Cell,
+        times: _Times,
+    ) -> None:
+        self.kind: Final = kind
+        self.reason: Final = reason
+        self.rule: Final = rule
+        self.rules: Final = rules
+        self.cell: Final = cell
+        self.times: Final = times
+        self.apart: Final = tuple(
+            [one for one in rules if one.result == "error" or (one.mode == "shadow" and one.result == "match")]
+        )

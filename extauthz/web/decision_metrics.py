@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from prometheus_client.metrics_core import Metric
 
-from extauthz.record.tallies import Tallied
+from extauthz.record.tallied import Tallied
 from extauthz.web.families import counter, histogram
 
 

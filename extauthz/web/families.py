@@ -9,8 +9,8 @@ from typing import TypeVar
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.samples import Exemplar as Sample
 
-from extauthz.record.tallies import Exemplar
-from extauthz.values.histogram import Counted
+from extauthz.record.tallied import Exemplar
+from extauthz.values.counted import Counted
 
 _Words = TypeVar("_Words", bound=str | tuple[str, ...])
 _Inner = TypeVar("_Inner", bound=str)

@@ -26,7 +26,7 @@ from extauthz.lookup.key_sets import Standing
 from extauthz.record.audit_file import AuditCounts
 from extauthz.record.journal import JournalCounts
 from extauthz.record.outlet import SpanCounts
-from extauthz.record.tallies import Tallied
+from extauthz.record.tallied import Tallied
 from extauthz.values.histogram import LABOURS, Histogram
 from extauthz.web.decision_metrics import decision_families
 from extauthz.web.delivery_metrics import delivery_families, event_families

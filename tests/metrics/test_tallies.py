@@ -1,5 +1,6 @@
 """What is counted, and that it takes bounded room."""
 
+import sys
 from bisect import bisect_left
 from collections import Counter
 from itertools import accumulate
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 from metrics.counting import SPAN, TRACE, count, decided, told
 from record.making_records import NOW_NS
 
-from extauthz.record.decision import DecisionRecord, Wait
+from extauthz.record.decision import DECISION_NAMES, DecisionRecord, Wait
 from extauthz.record.keeping import Record
-from extauthz.record.tallies import DECISION_SECONDS, MOST, OTHER, Tallied, Tallies
+from extauthz.record.tallied import Tallied
+from extauthz.record.tallies import DECISION_SECONDS, MOST, OTHER, Tallies
 from extauthz.record.trace_context import Propagation
 from extauthz.values.decisions import Allow, Deny, RuleResult, denial
 from extauthz.values.histogram import Histogram
@@ -46,6 +48,64 @@ def test_however_many_rules_come_and_go_the_room_is_bounded_and_nothing_goes_unc
     assert now.decisions["deny", "r-0", "p/0"] == 2, "what was known before goes on"
     assert sum(now.challenges.values()) == 3 * MOST
     assert len(now.challenges) <= MOST + 1
+
+
+DECISIONS = [
+    Allow(rule="p/a"),
+    Allow(rule="p/b"),
+    Deny(reason="allowed", rule="p/a"),
+    Deny(reason="frozen", rule="p/a"),
+    denial("no-rule-allows"),
+]
+RULES = [
+    (),
+    (RuleResult(rule="p/new", effect="deny", mode="shadow", result="match"),),
+    (
+        RuleResult(rule="p/new", effect="deny", mode="shadow", result="error"),
+        RuleResult(rule="p/old", effect="allow", mode="shadow", result="match"),
+    ),
+]
+
+
+@given(st.lists(st.tuples(st.sampled_from(DECISIONS), st.sampled_from(RULES)), max_size=30))
+def test_what_comes_again_is_counted_as_if_it_came_for_the_first_time(
+    came: list[tuple[Allow | Deny, tuple[RuleResult, ...]]],
+) -> None:
+    now = tallied(*[decided(decision, rules=rules) for decision, rules in came])
+    words = [(DECISION_NAMES[type(one)], one.reason, one.rule or "") for one, _ in came]
+    assert now.decisions == Counter(words)
+    assert {kind: times.counted.count for kind, times in now.times.items()} == {
+        "challenge": 0,
+        "hold": 0,
+        **{kind: sum(word[0] == kind for word in words) for kind in ("allow", "deny")},
+    }
+    results = [one for _, rules in came for one in rules]
+    assert now.shadowed == Counter((one.rule, one.effect) for one in results if one.result == "match")
+    assert now.failing == Counter((one.rule,) for one in results if one.result == "error")
+
+
+def test_more_than_are_remembered_are_counted_each_as_what_it_is() -> None:
+    # Each has words and results of its own, of which many are alike.
+    records = [
+        decided(
+            Deny(reason=f"r-{number % 70}", rule=f"p/{number % 7}"),
+            rules=(RuleResult(rule=f"s/{number % 50}", effect="deny", mode="shadow", result="match"),),
+        )
+        for number in range(3500)
+    ]
+    now = tallied(*records, *records)
+    assert now.decisions == {("deny", f"r-{number}", f"p/{number % 7}"): 100 for number in range(70)}
+    assert now.shadowed == {(f"s/{number}", "deny"): 140 for number in range(50)}
+
+
+def test_the_text_of_an_error_is_not_kept() -> None:
+    rules = (
+        RuleResult(rule=f"p/{len(RULES)}", effect="deny", mode="enforce", result="error", error="`x` is no number"),
+    )
+    record, tallies = decided(Allow(rule="p/a"), rules=rules), Tallies(Propagation().parent)
+    known = sys.getrefcount(rules)
+    count(tallies, record)
+    assert sys.getrefcount(rules) == known
 
 
 @given(st.lists(st.floats(-1, 100), max_size=50))

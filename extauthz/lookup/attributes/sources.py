@@ -27,8 +27,9 @@ from extauthz.lookup.peers import OutOfReach
 from extauthz.policy.attribute_sources import Question
 from extauthz.policy.attribute_values import Unfit, conform
 from extauthz.policy.context import Inputs, RequestScope
+from extauthz.values.counted import Counted
 from extauthz.values.grants import NO_FACTS
-from extauthz.values.histogram import WAITS, Counted, Histogram
+from extauthz.values.histogram import WAITS, Histogram
 from extauthz.values.identity import Identity
 from extauthz.values.request import EMPTY, RequestView
 
