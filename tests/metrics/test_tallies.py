@@ -84,18 +84,24 @@ def test_what_comes_again_is_counted_as_if_it_came_for_the_first_time(
     assert now.failing == Counter((one.rule,) for one in results if one.result == "error")
 
 
-def test_more_than_are_remembered_are_counted_each_as_what_it_is() -> None:
-    # Each has words and results of its own, of which many are alike.
-    records = [
-        decided(
-            Deny(reason=f"r-{number % 70}", rule=f"p/{number % 7}"),
-            rules=(RuleResult(rule=f"s/{number % 50}", effect="deny", mode="shadow", result="match"),),
-        )
-        for number in range(3500)
+MANY = 3500
+"""More than are remembered."""
+
+
+def test_of_many_ways_in_which_rules_come_out_each_is_counted_as_what_it_is() -> None:
+    denied = Deny(reason="frozen", rule="p/a")
+    ways = [
+        (RuleResult(rule=f"s/{number % 50}", effect="deny", mode="shadow", result="match"),) for number in range(MANY)
     ]
-    now = tallied(*records, *records)
-    assert now.decisions == {("deny", f"r-{number}", f"p/{number % 7}"): 100 for number in range(70)}
-    assert now.shadowed == {(f"s/{number}", "deny"): 140 for number in range(50)}
+    now = tallied(*[decided(denied, rules=rules) for rules in ways for _ in range(2)])
+    assert now.decisions == {("deny", "frozen", "p/a"): 2 * MANY}
+    assert now.shadowed == {(f"s/{number}", "deny"): 2 * MANY / 50 for number in range(50)}
+
+
+def test_of_many_reasons_each_is_counted_as_what_it_is() -> None:
+    denials = [Deny(reason=f"r-{number % 70}", rule="p/a") for number in range(MANY)]
+    now = tallied(*[decided(denied) for denied in denials for _ in range(2)])
+    assert now.decisions == {("deny", f"r-{number}", "p/a"): 2 * MANY / 70 for number in range(70)}
 
 
 def test_the_text_of_an_error_is_not_kept() -> None:
