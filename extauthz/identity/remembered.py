@@ -22,8 +22,10 @@ class Remembered(Generic[Key, Value]):
 
     def get(self, key: Key) -> Value | None:
         """The value for `key`, `None` if there is none."""
-        value = self._values.get(key)
-        if value is not None:
+        values: dict[Key, Value] = self._values  # as such it is looked into without a call, where this is compiled
+        value = values.get(key)
+        # While there is much room left nobody will be forgotten soon, and it does not matter yet who was used when.
+        if value is not None and len(values) * 2 > self._most:
             # Without the lock: each of the two is one step for all threads, and in between it may be forgotten.
             try:  # noqa: SIM105 - `suppress` costs as much as all the rest
                 self._values.move_to_end(key)
