@@ -1,16 +1,13 @@
 """The identity of a request: its workload, its user, its session and its holders (design section 4).
 
 The rule: what was presented at a place that is configured is valid, or the Check ends here. Nothing invalid becomes
-anonymous, and two that disagree are nobody. Who comes again is known again only by all the texts that they were known
-by, and only while these are good.
+anonymous, and two that disagree are nobody.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import copy
 from functools import lru_cache
-from hashlib import sha256
-from sys import getsizeof
-from typing import Final, NamedTuple, Self
+from typing import Self
 
 from extauthz.identity import address, cookies
 from extauthz.identity.claims import Presented
@@ -18,27 +15,12 @@ from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.holders import holders
 from extauthz.identity.keys import KeySet
 from extauthz.identity.lookups import NO_ANSWERS, Answers, Awaiting
-from extauthz.identity.remembered import Remembered
+from extauthz.identity.returning import Returning, Texts, size_of
 from extauthz.identity.user_config import AUTHORIZATION
 from extauthz.identity.users import NOBODY, Users
 from extauthz.identity.workload import MAX_CACHED, NO_FILES, Found, WorkloadFiles, Workloads
 from extauthz.values.identity import HOLDER_COOKIE, Identity
 from extauthz.values.request import EMPTY, RequestView
-
-CACHED_CALLERS: Final = 4096
-
-
-class _Returning(NamedTuple):
-    """Who was known by some texts, from when until when (seconds since the epoch) without another look at them."""
-
-    identity: Identity
-    since: float
-    until: float
-
-
-_Texts = tuple[str, str, str, Sequence[tuple[str, ...] | None], bytes | None]
-"""All that can tell who calls: the principal, certificate and address of the connection, the headers that are read, and
-the digest of the Authorization header: a memory keeps no secrets, and what it compares tells nothing about one."""
 
 
 class Resolver:
@@ -59,10 +41,8 @@ class Resolver:
         self._users = Users(settings.users, jwks)
         self._workloads = Workloads(settings.workload, jwks, files, users_read_bearer=self._users.reads_authorization)
         self._cookies = frozenset({*self._users.cookies, HOLDER_COOKIE})
-        by_address = (address.HEADER,) if client.trusted_hops else ()
-        self._headers = (*self._workloads.headers, *by_address)
-        self._reads_one_header = len(self._headers) == 1
-        self._returning: Remembered[_Texts, _Returning] = Remembered(CACHED_CALLERS)
+        self._reads_tokens = self._workloads.reads_tokens
+        self._returning = self._nobody_yet()
         self.schemes = settings.schemes
         """How callers prove who they are in the Authorization header."""
 
@@ -71,11 +51,19 @@ class Resolver:
         renewed = copy(self)
         renewed._users = self._users.with_keys(name, keys)
         renewed._workloads = self._workloads.with_keys(name, keys)
-        renewed._returning = Remembered(CACHED_CALLERS)  # of tokens that the old keys have verified, too
+        renewed._returning = self._nobody_yet()  # those that are known may be so by what the old keys have verified
         return renewed
 
+    def _nobody_yet(self) -> Returning:
+        by_address = (address.HEADER,) if self._client.trusted_hops else ()
+        return Returning(
+            (*self._workloads.headers, *by_address),
+            cookies=self._cookies,
+            reads_authorization=self._users.reads_authorization,
+        )
+
     def identify(
-        self, request: RequestView, *, now: float, came_at: float | None = None, answers: Answers = NO_ANSWERS
+        self, request: RequestView, now: float, came_at: float | None = None, answers: Answers = NO_ANSWERS
     ) -> Identity | Awaiting:
         """Who makes `request` at `now` (seconds since the epoch), or what must be known before, beyond `answers`.
 
@@ -84,30 +72,16 @@ class Resolver:
         that does not hold, `IdentityConflict` for two that disagree, `IssuerUnavailable` where somebody who must be
         asked does not answer, `StateUnavailable` where that is the store.
         """
-        http, came = request.http, now if came_at is None else came_at
-        # What is presented otherwise, and what somebody has to be asked about, is looked at each time.
-        if http is None or answers or request.metadata or self._workloads.reads_tokens:
-            return self._identify(request, now, came, answers)
-        get = http.headers.get
-        fields = get("cookie")
-        if fields is not None and cookies.may_hold(fields, self._cookies):
-            return self._identify(request, now, came, answers)
-        lines = (get(self._headers[0]),) if self._reads_one_header else tuple([get(name) for name in self._headers])
-        sent = get(AUTHORIZATION) if self._users.reads_authorization else None
-        digest = None
-        if sent is not None:
-            if len(sent) != 1:
-                return self._identify(request, now, came, answers)
-            digest = sha256(sent[0].encode("utf-8", "surrogatepass")).digest()
-        source = request.source
-        texts = (source.principal, source.certificate, source.ip, lines, digest)
-        known = self._returning.get(texts)
-        if known is not None and known.since <= now < known.until:
-            return known.identity
-        return self._identify(request, now, came, answers, texts)
+        texts = None
+        if not (answers or self._reads_tokens):  # what somebody has to be asked about is looked at each time
+            known = self._returning.known(request, now)
+            if known is not None:
+                return known
+            texts = self._returning.texts(request)
+        return self._identify(request, now, now if came_at is None else came_at, answers, texts)
 
     def _identify(
-        self, request: RequestView, now: float, came_at: float, answers: Answers, texts: _Texts | None = None
+        self, request: RequestView, now: float, came_at: float, answers: Answers, texts: Texts | None = None
     ) -> Identity | Awaiting:
         """As `identify`; it is remembered for the `texts`."""
         peer = self._workloads.read(request, now=now, answers=answers)
@@ -138,8 +112,9 @@ class Resolver:
         # What is new with every request is not worth remembering: then the rest is not, either.
         together = _together if secret or presented.key or peer.credentials else _together_again
         identity = together(peer, presented, client_ip, secret, of_a_proxy)
-        if texts is not None and peer.lasts and presented.since <= now < presented.until and _is_short(texts):
-            self._returning.put(texts, _Returning(identity, presented.since, presented.until))
+        lasts = peer.lasts and presented.since <= now < presented.until
+        if texts is not None and lasts and size_of(texts) <= MAX_CACHED:
+            self._returning.remember(texts, identity, since=presented.since, until=presented.until)
         return identity
 
     def _is_of_a_proxy(self, request: RequestView) -> bool:
@@ -165,13 +140,6 @@ def _together(peer: Found, presented: Presented, address: str, secret: str | Non
         client_ip=address,
         credentials=peer.credentials + presented.credentials,
     )
-
-
-def _is_short(texts: _Texts) -> bool:
-    """Whether a memory of bounded count is also one of bounded bytes."""
-    principal, certificate, ip, lines, _ = texts
-    read = [line for each in lines if each is not None for line in each]
-    return sum(map(getsizeof, (principal, certificate, ip, *read))) <= MAX_CACHED
 
 
 # Callers come again, and what is known of them is then the very same.

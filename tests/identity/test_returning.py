@@ -1,6 +1,7 @@
 """Who comes again: known without another look, and never as anybody else than whom a first look finds."""
 
 import gc
+from collections.abc import Callable
 from itertools import permutations
 from sys import getsizeof
 from typing import Any
@@ -14,12 +15,14 @@ from identity.authority import copied, fingerprint, handed, root
 from identity.checks import build_request
 from identity.issuer import AUDIENCE, ISSUER, NOW, Issuer
 from identity.possession import base64url, new_client
+from msgspec.structs import replace
 
 from extauthz.errors import Refused
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.keys import read_keys
 from extauthz.identity.resolver import Resolver
 from extauthz.identity.workload import MAX_CACHED
+from extauthz.values.headers import OneLineEach
 from extauthz.values.identity import HOLDER_COOKIE, Identity
 from extauthz.values.request import RequestView
 
@@ -38,20 +41,33 @@ TOKENS = (
 
 HOLDERS = (f"{HOLDER_COOKIE}=one", f"theme=dark; {HOLDER_COOKIE}=two", f"{HOLDER_COOKIE}=one; {HOLDER_COOKIE}=two")
 
+
+def one_line_each(request: RequestView) -> RequestView:
+    """The request as most are handed over, if none of its headers came in several lines."""
+    http = request.http
+    assert http is not None
+    if any(len(lines) != 1 for lines in http.headers.values()):
+        return request
+    places = {name: place for place, name in enumerate(http.headers)}
+    headers = OneLineEach(places, tuple([line for (line,) in http.headers.values()]), ())
+    return replace(request, http=replace(http, headers=headers))
+
+
 requests = st.builds(
-    lambda headers, principal, ip: build_request(
-        {name: value for name, value in headers.items() if value}, principal=principal, ip=ip
+    lambda headers, principal, ip, form: form(
+        build_request({name: value for name, value in headers.items() if value}, principal=principal, ip=ip)
     ),
     headers=st.fixed_dictionaries(
         {
             "authorization": st.sampled_from(["", "Basic eDp5", *(f"Bearer {token}" for token in TOKENS)]),
             "x-forwarded-client-cert": st.sampled_from(["", f"URI={WEB}", f"URI={JOB}", "URI="]),
-            "x-forwarded-for": st.sampled_from(["", "198.51.100.7", "198.51.100.8"]),
-            "cookie": st.sampled_from(["", "", "a=b", *HOLDERS]),
+            "x-forwarded-for": st.sampled_from(["", "198.51.100.7", "198.51.100.8", ("198.51.100.7", "198.51.100.8")]),
+            "cookie": st.sampled_from(["", "", "a=b", *HOLDERS, ("a=b", HOLDERS[0])]),
         }
     ),
     principal=st.sampled_from(["", WEB]),
     ip=st.sampled_from(["192.0.2.1", "192.0.2.2"]),
+    form=st.sampled_from([one_line_each, lambda request: request]),
 )
 moments = st.sampled_from([NOW, NOW + 59.9995, NOW + 60, NOW + 70, NOW + 100, NOW + 700])
 
@@ -90,6 +106,7 @@ WITHOUT_CERTIFICATES = IdentitySettings.model_validate({"users": USERS, "workloa
 EVERYTHING = IdentitySettings.model_validate(
     {"users": USERS, "workload": HANDED | {"sources": [*HANDED["sources"], "peer_certificate"]}}
 )
+WITH_ONE_HEADER = IdentitySettings.model_validate({"users": USERS, "workload": WORKLOAD})
 CLAIMS = {"iss": ISSUER, "sub": "a", "aud": AUDIENCE, "exp": NOW + 65, "iat": NOW - 1}
 PARTS: dict[str, list[Any]] = {
     "authorization": [
@@ -118,15 +135,18 @@ BASES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("settings", [EVERYTHING, WITHOUT_CERTIFICATES])
+@pytest.mark.parametrize("settings", [EVERYTHING, WITHOUT_CERTIFICATES, WITH_ONE_HEADER])
 @pytest.mark.parametrize("base", BASES)
-def test_nothing_that_tells_who_calls_changes_unnoticed(base: dict[str, Any], settings: IdentitySettings) -> None:
+@pytest.mark.parametrize("form", [one_line_each, lambda request: request])
+def test_nothing_that_tells_who_calls_changes_unnoticed(
+    form: Callable[[RequestView], RequestView], base: dict[str, Any], settings: IdentitySettings
+) -> None:
     def new() -> Resolver:
         return Resolver(settings, ClientSettings(), {"idp": KEYS.jwks})
 
     def request(parts: dict[str, Any]) -> RequestView:
         headers = {name: value for name, value in parts.items() if value and name not in AT_HAND}
-        return build_request(headers, **{name: value for name, value in parts.items() if name in AT_HAND})
+        return form(build_request(headers, **{name: value for name, value in parts.items() if name in AT_HAND}))
 
     for name, values in PARTS.items():
         both = [request(base), *(request(base | {name: value}) for value in values)]
@@ -149,14 +169,32 @@ def test_what_is_remembered_of_callers_is_bounded_in_bytes(long: str) -> None:
         )
     short = build_request({"x-forwarded-for": "192.0.2.1", "x-forwarded-client-cert": f"URI={WEB}"})
     assert found(here, short, NOW).workload.id == WEB
-    ((_, _, _, lines, _),) = here._returning._values
-    assert sum(getsizeof(line) for each in lines if each is not None for line in each) < MAX_CACHED
+    (texts,) = here._returning._known._values
+    assert sum(getsizeof(text) for text in texts if text is not None) < MAX_CACHED
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        ("x-forwarded-for", "198.51.100.7", "198.51.100.8"),
+        ("authorization", f"Bearer {TOKENS[0]}", "Basic eDp5"),
+        ("x-forwarded-client-cert", f"URI={WEB}", f"URI={JOB}"),
+    ],
+)
+def test_nobody_is_known_again_by_one_line_of_two(name: str, first: str, second: str) -> None:
+    one, two = (build_request({name: lines}, principal=WEB) for lines in (first, (first, second)))
+    assert found(resolver(), one, NOW) != found(resolver(), two, NOW)
+    for before, after in permutations([one, two]):
+        here = resolver()
+        found(here, before, NOW)
+        assert found(here, after, NOW) == found(resolver(), after, NOW)
 
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": f"Bearer {TOKENS[0]}"}, {"cookie": "theme=dark"}])
 def test_whoever_comes_again_is_the_very_same(headers: dict[str, str]) -> None:
     here, request = resolver(), build_request(headers, principal=WEB)
     assert found(here, request, NOW + 1) is found(here, request, NOW)
+    assert here._returning.known(one_line_each(request), NOW) is found(here, request, NOW)
 
 
 def test_nobody_is_known_again_by_what_other_keys_have_verified() -> None:
