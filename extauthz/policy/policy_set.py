@@ -6,8 +6,9 @@ from typing import Final
 
 from extauthz.policy.candidates import Candidates
 from extauthz.policy.captures import layout
-from extauthz.policy.index import Index, Position, Spot
+from extauthz.policy.index import Index, Spot
 from extauthz.policy.plan import Plan
+from extauthz.policy.position import Position
 from extauthz.policy.risk_models import RiskModel
 from extauthz.policy.rules import Rule
 from extauthz.policy.standing import Standing
@@ -46,10 +47,12 @@ class PolicySet:
             return Candidates(self._plan(None, identity, None))
         position = self.index.position(http)
         key = position, http.method, id(identity)
-        known = self._standings.get(key)
-        if known is not None and known[1].identity is identity:
-            plan, standing = known
-            return Candidates(plan, http.segments, standing)
+        try:
+            plan, standing = self._standings[key]
+            if standing.identity is identity:
+                return Candidates(plan, http.segments, standing)
+        except KeyError:  # nobody stood there, which is the exception: to look is cheaper than to ask first
+            pass
         plan, standing = self._plan(http, identity, position), Standing(identity)
         if position.is_kept and plan.is_kept:
             # One goes for each that comes: nobody waits until thousands have gone. Each step is one for all threads.

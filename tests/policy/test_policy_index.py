@@ -15,6 +15,7 @@ from extauthz.policy import hosts, templates, workloads
 from extauthz.policy.captures import captured, layout
 from extauthz.policy.hosts import HostPattern
 from extauthz.policy.index import MOST_LEARNT, Index, Place
+from extauthz.policy.position import Position
 from extauthz.policy.templates import Template
 from extauthz.values.identity import Identity
 from extauthz.values.request import HttpRequest
@@ -245,3 +246,16 @@ def test_a_tcp_check_finds_rules_by_workload_too() -> None:
     )
     assert [item.rule.name for item in policies.candidates(tcp(), caller(workload=WEB)).items] == ["p/guard", "p/web"]
     assert [item.rule.name for item in policies.candidates(tcp(), Identity()).items] == ["p/guard"]
+
+
+def test_what_no_template_names_leads_to_one_place_whatever_it_is() -> None:
+    index = Index([Place(templates=(templates.parse(written),)) for written in ("/a/*/b", "/a/c", "/d")])
+
+    def leading(path: str) -> Position:
+        request = http(path).http
+        assert request is not None
+        return index.position(request)
+
+    (first, *others) = [leading(f"/a/{segment}/b") for segment in ("x", "y", "x", "z")]
+    assert all(one is first for one in others)
+    assert leading("/a/c") is not leading("/a/x")
