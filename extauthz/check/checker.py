@@ -6,19 +6,17 @@ one-time code that came along, asks for approvals, and uses up the grants that a
 of an explicit answer, whatever happens; or in a call that is held, which `resume` begins anew when its wait is over.
 """
 
-import itertools
-
 from msgspec.structs import replace
 
 from extauthz.check.answering import Answering
 from extauthz.check.case import Asked, Case, Remaining
+from extauthz.check.decision_ids import DecisionIds
 from extauthz.check.finishing import Finishing
 from extauthz.check.gathering import Gatherer
 from extauthz.check.holding import Held, Holding
 from extauthz.check.opened import OpenCase, Opened, Unidentified, Unrecorded
 from extauthz.check.surroundings import Ruling, Surroundings
 from extauthz.errors import Refused
-from extauthz.identity.lookups import Awaiting
 from extauthz.policy.decide import decide
 from extauthz.record.decision import Trace, Wait
 from extauthz.values.decisions import Evaluation, denial
@@ -26,7 +24,7 @@ from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
 from extauthz.wire.decode import decode
 
-_RESERVED = (".extauthz",)
+_RESERVED = ".extauthz"
 """What the paths of our own pages begin with."""
 
 
@@ -50,9 +48,7 @@ class Checker:
             entropy=surroundings.entropy,
         )
         self._finishing = Finishing(lambda: self._ruling, surroundings, self._gatherer, self._answering)
-        # A random prefix and a counter: unique over replicas and restarts, at a tenth of the cost of a UUID.
-        self._id_prefix = surroundings.entropy(8).hex() + "-"
-        self._id_counter = itertools.count(1)
+        self._ids = DecisionIds(surroundings.entropy(8).hex())
 
     @property
     def holding(self) -> Holding | None:
@@ -76,8 +72,8 @@ class Checker:
         `trace` is the trace context in the metadata of the call, `remaining` tells how long its caller still waits. An
         answer that a rule requires a record of waits for that here, unless this thread is one that never `may_wait`.
         """
-        asked = Asked(f"{self._id_prefix}{next(self._id_counter):x}", self._clock(), payload, remaining, trace)
-        return self._begin(asked, may_wait=may_wait)
+        asked = Asked(self._ids.new(), self._clock(), payload, remaining, trace)
+        return self._begin(asked, may_wait)
 
     def resume(self, held: Held) -> bytes | Opened:
         """As `start`, for a call whose wait is over: it is decided anew, as if it came now.
@@ -93,9 +89,9 @@ class Checker:
             waits=(*asked.waits, Wait("hold", held.began_ns, now)),
             came_at=began_at if asked.came_at is None else asked.came_at,
         )
-        return self._begin(asked, may_wait=False)
+        return self._begin(asked, False)
 
-    def _begin(self, asked: Asked, *, may_wait: bool) -> bytes | Opened:
+    def _begin(self, asked: Asked, may_wait: bool) -> bytes | Opened:
         ruling = self._ruling
         policies, resolver = ruling.policies, ruling.resolver
         payload, now = asked.payload, asked.started_ns / 1e9
@@ -105,11 +101,11 @@ class Checker:
             request = decode(payload, ruling.reading)
             http = request.http
             # Our own pages are served where ext_authz is switched off: a Check that names them came around that.
-            if http is not None and http.segments[:1] == _RESERVED:
+            if http is not None and http.segments and http.segments[0] == _RESERVED:
                 case = Case(asked, policies, resolver.schemes, request, None)
                 return self._answering.answer(case, Evaluation(decision=denial("reserved-path")))
-            known = resolver.identify(request, now=now, came_at=asked.came_at, answers=asked.proofs)
-            if isinstance(known, Awaiting):
+            known = resolver.identify(request, now, asked.came_at, asked.proofs)
+            if not isinstance(known, Identity):
                 case = Case(asked, policies, resolver.schemes, request, None)
                 return Unidentified(case, request, known)
             identity = known
@@ -118,7 +114,7 @@ class Checker:
             case = Case(asked, policies, resolver.schemes, request, identity, ruling.facts)
             candidates = policies.candidates(request, identity)
             wanted, facts = candidates.plan.needs, ruling.facts
-            if wanted.concern(identity):
+            if wanted.all and wanted.concern(identity):
                 remembered = self._gatherer.at_once(wanted, request=request, identity=identity, local=facts, now=now)
                 if remembered is None:
                     return OpenCase(case, request, identity, candidates)
@@ -147,7 +143,7 @@ class Checker:
     def turn_away(self, error: Refused, *, trace: Trace = (), remaining: Remaining = lambda: None) -> bytes:
         """The answer to a Check that is not even read, in the form that an empty one would get."""
         ruling = self._ruling
-        asked = Asked(f"{self._id_prefix}{next(self._id_counter):x}", self._clock(), b"", remaining, trace)
+        asked = Asked(self._ids.new(), self._clock(), b"", remaining, trace)
         case = Case(asked, ruling.policies, ruling.resolver.schemes, None, None)
         try:
             return self._answering.turn_away(case, error)
