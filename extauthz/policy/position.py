@@ -91,6 +91,9 @@ class Start:
         self._paths = paths
         self._pathless = pathless
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return Start, (self._paths, self._pathless)
+
     def position(self, path: str, segments: tuple[str, ...]) -> Position:
         """Where a path leads that has these segments."""
         return self._paths.at(segments) if path.startswith("/") else self._pathless

@@ -2,6 +2,7 @@
 
 import cProfile
 import dataclasses
+import pickle
 from collections.abc import Mapping
 from typing import Any
 
@@ -259,3 +260,16 @@ def test_what_no_template_names_leads_to_one_place_whatever_it_is() -> None:
     (first, *others) = [leading(f"/a/{segment}/b") for segment in ("x", "y", "x", "z")]
     assert all(one is first for one in others)
     assert leading("/a/c") is not leading("/a/x")
+
+
+def test_an_index_that_has_been_asked_travels_and_answers_alike() -> None:
+    requests = [http(path, host=host).http for path in ("/a/x/b", "/a/c", "/d", "/") for host in ("app.example", "b")]
+    index = Index(
+        [Place(templates=(templates.parse(written),)) for written in ("/a/*/b", "/a/c", "/d")]
+        + [Place(hosts=(hosts.parse("app.example"),)), Place(tcp=True)]
+    )
+    asked = [look_up(index, request) for request in requests if request is not None]
+    travelled = pickle.loads(pickle.dumps(index))  # noqa: S301 - written here
+    assert [look_up(travelled, request) for request in requests if request is not None] == asked
+    assert any(asked)
+    assert travelled.standing(travelled.find(None, None)) == index.standing(index.find(None, None)) != []
