@@ -8,9 +8,8 @@ wait.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any, Final, Protocol
 
 import structlog
@@ -18,8 +17,7 @@ import structlog
 from extauthz.check.checker import Checker
 from extauthz.check.holding import Held
 from extauthz.check.opened import Opened
-from extauthz.record.decision import TRACE_HEADERS, Trace
-from extauthz.transport.admission import longest_turn
+from extauthz.transport.asgi_headers import Headers, Said, read
 from extauthz.transport.asgi_health import Health
 from extauthz.transport.callers import Callers
 from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, Overload, Refusals, caller_gone, too_late
@@ -28,12 +26,10 @@ from extauthz.transport.framing import (
     Code,
     framed,
     no_message,
-    refuse_encoding,
-    seconds_of,
     status_headers,
     unframed,
 )
-from extauthz.transport.methods import ARRIVED, CALLER, CHECK, HEALTH_CHECK, HEALTH_WATCH, SERVICE
+from extauthz.transport.methods import CALLER, CHECK, HEALTH_CHECK, HEALTH_WATCH, SERVICE
 
 WAITING: Final = 4096
 """Calls that may wait at a time. Each takes some 20 kB."""
@@ -42,7 +38,6 @@ Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
-Headers = Iterable[tuple[bytes, bytes]]
 
 _CHECK: Final = CHECK.encode()
 _HEALTH_CHECK: Final = HEALTH_CHECK.encode()
@@ -55,11 +50,7 @@ _START: Final = {
     "trailers": True,
 }
 _END: Final = {"type": "http.response.trailers", "headers": status_headers(0, "")}
-_TIMEOUT: Final = b"grpc-timeout"
-_ENCODING: Final = b"grpc-encoding"
-_ARRIVED: Final = ARRIVED.encode()
 _CALLER: Final = CALLER.encode()
-_READ: Final = frozenset({_TIMEOUT, _ENCODING, _ARRIVED, *(name.encode() for name in TRACE_HEADERS)})
 
 _log = structlog.get_logger(__name__)
 
@@ -127,13 +118,18 @@ class AsgiTransport:
         try:
             path, headers = scope["raw_path"], scope["headers"]
             if path == _CHECK:
-                answer = await self._check(headers, receive)
-                if isinstance(answer, Held):
-                    del scope, receive, headers  # kilobytes, of each of thousands
-                    await self._hold(answer, send)
-                    return
+                said = self._let_in(headers)
+                begun = self._begin(said, await receive())
+                if not isinstance(begun, bytes):
+                    ended = await self._go_on(said, begun, receive)
+                    if isinstance(ended, Held):
+                        del scope, receive, headers, begun  # kilobytes, of each of thousands
+                        await self._hold(ended, send)
+                        return
+                    begun = ended
+                answer = begun
             elif path == _HEALTH_CHECK:
-                _read(headers)
+                read(headers)
                 answer = self._health.check(await _message(receive, HEALTH_CHECK))
             elif path == _HEALTH_WATCH:
                 await self._watch(headers, receive, send)
@@ -152,22 +148,32 @@ class AsgiTransport:
             if not self._under_way and self._last_left is not None:
                 self._last_left.set()
 
-    async def _check(self, headers: Headers, receive: Receive) -> bytes | Held:
+    def _let_in(self, headers: Headers) -> Said:
         if self.callers is not None and not self.callers.admits(*_names(headers)):
             raise CallFailed(Code.PERMISSION_DENIED, self.callers.details)
-        timeout, arrived, trace = _read(headers)
-        event = await receive()
-        received = _body(event)
-        # The clock was set back if it came later than now.
-        waited = 0.0 if arrived is None else max(time.time() - arrived, 0.0)
-        remaining = partial(_remaining, None if timeout is None else time.monotonic() - waited + timeout)
+        return read(headers)
+
+    def _begin(self, said: Said, event: Event) -> bytes | Opened | bytearray:
+        """Begin with what came first; a `bytearray` is a message that is not whole."""
+        received, late = _body(event), said.begin()
         message = unframed(received, CHECK)
         if message is None:  # what comes in pieces waits for its caller too
-            message = await _rest(receive, CHECK, bytearray(received), more=event["more_body"])
-        elif waited > longest_turn(timeout):
-            return self._checker.turn_away(self.refusals.one_more(Overload.TURN), trace=trace, remaining=remaining)
-        started = self._checker.start(message, trace=trace, remaining=remaining, may_wait=False)
-        return started if isinstance(started, bytes) else await self._finish(started, remaining())
+            if not event["more_body"]:
+                raise no_message(CHECK)
+            return bytearray(received)
+        if late:
+            overload = self.refusals.one_more(Overload.TURN)
+            return self._checker.turn_away(overload, trace=said.trace, remaining=said.remaining)
+        return self._checker.start(message, trace=said.trace, remaining=said.remaining, may_wait=False)
+
+    async def _go_on(self, said: Said, begun: Opened | bytearray, receive: Receive) -> bytes | Held:
+        if isinstance(begun, bytearray):
+            message = await _rest(receive, CHECK, begun, more=True)
+            started = self._checker.start(message, trace=said.trace, remaining=said.remaining, may_wait=False)
+            if isinstance(started, bytes):
+                return started
+            begun = started
+        return await self._finish(begun, said.remaining())
 
     async def _hold(self, held: Held, send: Send) -> None:
         """Answer a call that is held, when its wait is over.
@@ -210,7 +216,7 @@ class AsgiTransport:
 
     async def _watch(self, headers: Headers, receive: Receive, send: Send) -> None:
         """Tell how a service is and becomes, until it is over."""
-        _read(headers)
+        read(headers)
         request = await _message(receive, HEALTH_WATCH)
         told = self._health.status(request)
         await send(_START)
@@ -224,26 +230,6 @@ class AsgiTransport:
         await send({"type": "http.response.trailers", "headers": status_headers(Code.UNAVAILABLE, "shutting down")})
 
 
-def _read(headers: Headers) -> tuple[float | None, float | None, Trace]:
-    """The seconds that the caller gives the call, when it came (seconds since the epoch), and the caller's span, which
-    Envoy sends beside the CheckRequest."""
-    timeout: float | None = None
-    arrived: float | None = None
-    trace: Trace = ()
-    for name, value in headers:
-        if name not in _READ:
-            continue
-        if name == _TIMEOUT:
-            timeout = seconds_of(value)
-        elif name == _ARRIVED:
-            arrived = float(value)
-        elif name == _ENCODING:
-            refuse_encoding(value)
-        else:
-            trace = (*trace, (name.decode("ascii"), value.decode("ascii", "replace")))
-    return timeout, arrived, trace
-
-
 def _names(headers: Headers) -> tuple[Sequence[str], Sequence[str]]:
     """The URI and DNS names in the caller's certificate, as our own Envoy tells them; none where it tells nothing."""
     for name, value in headers:
@@ -255,10 +241,6 @@ def _names(headers: Headers) -> tuple[Sequence[str], Sequence[str]]:
 
 def _told(names: str) -> Iterator[str]:
     return (name for name in names.split(",") if name not in {"", "-"})
-
-
-def _remaining(deadline: float | None) -> float | None:
-    return None if deadline is None else deadline - time.monotonic()
 
 
 async def _message(receive: Receive, path: str) -> bytes:

@@ -234,7 +234,7 @@ def _overwriting(*headers: Tree) -> Tree:
 
 
 # What waits for Python waits where it can't see it; so that it can refuse what has waited for too long.
-_ARRIVAL: Final[Tree] = {"key": ARRIVED, "value": "%START_TIME(%s.%6f)%"}
+_ARRIVAL: Final[Tree] = {"key": ARRIVED, "value": "%START_TIME(%s%6f)%"}
 # The handshake takes a certificate with one name that fits; that it has no second URI, nothing there can say.
 _WHO_CALLS: Final[Tree] = {"key": CALLER, "value": "%DOWNSTREAM_PEER_URI_SAN%;%DOWNSTREAM_PEER_DNS_SAN%"}
 # gRPC's UNIMPLEMENTED is what Envoy makes of 404; for others it has no status of HTTP.

@@ -8,7 +8,8 @@ HEALTH_CHECK: Final = "/grpc.health.v1.Health/Check"
 HEALTH_WATCH: Final = "/grpc.health.v1.Health/Watch"
 PATHS: Final = (CHECK, HEALTH_CHECK, HEALTH_WATCH)
 ARRIVED: Final = "x-extauthz-arrived"
-"""The header in which our own Envoy tells when a call came, in seconds since the epoch; a caller's own is replaced."""
+"""The header in which our own Envoy tells when a call came, in microseconds since the epoch; a caller's own is
+replaced."""
 CALLER: Final = "x-extauthz-caller"
 """The header in which our own Envoy tells the names in a caller's certificate: `URI,…;DNS,…`, `-` for none."""
 MAX_MESSAGE: Final = 16 * 1024 * 1024

@@ -1,0 +1,73 @@
+"""What a call that comes by ASGI says in its headers.
+
+The rule: it is read before the message is asked for, so that a call which says what it may not waits for no message.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final, final
+
+from extauthz.record.decision import TRACE_HEADERS, Trace
+from extauthz.transport.admission import longest_turn
+from extauthz.transport.framing import refuse_encoding, seconds_of
+from extauthz.transport.methods import ARRIVED
+
+Headers = list[tuple[bytes, bytes]]
+
+_TIMEOUT: Final = b"grpc-timeout"
+_ENCODING: Final = b"grpc-encoding"
+_ARRIVED: Final = ARRIVED.encode()
+_TRACE: Final[dict[bytes, str]] = {name.encode(): name for name in TRACE_HEADERS}
+_READ: Final[frozenset[bytes]] = frozenset({_TIMEOUT, _ENCODING, _ARRIVED, *_TRACE})
+_wall: Final[Callable[[], float]] = time.time
+_monotonic: Final[Callable[[], float]] = time.monotonic
+
+
+@final
+class Said:
+    """What a call says of itself: the seconds that its caller gives it, when it came (seconds since the epoch), and the
+    caller's span, which Envoy sends beside the CheckRequest."""
+
+    def __init__(self, timeout: float | None, arrived: float | None, trace: Trace) -> None:
+        self.trace = trace
+        self._timeout = timeout
+        self._arrived = arrived
+        self._deadline: float | None = None
+
+    def begin(self) -> bool:
+        """Take notice that it has its turn now; whether that is too late."""
+        waited = 0.0
+        if self._arrived is not None:
+            waited = _wall() - self._arrived
+            if waited < 0.0:  # the clock was set back
+                waited = 0.0
+        if self._timeout is not None:
+            self._deadline = _monotonic() - waited + self._timeout
+        return waited > longest_turn(self._timeout)
+
+    def remaining(self) -> float | None:
+        """Seconds until the caller's deadline, `None` if there is none; to be asked after `begin`."""
+        return None if self._deadline is None else self._deadline - _monotonic()
+
+
+def read(headers: Headers) -> Said:
+    """Read the headers of a call.
+
+    Raises:
+        CallFailed: it gives itself no time, or compresses its message.
+    """
+    timeout: float | None = None
+    arrived: float | None = None
+    trace: Trace = ()
+    for name, value in headers:
+        if name not in _READ:
+            continue
+        if name == _TIMEOUT:
+            timeout = seconds_of(value)
+        elif name == _ARRIVED:
+            arrived = int(value) / 1e6
+        elif name == _ENCODING:
+            refuse_encoding(value)
+        else:
+            trace = (*trace, (_TRACE[name], value.decode("ascii", "replace")))
+    return Said(timeout, arrived, trace)
