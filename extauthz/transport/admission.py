@@ -4,7 +4,7 @@ The rule: where nobody is ahead, nobody is refused. So a server that was slow is
 forgotten as soon as it is over.
 """
 
-from typing import Final, NamedTuple
+from typing import Final, final
 
 LONGEST_TURN: Final = 0.1
 """Seconds that a call may wait for its turn, where nobody knows how long its caller waits: half of the 200 ms that an
@@ -24,22 +24,26 @@ def longest_turn(patience: float | None) -> float:
     return _LATE if patience is None else min(patience / 2, _LATE)
 
 
-class Pace(NamedTuple):
+@final
+class Pace:
     """How long calls waited of late: `seconds`, for `calls` to go before them, themselves included.
 
-    A tuple, because one is made for each call, and taken over in one step by whichever thread.
+    Never changed: one is made for each call, and taken over in one step by whichever thread.
     """
 
-    seconds: float = 0.02
-    calls: float = 20.0
+    __slots__ = ("_calls", "_seconds")
 
-    def after(self, *, waited: float, ahead: int) -> "Pace":
+    def __init__(self, seconds: float = 0.02, calls: float = 20.0) -> None:
+        self._seconds = seconds
+        self._calls = calls
+
+    def after(self, waited: float, ahead: int) -> "Pace":
         """What is known when a call had its turn `waited` seconds after it came, with so many `ahead` of it then."""
-        return Pace(self.seconds * _KEPT + max(waited, 0.0), self.calls * _KEPT + ahead + 1)
+        return Pace(self._seconds * _KEPT + max(waited, 0.0), self._calls * _KEPT + ahead + 1)
 
     def wait(self, ahead: int) -> float:
         """The seconds until the turn of a call that comes now."""
-        return ahead * self.seconds / self.calls
+        return ahead * self._seconds / self._calls
 
     def admits(self, ahead: int) -> bool:
         """Whether a call that comes now is to wait for its turn, else it is refused at once."""
