@@ -201,28 +201,37 @@ class _Refusing:
         return self._refuse(requests, context)
 
 
-class _OneMessage:
-    """A method that takes one message, for gRPC one that takes a stream of them."""
+def _one_message(path: str, method: Callable[..., Any], workers: Workers) -> Callable[..., object]:
+    """A method that takes one message and gives one, for gRPC one that takes a stream of them."""
+    with_caller = workers.with_caller
+
+    def call(messages: Iterator[object], context: grpc.ServicerContext) -> object:
+        try:
+            message = with_caller(messages.__next__, context.cancel)
+        except StopIteration:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, no_message(path).details)
+        return method(message, context)
+
+    return call
+
+
+class _Streaming:
+    """The same of a method that answers with a stream."""
 
     experimental_non_blocking = True
-    """Of a method that answers with a stream: what it sends it hands to a function."""
+    """What it sends it hands to a function."""
 
     def __init__(self, path: str, method: Callable[..., Any], workers: Workers) -> None:
-        self._path = path
+        self._message = _one_message(path, lambda message, _: message, workers)
         self._method = method
         self._workers = workers
 
     def __call__(
-        self, messages: Iterator[object], context: grpc.ServicerContext, *send: Callable[[object], None]
+        self, messages: Iterator[object], context: grpc.ServicerContext, send: Callable[[object], None]
     ) -> object:
-        try:
-            message = self._workers.with_caller(messages.__next__, context.cancel)
-        except StopIteration:
-            context.abort(grpc.StatusCode.UNIMPLEMENTED, no_message(self._path).details)
-        if not send:
-            return self._method(message, context)
+        message = self._message(messages, context)
         # What is sent waits for a caller who reads it.
-        return self._workers.with_caller(partial(self._method, message, context, *send), context.cancel)
+        return self._workers.with_caller(partial(self._method, message, context, send), context.cancel)
 
 
 class _Checks(grpc.GenericRpcHandler):
@@ -230,7 +239,7 @@ class _Checks(grpc.GenericRpcHandler):
 
     def __init__(self, servicer: AuthorizationServicer, workers: Workers) -> None:
         self._workers = workers
-        self._decided: _Handler = grpc.stream_unary_rpc_method_handler(_OneMessage(CHECK, servicer.Check, workers))
+        self._decided: _Handler = grpc.stream_unary_rpc_method_handler(_one_message(CHECK, servicer.Check, workers))
         self._refused: _Handler = grpc.stream_unary_rpc_method_handler(_Refusing(servicer))
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_Handler | None":
@@ -254,8 +263,8 @@ class _Health(health.HealthServicer):
     def handlers(self, workers: Workers) -> grpc.GenericRpcHandler:
         """What a server needs to serve it."""
         coding = health_pb2.HealthCheckRequest.FromString, health_pb2.HealthCheckResponse.SerializeToString
-        check = grpc.stream_unary_rpc_method_handler(_OneMessage(HEALTH_CHECK, self.Check, workers), *coding)
-        watch = grpc.stream_stream_rpc_method_handler(_OneMessage(HEALTH_WATCH, self.Watch, workers), *coding)
+        check = grpc.stream_unary_rpc_method_handler(_one_message(HEALTH_CHECK, self.Check, workers), *coding)
+        watch = grpc.stream_stream_rpc_method_handler(_Streaming(HEALTH_WATCH, self.Watch, workers), *coding)
         return grpc.method_handlers_generic_handler(health.SERVICE_NAME, {"Check": check, "Watch": watch})
 
 

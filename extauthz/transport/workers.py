@@ -42,13 +42,17 @@ _NO_CALL: Final[_Job] = (0.0, 0, bool, ())
 _T = TypeVar("_T")
 
 
-class _Wait:
-    """A thread's wait for its caller."""
+_Wait = tuple[float, Callable[[], object]]
+"""A thread's wait for its caller: since when, and what ends it. A tuple, because one is made for each call."""
+
+
+class _LateWait:
+    """One for whose thread another stands in."""
 
     __slots__ = ("cancel", "cancelled", "since")
 
-    def __init__(self, cancel: Callable[[], object]) -> None:
-        self.since = time.monotonic()
+    def __init__(self, since: float, cancel: Callable[[], object]) -> None:
+        self.since = since
         self.cancel = cancel
         self.cancelled = False
 
@@ -68,7 +72,9 @@ class Workers(futures.Executor):
         self._too_many: deque[None] = deque()
         self._over = False
         self._waits: dict[int, _Wait] = {}
-        self._late: dict[int, _Wait] = {}  # those for whose threads others stand in, by thread, the first one first
+        # By thread, the first one first. Whoever takes a wait out of `_waits` has it: the thread that made it, or, with
+        # the lock, who puts it among the late ones.
+        self._late: dict[int, _LateWait] = {}
         self._watched = False
         self._watch_on: SimpleQueue[None] = SimpleQueue()
         threading.Thread(target=self._watch, name="check_callers", daemon=True).start()
@@ -98,17 +104,21 @@ class Workers(futures.Executor):
         """What `step` comes to, which needs something of the caller. If that takes long, another thread decides
         meanwhile, and if it takes too long, or too many are waited for, `cancel` is called, which ends the step."""
         me = threading.get_ident()
-        self._waits[me] = _Wait(cancel)
+        self._waits[me] = time.monotonic(), cancel
         if not self._watched:
             self._watched = True
             self._watch_on.put(None)
         try:
             return step()
         finally:
-            with self._lock:
-                if self._waits.pop(me, None) is None:
-                    del self._late[me]
-                    self._too_many.append(None)
+            if self._waits.pop(me, None) is None:
+                self._come_back(me)
+
+    def _come_back(self, me: int) -> None:
+        """From a wait that was late."""
+        with self._lock:
+            del self._late[me]
+            self._too_many.append(None)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 - as Executor has it
         """Let the threads end after the calls that are there."""
@@ -143,24 +153,28 @@ class Workers(futures.Executor):
         now, cancelled = time.monotonic(), []
         with self._lock:
             longest = _LOOK if stalled else _STUCK
-            stuck = [me for me, wait in self._waits.copy().items() if now - wait.since > longest]
+            stuck = [me for me, (since, _) in self._waits.copy().items() if now - since > longest]
             room = CALLERS - len(self._late)
             for me in stuck[:room]:
                 self._stand_in()
-                self._late[me] = self._waits.pop(me)
+                wait = self._waits.pop(me, None)
+                if wait is None:  # it was over in this very moment
+                    self._too_many.append(None)
+                else:
+                    self._late[me] = _LateWait(*wait)
             if stalled and stuck:
                 # There may be many more of them: as many again take their turns, and those who are done give way.
                 for _ in range(min(self._jobs.qsize(), len(self._late)) - len(self._too_many)):
                     self._stand_in()
                     self._too_many.append(None)
             wanted = len(stuck) - room
-            for wait in self._late.values():
-                if not wait.cancelled and (wanted > 0 or now - wait.since > self._patience):
-                    wait.cancelled = True
-                    cancelled.append(wait)
-                wanted -= wait.cancelled
-        for wait in cancelled:
-            wait.cancel()
+            for late in self._late.values():
+                if not late.cancelled and (wanted > 0 or now - late.since > self._patience):
+                    late.cancelled = True
+                    cancelled.append(late)
+                wanted -= late.cancelled
+        for late in cancelled:
+            late.cancel()
 
     def _stand_in(self) -> None:
         """Let another thread decide, too; whoever calls this has the lock."""
@@ -182,7 +196,7 @@ class Workers(futures.Executor):
                 return
             came, ahead, call, args = job
             if job is not _NO_CALL:
-                self._pace = self._pace.after(waited=time.monotonic() - came, ahead=ahead)
+                self._pace = self._pace.after(time.monotonic() - came, ahead)
             try:
                 call(*args)
             except Exception:  # noqa: BLE001 - gRPC answers for its calls; a thread less would be for good

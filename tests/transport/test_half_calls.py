@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -190,6 +191,38 @@ def test_the_threads_of_a_crowd_are_given_back_when_it_is_over() -> None:
         over.clear()
     workers.shutdown()
     assert comes(lambda: threads() == 0)
+
+
+def test_as_many_decide_at_a_time_after_a_wait_that_ended_while_another_came_to_stand_in() -> None:
+    deciding, under_way, most, over = 2, list[None](), 0, threading.Event()
+
+    class InThatVeryMoment(Workers):
+        def _stand_in(self) -> None:
+            over.set()
+            assert comes(lambda: not self._waits)
+            super()._stand_in()
+
+    def decide() -> None:
+        nonlocal most
+        under_way.append(None)
+        most = max(most, len(under_way))
+        time.sleep(0.005)
+        under_way.pop()
+
+    workers = InThatVeryMoment(deciding)
+    workers.submit(partial(workers.with_caller, over.wait, bool))
+    assert over.wait(GENEROUS)
+    time.sleep(0.1)  # until the other one is there
+    for round_ in range(FEW):
+        most = 0
+        done = threading.Event()
+        for _ in range(4 * deciding):
+            workers.submit(decide)
+        workers.submit(done.set)
+        assert done.wait(GENEROUS)
+        assert comes(lambda: not under_way)
+        assert round_ == 0 or most <= deciding  # whoever is too many gives way after the next call
+    workers.shutdown()
 
 
 def test_a_caller_has_so_long_and_then_hears_that_its_call_is_over(
