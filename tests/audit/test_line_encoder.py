@@ -54,7 +54,7 @@ def line_each(values: Mapping[str, str]) -> OneLineEach:
     return OneLineEach(places, tuple(values.values()), ())
 
 
-PLACES: dict[tuple[str, ...], Mapping[str, int]] = {}
+PLACES: dict[tuple[str, ...], dict[str, int]] = {}
 headers = st.dictionaries(names, texts | trace_contexts, min_size=2).map(line_each) | st.dictionaries(
     names, st.lists(texts | trace_contexts, min_size=1, max_size=3).map(tuple)
 )
