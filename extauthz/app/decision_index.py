@@ -92,6 +92,7 @@ class DecisionIndex:
             process.stdin.close()
             if process.returncode is None:
                 process.kill()  # whatever it was at is as if it had not begun
+                await process.communicate()  # its pipes end with the loop that they are of, or complain of it later
 
 
 def main() -> None:

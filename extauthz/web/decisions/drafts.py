@@ -73,4 +73,4 @@ async def _said_to(asked: bytes) -> bytes:
     finally:
         if process.returncode is None:
             process.kill()
-            await process.wait()
+            await process.communicate()  # its pipes end with the loop that they are of, or complain of it later
