@@ -46,6 +46,7 @@ async def live(site: Site, minutes: float, rest: float) -> tuple[Verdict, Watch,
     verdict = Verdict()
     load, watch = Load(site, verdict), Watch(site, verdict)
     faults = Faults(site, load, verdict)
+    await watch.begin()
     until = time.monotonic() + minutes * 60
     asking = asyncio.create_task(load.run())
     await asyncio.gather(watch.run(until), faults.run(until, rest), faults.dawdle(until))

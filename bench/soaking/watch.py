@@ -89,6 +89,12 @@ class Watch:
     verdict: Verdict
     looks: dict[int, list[tuple[float, Mapping[str, float]]]] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
+    _queued: dict[int, int] = field(default_factory=dict)
+
+    async def begin(self) -> None:
+        """Look for the first time, before anybody asks: what they hold and wait later is compared with this."""
+        await asyncio.to_thread(self._take)
+        self._queued = {pid: _waited(pid) for pid in self.looks}
 
     async def run(self, until: float) -> None:
         """Until this time of the monotonic clock."""
@@ -108,14 +114,13 @@ class Watch:
 
     async def _queue(self, until: float) -> None:
         """How long the kernel lets the main threads of the processes wait for a processor, by its own account."""
-        waited: dict[int, int] = {}
         while (began := time.monotonic()) < until:
             await asyncio.sleep(_QUEUE_EVERY)
             for pid in tuple(self.looks):
                 told = _waited(pid)
-                if told - waited.get(pid, told) > STALL * 1e9:
+                if told - self._queued.get(pid, told) > STALL * 1e9:
                     self.verdict.stalled(began, time.monotonic())
-                waited[pid] = told
+                self._queued[pid] = told
 
     def _take(self) -> None:
         now = time.monotonic()

@@ -4,6 +4,7 @@ each of the stores that they can share."""
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from itertools import product
 from pathlib import Path
 
@@ -89,7 +90,8 @@ class Bank:
         def look() -> bool:
             with self._people(worker) as client:
                 answer = client.get("/v1/approvals", params={"status": "pending"})
-            found.extend(one["id"] for one in answer.raise_for_status().json()["approvals"])
+            if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:  # the store was late, on a busy machine
+                found.extend(one["id"] for one in answer.raise_for_status().json()["approvals"])
             return bool(found)
 
         assert comes(look)
