@@ -17,6 +17,9 @@ HEADER = "x-forwarded-for"
 # Some load balancers add the port: `192.0.2.1:4711`, `[2001:db8::1]:4711`.
 _WITH_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([0-9.]{7,15}))(?::[0-9]{1,5})?")
 _MAX_LENGTH = 53
+# Most addresses are these, and have no other spelling: to read one with `ipaddress` takes ten times as long.
+_PART = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_CANONICAL_IPV4 = re.compile(rf"{_PART}(?:\.{_PART}){{3}}")
 
 
 def client_ip(request: RequestView, settings: ClientSettings) -> str:
@@ -42,6 +45,8 @@ def _from_the_right(values: Sequence[str], count: int) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def _canonical(text: str) -> str:
+    if _CANONICAL_IPV4.fullmatch(text) is not None:
+        return text
     match = _WITH_PORT.fullmatch(text)
     try:
         address = ip_address(text if match is None else match[1] or match[2])

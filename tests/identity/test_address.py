@@ -1,3 +1,5 @@
+from ipaddress import IPv4Address
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,3 +90,16 @@ def test_what_the_client_writes_never_moves_its_address(forged: list[str], hops:
     settings = ClientSettings(trusted_hops=hops, xff="untouched")
     header = ",".join([*forged, *trusted])
     assert client_ip(build_request({"x-forwarded-for": header}), settings) == CLIENT
+
+
+@given(
+    parts=st.lists(st.integers(0, 300).map(str) | st.from_regex(r"[0-9٣]{1,4}", fullmatch=True), min_size=3, max_size=5)
+)
+def test_four_numbers_are_an_address_where_the_standard_library_says_so(parts: list[str]) -> None:
+    text = ".".join(parts)
+    try:
+        expected = str(IPv4Address(text))
+    except ValueError:
+        expected = ""
+    assert canonical(text) == expected
+    assert canonical(f"{text}\n") == ""
