@@ -4,10 +4,8 @@ This asks by itself what gRPC's library would ask: it starts some times faster, 
 a server to its very certificate, whatever names are in that. The rule: only the library of Python, and little of it.
 """
 
-import os
 import socket
 import ssl
-import stat
 import struct
 import time
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from extauthz.errors import ExtauthzError, failure_of
+from extauthz.lookup.files import open_file
 from extauthz.transport.methods import CHECK, HEALTH_CHECK
 
 STATUSES: Final = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}
@@ -139,13 +138,11 @@ def _encrypted(plain: socket.socket, pinned: Pinned) -> ssl.SSLSocket:
 
 def _require_file(path: Path) -> None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would be waited for
-        mode = os.fstat(descriptor).st_mode
-        os.close(descriptor)
+        open_file(path).close()
     except OSError as error:
-        raise NotAsked(f"{path}: can't be read: {failure_of(error)}; is it there, and may this user read it?") from None
-    if not stat.S_ISREG(mode):
-        raise NotAsked(f"{path}: can't be read: not a regular file; name a file of PEM")
+        raise NotAsked(
+            f"{path}: can't be read: {failure_of(error)}; name a file of PEM that is there and this user may read"
+        ) from None
 
 
 def _first_of(certificate: Path) -> bytes:

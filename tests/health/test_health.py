@@ -122,8 +122,11 @@ def _locked(pair: Pair) -> None:
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (_pipe, "{key}: can't be read: not a regular file; name a file of PEM"),
-        (_nothing, "{key}: can't be read: no such file or directory; is it there, and may this user read it?"),
+        (_pipe, "{key}: can't be read: not a regular file; name a file of PEM that is there and this user may read"),
+        (
+            _nothing,
+            "{key}: can't be read: no such file or directory; name a file of PEM that is there and this user may read",
+        ),
         (
             _locked,
             "{certificate}: `{key}` is not its key, in PEM and without a password; name the pair",
