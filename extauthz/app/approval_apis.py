@@ -21,9 +21,9 @@ from extauthz.check.approver_codes import Codes
 from extauthz.check.approver_identity import ApproverTokens
 from extauthz.check.revocation_feed import RevocationFeed
 from extauthz.errors import ConfigurationError
+from extauthz.files import read_text
 from extauthz.identity.approver_config import ApproverTokensSettings
 from extauthz.identity.key_config import KeyFile
-from extauthz.lookup.files import read_text
 from extauthz.lookup.key_sets import KeySets, Standing
 from extauthz.settings import Settings
 from extauthz.stepup.keys import KeyRing

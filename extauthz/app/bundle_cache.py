@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from extauthz.errors import ConfigurationError, failure_of
-from extauthz.lookup.files import open_file, write_whole
+from extauthz.files import open_file, write_whole
 from extauthz.policy.bundle import Bundle
 
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from extauthz.app.bundle_cache import BundleCache, Signed
 from extauthz.errors import ConfigurationError, ExtauthzError, failure_of
-from extauthz.lookup.files import open_file, read_bytes
+from extauthz.files import open_file, read_bytes
 from extauthz.lookup.peers import OutOfReach
 from extauthz.policy.bundle import (
     MAX_ARCHIVE,

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from extauthz.errors import ConfigurationError, failure_of
-from extauthz.lookup.files import read_text, write_whole
+from extauthz.files import read_text, write_whole
 from extauthz.stepup.keys import SECRET_BYTES, Key, KeyRing, drop_keys, generate_key, parse_keys, rotate_keys
 
 

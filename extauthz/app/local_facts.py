@@ -17,7 +17,7 @@ import structlog
 from extauthz.app.pace import Pace
 from extauthz.app.watching import Fingerprint, Watched, changes
 from extauthz.errors import ConfigurationError, failure_of
-from extauthz.lookup.files import FileStanding, open_file
+from extauthz.files import FileStanding, open_file
 from extauthz.lookup.local_config import Kind
 from extauthz.risk.addresses import AddressSet, parse_list
 from extauthz.settings import Settings

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from extauthz.app.secrets import read_place
+from extauthz.files import read_text
 from extauthz.identity.key_config import KeyFile
 from extauthz.identity.keys import KeySet
 from extauthz.identity.lookups import Answer, Lookup
 from extauthz.identity.signals.config import SOURCE_PREFIX, SignalSettings
-from extauthz.lookup.files import read_text
 from extauthz.lookup.key_sets import PACE, KeySets, Pace
 
 

@@ -2,9 +2,9 @@
 
 from extauthz.app.key_file import load_or_make_keys
 from extauthz.errors import ConfigurationError
+from extauthz.files import read_bytes, read_text
 from extauthz.identity.resolver import Resolver
 from extauthz.identity.workload import WorkloadFiles
-from extauthz.lookup.files import read_bytes, read_text
 from extauthz.policy.attributes import read_attributes
 from extauthz.policy.policy_set import PolicySet
 from extauthz.settings import Settings

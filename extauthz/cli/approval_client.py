@@ -20,7 +20,7 @@ from extauthz.cli.approval_answers import Answer, NotDone, events, whole
 from extauthz.cli.policy_trace import printable
 from extauthz.cli.this_machine import is_here
 from extauthz.errors import failure_of
-from extauthz.lookup.files import open_file
+from extauthz.files import open_file
 from extauthz.lookup.peers import read_secret
 from extauthz.settings import load_settings
 

@@ -13,9 +13,9 @@ from extauthz.cli.audit_wanted import AuditConfig, Files, files_of
 from extauthz.cli.policy_options import FormatOption, print_json
 from extauthz.cli.policy_trace import printable
 from extauthz.errors import ExtauthzError, failure_of
+from extauthz.files import open_file
 from extauthz.history.chains import Finding, KnownHead
 from extauthz.history.verifying import Verified, Verifying
-from extauthz.lookup.files import open_file
 from extauthz.record.audit_keys import by_id, parse_public_keys, public_keys
 from extauthz.settings import Settings
 from extauthz.store.protocol import Store

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from extauthz.cli.policy_options import Format, FormatOption, print_json
 from extauthz.errors import ConfigurationError, failure_of
-from extauthz.lookup.files import open_file, write_whole
+from extauthz.files import open_file, write_whole
 from extauthz.policy.bundle import (
     SIGNATURE_SUFFIX,
     Bundle,

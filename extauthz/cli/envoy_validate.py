@@ -19,7 +19,7 @@ from extauthz.envoy.validate.findings import Finding
 from extauthz.envoy.validate.reading import UnreadableEnvoy, read
 from extauthz.envoy.validate.run import validate as judged
 from extauthz.errors import ConfigurationError, failure_of
-from extauthz.lookup.files import open_file
+from extauthz.files import open_file
 from extauthz.policy.problems import PolicyErrors
 from extauthz.policy.yaml_source import MAX_CHARACTERS
 from extauthz.values.counting import counted

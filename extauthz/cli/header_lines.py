@@ -11,7 +11,7 @@ from typing import Final
 import typer
 
 from extauthz.errors import ConfigurationError, failure_of
-from extauthz.lookup.files import open_file
+from extauthz.files import open_file
 from extauthz.wire.headers import NAME
 
 _LARGEST: Final = 65_536

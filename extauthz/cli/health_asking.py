@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from extauthz.errors import ExtauthzError, failure_of
-from extauthz.lookup.files import open_file
+from extauthz.files import open_file
 from extauthz.transport.methods import CHECK, HEALTH_CHECK
 
 STATUSES: Final = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}

@@ -8,7 +8,7 @@ import typer
 
 from extauthz import __version__
 from extauthz.cli.policy_options import print_json
-from extauthz.lookup.files import read_bytes
+from extauthz.files import read_bytes
 from extauthz.policy import hosts
 from extauthz.policy.declared import NOTHING_DECLARED, Declared
 from extauthz.policy.lint.findings import Finding

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from extauthz.errors import ConfigurationError, ExtauthzError, failure_of
-from extauthz.lookup.files import open_file
+from extauthz.files import open_file
 
 Format = Literal["text", "json"]
 FormatOption = Annotated[Format, typer.Option("--format", help="For people, or for programs.")]

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from extauthz.errors import ExtauthzError, failure_of
+from extauthz.files import open_file
 from extauthz.history.reading import time_in
-from extauthz.record.file_lines import lines_in, opened
+from extauthz.record.file_lines import lines_in
 from extauthz.record.instants import rfc3339
 from extauthz.record.rotation import rotated
 
@@ -76,7 +77,7 @@ def lines_of(path: Path) -> Iterator[bytes]:
         ExtauthzError: it can't be read.
     """
     try:
-        with opened(path) as file:
+        with open_file(path) as file:
             for line in lines_in(file):
                 if line.endswith(b"\n"):
                     yield line[:-1]
@@ -86,7 +87,7 @@ def lines_of(path: Path) -> Iterator[bytes]:
 
 def _first_time(path: Path) -> bytes | None:
     try:
-        with opened(path) as file:
+        with open_file(path) as file:
             return next((time for line in lines_in(file) if (time := time_in(line)) is not None), None)
     except OSError as error:
         raise ExtauthzError(f"{path}: can't read the audit file: {failure_of(error)}") from error

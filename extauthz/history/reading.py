@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 
 from extauthz.errors import ExtauthzError, failure_of
+from extauthz.files import open_file
 from extauthz.record.audit_line import DecisionLine
-from extauthz.record.file_lines import opened
 from extauthz.record.instants import nanoseconds_of
 from extauthz.record.life_lines import LifeLine
 
@@ -49,7 +49,7 @@ def read(path: Path) -> Iterator[Read]:
         ExtauthzError: the file can't be read.
     """
     try:
-        with opened(path) as file:
+        with open_file(path) as file:
             held: DecisionLine | Unreadable | None = None
             size = 0
             for number, raw in enumerate(file, 1):
@@ -76,7 +76,7 @@ def find(path: Path, decision_id: str) -> DecisionLine:
     found: DecisionLine | None = None
     has_records = False
     try:
-        with opened(path) as file:
+        with open_file(path) as file:
             for raw in file:
                 if wanted not in raw and has_records:
                     continue

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import BinaryIO, Final, Self
 
 from extauthz.errors import ExtauthzError, failure_of
-from extauthz.record.file_lines import LONGEST_LINE, TOO_LONG, lines_in, opened
+from extauthz.files import open_file
+from extauthz.record.file_lines import LONGEST_LINE, TOO_LONG, lines_in
 
 BLOCK: Final = 65_536
 
@@ -24,7 +25,7 @@ class Tail:
         self._path = path
         self._moved = False
         with self._told():
-            self._file = opened(path)
+            self._file = open_file(path)
             size = os.fstat(self._file.fileno()).st_size
             self._read_to = size - len(next(_backwards(self._file, size)))
 
@@ -51,7 +52,7 @@ class Tail:
         yield from self._whole_lines()
         if moved and self._moved:
             with self._told():
-                fresh = opened(self._path)
+                fresh = open_file(self._path)
             self._file.close()
             self._file, self._read_to, moved = fresh, 0, False
             yield from self._whole_lines()

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from extauthz.errors import ExtauthzError, failure_of
+from extauthz.files import open_file
 from extauthz.history.chains import (
     MOST_UNSIGNED,
     FileChains,
@@ -24,7 +25,7 @@ from extauthz.history.chains import (
     unsigned,
 )
 from extauthz.record.chain import Head, hash_of
-from extauthz.record.file_lines import lines_in, opened
+from extauthz.record.file_lines import lines_in
 from extauthz.values.counting import counted
 from extauthz.values.instant import instant
 
@@ -78,7 +79,7 @@ class Verifying:
         self._files.append(chains)
         number = 0
         try:
-            with opened(path) as file:
+            with open_file(path) as file:
                 for number, raw in enumerate(lines_in(file), 1):
                     chains.take(number, raw)
                     yield len(raw)

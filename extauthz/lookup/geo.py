@@ -19,7 +19,7 @@ import structlog
 from maxminddb.types import Record
 
 from extauthz.errors import ConfigurationError, failure_of
-from extauthz.lookup.files import open_file
+from extauthz.files import open_file
 from extauthz.lookup.local_config import KINDS, Kind
 from extauthz.values.request import EMPTY
 

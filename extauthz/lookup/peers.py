@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from extauthz.errors import ConfigurationError, ExtauthzError, failure_of
-from extauthz.lookup.files import open_file
+from extauthz.files import open_file
 
 TIMEOUT: Final = 5.0
 """Seconds that one question may take, from the connection to the last byte, unless somebody says otherwise."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from extauthz.errors import ConfigurationError, failure_of
-from extauthz.lookup.files import open_file
+from extauthz.files import open_file
 from extauthz.lookup.peers import OwnCertificate
 
 

@@ -7,13 +7,12 @@ A file is read once, whatever leads to it.
 
 import errno
 import gc
-import os
-import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from extauthz.errors import failure_of
+from extauthz.files import open_file
 from extauthz.policy.compile import compile_documents
 from extauthz.policy.declared import NOTHING_DECLARED, Declared
 from extauthz.policy.policy_set import PolicySet
@@ -161,9 +160,7 @@ def _compiled(read: _Read, declared: Declared) -> PolicySet:
 def _bytes(file: Path) -> bytes:
     """What a file holds; of one that is too long, enough to see that it is."""
     # What was a file when it was found may be a pipe now, to which nobody ever writes.
-    with open(file, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
+    with open_file(file) as stream:
         return stream.read(MAX_CHARACTERS + 1)
 
 

@@ -5,9 +5,7 @@ The rule kept here: what a variable for one of them says goes before what the on
 says nothing. Durations are milliseconds, as the specification has them.
 """
 
-import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 
 from extauthz.errors import ConfigurationError, failure_of
+from extauthz.files import open_file
 from extauthz.record.outlet import Batching
 
 Protocol = Literal["grpc", "http/protobuf"]
@@ -196,11 +195,9 @@ def _file(variable: str, value: str) -> Path | None:
     if not value:
         return None
     try:
-        descriptor = os.open(value, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would be waited for
-        mode = os.fstat(descriptor).st_mode
-        os.close(descriptor)
+        open_file(Path(value)).close()
     except OSError as error:
-        raise ConfigurationError(f"{variable}: can't read `{value}`: {failure_of(error)}") from error
-    if not stat.S_ISREG(mode):
-        raise ConfigurationError(f"{variable}: can't read `{value}`: not a regular file; name a file of PEM")
+        raise ConfigurationError(
+            f"{variable}: can't read `{value}`: {failure_of(error)}; name a file of PEM"
+        ) from error
     return Path(value)

@@ -19,8 +19,9 @@ from typing import Final
 import msgspec
 
 from extauthz.errors import ExtauthzError
+from extauthz.files import open_file
 from extauthz.record.chain import Head, Link, beginning, hash_of, link_of
-from extauthz.record.file_lines import lines_in, opened
+from extauthz.record.file_lines import lines_in
 from extauthz.record.line_file import LineFile
 
 _OPENING: Final = 4_096
@@ -169,7 +170,7 @@ def ends_in(path: Path) -> Ends:
     before: dict[str, Head] = {}
     ended: set[str] = set()
     last = b""
-    with opened(path) as file:
+    with open_file(path) as file:
         for number, line in enumerate(lines_in(file), 1):
             time = _TIME.search(line, 0, _BEFORE_TIME)
             last = last if time is None else max(last, time[1])
@@ -220,7 +221,7 @@ def _born(file: LineFile) -> float:
 def _newest(path: Path) -> float:
     """The newest time in the last lines of a file, in seconds since the epoch; of one without, never."""
     try:
-        with opened(path) as file:
+        with open_file(path) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _CLOSING))
             found = [time[1] for line in lines_in(file) if (time := _TIME.search(line, 0, _BEFORE_TIME)) is not None]
     except (OSError, ExtauthzError):

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError
 
 from extauthz.errors import ConfigurationError
-from extauthz.lookup.files import read_bytes
+from extauthz.files import read_bytes
 from extauthz.policy.problems import Fault, PolicyErrors, Problem, did_you_mean, faults_of, problem_at
 from extauthz.policy.yaml_source import Document, decode, load_documents
 from extauthz.settings.file import DELIMITER, PREFIX, Settings

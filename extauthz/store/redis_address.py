@@ -3,10 +3,7 @@
 The rule: a password is read from the address or from a file, and no message repeats it.
 """
 
-import errno
-import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import Final, Literal
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from extauthz.errors import ConfigurationError, failure_of
+from extauthz.files import open_file, read_text
 
 SCHEMES: Final = (
     "redis",
@@ -163,22 +161,12 @@ def _secret(parameters: Mapping[str, str], name: str, base: Path) -> str | None:
         return None
     path = base / parameters[name]
     try:
-        secret = _text(path).rstrip("\r\n")
-    except OSError as error:
-        raise ConfigurationError(f"store: {path}: can't read the password: {failure_of(error)}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"store: {path}: can't read the password: it is not UTF-8 text") from error
+        secret = read_text(path, "password").rstrip("\r\n")
+    except ConfigurationError as error:
+        raise ConfigurationError(f"store: {error}") from error
     if not secret:
         raise ConfigurationError(f"store: {path}: the password is empty; write it, or remove `{name}`")
     return secret
-
-
-def _text(path: Path) -> str:
-    """What is in a file, for which nobody waits: of a pipe in its place there is no end."""
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
-        return stream.read()
 
 
 def _host(text: str, kind: Kind, shown: str) -> Host:
@@ -205,11 +193,11 @@ def _files(parameters: Mapping[str, str], base: Path, shown: str, *, tls: bool) 
         raise _wrong(shown, "`cert` and `key` need each other; name both")
     for name, path in named.items():
         try:
-            amiss = "" if stat.S_ISREG(path.stat().st_mode) else "not a regular file"
+            open_file(path).close()
         except OSError as error:
-            amiss = failure_of(error)
-        if amiss:
-            raise ConfigurationError(f"store: {path}: {amiss}; name the file that is the `{name}` of the store")
+            raise ConfigurationError(
+                f"store: {path}: {failure_of(error)}; name the file that is the `{name}` of the store"
+            ) from error
     return named
 
 

@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from extauthz.errors import ConfigurationError, failure_of
-from extauthz.lookup.files import open_file
+from extauthz.files import open_file
 from extauthz.transport.callers import Callers, caller_name
 from extauthz.values.block import Block, distinct
 from extauthz.values.secret import SecretFile

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from extauthz.check.revocation_feed import FeedStanding
+from extauthz.files import FileStanding
 from extauthz.lookup.attributes.sources import SourceStanding
-from extauthz.lookup.files import FileStanding
 from extauthz.lookup.key_sets import Standing
 from extauthz.web.families import counter, each, gauge, histogram
 

@@ -58,5 +58,5 @@ def test_a_pipe_and_a_device_are_refused_at_once(
         ended = invoke(*command, path)
         assert (ended.exit_code, str(ended.exception)) == (
             1,
-            f"{path}: can't read the audit file: it is no regular file",
+            f"{path}: can't read the audit file: not a regular file",
         )

@@ -128,7 +128,7 @@ def test_an_audit_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     recorded(tmp_path, rule("all", "allow"))
     os.mkfifo(tmp_path / "pipe")
     result = invoke("explain", "--policy", tmp_path / "policies", "--audit", tmp_path / "pipe", "--id", "d-1")
-    assert str(result.exception) == f"{tmp_path / 'pipe'}: can't read the audit file: it is no regular file"
+    assert str(result.exception) == f"{tmp_path / 'pipe'}: can't read the audit file: not a regular file"
 
 
 def test_a_configuration_says_where_policies_and_records_are(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from extauthz.errors import ConfigurationError
-from extauthz.lookup.files import open_file, read_text, write_whole
+from extauthz.files import open_file, read_text, write_whole
 from extauthz.lookup.peers import Peer, read_secret
 
 

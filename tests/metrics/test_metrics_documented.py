@@ -12,8 +12,8 @@ from extauthz.check.habits import HabitCounts
 from extauthz.check.holding import HoldCounts
 from extauthz.check.revocation_feed import FeedStanding
 from extauthz.check.store_watch import StoreStanding
+from extauthz.files import FileStanding
 from extauthz.lookup.attributes.sources import SourceStanding
-from extauthz.lookup.files import FileStanding
 from extauthz.lookup.key_sets import Standing
 from extauthz.record.audit_file import AuditCounts
 from extauthz.record.journal import JournalCounts

@@ -11,8 +11,8 @@ from extauthz.app.doctor.checks import Said, check, ok, problem
 from extauthz.app.doctor.clocks import compared
 from extauthz.app.doctor.deployment import PATIENCE, Deployment, apart
 from extauthz.errors import ExtauthzError, failure_of
+from extauthz.files import open_file
 from extauthz.identity.key_config import DiscoveredKeys, KeyAddress, KeyFile, KeySource, WorkloadApi
-from extauthz.lookup.files import open_file
 from extauthz.lookup.key_fetching import KeyFetcher
 from extauthz.lookup.peers import OutOfReach, Peer
 from extauthz.record.otlp_settings import read_otlp

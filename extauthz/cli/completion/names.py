@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import yaml
 
-from extauthz.lookup.files import open_file
+from extauthz.files import open_file
 
 _CONFIG: Final = "--config"
 _MOST_FILES: Final = 200
