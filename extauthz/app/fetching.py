@@ -13,6 +13,7 @@ import httpx
 
 from extauthz.app.bundle_cache import Signed
 from extauthz.lookup.peers import OutOfReach
+from extauthz.lookup.trust import usual_authorities
 from extauthz.policy.bundle import MAX_ARCHIVE, SIGNATURE_SUFFIX, BundleRefused
 
 TIMEOUT = 10.0
@@ -34,7 +35,8 @@ class Fetcher:
     """As a context: connections to the servers of bundles."""
 
     def __init__(self) -> None:
-        self._client = httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False)
+        """Raises `ConfigurationError` if the file that `SSL_CERT_FILE` names can't be used."""
+        self._client = httpx.AsyncClient(verify=usual_authorities(), timeout=TIMEOUT, follow_redirects=False)
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()

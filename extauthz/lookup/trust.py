@@ -3,6 +3,7 @@
 The rule: what can't be used is told before anybody is asked, and nothing takes the place of what was named.
 """
 
+import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ class Trust:
 
     def context(self) -> ssl.SSLContext:
         """What connections are made with. Raises `ConfigurationError` for files that can't be used."""
-        context = _trusting(self.ca)
+        context = usual_authorities() if self.ca is None else _trusting(self.ca)
         if self.own is not None:
             _show(context, self.own)
         return context
@@ -63,9 +64,22 @@ def _content(path: Path) -> bytes:
         raise ConfigurationError(f"{path}: can't read it: {failure_of(error)}") from error
 
 
-def _trusting(ca: Path | None) -> ssl.SSLContext:
-    if ca is None:
+def usual_authorities() -> ssl.SSLContext:
+    """Those of the file that `SSL_CERT_FILE` names, else Mozilla's list.
+
+    Raises:
+        ConfigurationError: the file can't be used.
+    """
+    named = os.environ.get("SSL_CERT_FILE")
+    if not named:
         return httpx.create_ssl_context()
+    try:
+        return _trusting(Path(named))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"SSL_CERT_FILE: {error}") from error
+
+
+def _trusting(ca: Path) -> ssl.SSLContext:
     try:
         with open_file(ca):
             return ssl.create_default_context(cafile=ca)

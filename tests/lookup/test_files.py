@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from extauthz.app.fetching import Fetcher
 from extauthz.errors import ConfigurationError
 from extauthz.files import open_file, read_text, write_whole
 from extauthz.lookup.peers import Peer, read_secret
+from extauthz.lookup.trust import Trust
 
 
 def _device(path: Path) -> None:
@@ -42,6 +44,21 @@ def test_a_secret_is_read_from_files_only(odd: Path) -> None:
 def test_authorities_are_read_from_files_only(odd: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"^odd: can't read the authorities: "):
         Peer(ca=odd)
+
+
+def test_authorities_of_the_environment_are_read_from_files_only(odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(odd))
+    for connect in (Trust().context, Fetcher):
+        with pytest.raises(ConfigurationError, match=r"^SSL_CERT_FILE: odd: can't read the authorities: "):
+            connect()
+
+
+def test_authorities_of_the_environment_are_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("none")
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with pytest.raises(ConfigurationError, match=r"^SSL_CERT_FILE: .*ca\.pem: holds no certificates"):
+        Trust().context()
 
 
 def test_texts_are_read_from_files_only(odd: Path) -> None:
