@@ -6,7 +6,7 @@ never an input to method, host or path.
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from threading import Lock
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
@@ -39,6 +39,7 @@ _LONGEST_TARGET: Final = 65_536
 _LARGEST_PEER: Final = 65_536
 _LARGEST_KEPT_PEER: Final = 8_192
 _LARGEST_KEPT_ROUTE: Final = 2_048
+_MOST_CONNECTIONS: Final = 512
 _MOST_ROUTES: Final = 256
 _MOST_EXTENSIONS: Final = 1_024
 _BILLION: Final = 1_000_000_000
@@ -61,7 +62,7 @@ class _Route:
     route. `rest` are its bytes.
     """
 
-    __slots__ = ("context", "metadata", "rest", "route_metadata", "sni")
+    __slots__ = ("context", "metadata", "rest", "route_metadata", "size", "sni")
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class _Route:
         sni: str,
         route_metadata: Mapping[str, Any],
     ) -> None:
-        self.rest = rest
+        self.rest, self.size = rest, len(rest)
         self.context = context
         self.metadata = metadata
         self.sni = sni
@@ -91,6 +92,9 @@ class _Ends:
 
 
 _NOWHERE: Final = _Route(b"", EMPTY, EMPTY, "", EMPTY)
+_connections: Final[dict[bytes, _Ends]] = {}
+"""The last ones that began, by what is said of their ends. Held while one is added: `_beginning`."""
+_beginning: Final = Lock()
 _routes: Final[dict[bytes, _Route]] = {}
 """Those that say nothing of a single request, by their bytes."""
 
@@ -108,19 +112,17 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
         )
     try:
         try:
-            head, content, rest = _in_front(payload)
+            head_end, start, end = _in_front(payload)
+            head = payload[3:head_end]
         except (OutOfOrder, IndexError):  # IndexError: cut off
             head, content, rest = _in_pieces(payload)
+            payload, start, end = content + rest, 0, len(content)
         # A memory of bounded count must also be one of bounded bytes.
         ends: _Ends = _kept_ends(head) if len(head) <= _LARGEST_KEPT_PEER else _large_ends(head)
         route = ends.route
-        if route.rest != rest:
-            known = _routes.get(rest)
-            if known is None:
-                route = _behind(rest)
-            else:
-                route = ends.route = known
-        seconds, nanos, http = request_fields.read(content, ends.connection)
+        if route.size != len(payload) - end or not payload.endswith(route.rest):
+            route = _route(payload[end:], ends)
+        seconds, nanos, http = request_fields.read_within(payload, start, end, ends.connection)
         if not (_FIRST_SECOND <= seconds <= _LAST_SECOND and 0 <= nanos < _BILLION):
             raise MalformedRequest("the time of the request is out of range", reason="malformed-check")
         return RequestView(
@@ -138,10 +140,10 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
         raise MalformedRequest("the bytes are no CheckRequest", reason="malformed-check") from None
 
 
-def _in_front(payload: bytes) -> tuple[bytes, bytes, bytes]:
-    """The two ends, the content of the request, and what is behind it, of a Check that is laid out as most are:
-    attributes alone, their fields in the order of their numbers, and lengths of up to two bytes (Protocol Buffers,
-    "Encoding").
+def _in_front(payload: bytes) -> tuple[int, int, int]:
+    """Where the two ends of the connection end, and where the content of the request begins and ends, of a Check that
+    is laid out as most are: attributes alone, their fields in the order of their numbers, and lengths of up to two
+    bytes (Protocol Buffers, "Encoding").
     """
     size = len(payload)
     if not (
@@ -153,11 +155,13 @@ def _in_front(payload: bytes) -> tuple[bytes, bytes, bytes]:
     start, end = span(payload, request)
     if end > size or payload[3] != _SOURCE or payload[destination] != _DESTINATION or payload[request] != _REQUEST:
         raise OutOfOrder
-    return payload[3:request], payload[start:end], payload[end:]
+    return request, start, end
 
 
 def _in_pieces(payload: bytes) -> tuple[bytes, bytes, bytes]:
-    """The same of a Check that is laid out in any way, if no two readers can put it together differently."""
+    """The ends, the content of the request, and what is behind it, of a Check that is laid out in any way, if no two
+    readers can put it together differently.
+    """
     attributes = Pieces.Attributes.FromString(_only(Pieces.FromString(payload).attributes, "attributes"))
     head = field(1, _only(attributes.source, "source")) + field(2, _only(attributes.destination, "destination"))
     request = _only(attributes.request, "request")
@@ -191,13 +195,30 @@ def _ends(head: bytes) -> _Ends:
     return _Ends(_peer(attributes.source), _peer(attributes.destination))
 
 
-_kept_ends: Final = lru_cache(maxsize=512)(_ends)
-"""Once for the many Checks of a connection."""
+def _kept_ends(head: bytes) -> _Ends:
+    """Both ends, once for the many Checks of a connection."""
+    ends = _connections.get(head)
+    if ends is None:
+        ends = _ends(head)
+        with _beginning:
+            while len(_connections) >= _MOST_CONNECTIONS:
+                del _connections[next(iter(_connections))]  # the oldest
+            _connections[head] = ends
+    return ends
 
 
 def _peer(peer: AttributeContext.Peer) -> Peer:
     address = peer.address.socket_address
     return Peer(ip=address.address, port=address.port_value, principal=peer.principal, certificate=peer.certificate)
+
+
+def _route(rest: bytes, ends: _Ends) -> _Route:
+    """What comes behind the request where it is not what it was in the last one of the connection."""
+    known = _routes.get(rest)
+    if known is None:
+        return _behind(rest)
+    ends.route = known
+    return known
 
 
 def _behind(rest: bytes) -> _Route:

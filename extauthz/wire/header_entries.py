@@ -161,11 +161,13 @@ class Usual:
         again, self._comes_again = self._comes_again, True
         return again
 
-    def known(self, content: bytes, at: int) -> OneLineEach | None:
-        """The headers of the map of lines that is the content from there to its end, if it is as others were."""
+    def known(self, content: bytes, text: str, at: int, end: int) -> OneLineEach | None:
+        """The headers of the map of lines that is the content from there to the end, if it is as others were. `text` is
+        the content, a character for each byte.
+        """
         try:
             for pattern in self._patterns:
-                if (headers := pattern.headers_in(content, at)) is not None:
+                if (headers := pattern.headers_in(content, text, at, end)) is not None:
                     return headers
         except IndexError:
             pass

@@ -15,6 +15,7 @@ from extauthz.wire.spans import span
 
 _LINE: Final = 1
 """The number of the field that is an entry of the map."""
+_is_ascii: Final = str.isascii
 
 
 class Varying:
@@ -49,13 +50,10 @@ class _Gap:
         self.single = entry.single
         self.size = size
 
-    def value_in(self, content: bytes, at: int) -> tuple[int, int]:
+    def of_another_size(self, content: bytes, at: int) -> tuple[int, int]:
         """Where the value begins and ends if the entry is there, with what comes before it; else an end behind the
         content. Raises `IndexError` if it is cut off.
         """
-        start = at + self.opening_size
-        if content[at:start] == self.opening:
-            return start, start + self.size
         tag = at + self.before_size - 1
         entry, entry_end = span(content, tag)
         before_length = entry + self.head_size - 1
@@ -91,35 +89,40 @@ class Pattern:
         self._lines = [*headers.lines]
         self.count = len(entries)
 
-    def headers_in(self, content: bytes, at: int) -> OneLineEach | None:
-        """The headers of the map that is the content from there to its end.
+    def headers_in(self, content: bytes, text: str, at: int, end: int) -> OneLineEach | None:
+        """The headers of the map that is the content from there to the end. `text` has a character for each byte: what
+        is cut out of it needs not be decoded, unless it is no ASCII.
 
         `None` of a map that is laid out in another way, or that is refused. Raises `IndexError` if it is cut off.
         """
-        size = len(content)
-        if size > LARGEST:
+        if end - at > LARGEST:
             return None
         lines, differing = self._lines.copy(), list[str]()
         for gap in self._gaps:
-            start, at = gap.value_in(content, at)
-            if at > size:
+            start = at + gap.opening_size
+            if content[at:start] == gap.opening:
+                at = start + gap.size
+            else:
+                start, at = gap.of_another_size(content, at)
+            if at > end:
                 return None
             if gap.place >= 0:
-                line = _text(content[start:at])
+                line = text[start:at]
                 if gap.single and "," in line and is_joined(gap.single, line):
                     return None
                 lines[gap.place] = line
                 differing.append(line)
-        if content[at:] != self._behind:
+        if content[at:end] != self._behind:
             return None
-        text = "".join(differing)
-        if "\n" in text or "\r" in text or "\0" in text:
+        said = "".join(differing)
+        if "\n" in said or "\r" in said or "\0" in said:
             return None
+        if not _is_ascii(said):
+            self._decode(lines)
         return OneLineEach(self._places, tuple(lines), self._foldable)
 
-
-def _text(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode(errors="replace")
+    def _decode(self, lines: list[str]) -> None:
+        """Read the values that vary for what their bytes mean."""
+        for gap in self._gaps:
+            if gap.place >= 0:
+                lines[gap.place] = lines[gap.place].encode("latin-1").decode(errors="replace")

@@ -32,9 +32,11 @@ _LINE: Final = 0x0A
 _UNKNOWN_SIZE: Final = b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"
 """-1, which Envoy says where it does not know the size."""
 _LARGEST_NANOS: Final = 0x7FFF_FFFF
-
+# With the lengths of up to two bytes that are read here, but for what comes with a body.
+_LONGEST_COMPARED: Final = 16_384
 
 _LONGEST_ALIKE: Final = 512
+_is_ascii: Final = str.isascii
 
 
 class HttpFields:
@@ -77,10 +79,11 @@ class HttpFields:
 class _Alike:
     """What requests on a connection say one behind the other, and most often alike: `content` are the bytes."""
 
-    __slots__ = ("content", "host", "length", "protocol", "scheme", "size")
+    __slots__ = ("content", "host", "length", "method", "protocol", "scheme", "size")
 
     def __init__(self, content: bytes, http: HttpFields) -> None:
         self.content, self.length = content, len(content)
+        self.method = http.method
         self.host, self.scheme, self.size, self.protocol = http.host, http.scheme, http.size, http.protocol
 
 
@@ -92,6 +95,43 @@ class Connection:
     def __init__(self) -> None:
         self.headers = Usual()
         self._alike: _Alike | None = None
+
+    def as_before(self, content: bytes, at: int, end: int) -> HttpFields | None:
+        """The fields from there to the end, if they are those of a request that was seen here, but for its id, method
+        and path, and values of its headers. `None` of any other; `IndexError` if it is cut off.
+        """
+        alike = self._alike
+        if alike is None or content[at] != _ID:
+            return None
+        text = content.decode("latin-1")
+        start, at = span(content, at)
+        id_ = text[start:at]
+        if content[at] != _METHOD:
+            return None
+        start, at = span(content, at)
+        method = text[start:at]
+        if content[at] != _PATH:
+            return None
+        start, at = span(content, at)
+        path = text[start:at]
+        start, at = at, at + alike.length
+        if content[start:at] != alike.content or content[at] != _HEADER_MAP:
+            return None
+        start, at = span(content, at)
+        # Else the lines themselves are asked for.
+        if at != end or "!" in path or not (_is_ascii(id_) and _is_ascii(path)):
+            return None
+        if method == alike.method:
+            method = alike.method
+        elif not _is_ascii(method):
+            return None
+        usual = self.headers.known(content, text, start, end)
+        if usual is None:
+            return None
+        http = HttpFields()
+        http.id, http.method, http.path, http.usual = id_, method, path, usual
+        http.host, http.scheme, http.size, http.protocol = alike.host, alike.scheme, alike.size, alike.protocol
+        return http
 
     def take_alike(self, http: HttpFields, content: bytes, at: int) -> int:
         """Take host, scheme, size and protocol if these fields are there as before; where they end, else `at`."""
@@ -111,6 +151,22 @@ Fields = tuple[int, int, HttpFields | None]
 """Of `AttributeContext.Request`: seconds and nanoseconds of its time, and `http`."""
 
 
+def read_within(payload: bytes, start: int, end: int, connection: Connection) -> Fields:
+    """Those that are between there and there. The same, sooner for what is as it was before on the connection."""
+    if end - start <= _LONGEST_COMPARED:
+        try:
+            seconds, nanos, at = _time(payload, start, end)
+            if at < end and payload[at] == _HTTP:
+                at, http_end = span(payload, at)
+                if http_end == end:
+                    http = connection.as_before(payload, at, end)
+                    if http is not None:
+                        return seconds, nanos, http
+        except (OutOfOrder, IndexError):
+            pass
+    return read(payload[start:end], connection)
+
+
 def read(content: bytes, connection: Connection) -> Fields:
     """The fields of `envoy.service.auth.v3.AttributeContext.Request`.
 
@@ -125,22 +181,28 @@ def read(content: bytes, connection: Connection) -> Fields:
 
 def _in_order(content: bytes, connection: Connection) -> Fields:
     """The fields of a request that is laid out as most are: each once, behind those of a lower number."""
-    size, at = len(content), 0
-    seconds = nanos = 0
-    if size and content[0] == _TIME:
-        at, end = span(content, 0)
-        if at < end and content[at] == _SECONDS:
-            seconds, at = _number(content, at + 1)
-        if at < end and content[at] == _NANOS:
-            nanos, at = _number(content, at + 1)
-        if at != end or nanos > _LARGEST_NANOS:
-            raise OutOfOrder
+    size = len(content)
+    seconds, nanos, at = _time(content, 0, size)
     if at == size:
         return seconds, nanos, None
     start, end = span(content, at)
     if content[at] != _HTTP or end != size:
         raise OutOfOrder
     return seconds, nanos, _http(content, start, connection)
+
+
+def _time(content: bytes, at: int, end: int) -> tuple[int, int, int]:
+    """Its seconds and nanoseconds, none if it is not there, and where it ends."""
+    seconds = nanos = 0
+    if at < end and content[at] == _TIME:
+        at, end = span(content, at)
+        if at < end and content[at] == _SECONDS:
+            seconds, at = _number(content, at + 1)
+        if at < end and content[at] == _NANOS:
+            nanos, at = _number(content, at + 1)
+        if at != end or nanos > _LARGEST_NANOS:
+            raise OutOfOrder
+    return seconds, nanos, at
 
 
 def _http(content: bytes, at: int, connection: Connection) -> HttpFields:
@@ -164,7 +226,7 @@ def _http(content: bytes, at: int, connection: Connection) -> HttpFields:
         if at > size:
             raise OutOfOrder
         if tag == _HEADER_MAP and at == size:
-            _take_map(http, content, start, connection.headers)
+            _take_map(http, content[start:], connection.headers)
         else:
             _take(http, tag, content[start:at])
         if tag == _PROTOCOL and host_at > 0:
@@ -172,12 +234,12 @@ def _http(content: bytes, at: int, connection: Connection) -> HttpFields:
     return http
 
 
-def _take_map(http: HttpFields, content: bytes, at: int, usual: Usual) -> None:
-    """Take the map of lines that the content is from there to its end."""
+def _take_map(http: HttpFields, piece: bytes, usual: Usual) -> None:
+    """Take the map of lines."""
     if "!" not in http.path:  # else the lines themselves are asked for
-        http.usual = usual.known(content, at)
+        http.usual = usual.known(piece, piece.decode("latin-1"), 0, len(piece))
     if http.usual is None:
-        http.header_map = _lines(content[at:])
+        http.header_map = _lines(piece)
 
 
 def _take(http: HttpFields, tag: int, piece: bytes) -> None:

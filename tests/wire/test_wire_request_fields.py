@@ -1,5 +1,7 @@
 """The request of a Check, read from its bytes: what protobuf makes of them is read, however they are laid out."""
 
+from contextlib import suppress
+
 import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import example, given
@@ -7,8 +9,11 @@ from hypothesis import strategies as st
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from extauthz._pb.extauthz.check_pb2 import Check
+from extauthz.errors import MalformedRequest
+from extauthz.wire import header_entries
 from extauthz.wire.compose import check_request
-from extauthz.wire.request_fields import Connection, Fields, _in_order, read
+from extauthz.wire.header_entries import Form, Usual
+from extauthz.wire.request_fields import Connection, Fields, _in_order, read, read_within
 
 Read = tuple[int, int, dict[str, object] | None]
 HTTP = b"\x12"
@@ -186,6 +191,86 @@ def test_what_requests_say_alike_is_looked_at_once() -> None:
     large = Connection()
     read(cut_off([field(b"*", b"a" * 600), b"R\x01x"], 0), large)
     assert large._alike is None
+
+
+NUMBERED = st.sampled_from([b"", b"1", b"17", b"\xc3\xa4", b"\xff", b"x" * 127, b"y" * 300])
+USUALLY = [
+    b"\x0a\x05\x08\x05\x10\x06",
+    b"\x0a\x0217",
+    b"\x12\x03GET",
+    b"\x22\x02/a",
+    b"*\x01a",
+    b"2\x04http",
+    b"R\x01x",
+]
+OTHERS = [b"", b"\x0a\x05\x08\x05\x10\x07", b"\x12\x04POST", b"\x12\x03P\xc3\xa4", b"\x22\x03/!a", b"*\x01b", b"Z\x01b"]
+
+
+@st.composite
+def usual_requests(draw: st.DrawFn) -> bytes:
+    """What Envoy sends of requests on one connection, in which more may differ than usually does."""
+    time, *fields = [draw(st.sampled_from(OTHERS)) if draw(st.integers(0, 19)) == 0 else usual for usual in USUALLY]
+    if draw(st.booleans()):
+        fields[0], fields[2] = field(b"\x0a", draw(NUMBERED)), field(b"\x22", b"/" + draw(NUMBERED))
+    lines = [(b"te", b"1"), (b"x-id", draw(NUMBERED)), (b"via", b"2"), (b"x-no", draw(NUMBERED))]
+    entries = [field(b"\x0a", field(b"\x0a", name) + field(b"\x1a", value)) for name, value in lines]
+    http = b"".join(fields) + field(b"\x6a", b"".join(entries))
+    content = time + field(HTTP, http)
+    if draw(st.integers(0, 9)) == 0:
+        at = draw(st.integers(0, len(content)))
+        content = content[:at] + draw(st.binary(max_size=1)) + content[at + draw(st.integers(0, 1)) :]
+    return content
+
+
+def told_with_headers(fields: Fields) -> object:
+    """What is told, and the headers, which may be those that are usual."""
+    told_, http = told(fields), fields[2]
+    if http is None or (http.usual is None and http.header_map is None):
+        return told_
+    assert told_[2] is not None
+    if http.usual is not None:
+        assert http.header_map is None
+        return told_, dict(http.usual)
+    try:
+        headers = dict(header_entries.read(http.header_map or [], Form.RAW, Usual()))
+    except (MalformedRequest, DecodeError):
+        headers = {}
+    told_[2]["header_map"] = None
+    return told_, headers
+
+
+@given(st.lists(usual_requests(), max_size=8))
+def test_a_request_that_is_as_those_before_it_is_read_as_it_is_alone(contents: list[bytes]) -> None:
+    connection = Connection()
+    for content in contents:
+        payload, end = b"before" + content + b"behind", 6 + len(content)
+        try:
+            alone = told_with_headers(read(content, Connection()))
+        except DecodeError:
+            with pytest.raises(DecodeError):
+                read_within(payload, 6, end, connection)
+            continue
+        fields = read_within(payload, 6, end, connection)
+        assert told_with_headers(fields) == alone
+        if fields[2] is not None and fields[2].header_map is not None:
+            with suppress(MalformedRequest, DecodeError):
+                header_entries.read(fields[2].header_map, Form.RAW, connection.headers)
+
+
+def test_the_fourth_request_of_a_connection_is_as_those_before_it() -> None:
+    connection = Connection()
+    for number in range(5):
+        http = b"".join(USUALLY[1:]) + field(
+            b"\x6a",
+            b"".join(
+                field(b"\x0a", field(b"\x0a", name) + field(b"\x1a", b"%d" % number)) for name in (b"x-id", b"x-no")
+            ),
+        )
+        assert (connection.as_before(http, 0, len(http)) is not None) is (number > 2)
+        _, _, read_ = read_within(field(HTTP, http), 0, len(field(HTTP, http)), connection)
+        assert read_ is not None
+        if read_.header_map is not None:
+            header_entries.read(read_.header_map, Form.RAW, connection.headers)
 
 
 def test_there_is_no_http_of_a_tcp_connection() -> None:
