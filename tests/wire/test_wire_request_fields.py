@@ -195,7 +195,7 @@ def test_what_requests_say_alike_is_looked_at_once() -> None:
 
 NUMBERED = st.sampled_from([b"", b"1", b"17", b"\xc3\xa4", b"\xff", b"x" * 127, b"y" * 300])
 USUALLY = [
-    b"\x0a\x05\x08\x05\x10\x06",
+    b"\x0a\x04\x08\x05\x10\x06",
     b"\x0a\x0217",
     b"\x12\x03GET",
     b"\x22\x02/a",
@@ -203,7 +203,8 @@ USUALLY = [
     b"2\x04http",
     b"R\x01x",
 ]
-OTHERS = [b"", b"\x0a\x05\x08\x05\x10\x07", b"\x12\x04POST", b"\x12\x03P\xc3\xa4", b"\x22\x03/!a", b"*\x01b", b"Z\x01b"]
+NO_TEXT = b"\x02/\xff"
+OTHERS = [b"", b"\x0a\x04\x08\x05\x10\x07", b"\x12\x04POST", b"\x12\x03P\xc3\xa4", b"\x22\x03/!a", b"*\x01b", b"Z\x01b"]
 
 
 @st.composite
@@ -230,6 +231,7 @@ def told_with_headers(fields: Fields) -> object:
     assert told_[2] is not None
     if http.usual is not None:
         assert http.header_map is None
+        assert "!" not in http.path, "there the lines are looked at"
         return told_, dict(http.usual)
     try:
         headers = dict(header_entries.read(http.header_map or [], Form.RAW, Usual()))
@@ -239,9 +241,32 @@ def told_with_headers(fields: Fields) -> object:
     return told_, headers
 
 
-@given(st.lists(usual_requests(), max_size=8))
-def test_a_request_that_is_as_those_before_it_is_read_as_it_is_alone(contents: list[bytes]) -> None:
+def usual_http(number: int) -> bytes:
+    lines = [(b"te", b"1"), (b"x-id", b"%d" % number), (b"via", b"2"), (b"x-no", b"%d" % number)]
+    entries = [field(b"\x0a", field(b"\x0a", name) + field(b"\x1a", value)) for name, value in lines]
+    return b"".join(USUALLY[1:]) + field(b"\x6a", b"".join(entries))
+
+
+def read_and_learned(payload: bytes, start: int, end: int, connection: Connection) -> Fields:
+    """What is read; the next request is compared with it."""
+    fields = read_within(payload, start, end, connection)
+    if fields[2] is not None and fields[2].header_map is not None:
+        with suppress(MalformedRequest, DecodeError):
+            header_entries.read(fields[2].header_map, Form.RAW, connection.headers)
+    return fields
+
+
+def used_connection() -> Connection:
     connection = Connection()
+    for number in range(3):
+        content = field(HTTP, usual_http(number))
+        read_and_learned(content, 0, len(content), connection)
+    return connection
+
+
+@given(st.lists(usual_requests(), min_size=1, max_size=4))
+def test_a_request_that_is_as_those_before_it_is_read_as_it_is_alone(contents: list[bytes]) -> None:
+    connection = used_connection()
     for content in contents:
         payload, end = b"before" + content + b"behind", 6 + len(content)
         try:
@@ -250,27 +275,45 @@ def test_a_request_that_is_as_those_before_it_is_read_as_it_is_alone(contents: l
             with pytest.raises(DecodeError):
                 read_within(payload, 6, end, connection)
             continue
-        fields = read_within(payload, 6, end, connection)
-        assert told_with_headers(fields) == alone
-        if fields[2] is not None and fields[2].header_map is not None:
-            with suppress(MalformedRequest, DecodeError):
-                header_entries.read(fields[2].header_map, Form.RAW, connection.headers)
+        assert told_with_headers(read_and_learned(payload, 6, end, connection)) == alone
+
+
+@pytest.mark.parametrize("usual", range(len(USUALLY)))
+def test_where_a_request_is_not_as_those_before_it_that_is_read(usual: int) -> None:
+    for other in [*OTHERS, *(USUALLY[usual][:1] + NO_TEXT for _ in range(usual > 0))]:
+        http = b"".join(other if at == usual else one for at, one in enumerate(USUALLY) if at)
+        time = other if usual == 0 else USUALLY[0]
+        for content in (
+            time + field(HTTP, http + usual_http(4)[len(b"".join(USUALLY[1:])) :]),
+            time + field(HTTP, http + usual_http(4)[len(b"".join(USUALLY[1:])) :] + b"Z\x01b"),
+            time + field(HTTP, http + usual_http(4)[len(b"".join(USUALLY[1:])) :]) + b"\x12\x00",
+        ):
+            try:
+                alone = told_with_headers(read(content, Connection()))
+            except DecodeError:
+                with pytest.raises(DecodeError):
+                    read_within(content, 0, len(content), used_connection())
+                continue
+            assert told_with_headers(read_within(content, 0, len(content), used_connection())) == alone
+
+
+def test_every_byte_of_a_request_is_looked_at() -> None:
+    whole = USUALLY[0] + field(HTTP, usual_http(4))
+    for at in range(len(whole)):
+        for byte in (b"", b"\x01", bytes([whole[at] ^ 1]), bytes([whole[at] ^ 128]), bytes([whole[at] - 1 & 255])):
+            content = whole[:at] + byte + whole[at + 1 :]
+            try:
+                alone = told_with_headers(read(content, Connection()))
+            except DecodeError:
+                with pytest.raises(DecodeError):
+                    read_within(content, 0, len(content), used_connection())
+                continue
+            assert told_with_headers(read_within(content, 0, len(content), used_connection())) == alone
 
 
 def test_the_fourth_request_of_a_connection_is_as_those_before_it() -> None:
-    connection = Connection()
-    for number in range(5):
-        http = b"".join(USUALLY[1:]) + field(
-            b"\x6a",
-            b"".join(
-                field(b"\x0a", field(b"\x0a", name) + field(b"\x1a", b"%d" % number)) for name in (b"x-id", b"x-no")
-            ),
-        )
-        assert (connection.as_before(http, 0, len(http)) is not None) is (number > 2)
-        _, _, read_ = read_within(field(HTTP, http), 0, len(field(HTTP, http)), connection)
-        assert read_ is not None
-        if read_.header_map is not None:
-            header_entries.read(read_.header_map, Form.RAW, connection.headers)
+    assert used_connection().as_before(usual_http(3), 0, len(usual_http(3))) is not None
+    assert Connection().as_before(usual_http(3), 0, len(usual_http(3))) is None
 
 
 def test_there_is_no_http_of_a_tcp_connection() -> None:
