@@ -8,11 +8,9 @@ and `content-length` are evidence of a body, never of none.
 from collections.abc import Mapping
 from typing import Final
 
-from extauthz.wire.headers import Headers
+from extauthz.wire.headers import PARTIAL_BODY, Headers
 from extauthz.wire.request_fields import HttpFields
 
-PARTIAL: Final = "x-envoy-auth-partial-body"
-"""What Envoy sets beside a body that it has buffered, and strips from clients."""
 BUFFERED: Final = "extauthz.buffered"
 """The context extension by which a route says `true` or `false`."""
 
@@ -23,7 +21,7 @@ _NONE: Final = ("",)
 
 def known(http: HttpFields, headers: Headers, context: Mapping[str, str], *, buffered: bool) -> bytes | None:
     """The body if all of it is known, else `None`. `buffered` is for routes without a word of their own."""
-    partial = headers.get(PARTIAL)
+    partial = headers.get(PARTIAL_BODY)
     if partial is None:
         if context[BUFFERED] != "true" if BUFFERED in context else not buffered:
             return None

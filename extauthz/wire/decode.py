@@ -15,7 +15,6 @@ from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue
 from extauthz._pb.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
 from extauthz._pb.extauthz.check_pb2 import Check, Pieces
 from extauthz.errors import MalformedRequest
-from extauthz.values.headers import OneLineEach
 from extauthz.values.request import EMPTY, HttpRequest, Peer, RequestView
 from extauthz.wire import body as bodies
 from extauthz.wire import header_entries, request_fields
@@ -62,7 +61,7 @@ class _Route:
     route. `rest` are its bytes.
     """
 
-    __slots__ = ("context", "metadata", "rest", "route_metadata", "size", "sni")
+    __slots__ = ("context", "metadata", "rest", "route_metadata", "size", "sni", "tells_buffered")
 
     def __init__(
         self,
@@ -74,6 +73,7 @@ class _Route:
     ) -> None:
         self.rest, self.size = rest, len(rest)
         self.context = context
+        self.tells_buffered = bodies.BUFFERED in context
         self.metadata = metadata
         self.sni = sni
         self.route_metadata = route_metadata
@@ -128,7 +128,7 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
         return RequestView(
             source=ends.source,
             destination=ends.destination,
-            http=None if http is None else _http(http, route.context, reading, ends.connection.headers),
+            http=None if http is None else _http(http, route, reading, ends.connection.headers),
             time=(seconds, nanos),
             sni=route.sni,
             context=route.context,
@@ -279,7 +279,7 @@ def _context(extensions: Mapping[str, str]) -> Mapping[str, str]:
     return {name: extensions[name] for name in extensions}  # `dict` asks a map of protobuf by way of Python
 
 
-def _http(http: HttpFields, context: Mapping[str, str], reading: Reading, usual: Usual) -> HttpRequest:
+def _http(http: HttpFields, route: _Route, reading: Reading, usual: Usual) -> HttpRequest:
     method, authority, target = http.method, http.host, http.path
     if len(target) > _LONGEST_TARGET:
         raise MalformedRequest(f"the target is longer than {_LONGEST_TARGET} characters", reason="malformed-path")
@@ -290,16 +290,14 @@ def _http(http: HttpFields, context: Mapping[str, str], reading: Reading, usual:
         targets.check_query(raw_path, raw_query)
     if method not in _USUAL and _METHOD.match(method) is None:
         raise MalformedRequest("the method is no upper-case token", reason="malformed-method")
-    host = hosts.read(authority)
+    host = http.canonical_host or hosts.read(authority)
     path, segments = targets.canonical(raw_path, method, authority, reading.accept)
     headers = _headers(http, usual)
-    names = headers.places if type(headers) is OneLineEach else headers
-    if "host" in names and hosts.read(headers["host"][0]) != host:
+    if http.is_telling and "host" in headers and hosts.read(headers["host"][0]) != host:
         raise MalformedRequest("`host` and `:authority` name different hosts", reason="malformed-host")
     body = None
-    # Else nobody says that he knows it.
-    if reading.buffered or bodies.BUFFERED in context or bodies.PARTIAL in names:
-        body = bodies.known(http, headers, context, buffered=reading.buffered)
+    if http.is_telling or reading.buffered or route.tells_buffered:  # else nobody says that he knows it
+        body = bodies.known(http, headers, route.context, buffered=reading.buffered)
     return HttpRequest(
         id=http.id,
         method=method,

@@ -140,11 +140,11 @@ class Usual:
     came in the raw form have in common.
     """
 
-    __slots__ = ("_comes_again", "_patterns", "samples")
+    __slots__ = ("_comes_again", "patterns", "samples")
 
     def __init__(self) -> None:
         self.samples: dict[int, _Sample] = {}
-        self._patterns: tuple[Pattern, ...] = ()
+        self.patterns: tuple[Pattern, ...] = ()
         self._comes_again = False
 
     def keep(self, sample: _Sample) -> None:
@@ -154,7 +154,7 @@ class Usual:
         if len(self.samples) >= _MOST_SAMPLES:
             self.samples.clear()
         self.samples[len(sample.entries)] = sample
-        self._patterns = self._patterns_but(len(sample.entries))
+        self.patterns = self._patterns_but(len(sample.entries))
 
     def comes_again(self) -> bool:
         """Whether there was another request on this connection."""
@@ -166,7 +166,7 @@ class Usual:
         the content, a character for each byte.
         """
         try:
-            for pattern in self._patterns:
+            for pattern in self.patterns:
                 if (headers := pattern.headers_in(content, text, at, end)) is not None:
                     return headers
         except IndexError:
@@ -180,7 +180,7 @@ class Usual:
         count, shape = len(entries), sample.shape
         common = [kept if kept == entry else None for kept, entry in zip(sample.entries, entries, strict=True)]
         others = self._patterns_but(count)
-        if common == sample.entries and len(others) < len(self._patterns):
+        if common == sample.entries and len(others) < len(self.patterns):
             return
         names = tuple(shape.places)
         varying = [
@@ -190,10 +190,10 @@ class Usual:
         if any(one is not None and one.place == shape.connection >= 0 for one in varying):
             return
         self.samples[count] = _Sample(sample.form, common, sample.size, shape, sample.headers)
-        self._patterns = (Pattern(entries, varying, sample.headers), *others)[:_MOST_SAMPLES]
+        self.patterns = (Pattern(entries, varying, sample.headers), *others)[:_MOST_SAMPLES]
 
     def _patterns_but(self, count: int) -> tuple[Pattern, ...]:
-        return tuple([pattern for pattern in self._patterns if pattern.count != count])
+        return tuple([pattern for pattern in self.patterns if pattern.count != count])
 
 
 _anywhere: dict[tuple[Form, bytes], _Sample] = {}

@@ -10,7 +10,7 @@ from typing import Final
 
 from extauthz.values.headers import OneLineEach
 from extauthz.wire.fragments import field
-from extauthz.wire.headers import LARGEST, is_joined
+from extauthz.wire.headers import LARGEST, TELLING, is_joined
 from extauthz.wire.spans import span
 
 _LINE: Final = 1
@@ -68,9 +68,11 @@ class _Gap:
 
 
 class Pattern:
-    """What maps of lines have in common: all but some values. `count` is how many entries they have."""
+    """What maps of lines have in common: all but some values. `count` is how many entries they have, `is_telling`
+    whether one of their headers says something of other fields.
+    """
 
-    __slots__ = ("_behind", "_foldable", "_gaps", "_lines", "_places", "count")
+    __slots__ = ("_behind", "_foldable", "_gaps", "_lines", "_places", "count", "is_telling")
 
     def __init__(self, entries: Sequence[bytes], varying: Sequence[Varying | None], headers: OneLineEach) -> None:
         """Of one whose entries are laid out as every writer does; of what varies nothing is kept but its length."""
@@ -88,6 +90,7 @@ class Pattern:
         self._places, self._foldable = headers.places, headers.foldable
         self._lines = [*headers.lines]
         self.count = len(entries)
+        self.is_telling = not TELLING.isdisjoint(headers.places)
 
     def headers_in(self, content: bytes, text: str, at: int, end: int) -> OneLineEach | None:
         """The headers of the map that is the content from there to the end. `text` has a character for each byte: what

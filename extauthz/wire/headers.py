@@ -15,6 +15,11 @@ from extauthz.errors import MalformedRequest
 
 Headers = Mapping[str, tuple[str, ...]]
 
+PARTIAL_BODY: Final = "x-envoy-auth-partial-body"
+"""What Envoy sets beside a body that it has buffered, and strips from clients."""
+TELLING: Final = frozenset({"host", PARTIAL_BODY})
+"""Headers that say something of other fields of a request."""
+
 # Two values of one of these would be read by some as the first, by others as the last (RFC 9110 section 5.3).
 SINGLE: Final = frozenset(
     {
@@ -27,7 +32,7 @@ SINGLE: Final = frozenset(
         "host",
         "origin",
         "sec-fetch-mode",
-        "x-envoy-auth-partial-body",
+        PARTIAL_BODY,
         "x-extauthz-otp",
     }
 )

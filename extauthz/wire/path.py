@@ -5,7 +5,6 @@ and decoded once; `accept` relaxes single items and nothing beside them.
 """
 
 import re
-from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -31,6 +30,7 @@ _DOTS: Final = frozenset({".", ".."})
 _MOST_SEGMENTS: Final = 1_024
 # Not too much is kept of what was read, whatever clients send.
 _LONGEST_KEPT: Final = 256
+_PLACES: Final = 4_096
 
 
 def check_query(raw_path: str, raw_query: str) -> None:
@@ -63,7 +63,27 @@ def canonical(
         if method == "CONNECT" and raw_path in ("", authority):
             return "", ()
         raise _refused("the path does not begin with `/`")
-    return (_kept if len(raw_path) <= _LONGEST_KEPT else _absolute)(raw_path, accept)
+    place = hash(raw_path) & _PLACES - 1
+    kept = _kept[place]
+    if kept is None or kept.raw_path != raw_path or kept.accept != accept:
+        kept = _Canonical(raw_path, accept)
+        if len(raw_path) <= _LONGEST_KEPT:
+            _kept[place] = kept
+    return kept.path, kept.segments
+
+
+class _Canonical:
+    """What a path was read as."""
+
+    __slots__ = ("accept", "path", "raw_path", "segments")
+
+    def __init__(self, raw_path: str, accept: frozenset[str]) -> None:
+        self.raw_path, self.accept = raw_path, accept
+        self.path, self.segments = _absolute(raw_path, accept)
+
+
+_kept: Final[list[_Canonical | None]] = [None] * _PLACES
+"""The last that was read of each place: once for the many requests that have a path in common."""
 
 
 def _absolute(raw_path: str, accept: frozenset[str]) -> tuple[str, tuple[str, ...]]:
@@ -80,10 +100,6 @@ def _absolute(raw_path: str, accept: frozenset[str]) -> tuple[str, tuple[str, ..
     if segments[-1] == "":
         segments.pop()
     return path, tuple(segments)
-
-
-_kept: Final = lru_cache(maxsize=4_096)(_absolute)
-"""Once for the many requests that have a path in common."""
 
 
 def _segment(text: str, accept: frozenset[str]) -> str:

@@ -4,10 +4,13 @@ The rule: what is read here is what protobuf makes of the same bytes (held by te
 are is read in one pass; protobuf reads all others, and says what is none.
 """
 
+from contextlib import suppress
 from typing import Final
 
 from extauthz._pb.extauthz.check_pb2 import Check
+from extauthz.errors import MalformedRequest
 from extauthz.values.headers import OneLineEach
+from extauthz.wire import host as hosts
 from extauthz.wire.header_entries import Usual
 from extauthz.wire.spans import OutOfOrder, span
 
@@ -43,15 +46,18 @@ class HttpFields:
     """The fields of `AttributeContext.HttpRequest` that are read, of their names.
 
     `headers` are the entries of the map, `header_map` those of the lines, `None` where there is no such message; or
-    where it is as usual, and `usual` are the headers that it gives.
+    where it is as usual, and `usual` are the headers that it gives. `canonical_host` is empty if it was not looked at,
+    `is_telling` whether one of the headers may say something of other fields.
     """
 
     __slots__ = (
         "body",
+        "canonical_host",
         "header_map",
         "headers",
         "host",
         "id",
+        "is_telling",
         "method",
         "path",
         "protocol",
@@ -74,17 +80,25 @@ class HttpFields:
         self.raw_body = b""
         self.header_map: list[bytes] | None = None
         self.usual: OneLineEach | None = None
+        self.canonical_host = ""
+        self.is_telling = True
 
 
 class _Alike:
     """What requests on a connection say one behind the other, and most often alike: `content` are the bytes."""
 
-    __slots__ = ("content", "host", "length", "method", "protocol", "scheme", "size")
+    __slots__ = ("canonical_host", "content", "host", "length", "method", "protocol", "scheme", "size")
 
-    def __init__(self, content: bytes, http: HttpFields) -> None:
+    def __init__(self, content: bytes, http: HttpFields, canonical_host: str) -> None:
         self.content, self.length = content, len(content)
         self.method = http.method
+        self.canonical_host = canonical_host
         self.host, self.scheme, self.size, self.protocol = http.host, http.scheme, http.size, http.protocol
+
+
+def _say_alike(http: HttpFields, alike: _Alike) -> None:
+    http.host, http.canonical_host = alike.host, alike.canonical_host
+    http.scheme, http.size, http.protocol = alike.scheme, alike.size, alike.protocol
 
 
 class Connection:
@@ -125,26 +139,29 @@ class Connection:
             method = alike.method
         elif not _is_ascii(method):
             return None
-        usual = self.headers.known(content, text, start, end)
-        if usual is None:
-            return None
-        http = HttpFields()
-        http.id, http.method, http.path, http.usual = id_, method, path, usual
-        http.host, http.scheme, http.size, http.protocol = alike.host, alike.scheme, alike.size, alike.protocol
-        return http
+        for pattern in self.headers.patterns:
+            usual = pattern.headers_in(content, text, start, end)
+            if usual is not None:
+                http = HttpFields()
+                http.id, http.method, http.path = id_, method, path
+                http.usual, http.is_telling = usual, pattern.is_telling
+                _say_alike(http, alike)
+                return http
+        return None
 
     def take_alike(self, http: HttpFields, content: bytes, at: int) -> int:
         """Take host, scheme, size and protocol if these fields are there as before; where they end, else `at`."""
         alike = self._alike
         if alike is None or content[at : at + alike.length] != alike.content:
             return at
-        http.host, http.scheme, http.size, http.protocol = alike.host, alike.scheme, alike.size, alike.protocol
+        _say_alike(http, alike)
         return at + alike.length
 
     def keep_alike(self, http: HttpFields, content: bytes) -> None:
         """Compare requests to come with these fields, which were read."""
         if len(content) <= _LONGEST_ALIKE:
-            self._alike = _Alike(content, http)
+            with suppress(MalformedRequest):  # that one is refused where it is looked at
+                self._alike = _Alike(content, http, hosts.read(http.host))
 
 
 Fields = tuple[int, int, HttpFields | None]
@@ -293,13 +310,14 @@ def _signed(content: bytes, at: int) -> tuple[int, int]:
 
 def _number(content: bytes, at: int) -> tuple[int, int]:
     """A number of up to five bytes, and where it ends."""
-    value, unit = 0, 1
-    for place in range(at, at + 5):
-        byte = content[place]
+    value, shift, end = 0, 0, at + 5
+    while at < end:
+        byte = content[at]
+        at += 1
         if byte < 128:
-            return value + byte * unit, place + 1
-        value += (byte - 128) * unit
-        unit *= 128
+            return value | byte << shift, at
+        value |= (byte & 127) << shift
+        shift += 7
     raise OutOfOrder
 
 

@@ -105,7 +105,7 @@ def test_two_kinds_of_requests_take_turns_and_of_three_the_last_two_are_known() 
     assert [by_pattern(content, usual) is not None for content in contents] == [True, True, False]
     for _ in range(2):
         header_entries.read(entries_of(kinds[2]), Form.RAW, usual)
-    assert len(usual._patterns) <= 2
+    assert len(usual.patterns) <= 2
     assert by_pattern(contents[2], usual) is not None
 
 
@@ -258,7 +258,7 @@ def test_nothing_is_kept_that_may_be_a_secret(lines: list[Line]) -> None:
     usual = Usual()
     for _ in range(4):
         outcome(lambda: header_entries.read(entries_of([*lines, ("te", b"1")]), Form.RAW, usual))
-    for pattern in usual._patterns:
+    for pattern in usual.patterns:
         assert all(b"s3cret" not in gap.opening + gap.head for gap in pattern._gaps)
         assert b"s3cret" not in pattern._behind
         assert "s3cret" not in pattern._lines
