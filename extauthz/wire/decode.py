@@ -29,6 +29,10 @@ from extauthz.wire.request_fields import Connection, HttpFields
 from extauthz.wire.size import LARGEST, LARGEST_BESIDE, is_too_large
 from extauthz.wire.spans import OutOfOrder, span
 
+# What is made for each Check, found without a look-up where this is compiled.
+_RequestView: Final = RequestView
+_HttpRequest: Final = HttpRequest
+
 # Methods are case-sensitive (RFC 9110 section 9.1), but not to every upstream: one spelling is let in.
 _METHOD: Final = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]{1,64}\Z")
 # Of most requests it is one of these.
@@ -125,16 +129,16 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
         seconds, nanos, http = request_fields.read_within(payload, start, end, ends.connection)
         if not (_FIRST_SECOND <= seconds <= _LAST_SECOND and 0 <= nanos < _BILLION):
             raise MalformedRequest("the time of the request is out of range", reason="malformed-check")
-        return RequestView(
-            source=ends.source,
-            destination=ends.destination,
-            http=None if http is None else _http(http, route, reading, ends.connection.headers),
-            time=(seconds, nanos),
-            sni=route.sni,
-            context=route.context,
-            metadata=route.metadata,
-            route_metadata=route.route_metadata,
-            messages=reading.messages,
+        return _RequestView(
+            ends.source,
+            ends.destination,
+            None if http is None else _http(http, route, reading, ends.connection.headers),
+            (seconds, nanos),
+            route.sni,
+            route.context,
+            route.metadata,
+            route.route_metadata,
+            reading.messages,
         )
     except DecodeError:
         raise MalformedRequest("the bytes are no CheckRequest", reason="malformed-check") from None
@@ -298,21 +302,21 @@ def _http(http: HttpFields, route: _Route, reading: Reading, usual: Usual) -> Ht
     body = None
     if http.is_telling or reading.buffered or route.tells_buffered:  # else nobody says that he knows it
         body = bodies.known(http, headers, route.context, buffered=reading.buffered)
-    return HttpRequest(
-        id=http.id,
-        method=method,
-        scheme=http.scheme,
-        host=host,
-        authority=authority,
-        path=path,
-        segments=segments,
-        raw_path=raw_path,
-        raw_query=raw_query,
-        protocol=http.protocol,
-        headers=headers,
-        size=http.size,
-        body=body,
-        has_query=mark != "",
+    return _HttpRequest(
+        http.id,
+        method,
+        http.scheme,
+        host,
+        authority,
+        path,
+        segments,
+        raw_path,
+        raw_query,
+        http.protocol,
+        headers,
+        http.size,
+        body,
+        mark != "",
     )
 
 

@@ -16,6 +16,7 @@ from extauthz.wire.spans import span
 _LINE: Final = 1
 """The number of the field that is an entry of the map."""
 _is_ascii: Final = str.isascii
+_OneLineEach: Final = OneLineEach  # found without a look-up where this is compiled
 
 
 class Varying:
@@ -122,7 +123,7 @@ class Pattern:
             return None
         if not _is_ascii(said):
             self._decode(lines)
-        return OneLineEach(self._places, tuple(lines), self._foldable)
+        return _OneLineEach(self._places, tuple(lines), self._foldable)
 
     def _decode(self, lines: list[str]) -> None:
         """Read the values that vary for what their bytes mean."""

@@ -30,7 +30,7 @@ _DOTS: Final = frozenset({".", ".."})
 _MOST_SEGMENTS: Final = 1_024
 # Not too much is kept of what was read, whatever clients send.
 _LONGEST_KEPT: Final = 256
-_PLACES: Final = 4_096
+_MOST_KEPT: Final = 4_096
 
 
 def check_query(raw_path: str, raw_query: str) -> None:
@@ -63,27 +63,28 @@ def canonical(
         if method == "CONNECT" and raw_path in ("", authority):
             return "", ()
         raise _refused("the path does not begin with `/`")
-    place = hash(raw_path) & _PLACES - 1
-    kept = _kept[place]
-    if kept is None or kept.raw_path != raw_path or kept.accept != accept:
+    kept = _kept.get(raw_path)
+    if kept is None or kept.accept is not accept:
         kept = _Canonical(raw_path, accept)
         if len(raw_path) <= _LONGEST_KEPT:
-            _kept[place] = kept
+            if len(_kept) >= _MOST_KEPT:
+                _kept.clear()
+            _kept[raw_path] = kept
     return kept.path, kept.segments
 
 
 class _Canonical:
     """What a path was read as."""
 
-    __slots__ = ("accept", "path", "raw_path", "segments")
+    __slots__ = ("accept", "path", "segments")
 
     def __init__(self, raw_path: str, accept: frozenset[str]) -> None:
-        self.raw_path, self.accept = raw_path, accept
+        self.accept = accept
         self.path, self.segments = _absolute(raw_path, accept)
 
 
-_kept: Final[list[_Canonical | None]] = [None] * _PLACES
-"""The last that was read of each place: once for the many requests that have a path in common."""
+_kept: Final[dict[str, _Canonical]] = {}
+"""By the raw path: once for the many requests that have it in common."""
 
 
 def _absolute(raw_path: str, accept: frozenset[str]) -> tuple[str, tuple[str, ...]]:
