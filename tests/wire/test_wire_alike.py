@@ -1,10 +1,13 @@
-"""Requests on a connection that are as those before them: what is known of these is known of nothing else."""
+"""Requests that are as those before them, on a connection or by their path: what is known of these is known of nothing
+else.
+"""
 
 import pytest
 
 from extauthz.errors import MalformedRequest
 from extauthz.values.request import RequestView
 from extauthz.wire import decode as decoding
+from extauthz.wire import path as targets
 from extauthz.wire.compose import check_request
 from extauthz.wire.decode import decode
 from extauthz.wire.reading import STRICT, Reading
@@ -72,3 +75,21 @@ def test_of_the_connections_the_last_ones_are_kept() -> None:
     kept = [*decoding._connections]
     decode(check_request(host="a.example", path="/", source_ip="10.0.3.2", source_port=599))
     assert [*decoding._connections] == kept
+
+
+def test_what_was_read_with_another_word_of_the_operator_is_read_anew() -> None:
+    relaxed, strict = frozenset({"semicolon"}), frozenset[str]()
+    for _ in range(2):
+        assert targets.canonical("/a;b", "GET", "a", relaxed) == ("/a;b", ("a;b",))
+        with pytest.raises(MalformedRequest):
+            targets.canonical("/a;b", "GET", "a", strict)
+
+
+def test_not_too_much_is_kept_of_what_was_read() -> None:
+    targets._kept.clear()
+    for number in range(5_000):
+        assert targets.canonical(f"/{number}", "GET", "a") == (f"/{number}", (str(number),))
+        assert len(targets._kept) <= 4_096
+    assert targets.canonical("/4999", "GET", "a")[1] is targets.canonical("/4999", "GET", "a")[1]
+    targets.canonical("/" + "x" * 300, "GET", "a")
+    assert all(len(path) <= 256 for path in targets._kept)

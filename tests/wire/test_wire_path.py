@@ -391,21 +391,3 @@ def test_every_character_of_a_query_is_looked_at() -> None:
     for code in (*range(0x300), 0x2028, 0x1F600, 0xD800):
         with contextlib.nullcontext() if 0x21 <= code <= 0x7E and code != 0x23 else pytest.raises(MalformedRequest):
             targets.check_query("/", f"a{chr(code)}b")
-
-
-def test_what_was_read_with_another_word_of_the_operator_is_read_anew() -> None:
-    relaxed, strict = frozenset({"semicolon"}), frozenset[str]()
-    for _ in range(2):
-        assert targets.canonical("/a;b", "GET", "a", relaxed) == ("/a;b", ("a;b",))
-        with pytest.raises(MalformedRequest):
-            targets.canonical("/a;b", "GET", "a", strict)
-
-
-def test_not_too_much_is_kept_of_what_was_read() -> None:
-    targets._kept.clear()
-    for number in range(5_000):
-        assert targets.canonical(f"/{number}", "GET", "a") == (f"/{number}", (str(number),))
-        assert len(targets._kept) <= 4_096
-    assert targets.canonical("/4999", "GET", "a")[1] is targets.canonical("/4999", "GET", "a")[1]
-    targets.canonical("/" + "x" * 300, "GET", "a")
-    assert all(len(path) <= 256 for path in targets._kept)
