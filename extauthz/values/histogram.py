@@ -40,16 +40,21 @@ class Histogram:
         self._seconds = 0.0
 
     def add(self, seconds: float) -> int:
-        """Count one; return its place among the bounds, `len(bounds)` beyond the last."""
+        """Count one; return its place."""
         # A clock that was set back between two readings makes no negative time.
         if seconds < 0.0:
             seconds = 0.0
+        place = self.place(seconds)
+        self._counts[place] = self._counts[place] + 1
+        self._seconds += seconds
+        return place
+
+    def place(self, seconds: float) -> int:
+        """The place of one among the bounds, `len(bounds)` beyond the last."""
         # Most are among the first.
         bounds, place = self._bounds, 0
         while place < len(bounds) and seconds > bounds[place]:
             place += 1
-        self._counts[place] = self._counts[place] + 1
-        self._seconds += seconds
         return place
 
     @property

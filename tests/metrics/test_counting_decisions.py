@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,6 +83,36 @@ def test_an_answer_that_waits_for_its_record_is_counted_once_and_so_is_its_wait(
     assert (now.waits["audit"].counted.count, now.waits["audit"].failed) == (1, 0)
 
 
+def by_threads(decide: Callable[[], None]) -> None:
+    """Let all of them do it, each interrupted as often as can be."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=decide) for _ in range(THREADS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_however_many_threads_decide_alike_nothing_is_counted_twice_or_not_at_all(tallies: Tallies) -> None:
+    allow, told = decided(Allow(rule="p/a"), took_ns=90_000_000_000), list[int]()
+
+    def decide() -> None:
+        for number in range(10 * ROUNDS):
+            count(tallies, allow)
+            if number % 100 == 0:
+                told.append(sum(tallies.tallied.decisions.values()))
+
+    by_threads(decide)
+    now = tallies.tallied
+    assert now.decisions == {("allow", "allowed", "p/a"): 10 * THREADS * ROUNDS}
+    assert now.times["allow"].counted.count == 10 * THREADS * ROUNDS
+    assert max(told) <= 10 * THREADS * ROUNDS
+
+
 def test_however_many_threads_decide_nothing_is_counted_twice_or_not_at_all(tallies: Tallies) -> None:
     shadows = [
         decided(
@@ -96,16 +127,7 @@ def test_however_many_threads_decide_nothing_is_counted_twice_or_not_at_all(tall
             together.wait()
             count(tallies, shadow)
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        threads = [threading.Thread(target=decide) for _ in range(THREADS)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
+    by_threads(decide)
     now = tallies.tallied
     assert now.decisions == {("allow", "allowed", "p/a"): THREADS * ROUNDS}
     assert set(now.shadowed.values()) == {THREADS}
