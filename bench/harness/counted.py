@@ -33,6 +33,11 @@ class Left(Recorder):
         self._waiting: deque[Record] = deque(maxlen=WAITING)
 
     @property
+    def blocks(self) -> bool:
+        """Never."""
+        return False
+
+    @property
     def blocked(self) -> bool:
         """Never."""
         return False

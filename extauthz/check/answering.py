@@ -12,16 +12,17 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
-from extauthz.check.case import Case
+from extauthz.check.case import Asked, Case
 from extauthz.check.committing import MARGIN_LATER, patience, wait
 from extauthz.check.recording import record_of
 from extauthz.check.refusals import AUDIT_UNAVAILABLE, INTERNAL_ERROR, refusal
+from extauthz.check.repeating import Kept, Repeating
 from extauthz.errors import ConfigurationError, Reason, Refused
 from extauthz.policy.approving import terms_of
 from extauthz.record.chronicle import REQUESTER, Chronicle
 from extauthz.record.decision import DecisionRecord, Wait, WallClock
 from extauthz.record.keeping import Recorder
-from extauthz.record.tallies import Tallies
+from extauthz.record.tallies import Alike, Tallies
 from extauthz.record.trace_context import trace_id_of
 from extauthz.record.tracing import SpanGiver
 from extauthz.stepup.challenge import offer as challenge_offer
@@ -32,7 +33,8 @@ from extauthz.values.quoting import detail_of
 from extauthz.values.request import Caller
 from extauthz.values.span_ids import SpanIds
 from extauthz.wire.caller import classify
-from extauthz.wire.encode import encode_failure, say, say_usual
+from extauthz.wire.encode import encode_failure, say, usual_of
+from extauthz.wire.fragments import Holed
 
 _log = structlog.get_logger(__name__)
 
@@ -45,7 +47,7 @@ class Answer:
     """The bytes of an answer, the evaluation that led to what it says, and its span where something links to it.
 
     `detail` is what its record says beyond the reason. `challenge` is the id of the one that it opens, empty if it
-    opens none.
+    opens none. `usual` is what it says but for the decision's id, where that is what most are answered with.
     """
 
     def __init__(
@@ -55,12 +57,14 @@ class Answer:
         detail: str | None,
         span: SpanIds | None = None,
         challenge: str = "",
+        usual: Holed | None = None,
     ) -> None:
         self.payload: Final = payload
         self.evaluation: Final = evaluation
         self.detail: Final = detail
         self.span: Final = span
         self.challenge: Final = challenge
+        self.usual: Final = usual
 
 
 class Answering:
@@ -83,10 +87,12 @@ class Answering:
         self._keys = keys
         self._tallies = tallies
         self._recorder = recorder
+        self._blocking = recorder if recorder is not None and recorder.blocks else None
         self._spans = spans
         self._chronicle = Chronicle(recorder=recorder, clock=clock, tallies=tallies)
         self._clock = clock
         self._entropy = entropy
+        self._repeating: Final = Repeating()
         self._ready: dict[tuple[str, Reason, int], tuple[bytes, ...]] = {}
 
     def answer(self, case: Case, evaluation: Evaluation, *, detail: str | None = None) -> bytes:
@@ -94,8 +100,11 @@ class Answering:
 
         `detail` is what the record says beyond the reason; it does not leave. Blocks while a record is required.
         """
-        if self._recorder is not None and self._recorder.blocked:
+        if self._blocking is not None and self._blocking.blocked:
             evaluation, detail = self._unrecordable(evaluation)
+        if detail is None and (known := self._repeating.known(case, evaluation)) is not None and known.said is not None:
+            self._keep_again(case, known)
+            return case.asked.decision_id.encode().join(known.said)
         answer = self._answer(case, evaluation, detail)
         if not evaluation.audit_required:
             self._keep(case, answer)
@@ -114,17 +123,19 @@ class Answering:
             _log.error("check-failed", **_found_by(case), exc_info=error)
         return self.answer(case, Evaluation(decision=refusal(error)), detail=detail_of(error))
 
-    def turn_away(self, case: Case, error: Refused) -> bytes:
+    def refuse_unread(self, case: Case, error: Refused) -> bytes:
         """The answer to a Check that is not even read: as `answer` gives it, at a small part of the cost.
 
         All but its id is the same in all such answers while the policies and the length of the id are.
         """
-        decision_id, evaluation = case.asked.decision_id, Evaluation(decision=denial(error.reason))
+        asked, evaluation = case.asked, Evaluation(decision=denial(error.reason))
+        decision_id = asked.decision_id
         known = (case.policies.revision, error.reason, len(decision_id))
         parts = self._ready.get(known)
         if parts is None:
             blank = "-" * len(decision_id)
-            blanked = replace(case, asked=replace(case.asked, decision_id=blank))
+            unread = Asked(blank, asked.started_ns, b"", asked.remaining, asked.trace)
+            blanked = Case(unread, case.policies, case.schemes, None, None)
             parts = tuple(self._answer(blanked, evaluation, None).payload.split(blank.encode()))
             self._ready = {known: parts}  # of one set of policies: those before are of no use any more
         self._keep(case, Answer(b"", evaluation, detail_of(error)))
@@ -133,7 +144,7 @@ class Answering:
     async def answer_later(self, case: Case, evaluation: Evaluation) -> Answer:
         """As `answer`, but the event loop goes on while a record is required; with what was decided in the end."""
         detail = None
-        if self._recorder is not None and self._recorder.blocked:
+        if self._blocking is not None and self._blocking.blocked:
             evaluation, detail = self._unrecordable(evaluation)
         answer = self._answer(case, evaluation, detail)
         if not evaluation.audit_required:
@@ -150,15 +161,15 @@ class Answering:
 
     def _answer(self, case: Case, evaluation: Evaluation, detail: str | None) -> Answer:
         asked, policies, decision = case.asked, case.policies, evaluation.decision
-        span, challenge = asked.span, ""
+        id_, span, challenge = asked.decision_id.encode(), asked.span, ""
         offer: ChallengeOffer | HoldOffer | None = None
         try:
-            usual = say_usual(decision, case.request, asked.decision_id, policies.revision, policies.settable_headers)
+            usual = usual_of(decision, case.request, len(id_), policies.revision, policies.settable_headers)
             if usual is not None:
-                return Answer(usual, evaluation, detail, span)
+                return Answer(id_.join(usual), evaluation, detail, span, usual=usual)
             if isinstance(decision, _OFFERING):
                 span = self.span_of(case)
-                offer = self._offer(replace(case, asked=replace(asked, span=span)), decision)
+                offer = self._offer(case.linked(span), decision)
             payload, said = say(
                 decision,
                 request=case.request,
@@ -193,12 +204,14 @@ class Answering:
     def _commit(self, case: Case, answer: Answer, ended_ns: int) -> Future[None]:
         if self._recorder is None:
             raise ConfigurationError("a rule requires its record to be written, but no `audit.path` is set")
-        return self._recorder.commit(_record_of(case, answer, ended_ns))
+        kept = Kept(case, answer.evaluation, None, None)
+        return self._recorder.commit(_record_of(case, kept, answer, ended_ns))
 
     def _committed(self, case: Case, answer: Answer, ended_ns: int) -> None:
         """Count what was decided, and that its answer has waited from then until its record was on disk."""
+        waits = (*(case.waits or case.asked.waits), Wait("audit", ended_ns, max(self._clock(), ended_ns)))
         try:
-            self._count(case, answer, ended_ns, (Wait("audit", ended_ns, max(self._clock(), ended_ns)),))
+            self._count(case, self._alike(answer), answer.span, ended_ns, waits)
         except Exception:  # noqa: BLE001 - a count changes no decision
             _log.exception("record-failed", **_found_by(case))
         if answer.challenge:
@@ -245,32 +258,44 @@ class Answering:
         )
 
     def _keep(self, case: Case, answer: Answer) -> None:
-        """Count what was decided, and record it where anybody wants it."""
+        """Count what was decided, and record it where anybody wants it; and remember what may come again."""
         ended = self._clock()
         try:
-            self._count(case, answer, ended)
+            kept = Kept(case, answer.evaluation, answer.usual, self._alike(answer))
+            if answer.usual is not None and answer.detail is None:
+                self._repeating.learn(kept)
+            self._count(case, kept.alike, answer.span, ended, case.waits or case.asked.waits)
             if self._recorder is not None:
-                self._recorder.record(_record_of(case, answer, ended))
+                self._recorder.record(_record_of(case, kept, answer, ended))
         except Exception:  # noqa: BLE001 - neither a count nor a record that nobody requires changes a decision
             _log.exception("record-failed", **_found_by(case))
         if answer.challenge:
             self._tell_opened(case, answer)
 
-    def _count(self, case: Case, answer: Answer, ended_ns: int, more: tuple[Wait, ...] = ()) -> None:
-        if self._tallies is None:
+    def _keep_again(self, case: Case, known: Kept) -> None:
+        """As `_keep`, for what has come again."""
+        ended, span = self._clock(), case.asked.span
+        try:
+            self._count(case, known.alike, span, ended, case.waits or case.asked.waits)
+            if self._recorder is not None:
+                self._recorder.record(record_of(case, known.reasoning, None, span, "", ended))
+        except Exception:  # noqa: BLE001 - neither a count nor a record that nobody requires changes a decision
+            _log.exception("record-failed", **_found_by(case))
+
+    def _count(
+        self, case: Case, alike: Alike | None, span: SpanIds | None, ended_ns: int, waits: tuple[Wait, ...]
+    ) -> None:
+        tallies, asked = self._tallies, case.asked
+        if tallies is None or alike is None:
             return
-        asked, evaluation = case.asked, answer.evaluation
-        self._tallies.decided(
-            evaluation.decision,
-            decision_id=asked.decision_id,
-            rules=evaluation.rules,
-            waits=(case.waits or asked.waits) + more,
-            request=case.request,
-            trace=asked.trace,
-            span=answer.span,
-            started_ns=asked.started_ns,
-            ended_ns=ended_ns,
-        )
+        tallies.again(alike, asked.decision_id, case.request, asked.trace, span, asked.started_ns, ended_ns)
+        if waits:
+            tallies.waited(waits)
+
+    def _alike(self, answer: Answer) -> Alike | None:
+        """How the answer is counted, where that is done."""
+        evaluation = answer.evaluation
+        return None if self._tallies is None else self._tallies.alike(evaluation.decision, evaluation.rules)
 
     def _tell_opened(self, case: Case, answer: Answer) -> None:
         """Tell of the challenge that an answer opens."""
@@ -280,7 +305,7 @@ class Answering:
             "challenge.opened",
             subject=identity.subject,
             by=REQUESTER,
-            origin=replace(case, asked=replace(case.asked, span=answer.span)).origin,
+            origin=case.linked(answer.span).origin,
             rule=decision.rule,
             revision=case.policies.revision,
             challenge=answer.challenge,
@@ -292,8 +317,8 @@ class Answering:
         )
 
 
-def _record_of(case: Case, answer: Answer, ended_ns: int) -> DecisionRecord:
-    return record_of(case, answer.evaluation, answer.detail, answer.span, answer.challenge, ended_ns)
+def _record_of(case: Case, kept: Kept, answer: Answer, ended_ns: int) -> DecisionRecord:
+    return record_of(case, kept.reasoning, answer.detail, answer.span, answer.challenge, ended_ns)
 
 
 def _breaking(case: Case, hold: Hold) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ one-time code that came along, asks for approvals, and uses up the grants that a
 of an explicit answer, whatever happens; or in a call that is held, which `resume` begins anew when its wait is over.
 """
 
-from msgspec.structs import replace
+from typing import Final
 
 from extauthz.check.answering import Answering
 from extauthz.check.case import Asked, Case, Remaining
@@ -24,17 +24,38 @@ from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
 from extauthz.wire.decode import decode
 
-_RESERVED = ".extauthz"
+_RESERVED: Final = ".extauthz"
 """What the paths of our own pages begin with."""
+
+
+def _no_deadline() -> None:
+    """How long a caller still waits who has said nothing of it."""
+
+
+class _Deciding:
+    """What decides, with what each Check asks of it at hand."""
+
+    def __init__(self, ruling: Ruling) -> None:
+        self.ruling: Final = ruling
+        self.reading: Final = ruling.reading
+        self.resolver: Final = ruling.resolver
+        self.schemes: Final = ruling.resolver.schemes
+        self.policies: Final = ruling.policies
+        self.facts: Final = ruling.facts
+
+    def case(self, asked: Asked, request: RequestView | None = None, identity: Identity | None = None) -> Case:
+        """A Check, as far as it is known."""
+        return Case(asked, self.policies, self.schemes, request, identity, self.facts)
 
 
 class Checker:
     """Decides Checks. Safe to call from several threads; `finish` belongs to one event loop."""
 
     def __init__(self, ruling: Ruling, surroundings: Surroundings) -> None:
-        self._ruling = ruling
+        self._deciding = _Deciding(ruling)
         self._around = surroundings
         self._clock = surroundings.clock
+        self._keys = surroundings.keys
         self._gatherer = Gatherer(
             surroundings.store, surroundings.activities, surroundings.sources, surroundings.habits
         )
@@ -47,7 +68,7 @@ class Checker:
             clock=surroundings.clock,
             entropy=surroundings.entropy,
         )
-        self._finishing = Finishing(lambda: self._ruling, surroundings, self._gatherer, self._answering)
+        self._finishing = Finishing(lambda: self.ruling, surroundings, self._gatherer, self._answering)
         self._ids = DecisionIds(surroundings.entropy(8).hex())
 
     @property
@@ -58,14 +79,14 @@ class Checker:
     @property
     def ruling(self) -> Ruling:
         """What decides now."""
-        return self._ruling
+        return self._deciding.ruling
 
     def swap(self, ruling: Ruling) -> None:
         """Let the next Check be decided by `ruling`; those on their way keep what they began with."""
-        self._ruling = ruling
+        self._deciding = _Deciding(ruling)
 
     def start(
-        self, payload: bytes, *, trace: Trace = (), remaining: Remaining = lambda: None, may_wait: bool = True
+        self, payload: bytes, *, trace: Trace = (), remaining: Remaining = _no_deadline, may_wait: bool = True
     ) -> bytes | Opened:
         """The answer to the CheckRequest in `payload`, or what `finish` needs to give it after a look-up.
 
@@ -81,8 +102,7 @@ class Checker:
         But a proof of possession is as old as it was when the call came, and it is the call itself that has used it.
         """
         asked, began_at, now = held.asked, held.asked.started_ns / 1e9, self._clock()
-        asked = replace(
-            asked,
+        asked = asked.but(
             started_ns=now,
             held_for=held.approvals,
             held_until=held.until,
@@ -92,61 +112,56 @@ class Checker:
         return self._begin(asked, False)
 
     def _begin(self, asked: Asked, may_wait: bool) -> bytes | Opened:
-        ruling = self._ruling
-        policies, resolver = ruling.policies, ruling.resolver
-        payload, now = asked.payload, asked.started_ns / 1e9
+        deciding, now = self._deciding, asked.started_ns / 1e9
         request: RequestView | None = None
         identity: Identity | None = None
         try:
-            request = decode(payload, ruling.reading)
+            request = decode(asked.payload, deciding.reading)
             http = request.http
             # Our own pages are served where ext_authz is switched off: a Check that names them came around that.
-            if http is not None and http.segments and http.segments[0] == _RESERVED:
-                case = Case(asked, policies, resolver.schemes, request, None)
-                return self._answering.answer(case, Evaluation(decision=denial("reserved-path")))
-            known = resolver.identify(request, now, asked.came_at, asked.proofs)
+            if http is not None and (segments := http.segments) and segments[0] == _RESERVED:
+                evaluation = Evaluation(decision=denial("reserved-path"))
+                return self._answering.answer(deciding.case(asked, request), evaluation)
+            known = deciding.resolver.identify(request, now, asked.came_at, asked.proofs)
             if not isinstance(known, Identity):
-                case = Case(asked, policies, resolver.schemes, request, None)
-                return Unidentified(case, request, known)
+                return Unidentified(deciding.case(asked, request), request, known)
             identity = known
             if self._revocations is not None:
                 self._revocations.check(identity, now=now)
-            case = Case(asked, policies, resolver.schemes, request, identity, ruling.facts)
-            candidates = policies.candidates(request, identity)
-            wanted, facts = candidates.plan.needs, ruling.facts
+            case = deciding.case(asked, request, identity)
+            candidates = deciding.policies.candidates(request, identity)
+            wanted, facts = candidates.plan.needs, deciding.facts
             if wanted.all and wanted.concern(identity):
                 remembered = self._gatherer.at_once(wanted, request=request, identity=identity, local=facts, now=now)
                 if remembered is None:
                     return OpenCase(case, request, identity, candidates)
                 facts = remembered
-                case = replace(case, facts=facts)
+                case = case.but(facts=facts)
             evaluation = decide(
                 candidates,
                 request=request,
                 identity=identity,
                 facts=facts,
                 now=now,
-                binding_keys=self._around.keys.binding_keys,
+                binding_keys=self._keys.binding_keys,
             )
             if evaluation.audit_required and not may_wait:
                 return Unrecorded(case, evaluation)
             return self._answering.answer(case, evaluation)
         except Exception as error:  # noqa: BLE001 - every path ends in an explicit answer
-            return self._answering.refuse(Case(asked, policies, resolver.schemes, request, identity), error)
+            return self._answering.refuse(deciding.case(asked, request, identity), error)
 
     async def finish(self, opened: Opened, *, deadline: float | None) -> bytes | Held:
         """The answer to a Check that `start` left open, or the call as it waits for an approval: then `resume` it after
         `holding.wait`. `deadline` is that of the answer, on the monotonic clock.
         """
-        return await self._finishing.finish(opened, deadline=deadline)
+        return await self._finishing.complete(opened, deadline=deadline)
 
-    def turn_away(self, error: Refused, *, trace: Trace = (), remaining: Remaining = lambda: None) -> bytes:
+    def turn_away(self, error: Refused, *, trace: Trace = (), remaining: Remaining = _no_deadline) -> bytes:
         """The answer to a Check that is not even read, in the form that an empty one would get."""
-        ruling = self._ruling
-        asked = Asked(self._ids.new(), self._clock(), b"", remaining, trace)
-        case = Case(asked, ruling.policies, ruling.resolver.schemes, None, None)
+        case = self._deciding.case(Asked(self._ids.new(), self._clock(), b"", remaining, trace))
         try:
-            return self._answering.turn_away(case, error)
+            return self._answering.refuse_unread(case, error)
         except Exception as failure:  # noqa: BLE001 - every path ends in an explicit answer
             return self._answering.refuse(case, failure)
 
@@ -156,5 +171,4 @@ class Checker:
 
     def let_go(self, held: Held, error: Refused) -> bytes:
         """The answer to a call that was held and is not to be decided any more."""
-        ruling = self._ruling
-        return self._answering.refuse(Case(held.asked, ruling.policies, ruling.resolver.schemes, None, None), error)
+        return self._answering.refuse(self._deciding.case(held.asked), error)

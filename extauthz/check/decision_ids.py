@@ -12,12 +12,12 @@ class DecisionIds:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self._numbers = count(_BLOCK)
+        self._next: Final = count(_BLOCK).__next__
         self._block = (0, "")
 
     def new(self) -> str:
         """An id that no other decision has."""
-        number = next(self._numbers)  # one step for all threads
+        number = self._next()  # one step for all threads
         block, last = number >> 8, number & 255
         # All but the last two digits is the same in a block.
         known, text = self._block

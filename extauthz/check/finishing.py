@@ -54,7 +54,7 @@ class Finishing:
         self._answering = answering
         self._revocations = surroundings.revocations
 
-    async def finish(self, opened: Opened, *, deadline: float | None) -> bytes | Held:
+    async def complete(self, opened: Opened, *, deadline: float | None) -> bytes | Held:
         """As `Checker.finish`."""
         case, approving = opened.case, self._around.approving
         mark = 0 if approving is None else approving.mark
@@ -77,7 +77,7 @@ class Finishing:
                 patience=None if deadline is None else deadline - self._around.monotonic() - COMMIT_MARGIN,
             )
             facts = gathered.facts
-            case = replace(case, facts=facts, inquiry=gathered.inquiry)
+            case = case.but(facts=facts, inquiry=gathered.inquiry)
             evaluation = self._decide(opened, facts)
             code = _code(opened.request)
             if isinstance(evaluation.decision, Challenge) and code is not None:
@@ -89,20 +89,20 @@ class Finishing:
                 with waits.on("store"):
                     settled = await self._approve(approving, opened, case, evaluation, facts, mark, deadline)
                 if isinstance(settled, Held):
-                    asked = replace(settled.asked, waits=waits.noted)
+                    asked = settled.asked.but(waits=waits.noted)
                     return replace(settled, asked=asked, began_ns=self._around.clock())
                 evaluation, facts, secret = settled
-                case = replace(case, holder_secret=secret)
+                case = case.but(holder_secret=secret)
             if _limited(evaluation.decision):
                 case = self._linked(case)
                 with waits.on("store"):
                     evaluation = await self._use_up_grants(opened, case, evaluation, facts, deadline)
-            case = replace(case, waits=waits.noted)
+            case = case.but(waits=waits.noted)
             # Again, after all that was waited for: what was revoked meanwhile counts.
             self._check_revocations(opened.identity, case.now)
             return await self._say(opened, case, evaluation, gathered)
         except Exception as error:  # noqa: BLE001 - every path ends in an explicit answer
-            return self._answering.refuse(replace(case, waits=waits.noted), error)
+            return self._answering.refuse(case.but(waits=waits.noted), error)
 
     async def _identify(self, waiting: Unidentified) -> OpenCase:
         """Ask until the caller is known. What decides is what does by then: an answer may have brought new keys."""
@@ -114,9 +114,9 @@ class Finishing:
             known = ruling.resolver.identify(request, now=case.now, came_at=asked.came_at, answers=answers)
             if isinstance(known, Awaiting):
                 return known
-            used = {lookup: answer for lookup, answer in answers.items() if isinstance(lookup, UseProof)}
-            proven = replace(asked, proofs=used) if used else asked
-            found = replace(case, asked=proven, identity=known, policies=ruling.policies, facts=ruling.facts)
+            used: Answers = {lookup: answer for lookup, answer in answers.items() if isinstance(lookup, UseProof)}
+            proven = asked.but(proofs=used) if used else asked
+            found = case.but(asked=proven, identity=known, policies=ruling.policies, facts=ruling.facts)
             return _open(found, request, known)
 
         inquiries = self._around.inquiries.beside({UseProof: partial(self._use_proof, waiting)})
@@ -175,7 +175,7 @@ class Finishing:
 
     def _linked(self, case: Case) -> Case:
         """The case with the span that the decision will be: something is to link to it."""
-        return replace(case, asked=replace(case.asked, span=self._answering.span_of(case)))
+        return case.linked(self._answering.span_of(case))
 
     async def _prove(
         self, opened: OpenCase, case: Case, challenge: Challenge, code: str, evaluation: Evaluation, facts: Facts

@@ -97,6 +97,11 @@ class Journal:
         self._thread.start()
 
     @property
+    def blocks(self) -> bool:
+        """Whether the audit must be written."""
+        return self._must
+
+    @property
     def blocked(self) -> bool:
         """Whether the audit must be written, and can't be."""
         if not self._must or self._audit is None:

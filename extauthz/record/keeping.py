@@ -21,6 +21,11 @@ class Recorder(Protocol):
     def blocked(self) -> bool:
         """Whether nothing may be decided now, since it could not be recorded and the operator wants it to be."""
 
+    @property
+    def blocks(self) -> bool:
+        """Whether it may ever be `blocked`: always, or never."""
+        return True
+
     def record(self, record: Record) -> None:
         """Take one record, to be kept soon."""
 

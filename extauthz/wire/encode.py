@@ -60,7 +60,7 @@ def say(
     Where `request` could not be read it is `None`, and `unread` the bytes of the Check. `settable` are the request
     headers that the loaded policies can set, in lower case; `schemes` are those that a 401 names; `offer` is what a
     challenged or a held caller is given. A decision that can't be said becomes a denial (`sayable`); the other one is
-    returned as it is. Equal arguments give equal bytes. `say_usual` is a quicker way to what most get.
+    returned as it is. Equal arguments give equal bytes. `usual_of` is a quicker way to what most get.
     """
     id_ = decision_id.encode()
     said = sayable(decision, offer=offer)
@@ -90,16 +90,14 @@ def say(
             assert_never(said)
 
 
-def say_usual(
-    decision: Decision, request: RequestView | None, decision_id: str, revision: str, settable: frozenset[str]
-) -> bytes | None:
-    """What `say` answers to an allow that changes nothing but headers of the request which are set, as most do; `None`
-    where more than that has to be looked at."""
+def usual_of(
+    decision: Decision, request: RequestView | None, size: int, revision: str, settable: frozenset[str]
+) -> Holed | None:
+    """What `say` answers to an allow that changes nothing but headers of the request which are set, as most do, with
+    holes for the decision's id of so many bytes; `None` where more than that has to be looked at."""
     if request is not None and not is_plain(request.http):
         return None
-    id_ = decision_id.encode()
-    usual = _usual(decision, revision, settable, len(id_))
-    return None if usual is None else id_.join(usual)
+    return _usual(decision, revision, settable, size)
 
 
 def encode(
@@ -114,9 +112,10 @@ def encode(
     offer: ChallengeOffer | HoldOffer | None = None,
 ) -> bytes:
     """The answer alone, in the quicker way if there is one."""
-    usual = say_usual(decision, request, decision_id, revision, settable)
+    id_ = decision_id.encode()
+    usual = usual_of(decision, request, len(id_), revision, settable)
     if usual is not None:
-        return usual
+        return id_.join(usual)
     payload, _ = say(
         decision,
         request=request,

@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from extauthz.check.case import Asked, Case
-from extauthz.check.recording import record_of
+from extauthz.check.recording import Reasoning, record_of
 from extauthz.policy.asking import Inquiry
 from extauthz.policy.load import load_text
 from extauthz.record.decision import DecisionRecord, Wait
@@ -33,25 +33,35 @@ EVALUATION = Evaluation(
     risk=(Assessment(model="m", score=1.0, level="low", signals=(), heard=()),),
     views={"place": 1},
 )
-ASKED = Asked(
-    decision_id="d-1",
-    started_ns=17,
-    payload=PAYLOAD,
-    remaining=lambda: None,
-    trace=(("traceparent", "t"),),
-    waits=(Wait("store", 1, 2),),
-    span=SpanIds(5, 6, sampled=True),
-)
-CASE = Case(
-    asked=ASKED,
-    policies=POLICIES,
-    schemes=NO_SCHEMES,
-    request=RequestView(sni="s"),
-    identity=Identity(session="i"),
-    facts=Facts(session=SessionAges(age=1.0, idle=2.0), answers={QUESTION: 4}),
-    inquiry=Inquiry(meanings={"seen(a)": QUESTION}),
-    waits=(Wait("attributes", 3, 4),),
-)
+
+
+def asked_with(payload: bytes) -> Asked:
+    return Asked(
+        decision_id="d-1",
+        started_ns=17,
+        payload=payload,
+        remaining=lambda: None,
+        trace=(("traceparent", "t"),),
+        waits=(Wait("store", 1, 2),),
+        span=SpanIds(5, 6, sampled=True),
+    )
+
+
+def case_of(asked: Asked, request: RequestView | None) -> Case:
+    return Case(
+        asked=asked,
+        policies=POLICIES,
+        schemes=NO_SCHEMES,
+        request=request,
+        identity=Identity(session="i"),
+        facts=Facts(session=SessionAges(age=1.0, idle=2.0), answers={QUESTION: 4}),
+        inquiry=Inquiry(meanings={"seen(a)": QUESTION}),
+        waits=(Wait("attributes", 3, 4),),
+    )
+
+
+ASKED = asked_with(PAYLOAD)
+CASE = case_of(ASKED, RequestView(sni="s"))
 GIVEN = SpanIds(7, 8, sampled=False)
 RECORD = DecisionRecord(
     decision_id="d-1",
@@ -78,7 +88,8 @@ RECORD = DecisionRecord(
 
 
 def recorded(case: Case) -> DecisionRecord:
-    return record_of(case, EVALUATION, "in detail", GIVEN, "c-1", 19)
+    reasoning = Reasoning(case.policies, EVALUATION, case.facts, case.inquiry)
+    return record_of(case, reasoning, "in detail", GIVEN, "c-1", 19)
 
 
 def test_each_field_has_what_belongs_there() -> None:
@@ -90,12 +101,11 @@ def test_each_field_has_what_belongs_there() -> None:
 
 
 def test_of_what_could_not_be_read_there_is_what_was_seen() -> None:
-    unread = replace(CASE, request=None)
+    unread = case_of(ASKED, request=None)
     glimpse = Glimpse(id="7", method="GET", host="a.example", path="/x", source_ip="10.0.0.1")
     assert recorded(unread) == replace(RECORD, request=None, glimpse=glimpse, size=0)
-    nothing = replace(unread, asked=replace(ASKED, payload=b""))
-    assert recorded(nothing) == replace(RECORD, request=None, size=0)
+    assert recorded(case_of(asked_with(b""), request=None)) == replace(RECORD, request=None, size=0)
 
 
 def test_what_was_waited_for_before_a_call_was_held_is_there_where_nothing_was_since() -> None:
-    assert recorded(replace(CASE, waits=())) == replace(RECORD, waits=ASKED.waits)
+    assert recorded(CASE.but(waits=())) == replace(RECORD, waits=ASKED.waits)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from checking import Bench, told
+from checking import Bench, beginning_with, told
 from grpc_health.v1 import health_pb2
 from kept_records import Records
 
@@ -184,26 +184,20 @@ def test_nobody_hears_of_a_caller_that_is_gone(bench: Bench, capsys: pytest.Capt
     assert capsys.readouterr().out == ""
 
 
-def test_an_error_of_ours_is_a_status_and_in_the_log(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_error_of_ours_is_a_status_and_in_the_log(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     def fails(*_: object, **__: object) -> bytes:
         raise RuntimeError("upside down")
-
-    monkeypatch.setattr(bench.checker, "start", fails)
 
     async def play(transport: AsgiTransport) -> None:
         caller = Caller(framed(bench.request("/health")))
         await caller.call(transport)
         assert (caller.status, caller.messages) == (13, [])
 
-    scene(bench.checker, play)
+    scene(beginning_with(fails, bench.checker), play)
     assert "upside down" in capsys.readouterr().out
 
 
-def test_the_checker_knows_the_callers_span_and_how_long_it_waits(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_checker_knows_the_callers_span_and_how_long_it_waits(bench: Bench) -> None:
     known: list[tuple[object, float | None]] = []
     start = bench.checker.start
 
@@ -211,7 +205,6 @@ def test_the_checker_knows_the_callers_span_and_how_long_it_waits(
         known.append((trace, remaining()))
         return start(payload, trace=trace, remaining=remaining, may_wait=may_wait)
 
-    monkeypatch.setattr(bench.checker, "start", noting)
     span = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
     async def play(transport: AsgiTransport) -> None:
@@ -219,7 +212,7 @@ def test_the_checker_knows_the_callers_span_and_how_long_it_waits(
         await Caller(framed(bench.request("/health")), headers=headers).call(transport)
         await Caller(framed(bench.request("/health"))).call(transport)
 
-    scene(bench.checker, play)
+    scene(beginning_with(noting, bench.checker), play)
     (trace, remaining), (none, endless) = known
     assert trace == (("traceparent", span.decode()),)
     assert remaining is not None

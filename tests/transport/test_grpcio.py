@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 import grpc_testing
 import pytest
-from checking import Bench, told
+from checking import Bench, beginning_with, told
 from grpc_health.v1 import health_pb2
 from patience import comes
 
@@ -109,7 +109,7 @@ class TestServicer:
         assert comes(is_told)
 
     def test_the_checker_knows_how_long_the_caller_still_waits(
-        self, bench: Bench, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+        self, bench: Bench, loop: asyncio.AbstractEventLoop
     ) -> None:
         known: list[float | None] = []
         start = bench.checker.start
@@ -118,8 +118,8 @@ class TestServicer:
             known.append(remaining())
             return start(payload, trace=trace, remaining=remaining, may_wait=may_wait)
 
-        monkeypatch.setattr(bench.checker, "start", noting)
-        without_a_socket(AuthorizationServicer(bench.checker, loop), bench.request("/health"), timeout=3)
+        servicer = AuthorizationServicer(beginning_with(noting, bench.checker), loop)
+        without_a_socket(servicer, bench.request("/health"), timeout=3)
         (remaining,) = known
         assert remaining is not None
         assert 0 < remaining <= 3

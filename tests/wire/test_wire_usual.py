@@ -8,7 +8,7 @@ from extauthz.values.decisions import Allow, Decision, Mutations, denial
 from extauthz.values.request import HttpRequest, RequestView
 from extauthz.wire.compose import check_request
 from extauthz.wire.decode import decode
-from extauthz.wire.encode import encode, say, say_usual
+from extauthz.wire.encode import encode, say, usual_of
 
 REVISION = "sha256:0"
 SETTABLE = frozenset({"x-user", "x-team"})
@@ -29,6 +29,13 @@ DECISIONS: st.SearchStrategy[Decision] = ALLOWS | st.just(denial("no-rule-allows
 def plainly(decision: Decision, request: RequestView, id_: str, revision: str, settable: frozenset[str]) -> bytes:
     payload, _ = say(decision, request=request, decision_id=id_, revision=revision, settable=settable)
     return payload
+
+
+def say_usual(
+    decision: Decision, request: RequestView, id_: str, revision: str, settable: frozenset[str]
+) -> bytes | None:
+    usual = usual_of(decision, request, len(id_), revision, settable)
+    return None if usual is None else id_.encode().join(usual)
 
 
 def http() -> HttpRequest:
