@@ -38,7 +38,6 @@ from extauthz.wire.fragments import Holed
 
 _log = structlog.get_logger(__name__)
 
-_OFFERING: Final = (Challenge, Hold)
 _WITH_PAGE = frozenset({Caller.NAVIGATION, Caller.FORM_POST, Caller.API})
 """Who can open the challenge page: a gRPC caller can't, and a preflight must never be redirected."""
 
@@ -167,7 +166,7 @@ class Answering:
             usual = usual_of(decision, case.request, len(id_), policies.revision, policies.settable_headers)
             if usual is not None:
                 return Answer(id_.join(usual), evaluation, detail, span, usual=usual)
-            if isinstance(decision, _OFFERING):
+            if type(decision) is Challenge or type(decision) is Hold:
                 span = self.span_of(case)
                 offer = self._offer(case.linked(span), decision)
             payload, said = say(

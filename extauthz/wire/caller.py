@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache, lru_cache
-from typing import Final, assert_never
+from typing import Final, NamedTuple, assert_never
 
 from google.protobuf.message import DecodeError
 
@@ -32,6 +32,8 @@ _JSON: Final = re.compile(r"application/(?:json|json-rpc|jsonrequest)[ \t]*(?=;|
 _READS: Final = frozenset({"GET", "HEAD"})
 _PARTIAL: Final = "x-envoy-auth-partial-body"
 _LONGEST_ACCEPT: Final = 4_096
+_LONGEST_KEPT: Final = 512
+"""Characters by which a caller is told from others who come again."""
 
 
 class Form(Enum):
@@ -69,6 +71,8 @@ class Reader:
 
 NOBODY_KNOWN: Final = Reader(caller=Caller.API, form=Form.PROBLEM)
 """Who reads the answer to what is no Check at all."""
+_WITH_CALLS: Final = (Caller.API, Caller.PREFLIGHT)
+"""Whose body may be one of JSON-RPC."""
 Headers = Mapping[str, tuple[str, ...]]
 
 
@@ -77,8 +81,7 @@ def classify(request: RequestView) -> Caller:
     http = request.http
     if http is None:
         return Caller.TCP
-    headers = http.headers
-    return _caller(http.method, headers, _single(headers, "content-type"), _accept(headers))
+    return _caller(_signs(http.method, http.headers))
 
 
 def reader(request: RequestView) -> Reader:
@@ -112,52 +115,87 @@ def guess(payload: bytes) -> Reader:
     return _reader(http.method, headers, body)
 
 
-def _caller(method: str, headers: Headers, content_type: str, accepted: str) -> Caller:
-    # CORS preflight (the Fetch standard, section 4.9).
-    if method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers:
-        return Caller.PREFLIGHT
-    if _GRPC.match(content_type) is not None or _GRPC_WEB.match(content_type) is not None:
-        return Caller.GRPC
+class _Signs(NamedTuple):
+    """What tells callers apart, beside what they send in a body."""
+
+    method: str
+    content_type: str
+    accepted: str
+    mode: tuple[str, ...] | None
+    is_preflight: bool
+    has_token: bool
+    speaks_grpc_web: bool
+    speaks_connect: bool
+
+
+def _signs(method: str, headers: Headers) -> _Signs:
     mode = headers.get("sec-fetch-mode")
-    if mode is None:
-        return _without_fetch_metadata(method, headers, content_type, accepted)
-    if mode != ("navigate",):
+    return _Signs(
+        method,
+        _single(headers, "content-type"),
+        _accept(headers),
+        mode,
+        # CORS preflight (the Fetch standard, section 4.9).
+        method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers,
+        mode is None and _TOKEN.match(_single(headers, "authorization")) is not None,
+        "x-grpc-web" in headers,
+        "connect-protocol-version" in headers,
+    )
+
+
+def _caller(signs: _Signs) -> Caller:
+    if signs.is_preflight:
+        return Caller.PREFLIGHT
+    if _GRPC.match(signs.content_type) is not None or _GRPC_WEB.match(signs.content_type) is not None:
+        return Caller.GRPC
+    if signs.mode is None:
+        return _without_fetch_metadata(signs)
+    if signs.mode != ("navigate",):
         return Caller.API
-    return Caller.NAVIGATION if method in _READS else Caller.FORM_POST
+    return Caller.NAVIGATION if signs.method in _READS else Caller.FORM_POST
 
 
-def _without_fetch_metadata(method: str, headers: Headers, content_type: str, accepted: str) -> Caller:
+def _without_fetch_metadata(signs: _Signs) -> Caller:
     """The caller behind a browser that sends no `Sec-Fetch-Mode`, or behind no browser."""
     # A program that takes anything is no browser: that one names what it shows.
-    if not _names_html(accepted) or _TOKEN.match(_single(headers, "authorization")) is not None:
+    if not _names_html(signs.accepted) or signs.has_token:
         return Caller.API
-    if method == "GET":
+    if signs.method == "GET":
         return Caller.NAVIGATION
-    if method == "POST" and _FORM.match(content_type) is not None:
+    if signs.method == "POST" and _FORM.match(signs.content_type) is not None:
         return Caller.FORM_POST
     return Caller.API
 
 
 def _reader(method: str, headers: Headers, body: bytes | None) -> Reader:
-    content_type, accepted = _single(headers, "content-type"), _accept(headers)
-    caller = _caller(method, headers, content_type, accepted)
+    signs = _signs(method, headers)
+    is_short = len(method) + len(signs.content_type) + len(signs.accepted) <= _LONGEST_KEPT
+    found = _kept_reader(signs) if is_short else _reader_by(signs)
+    if body is not None and found.caller in _WITH_CALLS and (calls := _calls(method, signs.content_type, body)):
+        return Reader(caller=found.caller, form=Form.JSON_RPC, calls=calls)
+    return found
+
+
+def _reader_by(signs: _Signs) -> Reader:
+    caller = _caller(signs)
     match caller:
         case Caller.GRPC:
             # Where Envoy translates gRPC-Web before it asks, the content type is that of gRPC.
-            web = "x-grpc-web" in headers or _GRPC.match(content_type) is None
+            web = signs.speaks_grpc_web or _GRPC.match(signs.content_type) is None
             return _of_form(caller, Form.GRPC_WEB if web else Form.GRPC)
         case Caller.NAVIGATION | Caller.FORM_POST:
-            return _of_form(caller, _preferred(accepted, _FOR_PEOPLE))
+            return _of_form(caller, _preferred(signs.accepted, _FOR_PEOPLE))
         case Caller.API | Caller.PREFLIGHT:
-            if calls := _calls(method, content_type, body):
-                return Reader(caller=caller, form=Form.JSON_RPC, calls=calls)
             # Connect's unary calls; its streams read the status (the Connect protocol, error codes).
-            connect = "connect-protocol-version" in headers
-            return _of_form(caller, Form.CONNECT if connect else _preferred(accepted, _FOR_PROGRAMS))
+            return _of_form(caller, Form.CONNECT if signs.speaks_connect else _preferred(signs.accepted, _FOR_PROGRAMS))
         case Caller.TCP:
             return _of_form(caller, Form.NOTHING)
         case _:
             assert_never(caller)
+
+
+# Callers differ in many ways, and in few that they say here.
+_kept_reader = lru_cache(maxsize=512)(_reader_by)
 
 
 @cache

@@ -6,41 +6,30 @@ The rule: every answer is explicit. Status 0 comes with `ok_response` and from A
 """
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from typing import Final, assert_never
 
-from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValueOption
-from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse, DeniedHttpResponse
-from extauthz.errors import STATUS
 from extauthz.values.decisions import Allow, Challenge, ChallengeOffer, Decision, Deny, Hold, HoldOffer, denial
 from extauthz.values.request import RequestView
 from extauthz.values.schemes import NO_SCHEMES, Schemes
 from extauthz.wire.authenticate import sent_scheme
-from extauthz.wire.caller import guess, reader
-from extauthz.wire.forms import Headers, Refusal
-from extauthz.wire.fragments import Holed, field, head, length, struct_entry, text_entry, together, within
-from extauthz.wire.grpc_status import code_of
+from extauthz.wire.caller import Reader, guess, reader
+from extauthz.wire.denied import denied, refused
+from extauthz.wire.dynamic_metadata import beside, facts_of
+from extauthz.wire.fragments import Holed, field, head, length, together, within
 from extauthz.wire.mutations import (
-    BESIDE,
     OK_RESPONSE,
-    OVERWRITE,
     behind_headers_set,
     headers_set,
     is_plain,
     ok_response,
     only_sets_headers,
 )
-from extauthz.wire.refusal import refuse
-from extauthz.wire.sayable import METADATA, are_names, is_text, sayable
-
-if TYPE_CHECKING:
-    # The stubs' name for a repeated field; at run time it is a class of upb's own.
-    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+from extauthz.wire.sayable import are_names, is_text, sayable
 
 # The field `status` of an answer with the code OK, which is the default and not written.
 _STATUS_OK: Final = field(1, b"")
-_DYNAMIC_METADATA: Final = 4
+_UNAUTHENTICATED: Final = 401
 _ID: Final = re.compile(r"[!-~]{1,200}\Z")
 
 
@@ -63,29 +52,25 @@ def say(
     returned as it is. Equal arguments give equal bytes. `usual_of` is a quicker way to what most get.
     """
     id_ = decision_id.encode()
+    if type(decision) is Deny:
+        who = _reader(request, unread)
+        # No other answer names a scheme.
+        named = schemes if decision.status == _UNAUTHENTICATED else NO_SCHEMES
+        sent = sent_scheme(request) if named is schemes else None
+        usual = denied(decision, who, id_, revision, named, sent)
+        if usual is not None:
+            return usual, decision
     said = sayable(decision, offer=offer)
     match said:
         case Allow():
             http, mutations = None if request is None else request.http, said.mutations
-            facts = id_.join(_facts("allow", said.reason, said.rule, revision, len(id_)))
+            facts = id_.join(facts_of("allow", said.reason, said.rule, revision, len(id_)))
             if mutations.metadata:
-                facts = _beside(facts, mutations.metadata)
+                facts = beside(facts, mutations.metadata)
             return _STATUS_OK + ok_response(mutations, http, id_, settable) + facts, said
         case Deny() | Challenge() | Hold():
-            facts = id_.join(_facts(_word(said), said.reason, said.rule, revision, len(id_)))
-            answer = CheckResponse.FromString(facts)
-            # Who reads it is worked out here alone: most requests are allowed, and nobody reads those answers.
-            who = reader(request) if request is not None else guess(unread)
-            refusal = refuse(
-                said,
-                reader=who,
-                decision_id=decision_id,
-                offer=offer,
-                schemes=schemes,
-                sent=sent_scheme(request),
-            )
-            _write_refusal(answer, said, refusal)
-            return answer.SerializeToString(deterministic=True), said
+            who = _reader(request, unread)
+            return refused(said, who, decision_id, revision, offer, schemes, sent_scheme(request)), said
         case _:
             assert_never(said)
 
@@ -135,28 +120,9 @@ def encode_failure(decision_id: str) -> bytes:
     return encode(denial("internal-error"), request=None, decision_id=safe_id, revision="", settable=frozenset())
 
 
-def _write_refusal(answer: CheckResponse, said: Deny | Challenge | Hold, refusal: Refusal) -> None:
-    status = said.status if isinstance(said, Deny) else STATUS[said.reason]
-    answer.status.code = code_of(status)
-    denied = answer.denied_response
-    denied.MergeFromString(_fixed(refusal.fixed))
-    # The enumeration is open: rules may deny with a status that Envoy has no name for.
-    denied.status.code = refusal.status  # type: ignore[assignment]  # stubs take its named values only
-    denied.body = refusal.body
-    written: set[str] = set()
-    for name, value in refusal.headers:
-        # A second cookie is beside the first; there is no header of the client's that it could join.
-        _write_header(denied.headers, name, value, BESIDE if name in written else OVERWRITE)
-        written.add(name)
-
-
-@lru_cache(maxsize=256)
-def _fixed(headers: Headers) -> bytes:
-    """The part of a denied answer that is the same in many."""
-    denied = DeniedHttpResponse()
-    for name, value in headers:
-        _write_header(denied.headers, name, value)
-    return denied.SerializeToString(deterministic=True)
+def _reader(request: RequestView | None, unread: bytes) -> Reader:
+    """Who reads the answer; only of a refusal, for nobody reads others."""
+    return reader(request) if request is not None else guess(unread)
 
 
 class _Usual:
@@ -222,54 +188,6 @@ def _form(
     if not (is_text(reason) and is_text(rule) and are_names(names)) or any("_" in name for name in (*settable, *names)):
         return None
     rest = behind_headers_set(names, settable=settable, size=size)
-    facts = _facts("allow", reason, rule, revision, size)
+    facts = facts_of("allow", reason, rule, revision, size)
     whole = together((_STATUS_OK,), within(OK_RESPONSE, rest, size), facts)
     return whole, together(rest, facts), length(rest, size)
-
-
-@lru_cache(maxsize=4096)
-def _facts(word: str, reason: str, rule: str | None, revision: str, size: int) -> Holed:
-    """The dynamic metadata of an answer that says this, with a hole for the decision's id of so many bytes.
-
-    Envoy keeps them under the filter's own namespace for access logs and later filters.
-    """
-
-    def told(name: str, value: str) -> Holed:
-        return text_entry(name, (value.encode(),), size)
-
-    # In the order of the library: a name before another one that it begins with.
-    facts = together(
-        text_entry("decision_id", (b"", b""), size),
-        told("decision", word),
-        told("reason", reason),
-        told("revision", revision),
-        *(() if rule is None else (told("rule", rule),)),
-    )
-    return within(_DYNAMIC_METADATA, struct_entry(METADATA, facts, size), size)
-
-
-def _beside(facts: bytes, metadata: Mapping[str, Any]) -> bytes:
-    """The same dynamic metadata with what rules add to them."""
-    answer = CheckResponse.FromString(facts)
-    answer.dynamic_metadata.update(metadata)
-    return answer.SerializeToString(deterministic=True)
-
-
-def _write_header(
-    options: "RepeatedCompositeFieldContainer[HeaderValueOption]", name: str, value: str, action: int = OVERWRITE
-) -> None:
-    option = options.add()
-    option.append_action = action  # type: ignore[assignment]  # the stubs hide that an enumeration's values are ints
-    option.header.key, option.header.value = name, value
-
-
-def _word(refused: Deny | Challenge | Hold) -> str:
-    match refused:
-        case Deny():
-            return "deny"
-        case Challenge():
-            return "challenge"
-        case Hold():
-            return "hold"
-        case _:
-            assert_never(refused)

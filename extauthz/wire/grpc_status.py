@@ -4,7 +4,7 @@ The rule: a denied gRPC call names its own status. Without a `grpc-status` heade
 and 400 would become INTERNAL, 302 UNKNOWN.
 """
 
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
@@ -15,6 +15,8 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo  # type: ignore[im
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # no py.typed
 
 DOMAIN: Final = "extauthz"
+DETAILS: Final = "grpc-status-details-bin"
+"""The header with a google.rpc.Status."""
 
 # A client takes some 8 KiB of headers; with more of them it would read another error than ours.
 _LONGEST_MESSAGE: Final = 500
@@ -81,13 +83,21 @@ def details(code: Code, *, message: str, reason: str, metadata: Mapping[str, str
 
 def headers(status: Status) -> tuple[tuple[str, str], ...]:
     """The headers of a refused call."""
-    # Binary headers are base64 and may leave out the padding.
-    binary = b64encode(status.SerializeToString(deterministic=True)).decode().rstrip("=")
     return (
         ("grpc-status", str(status.code)),
         ("grpc-message", quote(status.message, safe=_UNESCAPED)),
-        ("grpc-status-details-bin", binary),
+        (DETAILS, binary(status.SerializeToString(deterministic=True)).decode()),
     )
+
+
+def binary(value: bytes) -> bytes:
+    """A binary header: base64, which may leave out the padding."""
+    return b64encode(value).rstrip(b"=")
+
+
+def of_binary(header: bytes) -> bytes:
+    """What `binary` made a header of."""
+    return b64decode(header + b"==")
 
 
 def connect_error(status: Status) -> dict[str, object]:
