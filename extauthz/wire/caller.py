@@ -31,6 +31,20 @@ _FORM: Final = re.compile(
 _JSON: Final = re.compile(r"application/(?:json|json-rpc|jsonrequest)[ \t]*(?=;|\Z)", re.IGNORECASE)
 _READS: Final = frozenset({"GET", "HEAD"})
 _PARTIAL: Final = "x-envoy-auth-partial-body"
+_READ: Final = frozenset(
+    {
+        _PARTIAL,
+        "accept",
+        "access-control-request-method",
+        "authorization",
+        "connect-protocol-version",
+        "content-type",
+        "origin",
+        "sec-fetch-mode",
+        "x-grpc-web",
+    }
+)
+"""The headers that tell callers apart."""
 _LONGEST_ACCEPT: Final = 4_096
 _LONGEST_KEPT: Final = 512
 """Characters by which a caller is told from others who come again."""
@@ -105,12 +119,13 @@ def guess(payload: bytes) -> Reader:
         return NOBODY_KNOWN
     if len(http.headers) + len(http.header_map.headers) > MOST:
         return NOBODY_KNOWN
-    lines = [*http.headers.items()]
-    lines += [(line.key, line.raw_value.decode(errors="replace") or line.value) for line in http.header_map.headers]
-    sent: dict[str, list[str]] = {}
-    for name, value in lines:
-        sent.setdefault(name.lower(), []).append(value)
-    headers = {name: tuple(values) for name, values in sent.items()}
+    headers: dict[str, tuple[str, ...]] = {}
+    for key, value in http.headers.items():
+        if (name := key.lower()) in _READ:
+            headers[name] = (*headers.get(name, ()), value)
+    for line in http.header_map.headers:
+        if (name := line.key.lower()) in _READ:
+            headers[name] = (*headers.get(name, ()), line.raw_value.decode(errors="replace") or line.value)
     body = http.raw_body or http.body.encode() if headers.get(_PARTIAL) == ("false",) else None
     return _reader(http.method, headers, body)
 

@@ -167,6 +167,29 @@ def test_a_check_that_can_not_be_read_is_answered_in_the_callers_form_too(
     assert (known.caller, known.form) == (caller, form)
 
 
+MARKS = [
+    {"x-grpc-web": "1", "content-type": "application/grpc"},
+    {"connect-protocol-version": "1"},
+    {"accept": ["text/plain", "text/html;q=0.5"]},
+]
+
+
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize(
+    ("method", "headers"),
+    [
+        *((method, headers) for method, headers, _ in CALLERS),
+        *(("GET", headers) for headers, *_ in REFUSED if not isinstance(headers.get("content-type"), list)),
+        *(("POST", headers) for headers in MARKS),
+    ],
+)
+def test_who_reads_is_known_alike_whether_a_check_can_be_read_or_not(
+    *, method: str, headers: dict[str, str | list[str]], raw: bool
+) -> None:
+    asked = check_request(host="a.example", path="/", method=method, headers=headers | {"x-b": "c"}, raw_headers=raw)
+    assert guess(asked) is reader(decode(asked))
+
+
 def test_a_json_rpc_call_that_can_not_be_read_keeps_its_id() -> None:
     payload = check_request(
         host="a.example", path="//", method="POST", headers={"content-type": "application/json"}, body=CALL
