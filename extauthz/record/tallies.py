@@ -132,7 +132,8 @@ class Tallies:
     ) -> None:
         """Count a decision: all of it is as `DecisionRecord` has it."""
         self.again(self.alike(decision, rules), decision_id, request, trace, span, started_ns, ended_ns)
-        self.waited(waits)
+        if waits:
+            self.waited(waits)
 
     def again(
         self,
