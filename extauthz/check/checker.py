@@ -137,14 +137,7 @@ class Checker:
                     return OpenCase(case, request, identity, candidates)
                 facts = remembered
                 case = case.but(facts=facts)
-            evaluation = decide(
-                candidates,
-                request=request,
-                identity=identity,
-                facts=facts,
-                now=now,
-                binding_keys=self._keys.binding_keys,
-            )
+            evaluation = decide(candidates, request, identity, facts, now, self._keys.binding_keys)
             if evaluation.audit_required and not may_wait:
                 return Unrecorded(case, evaluation)
             return self._answering.answer(case, evaluation)

@@ -18,9 +18,10 @@ from extauthz.policy.holding import Met, approve
 from extauthz.policy.mutations import Conflict, evaluate, merged
 from extauthz.policy.plain import header_value, parameter_value
 from extauthz.policy.plan import Plan, Scope, Speaking, Voice
+from extauthz.policy.readings import Known
 from extauthz.policy.reads import RISK
 from extauthz.policy.rules import AllowTerms, DenyTerms
-from extauthz.policy.standing import Holds, Standing
+from extauthz.policy.standing import MOST_SETTLED, Holds, Standing, is_short
 from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import (
     Allow,
@@ -44,7 +45,6 @@ def needs(candidates: Candidates) -> Needs:
 
 def decide(
     candidates: Candidates,
-    *,
     request: RequestView,
     identity: Identity,
     facts: Facts,
@@ -59,19 +59,38 @@ def decide(
     that is not made of these arguments: of a recorded request, some of which is masked. Raises nothing that a policy
     or a request can cause.
     """
-    plan = candidates.plan
+    http = request.http
     standing = candidates.standing if scope is None else None
+    if standing is not None and http is not None:
+        known = standing.known or candidates.plan.known
+        found = None if known is None else known.evaluation(http.headers, candidates.segments, now)
+        if found is not None:
+            return found
+    return _worked_out(candidates, standing, request, identity, facts, now, binding_keys, scope)
+
+
+def _worked_out(
+    candidates: Candidates,
+    standing: Standing | None,
+    request: RequestView,
+    identity: Identity,
+    facts: Facts,
+    now: float,
+    binding_keys: Sequence[bytes],
+    scope: RequestScope | None,
+) -> Evaluation:
+    """The decision, if it is not known; it is then, where the same follows for others."""
+    http, plan = request.http, candidates.plan
     if now >= plan.expires:
         plan, standing = plan.at(now), None
-    http = request.http
     # Step 1, second half: of the candidates, those whose `when` is true match.
-    known = None
+    common = None
     there: tuple[bool, ...] = ()
     if standing is not None and http is not None:
         there = plan.there(http) if plan.asked_for else ()
-        known = standing.held.get(there)
-    pending = plan.conditions if known is None else plan.varying
-    held: list[Holds] = [None] * len(pending) if known is None else [*known]
+        common = standing.held.get(there)
+    pending = plan.conditions if common is None else plan.varying
+    held: list[Holds] = [None] * len(pending) if common is None else [*common]
     # A record may be masked where conditions look; what is no HTTP has nothing to tell.
     if http is not None and scope is None:
         pending = _untold(pending, http, candidates.segments, held)
@@ -80,36 +99,56 @@ def decide(
     if pending:
         scopes = plan.scopes(_first(request, identity, facts, now, scope), candidates.segments)
         _evaluate(pending, scopes, held, errors)
-    if known is None:
+    if common is None:
         _keep(standing, plan, there, held)
     outcome = tuple(held)
     speaking = plan.spoken.get(outcome) or plan.speaking(outcome)
     if speaking.settled is not None:
+        _remember(speaking.settled, candidates, standing, plan, http, for_all=True)
         return speaking.settled
     settled = standing.settled.get(outcome) if standing is not None and speaking.is_steady else None
     looks = plan.models or plan.facts_read
     if settled is not None and not looks:
+        _remember(settled, candidates, standing, plan, http, for_all=False)
         return settled
     scopes = scopes or plan.scopes(_first(request, identity, facts, now, scope), candidates.segments)
     case = Case(request, identity, facts, now, binding_keys, scopes)
     decision = _combine(speaking, case) if settled is None else settled.decision
-    risk: tuple[Assessment, ...] = ()
-    views: Mapping[str, object] = EMPTY
-    if looks:
-        first = scopes[0]
-        risk = _assessed(plan, scopes)
-        views = {name: first[name] for name in plan.facts_read if name in first}
+    risk, views = _looked_at(plan, scopes) if looks else ((), EMPTY)
     evaluation = Evaluation(
         decision=decision, rules=speaking.results, audit_required=speaking.audit_required, risk=risk, views=views
     )
     if errors or case.faults:
-        return replace(evaluation, rules=tuple(_with_errors(plan, speaking, held, errors, case.faults)))
+        evaluation = replace(evaluation, rules=tuple(_with_errors(plan, speaking, held, errors, case.faults)))
+        if speaking.is_steady and not looks and not case.faults and is_short(decision, errors):
+            _remember(evaluation, candidates, standing, plan, http, for_all=speaking.reads_nothing)
+        return evaluation
     if speaking.reads_nothing:
         speaking.settled = evaluation
     elif settled is None and standing is not None and speaking.is_steady:
         # Of what was looked at for this one nothing is kept: each looks for itself.
         standing.settle(outcome, replace(evaluation, risk=(), views=EMPTY) if looks else evaluation)
     return evaluation
+
+
+def _remember(
+    evaluation: Evaluation,
+    candidates: Candidates,
+    standing: Standing | None,
+    plan: Plan,
+    http: HttpRequest | None,
+    *,
+    for_all: bool,
+) -> None:
+    """Remember what follows for requests of which the same is read; `for_all` is whether it does for every caller."""
+    if standing is None or http is None or plan.readings is None:
+        return
+    known = standing.known
+    if known is None or (known is plan.known and not for_all):
+        known = plan.known if for_all else None
+        known = known or Known(plan.readings, plan.expires, MOST_SETTLED)
+        standing.known = known
+    known.remember(http.headers, candidates.segments, evaluation)
 
 
 def _untold(
@@ -148,10 +187,12 @@ def _keep(standing: Standing | None, plan: Plan, there: tuple[bool, ...], held: 
         standing.hold(there, held)
 
 
-def _assessed(plan: Plan, scopes: Sequence[Scope]) -> tuple[Assessment, ...]:
-    """What the risk models came to that a condition has read; nothing is evaluated for it."""
+def _looked_at(plan: Plan, scopes: Sequence[Scope]) -> tuple[tuple[Assessment, ...], Mapping[str, object]]:
+    """What the risk models came to that a condition has read, and the facts; nothing is evaluated for it."""
     found = [scopes[at].get(RISK) for _, at in plan.models]
-    return tuple([one for one in found if isinstance(one, Assessment)])
+    first = scopes[0]
+    views = {name: first[name] for name in plan.facts_read if name in first}
+    return tuple([one for one in found if isinstance(one, Assessment)]), views
 
 
 def _with_errors(

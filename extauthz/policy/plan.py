@@ -11,6 +11,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from extauthz.policy.captures import Layout, captured
 from extauthz.policy.conditions import Condition, condition
 from extauthz.policy.context import PARAMS, Evaluated, VariableScope
+from extauthz.policy.readings import Known
 from extauthz.policy.reads import Ask
 from extauthz.policy.risk_models import RiskModel, programs_of
 from extauthz.policy.rules import (
@@ -22,6 +23,7 @@ from extauthz.policy.rules import (
     Policy,
     Rule,
 )
+from extauthz.policy.seen import readings_of
 from extauthz.policy.standing import Holds
 from extauthz.values.decisions import Evaluation, Mode, Outcome, RuleResult
 from extauthz.values.grants import Lookup, Needs
@@ -131,7 +133,9 @@ class Plan:
     ask `obeyed_by`. `is_kept`: for whom the same are obeyed finds this very one. `facts_read` are the names of facts
     that any of the rules reads. `varying` are those of the conditions that may come to something else for two requests
     that stand alike; `steady` the numbers of the others, if the same of the headers `asked_for` are there. `spoken` is
-    who speaks, by what the conditions came to, as far as it is remembered; ask `speaking` where it is not.
+    who speaks, by what the conditions came to, as far as it is remembered; ask `speaking` where it is not. `readings`
+    are all that conditions see of a request beside who calls, `None` if that is more than can be told; `known` are then
+    the evaluations that are the same for every caller, `None` if conditions see who calls.
     """
 
     __slots__ = (
@@ -147,10 +151,12 @@ class Plan:
         "facts_read",
         "is_kept",
         "is_staged",
+        "known",
         "layouts",
         "models",
         "modes",
         "needs",
+        "readings",
         "rules",
         "spoken",
         "steady",
@@ -189,6 +195,9 @@ class Plan:
         self.asked_for = tuple(sorted(frozenset().union(*(names for names in asked_for if names is not None))))
         self.steady = tuple([number for number, names in enumerate(asked_for) if names is not None])
         self.varying = tuple([self.conditions[number] for number, names in enumerate(asked_for) if names is None])
+        self.readings = readings_of((rule.seen, layout) for _, rule, layout, _ in stated)
+        reads_caller = any(rule.seen is None or rule.seen.reads_caller for _, rule, _, _ in stated)
+        self.known = None if self.readings is None or reads_caller else Known(self.readings, self.expires, MOST_KEPT)
         self.spoken: dict[tuple[Holds, ...], Speaking] = {}
         self._variants: dict[tuple[Mode, ...], Plan] = {}
         self._next: Plan | None = None

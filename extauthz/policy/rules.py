@@ -10,8 +10,9 @@ from extauthz.policy.comparisons import Comparison, comparison_of
 from extauthz.policy.index import Place
 from extauthz.policy.reads import Reads
 from extauthz.policy.risk_models import RiskModel
+from extauthz.policy.seen import NOTHING_SEEN, Seen, seen_of
 from extauthz.policy.staging import Staged
-from extauthz.policy.standing import is_steady, names_asked_for
+from extauthz.policy.standing import is_steady
 from extauthz.stepup.binding import Kind
 from extauthz.values.approvals import Stance
 from extauthz.values.decisions import Deny, Effect, Factor, Mode, Outcome, RuleResult, UserVerification
@@ -174,10 +175,14 @@ class Rule:
     """The headers by which its condition comes to the same for all requests that stand alike; `None` if by more."""
     comparison: Comparison | None = field(init=False)
     """What its condition compares, if it does nothing else."""
+    seen: Seen | None = field(init=False)
+    """What its condition sees; `None` if that is more than can be told of it."""
 
     def __post_init__(self) -> None:
         """Look at the condition once."""
-        object.__setattr__(self, "asks_for", frozenset() if self.when is None else names_asked_for(self.when.tree))
+        seen = NOTHING_SEEN if self.when is None else seen_of(self.when.tree)
+        object.__setattr__(self, "seen", seen)
+        object.__setattr__(self, "asks_for", None if seen is None else seen.asks_for)
         object.__setattr__(self, "comparison", None if self.when is None else comparison_of(self.when.tree))
 
     def mode_for(self, identity: Identity) -> Mode:

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from extauthz.cel import tree
-from extauthz.policy.definitions import PREFIX as DEFINITIONS
-from extauthz.policy.header_reads import is_view
+from extauthz.policy.readings import Known
+from extauthz.policy.seen import seen_of
 from extauthz.values.decisions import Allow, Decision, Deny, Evaluation
 from extauthz.values.identity import Identity
 
@@ -24,22 +24,21 @@ MOST_SETTLED: Final = 8
 _LONGEST_SETTLED: Final = 512
 """Characters that a decision may hold which is kept."""
 
-_TIMED: Final = frozenset({"token_age"})
-"""Fields of who calls that depend on the time."""
-
 
 class Standing:
     """What requests have in common that stand alike: the caller, the place and the method.
 
     `held` is what the conditions came to, by which of the headers were there that steady ones ask for; those that are
     not steady may come to something else. `settled` are evaluations whose decision depends on who calls and the method
-    alone, by what the conditions came to; what was looked at for them is missing.
+    alone, by what the conditions came to; what was looked at for them is missing. `known` are evaluations by what is
+    read of a request, once that is asked for.
     """
 
-    __slots__ = ("held", "identity", "settled")
+    __slots__ = ("held", "identity", "known", "settled")
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
+        self.known: Known | None = None
         self.held: dict[tuple[bool, ...], tuple[Holds, ...]] = {}
         self.settled: dict[tuple[Holds, ...], Evaluation] = {}
 
@@ -50,12 +49,12 @@ class Standing:
 
     def settle(self, outcome: tuple[Holds, ...], evaluation: Evaluation) -> None:
         """Remember what follows where the conditions come to this."""
-        if len(self.settled) < MOST_SETTLED and _is_short(evaluation.decision):
+        if len(self.settled) < MOST_SETTLED and is_short(evaluation.decision):
             self.settled[outcome] = evaluation
 
 
-def _is_short(decision: Decision) -> bool:
-    """Whether a memory of bounded count is also one of bounded bytes."""
+def is_short(decision: Decision, errors: Iterable[str] = ()) -> bool:
+    """Whether a memory of a bounded count of decisions, and of errors on the way to them, is one of bounded bytes."""
     match decision:
         case Allow(mutations=changes):
             if changes.append_headers or changes.append_response_headers or changes.metadata:
@@ -65,49 +64,16 @@ def _is_short(decision: Decision) -> bool:
             texts = [*headers.values(), body]
         case _:
             return False
-    return sum(map(len, texts)) <= _LONGEST_SETTLED
+    return sum(map(len, (*texts, *errors))) <= _LONGEST_SETTLED
 
 
 def names_asked_for(root: tree.Expr) -> frozenset[str] | None:
     """The headers, in lower case, of which an expression asks whether they are there, if it reads nothing else but
     constants and what requests that stand alike have in common; `None` if it reads more."""
-    names = set()
-    pending = [root]
-    while pending:
-        node = pending.pop()
-        match node:
-            case (
-                tree.Select(operand=tree.Variable(name=name), field=field)
-                | tree.Has(operand=tree.Variable(name=name), field=field)
-            ):
-                if not _is_common(name, field):
-                    return None
-            case tree.Call(function="@in", args=(tree.Constant(value=str() as name), view)) if is_view(view):
-                names.add(name.lower())
-            case tree.Has(operand=view, field=name) if is_view(view):
-                names.add(name.lower())
-            case tree.Variable(name=name):
-                if not name.startswith(DEFINITIONS):
-                    return None
-            case tree.Call(overloads=overloads) if any(overload.bindings for overload in overloads):
-                return None
-            case _:
-                pending += tree.children(node)
-    return frozenset(names)
+    seen = seen_of(root)
+    return None if seen is None else seen.asks_for
 
 
 def is_steady(root: tree.Expr) -> bool:
     """Whether an expression comes to the same for all requests that stand alike, whatever headers are there."""
     return names_asked_for(root) == frozenset()
-
-
-def _is_common(name: str, field: str) -> bool:
-    match name:
-        case "user":
-            return field not in _TIMED
-        case "workload" | "client":
-            return True
-        case "request":
-            return field == "method"
-        case _:
-            return False

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from extauthz.identity import spiffe
 from extauthz.policy.decide import decide
 from extauthz.policy.declared import NOTHING_DECLARED, Declared
@@ -12,6 +14,7 @@ from extauthz.policy.policy_set import PolicySet
 from extauthz.values.approvals import APPROVAL_FACTOR, Approved, Approver, BreakGlass, Vote
 from extauthz.values.decisions import Evaluation
 from extauthz.values.grants import Facts, Grant
+from extauthz.values.headers import OneLineEach
 from extauthz.values.identity import Identity, Subject, User
 from extauthz.values.request import RequestView
 from extauthz.wire.compose import check_request, tcp_check_request
@@ -77,6 +80,18 @@ def compiled(*documents: Document, declared: Declared = NOTHING_DECLARED) -> Pol
 def http(path: str = "/", method: str = "GET", host: str = "app.example", **more: Any) -> RequestView:
     """An HTTP request as decoded from its Check; `more` goes to `wire.compose.check_request`."""
     return decode(check_request(host=host, method=method, path=path, raw_headers=True, **more))
+
+
+def one_line_each(request: RequestView) -> RequestView:
+    """The same with its headers in the form that they have where their names came before; as it is if it can't have
+    it."""
+    assert request.http is not None
+    lines = request.http.headers.values()
+    if any(len(values) > 1 for values in lines):
+        return request
+    places = {name: place for place, name in enumerate(request.http.headers)}
+    headers = OneLineEach(places, tuple([values[0] for values in lines]), ())
+    return replace(request, http=replace(request.http, headers=headers))
 
 
 def pathless(host: str) -> tuple[tuple[str, str], ...]:

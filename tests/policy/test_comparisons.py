@@ -5,8 +5,7 @@ from itertools import product
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
-from policy.making import KEY, NOW, WEB, caller, compiled, document, http, rule, tcp
+from policy.making import KEY, NOW, WEB, caller, compiled, document, http, one_line_each, rule, tcp
 
 from extauthz import cel
 from extauthz.policy.comparisons import Comparison, comparison_of
@@ -15,7 +14,6 @@ from extauthz.policy.decide import decide
 from extauthz.policy.policy_set import PolicySet
 from extauthz.values.decisions import Evaluation
 from extauthz.values.grants import Facts
-from extauthz.values.headers import OneLineEach
 from extauthz.values.request import RequestView
 
 IDENTITY = caller(sub="alice", workload=WEB)
@@ -29,20 +27,8 @@ HEADERS: tuple[dict[str, str | list[str]], ...] = (
 )
 PATHS = ("/a/1", "/a/2?id=1", "/a/%31", "/a/1/b/2", "/a/2/c/1", "/c/1", "/c/a/1")
 
-
-def _one_line_each(request: RequestView) -> RequestView:
-    """The same with the headers in the form that they have if their names came before; as it is if it can't have it."""
-    assert request.http is not None
-    lines = request.http.headers.values()
-    if any(len(values) > 1 for values in lines):
-        return request
-    places = {name: place for place, name in enumerate(request.http.headers)}
-    headers = OneLineEach(places, tuple([values[0] for values in lines]), ())
-    return replace(request, http=replace(request.http, headers=headers))
-
-
 _DECODED = tuple(http(path, headers=headers) for path, headers in product(PATHS, HEADERS))
-REQUESTS = (*_DECODED, *map(_one_line_each, _DECODED))
+REQUESTS = (*_DECODED, *map(one_line_each, _DECODED))
 READS = (
     'request.headers["x-a"]',
     'request.headers["X-a"]',
