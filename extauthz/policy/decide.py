@@ -18,7 +18,6 @@ from extauthz.policy.holding import Met, approve
 from extauthz.policy.mutations import Conflict, evaluate, merged
 from extauthz.policy.plain import header_value, parameter_value
 from extauthz.policy.plan import Plan, Scope, Speaking, Voice
-from extauthz.policy.readings import Known
 from extauthz.policy.reads import RISK
 from extauthz.policy.rules import AllowTerms, DenyTerms
 from extauthz.policy.standing import MOST_SETTLED, Holds, Standing, is_short
@@ -63,7 +62,7 @@ def decide(
     standing = candidates.standing if scope is None else None
     if standing is not None and http is not None:
         known = standing.known or candidates.plan.known
-        found = None if known is None else known.evaluation(http.headers, candidates.segments, now)
+        found = None if known is None else known.evaluation(request, http.headers, candidates.segments, now)
         if found is not None:
             return found
     return _worked_out(candidates, standing, request, identity, facts, now, binding_keys, scope)
@@ -104,12 +103,12 @@ def _worked_out(
     outcome = tuple(held)
     speaking = plan.spoken.get(outcome) or plan.speaking(outcome)
     if speaking.settled is not None:
-        _remember(speaking.settled, candidates, standing, plan, http, for_all=True)
+        _remember(speaking.settled, candidates, standing, plan, request, for_all=True)
         return speaking.settled
     settled = standing.settled.get(outcome) if standing is not None and speaking.is_steady else None
     looks = plan.models or plan.facts_read
     if settled is not None and not looks:
-        _remember(settled, candidates, standing, plan, http, for_all=False)
+        _remember(settled, candidates, standing, plan, request, for_all=False)
         return settled
     scopes = scopes or plan.scopes(_first(request, identity, facts, now, scope), candidates.segments)
     case = Case(request, identity, facts, now, binding_keys, scopes)
@@ -121,7 +120,7 @@ def _worked_out(
     if errors or case.faults:
         evaluation = replace(evaluation, rules=tuple(_with_errors(plan, speaking, held, errors, case.faults)))
         if speaking.is_steady and not looks and not case.faults and is_short(decision, errors):
-            _remember(evaluation, candidates, standing, plan, http, for_all=speaking.reads_nothing)
+            _remember(evaluation, candidates, standing, plan, request, for_all=speaking.reads_nothing)
         return evaluation
     if speaking.reads_nothing:
         speaking.settled = evaluation
@@ -136,19 +135,21 @@ def _remember(
     candidates: Candidates,
     standing: Standing | None,
     plan: Plan,
-    http: HttpRequest | None,
+    request: RequestView,
     *,
     for_all: bool,
 ) -> None:
     """Remember what follows for requests of which the same is read; `for_all` is whether it does for every caller."""
+    http = request.http
     if standing is None or http is None or plan.readings is None:
         return
     known = standing.known
     if known is None or (known is plan.known and not for_all):
         known = plan.known if for_all else None
-        known = known or Known(plan.readings, plan.expires, MOST_SETTLED)
+        known = known or plan.to_know(MOST_SETTLED)
         standing.known = known
-    known.remember(http.headers, candidates.segments, evaluation)
+    if known is not None:
+        known.remember(request, http.headers, candidates.segments, evaluation)
 
 
 def _untold(

@@ -141,6 +141,7 @@ class Plan:
     __slots__ = (
         "_next",
         "_openings",
+        "_reads_context",
         "_scope_of",
         "_variants",
         "asked_for",
@@ -196,8 +197,9 @@ class Plan:
         self.steady = tuple([number for number, names in enumerate(asked_for) if names is not None])
         self.varying = tuple([self.conditions[number] for number, names in enumerate(asked_for) if names is None])
         self.readings = readings_of((rule.seen, layout) for _, rule, layout, _ in stated)
-        reads_caller = any(rule.seen is None or rule.seen.reads_caller for _, rule, _, _ in stated)
-        self.known = None if self.readings is None or reads_caller else Known(self.readings, self.expires, MOST_KEPT)
+        seen = [rule.seen for _, rule, _, _ in stated if rule.seen is not None]
+        self._reads_context = any(one.reads_context for one in seen)
+        self.known = None if any(one.reads_caller for one in seen) else self.to_know(MOST_KEPT)
         self.spoken: dict[tuple[Holds, ...], Speaking] = {}
         self._variants: dict[tuple[Mode, ...], Plan] = {}
         self._next: Plan | None = None
@@ -269,6 +271,10 @@ class Plan:
                 scope[PARAMS] = captured(own, segments)
             scopes.append(scope)
         return scopes
+
+    def to_know(self, most: int) -> Known | None:
+        """Room for so many evaluations, by what conditions see of a request; `None` if they see more than that."""
+        return None if self.readings is None else Known(self.readings, self._reads_context, self.expires, most)
 
     def there(self, http: HttpRequest) -> tuple[bool, ...]:
         """Which of the headers `asked_for` a request has."""

@@ -10,9 +10,17 @@ from typing import Final
 
 from extauthz.values.decisions import Evaluation
 from extauthz.values.headers import OneLineEach
+from extauthz.values.request import RequestView
 
 Headers = Mapping[str, tuple[str, ...]]
+Segments = tuple[str, ...]
+Context = Mapping[str, str]
+
 UNKNOWN: Final = -1
+MOST_CONTEXTS: Final = 2
+"""What the filter tells of the route, in as many ways, is remembered of one place, or of one who stands there."""
+_LONGEST: Final = 512
+"""Characters that one of them may have."""
 
 
 class Reading:
@@ -26,7 +34,7 @@ class Reading:
         self._absent: Final = unit
         self.count: Final = len(self._numbers) + 2
 
-    def number(self, places: dict[str, int], lines: tuple[str, ...], segments: tuple[str, ...]) -> int:
+    def number(self, places: dict[str, int], lines: tuple[str, ...], segments: Segments) -> int:
         """The number of the case that a request is, by its headers and its path."""
         raise NotImplementedError
 
@@ -38,7 +46,7 @@ class HeaderReading(Reading):
         super().__init__(texts, unit)
         self._name: Final = name
 
-    def number(self, places: dict[str, int], lines: tuple[str, ...], segments: tuple[str, ...]) -> int:  # noqa: ARG002
+    def number(self, places: dict[str, int], lines: tuple[str, ...], segments: Segments) -> int:  # noqa: ARG002
         place = places.get(self._name)
         return self._absent if place is None else self._numbers.get(lines[place], 0)
 
@@ -50,34 +58,47 @@ class SegmentReading(Reading):
         super().__init__(texts, unit)
         self._position: Final = position
 
-    def number(self, places: dict[str, int], lines: tuple[str, ...], segments: tuple[str, ...]) -> int:  # noqa: ARG002
+    def number(self, places: dict[str, int], lines: tuple[str, ...], segments: Segments) -> int:  # noqa: ARG002
         return self._numbers.get(segments[self._position], 0)
+
+
+class _Within:
+    """What is known of requests that the filter tells the same `context`; of all, where that is `None`."""
+
+    def __init__(self, context: Context | None) -> None:
+        self.context: Final = context
+        self.evaluations: Final[dict[int, Evaluation]] = {}
 
 
 class Known:
     """Evaluations that are the same for all requests of which the same is read, until `expires` (seconds since the
-    epoch); at most so many of them."""
+    epoch); at most so many of them in one context."""
 
-    def __init__(self, readings: tuple[Reading, ...], expires: float, most: int) -> None:
+    def __init__(self, readings: tuple[Reading, ...], reads_context: bool, expires: float, most: int) -> None:
         self._readings: Final = readings
         self._expires: Final = expires
         self._most: Final = most
-        self._evaluations: Final[dict[int, Evaluation]] = {}
+        self._everywhere: Final = None if reads_context else _Within(None)
+        self._within: tuple[_Within, ...] = ()
 
-    def evaluation(self, headers: Headers, segments: tuple[str, ...], now: float) -> Evaluation | None:
+    def evaluation(self, request: RequestView, headers: Headers, segments: Segments, now: float) -> Evaluation | None:
         """What follows for a request; `None` if that is not known."""
         if now >= self._expires:
             return None
-        number = self._number(headers, segments)
-        return None if number < 0 else self._evaluations.get(number)
+        within = self._everywhere or self._of(request.context)
+        number = UNKNOWN if within is None else self._number(headers, segments)
+        return None if within is None or number < 0 else within.evaluations.get(number)
 
-    def remember(self, headers: Headers, segments: tuple[str, ...], evaluation: Evaluation) -> None:
+    def remember(self, request: RequestView, headers: Headers, segments: Segments, evaluation: Evaluation) -> None:
         """Note what follows for a request, and for all of which the same is read."""
         number = self._number(headers, segments)
-        if number >= 0 and len(self._evaluations) < self._most:
-            self._evaluations[number] = evaluation
+        if number < 0:
+            return
+        within = self._everywhere or self._of(request.context) or self._beginning(request.context)
+        if within is not None and len(within.evaluations) < self._most:
+            within.evaluations[number] = evaluation
 
-    def _number(self, headers: Headers, segments: tuple[str, ...]) -> int:
+    def _number(self, headers: Headers, segments: Segments) -> int:
         """What is read of a request; `UNKNOWN` where that can't be told by a number."""
         if type(headers) is not OneLineEach:
             return UNKNOWN
@@ -86,3 +107,17 @@ class Known:
         for reading in self._readings:
             number += reading.number(places, lines, segments)
         return number
+
+    def _of(self, context: Context) -> _Within | None:
+        for within in self._within:
+            if within.context is context or within.context == context:
+                return within
+        return None
+
+    def _beginning(self, context: Context) -> _Within | None:
+        """The same for a context that is new; `None` if there are as many as there may be, or it is long."""
+        if len(self._within) >= MOST_CONTEXTS or sum([len(name) + len(context[name]) for name in context]) > _LONGEST:
+            return None
+        within = _Within(context)
+        self._within = (*self._within, within)  # if two threads do so, one is forgotten, with all that it holds
+        return within

@@ -180,10 +180,11 @@ class Rule:
 
     def __post_init__(self) -> None:
         """Look at the condition once."""
-        seen = NOTHING_SEEN if self.when is None else seen_of(self.when.tree)
+        constants, variables = self.policy.constants, {**self.policy.shared, **self.policy.per_rule}
+        seen = NOTHING_SEEN if self.when is None else seen_of(self.when.tree, constants, variables)
         object.__setattr__(self, "seen", seen)
         object.__setattr__(self, "asks_for", None if seen is None else seen.asks_for)
-        object.__setattr__(self, "comparison", None if self.when is None else comparison_of(self.when.tree))
+        object.__setattr__(self, "comparison", None if self.when is None else comparison_of(self.when.tree, constants))
 
     def mode_for(self, identity: Identity) -> Mode:
         """Whether the rule is obeyed for this caller, or in shadow."""

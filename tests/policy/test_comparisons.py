@@ -5,10 +5,10 @@ from itertools import product
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from policy.making import KEY, NOW, WEB, caller, compiled, document, http, one_line_each, rule, tcp
+from policy.making import KEY, NOW, WEB, caller, compiled, definitions, document, http, one_line_each, rule, tcp
 
 from extauthz import cel
-from extauthz.policy.comparisons import Comparison, comparison_of
+from extauthz.policy.comparisons import MOST_DEFINED, Comparison, comparison_of
 from extauthz.policy.context import NAMES, Inputs, RequestScope
 from extauthz.policy.decide import decide
 from extauthz.policy.policy_set import PolicySet
@@ -152,3 +152,25 @@ def test_a_tcp_check_tells_nothing_of_headers() -> None:
 def test_a_comparison_is_known_by_its_form(source: str, found: tuple[object, ...] | None) -> None:
     tree = cel.compile(source, variables=NAMES, nan_ordering_is_error=True).tree
     assert comparison_of(tree) == (None if found is None else Comparison(*found))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("request.headers.a == definitions.one", ("header", "a", {"1"}, True)),
+        ("definitions.one != request.params.id", ("capture", "id", {"1"}, False)),
+        ("request.headers.a in definitions.few", ("header", "a", {"1", "2"}, True)),
+        ('request.headers.a in [definitions.one, "3"]', ("header", "a", {"1", "3"}, True)),
+        ("request.headers.a in definitions.many", None),
+        ("dyn(request.headers.a) == definitions.number", None),
+        ("dyn(request.headers.a) in definitions.numbers", None),
+        ("definitions.one in definitions.few", None),
+    ],
+)
+def test_definitions_are_compared_with_as_what_they_say(source: str, found: tuple[object, ...] | None) -> None:
+    many = [str(number) for number in range(MOST_DEFINED + 1)]
+    known = definitions(
+        "d", lists={"few": ["1", "2"], "many": many, "numbers": [1, 2]}, constants={"one": "1", "number": 1}
+    )
+    (one,) = compiled(document("p", rule("r", "allow", paths=["/{id}"], when=source)), known).rules
+    assert one.comparison == (None if found is None else Comparison(*found))  # type: ignore[arg-type]

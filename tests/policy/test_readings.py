@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from policy.making import (
     KEY,
@@ -27,7 +27,8 @@ from extauthz.policy.context import Inputs, RequestScope
 from extauthz.policy.decide import decide
 from extauthz.policy.plan import MOST_KEPT, Plan
 from extauthz.policy.policy_set import PolicySet
-from extauthz.policy.seen import MOST_TEXTS
+from extauthz.policy.readings import MOST_CONTEXTS
+from extauthz.policy.seen import MOST_TEXTS, MOST_VARIABLES
 from extauthz.policy.standing import MOST_SETTLED
 from extauthz.values.decisions import Evaluation
 from extauthz.values.grants import Facts
@@ -48,7 +49,13 @@ HEADERS: tuple[dict[str, str | list[str]], ...] = (
     {"x-a": ["1", "2"], "x-b": "1"},
 )
 ASKED = tuple(http(path, headers=headers) for path, headers in product(("/a/1", "/a/2?n=1", "/a/3", "/a/%31"), HEADERS))
-REQUESTS = (*map(one_line_each, ASKED), *ASKED[:4], one_line_each(http("/a/1", "PUT", headers=HEADERS[1])))
+CONTEXTS: tuple[dict[str, str], ...] = ({"tenant": "1"}, {"tenant": "2"}, {"tenant": "3"}, {"other": "1"})
+REQUESTS = (
+    *map(one_line_each, ASKED),
+    *ASKED[:4],
+    one_line_each(http("/a/1", "PUT", headers=HEADERS[1])),
+    *(one_line_each(http("/a/1", headers=HEADERS[1], context=context)) for context in CONTEXTS),
+)
 LEAVES = (
     'request.headers["x-a"] == "1"',
     'request.headers["X-A"] != "2"',
@@ -62,10 +69,29 @@ LEAVES = (
     'user.claims.tenant == "1"',
     "user.sub in definitions.people",
     'request.method == "PUT"',
+    'context.tenant == "1"',
+    "user.claims.tenant == context.tenant",
+    '"tenant" in context',
+    "request.params.id in definitions.few",
+    'request.headers["x-b"] == definitions.one',
+    "definitions.one != request.headers.x_b",
+    "variables.plain",
+    "variables.captured",
     "1 / 0 == 1",
     "true",
 )
-MORE = ('request.query.n == "1"', 'request.path == "/a/2"', "user.token_age > duration('1h')")
+VARIABLES = {
+    "plain": 'request.headers["x-a"] == "1" || variables.whose',
+    "whose": 'has(user.sub) && context.tenant == "2"',
+    "captured": 'request.params.id == "2" && request.headers["x-b"] == "1"',
+    "more": "request.path",
+}
+MORE = (
+    'variables.more == "/a/2"',
+    'request.query.n == "1"',
+    'request.path == "/a/2"',
+    "user.token_age > duration('1h')",
+)
 TERMS: tuple[dict[str, dict[str, str]], ...] = (
     {},
     {"headers": {"x-sub": "user.sub"}},
@@ -100,7 +126,6 @@ rules = st.builds(
     mode=st.sampled_from(["enforce", "enforce", "shadow"]),
     ends=st.sampled_from([False, False, False, True]),
 )
-asked = st.tuples(st.sampled_from(REQUESTS), st.sampled_from(CALLERS), st.sampled_from([NOW, NOW, NOW, NOW + 3_600]))
 
 
 def decided(policies: PolicySet, request: RequestView, identity: Identity, now: float = NOW) -> Evaluation:
@@ -117,42 +142,55 @@ def decided_anew(policies: PolicySet, request: RequestView, identity: Identity, 
 
 
 def policies_of(*whole: Document) -> PolicySet:
-    return compiled(document("p", *whole), definitions("d", lists={"people": ["alice"]}))
+    known = definitions("d", lists={"people": ["alice"], "few": ["1", "3"]}, constants={"one": "1"})
+    captures = any("{id}" in str(one.get("paths")) for one in whole)
+    variables = {name: source for name, source in VARIABLES.items() if captures or name != "captured"}
+    return compiled(document("p", *whole, variables=variables), known)
 
 
-@given(found=st.lists(rules, min_size=1, max_size=4), times=st.lists(asked, min_size=4, max_size=40))
+@settings(max_examples=300)
+@given(
+    found=st.lists(rules, min_size=1, max_size=4),
+    requests=st.lists(st.sampled_from(REQUESTS), min_size=1, max_size=6, unique_by=id),
+    identities=st.lists(st.sampled_from(CALLERS), min_size=1, max_size=2, unique_by=id),
+    rounds=st.sampled_from([(NOW, NOW, NOW), (NOW, NOW, NOW + 3_600, NOW), (NOW + 3_600, NOW + 3_600, NOW, NOW)]),
+)
 def test_what_is_remembered_by_what_is_seen_is_what_is_worked_out(
-    found: list[Document], times: list[tuple[RequestView, Identity, float]]
+    found: list[Document], requests: list[RequestView], identities: list[Identity], rounds: tuple[float, ...]
 ) -> None:
     policies = policies_of(*(rule(f"r{number}", **one) for number, one in enumerate(found)))
-    for request, identity, now in (*times, *times):
+    for now, request, identity in product(rounds, requests, identities):
         assert decided(policies, request, identity, now) == decided_anew(policies, request, identity, now)
 
 
 @pytest.mark.parametrize(
-    ("when", "effect", "terms"),
+    ("when", "effect", "terms", "is_common"),
     [
-        ('request.headers["x-a"] == "1" && request.params.id in ["1", "2"]', "allow", {}),
-        ('"x-b" in request.headers || request.headers["x-a"] == "1"', "deny", {}),
-        ('request.headers["x-a"] == "1" && user.claims.tenant == "1"', "allow", {}),
-        ('request.headers["x-a"] == "1"', "allow", {"headers": {"x-sub": "user.sub"}}),
-        ('request.headers["x-c"] == "1" || request.params.id == "1"', "allow", {}),
-        ('request.headers["x-c"] == "1"', "allow", {}),
+        ('request.headers["x-a"] == "1" && request.params.id in ["1", "2"]', "allow", {}, True),
+        ('"x-b" in request.headers || request.headers["x-a"] == "1"', "deny", {}, True),
+        ('request.headers["x-a"] == "1" && user.claims.tenant == "1"', "allow", {}, False),
+        ('request.headers["x-a"] == "1"', "allow", {"headers": {"x-sub": "user.sub"}}, False),
+        ('request.headers["x-c"] == "1" || request.params.id == "1"', "allow", {}, True),
+        ('request.headers["x-c"] == "1"', "allow", {}, False),
+        ('context.tenant == "1" && request.headers["x-a"] == "1"', "allow", {}, True),
+        ("has(user.sub) && user.claims.tenant == context.tenant", "allow", {}, False),
+        ("request.params.id in definitions.few || variables.captured", "allow", {}, True),
+        ("variables.plain", "allow", {}, False),
     ],
 )
-def test_what_is_seen_again_is_not_worked_out_again(when: str, effect: str, terms: Document) -> None:
+def test_what_is_seen_again_is_not_worked_out_again(when: str, effect: str, terms: Document, is_common: bool) -> None:
     whole = rule("r", effect, paths=["/a/{id}"], when=when, **({"allow": terms} if terms else {}))
     policies = policies_of(whole)
     for number in range(2):
-        decided(policies, one_line_each(http(f"/a/1?{number}", headers={"x-a": "1"})), CALLERS[1])
-    first, second = (
-        decided(policies, one_line_each(http("/a/1", headers={"x-a": "1", name: "7"})), CALLERS[1]) for name in "yz"
-    )
+        request = http(f"/a/1?{number}", headers={"x-a": "1"}, context={"tenant": "1"})
+        decided(policies, one_line_each(request), CALLERS[1])
+    requests = [http("/a/1", headers={"x-a": "1", name: "7"}, context={"tenant": "1"}) for name in "yz"]
+    first, second = (decided(policies, one_line_each(request), CALLERS[1]) for request in requests)
     # An evaluation with the text of an error, or for one caller, is made each time that it is not remembered.
     assert first is second
     plan, standing = next(iter(policies._standings.values()))
     assert standing.known is not None
-    assert (standing.known is plan.known) is (("user" not in f"{when}{terms}" and "x-c" not in when) or "||" in when)
+    assert (standing.known is plan.known) is is_common
 
 
 def test_what_is_known_of_all_callers_is_known_of_one_who_comes_for_the_first_time() -> None:
@@ -205,8 +243,30 @@ def test_of_what_requests_say_nothing_is_kept_and_no_more_than_there_is_room_for
     assert own.known is None
     assert second.known is not None
     for known, most in ((first.known, MOST_KEPT), (second.known, MOST_SETTLED)):
-        assert len(known._evaluations) == most
-        assert all(type(number) is int for number in known._evaluations)
+        assert known._everywhere is not None
+        assert len(known._everywhere.evaluations) == most
+        assert all(type(number) is int for number in known._everywhere.evaluations)
+
+
+def test_so_many_contexts_are_remembered_and_none_that_is_long() -> None:
+    policies = policies_of(rule("r", "allow", when='context.tenant != "9" && request.headers["x-a"] == "1"'))
+    contexts = [{"tenant": "1", "long": "a" * 600}, *({"tenant": str(number)} for number in range(5))]
+    for context, _ in product(contexts, range(3)):
+        request = one_line_each(http(headers={"x-a": "1"}, context=context))
+        assert decided(policies, request, CALLERS[0]) == decided_anew(policies, request, CALLERS[0])
+    ((_, standing),) = policies._standings.values()
+    assert standing.known is not None
+    assert len(standing.known._within) == MOST_CONTEXTS
+    assert all(within.context in contexts[1:] for within in standing.known._within)
+
+
+def test_an_expression_is_not_looked_through_for_ever() -> None:
+    chain = {f"v{number}": f"variables.v{number + 1} || true" for number in range(MOST_VARIABLES)}
+    chain[f"v{MOST_VARIABLES}"] = 'request.headers["x-a"] == "1"'
+    found = compiled(
+        document("p", *(rule(f"r{n}", "allow", when=f"variables.v{n}") for n in range(2)), variables=chain)
+    )
+    assert [one.seen is None for one in found.rules] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -261,26 +321,40 @@ def test_threads_that_see_alike_decide_as_one_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "compared", "names", "reads_caller"),
+    ("source", "compared", "names", "reads"),
     [
-        ('request.headers["X-A"] == "1" && request.params.id in ["2"]', ["header x-a 1", "capture id 2"], "", False),
-        ('!(request.headers.a != "1") || "X-B" in request.headers', ["header a 1"], "x-b", False),
-        ('has(request.headers.a) ? request.headers.a == "" : user.sub == "x"', ["header a "], "a", True),
-        ("user.sub == workload.id", [], "", True),
-        ('request.headers["a"] == request.headers["b"]', None, "", False),
-        ('request.headers["a"].startsWith("b")', None, "", False),
-        ('request.headers["a"] == user.sub', None, "", False),
-        ('request.headers["a"] < "b" || request.headers["a"] == "b"', None, "", False),
-        ('request.headers["a"] == "1" && request.path == "/"', None, "", False),
-        ('request.params == {"id": "1"} && request.params.id == "1"', None, "", False),
-        ("has(request.params.id)", None, "", False),
-        ('request.headers["a"] == "1" && rate("a", duration("1m")) > 1', None, "", False),
-        ('[request].exists(r, r.headers["a"] == "1")', None, "", False),
-        ('size(request.headers) == 1 || request.headers["a"] == "1"', None, "", False),
+        ('request.headers["X-A"] == "1" && request.params.id in ["2"]', ["header x-a 1", "capture id 2"], "", ""),
+        ('!(request.headers.a != "1") || "X-B" in request.headers', ["header a 1"], "x-b", ""),
+        ('has(request.headers.a) ? request.headers.a == "" : user.sub == "x"', ["header a "], "a", "caller"),
+        ("user.sub == workload.id", [], "", "caller"),
+        ("context == {'a': 'b'} && user.sub == context['b']", [], "", "caller context"),
+        ('has(context.a) && request.headers.a in [context.a, "b"]', None, "", ""),
+        ("request.headers.a in definitions.few", ["header a 1,3"], "", ""),
+        ("definitions.one == request.params.id", ["capture id 1"], "", ""),
+        ("request.headers.a in [definitions.one, '2']", ["header a 1,2"], "", ""),
+        ("request.headers.a in definitions.few + ['2']", None, "", ""),
+        ("variables.plain", ["header x-a 1"], "", "caller context"),
+        (
+            "variables.plain || variables.captured",
+            ["capture id 2", "header x-a 1", "header x-b 1"],
+            "",
+            "caller context",
+        ),
+        ("variables.more == '/a'", None, "", ""),
+        ('request.headers["a"] == request.headers["b"]', None, "", ""),
+        ('request.headers["a"].startsWith("b")', None, "", ""),
+        ('request.headers["a"] == user.sub', None, "", ""),
+        ('request.headers["a"] < "b" || request.headers["a"] == "b"', None, "", ""),
+        ('request.headers["a"] == "1" && request.path == "/"', None, "", ""),
+        ('request.params == {"id": "1"} && request.params.id == "1"', None, "", ""),
+        ("has(request.params.id)", None, "", ""),
+        ('request.headers["a"] == "1" && rate("a", duration("1m")) > 1', None, "", ""),
+        ('[request].exists(r, r.headers["a"] == "1")', None, "", ""),
+        ('size(request.headers) == 1 || request.headers["a"] == "1"', None, "", ""),
     ],
 )
 def test_only_what_is_compared_with_texts_of_the_policy_is_told(
-    source: str, compared: list[str] | None, names: str, reads_caller: bool
+    source: str, compared: list[str] | None, names: str, reads: str
 ) -> None:
     (found,) = policies_of(rule("r", "allow", paths=["/{id}"], when=source)).rules
     seen = found.seen
@@ -288,9 +362,10 @@ def test_only_what_is_compared_with_texts_of_the_policy_is_told(
         assert seen is None
         return
     assert seen is not None
-    assert sorted(f"{one.of} {one.name} {','.join(one.texts)}" for one in seen.compared) == sorted(compared)
+    assert sorted(f"{one.of} {one.name} {','.join(sorted(one.texts))}" for one in seen.compared) == sorted(compared)
     assert "".join(seen.names) == names
-    assert seen.reads_caller is reads_caller
+    assert seen.reads_caller is ("caller" in reads)
+    assert seen.reads_context is ("context" in reads)
 
 
 def _plan(policies: PolicySet) -> Plan:
