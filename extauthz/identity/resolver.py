@@ -19,6 +19,7 @@ from extauthz.identity.returning import Returning, Texts, size_of
 from extauthz.identity.user_config import AUTHORIZATION
 from extauthz.identity.users import NOBODY, Users
 from extauthz.identity.workload import MAX_CACHED, NO_FILES, Found, WorkloadFiles, Workloads
+from extauthz.values.headers import OneLineEach
 from extauthz.values.identity import HOLDER_COOKIE, Identity
 from extauthz.values.request import EMPTY, RequestView
 
@@ -74,10 +75,17 @@ class Resolver:
         """
         texts = None
         if not (answers or self._reads_tokens):  # what somebody has to be asked about is looked at each time
-            known = self._returning.known(request, now)
+            returning, http = self._returning, request.http
+            if http is not None and request.metadata is EMPTY and type(headers := http.headers) is OneLineEach:
+                common = headers.common
+                if common is not None:
+                    known = returning.known_by(common, headers.lines, request.source, now)
+                    if known is not None:
+                        return known
+            known = returning.known(request, now)
             if known is not None:
                 return known
-            texts = self._returning.texts(request)
+            texts = returning.texts(request)
         return self._identify(request, now, now if came_at is None else came_at, answers, texts)
 
     def _identify(

@@ -11,15 +11,18 @@ from typing import Final
 
 from extauthz.identity.remembered import Remembered
 from extauthz.identity.user_config import AUTHORIZATION
+from extauthz.values.common import Common
 from extauthz.values.headers import OneLineEach
 from extauthz.values.identity import Identity
-from extauthz.values.request import RequestView
+from extauthz.values.request import Peer, RequestView
 
 CACHED_CALLERS: Final = 4096
 
 Texts = tuple[str | bytes | None, ...]
 """All that can tell who calls: the principal, certificate and address of the connection, the digest of the
 Authorization header, and the other headers that are read, each in the one line that it came in."""
+_DIGEST: Final = 3
+"""Where that is in it; the other headers are behind."""
 
 
 class _Known:
@@ -29,6 +32,22 @@ class _Known:
         self.identity: Final = identity
         self.since: Final = since
         self.until: Final = until
+
+
+class _Told:
+    """Who was told, `by` one memory, by a connection and by what headers have in common.
+
+    `at` is the place of the only line that varies among those that tell, too, or -1; `text` is what it was, of the
+    Authorization header its digest. `cookie` is the place of that header, or -1.
+    """
+
+    def __init__(self, by: object, source: Peer, at: int, text: str | bytes | None, cookie: int, known: _Known) -> None:
+        self.by: Final = by
+        self.source: Final = source
+        self.at: Final = at
+        self.text: Final = text
+        self.cookie: Final = cookie
+        self.known: Final = known
 
 
 class Returning:
@@ -43,12 +62,47 @@ class Returning:
         self._cookies = tuple(cookies)
         self._reads_authorization = reads_authorization
         self._known: Remembered[Texts, _Known] = Remembered(CACHED_CALLERS)
+        # What is noted elsewhere outlives this memory, and must not keep it.
+        self._mark: Final = object()
 
     def known(self, request: RequestView, now: float) -> Identity | None:
         """Who makes `request` at `now` (seconds since the epoch), if that is remembered."""
         texts = self.texts(request)
-        found = None if texts is None else self._known.get(texts)
-        return found.identity if found is not None and found.since <= now < found.until else None
+        known = None if texts is None else self._known.get(texts)
+        if texts is None or known is None or not known.since <= now < known.until:
+            return None
+        self._note(request, texts, known)
+        return known.identity
+
+    def known_by(self, common: Common, lines: tuple[str, ...], source: Peer, now: float) -> Identity | None:
+        """As `known`, if that was noted, of a request without metadata: by the `lines` of its headers and what these
+        have in `common`, and by the very connection that it came from.
+        """
+        told = common.caller
+        if not isinstance(told, _Told) or told.by is not self._mark or told.source is not source:
+            return None
+        known, at, cookie = told.known, told.at, told.cookie
+        if not known.since <= now < known.until or (cookie >= 0 and self._may_have_cookie(lines[cookie])):
+            return None
+        if at >= 0 and told.text != (lines[at] if isinstance(told.text, str) else _digest(lines[at])):
+            return None
+        return known.identity
+
+    def _note(self, request: RequestView, texts: Texts, known: _Known) -> None:
+        """Note who is told by these `texts` where the next request of the connection looks first."""
+        http = request.http
+        headers = None if http is None else http.headers
+        if type(headers) is not OneLineEach or (common := headers.common) is None:
+            return
+        places, at, varying = headers.places, -1, -1
+        for index, name in enumerate((AUTHORIZATION, *self._headers)):
+            place = places.get(name, -1)
+            if place in common.varying and texts[_DIGEST + index] is not None:
+                if at >= 0:
+                    return
+                at, varying = place, _DIGEST + index
+        text = None if at < 0 else texts[varying]
+        common.caller = _Told(self._mark, request.source, at, text, places.get("cookie", -1), known)
 
     def remember(self, texts: Texts, identity: Identity, *, since: float, until: float) -> None:
         """Know who is told by these `texts`."""
@@ -70,14 +124,11 @@ class Returning:
             sent = told
         places, lines = sent.places, sent.lines
         place = places.get("cookie")
-        if place is not None:
-            cookie = lines[place]
-            for name in self._cookies:
-                if name in cookie:
-                    return None
+        if place is not None and self._may_have_cookie(lines[place]):
+            return None
         digest = None
         if self._reads_authorization and (place := places.get(AUTHORIZATION)) is not None:
-            digest = sha256(lines[place].encode("utf-8", "surrogatepass")).digest()
+            digest = _digest(lines[place])
         source = request.source
         if self._only_header is not None:
             place = places.get(self._only_header)
@@ -85,6 +136,16 @@ class Returning:
             return (source.principal, source.certificate, source.ip, digest, line)
         read = [None if place is None else lines[place] for place in map(places.get, self._headers)]
         return (source.principal, source.certificate, source.ip, digest, *read)
+
+    def _may_have_cookie(self, line: str) -> bool:
+        for name in self._cookies:  # noqa: SIM110 - what is compiled makes an object for `any`
+            if name in line:
+                return True
+        return False
+
+
+def _digest(line: str) -> bytes:
+    return sha256(line.encode("utf-8", "surrogatepass")).digest()
 
 
 def size_of(texts: Texts) -> int:

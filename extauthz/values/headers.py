@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from extauthz.values.common import Common
+
 
 class _StructMeta(msgspec.StructMeta, ABCMeta):
     """Of a mapping that is made as fast as msgspec makes its values."""
@@ -16,12 +18,13 @@ class OneLineEach(
 ):
     """Headers of which each came in one line: `places` are the indices into `lines`, by name.
 
-    `foldable` are the names that are `is_foldable`.
+    `foldable` are the names that are `is_foldable`; `common` is what these headers and others were read as, if so.
     """
 
     places: dict[str, int]
     lines: tuple[str, ...]
     foldable: tuple[str, ...]
+    common: Common | None = None
 
     def __getitem__(self, name: str) -> tuple[str, ...]:
         return (self.lines[self.places[name]],)

@@ -8,6 +8,7 @@ else came is read there, and so is what has to be looked at.
 from collections.abc import Sequence
 from typing import Final
 
+from extauthz.values.common import Common
 from extauthz.values.headers import OneLineEach
 from extauthz.wire.fragments import field
 from extauthz.wire.headers import LARGEST, TELLING, is_joined
@@ -73,7 +74,7 @@ class Pattern:
     whether one of their headers says something of other fields.
     """
 
-    __slots__ = ("_behind", "_foldable", "_gaps", "_lines", "_places", "count", "is_telling")
+    __slots__ = ("_behind", "_common", "_foldable", "_gaps", "_lines", "_places", "count", "is_telling")
 
     def __init__(self, entries: Sequence[bytes], varying: Sequence[Varying | None], headers: OneLineEach) -> None:
         """Of one whose entries are laid out as every writer does; of what varies nothing is kept but its length."""
@@ -90,6 +91,7 @@ class Pattern:
         self._behind = same
         self._places, self._foldable = headers.places, headers.foldable
         self._lines = [*headers.lines]
+        self._common = Common(frozenset([entry.place for entry in varying if entry is not None and entry.place >= 0]))
         self.count = len(entries)
         self.is_telling = not TELLING.isdisjoint(headers.places)
 
@@ -123,7 +125,7 @@ class Pattern:
             return None
         if not _is_ascii(said):
             self._decode(lines)
-        return _OneLineEach(self._places, tuple(lines), self._foldable)
+        return _OneLineEach(self._places, tuple(lines), self._foldable, self._common)
 
     def _decode(self, lines: list[str]) -> None:
         """Read the values that vary for what their bytes mean."""

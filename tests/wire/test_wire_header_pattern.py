@@ -12,6 +12,8 @@ from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from extauthz._pb.extauthz.check_pb2 import Check
 from extauthz.errors import MalformedRequest
+from extauthz.values.common import Common
+from extauthz.values.headers import OneLineEach
 from extauthz.wire import header_entries
 from extauthz.wire.compose import check_request
 from extauthz.wire.decode import decode
@@ -136,6 +138,25 @@ def test_what_came_before_on_a_connection_changes_nothing(requests: list[list[Li
         headers = by_pattern(content, usual)
         assert headers is None or same(dict(headers), alone)
         assert same(outcome(partial(header_entries.read, entries, Form.RAW, usual)), alone)
+
+
+@example([browser(number) for number in (1, 2, 3, 4, 5)] + [browser(6, agent=b"curl/8")] * 3)
+@given(connections())
+def test_what_headers_have_in_common_is_all_that_does_not_vary(requests: list[list[Line]]) -> None:
+    usual, seen = Usual(), dict[Common, list[OneLineEach]]()
+    for lines in requests:
+        content = content_of(entries_of(lines))
+        outcome(partial(header_entries.read, entries_of(lines), Form.RAW, usual))
+        headers = by_pattern(content, usual)
+        if isinstance(headers, OneLineEach):
+            assert headers.common is not None
+            seen.setdefault(headers.common, []).append(headers)
+    for common, alike in seen.items():
+        first = alike[0]
+        for other in alike:
+            assert other.places == first.places
+            differ = {at for at, (one, two) in enumerate(zip(first.lines, other.lines, strict=True)) if one != two}
+            assert differ <= common.varying
 
 
 KNOWN = learned(*[browser(number) for number in (1, 130, 150)])
