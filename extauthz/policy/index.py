@@ -92,8 +92,11 @@ class Index:
 
     def position(self, http: HttpRequest) -> Position:
         """Where the path of a request leads."""
-        start = self._starts.get(http.host) or self._start(http.host)
-        return start.position(http.path, http.segments)
+        return self.start(http.host).position(http.path, http.segments)
+
+    def start(self, host: str) -> Start:
+        """Where the paths of a host begin."""
+        return self._starts.get(host) or self._start(host)
 
     def standing(self, spot: Spot) -> list[tuple[int, tuple[Capture, ...]]]:
         """The rules that may speak there, by number, each once and with what its templates capture."""
@@ -109,7 +112,7 @@ class Index:
         return [(number, tuple(found[number])) for number in sorted(found)]
 
     def _start(self, name: str) -> Start:
-        """Where the paths of a host begin."""
+        """The same of a host that no rule names, or that was not asked for before."""
         hosts = [self._any_host]
         exact = self._exact.get(name)
         if exact is not None:

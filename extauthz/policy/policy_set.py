@@ -9,6 +9,7 @@ from extauthz.policy.captures import layout
 from extauthz.policy.index import Index, Spot
 from extauthz.policy.plan import Plan
 from extauthz.policy.position import Position
+from extauthz.policy.recent import Recent
 from extauthz.policy.risk_models import RiskModel
 from extauthz.policy.rules import Rule
 from extauthz.policy.standing import Standing
@@ -39,20 +40,23 @@ class PolicySet:
     _standings: OrderedDict[tuple[Position, str, int], tuple[Plan, Standing]] = field(
         default_factory=OrderedDict, init=False, repr=False
     )
+    _recent: Recent = field(default_factory=Recent, init=False, repr=False)
 
     def candidates(self, request: RequestView, identity: Identity) -> Candidates:
         """Step 1 of section 3, first half: the rules whose match fields fit this request and caller."""
         http = request.http
         if http is None:
             return Candidates(self._plan(None, identity, None))
+        recent = self._recent.candidates(http.host, http.path, http.segments, http.method, identity)
+        if recent is not None:
+            return recent
         position = self.index.position(http)
         key = position, http.method, id(identity)
-        try:
-            plan, standing = self._standings[key]
-            if standing.identity is identity:
-                return Candidates(plan, http.segments, standing)
-        except KeyError:  # nobody stood there, which is the exception: to look is cheaper than to ask first
-            pass
+        stood = self._standings.get(key)
+        if stood is not None and stood[1].identity is identity:
+            plan, standing = stood
+            self._recent.remember(http.host, self.index.start(http.host), position, http.method, plan, standing)
+            return Candidates(plan, http.segments, standing)
         plan, standing = self._plan(http, identity, position), Standing(identity)
         if position.is_kept and plan.is_kept:
             # One goes for each that comes: nobody waits until thousands have gone. Each step is one for all threads.

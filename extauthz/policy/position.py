@@ -4,8 +4,11 @@ The rule: what is remembered is bounded, stays in its process, and changes nothi
 """
 
 from itertools import chain
+from typing import Final
 
 from extauthz.policy.trie import Entries, Node
+
+_SLASH: Final = ord("/")
 
 
 class Room:
@@ -23,6 +26,9 @@ class Position:
 
     `following` are the positions by segment: `None` where no path has gone on yet. `other` is the one for every segment
     that no template there names. `is_kept`: whoever comes there again finds this very one.
+
+    To look for a segment of a new path its hash has to be worked out: so the `only` one that templates there name is
+    compared, and where they name none nothing is looked for.
     """
 
     def __init__(
@@ -34,8 +40,12 @@ class Position:
         self._covering = covering
         self._room = room
         self._other: Position | None = None
+        literals = sum([len(node.literals) for node in nodes])
+        self._names_any = literals > 0
+        self._only = next(chain(*(node.literals for node in nodes))) if literals == 1 else None
+        self._after_only: Position | None = None
         # An empty segment is none that a wildcard stands for.
-        size = 2 + sum([len(node.literals) for node in nodes])
+        size = 2 + literals
         self._following: dict[str, Position | None] = (
             dict.fromkeys(chain(("",), *(node.literals for node in nodes))) if size <= room.left else {}
         )
@@ -49,13 +59,21 @@ class Position:
         """The position after these segments, or after those behind which nothing makes a difference."""
         position = self
         for segment in segments:
-            following = position._following.get(segment, position._other)
+            following = position._known_after(segment)
             if following is None:
                 following = position._after(segment)
                 if following is None:
                     break
             position = following
         return position
+
+    def _known_after(self, segment: str) -> "Position | None":
+        """The position after one more segment, if a path has gone on there."""
+        if segment and not self._names_any:
+            return self._other
+        if self._only is not None and segment == self._only:
+            return self._after_only
+        return self._following.get(segment, self._other)
 
     def _after(self, segment: str) -> "Position | None":
         """The position after one more segment, `None` if it makes no difference."""
@@ -74,6 +92,8 @@ class Position:
             position.is_kept = True
             if segment in self._following:
                 self._following[segment] = position
+                if segment == self._only:
+                    self._after_only = position
             else:
                 self._other = position
         return position
@@ -96,4 +116,4 @@ class Start:
 
     def position(self, path: str, segments: tuple[str, ...]) -> Position:
         """Where a path leads that has these segments."""
-        return self._paths.at(segments) if path.startswith("/") else self._pathless
+        return self._paths.at(segments) if path and ord(path[0]) == _SLASH else self._pathless

@@ -25,6 +25,7 @@ from policy.making import (
 )
 
 from extauthz import cel
+from extauthz.policy.candidates import Candidates
 from extauthz.policy.context import NAMES, Inputs, RequestScope
 from extauthz.policy.decide import decide
 from extauthz.policy.plan import MOST_KEPT
@@ -102,7 +103,7 @@ def decided(policies: PolicySet, request: RequestView, identity: Identity, now: 
     """The decision, `alone` without what is remembered of others that stand alike."""
     candidates = policies.candidates(request, identity)
     return decide(
-        replace(candidates, standing=None) if alone else candidates,
+        Candidates(candidates.plan, candidates.segments) if alone else candidates,
         request=request,
         identity=identity,
         facts=Facts(),
