@@ -73,19 +73,17 @@ class Resolver:
         that does not hold, `IdentityConflict` for two that disagree, `IssuerUnavailable` where somebody who must be
         asked does not answer, `StateUnavailable` where that is the store.
         """
-        texts = None
-        if not (answers or self._reads_tokens):  # what somebody has to be asked about is looked at each time
-            returning, http = self._returning, request.http
-            if http is not None and request.metadata is EMPTY and type(headers := http.headers) is OneLineEach:
-                common = headers.common
-                if common is not None:
-                    known = returning.known_by(common, headers.lines, request.source, now)
-                    if known is not None:
-                        return known
-            known = returning.known(request, now)
+        http = request.http
+        if http is not None and type(headers := http.headers) is OneLineEach and request.metadata is EMPTY:
+            known = None if answers else self._returning.noted(headers.common, headers.lines, request.source, now)
             if known is not None:
                 return known
-            texts = returning.texts(request)
+        texts = None
+        if not (answers or self._reads_tokens):  # what somebody has to be asked about is looked at each time
+            known = self._returning.known(request, now)
+            if known is not None:
+                return known
+            texts = self._returning.texts(request)
         return self._identify(request, now, now if came_at is None else came_at, answers, texts)
 
     def _identify(

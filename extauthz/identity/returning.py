@@ -74,11 +74,11 @@ class Returning:
         self._note(request, texts, known)
         return known.identity
 
-    def known_by(self, common: Common, lines: tuple[str, ...], source: Peer, now: float) -> Identity | None:
-        """As `known`, if that was noted, of a request without metadata: by the `lines` of its headers and what these
-        have in `common`, and by the very connection that it came from.
+    def noted(self, common: Common | None, lines: tuple[str, ...], source: Peer, now: float) -> Identity | None:
+        """Who makes a request without metadata at `now`, if `known` has noted that for this very `source` and for what
+        the headers have in `common`; `lines` are those of the headers.
         """
-        told = common.caller
+        told = None if common is None else common.caller
         if not isinstance(told, _Told) or told.by is not self._mark or told.source is not source:
             return None
         known, at, cookie = told.known, told.at, told.cookie

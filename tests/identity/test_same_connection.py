@@ -135,7 +135,7 @@ def test_what_tells_nobody_may_vary_and_one_line_of_what_tells() -> None:
         first, second, third = [found(here, request, NOW) for request in requests]
         assert isinstance(first, Identity)
         assert first is second is third
-        assert here._returning.known_by(common, requests[0].http.headers.lines, PEERS[0], NOW) is first
+        assert here._returning.noted(common, requests[0].http.headers.lines, PEERS[0], NOW) is first
 
 
 def test_two_lines_that_tell_and_vary_are_looked_at_as_before() -> None:
