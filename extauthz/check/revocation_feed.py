@@ -20,6 +20,7 @@ from extauthz.identity.revocations import Kind, Revocations
 from extauthz.identity.signals.facts import Signals
 from extauthz.store.revocations import Changes, RevocationStore
 from extauthz.values.identity import Identity, Subject
+from extauthz.values.seen import Seen
 from extauthz.values.signals import OutsideSignal
 
 POLL: Final = 0.25
@@ -61,15 +62,19 @@ class FeedStanding:
 @dataclass(slots=True)
 class _Known:
     """What is known at one time. `unnamed` are identities of which nothing is in there, by `id`: most callers are
-    asked about again and again, and are looked for once while nothing changes. Each step on them is one for all
-    threads."""
+    asked about again and again, and are looked for once while nothing changes; `lately` are those of them that were
+    asked about last. Each step on them is one for all threads."""
 
     revocations: Revocations
     signals: Signals
     unnamed: OrderedDict[int, Identity] = field(default_factory=OrderedDict)
+    lately: Seen = field(default_factory=Seen)
 
     def look_for(self, identity: Identity, now: float) -> None:
-        """As `RevocationFeed.check`, of an identity that is not among the `unnamed`."""
+        """As `RevocationFeed.check`, of an identity that is not among those of `lately`."""
+        if self.unnamed.get(id(identity)) is identity:
+            self.lately.add(identity)
+            return
         if self.signals.names(identity) or self.revocations.names(identity):
             # Who is disabled has no good token either, and is told what a new one would not change.
             self.signals.check(identity, now=now)
@@ -78,6 +83,7 @@ class _Known:
         if len(self.unnamed) >= MOST_UNNAMED:
             self.unnamed.popitem(last=False)
         self.unnamed[id(identity)] = identity
+        self.lately.add(identity)
 
 
 class RevocationFeed:
@@ -132,10 +138,10 @@ class RevocationFeed:
             SubjectBlocked, TokenRevoked: as `Revocations.check` and `Signals.check`.
             RevocationsStale: there is a subject, and nobody knows whether it is blocked.
         """
-        known = self._known
-        if known.unnamed.get(id(identity)) is not identity:
+        known, clock = self._known, self._clock
+        if not known.lately.has(identity):
             known.look_for(identity, now)
-        if self._clock() > self._fresh_until and identity.subject is not None:
+        if clock() > self._fresh_until and identity.subject is not None:
             raise RevocationsStale("revocations: what is known of them is older than `revocations.max_staleness`")
 
     def of_subject(self, subject: Subject, session: str | None, *, now: float) -> tuple[OutsideSignal, ...]:
