@@ -19,7 +19,6 @@ from extauthz.identity.returning import Returning, Texts, size_of
 from extauthz.identity.user_config import AUTHORIZATION
 from extauthz.identity.users import NOBODY, Users
 from extauthz.identity.workload import MAX_CACHED, NO_FILES, Found, WorkloadFiles, Workloads
-from extauthz.values.headers import OneLineEach
 from extauthz.values.identity import HOLDER_COOKIE, Identity
 from extauthz.values.request import EMPTY, RequestView
 
@@ -43,7 +42,8 @@ class Resolver:
         self._workloads = Workloads(settings.workload, jwks, files, users_read_bearer=self._users.reads_authorization)
         self._cookies = frozenset({*self._users.cookies, HOLDER_COOKIE})
         self._reads_tokens = self._workloads.reads_tokens
-        self._returning = self._nobody_yet()
+        self.returning = self._nobody_yet()
+        """Who comes again: whom `identify` knows without looking, where it is asked without answers."""
         self.schemes = settings.schemes
         """How callers prove who they are in the Authorization header."""
 
@@ -52,7 +52,7 @@ class Resolver:
         renewed = copy(self)
         renewed._users = self._users.with_keys(name, keys)
         renewed._workloads = self._workloads.with_keys(name, keys)
-        renewed._returning = self._nobody_yet()  # those that are known may be so by what the old keys have verified
+        renewed.returning = self._nobody_yet()  # those that are known may be so by what the old keys have verified
         return renewed
 
     def _nobody_yet(self) -> Returning:
@@ -73,17 +73,13 @@ class Resolver:
         that does not hold, `IdentityConflict` for two that disagree, `IssuerUnavailable` where somebody who must be
         asked does not answer, `StateUnavailable` where that is the store.
         """
-        http = request.http
-        if http is not None and type(headers := http.headers) is OneLineEach and request.metadata is EMPTY:
-            known = None if answers else self._returning.noted(headers.common, headers.lines, request.source, now)
-            if known is not None:
-                return known
         texts = None
         if not (answers or self._reads_tokens):  # what somebody has to be asked about is looked at each time
-            known = self._returning.known(request, now)
+            returning = self.returning
+            known = returning.again(request, now) or returning.known(request, now)
             if known is not None:
                 return known
-            texts = self._returning.texts(request)
+            texts = returning.texts(request)
         return self._identify(request, now, now if came_at is None else came_at, answers, texts)
 
     def _identify(
@@ -120,7 +116,7 @@ class Resolver:
         identity = together(peer, presented, client_ip, secret, of_a_proxy)
         lasts = peer.lasts and presented.since <= now < presented.until
         if texts is not None and lasts and size_of(texts) <= MAX_CACHED:
-            self._returning.remember(texts, identity, since=presented.since, until=presented.until)
+            self.returning.remember(texts, identity, since=presented.since, until=presented.until)
         return identity
 
     def _is_of_a_proxy(self, request: RequestView) -> bool:

@@ -11,10 +11,9 @@ from typing import Final
 
 from extauthz.identity.remembered import Remembered
 from extauthz.identity.user_config import AUTHORIZATION
-from extauthz.values.common import Common
 from extauthz.values.headers import OneLineEach
 from extauthz.values.identity import Identity
-from extauthz.values.request import Peer, RequestView
+from extauthz.values.request import EMPTY, Peer, RequestView
 
 CACHED_CALLERS: Final = 4096
 
@@ -23,6 +22,10 @@ Texts = tuple[str | bytes | None, ...]
 Authorization header, and the other headers that are read, each in the one line that it came in."""
 _DIGEST: Final = 3
 """Where that is in it; the other headers are behind."""
+
+# As constants of this module they are at hand; what is imported is looked up each time.
+_OneLineEach: Final = OneLineEach
+_NO_METADATA: Final = EMPTY
 
 
 class _Known:
@@ -74,14 +77,16 @@ class Returning:
         self._note(request, texts, known)
         return known.identity
 
-    def noted(self, common: Common | None, lines: tuple[str, ...], source: Peer, now: float) -> Identity | None:
-        """Who makes a request without metadata at `now`, if `known` has noted that for this very `source` and for what
-        the headers have in `common`; `lines` are those of the headers.
-        """
-        told = None if common is None else common.caller
-        if not isinstance(told, _Told) or told.by is not self._mark or told.source is not source:
+    def again(self, request: RequestView, now: float) -> Identity | None:
+        """As `known`, if that has noted it for this very connection and for what the headers have in common."""
+        http = request.http
+        if http is None or type(headers := http.headers) is not _OneLineEach or request.metadata is not _NO_METADATA:
             return None
-        known, at, cookie = told.known, told.at, told.cookie
+        common = headers.common
+        told = None if common is None else common.caller
+        if not isinstance(told, _Told) or told.by is not self._mark or told.source is not request.source:
+            return None
+        known, at, cookie, lines = told.known, told.at, told.cookie, headers.lines
         if not known.since <= now < known.until or (cookie >= 0 and self._may_have_cookie(lines[cookie])):
             return None
         if at >= 0 and told.text != (lines[at] if isinstance(told.text, str) else _digest(lines[at])):

@@ -28,7 +28,7 @@ class PolicySet:
 
     `revision` is `sha256:` and the hash of the normalised documents; `settable_headers` every request header, in
     lower case, that some rule can set; `risk_models` are in the order of their names. What is learnt while it decides
-    changes no decision.
+    changes no decision; `recent` is of it where `candidates` looks first.
     """
 
     revision: str
@@ -40,14 +40,14 @@ class PolicySet:
     _standings: OrderedDict[tuple[Position, str, int], tuple[Plan, Standing]] = field(
         default_factory=OrderedDict, init=False, repr=False
     )
-    _recent: Recent = field(default_factory=Recent, init=False, repr=False)
+    recent: Recent = field(default_factory=Recent, init=False, repr=False)
 
     def candidates(self, request: RequestView, identity: Identity) -> Candidates:
         """Step 1 of section 3, first half: the rules whose match fields fit this request and caller."""
         http = request.http
         if http is None:
             return Candidates(self._plan(None, identity, None))
-        recent = self._recent.candidates(http.host, http.path, http.segments, http.method, identity)
+        recent = self.recent.candidates(http, identity)
         if recent is not None:
             return recent
         position = self.index.position(http)
@@ -55,7 +55,7 @@ class PolicySet:
         stood = self._standings.get(key)
         if stood is not None and stood[1].identity is identity:
             plan, standing = stood
-            self._recent.remember(http.host, self.index.start(http.host), position, http.method, plan, standing)
+            self.recent.remember(http, self.index.start(http.host), position, plan, standing)
             return Candidates(plan, http.segments, standing)
         plan, standing = self._plan(http, identity, position), Standing(identity)
         if position.is_kept and plan.is_kept:

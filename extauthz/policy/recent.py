@@ -10,6 +10,7 @@ from extauthz.policy.plan import Plan
 from extauthz.policy.position import Position, Start
 from extauthz.policy.standing import Standing
 from extauthz.values.identity import Identity
+from extauthz.values.request import HttpRequest
 
 _HOSTS: Final = 61
 _PLACES: Final = 4_093
@@ -47,24 +48,24 @@ class Recent:
         """It travels as if nobody had been there."""
         return Recent, ()
 
-    def candidates(
-        self, host: str, path: str, segments: tuple[str, ...], method: str, identity: Identity
-    ) -> Candidates | None:
+    def candidates(self, http: HttpRequest, identity: Identity) -> Candidates | None:
         """The candidates of a request of this caller, `None` where that is not remembered."""
+        host, segments = http.host, http.segments
         known = self._hosts[id(host) % _HOSTS]
         if known is None or known.name is not host:
             return None
-        position = known.start.position(path, segments)
+        position = known.start.position(http.path, segments)
         stood = self._stood[(id(position) ^ id(identity)) % _PLACES]
-        if stood is None or stood.position is not position or stood.identity is not identity or stood.method != method:
+        if stood is None or stood.position is not position or stood.identity is not identity:
+            return None
+        if stood.method != http.method:
             return None
         return Candidates(stood.plan, segments, stood.standing)
 
-    def remember(
-        self, host: str, start: Start, position: Position, method: str, plan: Plan, standing: Standing
-    ) -> None:
-        """Find again what follows from where the caller of this standing stood."""
+    def remember(self, http: HttpRequest, start: Start, position: Position, plan: Plan, standing: Standing) -> None:
+        """Find again what follows from where the caller of this standing stood, by the start of its host."""
+        host = http.host
         self._hosts[id(host) % _HOSTS] = _Host(host, start)
         identity = standing.identity
-        stood = _Stood(position, method, plan, standing, identity)
+        stood = _Stood(position, http.method, plan, standing, identity)
         self._stood[(id(position) ^ id(identity)) % _PLACES] = stood

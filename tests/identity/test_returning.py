@@ -169,7 +169,7 @@ def test_what_is_remembered_of_callers_is_bounded_in_bytes(long: str) -> None:
         )
     short = build_request({"x-forwarded-for": "192.0.2.1", "x-forwarded-client-cert": f"URI={WEB}"})
     assert found(here, short, NOW).workload.id == WEB
-    (texts,) = here._returning._known._values
+    (texts,) = here.returning._known._values
     assert sum(getsizeof(text) for text in texts if text is not None) < MAX_CACHED
 
 
@@ -194,7 +194,7 @@ def test_nobody_is_known_again_by_one_line_of_two(name: str, first: str, second:
 def test_whoever_comes_again_is_the_very_same(headers: dict[str, str]) -> None:
     here, request = resolver(), build_request(headers, principal=WEB)
     assert found(here, request, NOW + 1) is found(here, request, NOW)
-    assert here._returning.known(one_line_each(request), NOW) is found(here, request, NOW)
+    assert here.returning.known(one_line_each(request), NOW) is found(here, request, NOW)
 
 
 def test_nobody_is_known_again_by_what_other_keys_have_verified() -> None:

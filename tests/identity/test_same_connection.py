@@ -105,13 +105,20 @@ def bearer(token: str, common: Common, source: Peer = PEERS[0]) -> RequestView:
     return request
 
 
-SAME, VARYING = Common(frozenset()), Common(frozenset({0}))
+def with_cookie(value: str, common: Common) -> RequestView:
+    request: RequestView = request_of({"cookie": value}, common, PEERS[1], EMPTY)
+    return request
+
+
+TWICE = f"{HOLDER_COOKIE}=one; {HOLDER_COOKIE}=two"
+SAME, VARYING, COOKIES = Common(frozenset()), Common(frozenset({0})), Common(frozenset({0}))
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
 @example([(bearer(TOKENS[0], VARYING), NOW)] * 3 + [(bearer(TOKENS[1], VARYING), NOW + 100)])
 @example([(bearer(TOKENS[0], SAME), NOW)] * 3 + [(bearer(TOKENS[0], SAME), NOW + 60)])
 @example([(bearer(TOKENS[0], SAME), NOW)] * 3 + [(bearer(TOKENS[0], SAME, PEERS[1]), NOW)])
+@example([(with_cookie("a=b", COOKIES), NOW)] * 3 + [(with_cookie(TWICE, COOKIES), NOW)])
 @example([(bearer("", SAME), NOW)] * 3 + [(replace(bearer("", SAME), metadata=METADATA), NOW)])
 @given(connections())
 def test_whoever_comes_again_on_a_connection_is_whom_a_first_look_finds(kind: str, asked: list[Sent]) -> None:
@@ -135,7 +142,7 @@ def test_what_tells_nobody_may_vary_and_one_line_of_what_tells() -> None:
         first, second, third = [found(here, request, NOW) for request in requests]
         assert isinstance(first, Identity)
         assert first is second is third
-        assert here._returning.noted(common, requests[0].http.headers.lines, PEERS[0], NOW) is first
+        assert here.returning.again(requests[0], NOW) is first
 
 
 def test_two_lines_that_tell_and_vary_are_looked_at_as_before() -> None:

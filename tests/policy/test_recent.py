@@ -71,8 +71,7 @@ def test_whoever_comes_again_stands_where_they_stood() -> None:
     standings = [policies.candidates(one, CALLERS[1]).standing for one in (first, other, first, first)]
     assert standings[0] is not None
     assert all(one is standings[0] for one in standings)
-    http_ = first.http
-    again = policies._recent.candidates(http_.host, http_.path, http_.segments, http_.method, CALLERS[1])
+    again = policies.recent.candidates(first.http, CALLERS[1])
     assert again is not None
     assert again.standing is standings[0]
 
@@ -90,11 +89,11 @@ def test_nobody_is_remembered_who_stands_where_nothing_is_kept() -> None:
 
 def test_policies_that_were_asked_travel_as_if_nobody_had_been_there() -> None:
     policies = renewed(POLICIES)
-    found(policies, ASKED[0], CALLERS[0])
-    travelled = pickle.loads(pickle.dumps(policies._recent))  # noqa: S301 - written here
+    for _ in range(3):
+        found(policies, ASKED[0], CALLERS[0])
+    travelled = pickle.loads(pickle.dumps(policies.recent))  # noqa: S301 - written here
     assert ASKED[0].http is not None
-    host = ASKED[0].http
-    assert travelled.candidates(host.host, host.path, host.segments, host.method, CALLERS[0]) is None
+    assert travelled.candidates(ASKED[0].http, CALLERS[0]) is None
 
 
 def test_however_many_callers_take_turns_each_stands_alone() -> None:
