@@ -24,6 +24,7 @@ from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, Overload, Refu
 from extauthz.transport.framing import (
     CallFailed,
     Code,
+    at_once,
     framed,
     no_message,
     status_headers,
@@ -118,19 +119,28 @@ class AsgiTransport:
         try:
             path, headers = scope["raw_path"], scope["headers"]
             if path == _CHECK:
-                said = self._let_in(headers)
-                begun = self._begin(said, await receive())
+                if self.callers is not None:
+                    _let_in(self.callers, headers)
+                said, event = read(headers), await receive()
+                late, message = said.begin(), at_once(event.get("body", b""))
+                if message is None:  # what comes in pieces waits for its caller too
+                    late, message = False, await _message(event, receive, CHECK)
+                if late:
+                    begun: bytes | Opened = self._turn_away(said)
+                else:
+                    begun = self._checker.start(message, trace=said.trace, remaining=said.remaining, may_wait=False)
                 if not isinstance(begun, bytes):
-                    ended = await self._go_on(said, begun, receive)
+                    del scope, headers, receive, event, message  # kilobytes, of each of thousands that wait
+                    ended = await self._finish(begun, said.remaining())
                     if isinstance(ended, Held):
-                        del scope, receive, headers, begun  # kilobytes, of each of thousands
+                        del begun
                         await self._hold(ended, send)
                         return
                     begun = ended
                 answer = begun
             elif path == _HEALTH_CHECK:
                 read(headers)
-                answer = self._health.check(await _message(receive, HEALTH_CHECK))
+                answer = self._health.check(await _message(await receive(), receive, HEALTH_CHECK))
             elif path == _HEALTH_WATCH:
                 await self._watch(headers, receive, send)
                 return
@@ -148,32 +158,9 @@ class AsgiTransport:
             if not self._under_way and self._last_left is not None:
                 self._last_left.set()
 
-    def _let_in(self, headers: Headers) -> Said:
-        if self.callers is not None and not self.callers.admits(*_names(headers)):
-            raise CallFailed(Code.PERMISSION_DENIED, self.callers.details)
-        return read(headers)
-
-    def _begin(self, said: Said, event: Event) -> bytes | Opened | bytearray:
-        """Begin with what came first; a `bytearray` is a message that is not whole."""
-        received, late = _body(event), said.begin()
-        message = unframed(received, CHECK)
-        if message is None:  # what comes in pieces waits for its caller too
-            if not event["more_body"]:
-                raise no_message(CHECK)
-            return bytearray(received)
-        if late:
-            overload = self.refusals.one_more(Overload.TURN)
-            return self._checker.turn_away(overload, trace=said.trace, remaining=said.remaining)
-        return self._checker.start(message, trace=said.trace, remaining=said.remaining, may_wait=False)
-
-    async def _go_on(self, said: Said, begun: Opened | bytearray, receive: Receive) -> bytes | Held:
-        if isinstance(begun, bytearray):
-            message = await _rest(receive, CHECK, begun, more=True)
-            started = self._checker.start(message, trace=said.trace, remaining=said.remaining, may_wait=False)
-            if isinstance(started, bytes):
-                return started
-            begun = started
-        return await self._finish(begun, said.remaining())
+    def _turn_away(self, said: Said) -> bytes:
+        overload = self.refusals.one_more(Overload.TURN)
+        return self._checker.turn_away(overload, trace=said.trace, remaining=said.remaining)
 
     async def _hold(self, held: Held, send: Send) -> None:
         """Answer a call that is held, when its wait is over.
@@ -217,7 +204,7 @@ class AsgiTransport:
     async def _watch(self, headers: Headers, receive: Receive, send: Send) -> None:
         """Tell how a service is and becomes, until it is over."""
         read(headers)
-        request = await _message(receive, HEALTH_WATCH)
+        request = await _message(await receive(), receive, HEALTH_WATCH)
         told = self._health.status(request)
         await send(_START)
         await send({"type": "http.response.body", "body": framed(told), "more_body": True})
@@ -228,6 +215,11 @@ class AsgiTransport:
             await send({"type": "http.response.body", "body": framed(news) if news else b"", "more_body": True})
         await send({"type": "http.response.body", "body": b""})
         await send({"type": "http.response.trailers", "headers": status_headers(Code.UNAVAILABLE, "shutting down")})
+
+
+def _let_in(callers: Callers, headers: Headers) -> None:
+    if not callers.admits(*_names(headers)):
+        raise CallFailed(Code.PERMISSION_DENIED, callers.details)
 
 
 def _names(headers: Headers) -> tuple[Sequence[str], Sequence[str]]:
@@ -243,10 +235,9 @@ def _told(names: str) -> Iterator[str]:
     return (name for name in names.split(",") if name not in {"", "-"})
 
 
-async def _message(receive: Receive, path: str) -> bytes:
-    """The one message of a call; what may follow it is not waited for."""
-    event = await receive()
-    received: bytes = _body(event)
+async def _message(event: Event, receive: Receive, path: str) -> bytes:
+    """The one message of a call whose first event this is; what may follow it is not waited for."""
+    received = _body(event)
     message = unframed(received, path)
     if message is not None:
         return message

@@ -8,13 +8,15 @@ import re
 from enum import IntEnum
 from functools import lru_cache
 from struct import Struct
-from typing import Final
+from typing import Final, final
 from urllib.parse import quote
 
 from extauthz.transport.methods import MAX_MESSAGE
 
 _PREFIX: Final = Struct(">BI")
 """What is before a message: the compressed flag, and the length."""
+_PREFIXES: Final[list[bytes]] = [_PREFIX.pack(0, length) for length in range(1024)]
+"""By length, of what most answers have."""
 
 
 class Code(IntEnum):
@@ -40,7 +42,18 @@ class CallFailed(Exception):
 
 def framed(message: bytes) -> bytes:
     """A message as it is sent."""
-    return _PREFIX.pack(0, len(message)) + message
+    length = len(message)
+    return (_PREFIXES[length] if length < len(_PREFIXES) else _PREFIX.pack(0, length)) + message
+
+
+def at_once(received: bytes) -> bytes | None:
+    """As `unframed`, for a message that came in one: `None` where it is not whole, or is to be refused."""
+    if len(received) < 5 or received[0] or received[1] > 1:
+        return None
+    length = (received[1] << 24) + (received[2] << 16) + (received[3] << 8) + received[4]
+    if length > MAX_MESSAGE or len(received) < 5 + length:
+        return None
+    return received[5 : 5 + length]
 
 
 def unframed(received: bytes | bytearray, method: str) -> bytes | None:
@@ -86,13 +99,33 @@ _TIMEOUT: Final = re.compile(rb"([0-9]{1,18})([HMSmun])")
 _SECONDS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
 
-@lru_cache(maxsize=1024)  # an Envoy says the same in all of its calls
+@final
+class _Last:
+    """What was said last: an Envoy says the same in all of its calls."""
+
+    def __init__(self) -> None:
+        self.said = (b"1S", 1.0)
+
+
+_last: Final = _Last()
+
+
 def seconds_of(timeout: bytes) -> float:
     """The seconds that the header `grpc-timeout` gives a call.
 
     Raises:
         CallFailed: it is malformed, or there are none left.
     """
+    text, seconds = _last.said
+    if timeout == text:
+        return seconds
+    seconds = _seconds_of(timeout)
+    _last.said = (timeout, seconds)
+    return seconds
+
+
+@lru_cache(maxsize=1024)
+def _seconds_of(timeout: bytes) -> float:
     found = _TIMEOUT.fullmatch(timeout)
     if found is None:
         raise CallFailed(Code.INTERNAL, "Error parsing 'grpc-timeout' metadata")

@@ -74,3 +74,9 @@ def test_the_trace_is_what_came_of_it_in_that_order(headers: list[tuple[bytes, b
 def test_what_a_call_may_not_say_ends_it(wrong: tuple[bytes, bytes]) -> None:
     with pytest.raises(CallFailed):
         read([(b"traceparent", SPAN), wrong])
+
+
+@pytest.mark.parametrize("text", [b"", b"soon", b"-1", b"1.5", b" 1", b"1_0", b"12x"])
+def test_a_time_that_is_no_number_of_ours_is_an_error(text: bytes) -> None:
+    with pytest.raises(ValueError, match=r"no(t a)? whole number"):
+        read([(ARRIVED.encode(), text)])

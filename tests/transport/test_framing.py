@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extauthz.transport.framing import CallFailed, Code, framed, seconds_of, status_headers, unframed
+from extauthz.transport.framing import CallFailed, Code, at_once, framed, seconds_of, status_headers, unframed
 from extauthz.transport.methods import CHECK, MAX_MESSAGE
 
 
@@ -19,6 +19,34 @@ def test_what_is_framed_is_read_whatever_is_behind_it(message: bytes, behind: by
 def test_a_message_that_is_not_whole_is_none_yet(message: bytes, data: st.DataObject) -> None:
     whole = framed(message)
     assert unframed(whole[: data.draw(st.integers(0, len(whole) - 1))], CHECK) is None
+
+
+@given(st.integers(0, 3000))
+def test_a_message_is_behind_its_length_however_long(length: int) -> None:
+    message = b"x" * length
+    assert framed(message) == b"\0" + length.to_bytes(4, "big") + message
+
+
+@given(st.binary(max_size=10), st.integers(0, 8), st.binary(max_size=10))
+def test_what_is_taken_at_once_is_what_is_taken_in_pieces(flag: bytes, length: int, behind: bytes) -> None:
+    received = flag + length.to_bytes(4, "big") + behind
+    try:
+        message = unframed(received, CHECK)
+    except CallFailed:
+        message = None
+    assert at_once(received) == message
+
+
+@pytest.mark.parametrize("length", [255, 256, 65_535, 65_536, MAX_MESSAGE - 1, MAX_MESSAGE])
+def test_a_long_message_is_taken_at_once_too(length: int) -> None:
+    received = framed(bytes(length))
+    assert at_once(received) == bytes(length)
+    assert at_once(received[:-1]) is None
+    assert at_once(received + b"behind") == bytes(length)
+
+
+def test_a_longer_one_is_never_taken_at_once() -> None:
+    assert at_once(framed(bytes(MAX_MESSAGE + 1))) is None
 
 
 @given(st.integers(2, 255), st.binary(max_size=50))
@@ -49,6 +77,14 @@ def test_a_length_above_all_is_refused_before_anything_of_it_is_there(length: in
 )
 def test_a_timeout_has_a_unit(text: str, seconds: float) -> None:
     assert seconds_of(text.encode()) == pytest.approx(seconds)
+
+
+def test_each_timeout_is_its_own_also_after_another() -> None:
+    said = [b"1S", b"250m", b"250m", b"2S", b"1S"]
+    assert [seconds_of(text) for text in said] == [1, 0.25, 0.25, 2, 1]
+    with pytest.raises(CallFailed):
+        seconds_of(b"1")
+    assert seconds_of(b"1S") == 1
 
 
 @given(st.text(max_size=12).map(lambda text: text.encode()))
