@@ -4,10 +4,10 @@ import gc
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from extauthz.app.in_envoy import Application
+    from extauthz.app.in_envoy import Carry
 
 
-def __getattr__(name: str) -> "Application":
+def __getattr__(name: str) -> "Carry":
     """`application`, when pyvoy asks for it."""
     if name != "application":
         raise AttributeError(name)
