@@ -171,7 +171,9 @@ def _set_connections(manager: Tree, *, named: bool) -> None:
             "route": {"cluster": _NOWHERE["name"], "max_stream_duration": {"max_stream_duration": "0s"}},
         }
     ]
-    manager["http_filters"][:0] = [_only_our_methods(), _overwriting(_ARRIVAL, *([_WHO_CALLS] if named else []))]
+    # Before all filters: one more of them would cost each call more than setting its headers does.
+    manager["early_header_mutation_extensions"] = [_overwriting(_ARRIVAL, *([_WHO_CALLS] if named else []))]
+    manager["http_filters"].insert(0, _only_our_methods())
     manager["local_reply_config"] = {"mappers": [_NO_SUCH_METHOD, _TOO_LATE, _TOO_LONG]}
 
 
@@ -222,13 +224,13 @@ def _with_status(status: int) -> list[Tree]:
 
 
 def _overwriting(*headers: Tree) -> Tree:
-    """A filter that sets headers, whatever a caller wrote there."""
+    """What sets headers, whatever a caller wrote there."""
     mutations = [{"append": {"header": one, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}} for one in headers]
     return {
-        "name": "envoy.filters.http.header_mutation",
+        "name": "envoy.http.early_header_mutation.header_mutation",
         "typed_config": {
-            "@type": f"{_TYPES}.extensions.filters.http.header_mutation.v3.HeaderMutation",
-            "mutations": {"request_mutations": mutations},
+            "@type": f"{_TYPES}.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+            "mutations": mutations,
         },
     }
 

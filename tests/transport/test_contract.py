@@ -60,6 +60,7 @@ ANSWERED = {
     ),
     "with much metadata": Call(pieces=[WHOLE], more_headers=[("x-long", "x" * 20_000)]),
     "with other headers": Call(pieces=[WHOLE], more_headers=[("x-request-id", "1"), ("user-agent", "grpc-c++/1.0")]),
+    "with a time of coming of its own": Call(pieces=[WHOLE], more_headers=[("x-extauthz-arrived", "1")] * 2),
 }
 REFUSED = {
     "nothing": (Call(), 12, ONE_MESSAGE),
