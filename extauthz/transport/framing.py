@@ -48,7 +48,7 @@ def framed(message: bytes) -> bytes:
 
 def at_once(received: bytes) -> bytes | None:
     """As `unframed`, for a message that came in one: `None` where it is not whole, or is to be refused."""
-    if len(received) < 5 or received[0] or received[1] > 1:
+    if len(received) < 5 or received[0]:
         return None
     length = (received[1] << 24) + (received[2] << 16) + (received[3] << 8) + received[4]
     if length > MAX_MESSAGE or len(received) < 5 + length:

@@ -18,7 +18,7 @@ from extauthz.store.protocol import Found
 from extauthz.transport import asgi, asgi_health
 from extauthz.transport.asgi import AsgiTransport
 from extauthz.transport.framing import framed
-from extauthz.transport.methods import CHECK, HEALTH_WATCH
+from extauthz.transport.methods import ARRIVED, CHECK, HEALTH_WATCH
 
 Event = MutableMapping[str, Any]
 TRIES = 10
@@ -173,6 +173,31 @@ def test_an_answer_without_its_record_is_a_denial_before_the_deadline(bench: Ben
         raise AssertionError("never told why")
 
     scene(checker, play)
+
+
+@dataclass
+class SlowCaller(Caller):
+    """One whose message comes in two pieces."""
+
+    async def receive(self) -> Event:
+        piece, self.body = self.body[:20], self.body[20:]
+        return {"type": "http.request", "body": piece, "more_body": bool(self.body)}
+
+
+def test_a_call_that_came_long_ago_is_refused_unless_its_message_was_still_to_come(bench: Bench) -> None:
+    async def play(transport: AsgiTransport) -> None:
+        message, headers = framed(bench.request("/health")), ((ARRIVED.encode(), b"1"),)
+        late, whole, slow = (
+            Caller(message, headers=headers),
+            Caller(message + b"behind", headers=headers),
+            SlowCaller(message, headers=headers),
+        )
+        for one in (late, whole, slow):
+            await one.call(transport)
+        assert (late.reason, whole.reason, slow.reason) == ("overloaded", "overloaded", "allowed")
+        assert transport.refusals.counts == {"turn": 2, "waiting": 0}
+
+    scene(bench.checker, play)
 
 
 def test_nobody_hears_of_a_caller_that_is_gone(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
