@@ -25,11 +25,10 @@ from extauthz.check.checker import Checker
 from extauthz.check.holding import Held
 from extauthz.check.opened import Opened
 from extauthz.errors import StateUnavailable
-from extauthz.record.decision import TRACE_HEADERS, Trace
 from extauthz.transport.admission import longest_turn
 from extauthz.transport.callers import Callers
 from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, Overload, Refusals, caller_gone, too_late
-from extauthz.transport.framing import no_message
+from extauthz.transport.grpc_calls import OneMessage, caller_trace
 from extauthz.transport.grpc_listening import listen
 from extauthz.transport.methods import CHECK, HEALTH_CHECK, HEALTH_WATCH, LEAVING, MAX_MESSAGE, SERVICE
 from extauthz.transport.tls import Tls
@@ -105,7 +104,9 @@ class AuthorizationServicer:
     def Check(self, request: bytes, context: CallContext) -> bytes:  # noqa: N802 - the name is Envoy's
         """The bytes of the CheckResponse to the CheckRequest in `request`; never raises, but for a stranger."""
         self._let_in(context)
-        started = self._checker.start(request, trace=_trace(context), remaining=context.time_remaining, may_wait=False)
+        started = self._checker.start(
+            request, trace=caller_trace(context.invocation_metadata()), remaining=context.time_remaining, may_wait=False
+        )
         if isinstance(started, bytes):
             return started
         answer = self._finish(started, context)
@@ -117,7 +118,9 @@ class AuthorizationServicer:
         """The answer to a Check whose turn would come too late."""
         self._let_in(context)
         error = self.refusals.one_more(Overload.TURN)
-        return self._checker.turn_away(error, trace=_trace(context), remaining=context.time_remaining)
+        return self._checker.turn_away(
+            error, trace=caller_trace(context.invocation_metadata()), remaining=context.time_remaining
+        )
 
     def _let_in(self, context: CallContext) -> None:
         if self._callers is not None and not self._callers.knows(context.auth_context()):
@@ -172,15 +175,6 @@ class AuthorizationServicer:
             return self._checker.abandon(opened, too_late(opened))
 
 
-def _trace(context: CallContext) -> Trace:
-    """The caller's span, which Envoy sends beside the CheckRequest and not in it."""
-    trace: Trace = ()
-    for name, value in context.invocation_metadata():
-        if name in TRACE_HEADERS and isinstance(value, str):
-            trace = (*trace, (name, value))
-    return trace
-
-
 class _AtOnce(futures.ThreadPoolExecutor):
     """Makes calls where they come: in gRPC's own thread, which must not wait for anything."""
 
@@ -201,20 +195,6 @@ class _Refusing:
         return self._refuse(requests, context)
 
 
-def _one_message(path: str, method: Callable[..., Any], workers: Workers) -> Callable[..., object]:
-    """A method that takes one message and gives one, for gRPC one that takes a stream of them."""
-    with_caller = workers.with_caller
-
-    def call(messages: Iterator[object], context: grpc.ServicerContext) -> object:
-        try:
-            message = with_caller(messages.__next__, context.cancel)
-        except StopIteration:
-            context.abort(grpc.StatusCode.UNIMPLEMENTED, no_message(path).details)
-        return method(message, context)
-
-    return call
-
-
 class _Streaming:
     """The same of a method that answers with a stream."""
 
@@ -222,7 +202,7 @@ class _Streaming:
     """What it sends it hands to a function."""
 
     def __init__(self, path: str, method: Callable[..., Any], workers: Workers) -> None:
-        self._message = _one_message(path, lambda message, _: message, workers)
+        self._message = OneMessage(path, lambda message, _: message, workers.waits).call
         self._method = method
         self._workers = workers
 
@@ -239,7 +219,9 @@ class _Checks(grpc.GenericRpcHandler):
 
     def __init__(self, servicer: AuthorizationServicer, workers: Workers) -> None:
         self._workers = workers
-        self._decided: _Handler = grpc.stream_unary_rpc_method_handler(_one_message(CHECK, servicer.Check, workers))
+        self._decided: _Handler = grpc.stream_unary_rpc_method_handler(
+            OneMessage(CHECK, servicer.Check, workers.waits).call
+        )
         self._refused: _Handler = grpc.stream_unary_rpc_method_handler(_Refusing(servicer))
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_Handler | None":
@@ -263,7 +245,7 @@ class _Health(health.HealthServicer):
     def handlers(self, workers: Workers) -> grpc.GenericRpcHandler:
         """What a server needs to serve it."""
         coding = health_pb2.HealthCheckRequest.FromString, health_pb2.HealthCheckResponse.SerializeToString
-        check = grpc.stream_unary_rpc_method_handler(_one_message(HEALTH_CHECK, self.Check, workers), *coding)
+        check = grpc.stream_unary_rpc_method_handler(OneMessage(HEALTH_CHECK, self.Check, workers.waits).call, *coding)
         watch = grpc.stream_stream_rpc_method_handler(_Streaming(HEALTH_WATCH, self.Watch, workers), *coding)
         return grpc.method_handlers_generic_handler(health.SERVICE_NAME, {"Check": check, "Watch": watch})
 

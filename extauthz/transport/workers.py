@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from extauthz.transport.admission import Pace
+from extauthz.transport.grpc_calls import CallerWaits
 from extauthz.transport.methods import LONGEST_REQUEST
 
 CALLERS = 128
@@ -40,10 +41,6 @@ _Job = tuple[float, int, Callable[..., object], tuple[object, ...]]
 _NO_CALL: Final[_Job] = (0.0, 0, bool, ())
 """For whoever waits for a call, and is to look whether there are too many who do."""
 _T = TypeVar("_T")
-
-
-_Wait = tuple[float, Callable[[], object]]
-"""A thread's wait for its caller: since when, and what ends it. A tuple, because one is made for each call."""
 
 
 class _LateWait:
@@ -71,11 +68,9 @@ class Workers(futures.Executor):
         self._idle = 0
         self._too_many: deque[None] = deque()
         self._over = False
-        self._waits: dict[int, _Wait] = {}
-        # By thread, the first one first. Whoever takes a wait out of `_waits` has it: the thread that made it, or, with
-        # the lock, who puts it among the late ones.
+        self.waits = CallerWaits(begun=self._watch_them, came_late=self._come_back)
+        """Those that are not late, which the threads make themselves."""
         self._late: dict[int, _LateWait] = {}
-        self._watched = False
         self._watch_on: SimpleQueue[None] = SimpleQueue()
         threading.Thread(target=self._watch, name="check_callers", daemon=True).start()
         for _ in range(deciding):
@@ -103,16 +98,11 @@ class Workers(futures.Executor):
     def with_caller(self, step: Callable[[], _T], cancel: Callable[[], object]) -> _T:
         """What `step` comes to, which needs something of the caller. If that takes long, another thread decides
         meanwhile, and if it takes too long, or too many are waited for, `cancel` is called, which ends the step."""
-        me = threading.get_ident()
-        self._waits[me] = time.monotonic(), cancel
-        if not self._watched:
-            self._watched = True
-            self._watch_on.put(None)
-        try:
-            return step()
-        finally:
-            if self._waits.pop(me, None) is None:
-                self._come_back(me)
+        return self.waits.during(step, cancel)
+
+    def _watch_them(self) -> None:
+        self.waits.watched = True
+        self._watch_on.put(None)
 
     def _come_back(self, me: int) -> None:
         """From a wait that was late."""
@@ -133,13 +123,13 @@ class Workers(futures.Executor):
     def _watch(self) -> None:
         taken = self._pace
         while not self._over:
-            if not (self._waits or self._late):
-                self._watched = False
+            if not (self.waits.under_way or self._late):
+                self.waits.watched = False
                 for _ in range(len(self._too_many)):
                     self._jobs.put(_NO_CALL)
-                if not self._waits:  # else one began in this very moment
+                if not self.waits.under_way:  # else one began in this very moment
                     self._watch_on.get()
-                self._watched = True
+                self.waits.watched = True
             time.sleep(_LOOK)
             pace, taken = taken, self._pace
             try:
@@ -153,11 +143,11 @@ class Workers(futures.Executor):
         now, cancelled = time.monotonic(), []
         with self._lock:
             longest = _LOOK if stalled else _STUCK
-            stuck = [me for me, (since, _) in self._waits.copy().items() if now - since > longest]
+            stuck = [me for me, (since, _) in self.waits.under_way.copy().items() if now - since > longest]
             room = CALLERS - len(self._late)
             for me in stuck[:room]:
                 self._stand_in()
-                wait = self._waits.pop(me, None)
+                wait = self.waits.under_way.pop(me, None)
                 if wait is None:  # it was over in this very moment
                     self._too_many.append(None)
                 else:

@@ -199,7 +199,7 @@ def test_as_many_decide_at_a_time_after_a_wait_that_ended_while_another_came_to_
     class InThatVeryMoment(Workers):
         def _stand_in(self) -> None:
             over.set()
-            assert comes(lambda: not self._waits)
+            assert comes(lambda: not self.waits.under_way)
             super()._stand_in()
 
     def decide() -> None:
