@@ -10,8 +10,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from contextlib import contextmanager
-from queue import SimpleQueue
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -27,6 +27,9 @@ _LOOK: Final = 0.02
 with the call."""
 _STUCK: Final = 0.25
 """Seconds after which a thread that waits for its caller counts as one that does not decide, though others do."""
+
+_DOZE: Final = 1.0
+"""Seconds between those looks while no call waits for its turn: nobody is in anybody's way then."""
 
 KEPT: Final = 16
 """Threads that wait for being needed again; more of them end, and are made anew by the next crowd."""
@@ -68,7 +71,7 @@ class Workers(futures.Executor):
         self._idle = 0
         self._too_many: deque[None] = deque()
         self._over = False
-        self.waits = CallerWaits(begun=self._watch_them, came_late=self._come_back)
+        self.waits = CallerWaits(begun=self._begun, came_late=self._come_back)
         """Those that are not late, which the threads make themselves."""
         self._late: dict[int, _LateWait] = {}
         self._watch_on: SimpleQueue[None] = SimpleQueue()
@@ -83,6 +86,8 @@ class Workers(futures.Executor):
     def submit(self, fn: Callable[..., Any], /, *args: object, **_: object) -> "futures.Future[Any]":
         """Make a call when it is its turn. What it comes to is the call's own affair."""
         self._jobs.put((time.monotonic(), self._jobs.qsize(), fn, args))
+        if not self.waits.watched and self.waits.under_way:
+            self._watch_them()
         return _MADE
 
     @contextmanager
@@ -99,6 +104,11 @@ class Workers(futures.Executor):
         """What `step` comes to, which needs something of the caller. If that takes long, another thread decides
         meanwhile, and if it takes too long, or too many are waited for, `cancel` is called, which ends the step."""
         return self.waits.during(step, cancel)
+
+    def _begun(self) -> None:
+        """A wait begins that nobody looks at. Of this and of a call that comes the later one sees the other."""
+        if not self._jobs.empty():
+            self._watch_them()
 
     def _watch_them(self) -> None:
         self.waits.watched = True
@@ -128,7 +138,8 @@ class Workers(futures.Executor):
                 for _ in range(len(self._too_many)):
                     self._jobs.put(_NO_CALL)
                 if not self.waits.under_way:  # else one began in this very moment
-                    self._watch_on.get()
+                    with suppress(Empty):
+                        self._watch_on.get(timeout=_DOZE)
                 self.waits.watched = True
             time.sleep(_LOOK)
             pace, taken = taken, self._pace

@@ -171,6 +171,60 @@ def test_for_each_caller_too_many_the_first_one_is_sent_away() -> None:
         workers.shutdown()
 
 
+class Told(Workers):
+    """Counts how often whoever looks at waits is told of one, and how many began unseen."""
+
+    told = 0
+    began = 0
+
+    def _begun(self) -> None:
+        super()._begun()
+        self.began += 1
+
+    def _watch_them(self) -> None:
+        self.told += 1
+        super()._watch_them()
+
+
+def test_nobody_looks_at_waits_while_no_call_waits_for_its_turn() -> None:
+    workers = Told(2)
+    for _ in range(FEW):
+        done = threading.Event()
+        workers.submit(partial(workers.with_caller, done.set, bool))
+        assert done.wait(GENEROUS)
+        assert comes(lambda: not workers.waits.under_way)
+    assert workers.told == 0
+    workers.shutdown()
+
+
+def test_a_call_that_comes_while_another_waits_for_its_caller_has_that_looked_at() -> None:
+    workers, over, done = Told(1), threading.Event(), threading.Event()
+    workers.submit(partial(workers.with_caller, over.wait, bool))
+    assert comes(lambda: bool(workers.waits.under_way))
+    workers.submit(done.set)
+    assert workers.told or workers.waits.watched
+    assert done.wait(GENEROUS)
+    over.set()
+    workers.shutdown()
+
+
+def test_a_wait_that_begins_while_a_call_waits_for_its_turn_is_looked_at() -> None:
+    workers, begin, over, done = Told(1), threading.Event(), threading.Event(), threading.Event()
+
+    def late() -> None:
+        begin.wait()
+        workers.with_caller(over.wait, bool)
+
+    workers.submit(late)
+    workers.submit(done.set)
+    begin.set()
+    assert comes(lambda: bool(workers.began or workers.waits.watched))
+    assert workers.told or workers.waits.watched
+    assert done.wait(GENEROUS)
+    over.set()
+    workers.shutdown()
+
+
 def test_the_threads_of_a_crowd_are_given_back_when_it_is_over() -> None:
     deciding, before, over = 2, set(threading.enumerate()), threading.Event()
     workers = Workers(deciding)
