@@ -3,6 +3,7 @@
 import gc
 import tracemalloc
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,9 +15,10 @@ from record.making_records import assessments, decisions, rule_results
 
 from extauthz.record import fragments
 from extauthz.record.decision import DecisionRecord, Wait
-from extauthz.record.line_encoder import LineEncoder
+from extauthz.record.line_encoder import LineEncoder, usual_trace
 from extauthz.record.masking import HEADERS, Keep, line_of
-from extauthz.values.decisions import Allow, Challenge
+from extauthz.record.trace_context import USUAL
+from extauthz.values.decisions import Allow, Challenge, Decision, Deny
 from extauthz.values.grants import Grant, SessionAges
 from extauthz.values.headers import OneLineEach
 from extauthz.values.identity import Credential, Identity, Subject, User, Workload
@@ -224,10 +226,10 @@ def test_what_is_remembered_is_bounded_in_number_and_size() -> None:
 
     pieces: fragments.ByValue[int] = fragments.ByValue(make)
     for number in range(2 * fragments.MOST):
-        assert pieces[number] == "x" * (number % 5_000)
-        assert len(pieces) <= fragments.MOST
-        assert sum(map(len, pieces.values())) <= fragments.ROOM
-    assert (pieces[1], pieces[1]) == ("x",) * 2
+        assert pieces.of(number) == "x" * (number % 5_000)
+        assert len(pieces.known) <= fragments.MOST
+        assert sum(map(len, pieces.known.values())) <= fragments.ROOM
+    assert (pieces.of(1), pieces.of(1)) == ("x",) * 2
     assert made.count(1) <= 2, "what is remembered is not made again"
 
 
@@ -240,7 +242,7 @@ def test_what_is_large_is_not_remembered() -> None:
 
     pieces: fragments.ByValue[int] = fragments.ByValue(make)
     large = fragments.LARGEST + 1
-    assert (pieces[large], pieces[large], pieces[1]) == ("x" * large, "x" * large, "x")
+    assert (pieces.of(large), pieces.of(large), pieces.of(1)) == ("x" * large, "x" * large, "x")
     assert made == [large, large, 1]
 
 
@@ -321,3 +323,121 @@ def test_a_challenge_has_the_status_of_its_caller() -> None:
     for sent in ({}, shown):
         record = replace(decision(headers=sent), decision=Challenge(rule="p/c", demands=()))
         assert LineEncoder(keep).encode(record) == general(record, keep)
+
+
+@given(
+    st.from_regex(r"(00|01|0)-[0-9a-fA-F_é]{31,33}-[0-9a-f]{16}-[0-9a-f]{2}", fullmatch=True)
+    | st.sampled_from(
+        [
+            f"00-{TRACE}-{SPAN}-01",
+            f"00-{'0' * 32}-{SPAN}-01",
+            f"00-{TRACE}-{'0' * 16}-01",
+            f"00-{TRACE}-{SPAN}-0-",
+            f"00-{TRACE}0{SPAN}-01",
+            f"00-{TRACE}-{SPAN}001",
+            f"00-{TRACE}-{SPAN}-0g",
+            f"00-{TRACE}-{SPAN}-01\n",
+            f"00_{TRACE}-{SPAN}-01",
+            f"00-{TRACE[:-1]}--{SPAN[1:]}-01",
+            "",
+        ]
+    )
+)
+def test_a_trace_is_found_where_the_pattern_finds_it(text: str) -> None:
+    found = USUAL(text)
+    assert usual_trace(text) == ("" if found is None else found[1])
+
+
+@pytest.mark.parametrize(
+    "took",
+    [*range(12), 10, 99, 100, 110, 999, 1_000, 1_001, 1_010, 123_456_789, 10**15 - 1, 10**15, 10**15 + 1, 2**62, -1],
+)
+def test_both_ways_write_the_same_time_that_it_took(took: int) -> None:
+    keep, began = Keep(), 1_790_000_000_999_999_999
+    record = replace(decision(), started_ns=began, ended_ns=began + took)
+    assert LineEncoder(keep).encode(record) == general(record, keep)
+
+
+def test_both_ways_write_the_same_moments_around_a_second() -> None:
+    keep, encoder = Keep(), LineEncoder(Keep())
+    for second in (1_790_000_000, 1_790_000_001, 1_790_000_000, 0, 1):
+        for nanos in (0, 1, 10, 999_999_999, 5):
+            record = replace(decision(), started_ns=second * 10**9 + nanos, ended_ns=2 * 10**18)
+            assert encoder.encode(record) == general(record, keep)
+
+
+PEER = Peer(ip="203.0.113.9", port=443)
+OTHERS: list[dict[str, Any]] = [
+    {"source": Peer(ip="203.0.113.9", port=444)},
+    {"source": Peer(ip="203.0.113.9", port=443, principal="spiffe://a/b")},
+    {"destination": Peer(ip="10.0.0.1", port=80)},
+    {"context": {"route": "other"}},
+    {"sni": "other.example.com"},
+    {"metadata": {"filter": {"name": 1}}},
+    {"route_metadata": {"filter": {"name": 2}}},
+]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_caller_at_a_connection_is_not_taken_for_the_same_elsewhere(other: dict[str, Any]) -> None:
+    keep, encoder, base = Keep(), LineEncoder(Keep()), decision()
+    assert base.request is not None
+    here = replace(base.request, source=PEER, destination=Peer(), context={"route": "one"}, sni="a", route_metadata={})
+    there = replace(here, **other)
+    for identity in (Identity(client_ip="10.1.1.1"), Identity(client_ip="10.1.1.2"), None):
+        for request in (here, here, there, here, there, there, here):
+            record = replace(base, request=request, identity=identity)
+            assert encoder.encode(record) == general(record, keep)
+
+
+@pytest.mark.parametrize("sources", [1, 700])
+def test_callers_that_share_a_place_are_not_taken_for_each_other(sources: int) -> None:
+    """There are more of them, or of their connections, than there are places; all are there at once."""
+    keep, encoder, base = Keep(), LineEncoder(Keep()), decision()
+    assert base.request is not None
+    peers = [replace(PEER, port=1 + number) for number in range(sources)]
+    callers = [Identity(client_ip=f"10.0.{number >> 8}.{number & 255}") for number in range(701 - sources)]
+    for _ in range(2):
+        for source in peers:
+            for identity in callers:
+                request = replace(base.request, source=source)
+                record = replace(base, request=request, identity=identity)
+                assert encoder.encode(record) == general(record, keep)
+
+
+def test_how_one_request_came_out_is_not_taken_for_how_others_did() -> None:
+    """By the same rules, with another reason, rule, status or revision, and to another host."""
+    keep, encoder, base = Keep(), LineEncoder(Keep()), decision()
+    request = base.request
+    assert request is not None
+    assert request.http is not None
+    elsewhere = replace(request, http=replace(request.http, host="elsewhere.example.com"))
+    deny = Deny(reason="not-allowed", rule="p/r", status=403)
+    others: list[Decision] = [
+        Allow(rule="p/r"),
+        Allow(rule="p/s"),
+        deny,
+        replace(deny, status=404),
+        replace(deny, reason="other"),
+        replace(deny, rule=None),
+        Allow(rule="p/r"),
+        Deny(reason=Allow(rule="p/r").reason, rule="p/r", status=200),
+    ]
+    for revision in ("sha256:0", "sha256:1"):
+        for one in others * 2:
+            for asked in (request, elsewhere):
+                record = replace(base, decision=one, revision=revision, request=asked)
+                assert encoder.encode(record) == general(record, keep)
+
+
+@given(st.lists(st.lists(st.sampled_from(["a", "b", 'a"', "x" * 513, "é"]), min_size=4, max_size=4), max_size=6))
+def test_what_headers_had_in_common_is_not_taken_for_what_they_have(sent: list[list[str]]) -> None:
+    keep, encoder = Keep(), LineEncoder(Keep())
+    for values in sent:
+        names = ["accept", "cookie", "te", "user-agent"]
+        request = decision().request
+        assert request is not None
+        assert request.http is not None
+        http = replace(request.http, headers=line_each(dict(zip(names, values, strict=True))))
+        record = replace(decision(), request=replace(request, http=http))
+        assert encoder.encode(record) == general(record, keep)
