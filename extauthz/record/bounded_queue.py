@@ -5,7 +5,7 @@ The rule kept here: whoever puts something in is told at once whether it fits, a
 
 import threading
 from collections import deque
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 
 class Sized(Protocol):
@@ -23,11 +23,11 @@ class BoundedQueue(Generic[T]):
     """First in, first out. Safe to use from any thread."""
 
     def __init__(self, *, room: int, room_bytes: int) -> None:
-        self._room = room
-        self._room_bytes = room_bytes
+        self._room: Final = room
+        self._room_bytes: Final = room_bytes
         self._bytes = 0
-        self._items: deque[T] = deque()
-        self._changing = threading.Lock()
+        self._items: Final[deque[T]] = deque()
+        self._changing: Final = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._items)
@@ -50,5 +50,5 @@ class BoundedQueue(Generic[T]):
         """The oldest ones, at most so many."""
         with self._changing:
             taken = [self._items.popleft() for _ in range(min(most, len(self._items)))]
-            self._bytes -= sum(item.size for item in taken)
+            self._bytes -= sum([item.size for item in taken])
         return taken

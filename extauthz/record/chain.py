@@ -19,6 +19,8 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from extauthz.record.chaining import chained_behind
+
 OPENING: Final = b"extauthz audit v1\n"
 """What the hash before a writer's first line is of, followed by the writer's name."""
 CHECKPOINT: Final = "extauthz audit checkpoint v1"
@@ -75,16 +77,7 @@ def chained(head: Head, lines: Iterable[bytes]) -> tuple[list[bytes], list[str]]
 
     `lines` are JSON objects with a field at least, without the closing brace.
     """
-    seq, before = head.seq, head.hash
-    place = f',"writer":"{head.writer}","seq":'
-    out, hashes = [], []
-    for line in lines:
-        seq += 1
-        body = line + f"{place}{seq}".encode()
-        before = sha256(before.encode() + body).hexdigest()
-        out.append(body + f',"hash":"{before}"}}\n'.encode())
-        hashes.append(before)
-    return out, hashes
+    return chained_behind(head.writer, head.seq, head.hash, lines)
 
 
 def after(head: Head, hashes: Sequence[str]) -> Head:

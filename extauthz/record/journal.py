@@ -86,6 +86,8 @@ class Journal:
         self._required: BoundedQueue[_Required] = BoundedQueue(room=REQUIRED, room_bytes=REQUIRED_BYTES)
         self._handed_at: float | None = None
         self._wake = threading.Event()
+        self._woken = False
+        """Whether whoever records needs not wake the thread: as the event, which is slower to ask."""
         self._urgent = threading.Event()
         self._closing = False
         self._counting = threading.Lock()
@@ -114,7 +116,8 @@ class Journal:
         """Take a record to be kept soon; drop and count it if too many wait already."""
         if self._closing or not self._queue.put(record):
             self._drop(1)
-        if not self._wake.is_set():
+        if not self._woken:
+            self._woken = True
             self._wake.set()
 
     def commit(self, record: DecisionRecord) -> Future[None]:
@@ -152,6 +155,7 @@ class Journal:
             if not closing and self._wake.wait(BEAT):
                 self._urgent.wait(GATHER)
             self._wake.clear()
+            self._woken = False  # not before: what comes in between is handed over now, what comes later wakes again
             self._urgent.clear()
             self._hand_over()
             self._tell_drops()
