@@ -7,11 +7,16 @@ whatever callers send.
 from typing import Final, TypeVar
 
 from extauthz.record.decision import DecisionRecord
+from extauthz.record.fragments import Remembered
+from extauthz.record.line_parts import weight_of
 from extauthz.record.otlp import (
+    ENDED,
     LOCAL,
     PARENT,
     REMOTE,
     SPAN_ID,
+    STARTED,
+    TIMES,
     TRACE_ID,
     attributes,
     encoded,
@@ -26,15 +31,17 @@ from extauthz.record.span_model import SERVER, SpanModel
 from extauthz.record.trace_context import Parent
 from extauthz.values.decisions import Allow, Decision, Deny, RuleResult
 from extauthz.values.identity import Identity
-from extauthz.values.request import HttpRequest
+from extauthz.values.request import HttpRequest, Peer
 from extauthz.values.span_ids import SpanIds
 
 SPAN_NAME: Final = "authz.check"
+_times: Final = TIMES.pack
 _MOST: Final = 1_024
 """Fragments of a kind that are kept."""
 _LONGEST: Final = 4_096
 """Bytes of a fragment that is kept."""
-_PORTS: Final = 8_192
+_PLACES: Final = 509
+"""Connections that are remembered: each has one place, and leaves it to the next that belongs there."""
 _SHORT: Final = 256
 _SHORT_PATH: Final = 1_024
 """Bytes of a text from which on it is put in the long way."""
@@ -55,7 +62,9 @@ class DecisionSpans:
         self._outcomes: dict[tuple[object, ...], tuple[tuple[RuleResult, ...], bytes]] = {}
         self._callers: dict[tuple[str | None, ...], bytes] = {}
         self._targets: dict[tuple[str, ...], bytes] = {}
-        self._ports: dict[int, bytes] = {}
+        self._remembered: Final[Remembered[int, tuple[Identity, bytes, bytes]]] = Remembered()
+        self._identities: Final[dict[int, tuple[Identity, bytes, bytes]]] = self._remembered.known
+        self._connections: Final[list[_Connection | None]] = [None] * _PLACES
         self._decision_id = _heads("extauthz.decision_id")
         self._path = _heads("url.path", _SHORT_PATH)
         self._request_id = _heads("extauthz.request_id")
@@ -65,7 +74,7 @@ class DecisionSpans:
     @property
     def kept(self) -> int:
         """Fragments that are kept now."""
-        return len(self._outcomes) + len(self._callers) + len(self._targets) + len(self._ports)
+        return len(self._outcomes) + len(self._callers) + len(self._targets) + len(self._identities)
 
     def encoded(
         self, record: DecisionRecord, trace_id: bytes, span_id: bytes, parent: Parent | None, tracestate: str
@@ -79,53 +88,47 @@ class DecisionSpans:
     def _quickly(
         self, record: DecisionRecord, trace_id: bytes, span_id: bytes, parent: Parent | None, tracestate: str
     ) -> bytes:
-        """As `encoded`. Each step is a part of every span, so none of them is a call that can be spared.
+        """As `encoded`.
 
         Raises:
             UnicodeEncodeError: a text is no Unicode.
             IndexError: it is long.
         """
-        request, identity = record.request, record.identity
+        request, decision = record.request, record.decision
+        http = None if request is None else request.http
         id_ = record.decision_id.encode()
-        pieces = [
-            TRACE_ID,
-            trace_id,
-            SPAN_ID,
-            span_id,
-            LOCAL if parent is None else PARENT + parent.span_id + REMOTE,
-            times(record.started_ns, record.ended_ns)
-            if not record.waits
-            else times(started_of(record), ended_of(record)),
-            self._outcome(record.decision, record.rules, record.revision),
-        ]
-        if identity is not None:
-            pieces.append(self._caller(identity))
-        if request is None:
-            pieces += (self._decision_id[len(id_)], id_)
-        else:
-            if (http := request.http) is None:
-                pieces += (self._decision_id[len(id_)], id_)
-            else:
-                path, given = http.path.encode(), http.id.encode()
-                pieces += (self._target(http), self._decision_id[len(id_)], id_, self._path[len(path)], path)
-                if given:
-                    pieces += (self._request_id[len(given)], given)
-            source = request.source
-            if source.ip:
-                address = source.ip.encode()
-                pieces += (self._peer[len(address)], address)
-            if source.port:
-                pieces.append(self._ports.get(source.port) or self._port(source.port))
-        if identity is not None and identity.client_ip:
-            client = identity.client_ip.encode()
-            pieces += (self._client[len(client)], client)
-        if _may_be_rare(record):
-            pieces.append(attributes(rare(record)))
-        if tracestate:
-            pieces.append(state(tracestate))
-        if isinstance(record.decision, Allow) and record.decision.grants:
-            pieces.append(links(links_of(record)))
-        return b"".join(pieces)
+        path = given = target = b""
+        if http is not None:
+            path, given, target = http.path.encode(), http.id.encode(), self._target(http)
+        before, behind = self._caller(record.identity)
+        return b"".join(
+            [
+                TRACE_ID,
+                trace_id,
+                SPAN_ID,
+                span_id,
+                LOCAL if parent is None else PARENT,
+                b"" if parent is None else parent.span_id,
+                b"" if parent is None else REMOTE,
+                _times(STARTED, record.started_ns, ENDED, record.ended_ns)
+                if not record.waits
+                else times(started_of(record), ended_of(record)),
+                self._outcome(decision, record.rules, record.revision),
+                before,
+                target,
+                self._decision_id[len(id_)],
+                id_,
+                b"" if http is None else self._path[len(path)],
+                path,
+                self._request_id[len(given)] if given else b"",
+                given,
+                b"" if request is None else self._connection(request.source),
+                behind,
+                attributes(rare(record)) if _may_be_rare(record, decision) else b"",
+                state(tracestate) if tracestate else b"",
+                links(links_of(record)) if isinstance(decision, Allow) and decision.grants else b"",
+            ]
+        )
 
     def _outcome(self, decision: Decision, rules: tuple[RuleResult, ...], revision: str) -> bytes:
         """Name, kind, status, and what was decided. The results of rules are the same ones whenever they come out the
@@ -139,13 +142,46 @@ class DecisionSpans:
             _put(self._outcomes, key, known, len(fragment))
         return known[1]
 
-    def _caller(self, identity: Identity) -> bytes:
+    def _caller(self, identity: Identity | None) -> tuple[bytes, bytes]:
+        """Who called, and from where, as two parts."""
+        if identity is None:
+            return b"", b""
+        known = self._identities.get(id(identity))
+        return (known[1], known[2]) if known is not None else self._new_caller(identity)
+
+    def _new_caller(self, identity: Identity) -> tuple[bytes, bytes]:
+        client = identity.client_ip.encode()
+        before, behind = self._named(identity), self._client[len(client)] + client if client else b""
+        if not identity.credentials:  # others come again as the very same
+            size = len(before) + len(behind) + weight_of(identity.user)
+            self._remembered.put(id(identity), (identity, before, behind), size)
+        return before, behind
+
+    def _named(self, identity: Identity) -> bytes:
         workload, user = identity.workload, identity.user
         key = (None if workload is None else workload.id, *((None, None) if user is None else (user.sub, user.iss)))
         fragment = self._callers.get(key)
         if fragment is None:
             fragment = attributes(caller(workload, user))
             _put(self._callers, key, fragment, len(fragment))
+        return fragment
+
+    def _connection(self, source: Peer) -> bytes:
+        """The other end of the connection."""
+        place = id(source) % _PLACES
+        known = self._connections[place]
+        if known is not None and known.source is source:
+            return known.fragment
+        address, port = source.ip.encode(), source.port
+        fragment = b"".join(
+            [
+                self._peer[len(address)] if address else b"",
+                address,
+                attributes({"network.peer.port": port}) if port else b"",
+            ]
+        )
+        if len(source.certificate) <= _LONGEST:
+            self._connections[place] = _Connection(source, fragment)
         return fragment
 
     def _target(self, http: HttpRequest) -> bytes:
@@ -156,24 +192,26 @@ class DecisionSpans:
             _put(self._targets, key, fragment, len(fragment))
         return fragment
 
-    def _port(self, port: int) -> bytes:
-        fragment = attributes({"network.peer.port": port})
-        _put(self._ports, port, fragment, 0, most=_PORTS)
-        return fragment
+
+class _Connection:
+    """What spans say of the other end of a connection."""
+
+    def __init__(self, source: Peer, fragment: bytes) -> None:
+        self.source: Final = source
+        self.fragment: Final = fragment
 
 
-def _may_be_rare(record: DecisionRecord) -> bool:
-    decision = record.decision
+def _may_be_rare(record: DecisionRecord, decision: Decision) -> bool:
     if record.risk or record.detail is not None or record.glimpse is not None:
         return True
     return bool(decision.grants or decision.auto) if isinstance(decision, Allow) else not isinstance(decision, Deny)
 
 
-def _put(known: dict[_K, _V], key: _K, value: _V, length: int, *, most: int = _MOST) -> None:
+def _put(known: dict[_K, _V], key: _K, value: _V, length: int) -> None:
     """Keep it, unless it is long; when too many are kept, all are forgotten."""
     if length > _LONGEST:
         return
-    if len(known) >= most:
+    if len(known) >= _MOST:
         known.clear()
     known[key] = value
 

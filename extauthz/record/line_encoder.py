@@ -29,6 +29,7 @@ from extauthz.record.line_parts import (
 )
 from extauthz.record.masking import LONGEST, Keep, line_of, rule_line, status_of, user_line
 from extauthz.record.session_hash import session_hash
+from extauthz.record.usual_traces import usual_trace
 from extauthz.values.decisions import Allow, Decision, Deny, RuleResult
 from extauthz.values.headers import OneLineEach
 from extauthz.values.identity import Identity, User, Workload
@@ -43,12 +44,6 @@ _PLACES: Final = 509
 """Callers at connections that are remembered: each has one place, and leaves it to the next that belongs there."""
 _LARGEST: Final = 8_192
 """Characters of what is remembered of one, and of what is held with it."""
-_TRACE_END: Final = 35
-_SPAN_END: Final = 52
-_TRACE_SIZE: Final = 55
-"""Characters of a usual `traceparent`, and where the dashes are behind its trace and its span."""
-_NO_TRACE_ID: Final = "0" * 32
-_NO_SPAN_ID: Final = "0" * 16
 
 
 class LineEncoder:
@@ -268,21 +263,6 @@ class LineEncoder:
                 return ""
         known = self._peers.of(peer)
         return name + known if known else ""
-
-
-def usual_trace(text: str) -> str:
-    """The trace in a `traceparent` that is as everybody sends it (`trace_context.USUAL`); `""` in any other."""
-    if len(text) != _TRACE_SIZE or not text.startswith("00-"):
-        return ""
-    for at in range(3, _TRACE_SIZE):
-        code = ord(text[at])
-        if at in (_TRACE_END, _SPAN_END):
-            if code != ord("-"):
-                return ""
-        elif not (ord("a") <= code <= ord("f") or ord("0") <= code <= ord("9")):
-            return ""
-    trace = text[3:_TRACE_END]
-    return "" if trace == _NO_TRACE_ID or text[_TRACE_END + 1 : _SPAN_END] == _NO_SPAN_ID else trace
 
 
 class _Target:

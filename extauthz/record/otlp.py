@@ -26,9 +26,10 @@ _DROPPED_LINKS: Final = b"\x70"
 _STATUS: Final = b"\x7a"
 _FLAGS: Final = b"\x85\x01"
 _LINK_FLAGS: Final = b"\x35"
-_TIMES: Final = struct.Struct("<BQBQ")
-_STARTED: Final = 0x39
-_ENDED: Final = 0x41
+TIMES: Final = struct.Struct("<BQBQ")
+STARTED: Final = 0x39
+ENDED: Final = 0x41
+"""The fields of start and end: how they are packed, and their tags."""
 _FIXED32: Final = struct.Struct("<I")
 _DOUBLE: Final = struct.Struct("<d")
 # Whether a parent is of another process is known, and is so (`SpanFlags`).
@@ -86,7 +87,7 @@ def key_value(name: str, value: Value) -> bytes:
 
 def times(started_ns: int, ended_ns: int) -> bytes:
     """The fields of start and end."""
-    return _TIMES.pack(_STARTED, started_ns, _ENDED, ended_ns)
+    return TIMES.pack(STARTED, started_ns, ENDED, ended_ns)
 
 
 def ids(trace_id: bytes, span_id: bytes, parent: bytes, *, remote: bool) -> bytes:

@@ -64,15 +64,10 @@ class OtlpForm:
         self, record: DecisionRecord, trace_id: bytes, span_id: bytes, parent: Parent | None, sampled: Sampled
     ) -> None:
         """Take the span of a decision: quickly, unless limits may cut it or a sampler has added something."""
-        if (
-            self._room is not None
-            and len(record.risk) <= self._room
-            and not sampled.attributes
-            and self._may_link(record)
-        ):
-            self._put(self._decisions.encoded(record, trace_id, span_id, parent, sampled.state))
-        else:
+        if self._room is None or sampled.attributes or not self._fits(record, self._room):
             self.add(whole(record, trace_id, span_id, parent, sampled))
+        else:
+            self._put(self._decisions.encoded(record, trace_id, span_id, parent, sampled.state))
 
     def add(self, model: SpanModel) -> None:
         """Take any other span."""
@@ -86,14 +81,17 @@ class OtlpForm:
             self._pieces = []
             self._count = 0
 
-    def _may_link(self, record: DecisionRecord) -> bool:
-        """Whether it may link to all that it can."""
+    def _fits(self, record: DecisionRecord, room: int) -> bool:
+        """Whether it may tell of all risk models, and link to all that it can."""
         decision = record.decision
-        return self._links is None or not isinstance(decision, Allow) or len(decision.grants) <= self._links
+        return (not record.risk or len(record.risk) <= room) and (
+            self._links is None or not isinstance(decision, Allow) or len(decision.grants) <= self._links
+        )
 
     def _put(self, span: bytes) -> None:
         length = len(span)
-        self._pieces += (_FRAMES[length] if length < _FRAMED else SPAN + varint(length), span)
+        self._pieces.append(_FRAMES[length] if length < _FRAMED else SPAN + varint(length))
+        self._pieces.append(span)
         self._count += 1
         if self._count >= self._most:
             self.ship()

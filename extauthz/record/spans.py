@@ -20,6 +20,7 @@ from extauthz.record.span_attributes import life_attributes
 from extauthz.record.span_forms import Form
 from extauthz.record.span_model import CLIENT, INTERNAL, SpanModel
 from extauthz.record.trace_context import Propagation
+from extauthz.record.usual_traces import usual_parent
 from extauthz.values.decisions import Allow
 from extauthz.values.request import RequestView
 from extauthz.values.span_ids import SpanIds
@@ -45,6 +46,7 @@ class Spans:
     ) -> None:
         self._forms = tuple(forms)
         self._propagation = propagation
+        self._is_w3c = propagation.is_w3c
         self._sampling = sampling
         self._generator = generator
         self._counts = counts
@@ -81,7 +83,10 @@ class Spans:
         self._close()
 
     def _decision(self, record: DecisionRecord) -> None:
-        parent, given = self._propagation.parent(record.trace, record.request), record.span
+        given = record.span
+        parent = usual_parent(record.request) if self._is_w3c and not record.trace else None
+        if parent is None:
+            parent = self._propagation.parent(record.trace, record.request)
         if given is not None:
             trace_id = given.trace_id.to_bytes(16)
         else:

@@ -119,6 +119,11 @@ class Propagation:
         readers = dict.fromkeys(_readers(names.split(",")))
         self._readers = tuple(reversed(readers))
 
+    @property
+    def is_w3c(self) -> bool:
+        """Whether parents are read by W3C Trace Context, and by nothing else."""
+        return self._readers == (w3c,)
+
     def parent(self, trace: Trace, request: RequestView | None) -> Parent | None:
         """The span of the call that brought the Check, else that of the request; `None` if there is none."""
         if trace:

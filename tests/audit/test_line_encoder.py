@@ -15,9 +15,10 @@ from record.making_records import assessments, decisions, rule_results
 
 from extauthz.record import fragments
 from extauthz.record.decision import DecisionRecord, Wait
-from extauthz.record.line_encoder import LineEncoder, usual_trace
+from extauthz.record.line_encoder import LineEncoder
 from extauthz.record.masking import HEADERS, Keep, line_of
 from extauthz.record.trace_context import USUAL
+from extauthz.record.usual_traces import usual_trace
 from extauthz.values.decisions import Allow, Challenge, Decision, Deny
 from extauthz.values.grants import Grant, SessionAges
 from extauthz.values.headers import OneLineEach

@@ -1,8 +1,13 @@
 """Bytes of OTLP: the quick way is the long way, and both say what OpenTelemetry's own encoder says."""
 
+import gc
+import tracemalloc
+from typing import cast
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -10,15 +15,22 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from record.making_records import NOW_NS, allowed, decision_records, life_records, span_ids, texts
 
+from extauthz.record import fragments
 from extauthz.record.decision import DecisionRecord
 from extauthz.record.decision_spans import DecisionSpans, model_of
 from extauthz.record.life import LifeRecord
 from extauthz.record.otlp import SPAN, Envelope, encoded, framed, varint
-from extauthz.record.span_attributes import Value, life_attributes
+from extauthz.record.outlet import Outlet, Parcel
+from extauthz.record.sampling import Sampled
+from extauthz.record.span_attributes import Attributes, Value, life_attributes
 from extauthz.record.span_exporters import readable
+from extauthz.record.span_forms import OtlpForm
 from extauthz.record.span_model import CLIENT, INTERNAL, SERVER, Limits, SpanModel
 from extauthz.record.trace_context import Parent
+from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import RuleResult
+from extauthz.values.identity import Identity, User, Workload
+from extauthz.values.request import Peer
 from extauthz.values.span_ids import SpanIds
 
 RESOURCE = Resource({"service.name": "authz-eu", "replicas": 3}, "https://schema.example/1")
@@ -119,15 +131,82 @@ def test_an_envelope_holds_its_spans_with_resource_and_scope(contents: list[byte
     assert ExportTraceServiceRequest.FromString(sent) == ExportTraceServiceRequest(resource_spans=[described])
 
 
+class Taking:
+    """An outlet that keeps what it is handed."""
+
+    def __init__(self) -> None:
+        self.content = b""
+
+    def put(self, parcel: Parcel[bytes]) -> None:
+        self.content += parcel.content
+
+
+@pytest.mark.parametrize(
+    ("limits", "models", "added"),
+    [
+        (Limits(), 0, {}),
+        (Limits(), 0, {"sampler.rate": 0.5}),
+        (Limits(attributes=40), 2, {}),
+        (Limits(attributes=40), 20, {}),
+        (Limits(attributes=3), 0, {}),
+        (Limits(length=4), 0, {}),
+    ],
+)
+def test_what_limits_cut_and_samplers_add_is_in_the_span(limits: Limits, models: int, added: Attributes) -> None:
+    risk = tuple(
+        Assessment(model=f"m{number}", score=1.0, level="low", signals=(), heard=()) for number in range(models)
+    )
+    record, outlet = replace(allowed(), risk=risk), Taking()
+    form = OtlpForm(cast("Outlet[bytes]", outlet), limits, most=64)
+    form.add_decision(record, bytes(16), bytes(8), None, Sampled("", added))
+    form.ship()
+    model = model_of(record, bytes(16), bytes(8), None, "")
+    whole = replace(model, attributes={**model.attributes, **added})
+    assert outlet.content == framed(SPAN, encoded(limits.applied(whole)))
+
+
+@pytest.mark.parametrize(("sources", "callers"), [(700, 2), (2, 2 * fragments.MOST)])
+def test_callers_and_connections_are_not_taken_for_others(sources: int, callers: int) -> None:
+    """There are more than are remembered; connections are all there at once, callers leave their ids to others."""
+    quick, base = DecisionSpans(), allowed()
+    assert base.request is not None
+    peers = [Peer(ip=f"10.0.{number >> 8}.{number & 255}", port=number) for number in range(sources)]
+    for number in range(callers):
+        workload = Workload(id=f"w{number}", trust_domain="", path="", verified_by="")
+        identity = Identity(workload=workload, client_ip=f"10.1.0.{number % 256}")
+        for source in peers:
+            record = replace(base, request=replace(base.request, source=source), identity=identity)
+            for _ in range(2):
+                made = quick.encoded(record, bytes(16), bytes(8), None, "")
+                assert made == encoded(model_of(record, bytes(16), bytes(8), None, ""))
+
+
+def test_what_is_large_and_not_told_is_not_held() -> None:
+    """A certificate is not in the span, nor are claims."""
+    quick, base = DecisionSpans(), allowed()
+    assert base.request is not None
+    tracemalloc.start()
+    try:
+        for number in range(400):
+            source = Peer(ip="203.0.113.9", certificate=f"{number:08d}" * 5_000)
+            identity = Identity(user=User(sub="u", iss="i", claims={"masked": f"{number:08d}" * 5_000}))
+            record = replace(base, request=replace(base.request, source=source), identity=identity)
+            quick.encoded(record, bytes(16), bytes(8), None, "")
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 4_000_000  # 400 of them would be 32 million
+    finally:
+        tracemalloc.stop()
+
+
 def test_what_is_kept_of_callers_is_bounded() -> None:
     quick = DecisionSpans()
     sizes = set()
-    for number in range(3_000):
+    for number in range(6_000):
         results = (RuleResult(rule=f"p/{number}", effect="allow", mode="enforce", result="error"),)
         quick.encoded(allowed(number, rules=results), bytes(16), bytes(8), None, "")
         sizes.add(quick.kept)
-    assert max(sizes) <= 1_024 * 3 + 8_192
-    assert quick.kept < 3_000
+    assert max(sizes) <= 1_024 * 3 + fragments.MOST
+    assert quick.kept < 6_000
 
 
 @given(texts)

@@ -6,18 +6,20 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given as given_any
+from msgspec.structs import replace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 from record.making_records import NOW_NS, allowed, span_ids
 from record.span_making import span_of, spans_of
 
 from extauthz.errors import ConfigurationError
-from extauthz.record.decision import DecisionRecord, Wait
+from extauthz.record.decision import DecisionRecord, Trace, Wait
 from extauthz.record.life import LifeRecord
 from extauthz.record.otel_sdk import limits, resource_of
 from extauthz.record.tracing import open_tracing
 from extauthz.values.assessment import Assessment, Heard
 from extauthz.values.decisions import Allow, Challenge, Deny, RuleResult
+from extauthz.values.headers import OneLineEach
 from extauthz.values.identity import Identity, Subject, User, Workload
 from extauthz.values.quoting import detail_of, given
 from extauthz.values.request import HttpRequest, Peer, RequestView
@@ -67,6 +69,29 @@ def test_a_span_is_a_child_of_the_callers_traceparent() -> None:
     assert f"{span.parent.span_id:016x}" == PARENT
     assert f"{span.context.trace_id:032x}" == TRACE
     assert (span.name, span.start_time, span.end_time) == ("authz.check", 1_000, 3_000)
+
+
+OTHER = "80f198ee56343ba864fe8b2a57d3eff7"
+
+
+@pytest.mark.parametrize(
+    ("propagators", "trace", "found"),
+    [
+        ("tracecontext,baggage", (), TRACE),
+        ("b3", (), OTHER),
+        ("tracecontext,b3", (), OTHER),
+        ("tracecontext", (("traceparent", f"00-{OTHER}-{PARENT}-01"),), OTHER),
+    ],
+)
+def test_a_usual_traceparent_goes_before_nothing(propagators: str, trace: Trace, found: str) -> None:
+    """Headers that came in a line each are read in a way of their own, where that comes to the same."""
+    sent = {"traceparent": f"00-{TRACE}-{PARENT}-01", "b3": f"{OTHER}-{PARENT}-1"}
+    base = request()
+    assert base.http is not None
+    each = OneLineEach({name: place for place, name in enumerate(sent)}, tuple(sent.values()), ())
+    record = replace(allowed(), request=RequestView(http=replace(base.http, headers=each)), trace=trace)
+    (span,) = spans_of([record], {"OTEL_PROPAGATORS": propagators})
+    assert f"{span.context.trace_id:032x}" == found
 
 
 @pytest.mark.parametrize("traceparent", [None, "nonsense", f"00-{'0' * 32}-{PARENT}-01"])

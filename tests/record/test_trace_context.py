@@ -1,15 +1,20 @@
 """Whose child a span is: by W3C Trace Context as OpenTelemetry's own propagator has it, and by B3."""
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from opentelemetry.context import Context
 from opentelemetry.trace import TraceState, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from record.making_records import allowed
 
 from extauthz.record.sampling import state_of
-from extauthz.record.trace_context import Parent, Propagation, b3, w3c
+from extauthz.record.trace_context import USUAL, Parent, Propagation, b3, w3c
+from extauthz.record.usual_traces import usual_parent
+from extauthz.values.headers import OneLineEach
 from extauthz.values.request import HttpRequest, RequestView
 
 TRACE, SPAN = "80f198ee56343ba864fe8b2a57d3eff7", "e457b5a2e4d86bd1"
@@ -185,3 +190,31 @@ def test_of_two_formats_in_one_call_the_one_named_last_counts() -> None:
 def test_an_unknown_format_is_told_and_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     assert Propagation("xray,b3").parent((("b3", f"{TRACE}-{SPAN}-1"),), None) == parent()
     assert "propagator-unknown" in capsys.readouterr().out
+
+
+def http_with(headers: Mapping[str, tuple[str, ...]]) -> HttpRequest:
+    http = request().http
+    assert http is not None
+    return replace(http, headers=headers)
+
+
+usual = st.builds("00-{}-{}-{}".format, *[st.text(HEX + "0", min_size=size, max_size=size) for size in (32, 16, 2)])
+
+
+@settings(max_examples=500)
+@given(usual | traceparents, st.none() | st.sampled_from(["", "a=b", "no state"]), st.booleans())
+def test_the_usual_parent_is_the_one_that_is_read_from_the_headers(text: str, state: str | None, twice: bool) -> None:
+    sent = {"accept": "*/*", "traceparent": text} | ({} if state is None else {"tracestate": state})
+    each = OneLineEach({name: place for place, name in enumerate(sent)}, tuple(sent.values()), ())
+    headers = {name: (line, line) for name, line in sent.items()} if twice else each
+    view = RequestView(http=http_with(headers))
+    found, read = usual_parent(view), Propagation().parent((), view)
+    assert found is None or (found == read and state is None and not twice)
+    assert found is not None or twice or state is not None or USUAL(text) is None
+    assert usual_parent(None) is usual_parent(RequestView()) is usual_parent(RequestView(http=http_with({}))) is None
+
+
+def test_headers_are_read_in_the_usual_way_where_no_other_format_is_wanted() -> None:
+    assert Propagation().is_w3c
+    assert Propagation("tracecontext").is_w3c
+    assert not any(Propagation(names).is_w3c for names in ("b3", "tracecontext,b3", "b3,tracecontext", "none"))
