@@ -40,6 +40,7 @@ _MOST: Final = 1_024
 """Fragments of a kind that are kept."""
 _LONGEST: Final = 4_096
 """Bytes of a fragment that is kept."""
+_PORTS: Final = 8_192
 _PLACES: Final = 509
 """Connections that are remembered: each has one place, and leaves it to the next that belongs there."""
 _SHORT: Final = 256
@@ -64,6 +65,7 @@ class DecisionSpans:
         self._targets: dict[tuple[str, ...], bytes] = {}
         self._remembered: Final[Remembered[int, tuple[Identity, bytes, bytes]]] = Remembered()
         self._identities: Final[dict[int, tuple[Identity, bytes, bytes]]] = self._remembered.known
+        self._ports: dict[int, bytes] = {}
         self._connections: Final[list[_Connection | None]] = [None] * _PLACES
         self._decision_id = _heads("extauthz.decision_id")
         self._path = _heads("url.path", _SHORT_PATH)
@@ -74,7 +76,8 @@ class DecisionSpans:
     @property
     def kept(self) -> int:
         """Fragments that are kept now."""
-        return len(self._outcomes) + len(self._callers) + len(self._targets) + len(self._identities)
+        kept = len(self._outcomes) + len(self._callers) + len(self._targets)
+        return kept + len(self._ports) + len(self._identities)
 
     def encoded(
         self, record: DecisionRecord, trace_id: bytes, span_id: bytes, parent: Parent | None, tracestate: str
@@ -177,7 +180,7 @@ class DecisionSpans:
             [
                 self._peer[len(address)] if address else b"",
                 address,
-                attributes({"network.peer.port": port}) if port else b"",
+                self._port(port) if port else b"",
             ]
         )
         if len(source.certificate) <= _LONGEST:
@@ -190,6 +193,13 @@ class DecisionSpans:
         if fragment is None:
             fragment = attributes(target(http))
             _put(self._targets, key, fragment, len(fragment))
+        return fragment
+
+    def _port(self, port: int) -> bytes:
+        fragment = self._ports.get(port)
+        if fragment is None:
+            fragment = attributes({"network.peer.port": port})
+            _put(self._ports, port, fragment, 0, most=_PORTS)
         return fragment
 
 
@@ -207,11 +217,11 @@ def _may_be_rare(record: DecisionRecord, decision: Decision) -> bool:
     return bool(decision.grants or decision.auto) if isinstance(decision, Allow) else not isinstance(decision, Deny)
 
 
-def _put(known: dict[_K, _V], key: _K, value: _V, length: int) -> None:
+def _put(known: dict[_K, _V], key: _K, value: _V, length: int, *, most: int = _MOST) -> None:
     """Keep it, unless it is long; when too many are kept, all are forgotten."""
     if length > _LONGEST:
         return
-    if len(known) >= _MOST:
+    if len(known) >= most:
         known.clear()
     known[key] = value
 

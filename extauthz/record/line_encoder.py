@@ -65,6 +65,8 @@ class LineEncoder:
         self._contexts: Final[ByValue[tuple[tuple[str, str], ...]]] = ByValue(
             lambda items: f',"context":{text_of(dict(items))}'
         )
+        self._context: Mapping[str, str] | None = None
+        self._context_said = ""
         self._routes: Final[ByIdentity[Mapping[str, Any]]] = ByIdentity(lambda one: text_of(dict(one)))
         self._workloads: Final[ByIdentity[Workload]] = ByIdentity(workload_part)
         self._users: Final[ByIdentity[User]] = ByIdentity(lambda one: text_of(user_line(one, keep)), weight_of)
@@ -218,7 +220,7 @@ class LineEncoder:
                 self._peer(',"source":', source),
                 self._peer(',"destination":', destination),
                 f',"sni":{text_of(sni)}' if sni else "",
-                self._contexts.of(tuple(context.items())) if context else "",
+                self._of_context(context) if context else "",
                 noted(request) if metadata else "",
                 f',"route_metadata":{self._routes.of(route)}' if route else "",
                 who,
@@ -228,6 +230,11 @@ class LineEncoder:
         if held <= _LARGEST and not metadata:  # that is of one request, and may be secret
             self._surroundings[place] = _Surroundings(source, identity, destination, context, sni, route, said)
         return said
+
+    def _of_context(self, context: Mapping[str, str]) -> str:
+        if context is not self._context:
+            self._context, self._context_said = context, self._contexts.of(tuple(context.items()))
+        return self._context_said
 
     def _caller(self, identity: Identity | None) -> tuple[str, int]:
         """Who called, and the characters to remember them by; too many of one who may never come again."""
@@ -258,7 +265,8 @@ class LineEncoder:
         ip, port = peer.ip, peer.port
         if not peer.principal and not peer.certificate:
             if ip and port:
-                return f'{name}{{"ip":{text_of(ip)},"port":{port}}}'
+                said = encoded(ip).decode()
+                return f'{name}{{"ip":{said},"port":{port}}}'
             if not ip and not port:
                 return ""
         known = self._peers.of(peer)
