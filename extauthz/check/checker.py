@@ -39,6 +39,8 @@ class _Deciding:
         self.ruling: Final = ruling
         self.reading: Final = ruling.reading
         self.resolver: Final = ruling.resolver
+        self.returning: Final = ruling.resolver.returning
+        self.recent: Final = ruling.policies.recent
         self.schemes: Final = ruling.resolver.schemes
         self.policies: Final = ruling.policies
         self.facts: Final = ruling.facts
@@ -122,14 +124,18 @@ class Checker:
             if http is not None and (segments := http.segments) and segments[0] == _RESERVED:
                 evaluation = Evaluation(decision=denial("reserved-path"))
                 return self._answering.answer(deciding.case(asked, request), evaluation)
-            known = deciding.resolver.identify(request, now, asked.came_at, asked.proofs)
-            if not isinstance(known, Identity):
-                return Unidentified(deciding.case(asked, request), request, known)
-            identity = known
+            identity = None if asked.proofs else deciding.returning.again(request, now)
+            if identity is None:
+                known = deciding.resolver.identify(request, now, asked.came_at, asked.proofs)
+                if not isinstance(known, Identity):
+                    return Unidentified(deciding.case(asked, request), request, known)
+                identity = known
             if self._revocations is not None:
                 self._revocations.check(identity, now=now)
             case = deciding.case(asked, request, identity)
-            candidates = deciding.policies.candidates(request, identity)
+            candidates = None if http is None else deciding.recent.candidates(http, identity)
+            if candidates is None:
+                candidates = deciding.policies.candidates(request, identity)
             wanted, facts = candidates.plan.needs, deciding.facts
             if wanted.all and wanted.concern(identity):
                 remembered = self._gatherer.at_once(wanted, request=request, identity=identity, local=facts, now=now)
