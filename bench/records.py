@@ -5,13 +5,15 @@
 Beside the audit stands what its parts cost that no encoding can spare: records that are handed over and let go of, and
 the same with a ready line for each, hashed after the one before and written.
 
-A decision is what `Checker.start` does, bytes to bytes: Checks of a mesh, each of another account, connection and
-trace, by 50 rules. They come at full rate, one right after the other, and the threads that keep records, write and
-export take their turns on the same core; and at some 5,000 a second, with pauses, as a server has them that is hardly
-busy: there nothing is at hand. Counted is the processor's time of the whole process, all threads included, until the
-last record is in the file or at the collector: a process on another core, where there is one, which reads each span.
-Ways and paces take turns, so that a drift of the machine meets all alike, and stand beside the bare parse of one such
-Check. What a whole server takes more is the part `recorded` of `python -m bench`.
+A decision is what `Checker.start` does, bytes to bytes: Checks of a mesh, each of another account and trace, by 50
+rules. They come at full rate, one right after the other, and the threads that keep records, write and export take their
+turns on the same core; and at some 5,000 a second, with pauses, as a server has them that is hardly busy: there nothing
+is at hand. These are of the connections of 16 workloads, which stay open as those of a mesh do; beside them stand, at
+full rate, Checks each of which is of another connection and workload. Counted is the processor's time of the whole
+process, all threads included, until the last record is in the file or at the collector: a process on another core,
+where there is one, which reads each span. Ways and paces take turns, so that a drift of the machine meets all alike,
+and stand beside the bare parse of one such Check. What a whole server takes more is the part `recorded` of
+`python -m bench`.
 """
 
 import argparse
@@ -53,6 +55,8 @@ CALLS: Final = 1_000
 """Decisions of a turn. All of their records may wait at once, and all of their spans: at full rate they do."""
 PARSE: Final = "bare parse"
 FULL, PACED = "at full rate", "some 5,000/s, with pauses"
+STRANGERS: Final = "at full rate, new connections"
+CONNECTIONS: Final = 16
 OFF, LEFT, AUDIT = "records off", "left in a queue", "audit"
 HANDED, BARE = "handed over", "handed over, hashed, written"
 SAMPLED, OVER_GRPC, OVER_HTTP = "spans, 1 %, gRPC", "spans, all, gRPC", "spans, all, HTTP"
@@ -69,13 +73,18 @@ LOOK: Final = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How Checks come: so many one right after the other, then a pause of so many seconds."""
+    """How Checks come: so many one right after the other, then a pause of so many seconds; of how many connections."""
 
     portion: int
     pause: float
+    connections: int | None
 
 
-PACES: Final[Mapping[str, Pace]] = {FULL: Pace(portion=CALLS, pause=0), PACED: Pace(portion=50, pause=0.01)}
+PACES: Final[Mapping[str, Pace]] = {
+    FULL: Pace(portion=CALLS, pause=0, connections=CONNECTIONS),
+    STRANGERS: Pace(portion=CALLS, pause=0, connections=None),
+    PACED: Pace(portion=50, pause=0.01, connections=CONNECTIONS),
+}
 Figures = dict[str, dict[str, float]]
 """Microseconds of the processor for one decision, by pace and way; a bare parse is a way of each."""
 
@@ -163,8 +172,8 @@ class Exporting:
         return self._spans.counts.exported
 
 
-def measure(ways: Mapping[str, Way], checks: Sequence[bytes], rounds: int) -> Figures:
-    """The medians."""
+def measure(ways: Mapping[str, Way], checks: Mapping[str, Sequence[bytes]], rounds: int) -> Figures:
+    """The medians; `checks` are those of each pace."""
     before = gc.get_threshold()
     gc.collect()
     gc.freeze()  # as a server does with its policies
@@ -176,16 +185,16 @@ def measure(ways: Mapping[str, Way], checks: Sequence[bytes], rounds: int) -> Fi
         gc.unfreeze()
 
 
-def _in_turn(ways: Mapping[str, Way], checks: Sequence[bytes], rounds: int) -> Figures:
+def _in_turn(ways: Mapping[str, Way], checks: Mapping[str, Sequence[bytes]], rounds: int) -> Figures:
     parses: list[float] = []
     times: dict[str, dict[str, list[float]]] = {pace: {name: [] for name in ways} for pace in PACES}
-    one = checks[0]
+    one = checks[FULL][0]
     for _ in range(rounds):
         taken = timeit.timeit(lambda: CheckRequest.FromString(one), timer=time.process_time, number=CALLS)
         parses.append(taken / CALLS * 1e6)
         for pace, of_pace in times.items():
             for name, way in ways.items():
-                of_pace[name].append(_spent(way, PACES[pace], checks) / len(checks) * 1e6)
+                of_pace[name].append(_spent(way, PACES[pace], checks[pace]) / len(checks[pace]) * 1e6)
     parse = median(parses)
     return {
         pace: {PARSE: parse, **{name: median(taken) for name, taken in of_pace.items()}}
@@ -226,8 +235,7 @@ def main() -> int:
 def measure_all(folder: Path, collector: Collector, *, rounds: int = ROUNDS, calls: int = CALLS) -> Figures:
     """What each way costs; that every record was kept is looked at."""
     base = checker()
-    # Allowed, for denials are exported whatever the sampler wants.
-    checks = list(islice((one for one in map(traffic.varied, count(1)) if allowed(base, one)), calls))
+    checks = {name: _checks(base, pace, calls) for name, pace in PACES.items()}
     keys = parse_keys(generate_key(os.urandom(SECRET_BYTES), created=int(time.time())))
     audit = AuditFile(folder / "audit.jsonl", Keep(), keys=keys)
     journal = Journal(audit=audit)
@@ -258,22 +266,28 @@ def measure_all(folder: Path, collector: Collector, *, rounds: int = ROUNDS, cal
     return figures
 
 
+def _checks(base: Checker, pace: Pace, calls: int) -> list[bytes]:
+    """So many that are allowed, for denials are exported whatever the sampler wants."""
+    numbered = (traffic.varied(number, connections=pace.connections) for number in count(1))
+    return list(islice((one for one in numbered if allowed(base, one)), calls))
+
+
 def report(figures: Figures, options: argparse.Namespace) -> int:
     """Print, write and judge."""
     written, missed = {}, []
     for pace, of_pace in figures.items():
         parse, off = of_pace[PARSE], of_pace[OFF]
         heads = f"{'µs':>8} {'a second':>10} {'more':>8} {'/ parse':>8} {'target':>8}"
-        print(f"{pace:>26} {heads}")
+        print(f"{pace:>30} {heads}")
         written[pace] = {PARSE: {"us": parse}}
-        print(f"{PARSE:>26} {parse:8.1f}")
+        print(f"{PARSE:>30} {parse:8.1f}")
         for name, taken in of_pace.items():
             if name == PARSE:
                 continue
             more = taken - off
             most = MOST_OVER_OFF.get(name) if pace == FULL else None
             target = "" if most is None else f"{most:8.2f}"
-            print(f"{name:>26} {taken:8.1f} {1e6 / taken:10,.0f} {more:8.1f} {more / parse:8.2f} {target}".rstrip())
+            print(f"{name:>30} {taken:8.1f} {1e6 / taken:10,.0f} {more:8.1f} {more / parse:8.2f} {target}".rstrip())
             written[pace][name] = {"us": taken, "more_us": more, "more_over_parse": more / parse}
             if most is not None and more / parse > most:
                 missed.append(f"{name}: {more / parse:.2f} times the bare parse over records off, not {most:.2f}")

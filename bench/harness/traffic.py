@@ -63,10 +63,12 @@ def request() -> bytes:
     )
 
 
-def varied(number: int) -> bytes:
-    """The Check with this number: another account, connection and trace in each, on all routes, of many workloads."""
+def varied(number: int, *, connections: int | None = None) -> bytes:
+    """The Check with this number: another account and trace in each, on all routes, of many workloads. Each is of
+    another connection, or of one of so many, one of a workload each."""
     trace = blake2b(number.to_bytes(8), digest_size=16).hexdigest()  # samplers look at parts of it
-    workload = f"{WORKLOAD}-{number % WORKLOADS}"
+    place = number if connections is None else number % connections
+    workload = f"{WORKLOAD}-{place % WORKLOADS}"
     return check_request(
         id=str(number),
         method="GET",
@@ -79,8 +81,8 @@ def varied(number: int) -> bytes:
             "traceparent": f"00-{trace}-b7ad6b7169203331-01",
             "x-tenant": "t1" if number % 10 else "t2",
         },
-        source_ip=f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}",
-        source_port=1024 + number % 60_000,
+        source_ip=f"10.{place >> 16 & 255}.{place >> 8 & 255}.{place & 255}",
+        source_port=1024 + place % 60_000,
         context={"route": "service"},
         raw_headers=True,
         time=(1_790_000_000 + number, 123_456_789),

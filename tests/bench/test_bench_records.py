@@ -19,7 +19,7 @@ def test_each_way_of_keeping_records_keeps_them_all(tmp_path: Path) -> None:
     with Processes() as processes:
         collector = start_collector(Yard(processes=processes, folder=tmp_path, core=None))
         figures = records.measure_all(tmp_path, collector, rounds=1, calls=300)
-    assert list(figures) == [records.FULL, records.PACED]
+    assert list(figures) == [records.FULL, records.STRANGERS, records.PACED]
     for of_pace in figures.values():
         assert list(of_pace) == [records.PARSE, *_KEPT, *_SPANS]
         assert 0 < of_pace[records.PARSE] < of_pace[records.OFF]
