@@ -149,8 +149,16 @@ def test_a_held_call_is_denied_if_the_store_is_not_back_in_time_and_its_approval
             assert reason_of(denied) in UNDECIDED
             assert site.decider(denied) == "a"
     assert comes(lambda: settled(site, "fred"))
-    # What it knows of revocations may be old once more, on a busy machine: a denial uses no approval up.
-    assert comes(lambda: site.reason("a", "/held/shortly/1", "fred") == "allowed")
+    told: list[str] = []
+
+    def is_decided() -> bool:
+        told.append(site.reason("a", "/held/shortly/1", "fred"))
+        return told[-1] not in UNDECIDED
+
+    # On a busy machine a call may be undecided once more; if it was the store's answer that came too late, that one may
+    # have used the approval up.
+    assert comes(is_decided)
+    assert told[-1] == "allowed" or len(told) > 1, told
 
 
 def test_a_replica_that_envoy_does_not_reach_is_left_out_and_taken_in_again(site: Site) -> None:
