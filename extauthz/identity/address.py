@@ -45,8 +45,6 @@ def _from_the_right(values: Sequence[str], count: int) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def _canonical(text: str) -> str:
-    if _CANONICAL_IPV4.fullmatch(text) is not None:
-        return text
     match = _WITH_PORT.fullmatch(text)
     try:
         address = ip_address(text if match is None else match[1] or match[2])
@@ -62,4 +60,6 @@ def _canonical(text: str) -> str:
 
 def canonical(text: str) -> str:
     """The one spelling of an IP address, IPv4 inside IPv6 (`::ffff:192.0.2.1`) as IPv4; empty if it is none."""
-    return _canonical(text) if len(text) <= _MAX_LENGTH else ""
+    if len(text) > _MAX_LENGTH:
+        return ""
+    return text if _CANONICAL_IPV4.fullmatch(text) is not None else _canonical(text)

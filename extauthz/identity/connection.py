@@ -6,8 +6,7 @@ gateway can reach us.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -24,19 +23,15 @@ _SHA256_HEX = re.compile(r"[0-9A-Fa-f]{64}")
 _SCHEME = "spiffe://"
 _PRINCIPAL: Final = "source.principal"
 _COPY: Final = "source.certificate"
-_VERIFIED_BY: Final[Mapping[str, str]] = {
-    _PRINCIPAL: "source_principal",
-    _COPY: "peer_certificate",
-    client_cert.HEADER: "client_cert",
-    xfcc.HEADER: "xfcc",
-}
-"""Who speaks of the connection, and the source that this is; those whose word is proof come first."""
+_SPEAKERS: Final = (_PRINCIPAL, _COPY, client_cert.HEADER, xfcc.HEADER)
+"""Who speaks of the connection; those whose word is proof come first."""
+_VERIFIED_BY: Final = ("source_principal", "peer_certificate", "client_cert", "xfcc")
+"""The sources that they are."""
 
 Lines = Sequence[str] | None
 """All lines of a header, `None` without it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
     """What the texts that speak of one connection come to.
 
@@ -46,94 +41,139 @@ class Connection:
     them to an authority.
     """
 
-    workload: Workload | None = None
-    certificate: str = ""
-    named: str = ""
-    copied: Leaf | None = None
-    presented: tuple[Leaf, ...] = ()
-    intermediates: tuple[x509.Certificate, ...] = ()
+    def __init__(
+        self,
+        workload: Workload | None,
+        certificate: str,
+        named: str,
+        copied: Leaf | None,
+        presented: tuple[Leaf, ...],
+        intermediates: tuple[x509.Certificate, ...],
+    ) -> None:
+        self.workload: Final = workload
+        self.certificate: Final = certificate
+        self.named: Final = named
+        self.copied: Final = copied
+        self.presented: Final = presented
+        self.intermediates: Final = intermediates
+
+    def by(self, workload: Workload | None) -> "Connection":
+        """The same with another workload."""
+        return Connection(
+            workload, self.certificate, self.named, self.copied, self.presented, self.intermediates
+        )
 
 
-def establish(
-    settings: WorkloadSettings,
-    *,
-    principal: str = "",
-    certificate: str = "",
-    forwarded: Lines = None,
-    handed: Lines = None,
-    handed_chain: Lines = None,
-) -> Connection:
-    """What these texts prove together: Envoy's principal, its copy of the certificate, X-Forwarded-Client-Cert,
-    Client-Cert and Client-Cert-Chain.
+class Establishing:
+    """Tells what texts prove under these settings, which are looked at once."""
 
-    Raises `MalformedRequest` for a header that is malformed or has two readings, `InvalidCredential` for a certificate
-    that may not speak for a workload, and `IdentityConflict` where two disagree. Times are not looked at.
-    """
-    # 1. Read; nobody looks at a header before it has one reading.
-    element = None if forwarded is None else _deciding(settings, forwarded)
-    copied = _copied(certificate) if certificate and "peer_certificate" in settings.sources else None
-    own, behind = _handed(handed, handed_chain)
-    # 2. Whatever speaks of one connection must agree, whatever of it is proof.
-    leaves = tuple(leaf for leaf in (copied, own) if leaf is not None)
-    names = {
-        _PRINCIPAL: principal,
-        _COPY: "" if copied is None else copied.name,
-        client_cert.HEADER: "" if own is None else own.name,
-        xfcc.HEADER: "" if element is None else _uri(element),
-    }
-    _agree(names)
-    _agree_without_a_name(names, leaves)
-    hashes = {
-        _COPY: _fingerprint(certificate) if copied is None else copied.fingerprint,
-        client_cert.HEADER: "" if own is None else own.fingerprint,
-        xfcc.HEADER: "" if element is None else _hash(element),
-    }
-    _agree(hashes)
-    # 3. The proof, and what only the operator's word makes one. That a header names the principal proves its name,
-    #    not its hash: under ALWAYS_FORWARD_ONLY a client writes both.
-    if "source_principal" not in settings.sources:
-        del names[_PRINCIPAL]
-    return Connection(
-        workload=_workload(settings, _first(settings, names)),
-        certificate=_first(settings, hashes)[1],
-        named=next(filter(None, names.values()), ""),
-        copied=copied,
-        presented=leaves,
-        intermediates=_intermediates(element, behind) if settings.peer_certificate.bundles else (),
-    )
+    def __init__(self, settings: WorkloadSettings) -> None:
+        self._settings: Final = settings
+        self._counts: Final = (True, True, settings.client_cert.without_principal, settings.xfcc.without_principal)
+        self._reads_principal: Final = "source_principal" in settings.sources
+        self._reads_copy: Final = "peer_certificate" in settings.sources
+        self._only_element: Final = settings.xfcc.accept == "only"
+        self._reads_chains: Final = bool(settings.peer_certificate.bundles)
+        self._domains: Final = settings.trust_domains
+
+    def establish(
+        self, principal: str, certificate: str, forwarded: Lines, handed: Lines, handed_chain: Lines
+    ) -> Connection:
+        """What these texts prove together: Envoy's principal, its copy of the certificate, X-Forwarded-Client-Cert,
+        Client-Cert and Client-Cert-Chain.
+
+        Raises `MalformedRequest` for a header that is malformed or has two readings, `InvalidCredential` for a
+        certificate that may not speak for a workload, and `IdentityConflict` where two disagree. Times are not looked
+        at.
+        """
+        # 1. Read; nobody looks at a header before it has one reading.
+        element = None if forwarded is None else self._deciding(forwarded)
+        copied = _copied(certificate) if certificate and self._reads_copy else None
+        own, behind = _handed(handed, handed_chain)
+        # 2. Whatever speaks of one connection must agree, whatever of it is proof.
+        leaves = tuple([leaf for leaf in (copied, own) if leaf is not None])
+        names = [
+            principal,
+            "" if copied is None else copied.name,
+            "" if own is None else own.name,
+            "" if element is None else _uri(element),
+        ]
+        _agree(names)
+        _agree_without_a_name(names, leaves)
+        hashes = [
+            "",
+            _fingerprint(certificate) if copied is None else copied.fingerprint,
+            "" if own is None else own.fingerprint,
+            "" if element is None else _hash(element),
+        ]
+        _agree(hashes)
+        # 3. The proof, and what only the operator's word makes one. That a header names the principal proves its name,
+        #    not its hash: under ALWAYS_FORWARD_ONLY a client writes both.
+        if not self._reads_principal:
+            names[0] = ""
+        proven = self._first(hashes)
+        return Connection(
+            self._workload(names),
+            "" if proven < 0 else hashes[proven],
+            _any_of(names),
+            copied,
+            leaves,
+            _intermediates(element, behind) if self._reads_chains else (),
+        )
+
+    def _first(self, told: list[str]) -> int:
+        """The number of the first who says anything and whose word is proof, or -1."""
+        for number, text in enumerate(told):
+            if text and self._counts[number]:
+                return number
+        return -1
+
+    def _workload(self, names: list[str]) -> Workload | None:
+        proven = self._first(names)
+        if proven < 0:
+            return None
+        workload = spiffe.parse(names[proven], verified_by=_VERIFIED_BY[proven])
+        # An ID of a trust domain that is not ours is as good as none.
+        domains = self._domains
+        return None if workload is None or (domains is not None and workload.trust_domain not in domains) else workload
+
+    def _deciding(self, lines: Sequence[str]) -> xfcc.Element:
+        """The element of the immediate peer; the earlier ones are what that peer says of others."""
+        if len(lines) != 1:
+            raise MalformedRequest(f"{xfcc.HEADER}: sent {len(lines)} times")
+        elements = xfcc.parse(lines[0])
+        if self._only_element and len(elements) != 1:
+            raise MalformedRequest(f"{xfcc.HEADER}: {len(elements)} elements where one is accepted")
+        return elements[-1]
 
 
-def _first(settings: WorkloadSettings, told: Mapping[str, str]) -> tuple[str, str]:
-    """What is said and who says it, by the first whose word is proof."""
-    hearsay = {
-        client_cert.HEADER: settings.client_cert.without_principal,
-        xfcc.HEADER: settings.xfcc.without_principal,
-    }
-    return next(((source, text) for source, text in told.items() if text and hearsay.get(source, True)), ("", ""))
+def _any_of(names: list[str]) -> str:
+    """The first of them that is not empty."""
+    for name in names:
+        if name:
+            return name
+    return ""
 
 
-def _workload(settings: WorkloadSettings, proven: tuple[str, str]) -> Workload | None:
-    source, name = proven
-    if not name:
-        return None
-    workload = spiffe.parse(name, verified_by=_VERIFIED_BY[source])
-    # An ID of a trust domain that is not ours is as good as none.
-    domains = settings.trust_domains
-    return None if workload is None or (domains is not None and workload.trust_domain not in domains) else workload
+def _agree(told: list[str]) -> None:
+    """Refuse two of `_SPEAKERS` who say something else."""
+    source, text = "", ""
+    for number, said in enumerate(told):
+        if not said:
+            continue
+        if not text:
+            source, text = _SPEAKERS[number], said
+        elif said != text:
+            raise IdentityConflict(f"{_SPEAKERS[number]}: {given(said)} is not {source} {given(text)}")
 
 
-def _agree(told: Mapping[str, str]) -> None:
-    (source, text), *others = [*((source, text) for source, text in told.items() if text), ("", "")]
-    for other, said in others:
-        if said and said != text:
-            raise IdentityConflict(f"{other}: {given(said)} is not {source} {given(text)}")
-
-
-def _agree_without_a_name(names: Mapping[str, str], leaves: Sequence[Leaf]) -> None:
+def _agree_without_a_name(names: list[str], leaves: tuple[Leaf, ...]) -> None:
     """A certificate without a SPIFFE ID is not that of whoever is called by one."""
-    named = next((text for text in names.values() if text.startswith(_SCHEME)), "")
-    if named and not all(leaf.name for leaf in leaves):
-        raise IdentityConflict(f"the certificate does not have the name {given(named)}")
+    for leaf in leaves:
+        if not leaf.name:
+            for text in names:
+                if text.startswith(_SCHEME):
+                    raise IdentityConflict(f"the certificate does not have the name {given(text)}")
 
 
 def _copied(certificate: str) -> Leaf:
@@ -146,6 +186,8 @@ def _copied(certificate: str) -> Leaf:
 
 def _fingerprint(certificate: str) -> str:
     """Of what is not in use as a source: what can't be read is nothing that anybody holds."""
+    if not certificate:
+        return ""
     try:
         (der,) = ders_of(certificate)
     except (NoCertificate, ValueError):
@@ -173,16 +215,6 @@ def _intermediates(element: xfcc.Element | None, behind: Sequence[bytes]) -> tup
         return tuple(read_certificate(der) for der in (*behind, *forwarded))
     except NoCertificate as error:
         raise MalformedRequest(f"the chain of the certificate: {error}") from None
-
-
-def _deciding(settings: WorkloadSettings, lines: Sequence[str]) -> xfcc.Element:
-    """The element of the immediate peer; the earlier ones are what that peer says of others."""
-    if len(lines) != 1:
-        raise MalformedRequest(f"{xfcc.HEADER}: sent {len(lines)} times")
-    elements = xfcc.parse(lines[0])
-    if settings.xfcc.accept == "only" and len(elements) != 1:
-        raise MalformedRequest(f"{xfcc.HEADER}: {len(elements)} elements where one is accepted")
-    return elements[-1]
 
 
 def _uri(element: xfcc.Element) -> str:

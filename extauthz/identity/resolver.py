@@ -15,7 +15,7 @@ from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.holders import holders
 from extauthz.identity.keys import KeySet
 from extauthz.identity.lookups import NO_ANSWERS, Answers, Awaiting
-from extauthz.identity.returning import Returning, Texts, size_of
+from extauthz.identity.returning import Returning, Texts, fit
 from extauthz.identity.user_config import AUTHORIZATION
 from extauthz.identity.users import NOBODY, Users
 from extauthz.identity.workload import MAX_CACHED, NO_FILES, Found, WorkloadFiles, Workloads
@@ -75,11 +75,11 @@ class Resolver:
         """
         texts = None
         if not (answers or self._reads_tokens):  # what somebody has to be asked about is looked at each time
-            returning = self.returning
-            known = returning.again(request, now) or returning.known(request, now)
+            returning = self.returning  # who was noted by their connection has been asked for before
+            texts = returning.texts(request)
+            known = None if texts is None else returning.known_by(texts, request, now)
             if known is not None:
                 return known
-            texts = returning.texts(request)
         return self._identify(request, now, now if came_at is None else came_at, answers, texts)
 
     def _identify(
@@ -115,7 +115,7 @@ class Resolver:
         together = _together if secret or presented.key or peer.credentials else _together_again
         identity = together(peer, presented, client_ip, secret, of_a_proxy)
         lasts = peer.lasts and presented.since <= now < presented.until
-        if texts is not None and lasts and size_of(texts) <= MAX_CACHED:
+        if texts is not None and lasts and fit(texts, MAX_CACHED):
             self.returning.remember(texts, identity, since=presented.since, until=presented.until)
         return identity
 

@@ -4,7 +4,7 @@ The rules: whoever is known here is whom a first look would find. A memory keeps
 nothing about one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from hashlib import sha256
 from sys import getsizeof
 from typing import Final
@@ -22,6 +22,9 @@ Texts = tuple[str | bytes | None, ...]
 Authorization header, and the other headers that are read, each in the one line that it came in."""
 _DIGEST: Final = 3
 """Where that is in it; the other headers are behind."""
+_LARGEST_EMPTY: Final = 96
+_LARGEST_CHARACTER: Final = 8
+"""Bytes that none takes more of: four, and four again where it was encoded."""
 
 # As constants of this module they are at hand; what is imported is looked up each time.
 _OneLineEach: Final = OneLineEach
@@ -71,8 +74,12 @@ class Returning:
     def known(self, request: RequestView, now: float) -> Identity | None:
         """Who makes `request` at `now` (seconds since the epoch), if that is remembered."""
         texts = self.texts(request)
-        known = None if texts is None else self._known.get(texts)
-        if texts is None or known is None or not known.since <= now < known.until:
+        return None if texts is None else self.known_by(texts, request, now)
+
+    def known_by(self, texts: Texts, request: RequestView, now: float) -> Identity | None:
+        """The same by its `texts`."""
+        known = self._known.get(texts)
+        if known is None or not known.since <= now < known.until:
             return None
         self._note(request, texts, known)
         return known.identity
@@ -153,9 +160,14 @@ def _digest(line: str) -> bytes:
     return sha256(line.encode("utf-8", "surrogatepass")).digest()
 
 
-def size_of(texts: Texts) -> int:
-    """How many bytes texts take."""
-    return sum([getsizeof(text) for text in texts if text is not None])
+def fit(texts: Collection[str | bytes | None], most: int) -> bool:
+    """Whether texts take so many bytes at most."""
+    bound = 0
+    for text in texts:
+        if text is not None:
+            bound += _LARGEST_EMPTY + _LARGEST_CHARACTER * len(text)
+    # To ask each of them takes longer than all else that is done with them.
+    return bound <= most or sum([getsizeof(text) for text in texts if text is not None]) <= most
 
 
 def _one_line_each(headers: Mapping[str, tuple[str, ...]], names: tuple[str, ...]) -> OneLineEach | None:

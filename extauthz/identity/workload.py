@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from sys import getsizeof
 from typing import Final, Self
 
 import msgspec
@@ -18,10 +17,11 @@ from extauthz.errors import IdentityConflict
 from extauthz.identity import client_cert, xfcc
 from extauthz.identity.authorities import Authorities
 from extauthz.identity.certificates import Validity
-from extauthz.identity.connection import Connection, Lines, establish
+from extauthz.identity.connection import Connection, Establishing, Lines
 from extauthz.identity.keys import KeySet
 from extauthz.identity.lookups import NO_ANSWERS, Answers, Lookup
 from extauthz.identity.remembered import Remembered
+from extauthz.identity.returning import fit
 from extauthz.identity.workload_config import WorkloadSettings
 from extauthz.identity.workload_tokens import WorkloadTokens
 from extauthz.values.identity import Credential, Workload
@@ -98,7 +98,7 @@ class Workloads:
         """The headers that speak of the connection, as far as they are read."""
         self._settings = settings
         # Not a method: whoever is replaced has to go without the garbage collector, which finds no frozen circles.
-        self._establish = partial(_establish, settings, files.attributes)
+        self._establish = partial(_establish, Establishing(settings), files.attributes)
         self._cached = lru_cache(maxsize=CACHED_PEERS)(self._establish)
 
     def with_keys(self, name: str, keys: KeySet) -> Self:
@@ -144,11 +144,8 @@ class Workloads:
         if not principal and not certificate and forwarded is handed is behind is None:
             return None, NOBODY
         # A memory of bounded count must also be one of bounded bytes.
-        size = getsizeof(principal) + getsizeof(certificate)
-        for lines in (forwarded, handed, behind):
-            if lines is not None:
-                size += sum(map(getsizeof, lines))
-        established = self._establish if size > MAX_CACHED else self._cached
+        sent = (principal, certificate, *(forwarded or ()), *(handed or ()), *(behind or ()))
+        established = self._cached if fit(sent, MAX_CACHED) else self._establish
         connection, alone = established(principal, certificate, forwarded, handed, behind)
         if connection.presented:
             in_force = self._in_force(connection, now)
@@ -165,7 +162,7 @@ class Workloads:
             return connection
         domain = workload.trust_domain
         if domain not in self._authorities:  # as good as one that is not listed
-            return replace(connection, workload=None)
+            return connection.by(None)
         chain = tuple(certificate.fingerprint(SHA256()) for certificate in connection.intermediates)
         key = (copied.fingerprint, chain)
         validity = self._verified.get(key)
@@ -176,7 +173,7 @@ class Workloads:
 
 
 def _establish(
-    settings: WorkloadSettings,
+    establishing: Establishing,
     attributes: Mapping[str, Mapping[str, str]],
     principal: str,
     certificate: str,
@@ -184,15 +181,9 @@ def _establish(
     handed: Lines,
     behind: Lines,
 ) -> tuple[Connection, Found]:
-    connection = establish(
-        settings,
-        principal=principal,
-        certificate=certificate,
-        forwarded=forwarded,
-        handed=handed,
-        handed_chain=behind,
-    )
-    connection = replace(connection, workload=_described(connection.workload, attributes))
+    connection = establishing.establish(principal, certificate, forwarded, handed, behind)
+    if connection.workload is not None and connection.workload.id in attributes:
+        connection = connection.by(_described(connection.workload, attributes))
     return connection, _alone(connection)
 
 

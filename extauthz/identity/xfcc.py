@@ -85,11 +85,11 @@ def parse(text: str) -> tuple[Element, ...]:
 
 def _element(single: Mapping[str, str], several: Mapping[str, list[str]]) -> Element:
     return Element(
-        by=tuple(several["by"]) if "by" in several else (),
-        hash=single.get("hash", ""),
-        cert=single.get("cert", ""),
-        chain=single.get("chain", ""),
-        subject=single.get("subject", ""),
-        uri=tuple(several["uri"]) if "uri" in several else (),
-        dns=tuple(several["dns"]) if "dns" in several else (),
+        tuple(several["by"]) if "by" in several else (),
+        single.get("hash", ""),
+        single.get("cert", ""),
+        single.get("chain", ""),
+        single.get("subject", ""),
+        tuple(several["uri"]) if "uri" in several else (),
+        tuple(several["dns"]) if "dns" in several else (),
     )
