@@ -24,6 +24,7 @@ from extauthz.wire.fragments import field
 from extauthz.wire.header_entries import Form, Usual
 from extauthz.wire.headers import Headers
 from extauthz.wire.metadata import metadata_of, metadata_of_route
+from extauthz.wire.peers import both_peers
 from extauthz.wire.reading import STRICT, Reading
 from extauthz.wire.request_fields import Connection, HttpFields
 from extauthz.wire.size import LARGEST, LARGEST_BESIDE, is_too_large
@@ -44,6 +45,10 @@ _LARGEST_KEPT_PEER: Final = 8_192
 _LARGEST_KEPT_ROUTE: Final = 2_048
 _MOST_CONNECTIONS: Final = 512
 _MOST_ROUTES: Final = 256
+_MOST_KINDS: Final = 8
+"""Numbers of headers for which it is known what first requests look like."""
+_EACH: Final = 16
+"""Of so many that look like none before, one is learnt from: those of clients of all kinds come in turns."""
 _MOST_EXTENSIONS: Final = 1_024
 _BILLION: Final = 1_000_000_000
 # What a timestamp of protobuf can say: the years 1 to 9999.
@@ -84,21 +89,36 @@ class _Route:
 
 
 class _Ends:
-    """Both ends of a connection, and what is known of its requests: `route` is that of the last one."""
+    """Both ends of a connection, and what is known of its requests: `route` is that of the last one.
 
-    __slots__ = ("connection", "destination", "route", "source")
+    Most connections in some places bring one request. So the first is compared with the first ones of the others, and
+    nothing is learnt of its connection.
+    """
+
+    __slots__ = ("_connection", "destination", "route", "source")
 
     def __init__(self, source: Peer, destination: Peer) -> None:
         self.source = source
         self.destination = destination
-        self.connection = Connection()
         self.route = _NOWHERE
+        self._connection: Connection | None = None
+
+    def connection(self) -> Connection:
+        """What the next request is compared with."""
+        connection = self._connection
+        if connection is None:
+            self._connection = connection = _first_requests
+        elif connection is _first_requests:
+            self._connection = connection = Connection()
+        return connection
 
 
 _NOWHERE: Final = _Route(b"", EMPTY, EMPTY, "", EMPTY)
 _connections: Final[dict[bytes, _Ends]] = {}
 """The last ones that began, by what is said of their ends. Held while one is added: `_beginning`."""
 _beginning: Final = Lock()
+_first_requests: Final = Connection(most=_MOST_KINDS, each=_EACH)
+"""What the first requests of connections are compared with, as if they came on one."""
 _routes: Final[dict[bytes, _Route]] = {}
 """Those that say nothing of a single request, by their bytes."""
 
@@ -123,16 +143,16 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
             payload, start, end = content + rest, 0, len(content)
         # A memory of bounded count must also be one of bounded bytes.
         ends: _Ends = _kept_ends(head) if len(head) <= _LARGEST_KEPT_PEER else _large_ends(head)
-        route = ends.route
+        connection, route = ends.connection(), ends.route
         if route.size != len(payload) - end or not payload.endswith(route.rest):
             route = _route(payload[end:], ends)
-        seconds, nanos, http = request_fields.read_within(payload, start, end, ends.connection)
+        seconds, nanos, http = request_fields.read_within(payload, start, end, connection)
         if not (_FIRST_SECOND <= seconds <= _LAST_SECOND and 0 <= nanos < _BILLION):
             raise MalformedRequest("the time of the request is out of range", reason="malformed-check")
         return _RequestView(
             ends.source,
             ends.destination,
-            None if http is None else _http(http, route, reading, ends.connection.headers),
+            None if http is None else _http(http, route, reading, connection.headers),
             (seconds, nanos),
             route.sni,
             route.context,
@@ -195,8 +215,8 @@ def _large_ends(head: bytes) -> _Ends:
 
 def _ends(head: bytes) -> _Ends:
     """Both ends, and what is known of the requests."""
-    attributes = AttributeContext.FromString(head)
-    return _Ends(_peer(attributes.source), _peer(attributes.destination))
+    source, destination = both_peers(head)
+    return _Ends(source, destination)
 
 
 def _kept_ends(head: bytes) -> _Ends:
@@ -209,11 +229,6 @@ def _kept_ends(head: bytes) -> _Ends:
                 del _connections[next(iter(_connections))]  # the oldest
             _connections[head] = ends
     return ends
-
-
-def _peer(peer: AttributeContext.Peer) -> Peer:
-    address = peer.address.socket_address
-    return Peer(ip=address.address, port=address.port_value, principal=peer.principal, certificate=peer.certificate)
 
 
 def _route(rest: bytes, ends: _Ends) -> _Route:

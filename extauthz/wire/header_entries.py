@@ -86,7 +86,7 @@ _LONGEST_KEPT: Final = 2_048
 _LARGEST_SAMPLE: Final = 8_192
 _MOST_COMPARED: Final = 64
 """Headers of a request that is kept: more than clients send, and a bound on what they may have us keep."""
-_MOST_SAMPLES: Final = 2
+MOST_SAMPLES: Final = 2
 _MOST_ANYWHERE: Final = 256
 # A length of two bytes says no more (Protocol Buffers, "Base 128 Varints").
 _LONGEST_COMPARED: Final = 16_383
@@ -137,29 +137,32 @@ class _Sample:
 
 class Usual:
     """What requests on one connection look like: of each number of headers one that was read, and what such ones that
-    came in the raw form have in common.
+    came in the raw form have in common. At `most` so many are kept, of `each` so many that look like none of them one.
     """
 
-    __slots__ = ("_comes_again", "patterns", "samples")
+    __slots__ = ("_each", "_most", "_others", "patterns", "samples")
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_SAMPLES, each: int = 1) -> None:
+        self._most = most
+        self._each = each
         self.samples: dict[int, _Sample] = {}
         self.patterns: tuple[Pattern, ...] = ()
-        self._comes_again = False
+        self._others = 0
 
     def keep(self, sample: _Sample) -> None:
         """Compare requests to come with this one."""
         if sample.size > _LARGEST_SAMPLE:
             return
-        if len(self.samples) >= _MOST_SAMPLES:
+        if len(self.samples) >= self._most:
             self.samples.clear()
         self.samples[len(sample.entries)] = sample
         self.patterns = self._patterns_but(len(sample.entries))
 
-    def comes_again(self) -> bool:
-        """Whether there was another request on this connection."""
-        again, self._comes_again = self._comes_again, True
-        return again
+    def is_to_keep(self) -> bool:
+        """Whether to compare requests to come with one that looks like none before."""
+        others = self._others + 1
+        self._others = others if others < self._each else 0
+        return self._others == 0
 
     def known(self, content: bytes, text: str, at: int, end: int) -> OneLineEach | None:
         """The headers of the map of lines that is the content from there to the end, if it is as others were. `text` is
@@ -190,7 +193,7 @@ class Usual:
         if any(one is not None and one.place == shape.connection >= 0 for one in varying):
             return
         self.samples[count] = _Sample(sample.form, common, sample.size, shape, sample.headers)
-        self.patterns = (Pattern(entries, varying, sample.headers), *others)[:_MOST_SAMPLES]
+        self.patterns = (Pattern(entries, varying, sample.headers), *others)[: self._most]
 
     def _patterns_but(self, count: int) -> tuple[Pattern, ...]:
         return tuple([pattern for pattern in self.patterns if pattern.count != count])
@@ -216,12 +219,12 @@ def read(entries: list[bytes], form: Form, usual: Usual) -> Headers:
         return headers
     if len(entries) > MOST:
         raise too_many()
-    again = usual.comes_again()
+    is_to_keep = usual.is_to_keep()
     kind = _kind(entries, form)
     sample = _anywhere.get(kind)
     headers = None if sample is None else _as_before(entries, sample)
     if sample is not None and headers is not None:
-        if again:
+        if is_to_keep:
             usual.keep(_sample(entries, form, sample.shape, headers))
         return headers
     sent = [(header.key, _text(header, form)) for header in map(HeaderValue.FromString, entries)]

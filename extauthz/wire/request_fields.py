@@ -11,7 +11,7 @@ from extauthz._pb.extauthz.check_pb2 import Check
 from extauthz.errors import MalformedRequest
 from extauthz.values.headers import OneLineEach
 from extauthz.wire import host as hosts
-from extauthz.wire.header_entries import Usual
+from extauthz.wire.header_entries import MOST_SAMPLES, Usual
 from extauthz.wire.spans import OutOfOrder, span
 
 # Tags of fields (Protocol Buffers, "Encoding"): the number, and wire type 2, or 0 of the three that are numbers.
@@ -106,8 +106,9 @@ class Connection:
 
     __slots__ = ("_alike", "headers")
 
-    def __init__(self) -> None:
-        self.headers = Usual()
+    def __init__(self, most: int = MOST_SAMPLES, each: int = 1) -> None:
+        """`most` and `each` are as in `Usual`."""
+        self.headers = Usual(most, each)
         self._alike: _Alike | None = None
 
     def as_before(self, content: bytes, at: int, end: int) -> HttpFields | None:
