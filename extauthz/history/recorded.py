@@ -5,7 +5,6 @@ An evaluation that left no trace saw everything that it asked for; one that did 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, NoReturn
 
@@ -339,7 +338,7 @@ def _identity(line: IdentityLine, trace: Trace) -> Identity:
     if line.workload is not None:
         workload = spiffe.parse(line.workload.id, verified_by=line.workload.verified_by)
         if workload is not None:
-            workload = replace(workload, attributes=line.workload.attributes)
+            workload = msgspec.structs.replace(workload, attributes=line.workload.attributes)
     return Identity(
         workload=workload,
         user=None if line.user is None else _user(line.user, trace),

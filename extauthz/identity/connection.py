@@ -59,9 +59,7 @@ class Connection:
 
     def by(self, workload: Workload | None) -> "Connection":
         """The same with another workload."""
-        return Connection(
-            workload, self.certificate, self.named, self.copied, self.presented, self.intermediates
-        )
+        return Connection(workload, self.certificate, self.named, self.copied, self.presented, self.intermediates)
 
 
 class Establishing:

@@ -14,7 +14,8 @@ MAX_TRUST_DOMAIN_BYTES = 255
 _TRUST_DOMAIN = r"[a-z0-9._-]+"
 _SEGMENT = r"(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._-]+"
 _ID = re.compile(rf"spiffe://({_TRUST_DOMAIN})((?:/{_SEGMENT})+)")
-_ISTIO_PATH = re.compile(r"/ns/([^/]+)/sa/([^/]+)")
+# `/ns/<namespace>/sa/<account>`
+_ISTIO_SEGMENTS = 5
 _TRUST_DOMAIN_ONLY = re.compile(_TRUST_DOMAIN)
 _LITERAL = re.compile(_SEGMENT)
 
@@ -34,8 +35,10 @@ def parse(text: str, *, verified_by: str) -> Workload | None:
     trust_domain, path = match.groups()
     if len(trust_domain) > MAX_TRUST_DOMAIN_BYTES:
         return None
-    istio = _ISTIO_PATH.fullmatch(path)
-    namespace, account = istio.groups() if istio is not None else (None, None)
+    namespace = account = None
+    segments = path.split("/")  # the first is empty
+    if len(segments) == _ISTIO_SEGMENTS and segments[1] == "ns" and segments[3] == "sa":
+        namespace, account = segments[2], segments[4]
     return Workload(
         id=text,
         trust_domain=trust_domain,

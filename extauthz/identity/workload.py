@@ -6,7 +6,7 @@ changes whom a certificate proves, and two that disagree are nobody.
 
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Final, Self
 
@@ -190,7 +190,7 @@ def _establish(
 def _described(workload: Workload | None, attributes: Mapping[str, Mapping[str, str]]) -> Workload | None:
     """The workload with what the platform knows of it."""
     known = None if workload is None else attributes.get(workload.id)
-    return workload if workload is None or known is None else replace(workload, attributes=known)
+    return workload if workload is None or known is None else msgspec.structs.replace(workload, attributes=known)
 
 
 def _alone(connection: Connection) -> Found:

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from extauthz.policy.caller_classes import CallerClasses
 from extauthz.policy.hosts import HostPattern
 from extauthz.policy.position import Position, Room, Start
 from extauthz.policy.templates import Capture, Template
 from extauthz.policy.trie import Entries, Host, Key, put
-from extauthz.policy.workloads import CallerClasses, WorkloadPattern
+from extauthz.policy.workloads import WorkloadPattern
 from extauthz.values.request import HttpRequest
 
 _ANY_METHOD = ""

@@ -6,7 +6,7 @@ given, not proven. A grant of a case is one that was left for the rule that it n
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import msgspec
@@ -323,7 +323,7 @@ def _identity(case: Case) -> Identity:
     if case.workload is not None:
         workload = spiffe.parse(case.workload, verified_by="source_principal")
         if workload is not None:
-            workload = replace(workload, attributes=case.facts.attributes)
+            workload = msgspec.structs.replace(workload, attributes=case.facts.attributes)
     return Identity(
         workload=workload,
         user=None if case.user is None else _user(case.user),

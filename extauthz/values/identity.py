@@ -44,8 +44,7 @@ class Subject:
         return json.dumps([self.issuer, self.id], separators=(",", ":"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workload:
+class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """A workload by its SPIFFE ID. `verified_by` names the source, such as `source_principal` or `jwt_svid`.
 
     `namespace` and `service_account` are set when the path has Istio's form `/ns/<namespace>/sa/<account>`.

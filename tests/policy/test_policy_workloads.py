@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extauthz.policy import workloads
-from extauthz.policy.workloads import ANYBODY, CallerClasses
+from extauthz.policy.caller_classes import ANYBODY, CallerClasses
 
 SEGMENTS = st.from_regex(r"[A-Za-z0-9._-]{1,8}", fullmatch=True).filter(lambda text: text not in {".", ".."})
 PATHS = st.lists(SEGMENTS, min_size=1, max_size=5)
