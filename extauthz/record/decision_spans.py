@@ -22,6 +22,7 @@ from extauthz.record.otlp import (
     encoded,
     head,
     links,
+    number_head,
     sort,
     state,
     times,
@@ -40,7 +41,7 @@ _MOST: Final = 1_024
 """Fragments of a kind that are kept."""
 _LONGEST: Final = 4_096
 """Bytes of a fragment that is kept."""
-_PORTS: Final = 8_192
+_LARGEST_PORT: Final = 65_535
 _PLACES: Final = 509
 """Connections that are remembered: each has one place, and leaves it to the next that belongs there."""
 _SHORT: Final = 256
@@ -65,19 +66,20 @@ class DecisionSpans:
         self._targets: dict[tuple[str, ...], bytes] = {}
         self._remembered: Final[Remembered[int, tuple[Identity, bytes, bytes]]] = Remembered()
         self._identities: Final[dict[int, tuple[Identity, bytes, bytes]]] = self._remembered.known
-        self._ports: dict[int, bytes] = {}
         self._connections: Final[list[_Connection | None]] = [None] * _PLACES
         self._decision_id = _heads("extauthz.decision_id")
         self._path = _heads("url.path", _SHORT_PATH)
         self._request_id = _heads("extauthz.request_id")
         self._peer = _heads("network.peer.address")
         self._client = _heads("client.address")
+        self._workload = _heads("extauthz.workload")
+        self._ports = tuple([number_head("network.peer.port", length) for length in (1, 2, 3)])
 
     @property
     def kept(self) -> int:
         """Fragments that are kept now."""
         kept = len(self._outcomes) + len(self._callers) + len(self._targets)
-        return kept + len(self._ports) + len(self._identities)
+        return kept + len(self._identities)
 
     def encoded(
         self, record: DecisionRecord, trace_id: bytes, span_id: bytes, parent: Parent | None, tracestate: str
@@ -162,6 +164,10 @@ class DecisionSpans:
 
     def _named(self, identity: Identity) -> bytes:
         workload, user = identity.workload, identity.user
+        if workload is not None and user is None:
+            id_ = workload.id.encode()
+            if len(id_) < _SHORT:
+                return self._workload[len(id_)] + id_
         key = (None if workload is None else workload.id, *((None, None) if user is None else (user.sub, user.iss)))
         fragment = self._callers.get(key)
         if fragment is None:
@@ -196,11 +202,12 @@ class DecisionSpans:
         return fragment
 
     def _port(self, port: int) -> bytes:
-        fragment = self._ports.get(port)
-        if fragment is None:
-            fragment = attributes({"network.peer.port": port})
-            _put(self._ports, port, fragment, 0, most=_PORTS)
-        return fragment
+        if not 0 < port <= _LARGEST_PORT:
+            return attributes({"network.peer.port": port})
+        low, middle, high = port & 127, port >> 7 & 127, port >> 14
+        if high:
+            return self._ports[2] + bytes([low | 128, middle | 128, high])
+        return self._ports[1] + bytes([low | 128, middle]) if middle else self._ports[0] + bytes([low])
 
 
 class _Connection:
@@ -217,11 +224,11 @@ def _may_be_rare(record: DecisionRecord, decision: Decision) -> bool:
     return bool(decision.grants or decision.auto) if isinstance(decision, Allow) else not isinstance(decision, Deny)
 
 
-def _put(known: dict[_K, _V], key: _K, value: _V, length: int, *, most: int = _MOST) -> None:
+def _put(known: dict[_K, _V], key: _K, value: _V, length: int) -> None:
     """Keep it, unless it is long; when too many are kept, all are forgotten."""
     if length > _LONGEST:
         return
-    if len(known) >= most:
+    if len(known) >= _MOST:
         known.clear()
     known[key] = value
 

@@ -75,6 +75,12 @@ def head(name: str, length: int) -> bytes:
     return _ATTRIBUTE + varint(len(tag) + length) + tag
 
 
+def number_head(name: str, length: int) -> bytes:
+    """What stands in front of a number of `length` groups of seven bits that is the value of this attribute."""
+    value = framed(b"\x12", b"\x18" + bytes(length))
+    return framed(_ATTRIBUTE, framed(b"\x0a", text(name)) + value)[:-length]
+
+
 def attributes(values: Attributes) -> bytes:
     """The attributes of a span, in their order."""
     return b"".join([framed(_ATTRIBUTE, key_value(name, value)) for name, value in values.items()])
