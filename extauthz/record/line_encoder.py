@@ -252,7 +252,7 @@ class LineEncoder:
         kinds = self._kinds.of(tuple([holder.partition(":")[0] for holder in identity.holders]))
         fields = "".join(
             [
-                "" if workload is None else f',"workload":{self._workloads.of(workload)}',
+                "" if workload is None else f',"workload":{self._workload(workload)}',
                 "" if user is None else f',"user":{self._users.of(user)}',
                 "" if session is None else f',"session":"{self._sessions.of(session)}"',
                 f',"holders":{kinds}' if identity.holders else "",
@@ -260,6 +260,12 @@ class LineEncoder:
             ]
         )
         return f',"identity":{{{fields[1:]}}}'
+
+    def _workload(self, workload: Workload) -> str:
+        if workload.attributes is not None:
+            return self._workloads.of(workload)
+        name, source = encoded(workload.id).decode(), encoded(workload.verified_by).decode()
+        return f'{{"id":{name},"verified_by":{source}}}'
 
     def _peer(self, name: str, peer: Peer) -> str:
         ip, port = peer.ip, peer.port
