@@ -1,5 +1,7 @@
 """Patterns of workloads, one by one and as classes that a caller's ID is in."""
 
+import pickle
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,6 +85,8 @@ def test_a_caller_is_in_the_classes_of_the_patterns_that_fit_and_in_no_other(
     workload_id = "/".join(["spiffe://td", *path])
     fitting = {number for number, pattern in zip(numbers, patterns, strict=True) if pattern.fits(workload_id)}
     found = classes.of_caller(workload_id)
+    travelled = pickle.loads(pickle.dumps(classes))  # noqa: S301 - written here
+    assert travelled.of_caller(workload_id) == found
     assert sorted(found) == sorted({ANYBODY, *fitting})
 
 

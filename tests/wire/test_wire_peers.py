@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from extauthz._pb.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
 from extauthz.values.request import Peer
 from extauthz.wire import peers
+from extauthz.wire.fragments import field
 from extauthz.wire.peers import both_peers
 
 TEXTS = st.sampled_from(["", "10.1.2.3", "2001:db8::1", "é", "spiffe://a/b"])
@@ -62,6 +63,13 @@ def test_any_bytes_are_read_as_protobuf_reads_them(attributes: AttributeContext,
             head[data.draw(st.integers(0, len(head) - 1))] = data.draw(st.integers(0, 255))
         head = head[: data.draw(st.integers(0, len(head)))] if data.draw(st.booleans()) else head
     assert read(bytes(head)) == by_protobuf(bytes(head))
+
+
+def test_an_address_that_is_there_twice_is_read_as_protobuf_reads_it() -> None:
+    sockets = [field(1, field(2, ip) + b"\x18\x07") for ip in (b"10.0.0.1", b"10.0.0.2")]
+    for source in (field(1, b"".join(sockets)), b"".join(field(1, one) for one in sockets)):
+        head = field(1, source) + field(2, b"")
+        assert read(head) == by_protobuf(head) == (Peer(ip="10.0.0.2", port=7), Peer())
 
 
 def test_usual_ends_are_read_without_protobuf(monkeypatch: pytest.MonkeyPatch) -> None:
