@@ -38,11 +38,11 @@ def test_the_first_request_of_a_connection_is_read_at_once_after_those_of_others
     for number in range(1, 3 * decoding._EACH):
         http = decode(first(number, caller(number))).http
         assert http is not None
-        assert {name: lines[0] for name, lines in http.headers.items()} == caller(number)
-    assert isinstance(http.headers, OneLineEach)
-    assert http.headers.common is not None
-    places = http.headers.places
-    assert {places[XFCC], places["x-forwarded-for"]} <= http.headers.common.varying
+        headers = http.headers
+        assert {name: lines[0] for name, lines in headers.items()} == caller(number)
+    assert isinstance(headers, OneLineEach)
+    assert headers.common is not None
+    assert {headers.places[XFCC], headers.places["x-forwarded-for"]} <= headers.common.varying
 
 
 @given(
