@@ -116,6 +116,10 @@ class Answering:
         self._committed(case, answer, ended)
         return answer.payload
 
+    def forget(self) -> None:
+        """Keep nothing of what was answered: something else decides from now on."""
+        self._repeating.forget()
+
     def refuse(self, case: Case, error: Exception) -> bytes:
         """The answer that this error means, as `answer` gives it. One that is none of ours is logged."""
         if not isinstance(error, Refused):

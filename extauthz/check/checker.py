@@ -86,6 +86,7 @@ class Checker:
     def swap(self, ruling: Ruling) -> None:
         """Let the next Check be decided by `ruling`; those on their way keep what they began with."""
         self._deciding = _Deciding(ruling)
+        self._answering.forget()
 
     def start(
         self, payload: bytes, *, trace: Trace = (), remaining: Remaining = _no_deadline, may_wait: bool = True

@@ -1,7 +1,8 @@
 """What decisions that come again are answered with, and how they are recorded and counted.
 
 The rule kept here: what is kept takes bounded room, and is of policies and of who calls alone: no text of a request is
-kept, nothing that was looked up for one, and no grant. The decision on a caller who comes again is the same object.
+kept, nothing that was looked up for one, and no grant. The decision on a caller who comes again is the same object. No
+set of policies is held: one that was replaced goes piece by piece, and not with the next answer.
 """
 
 from typing import Final
@@ -9,7 +10,6 @@ from typing import Final
 from extauthz.check.case import Case
 from extauthz.check.recording import Reasoning
 from extauthz.policy.asking import Inquiry
-from extauthz.policy.policy_set import PolicySet
 from extauthz.record.tallies import Alike
 from extauthz.values.decisions import Allow, Evaluation
 from extauthz.values.grants import Facts
@@ -28,7 +28,8 @@ class Kept:
 
     def __init__(self, case: Case, evaluation: Evaluation, said: Holed | None, alike: Alike | None) -> None:
         self.evaluation: Final[Evaluation] = evaluation
-        self.policies: Final[PolicySet] = case.policies
+        self.revision: Final[str] = case.policies.revision
+        self.settable: Final[frozenset[str]] = case.policies.settable_headers
         self.facts: Final[Facts] = case.facts
         self.inquiry: Final[Inquiry] = case.inquiry
         self.size: Final = len(case.asked.decision_id)
@@ -49,7 +50,8 @@ class Repeating:
         if (
             one is not None
             and one.evaluation is evaluation
-            and one.policies is case.policies
+            and one.revision is case.policies.revision
+            and one.settable is case.policies.settable_headers
             and one.facts is case.facts
             and one.inquiry is case.inquiry
             and one.size == len(case.asked.decision_id)
@@ -58,6 +60,11 @@ class Repeating:
         ):
             return one
         return None
+
+    def forget(self) -> None:
+        """Know nothing any more: what decided until now need not stay for it."""
+        for place in range(_PLACES):
+            self._places[place] = None
 
     def learn(self, one: Kept) -> None:
         """Remember it, if it may come again."""

@@ -1,11 +1,17 @@
 """What has been answered before is answered, recorded and counted again as if it never had been."""
 
+import gc
 import sys
 from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
 from itertools import permutations, product
 from typing import Any
+from weakref import ref
 
 import pytest
+from checking import POLICY as PAYMENTS
+from checking import Bench
 
 from extauthz.check.answering import Answering
 from extauthz.check.case import Asked, Case
@@ -18,7 +24,7 @@ from extauthz.record.trace_context import Propagation
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
 from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import Allow, Evaluation, Mutations, RuleResult, denial
-from extauthz.values.facts import Question
+from extauthz.values.facts import Local, Question
 from extauthz.values.grants import NO_FACTS, Facts, SessionAges
 from extauthz.values.identity import Identity
 from extauthz.values.request import RequestView
@@ -171,3 +177,19 @@ def test_what_was_allowed_before_is_denied_while_nothing_can_be_recorded() -> No
     assert b"audit-unavailable" in one.answer(case(), STEADY)
     recorder.is_blocked = False
     assert [one.answer(case(), STEADY)] == allowed[:1] == allowed[1:]
+
+
+def test_what_was_replaced_is_not_held_by_what_was_answered(bench: Bench) -> None:
+    def replaced() -> list[ref[Any]]:
+        policies, addresses = load_text(PAYMENTS), partial(str.isdigit)
+        facts = Facts(local=Local(addresses={"a": addresses}))
+        bench.checker.swap(replace(bench.checker.ruling, policies=policies, facts=facts))
+        for _ in range(3):
+            assert bench.decision(bench.request("/health"))[0] == "allow"
+        return [ref(addresses), *(ref(rule.when.evaluate) for rule in policies.rules if rule.when is not None)]
+
+    before, now = replaced(), replaced()
+    bench.records.kept.clear()
+    gc.collect()
+    assert {one() for one in before} == {None}
+    assert None not in {one() for one in now}
