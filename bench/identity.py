@@ -31,7 +31,7 @@ from extauthz.cli.quickstart.certificates import create_authority
 from extauthz.identity import client_cert, xfcc
 from extauthz.identity.claims import VerifiedToken
 from extauthz.identity.config import ClientSettings, IdentitySettings
-from extauthz.identity.connection import establish
+from extauthz.identity.connection import Establishing
 from extauthz.identity.dpop import read_proof
 from extauthz.identity.lookups import Introspect, Introspected
 from extauthz.identity.resolver import Resolver
@@ -106,6 +106,7 @@ def cases() -> list[Case]:
     verifier = Verifier(settings.users, jwks)
     resolver = Resolver(settings, ClientSettings(), jwks)
     known = token(rsa_key, "RS256")
+    establish = Establishing(settings.workload).establish
     request = check({"authorization": f"Bearer {known}", xfcc.HEADER: ELEMENT, "cookie": "theme=dark; lang=en"})
 
     opaque = "0123456789abcdef"
@@ -134,7 +135,7 @@ def cases() -> list[Case]:
         Case(name="XFCC, eight elements", run=lambda: xfcc.parse(",".join([ELEMENT] * 8))),
         Case(
             name="workload, first seen",
-            run=lambda: establish(settings.workload, principal=WEB, forwarded=(ELEMENT,)),
+            run=lambda: establish(WEB, "", (ELEMENT,), None, None),
         ),
         *workload_cases(),
         Case(name="whole identity, known token and peer", run=lambda: resolver.identify(request, now=NOW)),
@@ -177,9 +178,9 @@ def workload_cases() -> list[Case]:
         assert found.workload is not None, name
         return Case(name=name, run=lambda: resolver.identify(request, now=NOW))
 
-    unknown = IdentitySettings.model_validate({"workload": {"sources": ["peer_certificate"]}}).workload
+    unknown = Establishing(IdentitySettings.model_validate({"workload": {"sources": ["peer_certificate"]}}).workload)
     return [
-        Case(name="peer certificate, first seen", run=lambda: establish(unknown, certificate=copied)),
+        Case(name="peer certificate, first seen", run=lambda: unknown.establish("", copied, None, None, None)),
         known(
             "peer certificate, known, chain verified", chained, check({}, principal="", certificate=copied), files=files
         ),
