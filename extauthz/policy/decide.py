@@ -143,13 +143,10 @@ def _remember(
     http = request.http
     if standing is None or http is None or plan.readings is None:
         return
-    known = standing.known
-    if known is None or (known is plan.known and not for_all):
-        known = plan.known if for_all else None
-        known = known or plan.to_know(MOST_SETTLED)
-        standing.known = known
-    if known is not None:
-        known.remember(request, http.headers, candidates.segments, evaluation)
+    if standing.known is None or (standing.known is plan.known and not for_all):
+        standing.known = (plan.known if for_all else None) or plan.to_know(MOST_SETTLED)
+    if standing.known is not None:
+        standing.known.remember(request, http.headers, candidates.segments, evaluation)
 
 
 def _untold(

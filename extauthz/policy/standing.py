@@ -28,10 +28,11 @@ _LONGEST_SETTLED: Final = 512
 class Standing:
     """What requests have in common that stand alike: the caller, the place and the method.
 
-    `held` is what the conditions came to, by which of the headers were there that steady ones ask for; those that are
-    not steady may come to something else. `settled` are evaluations whose decision depends on who calls and the method
-    alone, by what the conditions came to; what was looked at for them is missing. `known` are evaluations by what is
-    read of a request, once that is asked for.
+    Three memories are asked one after the other. `known` are evaluations by what is read of a request: whoever is found
+    there needs no condition. `held` is what the conditions came to, by which of the headers were there that steady ones
+    ask for; those that are not steady may come to something else, and are evaluated. `settled` are evaluations whose
+    decision depends on who calls and the method alone, by what the conditions came to; what was looked at for them is
+    missing.
     """
 
     __slots__ = ("held", "identity", "known", "settled")
