@@ -3,7 +3,7 @@
 import json
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,12 +64,14 @@ def connected(served: Served, trust: Path | None, pair: Pair | None = None) -> g
     return grpc.secure_channel(f"localhost:{port}", credentials, [("grpc.use_local_subchannel_pool", 1)])
 
 
-def refusal(served: Served, trust: Path, pair: Pair, metadata: Mapping[str, str]) -> tuple[grpc.StatusCode, str | None]:
+def refusal(
+    served: Served, trust: Path, pair: Pair, metadata: Sequence[tuple[str, str]]
+) -> tuple[grpc.StatusCode, str | None]:
     """The status of a Check that gets no answer."""
     with connected(served, trust, pair) as channel:
         check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(CHECK)
         with pytest.raises(grpc.RpcError) as caught:
-            check(check_request(host="example.com", path="/one"), metadata=tuple(metadata.items()), timeout=10)
+            check(check_request(host="example.com", path="/one"), metadata=tuple(metadata), timeout=10)
     return caught.value.code(), caught.value.details()
 
 
@@ -150,9 +152,9 @@ def test_a_stranger_is_counted_each_time_and_told_of_once(
 ) -> None:
     """Two URIs are what the handshake of neither transport can refuse."""
     two = authority.issue(folder / "two", common_name="x", uris=[GATEWAY, OTHER])
-    said = {"x-extauthz-caller": f"{GATEWAY};-"}  # which only our own Envoy may say
-    for _ in range(3):
-        status = refusal(served, authority.certificate, two, said)
+    said = ("x-extauthz-caller", f"{GATEWAY};-")  # which only our own Envoy may say
+    for own in ((), (said,), (said, said)):
+        status = refusal(served, authority.certificate, two, own)
         assert status == (grpc.StatusCode.PERMISSION_DENIED, "not a caller that `listen.tls.callers` names")
     assert served.metric(f'extauthz_callers_refused_total{{transport="{transport}"}}') == 3
     served.process.terminate()
