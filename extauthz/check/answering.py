@@ -118,7 +118,7 @@ class Answering:
 
     def forget(self) -> None:
         """Keep nothing of what was answered: something else decides from now on."""
-        self._repeating.forget()
+        self._repeating.let_go()
 
     def refuse(self, case: Case, error: Exception) -> bytes:
         """The answer that this error means, as `answer` gives it. One that is none of ours is logged."""

@@ -61,7 +61,7 @@ class Repeating:
             return one
         return None
 
-    def forget(self) -> None:
+    def let_go(self) -> None:
         """Know nothing any more: what decided until now need not stay for it."""
         for place in range(_PLACES):
             self._places[place] = None
