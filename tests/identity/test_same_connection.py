@@ -64,8 +64,9 @@ def resolver(kind: str) -> Resolver:
 
 
 def found(resolver: Resolver, request: RequestView, now: float) -> Any:
+    """As `check.checker` asks: first for who comes again."""
     try:
-        return resolver.identify(request, now)
+        return resolver.returning.again(request, now) or resolver.identify(request, now)
     except Refused as refused:
         return type(refused), str(refused)
 
