@@ -1,4 +1,4 @@
-"""python -m bench [--check] [--long] [--only PART,…] [--transport NAME] [--peer NAME=HOST:PORT] [--compare FILE]
+"""python -m bench [--check] [--long] [--real-time] [--only PART,…] [--transport NAME] [--peer …] [--compare FILE]
 
 Measures the server as a whole, part by part, and prints tables. The figures go to build/bench/bench.json with every
 round, and to a PNG for each part. With --check it ends with 1 and names each target that is missed or that could not
@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,9 +21,10 @@ from rich.console import Console
 from rich.text import Text
 
 from bench.harness import compare, tables
-from bench.harness.cores import find_cores
-from bench.harness.figures import Report, as_json, misses
+from bench.harness.cores import find_cores, go_first
+from bench.harness.figures import Report, among_others, as_json, misses, unjudged
 from bench.harness.interpreter import running
+from bench.harness.neighbours import MUCH, Watch
 from bench.harness.servers import TRANSPORTS
 from bench.harness.setting import LONG, QUICK, TINY, Part, Setting, Size
 from bench.parts import (
@@ -69,25 +70,32 @@ def main(arguments: Sequence[str]) -> int:
         before = compare.read_parts(options.compare) if options.compare else None
         peers = dict(_peer(word) for word in options.peer)
         parts = _chosen(options.only, size=options.size)
+        if options.real_time:
+            go_first()
     except ConfigurationError as error:
         console.print(Text(str(error)))
         return 2
     transports = tuple(one for one in TRANSPORTS if one.name in (options.transport or _NAMES))
     setting = Setting(size=SIZES[options.size], cores=find_cores(), peers=peers, transports=transports)
-    console.print(Text(f"{setting.cores}; the machine's load is {os.getloadavg()[0]:.1f}"))
+    first = ", before all else on this machine" if options.real_time else ""
+    console.print(Text(f"{setting.cores}{first}; the machine's load is {os.getloadavg()[0]:.1f}"))
     console.print(Text(f"{running()}\n"))
     reports = []
     for part in parts:
-        reports.append(_measured(part, setting))
+        reports.append(_measured(part, setting, real_time=options.real_time))
         tables.show(console, reports[-1])
-        _write(options.out, reports, setting, options.size)
+        _write(options.out, reports, setting, options)
     if before is not None:
         tables.show_changes(console, compare.changes(before, reports))
-    missed = misses(reports)
+    missed, unclear = misses(reports), unjudged(reports)
     for line in missed:
         console.print(Text(f"missed: {line}", style="red"))
+    for line in unclear:
+        console.print(Text(f"not judged: {line}", style="yellow"))
+    if any(figure.crowded for report in reports for figure in report.figures):
+        console.print(Text("others took much of the cores: --real-time goes before them, where the system allows it"))
     console.print(Text(f"written: {options.out}/bench.json and plots beside it"))
-    return 1 if options.check and missed else 0
+    return 1 if options.check and (missed or unclear) else 0
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -99,6 +107,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--tiny", action="store_const", dest="size", const="tiny", help="to see whether it runs at all")
     parser.add_argument("--only", metavar="PART,…", help=f"only these of {names}")
+    parser.add_argument(
+        "--real-time", action="store_true", help="before all else on this machine, which has next to nothing meanwhile"
+    )
     parser.add_argument("--transport", action="append", choices=_NAMES, help="only this one; may be repeated")
     parser.add_argument(
         "--peer",
@@ -144,9 +155,18 @@ def _chosen(only: str | None, *, size: str) -> list[Part]:
     return [by_name[name] for name in only.split(",")]
 
 
-def _measured(part: Part, setting: Setting) -> Report:
+def _measured(part: Part, setting: Setting, *, real_time: bool) -> Report:
     if missing := part.missing():
         return part.skipped(missing)
+    watch = Watch.start(setting.cores.server, setting.cores.load)
+    report = _measured_or_skipped(part, setting)
+    if watch is None:
+        return report
+    report = replace(report, neighbours=(neighbours := watch.end()))
+    return among_others(report) if neighbours.others > MUCH and not real_time else report
+
+
+def _measured_or_skipped(part: Part, setting: Setting) -> Report:
     try:
         return part.measure(setting)
     except ProcessFailed as error:
@@ -155,13 +175,14 @@ def _measured(part: Part, setting: Setting) -> Report:
         return part.skipped(str(error))
 
 
-def _write(folder: Path, reports: Sequence[Report], setting: Setting, size: str) -> None:
+def _write(folder: Path, reports: Sequence[Report], setting: Setting, options: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     written: dict[str, Any] = {
         "version": __version__,
         "machine": {"python": asdict(running()), "system": platform.platform(), "cores": os.cpu_count()},
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "size": size,
+        "size": options.size,
+        "real_time": options.real_time,
         "pinned": asdict(setting.cores),
         "peers": dict(setting.peers),
         "parts": {report.part: as_json(report) for report in reports},

@@ -69,11 +69,12 @@ def _change(part: str, was: Mapping[str, Any], figure: Figure) -> Change:
 
 
 def _verdict(was: Mapping[str, Any], figure: Figure) -> Verdict:
-    """Noise where the ranges of the rounds overlap, or where next to nothing changed."""
+    """Noise where the bounds of both overlap, or where next to nothing changed."""
     if abs(figure.value - was["value"]) < SMALLEST * abs(was["value"]):
         return "noise"
-    if figure.least > was["most"]:
+    low, high = (was.get(now, was.get(once)) for now, once in (("low", "least"), ("high", "most")))  # before 2026-11-23
+    if figure.low > high:
         return "better" if figure.better == "more" else "worse"
-    if figure.most < was["least"]:
+    if figure.high < low:
         return "worse" if figure.better == "more" else "better"
     return "noise"

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from extauthz.errors import ConfigurationError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cores:
@@ -29,6 +31,20 @@ def find_cores() -> Cores:
     if len(allowed) < 2:
         return Cores(server=None, load=None)
     return Cores(server=allowed[-1], load=allowed[0])
+
+
+def go_first() -> None:
+    """Run this process, and what it starts from now on, before all that has no real-time priority.
+
+    Raises:
+        ConfigurationError: the system does not let us.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(os.sched_get_priority_min(os.SCHED_RR)))
+    except (AttributeError, OSError):
+        raise ConfigurationError(
+            "--real-time: the system does not allow it; on Linux it takes root, or CAP_SYS_NICE"
+        ) from None
 
 
 @contextmanager

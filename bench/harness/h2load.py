@@ -29,6 +29,10 @@ class LoadFailed(ExtauthzError):
     """h2load ended badly, or said what nobody expected."""
 
 
+class NothingAnswered(LoadFailed):
+    """No call was answered in the time that there was: the machine may have had none of it for us."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """Connections and the calls at a time on each. `rate`: calls a second in all; without it, as many as are answered.
@@ -141,7 +145,7 @@ def latencies_of(ask: Ask, load: Load, *, core: int | None) -> tuple[float, list
         with log.open() as lines:
             taken = parse_log(lines)
     if not taken:
-        raise LoadFailed(f"h2load: `{ask.url}` answered nothing in {load.seconds:g} s")
+        raise NothingAnswered(f"h2load: `{ask.url}` answered nothing in {load.seconds:g} s")
     return summary.rate, taken
 
 
@@ -157,7 +161,7 @@ def summary_of(ask: Ask, load: Load, *, core: int | None) -> Summary:
 def _good(ask: Ask, load: Load, *, core: int | None, log: Path | None) -> Summary:
     summary = _run(ask, load, core=core, log=log)
     if not summary.done:
-        raise LoadFailed(f"h2load: `{ask.url}` answered nothing in {load.seconds:g} s; is the machine busy?")
+        raise NothingAnswered(f"h2load: `{ask.url}` answered nothing in {load.seconds:g} s; is the machine busy?")
     if summary.failed or not summary.succeeded:
         raise LoadFailed(f"h2load: {summary.failed} of {summary.done} calls to `{ask.url}` failed; what answers there?")
     if summary.body_bytes < summary.succeeded * ask.answer_bytes:

@@ -1,6 +1,7 @@
-"""PNG plots: bars with the range of the rounds for figures, lines over percentiles for latencies."""
+"""PNG plots: bars with the bounds of figures, lines over percentiles for latencies."""
 
 from collections.abc import Sequence
+from math import inf, isfinite
 from pathlib import Path
 
 import matplotlib as mpl
@@ -33,7 +34,8 @@ def _bars(report: Report, path: Path) -> Path:
     axes = plot.subplots(len(groups), squeeze=False, height_ratios=heights)
     for axis, group, unit in zip(axes[:, 0], groups, units, strict=True):
         names = [figure.name for figure in group]
-        axis.barh(names, [figure.value for figure in group], xerr=_ranges(group), capsize=3)
+        values = [figure.value if isfinite(figure.value) else 0.0 for figure in group]
+        axis.barh(names, values, xerr=_bounds(group), capsize=3)
         axis.invert_yaxis()
         axis.set_xlabel(unit)
         for place, figure in enumerate(group):
@@ -43,12 +45,16 @@ def _bars(report: Report, path: Path) -> Path:
     return path
 
 
-def _ranges(group: Sequence[Figure]) -> list[list[float]]:
-    # The ratio of medians can lie outside of the ratios of the rounds.
+def _bounds(group: Sequence[Figure]) -> list[list[float]]:
     return [
-        [max(figure.value - figure.least, 0.0) for figure in group],
-        [max(figure.most - figure.value, 0.0) for figure in group],
+        [_drawn(figure.value - figure.low) for figure in group],
+        [_drawn(figure.high - figure.value) for figure in group],
     ]
+
+
+def _drawn(length: float) -> float:
+    """Nothing of what has no end, or no number."""
+    return length if 0 < length < inf else 0.0
 
 
 def _lines(report: Report, curves: Sequence[Curve], path: Path) -> Path:

@@ -2,14 +2,15 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from bench.harness.cores import Cores
 from bench.harness.figures import Report
-from bench.harness.h2load import LoadFailed
+from bench.harness.h2load import LoadFailed, NothingAnswered
 from bench.harness.servers import Server, Transport, Yard
 from extauthz.cli.quickstart.processes import Processes
 
@@ -19,9 +20,8 @@ _Got = TypeVar("_Got")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """How much is measured: rounds, the seconds of one measurement, and what parts need beside."""
+    """How much is measured: seconds of each thing in all its rounds, and what parts need beside."""
 
-    rounds: int
     seconds: float
     starts: int
     """Starts of each server until it serves."""
@@ -35,15 +35,16 @@ class Size:
     steady: float = 10.0
     """Seconds at a rate at which no record is to be lost."""
 
+    def rounds(self, seconds: float) -> int:
+        """How many rounds of so many seconds; one at least."""
+        return max(1, round(self.seconds / seconds))
 
-QUICK: Final = Size(rounds=3, seconds=1.5, starts=3, growth_calls=1_000_000, growth_seconds=10.0, counted=200)
-LONG: Final = Size(
-    rounds=9, seconds=5.0, starts=9, growth_calls=1_000_000, growth_seconds=3_600.0, counted=1_000, steady=60.0
-)
-# Within less time a busy machine may not let the load begin.
-TINY: Final = Size(
-    rounds=1, seconds=1.5, starts=1, growth_calls=500, growth_seconds=1.0, counted=5, drained=500, steady=1.0
-)
+
+QUICK: Final = Size(seconds=4.5, starts=3, growth_calls=1_000_000, growth_seconds=10.0, counted=200)
+LONG: Final = Size(seconds=45.0, starts=9, growth_calls=1_000_000, growth_seconds=3_600.0, counted=1_000, steady=60.0)
+TINY: Final = Size(seconds=0.6, starts=1, growth_calls=500, growth_seconds=1.0, counted=5, drained=500, steady=1.0)
+TRIES: Final = 5
+"""Of a round in which nothing was answered: a busy machine may not let so short a one begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,20 +69,29 @@ class Setting:
             started += [yard.start_noop(transport), yard.start_extauthz(transport)]
         return started + [Server(name=name, address=address) for name, address in self.peers.items()]
 
-    def in_turn(self, asked: Mapping[str, _Asked], ask: Callable[[_Asked], _Got]) -> dict[str, list[_Got]]:
-        """What each gives in each round; the rounds go through all of them, so that a drift meets all alike.
+    def in_turn(
+        self, asked: Mapping[str, _Asked], ask: Callable[[_Asked], _Got], *, seconds: float
+    ) -> dict[str, list[_Got]]:
+        """What each gives in each round of so many seconds; the rounds go through all, so that a drift meets all alike.
 
         Raises:
             LoadFailed: with the name of the one that failed.
         """
         got: dict[str, list[_Got]] = {name: [] for name in asked}
-        for _ in range(self.size.rounds):
+        for _ in range(self.size.rounds(seconds)):
             for name, one in asked.items():
                 try:
-                    got[name].append(ask(one))
+                    got[name].append(_insisted(partial(ask, one)))
                 except LoadFailed as error:
                     raise LoadFailed(f"{name}: {error}") from None
         return got
+
+
+def _insisted(ask: Callable[[], _Got]) -> _Got:
+    for _ in range(TRIES - 1):
+        with suppress(NothingAnswered):
+            return ask()
+    return ask()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

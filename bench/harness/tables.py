@@ -17,16 +17,18 @@ def show(console: Console, report: Report) -> None:
     if report.skipped:
         console.print(Text.assemble((report.title, "bold"), f"\nskipped: {report.skipped}\n"))
         return
-    table = _table(report.title, ("", "median", "least", "most", "target"))
+    table = _table(report.title, ("", "median", "from", "to", "target"))
     for figure in report.figures:
         table.add_row(
             figure.name,
             f"{number(figure.value)} {figure.unit}",
-            number(figure.least),
-            number(figure.most),
+            number(figure.low),
+            number(figure.high),
             _target(figure),
         )
     console.print(table)
+    if report.neighbours is not None:
+        console.print(Text(str(report.neighbours)))
     for line in (*report.notes, *(f"missed: {line}" for line in report.missed)):
         console.print(Text(line))
     console.print()
@@ -61,4 +63,10 @@ def _table(title: str, columns: Sequence[str]) -> Table:
 def _target(figure: Figure) -> Text:
     if figure.target is None:
         return Text("")
-    return Text(f"{figure.target}", style="green") if figure.met() else Text(f"{figure.target} missed", style="red")
+    match figure.verdict():
+        case "met":
+            return Text(f"{figure.target}", style="green")
+        case "missed":
+            return Text(f"{figure.target} missed", style="red")
+        case "unclear":
+            return Text(f"{figure.target} can't be judged", style="yellow")

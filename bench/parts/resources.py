@@ -30,6 +30,8 @@ WARM_UP: Final = 0.2
 """Share of the calls before memory is looked at for the first time."""
 AT_EASE: Final = 0.6
 """Of what the server can do: so that calls are decided, not refused."""
+CAPACITY: Final = 1.5
+"""Seconds for which it is asked what it can do."""
 AT_ONCE: Final = 20_000
 """Calls whose answers are kept at a time."""
 CONNECTIONS: Final = 4
@@ -99,7 +101,7 @@ def _memory(setting: Setting, server: Server, name: str, notes: list[str]) -> li
     size, core = setting.size, setting.cores.load
     pids = server.pids()
     idle = _all(pids)
-    rate = AT_EASE * h2load.rate_of(server.ask(), h2load.Load(seconds=size.seconds), core=core)
+    rate = AT_EASE * h2load.rate_of(server.ask(), h2load.Load(seconds=CAPACITY), core=core)
     calls = int(min(size.growth_calls, size.growth_seconds * rate))
     bodies = map(framed, map(traffic.varied, count()))
     before = _ask(server, bodies, calls=int(calls * WARM_UP), rate=rate, core=core)

@@ -6,7 +6,7 @@ from typing import Final
 
 from bench.harness import h2load
 from bench.harness.envoys import PLAIN, start_front
-from bench.harness.figures import AtMost, Figure, Report, measured, ratio
+from bench.harness.figures import AtMost, Figure, Report, measured, ratio_of_added
 from bench.harness.h2load import Ask, Load
 from bench.harness.servers import TRANSPORTS, Yard
 from bench.harness.setting import Part, Setting
@@ -14,6 +14,8 @@ from bench.harness.setting import Part, Setting
 NAME: Final = "envoy"
 TITLE: Final = "Through Envoy: what the Check adds to a request"
 CALLERS: Final = {1: "1 caller", 32: "32 callers"}
+ROUND: Final = 0.3
+"""Seconds, after a fifth of that to warm up."""
 MOST_OF_NOOP: Final = {"p50": 1.15, "p99": 1.3}
 """Times what the transport's own no-op adds (issue 7)."""
 
@@ -27,12 +29,13 @@ def _judged(transport: str, callers: str, percentile: str) -> str:
 def measure(setting: Setting) -> Report:
     """Percentiles of the whole request, what is added, and the ratios of what is added."""
     figures: list[Figure] = []
+    core = setting.cores.load
     with setting.yard() as yard:
         servers = setting.servers(yard)
-        asks = start_front(Yard(processes=yard.processes, folder=yard.folder, core=setting.cores.load), servers)
+        asks = start_front(Yard(processes=yard.processes, folder=yard.folder, core=core), servers)
         for count, callers in CALLERS.items():
-            load = Load(connections=count, streams=1, seconds=setting.size.seconds)
-            taken = setting.in_turn(asks, partial(_percentiles, load=load, core=setting.cores.load))
+            load = Load(connections=count, streams=1, seconds=ROUND)
+            taken = setting.in_turn(asks, partial(_percentiles, load=load, core=core), seconds=ROUND)
             for percentile in MOST_OF_NOOP:
                 figures += _figures(setting, taken, callers, percentile)
     notes = ("Envoy shares the core of the load, and answers by itself what is allowed",)
@@ -44,23 +47,21 @@ def _percentiles(ask: Ask, *, load: Load, core: int | None) -> dict[str, float]:
 
 
 def _figures(setting: Setting, taken: _Rounds, callers: str, percentile: str) -> list[Figure]:
-    plain = [one[percentile] for one in taken[PLAIN]]
+    rounds = {name: [one[percentile] for one in of_it] for name, of_it in taken.items()}
+    plain = rounds.pop(PLAIN)
     figures = [measured(f"{callers}, {percentile} with {PLAIN}", "µs", plain)]
-    added = {
-        name: [one[percentile] - base for one, base in zip(rounds, plain, strict=True)]
-        for name, rounds in taken.items()
-        if name != PLAIN
-    }
-    figures += [measured(f"{callers}, {percentile} that {name} adds", "µs", rounds) for name, rounds in added.items()]
+    figures += [
+        measured(f"{callers}, {percentile} that {name} adds", "µs", [a - b for a, b in zip(of_it, plain, strict=True)])
+        for name, of_it in rounds.items()
+    ]
     target = AtMost(value=MOST_OF_NOOP[percentile])
     for transport in setting.transports:
-        over = added[f"{transport.name} extauthz"]
+        over = rounds[f"{transport.name} extauthz"]
         name = _judged(transport.name, callers, percentile)
-        figures.append(ratio(name, over, added[f"{transport.name} no-op"], target=target))
+        figures.append(ratio_of_added(name, over, rounds[f"{transport.name} no-op"], plain, target=target))
         for peer in setting.peers:
-            figures.append(
-                ratio(f"{callers}, {percentile} that {transport.name} extauthz adds, over {peer}", over, added[peer])
-            )
+            name = f"{callers}, {percentile} that {transport.name} extauthz adds, over {peer}"
+            figures.append(ratio_of_added(name, over, rounds[peer], plain))
     return figures
 
 

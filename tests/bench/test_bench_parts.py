@@ -10,10 +10,14 @@ from pathlib import Path
 
 import pytest
 
+import bench.__main__
 from bench.__main__ import main
 from bench.harness import h2load, traffic
+from bench.harness.figures import AtLeast, Report, ratio
 from bench.harness.interpreter import interpreter, running
+from bench.harness.neighbours import Neighbours, Watch
 from bench.harness.proc import family, memory, processor_seconds
+from bench.harness.setting import Part
 from bench.noop import framed
 from bench.parts.instructions import NotCounted, parse_perf, parse_totals
 from bench.parts.scripts import read_figures, read_missed
@@ -101,6 +105,44 @@ def test_a_part_that_is_missing_fails_a_check_and_nothing_else(
     assert main(arguments) == 0
     assert "skipped: no h2load: install nghttp2-client" in capsys.readouterr().out
     assert main([*arguments, "--check"]) == 1
+
+
+def test_where_real_time_is_not_allowed_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse, raising=False)
+    assert main(["--tiny", "--only", "throughput", "--real-time"]) == 2
+    assert "it takes root, or CAP_SYS_NICE" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who took the cores")
+@pytest.mark.parametrize(("real_time", "verdict"), [(False, "unclear"), (True, "met")])
+def test_ratios_are_judged_among_others_only_before_them(
+    real_time: bool,
+    verdict: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    figure = ratio("r", [1.0], [1.0], target=AtLeast(value=0.9))
+    part = Part(
+        name="throughput", title="T", targets=(), measure=lambda _: Report(part="p", title="T", figures=(figure,))
+    )
+    monkeypatch.setattr(bench.__main__, "PARTS", (part,))
+    monkeypatch.setattr(bench.__main__, "go_first", lambda: None)
+    monkeypatch.setattr(Watch, "end", lambda _: Neighbours(others=0.21, stolen=0.0))
+    arguments = ["--tiny", "--check", "--out", str(tmp_path), *(["--real-time"] if real_time else [])]
+    assert main(arguments) == (0 if real_time else 1)
+    written = json.loads((tmp_path / "bench.json").read_text())
+    assert written["real_time"] is real_time
+    assert written["parts"]["p"]["figures"]["r"]["verdict"] == verdict
+    assert written["parts"]["p"]["neighbours"] == {"others": 0.21, "stolen": 0.0}
+    said = capsys.readouterr().out
+    assert "others on this machine took 21%" in said
+    assert ("--real-time goes before them" in said) is not real_time
 
 
 @pytest.mark.parametrize("arguments", [["--only", "nothing"], ["--peer", "opa"], ["--compare", "/nowhere"]])
