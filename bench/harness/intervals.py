@@ -37,4 +37,4 @@ def by_drawing(turns: int, estimate: Callable[[Sequence[int]], float]) -> Interv
 def _doubt(rounds: int, left_out: int) -> float:
     """The probability that the median lies beyond what is left when so many rounds are left out at each end: then no
     more than these fell on one side of it, as of coins that are tossed."""
-    return sum(comb(rounds, heads) for heads in range(left_out + 1)) / 2 ** (rounds - 1)
+    return sum(comb(rounds, heads) for heads in range(left_out + 1)) / 2.0 ** (rounds - 1)

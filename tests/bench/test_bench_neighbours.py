@@ -27,12 +27,12 @@ def test_what_is_its_own_is_not_of_others(monkeypatch: pytest.MonkeyPatch, tmp_p
     stat, own = tmp_path / "stat", 4.0
     monkeypatch.setattr("bench.harness.neighbours.STAT", stat)
     monkeypatch.setattr("time.monotonic", lambda: 100.0)
-    stat.write_text("cpu0 5000 0 0 0 0 0 0 100 0 0\ncpu1 9999 0 0 0 0 0 0 9999 0 0\n")
-    watch = Watch.start(0, None, own=lambda: own)
+    stat.write_text("cpu0 5000 0 0 0 0 0 0 100 0 0\ncpu1 9999 0 0 0 0 0 0 9999 0 0\ncpu2 0 0 0 0 0 0 0 0 0 0\n")
+    watch = Watch.start(0, 2, own=lambda: own)
     assert watch is not None
     own = 10.0
     monkeypatch.setattr("time.monotonic", lambda: 120.0)
-    stat.write_text("cpu0 6200 0 0 0 0 0 0 150 0 0\ncpu1 0 0 0 0 0 0 0 0 0 0\n")
+    stat.write_text("cpu0 6200 0 0 0 0 0 0 150 0 0\ncpu1 0 0 0 0 0 0 0 0 0 0\ncpu2 600 0 0 0 0 0 0 50 0 0\n")
     told = watch.end()
     assert (told.others, told.stolen) == pytest.approx((0.3, 0.025))
     assert str(told) == "meanwhile others on this machine took 30% of the cores' time, the hypervisor 2.5%"

@@ -91,9 +91,9 @@ def test_calls_for_a_second_of_the_processor_are_what_a_core_can_do_whatever_oth
     monkeypatch.setattr(rates, "processor_seconds", machine.processor_seconds)
     monkeypatch.setattr("time.sleep", machine.sleep)
     asked = {
+        "of somebody": Asked(ask=Ask(url="3", headers={})),
         "noop": Asked(ask=Ask(url="1", headers={}), pids=(1,)),
         "product": Asked(ask=Ask(url="2", headers={}), pids=(2,)),
-        "of somebody": Asked(ask=Ask(url="3", headers={})),
     }
     told = by_turns(asked, _setting(4.5))
     assert told["noop"].of_core == pytest.approx([1 / 150e-6] * ROUNDS)
