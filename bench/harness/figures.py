@@ -13,6 +13,8 @@ from bench.harness.neighbours import Neighbours
 Better = Literal["more", "less"]
 Verdict = Literal["met", "missed", "unclear"]
 TIMES: Final = "×"  # noqa: RUF001  what people write between a number and what it multiplies
+TIMED: Final = frozenset({"s", "µs", "/s", "%"})
+"""Units of what depends on how fast the machine is; shares are of calls that were answered in time."""
 STILL: Final = 0.08
 """Share of a target. Bounds that lie no further apart, 4 % to both sides, are as good as it gets: where the target lies
 between them, the value itself is judged. Where they are wider, nothing is: chance would do it."""
@@ -186,9 +188,12 @@ def unjudged(reports: Sequence[Report]) -> list[str]:
 
 
 def among_others(report: Report) -> Report:
-    """The report where others took much of the cores. Ratios of what was timed are not judged then, for two servers
-    need not suffer alike; nor is a miss of a script, while what it met in spite of them stays met."""
-    figures = tuple(replace(one, crowded=one.unit == TIMES) for one in report.figures)
+    """The report where others took much of the cores. Ratios are not judged then, for two servers need not suffer
+    alike; nor is a miss of what is timed, or of a script, while what was met in spite of them stays met."""
+    figures = tuple(
+        replace(one, crowded=one.unit == TIMES or (one.unit in TIMED and one.verdict() == "missed"))
+        for one in report.figures
+    )
     return replace(report, figures=figures, missed=(), unjudged=(*report.unjudged, *report.missed))
 
 

@@ -139,10 +139,12 @@ def test_where_others_took_much_no_ratio_is_judged_and_no_miss_of_a_script() -> 
             ratio_of_added("a", [3.0], [2.0], [1.0], target=AtMost(value=1.3)),
             ratio("shown", [1.0], [2.0]),
             measured("memory", "MB", [150.0], target=AtMost(value=140)),
+            measured("start", "s", [2.0], target=AtMost(value=1.5)),
+            measured("decided", "/s", [5_000.0], target=AtLeast(value=4_900)),
         ),
         missed=("check: 16 µs, not 15",),
     )
-    assert len(misses([report])) == 3
+    assert len(misses([report])) == 4
     assert unjudged([report]) == []
     shared = among_others(report)
     assert misses([shared]) == ["p: memory: 150 MB, not ≤ 140"]
@@ -150,9 +152,11 @@ def test_where_others_took_much_no_ratio_is_judged_and_no_miss_of_a_script() -> 
     assert unjudged([shared]) == [
         f"p: r: 0.5 ×, between 0.5 and 0.5: whether it is ≤ 0.6 {why}",  # noqa: RUF001
         f"p: a: 2 ×, between 2 and 2: whether it is ≤ 1.3 {why}",  # noqa: RUF001
+        f"p: start: 2 s, between 2 and 2: whether it is ≤ 1.5 {why}",
         "p: check: 16 µs, not 15: missed, but others took much of the cores",
     ]
-    assert [one["verdict"] for one in as_json(shared)["figures"].values()] == ["unclear", "unclear", "met", "missed"]
+    verdicts = [one["verdict"] for one in as_json(shared)["figures"].values()]
+    assert verdicts == ["unclear", "unclear", "met", "missed", "unclear", "met"]
 
 
 @pytest.mark.parametrize(
