@@ -18,6 +18,8 @@ _T = TypeVar("_T")
 Wait = tuple[float, Callable[[], object]]
 """A thread's wait for its caller: since when, and what ends it. A tuple, because one is made for each call."""
 
+_SOON: Final = 0.25
+"""Seconds within which a message comes whose caller sends it with the call."""
 _TRACE: Final[frozenset[str]] = TRACE_HEADERS
 _monotonic: Final[Callable[[], float]] = time.monotonic
 _this_thread: Final[Callable[[], int]] = threading.get_ident
@@ -48,6 +50,48 @@ class CallerWaits:
         finally:
             if self.under_way.pop(me, None) is None:
                 self._came_late(me)
+
+
+@final
+class Unread:
+    """Calls whose message was asked for and is not there yet, the first one first, each with what ends it.
+
+    Only gRPC's own thread adds and removes them; whoever looks now and then ends some, and gRPC tells of that, too.
+    """
+
+    def __init__(self, most: int, patience: float) -> None:
+        """Those that are waited for longer than `patience`, in seconds, are ended; and for each one more than `most`
+        the first one, but none whose message may just be on its way."""
+        self._calls: dict[object, Wait] = {}
+        self._most = most
+        self._patience = patience
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def add(self, call: object, cancel: Callable[[], object]) -> None:
+        """A call has come."""
+        now = _monotonic()
+        self._calls[call] = now, cancel
+        while len(self._calls) > self._most:
+            first = next(iter(self._calls))
+            since, end = self._calls[first]
+            if now - since < _SOON:
+                return
+            del self._calls[first]
+            end()
+
+    def remove(self, call: object) -> None:
+        """Its message is there, or none will come."""
+        self._calls.pop(call, None)
+
+    def look(self) -> None:
+        """End those that have been waited for long enough."""
+        if self._calls:
+            now = _monotonic()
+            for since, end in list(self._calls.values()):
+                if now - since > self._patience:
+                    end()
 
 
 @final

@@ -5,8 +5,8 @@ answered in its worker thread. One that must wait goes to the event loop and kee
 another one stands in; so only so many can be held for an approval. One whose turn would come too late is refused by
 gRPC's own thread, which takes the calls: its message is not even asked for.
 
-A call comes before its message, for which its thread waits, too. So that we wait and not gRPC, which would wait without
-end, each method is for gRPC one that takes a stream of messages, which is the same on the wire.
+A call comes before its message. So that we wait for that and not gRPC, which would wait without end, each method is for
+gRPC one that takes a stream of messages, which is the same on the wire.
 """
 
 import asyncio
@@ -28,16 +28,17 @@ from extauthz.errors import StateUnavailable
 from extauthz.transport.admission import longest_turn
 from extauthz.transport.callers import Callers
 from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, Overload, Refusals, caller_gone, too_late
+from extauthz.transport.early_messages import EarlyMessages, usable
 from extauthz.transport.grpc_calls import OneMessage, caller_trace
 from extauthz.transport.grpc_listening import listen
 from extauthz.transport.methods import CHECK, HEALTH_CHECK, HEALTH_WATCH, LEAVING, MAX_MESSAGE, SERVICE
 from extauthz.transport.tls import Tls
 from extauthz.transport.unix_sockets import AS_ALWAYS, Sockets
-from extauthz.transport.workers import Workers
+from extauthz.transport.workers import MADE, Workers
 
 DECIDING = 2
-"""Calls that are being decided at a time: while one waits for its message, another one computes. With more, gRPC's own
-thread waits longer for its turn, and calls wait where nobody sees them."""
+"""Calls that are being decided at a time: one that takes long leaves room for another. With more, gRPC's own thread
+waits longer for its turn, and calls wait where nobody sees them."""
 WAITING = 48
 """Calls that may wait for a look-up at a time. Each keeps a thread."""
 HELD = 128
@@ -195,6 +196,29 @@ class _Refusing:
         return self._refuse(requests, context)
 
 
+class _TakingEarly(futures.ThreadPoolExecutor):
+    """Has the messages of calls asked for when they come."""
+
+    def __init__(self, messages: EarlyMessages) -> None:
+        super().__init__()
+        self._take = messages.take
+
+    def submit(self, fn: Callable[..., Any], /, *args: object, **_: object) -> "futures.Future[Any]":
+        self._take(fn, args)
+        return MADE
+
+
+class _Early:
+    """`AuthorizationServicer.Check` for calls whose message is asked for when they come: gRPC asks its pool."""
+
+    def __init__(self, servicer: AuthorizationServicer, workers: Workers) -> None:
+        messages = EarlyMessages(CHECK, servicer.Check, workers.submit, workers.unread)
+        self.experimental_thread_pool = _TakingEarly(messages)
+
+    def __call__(self, requests: object, context: CallContext) -> bytes:
+        raise NotImplementedError
+
+
 class _Streaming:
     """The same of a method that answers with a stream."""
 
@@ -220,7 +244,7 @@ class _Checks(grpc.GenericRpcHandler):
     def __init__(self, servicer: AuthorizationServicer, workers: Workers) -> None:
         self._workers = workers
         self._decided: _Handler = grpc.stream_unary_rpc_method_handler(
-            OneMessage(CHECK, servicer.Check, workers.waits).call
+            _Early(servicer, workers) if usable() else OneMessage(CHECK, servicer.Check, workers.waits).call
         )
         self._refused: _Handler = grpc.stream_unary_rpc_method_handler(_Refusing(servicer))
 

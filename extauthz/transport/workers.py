@@ -17,11 +17,11 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from extauthz.transport.admission import Pace
-from extauthz.transport.grpc_calls import CallerWaits
+from extauthz.transport.grpc_calls import CallerWaits, Unread
 from extauthz.transport.methods import LONGEST_REQUEST
 
 CALLERS = 128
-"""Callers that may be waited for at a time, each in a thread; for one more the call of the first one is ended."""
+"""Callers that may be waited for at a time; for one more the call of the first one is ended."""
 _LOOK: Final = 0.02
 """Seconds between looks at those who wait for their callers. What takes no longer is no waiting: a message mostly comes
 with the call."""
@@ -34,9 +34,9 @@ _DOZE: Final = 1.0
 KEPT: Final = 16
 """Threads that wait for being needed again; more of them end, and are made anew by the next crowd."""
 
-_MADE: Final["futures.Future[Any]"] = futures.Future()
+MADE: Final["futures.Future[Any]"] = futures.Future()
 """What gRPC gets for every call: it counts those that are under way, for a limit that we don't set."""
-_MADE.set_result(None)
+MADE.set_result(None)
 
 _log = structlog.get_logger(__name__)
 
@@ -73,6 +73,8 @@ class Workers(futures.Executor):
         self._over = False
         self.waits = CallerWaits(begun=self._begun, came_late=self._come_back)
         """Those that are not late, which the threads make themselves."""
+        self.unread = Unread(CALLERS, patience)
+        """Calls whose message no thread waits for."""
         self._late: dict[int, _LateWait] = {}
         self._watch_on: SimpleQueue[None] = SimpleQueue()
         threading.Thread(target=self._watch, name="check_callers", daemon=True).start()
@@ -88,7 +90,7 @@ class Workers(futures.Executor):
         self._jobs.put((time.monotonic(), self._jobs.qsize(), fn, args))
         if not self.waits.watched and self.waits.under_way:
             self._watch_them()
-        return _MADE
+        return MADE
 
     @contextmanager
     def away(self) -> Iterator[None]:
@@ -142,6 +144,7 @@ class Workers(futures.Executor):
                         self._watch_on.get(timeout=_DOZE)
                 self.waits.watched = True
             time.sleep(_LOOK)
+            self.unread.look()
             pace, taken = taken, self._pace
             try:
                 self._look(stalled=pace is taken and not self._jobs.empty())
