@@ -1,25 +1,30 @@
-"""The server of extauthz/transport/grpcio.py, its threads and its options, with nothing behind it."""
+"""The grpcio transport as it is shipped, its threads and its options, with nothing behind it."""
 
+import asyncio
 import sys
+from typing import cast
 
-import grpc
-
-from bench.noop import SERVICE, answer
-from extauthz.transport.grpcio import _OPTIONS, DECIDING
-from extauthz.transport.workers import Workers
+from bench.noop import answer
+from extauthz.check.checker import Checker
+from extauthz.transport.grpcio import GrpcioTransport
 
 
-def main() -> None:
-    """Serve until it is killed."""
-    server = grpc.server(Workers(DECIDING), options=_OPTIONS)  # type: ignore[arg-type] # it is for `submit` alone
-    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-        "Check": grpc.unary_unary_rpc_method_handler(lambda request, _: answer(request))
-    }
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-    server.add_insecure_port(sys.argv[1])
-    server.start()
-    server.wait_for_termination()
+class _Nothing:
+    """Stands in for the checker."""
+
+    holding = None
+
+    def start(self, payload: bytes, **_: object) -> bytes:
+        """OK to everything that parses."""
+        return answer(payload)
+
+
+async def _serve() -> None:
+    loop = asyncio.get_running_loop()
+    transport = GrpcioTransport(cast("Checker", _Nothing()), loop, address=sys.argv[1])
+    await transport.start()
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(_serve())
