@@ -11,18 +11,22 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias, final
 
 import grpc
-from grpc import _server
-from grpc._cython import cygrpc  # type: ignore[attr-defined] # its types name nothing of it
 
 from extauthz.transport.framing import no_message
 from extauthz.transport.grpc_calls import Unread
+
+try:
+    from grpc import _server
+    from grpc._cython import cygrpc  # type: ignore[attr-defined] # its types name nothing of it
+except ImportError:  # `usable` tells
+    _server = cygrpc = None  # type: ignore[assignment]
 
 _Run: TypeAlias = Callable[..., Any]
 _MESSAGE: Final = "the message, asked for early"
 """What gRPC remembers of a call while this is under way."""
 _NO_FLAGS: Final = 0
 _PARTS: Final = {
-    "_unary_response_in_pool": ("rpc_event state behavior argument_thunk request_deserializer response_serializer"),
+    "_unary_response_in_pool": "rpc_event state behavior argument_thunk request_deserializer response_serializer",
     "_possibly_finish_call": "state token",
     "_status": "rpc_event state serialized_response",
     "_Context": "rpc_event state request_deserializer",

@@ -1,10 +1,13 @@
 """Messages that are asked for when a call comes: what becomes of each call, and that none is forgotten or kept."""
 
 import asyncio
+import runpy
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import grpc
 import pytest
@@ -35,6 +38,13 @@ def test_another_server_is_not(monkeypatch: pytest.MonkeyPatch, name: str) -> No
         assert not early_messages.usable()
     monkeypatch.delattr(_server, name)
     assert not early_messages.usable()
+
+
+def test_nor_none_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "grpc._cython", None)
+    source = Path(early_messages.__file__).with_name("early_messages.py")
+    alone = runpy.run_path(str(source))
+    assert alone["usable"]() is False
 
 
 class _WithoutDue:
