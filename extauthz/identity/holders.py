@@ -5,29 +5,30 @@ session or holder of one kind, issuer or workload is ever that of another.
 """
 
 import re
-from functools import lru_cache
-from hashlib import sha256
-from json.encoder import encode_basestring_ascii as _quoted
+from collections.abc import Set as AbstractSet
+from typing import Final
 
+from extauthz.identity.held import Held, digest
 from extauthz.values.identity import User, holder_of_cookie
 
 # What this server sets: base64url of 16 random bytes or more. Anything else was not set by it.
 _COOKIE_SECRET = re.compile(r"[A-Za-z0-9_-]{22,128}")
+_NOTHING: Final[frozenset[str]] = frozenset()
 
 
 def session(user: User) -> str:
     """The session of a user by one token: its `sid`, else the token, told apart by whether it is a cookie's."""
     if user.sid is not None:
         return session_of_sid(user.iss, user.sid)
-    return ("cookie:" if user.cookie else "token:") + _digest(user.iss, user.token_hash)
+    return ("cookie:" if user.cookie else "token:") + digest(user.iss, user.token_hash)
 
 
 def session_of_sid(issuer: str, sid: str) -> str:
     """The session that an issuer calls `sid`."""
-    return "sid:" + _digest(issuer, sid)
+    return "sid:" + digest(issuer, sid)
 
 
-def holders(*, workload: str, certificate: str, key: str, address: str, secret: str | None) -> frozenset[str]:
+def holders(*, workload: str, certificate: str, key: str, address: str, secret: str | None) -> AbstractSet[str]:
     """Everything that the caller holds: `cookie:`, `dpop:`, `cert:` and `peer:`, each with a digest.
 
     `secret` is the value of the holder cookie, which counts only if this server can have set it; `key` the thumbprint
@@ -35,20 +36,9 @@ def holders(*, workload: str, certificate: str, key: str, address: str, secret: 
     in lower-case hex; `workload` the SPIFFE ID, empty for none, which together with the client's `address` is a holder
     where the address is known.
     """
-    found = _of_connection(workload, certificate, address)
+    beside = _NOTHING
     if key:
-        found |= {"dpop:" + key}
+        beside |= {"dpop:" + key}
     if secret is not None and _COOKIE_SECRET.fullmatch(secret) is not None:
-        found |= {holder_of_cookie(secret)}
-    return found
-
-
-@lru_cache(maxsize=4096)
-def _of_connection(workload: str, certificate: str, address: str) -> frozenset[str]:
-    peer = {"peer:" + _digest(workload, address)} if address else set()
-    return frozenset(peer | {"cert:" + certificate} if certificate else peer)
-
-
-def _digest(one: str, other: str) -> str:
-    """Of what `json.dumps` makes of both."""
-    return sha256(f"[{_quoted(one)}, {_quoted(other)}]".encode("ascii")).hexdigest()
+        beside |= {holder_of_cookie(secret)}
+    return Held(workload, certificate, address, beside)

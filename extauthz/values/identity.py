@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
@@ -128,7 +129,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     workload: Workload | None = None
     user: User | None = None
     session: str | None = None
-    holders: frozenset[str] = frozenset()
+    holders: AbstractSet[str] = frozenset()
     client_ip: str = ""
     credentials: tuple[Credential, ...] = ()
 
