@@ -5,6 +5,7 @@ decoded or lower-cased here; what is not canonical is no ID.
 """
 
 import re
+from sys import intern
 
 from extauthz.values.identity import Workload
 
@@ -38,10 +39,10 @@ def parse(text: str, *, verified_by: str) -> Workload | None:
     namespace = account = None
     segments = path.split("/")  # the first is empty
     if len(segments) == _ISTIO_SEGMENTS and segments[1] == "ns" and segments[3] == "sa":
-        namespace, account = segments[2], segments[4]
+        namespace, account = intern(segments[2]), segments[4]
     return Workload(
         id=text,
-        trust_domain=trust_domain,
+        trust_domain=intern(trust_domain),  # one text for all who have it: thousands are remembered
         path=path,
         namespace=namespace,
         service_account=account,
