@@ -63,16 +63,20 @@ class FeedStanding:
 class _Known:
     """What is known at one time. `unnamed` are identities of which nothing is in there, by `id`: most callers are
     asked about again and again, and are looked for once while nothing changes; `lately` are those of them that were
-    asked about last. Each step on them is one for all threads."""
+    asked about last. While it `names_nobody` at all, none has to be remembered. Each step is one for all threads."""
 
     revocations: Revocations
     signals: Signals
     unnamed: OrderedDict[int, Identity] = field(default_factory=OrderedDict)
     lately: Seen = field(default_factory=Seen)
+    names_nobody: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.names_nobody = not (self.signals or any(self.revocations.counts.values()))
 
     def look_for(self, identity: Identity, now: float) -> None:
         """As `RevocationFeed.check`, of an identity that is not among those of `lately`."""
-        if self.unnamed.get(id(identity)) is identity:
+        if self.names_nobody or self.unnamed.get(id(identity)) is identity:
             self.lately.add(identity)
             return
         if self.signals.names(identity) or self.revocations.names(identity):

@@ -100,3 +100,34 @@ def test_whoever_was_not_named_is_looked_for_as_if_for_the_first_time(most: int,
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(revocation_feed, "MOST_UNNAMED", most)
         asyncio.run(live())
+
+
+def test_while_nothing_is_revoked_nobody_is_remembered() -> None:
+    async def live() -> None:
+        store = MemoryStore()
+        feed = RevocationFeed(store, max_staleness=inf)
+        await feed.load()
+        for identity in CALLERS:
+            feed.check(identity, now=25.0)
+        assert not feed._known.unnamed
+        await store.put_revocation(Revocation(kind="block", subject=Subject("", "nobody"), at=1.0), now=25.0)
+        await feed.load()
+        for identity in CALLERS:
+            feed.check(identity, now=25.0)
+        assert feed._known.unnamed
+
+    asyncio.run(live())
+
+
+def test_a_signal_alone_is_looked_at() -> None:
+    async def live() -> None:
+        store = MemoryStore()
+        key = SignalKey("subject", ALICE.issuer, ALICE.id, "", "account", "hr")
+        disabled = Signal(key=key, level="disabled", at=1.0)
+        await store.deliver(Delivery(receipt=None, signals=(disabled,)), now=25.0)
+        feed = RevocationFeed(store, max_staleness=inf)
+        await feed.load()
+        refused = [said(feed, identity, 25.0) for identity in CALLERS]
+        assert [bool(text) for text in refused] == [False, False, True, True, False]
+
+    asyncio.run(live())
