@@ -6,9 +6,11 @@ read as absent because it is odd would slip past every rule that forbids somethi
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import inf
+from sys import intern
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -25,6 +27,7 @@ LAST_SECOND = 253_402_300_799
 """The end of the year 9999: a later time is one in milliseconds, and would never come."""
 _ROUNDING = 0.001
 """Seconds by which no sum of times is wrong."""
+_NOTHING: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,11 +171,12 @@ def _user(claims: Mapping[str, Any], source: UserSource, *, token_hash: str, coo
         iss=source.issuer,
         aud=named,
         groups=_texts(claims, source.groups_claim),
-        claims=MappingProxyType(dict(claims)),
+        # Thousands of tokens are remembered, and their claims have the same few names.
+        claims=MappingProxyType({intern(name): value for name, value in claims.items()}),
         amr=amr,
         acr=acr,
-        proven_factors=frozenset() if meanings is None else meanings.factors(amr),
-        proven_acr=frozenset() if meanings is None else meanings.classes(acr),
+        proven_factors=_NOTHING if meanings is None else _shared(meanings.factors(amr)),
+        proven_acr=_NOTHING if meanings is None else _shared(meanings.classes(acr)),
         auth_time=None if auth_time is None else int(auth_time),
         issued_at=None if issued_at is None else int(issued_at),
         actor=actor(claims),
@@ -181,6 +185,12 @@ def _user(claims: Mapping[str, Any], source: UserSource, *, token_hash: str, coo
         token_hash=token_hash,
         cookie=cookie,
     )
+
+
+@lru_cache(maxsize=64)
+def _shared(meant: frozenset[str]) -> frozenset[str]:
+    """One for all that are equal: tokens mean the same few things."""
+    return meant
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float | None:
