@@ -50,7 +50,8 @@ class Held(AbstractSet[str]):
         return hash(self.all)
 
     @classmethod
-    def _from_iterable(cls, it: Iterable[Any]) -> frozenset[Any]:  # type: ignore[override] # what `Set` makes others by
+    def _from_iterable(cls, it: Iterable[Any]) -> frozenset[Any]:
+        """What `Set` makes others by."""
         return frozenset(it)
 
     def __repr__(self) -> str:

@@ -38,8 +38,8 @@ def of_workload(number: int) -> RequestView:
 
 
 def of_user(issuer: Issuer, number: int) -> RequestView:
-    own = {"sub": f"user-{number}", "sid": f"s-{number}", "email": f"user-{number}@example.com"}
-    token = issuer.token(**own, tenant="t1", amr=["pwd", "otp"], acr="high")
+    name = f"user-{number}"
+    token = issuer.token(sub=name, sid=name, email=f"{name}@example.com", tenant="t1", amr=["pwd", "otp"], acr="high")
     return build_request({"authorization": f"Bearer {token}"})
 
 
