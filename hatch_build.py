@@ -8,6 +8,9 @@ The modules that `compiled` of pyproject.toml names are compiled by mypyc (docs/
 Where there is no compiler of C a wheel is made without: it decides the same, more slowly. With the variable
 EXTAUTHZ_COMPILED it is not made at all. A checkout has what was compiled beside its sources; `python hatch_build.py`
 compiles them anew if they changed, and `make` does that.
+
+gcc compiles twice: first so that what is compiled counts its steps while hatch_training.py has it decide, then with
+what was counted. Another compiler, and one that builds where what extauthz depends on is not installed, compiles once.
 """
 
 import errno
@@ -35,11 +38,27 @@ DIGEST = "extauthz/_compiled.txt"
 """In a checkout: of what the modules beside it were compiled."""
 GROUP = "extauthz"
 """What all of them are in is the module `extauthz__mypyc`."""
-COMPILING = "compiling what each decision goes through: that takes half a minute"
+TRAINING = "hatch_training.py"
+COMPILING = "compiling what each decision goes through: that takes a minute or two"
+NOT_TRAINED = "extauthz is compiled without a training, and decides a little more slowly"
+UNTRAINED = "untrained.txt"
+"""In the folder of a compilation: why gcc was not told which ways through it are usual."""
+LONGEST_TRAINING = 600.0
+"""Seconds; it takes two or three of a machine that does nothing else."""
+CALLS = ("-fvisibility=hidden", "-fno-plt")
+"""Modules call each other without looking whether another library wants to be called instead, and Python without a stub
+between."""
+COUNTING = ("-fprofile-arcs",)
+COUNTED = ("-fprofile-use", "-fprofile-partial-training")
+"""What was never run in the training is optimised as ever: it may be what somebody else does all day."""
 
 
 class NotCompiled(Exception):
     """Nothing was compiled. The message is one line."""
+
+
+class Untrained(Exception):
+    """It can't be learnt which ways are usual. The message is one line."""
 
 
 class NoCompiler(NotCompiled):
@@ -75,6 +94,22 @@ def compile_modules(root: Path, modules: list[str], folder: Path) -> list[Path]:
     return sorted(file.relative_to(folder / "lib") for file in (folder / "lib").rglob("*") if file.is_file())
 
 
+def why_untrained(folder: Path) -> str:
+    """Why what `compile_modules` has put into the folder was compiled once, in a line; nothing if it was trained."""
+    told = folder / UNTRAINED
+    return told.read_text(encoding="utf-8") if told.exists() else ""
+
+
+def _compiler() -> list[str]:
+    """The command of the compiler. Raises `NotCompiled`."""
+    named = os.environ.get("CC", "").strip() or sysconfig.get_config_var("CC") or "cc"
+    try:
+        return shlex.split(named)
+    except ValueError as error:
+        problem = str(error).lower()
+        raise NotCompiled(f"the variable CC is no command, `{named}`: {problem} (CC=none does without)") from None
+
+
 def require_compiler(folder: Path) -> None:
     """Look before anything takes long; `folder` is for what is written to find out.
 
@@ -82,12 +117,7 @@ def require_compiler(folder: Path) -> None:
         NoCompiler: naming what to install.
         NotCompiled: the variable CC can't be read.
     """
-    named = os.environ.get("CC", "").strip() or sysconfig.get_config_var("CC") or "cc"
-    try:
-        command = shlex.split(named)
-    except ValueError as error:
-        problem = str(error).lower()
-        raise NotCompiled(f"the variable CC is no command, `{named}`: {problem} (CC=none does without)") from None
+    command = _compiler()
     if shutil.which(command[0]) is None:
         raise NoCompiler(f"there is no `{command[0]}`; install a compiler of C (on Debian: gcc and libc6-dev)")
     source = folder / "probe.c"
@@ -115,15 +145,85 @@ def _compile_here(modules: list[str], folder: Path) -> None:
     Only what is in the checkout tells types: so the same comes out whatever else is installed.
     """
     from mypyc.build import mypycify
-    from setuptools import Distribution  # type: ignore[import-untyped]
 
     options = ["--config-file=", "--no-site-packages", "--ignore-missing-imports", "--follow-imports=silent"]
     options.append(f"--cache-dir={os.devnull}")
-    extensions = mypycify([*options, *modules], group_name=GROUP, target_dir=str(folder / "c"), debug_level="0")
+    untrained = _why_not_to_train(folder)
+    extensions = mypycify(
+        [*options, *modules], group_name=GROUP, target_dir=str(folder / "c"), opt_level="2", debug_level="0"
+    )
+    if not untrained:
+        try:
+            _build(extensions, folder, COUNTING)
+            _train(folder)
+            _build(extensions[:1], folder, COUNTED)
+        except Untrained as error:
+            untrained = f"{error}"
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is compiled without
+            untrained = f"`{_compiler()[0]}` can't compile it with a profile ({type(error).__name__})"
+    if untrained:
+        _build(extensions, folder)
+        (folder / UNTRAINED).write_text(untrained, encoding="utf-8")
+
+
+def _build(extensions: list[Any], folder: Path, flags: tuple[str, ...] = ()) -> None:
+    """Compile into `lib` what mypyc has written: the library first, and beside it what makes modules of it, a line or
+    two of each."""
+    from setuptools import Distribution  # type: ignore[import-untyped]
+
+    library, plain = extensions[0], list(extensions[0].extra_compile_args)
+    library.extra_compile_args, library.extra_link_args = [*plain, *CALLS, *flags], [*flags]
     building = Distribution({"name": GROUP, "packages": [], "ext_modules": extensions}).get_command_obj("build_ext")
     building.build_lib, building.build_temp = str(folder / "lib"), str(folder / "o")
+    building.force = building.parallel = True
     building.ensure_finalized()
-    building.run()
+    try:
+        building.run()
+    finally:
+        library.extra_compile_args = plain
+
+
+def _why_not_to_train(folder: Path) -> str:
+    """Why it can't be, in a line; nothing if it can. What is trained is copied: nothing is put into the checkout."""
+    source, place = folder / "probe.c", folder / "training"
+    source.write_text(
+        "#ifdef __clang__\n#error its profiles are of another kind\n#endif\nint one(void) { return 1; }\n"
+    )
+    for flags in (COUNTING, COUNTED):
+        probe = [*_compiler(), "-shared", "-fPIC", *flags, str(source), "-o", str(folder / "probe.so")]
+        ran = subprocess.run(probe, capture_output=True, text=True, check=False)  # noqa: S603 - as in `require_compiler`
+        if ran.returncode != 0:
+            return f"`{probe[0]}` can't be told what is usual: {_error_in(ran.stderr)}; gcc can"
+    try:
+        shutil.copytree("extauthz", place / "extauthz", ignore=shutil.ignore_patterns("*.so"))
+        shutil.copy(TRAINING, place)
+        _run_in(place, "-c", f"import {Path(TRAINING).stem}")
+    except (OSError, shutil.Error, Untrained) as error:
+        return f"{error}; build where what extauthz depends on is installed (`--no-build-isolation`)"
+    return ""
+
+
+def _train(folder: Path) -> None:
+    """Have what counts decide; what it has counted is beside its object then. Raises `Untrained`."""
+    place = folder / "training"
+    shutil.copytree(folder / "lib", place, dirs_exist_ok=True)
+    _run_in(place, TRAINING)
+    if not any((folder / "o").rglob("*.gcda")):
+        raise Untrained("nothing was counted")
+
+
+def _run_in(place: Path, *arguments: str) -> None:
+    """Run this Python there. Raises `Untrained`."""
+    try:
+        ran = subprocess.run(  # noqa: S603 - it is our own
+            [sys.executable, *arguments],
+            cwd=place, env={**os.environ, "PYTHONHASHSEED": "0"},
+            capture_output=True, text=True, check=False, timeout=LONGEST_TRAINING,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise Untrained(f"the training took longer than {error.timeout:.0f} s") from None
+    if ran.returncode != 0:
+        raise Untrained(_error_in(ran.stderr))
 
 
 def compiled_modules(root: Path) -> list[str]:
@@ -134,9 +234,10 @@ def compiled_modules(root: Path) -> list[str]:
 
 
 def digest(root: Path, modules: list[str]) -> str:
-    """Of all that decides what comes out: the sources, this file, the interpreter and the versions of the tools."""
+    """Of all that decides what comes out: the sources, this file, the training, the interpreter and the versions of the
+    tools."""
     hashed = hashlib.sha256(sys.version.encode())
-    for file in (*modules, "hatch_build.py", "requirements.lock"):
+    for file in (*modules, "hatch_build.py", TRAINING, "requirements.lock"):
         content = (root / file).read_bytes()
         hashed.update(f"\n{file} {len(content)}\n".encode() + content)
     return hashed.hexdigest()
@@ -176,6 +277,8 @@ def compile_checkout(root: Path) -> None:
             require_compiler(Path(folder))
             print(COMPILING, file=sys.stderr)  # noqa: T201
             files = compile_modules(root, modules, Path(folder))
+            if why := why_untrained(Path(folder)):
+                print(f"{NOT_TRAINED}: {why}", file=sys.stderr)  # noqa: T201
             if digest(root, modules) != of:
                 raise NotCompiled("its sources were changed meanwhile; run it again")
             try:
@@ -233,6 +336,8 @@ class BuildHook(BuildHookInterface):  # type: ignore[type-arg]  # by its configu
             self.app.display_info(COMPILING)
             for compiled in compile_modules(root, self.config["compiled"], folder):
                 build_data["force_include"][str(folder / "lib" / compiled)] = str(compiled)
+            if why := why_untrained(folder):
+                self.app.display_info(f"{NOT_TRAINED}: {why}")
         except NotCompiled as error:
             if os.environ.get("EXTAUTHZ_COMPILED"):
                 self.app.abort(f"extauthz is not compiled, and EXTAUTHZ_COMPILED says that it must be: {error}")

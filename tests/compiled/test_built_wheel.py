@@ -19,7 +19,7 @@ from extauthz.app.compiled import LIBRARY
 
 ROOT = Path(__file__).parents[2]
 MODULES = hatch_build.compiled_modules(ROOT)
-pytestmark = pytest.mark.timeout(600)  # to compile takes 20 s of a processor
+pytestmark = pytest.mark.timeout(1_200)  # to compile takes a minute or two of a processor
 RUN = """
 import importlib, sys
 from extauthz.app.compiled import is_compiled
@@ -41,7 +41,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All that a build takes, without what was compiled in the checkout."""
     folder = tmp_path_factory.mktemp("sources")
-    for name in ("pyproject.toml", "hatch_build.py", "requirements.lock", "README.md", "LICENSE", ".gitignore"):
+    for name in (
+        "pyproject.toml",
+        "hatch_build.py",
+        hatch_build.TRAINING,
+        "requirements.lock",
+        "README.md",
+        "LICENSE",
+        ".gitignore",
+    ):
         shutil.copy(ROOT / name, folder)
     ignored = shutil.ignore_patterns("__pycache__", "*.so", Path(hatch_build.DIGEST).name)
     shutil.copytree(ROOT / "extauthz", folder / "extauthz", ignore=ignored)
@@ -124,7 +132,7 @@ def test_an_archive_has_what_is_compiled_as_sources_alone(sources: Path, tmp_pat
     (archive,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(archive) as packed:
         names = {name.partition("/")[2] for name in packed.getnames()}
-    assert {*MODULES, "hatch_build.py", "pyproject.toml", ".gitignore"} <= names
+    assert {*MODULES, "hatch_build.py", hatch_build.TRAINING, "pyproject.toml", ".gitignore"} <= names
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as unpacked:
         for held in (names, unpacked.namelist()):

@@ -20,7 +20,9 @@ from extauthz.app.compiled import LIBRARY
 ROOT = Path(__file__).parents[2]
 STALE = "extauthz/one.so"
 """What Python would run in place of a source: a file of that name is not looked into here."""
-BEGINS = "compiling what each decision goes through: that takes half a minute\n"
+BEGINS = f"{hatch_build.COMPILING}\n"
+USUAL = "from extauthz.policy.two import two\n\nfor _ in range(1_000):\n    assert two() == 2\n"
+"""A training."""
 
 
 @pytest.fixture
@@ -36,6 +38,7 @@ def checkout(tmp_path: Path) -> Path:
         "extauthz/policy/two.py": "from extauthz.one import one\n\n\ndef two() -> int:\n    return one() + one()\n",
         STALE: "",
         "extauthz__mypyc.so": "",
+        hatch_build.TRAINING: USUAL,
         hatch_build.DIGEST: "of what was there before\n",
     }.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -92,6 +95,84 @@ def test_two_at_once_compile_once_and_all_of_it(checkout: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in left(checkout)} == made, "compiled though nothing changed"
     Path(one).unlink()
     assert not hatch_build.is_up_to_date(checkout), "a part of it is not what was compiled"
+
+
+def gcc_that(folder: Path, does: str) -> str:
+    """A gcc that writes down what it is asked, after something else."""
+    if shutil.which("gcc") is None:
+        pytest.skip("there is no gcc")
+    gcc = folder / "gcc-that"
+    gcc.write_text(f'#!/bin/sh\nasked="$*"\n{does}\necho "$asked" >> {folder}/asked\nexec gcc "$@"\n')
+    gcc.chmod(0o755)
+    return str(gcc)
+
+
+def asked_for_the_library(folder: Path) -> list[str]:
+    """What of profiles was asked each time that what all modules are in was compiled."""
+    lines = (folder / "asked").read_text().splitlines()
+    return [
+        " ".join(word for word in line.split() if word.startswith("-fprofile"))
+        for line in lines
+        if f"__native_{hatch_build.GROUP}.c " in line
+    ]
+
+
+def counts(checkout: Path) -> bool:
+    """Whether what is compiled counts its steps, and would write them to a file."""
+    (library,) = checkout.glob(f"{LIBRARY}.*")
+    return b".gcda" in library.read_bytes()
+
+
+def test_gcc_is_told_what_is_usual(checkout: Path, tmp_path: Path) -> None:
+    assert compiled(checkout, CC=gcc_that(tmp_path, "")) == (0, BEGINS)
+    assert asked_for_the_library(tmp_path) == ["-fprofile-arcs", "-fprofile-use -fprofile-partial-training"]
+    assert not counts(checkout)
+    assert run(checkout)[2] == "2"
+    assert not list(checkout.rglob("*.gcda"))
+    (checkout / hatch_build.TRAINING).write_text(f"{USUAL}two()\n")
+    assert not hatch_build.is_up_to_date(checkout), "what comes out is that of another training"
+
+
+@pytest.mark.parametrize(
+    ("training", "why"),
+    [
+        pytest.param("raise SystemExit('an odd answer')\n", "an odd answer; build where", marks=pytest.mark.long),
+        pytest.param("import no_such_package\n", "ModuleNotFoundError: No module named 'no_such_package'; build where"),
+        pytest.param(f"{USUAL}if __name__ == '__main__':\n    assert two() == 3, 'an odd answer'\n", "an odd answer"),
+        pytest.param(f"import os\n{USUAL}if __name__ == '__main__':\n    os._exit(0)\n", "nothing was counted"),
+    ],
+)
+def test_what_can_not_be_trained_is_compiled_all_the_same(training: str, why: str, checkout: Path) -> None:
+    (checkout / hatch_build.TRAINING).write_text(training)
+    ended, said = compiled(checkout)
+    assert (ended, said.count("\n")) == (0, 2)
+    assert said.startswith(f"{BEGINS}{hatch_build.NOT_TRAINED}: ")
+    assert why in said
+    assert hatch_build.is_up_to_date(checkout)
+    assert not counts(checkout)
+    one, two, sum_of = run(checkout)
+    assert (one.endswith(".so"), two.endswith(".so"), sum_of) == (True, True, "2")
+
+
+@pytest.mark.parametrize(
+    ("can_not", "times", "why"),
+    [
+        ("*-fprofile-arcs*", 1, "can't be told what is usual: cc: error: unknown option; gcc can"),
+        ("*__native_*-fprofile-use*", 2, "can't compile it with a profile ("),
+    ],
+)
+def test_a_compiler_that_can_not_be_told_compiles_all_the_same(
+    can_not: str, times: int, why: str, checkout: Path, tmp_path: Path
+) -> None:
+    cc = gcc_that(tmp_path, f'case "$asked" in {can_not}) echo "cc: error: unknown option" >&2; exit 1;; esac')
+    ended, said = compiled(checkout, CC=cc)
+    assert (ended, said.count("\n")) == (0, 2)
+    assert said.startswith(f"{BEGINS}{hatch_build.NOT_TRAINED}: ")
+    assert why in said
+    asked = asked_for_the_library(tmp_path)
+    assert (len(asked), asked[-1]) == (times, "")
+    assert not counts(checkout)
+    assert run(checkout)[2] == "2"
 
 
 @pytest.mark.long
