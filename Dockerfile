@@ -25,7 +25,10 @@ FROM tools AS wheel
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
-COPY pyproject.toml hatch_build.py README.md LICENSE ./
+# The compiler is told which ways are usual by decisions that are made here: these need what the server needs.
+COPY deploy/docker/grpcio.lock ./
+RUN /opt/build/bin/pip install --require-hashes --only-binary :all: --requirement grpcio.lock
+COPY pyproject.toml hatch_build.py hatch_training.py README.md LICENSE ./
 COPY extauthz ./extauthz
 # The revision that `extauthz --version` tells: --build-arg REVISION=$(git rev-parse --short=12 HEAD)
 ARG REVISION

@@ -34,7 +34,7 @@ bundle_cache: /var/lib/extauthz/bundles
 logs: {format: json}
 """
 POLICY = "{apiVersion: extauthz/v1, kind: Policy, metadata: {name: a}, spec: {rules: [{name: b, effect: allow}]}}"
-pytestmark = pytest.mark.timeout(600)  # to compile takes 20 s of a processor
+pytestmark = pytest.mark.timeout(1_200)  # to compile takes a minute or two of a processor
 
 
 def pins(lock: str) -> dict[str, str]:
