@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from policy.making import NOW, Document, caller, compiled, document, evaluate, http, risk_model, rule, signal
 
 from extauthz.policy.asking import ask
+from extauthz.policy.policy_set import PolicySet
 from extauthz.values.decisions import Allow
 from extauthz.values.facts import LastPlace
 from extauthz.values.grants import Facts, SessionAges
@@ -51,9 +52,8 @@ def policies(draw: st.DrawFn) -> list[Document]:
     return [risk_model(signals=signals), document("p", *rules, variables=often)]
 
 
-def facts_of(found: list[Document], said: Mapping[str, Any], lost: frozenset[str], identity: Identity) -> Facts:
+def facts_of(policies: PolicySet, said: Mapping[str, Any], lost: frozenset[str], identity: Identity) -> Facts:
     """What look-ups told, without those that were lost."""
-    policies = compiled(*found)
     request = http()
     candidates = policies.candidates(request, identity)
     inquiry = ask(candidates, request=request, identity=identity, facts=Facts(), now=NOW)
@@ -81,9 +81,11 @@ losses = st.frozensets(st.sampled_from(("rate", "seen", "place", "attributes", "
 def test_what_could_not_be_fetched_never_allows_more(
     found: list[Document], said: dict[str, Any], lost: frozenset[str]
 ) -> None:
+    policies = compiled(*found)
+
     def decides(without: frozenset[str]) -> bool:
-        facts = facts_of(found, said, without, USER)
-        return isinstance(evaluate(compiled(*found), identity=USER, facts=facts).decision, Allow)
+        facts = facts_of(policies, said, without, USER)
+        return isinstance(evaluate(policies, identity=USER, facts=facts).decision, Allow)
 
     assert decides(frozenset()) or not decides(lost)
 
@@ -96,8 +98,9 @@ def test_the_order_of_rules_and_documents_decides_neither_what_is_asked_nor_what
     model, policy = found
     rules = list(policy["spec"]["rules"])
     chance.shuffle(rules)
-    other = [{**policy, "spec": {**policy["spec"], "rules": rules}}, model]
-    facts = facts_of(found, said, lost, USER)
+    other = compiled({**policy, "spec": {**policy["spec"], "rules": rules}}, model)
+    policies = compiled(*found)
+    facts = facts_of(policies, said, lost, USER)
     assert set(facts_of(other, said, lost, USER).answers) == set(facts.answers)
-    one, two = (evaluate(compiled(*documents), identity=USER, facts=facts) for documents in (found, other))
+    one, two = (evaluate(known, identity=USER, facts=facts) for known in (policies, other))
     assert (one.decision, one.rules, one.risk) == (two.decision, two.rules, two.risk)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from policy.any_policies import SHARED, approvals, flaws, identities, policies, requests, rules
+from policy.any_policies import approvals, flaws, identities, policies, requests, rules, whole
 from policy.making import (
     KEY,
     NOW,
@@ -24,6 +24,7 @@ from policy.making import (
 )
 
 from extauthz.policy.context import Inputs
+from extauthz.policy.policy_set import PolicySet
 from extauthz.values.decisions import Allow, Challenge, Decision, Deny, Evaluation, Hold
 from extauthz.values.grants import Facts
 from extauthz.values.identity import Identity
@@ -39,6 +40,10 @@ def verdict(decision: Decision) -> oracle.Verdict:
 
 def passes(evaluation: Evaluation) -> bool:
     return isinstance(evaluation.decision, Allow)
+
+
+def policies_of(*documents: Document) -> PolicySet:
+    return compiled(*whole(*documents))
 
 
 @settings(lawful, max_examples=100)
@@ -78,9 +83,9 @@ def test_what_was_decided_before_changes_no_decision(
 ) -> None:
     """Nor does it when all of it is asked again: whatever is remembered of a decision is true of the next one."""
     remembering = compiled(*documents)
-    for request, identity, now in [*asked, *asked]:
-        fresh = evaluate(compiled(*documents), request, identity, now=now)
-        assert evaluate(remembering, request, identity, now=now) == fresh
+    fresh = [evaluate(compiled(*documents), request, identity, now=now) for request, identity, now in asked]
+    for (request, identity, now), known in zip([*asked, *asked], [*fresh, *fresh], strict=True):
+        assert evaluate(remembering, request, identity, now=now) == known
 
 
 @lawful
@@ -88,7 +93,7 @@ def test_what_was_decided_before_changes_no_decision(
 def test_a_guard_never_allows_more(
     documents: list[Document], guard: Document, request: RequestView, identity: Identity
 ) -> None:
-    with_guard = evaluate(compiled(*documents, guarded(guard)), request, identity)
+    with_guard = evaluate(policies_of(*documents, guarded(guard)), request, identity)
     if passes(with_guard):
         assert passes(evaluate(compiled(*documents), request, identity))
 
@@ -98,10 +103,11 @@ def test_a_guard_never_allows_more(
 def test_a_guard_that_is_approved_never_allows_more_than_none(
     documents: list[Document], guard: Document, request: RequestView, identity: Identity, data: st.DataObject
 ) -> None:
-    asks = evaluate(compiled(*documents, guarded(guard)), request, identity).decision
+    with_guard = policies_of(*documents, guarded(guard))
+    asks = evaluate(with_guard, request, identity).decision
     if isinstance(asks, Hold):
         facts = Facts(grants=approvals(asks, data))
-        if passes(evaluate(compiled(*documents, guarded(guard)), request, identity, facts=facts)):
+        if passes(evaluate(with_guard, request, identity, facts=facts)):
             assert passes(evaluate(compiled(*documents), request, identity, facts=facts))
 
 
@@ -110,7 +116,8 @@ def test_a_guard_that_is_approved_never_allows_more_than_none(
 def test_a_vote_taken_away_never_allows_more(
     documents: list[Document], request: RequestView, identity: Identity, data: st.DataObject
 ) -> None:
-    asks = evaluate(compiled(*documents), request, identity).decision
+    known = compiled(*documents)
+    asks = evaluate(known, request, identity).decision
     if isinstance(asks, Hold):
         given_ = approvals(asks, data)
         fewer = tuple(
@@ -118,8 +125,8 @@ def test_a_vote_taken_away_never_allows_more(
             for one in given_
             if one.approval is not None
         )
-        if passes(evaluate(compiled(*documents), request, identity, facts=Facts(grants=fewer))):
-            assert passes(evaluate(compiled(*documents), request, identity, facts=Facts(grants=given_)))
+        if passes(evaluate(known, request, identity, facts=Facts(grants=fewer))):
+            assert passes(evaluate(known, request, identity, facts=Facts(grants=given_)))
 
 
 def guarded(one: Document) -> Document:
@@ -134,7 +141,7 @@ def test_an_allow_that_changes_nothing_never_lets_less_through(
 ) -> None:
     plain = {name: value for name, value in allow.items() if name != "allow"}
     if passes(evaluate(compiled(*documents), request, identity)):
-        assert passes(evaluate(compiled(*documents, guarded(plain)), request, identity))
+        assert passes(evaluate(policies_of(*documents, guarded(plain)), request, identity))
 
 
 @lawful
@@ -160,10 +167,10 @@ def test_a_shadow_rule_is_recorded_and_never_obeyed(
     shadow = {name: value for name, value in shadow.items() if name not in ("expires", "expires_opens")}
     enforced, silent = ({**shadow, "mode": mode} for mode in ("enforce", "shadow"))
     without = evaluate(compiled(*documents), request, identity)
-    with_shadow = evaluate(compiled(*documents, guarded(silent)), request, identity)
+    with_shadow = evaluate(policies_of(*documents, guarded(silent)), request, identity)
     assert with_shadow.decision == without.decision
     recorded = {one.rule: one.result for one in with_shadow.rules}.get(f"added/{shadow['name']}")
-    alone = {one.rule for one in evaluate(compiled(guarded(enforced), *SHARED), request, identity).rules}
+    alone = {one.rule for one in evaluate(policies_of(guarded(enforced)), request, identity).rules}
     assert (recorded is not None) == bool(alone)
 
 
@@ -172,7 +179,7 @@ def test_a_shadow_rule_is_recorded_and_never_obeyed(
 def test_only_an_allow_can_allow(guards: list[Document], request: RequestView, identity: Identity) -> None:
     named = [{**one, "name": f"g{number}"} for number, one in enumerate(guards)]
     variables = {"v": "user.sub == 'u1'", "w": "variables.v && has(user.sub)"}
-    assert not passes(evaluate(compiled(document("p", *named, variables=variables), *SHARED), request, identity))
+    assert not passes(evaluate(policies_of(document("p", *named, variables=variables)), request, identity))
 
 
 FAILING = ("1 / int(request.query.nothing) == 0", "user.claims.nothing.more == 1", "[1][5] == 1")
@@ -211,7 +218,7 @@ def test_an_expired_rule_is_as_if_absent(
 ) -> None:
     opens = {} if gone["effect"] == "allow" else {"expires_opens": True}
     gone = {**gone, "expires": "2020-01-01T00:00:00Z", **opens}
-    with_gone = evaluate(compiled(*documents, guarded(gone)), request, identity)
+    with_gone = evaluate(policies_of(*documents, guarded(gone)), request, identity)
     assert with_gone == evaluate(compiled(*documents), request, identity)
 
 
