@@ -29,9 +29,13 @@ BY_NAME = {mistake.name: mistake for mistake in MISTAKES}
 
 
 @cache
+def told_alone(name: str) -> tuple[Problem, ...]:
+    """What is told of a mistake when nothing else is wrong."""
+    return told(changed([BY_NAME[name]]))
+
+
 def alone(name: str) -> Counter[tuple[str, str]]:
-    """What a mistake is when nothing else is wrong."""
-    return seen(told(changed([BY_NAME[name]])))
+    return seen(told_alone(name))
 
 
 def compatible(names: Iterable[str]) -> list[Mistake]:
@@ -51,7 +55,7 @@ def test_the_documents_are_good_without_a_mistake() -> None:
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
 def test_a_mistake_is_told_once(mistake: Mistake) -> None:
-    (problem,) = told(changed([mistake]))
+    (problem,) = told_alone(mistake.name)
     assert mistake.message in problem.message
     assert problem.line >= 1
 
