@@ -1,9 +1,11 @@
-"""One of several processes that want the same thing: `racer.py URL FOLDER RACE CALLS`.
+"""One of several processes that want the same thing, in one race after the other.
 
-Says `ready`, waits for a line, makes so many calls at once, prints how many succeeded.
+Reads a line `[URL, FOLDER, RACE, CALLS]` for each of them. Then it says `ready`, waits for a line, makes so many calls
+at once and prints how many succeeded.
 """
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -105,4 +107,6 @@ async def race(url: str, folder: Path, kind: str, calls: int) -> int:
 if __name__ == "__main__":
     # The machine is busy, and every call shall be answered.
     with patch.object(redis_calls, "CALL_SECONDS", 60.0):
-        print(asyncio.run(race(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))))  # noqa: T201 - the answer
+        for line in sys.stdin:
+            url, folder, kind, calls = json.loads(line)
+            print(asyncio.run(race(url, Path(folder), kind, calls)), flush=True)  # noqa: T201 - the answer

@@ -1,10 +1,11 @@
 """Several processes on one store: races for what is there once, and processes that are killed."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,34 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(TESTS)}
 SHARED = ("sqlite", "redis", "cluster")
 
 
+class Racer:
+    """A process that runs one race after the other: to start one takes longer than most races."""
+
+    def __init__(self) -> None:
+        racer = [sys.executable, str(TESTS / "store" / "racer.py")]
+        self.process = subprocess.Popen(
+            racer, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+        )
+
+    def told(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
+    def said(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().removesuffix("\n")
+
+
+@pytest.fixture(scope="module")
+def racers() -> Iterator[tuple[Racer, Racer]]:
+    two = Racer(), Racer()
+    yield two
+    for racer in two:
+        racer.process.kill()
+        racer.process.communicate()
+
+
 @pytest.mark.parametrize(
     ("kind", "expected", "calls", "address"),
     [
@@ -29,30 +58,23 @@ SHARED = ("sqlite", "redis", "cluster")
     indirect=["address"],
 )
 def test_of_two_processes_that_race_for_one_thing_one_gets_it(
-    address: str, opened: Callable[[str], Store], tmp_path: Path, kind: str, expected: int, calls: int
+    address: str,
+    opened: Callable[[str], Store],
+    racers: tuple[Racer, Racer],
+    tmp_path: Path,
+    kind: str,
+    expected: int,
+    calls: int,
 ) -> None:
     store = opened(address)
     run(store.enroll(enrolment(factor(), factor("f0"), factor("r1", kind="recovery")), now=NOW))
     assert run(store.redeem(redemption(grant(uses=1), of="f0"), now=NOW)) is Redeemed.DONE
-    racer = [sys.executable, str(TESTS / "store" / "racer.py"), address, str(tmp_path), kind, str(calls // 2)]
-    racers = [
-        subprocess.Popen(racer, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
-        for _ in range(2)
-    ]
-    try:
-        for process in racers:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        for process in racers:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        succeeded = [int(process.communicate(timeout=100)[0]) for process in racers]
-    finally:
-        for process in racers:
-            process.kill()
-            process.wait()
-    assert sum(succeeded) == expected
+    for racer in racers:
+        racer.told(json.dumps([address, str(tmp_path), kind, calls // 2]))
+    assert [racer.said() for racer in racers] == ["ready", "ready"]
+    for racer in racers:
+        racer.told("go")
+    assert sum(int(racer.said()) for racer in racers) == expected
 
 
 @pytest.mark.parametrize("address", SHARED, indirect=True)
