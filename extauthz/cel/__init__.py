@@ -9,7 +9,7 @@ The way of a source, one module each: `lexer` (text to tokens), `parser` (tokens
 tree), `fold`, `codegen` with `emit` (checked tree to code), `program`. The package imports nothing of extauthz.
 """
 
-from extauthz.cel.compiler import compile  # noqa: A004  # used as cel.compile
+from extauthz.cel.compiler import compile, read  # noqa: A004  # used as cel.compile
 from extauthz.cel.errors import CelError, CompileError, EvalError, Problem, Span
 from extauthz.cel.functions import Function, Overload
 from extauthz.cel.limits import Limits
@@ -79,6 +79,7 @@ __all__ = [
     "list_of",
     "map_of",
     "optional_of",
+    "read",
     "together",
     "walk",
 ]

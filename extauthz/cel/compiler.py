@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from functools import cache
+from typing import NoReturn
 
 from extauthz.cel.checker import check
 from extauthz.cel.codegen import TOO_DEEP
@@ -15,6 +16,7 @@ from extauthz.cel.names import Names
 from extauthz.cel.parser import Parser
 from extauthz.cel.program import Program
 from extauthz.cel.reporter import Reporter
+from extauthz.cel.tree import Expr
 from extauthz.cel.types import CelType
 
 
@@ -39,26 +41,47 @@ def compile(  # noqa: A001  # the name that the design fixes; it is used as cel.
     Raises `CompileError` with all problems of the source, and nothing else. (`ValueError` for a function that has the
     id of an overload of the library: the compiler knows these by their ids.)
     """
+    reporter = _reporter(source, limits)
+    names = Names(variables, container, _table(functions, limits, flag=nan_ordering_is_error))
+    try:
+        tree = _checked(source, names, reporter, limits, strict=check, macros=macros)
+        return Program(source, tree, limits, nan_ordering_is_error=nan_ordering_is_error)
+    except TOO_DEEP:
+        # What the limits allow may still be too much for Python's own compiler or for a deep stack.
+        _fail_too_deep(reporter)
+
+
+def read(source: str, *, variables: Mapping[str, CelType] | None = None, functions: Iterable[Function] = ()) -> Expr:
+    """The tree that `compile` makes without checking types, and no code: for who asks what an expression names.
+
+    Raises `CompileError` for what can't be read.
+    """
+    reporter = _reporter(source, DEFAULT)
+    names = Names(variables, "", _table(functions, DEFAULT, flag=False))
+    try:
+        return _checked(source, names, reporter, DEFAULT, strict=False, macros=True)
+    except TOO_DEEP:
+        _fail_too_deep(reporter)
+
+
+def _reporter(source: str, limits: Limits) -> Reporter:
     if len(source) > limits.source_length:
         message = f"longer than {limits.source_length} characters"
         raise CompileError("", (Problem(message, 1, 1, 1, 1, "split the expression"),))
     reporter = Reporter(Source(source), limits.problems)
     _refuse_surrogates(source, reporter)
-    table = dict(standard(limits, nan_ordering_is_error=nan_ordering_is_error))
+    return reporter
+
+
+def _table(functions: Iterable[Function], limits: Limits, *, flag: bool) -> dict[str, tuple[Overload, ...]]:
+    table = dict(standard(limits, nan_ordering_is_error=flag))
     for name, overloads in table_of(functions).items():
         _refuse_taken(overloads)
         table[name] = table.get(name, ()) + overloads
-    names = Names(variables, container, table)
-    try:
-        return _compiled(source, names, reporter, limits, strict=check, macros=macros, flag=nan_ordering_is_error)
-    except TOO_DEEP:
-        # What the limits allow may still be too much for Python's own compiler or for a deep stack.
-        reporter.fail("nested too deeply", reporter.source.span(0, len(source)), "split the expression")
+    return table
 
 
-def _compiled(
-    source: str, names: Names, reporter: Reporter, limits: Limits, *, strict: bool, macros: bool, flag: bool
-) -> Program:
+def _checked(source: str, names: Names, reporter: Reporter, limits: Limits, *, strict: bool, macros: bool) -> Expr:
     tokens = tokens_of(source, reporter)
     parsed = Parser(tokens, reporter, limits, macros=macros).parse()
     checked = check(parsed, names, reporter, limits, strict=strict)
@@ -66,7 +89,12 @@ def _compiled(
         report_bad_constants(checked, reporter, limits)
     if reporter:
         reporter.stop()
-    return Program(source, checked, limits, nan_ordering_is_error=flag)
+    return checked
+
+
+def _fail_too_deep(reporter: Reporter) -> NoReturn:
+    source = reporter.source
+    reporter.fail("nested too deeply", source.span(0, len(source.text)), "split the expression")
 
 
 @cache

@@ -156,7 +156,7 @@ class _Collected:
     def _called(self, body: str, stubs: Sequence[cel.Function]) -> set[str]:
         """The defined functions that a body calls; none if it does not compile at all, which is told later."""
         try:
-            root = cel.compile(body, check=False, functions=stubs).tree
+            root = cel.read(body, functions=stubs)
         except cel.CompileError:
             return set()
         return {_called_in(node) for node in tree.walk(root)} & self._functions.keys()

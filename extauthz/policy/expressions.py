@@ -213,7 +213,7 @@ class Expressions:
     def _undeclared_headers_of(self, source: str) -> list[cel_errors.Problem]:
         """Those of a source that can't be compiled, as far as it can be read."""
         try:
-            return self._undeclared_headers(cel.compile(source, variables=self._names, check=False).tree)
+            return self._undeclared_headers(cel.read(source, variables=self._names))
         except cel.CompileError:
             return []
 
@@ -268,7 +268,7 @@ class Expressions:
 def _needed(source: str, known: Mapping[str, cel.CelType], functions: Sequence[cel.Function]) -> set[str]:
     """The variables that a source names; none if it does not compile at all, which is told later."""
     try:
-        names = cel.compile(source, variables=known, functions=functions, check=False).names
+        names = tree.variables_of(cel.read(source, variables=known, functions=functions))
     except cel.CompileError:
         return set()
     return {name.removeprefix(VARIABLES) for name in names if name.startswith(VARIABLES)}

@@ -5,6 +5,7 @@ The run is bounded; `CEL_FUZZ_EXAMPLES` in the environment makes it longer.
 
 import os
 import random
+from collections.abc import Callable
 from contextlib import suppress
 
 from cel_support.expressions import VARIABLES, anything, inputs, written
@@ -43,6 +44,15 @@ def check(source: str, seed: int) -> None:
     assert cel.explain(program, bindings)
 
 
+def changed(seed: int, changes: list[tuple[int, str]]) -> str:
+    """An expression with some pieces replaced."""
+    source = written(random.Random(seed), mixed=True)  # noqa: S311  # test data
+    for position, piece in changes:
+        place = position % (len(source) + 1)
+        source = source[:place] + piece + source[place + 1 :]
+    return source
+
+
 @given(st.text(max_size=40), st.integers(0, 2**32))
 @SETTINGS
 def test_any_text(source: str, seed: int) -> None:
@@ -58,8 +68,20 @@ def test_any_sequence_of_tokens(source: str, seed: int) -> None:
 @given(st.integers(0, 2**32), st.lists(st.tuples(st.integers(0, 200), st.sampled_from(["", *PIECES])), max_size=3))
 @SETTINGS
 def test_any_expression_with_some_pieces_replaced(seed: int, changes: list[tuple[int, str]]) -> None:
-    source = written(random.Random(seed), mixed=True)  # noqa: S311  # test data
-    for position, piece in changes:
-        place = position % (len(source) + 1)
-        source = source[:place] + piece + source[place + 1 :]
-    check(source, seed)
+    check(changed(seed, changes), seed)
+
+
+@given(st.integers(0, 2**32), st.lists(st.tuples(st.integers(0, 200), st.sampled_from(["", *PIECES])), max_size=1))
+@settings(SETTINGS, max_examples=100)
+def test_what_is_read_is_the_tree_of_what_is_compiled_unchecked(seed: int, changes: list[tuple[int, str]]) -> None:
+    source = changed(seed, changes)
+
+    def outcome(tree: Callable[[], object]) -> object:
+        try:
+            return repr(tree())  # in which a NaN is what it is
+        except cel.CompileError as error:
+            return error.problems
+
+    assert outcome(lambda: cel.read(source, variables=VARIABLES)) == outcome(
+        lambda: cel.compile(source, variables=VARIABLES, check=False).tree
+    )

@@ -46,7 +46,7 @@ def _varying(rule: Rule, terms: ApproveTerms, approvers: str | None) -> Iterator
     if rule.when is not None:
         yield from _fields(rule.when.tree, fields, variables)
     if approvers is not None and "path" in fields:
-        for node in tree.walk(cel.compile(approvers, variables=NAMES, check=False).tree):
+        for node in tree.walk(cel.read(approvers, variables=NAMES)):
             match node:
                 case tree.Select(operand=tree.Variable(name="approval"), field="path"):
                     yield spelled(node)
