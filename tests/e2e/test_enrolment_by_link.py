@@ -1,20 +1,20 @@
 """From an administrator's link to a factor that confirms what it is needed for: command, Envoy, browser, store."""
 
 import json
-import subprocess
+import multiprocessing
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pyotp
 import pytest
 from browsing import picture
+from commanding import command
 from e2e.sites import site
 from e2e.visitors import Site
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-
-from extauthz.cli.quickstart.demo import EXTAUTHZ
 
 POLICIES = """\
 apiVersion: extauthz/v1
@@ -37,16 +37,22 @@ spec:
 """
 
 
+COMMANDS = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+"""One process for all commands, since each of its own would take a second to start, and that of the tests has an event
+loop of playwright's."""
+
+
 @pytest.fixture(scope="module")
 def bank(screenshots: Path) -> Iterator[Site]:
-    with site(POLICIES, screenshots) as running:
+    with COMMANDS, site(POLICIES, screenshots) as running:
         yield running
 
 
 def factors(bank: Site, *arguments: str) -> Any:
     """What `extauthz factors` says to programs."""
-    command = [*EXTAUTHZ, "factors", *arguments, "--config", str(bank.stage.folder / "extauthz.yaml")]
-    done = subprocess.run([*command, "--format", "json"], capture_output=True, text=True, check=True, timeout=60)
+    words = ("factors", *arguments, "--config", "extauthz.yaml", "--format", "json")
+    done = COMMANDS.submit(command, *words, folder=bank.stage.folder).result(timeout=60)
+    assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
