@@ -30,14 +30,27 @@ spec:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A configuration whose store is in a folder of its own."""
+    return configured(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server of which nothing is asked that it does: one for all tests of a file that hold it to that."""
+    served = start(configured(tmp_path_factory.mktemp("untouched")), "grpcio")
+    yield served
+    end(served)
+
+
+def configured(folder: Path) -> Path:
+    """The folder with the configuration in it."""
     for name in ("policies", "state"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "policies" / "site.yaml").write_text(POLICY)
-    (tmp_path / "jwks.json").write_text(key_set(IDP))
-    (tmp_path / "ssf.json").write_text(key_set(KEY))
-    (tmp_path / "ssf.secret").write_text(SECRET + "\n")
-    (tmp_path / "admin.token").write_text(TOKEN + "\n")
-    (tmp_path / "keys.json").write_text(generate_key(os.urandom(SECRET_BYTES), created=int(time.time())))
+        (folder / name).mkdir()
+    (folder / "policies" / "site.yaml").write_text(POLICY)
+    (folder / "jwks.json").write_text(key_set(IDP))
+    (folder / "ssf.json").write_text(key_set(KEY))
+    (folder / "ssf.secret").write_text(SECRET + "\n")
+    (folder / "admin.token").write_text(TOKEN + "\n")
+    (folder / "keys.json").write_text(generate_key(os.urandom(SECRET_BYTES), created=int(time.time())))
     signals = {"transmitters": [written(secret={"file": "ssf.secret"}, about={"issuers": [ISSUER]})]}
     blocks = {
         "store": "sqlite:///state/extauthz.db",
@@ -47,8 +60,8 @@ def folder(tmp_path: Path) -> Path:
         "identity": {"users": [source(jwks="jwks.json")]},
     }
     lines = [f"{name}: {json.dumps(block)}" for name, block in blocks.items()]
-    (tmp_path / "extauthz.yaml").write_text("\n".join([CONFIG, *lines]) + "\n")
-    return tmp_path
+    (folder / "extauthz.yaml").write_text("\n".join([CONFIG, *lines]) + "\n")
+    return folder
 
 
 @pytest.fixture

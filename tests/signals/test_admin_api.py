@@ -88,8 +88,7 @@ def test_whom_a_transmitter_has_disabled_an_operator_can_let_in_again(serve: Ser
     assert (signal["level"], signal["reason"]) == ("enabled", "by hand")
 
 
-def test_who_has_no_token_learns_and_does_nothing(serve: Serve) -> None:
-    served = serve()
+def test_who_has_no_token_learns_and_does_nothing(untouched: Served) -> None:
     orders = (
         ("/v1/subjects", None),
         ("/v1/subjects/block", {"sub": "alice"}),
@@ -98,14 +97,13 @@ def test_who_has_no_token_learns_and_does_nothing(serve: Serve) -> None:
     )
     for token in (None, "wrong", TOKEN + "x", TOKEN[:-1], SECRET):
         for path, order in orders:
-            answer = ask(served, path, order, token=token)
+            answer = ask(untouched, path, order, token=token)
             assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
-    assert ask(served, "/v1/subjects").json()["revocations"] == []
-    assert [served.probe(path).status_code for path in ("/live", "/ready", "/metrics")] == [200] * 3
+    assert ask(untouched, "/v1/subjects").json()["revocations"] == []
+    assert [untouched.probe(path).status_code for path in ("/live", "/ready", "/metrics")] == [200] * 3
 
 
-def test_what_can_not_be_meant_is_a_problem_that_says_why(serve: Serve) -> None:
-    served = serve()
+def test_what_can_not_be_meant_is_a_problem_that_says_why(untouched: Served) -> None:
     for path, order, status, detail in (
         ("block", {}, 400, "missing member `sub`"),
         ("block", {"sub": 7}, 400, "`sub` is no text"),
@@ -119,7 +117,7 @@ def test_what_can_not_be_meant_is_a_problem_that_says_why(serve: Serve) -> None:
         ("revoke", {"sub": "a", "token": "sha256:x"}, 422, "token: `sha256:x` is no digest"),
         ("unblock", {"sub": "a", "for": "1h"}, 400, "unknown member `for`"),
     ):
-        answer = ask(served, f"/v1/subjects/{path}", order)
+        answer = ask(untouched, f"/v1/subjects/{path}", order)
         assert answer.status_code == answer.json()["status"] == status
         assert detail in answer.json()["detail"]
     for body, status in (
@@ -129,13 +127,13 @@ def test_what_can_not_be_meant_is_a_problem_that_says_why(serve: Serve) -> None:
         (b'{"sub": "' + b"x" * 9000 + b'"}', 413),
     ):
         headers = {"content-type": "application/json"}
-        assert ask(served, "/v1/subjects/block", content=body, headers=headers).status_code == status
+        assert ask(untouched, "/v1/subjects/block", content=body, headers=headers).status_code == status
     headers = {"content-type": "application/x-www-form-urlencoded"}
-    assert ask(served, "/v1/subjects/block", content=b"sub=alice", headers=headers).status_code == 415
-    assert ask(served, "/v1/subjects?sub=a&sub=b").status_code == 400
-    assert ask(served, "/v1/subjects?who=a").status_code == 400
-    assert ask(served, "/v1/subjects/block", method="GET").status_code == 405
-    assert ask(served, "/v1/subjects").json()["revocations"] == []
+    assert ask(untouched, "/v1/subjects/block", content=b"sub=alice", headers=headers).status_code == 415
+    assert ask(untouched, "/v1/subjects?sub=a&sub=b").status_code == 400
+    assert ask(untouched, "/v1/subjects?who=a").status_code == 400
+    assert ask(untouched, "/v1/subjects/block", method="GET").status_code == 405
+    assert ask(untouched, "/v1/subjects").json()["revocations"] == []
 
 
 def test_while_the_store_is_away_the_answer_says_so(serve: Serve, folder: Path) -> None:
@@ -149,13 +147,12 @@ def test_while_the_store_is_away_the_answer_says_so(serve: Serve, folder: Path) 
     assert comes(lambda: ask(served, "/v1/subjects/block", {"sub": "alice"}).status_code == 200)
 
 
-def test_it_describes_itself_and_is_all_that_is_described(serve: Serve) -> None:
-    served = serve()
-    answer = httpx.get(f"http://{served.said['admin']}/openapi.json")
+def test_it_describes_itself_and_is_all_that_is_described(untouched: Served) -> None:
+    answer = httpx.get(f"http://{untouched.said['admin']}/openapi.json")
     assert answer.json() == OPENAPI
     for path, operations in OPENAPI["paths"].items():
         for verb in operations:
-            answer = httpx.request(verb, f"http://{served.said['admin']}{path}")
+            answer = httpx.request(verb, f"http://{untouched.said['admin']}{path}")
             assert answer.status_code == 401
     for schema in OPENAPI["components"]["schemas"].values():
         jsonschema.Draft202012Validator.check_schema(schema)
