@@ -1,17 +1,15 @@
 """What a CheckRequest says, after `wire.decode` has refused everything that two readers could read differently.
 
-One of each is made for every Check: msgspec makes such frozen values at a fifth of what a frozen dataclass costs, and
-by position for less than by name. `wire.decode` does; everybody else names the fields.
+The rule kept here: they are values, which nobody changes. They are compiled because one of each is made for every
+Check, and read by all that is compiled. What represents them shows nothing of them: a request may hold secrets.
 """
 
 from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-import msgspec
-
-EMPTY: Mapping[Any, Any] = MappingProxyType({})
+EMPTY: Final[Mapping[Any, Any]] = MappingProxyType({})
 
 
 def empty() -> Mapping[str, Any]:
@@ -30,20 +28,30 @@ class Messages(Protocol):
         """
 
 
-class Peer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Peer:
     """One end of the connection.
 
     `principal` is the identity that Envoy verified in the certificate of that end (the URI SAN if there is one),
     empty over plaintext. `certificate` is what Envoy copied from the handshake (URL-encoded PEM), else empty.
     """
 
-    ip: str = ""
-    port: int = 0
-    principal: str = ""
-    certificate: str = ""
+    def __init__(self, ip: str = "", port: int = 0, principal: str = "", certificate: str = "") -> None:
+        self.ip: Final = ip
+        self.port: Final = port
+        self.principal: Final = principal
+        self.certificate: Final = certificate
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Peer) and self._fields() == other._fields()
+
+    def _fields(self) -> tuple[object, ...]:
+        return self.ip, self.port, self.principal, self.certificate
 
 
-class HttpRequest(msgspec.Struct, frozen=True, gc=False):
+_NOBODY: Final = Peer()
+
+
+class HttpRequest:
     """The `http` part of a Check, in one canonical reading (design section 3, canonical path).
 
     `method` is upper case as sent; `host` is lower case without port and without one trailing dot, `authority` as
@@ -54,28 +62,54 @@ class HttpRequest(msgspec.Struct, frozen=True, gc=False):
     whole body is known. `size` is Envoy's figure, -1 if unknown.
     """
 
-    id: str
-    method: str
-    scheme: str
-    host: str
-    authority: str
-    path: str
-    segments: tuple[str, ...]
-    raw_path: str
-    raw_query: str
-    protocol: str
-    headers: Mapping[str, tuple[str, ...]]
-    size: int = -1
-    body: bytes | None = None
-    has_query: bool = False
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - its name
+        method: str,
+        scheme: str,
+        host: str,
+        authority: str,
+        path: str,
+        segments: tuple[str, ...],
+        raw_path: str,
+        raw_query: str,
+        protocol: str,
+        headers: Mapping[str, tuple[str, ...]],
+        size: int = -1,
+        body: bytes | None = None,
+        has_query: bool = False,
+    ) -> None:
+        self.id: Final = id
+        self.method: Final = method
+        self.scheme: Final = scheme
+        self.host: Final = host
+        self.authority: Final = authority
+        self.path: Final = path
+        self.segments: Final = segments
+        self.raw_path: Final = raw_path
+        self.raw_query: Final = raw_query
+        self.protocol: Final = protocol
+        self.headers: Final = headers
+        self.size: Final = size
+        self.body: Final = body
+        self.has_query: Final = has_query
 
     def header(self, name: str) -> str | None:
         """The only value of the header with this lower-case name, `None` if it is absent or sent more than once."""
         values = self.headers.get(name)
         return values[0] if values is not None and len(values) == 1 else None
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HttpRequest) and self._fields() == other._fields()
 
-class RequestView(msgspec.Struct, frozen=True, gc=False):
+    def _fields(self) -> tuple[object, ...]:
+        return (
+            *(self.id, self.method, self.scheme, self.host, self.authority, self.path, self.segments, self.raw_path),
+            *(self.raw_query, self.protocol, self.headers, self.size, self.body, self.has_query),
+        )
+
+
+class RequestView:
     """One Check: both peers, what the filter was told, and `http` unless it is a TCP check.
 
     `time` is when Envoy saw the request: seconds and nanoseconds since the epoch, (0, 0) if it did not say. `metadata`
@@ -83,28 +117,56 @@ class RequestView(msgspec.Struct, frozen=True, gc=False):
     namespace. `messages` reads bodies of gRPC calls, `None` if nobody has described any.
     """
 
-    source: Peer = Peer()
-    destination: Peer = Peer()
-    http: HttpRequest | None = None
-    time: tuple[int, int] = (0, 0)
-    sni: str = ""
-    context: Mapping[str, str] = EMPTY
-    metadata: Mapping[str, Any] = EMPTY
-    route_metadata: Mapping[str, Any] = EMPTY
-    messages: Messages | None = None
+    def __init__(
+        self,
+        source: Peer = _NOBODY,
+        destination: Peer = _NOBODY,
+        http: HttpRequest | None = None,
+        time: tuple[int, int] = (0, 0),
+        sni: str = "",
+        context: Mapping[str, str] = EMPTY,
+        metadata: Mapping[str, Any] = EMPTY,
+        route_metadata: Mapping[str, Any] = EMPTY,
+        messages: Messages | None = None,
+    ) -> None:
+        self.source: Final = source
+        self.destination: Final = destination
+        self.http: Final = http
+        self.time: Final = time
+        self.sni: Final = sni
+        self.context: Final = context
+        self.metadata: Final = metadata
+        self.route_metadata: Final = route_metadata
+        self.messages: Final = messages
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RequestView) and self._fields() == other._fields()
+
+    def _fields(self) -> tuple[object, ...]:
+        return (
+            *(self.source, self.destination, self.http, self.time, self.sni, self.context, self.metadata),
+            *(self.route_metadata, self.messages),
+        )
 
 
-class Glimpse(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Glimpse:
     """What was seen of a request that can't be read: as it was sent, cut short, and good for nothing but finding it.
 
     `path` ends where a query, a parameter or a fragment may begin.
     """
 
-    id: str
-    method: str
-    host: str
-    path: str
-    source_ip: str
+    def __init__(self, *, id: str, method: str, host: str, path: str, source_ip: str) -> None:  # noqa: A002 - its name
+        self.id: Final = id
+        self.method: Final = method
+        self.host: Final = host
+        self.path: Final = path
+        self.source_ip: Final = source_ip
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Glimpse) and self._fields() == other._fields()
+
+    def _fields(self) -> tuple[object, ...]:
+        return self.id, self.method, self.host, self.path, self.source_ip
 
 
 class Caller(Enum):

@@ -30,10 +30,6 @@ from extauthz.wire.request_fields import Connection, HttpFields
 from extauthz.wire.size import LARGEST, LARGEST_BESIDE, is_too_large
 from extauthz.wire.spans import OutOfOrder, span
 
-# What is made for each Check, found without a look-up where this is compiled.
-_RequestView: Final = RequestView
-_HttpRequest: Final = HttpRequest
-
 # Methods are case-sensitive (RFC 9110 section 9.1), but not to every upstream: one spelling is let in.
 _METHOD: Final = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]{1,64}\Z")
 # Of most requests it is one of these.
@@ -149,7 +145,7 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
         seconds, nanos, http = request_fields.read_within(payload, start, end, connection)
         if not (_FIRST_SECOND <= seconds <= _LAST_SECOND and 0 <= nanos < _BILLION):
             raise MalformedRequest("the time of the request is out of range", reason="malformed-check")
-        return _RequestView(
+        return RequestView(
             ends.source,
             ends.destination,
             None if http is None else _http(http, route, reading, connection.headers),
@@ -317,7 +313,7 @@ def _http(http: HttpFields, route: _Route, reading: Reading, usual: Usual) -> Ht
     body = None
     if http.is_telling or reading.buffered or route.tells_buffered:  # else nobody says that he knows it
         body = bodies.known(http, headers, route.context, buffered=reading.buffered)
-    return _HttpRequest(
+    return HttpRequest(
         http.id,
         method,
         http.scheme,

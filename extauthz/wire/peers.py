@@ -10,7 +10,6 @@ from extauthz._pb.envoy.service.auth.v3.attribute_context_pb2 import AttributeCo
 from extauthz.values.request import Peer
 from extauthz.wire.spans import OutOfOrder, span
 
-_Peer: Final = Peer  # found without a look-up where this is compiled
 _NOBODY: Final = Peer()
 
 # Tags of fields (Protocol Buffers, "Encoding"): the number, and wire type 2, or 0 of the port.
@@ -58,7 +57,7 @@ def _peer_in(head: bytes, at: int, tag: int) -> tuple[Peer, int]:
         if name_end != end:
             raise OutOfOrder
         principal = head[name:name_end].decode()
-    return _Peer(ip=head[ip:ip_end].decode(), port=port, principal=principal), end
+    return Peer(ip=head[ip:ip_end].decode(), port=port, principal=principal), end
 
 
 def _within(head: bytes, at: int, tag: int) -> tuple[int, int]:

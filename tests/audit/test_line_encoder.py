@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 from audit.auditing import decision
+from changing import replace
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 from record.making_records import assessments, decisions, rule_results
 
 from extauthz.record import fragments

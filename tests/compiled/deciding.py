@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from changing import fields_of, replace
 from described import descriptors
 from fuzz.target import Target
-from msgspec.structs import replace
 from policy.making import Document, compiled, evaluate
 from wire.answers import BOTH
 
@@ -85,7 +85,8 @@ class Decider:
         yield repr(answer)
         record = _in_order(record)
         yield _outcome(lambda: self._encoder.encode(record))
-        yield _ADDRESS.sub("", repr(record))
+        yield _ADDRESS.sub("", repr(replace(record, request=None)))
+        yield _ADDRESS.sub("", repr(_said(record.request)))
 
 
 def _in_order(record: DecisionRecord) -> DecisionRecord:
@@ -98,6 +99,14 @@ def _in_order(record: DecisionRecord) -> DecisionRecord:
         user = dataclasses.replace(identity.user, claims=_sorted(identity.user.claims))
         record = replace(record, identity=replace(identity, user=user))
     return record
+
+
+def _said(request: RequestView | None) -> object:
+    """All that is in a view of a request, which shows nothing of it by itself."""
+    if request is None:
+        return None
+    ends = {name: fields_of(getattr(request, name)) for name in ("source", "destination")}
+    return fields_of(request) | ends | {"http": None if request.http is None else fields_of(request.http)}
 
 
 def _sorted(value: Any) -> Any:

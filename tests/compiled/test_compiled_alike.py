@@ -4,18 +4,24 @@ Two processes are asked the same in the same order, one of them by what is compi
 alone.
 """
 
+import copyreg
 import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+from changing import fields_of
 from compiled.asking import questions
 from compiled.installed import ROOT, require_compiled
 
 from extauthz.app import portable
+from extauthz.values.request import HttpRequest, Peer, RequestView
 
 TESTS = ROOT / "tests"
+for view in (Peer, HttpRequest, RequestView):  # what is asked travels; nothing else sends them anywhere
+    copyreg.pickle(view, lambda one: (partial(type(one), **fields_of(one)), ()))
 
 
 def answered(package: Path, folder: Path) -> list[list[str]]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from changing import replace
 from events.event_parts import AT, denied, lived
 from hypothesis import given
-from msgspec.structs import replace
 from record.making_records import decision_records, life_records
 
 from extauthz.record.decision import DecisionRecord

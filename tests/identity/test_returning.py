@@ -8,6 +8,7 @@ from typing import Any
 from weakref import ref
 
 import pytest
+from changing import replace
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +16,6 @@ from identity.authority import copied, fingerprint, handed, root
 from identity.checks import build_request
 from identity.issuer import AUDIENCE, ISSUER, NOW, Issuer
 from identity.possession import base64url, new_client
-from msgspec.structs import replace
 
 from extauthz.errors import Refused
 from extauthz.identity.config import ClientSettings, IdentitySettings

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from changing import replace
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import example, given
 from hypothesis import strategies as st
 from identity.checks import build_request
 from identity.issuer import AUDIENCE, ISSUER, NOW, Issuer
-from msgspec.structs import replace
 
 from extauthz.errors import Refused
 from extauthz.identity.config import ClientSettings, IdentitySettings

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from msgspec.structs import replace
+from changing import replace
 
 from extauthz.identity import spiffe
 from extauthz.policy.decide import decide

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from changing import replace
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 from policy.making import WEB, caller, compiled, document, http, rule, tcp
 
 from extauthz.policy import hosts, templates, workloads

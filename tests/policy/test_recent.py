@@ -5,9 +5,9 @@ from dataclasses import replace as renewed
 from itertools import product
 from typing import Any
 
+from changing import replace
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 from policy.making import WEB, caller, compiled, document, http, rule, tcp
 
 from extauthz.policy.policy_set import PolicySet

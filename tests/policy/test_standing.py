@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from itertools import product
 
 import pytest
+from changing import replace
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 from policy.making import (
     KEY,
     NOW,

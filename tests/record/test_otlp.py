@@ -5,9 +5,9 @@ import tracemalloc
 from typing import cast
 
 import pytest
+from changing import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span

@@ -4,9 +4,9 @@ from itertools import combinations
 from typing import Any
 
 import pytest
+from changing import replace
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 from stepup.proofs import alice, http, shop, view
 
 from extauthz.cel.values import Duration, Timestamp, UInt

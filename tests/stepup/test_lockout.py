@@ -1,9 +1,9 @@
 """Limiters, holders and fingerprints: the small rules."""
 
 import pytest
+from changing import replace
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 from stepup.proofs import ALICE, NOW, view
 
 from extauthz.stepup.fingerprint import fingerprint
