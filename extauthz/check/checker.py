@@ -137,15 +137,15 @@ class Checker:
             candidates = None if http is None else deciding.recent.candidates(http, identity)
             if candidates is None:
                 candidates = deciding.policies.candidates(request, identity)
-            wanted, facts = candidates.plan.needs, deciding.facts
-            if wanted.all and wanted.concern(identity):
+            facts = deciding.facts
+            if candidates.looks_up and (wanted := candidates.plan.needs).concern(identity):
                 remembered = self._gatherer.at_once(wanted, request=request, identity=identity, local=facts, now=now)
                 if remembered is None:
                     return OpenCase(case, request, identity, candidates)
                 facts = remembered
                 case = case.but(facts=facts)
             evaluation = decide(candidates, request, identity, facts, now, self._keys.binding_keys)
-            if evaluation.audit_required and not may_wait:
+            if not may_wait and evaluation.audit_required:
                 return Unrecorded(case, evaluation)
             return self._answering.answer(case, evaluation)
         except Exception as error:  # noqa: BLE001 - every path ends in an explicit answer

@@ -78,7 +78,7 @@ class Redecider:
         self._proofs.note(line)
 
     def _decide(self, recorded: Recorded) -> Evaluation | Undecidable:
-        candidates = self._policies.candidates(recorded.request, recorded.identity).items
+        candidates = self._policies.candidates(recorded.request, recorded.identity).items(recorded.request)
         unchanged = self._unchanged.get(recorded.line.revision, frozenset())
         evaluation = self._evaluate(recorded, candidates, unchanged)
         missing = tuple(sorted(recorded.trace.seen))

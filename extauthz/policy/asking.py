@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from extauthz import cel
-from extauthz.policy.candidates import Candidates
+from extauthz.policy.candidates import Candidates, segments_of
 from extauthz.policy.context import Inputs, RequestScope, VariableScope
 from extauthz.policy.fact_views import PLACE
 from extauthz.policy.functions import question_of
@@ -52,7 +52,7 @@ def ask(
     if not plan.asks and wanted.isdisjoint(("place", "raised")):
         return NOTHING_ASKED
     first: Scope = RequestScope(Inputs(request, identity, facts, now)) if scope is None else VariableScope(scope, EMPTY)
-    scopes = plan.scopes(first, candidates.segments)
+    scopes = plan.scopes(first, segments_of(request))
     questions: dict[Question, None] = {}
     numbers: dict[Question, float] = {}
     meanings: dict[str, Question] = {}

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from extauthz import cel
 from extauthz.policy.at_hand import Case, faulty
-from extauthz.policy.candidates import Candidates
+from extauthz.policy.candidates import Candidates, segments_of
 from extauthz.policy.challenging import challenge
 from extauthz.policy.conditions import Condition
 from extauthz.policy.context import Inputs, RequestScope, VariableScope
@@ -62,7 +62,7 @@ def decide(
     standing = candidates.standing if scope is None else None
     if standing is not None and http is not None:
         known = standing.known or candidates.plan.known
-        found = None if known is None else known.evaluation(request, http.headers, candidates.segments, now)
+        found = None if known is None else known.evaluation(request, http.headers, http.segments, now)
         if found is not None:
             return found
     return _worked_out(candidates, standing, request, identity, facts, now, binding_keys, scope)
@@ -92,25 +92,25 @@ def _worked_out(
     held: list[Holds] = [None] * len(pending) if common is None else [*common]
     # A record may be masked where conditions look; what is no HTTP has nothing to tell.
     if http is not None and scope is None:
-        pending = _untold(pending, http, candidates.segments, held)
+        pending = _untold(pending, http, held)
     scopes: list[Scope] = []
     errors: list[str] = []
     if pending:
-        scopes = plan.scopes(_first(request, identity, facts, now, scope), candidates.segments)
+        scopes = plan.scopes(_first(request, identity, facts, now, scope), segments_of(request))
         _evaluate(pending, scopes, held, errors)
     if common is None:
         _keep(standing, plan, there, held)
     outcome = tuple(held)
     speaking = plan.spoken.get(outcome) or plan.speaking(outcome)
     if speaking.settled is not None:
-        _remember(speaking.settled, candidates, standing, plan, request, for_all=True)
+        _remember(speaking.settled, standing, plan, request, for_all=True)
         return speaking.settled
     settled = standing.settled.get(outcome) if standing is not None and speaking.is_steady else None
     looks = plan.models or plan.facts_read
     if settled is not None and not looks:
-        _remember(settled, candidates, standing, plan, request, for_all=False)
+        _remember(settled, standing, plan, request, for_all=False)
         return settled
-    scopes = scopes or plan.scopes(_first(request, identity, facts, now, scope), candidates.segments)
+    scopes = scopes or plan.scopes(_first(request, identity, facts, now, scope), segments_of(request))
     case = Case(request, identity, facts, now, binding_keys, scopes)
     decision = _combine(speaking, case) if settled is None else settled.decision
     risk, views = _looked_at(plan, scopes) if looks else ((), EMPTY)
@@ -120,7 +120,7 @@ def _worked_out(
     if errors or case.faults:
         evaluation = replace(evaluation, rules=tuple(_with_errors(plan, speaking, held, errors, case.faults)))
         if speaking.is_steady and not looks and not case.faults and is_short(decision, errors):
-            _remember(evaluation, candidates, standing, plan, request, for_all=speaking.reads_nothing)
+            _remember(evaluation, standing, plan, request, for_all=speaking.reads_nothing)
         return evaluation
     if speaking.reads_nothing:
         speaking.settled = evaluation
@@ -131,13 +131,7 @@ def _worked_out(
 
 
 def _remember(
-    evaluation: Evaluation,
-    candidates: Candidates,
-    standing: Standing | None,
-    plan: Plan,
-    request: RequestView,
-    *,
-    for_all: bool,
+    evaluation: Evaluation, standing: Standing | None, plan: Plan, request: RequestView, *, for_all: bool
 ) -> None:
     """Remember what follows for requests of which the same is read; `for_all` is whether it does for every caller."""
     http = request.http
@@ -146,14 +140,12 @@ def _remember(
     if standing.known is None or (standing.known is plan.known and not for_all):
         standing.known = (plan.known if for_all else None) or plan.to_know(MOST_SETTLED)
     if standing.known is not None:
-        standing.known.remember(request, http.headers, candidates.segments, evaluation)
+        standing.known.remember(request, http.headers, http.segments, evaluation)
 
 
-def _untold(
-    conditions: tuple[Condition, ...], http: HttpRequest, segments: tuple[str, ...], held: list[Holds]
-) -> tuple[Condition, ...]:
+def _untold(conditions: tuple[Condition, ...], http: HttpRequest, held: list[Holds]) -> tuple[Condition, ...]:
     """Those of the conditions that have to be evaluated; what the others come to is put into `held`."""
-    headers = http.headers
+    headers, segments = http.headers, http.segments
     left: list[Condition] = []
     for condition in conditions:
         told = condition.told(headers, segments)

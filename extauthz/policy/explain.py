@@ -16,12 +16,15 @@ from extauthz.policy.sources import Sources
 from extauthz.policy.trace import ModelTrace, RuleTrace, Traced, told, trace_model, trace_rule
 from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import Evaluation, RuleResult
+from extauthz.values.request import RequestView
 
 
-def traces(candidates: Candidates, evaluation: Evaluation, scope: RequestScope) -> Mapping[str, RuleTrace]:
-    """The trace of every candidate that had a say, by `policy/rule`. `scope` is what the conditions saw."""
+def traces(
+    candidates: Candidates, request: RequestView, evaluation: Evaluation, scope: RequestScope
+) -> Mapping[str, RuleTrace]:
+    """The trace of every candidate of a request that had a say, by `policy/rule`; `scope` is what conditions saw."""
     spoke = frozenset(one.rule for one in evaluation.rules)
-    return {item.rule.name: trace_rule(item, scope) for item in candidates.items if item.rule.name in spoke}
+    return {item.rule.name: trace_rule(item, scope) for item in candidates.items(request) if item.rule.name in spoke}
 
 
 def risk_traces(policies: PolicySet, evaluation: Evaluation, scope: RequestScope) -> Mapping[str, ModelTrace]:

@@ -37,7 +37,7 @@ class PolicySet:
     index: Index
     risk_models: tuple[RiskModel, ...] = ()
     _plans: dict[Spot, Plan] = field(default_factory=dict, init=False, repr=False)
-    _standings: OrderedDict[tuple[Position, str, int], tuple[Plan, Standing]] = field(
+    _standings: OrderedDict[tuple[Position, str, int], Candidates] = field(
         default_factory=OrderedDict, init=False, repr=False
     )
     recent: Recent = field(default_factory=Recent, init=False, repr=False)
@@ -53,17 +53,17 @@ class PolicySet:
         position = self.index.position(http)
         key = position, http.method, id(identity)
         stood = self._standings.get(key)
-        if stood is not None and stood[1].identity is identity:
-            plan, standing = stood
-            self.recent.remember(http, self.index.start(http.host), position, plan, standing)
-            return Candidates(plan, http.segments, standing)
-        plan, standing = self._plan(http, identity, position), Standing(identity)
+        if stood is not None and stood.is_of(identity):
+            self.recent.remember(http, identity, self.index.start(http.host), position, stood)
+            return stood
+        plan = self._plan(http, identity, position)
+        candidates = Candidates(plan, Standing(identity))
         if position.is_kept and plan.is_kept:
             # One goes for each that comes: nobody waits until thousands have gone. Each step is one for all threads.
             if len(self._standings) >= MOST_STANDINGS:
                 self._standings.popitem(last=False)
-            self._standings[key] = plan, standing
-        return Candidates(plan, http.segments, standing)
+            self._standings[key] = candidates
+        return candidates
 
     def _plan(self, http: HttpRequest | None, identity: Identity, position: Position | None) -> Plan:
         workload = identity.workload

@@ -6,9 +6,7 @@ The rule: what is found here is what a look-up finds. It is bounded, and stays i
 from typing import Final
 
 from extauthz.policy.candidates import Candidates
-from extauthz.policy.plan import Plan
 from extauthz.policy.position import Position, Start
-from extauthz.policy.standing import Standing
 from extauthz.values.identity import Identity
 from extauthz.values.request import HttpRequest
 
@@ -27,14 +25,13 @@ class _Host:
 
 
 class _Stood:
-    """Who stood where, with which method, and what follows."""
+    """Who stood where, with which method, and what may speak to them."""
 
-    def __init__(self, position: Position, method: str, plan: Plan, standing: Standing, identity: Identity) -> None:
+    def __init__(self, position: Position, method: str, identity: Identity, candidates: Candidates) -> None:
         self.position: Final = position
         self.method: Final = method
-        self.plan: Final = plan
-        self.standing: Final = standing
         self.identity: Final = identity
+        self.candidates: Final = candidates
 
 
 class Recent:
@@ -50,22 +47,21 @@ class Recent:
 
     def candidates(self, http: HttpRequest, identity: Identity) -> Candidates | None:
         """The candidates of a request of this caller, `None` where that is not remembered."""
-        host, segments = http.host, http.segments
+        host = http.host
         known = self._hosts[id(host) % _HOSTS]
         if known is None or known.name is not host:
             return None
-        position = known.start.position(http.path, segments)
+        position = known.start.position(http.path, http.segments)
         stood = self._stood[(id(position) ^ id(identity)) % _PLACES]
         if stood is None or stood.position is not position or stood.identity is not identity:
             return None
-        if stood.method != http.method:
-            return None
-        return Candidates(stood.plan, segments, stood.standing)
+        return stood.candidates if stood.method == http.method else None
 
-    def remember(self, http: HttpRequest, start: Start, position: Position, plan: Plan, standing: Standing) -> None:
-        """Find again what follows from where the caller of this standing stood, by the start of its host."""
+    def remember(
+        self, http: HttpRequest, identity: Identity, start: Start, position: Position, candidates: Candidates
+    ) -> None:
+        """Find again what may speak to this caller there, by the start of its host."""
         host = http.host
         self._hosts[id(host) % _HOSTS] = _Host(host, start)
-        identity = standing.identity
-        stood = _Stood(position, http.method, plan, standing, identity)
+        stood = _Stood(position, http.method, identity, candidates)
         self._stood[(id(position) ^ id(identity)) % _PLACES] = stood

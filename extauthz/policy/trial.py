@@ -181,7 +181,7 @@ def _traces(ruling: _Ruling, policies: PolicySet) -> Mapping[str, RuleTrace]:
     if ruling.request is None:
         return {}
     candidates = policies.candidates(ruling.request, ruling.identity)
-    return traces(candidates, ruling.evaluation, _scope(ruling, ruling.request))
+    return traces(candidates, ruling.request, ruling.evaluation, _scope(ruling, ruling.request))
 
 
 def _risk_traces(ruling: _Ruling, policies: PolicySet) -> Mapping[str, ModelTrace]:

@@ -10,7 +10,9 @@ from extauthz.identity import spiffe
 from extauthz.policy.decide import decide
 from extauthz.policy.declared import NOTHING_DECLARED, Declared
 from extauthz.policy.load import load_text
+from extauthz.policy.plan import Plan
 from extauthz.policy.policy_set import PolicySet
+from extauthz.policy.standing import Standing
 from extauthz.values.approvals import APPROVAL_FACTOR, Approved, Approver, BreakGlass, Vote
 from extauthz.values.decisions import Evaluation
 from extauthz.values.grants import Facts, Grant
@@ -92,6 +94,11 @@ def one_line_each(request: RequestView) -> RequestView:
     places = {name: place for place, name in enumerate(request.http.headers)}
     headers = OneLineEach(places, tuple([values[0] for values in lines]), ())
     return replace(request, http=replace(request.http, headers=headers))
+
+
+def stood(policies: PolicySet) -> list[tuple[Plan, Standing]]:
+    """By which plan it was decided on whoever stood anywhere, and what is remembered of them."""
+    return [(one.plan, one.standing) for one in policies._standings.values() if one.standing is not None]
 
 
 def pathless(host: str) -> tuple[tuple[str, str], ...]:

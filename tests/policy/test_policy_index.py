@@ -16,10 +16,11 @@ from extauthz.policy import hosts, templates, workloads
 from extauthz.policy.captures import captured, layout
 from extauthz.policy.hosts import HostPattern
 from extauthz.policy.index import MOST_LEARNT, Index, Place
+from extauthz.policy.policy_set import PolicySet
 from extauthz.policy.position import Position
 from extauthz.policy.templates import Template
 from extauthz.values.identity import Identity
-from extauthz.values.request import HttpRequest
+from extauthz.values.request import HttpRequest, RequestView
 from extauthz.wire.compose import check_request
 from extauthz.wire.decode import decode
 from extauthz.wire.reading import Reading
@@ -27,8 +28,11 @@ from extauthz.wire.reading import Reading
 
 def found(*rules: dict[str, object], request: str = "/", host: str = "app.example", method: str = "GET") -> list[str]:
     policies = compiled(document("p", *rules))
-    candidates = policies.candidates(http(request, method=method, host=host), Identity())
-    return [item.rule.name for item in candidates.items]
+    return named(policies, http(request, method=method, host=host), Identity())
+
+
+def named(policies: PolicySet, request: RequestView, identity: Identity) -> list[str]:
+    return [item.rule.name for item in policies.candidates(request, identity).items(request)]
 
 
 def look_up(index: Index, request: HttpRequest, workload_id: str | None = None) -> list[tuple[int, Mapping[str, str]]]:
@@ -146,7 +150,7 @@ def test_a_rule_narrows_the_hosts_of_its_policy() -> None:
     hosts_found = [
         host
         for host in ("app.example", "x.app.example", "y.app.example", "z.b.app.example", "b.app.example")
-        if policies.candidates(http(host=host), Identity()).items
+        if named(policies, http(host=host), Identity())
     ]
     assert hosts_found == ["x.app.example", "z.b.app.example"]
 
@@ -193,7 +197,7 @@ def test_workloads_fit_by_pattern_and_nobody_fits_none() -> None:
         ("spiffe://dev.example.org/ns/shop/sa/web", False),
         (None, False),
     ):
-        assert bool(policies.candidates(http(), caller(workload=workload)).items) is fits
+        assert bool(named(policies, http(), caller(workload=workload))) is fits
 
 
 def place(kind: str, number: int) -> Place:
@@ -230,10 +234,9 @@ def test_candidates_are_found_without_touching_other_rules() -> None:
     policies = compiled(document("p", *many, rule("deny", "deny", paths=["/r7/**"])))
     # What is no rule would fail who touches it.
     others: Any = (one if one.name in ("p/deny", "p/r57") else None for one in policies.rules)
-    found = dataclasses.replace(policies, rules=tuple(others)).candidates(
-        http("/r7/1"), caller(workload="spiffe://prod.example.org/ns/n57/sa/web")
-    )
-    assert [item.rule.name for item in found.items] == ["p/deny", "p/r57"]
+    asked_of = dataclasses.replace(policies, rules=tuple(others))
+    identity = caller(workload="spiffe://prod.example.org/ns/n57/sa/web")
+    assert named(asked_of, http("/r7/1"), identity) == ["p/deny", "p/r57"]
 
 
 def test_a_tcp_check_finds_rules_by_workload_too() -> None:
@@ -245,8 +248,8 @@ def test_a_tcp_check_finds_rules_by_workload_too() -> None:
             rule("guard", "deny"),
         )
     )
-    assert [item.rule.name for item in policies.candidates(tcp(), caller(workload=WEB)).items] == ["p/guard", "p/web"]
-    assert [item.rule.name for item in policies.candidates(tcp(), Identity()).items] == ["p/guard"]
+    assert named(policies, tcp(), caller(workload=WEB)) == ["p/guard", "p/web"]
+    assert named(policies, tcp(), Identity()) == ["p/guard"]
 
 
 def test_what_no_template_names_leads_to_one_place_whatever_it_is() -> None:

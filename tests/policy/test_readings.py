@@ -20,6 +20,7 @@ from policy.making import (
     http,
     one_line_each,
     rule,
+    stood,
 )
 
 from extauthz.policy.candidates import Candidates
@@ -135,8 +136,7 @@ def decided(policies: PolicySet, request: RequestView, identity: Identity, now: 
 def decided_anew(policies: PolicySet, request: RequestView, identity: Identity, now: float = NOW) -> Evaluation:
     """The same with nothing remembered at all, every condition evaluated."""
     plan = policies.candidates(request, identity).plan
-    assert request.http is not None
-    fresh = Candidates(Plan(plan._found, plan.modes), request.http.segments)
+    fresh = Candidates(Plan(plan._found, plan.modes))
     scope = RequestScope(Inputs(request, identity, Facts(), now))
     return decide(fresh, request, identity, Facts(), now, (KEY,), scope)
 
@@ -188,7 +188,7 @@ def test_what_is_seen_again_is_not_worked_out_again(when: str, effect: str, term
     first, second = (decided(policies, one_line_each(request), CALLERS[1]) for request in requests)
     # An evaluation with the text of an error, or for one caller, is made each time that it is not remembered.
     assert first is second
-    plan, standing = next(iter(policies._standings.values()))
+    plan, standing = stood(policies)[0]
     assert standing.known is not None
     assert (standing.known is plan.known) is is_common
 
@@ -199,7 +199,7 @@ def test_what_is_known_of_all_callers_is_known_of_one_who_comes_for_the_first_ti
         decided(policies, one_line_each(http(headers={"x-a": "1", "x-b": name})), caller(sub=name)) for name in "abc"
     ]
     assert all(one is first for one in others)
-    assert {id(standing.known) for _, standing in policies._standings.values()} == {id(None), id(_plan(policies).known)}
+    assert {id(standing.known) for _, standing in stood(policies)} == {id(None), id(_plan(policies).known)}
 
 
 @pytest.mark.parametrize("terms", [{}, {"headers": {"x-sub": "user.sub"}}])
@@ -238,7 +238,7 @@ def test_of_what_requests_say_nothing_is_kept_and_no_more_than_there_is_room_for
         request = one_line_each(http(path, headers=dict(zip(("x-a", "x-b"), values, strict=True))))
         for _ in range(3):
             assert decided(policies, request, CALLERS[1]) == decided_anew(policies, request, CALLERS[1])
-    (common, first), (own, second) = policies._standings.values()
+    (common, first), (own, second) = stood(policies)
     assert common.known is first.known is not None
     assert own.known is None
     assert second.known is not None
@@ -254,7 +254,7 @@ def test_so_many_contexts_are_remembered_and_none_that_is_long() -> None:
     for context, _ in product(contexts, range(3)):
         request = one_line_each(http(headers={"x-a": "1"}, context=context))
         assert decided(policies, request, CALLERS[0]) == decided_anew(policies, request, CALLERS[0])
-    ((_, standing),) = policies._standings.values()
+    ((_, standing),) = stood(policies)
     assert standing.known is not None
     assert len(standing.known._within) == MOST_CONTEXTS
     assert all(within.context in contexts[1:] for within in standing.known._within)
@@ -286,7 +286,7 @@ def test_a_place_where_too_much_is_looked_at_is_decided_without_that_memory(when
         request = one_line_each(http(path, headers={f"x-{number}": value for number in ("a", *range(MOST_TEXTS))}))
         for _ in range(3):
             assert decided(policies, request, CALLERS[0]) == decided_anew(policies, request, CALLERS[0])
-    assert [standing.known is None for _, standing in policies._standings.values()] == [False, True]
+    assert [standing.known is None for _, standing in stood(policies)] == [False, True]
 
 
 @pytest.mark.parametrize(("errors", "remembered"), [(1, True), (40, False)])
@@ -369,5 +369,5 @@ def test_only_what_is_compared_with_texts_of_the_policy_is_told(
 
 
 def _plan(policies: PolicySet) -> Plan:
-    (plan,) = {plan for plan, _ in policies._standings.values()}
+    (plan,) = {plan for plan, _ in stood(policies)}
     return plan

@@ -22,6 +22,7 @@ from policy.making import (
     risk_model,
     rule,
     signal,
+    stood,
 )
 
 from extauthz import cel
@@ -103,7 +104,7 @@ def decided(policies: PolicySet, request: RequestView, identity: Identity, now: 
     """The decision, `alone` without what is remembered of others that stand alike."""
     candidates = policies.candidates(request, identity)
     return decide(
-        Candidates(candidates.plan, candidates.segments) if alone else candidates,
+        Candidates(candidates.plan) if alone else candidates,
         request=request,
         identity=identity,
         facts=Facts(),
@@ -145,7 +146,7 @@ def test_plans_that_nobody_shares_are_kept_for_nobody() -> None:
         found = decided(policies, REQUESTS[0], caller(sub=f"u{n}"), NOW, alone=False).decision
         assert found == decided(policies, REQUESTS[0], caller(sub=f"u{n}"), NOW, alone=True).decision
         assert isinstance(found, Allow)
-    assert len({id(known) for known, _ in policies._standings.values()}) == MOST_KEPT
+    assert len({id(known) for known, _ in stood(policies)}) == MOST_KEPT
 
 
 def test_threads_that_decide_together_decide_as_one_alone() -> None:
@@ -188,7 +189,7 @@ def test_what_a_client_chooses_is_remembered_neither_often_nor_where_it_is_long(
         headers = {f"x-{n}": "1" for n in range(6) if header >> n & 1} | {f"x-by-chance-{query}": "1", "x-x": "1"}
         request = http("/?" + "&".join(f"q{n}={query >> n & 1}" for n in range(6)), headers=headers)
         decided(policies, request, identity, NOW, alone=False)
-    ((_, standing),) = policies._standings.values()
+    ((_, standing),) = stood(policies)
     assert len(standing.held) == MOST_HELD
     assert len(standing.settled) <= MOST_SETTLED
     assert not any(
