@@ -89,7 +89,7 @@ class Checker:
         self._answering.forget()
 
     def start(
-        self, payload: bytes, *, trace: Trace = (), remaining: Remaining = _no_deadline, may_wait: bool = True
+        self, payload: bytes, trace: Trace = (), remaining: Remaining = _no_deadline, may_wait: bool = True
     ) -> bytes | Opened:
         """The answer to the CheckRequest in `payload`, or what `finish` needs to give it after a look-up.
 

@@ -40,6 +40,8 @@ Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 
+_MAY_WAIT: Final = False
+"""This thread is that of the event loop."""
 _CHECK: Final = CHECK.encode()
 _HEALTH_CHECK: Final = HEALTH_CHECK.encode()
 _HEALTH_WATCH: Final = HEALTH_WATCH.encode()
@@ -128,7 +130,7 @@ class AsgiTransport:
                 if late:
                     begun: bytes | Opened = self._turn_away(said)
                 else:
-                    begun = self._checker.start(message, trace=said.trace, remaining=said.remaining, may_wait=False)
+                    begun = self._checker.start(message, said.trace, said.remaining, _MAY_WAIT)
                 if not isinstance(begun, bytes):
                     del scope, headers, receive, event, message  # kilobytes, of each of thousands that wait
                     ended = await self._finish(begun, said.remaining())

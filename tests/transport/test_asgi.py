@@ -226,9 +226,9 @@ def test_the_checker_knows_the_callers_span_and_how_long_it_waits(bench: Bench) 
     known: list[tuple[object, float | None]] = []
     start = bench.checker.start
 
-    def noting(payload: bytes, *, trace: Any, remaining: Any, may_wait: bool) -> Any:
+    def noting(payload: bytes, trace: Any, remaining: Any, may_wait: bool) -> Any:
         known.append((trace, remaining()))
-        return start(payload, trace=trace, remaining=remaining, may_wait=may_wait)
+        return start(payload, trace, remaining, may_wait)
 
     span = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
