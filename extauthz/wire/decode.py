@@ -15,6 +15,7 @@ from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue
 from extauthz._pb.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
 from extauthz._pb.extauthz.check_pb2 import Check, Pieces
 from extauthz.errors import MalformedRequest
+from extauthz.values.native import i64
 from extauthz.values.request import EMPTY, HttpRequest, Peer, RequestView
 from extauthz.wire import body as bodies
 from extauthz.wire import header_entries, request_fields
@@ -160,12 +161,12 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
         raise MalformedRequest("the bytes are no CheckRequest", reason="malformed-check") from None
 
 
-def _in_front(payload: bytes) -> tuple[int, int, int]:
+def _in_front(payload: bytes) -> tuple[i64, i64, i64]:
     """Where the two ends of the connection end, and where the content of the request begins and ends, of a Check that
     is laid out as most are: attributes alone, their fields in the order of their numbers, and lengths of up to two
     bytes (Protocol Buffers, "Encoding").
     """
-    size = len(payload)
+    size: i64 = len(payload)
     if not (
         130 < size < 16_387 and payload[0] == 10 and payload[1] > 127 and payload[2] * 128 + payload[1] == size + 125
     ):
@@ -262,7 +263,8 @@ def _in_order(rest: bytes) -> dict[int, bytes] | None:
     one of a lower number, but for extensions, and with a length of up to two bytes. None is there twice then.
     """
     parts: dict[int, bytes] = {}
-    at, before, size = 0, 0, len(rest)
+    at: i64 = 0
+    before, size = 0, len(rest)
     try:
         while at < size:
             tag = rest[at]
@@ -298,7 +300,7 @@ def _http(http: HttpFields, route: _Route, reading: Reading, usual: Usual) -> Ht
     method, authority, target = http.method, http.host, http.path
     if len(target) > _LONGEST_TARGET:
         raise MalformedRequest(f"the target is longer than {_LONGEST_TARGET} characters", reason="malformed-path")
-    if "!" in target:
+    if http.usual is None and "!" in target:  # what is usual has none
         _refuse_replaced(http, target)
     raw_path, mark, raw_query = target.partition("?")
     if mark:

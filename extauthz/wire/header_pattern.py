@@ -10,6 +10,7 @@ from typing import Final
 
 from extauthz.values.common import Common
 from extauthz.values.headers import OneLineEach
+from extauthz.values.native import i64
 from extauthz.wire.fragments import field
 from extauthz.wire.headers import LARGEST, TELLING, is_joined
 from extauthz.wire.spans import span
@@ -44,15 +45,16 @@ class _Gap:
 
     __slots__ = ("before_size", "head", "head_size", "opening", "opening_size", "place", "single", "size")
 
-    def __init__(self, opening: bytes, before_size: int, entry: Varying, size: int) -> None:
-        self.opening, self.opening_size = opening, len(opening)
+    def __init__(self, opening: bytes, before_size: i64, entry: Varying, size: i64) -> None:
+        self.opening, self.head = opening, entry.head
+        self.opening_size: i64 = len(opening)
         self.before_size = before_size
-        self.head, self.head_size = entry.head, len(entry.head)
+        self.head_size: i64 = len(entry.head)
         self.place = entry.place
         self.single = entry.single
         self.size = size
 
-    def of_another_size(self, content: bytes, at: int) -> tuple[int, int]:
+    def of_another_size(self, content: bytes, at: i64) -> tuple[i64, i64]:
         """Where the value begins and ends if the entry is there, with what comes before it; else an end behind the
         content. Raises `IndexError` if it is cut off.
         """
@@ -95,7 +97,7 @@ class Pattern:
         self.count = len(entries)
         self.is_telling = not TELLING.isdisjoint(headers.places)
 
-    def headers_in(self, content: bytes, text: str, at: int, end: int) -> OneLineEach | None:
+    def headers_in(self, content: bytes, text: str, at: i64, end: i64) -> OneLineEach | None:
         """The headers of the map that is the content from there to the end. `text` has a character for each byte: what
         is cut out of it needs not be decoded, unless it is no ASCII.
 

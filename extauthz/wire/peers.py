@@ -7,6 +7,7 @@ are read in one pass; protobuf reads all others, and says what is none.
 from typing import Final
 
 from extauthz._pb.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
+from extauthz.values.native import i64
 from extauthz.values.request import Peer
 from extauthz.wire.spans import OutOfOrder, span
 
@@ -39,7 +40,7 @@ def both_peers(head: bytes) -> tuple[Peer, Peer]:
     return _peer(attributes.source), _peer(attributes.destination)
 
 
-def _peer_in(head: bytes, at: int, tag: int) -> tuple[Peer, int]:
+def _peer_in(head: bytes, at: i64, tag: int) -> tuple[Peer, i64]:
     """The peer in the field that begins there, and where that ends; if nothing is said of it, or an address, a port
     and no more than a name beside."""
     begin, end = _within(head, at, tag)
@@ -60,14 +61,14 @@ def _peer_in(head: bytes, at: int, tag: int) -> tuple[Peer, int]:
     return Peer(ip=head[ip:ip_end].decode(), port=port, principal=principal), end
 
 
-def _within(head: bytes, at: int, tag: int) -> tuple[int, int]:
+def _within(head: bytes, at: i64, tag: int) -> tuple[i64, i64]:
     """Where the content of the field begins and ends that is there."""
     if head[at] != tag:
         raise OutOfOrder
     return span(head, at)
 
 
-def _port(head: bytes, at: int) -> tuple[int, int]:
+def _port(head: bytes, at: i64) -> tuple[int, i64]:
     """A port of the size that ports have, and where its field ends."""
     if head[at] != _PORT:
         raise OutOfOrder

@@ -10,6 +10,7 @@ from typing import Final
 from extauthz._pb.extauthz.check_pb2 import Check
 from extauthz.errors import MalformedRequest
 from extauthz.values.headers import OneLineEach
+from extauthz.values.native import i64
 from extauthz.wire import host as hosts
 from extauthz.wire.header_entries import MOST_SAMPLES, Usual
 from extauthz.wire.spans import OutOfOrder, span
@@ -90,7 +91,8 @@ class _Alike:
     __slots__ = ("canonical_host", "content", "host", "length", "method", "protocol", "scheme", "size")
 
     def __init__(self, content: bytes, http: HttpFields, canonical_host: str) -> None:
-        self.content, self.length = content, len(content)
+        self.content: Final = content
+        self.length: i64 = len(content)
         self.method = http.method
         self.canonical_host = canonical_host
         self.host, self.scheme, self.size, self.protocol = http.host, http.scheme, http.size, http.protocol
@@ -111,7 +113,7 @@ class Connection:
         self.headers = Usual(most, each)
         self._alike: _Alike | None = None
 
-    def as_before(self, content: bytes, at: int, end: int) -> HttpFields | None:
+    def as_before(self, content: bytes, at: i64, end: i64) -> HttpFields | None:
         """The fields from there to the end, if they are those of a request that was seen here, but for its id, method
         and path, and values of its headers. `None` of any other; `IndexError` if it is cut off.
         """
@@ -150,7 +152,7 @@ class Connection:
                 return http
         return None
 
-    def take_alike(self, http: HttpFields, content: bytes, at: int) -> int:
+    def take_alike(self, http: HttpFields, content: bytes, at: i64) -> i64:
         """Take host, scheme, size and protocol if these fields are there as before; where they end, else `at`."""
         alike = self._alike
         if alike is None or content[at : at + alike.length] != alike.content:
@@ -169,7 +171,7 @@ Fields = tuple[int, int, HttpFields | None]
 """Of `AttributeContext.Request`: seconds and nanoseconds of its time, and `http`."""
 
 
-def read_within(payload: bytes, start: int, end: int, connection: Connection) -> Fields:
+def read_within(payload: bytes, start: i64, end: i64, connection: Connection) -> Fields:
     """Those that are between there and there. The same, sooner for what is as it was before on the connection."""
     if end - start <= _LONGEST_COMPARED:
         try:
@@ -209,9 +211,10 @@ def _in_order(content: bytes, connection: Connection) -> Fields:
     return seconds, nanos, _http(content, start, connection)
 
 
-def _time(content: bytes, at: int, end: int) -> tuple[int, int, int]:
+def _time(content: bytes, at: i64, end: i64) -> tuple[i64, i64, i64]:
     """Its seconds and nanoseconds, none if it is not there, and where it ends."""
-    seconds = nanos = 0
+    seconds: i64 = 0
+    nanos: i64 = 0
     if at < end and content[at] == _TIME:
         at, end = span(content, at)
         if at < end and content[at] == _SECONDS:
@@ -223,10 +226,11 @@ def _time(content: bytes, at: int, end: int) -> tuple[int, int, int]:
     return seconds, nanos, at
 
 
-def _http(content: bytes, at: int, connection: Connection) -> HttpFields:
+def _http(content: bytes, at: i64, connection: Connection) -> HttpFields:
     """The fields from there to the end."""
     http = HttpFields()
-    size, before, host_at = len(content), 0, 0
+    size, before = len(content), 0
+    host_at: i64 = 0
     while at < size:
         tag = content[at]
         if tag < before or tag == before != _HEADER:
@@ -292,7 +296,8 @@ def _take_text(http: HttpFields, tag: int, text: str) -> None:
 def _lines(piece: bytes) -> list[bytes]:
     """The entries of a map of lines, if there is nothing else in it."""
     lines: list[bytes] = []
-    at, size = 0, len(piece)
+    at: i64 = 0
+    size: i64 = len(piece)
     while at < size:
         if piece[at] != _LINE:
             raise OutOfOrder
@@ -303,17 +308,19 @@ def _lines(piece: bytes) -> list[bytes]:
     return lines
 
 
-def _signed(content: bytes, at: int) -> tuple[int, int]:
+def _signed(content: bytes, at: i64) -> tuple[i64, i64]:
     """A size, and where it ends."""
     end = at + len(_UNKNOWN_SIZE)
     return (-1, end) if content[at:end] == _UNKNOWN_SIZE else _number(content, at)
 
 
-def _number(content: bytes, at: int) -> tuple[int, int]:
+def _number(content: bytes, at: i64) -> tuple[i64, i64]:
     """A number of up to five bytes, and where it ends."""
-    value, shift, end = 0, 0, at + 5
+    value: i64 = 0
+    shift: i64 = 0
+    end = at + 5
     while at < end:
-        byte = content[at]
+        byte: i64 = content[at]
         at += 1
         if byte < 128:
             return value | byte << shift, at
