@@ -19,4 +19,5 @@ def replace(value: Value, /, **changes: Any) -> Value:
     """The same with what is given."""
     if isinstance(value, RequestView | HttpRequest | Peer):
         return type(value)(**fields_of(value) | changes)
+    assert isinstance(value, msgspec.Struct)
     return msgspec.structs.replace(value, **changes)
