@@ -28,6 +28,8 @@ class BoundedQueue(Generic[T]):
         self._bytes = 0
         self._items: Final[deque[T]] = deque()
         self._changing: Final = threading.Lock()
+        self._acquire: Final = self._changing.acquire  # a `with` takes compiled code three times as long
+        self._release: Final = self._changing.release
 
     def __len__(self) -> int:
         return len(self._items)
@@ -39,11 +41,15 @@ class BoundedQueue(Generic[T]):
 
     def put(self, item: T) -> bool:
         """Take this in; whether it fits. The last one may be larger than the room that was left."""
-        with self._changing:
-            if len(self._items) >= self._room or self._bytes >= self._room_bytes:
+        size, items = item.size, self._items
+        self._acquire()
+        try:
+            if len(items) >= self._room or self._bytes >= self._room_bytes:
                 return False
-            self._items.append(item)
-            self._bytes += item.size
+            items.append(item)
+            self._bytes += size
+        finally:
+            self._release()
         return True
 
     def take(self, most: int) -> list[T]:

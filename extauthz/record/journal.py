@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -18,7 +17,7 @@ from msgspec.structs import replace
 from extauthz.errors import ConfigurationError
 from extauthz.record.bounded_queue import BoundedQueue
 from extauthz.record.decision import DecisionRecord, Wait
-from extauthz.record.keeping import Keeper, Ledger, Record
+from extauthz.record.keeping import JournalCounts, Keeper, Ledger, Record
 
 QUEUE: Final = 50_000
 """Records that wait for their keepers before further ones are dropped."""
@@ -44,22 +43,13 @@ LOG_EVERY: Final = 10.0
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalCounts:
-    """Records that wait for their keepers, and those that were dropped since the start because too many did."""
-
-    waiting: int
-    dropped: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Required:
-    record: DecisionRecord
-    done: Future[None]
+    """A record that somebody waits for."""
 
-    @property
-    def size(self) -> int:
-        return self.record.size
+    def __init__(self, record: DecisionRecord, done: Future[None]) -> None:
+        self.record: Final = record
+        self.done: Final = done
+        self.size: Final[int] = record.size
 
 
 class Journal:
@@ -95,8 +85,8 @@ class Journal:
         self._told = 0
         self._told_at = -LOG_EVERY
         self._must = must and audit is not None
-        self._thread = threading.Thread(target=self._run, name="records", daemon=True)
-        self._thread.start()
+        self._worker = threading.Thread(target=self._run, name="records", daemon=True)
+        self._worker.start()
 
     @property
     def blocks(self) -> bool:
@@ -144,8 +134,8 @@ class Journal:
         self._closing = True
         self._urgent.set()
         self._wake.set()
-        self._thread.join(CLOSING)
-        if self._thread.is_alive() and self._queue:
+        self._worker.join(CLOSING)
+        if self._worker.is_alive() and self._queue:
             _log.error("records-dropped", dropped=self._dropped + len(self._queue))
 
     def _run(self) -> None:

@@ -6,6 +6,7 @@ what goes wrong in it changes none; only a record that a rule requires is waited
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Protocol
 
 from extauthz.record.decision import DecisionRecord
@@ -60,3 +61,11 @@ class Ledger(Keeper, Protocol):
         Raises:
             OSError: they are not on disk; none of those that are not is written later.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalCounts:
+    """Records that wait for their keepers, and those that were dropped since the start because too many did."""
+
+    waiting: int
+    dropped: int

@@ -11,7 +11,7 @@ from extauthz.check.activity import ActivityCounts
 from extauthz.check.habits import HabitCounts
 from extauthz.check.holding import HoldCounts
 from extauthz.record.audit_file import AuditCounts
-from extauthz.record.journal import JournalCounts
+from extauthz.record.keeping import JournalCounts
 from extauthz.record.outlet import SpanCounts
 from extauthz.web.families import counter, each
 

@@ -16,7 +16,7 @@ from extauthz.files import FileStanding
 from extauthz.lookup.attributes.sources import SourceStanding
 from extauthz.lookup.key_sets import Standing
 from extauthz.record.audit_file import AuditCounts
-from extauthz.record.journal import JournalCounts
+from extauthz.record.keeping import JournalCounts
 from extauthz.record.outlet import SpanCounts
 from extauthz.record.tallies import Tallies
 from extauthz.record.trace_context import Propagation
