@@ -37,7 +37,7 @@ from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver
 from extauthz.identity.revocations import KINDS, Revocation
 from extauthz.policy.load import load_text
-from extauthz.record.decision import DecisionRecord
+from extauthz.record.brief import Decided
 from extauthz.record.keeping import Record, Recorder
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
 from extauthz.store.memory import MemoryStore
@@ -147,7 +147,7 @@ class Left(Recorder):
         """Take one record."""
         self._queue.append(record)
 
-    def commit(self, record: DecisionRecord) -> Future[None]:
+    def commit(self, record: Decided) -> Future[None]:
         """No rule here asks for it."""
         raise NotImplementedError
 

@@ -36,8 +36,9 @@ from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver
 from extauthz.lookup.geo import open_databases
 from extauthz.policy.load import load_text
-from extauthz.record.decision import DecisionRecord
+from extauthz.record.brief import Decided
 from extauthz.record.keeping import Record, Recorder
+from extauthz.record.life import LifeRecord
 from extauthz.risk.addresses import AddressSet, parse_entry
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
 from extauthz.store.memory import MemoryStore
@@ -127,7 +128,7 @@ class Left(Recorder):
     """Where records wait for those who write them."""
 
     def __init__(self) -> None:
-        self.queue: deque[DecisionRecord] = deque(maxlen=QUEUE)
+        self.queue: deque[Decided] = deque(maxlen=QUEUE)
 
     @property
     def blocked(self) -> bool:
@@ -136,10 +137,10 @@ class Left(Recorder):
 
     def record(self, record: Record) -> None:
         """Take one record."""
-        assert isinstance(record, DecisionRecord), "nothing lives here but decisions"
+        assert not isinstance(record, LifeRecord), "nothing lives here but decisions"
         self.queue.append(record)
 
-    def commit(self, record: DecisionRecord) -> Future[None]:
+    def commit(self, record: Decided) -> Future[None]:
         """No rule here asks for it."""
         raise NotImplementedError
 

@@ -4,8 +4,8 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from extauthz.record.audit_file import ROOM, AuditCounts, AuditFile
-from extauthz.record.decision import DecisionRecord
-from extauthz.record.journal import QUEUE, QUEUE_BYTES, Journal
+from extauthz.record.brief import Decided
+from extauthz.record.journal import HANGING, QUEUE, QUEUE_BYTES, REQUIRED, REQUIRED_BYTES, Journal
 from extauthz.record.keeping import Keeper, Record, Recorder
 from extauthz.record.masking import Keep
 from extauthz.stepup.keys import KeyRing
@@ -24,11 +24,23 @@ class AuditJournal(Recorder):
         room: int = ROOM,
         queue: int = QUEUE,
         queue_bytes: int = QUEUE_BYTES,
+        required: int = REQUIRED,
+        required_bytes: int = REQUIRED_BYTES,
+        hanging: float = HANGING,
         must: bool = False,
         keys: KeyRing | None = None,
     ) -> None:
         self.file = AuditFile(path, keep, keys=keys, room=room)
-        self.journal = Journal(others, audit=self.file, must=must, queue=queue, queue_bytes=queue_bytes)
+        self.journal = Journal(
+            others,
+            audit=self.file,
+            must=must,
+            queue=queue,
+            queue_bytes=queue_bytes,
+            required=required,
+            required_bytes=required_bytes,
+            hanging=hanging,
+        )
 
     @property
     def blocked(self) -> bool:
@@ -37,7 +49,7 @@ class AuditJournal(Recorder):
     def record(self, record: Record) -> None:
         self.journal.record(record)
 
-    def commit(self, record: DecisionRecord) -> Future[None]:
+    def commit(self, record: Decided) -> Future[None]:
         return self.journal.commit(record)
 
     def count(self) -> AuditCounts:

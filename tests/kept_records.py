@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import Future
 
+from extauthz.record.brief import Decided, whole
 from extauthz.record.decision import DecisionRecord
 from extauthz.record.keeping import Record, Recorder
 from extauthz.record.life import LifeRecord
@@ -20,15 +21,14 @@ class Records(Recorder):
         return False
 
     def record(self, record: Record) -> None:
-        match record:
-            case DecisionRecord():
-                self.kept.append(record)
-            case LifeRecord():
-                self.lives.append(record)
+        if isinstance(record, LifeRecord):
+            self.lives.append(record)
+        else:
+            self.kept.append(whole(record))
 
-    def commit(self, record: DecisionRecord) -> Future[None]:
+    def commit(self, record: Decided) -> Future[None]:
         done: Future[None] = Future()
-        self.kept.append(record)
+        self.kept.append(whole(record))
         done.set_result(None)
         return done
 

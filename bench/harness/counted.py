@@ -17,7 +17,7 @@ from extauthz.check.surroundings import Ruling, Surroundings
 from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver
 from extauthz.policy.load import load_text
-from extauthz.record.decision import DecisionRecord
+from extauthz.record.brief import Decided
 from extauthz.record.keeping import Record, Recorder
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
 from extauthz.store.memory import MemoryStore
@@ -46,7 +46,7 @@ class Left(Recorder):
         """Take one record."""
         self._waiting.append(record)
 
-    def commit(self, record: DecisionRecord) -> Future[None]:
+    def commit(self, record: Decided) -> Future[None]:
         """No rule here asks for it."""
         raise NotImplementedError
 

@@ -19,8 +19,9 @@ from extauthz.check.refusals import AUDIT_UNAVAILABLE, INTERNAL_ERROR, refusal
 from extauthz.check.repeating import Kept, Repeating
 from extauthz.errors import ConfigurationError, Reason, Refused
 from extauthz.policy.approving import terms_of
+from extauthz.record.brief import Decided
 from extauthz.record.chronicle import REQUESTER, Chronicle
-from extauthz.record.decision import DecisionRecord, Wait, WallClock
+from extauthz.record.decision import Wait, WallClock
 from extauthz.record.keeping import Recorder
 from extauthz.record.tallies import Alike, Tallies
 from extauthz.record.trace_context import trace_id_of
@@ -320,7 +321,7 @@ class Answering:
         )
 
 
-def _record_of(case: Case, kept: Kept, answer: Answer, ended_ns: int) -> DecisionRecord:
+def _record_of(case: Case, kept: Kept, answer: Answer, ended_ns: int) -> Decided:
     return record_of(case, kept.reasoning, answer.detail, answer.span, answer.challenge, ended_ns)
 
 

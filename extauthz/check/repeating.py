@@ -8,8 +8,9 @@ set of policies is held: one that was replaced goes piece by piece, and not with
 from typing import Final
 
 from extauthz.check.case import Case
-from extauthz.check.recording import Reasoning
+from extauthz.check.recording import reasoning_of
 from extauthz.policy.asking import Inquiry
+from extauthz.record.brief import Reasoning
 from extauthz.record.tallies import Alike
 from extauthz.values.decisions import Allow, Evaluation
 from extauthz.values.grants import Facts
@@ -34,7 +35,7 @@ class Kept:
         self.inquiry: Final[Inquiry] = case.inquiry
         self.size: Final = len(case.asked.decision_id)
         self.said: Final[Holed | None] = said
-        self.reasoning: Final = Reasoning(case.policies, evaluation, case.facts, case.inquiry)
+        self.reasoning: Final = reasoning_of(case.policies, evaluation, case.facts, case.inquiry)
         self.alike: Final[Alike | None] = alike
 
 

@@ -23,11 +23,12 @@ from msgspec.structs import replace
 from extauthz import __version__
 from extauthz.errors import ConfigurationError, ExtauthzError, failure_of
 from extauthz.record.audit_keys import by_id, public_keys
+from extauthz.record.audit_line import DecisionLine
+from extauthz.record.brief import Brief, whole
 from extauthz.record.chain import WRITER_BYTES, Head, after, beginning, chained, signed
-from extauthz.record.decision import DecisionRecord
 from extauthz.record.keeping import Record
 from extauthz.record.life import Detail, LifeKind, LifeRecord
-from extauthz.record.life_lines import life_line_of
+from extauthz.record.life_lines import LifeLine, life_line_of
 from extauthz.record.line_encoder import LineEncoder
 from extauthz.record.line_file import LineFile
 from extauthz.record.masking import Keep, line_of
@@ -136,12 +137,13 @@ class AuditFile:
 
     def keep(self, batch: Sequence[Record]) -> None:
         """Append the lines of these records, or hold them until they can be."""
+        lines, room, room_bytes = self._lines, self._room, self._room_bytes
         for record in batch:
-            if len(self._lines) >= self._room or self._waiting_bytes >= self._room_bytes:
+            if len(lines) >= room or self._waiting_bytes >= room_bytes:
                 self._lost += 1
                 continue
             line = self._line(record)
-            self._lines.append(line)
+            lines.append(line)
             self._waiting_bytes += len(line)
         if not self._failing or time.monotonic() >= self._retry_at:
             try:
@@ -193,11 +195,19 @@ class AuditFile:
             try:
                 self._append_records(list(islice(self._lines, CHUNK)))
             finally:
-                for _ in range(self._written - before):
-                    self._waiting_bytes -= len(self._lines.popleft())
+                self._let_go(self._written - before)
             self._failing = False
         if self._is_to_check():
             self._check()
+
+    def _let_go(self, written: int) -> None:
+        """Hold the oldest lines no longer, so many."""
+        if written == len(self._lines):
+            self._lines.clear()
+            self._waiting_bytes = 0
+            return
+        for _ in range(written):
+            self._waiting_bytes -= len(self._lines.popleft())
 
     def _is_to_check(self) -> bool:
         """Whether what was written has waited long enough to be signed."""
@@ -309,21 +319,21 @@ class AuditFile:
             # By its type alone: a traceback could hold what is masked.
             reason = f"record cut: {type(error).__name__}"
             _log.error("audit-record-cut", decision_id=record.decision_id, error=type(error).__name__)
-            match record:
-                case DecisionRecord():
-                    return self._encoded(replace(record, request=None, identity=None, rules=(), detail=reason))
-                case LifeRecord():
-                    return self._encoded(LifeRecord(kind=record.kind, at_ns=record.at_ns, reason=reason))
+            if isinstance(record, LifeRecord):
+                return self._encoded(LifeRecord(kind=record.kind, at_ns=record.at_ns, reason=reason))
+            return self._encoded(replace(whole(record), request=None, identity=None, rules=(), detail=reason))
 
     def _encoded(self, record: Record) -> bytes:
         """The line of a record without the closing brace."""
         try:
-            if isinstance(record, DecisionRecord):
+            if isinstance(record, Brief):
                 return self._decisions.encode(record)
-            return self._encoder.encode(life_line_of(record))[:-1]
+            return self._encoder.encode(self._told(record))[:-1]
         except UnicodeEncodeError:  # a lone surrogate, which JSON can escape and UTF-8 can't hold
-            line = line_of(record, self._keep) if isinstance(record, DecisionRecord) else life_line_of(record)
-            return self._encoder.encode(_speakable(msgspec.to_builtins(line)))[:-1]
+            return self._encoder.encode(_speakable(msgspec.to_builtins(self._told(record))))[:-1]
+
+    def _told(self, record: Record) -> DecisionLine | LifeLine:
+        return life_line_of(record) if isinstance(record, LifeRecord) else line_of(whole(record), self._keep)
 
     def _tell_losses(self) -> None:
         now = time.monotonic()

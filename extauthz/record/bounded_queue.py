@@ -54,7 +54,12 @@ class BoundedQueue(Generic[T]):
 
     def take(self, most: int) -> list[T]:
         """The oldest ones, at most so many."""
+        taken: list[T] = []
+        size, popleft = 0, self._items.popleft
         with self._changing:
-            taken = [self._items.popleft() for _ in range(min(most, len(self._items)))]
-            self._bytes -= sum([item.size for item in taken])
+            for _ in range(min(most, len(self._items))):
+                item = popleft()
+                size += item.size
+                taken.append(item)
+            self._bytes -= size
         return taken

@@ -6,6 +6,7 @@ whatever callers send.
 
 from typing import Final, TypeVar
 
+from extauthz.record.brief import Brief, Reasoning
 from extauthz.record.decision import DecisionRecord
 from extauthz.record.fragments import Remembered
 from extauthz.record.line_parts import weight_of
@@ -32,7 +33,7 @@ from extauthz.record.span_model import SERVER, SpanModel
 from extauthz.record.trace_context import Parent
 from extauthz.values.decisions import Allow, Decision, Deny, RuleResult
 from extauthz.values.identity import Identity
-from extauthz.values.request import HttpRequest, Peer
+from extauthz.values.request import Peer
 from extauthz.values.span_ids import SpanIds
 
 SPAN_NAME: Final = "authz.check"
@@ -61,9 +62,9 @@ class DecisionSpans:
     """Encodes spans of decisions. Belongs to one thread."""
 
     def __init__(self) -> None:
-        self._outcomes: dict[tuple[object, ...], tuple[tuple[RuleResult, ...], bytes]] = {}
+        self._outcomes: dict[tuple[object, ...], _Outcome] = {}
         self._callers: dict[tuple[str | None, ...], bytes] = {}
-        self._targets: dict[tuple[str, ...], bytes] = {}
+        self._targets: dict[tuple[str, str, str, str], _Target] = {}
         self._remembered: Final[Remembered[int, tuple[Identity, bytes, bytes]]] = Remembered()
         self._identities: Final[dict[int, tuple[Identity, bytes, bytes]]] = self._remembered.known
         self._connections: Final[list[_Connection | None]] = [None] * _PLACES
@@ -81,71 +82,78 @@ class DecisionSpans:
         kept = len(self._outcomes) + len(self._callers) + len(self._targets)
         return kept + len(self._identities)
 
-    def encoded(
-        self, record: DecisionRecord, trace_id: bytes, span_id: bytes, parent: Parent | None, tracestate: str
-    ) -> bytes:
+    def encoded(self, record: Brief, trace_id: bytes, span_id: bytes, parent: Parent | None, tracestate: str) -> bytes:
         """The content of the `Span` of a decision."""
         try:
             return self._quickly(record, trace_id, span_id, parent, tracestate)
         except (UnicodeEncodeError, IndexError):  # a text that is no Unicode, or a long one
-            return encoded(model_of(record, trace_id, span_id, parent, tracestate))
+            return encoded(model_of(record.whole(), trace_id, span_id, parent, tracestate))
 
-    def _quickly(
-        self, record: DecisionRecord, trace_id: bytes, span_id: bytes, parent: Parent | None, tracestate: str
-    ) -> bytes:
+    def _quickly(self, record: Brief, trace_id: bytes, span_id: bytes, parent: Parent | None, tracestate: str) -> bytes:
         """As `encoded`.
 
         Raises:
             UnicodeEncodeError: a text is no Unicode.
             IndexError: it is long.
         """
-        request, decision = record.request, record.decision
-        http = None if request is None else request.http
-        id_ = record.decision_id.encode()
-        path = given = target = b""
-        if http is not None:
-            path, given, target = http.path.encode(), http.id.encode(), self._target(http)
+        reasoning, beside = record.reasoning, record.beside
+        id_, path, given = record.decision_id.encode(), record.path.encode(), record.id.encode()
+        outcome = self._outcome(reasoning)
+        target = outcome.target
+        if target is None or not target.is_of(record):
+            target = outcome.target = self._target(record)
         before, behind = self._caller(record.identity)
-        return b"".join(
-            [
-                TRACE_ID,
-                trace_id,
-                SPAN_ID,
-                span_id,
-                LOCAL if parent is None else PARENT,
-                b"" if parent is None else parent.span_id,
-                b"" if parent is None else REMOTE,
-                _times(STARTED, record.started_ns, ENDED, record.ended_ns)
-                if not record.waits
-                else times(started_of(record), ended_of(record)),
-                self._outcome(decision, record.rules, record.revision),
-                before,
-                target,
-                self._decision_id[len(id_)],
-                id_,
-                b"" if http is None else self._path[len(path)],
-                path,
-                self._request_id[len(given)] if given else b"",
-                given,
-                b"" if request is None else self._connection(request.source),
-                behind,
-                attributes(rare(record)) if _may_be_rare(record, decision) else b"",
-                state(tracestate) if tracestate else b"",
-                links(links_of(record)) if isinstance(decision, Allow) and decision.grants else b"",
-            ]
-        )
+        pieces = [
+            TRACE_ID,
+            trace_id,
+            SPAN_ID,
+            span_id,
+        ]
+        if parent is None:
+            pieces.append(LOCAL)
+        else:
+            pieces += [PARENT, parent.span_id, REMOTE]
+        pieces += [
+            _times(STARTED, record.started_ns, ENDED, record.ended_ns)
+            if not beside.waits
+            else times(started_of(record.whole()), ended_of(record.whole())),
+            outcome.fragment,
+            before,
+            target.fragment,
+            self._decision_id[len(id_)],
+            id_,
+            self._path[len(path)],
+            path,
+            self._request_id[len(given)] if given else b"",
+            given,
+            self._connection(record.source),
+            behind,
+        ]
+        if reasoning.may_rest or reasoning.risk or beside.detail is not None:
+            pieces.append(attributes(rare(record.whole())))
+        if tracestate:
+            pieces.append(state(tracestate))
+        if reasoning.may_rest:
+            pieces.append(links(links_of(reasoning.decision)))
+        return b"".join(pieces)
 
-    def _outcome(self, decision: Decision, rules: tuple[RuleResult, ...], revision: str) -> bytes:
+    def _outcome(self, reasoning: Reasoning) -> "_Outcome":
         """Name, kind, status, and what was decided. The results of rules are the same ones whenever they come out the
         same, so they are known by where they are; the entry holds on to them."""
+        noted = reasoning.span
+        if isinstance(noted, _Outcome):
+            return noted
+        decision, rules, revision = reasoning.decision, reasoning.rules, reasoning.revision
         status = decision.status if isinstance(decision, Deny) else 0
         key = (id(rules), type(decision), decision.rule, decision.reason, status, revision)
         known = self._outcomes.get(key)
         if known is None:
             fragment = sort(SPAN_NAME, SERVER, failure_of(decision)) + attributes(outcome(decision, rules, revision))
-            known = (rules, fragment)
+            known = _Outcome(rules, fragment)
             _put(self._outcomes, key, known, len(fragment))
-        return known[1]
+        if len(known.fragment) <= _LONGEST:
+            reasoning.span = known
+        return known
 
     def _caller(self, identity: Identity | None) -> tuple[bytes, bytes]:
         """Who called, and from where, as two parts."""
@@ -193,13 +201,13 @@ class DecisionSpans:
             self._connections[place] = _Connection(source, fragment)
         return fragment
 
-    def _target(self, http: HttpRequest) -> bytes:
-        key = (http.method, http.scheme, http.host, http.authority)
-        fragment = self._targets.get(key)
-        if fragment is None:
-            fragment = attributes(target(http))
-            _put(self._targets, key, fragment, len(fragment))
-        return fragment
+    def _target(self, record: Brief) -> "_Target":
+        key = (record.method, record.scheme, record.host, record.authority)
+        known = self._targets.get(key)
+        if known is None:
+            known = _Target(*key, attributes(target(record.http())))
+            _put(self._targets, key, known, len(known.fragment))
+        return known
 
     def _port(self, port: int) -> bytes:
         if not 0 < port <= _LARGEST_PORT:
@@ -218,10 +226,33 @@ class _Connection:
         self.fragment: Final = fragment
 
 
-def _may_be_rare(record: DecisionRecord, decision: Decision) -> bool:
-    if record.risk or record.detail is not None or record.glimpse is not None:
-        return True
-    return bool(decision.grants or decision.auto) if isinstance(decision, Allow) else not isinstance(decision, Deny)
+class _Target:
+    """What spans say of what a request is to."""
+
+    def __init__(self, method: str, scheme: str, host: str, authority: str, fragment: bytes) -> None:
+        self._method: Final = method
+        self._scheme: Final = scheme
+        self._host: Final = host
+        self._authority: Final = authority
+        self.fragment: Final = fragment
+
+    def is_of(self, record: Brief) -> bool:
+        """Whether the request is to the same."""
+        return (
+            record.method == self._method
+            and record.host == self._host
+            and record.authority == self._authority
+            and record.scheme == self._scheme
+        )
+
+
+class _Outcome:
+    """What spans say of how decisions came out by these results of rules; `target` is what the last one was on."""
+
+    def __init__(self, rules: tuple[RuleResult, ...], fragment: bytes) -> None:
+        self._rules: Final = rules
+        self.fragment: Final = fragment
+        self.target: _Target | None = None
 
 
 def _put(known: dict[_K, _V], key: _K, value: _V, length: int) -> None:
@@ -246,17 +277,17 @@ def model_of(record: DecisionRecord, trace_id: bytes, span_id: bytes, parent: Pa
         started_ns=started_of(record),
         ended_ns=ended_of(record),
         attributes=attributes_of(record),
-        links=links_of(record),
+        links=links_of(record.decision),
         failure=failure_of(record.decision),
     )
 
 
-def links_of(record: DecisionRecord) -> tuple[SpanIds, ...]:
+def links_of(decision: Decision) -> tuple[SpanIds, ...]:
     """The spans of the decisions that have asked for the approvals which it rests on."""
-    if not isinstance(record.decision, Allow):
+    if not isinstance(decision, Allow):
         return ()
-    asked = (grant.approval.origin.span for grant in record.decision.grants if grant.approval is not None)
-    return tuple(span for text in asked if (span := SpanIds.read(text)) is not None)
+    asked = [grant.approval.origin.span for grant in decision.grants if grant.approval is not None]
+    return tuple([span for text in asked if (span := SpanIds.read(text)) is not None])
 
 
 def started_of(record: DecisionRecord) -> int:

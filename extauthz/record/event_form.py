@@ -21,11 +21,12 @@ from extauthz.record.audit_line import (
     UserLine,
     WorkloadLine,
 )
-from extauthz.record.decision import DecisionRecord
+from extauthz.record.brief import Decided, whole
 from extauthz.record.event_folding import Folded
 from extauthz.record.event_types import Happening
 from extauthz.record.instants import rfc3339
 from extauthz.record.keeping import Record
+from extauthz.record.life import LifeRecord
 from extauthz.record.life_lines import LifeLine, SubjectLine, life_line_of
 from extauthz.record.masking import Keep, line_of
 from extauthz.values.well_formed import well_formed
@@ -57,9 +58,9 @@ class EventForm:
 
     def event(self, record: Record, happening: Happening, id_: str) -> bytes:
         """The event that tells what a record does."""
-        if isinstance(record, DecisionRecord):
-            return self._decided(record, happening, id_)
-        return self._lived(life_line_of(record), happening, id_)
+        if isinstance(record, LifeRecord):
+            return self._lived(life_line_of(record), happening, id_)
+        return self._decided(record, happening, id_)
 
     def folded(self, folded: Folded, id_: str) -> bytes:
         """The event that stands for those that were counted."""
@@ -76,9 +77,10 @@ class EventForm:
         said = {name: value for name, value in told.items() if value}
         return well_formed(self._envelope(FOLDED, id_, folded.rule or folded.reason, folded.until_ns, said))
 
-    def _decided(self, record: DecisionRecord, happening: Happening, id_: str) -> bytes:
+    def _decided(self, record: Decided, happening: Happening, id_: str) -> bytes:
         page = self.decisions + record.decision_id if self.decisions else ""
-        return self._told(line_of(record, self.keep), _decision_in_short, happening, id_, record.decision_id, page)
+        line = line_of(whole(record), self.keep)
+        return self._told(line, _decision_in_short, happening, id_, record.decision_id, page)
 
     def _lived(self, line: LifeLine, happening: Happening, id_: str) -> bytes:
         page = self.approvals + line.approval if self.approvals and line.approval else ""

@@ -14,7 +14,8 @@ import msgspec
 
 from extauthz.policy.problems import did_you_mean
 from extauthz.policy.rule_patterns import rule_pattern
-from extauthz.record.decision import DECISION_NAMES, DecisionRecord
+from extauthz.record.brief import Brief, Decided
+from extauthz.record.decision import DECISION_NAMES
 from extauthz.record.keeping import Record
 from extauthz.record.life import LifeKind, LifeRecord
 from extauthz.values.decisions import Allow, Challenge, Hold
@@ -61,8 +62,8 @@ def happening_of(record: Record) -> Happening | None:
     return _decided(record)
 
 
-def _decided(record: DecisionRecord) -> Happening | None:
-    decision = record.decision
+def _decided(record: Decided) -> Happening | None:
+    decision = record.reasoning.decision if isinstance(record, Brief) else record.decision
     if isinstance(decision, Allow):
         return None
     rule = decision.rule or ""

@@ -4,11 +4,13 @@ The rule kept here: only lines that stand in the audit in the clear are remember
 same in every request.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from extauthz.record.decision import TRACE_HEADERS
 from extauthz.record.fragments import Remembered, is_plain, text_of
 from extauthz.record.masking import LONGEST, Keep
+from extauthz.values.headers import OneLineEach
 
 NO_TRACE: Final = -1
 """In place of the place of the header that tells the trace: no header tells one."""
@@ -17,72 +19,72 @@ ODD_TRACE: Final = -2
 _NAMED: Final = 64
 """Characters that the place of a name takes beside it, more or less."""
 _TRACEPARENT: Final = "traceparent"
+_LARGEST_NOTED: Final = 4_096
+"""Characters of a shape that is noted where headers are known to be alike: there is one for each such place."""
 
 
 class HeaderShape:
-    """The headers of all requests with the same names, a line each.
+    """The headers of requests with the same names, a line each, that have the same in some lines.
 
-    Of the lines in the clear those that were always the same are in `_pieces`; the others belong into the gaps at its
-    odd places, in their order. `trace` is the place of the `traceparent` among the lines, or `NO_TRACE`, or
-    `ODD_TRACE`. `places` are what the shape is known by.
+    Of the lines in the clear those are in the pieces that were `usual` by their places; the others belong behind the
+    pieces, in their order. `trace` is the place of the `traceparent` among the lines, or `NO_TRACE`, or `ODD_TRACE`.
+    `places` are what the shape is known by, `size` is about how many characters it takes.
     """
 
-    def __init__(self, places: dict[str, int], lines: tuple[str, ...], keep: Keep) -> None:
+    def __init__(self, places: dict[str, int], usual: Mapping[int, str], keep: Keep) -> None:
         self.places: Final = places
+        self.keep: Final = keep
         trace = places.get(_TRACEPARENT)
         if trace is None:
             trace = NO_TRACE if TRACE_HEADERS.isdisjoint(places) else ODD_TRACE
         self.trace: Final = trace
-        self._clear: Final = [place for name, place in places.items() if name in keep.headers]
-        self._steady: list[int] = []
-        self._usual: list[str] = []
-        self._varying: list[int] = []
-        self._pieces: list[str] = []
-        self._put_together({place: lines[place] for place in self._clear if _is_usual(lines[place])})
-
-    @property
-    def size(self) -> int:
-        """About how many characters it takes, and will take at most."""
-        return sum([2 * len(name) + _NAMED for name in self.places]) + sum([len(line) for line in self._usual])
-
-    def values_of(self, lines: tuple[str, ...]) -> list[str]:
-        """Of the lines of a request those that belong into the gaps; they are still to be looked at."""
-        usual = self._usual
-        for at, place in enumerate(self._steady):
-            if lines[place] != usual[at]:
-                self._adapt(lines)
-                break
-        return [lines[place] for place in self._varying]
-
-    def filled(self, values: list[str]) -> list[str]:
-        """The field of the audit line in pieces, with these values, which are plain and no longer than is allowed."""
-        pieces = self._pieces.copy()
-        at = 1
-        for value in values:
-            pieces[at] = value
-            at += 2
-        return pieces
-
-    def _adapt(self, lines: tuple[str, ...]) -> None:
-        """Of what was always the same, what is not in these lines varies from now on."""
-        before = zip(self._steady, self._usual, strict=True)
-        self._put_together({place: line for place, line in before if lines[place] == line})
-
-    def _put_together(self, usual: dict[int, str]) -> None:
+        clear = [place for name, place in places.items() if name in keep.headers]
+        self._steady: Final = list(usual)
+        self._usual: Final = list(usual.values())
+        self._varying: Final = [place for place in clear if place not in usual]
         pieces = [',"headers":{']
-        for name, place in self.places.items():
+        for name, place in places.items():
             pieces[-1] += f"{text_of(name)}:"
-            if place not in self._clear:
+            if place not in clear:
                 pieces[-1] += "1,"
             elif place in usual:
                 pieces[-1] += f'["{usual[place]}"],'
             else:
                 pieces[-1] += '["'
-                pieces += ["", '"],']
-        pieces[-1] = pieces[-1].removesuffix(",") + "}"
-        self._pieces = pieces
-        self._steady, self._usual = list(usual), list(usual.values())
-        self._varying = [place for place in self._clear if place not in usual]
+                pieces.append('"],')
+        self._last: Final = pieces.pop().removesuffix(",") + "}"
+        self._pieces: Final = pieces
+        self.size: Final = sum([2 * len(name) + _NAMED for name in places]) + sum([len(line) for line in self._usual])
+
+    def agrees(self, lines: tuple[str, ...]) -> bool:
+        """Whether a request with these lines has what is the same."""
+        usual = self._usual
+        for at, place in enumerate(self._steady):  # noqa: SIM110 - a generator would be slow here, compiled
+            if lines[place] != usual[at]:
+                return False
+        return True
+
+    def is_of(self, varying: frozenset[int]) -> bool:
+        """Whether all agree that differ at these places alone, if one of them does."""
+        return varying.isdisjoint(self._steady)
+
+    def adapted(self, lines: tuple[str, ...]) -> "HeaderShape":
+        """That of requests before and of one with these lines."""
+        before = zip(self._steady, self._usual, strict=True)
+        return HeaderShape(self.places, {place: line for place, line in before if lines[place] == line}, self.keep)
+
+    def take_values(self, lines: tuple[str, ...], values: list[str]) -> None:
+        """Take those that belong behind the pieces; they are still to be looked at."""
+        values += [lines[place] for place in self._varying]
+
+    def put(self, pieces: list[str], values: list[str], at: int) -> None:
+        """Put the field of the audit line behind these pieces, with the values from there on, which are plain and no
+        longer than is allowed."""
+        for piece in self._pieces:
+            pieces.append(piece)
+            pieces.append(values[at])
+            at += 1
+        pieces.append(self._last)
 
 
 class HeaderShapes:
@@ -93,12 +95,29 @@ class HeaderShapes:
         self._shapes: Final[Remembered[int, HeaderShape]] = Remembered()
         self._known: Final[dict[int, HeaderShape]] = self._shapes.known
 
-    def of(self, places: dict[str, int], lines: tuple[str, ...]) -> HeaderShape:
-        """The shape of these names, at least one, with the place of each among the lines of a request."""
+    def of(self, headers: OneLineEach) -> HeaderShape:
+        """The shape of these headers, of which there is at least one."""
+        common = headers.common
+        if common is None:
+            return self._new(headers.places, headers.lines)
+        noted = common.line
+        if isinstance(noted, HeaderShape) and noted.keep is self._keep:
+            return noted
+        shape = self._new(headers.places, headers.lines)
+        if shape.size <= _LARGEST_NOTED and shape.is_of(common.varying):
+            common.line = shape
+        return shape
+
+    def _new(self, places: dict[str, int], lines: tuple[str, ...]) -> HeaderShape:
         shape = self._known.get(id(places))
+        if shape is not None and shape.agrees(lines):
+            return shape
         if shape is None:
-            shape = HeaderShape(places, lines, self._keep)
-            self._shapes.put(id(places), shape, shape.size)
+            clear = [place for name, place in places.items() if name in self._keep.headers]
+            shape = HeaderShape(places, {place: lines[place] for place in clear if _is_usual(lines[place])}, self._keep)
+        else:
+            shape = shape.adapted(lines)
+        self._shapes.put(id(places), shape, shape.size)
         return shape
 
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from extauthz.errors import ConfigurationError
 from extauthz.record.bounded_queue import BoundedQueue
+from extauthz.record.brief import Decided, whole
 from extauthz.record.decision import DecisionRecord, Wait
 from extauthz.record.keeping import JournalCounts, Keeper, Ledger, Record
 
@@ -46,7 +47,7 @@ _log = structlog.get_logger(__name__)
 class _Required:
     """A record that somebody waits for."""
 
-    def __init__(self, record: DecisionRecord, done: Future[None]) -> None:
+    def __init__(self, record: Decided, done: Future[None]) -> None:
         self.record: Final = record
         self.done: Final = done
         self.size: Final[int] = record.size
@@ -57,7 +58,8 @@ class Journal:
 
     `audit` is the keeper that can promise, where there is one; it is handed everything before the others. Where `must`
     is set, it blocks all decisions while the audit can't be written, the keepers hang, or the queue is more than half
-    full. `queue` and `queue_bytes` are what may wait.
+    full. `queue` and `queue_bytes` are what may wait, `required` and `required_bytes` what somebody may wait for.
+    Keepers that have not come back after `hanging` seconds hang.
     """
 
     def __init__(
@@ -68,12 +70,15 @@ class Journal:
         must: bool = False,
         queue: int = QUEUE,
         queue_bytes: int = QUEUE_BYTES,
+        required: int = REQUIRED,
+        required_bytes: int = REQUIRED_BYTES,
+        hanging: float = HANGING,
     ) -> None:
         self._audit = audit
         self._others = tuple(keepers)
         self._keepers = self._others if audit is None else (audit, *self._others)
         self._queue: BoundedQueue[Record] = BoundedQueue(room=queue, room_bytes=queue_bytes)
-        self._required: BoundedQueue[_Required] = BoundedQueue(room=REQUIRED, room_bytes=REQUIRED_BYTES)
+        self._required: BoundedQueue[_Required] = BoundedQueue(room=required, room_bytes=required_bytes)
         self._handed_at: float | None = None
         self._wake = threading.Event()
         self._woken = False
@@ -85,6 +90,7 @@ class Journal:
         self._told = 0
         self._told_at = -LOG_EVERY
         self._must = must and audit is not None
+        self._hanging = hanging
         self._worker = threading.Thread(target=self._run, name="records", daemon=True)
         self._worker.start()
 
@@ -99,7 +105,7 @@ class Journal:
         if not self._must or self._audit is None:
             return False
         handed_at = self._handed_at
-        hangs = handed_at is not None and time.monotonic() > handed_at + HANGING
+        hangs = handed_at is not None and time.monotonic() > handed_at + self._hanging
         return hangs or self._audit.failing or self._queue.is_half_full
 
     def record(self, record: Record) -> None:
@@ -110,7 +116,7 @@ class Journal:
             self._woken = True
             self._wake.set()
 
-    def commit(self, record: DecisionRecord) -> Future[None]:
+    def commit(self, record: Decided) -> Future[None]:
         """Take a record whose answer waits for it, as `Recorder` says."""
         done: Future[None] = Future()
         if self._audit is None:
@@ -215,7 +221,8 @@ class Journal:
                 _log.exception("keeper-failed", keeper=type(keeper).__name__, records=0)
 
 
-def _waited_for(record: DecisionRecord) -> DecisionRecord:
+def _waited_for(kept: Decided) -> DecisionRecord:
     """The record, now that its answer has waited until it was on disk."""
+    record = whole(kept)
     wait = Wait("audit", record.ended_ns, max(time.time_ns(), record.ended_ns))
     return replace(record, waits=(*record.waits, wait))

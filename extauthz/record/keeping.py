@@ -9,10 +9,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
-from extauthz.record.decision import DecisionRecord
+from extauthz.record.brief import Decided
 from extauthz.record.life import LifeRecord
 
-Record = DecisionRecord | LifeRecord
+Record = Decided | LifeRecord
 
 
 class Recorder(Protocol):
@@ -30,7 +30,7 @@ class Recorder(Protocol):
     def record(self, record: Record) -> None:
         """Take one record, to be kept soon."""
 
-    def commit(self, record: DecisionRecord) -> Future[None]:
+    def commit(self, record: Decided) -> Future[None]:
         """Take one record whose answer waits for it: the future ends when it is on disk, and fails with the reason if
         it can't be. One that is cancelled in time leaves no record."""
 

@@ -9,10 +9,11 @@ record that is not usual is made by `line_parts`.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from extauthz.record.decision import DECISION_NAMES, DecisionRecord
+from extauthz.record.brief import Brief, Reasoning
 from extauthz.record.fragments import ByIdentity, ByValue, Remembered, encoded, escaped, text_of
 from extauthz.record.header_shapes import NO_TRACE, ODD_TRACE, HeaderShape, HeaderShapes
 from extauthz.record.instants import rfc3339
+from extauthz.record.line_commons import Outcome, Surroundings, Target
 from extauthz.record.line_parts import (
     headers_in_full,
     lengths,
@@ -27,17 +28,24 @@ from extauthz.record.line_parts import (
     weight_of,
     workload_part,
 )
-from extauthz.record.masking import LONGEST, Keep, line_of, rule_line, status_of, user_line
+from extauthz.record.masking import LONGEST, Keep, status_of, user_line
 from extauthz.record.session_hash import session_hash
 from extauthz.record.usual_traces import usual_trace
-from extauthz.values.decisions import Allow, Decision, Deny, RuleResult
+from extauthz.values.decisions import Allow, Challenge, Deny
 from extauthz.values.headers import OneLineEach
 from extauthz.values.identity import Identity, User, Workload
-from extauthz.values.request import HttpRequest, Peer, RequestView
+from extauthz.values.request import Peer
 
+_OneLineEach: Final = OneLineEach  # found without a look-up where this is compiled
+_VALUES: Final = 3
+"""Behind these texts of a record come those of its headers."""
 _FAR: Final = 1_000_000_000_000_000
 """Nanoseconds from which on the two ways may write microseconds differently."""
 _SECOND: Final = 1_000_000_000
+_MILLISECOND: Final = 1_000_000
+_ONES: Final = tuple([str(number) for number in range(1000)])
+_THREE: Final = tuple([f"{number:03d}" for number in range(1000)])
+"""The numbers below a thousand, and with zeroes in front."""
 _THOUSANDTHS: Final = tuple([str(number / 1000)[1:] for number in range(1000)])
 """What stands behind a whole number, by the thousandths."""
 _PLACES: Final = 509
@@ -47,20 +55,23 @@ _LARGEST: Final = 8_192
 
 
 class LineEncoder:
-    """Encodes decisions, each as its line without the closing brace. For one thread."""
+    """Encodes decisions on requests, each as its line without the closing brace. For one thread."""
 
     def __init__(self, keep: Keep) -> None:
         self._keep: Final = keep
         self._revision = ""
         self._second = -2 * _SECOND
         self._opening = ""
-        self._outcomes: Final[Remembered[int, _Outcome]] = Remembered()
-        self._known_outcomes: Final[dict[int, _Outcome]] = self._outcomes.known
-        self._targets: Final[Remembered[tuple[str, str, str, str, str], _Target]] = Remembered()
+        self._came_in = -1
+        self._came_said = ""
+        self._outcomes: Final[Remembered[int, Outcome]] = Remembered()
+        self._known_outcomes: Final[dict[int, Outcome]] = self._outcomes.known
+        self._targets: Final[Remembered[tuple[str, str, str, str, str], Target]] = Remembered()
         self._queries: Final[ByValue[str]] = ByValue(parameters)
-        self._known_queries: Final[dict[str, str]] = self._queries.known
+        self._singles: Final[Remembered[str, str]] = Remembered()
+        self._parameters: Final[dict[str, str]] = self._singles.known
         self._shapes: Final = HeaderShapes(keep)
-        self._surroundings: Final[list[_Surroundings | None]] = [None] * _PLACES
+        self._surroundings: Final[list[Surroundings | None]] = [None] * _PLACES
         self._peers: Final[ByIdentity[Peer]] = ByIdentity(peer_part, lambda one: len(one.certificate))
         self._contexts: Final[ByValue[tuple[tuple[str, str], ...]]] = ByValue(
             lambda items: f',"context":{text_of(dict(items))}'
@@ -75,145 +86,158 @@ class LineEncoder:
         self._identities: Final[ByIdentity[Identity]] = ByIdentity(self._identity, lambda one: weight_of(one.user))
         self._known_identities: Final[dict[int, tuple[Identity, str, int]]] = self._identities.known
 
-    def encode(self, record: DecisionRecord) -> bytes:
+    def encode(self, record: Brief) -> bytes:
         """The line of this record.
 
         Raises:
             UnicodeEncodeError: a text holds a lone surrogate.
         """
-        request, decision = record.request, record.decision
-        http = None if request is None else request.http
-        if request is None or http is None:
-            return text_of(line_of(record, self._keep))[:-1].encode()
-        ident, id_, path, headers = record.decision_id, http.id, http.path, http.headers
-        lines: tuple[str, ...] = ()
-        values: list[str] = []
+        reasoning, beside, headers = record.reasoning, record.beside, record.headers
+        said = [record.decision_id, record.id, record.path]
         shape: HeaderShape | None = None
-        if type(headers) is OneLineEach:
-            lines = headers.lines
-            shape = self._shapes.of(headers.places, lines)
-            values = shape.values_of(lines)
-        trace = self._traced(record, shape, lines)
-        text = "".join([ident, id_, path, *values])
+        lines: tuple[str, ...] = ()
+        if type(headers) is _OneLineEach:
+            shape, lines = self._shapes.of(headers), headers.lines
+            shape.take_values(lines, said)
+        text = "".join(said)
         # As long as it is, and the quotes: none of its characters is written in another way, or takes two bytes.
         is_plain = len(encoded(text)) == len(text) + 2
         if is_plain and len(text) > LONGEST:
-            is_plain = max([len(value) for value in values], default=0) <= LONGEST
+            is_plain = max([len(value) for value in said[_VALUES:]], default=0) <= LONGEST
         if not is_plain:
-            ident, id_, path = escaped(ident), escaped(id_), escaped(path)
-        outcome = self._outcome(record, decision, request)
+            said = [escaped(value) for value in said[:_VALUES]]
+        outcome = self._outcome(record, reasoning)
         target = outcome.target
-        if target is None or not target.is_of(http):
-            target = outcome.target = self._target(http)
+        if target is None or not target.is_of(record):
+            target = outcome.target = self._target(record)
         started = record.started_ns
         since = started - self._second
         if not 0 <= since < _SECOND:
             self._begin(started)
             since = started - self._second
         took = record.ended_ns - started
-        seconds, nanos = request.time
+        is_far = not 0 <= took < _FAR
+        id_, path = said[1], said[2]
         # Each piece begins with its comma, so that what is absent leaves nothing.
-        return "".join(
-            [
-                self._opening,
-                str(since + _SECOND)[1:],
-                'Z","decision_id":"',
-                ident,
-                trace,
-                outcome.decided,
-                str(took // 1000) if 0 <= took < _FAR else text_of(took / 1000),
-                _THOUSANDTHS[took % 1000] if 0 <= took < _FAR else "",
-                outcome.came_out,
-                rests_on(decision, started) if outcome.may_rest else "",
-                ',"request":{"id":"' if id_ else ',"request":{',
-                id_,
-                '",' if id_ else "",
-                target.before,
-                path,
-                '"',
-                self._sent(http) if http.has_query or http.raw_query or http.raw_path != path else "",
-                target.behind,
-                *(shape.filled(values) if shape is not None and is_plain else [headers_in_full(headers, self._keep)]),
-                lengths(http) if http.size != -1 or http.body is not None else "",
-                f'}},"request_time":[{seconds},{nanos}]' if seconds or nanos else "}",
-                self._around(request, record.identity),
-                rest(record)
-                if record.session is not None
-                or record.detail is not None
-                or record.views
-                or record.asked
-                or record.risk
-                or record.waits
-                or record.challenge
-                else "",
-            ]
-        ).encode()
+        pieces = [
+            self._opening,
+            _THREE[since // 1_000_000],
+            _THREE[since // 1_000 % 1_000],
+            _THREE[since % 1_000],
+            'Z","decision_id":"',
+            said[0],
+            self._traced(record, shape, lines),
+            outcome.decided,
+            text_of(took / 1000) if is_far else _ONES[took // 1000] if took < _MILLISECOND else str(took // 1000),
+            "" if is_far else _THOUSANDTHS[took % 1000],
+            outcome.came_out,
+            rests_on(reasoning.decision, started) if reasoning.may_rest else "",
+            ',"request":{"id":"' if id_ else ',"request":{',
+            id_,
+            '",' if id_ else "",
+            target.before,
+            path,
+            '"',
+            self._sent(record) if record.has_query or record.raw_query or record.raw_path != record.path else "",
+            target.behind,
+        ]
+        if shape is not None and is_plain:
+            shape.put(pieces, said, _VALUES)
+        else:
+            pieces.append(headers_in_full(headers, self._keep))
+        if record.length != -1 or record.body is not None:
+            pieces.append(lengths(record.length, record.body))
+        self._put_time(pieces, record.time)
+        pieces.append(self._around(record))
+        if reasoning.is_more or beside.is_more:
+            pieces.append(rest(record.whole()))
+        return "".join(pieces).encode()
 
     def _begin(self, started: int) -> None:
         """What the lines of this second begin with."""
         self._second = started - started % _SECOND
         self._opening = '{"v":1,"time":"' + rfc3339(started)[:-10]
 
-    def _traced(self, record: DecisionRecord, shape: HeaderShape | None, lines: tuple[str, ...]) -> str:
+    def _put_time(self, pieces: list[str], time: tuple[int, int]) -> None:
+        """Put the end of the request behind these, and when it came."""
+        seconds, nanos = time
+        if not seconds and not nanos:
+            pieces.append("}")
+            return
+        if seconds != self._came_in:
+            self._came_in, self._came_said = seconds, str(seconds)
+        pieces += ['},"request_time":[', self._came_said, ",", str(nanos), "]"]
+
+    def _traced(self, record: Brief, shape: HeaderShape | None, lines: tuple[str, ...]) -> str:
         """The trace and the span, behind the id of the decision and without the quotes at either end."""
-        if shape is None or shape.trace == ODD_TRACE or record.trace or record.span is not None:
-            return traced(record)
+        beside = record.beside
+        if shape is None or shape.trace == ODD_TRACE or beside.trace or beside.span is not None:
+            return traced(record.whole())
         if shape.trace == NO_TRACE:
             return ""
         usual = usual_trace(lines[shape.trace])
-        return f'","trace_id":"{usual}' if usual else traced(record)
+        return '","trace_id":"' + usual if usual else traced(record.whole())
 
-    def _outcome(self, record: DecisionRecord, decision: Decision, request: RequestView) -> "_Outcome":
+    def _outcome(self, record: Brief, reasoning: Reasoning) -> Outcome:
         """What lines have in common that came out alike."""
-        if record.revision != self._revision:
-            self._revision = record.revision
+        noted = reasoning.line
+        if isinstance(noted, Outcome):
+            return noted
+        decision, rules, revision = reasoning.decision, reasoning.rules, reasoning.revision
+        if revision != self._revision:
+            self._revision = revision
             self._outcomes.clear()
-        kind, rules, reason, rule, status = type(decision), record.rules, decision.reason, decision.rule, 200
+        kind, reason, rule, status = type(decision), decision.reason, decision.rule, 200
         if kind is not Allow:
-            status = decision.status if isinstance(decision, Deny) else status_of(decision, request)
+            status = decision.status if isinstance(decision, Deny) else status_of(decision, record.view())
         place = id(rules) ^ id(reason) ^ status
         known = self._known_outcomes.get(place)
         if known is None or not known.is_of(rules, kind, reason, rule, status):
-            known = _Outcome(rules, kind, reason, rule, status, self._revision)
-            self._outcomes.put(place, known, len(known.decided) + len(known.came_out))
-        known.may_rest = bool(decision.grants or decision.auto) if isinstance(decision, Allow) else kind is not Deny
+            known = Outcome(rules, kind, reason, rule, status, revision)
+            self._outcomes.put(place, known, known.size)
+        if kind is not Challenge and known.size <= _LARGEST:  # of a challenge the status is that of its caller
+            reasoning.line = known
         return known
 
-    def _target(self, http: HttpRequest) -> "_Target":
-        named = (http.method, http.scheme, http.host, http.authority, http.protocol)
+    def _target(self, record: Brief) -> Target:
+        named = (record.method, record.scheme, record.host, record.authority, record.protocol)
         known = self._targets.known.get(named)
         if known is None:
-            known = _Target(*named)
+            known = Target(*named)
             self._targets.put(named, known, len(known.before) + len(known.behind))
         return known
 
-    def _sent(self, http: HttpRequest) -> str:
+    def _sent(self, record: Brief) -> str:
         """The target as it was sent, where it is not the path, and what there is of a query."""
-        raw = f',"raw_path":{text_of(http.raw_path)}' if http.raw_path != http.path else ""
-        if http.has_query:
-            raw += ',"has_query":true'
-        sent = http.raw_query
-        if not sent:
-            return raw
+        raw = f',"raw_path":{text_of(record.raw_path)}' if record.raw_path != record.path else ""
+        sent = record.raw_query
+        if not record.has_query:
+            return raw + self._asked(record) if sent else raw
         end = sent.find("=")
         if end > 0 and sent[end + 1 :].isalnum():  # one parameter, unless the name holds another
-            name = sent[:end]
-            known = self._known_queries.get(name)
-            if known is not None and "&" not in name and name not in self._keep.query:
-                return raw + known
-        names = usual_names(sent)
-        if names is not None and (not self._keep.query or self._keep.query.isdisjoint(names.split("&"))):
-            return raw + self._queries.of(names)
-        return raw + parameters_in_full(http, self._keep)
+            known = self._parameters.get(sent[:end])
+            if known is not None:
+                return raw + known if raw else known
+        return f'{raw},"has_query":true{self._asked(record)}' if sent else raw + ',"has_query":true'
 
-    def _around(self, request: RequestView, identity: Identity | None) -> str:
+    def _asked(self, record: Brief) -> str:
+        """The parameters of a query."""
+        names, kept = usual_names(record.raw_query), self._keep.query
+        if names is None or (kept and not kept.isdisjoint(names.split("&"))):
+            return parameters_in_full(record.http(), self._keep)
+        said = self._queries.of(names)
+        if "&" not in names:
+            self._singles.put(names, f',"has_query":true{said}', len(said))
+        return said
+
+    def _around(self, record: Brief) -> str:
         """Both ends of the connection, what was told of the route and of the request there, and who called."""
-        source, metadata = request.source, request.metadata
+        source, identity, metadata = record.source, record.identity, record.metadata
         place = (id(source) ^ id(identity)) % _PLACES
         known = self._surroundings[place]
-        if known is not None and not metadata and known.is_of(source, identity, request):
+        if known is not None and not metadata and known.is_of(record):
             return known.said
-        destination, sni, context, route = request.destination, request.sni, request.context, request.route_metadata
+        destination, sni, context, route = record.destination, record.sni, record.context, record.route_metadata
         who, held = self._caller(identity)
         said = "".join(
             [
@@ -221,14 +245,14 @@ class LineEncoder:
                 self._peer(',"destination":', destination),
                 f',"sni":{text_of(sni)}' if sni else "",
                 self._of_context(context) if context else "",
-                noted(request) if metadata else "",
+                noted(metadata) if metadata else "",
                 f',"route_metadata":{self._routes.of(route)}' if route else "",
                 who,
             ]
         )
         held += len(said) + len(source.certificate) + len(destination.certificate)
         if held <= _LARGEST and not metadata:  # that is of one request, and may be secret
-            self._surroundings[place] = _Surroundings(source, identity, destination, context, sni, route, said)
+            self._surroundings[place] = Surroundings(record, said)
         return said
 
     def _of_context(self, context: Mapping[str, str]) -> str:
@@ -277,109 +301,3 @@ class LineEncoder:
                 return ""
         known = self._peers.of(peer)
         return name + known if known else ""
-
-
-class _Target:
-    """What a request is to: what its line says behind its id and before the path, and behind the query."""
-
-    def __init__(self, method: str, scheme: str, host: str, authority: str, protocol: str) -> None:
-        self._method: Final = method
-        self._scheme: Final = scheme
-        self._host: Final = host
-        self._authority: Final = authority
-        self._protocol: Final = protocol
-        self.before: Final = "".join(
-            [
-                f'"method":{text_of(method)},',
-                f'"scheme":{text_of(scheme)},' if scheme else "",
-                f'"host":{text_of(host)},',
-                f'"authority":{text_of(authority)},' if authority else "",
-                '"path":"',
-            ]
-        )
-        self.behind: Final = f',"protocol":{text_of(protocol)}' if protocol else ""
-
-    def is_of(self, http: HttpRequest) -> bool:
-        """Whether the request is to the same."""
-        return (
-            http.method == self._method
-            and http.host == self._host
-            and http.authority == self._authority
-            and http.scheme == self._scheme
-            and http.protocol == self._protocol
-        )
-
-
-class _Outcome:
-    """How requests came out: what their lines say before the time that it took, and behind it.
-
-    `target` is what the last one was to, and `may_rest` whether there is more to say of its decision.
-    """
-
-    def __init__(
-        self,
-        rules: tuple[RuleResult, ...],
-        kind: type[Decision],
-        reason: str,
-        rule: str | None,
-        status: int,
-        revision: str,
-    ) -> None:
-        self._rules: Final = rules
-        self._kind: Final = kind
-        self._reason: Final = reason
-        self._rule: Final = rule
-        self._status: Final = status
-        by = "" if rule is None else f',"rule":{text_of(rule)}'
-        self.decided: Final = (
-            f'","decision":"{DECISION_NAMES[kind]}","reason":{text_of(reason)}{by},"status":{status}'
-            f',"revision":{text_of(revision)},"duration_us":'
-        )
-        self.came_out: Final = f',"rules":{text_of([rule_line(one) for one in rules])}' if rules else ""
-        self.target: _Target | None = None
-        self.may_rest = False
-
-    def is_of(
-        self, rules: tuple[RuleResult, ...], kind: type[Decision], reason: str, rule: str | None, status: int
-    ) -> bool:
-        """Whether it is how that came out: by the very objects, which the words of a policy are."""
-        return (
-            rules is self._rules
-            and kind is self._kind
-            and reason is self._reason
-            and rule is self._rule
-            and status == self._status
-        )
-
-
-class _Surroundings:
-    """A caller at a connection, by the very objects, and what lines say of both."""
-
-    def __init__(
-        self,
-        source: Peer,
-        identity: Identity | None,
-        destination: Peer,
-        context: Mapping[str, str],
-        sni: str,
-        route: Mapping[str, Any],
-        said: str,
-    ) -> None:
-        self._source: Final = source
-        self._identity: Final = identity
-        self._destination: Final = destination
-        self._context: Final = context
-        self._sni: Final = sni
-        self._route: Final = route
-        self.said: Final = said
-
-    def is_of(self, source: Peer, identity: Identity | None, request: RequestView) -> bool:
-        """Whether the request is from there, by them, and came the same way."""
-        return (
-            source is self._source
-            and identity is self._identity
-            and request.destination is self._destination
-            and request.context is self._context
-            and request.sni == self._sni
-            and request.route_metadata is self._route
-        )

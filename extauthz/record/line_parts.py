@@ -6,7 +6,7 @@ parts it from what comes before.
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from extauthz.record.audit_line import AutoLine, SessionLine
 from extauthz.record.decision import DecisionRecord
@@ -26,7 +26,7 @@ from extauthz.record.masking import (
 from extauthz.values.decisions import Allow, Challenge, Decision, Deny, Hold
 from extauthz.values.identity import User, Workload
 from extauthz.values.quoting import masked
-from extauthz.values.request import HttpRequest, Peer, RequestView
+from extauthz.values.request import HttpRequest, Peer
 
 _LONGEST_QUERY: Final = 512
 # Parameters that all look like names, in a query that everybody reads in one way.
@@ -94,15 +94,15 @@ def headers_in_full(headers: Mapping[str, tuple[str, ...]], keep: Keep) -> str:
     return f',"headers":{text_of(headers_of(headers, keep))}' if headers else ""
 
 
-def lengths(http: HttpRequest) -> str:
+def lengths(length: int, body: bytes | None) -> str:
     """How long a request and its body are, where that is known."""
-    size = f',"size":{http.size}' if http.size != -1 else ""
-    return size if http.body is None else f'{size},"body":{len(http.body)}'
+    size = f',"size":{length}' if length != -1 else ""
+    return size if body is None else f'{size},"body":{len(body)}'
 
 
-def noted(request: RequestView) -> str:
+def noted(metadata: Mapping[str, Any]) -> str:
     """The names of what filters noted."""
-    return f',"metadata":{text_of(metadata_names(request.metadata))}' if request.metadata else ""
+    return f',"metadata":{text_of(metadata_names(metadata))}'
 
 
 def workload_part(workload: Workload) -> str:

@@ -16,8 +16,9 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, TraceState, set_span_in_context
 
 from extauthz.errors import ConfigurationError
-from extauthz.record.decision import DecisionRecord
+from extauthz.record.brief import Decided, whole
 from extauthz.record.decision_spans import SPAN_NAME
+from extauthz.record.sampled import PLAIN, Sampled
 from extauthz.record.span_attributes import Attributes, attributes_of
 from extauthz.record.trace_context import Parent
 
@@ -28,13 +29,6 @@ _BY_TRACE: Final = frozenset({"traceidratio", "parentbased_traceidratio"})
 _SOME_PARENT: Final = Parent(bytes(15) + b"\x01", bytes(7) + b"\x01", sampled=False)
 
 _log = structlog.get_logger(__name__)
-
-
-class Sampled(msgspec.Struct, frozen=True):
-    """A span that is to be exported: what the sampler adds to it, and its `tracestate`."""
-
-    state: str
-    attributes: Attributes
 
 
 class Sampling:
@@ -54,7 +48,7 @@ class Sampling:
         )
         self._contexts = {flag: _context(_of_flag(flag)) for flag in (None, False, True)}
 
-    def choose(self, record: DecisionRecord, trace_id: bytes, parent: Parent | None) -> Sampled | None:
+    def choose(self, record: Decided, trace_id: bytes, parent: Parent | None) -> Sampled | None:
         """How the span of this decision is exported, `None` if it is not."""
         flag = None if parent is None else parent.sampled
         if self._by_flag is not None:
@@ -74,8 +68,8 @@ class Sampling:
         result = self._sampler.should_sample(_context(parent), trace_id, SPAN_NAME, SpanKind.SERVER)
         return result.decision is Decision.RECORD_AND_SAMPLE
 
-    def _told(self, record: DecisionRecord, trace_id: bytes, parent: Parent | None) -> Sampled | None:
-        known = attributes_of(record)
+    def _told(self, record: Decided, trace_id: bytes, parent: Parent | None) -> Sampled | None:
+        known = attributes_of(whole(record))
         result: SamplingResult = self._sampler.should_sample(
             _context(parent), int.from_bytes(trace_id), SPAN_NAME, SpanKind.SERVER, attributes=known, links=()
         )
@@ -87,9 +81,6 @@ class Sampling:
             if name not in known and isinstance(value, str | bool | int | float)
         }
         return Sampled("" if result.trace_state is None else result.trace_state.to_header(), added)
-
-
-PLAIN: Final = Sampled("", {})
 
 
 def state_of(parent: Parent | None) -> str:

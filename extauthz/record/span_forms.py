@@ -9,11 +9,11 @@ from typing import Final, Protocol
 import msgspec
 from opentelemetry.sdk.trace import ReadableSpan
 
-from extauthz.record.decision import DecisionRecord
+from extauthz.record.brief import Brief, Decided, Reasoning, whole
 from extauthz.record.decision_spans import DecisionSpans, model_of
 from extauthz.record.otlp import SPAN, encoded, varint
 from extauthz.record.outlet import Outlet, Parcel
-from extauthz.record.sampling import Sampled
+from extauthz.record.sampled import Sampled
 from extauthz.record.span_model import Limits, SpanModel
 from extauthz.record.trace_context import Parent
 from extauthz.values.decisions import Allow
@@ -36,7 +36,7 @@ class Form(Protocol):
     """Takes spans, and ships what it has taken. Belongs to one thread."""
 
     def add_decision(
-        self, record: DecisionRecord, trace_id: bytes, span_id: bytes, parent: Parent | None, sampled: Sampled
+        self, record: Decided, trace_id: bytes, span_id: bytes, parent: Parent | None, sampled: Sampled
     ) -> None:
         """Take the span of a decision."""
 
@@ -61,13 +61,13 @@ class OtlpForm:
         self._links = limits.links
 
     def add_decision(
-        self, record: DecisionRecord, trace_id: bytes, span_id: bytes, parent: Parent | None, sampled: Sampled
+        self, record: Decided, trace_id: bytes, span_id: bytes, parent: Parent | None, sampled: Sampled
     ) -> None:
         """Take the span of a decision: quickly, unless limits may cut it or a sampler has added something."""
-        if self._room is None or sampled.attributes or not self._fits(record, self._room):
-            self.add(whole(record, trace_id, span_id, parent, sampled))
-        else:
+        if isinstance(record, Brief) and not sampled.attributes and self._fits(record.reasoning):
             self._put(self._decisions.encoded(record, trace_id, span_id, parent, sampled.state))
+        else:
+            self.add(model_with(record, trace_id, span_id, parent, sampled))
 
     def add(self, model: SpanModel) -> None:
         """Take any other span."""
@@ -81,12 +81,14 @@ class OtlpForm:
             self._pieces = []
             self._count = 0
 
-    def _fits(self, record: DecisionRecord, room: int) -> bool:
+    def _fits(self, reasoning: Reasoning) -> bool:
         """Whether it may tell of all risk models, and link to all that it can."""
-        decision = record.decision
-        return (not record.risk or len(record.risk) <= room) and (
-            self._links is None or not isinstance(decision, Allow) or len(decision.grants) <= self._links
-        )
+        if self._room is None or len(reasoning.risk) > self._room:
+            return False
+        decision = reasoning.decision
+        if self._links is None or not reasoning.may_rest or not isinstance(decision, Allow):
+            return True
+        return len(decision.grants) <= self._links
 
     def _put(self, span: bytes) -> None:
         length = len(span)
@@ -115,10 +117,10 @@ class ReadableForm:
         self._spans: list[ReadableSpan] = []
 
     def add_decision(
-        self, record: DecisionRecord, trace_id: bytes, span_id: bytes, parent: Parent | None, sampled: Sampled
+        self, record: Decided, trace_id: bytes, span_id: bytes, parent: Parent | None, sampled: Sampled
     ) -> None:
         """Take the span of a decision."""
-        self.add(whole(record, trace_id, span_id, parent, sampled))
+        self.add(model_with(record, trace_id, span_id, parent, sampled))
 
     def add(self, model: SpanModel) -> None:
         """Take any other span."""
@@ -133,11 +135,9 @@ class ReadableForm:
             self._spans = []
 
 
-def whole(
-    record: DecisionRecord, trace_id: bytes, span_id: bytes, parent: Parent | None, sampled: Sampled
-) -> SpanModel:
+def model_with(record: Decided, trace_id: bytes, span_id: bytes, parent: Parent | None, sampled: Sampled) -> SpanModel:
     """The span of a decision with what the sampler has added to it."""
-    model = model_of(record, trace_id, span_id, parent, sampled.state)
+    model = model_of(whole(record), trace_id, span_id, parent, sampled.state)
     if not sampled.attributes:
         return model
     return msgspec.structs.replace(model, attributes={**model.attributes, **sampled.attributes})

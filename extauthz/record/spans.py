@@ -5,17 +5,20 @@ approvals, linked to the decisions that it belongs to.
 The rule kept here: spans are made off the way of a decision, and one that can't be made is no reason to lose another.
 """
 
+import random
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
-from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 
-from extauthz.record.decision import DecisionRecord, Trace, Wait
+from extauthz.record.brief import Brief, Decided
+from extauthz.record.decision import Trace, Wait
 from extauthz.record.keeping import Record
 from extauthz.record.life import LifeRecord
 from extauthz.record.outlet import SpanCounts
-from extauthz.record.sampling import PLAIN, Sampled, Sampling, state_of
+from extauthz.record.sampled import PLAIN, Sampled
+from extauthz.record.sampling import Sampling, state_of
 from extauthz.record.span_attributes import life_attributes
 from extauthz.record.span_forms import Form
 from extauthz.record.span_model import CLIENT, INTERNAL, SpanModel
@@ -27,6 +30,9 @@ from extauthz.values.span_ids import SpanIds
 
 _STORIES: Final = ("challenge.", "factor.", "grant.", "approval.")
 """What the kinds of events begin with that go on with what a decision began."""
+
+_Allow: Final = Allow
+_random: Final = random.getrandbits
 
 _log = structlog.get_logger(__name__)
 
@@ -49,6 +55,7 @@ class Spans:
         self._is_w3c = propagation.is_w3c
         self._sampling = sampling
         self._generator = generator
+        self._is_random = type(generator) is RandomIdGenerator
         self._counts = counts
         self._close = close
 
@@ -68,7 +75,7 @@ class Spans:
         """Make the spans of these."""
         for record in batch:
             try:
-                if isinstance(record, DecisionRecord):
+                if not isinstance(record, LifeRecord):
                     self._decision(record)
                 elif record.kind.startswith(_STORIES):
                     self._event(record)
@@ -82,27 +89,38 @@ class Spans:
         """Export what waits, for some seconds, and end."""
         self._close()
 
-    def _decision(self, record: DecisionRecord) -> None:
-        given = record.span
-        parent = usual_parent(record.request) if self._is_w3c and not record.trace else None
-        if parent is None:
-            parent = self._propagation.parent(record.trace, record.request)
+    def _decision(self, record: Decided) -> None:
+        if isinstance(record, Brief):
+            beside, decision = record.beside, record.reasoning.decision
+            given, trace, waits = beside.span, beside.trace, beside.waits
+            parent = usual_parent(record.headers) if self._is_w3c and not trace else None
+            if parent is None:
+                parent = self._propagation.parent(trace, record.view())
+        else:
+            given, trace, waits, decision = record.span, record.trace, record.waits, record.decision
+            parent = self._propagation.parent(trace, record.request)
         if given is not None:
             trace_id = given.trace_id.to_bytes(16)
         else:
             trace_id = self._generator.generate_trace_id().to_bytes(16) if parent is None else parent.trace_id
         sampled: Sampled | None
-        if given is None and isinstance(record.decision, Allow):
+        if given is None and type(decision) is _Allow:
             sampled = self._sampling.choose(record, trace_id, parent)
             if sampled is None:
                 return
         else:
             sampled = PLAIN if parent is None or not parent.state else Sampled(state_of(parent), {})
-        span_id = (self._generator.generate_span_id() if given is None else given.span_id).to_bytes(8)
+        span_id = self._new_span_id() if given is None else given.span_id.to_bytes(8)
         for form in self._forms:
             form.add_decision(record, trace_id, span_id, parent, sampled)
-        for wait in record.waits:
+        for wait in waits:
             self._wait(wait, trace_id, span_id, sampled.state)
+
+    def _new_span_id(self) -> bytes:
+        """That of a span that nobody knows yet."""
+        if self._is_random and (number := _random(64)):  # as that of the SDK does
+            return number.to_bytes(8)
+        return self._generator.generate_span_id().to_bytes(8)
 
     def _wait(self, wait: Wait, trace_id: bytes, above: bytes, state: str) -> None:
         self._add(
@@ -110,7 +128,7 @@ class Spans:
                 name=f"authz.wait.{wait.name}",
                 kind=INTERNAL if wait.name in ("hold", "audit") else CLIENT,
                 trace_id=trace_id,
-                span_id=self._generator.generate_span_id().to_bytes(8),
+                span_id=self._new_span_id(),
                 parent=above,
                 state=state,
                 started_ns=wait.started_ns,
@@ -127,7 +145,7 @@ class Spans:
                 name=f"authz.{record.kind}",
                 kind=INTERNAL,
                 trace_id=self._generator.generate_trace_id().to_bytes(16),
-                span_id=self._generator.generate_span_id().to_bytes(8),
+                span_id=self._new_span_id(),
                 started_ns=started_ns,
                 # Jaeger warns of a span that does not end after it begins.
                 ended_ns=max(record.at_ns, started_ns + 1),

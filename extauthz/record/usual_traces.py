@@ -4,46 +4,48 @@ The rule kept here: what is found is what `trace_context` finds in the same head
 nothing is.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from extauthz.record.trace_context import Parent
 from extauthz.values.headers import OneLineEach
-from extauthz.values.request import RequestView
 
+_TRACE: Final = 3
 _TRACE_END: Final = 35
+_SPAN: Final = 36
 _SPAN_END: Final = 52
-_TRACE_SIZE: Final = 55
-"""Characters of a usual `traceparent`, and where the dashes are behind its trace and its span."""
+_FLAGS: Final = 53
+_SIZE: Final = 55
+"""Where the ids are in a usual `traceparent`, and its flags, and how long it is."""
+_DASH: Final = ord("-")
 _NO_TRACE_ID: Final = "0" * 32
 _NO_SPAN_ID: Final = "0" * 16
-_FLAGS: Final = 54
-"""Where the digit of the flags is that tells whether the trace is recorded."""
 _ODD: Final = frozenset("13579bdf")
 _unhex: Final = bytes.fromhex
+# Found without a look-up where this is compiled.
+_Parent: Final = Parent
+_OneLineEach: Final = OneLineEach
 
 
 def usual_trace(text: str) -> str:
     """The trace in a `traceparent` that is as everybody sends it (`trace_context.USUAL`); `""` in any other."""
-    if len(text) != _TRACE_SIZE or not text.startswith("00-"):
+    if (
+        len(text) != _SIZE
+        or not text.startswith("00-")
+        or ord(text[_TRACE_END]) != _DASH
+        or ord(text[_SPAN_END]) != _DASH
+        or not _are_digits(text, _TRACE, _TRACE_END)
+        or not _are_digits(text, _SPAN, _SPAN_END)
+        or not _are_digits(text, _FLAGS, _SIZE)
+    ):
         return ""
-    for at in range(3, _TRACE_SIZE):
-        code = ord(text[at])
-        if at in (_TRACE_END, _SPAN_END):
-            if code != ord("-"):
-                return ""
-        elif not (ord("a") <= code <= ord("f") or ord("0") <= code <= ord("9")):
-            return ""
-    trace = text[3:_TRACE_END]
-    return "" if trace == _NO_TRACE_ID or text[_TRACE_END + 1 : _SPAN_END] == _NO_SPAN_ID else trace
+    trace = text[_TRACE:_TRACE_END]
+    return "" if trace == _NO_TRACE_ID or text[_SPAN:_SPAN_END] == _NO_SPAN_ID else trace
 
 
-def usual_parent(request: RequestView | None) -> Parent | None:
+def usual_parent(headers: Mapping[str, tuple[str, ...]]) -> Parent | None:
     """The parent in the only `traceparent` of a request without `tracestate` (W3C Trace Context section 3.2)."""
-    http = None if request is None else request.http
-    if http is None:
-        return None
-    headers = http.headers
-    if type(headers) is not OneLineEach:
+    if type(headers) is not _OneLineEach:
         return None
     places = headers.places
     place = places.get("traceparent")
@@ -53,4 +55,14 @@ def usual_parent(request: RequestView | None) -> Parent | None:
     trace = usual_trace(text)
     if not trace:
         return None
-    return Parent(_unhex(trace), _unhex(text[_TRACE_END + 1 : _SPAN_END]), text[_FLAGS] in _ODD)
+    return _Parent(_unhex(trace), _unhex(text[_SPAN:_SPAN_END]), text[_SIZE - 1] in _ODD)
+
+
+def _are_digits(text: str, at: int, end: int) -> bool:
+    """Whether all from there to the end are hexadecimal digits, in lower case."""
+    while at < end:
+        code = ord(text[at])
+        if code < ord("0") or code > ord("f") or ord("9") < code < ord("a"):
+            return False
+        at += 1
+    return True

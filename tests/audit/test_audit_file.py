@@ -19,7 +19,6 @@ from msgspec.structs import replace
 from patience import comes
 
 from extauthz.errors import ConfigurationError
-from extauthz.record import journal
 from extauthz.record.audit_file import ROOM, AuditFile
 from extauthz.values.identity import User
 
@@ -201,12 +200,9 @@ def test_commits_of_many_threads_all_end(tmp_path: Path, opened: Open) -> None:
     assert sorted(ids(path)) == sorted(f"d-{n}" for n in range(64))
 
 
-def test_who_waits_for_a_disk_that_hangs_is_told_at_once_when_too_many_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(journal, "REQUIRED", 10)
+def test_who_waits_for_a_disk_that_hangs_is_told_at_once_when_too_many_do(tmp_path: Path) -> None:
     disk = HangingDisk(tmp_path / "audit.jsonl")
-    audit = AuditJournal(tmp_path / "audit.jsonl")
+    audit = AuditJournal(tmp_path / "audit.jsonl", required=10)
     for number in range(400):
         audit.record(decision(number))
     assert disk.comes_to_hang()
@@ -219,13 +215,10 @@ def test_who_waits_for_a_disk_that_hangs_is_told_at_once_when_too_many_do(
         audit.close()
 
 
-def test_what_waits_for_a_disk_that_hangs_is_bounded_in_bytes_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_waits_for_a_disk_that_hangs_is_bounded_in_bytes_too(tmp_path: Path) -> None:
     """Whoever may call sends a megabyte with each of 50,000 requests: a record holds the whole of them."""
-    monkeypatch.setattr(journal, "REQUIRED_BYTES", 3_000)
     disk = HangingDisk(tmp_path / "audit.jsonl")
-    audit = AuditJournal(tmp_path / "audit.jsonl", queue_bytes=4_000)
+    audit = AuditJournal(tmp_path / "audit.jsonl", queue_bytes=4_000, required_bytes=3_000)
     for number in range(400):  # the disk takes some of them, and the thread has one batch in its hands
         audit.record(decision(number))
     assert disk.comes_to_hang()

@@ -19,7 +19,6 @@ from extauthz.check import committing
 from extauthz.check.checker import Checker
 from extauthz.check.surroundings import Ruling, Surroundings
 from extauthz.policy.load import load_text
-from extauthz.record import journal
 from extauthz.record.decision import DecisionRecord
 from extauthz.record.journal import Journal
 from extauthz.record.keeping import Recorder
@@ -169,14 +168,11 @@ def test_where_the_operator_wants_it_nothing_is_decided_that_can_not_be_recorded
     assert [line["reason"] for line in lines(path)] == ["allowed", *["audit-unavailable"] * 3, "allowed"]
 
 
-def test_where_the_operator_wants_it_nothing_is_decided_while_a_write_hangs(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(journal, "HANGING", 0.05)
+def test_where_the_operator_wants_it_nothing_is_decided_while_a_write_hangs(bench: Bench, tmp_path: Path) -> None:
     disk = HangingDisk(tmp_path / "audit.jsonl")
-    audit = AuditJournal(tmp_path / "audit.jsonl", must=True)
+    audit = AuditJournal(tmp_path / "audit.jsonl", must=True, hanging=0.05)
     other = HangingDisk(tmp_path / "other.jsonl")
-    unbound = AuditJournal(tmp_path / "other.jsonl")
+    unbound = AuditJournal(tmp_path / "other.jsonl", hanging=0.05)
     bench = requiring(bench, audit)
     for number in range(400):
         unbound.record(decision(number))

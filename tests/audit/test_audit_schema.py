@@ -7,10 +7,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from audit import test_line_encoder as encoding
 from audit.audit_form import PUBLISHED, mistakes
 from audit.auditing import all_lines, decision
+from audit.making_lines import KEEPS, records
 from audit_journal import DEFAULTS
+from briefs import brief_of
 from commanding import command
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -67,15 +68,15 @@ def test_it_is_a_schema_whose_every_part_says_what_it_is() -> None:
 
 
 @settings(max_examples=50)
-@given(st.lists(decision_records | encoding.records | life_records, max_size=4), st.sampled_from(encoding.KEEPS))
-def test_every_line_that_is_written_is_of_its_form(records: list[Record], keep: Keep) -> None:
+@given(st.lists(decision_records | records | records.map(brief_of) | life_records, max_size=4), st.sampled_from(KEEPS))
+def test_every_line_that_is_written_is_of_its_form(kept: list[Record], keep: Keep) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "audit.jsonl"
         file = AuditFile(path, keep)
-        file.keep(records)
+        file.keep(kept)
         file.close()
         lines = all_lines(path)
-    assert len(lines) == (len(records) + 2 if records else 0)
+    assert len(lines) == (len(kept) + 2 if kept else 0)
     assert [mistake for line in lines for mistake in mistakes(line)] == []
 
 

@@ -5,6 +5,7 @@ import json
 import msgspec
 import pytest
 from audit.auditing import START, decision
+from briefs import brief_of
 from msgspec.structs import replace
 
 from extauthz.history.index_rows import decision_row, trace_of
@@ -14,7 +15,7 @@ from extauthz.history.wanted import Wanted
 from extauthz.record.audit_line import DecisionLine, RequestLine
 from extauthz.record.decision import DecisionRecord, Wait
 from extauthz.record.line_encoder import LineEncoder
-from extauthz.record.masking import Keep
+from extauthz.record.masking import Keep, line_of
 from extauthz.values.span_ids import SpanIds
 
 TRACE, OTHER, SPAN = "0af7651916cd43dd8448eb211c80319c", "4bf92f3577b34da6a3ce929d0e0e4736", "b7ad6b7169203331"
@@ -26,7 +27,9 @@ OLD = b"""{"v":1,"time":"2026-09-21T14:13:20.123456789Z","decision_id":"d-1","de
 
 
 def written(record: DecisionRecord) -> bytes:
-    return LineEncoder(Keep()).encode(record) + b"}"
+    if record.request is None:
+        return msgspec.json.encode(line_of(record, Keep()))
+    return LineEncoder(Keep()).encode(brief_of(record)) + b"}"
 
 
 def read(line: bytes) -> DecisionLine:

@@ -1,21 +1,25 @@
 """What a record has of a Check: each field its own."""
 
+import pytest
 from msgspec.structs import replace
 
 from extauthz.check.case import Asked, Case
-from extauthz.check.recording import Reasoning, record_of
+from extauthz.check.recording import reasoning_of, record_of
 from extauthz.policy.asking import Inquiry
 from extauthz.policy.load import load_text
+from extauthz.record.brief import NOTHING, Brief, Decided, whole
 from extauthz.record.decision import DecisionRecord, Wait
 from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import Allow, Evaluation, RuleResult
 from extauthz.values.facts import Question
 from extauthz.values.grants import Facts, SessionAges
 from extauthz.values.identity import Identity
-from extauthz.values.request import Glimpse, RequestView
+from extauthz.values.request import Glimpse, Peer, RequestView
 from extauthz.values.schemes import NO_SCHEMES
 from extauthz.values.span_ids import SpanIds
 from extauthz.wire.compose import check_request
+from extauthz.wire.decode import decode
+from extauthz.wire.reading import Reading
 
 POLICIES = load_text("""
 apiVersion: extauthz/v1
@@ -87,8 +91,8 @@ RECORD = DecisionRecord(
 )
 
 
-def recorded(case: Case) -> DecisionRecord:
-    reasoning = Reasoning(case.policies, EVALUATION, case.facts, case.inquiry)
+def recorded(case: Case) -> Decided:
+    reasoning = reasoning_of(case.policies, EVALUATION, case.facts, case.inquiry)
     return record_of(case, reasoning, "in detail", GIVEN, "c-1", 19)
 
 
@@ -109,3 +113,53 @@ def test_of_what_could_not_be_read_there_is_what_was_seen() -> None:
 
 def test_what_was_waited_for_before_a_call_was_held_is_there_where_nothing_was_since() -> None:
     assert recorded(CASE.but(waits=())) == replace(RECORD, waits=ASKED.waits)
+
+
+HEADERS = {"user-agent": "curl/8", "x-request-id": "r-1"}
+SENT = check_request(
+    id="7",
+    method="POST",
+    host="a.example:8443",
+    path="/%78/a?b=c",
+    headers=HEADERS,
+    source_ip="10.0.0.1",
+    source_port=99,
+    destination=Peer(ip="10.0.0.2", port=443),
+    sni="a.example",
+    metadata={"filter": {"a": 1}},
+    route_metadata={"filter": {"b": "2"}},
+    body=b"{}",
+    context={"route": "r"},
+    time=(17, 19),
+)
+
+
+@pytest.mark.parametrize("payload", [PAYLOAD, SENT])
+@pytest.mark.parametrize("reading", [Reading(), Reading(buffered=True)])
+def test_a_brief_says_all_that_the_record_of_a_request_says_but_for_the_segments(
+    payload: bytes, reading: Reading
+) -> None:
+    view = decode(payload, reading)
+    brief = recorded(case_of(asked_with(payload), view))
+    assert isinstance(brief, Brief)
+    assert view.http is not None
+    told = replace(view, http=replace(view.http, segments=()), messages=None)
+    assert whole(brief) == replace(RECORD, request=told, size=len(payload))
+
+
+def test_what_few_records_have_is_there_where_there_is_any_of_it() -> None:
+    usual = Asked(decision_id="d-1", started_ns=17, payload=PAYLOAD, remaining=lambda: None, trace=())
+    case = case_of(usual, decode(PAYLOAD)).but(waits=())
+    reasoning = reasoning_of(case.policies, EVALUATION, case.facts, case.inquiry)
+    plain = record_of(case, reasoning, None, None, "", 19)
+    assert isinstance(plain, Brief)
+    assert plain.beside is NOTHING
+    others = {"detail": "in detail", "span": GIVEN, "challenge": "c-1"}
+    for name, value in others.items():
+        given = {"detail": None, "span": None, "challenge": "", name: value}
+        one = record_of(case, reasoning, given["detail"], given["span"], given["challenge"], 19)  # type: ignore[arg-type]
+        assert whole(one) == replace(whole(plain), **{name: value})
+    waited = record_of(case.but(waits=(Wait("store", 1, 2),)), reasoning, None, None, "", 19)
+    assert whole(waited) == replace(whole(plain), waits=(Wait("store", 1, 2),))
+    traced = case_of(Asked("d-1", 17, PAYLOAD, lambda: None, (("b3", "t"),)), decode(PAYLOAD)).but(waits=())
+    assert whole(record_of(traced, reasoning, None, None, "", 19)) == replace(whole(plain), trace=(("b3", "t"),))

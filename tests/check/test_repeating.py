@@ -17,8 +17,10 @@ from extauthz.check.answering import Answering
 from extauthz.check.case import Asked, Case
 from extauthz.policy.asking import NOTHING_ASKED, Inquiry
 from extauthz.policy.load import load_text
+from extauthz.record.brief import Decided, whole
 from extauthz.record.decision import DecisionRecord, Wait
 from extauthz.record.keeping import Record, Recorder
+from extauthz.record.life import LifeRecord
 from extauthz.record.tallies import Tallies
 from extauthz.record.trace_context import Propagation
 from extauthz.stepup.keys import SECRET_BYTES, generate_key, parse_keys
@@ -81,7 +83,7 @@ class Latest(Recorder):
     """Keeps the last record."""
 
     def __init__(self) -> None:
-        self.record_: Record | None = None
+        self.record_: DecisionRecord | None = None
         self.is_blocked = False
 
     @property
@@ -89,9 +91,10 @@ class Latest(Recorder):
         return self.is_blocked
 
     def record(self, record: Record) -> None:
-        self.record_ = record
+        assert not isinstance(record, LifeRecord)
+        self.record_ = whole(record)
 
-    def commit(self, record: DecisionRecord) -> Future[None]:
+    def commit(self, record: Decided) -> Future[None]:
         raise NotImplementedError
 
 

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from briefs import brief_of
 from changing import fields_of, replace
 from described import descriptors
 from fuzz.target import Target
@@ -84,7 +85,8 @@ class Decider:
         answer, record = target.said(payload)
         yield repr(answer)
         record = _in_order(record)
-        yield _outcome(lambda: self._encoder.encode(record))
+        if record.request is not None and record.request.http is not None:
+            yield _outcome(lambda: self._encoder.encode(brief_of(record)))
         yield _ADDRESS.sub("", repr(replace(record, request=None)))
         yield _ADDRESS.sub("", repr(_said(record.request)))
 

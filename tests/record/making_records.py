@@ -94,6 +94,7 @@ https = st.builds(
 requests = st.builds(
     RequestView, source=st.builds(Peer, ip=st.sampled_from(["", "203.0.113.9", "2001:db8::1"]), port=ports), http=https
 ) | st.just(RequestView())
+SOURCE = Peer(ip="203.0.113.9", port=443)
 workloads = st.builds(
     Workload, id=texts, trust_domain=st.just("a"), path=st.just("/b"), verified_by=st.just("source_principal")
 )
@@ -122,6 +123,10 @@ decision_records = st.builds(
     started_ns=moments,
     ended_ns=moments,
 ).map(lambda record: record if record.request is None else replace(record, glimpse=None))
+of_requests = decision_records.flatmap(
+    lambda record: https.map(lambda http: replace(record, request=RequestView(source=SOURCE, http=http), glimpse=None))
+)
+"""Those of requests that were read, and are none of TCP."""
 details = (
     st.text() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.booleans()
 )

@@ -5,6 +5,7 @@ import tracemalloc
 from typing import cast
 
 import pytest
+from briefs import brief_of, reasoning_of
 from changing import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from record.making_records import NOW_NS, allowed, decision_records, life_records, span_ids, texts
+from record.making_records import NOW_NS, allowed, decision_records, life_records, of_requests, span_ids, texts
 
 from extauthz.record import fragments
 from extauthz.record.decision import DecisionRecord
@@ -21,7 +22,7 @@ from extauthz.record.decision_spans import DecisionSpans, model_of
 from extauthz.record.life import LifeRecord
 from extauthz.record.otlp import SPAN, Envelope, encoded, framed, varint
 from extauthz.record.outlet import Outlet, Parcel
-from extauthz.record.sampling import Sampled
+from extauthz.record.sampled import Sampled
 from extauthz.record.span_attributes import Attributes, Value, life_attributes
 from extauthz.record.span_exporters import readable
 from extauthz.record.span_forms import OtlpForm
@@ -65,14 +66,16 @@ def told_by_opentelemetry(model: SpanModel) -> Span:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(decision_records, min_size=1, max_size=4), trace_ids, ids, parents, states)
+@given(st.lists(of_requests, min_size=1, max_size=4), trace_ids, ids, parents, states)
 def test_the_quick_way_writes_the_very_bytes_of_the_long_way(
     records: list[DecisionRecord], trace_id: bytes, span_id: bytes, parent: Parent | None, state: str
 ) -> None:
     quick = DecisionSpans()
-    for record in [*records, *records]:  # the second time from what was kept
-        whole = encoded(model_of(record, trace_id, span_id, parent, state))
-        assert quick.encoded(record, trace_id, span_id, parent, state) == whole
+    reasoning = reasoning_of(records[0])
+    briefs = [*(brief_of(record) for record in records), *(brief_of(record, reasoning) for record in records)]
+    for brief in [*briefs, *briefs]:  # the second time from what was kept
+        whole = encoded(model_of(brief.whole(), trace_id, span_id, parent, state))
+        assert quick.encoded(brief, trace_id, span_id, parent, state) == whole
 
 
 @settings(max_examples=100, deadline=None)
@@ -158,7 +161,7 @@ def test_what_limits_cut_and_samplers_add_is_in_the_span(limits: Limits, models:
     )
     record, outlet = replace(allowed(), risk=risk), Taking()
     form = OtlpForm(cast("Outlet[bytes]", outlet), limits, most=64)
-    form.add_decision(record, bytes(16), bytes(8), None, Sampled("", added))
+    form.add_decision(brief_of(record), bytes(16), bytes(8), None, Sampled("", added))
     form.ship()
     model = model_of(record, bytes(16), bytes(8), None, "")
     whole = replace(model, attributes={**model.attributes, **added})
@@ -177,7 +180,7 @@ def test_callers_and_connections_are_not_taken_for_others(sources: int, callers:
         for source in peers:
             record = replace(base, request=replace(base.request, source=source), identity=identity)
             for _ in range(2):
-                made = quick.encoded(record, bytes(16), bytes(8), None, "")
+                made = quick.encoded(brief_of(record), bytes(16), bytes(8), None, "")
                 assert made == encoded(model_of(record, bytes(16), bytes(8), None, ""))
 
 
@@ -191,7 +194,7 @@ def test_what_is_large_and_not_told_is_not_held() -> None:
             source = Peer(ip="203.0.113.9", certificate=f"{number:08d}" * 5_000)
             identity = Identity(user=User(sub="u", iss="i", claims={"masked": f"{number:08d}" * 5_000}))
             record = replace(base, request=replace(base.request, source=source), identity=identity)
-            quick.encoded(record, bytes(16), bytes(8), None, "")
+            quick.encoded(brief_of(record), bytes(16), bytes(8), None, "")
         gc.collect()
         assert tracemalloc.get_traced_memory()[0] < 4_000_000  # 400 of them would be 32 million
     finally:
@@ -203,7 +206,7 @@ def test_what_is_kept_of_callers_is_bounded() -> None:
     sizes = set()
     for number in range(6_000):
         results = (RuleResult(rule=f"p/{number}", effect="allow", mode="enforce", result="error"),)
-        quick.encoded(allowed(number, rules=results), bytes(16), bytes(8), None, "")
+        quick.encoded(brief_of(allowed(number, rules=results)), bytes(16), bytes(8), None, "")
         sizes.add(quick.kept)
     assert max(sizes) <= 1_024 * 3 + 8_192 + fragments.MOST
     assert quick.kept < 6_000
@@ -212,7 +215,7 @@ def test_what_is_kept_of_callers_is_bounded() -> None:
 @given(texts)
 def test_a_text_of_any_length_is_one_attribute(text: str) -> None:
     record = allowed(1, decision_id=text)
-    span = Span.FromString(DecisionSpans().encoded(record, bytes(16), bytes(8), None, ""))
+    span = Span.FromString(DecisionSpans().encoded(brief_of(record), bytes(16), bytes(8), None, ""))
     (value,) = (one.value.string_value for one in span.attributes if one.key == "extauthz.decision_id")
     assert value == speakable(text)
 

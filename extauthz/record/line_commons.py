@@ -1,0 +1,117 @@
+"""What many audit lines have in common, put together once: how decisions came out, what they were about, and where
+their callers were.
+
+The rule kept here: what is known again is known by the very objects that it is of, or by equal texts; each holds them.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from extauthz.record.brief import Brief
+from extauthz.record.decision import DECISION_NAMES
+from extauthz.record.fragments import text_of
+from extauthz.record.masking import rule_line
+from extauthz.values.decisions import Decision, RuleResult
+from extauthz.values.identity import Identity
+from extauthz.values.request import Peer
+
+
+class Target:
+    """What a request is to: what its line says behind its id and before the path, and behind the query."""
+
+    def __init__(self, method: str, scheme: str, host: str, authority: str, protocol: str) -> None:
+        self._method: Final = method
+        self._scheme: Final = scheme
+        self._host: Final = host
+        self._authority: Final = authority
+        self._protocol: Final = protocol
+        self.before: Final = "".join(
+            [
+                f'"method":{text_of(method)},',
+                f'"scheme":{text_of(scheme)},' if scheme else "",
+                f'"host":{text_of(host)},',
+                f'"authority":{text_of(authority)},' if authority else "",
+                '"path":"',
+            ]
+        )
+        self.behind: Final = f',"protocol":{text_of(protocol)}' if protocol else ""
+
+    def is_of(self, record: Brief) -> bool:
+        """Whether the request is to the same."""
+        return (
+            record.method == self._method
+            and record.host == self._host
+            and record.authority == self._authority
+            and record.scheme == self._scheme
+            and record.protocol == self._protocol
+        )
+
+
+class Outcome:
+    """How requests came out: what their lines say before the time that it took, and behind it.
+
+    `target` is what the last one was to.
+    """
+
+    def __init__(
+        self,
+        rules: tuple[RuleResult, ...],
+        kind: type[Decision],
+        reason: str,
+        rule: str | None,
+        status: int,
+        revision: str,
+    ) -> None:
+        self._rules: Final = rules
+        self._kind: Final = kind
+        self._reason: Final = reason
+        self._rule: Final = rule
+        self._status: Final = status
+        by = "" if rule is None else f',"rule":{text_of(rule)}'
+        self.decided: Final = (
+            f'","decision":"{DECISION_NAMES[kind]}","reason":{text_of(reason)}{by},"status":{status}'
+            f',"revision":{text_of(revision)},"duration_us":'
+        )
+        self.came_out: Final = f',"rules":{text_of([rule_line(one) for one in rules])}' if rules else ""
+        self.target: Target | None = None
+
+    @property
+    def size(self) -> int:
+        """Characters that it takes."""
+        return len(self.decided) + len(self.came_out)
+
+    def is_of(
+        self, rules: tuple[RuleResult, ...], kind: type[Decision], reason: str, rule: str | None, status: int
+    ) -> bool:
+        """Whether it is how that came out: by the very objects, which the words of a policy are."""
+        return (
+            rules is self._rules
+            and kind is self._kind
+            and reason is self._reason
+            and rule is self._rule
+            and status == self._status
+        )
+
+
+class Surroundings:
+    """A caller at a connection, by the very objects, and what lines say of both."""
+
+    def __init__(self, record: Brief, said: str) -> None:
+        self._source: Final[Peer] = record.source
+        self._identity: Final[Identity | None] = record.identity
+        self._destination: Final[Peer] = record.destination
+        self._context: Final[Mapping[str, str]] = record.context
+        self._sni: Final = record.sni
+        self._route: Final[Mapping[str, Any]] = record.route_metadata
+        self.said: Final = said
+
+    def is_of(self, record: Brief) -> bool:
+        """Whether the request is from there, by them, and came the same way."""
+        return (
+            record.source is self._source
+            and record.identity is self._identity
+            and record.destination is self._destination
+            and record.context is self._context
+            and record.sni == self._sni
+            and record.route_metadata is self._route
+        )
