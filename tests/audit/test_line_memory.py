@@ -258,10 +258,12 @@ def test_what_is_noted_of_headers_that_are_alike_holds_for_all_of_them(
     keeps = (Keep(), Keep(headers=frozenset({"cookie", "te"})))
     encoders = [(LineEncoder(keep), keep) for keep in keeps]
     came: list[OneLineEach] = []
-    for base, varying, others in kinds:
+    for first, varying, others in kinds:
         common = Common(varying)
         for other in others:
-            lines = [new if place in varying else old for place, (old, new) in enumerate(zip(base, other, strict=True))]
+            lines = [
+                new if place in varying else old for place, (old, new) in enumerate(zip(first, other, strict=True))
+            ]
             came.append(line_each(dict(zip(NAMES, lines, strict=True)), common))
     base = decision()
     assert base.request is not None

@@ -13,7 +13,7 @@ from kept_records import Records
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.check.checker import Checker
-from extauthz.record.decision import DecisionRecord
+from extauthz.record.brief import Decided
 from extauthz.store.protocol import Found
 from extauthz.transport import asgi, asgi_health
 from extauthz.transport.asgi import AsgiTransport
@@ -130,7 +130,7 @@ class HeldTrail(Records):
         super().__init__()
         self.commits: list[Future[None]] = []
 
-    def commit(self, record: DecisionRecord) -> Future[None]:  # noqa: ARG002 - the signature is a trail's
+    def commit(self, record: Decided) -> Future[None]:  # noqa: ARG002 - the signature is a trail's
         """Take one that somebody waits for."""
         self.commits.append(Future())
         return self.commits[-1]
