@@ -36,7 +36,7 @@ from extauthz.identity.config import ClientSettings, IdentitySettings
 from extauthz.identity.resolver import Resolver
 from extauthz.lookup.geo import open_databases
 from extauthz.policy.load import load_text
-from extauthz.record.brief import Decided, whole
+from extauthz.record.brief import Decided, in_full
 from extauthz.record.keeping import Record, Recorder
 from extauthz.record.life import LifeRecord
 from extauthz.risk.addresses import AddressSet, parse_entry
@@ -207,7 +207,7 @@ def runs(made: Mapping[str, Checker], left: Left, token: str) -> dict[str, Calla
         answer = checker.start(check)
         assert isinstance(answer, bytes), name
         assert CheckResponse.FromString(answer).status.code == 0, name
-    raised = {one.name for one in whole(left.queue[-1]).risk[0].heard if one.state != "quiet"}
+    raised = {one.name for one in in_full(left.queue[-1]).risk[0].heard if one.state != "quiet"}
     assert raised == HEARD, raised
     return {
         PARSE: partial(CheckRequest.FromString, traffic.request()),

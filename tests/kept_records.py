@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import Future
 
-from extauthz.record.brief import Decided, whole
+from extauthz.record.brief import Decided, in_full
 from extauthz.record.decision import DecisionRecord
 from extauthz.record.keeping import Record, Recorder
 from extauthz.record.life import LifeRecord
@@ -24,11 +24,11 @@ class Records(Recorder):
         if isinstance(record, LifeRecord):
             self.lives.append(record)
         else:
-            self.kept.append(whole(record))
+            self.kept.append(in_full(record))
 
     def commit(self, record: Decided) -> Future[None]:
         done: Future[None] = Future()
-        self.kept.append(whole(record))
+        self.kept.append(in_full(record))
         done.set_result(None)
         return done
 

@@ -24,7 +24,7 @@ from extauthz import __version__
 from extauthz.errors import ConfigurationError, ExtauthzError, failure_of
 from extauthz.record.audit_keys import by_id, public_keys
 from extauthz.record.audit_line import DecisionLine
-from extauthz.record.brief import Brief, whole
+from extauthz.record.brief import Brief, in_full
 from extauthz.record.chain import WRITER_BYTES, Head, after, beginning, chained, signed
 from extauthz.record.keeping import Record
 from extauthz.record.life import Detail, LifeKind, LifeRecord
@@ -321,7 +321,7 @@ class AuditFile:
             _log.error("audit-record-cut", decision_id=record.decision_id, error=type(error).__name__)
             if isinstance(record, LifeRecord):
                 return self._encoded(LifeRecord(kind=record.kind, at_ns=record.at_ns, reason=reason))
-            return self._encoded(replace(whole(record), request=None, identity=None, rules=(), detail=reason))
+            return self._encoded(replace(in_full(record), request=None, identity=None, rules=(), detail=reason))
 
     def _encoded(self, record: Record) -> bytes:
         """The line of a record without the closing brace."""
@@ -333,7 +333,7 @@ class AuditFile:
             return self._encoder.encode(_speakable(msgspec.to_builtins(self._told(record))))[:-1]
 
     def _told(self, record: Record) -> DecisionLine | LifeLine:
-        return life_line_of(record) if isinstance(record, LifeRecord) else line_of(whole(record), self._keep)
+        return life_line_of(record) if isinstance(record, LifeRecord) else line_of(in_full(record), self._keep)
 
     def _tell_losses(self) -> None:
         now = time.monotonic()

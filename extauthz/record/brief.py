@@ -180,6 +180,6 @@ Decided = DecisionRecord | Brief
 """What was decided: in brief, or in full where there was no request that could be read."""
 
 
-def whole(record: Decided) -> DecisionRecord:
+def in_full(record: Decided) -> DecisionRecord:
     """The record in full."""
     return record.whole() if isinstance(record, Brief) else record

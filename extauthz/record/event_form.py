@@ -21,7 +21,7 @@ from extauthz.record.audit_line import (
     UserLine,
     WorkloadLine,
 )
-from extauthz.record.brief import Decided, whole
+from extauthz.record.brief import Decided, in_full
 from extauthz.record.event_folding import Folded
 from extauthz.record.event_types import Happening
 from extauthz.record.instants import rfc3339
@@ -79,7 +79,7 @@ class EventForm:
 
     def _decided(self, record: Decided, happening: Happening, id_: str) -> bytes:
         page = self.decisions + record.decision_id if self.decisions else ""
-        line = line_of(whole(record), self.keep)
+        line = line_of(in_full(record), self.keep)
         return self._told(line, _decision_in_short, happening, id_, record.decision_id, page)
 
     def _lived(self, line: LifeLine, happening: Happening, id_: str) -> bytes:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from extauthz.errors import ConfigurationError
 from extauthz.record.bounded_queue import BoundedQueue
-from extauthz.record.brief import Decided, whole
+from extauthz.record.brief import Decided, in_full
 from extauthz.record.decision import DecisionRecord, Wait
 from extauthz.record.keeping import JournalCounts, Keeper, Ledger, Record
 
@@ -223,6 +223,6 @@ class Journal:
 
 def _waited_for(kept: Decided) -> DecisionRecord:
     """The record, now that its answer has waited until it was on disk."""
-    record = whole(kept)
+    record = in_full(kept)
     wait = Wait("audit", record.ended_ns, max(time.time_ns(), record.ended_ns))
     return replace(record, waits=(*record.waits, wait))

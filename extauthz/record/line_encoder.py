@@ -17,6 +17,7 @@ from extauthz.record.line_commons import Outcome, Surroundings, Target
 from extauthz.record.line_parts import (
     headers_in_full,
     lengths,
+    long_duration,
     noted,
     parameters,
     parameters_in_full,
@@ -128,7 +129,7 @@ class LineEncoder:
             said[0],
             self._traced(record, shape, lines),
             outcome.decided,
-            text_of(took / 1000) if is_far else _ONES[took // 1000] if took < _MILLISECOND else str(took // 1000),
+            long_duration(took) if is_far else _ONES[took // 1000] if took < _MILLISECOND else str(took // 1000),
             "" if is_far else _THOUSANDTHS[took % 1000],
             outcome.came_out,
             rests_on(reasoning.decision, started) if reasoning.may_rest else "",

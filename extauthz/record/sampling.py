@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, TraceState, set_span_in_context
 
 from extauthz.errors import ConfigurationError
-from extauthz.record.brief import Decided, whole
+from extauthz.record.brief import Decided, in_full
 from extauthz.record.decision_spans import SPAN_NAME
 from extauthz.record.sampled import PLAIN, Sampled
 from extauthz.record.span_attributes import Attributes, attributes_of
@@ -69,7 +69,7 @@ class Sampling:
         return result.decision is Decision.RECORD_AND_SAMPLE
 
     def _told(self, record: Decided, trace_id: bytes, parent: Parent | None) -> Sampled | None:
-        known = attributes_of(whole(record))
+        known = attributes_of(in_full(record))
         result: SamplingResult = self._sampler.should_sample(
             _context(parent), int.from_bytes(trace_id), SPAN_NAME, SpanKind.SERVER, attributes=known, links=()
         )

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import msgspec
 from opentelemetry.sdk.trace import ReadableSpan
 
-from extauthz.record.brief import Brief, Decided, Reasoning, whole
+from extauthz.record.brief import Brief, Decided, Reasoning, in_full
 from extauthz.record.decision_spans import DecisionSpans, model_of
 from extauthz.record.otlp import SPAN, encoded, varint
 from extauthz.record.outlet import Outlet, Parcel
@@ -137,7 +137,7 @@ class ReadableForm:
 
 def model_with(record: Decided, trace_id: bytes, span_id: bytes, parent: Parent | None, sampled: Sampled) -> SpanModel:
     """The span of a decision with what the sampler has added to it."""
-    model = model_of(whole(record), trace_id, span_id, parent, sampled.state)
+    model = model_of(in_full(record), trace_id, span_id, parent, sampled.state)
     if not sampled.attributes:
         return model
     return msgspec.structs.replace(model, attributes={**model.attributes, **sampled.attributes})

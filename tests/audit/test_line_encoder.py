@@ -89,7 +89,24 @@ def test_a_trace_is_found_where_the_pattern_finds_it(text: str) -> None:
 
 @pytest.mark.parametrize(
     "took",
-    [*range(12), 10, 99, 100, 110, 999, 1_000, 1_001, 1_010, 123_456_789, 10**15 - 1, 10**15, 10**15 + 1, 2**62, -1],
+    [
+        *range(12),
+        10,
+        99,
+        100,
+        110,
+        999,
+        1_000,
+        1_001,
+        1_010,
+        123_456_789,
+        10**15 - 1,
+        10**15,
+        10**15 + 1,
+        36_138_290_101_497_877,
+        2**62,
+        -1,
+    ],
 )
 def test_both_ways_write_the_same_time_that_it_took(took: int) -> None:
     keep, began = Keep(), 1_790_000_000_999_999_999

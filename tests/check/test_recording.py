@@ -7,7 +7,7 @@ from extauthz.check.case import Asked, Case
 from extauthz.check.recording import reasoning_of, record_of
 from extauthz.policy.asking import Inquiry
 from extauthz.policy.load import load_text
-from extauthz.record.brief import NOTHING, Brief, Decided, whole
+from extauthz.record.brief import NOTHING, Brief, Decided, in_full
 from extauthz.record.decision import DecisionRecord, Wait
 from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import Allow, Evaluation, RuleResult
@@ -144,7 +144,7 @@ def test_a_brief_says_all_that_the_record_of_a_request_says_but_for_the_segments
     assert isinstance(brief, Brief)
     assert view.http is not None
     told = replace(view, http=replace(view.http, segments=()), messages=None)
-    assert whole(brief) == replace(RECORD, request=told, size=len(payload))
+    assert in_full(brief) == replace(RECORD, request=told, size=len(payload))
 
 
 def test_what_few_records_have_is_there_where_there_is_any_of_it() -> None:
@@ -158,8 +158,8 @@ def test_what_few_records_have_is_there_where_there_is_any_of_it() -> None:
     for name, value in others.items():
         given = {"detail": None, "span": None, "challenge": "", name: value}
         one = record_of(case, reasoning, given["detail"], given["span"], given["challenge"], 19)  # type: ignore[arg-type]
-        assert whole(one) == replace(whole(plain), **{name: value})
+        assert in_full(one) == replace(in_full(plain), **{name: value})
     waited = record_of(case.but(waits=(Wait("store", 1, 2),)), reasoning, None, None, "", 19)
-    assert whole(waited) == replace(whole(plain), waits=(Wait("store", 1, 2),))
+    assert in_full(waited) == replace(in_full(plain), waits=(Wait("store", 1, 2),))
     traced = case_of(Asked("d-1", 17, PAYLOAD, lambda: None, (("b3", "t"),)), decode(PAYLOAD)).but(waits=())
-    assert whole(record_of(traced, reasoning, None, None, "", 19)) == replace(whole(plain), trace=(("b3", "t"),))
+    assert in_full(record_of(traced, reasoning, None, None, "", 19)) == replace(in_full(plain), trace=(("b3", "t"),))

@@ -17,7 +17,7 @@ from extauthz.check.answering import Answering
 from extauthz.check.case import Asked, Case
 from extauthz.policy.asking import NOTHING_ASKED, Inquiry
 from extauthz.policy.load import load_text
-from extauthz.record.brief import Decided, whole
+from extauthz.record.brief import Decided, in_full
 from extauthz.record.decision import DecisionRecord, Wait
 from extauthz.record.keeping import Record, Recorder
 from extauthz.record.life import LifeRecord
@@ -92,7 +92,7 @@ class Latest(Recorder):
 
     def record(self, record: Record) -> None:
         assert not isinstance(record, LifeRecord)
-        self.record_ = whole(record)
+        self.record_ = in_full(record)
 
     def commit(self, record: Decided) -> Future[None]:
         raise NotImplementedError
