@@ -132,7 +132,7 @@ class Yard:
 
 def serve_command(transport: Transport, config: Path) -> list[str | Path]:
     """The command line of the product."""
-    return [Path(sys.executable).parent / "extauthz", "serve", "--config", config, *transport.serve]
+    return [sys.executable, "-m", "extauthz", "serve", "--config", config, *transport.serve]
 
 
 def check(address: str) -> bytes:

@@ -14,7 +14,7 @@ class _Nothing:
 
     holding = None
 
-    def start(self, payload: bytes, **_: object) -> bytes:
+    def start(self, payload: bytes, *_: object) -> bytes:
         """OK to everything that parses."""
         return answer(payload)
 

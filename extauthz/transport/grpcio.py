@@ -43,6 +43,8 @@ WAITING = 48
 """Calls that may wait for a look-up at a time. Each keeps a thread."""
 HELD = 128
 """Calls that may be held for an approval at a time, beside those. Each keeps a thread, too."""
+_MAY_WAIT: Final = False
+"""There are few threads that decide."""
 PING_INTERVAL_MS = 200
 """So often a caller may ask whether its connection is still alive."""
 _OPTIONS: Sequence[tuple[str, int]] = (
@@ -105,9 +107,8 @@ class AuthorizationServicer:
     def Check(self, request: bytes, context: CallContext) -> bytes:  # noqa: N802 - the name is Envoy's
         """The bytes of the CheckResponse to the CheckRequest in `request`; never raises, but for a stranger."""
         self._let_in(context)
-        started = self._checker.start(
-            request, trace=caller_trace(context.invocation_metadata()), remaining=context.time_remaining, may_wait=False
-        )
+        trace = caller_trace(context.invocation_metadata())
+        started = self._checker.start(request, trace, context.time_remaining, _MAY_WAIT)
         if isinstance(started, bytes):
             return started
         answer = self._finish(started, context)

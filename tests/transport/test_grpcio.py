@@ -114,7 +114,7 @@ class TestServicer:
         known: list[float | None] = []
         start = bench.checker.start
 
-        def noting(payload: bytes, *, trace: Trace, remaining: Remaining, may_wait: bool) -> bytes | Opened:
+        def noting(payload: bytes, trace: Trace, remaining: Remaining, may_wait: bool) -> bytes | Opened:
             known.append(remaining())
             return start(payload, trace=trace, remaining=remaining, may_wait=may_wait)
 
