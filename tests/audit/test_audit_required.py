@@ -19,7 +19,7 @@ from extauthz.check import committing
 from extauthz.check.checker import Checker
 from extauthz.check.surroundings import Ruling, Surroundings
 from extauthz.policy.load import load_text
-from extauthz.record.decision import DecisionRecord
+from extauthz.record.brief import Decided
 from extauthz.record.journal import Journal
 from extauthz.record.keeping import Recorder
 from extauthz.store.open import open_store
@@ -119,7 +119,7 @@ class Stuck(Records):
         self.waiting: list[Future[None]] = []
         self.made: Callable[[], Future[None]] = Future
 
-    def commit(self, record: DecisionRecord) -> Future[None]:  # noqa: ARG002 - nobody ever writes it
+    def commit(self, record: Decided) -> Future[None]:  # noqa: ARG002 - nobody ever writes it
         self.waiting.append(self.made())
         return self.waiting[-1]
 

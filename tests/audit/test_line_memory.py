@@ -9,9 +9,9 @@ from audit.auditing import decision
 from audit.both_ways import fast, general
 from audit.making_lines import PLACES, line_each
 from briefs import brief_of, reasoning_of
+from changing import replace
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from extauthz.record import fragments
 from extauthz.record.decision import DecisionRecord

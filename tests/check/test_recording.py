@@ -1,7 +1,7 @@
 """What a record has of a Check: each field its own."""
 
 import pytest
-from msgspec.structs import replace
+from changing import replace
 
 from extauthz.check.case import Asked, Case
 from extauthz.check.recording import reasoning_of, record_of

@@ -13,12 +13,14 @@ from events.event_parts import AT, denied, lived
 from hypothesis import given
 from record.making_records import decision_records, life_records
 
+from extauthz.record.brief import in_full
 from extauthz.record.decision import DecisionRecord
 from extauthz.record.event_folding import Folded
 from extauthz.record.event_form import LONGEST, SOURCE, EventForm
 from extauthz.record.event_message import event_message, event_wording
 from extauthz.record.event_types import happening_of
 from extauthz.record.keeping import Record
+from extauthz.record.life import LifeRecord
 from extauthz.record.life_lines import life_line_of
 from extauthz.record.masking import Keep, line_of
 from extauthz.values.decisions import Allow, Deny
@@ -61,7 +63,7 @@ def event_of(record: Record, form: EventForm = FORM) -> dict[str, Any]:
 
 
 def line_for(record: Record) -> dict[str, Any]:
-    line = line_of(record, Keep()) if isinstance(record, DecisionRecord) else life_line_of(record)
+    line = life_line_of(record) if isinstance(record, LifeRecord) else line_of(in_full(record), Keep())
     said: dict[str, Any] = json.loads(well_formed(line))
     return said
 

@@ -10,6 +10,7 @@ from events.event_parts import AT, decided, denied, lived
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extauthz.record.brief import in_full
 from extauthz.record.event_form import EventForm
 from extauthz.record.event_types import Selection
 from extauthz.record.events import Events, Listener
@@ -96,7 +97,7 @@ def test_letters_and_counts_are_together_all_events(batches: list[tuple[float, l
         there.update(
             f"extauthz.v1.{one.kind}" if isinstance(one, LifeRecord) else "extauthz.v1.decision.deny"
             for one in batch
-            if isinstance(one, LifeRecord) or not isinstance(one.decision, Allow)
+            if isinstance(one, LifeRecord) or not isinstance(in_full(one).decision, Allow)
         )
     desk.events.close()
     told: Counter[str] = Counter()

@@ -34,7 +34,7 @@ def test_a_trace_ends_as_its_rule_came_out(documents: list[Document], request: R
     policies = compiled(*documents)
     evaluation = evaluate(policies, request, identity)
     scope = RequestScope(Inputs(request=request, identity=identity, facts=NO_FACTS, now=NOW))
-    found = traces(policies.candidates(request, identity), evaluation, scope)
+    found = traces(policies.candidates(request, identity), request, evaluation, scope)
     assert found.keys() == {one.rule for one in evaluation.rules}
     for one in evaluation.rules:
         condition = found[one.rule].condition

@@ -12,7 +12,7 @@ from metrics.counting import SPAN, TRACE, count, decided, told
 from record.making_records import NOW_NS
 
 from extauthz.record.decision import DECISION_NAMES, DecisionRecord, Wait
-from extauthz.record.keeping import Record
+from extauthz.record.life import LifeRecord
 from extauthz.record.tallied import Tallied
 from extauthz.record.tallies import DECISION_SECONDS, MOST, OTHER, Tallies
 from extauthz.record.trace_context import Propagation
@@ -21,7 +21,7 @@ from extauthz.values.histogram import Histogram
 from extauthz.values.span_ids import SpanIds
 
 
-def tallied(*records: Record) -> Tallied:
+def tallied(*records: DecisionRecord | LifeRecord) -> Tallied:
     tallies = Tallies(Propagation().parent)
     count(tallies, *records)
     return tallies.tallied
