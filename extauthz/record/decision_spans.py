@@ -48,6 +48,8 @@ _PLACES: Final = 509
 _SHORT: Final = 256
 _SHORT_PATH: Final = 1_024
 """Bytes of a text from which on it is put in the long way."""
+_SHORT_TARGET: Final = 1_024
+"""Bytes up to which an outcome keeps what its last request was to: clients choose that."""
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -101,7 +103,8 @@ class DecisionSpans:
         outcome = self._outcome(reasoning)
         target = outcome.target
         if target is None or not target.is_of(record):
-            target = outcome.target = self._target(record)
+            target = self._target(record)
+            outcome.target = target if target.is_short else None
         before, behind = self._caller(record.identity)
         pieces = [
             TRACE_ID,
@@ -235,6 +238,7 @@ class _Target:
         self._host: Final = host
         self._authority: Final = authority
         self.fragment: Final = fragment
+        self.is_short: Final = len(fragment) <= _SHORT_TARGET
 
     def is_of(self, record: Brief) -> bool:
         """Whether the request is to the same."""

@@ -15,6 +15,9 @@ from extauthz.values.decisions import Decision, RuleResult
 from extauthz.values.identity import Identity
 from extauthz.values.request import Peer
 
+_SHORT_TARGET: Final = 1_024
+"""Characters up to which an outcome keeps what its last request was to: clients choose that."""
+
 
 class Target:
     """What a request is to: what its line says behind its id and before the path, and behind the query."""
@@ -35,6 +38,7 @@ class Target:
             ]
         )
         self.behind: Final = f',"protocol":{text_of(protocol)}' if protocol else ""
+        self.is_short: Final = len(self.before) + len(self.behind) <= _SHORT_TARGET
 
     def is_of(self, record: Brief) -> bool:
         """Whether the request is to the same."""

@@ -110,7 +110,8 @@ class LineEncoder:
         outcome = self._outcome(record, reasoning)
         target = outcome.target
         if target is None or not target.is_of(record):
-            target = outcome.target = self._target(record)
+            target = self._target(record)
+            outcome.target = target if target.is_short else None
         started = record.started_ns
         since = started - self._second
         if not 0 <= since < _SECOND:

@@ -2,8 +2,8 @@
 
 The public way has the thread that decides ask for it, and wait until gRPC's own thread hears of the message: both take
 turns twice for each call, which is a fifth of what a Check costs. This needs parts of grpc's server that it shows to
-nobody. The rule: only what passes through here depends on them, and where they are not as they are known (`usable`),
-calls go the public way, that of `grpc_calls.OneMessage`.
+nobody. The rule: only what passes through here depends on them, and in any other version than those it was tried with,
+or where they are not as they are known (`usable`), calls go the public way, that of `grpc_calls.OneMessage`.
 """
 
 import inspect
@@ -25,6 +25,10 @@ _Run: TypeAlias = Callable[..., Any]
 _MESSAGE: Final = "the message, asked for early"
 """What gRPC remembers of a call while this is under way."""
 _NO_FLAGS: Final = 0
+_FIRST: Final = 1, 80
+_LAST: Final = 1, 85
+"""The versions of grpc that this was tried with: how its server calls what is here can't be seen from outside, and were
+it another way, no Check would be answered."""
 _PARTS: Final = {
     "_unary_response_in_pool": "rpc_event state behavior argument_thunk request_deserializer response_serializer",
     "_possibly_finish_call": "state token",
@@ -35,13 +39,15 @@ _PARTS: Final = {
 
 
 def usable() -> bool:
-    """Whether grpc's server has the parts that are used here, as they are known."""
+    """Whether grpc is of a version that this was tried with, and its server has the parts that are used here."""
     try:
+        major, minor = (int(number) for number in grpc.__version__.split(".")[:2])
         taken = {name: " ".join(inspect.signature(getattr(_server, name)).parameters) for name in _PARTS}
     except (AttributeError, TypeError, ValueError):
         return False
     return (
-        taken == _PARTS
+        _FIRST <= (major, minor) <= _LAST
+        and taken == _PARTS
         and hasattr(cygrpc, "ReceiveMessageOperation")
         and {"condition", "due"} <= vars(_server._RPCState()).keys()  # type: ignore[no-untyped-call]
     )
@@ -98,8 +104,11 @@ class _Call:
 
     def _answer(self, message: bytes) -> None:
         rpc_event, state = self._rpc_event, self._state
+        context = _server._Context(rpc_event, state, None)
+        if not context.is_active():  # its caller has gone, and nothing is decided for nobody
+            return
         try:
-            answer = self._calls.method(message, _server._Context(rpc_event, state, None))
+            answer = self._calls.method(message, context)
         except Exception as error:  # noqa: BLE001 - gRPC answers for its calls
             self._the_public_way(_Raising(error).call)
         else:

@@ -56,7 +56,7 @@ class CallerWaits:
 class Unread:
     """Calls whose message was asked for and is not there yet, the first one first, each with what ends it.
 
-    Only gRPC's own thread adds and removes them; whoever looks now and then ends some, and gRPC tells of that, too.
+    Only gRPC's own thread adds and removes them; others look, too, and end some, and gRPC tells of that.
     """
 
     def __init__(self, most: int, patience: float) -> None:
@@ -71,27 +71,26 @@ class Unread:
 
     def add(self, call: object, cancel: Callable[[], object]) -> None:
         """A call has come."""
-        now = _monotonic()
-        self._calls[call] = now, cancel
-        while len(self._calls) > self._most:
-            first = next(iter(self._calls))
-            since, end = self._calls[first]
-            if now - since < _SOON:
-                return
-            del self._calls[first]
-            end()
+        self._calls[call] = _monotonic(), cancel
 
     def remove(self, call: object) -> None:
         """Its message is there, or none will come."""
         self._calls.pop(call, None)
 
     def look(self) -> None:
-        """End those that have been waited for long enough."""
+        """End those that have been waited for long enough, and the first ones of too many."""
         if self._calls:
             now = _monotonic()
-            for since, end in list(self._calls.values()):
-                if now - since > self._patience:
+            calls = list(self._calls.values())
+            too_many = len(calls) - self._most
+            for place, (since, end) in enumerate(calls):
+                if now - since > (_SOON if place < too_many else self._patience):
                     end()
+
+    def make_room(self) -> None:
+        """Look at once, if there are too many."""
+        if len(self._calls) > self._most:
+            self.look()
 
 
 @final

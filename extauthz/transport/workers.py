@@ -82,8 +82,9 @@ class Workers(futures.Executor):
             self._add()
 
     def admits(self) -> bool:
-        """Whether a call that comes now has its turn soon enough."""
-        return self._pace.admits(self._jobs.qsize())
+        """Whether a call that comes now has its turn soon enough. Those whose message is on its way go before it."""
+        self.unread.make_room()
+        return self._pace.admits(self._jobs.qsize() + len(self.unread))
 
     def submit(self, fn: Callable[..., Any], /, *args: object, **_: object) -> "futures.Future[Any]":
         """Make a call when it is its turn. What it comes to is the call's own affair."""

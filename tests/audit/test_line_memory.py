@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from extauthz.record import fragments
 from extauthz.record.decision import DecisionRecord
+from extauthz.record.decision_spans import DecisionSpans
 from extauthz.record.line_encoder import LineEncoder
 from extauthz.record.masking import Keep
 from extauthz.values.common import Common
@@ -274,3 +275,16 @@ def test_what_is_noted_of_headers_that_are_alike_holds_for_all_of_them(
             record = replace(base, request=replace(base.request, http=http))
             for encoder, keep in taken:
                 assert fast(record, encoder) == general(record, keep)
+
+
+@pytest.mark.parametrize(("scheme", "is_kept"), [("https", True), ("s" * 60_000, False)])
+def test_what_a_request_is_to_is_kept_only_while_it_is_short(scheme: str, is_kept: bool) -> None:
+    record = decision()
+    assert record.request is not None
+    assert record.request.http is not None
+    brief = brief_of(replace(record, request=replace(record.request, http=replace(record.request.http, scheme=scheme))))
+    line, span = LineEncoder(Keep()), DecisionSpans()
+    told = [(line.encode(brief), span.encoded(brief, bytes(16), bytes(8), None, "")) for _ in range(2)]
+    assert told[0] == told[1]
+    noted: Any = brief.reasoning.line, brief.reasoning.span
+    assert [one.target is not None for one in noted] == [is_kept, is_kept]

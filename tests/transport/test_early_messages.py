@@ -1,6 +1,7 @@
 """Messages that are asked for when a call comes: what becomes of each call, and that none is forgotten or kept."""
 
 import asyncio
+import gc
 import runpy
 import sys
 import threading
@@ -18,6 +19,7 @@ from transport.raw_calls import Call, call
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.transport import early_messages, grpcio
+from extauthz.transport.admission import MOST_AHEAD
 from extauthz.transport.grpc_calls import Unread
 from extauthz.transport.grpcio import GrpcioTransport
 from extauthz.transport.methods import CHECK
@@ -37,6 +39,12 @@ def test_another_server_is_not(monkeypatch: pytest.MonkeyPatch, name: str) -> No
         other.setattr(_server, name, print)
         assert not early_messages.usable()
     monkeypatch.delattr(_server, name)
+    assert not early_messages.usable()
+
+
+@pytest.mark.parametrize("version", ["1.79.3", "1.86.0", "2.0.0", "1.85rc", "nightly"])
+def test_nor_one_that_this_was_not_tried_with(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    monkeypatch.setattr(grpc, "__version__", version)
     assert not early_messages.usable()
 
 
@@ -133,6 +141,11 @@ def test_no_message_is_told_in_so_many_words(bench: Bench) -> None:
     assert comes(lambda: not noted[0].unread)
 
 
+def taken_back() -> int:
+    """Calls that are still known, and whose callers have gone."""
+    return sum(isinstance(one, _server._RPCState) and one.client == _server._CANCELLED for one in gc.get_objects())
+
+
 @pytest.mark.skipif(not early_messages.usable(), reason="no call goes this way")
 class TestOfAServer:
     """Calls of a server with a method of the test's own."""
@@ -195,22 +208,27 @@ class TestOfAServer:
         assert remaining is not None
         assert 0 < remaining < GENEROUS + 5
 
-    def test_a_call_that_is_taken_back_is_forgotten(self) -> None:
+    def test_a_call_that_is_taken_back_is_forgotten_and_not_decided(self) -> None:
         begun, go_on = threading.Event(), threading.Event()
+        decided = []
 
         def wait(request: bytes, _: grpc.ServicerContext) -> bytes:
+            decided.append(request)
             begun.set()
             go_on.wait(GENEROUS)
             return request
 
         unread = Unread(MOST, GENEROUS)
         with self.calling(wait, unread) as ask:
+            left = taken_back()
             calls = [ask.future(b"", timeout=GENEROUS) for _ in range(SOME)]
             assert begun.wait(GENEROUS)
             for one in calls:
                 one.cancel()
+            assert comes(lambda: taken_back() >= left + SOME)
             go_on.set()
             assert ask(b"good", timeout=GENEROUS) == b"good"
+        assert decided == [b"", b"good"]
         assert not unread
 
 
@@ -227,12 +245,29 @@ class TestUnread:
     def test_for_each_one_too_many_the_first_is_ended(self) -> None:
         unread = Unread(MOST, GENEROUS)
         over = self.ended(unread, SOME)
+        unread.make_room()
         assert over == []  # their messages may be on their way
-        assert len(unread) == SOME
         threading.Event().wait(0.3)
-        unread.add("one more", bool)
-        assert over == list(range(SOME + 1 - MOST))
-        assert len(unread) == MOST
+        unread.make_room()
+        assert over == list(range(SOME - MOST))
+        for number in over:
+            unread.remove(number)
+        unread.make_room()
+        unread.look()
+        assert over == list(range(SOME - MOST))
+
+    def test_those_whose_message_is_on_its_way_go_before_a_call_that_comes(self) -> None:
+        workers = Workers(1)
+        try:
+            workers.unread = Unread(MOST_AHEAD, GENEROUS)
+            assert workers.admits()
+            self.ended(workers.unread, MOST_AHEAD + 1)
+            assert not workers.admits()
+            for number in range(MOST_AHEAD + 1):
+                workers.unread.remove(number)
+            assert workers.admits()
+        finally:
+            workers.shutdown()
 
     def test_those_whose_message_came_are_not(self) -> None:
         unread = Unread(MOST, 0.05)
