@@ -12,6 +12,8 @@ import hatch_build
 import hatch_training
 
 WITH_STEPS = {module for module in hatch_build.compiled_modules(ROOT) if "def " in (ROOT / module).read_text()}
+UNTRAINED = {"extauthz/record/journal.py", "extauthz/transport/early_messages.py"}
+"""What other threads than the one that is trained do: that of the journal, and gRPC's own."""
 LOOK = """
 import sys
 import hatch_training
@@ -37,7 +39,7 @@ def test_it_goes_through_every_module_that_is_compiled(interpreted: Path) -> Non
     entered = {
         str(Path(file).relative_to(interpreted)) for file in ran.stdout.split() if file.startswith(f"{interpreted}/")
     }
-    assert not WITH_STEPS - entered, f"{hatch_build.TRAINING} has nothing decided that goes through these"
+    assert UNTRAINED == WITH_STEPS - entered, f"{hatch_build.TRAINING} has nothing decided that goes through these"
 
 
 def test_the_same_is_asked_each_time() -> None:

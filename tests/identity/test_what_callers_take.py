@@ -17,8 +17,9 @@ from extauthz.values.request import RequestView
 
 MANY = 500
 OF_A_WORKLOAD = 1_600
-OF_A_USER = 3_300
-"""Bytes that one may take at most, with all that is remembered by the way to it."""
+OF_A_USER = 3_600
+"""Bytes that one may take at most, with all that is remembered by the way to it; a table that all share may grow
+meanwhile."""
 
 USERS = {"name": "idp", "issuer": ISSUER, "audiences": [AUDIENCE], "jwks": "jwks.json"}
 CONFIG: dict[str, Any] = {
