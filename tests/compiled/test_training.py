@@ -39,7 +39,7 @@ def test_it_goes_through_every_module_that_is_compiled(interpreted: Path) -> Non
     entered = {
         str(Path(file).relative_to(interpreted)) for file in ran.stdout.split() if file.startswith(f"{interpreted}/")
     }
-    assert UNTRAINED == WITH_STEPS - entered, f"{hatch_build.TRAINING} has nothing decided that goes through these"
+    assert WITH_STEPS - entered == UNTRAINED, f"{hatch_build.TRAINING} has nothing decided that goes through these"
 
 
 def test_the_same_is_asked_each_time() -> None:
