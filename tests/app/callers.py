@@ -62,10 +62,12 @@ class Page:
 
 
 class Gateway:
-    """Asks the servers of `site` in turns. `decided` counts the Checks that each has decided, by its address."""
+    """Asks the servers of `site` in turns. `decided` counts the Checks that each has decided, by its address, `put_off`
+    those that were denied for now and asked again."""
 
     def __init__(self, site: Site) -> None:
         self.decided: Counter[str] = Counter()
+        self.put_off = 0
         self._turns = itertools.cycle(site.replicas)
         self._checks, self._forms = asyncio.Semaphore(CHECKS), asyncio.Semaphore(FORMS)
         self._open = AsyncExitStack()
@@ -86,6 +88,7 @@ class Gateway:
             if response is not None and told(response)["reason"] not in _UNDECIDED:
                 self.decided[address] += 1
                 return response
+            self.put_off += response is not None
             await asyncio.sleep(_PAUSE)
 
     async def reason(self, request: bytes) -> str:

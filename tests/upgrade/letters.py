@@ -50,14 +50,14 @@ def waiting(world: World, program: Program) -> Counter[tuple[str, str, str]]:
 
 def left_letters(world: World, site: Servers, receiver: Site, program: Program) -> Counter[tuple[str, str, str]]:
     """What a server of this program could not tell before it was killed."""
-    asyncio.run(_give_reasons(world, site))
+    denials = asyncio.run(_give_reasons(world, site))
     assert comes(lambda: receiver.count(GONE) == 2)
     assert comes(lambda: receiver.count(AUDIT) > 0)
     assert not world.version.events or comes(lambda: receiver.count(SIEM) > 0)
     wanted = Counter(
         {(sink, kind, status): 1 for sink, status in (("audit", "waiting"), ("gone", "dead")) for kind in KINDS}
     )
-    wanted[("siem", "decision.deny", "waiting")] = int(world.version.events)
+    wanted[("siem", "decision.deny", "waiting")] = denials * world.version.events
     assert comes(lambda: waiting(world, program) == wanted), waiting(world, program)
     return wanted
 
@@ -65,12 +65,13 @@ def left_letters(world: World, site: Servers, receiver: Site, program: Program) 
 KINDS: Final = ("opened", "voted")
 
 
-async def _give_reasons(world: World, site: Servers) -> None:
-    """An approval that is asked for and has a vote, and a denial."""
+async def _give_reasons(world: World, site: Servers) -> int:
+    """An approval that is asked for and has a vote, and a denial; how many denials these were on a busy machine."""
     async with Gateway(site) as gateway:
         approval = await asked_approval(gateway, world, "dora")
         assert world.vote(site, approval, "anna") == 200
         assert await gateway.reason(world.asks("mallory", "/x")) == "subject-blocked"
+        return 1 + gateway.put_off
 
 
 def taken(receiver: Site, path: str) -> list[dict[str, Any]]:
