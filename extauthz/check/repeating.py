@@ -1,8 +1,9 @@
 """What decisions that come again are answered with, and how they are recorded and counted.
 
 The rule kept here: what is kept takes bounded room, and is of policies and of who calls alone: no text of a request is
-kept, nothing that was looked up for one, and no grant. The decision on a caller who comes again is the same object. No
-set of policies is held: one that was replaced goes piece by piece, and not with the next answer.
+kept but what the last one was to, where that is short (who writes lines and spans notes it on `Reasoning`), nothing
+that was looked up for one, and no grant. The decision on a caller who comes again is the same object. No set of
+policies is held: one that was replaced goes piece by piece, and not with the next answer.
 """
 
 from typing import Final

@@ -319,8 +319,8 @@ _FILES: Final = "SELECT mark, name, position FROM files WHERE mark IS NOT NULL"
 _PLACE: Final = "files.mark, files.name, start, size"
 _ONE: Final = f"""
 SELECT {_PLACE} FROM decisions JOIN files ON files.id = file WHERE decision_id = ? ORDER BY decisions.id DESC LIMIT 1
-"""  # noqa: S608 - ours
-_OF: Final = f"SELECT {_PLACE} FROM events JOIN files ON files.id = file WHERE"  # noqa: S608 - ours
+"""  # noqa: S608 - columns and tables are put in, values are bound
+_OF: Final = f"SELECT {_PLACE} FROM events JOIN files ON files.id = file WHERE"  # noqa: S608 - columns and tables are put in, values are bound
 _OF_DECISION: Final = f"{_OF} decision_id = ? LIMIT ?"
 _OF_CHALLENGE: Final = f"{_OF} challenge = ? LIMIT ?"
 _OF_APPROVAL: Final = f"{_OF} approval = ? LIMIT ?"

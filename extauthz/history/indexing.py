@@ -41,7 +41,7 @@ _EVENT: Final = ("at", "event", "decision_id", "challenge", "approval", "file", 
 
 
 def _put(table: str, columns: Sequence[str]) -> str:
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - ours
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - columns and tables are put in, values are bound
 
 
 _PUT_DECISION: Final = _put("decisions", _DECISION)
@@ -51,12 +51,12 @@ _GIVEN: Final = tuple(column for column in WORDED if column != "decision")
 _TAKE_DECISIONS: Final = f"""
 DELETE FROM decisions WHERE id IN (SELECT id FROM decisions WHERE file = ? LIMIT ?)
 RETURNING at, (SELECT word FROM words WHERE words.id = decision), {", ".join(_GIVEN)}
-"""  # noqa: S608 - ours
+"""  # noqa: S608 - columns and tables are put in, values are bound
 _IN_USE: Final = " OR ".join(
-    f"EXISTS (SELECT 1 FROM decisions WHERE {column} = words.id)"  # noqa: S608 - ours
+    f"EXISTS (SELECT 1 FROM decisions WHERE {column} = words.id)"  # noqa: S608 - columns and tables are put in, values are bound
     for column in WORDED
 )
-TAKE_WORD: Final = f"DELETE FROM words WHERE id = ? AND NOT ({_IN_USE})"  # noqa: S608 - ours
+TAKE_WORD: Final = f"DELETE FROM words WHERE id = ? AND NOT ({_IN_USE})"  # noqa: S608 - columns and tables are put in, values are bound
 """Lets go of a word that no decision has."""
 _TAKE_EVENTS: Final = """
 DELETE FROM events WHERE id IN (SELECT id FROM events WHERE file = ? LIMIT ?) RETURNING at, event
