@@ -269,6 +269,17 @@ class TestUnread:
         finally:
             workers.shutdown()
 
+    def test_a_call_that_comes_has_room_made_for_it(self) -> None:
+        workers = Workers(1)
+        try:
+            workers.unread = Unread(MOST, GENEROUS)
+            over = self.ended(workers.unread, SOME)
+            threading.Event().wait(0.3)
+            workers.admits()
+            assert set(over) == set(range(SOME - MOST))
+        finally:
+            workers.shutdown()
+
     def test_those_whose_message_came_are_not(self) -> None:
         unread = Unread(MOST, 0.05)
         over = self.ended(unread, MOST)
