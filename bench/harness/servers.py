@@ -18,7 +18,7 @@ from bench.harness import traffic
 from bench.harness.cores import pinned
 from bench.harness.h2load import GRPC, Ask
 from bench.harness.proc import family
-from bench.noop import CHECK, SERVICE, framed
+from bench.noop import ANSWER, CHECK, SERVICE, framed
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from extauthz.cli.quickstart.processes import Child, Processes
 from extauthz.errors import ExtauthzError
@@ -101,12 +101,16 @@ class Yard:
         child.wait_until(ready, seconds=START_SECONDS)
         return child
 
-    def start_noop(self, transport: Transport) -> Server:
-        """The transport with a parse and a ready answer behind it."""
+    def start_noop(self, transport: Transport, *, kind: str = "no-op", answer: bytes = b"") -> Server:
+        """The transport with a parse and a ready answer behind it: OK and nothing else, if none is given. `kind` is
+        what it is called beside its transport."""
         address = free_address()
-        name = f"{transport.name} no-op"
+        name = f"{transport.name} {kind}"
         command = [sys.executable, "-m", f"bench.noop.{transport.noop}", address]
-        return Server(name=name, address=address, child=self.start(name, command, lambda: answers(address)))
+        variables = {ANSWER: answer.hex()}
+        return Server(
+            name=name, address=address, child=self.start(name, command, lambda: answers(address), variables=variables)
+        )
 
     def start_extauthz(
         self,

@@ -1,4 +1,9 @@
-"""What a Check adds to a request through Envoy: over no ext_authz, and over what a no-op authorizer adds."""
+"""What a Check adds to a request through Envoy: over no ext_authz, and over what a no-op authorizer adds.
+
+Envoy itself takes a while for what every answer of the product carries, an id in headers of both directions and dynamic
+metadata. So beside the no-op that says OK and nothing else stands one that gives the product's own answer: what is more
+than that is the decision.
+"""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -8,7 +13,7 @@ from bench.harness import h2load
 from bench.harness.envoys import PLAIN, start_front
 from bench.harness.figures import AtMost, Figure, Report, measured, ratio_of_added
 from bench.harness.h2load import Ask, Load
-from bench.harness.servers import TRANSPORTS, Yard
+from bench.harness.servers import TRANSPORTS, Server, Transport, Yard, check
 from bench.harness.setting import Part, Setting
 
 NAME: Final = "envoy"
@@ -19,11 +24,16 @@ ROUND: Final = 0.3
 MOST_OF_NOOP: Final = {"p50": 1.15, "p99": 1.3}
 """Times what the transport's own no-op adds (issue 7)."""
 
+SAME: Final = "no-op with its answer"
 _Rounds = Mapping[str, Sequence[Mapping[str, float]]]
 
 
+def _told(transport: str, callers: str, percentile: str, peer: str) -> str:
+    return f"{callers}, {percentile} that {transport} extauthz adds, over {peer}"
+
+
 def _judged(transport: str, callers: str, percentile: str) -> str:
-    return f"{callers}, {percentile} that {transport} extauthz adds, over its no-op"
+    return _told(transport, callers, percentile, "its no-op")
 
 
 def measure(setting: Setting) -> Report:
@@ -32,6 +42,7 @@ def measure(setting: Setting) -> Report:
     core = setting.cores.load
     with setting.yard() as yard:
         servers = setting.servers(yard)
+        servers += [_answering_the_same(yard, transport, servers) for transport in setting.transports]
         asks = start_front(Yard(processes=yard.processes, folder=yard.folder, core=core), servers)
         for count, callers in CALLERS.items():
             load = Load(connections=count, streams=1, seconds=ROUND)
@@ -40,6 +51,11 @@ def measure(setting: Setting) -> Report:
                 figures += _figures(setting, taken, callers, percentile)
     notes = ("Envoy shares the core of the load, and answers by itself what is allowed",)
     return Report(part=NAME, title=TITLE, figures=tuple(figures), notes=notes)
+
+
+def _answering_the_same(yard: Yard, transport: Transport, servers: Sequence[Server]) -> Server:
+    (product,) = (one for one in servers if one.name == f"{transport.name} extauthz")
+    return yard.start_noop(transport, kind=SAME, answer=check(product.address))
 
 
 def _percentiles(ask: Ask, *, load: Load, core: int | None) -> dict[str, float]:
@@ -59,8 +75,10 @@ def _figures(setting: Setting, taken: _Rounds, callers: str, percentile: str) ->
         over = rounds[f"{transport.name} extauthz"]
         name = _judged(transport.name, callers, percentile)
         figures.append(ratio_of_added(name, over, rounds[f"{transport.name} no-op"], plain, target=target))
+        same = _told(transport.name, callers, percentile, f"a {SAME}")
+        figures.append(ratio_of_added(same, over, rounds[f"{transport.name} {SAME}"], plain))
         for peer in setting.peers:
-            name = f"{callers}, {percentile} that {transport.name} extauthz adds, over {peer}"
+            name = _told(transport.name, callers, percentile, peer)
             figures.append(ratio_of_added(name, over, rounds[peer], plain))
     return figures
 

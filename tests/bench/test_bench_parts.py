@@ -17,10 +17,13 @@ from bench.harness.figures import AtLeast, Report, ratio
 from bench.harness.interpreter import interpreter, running
 from bench.harness.neighbours import Neighbours, Watch
 from bench.harness.proc import family, memory, processor_seconds
+from bench.harness.servers import TRANSPORTS, Yard, check
 from bench.harness.setting import Part
 from bench.noop import framed
 from bench.parts.instructions import NotCounted, parse_perf, parse_totals
 from bench.parts.scripts import read_figures, read_missed
+from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse, OkHttpResponse
+from extauthz.cli.quickstart.processes import Processes
 
 
 def test_each_number_that_a_script_writes_is_a_figure() -> None:
@@ -149,3 +152,13 @@ def test_ratios_are_judged_among_others_only_before_them(
 def test_a_word_that_means_nothing_is_told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert capsys.readouterr().out.startswith(arguments[0])
+
+
+def test_a_server_without_a_decision_gives_the_answer_that_it_is_told(tmp_path: Path) -> None:
+    told = CheckResponse(ok_response=OkHttpResponse(headers_to_remove=["x-told"])).SerializeToString()
+    with Processes() as processes:
+        yard = Yard(processes=processes, folder=tmp_path, core=None)
+        of_old, of_told = yard.start_noop(TRANSPORTS[0]), yard.start_noop(TRANSPORTS[0], kind="told", answer=told)
+        assert CheckResponse.FromString(check(of_old.address)).ok_response == OkHttpResponse()
+        assert check(of_told.address) == told
+        assert [of_old.name, of_told.name] == ["grpcio no-op", "grpcio told"]
