@@ -7,9 +7,10 @@ too, the first tells what they left, and the second still what one core can do: 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Self
 
-from bench.harness import h2load
+from bench.harness import h2load, pages
 from bench.harness.figures import Figure, measured
 from bench.harness.h2load import Ask, Load
 from bench.harness.proc import processor_seconds
@@ -28,15 +29,16 @@ AFTERWARDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What to send, and the processes whose time it takes."""
+    """What to send, the processes whose time it takes, and the file that they write."""
 
     ask: Ask
     pids: tuple[int, ...] = ()
+    audit: Path | None = None
 
     @classmethod
     def of(cls, server: Server) -> Self:
-        """The Check, and the processes of a server."""
-        return cls(ask=server.ask(), pids=server.pids())
+        """The Check, and the processes and the audit of a server."""
+        return cls(ask=server.ask(), pids=server.pids(), audit=server.audit)
 
     def used(self) -> float:
         """Seconds of the processor that its processes have used so far."""
@@ -83,6 +85,8 @@ def by_turns(asked: Mapping[str, Asked], setting: Setting) -> dict[str, Rates]:
     def ask(name: str) -> _Round:
         used_before, calls = asked[name].used(), calls_in(ROUND, pace=pace[name])
         pace[name] = rate_of(asked[name].ask, calls, core=core)
+        if (audit := asked[name].audit) is not None:
+            pages.reuse(audit)
         return _Round(used_before=used_before, calls=calls, rate=pace[name])
 
     rounds = setting.in_turn({name: name for name in asked}, ask, seconds=ROUND)

@@ -12,7 +12,7 @@ import pytest
 
 import bench.__main__
 from bench.__main__ import main
-from bench.harness import h2load, traffic
+from bench.harness import h2load, pages, traffic
 from bench.harness.figures import AtLeast, Report, ratio
 from bench.harness.interpreter import interpreter, running
 from bench.harness.neighbours import Neighbours, Watch
@@ -162,3 +162,14 @@ def test_a_server_without_a_decision_gives_the_answer_that_it_is_told(tmp_path: 
         assert CheckResponse.FromString(check(of_old.address)).ok_response == OkHttpResponse()
         assert check(of_told.address) == told
         assert [of_old.name, of_told.name] == ["grpcio no-op", "grpcio told"]
+
+
+def test_a_file_whose_pages_are_let_go_of_is_whole_and_goes_on(tmp_path: Path) -> None:
+    file = tmp_path / "audit"
+    pages.reuse(file)
+    assert not file.exists()
+    with file.open("ab", buffering=0) as writing:
+        writing.write(b"-" * 100_000)
+        pages.reuse(file)
+        writing.write(b"+")
+    assert file.read_bytes() == b"-" * 100_000 + b"+"
