@@ -169,7 +169,7 @@ class InTurn(Recorder):
 
     def __init__(self, keepers: Sequence[Keeper]) -> None:
         self._keepers = keepers
-        self._queue: BoundedQueue[Record] = BoundedQueue(room=2 * TOGETHER, room_bytes=1 << 30)
+        self._queue: BoundedQueue[Record] = BoundedQueue(room=2 * TOGETHER, room_bytes=1 << 30, batch=TOGETHER)
 
     @property
     def blocks(self) -> bool:
@@ -183,9 +183,9 @@ class InTurn(Recorder):
 
     def record(self, record: Record) -> None:
         """Take one record."""
-        self._queue.put(record)
+        self._queue.put(record, record.size)
         if self._queue.is_half_full:
-            batch = self._queue.take(TOGETHER)
+            batch = self._queue.take()
             for keeper in self._keepers:
                 keeper.keep(batch)
 

@@ -50,7 +50,6 @@ class _Required:
     def __init__(self, record: Decided, done: Future[None]) -> None:
         self.record: Final = record
         self.done: Final = done
-        self.size: Final[int] = record.size
 
 
 class Journal:
@@ -77,8 +76,8 @@ class Journal:
         self._audit = audit
         self._others = tuple(keepers)
         self._keepers = self._others if audit is None else (audit, *self._others)
-        self._queue: BoundedQueue[Record] = BoundedQueue(room=queue, room_bytes=queue_bytes)
-        self._required: BoundedQueue[_Required] = BoundedQueue(room=required, room_bytes=required_bytes)
+        self._queue: BoundedQueue[Record] = BoundedQueue(room=queue, room_bytes=queue_bytes, batch=BATCH)
+        self._required: BoundedQueue[_Required] = BoundedQueue(room=required, room_bytes=required_bytes, batch=BATCH)
         self._handed_at: float | None = None
         self._wake = threading.Event()
         self._woken = False
@@ -110,7 +109,7 @@ class Journal:
 
     def record(self, record: Record) -> None:
         """Take a record to be kept soon; drop and count it if too many wait already."""
-        if self._closing or not self._queue.put(record):
+        if self._closing or not self._queue.put(record, record.size):
             self._drop(1)
         if not self._woken:
             self._woken = True
@@ -124,7 +123,7 @@ class Journal:
             done.set_exception(ConfigurationError(reason))
         elif self._closing:
             done.set_exception(OSError("the audit file is closed"))
-        elif not self._required.put(_Required(record, done)):
+        elif not self._required.put(_Required(record, done), record.size):
             done.set_exception(OSError("too many records wait to be written"))
         else:
             self._urgent.set()
@@ -167,11 +166,11 @@ class Journal:
             if self._required:
                 self._commit_required()
             else:
-                self._keep(self._keepers, self._queue.take(BATCH))
+                self._keep(self._keepers, self._queue.take())
         self._handed_at = None
 
     def _commit_required(self) -> None:
-        batch = [entry for entry in self._required.take(BATCH) if entry.done.set_running_or_notify_cancel()]
+        batch = [entry for entry in self._required.take() if entry.done.set_running_or_notify_cancel()]
         records = [entry.record for entry in batch]
         try:
             if self._audit is not None and records:
@@ -187,7 +186,7 @@ class Journal:
 
     def _give_up(self, error: Exception) -> None:
         """Tell everybody who waits now that it can't be written: to try for each would keep them waiting."""
-        for entry in self._required.take(len(self._required)):
+        for entry in self._required.take_all():
             if entry.done.set_running_or_notify_cancel():
                 entry.done.set_exception(error)
 
@@ -211,7 +210,7 @@ class Journal:
     def _finish(self) -> None:
         """The end of the thread: what came while it ended is dropped."""
         self._give_up(OSError("the audit file is closed"))
-        self._drop(len(self._queue.take(len(self._queue))))
+        self._drop(len(self._queue.take_all()))
         self._told_at = -LOG_EVERY
         self._tell_drops()
         for keeper in self._keepers:
