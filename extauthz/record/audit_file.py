@@ -16,22 +16,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import structlog
 from msgspec.structs import replace
 
 from extauthz import __version__
 from extauthz.errors import ConfigurationError, ExtauthzError, failure_of
 from extauthz.record.audit_keys import by_id, public_keys
-from extauthz.record.audit_line import DecisionLine
-from extauthz.record.brief import Brief, in_full
 from extauthz.record.chain import WRITER_BYTES, Head, after, beginning, chained, signed
 from extauthz.record.keeping import Record
 from extauthz.record.life import Detail, LifeKind, LifeRecord
-from extauthz.record.life_lines import LifeLine, life_line_of
-from extauthz.record.line_encoder import LineEncoder
 from extauthz.record.line_file import LineFile
-from extauthz.record.masking import Keep, line_of
+from extauthz.record.masking import Keep
+from extauthz.record.record_lines import RecordLines
 from extauthz.record.rotation import Rotation, alone, ends_in, move_away
 from extauthz.record.sealing import is_sealed
 from extauthz.stepup.keys import KeyRing
@@ -92,16 +88,14 @@ class AuditFile:
             ConfigurationError: the file can't be opened for writing.
         """
         self._path = path
-        self._keep = keep
         self._keys = keys
         self._rotation = rotation
         self._rotate_at = 0.0
         self._room = room
         self._room_bytes = room_bytes
         self._waiting_bytes = 0
-        self._decisions = LineEncoder(keep)
-        self._encoder = msgspec.json.Encoder()
-        self._lines: deque[bytes] = deque()  # without their ends
+        self._lines = RecordLines(keep)
+        self._waiting: deque[bytes] = deque()  # without their ends
         self._head = beginning(secrets.token_hex(WRITER_BYTES))
         self._checked = 0
         self._check_at = 0.0
@@ -133,21 +127,17 @@ class AuditFile:
 
     def count(self) -> AuditCounts:
         """How many records are waiting, written and lost. Any thread may ask."""
-        return AuditCounts(waiting=len(self._lines), written=self._written, lost=self._lost)
+        return AuditCounts(waiting=len(self._waiting), written=self._written, lost=self._lost)
 
     def keep(self, batch: Sequence[Record]) -> None:
         """Append the lines of these records, or hold them until they can be."""
-        lines, room, room_bytes = self._lines, self._room, self._room_bytes
-        for record in batch:
-            if len(lines) >= room or self._waiting_bytes >= room_bytes:
-                self._lost += 1
-                continue
-            line = self._line(record)
-            lines.append(line)
-            self._waiting_bytes += len(line)
-        if not self._failing or time.monotonic() >= self._retry_at:
+        lines = self._lines.of_each(batch) if self._has_room() else []
+        self._lost += len(batch) - len(lines)
+        if self._failing and time.monotonic() < self._retry_at:
+            self._hold(lines)
+        else:
             try:
-                self._write()
+                self._write(lines)
             except OSError as error:
                 self._fail(error)
         self._tell_losses()
@@ -158,7 +148,7 @@ class AuditFile:
         Raises:
             OSError: they can't be written.
         """
-        lines = [self._line(record) for record in batch]
+        lines = self._lines.of_each(batch)
         try:
             self._follow_name()
             self._append_records(lines)
@@ -178,36 +168,59 @@ class AuditFile:
             self._file.sync()
         except OSError as error:
             self._fail(error)
-        self._lost += len(self._lines)
-        self._lines.clear()
+        self._lost += len(self._waiting)
+        self._waiting.clear()
         self._waiting_bytes = 0
         self._told_at = -LOG_EVERY
         self._tell_losses()
         self._file.close()
 
-    def _write(self) -> None:
-        """Write what waits, chunk by chunk, and what is due by time. Raises `OSError`."""
-        if not self._lines and self._is_to_check():
+    def _write(self, lines: Sequence[bytes] = ()) -> None:
+        """Write what waits and these behind it, chunk by chunk, and what is due by time; hold what can't be written.
+
+        Raises `OSError`.
+        """
+        if self._waiting:
+            self._hold(lines)
+            lines = ()
+        if not self._waiting and not lines and self._is_to_check():
             self._follow_name()
-        while self._lines:
-            self._follow_name()  # each time: what goes on in a file that was moved away hides its end
-            before = self._written
-            try:
-                self._append_records(list(islice(self._lines, CHUNK)))
-            finally:
-                self._let_go(self._written - before)
-            self._failing = False
+        self._write_waiting()
+        before = self._written
+        try:
+            for start in range(0, len(lines), CHUNK):
+                self._put_out(lines[start : start + CHUNK])
+        finally:
+            self._hold(lines[self._written - before :])
         if self._is_to_check():
             self._check()
 
-    def _let_go(self, written: int) -> None:
-        """Hold the oldest lines no longer, so many."""
-        if written == len(self._lines):
-            self._lines.clear()
-            self._waiting_bytes = 0
-            return
-        for _ in range(written):
-            self._waiting_bytes -= len(self._lines.popleft())
+    def _write_waiting(self) -> None:
+        while self._waiting:
+            before = self._written
+            try:
+                self._put_out(list(islice(self._waiting, CHUNK)))
+            finally:
+                for _ in range(self._written - before):
+                    self._waiting_bytes -= len(self._waiting.popleft())
+
+    def _put_out(self, lines: Sequence[bytes]) -> None:
+        self._follow_name()  # each time: what goes on in a file that was moved away hides its end
+        self._append_records(lines)
+        self._failing = False
+
+    def _has_room(self) -> bool:
+        """Whether a further line may wait."""
+        return len(self._waiting) < self._room and self._waiting_bytes < self._room_bytes
+
+    def _hold(self, lines: Sequence[bytes]) -> None:
+        """Have these wait behind the others, as many as there is room for."""
+        for line in lines:
+            if self._has_room():
+                self._waiting.append(line)
+                self._waiting_bytes += len(line)
+            else:
+                self._lost += 1
 
     def _is_to_check(self) -> bool:
         """Whether what was written has waited long enough to be signed."""
@@ -268,11 +281,11 @@ class AuditFile:
     def _append_records(self, lines: Sequence[bytes]) -> None:
         """Append lines of records, and what is due by their number."""
         self._begin()
-        before = self._file.written
+        before = self._head.seq
         try:
             self._append(lines)
         finally:
-            self._written += self._file.written - before
+            self._written += self._head.seq - before
         if self._head.seq >= self._checked + CHECKPOINT_LINES:
             self._check()
 
@@ -283,12 +296,12 @@ class AuditFile:
             self._check_at = time.monotonic() + CHECKPOINT_EVERY
 
     def _append(self, lines: Sequence[bytes]) -> None:
-        whole, hashes = chained(self._head, lines)
+        pieces = chained(self._head, lines)
         before = self._file.written
         try:
-            self._file.append(whole)
+            self._file.append(pieces)
         finally:
-            self._head = after(self._head, hashes[: self._file.written - before])
+            self._head = after(self._head, pieces[: self._file.written - before])
 
     def _check(self) -> None:
         """Sign what was written since the last checkpoint."""
@@ -301,54 +314,19 @@ class AuditFile:
         """An event of the audit itself, signed where there are keys: the next line of the chain, and no other."""
         event = LifeRecord(kind=kind, at_ns=time.time_ns(), details=details)
         if self._keys is None:
-            return self._encoded(event)
+            return self._lines.general.in_full_of(event)
         key = self._keys.newest
-        return signed(self._head, self._encoded(replace(event, details={**details, "key": key.kid})), key.audit)
+        line = self._lines.general.in_full_of(replace(event, details={**details, "key": key.kid}))
+        return signed(self._head, line, key.audit)
 
     def _fail(self, error: OSError) -> None:
         """The file can't be written."""
         self._failing = True
         self._retry_at = time.monotonic() + PATIENCE
-        _log.error("audit-write-failed", path=str(self._path), error=failure_of(error), waiting=len(self._lines))
-
-    def _line(self, record: Record) -> bytes:
-        """The line of a record, as `_encoded`; of one that can't be told in full, its outcome alone."""
-        try:
-            return self._encoded(record)
-        except Exception as error:  # noqa: BLE001 - one odd record must not end the records of all others
-            # By its type alone: a traceback could hold what is masked.
-            reason = f"record cut: {type(error).__name__}"
-            _log.error("audit-record-cut", decision_id=record.decision_id, error=type(error).__name__)
-            if isinstance(record, LifeRecord):
-                return self._encoded(LifeRecord(kind=record.kind, at_ns=record.at_ns, reason=reason))
-            return self._encoded(replace(in_full(record), request=None, identity=None, rules=(), detail=reason))
-
-    def _encoded(self, record: Record) -> bytes:
-        """The line of a record without the closing brace."""
-        try:
-            if isinstance(record, Brief):
-                return self._decisions.encode(record)
-            return self._encoder.encode(self._told(record))[:-1]
-        except UnicodeEncodeError:  # a lone surrogate, which JSON can escape and UTF-8 can't hold
-            return self._encoder.encode(_speakable(msgspec.to_builtins(self._told(record))))[:-1]
-
-    def _told(self, record: Record) -> DecisionLine | LifeLine:
-        return life_line_of(record) if isinstance(record, LifeRecord) else line_of(in_full(record), self._keep)
+        _log.error("audit-write-failed", path=str(self._path), error=failure_of(error), waiting=len(self._waiting))
 
     def _tell_losses(self) -> None:
         now = time.monotonic()
         if self._lost > self._lost_told and now >= self._told_at + LOG_EVERY:
             self._lost_told, self._told_at = self._lost, now
             _log.error("audit-records-lost", path=str(self._path), lost=self._lost)
-
-
-def _speakable(value: object) -> object:
-    match value:
-        case str():
-            return value.encode("utf-8", "replace").decode("utf-8")
-        case dict():
-            return {_speakable(name): _speakable(item) for name, item in value.items()}
-        case list() | tuple():
-            return [_speakable(item) for item in value]
-        case _:
-            return value

@@ -11,7 +11,7 @@ The rule kept here: what is written here has one spelling, so whoever reads comp
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -19,7 +19,7 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from extauthz.record.chaining import chained_behind
+from extauthz.record.chaining import PIECES, chained_behind, hash_at
 
 OPENING: Final = b"extauthz audit v1\n"
 """What the hash before a writer's first line is of, followed by the writer's name."""
@@ -72,17 +72,18 @@ def hash_of(previous: str, body: bytes) -> str:
     return sha256(previous.encode("ascii") + body).hexdigest()
 
 
-def chained(head: Head, lines: Iterable[bytes]) -> tuple[list[bytes], list[str]]:
-    """The lines as they are written, each with its end, and the hash of each of them.
+def chained(head: Head, lines: Sequence[bytes]) -> list[bytes]:
+    """The pieces that the lines are written in, `PIECES` of each, of which the last ends with its newline.
 
     `lines` are JSON objects with a field at least, without the closing brace.
     """
     return chained_behind(head.writer, head.seq, head.hash, lines)
 
 
-def after(head: Head, hashes: Sequence[str]) -> Head:
-    """The head behind further lines, of which these are the hashes."""
-    return Head(head.writer, head.seq + len(hashes), hashes[-1]) if hashes else head
+def after(head: Head, pieces: Sequence[bytes]) -> Head:
+    """The head behind what `chained` made, or the first pieces of it: a line that is not whole is none."""
+    lines = len(pieces) // PIECES
+    return Head(head.writer, head.seq + lines, hash_at(pieces[lines * PIECES - 1])) if lines else head
 
 
 def link_of(line: bytes) -> Link | None:

@@ -22,20 +22,23 @@ class LineFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.written = 0
-        """Whole lines that are out, since the start."""
+        """Pieces that are out as a whole, since the start."""
         self._torn = False
-        self._descriptor = self._open()
+        self._descriptor, self._held = self._open()
 
-    def append(self, lines: Sequence[bytes]) -> None:
-        """Write lines, each with its newline. `written` counts those that are out, also if it raises."""
+    def append(self, pieces: Sequence[bytes]) -> None:
+        """Write pieces of lines, one after the other, the last of each line with its newline.
+
+        `written` counts those that are out, also if it raises.
+        """
         opening = b"\n" if self._torn else b""
-        view = memoryview(opening + b"".join(lines))
+        view = memoryview(opening + b"".join(pieces))
         out = os.write(self._descriptor, view)
         if out == len(view):
             self._torn = False
-            self.written += len(lines)
+            self.written += len(pieces)
             return
-        ends = list(accumulate(map(len, lines), initial=len(opening)))[1:]
+        ends = list(accumulate(map(len, pieces), initial=len(opening)))[1:]
         counted = 0
         while True:
             self._torn = out < len(view) and view[out - 1] != _NEWLINE
@@ -55,17 +58,16 @@ class LineFile:
 
         Whatever another process has left of a line meanwhile, on a full disk or when it died, is ended before ours.
         """
-        held = os.fstat(self._descriptor)
         try:
             named = self.path.stat()
         except FileNotFoundError:
             named = None
-        if named is not None and (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino):
-            self._torn = self._torn or _ends_torn(self._descriptor, held.st_size)
+        if named is not None and (named.st_dev, named.st_ino) == self._held:
+            self._torn = self._torn or _ends_torn(self._descriptor, named.st_size)
             return False
-        descriptor = self._open()
-        os.close(self._descriptor)
-        self._descriptor = descriptor
+        before = self._descriptor
+        self._descriptor, self._held = self._open()
+        os.close(before)
         return True
 
     def size(self) -> int:
@@ -80,13 +82,15 @@ class LineFile:
         """Let go of the file."""
         os.close(self._descriptor)
 
-    def _open(self) -> int:
+    def _open(self) -> tuple[int, tuple[int, int]]:
+        """The file that has the name: its descriptor, and what it is known by, which no other has while it is open."""
         fresh = not self.path.exists()
         descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if fresh:
             _sync_folder(self.path.parent)
-        self._torn = _ends_torn(descriptor, os.fstat(descriptor).st_size)
-        return descriptor
+        held = os.fstat(descriptor)
+        self._torn = _ends_torn(descriptor, held.st_size)
+        return descriptor, (held.st_dev, held.st_ino)
 
 
 def _sync_folder(folder: Path) -> None:

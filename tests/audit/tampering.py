@@ -8,6 +8,7 @@ from pathlib import Path
 from extauthz.history.chains import KnownHead
 from extauthz.history.verifying import Verified, Verifying
 from extauthz.record.chain import Head, Link, after, beginning, chained, public_key, signed
+from extauthz.record.chaining import PIECES
 
 SEED = b"s" * 32
 KEYS = {"k1": public_key(SEED)}
@@ -39,9 +40,9 @@ class Hand:
 
     def write(self, *lines: bytes) -> list[bytes]:
         """These lines in their places in the chain."""
-        written, hashes = chained(self.head, lines)
-        self.head = after(self.head, hashes)
-        return written
+        pieces = chained(self.head, lines)
+        self.head = after(self.head, pieces)
+        return [b"".join(pieces[number : number + PIECES]) for number in range(0, len(pieces), PIECES)]
 
     def sign(self, kind: str, **details: object) -> list[bytes]:
         """An event that signs what is before it, if this writer can."""

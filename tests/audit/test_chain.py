@@ -22,51 +22,56 @@ from extauthz.record.chain import (
     signed,
     signed_of,
 )
+from extauthz.record.chaining import PIECES
 
 WRITER = "00112233445566ff"
 LINES = st.lists(st.dictionaries(st.text(), st.text(), min_size=1).map(lambda one: json.dumps(one).encode()[:-1]))
 
 
+def written(head: Head, lines: list[bytes]) -> list[bytes]:
+    """The lines as they are written, each with its end."""
+    pieces = chained(head, lines)
+    return [b"".join(pieces[number : number + PIECES]) for number in range(0, len(pieces), PIECES)]
+
+
 def test_a_chain_is_what_the_documentation_says() -> None:
     """Computed here by the words of docs/records.md, without the code under test."""
-    (first, second), hashes = chained(beginning(WRITER), [b'{"v":1', b'{"v":1,"a":"b"'])
+    first, second = written(beginning(WRITER), [b'{"v":1', b'{"v":1,"a":"b"'])
     before = sha256(b"extauthz audit v1\n" + WRITER.encode()).hexdigest()
     for number, line, body in ((1, first, b'{"v":1'), (2, second, b'{"v":1,"a":"b"')):
         hashed = body + b',"writer":"00112233445566ff","seq":' + str(number).encode()
         before = sha256(before.encode() + hashed).hexdigest()
         assert line == hashed + b',"hash":"' + before.encode() + b'"}\n'
-        assert hashes[number - 1] == before
-    assert json.loads(second) == {"v": 1, "a": "b", "writer": WRITER, "seq": 2, "hash": hashes[1]}
+    assert json.loads(second) == {"v": 1, "a": "b", "writer": WRITER, "seq": 2, "hash": before}
 
 
 @given(LINES)
 def test_every_line_says_where_it_stands_and_its_hash_follows_from_the_one_before(lines: list[bytes]) -> None:
-    written, hashes = chained(beginning(WRITER), lines)
-    before = beginning(WRITER).hash
-    for number, (line, told) in enumerate(zip(written, hashes, strict=True), 1):
+    pieces = chained(beginning(WRITER), lines)
+    before = beginning(WRITER)
+    for number, line in enumerate(written(before, lines), 1):
         link = link_of(line.removesuffix(b"\n"))
         assert link is not None
-        assert (link.writer, link.seq, link.hash) == (WRITER, number, told)
-        assert told == hash_of(before, link.body)
-        before = told
+        assert (link.writer, link.seq, link.hash) == (WRITER, number, hash_of(before.hash, link.body))
+        before = Head(WRITER, number, link.hash)
+        assert after(beginning(WRITER), pieces[: number * PIECES]) == before
+        assert after(beginning(WRITER), pieces[: number * PIECES + 1]) == before, "of the next one only a part is out"
 
 
 @given(LINES, LINES)
 def test_a_chain_that_goes_on_later_is_the_chain_in_one_piece(some: list[bytes], more: list[bytes]) -> None:
     head = beginning(WRITER)
-    first, hashes = chained(head, some)
-    second, _ = chained(after(head, hashes), more)
-    assert first + second == chained(head, some + more)[0]
+    first = chained(head, some)
+    assert first + chained(after(head, first), more) == chained(head, some + more)
 
 
 @given(LINES.filter(bool), st.data())
 def test_a_byte_that_is_changed_is_another_line_or_another_hash(lines: list[bytes], data: st.DataObject) -> None:
-    written, _ = chained(beginning(WRITER), lines)
-    line = bytearray(written[-1].removesuffix(b"\n"))
+    line = bytearray(written(beginning(WRITER), lines)[-1].removesuffix(b"\n"))
     place = data.draw(st.integers(0, len(line) - 1))
     line[place] ^= data.draw(st.integers(1, 255))
     link = link_of(bytes(line))
-    before = after(beginning(WRITER), chained(beginning(WRITER), lines[:-1])[1])
+    before = after(beginning(WRITER), chained(beginning(WRITER), lines[:-1]))
     if link is not None and (link.writer, link.seq) == (WRITER, len(lines)):
         assert link.hash != hash_of(before.hash, link.body)
 
@@ -91,7 +96,7 @@ def test_a_line_is_signed_by_one_key_for_one_place_with_all_that_it_says() -> No
     seed, other = b"s" * 32, b"t" * 32
     head = Head(WRITER, 7, "d" * 64)
     line = signed(head, b'{"v":1,"event":"audit.removed","details":{"file":"a","key":"k1"}', seed)
-    (whole,), _ = chained(head, [line])
+    (whole,) = written(head, [line])
     link = link_of(whole[:-1])
     assert link is not None
     one = signed_of(link)
@@ -120,7 +125,7 @@ def test_a_line_is_signed_by_one_key_for_one_place_with_all_that_it_says() -> No
     ],
 )
 def test_a_signature_has_one_place(line: bytes) -> None:
-    (whole,), _ = chained(beginning(WRITER), [line])
+    (whole,) = written(beginning(WRITER), [line])
     link = link_of(whole[:-1])
     assert link is not None
     assert signed_of(link) is None

@@ -179,9 +179,9 @@ def test_a_forged_chain_with_right_hashes_is_found_without_the_key(place: tuple[
         (name, index, body),
         *((file, number, _body(files[file][number])) for file, number in behind),
     ]:
-        (line,), hashes = chained(head, [text])
-        files[file][number] = line
-        head = after(head, hashes)
+        pieces = chained(head, [text])
+        files[file][number] = b"".join(pieces)
+        head = after(head, pieces)
     with on_disk(files) as paths:
         found = verified(*paths, keys=PUBLIC)
         unkeyed = verified(*paths, keys=None)
