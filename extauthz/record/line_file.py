@@ -39,10 +39,12 @@ class LineFile:
             self.written += len(pieces)
             return
         ends = list(accumulate(map(len, pieces), initial=len(opening)))[1:]
+        # A line is out that lacks its newline alone: whatever is written next ends it.
+        enough = [end - piece.endswith(b"\n") for piece, end in zip(pieces, ends, strict=True)]
         counted = 0
         while True:
             self._torn = out < len(view) and view[out - 1] != _NEWLINE
-            whole = bisect_right(ends, out)
+            whole = bisect_right(enough, out)
             self.written += whole - counted
             counted = whole
             if out == len(view):
