@@ -74,7 +74,8 @@ NOTHING: Final = Beside(None, (), None, (), "")
 class Brief:
     """What was decided on a request; its fields are as `DecisionRecord`, `RequestView` and `HttpRequest` have them.
 
-    `size` are the bytes of the Check, `length` is the size that Envoy says of the request.
+    `size` are the bytes of the Check, `length` is the size that Envoy says of the request. `traceparent` is for whoever
+    has read the headers to note: the one that tells the parent alone, as everybody sends it.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class Brief:
         self.headers: Final[Mapping[str, tuple[str, ...]]] = http.headers
         self.length: Final[int] = http.size
         self.body: Final[bytes | None] = http.body
+        self.traceparent = ""
 
     def http(self) -> HttpRequest:
         """The request, without the segments of its path: no record says them."""

@@ -17,7 +17,7 @@ ROOM: Final = 4_194_304
 LARGEST: Final = 32_768
 """Characters of a piece that is remembered, and of what is held with it."""
 
-encoded: Final = msgspec.json.Encoder().encode
+encoded: Final[Callable[[object], bytes]] = msgspec.json.Encoder().encode
 """A value as JSON. Raises `UnicodeEncodeError` for a lone surrogate."""
 
 T = TypeVar("T")
@@ -38,9 +38,9 @@ def is_plain(text: str) -> bool:
     return len(encoded(text)) == (len(text) if text.isascii() else len(text.encode())) + 2
 
 
-def escaped(text: str) -> str:
+def escaped(text: str) -> bytes:
     """A text as it stands between quotes."""
-    return text_of(text)[1:-1]
+    return encoded(text)[1:-1]
 
 
 class Remembered(Generic[K, V]):
@@ -71,12 +71,12 @@ class Remembered(Generic[K, V]):
 class ByValue(Generic[K]):
     """The piece of each value, made when it is first asked for. What a value holds is in its piece."""
 
-    def __init__(self, make: Callable[[K], str]) -> None:
+    def __init__(self, make: Callable[[K], bytes]) -> None:
         self._make = make
-        self._pieces: Remembered[K, str] = Remembered()
+        self._pieces: Remembered[K, bytes] = Remembered()
         self.known: Final = self._pieces.known
 
-    def of(self, value: K) -> str:
+    def of(self, value: K) -> bytes:
         """The piece of this value."""
         piece = self.known.get(value)
         if piece is None:
@@ -93,18 +93,18 @@ class ByIdentity(Generic[T]):
     that these and they hold: for who can't spare the call.
     """
 
-    def __init__(self, make: Callable[[T], str], weight: Callable[[T], int] = lambda _: 0) -> None:
+    def __init__(self, make: Callable[[T], bytes], weight: Callable[[T], int] = lambda _: 0) -> None:
         self._make = make
         self._weight = weight
-        self._pieces: Remembered[int, tuple[T, str, int]] = Remembered()
+        self._pieces: Remembered[int, tuple[T, bytes, int]] = Remembered()
         self.known: Final = self._pieces.known
 
-    def of(self, one: T) -> str:
+    def of(self, one: T) -> bytes:
         """The piece of this object."""
         known = self.known.get(id(one))
         return self.new(one) if known is None else known[1]
 
-    def new(self, one: T) -> str:
+    def new(self, one: T) -> bytes:
         """The piece of an object that is not known."""
         piece = self._make(one)
         size = len(piece) + self._weight(one)

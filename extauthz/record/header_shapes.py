@@ -16,9 +16,14 @@ NO_TRACE: Final = -1
 """In place of the place of the header that tells the trace: no header tells one."""
 ODD_TRACE: Final = -2
 """The same where others may than the `traceparent`."""
+_NONE: Final = -3
+"""In place of the place of another line: there is none."""
+_FEW: Final = 2
+"""Lines that vary of most requests: the `traceparent`, and the request's own id."""
 _NAMED: Final = 64
 """Characters that the place of a name takes beside it, more or less."""
 _TRACEPARENT: Final = "traceparent"
+_TRACESTATE: Final = "tracestate"
 _LARGEST_NOTED: Final = 4_096
 """Characters of a shape that is noted where headers are known to be alike: there is one for each such place."""
 
@@ -26,8 +31,10 @@ _LARGEST_NOTED: Final = 4_096
 class HeaderShape:
     """The headers of requests with the same names, a line each, that have the same in some lines.
 
-    Of the lines in the clear those are in the pieces that were `usual` by their places; the others belong behind the
-    pieces, in their order. `trace` is the place of the `traceparent` among the lines, or `NO_TRACE`, or `ODD_TRACE`.
+    Of the lines in the clear those are in the pieces that were `usual` by their places. The others belong between the
+    pieces, in their order: the first behind `before`, the second behind `between`, and `behind` is what comes last; of
+    `many` all stand together behind `before`. `trace` is the place of the `traceparent` among the lines, or `NO_TRACE`,
+    or `ODD_TRACE`; it may be the first of those or the second, and `has_state` is whether a `tracestate` goes with it.
     `places` are what the shape is known by, `size` is about how many characters it takes.
     """
 
@@ -41,7 +48,7 @@ class HeaderShape:
         clear = [place for name, place in places.items() if name in keep.headers]
         self._steady: Final = list(usual)
         self._usual: Final = list(usual.values())
-        self._varying: Final = [place for place in clear if place not in usual]
+        varying = [place for place in clear if place not in usual]
         pieces = [',"headers":{']
         for name, place in places.items():
             pieces[-1] += f"{text_of(name)}:"
@@ -52,8 +59,18 @@ class HeaderShape:
             else:
                 pieces[-1] += '["'
                 pieces.append('"],')
-        self._last: Final = pieces.pop().removesuffix(",") + "}"
+        pieces[-1] = pieces[-1].removesuffix(",") + "}"
+        self.are_many: Final = len(varying) > _FEW
+        self._varying: Final = varying
         self._pieces: Final = pieces
+        self._first: Final = varying[0] if varying else _NONE
+        self._second: Final = varying[1] if len(varying) > 1 else _NONE
+        self.is_trace_first: Final = self._first == trace
+        self.is_trace_second: Final = self._second == trace
+        self.has_state: Final = _TRACESTATE in places
+        self.before: Final = pieces[0].encode()
+        self.between: Final = pieces[1].encode() if len(varying) in (1, _FEW) else b""
+        self.behind: Final = pieces[-1].encode() if len(varying) > 1 else b""
         self.size: Final = sum([2 * len(name) + _NAMED for name in places]) + sum([len(line) for line in self._usual])
 
     def agrees(self, lines: tuple[str, ...]) -> bool:
@@ -73,18 +90,28 @@ class HeaderShape:
         before = zip(self._steady, self._usual, strict=True)
         return HeaderShape(self.places, {place: line for place, line in before if lines[place] == line}, self.keep)
 
-    def take_values(self, lines: tuple[str, ...], values: list[str]) -> None:
-        """Take those that belong behind the pieces; they are still to be looked at."""
-        values += [lines[place] for place in self._varying]
+    def few(self, lines: tuple[str, ...], *, is_traced: bool) -> tuple[str, str, str]:
+        """The first and the second that belong between the pieces, `""` for none; and what of them is still to be
+        looked at, which a `traceparent` is not if it `is_traced`, as usual."""
+        first = lines[self._first] if self._first != _NONE else ""
+        second = lines[self._second] if self._second != _NONE else ""
+        if is_traced and self.is_trace_first:
+            return first, second, second
+        if is_traced and self.is_trace_second:
+            return first, second, first
+        return first, second, f"{first}{second}"
 
-    def put(self, pieces: list[str], values: list[str], at: int) -> None:
-        """Put the field of the audit line behind these pieces, with the values from there on, which are plain and no
-        longer than is allowed."""
-        for piece in self._pieces:
-            pieces.append(piece)
+    def many(self, lines: tuple[str, ...]) -> list[str]:
+        """All that belong between the pieces; they are still to be looked at."""
+        return [lines[place] for place in self._varying]
+
+    def joined(self, values: list[str]) -> bytes:
+        """What stands behind `before` and before `behind`, of many, which are plain and no longer than is allowed."""
+        pieces = [values[0]]
+        for at in range(1, len(values)):
+            pieces.append(self._pieces[at])
             pieces.append(values[at])
-            at += 1
-        pieces.append(self._last)
+        return "".join(pieces).encode()
 
 
 class HeaderShapes:

@@ -9,18 +9,26 @@ from typing import Any, Final
 
 from extauthz.record.brief import Brief
 from extauthz.record.decision import DECISION_NAMES
-from extauthz.record.fragments import text_of
-from extauthz.record.masking import rule_line
+from extauthz.record.fragments import encoded, text_of
+from extauthz.record.masking import Keep, rule_line
 from extauthz.values.decisions import Decision, RuleResult
 from extauthz.values.identity import Identity
 from extauthz.values.request import Peer
 
+BEGUN: Final = b',"request":{"id":"'
+"""What a line says before the id of the request."""
+BEGUN_WITHOUT_ID: Final = b',"request":{'
+BEHIND_ID: Final = b'",'
+"""What parts that id from what comes next."""
 _SHORT_TARGET: Final = 1_024
 """Characters up to which an outcome keeps what its last request was to: clients choose that."""
 
 
 class Target:
-    """What a request is to: what its line says behind its id and before the path, and behind the query."""
+    """What a request is to: what its line says before the path, and behind it and the query.
+
+    `before` begins behind the id of the request. `closing` ends the path of one that has no query and was sent as that.
+    """
 
     def __init__(self, method: str, scheme: str, host: str, authority: str, protocol: str) -> None:
         self._method: Final = method
@@ -28,16 +36,18 @@ class Target:
         self._host: Final = host
         self._authority: Final = authority
         self._protocol: Final = protocol
-        self.before: Final = "".join(
+        self.before: Final = b"".join(
             [
-                f'"method":{text_of(method)},',
-                f'"scheme":{text_of(scheme)},' if scheme else "",
-                f'"host":{text_of(host)},',
-                f'"authority":{text_of(authority)},' if authority else "",
-                '"path":"',
+                BEHIND_ID,
+                b'"method":%b,' % encoded(method),
+                b'"scheme":%b,' % encoded(scheme) if scheme else b"",
+                b'"host":%b,' % encoded(host),
+                b'"authority":%b,' % encoded(authority) if authority else b"",
+                b'"path":"',
             ]
         )
-        self.behind: Final = f',"protocol":{text_of(protocol)}' if protocol else ""
+        self.behind: Final = b',"protocol":%b' % encoded(protocol) if protocol else b""
+        self.closing: Final = b'"%b' % self.behind
         self.is_short: Final = len(self.before) + len(self.behind) <= _SHORT_TARGET
 
     def is_of(self, record: Brief) -> bool:
@@ -54,7 +64,9 @@ class Target:
 class Outcome:
     """How requests came out: what their lines say before the time that it took, and behind it.
 
-    `target` is what the last one was to.
+    `begun` is the same as `came_out` up to the id of the request, which most have. `target` is what the last one was
+    to, `asked` the only parameter of its query, up to the value, and `told` what the line says behind the path then;
+    both are empty where it was another query.
     """
 
     def __init__(
@@ -65,7 +77,9 @@ class Outcome:
         rule: str | None,
         status: int,
         revision: str,
+        keep: Keep,
     ) -> None:
+        self.keep: Final = keep
         self._rules: Final = rules
         self._kind: Final = kind
         self._reason: Final = reason
@@ -75,9 +89,17 @@ class Outcome:
         self.decided: Final = (
             f'","decision":"{DECISION_NAMES[kind]}","reason":{text_of(reason)}{by},"status":{status}'
             f',"revision":{text_of(revision)},"duration_us":'
-        )
-        self.came_out: Final = f',"rules":{text_of([rule_line(one) for one in rules])}' if rules else ""
+        ).encode()
+        self.came_out: Final = b',"rules":%b' % encoded([rule_line(one) for one in rules]) if rules else b""
+        self.begun: Final = b"%b%b" % (self.came_out, BEGUN)
         self.target: Target | None = None
+        self.asked = ""
+        self.told = b""
+
+    def turn_to(self, target: Target) -> None:
+        """Note what the last request was to, if it is short."""
+        self.target = target if target.is_short else None
+        self.asked, self.told = "", b""
 
     @property
     def size(self) -> int:
@@ -100,7 +122,7 @@ class Outcome:
 class Surroundings:
     """A caller at a connection, by the very objects, and what lines say of both."""
 
-    def __init__(self, record: Brief, said: str) -> None:
+    def __init__(self, record: Brief, said: bytes) -> None:
         self._source: Final[Peer] = record.source
         self._identity: Final[Identity | None] = record.identity
         self._destination: Final[Peer] = record.destination

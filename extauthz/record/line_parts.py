@@ -11,7 +11,7 @@ from typing import Any, Final
 from extauthz.record.audit_line import AutoLine, SessionLine
 from extauthz.record.decision import DecisionRecord
 from extauthz.record.fact_lines import facts_line, risk_line
-from extauthz.record.fragments import is_plain, text_of
+from extauthz.record.fragments import encoded, text_of
 from extauthz.record.grant_lines import breaks_glass, grant_line
 from extauthz.record.masking import (
     Keep,
@@ -69,12 +69,12 @@ def usual_names(query: str) -> str | None:
     return _VALUE.sub("", query) if len(query) <= _LONGEST_QUERY and _USUAL_QUERY.match(query) else None
 
 
-def parameters(names: str) -> str:
+def parameters(names: str) -> bytes:
     """The parameters of a query with these names, of which none is kept."""
     counts: dict[str, int] = {}
     for name in names.split("&"):
         counts[name] = counts.get(name, 0) + 1
-    return f',"query":{text_of(counts)}'
+    return b',"query":%b' % encoded(counts)
 
 
 def parameters_in_full(http: HttpRequest, keep: Keep) -> str:
@@ -110,12 +110,9 @@ def noted(metadata: Mapping[str, Any]) -> str:
     return f',"metadata":{text_of(metadata_names(metadata))}'
 
 
-def workload_part(workload: Workload) -> str:
+def workload_part(workload: Workload) -> bytes:
     """A workload, without the name of the field."""
-    name, source = workload.id, workload.verified_by
-    if workload.attributes is None and is_plain(name + source):
-        return f'{{"id":"{name}","verified_by":"{source}"}}'
-    return text_of(workload_line(workload))
+    return encoded(workload_line(workload))
 
 
 def weight_of(user: User | None) -> int:
@@ -123,10 +120,10 @@ def weight_of(user: User | None) -> int:
     return 0 if user is None else len(str(user.claims))
 
 
-def peer_part(peer: Peer) -> str:
+def peer_part(peer: Peer) -> bytes:
     """One end of the connection, without the name of the field."""
     line = peer_line(peer)
-    return "" if line is None else text_of(line)
+    return b"" if line is None else encoded(line)
 
 
 def rest(record: DecisionRecord) -> str:

@@ -7,8 +7,10 @@ nothing is.
 from collections.abc import Mapping
 from typing import Final
 
+from extauthz.record.brief import Brief
 from extauthz.record.trace_context import Parent
 from extauthz.values.headers import OneLineEach
+from extauthz.values.native import i64
 
 _TRACE: Final = 3
 _TRACE_END: Final = 35
@@ -17,9 +19,12 @@ _SPAN_END: Final = 52
 _FLAGS: Final = 53
 _SIZE: Final = 55
 """Where the ids are in a usual `traceparent`, and its flags, and how long it is."""
-_DASH: Final = ord("-")
-_NO_TRACE_ID: Final = "0" * 32
-_NO_SPAN_ID: Final = "0" * 16
+_VERSION: Final = b"00-"
+_DASH: Final = 0x2D
+_ZERO: Final = 0x30
+_NINE: Final = 0x39
+_A: Final = 0x61
+_F: Final = 0x66
 _ODD: Final = frozenset("13579bdf")
 _unhex: Final = bytes.fromhex
 # Found without a look-up where this is compiled.
@@ -27,20 +32,35 @@ _Parent: Final = Parent
 _OneLineEach: Final = OneLineEach
 
 
-def usual_trace(text: str) -> str:
-    """The trace in a `traceparent` that is as everybody sends it (`trace_context.USUAL`); `""` in any other."""
-    if (
-        len(text) != _SIZE
-        or not text.startswith("00-")
-        or ord(text[_TRACE_END]) != _DASH
-        or ord(text[_SPAN_END]) != _DASH
-        or not _are_digits(text, _TRACE, _TRACE_END)
-        or not _are_digits(text, _SPAN, _SPAN_END)
-        or not _are_digits(text, _FLAGS, _SIZE)
-    ):
-        return ""
-    trace = text[_TRACE:_TRACE_END]
-    return "" if trace == _NO_TRACE_ID or text[_SPAN:_SPAN_END] == _NO_SPAN_ID else trace
+def usual(text: str) -> bytes:
+    """A `traceparent` that is as everybody sends it (`trace_context.USUAL`); `b""` of any other."""
+    if len(text) != _SIZE:
+        return b""
+    try:
+        said = text.encode()  # of bytes each is looked at with fewer instructions than of a text
+    except UnicodeEncodeError:
+        return b""
+    is_usual = (
+        len(said) == _SIZE
+        and said.startswith(_VERSION)
+        and said[_TRACE_END] == _DASH
+        and said[_SPAN_END] == _DASH
+        and _is_id(said, _TRACE, _TRACE_END)
+        and _is_id(said, _SPAN, _SPAN_END)
+        and _is_digit(said[_FLAGS])
+        and _is_digit(said[_FLAGS + 1])
+    )
+    return said if is_usual else b""
+
+
+def trace_of(said: bytes) -> bytes:
+    """The trace in a `traceparent` that is `usual`."""
+    return said[_TRACE:_TRACE_END]
+
+
+def parent_of(record: Brief) -> Parent | None:
+    """The `usual_parent` of a record, whose headers somebody else may have read already."""
+    return _parent_in(record.traceparent) if record.traceparent else usual_parent(record.headers)
 
 
 def usual_parent(headers: Mapping[str, tuple[str, ...]]) -> Parent | None:
@@ -52,17 +72,24 @@ def usual_parent(headers: Mapping[str, tuple[str, ...]]) -> Parent | None:
     if place is None or "tracestate" in places:
         return None
     text = headers.lines[place]
-    trace = usual_trace(text)
-    if not trace:
-        return None
-    return _Parent(_unhex(trace), _unhex(text[_SPAN:_SPAN_END]), text[_SIZE - 1] in _ODD)
+    return _parent_in(text) if len(usual(text)) else None
 
 
-def _are_digits(text: str, at: int, end: int) -> bool:
-    """Whether all from there to the end are hexadecimal digits, in lower case."""
+def _parent_in(text: str) -> Parent:
+    return _Parent(_unhex(text[_TRACE:_TRACE_END]), _unhex(text[_SPAN:_SPAN_END]), text[_SIZE - 1] in _ODD)
+
+
+def _is_id(text: bytes, at: i64, end: i64) -> bool:
+    """Whether all from there to the end are hexadecimal digits, in lower case, and not all of them zeroes."""
+    bits: i64 = 0
     while at < end:
-        code = ord(text[at])
-        if code < ord("0") or code > ord("f") or ord("9") < code < ord("a"):
+        code: i64 = text[at]
+        if not _is_digit(code):
             return False
+        bits |= code
         at += 1
-    return True
+    return bits != _ZERO  # that digit has bits which all others have, too, and none beside
+
+
+def _is_digit(code: i64) -> bool:
+    return _ZERO <= code <= _NINE or _A <= code <= _F

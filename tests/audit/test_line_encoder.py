@@ -13,7 +13,7 @@ from extauthz.record.decision import DecisionRecord
 from extauthz.record.line_encoder import LineEncoder
 from extauthz.record.masking import Keep
 from extauthz.record.trace_context import USUAL
-from extauthz.record.usual_traces import usual_trace
+from extauthz.record.usual_traces import trace_of, usual
 from extauthz.values.decisions import Challenge
 from extauthz.values.request import HttpRequest, RequestView
 
@@ -84,7 +84,9 @@ def test_a_challenge_has_the_status_of_its_caller() -> None:
 )
 def test_a_trace_is_found_where_the_pattern_finds_it(text: str) -> None:
     found = USUAL(text)
-    assert usual_trace(text) == ("" if found is None else found[1])
+    said = usual(text)
+    assert said == (b"" if found is None else text.encode())
+    assert trace_of(said) == (b"" if found is None else found[1].encode())
 
 
 @pytest.mark.parametrize(

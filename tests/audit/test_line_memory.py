@@ -49,29 +49,29 @@ def test_what_is_remembered_of_an_object_is_not_taken_for_another_ones() -> None
 def test_what_is_remembered_is_bounded_in_number_and_size() -> None:
     made: list[int] = []
 
-    def make(number: int) -> str:
+    def make(number: int) -> bytes:
         made.append(number)
-        return "x" * (number % 5_000)
+        return b"x" * (number % 5_000)
 
     pieces: fragments.ByValue[int] = fragments.ByValue(make)
     for number in range(2 * fragments.MOST):
-        assert pieces.of(number) == "x" * (number % 5_000)
+        assert pieces.of(number) == b"x" * (number % 5_000)
         assert len(pieces.known) <= fragments.MOST
         assert sum(map(len, pieces.known.values())) <= fragments.ROOM
-    assert (pieces.of(1), pieces.of(1)) == ("x",) * 2
+    assert (pieces.of(1), pieces.of(1)) == (b"x",) * 2
     assert made.count(1) <= 2, "what is remembered is not made again"
 
 
 def test_what_is_large_is_not_remembered() -> None:
     made: list[int] = []
 
-    def make(number: int) -> str:
+    def make(number: int) -> bytes:
         made.append(number)
-        return "x" * number
+        return b"x" * number
 
     pieces: fragments.ByValue[int] = fragments.ByValue(make)
     large = fragments.LARGEST + 1
-    assert (pieces.of(large), pieces.of(large), pieces.of(1)) == ("x" * large, "x" * large, "x")
+    assert (pieces.of(large), pieces.of(large), pieces.of(1)) == (b"x" * large, b"x" * large, b"x")
     assert made == [large, large, 1]
 
 
