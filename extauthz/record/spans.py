@@ -23,7 +23,7 @@ from extauthz.record.span_attributes import life_attributes
 from extauthz.record.span_forms import Form
 from extauthz.record.span_model import CLIENT, INTERNAL, SpanModel
 from extauthz.record.trace_context import Propagation
-from extauthz.record.usual_traces import usual_parent
+from extauthz.record.usual_traces import parent_of
 from extauthz.values.decisions import Allow
 from extauthz.values.request import RequestView
 from extauthz.values.span_ids import SpanIds
@@ -93,7 +93,7 @@ class Spans:
         if isinstance(record, Brief):
             beside, decision = record.beside, record.reasoning.decision
             given, trace, waits = beside.span, beside.trace, beside.waits
-            parent = usual_parent(record.headers) if self._is_w3c and not trace else None
+            parent = parent_of(record) if self._is_w3c and not trace else None
             if parent is None:
                 parent = self._propagation.parent(trace, record.view())
         else:
