@@ -90,6 +90,14 @@ def test_a_query_that_begins_as_the_last_one_did_is_read_by_itself(query: str, i
         assert fast(brief_of(record, reasoning), encoder) == general(record, KEEPS[0])
 
 
+def test_a_path_as_it_was_sent_is_not_noted_with_the_query_behind_it() -> None:
+    base, encoder, http = decision(), LineEncoder(KEEPS[0]), usual_http()
+    reasoning = reasoning_of(base)
+    for query, raw_path in (("a=1", http.path), ("b=1", http.path), ("a=1", f"{http.path}/."), ("a=1", http.path)):
+        record = replace(base, request=asking(replace(http, raw_query=query, has_query=True, raw_path=raw_path)))
+        assert fast(brief_of(record, reasoning), encoder) == general(record, KEEPS[0])
+
+
 def test_of_what_is_long_no_query_is_noted() -> None:
     base, encoder, http = decision(), LineEncoder(Keep()), usual_http()
     for protocol, is_noted in (("HTTP/2", True), ("p" * 20_000, False)):
@@ -113,6 +121,16 @@ def test_a_header_beside_a_usual_trace_is_looked_at(value: str, names: tuple[str
             sent = line_each({name: trace if name == "traceparent" else accept for name in names}, common)
             record = replace(decision(), request=asking(replace(usual_http(), headers=sent)))
             assert fast(record, encoder) == general(record, Keep())
+
+
+@pytest.mark.parametrize("values", [('a"', "b"), ("b", 'a"'), ("é", "b"), ("b", "é")])
+def test_headers_are_looked_at_beside_a_usual_trace_that_is_not_among_them(values: tuple[str, str]) -> None:
+    encoder, common = LineEncoder(KEEPS[1]), Common(frozenset(range(3)))
+    for accept, agent in (("a", "b"), ("c", "d"), values, ("a", "b")):
+        for trace in USUAL:
+            sent = line_each({"accept": accept, "traceparent": trace, "user-agent": agent}, common)
+            record = replace(decision(), request=asking(replace(usual_http(), headers=sent)))
+            assert fast(record, encoder) == general(record, KEEPS[1])
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 1, 1_790_000_000, 2**40])
