@@ -272,8 +272,10 @@ class ByPyvoy:
         body = framed(check)
         heard: list[MutableMapping[str, Any]] = []
 
-        async def receive() -> MutableMapping[str, Any]:
-            return {"type": "http.request", "body": body, "more_body": False}
+        def receive() -> asyncio.Future[MutableMapping[str, Any]]:
+            event = asyncio.get_running_loop().create_future()
+            event.set_result({"type": "http.request", "body": body, "more_body": False})
+            return event
 
         async def send(event: MutableMapping[str, Any]) -> None:
             heard.append(event)

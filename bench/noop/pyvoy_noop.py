@@ -11,7 +11,8 @@ from typing import Final
 import uvloop
 
 from bench.noop import PREFIX, answer, framed
-from extauthz.transport.asgi import Receive, Scope, Send
+from extauthz.transport.asgi import Scope
+from extauthz.transport.asgi_checks import Receive, Send
 from extauthz.transport.envoy_config import Place, envoy_config
 
 _START: Final = {

@@ -1,9 +1,9 @@
 """The `pyvoy` transport: gRPC over ASGI, in an Envoy whose process this Python is in.
 
-Everything is on one event loop. A Check that needs no look-up is answered without giving way; one that must wait is a
-coroutine meanwhile, of which thousands fit. One that is held for an approval keeps as little as it can. The rules:
-nothing raises, for an exception would be a page of HTML to a caller of gRPC; and nothing blocks, for everybody would
-wait.
+Everything is on one event loop. A Check that needs no look-up is answered without giving way (`asgi_checks`); one that
+must wait is a coroutine meanwhile, of which thousands fit. One that is held for an approval keeps as little as it can.
+The rules: nothing raises, for an exception would be a page of HTML to a caller of gRPC; and nothing blocks, for
+everybody would wait.
 """
 
 import asyncio
@@ -17,6 +17,18 @@ import structlog
 from extauthz.check.checker import Checker
 from extauthz.check.holding import Held
 from extauthz.check.opened import Opened
+from extauthz.transport.asgi_checks import (
+    END,
+    GRPC,
+    MAY_WAIT,
+    START,
+    Check,
+    Checks,
+    Event,
+    Receive,
+    Send,
+    UnderWay,
+)
 from extauthz.transport.asgi_headers import Headers, Said, read
 from extauthz.transport.asgi_health import Health
 from extauthz.transport.callers import Callers
@@ -24,7 +36,6 @@ from extauthz.transport.calls import ANSWER_MARGIN, LONGEST_WAIT, Overload, Refu
 from extauthz.transport.framing import (
     CallFailed,
     Code,
-    at_once,
     framed,
     no_message,
     status_headers,
@@ -36,23 +47,10 @@ WAITING: Final = 4096
 """Calls that may wait at a time. Each takes some 20 kB."""
 
 Scope = MutableMapping[str, Any]
-Event = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Event]]
-Send = Callable[[Event], Awaitable[None]]
 
-_MAY_WAIT: Final = False
-"""This thread is that of the event loop."""
 _CHECK: Final = CHECK.encode()
 _HEALTH_CHECK: Final = HEALTH_CHECK.encode()
 _HEALTH_WATCH: Final = HEALTH_WATCH.encode()
-_GRPC: Final = (b"content-type", b"application/grpc")
-_START: Final = {
-    "type": "http.response.start",
-    "status": 200,
-    "headers": [_GRPC, (b"grpc-accept-encoding", b"identity")],
-    "trailers": True,
-}
-_END: Final = {"type": "http.response.trailers", "headers": status_headers(0, "")}
 _CALLER: Final = CALLER.encode()
 
 _log = structlog.get_logger(__name__)
@@ -87,8 +85,10 @@ class AsgiTransport:
         self._address = ""
         self._health = Health(("", SERVICE))
         self._waiting = 0
-        self._under_way = 0
-        self._last_left: asyncio.Event | None = None  # made when somebody waits for it
+        self._under_way = UnderWay()
+        self._checks = Checks(checker, self.refusals, self._under_way, self)
+        self._tasks: set[asyncio.Future[None]] = set()
+        """Of Checks that wait; an event loop keeps none."""
 
     @property
     def address(self) -> str:
@@ -111,58 +111,70 @@ class AsgiTransport:
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self._listener.close()
-                if self._under_way:
-                    self._last_left = asyncio.Event()
-                    await self._last_left.wait()
+                await self._under_way.none_left()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One call. Never raises."""
-        self._under_way += 1
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """One call. Never raises.
+
+        What a call says of itself is read at once: it is kilobytes in many objects, which go before the next call comes
+        instead of waiting with it for its message.
+        """
         try:
             path, headers = scope["raw_path"], scope["headers"]
             if path == _CHECK:
                 if self.callers is not None:
                     _let_in(self.callers, headers)
-                said, event = read(headers), await receive()
-                late, message = said.begin(), at_once(event.get("body", b""))
-                if message is None:  # what comes in pieces waits for its caller too
-                    late, message = False, await _message(event, receive, CHECK)
-                if late:
-                    begun: bytes | Opened = self._turn_away(said)
-                else:
-                    begun = self._checker.start(message, said.trace, said.remaining, _MAY_WAIT)
-                if not isinstance(begun, bytes):
-                    del scope, headers, receive, event, message  # kilobytes, of each of thousands that wait
-                    ended = await self._finish(begun, said.remaining())
-                    if isinstance(ended, Held):
-                        del begun
-                        await self._hold(ended, send)
-                        return
-                    begun = ended
-                answer = begun
-            elif path == _HEALTH_CHECK:
-                read(headers)
-                answer = self._health.check(await _message(await receive(), receive, HEALTH_CHECK))
-            elif path == _HEALTH_WATCH:
-                await self._watch(headers, receive, send)
-                return
-            else:
-                raise CallFailed(Code.UNIMPLEMENTED, "Method not found!")  # noqa: TRY301 - it becomes a status below
-            await send(_START)
-            await send({"type": "http.response.body", "body": framed(answer)})
-            await send(_END)
-        except OSError:
-            pass
+                return self._checks.take(read(headers), receive, send)
+            call = self._other(path, headers, receive, send)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
-            await _fail(send, error)
-        finally:
-            self._under_way -= 1
-            if not self._under_way and self._last_left is not None:
-                self._last_left.set()
+            call = _failing(error)
+        self._under_way.come()
+        return _carried(call, send, self._under_way.leave)
 
-    def _turn_away(self, said: Said) -> bytes:
-        overload = self.refusals.one_more(Overload.TURN)
-        return self._checker.turn_away(overload, trace=said.trace, remaining=said.remaining)
+    def gather(self, check: Check, event: Event) -> None:
+        """Go on with a Check of whose message no more than this event has come."""
+        self._go_on(check, self._gathered(check, event))
+
+    def finish(self, check: Check, opened: Opened) -> None:
+        """Go on with a Check that has to know more."""
+        self._go_on(check, self._finished(opened, check.said, check.send))
+
+    def fail(self, check: Check, error: Exception) -> None:
+        """End a Check with a status."""
+        self._go_on(check, _failing(error))
+
+    def _go_on(self, check: Check, call: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(_carried(call, check.send, check.end))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _gathered(self, check: Check, event: Event) -> None:
+        message, said = await _message(event, check.receive, CHECK), check.said
+        begun = self._checker.start(message, said.trace, said.remaining, MAY_WAIT)
+        if isinstance(begun, bytes):
+            await _answer(begun, check.send)
+        else:
+            await self._finished(begun, said, check.send)
+
+    async def _finished(self, opened: Opened, said: Said, send: Send) -> None:
+        ended = await self._finish(opened, said.remaining())
+        if isinstance(ended, Held):
+            del opened
+            await self._hold(ended, send)
+        else:
+            await _answer(ended, send)
+
+    def _other(self, path: bytes, headers: Headers, receive: Receive, send: Send) -> Awaitable[None]:
+        if path == _HEALTH_CHECK:
+            read(headers)
+            return self._tell_health(receive, send)
+        if path == _HEALTH_WATCH:
+            read(headers)
+            return self._watch(receive, send)
+        raise CallFailed(Code.UNIMPLEMENTED, "Method not found!")
+
+    async def _tell_health(self, receive: Receive, send: Send) -> None:
+        await _answer(self._health.check(await _message(await receive(), receive, HEALTH_CHECK)), send)
 
     async def _hold(self, held: Held, send: Send) -> None:
         """Answer a call that is held, when its wait is over.
@@ -177,14 +189,14 @@ class AsgiTransport:
             await holding.wait(answer)
             try:
                 if answer is held:
-                    await send(_START)
+                    await send(START)
                 await send({"type": "http.response.body", "body": b"", "more_body": True})
             except OSError:
                 self._checker.let_go(answer, caller_gone())
                 raise
             answer = await self._resume(answer)
         await send({"type": "http.response.body", "body": framed(answer)})
-        await send(_END)
+        await send(END)
 
     async def _resume(self, held: Held) -> bytes | Held:
         started = self._checker.resume(held)
@@ -203,12 +215,11 @@ class AsgiTransport:
         finally:
             self._waiting -= 1
 
-    async def _watch(self, headers: Headers, receive: Receive, send: Send) -> None:
+    async def _watch(self, receive: Receive, send: Send) -> None:
         """Tell how a service is and becomes, until it is over."""
-        read(headers)
         request = await _message(await receive(), receive, HEALTH_WATCH)
         told = self._health.status(request)
-        await send(_START)
+        await send(START)
         await send({"type": "http.response.body", "body": framed(told), "more_body": True})
         while not self._health.over:
             # What is sent without a message is nothing to a caller, and tells us whether there is one.
@@ -264,12 +275,34 @@ def _body(event: Event) -> bytes:
     return body
 
 
+async def _carried(call: Awaitable[None], send: Send, leave: Callable[[], None]) -> None:
+    """Answer one call, which may take its time."""
+    try:
+        await call
+    except OSError:
+        pass
+    except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
+        await _fail(send, error)
+    finally:
+        leave()
+
+
+async def _failing(error: Exception) -> None:
+    raise error
+
+
+async def _answer(message: bytes, send: Send) -> None:
+    await send(START)
+    await send({"type": "http.response.body", "body": framed(message)})
+    await send(END)
+
+
 async def _fail(send: Send, error: Exception) -> None:
     """End the call with a status alone."""
     if not isinstance(error, CallFailed):
         _log.error("call-failed", exc_info=error)
         error = CallFailed(Code.INTERNAL, "internal error")
-    headers = [_GRPC, *status_headers(error.code, error.details)]
+    headers = [GRPC, *status_headers(error.code, error.details)]
     with suppress(OSError):
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b""})

@@ -1,6 +1,7 @@
 """The ASGI application, driven by events of ASGI alone: what an Envoy can't be brought to do when it suits a test."""
 
 import asyncio
+import weakref
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,9 @@ from extauthz.transport.methods import ARRIVED, CHECK, HEALTH_WATCH
 
 Event = MutableMapping[str, Any]
 TRIES = 10
+TURNS = 20
+"""Turns of an event loop in which whatever waits for nothing else is over."""
+PATIENCE = 5.0
 RECORDED = """
 apiVersion: extauthz/v1
 kind: Policy
@@ -80,6 +84,23 @@ class Caller:
     def reason(self) -> str:
         (message,) = self.messages
         return told(CheckResponse.FromString(message))["reason"]
+
+
+@dataclass
+class PyvoyCaller(Caller):
+    """One as pyvoy has it, whose message comes when the test says so, as what a future comes to be."""
+
+    coming: asyncio.Future[Event] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def receive(self) -> asyncio.Future[Event]:  # type: ignore[override] # to be awaited, as what it stands for
+        return self.coming
+
+    def comes(self) -> None:
+        self.coming.set_result({"type": "http.request", "body": self.body, "more_body": False})
+
+
+class Said(dict[str, Any]):
+    """A scope of which one can see whether it is still there."""
 
 
 def scene(checker: Checker, play: Callable[[AsgiTransport], Awaitable[None]]) -> None:
@@ -291,3 +312,88 @@ def test_stopping_waits_for_calls_only_as_long_as_it_is_told(bench: Bench, monke
         await asyncio.wait([waiting])
 
     scene(bench.checker, play)
+
+
+def test_what_a_call_says_of_itself_is_gone_while_its_message_is_still_to_come(bench: Bench) -> None:
+    async def play(transport: AsgiTransport) -> None:
+        caller = PyvoyCaller(framed(bench.request("/health")))
+        scope = Said(type="http", raw_path=CHECK.encode(), headers=[])
+        there = weakref.ref(scope)
+        call = transport(scope, caller.receive, caller.send)
+        del scope
+        assert there() is None
+        caller.comes()
+        await call
+        assert caller.reason == "allowed"
+
+    scene(bench.checker, play)
+
+
+def test_a_check_that_waits_for_nothing_but_its_message_is_no_task(bench: Bench) -> None:
+    tasks: list[object] = []
+    start = bench.checker.start
+
+    def noting(payload: bytes, trace: Any, remaining: Any, may_wait: bool) -> Any:
+        tasks.append(asyncio.current_task())
+        return start(payload, trace, remaining, may_wait)
+
+    async def play(transport: AsgiTransport) -> None:
+        caller = PyvoyCaller(framed(bench.request("/health")))
+        call = caller.call(transport)
+        caller.comes()
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        assert caller.reason == "allowed"
+        await asyncio.wait_for(call, PATIENCE)  # which is over
+
+    scene(beginning_with(noting, bench.checker), play)
+    assert tasks == [None]
+
+
+def test_stopping_waits_for_a_check_whose_message_is_still_to_come(bench: Bench) -> None:
+    async def play(transport: AsgiTransport) -> None:
+        caller = PyvoyCaller(framed(bench.request("/health")))
+        caller.call(transport)
+        stopping = asyncio.ensure_future(transport.stop(5))
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        assert not stopping.done()
+        caller.comes()
+        await stopping
+        assert caller.reason == "allowed"
+
+    scene(bench.checker, play)
+
+
+def test_a_caller_that_leaves_before_its_message_has_come_is_not_waited_for(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def play(transport: AsgiTransport) -> None:
+        caller = PyvoyCaller(b"")
+        call = caller.call(transport)
+        caller.coming.set_result({"type": "http.disconnect"})
+        await call
+        await asyncio.wait_for(transport.stop(2 * PATIENCE), PATIENCE)
+        assert caller.heard == []
+
+    scene(bench.checker, play)
+    assert capsys.readouterr().out == ""
+
+
+@dataclass
+class WaitingCaller(Caller):
+    """One to whom nothing can be sent at once."""
+
+    async def send(self, event: Event) -> None:
+        await asyncio.sleep(0)
+        self.heard.append(event)
+
+
+def test_an_answer_that_can_not_be_sent_at_once_is_an_error(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    async def play(transport: AsgiTransport) -> None:
+        caller = WaitingCaller(framed(bench.request("/health")))
+        await caller.call(transport)
+        assert (caller.status, caller.messages) == (13, [])
+
+    scene(bench.checker, play)
+    assert "to be waited for" in capsys.readouterr().out
