@@ -5,8 +5,8 @@ waits for more goes on elsewhere, as a task. The rule: nothing raises.
 """
 
 import asyncio
+from asyncio import CancelledError, Future
 from asyncio import Event as Signal
-from asyncio import Future
 from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from typing import Any, Final, Protocol, final
 
@@ -138,7 +138,7 @@ class Check:
             _now(self.send(START))
             _now(self.send({"type": "http.response.body", "body": framed(begun)}))
             _now(self.send(END))
-        except OSError:  # nobody waits for it any more
+        except (OSError, CancelledError):  # nobody waits for it any more
             pass
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
             checks.later.fail(self, error)

@@ -380,6 +380,19 @@ def test_a_caller_that_leaves_before_its_message_has_come_is_not_waited_for(
     assert capsys.readouterr().out == ""
 
 
+def test_a_check_whose_message_is_given_up_is_over(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    async def play(transport: AsgiTransport) -> None:
+        caller = PyvoyCaller(b"")
+        call = caller.call(transport)
+        caller.coming.cancel()
+        await asyncio.wait_for(call, PATIENCE)
+        await asyncio.wait_for(transport.stop(2 * PATIENCE), PATIENCE)
+        assert caller.heard == []
+
+    scene(bench.checker, play)
+    assert capsys.readouterr().out == ""
+
+
 @dataclass
 class WaitingCaller(Caller):
     """One to whom nothing can be sent at once."""
