@@ -4,14 +4,14 @@ The rules: whoever is known here is whom a first look would find. A memory keeps
 nothing about one.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from hashlib import sha256
 from sys import getsizeof
 from typing import Final
 
 from extauthz.identity.remembered import Remembered
 from extauthz.identity.user_config import AUTHORIZATION
-from extauthz.values.headers import OneLineEach
+from extauthz.values.headers import Headers, OneLineEach
 from extauthz.values.identity import Identity
 from extauthz.values.request import EMPTY, Peer, RequestView
 
@@ -93,11 +93,13 @@ class Returning:
         told = None if common is None else common.caller
         if not isinstance(told, _Told) or told.by is not self._mark or told.source is not request.source:
             return None
-        known, at, cookie, lines = told.known, told.at, told.cookie, headers.lines
-        if not known.since <= now < known.until or (cookie >= 0 and self._may_have_cookie(lines[cookie])):
+        known, at, cookie = told.known, told.at, told.cookie
+        if not known.since <= now < known.until or (cookie >= 0 and self._may_have_cookie(headers.line(cookie))):
             return None
-        if at >= 0 and told.text != (lines[at] if isinstance(told.text, str) else _digest(lines[at])):
-            return None
+        if at >= 0:
+            line = headers.line(at)
+            if told.text != (line if isinstance(told.text, str) else _digest(line)):
+                return None
         return known.identity
 
     def _note(self, request: RequestView, texts: Texts, known: _Known) -> None:
@@ -134,19 +136,19 @@ class Returning:
             if told is None:
                 return None
             sent = told
-        places, lines = sent.places, sent.lines
+        places = sent.places
         place = places.get("cookie")
-        if place is not None and self._may_have_cookie(lines[place]):
+        if place is not None and self._may_have_cookie(sent.line(place)):
             return None
         digest = None
         if self._reads_authorization and (place := places.get(AUTHORIZATION)) is not None:
-            digest = _digest(lines[place])
+            digest = _digest(sent.line(place))
         source = request.source
         if self._only_header is not None:
             place = places.get(self._only_header)
-            line = None if place is None else lines[place]
+            line = None if place is None else sent.line(place)
             return (source.principal, source.certificate, source.ip, digest, line)
-        read = [None if place is None else lines[place] for place in map(places.get, self._headers)]
+        read = [None if place is None else sent.line(place) for place in map(places.get, self._headers)]
         return (source.principal, source.certificate, source.ip, digest, *read)
 
     def _may_have_cookie(self, line: str) -> bool:
@@ -170,7 +172,7 @@ def fit(texts: Collection[str | bytes | None], most: int) -> bool:
     return bound <= most or sum([getsizeof(text) for text in texts if text is not None]) <= most
 
 
-def _one_line_each(headers: Mapping[str, tuple[str, ...]], names: tuple[str, ...]) -> OneLineEach | None:
+def _one_line_each(headers: Headers, names: tuple[str, ...]) -> OneLineEach | None:
     """The headers with these names; `None` if one of them came in several lines."""
     found: dict[str, str] = {}
     for name in names:

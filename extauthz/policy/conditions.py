@@ -10,9 +10,8 @@ from typing import Any, Final
 
 from extauthz.policy.comparisons import Comparison
 from extauthz.policy.templates import Capture
-from extauthz.values.headers import OneLineEach
+from extauthz.values.headers import Headers, OneLineEach
 
-Headers = Mapping[str, tuple[str, ...]]
 Evaluate = Callable[[Mapping[str, Any]], Any]
 """Gives the value of an expression in a scope, or raises `EvalError`."""
 
@@ -87,6 +86,6 @@ def _only_line(headers: Headers, name: str) -> str | None:
     """The only line of a header; `None` if it is absent or came more than once."""
     if type(headers) is OneLineEach:
         place = headers.places.get(name)
-        return None if place is None else headers.lines[place]
+        return None if place is None else headers.line(place)
     lines = headers.get(name)
     return lines[0] if lines is not None and len(lines) == 1 else None

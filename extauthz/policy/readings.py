@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from extauthz.values.decisions import Evaluation
-from extauthz.values.headers import OneLineEach
+from extauthz.values.headers import Headers, OneLineEach
 from extauthz.values.request import RequestView
 
-Headers = Mapping[str, tuple[str, ...]]
 Segments = tuple[str, ...]
 Context = Mapping[str, str]
 
@@ -34,7 +33,7 @@ class Reading:
         self._absent: Final = unit
         self.count: Final = len(self._numbers) + 2
 
-    def number(self, places: dict[str, int], lines: tuple[str, ...], segments: Segments) -> int:
+    def number(self, headers: OneLineEach, segments: Segments) -> int:
         """The number of the case that a request is, by its headers and its path."""
         raise NotImplementedError
 
@@ -46,9 +45,9 @@ class HeaderReading(Reading):
         super().__init__(texts, unit)
         self._name: Final = name
 
-    def number(self, places: dict[str, int], lines: tuple[str, ...], segments: Segments) -> int:  # noqa: ARG002
-        place = places.get(self._name)
-        return self._absent if place is None else self._numbers.get(lines[place], 0)
+    def number(self, headers: OneLineEach, segments: Segments) -> int:  # noqa: ARG002
+        place = headers.places.get(self._name)
+        return self._absent if place is None else self._numbers.get(headers.line(place), 0)
 
 
 class SegmentReading(Reading):
@@ -58,7 +57,7 @@ class SegmentReading(Reading):
         super().__init__(texts, unit)
         self._position: Final = position
 
-    def number(self, places: dict[str, int], lines: tuple[str, ...], segments: Segments) -> int:  # noqa: ARG002
+    def number(self, headers: OneLineEach, segments: Segments) -> int:  # noqa: ARG002
         return self._numbers.get(segments[self._position], 0)
 
 
@@ -102,10 +101,9 @@ class Known:
         """What is read of a request; `UNKNOWN` where that can't be told by a number."""
         if type(headers) is not OneLineEach:
             return UNKNOWN
-        places, lines = headers.places, headers.lines
         number = 0
         for reading in self._readings:
-            number += reading.number(places, lines, segments)
+            number += reading.number(headers, segments)
         return number
 
     def _of(self, context: Context) -> _Within | None:

@@ -19,7 +19,7 @@ from extauthz import cel
 from extauthz.policy import body_views
 from extauthz.policy.header_texts import OneLineTexts
 from extauthz.values.grants import SessionAges
-from extauthz.values.headers import OneLineEach
+from extauthz.values.headers import Headers, OneLineEach
 from extauthz.values.identity import User, Workload
 from extauthz.values.quoting import given
 from extauthz.values.request import EMPTY, HttpRequest, Peer, RequestView
@@ -72,7 +72,7 @@ class HeaderTexts(OneEach):
         return isinstance(name, str) and name.lower() in self._lists
 
 
-def header_texts(headers: Mapping[str, tuple[str, ...]]) -> Mapping[str, str]:
+def header_texts(headers: Headers) -> Mapping[str, str]:
     """Header names in any case to their only value."""
     if type(headers) is OneLineEach:
         return OneLineTexts(headers.places, headers.lines)
@@ -84,7 +84,7 @@ class HeaderLists(Mapping[str, tuple[str, ...]]):
 
     __slots__ = ("_headers",)
 
-    def __init__(self, headers: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(self, headers: Headers) -> None:
         self._headers = headers
 
     def __getitem__(self, name: object) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import Allow, Decision, Deny, RuleResult
 from extauthz.values.facts import Question
 from extauthz.values.grants import SessionAges
+from extauthz.values.headers import Headers
 from extauthz.values.identity import Identity
 from extauthz.values.request import EMPTY, HttpRequest, Peer, RequestView
 from extauthz.values.span_ids import SpanIds
@@ -114,7 +115,7 @@ class Brief:
         self.raw_query: Final[str] = http.raw_query
         self.has_query: Final[bool] = http.has_query
         self.protocol: Final[str] = http.protocol
-        self.headers: Final[Mapping[str, tuple[str, ...]]] = http.headers
+        self.headers: Final[Headers] = http.headers
         self.length: Final[int] = http.size
         self.body: Final[bytes | None] = http.body
         self.traceparent = ""

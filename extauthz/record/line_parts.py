@@ -24,6 +24,7 @@ from extauthz.record.masking import (
     workload_line,
 )
 from extauthz.values.decisions import Allow, Challenge, Decision, Deny, Hold
+from extauthz.values.headers import Headers
 from extauthz.values.identity import User, Workload
 from extauthz.values.quoting import masked
 from extauthz.values.request import HttpRequest, Peer
@@ -89,7 +90,7 @@ def parameters_in_full(http: HttpRequest, keep: Keep) -> str:
     )
 
 
-def headers_in_full(headers: Mapping[str, tuple[str, ...]], keep: Keep) -> str:
+def headers_in_full(headers: Headers, keep: Keep) -> str:
     """Any headers."""
     return f',"headers":{text_of(headers_of(headers, keep))}' if headers else ""
 

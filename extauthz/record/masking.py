@@ -40,6 +40,7 @@ from extauthz.record.session_hash import session_hash
 from extauthz.record.trace_context import trace_id_of
 from extauthz.values.decisions import Allow, AutoAnswer, Challenge, Decision, Deny, Hold, RuleResult
 from extauthz.values.grants import Grant
+from extauthz.values.headers import Headers
 from extauthz.values.identity import Identity, User, Workload
 from extauthz.values.quoting import masked
 from extauthz.values.request import Caller, Glimpse, HttpRequest, Peer, RequestView
@@ -227,7 +228,7 @@ def _glimpse(seen: Glimpse) -> GlimpseLine:
     return GlimpseLine(id=seen.id, method=seen.method, host=seen.host, path=seen.path, source_ip=seen.source_ip)
 
 
-def headers_of(headers: Mapping[str, tuple[str, ...]], keep: Keep) -> dict[str, Masked]:
+def headers_of(headers: Headers, keep: Keep) -> dict[str, Masked]:
     """The headers by name: the values in the clear, or how many there were."""
     return {name: _header(name, values, keep) for name, values in headers.items()}
 

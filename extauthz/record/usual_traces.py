@@ -4,12 +4,11 @@ The rule kept here: what is found is what `trace_context` finds in the same head
 nothing is.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 from extauthz.record.brief import Brief
 from extauthz.record.trace_context import Parent
-from extauthz.values.headers import OneLineEach
+from extauthz.values.headers import Headers, OneLineEach
 from extauthz.values.native import i64
 
 _TRACE: Final = 3
@@ -63,7 +62,7 @@ def parent_of(record: Brief) -> Parent | None:
     return _parent_in(record.traceparent) if record.traceparent else usual_parent(record.headers)
 
 
-def usual_parent(headers: Mapping[str, tuple[str, ...]]) -> Parent | None:
+def usual_parent(headers: Headers) -> Parent | None:
     """The parent in the only `traceparent` of a request without `tracestate` (W3C Trace Context section 3.2)."""
     if type(headers) is not _OneLineEach:
         return None
@@ -71,7 +70,7 @@ def usual_parent(headers: Mapping[str, tuple[str, ...]]) -> Parent | None:
     place = places.get("traceparent")
     if place is None or "tracestate" in places:
         return None
-    text = headers.lines[place]
+    text = headers.line(place)
     return _parent_in(text) if len(usual(text)) else None
 
 

@@ -9,6 +9,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
+from extauthz.values.headers import Headers
+
 EMPTY: Final[Mapping[Any, Any]] = MappingProxyType({})
 
 
@@ -74,7 +76,7 @@ class HttpRequest:
         raw_path: str,
         raw_query: str,
         protocol: str,
-        headers: Mapping[str, tuple[str, ...]],
+        headers: Headers,
         size: int = -1,
         body: bytes | None = None,
         has_query: bool = False,

@@ -8,7 +8,8 @@ and `content-length` are evidence of a body, never of none.
 from collections.abc import Mapping
 from typing import Final
 
-from extauthz.wire.headers import PARTIAL_BODY, Headers
+from extauthz.values.headers import Headers
+from extauthz.wire.headers import PARTIAL_BODY
 from extauthz.wire.request_fields import HttpFields
 
 BUFFERED: Final = "extauthz.buffered"

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, assert_never
 from google.protobuf.message import DecodeError
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
+from extauthz.values.headers import Headers
 from extauthz.values.request import Caller, RequestView
 from extauthz.wire import accept, jsonrpc
 from extauthz.wire.headers import MOST
@@ -87,7 +88,6 @@ NOBODY_KNOWN: Final = Reader(caller=Caller.API, form=Form.PROBLEM)
 """Who reads the answer to what is no Check at all."""
 _WITH_CALLS: Final = (Caller.API, Caller.PREFLIGHT)
 """Whose body may be one of JSON-RPC."""
-Headers = Mapping[str, tuple[str, ...]]
 
 
 def classify(request: RequestView) -> Caller:

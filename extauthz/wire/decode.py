@@ -15,6 +15,7 @@ from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue
 from extauthz._pb.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
 from extauthz._pb.extauthz.check_pb2 import Check, Pieces
 from extauthz.errors import MalformedRequest
+from extauthz.values.headers import Headers
 from extauthz.values.native import i64
 from extauthz.values.request import EMPTY, HttpRequest, Peer, RequestView
 from extauthz.wire import body as bodies
@@ -23,7 +24,6 @@ from extauthz.wire import host as hosts
 from extauthz.wire import path as targets
 from extauthz.wire.fragments import field
 from extauthz.wire.header_entries import Form, Usual
-from extauthz.wire.headers import Headers
 from extauthz.wire.metadata import metadata_of, metadata_of_route
 from extauthz.wire.peers import both_peers
 from extauthz.wire.reading import STRICT, Reading

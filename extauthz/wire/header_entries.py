@@ -14,14 +14,13 @@ from typing import Final
 
 from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue
 from extauthz.errors import MalformedRequest
-from extauthz.values.headers import OneLineEach
+from extauthz.values.headers import Headers, OneLineEach
 from extauthz.wire.header_pattern import Pattern, Varying
 from extauthz.wire.headers import (
     LARGEST,
     MOST,
     NAME,
     SINGLE,
-    Headers,
     bad_value,
     from_lines,
     is_foldable,
@@ -164,13 +163,11 @@ class Usual:
         self._others = others if others < self._each else 0
         return self._others == 0
 
-    def known(self, content: bytes, text: str, at: int, end: int) -> OneLineEach | None:
-        """The headers of the map of lines that is the content from there to the end, if it is as others were. `text` is
-        the content, a character for each byte.
-        """
+    def known(self, content: bytes, at: int, end: int) -> OneLineEach | None:
+        """The headers of the map of lines that is the content from there to the end, if it is as others were."""
         try:
             for pattern in self.patterns:
-                if (headers := pattern.headers_in(content, text, at, end)) is not None:
+                if (headers := pattern.headers_in(content, at, end)) is not None:
                     return headers
         except IndexError:
             pass

@@ -17,8 +17,6 @@ from extauthz.wire.spans import span
 
 _LINE: Final = 1
 """The number of the field that is an entry of the map."""
-_is_ascii: Final = str.isascii
-_OneLineEach: Final = OneLineEach  # found without a look-up where this is compiled
 
 
 class Varying:
@@ -40,19 +38,20 @@ class _Gap:
     """Where the value of such an entry is in the map.
 
     `opening` is what comes before the value since the last gap, where that is as long as it was in the request that the
-    pattern is of, `size`; `before_size` is how much of it comes before the length of the entry.
+    pattern is of, `size`; `before_size` is how much of it comes before the length of the entry. `turn` is which of the
+    lines that vary it is, or -1 for a pseudo header.
     """
 
-    __slots__ = ("before_size", "head", "head_size", "opening", "opening_size", "place", "single", "size")
+    __slots__ = ("before_size", "head", "head_size", "opening", "opening_size", "single", "size", "turn")
 
-    def __init__(self, opening: bytes, before_size: i64, entry: Varying, size: i64) -> None:
+    def __init__(self, opening: bytes, before_size: i64, entry: Varying, size: i64, turn: i64) -> None:
         self.opening, self.head = opening, entry.head
         self.opening_size: i64 = len(opening)
         self.before_size = before_size
         self.head_size: i64 = len(entry.head)
-        self.place = entry.place
         self.single = entry.single
         self.size = size
+        self.turn = turn
 
     def of_another_size(self, content: bytes, at: i64) -> tuple[i64, i64]:
         """Where the value begins and ends if the entry is there, with what comes before it; else an end behind the
@@ -76,10 +75,11 @@ class Pattern:
     whether one of their headers says something of other fields.
     """
 
-    __slots__ = ("_behind", "_common", "_foldable", "_gaps", "_lines", "_places", "count", "is_telling")
+    __slots__ = ("_behind", "_blank", "_common", "_foldable", "_gaps", "_lines", "_places", "count", "is_telling")
 
     def __init__(self, entries: Sequence[bytes], varying: Sequence[Varying | None], headers: OneLineEach) -> None:
         """Of one whose entries are laid out as every writer does; of what varies nothing is kept but its length."""
+        self._common = Common(frozenset([entry.place for entry in varying if entry is not None and entry.place >= 0]))
         self._gaps: list[_Gap] = []
         same = b""
         for entry, varies in zip(entries, varying, strict=True):
@@ -88,24 +88,26 @@ class Pattern:
                 same += line
                 continue
             size = len(entry) - span(entry, len(varies.head) - 1)[0]
-            self._gaps.append(_Gap((same + line)[: len(same) + len(line) - size], len(same) + 1, varies, size))
+            opening, turn = (same + line)[: len(same) + len(line) - size], -1
+            if varies.place >= 0:
+                turn = self._common.turn(varies.place)
+            self._gaps.append(_Gap(opening, len(same) + 1, varies, size, turn))
             same = b""
         self._behind = same
         self._places, self._foldable = headers.places, headers.foldable
-        self._lines = [*headers.lines]
-        self._common = Common(frozenset([entry.place for entry in varying if entry is not None and entry.place >= 0]))
+        self._lines = headers.lines
+        self._blank = [""] * len(self._common.in_order)
         self.count = len(entries)
         self.is_telling = not TELLING.isdisjoint(headers.places)
 
-    def headers_in(self, content: bytes, text: str, at: i64, end: i64) -> OneLineEach | None:
-        """The headers of the map that is the content from there to the end. `text` has a character for each byte: what
-        is cut out of it needs not be decoded, unless it is no ASCII.
+    def headers_in(self, content: bytes, at: i64, end: i64) -> OneLineEach | None:
+        """The headers of the map that is the content from there to the end.
 
         `None` of a map that is laid out in another way, or that is refused. Raises `IndexError` if it is cut off.
         """
         if end - at > LARGEST:
             return None
-        lines, differing = self._lines.copy(), list[str]()
+        differing = self._blank.copy()
         for gap in self._gaps:
             start = at + gap.opening_size
             if content[at:start] == gap.opening:
@@ -114,23 +116,22 @@ class Pattern:
                 start, at = gap.of_another_size(content, at)
             if at > end:
                 return None
-            if gap.place >= 0:
-                line = text[start:at]
+            if gap.turn >= 0:
+                line = _text(content[start:at])
                 if gap.single and "," in line and is_joined(gap.single, line):
                     return None
-                lines[gap.place] = line
-                differing.append(line)
+                differing[gap.turn] = line
         if content[at:end] != self._behind:
             return None
         said = "".join(differing)
         if "\n" in said or "\r" in said or "\0" in said:
             return None
-        if not _is_ascii(said):
-            self._decode(lines)
-        return _OneLineEach(self._places, tuple(lines), self._foldable, self._common)
+        return OneLineEach(self._places, self._lines, self._foldable, self._common, differing)
 
-    def _decode(self, lines: list[str]) -> None:
-        """Read the values that vary for what their bytes mean."""
-        for gap in self._gaps:
-            if gap.place >= 0:
-                lines[gap.place] = lines[gap.place].encode("latin-1").decode(errors="replace")
+
+def _text(value: bytes) -> str:
+    """What it means; a byte that is no UTF-8 is read as U+FFFD."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode(errors="replace")

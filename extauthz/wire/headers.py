@@ -7,13 +7,12 @@ with commas and every byte that is no UTF-8 is replaced.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from types import MappingProxyType
 from typing import Final
 
 from extauthz.errors import MalformedRequest
-
-Headers = Mapping[str, tuple[str, ...]]
+from extauthz.values.headers import Headers
 
 PARTIAL_BODY: Final = "x-envoy-auth-partial-body"
 """What Envoy sets beside a body that it has buffered, and strips from clients."""

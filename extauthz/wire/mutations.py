@@ -5,14 +5,14 @@ take for it, and never both: Envoy removes last. Nothing is said by `raw_value`,
 without an action where Envoy would append.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote_plus
 
 from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValueOption
 from extauthz.values.decisions import NO_MUTATIONS, Mutations
-from extauthz.values.headers import OneLineEach
+from extauthz.values.headers import Headers, OneLineEach
 from extauthz.values.request import EMPTY, HttpRequest
 from extauthz.wire.fragments import Holed, field, text, together, within
 from extauthz.wire.headers import OURS, is_foldable
@@ -149,7 +149,7 @@ def _joined(name: str, sent: Iterable[str], values: Iterable[str]) -> str:
     return ("; " if name == "cookie" else ", ").join([line for line in (*sent, *values) if line])
 
 
-def _foldable(sent: Mapping[str, Sequence[str]]) -> Collection[str]:
+def _foldable(sent: Headers) -> Collection[str]:
     """The names that an upstream could take for one of those that are set or removed, all of which have no `_`."""
     return sent.foldable if type(sent) is OneLineEach else [name for name in sent if is_foldable(name)]
 

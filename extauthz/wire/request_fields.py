@@ -143,7 +143,7 @@ class Connection:
         elif not _is_ascii(method):
             return None
         for pattern in self.headers.patterns:
-            usual = pattern.headers_in(content, text, start, end)
+            usual = pattern.headers_in(content, start, end)
             if usual is not None:
                 http = HttpFields()
                 http.id, http.method, http.path = id_, method, path
@@ -259,7 +259,7 @@ def _http(content: bytes, at: i64, connection: Connection) -> HttpFields:
 def _take_map(http: HttpFields, piece: bytes, usual: Usual) -> None:
     """Take the map of lines."""
     if "!" not in http.path:  # else the lines themselves are asked for
-        http.usual = usual.known(piece, piece.decode("latin-1"), 0, len(piece))
+        http.usual = usual.known(piece, 0, len(piece))
     if http.usual is None:
         http.header_map = _lines(piece)
 

@@ -41,7 +41,7 @@ def content_of(entries: list[bytes]) -> bytes:
 
 def by_pattern(content: bytes, usual: Usual) -> Headers | None:
     """What is read at once, in the place where the map begins."""
-    return usual.known(content, content.decode("latin-1"), len(FRONT), len(content))
+    return usual.known(content, len(FRONT), len(content))
 
 
 def by_protobuf(content: bytes) -> object:
