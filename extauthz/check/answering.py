@@ -139,7 +139,7 @@ class Answering:
         if parts is None:
             blank = "-" * len(decision_id)
             unread = Asked(blank, asked.started_ns, b"", asked.remaining, asked.trace)
-            blanked = Case(unread, case.policies, case.schemes, None, None)
+            blanked = Case(unread, case.ruled, None, None)
             parts = tuple(self._answer(blanked, evaluation, None).payload.split(blank.encode()))
             self._ready = {known: parts}  # of one set of policies: those before are of no use any more
         self._keep(case, Answer(b"", evaluation, detail_of(error)))

@@ -89,19 +89,29 @@ class Asked:
         )
 
 
+class Ruled:
+    """By which `policies` Checks are decided, and by which `schemes` their callers could have proven who they are: the
+    same for many. What is asked of the policies for each is at hand here.
+    """
+
+    def __init__(self, policies: PolicySet, schemes: Schemes) -> None:
+        self.policies: Final = policies
+        self.schemes: Final = schemes
+        self.revision: Final[str] = policies.revision
+        self.settable: Final[frozenset[str]] = policies.settable_headers
+
+
 class Case:
     """One Check and what was established about it; `None` is what was not.
 
-    `policies` decide it, `schemes` are how its caller could have proven who it is, `facts` are what was looked up for
-    it by `inquiry`, and what needed no look-up. `holder_secret` is that of a holder cookie which the answer sets.
-    `waits` are what it has waited for.
+    `ruled` is by what it is decided, `facts` are what was looked up for it by `inquiry`, and what needed no look-up.
+    `holder_secret` is that of a holder cookie which the answer sets. `waits` are what it has waited for.
     """
 
     def __init__(
         self,
         asked: Asked,
-        policies: PolicySet,
-        schemes: Schemes,
+        ruled: Ruled,
         request: RequestView | None,
         identity: Identity | None,
         facts: Facts = NO_FACTS,
@@ -110,8 +120,7 @@ class Case:
         waits: tuple[Wait, ...] = (),
     ) -> None:
         self.asked: Final = asked
-        self.policies: Final = policies
-        self.schemes: Final = schemes
+        self.ruled: Final = ruled
         self.request: Final = request
         self.identity: Final = identity
         self.facts: Final = facts
@@ -133,8 +142,7 @@ class Case:
         """The same with what is given."""
         return Case(
             self.asked if asked is None else asked,
-            self.policies if policies is None else policies,
-            self.schemes,
+            self.ruled if policies is None else Ruled(policies, self.ruled.schemes),
             self.request,
             self.identity if identity is None else identity,
             self.facts if facts is None else facts,
@@ -146,6 +154,16 @@ class Case:
     def linked(self, span: SpanIds | None) -> "Case":
         """The same with the span that its decision will be: something links to it."""
         return self.but(asked=self.asked.but(span=span))
+
+    @property
+    def policies(self) -> PolicySet:
+        """Those that decide it."""
+        return self.ruled.policies
+
+    @property
+    def schemes(self) -> Schemes:
+        """How its caller could have proven who it is."""
+        return self.ruled.schemes
 
     @property
     def now(self) -> float:

@@ -9,7 +9,7 @@ of an explicit answer, whatever happens; or in a call that is held, which `resum
 from typing import Final
 
 from extauthz.check.answering import Answering
-from extauthz.check.case import Asked, Case, Remaining
+from extauthz.check.case import Asked, Case, Remaining, Ruled
 from extauthz.check.decision_ids import DecisionIds
 from extauthz.check.finishing import Finishing
 from extauthz.check.gathering import Gatherer
@@ -17,7 +17,7 @@ from extauthz.check.holding import Held, Holding
 from extauthz.check.opened import OpenCase, Opened, Unidentified, Unrecorded
 from extauthz.check.surroundings import Ruling, Surroundings
 from extauthz.errors import Refused
-from extauthz.policy.decide import decide
+from extauthz.policy.decide import recalled, worked_out
 from extauthz.record.decision import Trace, Wait
 from extauthz.values.decisions import Evaluation, denial
 from extauthz.values.identity import Identity
@@ -41,13 +41,13 @@ class _Deciding:
         self.resolver: Final = ruling.resolver
         self.returning: Final = ruling.resolver.returning
         self.recent: Final = ruling.policies.recent
-        self.schemes: Final = ruling.resolver.schemes
+        self.ruled: Final = Ruled(ruling.policies, ruling.resolver.schemes)
         self.policies: Final = ruling.policies
         self.facts: Final = ruling.facts
 
     def case(self, asked: Asked, request: RequestView | None = None, identity: Identity | None = None) -> Case:
         """A Check, as far as it is known."""
-        return Case(asked, self.policies, self.schemes, request, identity, self.facts)
+        return Case(asked, self.ruled, request, identity, self.facts)
 
 
 class Checker:
@@ -118,6 +118,7 @@ class Checker:
         deciding, now = self._deciding, asked.started_ns / 1e9
         request: RequestView | None = None
         identity: Identity | None = None
+        evaluation: Evaluation | None
         try:
             request = decode(asked.payload, deciding.reading)
             http = request.http
@@ -144,7 +145,9 @@ class Checker:
                     return OpenCase(case, request, identity, candidates)
                 facts = remembered
                 case = case.but(facts=facts)
-            evaluation = decide(candidates, request, identity, facts, now, self._keys.binding_keys)
+            evaluation = recalled(candidates, request, now)
+            if evaluation is None:
+                evaluation = worked_out(candidates, request, identity, facts, now, self._keys.binding_keys)
             if not may_wait and evaluation.audit_required:
                 return Unrecorded(case, evaluation)
             return self._answering.answer(case, evaluation)

@@ -30,8 +30,8 @@ class Kept:
 
     def __init__(self, case: Case, evaluation: Evaluation, said: Holed | None, alike: Alike | None) -> None:
         self.evaluation: Final[Evaluation] = evaluation
-        self.revision: Final[str] = case.policies.revision
-        self.settable: Final[frozenset[str]] = case.policies.settable_headers
+        self.revision: Final[str] = case.ruled.revision
+        self.settable: Final[frozenset[str]] = case.ruled.settable
         self.facts: Final[Facts] = case.facts
         self.inquiry: Final[Inquiry] = case.inquiry
         self.size: Final = len(case.asked.decision_id)
@@ -48,12 +48,12 @@ class Repeating:
 
     def known(self, case: Case, evaluation: Evaluation) -> Kept | None:
         """What the case is answered with, if such a one was before."""
-        one, request = self._places[id(evaluation) % _PLACES], case.request
+        one, request, ruled = self._places[id(evaluation) % _PLACES], case.request, case.ruled
         if (
             one is not None
             and one.evaluation is evaluation
-            and one.revision is case.policies.revision
-            and one.settable is case.policies.settable_headers
+            and one.revision is ruled.revision
+            and one.settable is ruled.settable
             and one.facts is case.facts
             and one.inquiry is case.inquiry
             and one.size == len(case.asked.decision_id)

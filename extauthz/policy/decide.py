@@ -58,28 +58,31 @@ def decide(
     that is not made of these arguments: of a recorded request, some of which is masked. Raises nothing that a policy
     or a request can cause.
     """
-    http = request.http
-    standing = candidates.standing if scope is None else None
-    if standing is not None and http is not None:
-        known = standing.known or candidates.plan.known
-        found = None if known is None else known.evaluation(request, http.headers, http.segments, now)
-        if found is not None:
-            return found
-    return _worked_out(candidates, standing, request, identity, facts, now, binding_keys, scope)
+    known = recalled(candidates, request, now) if scope is None else None
+    return known or worked_out(candidates, request, identity, facts, now, binding_keys, scope)
 
 
-def _worked_out(
+def recalled(candidates: Candidates, request: RequestView, now: float) -> Evaluation | None:
+    """What `decide` comes to, if it has come to that for requests of which the same is read."""
+    http, standing = request.http, candidates.standing
+    if standing is None or http is None:
+        return None
+    known = standing.known or candidates.plan.known
+    return None if known is None else known.evaluation(request, http.headers, http.segments, now)
+
+
+def worked_out(
     candidates: Candidates,
-    standing: Standing | None,
     request: RequestView,
     identity: Identity,
     facts: Facts,
     now: float,
     binding_keys: Sequence[bytes],
-    scope: RequestScope | None,
+    scope: RequestScope | None = None,
 ) -> Evaluation:
-    """The decision, if it is not known; it is then, where the same follows for others."""
+    """What `decide` comes to; it is remembered then, where the same follows for others."""
     http, plan = request.http, candidates.plan
+    standing = candidates.standing if scope is None else None
     if now >= plan.expires:
         plan, standing = plan.at(now), None
     # Step 1, second half: of the candidates, those whose `when` is true match.

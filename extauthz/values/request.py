@@ -96,6 +96,25 @@ class HttpRequest:
         self.body: Final = body
         self.has_query: Final = has_query
 
+    def with_body(self, body: bytes) -> "HttpRequest":
+        """The same, of which the body is known."""
+        return HttpRequest(
+            self.id,
+            self.method,
+            self.scheme,
+            self.host,
+            self.authority,
+            self.path,
+            self.segments,
+            self.raw_path,
+            self.raw_query,
+            self.protocol,
+            self.headers,
+            self.size,
+            body,
+            self.has_query,
+        )
+
     def header(self, name: str) -> str | None:
         """The only value of the header with this lower-case name, `None` if it is absent or sent more than once."""
         values = self.headers.get(name)

@@ -10,7 +10,6 @@ from typing import Final
 
 from extauthz.values.headers import Headers
 from extauthz.wire.headers import PARTIAL_BODY
-from extauthz.wire.request_fields import HttpFields
 
 BUFFERED: Final = "extauthz.buffered"
 """The context extension by which a route says `true` or `false`."""
@@ -20,14 +19,17 @@ _EMPTY: Final = (None, ("0",))
 _NONE: Final = ("",)
 
 
-def known(http: HttpFields, headers: Headers, context: Mapping[str, str], *, buffered: bool) -> bytes | None:
-    """The body if all of it is known, else `None`. `buffered` is for routes without a word of their own."""
+def known(
+    method: str, text: str, raw: bytes, headers: Headers, context: Mapping[str, str], *, buffered: bool
+) -> bytes | None:
+    """The body if all of it is known, else `None`. `text` and `raw` are what came of it, in one of the two forms;
+    `buffered` is for routes without a word of their own.
+    """
     partial = headers.get(PARTIAL_BODY)
     if partial is None:
         if context[BUFFERED] != "true" if BUFFERED in context else not buffered:
             return None
-        return None if http.raw_body or http.body or _may_follow(http, headers) else b""
-    text, raw = http.body, http.raw_body
+        return None if raw or text or _may_follow(method, headers) else b""
     if partial != _WHOLE or (text and raw):  # Envoy sends one of the two
         return None
     # Without `pack_as_bytes` Envoy has put `!` for every byte that is no UTF-8: text with a `!` is not known to be
@@ -35,7 +37,7 @@ def known(http: HttpFields, headers: Headers, context: Mapping[str, str], *, buf
     return None if "!" in text else raw or text.encode()
 
 
-def _may_follow(http: HttpFields, headers: Headers) -> bool:
+def _may_follow(method: str, headers: Headers) -> bool:
     """Whether bytes may follow that Envoy does not buffer on a route that buffers.
 
     It buffers nothing of an upgrade (RFC 9110 section 7.8), whose first bytes an upstream that knows none may read as a
@@ -44,7 +46,7 @@ def _may_follow(http: HttpFields, headers: Headers) -> bool:
     anybody may call a request one.
     """
     return (
-        http.method == "CONNECT"
+        method == "CONNECT"
         or "upgrade" in headers
         or "transfer-encoding" in headers
         or headers.get("content-length") not in _EMPTY

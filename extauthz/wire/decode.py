@@ -4,7 +4,6 @@ The rule: any bytes give a RequestView or MalformedRequest. `x-forwarded-uri`, `
 never an input to method, host or path.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any, Final
@@ -24,17 +23,14 @@ from extauthz.wire import host as hosts
 from extauthz.wire import path as targets
 from extauthz.wire.fragments import field
 from extauthz.wire.header_entries import Form, Usual
+from extauthz.wire.header_pattern import is_telling
 from extauthz.wire.metadata import metadata_of, metadata_of_route
 from extauthz.wire.peers import both_peers
 from extauthz.wire.reading import STRICT, Reading
-from extauthz.wire.request_fields import Connection, HttpFields
+from extauthz.wire.request_fields import Connection, HttpFields, is_method
 from extauthz.wire.size import LARGEST, LARGEST_BESIDE, is_too_large
 from extauthz.wire.spans import OutOfOrder, span
 
-# Methods are case-sensitive (RFC 9110 section 9.1), but not to every upstream: one spelling is let in.
-_METHOD: Final = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]{1,64}\Z")
-# Of most requests it is one of these.
-_USUAL: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 # Larger than a request's headers are anywhere: a bound on what one Check may cost.
 _LONGEST_TARGET: Final = 65_536
 _LARGEST_PEER: Final = 65_536
@@ -47,10 +43,6 @@ _MOST_KINDS: Final = 8
 _EACH: Final = 16
 """Of so many that look like none before, one is learnt from: those of clients of all kinds come in turns."""
 _MOST_EXTENSIONS: Final = 1_024
-_BILLION: Final = 1_000_000_000
-# What a timestamp of protobuf can say: the years 1 to 9999.
-_FIRST_SECOND: Final = -62_135_596_800
-_LAST_SECOND: Final = 253_402_300_799
 
 # The fields that come first, and that Envoy always sends. Tags of wire type 2.
 _SOURCE: Final = 0x0A
@@ -143,13 +135,18 @@ def decode(payload: bytes, reading: Reading = STRICT) -> RequestView:
         connection, route = ends.connection(), ends.route
         if route.size != len(payload) - end or not payload.endswith(route.rest):
             route = _route(payload[end:], ends)
-        seconds, nanos, http = request_fields.read_within(payload, start, end, connection)
-        if not (_FIRST_SECOND <= seconds <= _LAST_SECOND and 0 <= nanos < _BILLION):
-            raise MalformedRequest("the time of the request is out of range", reason="malformed-check")
+        seconds, nanos, said = request_fields.read_within(payload, start, end, connection, reading.accept)
+        http: HttpRequest | None = None
+        if isinstance(said, HttpRequest):
+            http = said
+            if reading.buffered or route.tells_buffered or is_telling(http.headers):
+                http = _whole(http, "", b"", route, reading)
+        elif said is not None:
+            http = _whole(_http(said, reading, connection.headers), said.body, said.raw_body, route, reading)
         return RequestView(
             ends.source,
             ends.destination,
-            None if http is None else _http(http, route, reading, connection.headers),
+            http,
             (seconds, nanos),
             route.sni,
             route.context,
@@ -296,7 +293,8 @@ def _context(extensions: Mapping[str, str]) -> Mapping[str, str]:
     return {name: extensions[name] for name in extensions}  # `dict` asks a map of protobuf by way of Python
 
 
-def _http(http: HttpFields, route: _Route, reading: Reading, usual: Usual) -> HttpRequest:
+def _http(http: HttpFields, reading: Reading, usual: Usual) -> HttpRequest:
+    """The request, without its body."""
     method, authority, target = http.method, http.host, http.path
     if len(target) > _LONGEST_TARGET:
         raise MalformedRequest(f"the target is longer than {_LONGEST_TARGET} characters", reason="malformed-path")
@@ -305,16 +303,10 @@ def _http(http: HttpFields, route: _Route, reading: Reading, usual: Usual) -> Ht
     raw_path, mark, raw_query = target.partition("?")
     if mark:
         targets.check_query(raw_path, raw_query)
-    if method not in _USUAL and _METHOD.match(method) is None:
+    if not is_method(method):
         raise MalformedRequest("the method is no upper-case token", reason="malformed-method")
     host = http.canonical_host or hosts.read(authority)
     path, segments = targets.canonical(raw_path, method, authority, reading.accept)
-    headers = _headers(http, usual)
-    if http.is_telling and "host" in headers and hosts.read(headers["host"][0]) != host:
-        raise MalformedRequest("`host` and `:authority` name different hosts", reason="malformed-host")
-    body = None
-    if http.is_telling or reading.buffered or route.tells_buffered:  # else nobody says that he knows it
-        body = bodies.known(http, headers, route.context, buffered=reading.buffered)
     return HttpRequest(
         http.id,
         method,
@@ -326,11 +318,22 @@ def _http(http: HttpFields, route: _Route, reading: Reading, usual: Usual) -> Ht
         raw_path,
         raw_query,
         http.protocol,
-        headers,
+        _headers(http, usual),
         http.size,
-        body,
+        None,
         mark != "",
     )
+
+
+def _whole(request: HttpRequest, text: str, raw: bytes, route: _Route, reading: Reading) -> HttpRequest:
+    """The request with its body, if that is known, where its headers name no other host; `text` and `raw` are what came
+    of the body, in one of the two forms.
+    """
+    headers = request.headers
+    if "host" in headers and hosts.read(headers["host"][0]) != request.host:
+        raise MalformedRequest("`host` and `:authority` name different hosts", reason="malformed-host")
+    body = bodies.known(request.method, text, raw, headers, route.context, buffered=reading.buffered)
+    return request if body is None else request.with_body(body)
 
 
 def _headers(http: HttpFields, usual: Usual) -> Headers:

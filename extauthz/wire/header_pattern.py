@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from extauthz.values.common import Common
-from extauthz.values.headers import OneLineEach
+from extauthz.values.headers import Headers, OneLineEach
 from extauthz.values.native import i64
 from extauthz.wire.fragments import field
 from extauthz.wire.headers import LARGEST, TELLING, is_joined
@@ -45,13 +45,15 @@ class _Gap:
     __slots__ = ("before_size", "head", "head_size", "opening", "opening_size", "single", "size", "turn")
 
     def __init__(self, opening: bytes, before_size: i64, entry: Varying, size: i64, turn: i64) -> None:
-        self.opening, self.head = opening, entry.head
+        # First what each request takes: that is together in memory then.
+        self.opening = opening
         self.opening_size: i64 = len(opening)
-        self.before_size = before_size
-        self.head_size: i64 = len(entry.head)
-        self.single = entry.single
         self.size = size
         self.turn = turn
+        self.single = entry.single
+        self.head = entry.head
+        self.head_size: i64 = len(entry.head)
+        self.before_size = before_size
 
     def of_another_size(self, content: bytes, at: i64) -> tuple[i64, i64]:
         """Where the value begins and ends if the entry is there, with what comes before it; else an end behind the
@@ -71,15 +73,14 @@ class _Gap:
 
 
 class Pattern:
-    """What maps of lines have in common: all but some values. `count` is how many entries they have, `is_telling`
-    whether one of their headers says something of other fields.
-    """
+    """What maps of lines have in common: all but some values. `count` is how many entries they have."""
 
-    __slots__ = ("_behind", "_blank", "_common", "_foldable", "_gaps", "_lines", "_places", "count", "is_telling")
+    __slots__ = ("_behind", "_blank", "_common", "_foldable", "_gaps", "_lines", "_places", "count")
 
     def __init__(self, entries: Sequence[bytes], varying: Sequence[Varying | None], headers: OneLineEach) -> None:
         """Of one whose entries are laid out as every writer does; of what varies nothing is kept but its length."""
-        self._common = Common(frozenset([entry.place for entry in varying if entry is not None and entry.place >= 0]))
+        places = frozenset([entry.place for entry in varying if entry is not None and entry.place >= 0])
+        self._common = Common(places, not TELLING.isdisjoint(headers.places))
         self._gaps: list[_Gap] = []
         same = b""
         for entry, varies in zip(entries, varying, strict=True):
@@ -98,7 +99,6 @@ class Pattern:
         self._lines = headers.lines
         self._blank = [""] * len(self._common.in_order)
         self.count = len(entries)
-        self.is_telling = not TELLING.isdisjoint(headers.places)
 
     def headers_in(self, content: bytes, at: i64, end: i64) -> OneLineEach | None:
         """The headers of the map that is the content from there to the end.
@@ -127,6 +127,12 @@ class Pattern:
         if "\n" in said or "\r" in said or "\0" in said:
             return None
         return OneLineEach(self._places, self._lines, self._foldable, self._common, differing)
+
+
+def is_telling(headers: Headers) -> bool:
+    """Whether one of the headers may say something of other fields."""
+    common = headers.common if isinstance(headers, OneLineEach) else None
+    return common is None or common.is_telling
 
 
 def _text(value: bytes) -> str:

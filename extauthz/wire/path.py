@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from extauthz.errors import MalformedRequest
+from extauthz.values.native import i64
 from extauthz.values.quoting import given
 
 ACCEPTABLE: Final = frozenset({"semicolon", "empty_segment", "encoded_slash", "dot_segment"})
@@ -16,6 +17,11 @@ ACCEPTABLE: Final = frozenset({"semicolon", "empty_segment", "encoded_slash", "d
 # What needs no decoding: a path of unreserved and harmless characters, unless it has an empty segment or one that
 # begins with a dot.
 _PLAIN: Final = re.compile(r"/[A-Za-z0-9._~!$&'()*+,=:@/-]*\Z")
+_SLASH: Final = ord("/")
+_QUESTION: Final = ord("?")
+_EXCLAMATION: Final = ord("!")
+_HASH: Final = ord("#")
+_LAST_ASCII: Final = 0x7F
 _is_ascii: Final = str.isascii
 _is_printable: Final = str.isprintable
 _SEGMENT: Final = re.compile(r"[!\"$-~]*\Z")
@@ -31,6 +37,28 @@ _MOST_SEGMENTS: Final = 1_024
 # Not too much is kept of what was read, whatever clients send.
 _LONGEST_KEPT: Final = 256
 _MOST_KEPT: Final = 4_096
+
+
+def query_mark(content: bytes, at: i64, end: i64) -> i64:
+    """Where the `?` is in a target that is the content from there to the end, and `end` if it has none; -1 of one that
+    is not plain: an absolute path in ASCII without `!`, and a query that `check_query` lets through.
+    """
+    if at >= end or content[at] != _SLASH:
+        return -1
+    while at < end:
+        byte: i64 = content[at]
+        if byte == _QUESTION:
+            break
+        if byte == _EXCLAMATION or byte > _LAST_ASCII:
+            return -1
+        at += 1
+    mark = at
+    while at < end:
+        byte = content[at]
+        if byte <= _EXCLAMATION or byte == _HASH or byte >= _LAST_ASCII:
+            return -1
+        at += 1
+    return mark
 
 
 def check_query(raw_path: str, raw_query: str) -> None:

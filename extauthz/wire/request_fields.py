@@ -4,6 +4,7 @@ The rule: what is read here is what protobuf makes of the same bytes (held by te
 are is read in one pass; protobuf reads all others, and says what is none.
 """
 
+import re
 from contextlib import suppress
 from typing import Final
 
@@ -11,7 +12,9 @@ from extauthz._pb.extauthz.check_pb2 import Check
 from extauthz.errors import MalformedRequest
 from extauthz.values.headers import OneLineEach
 from extauthz.values.native import i64
+from extauthz.values.request import HttpRequest
 from extauthz.wire import host as hosts
+from extauthz.wire import path as targets
 from extauthz.wire.header_entries import MOST_SAMPLES, Usual
 from extauthz.wire.spans import OutOfOrder, span
 
@@ -40,15 +43,27 @@ _LARGEST_NANOS: Final = 0x7FFF_FFFF
 _LONGEST_COMPARED: Final = 16_384
 
 _LONGEST_ALIKE: Final = 512
-_is_ascii: Final = str.isascii
+
+# Methods are case-sensitive (RFC 9110 section 9.1), but not to every upstream: one spelling is let in.
+_LET_IN: Final = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]{1,64}\Z")
+# Of most requests it is one of these.
+_USUAL_METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
+# What a timestamp of protobuf can say: the years 1 to 9999.
+_FIRST_SECOND: Final = -62_135_596_800
+_LAST_SECOND: Final = 253_402_300_799
+_BILLION: Final = 1_000_000_000
+
+
+def is_method(text: str) -> bool:
+    """Whether that is a method which is let in."""
+    return text in _USUAL_METHODS or _LET_IN.match(text) is not None
 
 
 class HttpFields:
     """The fields of `AttributeContext.HttpRequest` that are read, of their names.
 
     `headers` are the entries of the map, `header_map` those of the lines, `None` where there is no such message; or
-    where it is as usual, and `usual` are the headers that it gives. `canonical_host` is empty if it was not looked at,
-    `is_telling` whether one of the headers may say something of other fields.
+    where it is as usual, and `usual` are the headers that it gives. `canonical_host` is empty if it was not looked at.
     """
 
     __slots__ = (
@@ -58,7 +73,6 @@ class HttpFields:
         "headers",
         "host",
         "id",
-        "is_telling",
         "method",
         "path",
         "protocol",
@@ -82,20 +96,30 @@ class HttpFields:
         self.header_map: list[bytes] | None = None
         self.usual: OneLineEach | None = None
         self.canonical_host = ""
-        self.is_telling = True
 
 
 class _Alike:
-    """What requests on a connection say one behind the other, and most often alike: `content` are the bytes."""
+    """What requests on a connection say one behind the other, and most often alike: `content` are the bytes.
 
-    __slots__ = ("canonical_host", "content", "host", "length", "method", "protocol", "scheme", "size")
+    `method` is that of the request they were first read of, if it is let in, else empty; `said` is how it is said.
+    """
+
+    __slots__ = ("canonical_host", "content", "host", "length", "method", "protocol", "said", "scheme", "size")
 
     def __init__(self, content: bytes, http: HttpFields, canonical_host: str) -> None:
         self.content: Final = content
         self.length: i64 = len(content)
-        self.method = http.method
+        self.method = http.method if is_method(http.method) else ""
+        self.said = self.method.encode()
         self.canonical_host = canonical_host
         self.host, self.scheme, self.size, self.protocol = http.host, http.scheme, http.size, http.protocol
+
+    def method_said(self, said: bytes) -> str:
+        """The method that a request says; empty if it is none that is let in."""
+        if said == self.said:
+            return self.method
+        method = said.decode("latin-1")
+        return method if is_method(method) else ""
 
 
 def _say_alike(http: HttpFields, alike: _Alike) -> None:
@@ -113,43 +137,52 @@ class Connection:
         self.headers = Usual(most, each)
         self._alike: _Alike | None = None
 
-    def as_before(self, content: bytes, at: i64, end: i64) -> HttpFields | None:
-        """The fields from there to the end, if they are those of a request that was seen here, but for its id, method
-        and path, and values of its headers. `None` of any other; `IndexError` if it is cut off.
+    def as_before(self, content: bytes, at: i64, end: i64, accept: frozenset[str]) -> HttpRequest | None:
+        """The request from there to the end, if it is as one that was seen here, but for its id, method and target, and
+        values of its headers, and its target is plain. `None` of any other; `IndexError` if it is cut off.
+
+        Raises:
+            MalformedRequest: as `wire.path.canonical`.
         """
         alike = self._alike
         if alike is None or content[at] != _ID:
             return None
-        text = content.decode("latin-1")
-        start, at = span(content, at)
-        id_ = text[start:at]
-        if content[at] != _METHOD:
+        id_at, id_end = span(content, at)
+        if content[id_end] != _METHOD:
+            return None
+        method_at, method_end = span(content, id_end)
+        if content[method_end] != _PATH:
+            return None
+        path_at, path_end = span(content, method_end)
+        mark = targets.query_mark(content, path_at, path_end)
+        at = path_end + alike.length
+        if mark < 0 or content[path_end:at] != alike.content or content[at] != _HEADER_MAP:
             return None
         start, at = span(content, at)
-        method = text[start:at]
-        if content[at] != _PATH:
-            return None
-        start, at = span(content, at)
-        path = text[start:at]
-        start, at = at, at + alike.length
-        if content[start:at] != alike.content or content[at] != _HEADER_MAP:
-            return None
-        start, at = span(content, at)
-        # Else the lines themselves are asked for.
-        if at != end or "!" in path or not (_is_ascii(id_) and _is_ascii(path)):
-            return None
-        if method == alike.method:
-            method = alike.method
-        elif not _is_ascii(method):
+        method = alike.method_said(content[method_at:method_end])
+        if at != end or not method:
             return None
         for pattern in self.headers.patterns:
-            usual = pattern.headers_in(content, start, end)
-            if usual is not None:
-                http = HttpFields()
-                http.id, http.method, http.path = id_, method, path
-                http.usual, http.is_telling = usual, pattern.is_telling
-                _say_alike(http, alike)
-                return http
+            headers = pattern.headers_in(content, start, end)
+            if headers is not None:
+                raw_path = content[path_at:mark].decode()
+                path, segments = targets.canonical(raw_path, method, alike.host, accept)
+                return HttpRequest(
+                    content[id_at:id_end].decode(),
+                    method,
+                    alike.scheme,
+                    alike.canonical_host,
+                    alike.host,
+                    path,
+                    segments,
+                    raw_path,
+                    content[mark + 1 : path_end].decode() if mark < path_end else "",
+                    alike.protocol,
+                    headers,
+                    alike.size,
+                    None,
+                    mark < path_end,
+                )
         return None
 
     def take_alike(self, http: HttpFields, content: bytes, at: i64) -> i64:
@@ -169,22 +202,38 @@ class Connection:
 
 Fields = tuple[int, int, HttpFields | None]
 """Of `AttributeContext.Request`: seconds and nanoseconds of its time, and `http`."""
+FieldsOrRequest = tuple[int, int, HttpFields | HttpRequest | None]
+"""The same, or the request itself, without its body, where that is at hand."""
 
 
-def read_within(payload: bytes, start: i64, end: i64, connection: Connection) -> Fields:
-    """Those that are between there and there. The same, sooner for what is as it was before on the connection."""
+def read_within(
+    payload: bytes, start: i64, end: i64, connection: Connection, accept: frozenset[str] = frozenset()
+) -> FieldsOrRequest:
+    """Those that are between there and there; of what is as it was before on the connection, the request.
+
+    Raises:
+        MalformedRequest: the time is out of range, or the path is malformed or ambiguous, as by `accept`.
+        DecodeError: the bytes are none.
+    """
     if end - start <= _LONGEST_COMPARED:
         try:
             seconds, nanos, at = _time(payload, start, end)
-            if at < end and payload[at] == _HTTP:
+            if at < end and payload[at] == _HTTP and _is_time(seconds, nanos):
                 at, http_end = span(payload, at)
                 if http_end == end:
-                    http = connection.as_before(payload, at, end)
-                    if http is not None:
-                        return seconds, nanos, http
-        except (OutOfOrder, IndexError):
+                    request = connection.as_before(payload, at, end, accept)
+                    if request is not None:
+                        return seconds, nanos, request
+        except (OutOfOrder, IndexError, UnicodeDecodeError):
             pass
-    return read(payload[start:end], connection)
+    seconds, nanos, http = read(payload[start:end], connection)
+    if not _is_time(seconds, nanos):
+        raise MalformedRequest("the time of the request is out of range", reason="malformed-check")
+    return seconds, nanos, http
+
+
+def _is_time(seconds: i64, nanos: i64) -> bool:
+    return _FIRST_SECOND <= seconds <= _LAST_SECOND and 0 <= nanos < _BILLION
 
 
 def read(content: bytes, connection: Connection) -> Fields:

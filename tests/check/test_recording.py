@@ -3,7 +3,7 @@
 import pytest
 from changing import replace
 
-from extauthz.check.case import Asked, Case
+from extauthz.check.case import Asked, Case, Ruled
 from extauthz.check.recording import reasoning_of, record_of
 from extauthz.policy.asking import Inquiry
 from extauthz.policy.load import load_text
@@ -54,8 +54,7 @@ def asked_with(payload: bytes) -> Asked:
 def case_of(asked: Asked, request: RequestView | None) -> Case:
     return Case(
         asked=asked,
-        policies=POLICIES,
-        schemes=NO_SCHEMES,
+        ruled=Ruled(POLICIES, NO_SCHEMES),
         request=request,
         identity=Identity(session="i"),
         facts=Facts(session=SessionAges(age=1.0, idle=2.0), answers={QUESTION: 4}),

@@ -14,7 +14,7 @@ from checking import POLICY as PAYMENTS
 from checking import Bench
 
 from extauthz.check.answering import Answering
-from extauthz.check.case import Asked, Case
+from extauthz.check.case import Asked, Case, Ruled
 from extauthz.policy.asking import NOTHING_ASKED, Inquiry
 from extauthz.policy.load import load_text
 from extauthz.record.brief import Decided, in_full
@@ -116,7 +116,7 @@ def case(
 ) -> Case:
     of_call = Asked(f"d-{number:x}", STARTED, b"payload"[:number], lambda: None, **{"trace": (), **asked})
     identified = Identity(session=identity)
-    return Case(of_call, POLICIES[policies], NO_SCHEMES, request, identified, facts, inquiry)
+    return Case(of_call, Ruled(POLICIES[policies], NO_SCHEMES), request, identified, facts, inquiry)
 
 
 CASES = [

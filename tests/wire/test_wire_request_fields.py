@@ -1,6 +1,8 @@
 """The request of a Check, read from its bytes: what protobuf makes of them is read, however they are laid out."""
 
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import pytest
 from google.protobuf.message import DecodeError
@@ -10,10 +12,13 @@ from hypothesis import strategies as st
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from extauthz._pb.extauthz.check_pb2 import Check
 from extauthz.errors import MalformedRequest
+from extauthz.values.request import HttpRequest
 from extauthz.wire import header_entries
+from extauthz.wire import host as hosts
+from extauthz.wire import path as targets
 from extauthz.wire.compose import check_request
 from extauthz.wire.header_entries import Form, Usual
-from extauthz.wire.request_fields import Connection, Fields, _in_order, read, read_within
+from extauthz.wire.request_fields import Connection, Fields, FieldsOrRequest, HttpFields, _in_order, read, read_within
 
 Read = tuple[int, int, dict[str, object] | None]
 HTTP = b"\x12"
@@ -223,9 +228,31 @@ def usual_requests(draw: st.DrawFn) -> bytes:
     return content
 
 
-def told_with_headers(fields: Fields) -> object:
-    """What is told, and the headers, which may be those that are usual."""
-    told_, http = told(fields), fields[2]
+def told_of(request: HttpRequest) -> object:
+    """What a request at hand says, as its fields would."""
+    target = request.raw_path + ("?" + request.raw_query if request.has_query else "")
+    assert request.path == request.raw_path
+    assert request.segments == tuple(request.path.strip("/").split("/") if request.path != "/" else ())
+    assert request.body is None
+    assert request.host == hosts.read(request.authority)
+    said = {"body": "", "raw_body": b"", "headers": [], "header_map": None, "path": target, "host": request.authority}
+    return said | {name: getattr(request, name) for name in ("id", "method", "protocol", "scheme", "size")}
+
+
+def told_with_headers(read: Callable[[], FieldsOrRequest]) -> object:
+    """What is told, and the headers, which may be those that are usual; or how it is refused."""
+    try:
+        seconds, nanos, http = read()
+    except (DecodeError, MalformedRequest) as refused:
+        return str(refused) if isinstance(refused, MalformedRequest) else DecodeError
+    if isinstance(http, HttpRequest):
+        return (seconds, nanos, told_of(http)), dict(http.headers)
+    told_ = told((seconds, nanos, http))
+    if http is not None:
+        try:  # of a request that is at hand it is looked at already
+            targets.canonical(http.path.partition("?")[0], http.method, http.host)
+        except MalformedRequest as refused:
+            return str(refused)
     if http is None or (http.usual is None and http.header_map is None):
         return told_
     assert told_[2] is not None
@@ -247,10 +274,10 @@ def usual_http(number: int) -> bytes:
     return b"".join(USUALLY[1:]) + field(b"\x6a", b"".join(entries))
 
 
-def read_and_learned(payload: bytes, start: int, end: int, connection: Connection) -> Fields:
+def read_and_learned(payload: bytes, start: int, end: int, connection: Connection) -> FieldsOrRequest:
     """What is read; the next request is compared with it."""
     fields = read_within(payload, start, end, connection)
-    if fields[2] is not None and fields[2].header_map is not None:
+    if isinstance(fields[2], HttpFields) and fields[2].header_map is not None:
         with suppress(MalformedRequest, DecodeError):
             header_entries.read(fields[2].header_map, Form.RAW, connection.headers)
     return fields
@@ -269,24 +296,14 @@ def test_a_request_that_is_as_those_before_it_is_read_as_it_is_alone(contents: l
     connection = used_connection()
     for content in contents:
         payload, end = b"before" + content + b"behind", 6 + len(content)
-        try:
-            alone = told_with_headers(read(content, Connection()))
-        except DecodeError:
-            with pytest.raises(DecodeError):
-                read_within(payload, 6, end, connection)
-            continue
-        assert told_with_headers(read_and_learned(payload, 6, end, connection)) == alone
+        alone = told_with_headers(partial(read_within, content, 0, len(content), Connection()))
+        assert told_with_headers(partial(read_and_learned, payload, 6, end, connection)) == alone
 
 
 def assert_read_as_alone(content: bytes) -> None:
     """What is read on a connection that was used is what is read on a new one, refusals included."""
-    try:
-        alone = told_with_headers(read(content, Connection()))
-    except DecodeError:
-        with pytest.raises(DecodeError):
-            read_within(content, 0, len(content), used_connection())
-        return
-    assert told_with_headers(read_within(content, 0, len(content), used_connection())) == alone
+    alone = told_with_headers(partial(read_within, content, 0, len(content), Connection()))
+    assert told_with_headers(partial(read_within, content, 0, len(content), used_connection())) == alone
 
 
 @pytest.mark.parametrize("usual", range(len(USUALLY)))
@@ -311,8 +328,16 @@ def test_every_byte_of_a_request_is_looked_at() -> None:
 
 
 def test_the_fourth_request_of_a_connection_is_as_those_before_it() -> None:
-    assert used_connection().as_before(usual_http(3), 0, len(usual_http(3))) is not None
-    assert Connection().as_before(usual_http(3), 0, len(usual_http(3))) is None
+    assert used_connection().as_before(usual_http(3), 0, len(usual_http(3)), frozenset()) is not None
+    assert Connection().as_before(usual_http(3), 0, len(usual_http(3)), frozenset()) is None
+
+
+@pytest.mark.parametrize("time", [b"\x08" + length(253_402_300_800), b"\x10" + length(1_000_000_000)])
+def test_a_time_that_is_none_is_refused_wherever_it_comes(time: bytes) -> None:
+    for connection in (used_connection(), Connection()):
+        content = field(b"\x0a", time) + field(HTTP, usual_http(3))
+        with pytest.raises(MalformedRequest, match="time"):
+            read_within(content, 0, len(content), connection)
 
 
 def test_there_is_no_http_of_a_tcp_connection() -> None:

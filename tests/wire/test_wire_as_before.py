@@ -1,0 +1,191 @@
+"""Requests that are as those before them on their connection: they are read as they are wherever they come."""
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
+from extauthz.errors import MalformedRequest
+from extauthz.values.common import Common
+from extauthz.values.headers import OneLineEach
+from extauthz.values.request import RequestView
+from extauthz.wire.body import BUFFERED
+from extauthz.wire.compose import check_request
+from extauthz.wire.decode import decode
+from extauthz.wire.fragments import field
+from extauthz.wire.headers import PARTIAL_BODY
+from extauthz.wire.path import check_query, query_mark
+from extauthz.wire.reading import STRICT, Reading
+
+READINGS = [STRICT, Reading(buffered=True), Reading(accept=frozenset({"semicolon", "empty_segment"}))]
+TARGETS = [
+    "/",
+    "/a",
+    "/a/",
+    "/orders/7?x=1",
+    "/a?",
+    "/a?b?c",
+    "/a;b",
+    "/a//b",
+    "/%2e",
+    "/a%41",
+    "/a?x y",
+    "/a?#",
+    "*",
+    "",
+]
+TARGETS += ["/a!", "/a?!", "/a?\u00e4", "/\u00e4", "a", "?a", '/a?"~', "/a?\x7f", "/" + "x" * 300, "/a?" + "y" * 300]
+
+
+def in_another_order(check: bytes) -> bytes:
+    """The same Check, in which nothing is where most have it: protobuf reads it, and nothing before tells of it."""
+    whole = CheckRequest.FromString(check).attributes
+    http = whole.request.http.SerializeToString(deterministic=True)
+    first = field(1, whole.request.http.id.encode()) if whole.request.http.id else b""
+    time = field(1, whole.request.time.SerializeToString())
+    request = field(4, time + field(2, http[len(first) :] + first))
+    whole.ClearField("request")
+    return field(1, request + whole.SerializeToString(deterministic=True))
+
+
+def outcome(check: bytes, reading: Reading) -> RequestView | str:
+    try:
+        return decode(check, reading)
+    except MalformedRequest as refused:
+        return f"{refused.reason}: {refused}"
+
+
+def said(port: int, number: int, headers: Mapping[str, str], **more: object) -> bytes:
+    given = {"x-id": str(number), "accept": "*/*", "x-request-id": f"{number:032x}", **headers}
+    return check_request(
+        **{  # type: ignore[arg-type]  # the types are those of the fields that a test names
+            "id": str(number),
+            "host": "shop.example.com",
+            "path": f"/orders/{number}",
+            "headers": given,
+            "raw_headers": True,
+            "source_ip": "192.0.2.7",
+            "source_port": port,
+            "time": (1_790_000_000, 5),
+            **more,
+        }
+    )
+
+
+HEADERS = st.sampled_from(
+    [
+        {},
+        {},
+        {},
+        {"host": "shop.example.com"},
+        {"host": "other.example.com"},
+        {PARTIAL_BODY: "false"},
+        {"content-length": "0"},
+        {"content-length": "5"},
+        {"te": "trailers"},
+        {"x-id": "\u00e4"},
+        {"x-id": "a,b"},
+    ]
+)
+MORE = st.fixed_dictionaries(
+    {},
+    optional={
+        "path": st.sampled_from(TARGETS),
+        "method": st.sampled_from(["GET", "POST", "PURGE", "get", "OPTIONS", "CONNECT", "P\u00c4", ""]),
+        "id": st.sampled_from(["", "17", "\u00e4"]),
+        "host": st.sampled_from(["shop.example.com:443", "Shop.example.com.", "[::1]", "a b"]),
+        "time": st.sampled_from([(0, 0), (-62_135_596_801, 0), (1, 1_000_000_000)]),
+        "context": st.sampled_from([{BUFFERED: "true"}, {BUFFERED: "false"}, {"a": "b"}]),
+    },
+)
+PORTS = iter(range(1, 1 << 30))
+
+
+@example([({}, {})] * 4 + [({}, {"path": "/a;b"}), ({}, {"path": "/a?x y"}), ({}, {"method": "get"})], 2)
+@example([({"host": "shop.example.com"}, {})] * 4 + [({"host": "other.example.com"}, {})], 0)
+@example([({PARTIAL_BODY: "false"}, {})] * 5, 0)
+@example([({"content-length": "0"}, {})] * 5 + [({"content-length": "5"}, {})], 1)
+@example([({}, {"context": {BUFFERED: "true"}})] * 5, 0)
+@given(st.lists(st.tuples(HEADERS, MORE), max_size=3), st.integers(0, len(READINGS) - 1))
+def test_what_comes_on_a_connection_is_read_as_it_is_alone(
+    requests: list[tuple[dict[str, str], dict[str, object]]], reading: int
+) -> None:
+    port = next(PORTS)
+    for number in range(3):
+        decode(said(port, number, {}), READINGS[reading])
+    for number, (headers, more) in enumerate(requests, 3):
+        check = said(port, number, headers, **more)
+        assert outcome(check, READINGS[reading]) == outcome(in_another_order(check), READINGS[reading])
+
+
+def test_the_fourth_request_of_a_connection_is_as_those_before_it() -> None:
+    """So the test above is of what it is meant to be of."""
+    port = next(PORTS)
+    views = [decode(said(port, number, {"host": "shop.example.com"})) for number in range(5)]
+    http = views[-1].http
+    assert http is not None
+    assert isinstance(http.headers, OneLineEach)
+    assert http.headers.common is not None
+    assert http.headers.common.is_telling
+
+
+@example(b"/a?b", 0)
+@given(st.text("/a?!# ;%~\x00\x1f\x7f\u00e4", max_size=8).map(str.encode) | st.binary(max_size=8), st.integers(0, 3))
+def test_what_is_plain_is_what_the_longer_way_lets_through(target: bytes, before: int) -> None:
+    mark = query_mark(b"/?!"[:before] + target + b"?behind", before, before + len(target))
+    text = target.decode("latin-1")
+    if not text.startswith("/") or not text.isascii() or "!" in text:
+        assert mark == -1
+        return
+    raw_path, query, raw_query = text.partition("?")
+    try:
+        check_query(raw_path, raw_query)
+    except MalformedRequest:
+        assert mark == -1
+    else:
+        assert mark == before + len(raw_path)
+        assert (mark == before + len(target)) == (not query)
+
+
+LINES = st.lists(st.text(max_size=3), max_size=6)
+
+
+@given(LINES, st.frozensets(st.integers(0, 5)), LINES)
+def test_headers_of_which_few_are_given_are_the_mapping_that_all_of_them_are(
+    lines: list[str], varying: frozenset[int], others: list[str]
+) -> None:
+    varying = frozenset(place for place in varying if place < len(lines))
+    common = Common(varying)
+    differing = [(others + [""] * 6)[turn] for turn in range(len(varying))]
+    meant = list(lines)
+    for turn, place in enumerate(sorted(varying)):
+        assert common.turn(place) == turn
+        meant[place] = differing[turn]
+    places = {f"x-{place}": place for place in reversed(range(len(lines)))}
+    some = OneLineEach(places, tuple(lines), (), common, differing)
+    mapping = {name: (meant[place],) for name, place in places.items()}
+    for headers in (some, OneLineEach(places, tuple(meant), ()), OneLineEach(places, tuple(meant), (), common)):
+        assert headers.lines == tuple(meant)
+        assert [headers.line(place) for place in range(len(lines))] == meant
+        assert dict(headers) == mapping
+        assert list(headers) == list(mapping)
+        assert list(headers.keys()) == list(mapping)
+        assert list(headers.values()) == list(mapping.values())
+        assert list(headers.items()) == list(mapping.items())
+        assert len(headers) == len(mapping)
+        assert headers == mapping
+        assert mapping == headers
+        assert headers == some
+        assert headers != {**mapping, "x-more": ("1",)}
+        assert repr(headers) == repr(mapping)
+        assert ("x-0" in headers, headers.get("x-0"), headers.get("y", ())) == (
+            "x-0" in mapping,
+            mapping.get("x-0"),
+            (),
+        )
+        for name, (line,) in mapping.items():
+            assert headers[name] == (line,)
+        with pytest.raises(KeyError):
+            headers["y"]
