@@ -24,4 +24,4 @@ class DecisionIds:
         if known != block:
             text = f"{self._prefix}-{block:x}"
             self._block = block, text
-        return text + _LAST_DIGITS[last]
+        return f"{text}{_LAST_DIGITS[last]}"

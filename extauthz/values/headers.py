@@ -10,13 +10,22 @@ from typing import Any, Final, final
 from extauthz.values.common import Common
 
 
+def text_of(value: bytes) -> str:
+    """What a value says; a byte that is no UTF-8 is read as U+FFFD."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode(errors="replace")
+
+
 @final
 class OneLineEach:
     """Headers of which each came in one line: `places` are the indices into `lines`, by name.
 
     `foldable` are the names that are `is_foldable`; `common` is what these headers and others were read as, if so. Then
-    only those may be given that are `differing`: the lines at the places that vary, in their order, in place of the
-    ones that `lines` has there. The others are not taken up for each request.
+    only those may be given that are `differing`: the values at the places that vary, in their order and as they came,
+    in place of what `lines` has there. The others are not taken up for each request, and of these most are never asked
+    for.
     """
 
     def __init__(
@@ -25,7 +34,7 @@ class OneLineEach:
         lines: tuple[str, ...],
         foldable: tuple[str, ...],
         common: Common | None = None,
-        differing: list[str] | None = None,
+        differing: list[bytes] | None = None,
     ) -> None:
         self.places: Final = places
         self.foldable: Final = foldable
@@ -41,7 +50,7 @@ class OneLineEach:
             return self._lines
         lines = [*self._lines]
         for turn, place in enumerate(common.in_order):
-            lines[place] = differing[turn]
+            lines[place] = text_of(differing[turn])
         return tuple(lines)
 
     def line(self, place: int) -> str:
@@ -50,7 +59,7 @@ class OneLineEach:
         if common is not None and differing is not None:
             turn = common.turn(place)
             if turn >= 0:
-                return differing[turn]
+                return text_of(differing[turn])
         return self._lines[place]
 
     def __getitem__(self, name: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from extauthz.values.common import Common
-from extauthz.values.headers import Headers, OneLineEach
+from extauthz.values.headers import Headers, OneLineEach, text_of
 from extauthz.values.native import i64
 from extauthz.wire.fragments import field
 from extauthz.wire.headers import LARGEST, TELLING, is_joined
@@ -17,6 +17,9 @@ from extauthz.wire.spans import span
 
 _LINE: Final = 1
 """The number of the field that is an entry of the map."""
+_LF: Final = 0x0A
+_CR: Final = 0x0D
+_NUL: Final = 0x00
 
 
 class Varying:
@@ -97,7 +100,7 @@ class Pattern:
         self._behind = same
         self._places, self._foldable = headers.places, headers.foldable
         self._lines = headers.lines
-        self._blank = [""] * len(self._common.in_order)
+        self._blank = [b""] * len(self._common.in_order)
         self.count = len(entries)
 
     def headers_in(self, content: bytes, at: i64, end: i64) -> OneLineEach | None:
@@ -117,14 +120,14 @@ class Pattern:
             if at > end:
                 return None
             if gap.turn >= 0:
-                line = _text(content[start:at])
-                if gap.single and "," in line and is_joined(gap.single, line):
+                value = content[start:at]
+                if gap.single and is_joined(gap.single, text_of(value)):
                     return None
-                differing[gap.turn] = line
+                differing[gap.turn] = value
         if content[at:end] != self._behind:
             return None
-        said = "".join(differing)
-        if "\n" in said or "\r" in said or "\0" in said:
+        said = b"".join(differing)
+        if _LF in said or _CR in said or _NUL in said:
             return None
         return OneLineEach(self._places, self._lines, self._foldable, self._common, differing)
 
@@ -133,11 +136,3 @@ def is_telling(headers: Headers) -> bool:
     """Whether one of the headers may say something of other fields."""
     common = headers.common if isinstance(headers, OneLineEach) else None
     return common is None or common.is_telling
-
-
-def _text(value: bytes) -> str:
-    """What it means; a byte that is no UTF-8 is read as U+FFFD."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode(errors="replace")

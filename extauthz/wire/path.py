@@ -17,10 +17,11 @@ ACCEPTABLE: Final = frozenset({"semicolon", "empty_segment", "encoded_slash", "d
 # What needs no decoding: a path of unreserved and harmless characters, unless it has an empty segment or one that
 # begins with a dot.
 _PLAIN: Final = re.compile(r"/[A-Za-z0-9._~!$&'()*+,=:@/-]*\Z")
-_SLASH: Final = ord("/")
-_QUESTION: Final = ord("?")
-_EXCLAMATION: Final = ord("!")
-_HASH: Final = ord("#")
+# As numbers: what is worked out, as by `ord`, is looked up each time where this is compiled.
+_EXCLAMATION: Final = 0x21
+_HASH: Final = 0x23
+_SLASH: Final = 0x2F
+_QUESTION: Final = 0x3F
 _LAST_ASCII: Final = 0x7F
 _is_ascii: Final = str.isascii
 _is_printable: Final = str.isprintable

@@ -1,6 +1,5 @@
 """Whose child a span is: by W3C Trace Context as OpenTelemetry's own propagator has it, and by B3."""
 
-from collections.abc import Mapping
 
 import pytest
 from changing import replace
@@ -14,7 +13,7 @@ from record.making_records import allowed
 from extauthz.record.sampling import state_of
 from extauthz.record.trace_context import USUAL, Parent, Propagation, b3, w3c
 from extauthz.record.usual_traces import usual_parent
-from extauthz.values.headers import OneLineEach
+from extauthz.values.headers import Headers, OneLineEach
 from extauthz.values.request import HttpRequest, RequestView
 
 TRACE, SPAN = "80f198ee56343ba864fe8b2a57d3eff7", "e457b5a2e4d86bd1"
@@ -190,7 +189,7 @@ def test_an_unknown_format_is_told_and_left_out(capsys: pytest.CaptureFixture[st
     assert "propagator-unknown" in capsys.readouterr().out
 
 
-def http_with(headers: Mapping[str, tuple[str, ...]]) -> HttpRequest:
+def http_with(headers: Headers) -> HttpRequest:
     http = request().http
     assert http is not None
     return replace(http, headers=headers)

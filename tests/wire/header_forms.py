@@ -8,8 +8,8 @@ from extauthz._pb.envoy.config.core.v3.base_pb2 import HeaderValue
 from extauthz._pb.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
 from extauthz._pb.extauthz.check_pb2 import Check
 from extauthz.errors import MalformedRequest
+from extauthz.values.headers import Headers
 from extauthz.wire.header_entries import Form, Usual, read
-from extauthz.wire.headers import Headers
 
 
 def entries_of(headers: Mapping[str, str]) -> list[bytes]:

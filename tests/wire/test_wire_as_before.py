@@ -158,11 +158,11 @@ def test_headers_of_which_few_are_given_are_the_mapping_that_all_of_them_are(
 ) -> None:
     varying = frozenset(place for place in varying if place < len(lines))
     common = Common(varying)
-    differing = [(others + [""] * 6)[turn] for turn in range(len(varying))]
+    differing = [(others + [""] * 6)[turn].encode() for turn in range(len(varying))]
     meant = list(lines)
     for turn, place in enumerate(sorted(varying)):
         assert common.turn(place) == turn
-        meant[place] = differing[turn]
+        meant[place] = differing[turn].decode()
     places = {f"x-{place}": place for place in reversed(range(len(lines)))}
     some = OneLineEach(places, tuple(lines), (), common, differing)
     mapping = {name: (meant[place],) for name, place in places.items()}

@@ -13,12 +13,12 @@ from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from extauthz._pb.extauthz.check_pb2 import Check
 from extauthz.errors import MalformedRequest
 from extauthz.values.common import Common
-from extauthz.values.headers import OneLineEach
+from extauthz.values.headers import Headers, OneLineEach
 from extauthz.wire import header_entries
 from extauthz.wire.compose import check_request
 from extauthz.wire.decode import decode
 from extauthz.wire.header_entries import Form, Usual
-from extauthz.wire.headers import LARGEST, Headers, from_lines
+from extauthz.wire.headers import LARGEST, from_lines
 from extauthz.wire.request_fields import Connection, read
 
 Line = tuple[str, bytes]

@@ -235,7 +235,14 @@ def told_of(request: HttpRequest) -> object:
     assert request.segments == tuple(request.path.strip("/").split("/") if request.path != "/" else ())
     assert request.body is None
     assert request.host == hosts.read(request.authority)
-    said = {"body": "", "raw_body": b"", "headers": [], "header_map": None, "path": target, "host": request.authority}
+    said: dict[str, object] = {
+        "body": "",
+        "raw_body": b"",
+        "headers": [],
+        "header_map": None,
+        "path": target,
+        "host": request.authority,
+    }
     return said | {name: getattr(request, name) for name in ("id", "method", "protocol", "scheme", "size")}
 
 
