@@ -8,48 +8,62 @@ from typing import Final, TypeVar
 
 from extauthz.record.brief import Brief, Reasoning
 from extauthz.record.decision import DecisionRecord
-from extauthz.record.fragments import Remembered
 from extauthz.record.line_parts import weight_of
 from extauthz.record.otlp import (
     ENDED,
     LOCAL,
     PARENT,
     REMOTE,
+    SPAN,
     SPAN_ID,
     STARTED,
-    TIMES,
     TRACE_ID,
     attributes,
     encoded,
+    framed,
     head,
     links,
     number_head,
     sort,
     state,
-    times,
+    varint,
 )
+from extauthz.record.parent import Parent
 from extauthz.record.span_attributes import attributes_of, caller, failure_of, outcome, rare, target
 from extauthz.record.span_model import SERVER, SpanModel
-from extauthz.record.trace_context import Parent
 from extauthz.values.decisions import Allow, Decision, Deny, RuleResult
-from extauthz.values.identity import Identity
+from extauthz.values.identity import Identity, User, Workload
 from extauthz.values.request import Peer
 from extauthz.values.span_ids import SpanIds
 
 SPAN_NAME: Final = "authz.check"
-_times: Final = TIMES.pack
 _MOST: Final = 1_024
 """Fragments of a kind that are kept."""
 _LONGEST: Final = 4_096
 """Bytes of a fragment that is kept."""
 _LARGEST_PORT: Final = 65_535
 _PLACES: Final = 509
-"""Connections that are remembered: each has one place, and leaves it to the next that belongs there."""
+"""Callers at connections that are remembered: each has one place, and leaves it to the next that belongs there."""
 _SHORT: Final = 256
 _SHORT_PATH: Final = 1_024
 """Bytes of a text from which on it is put in the long way."""
 _SHORT_TARGET: Final = 1_024
 """Bytes up to which an outcome keeps what its last request was to: clients choose that."""
+
+_TIME: Final = 8
+"""Bytes of a time."""
+_FRAMED: Final = 2_048
+_FRAMES: Final = tuple([SPAN + varint(length) for length in range(_FRAMED)])
+"""What stands in front of a span of so many bytes."""
+# Found without a look-up where this is compiled.
+_trace_id: Final = TRACE_ID
+_span_id: Final = SPAN_ID
+_parent: Final = PARENT
+_local_started: Final = LOCAL + bytes([STARTED])
+_remote_started: Final = REMOTE + bytes([STARTED])
+_ended: Final = bytes([ENDED])
+_EVER: Final = len(TRACE_ID) + 16 + len(SPAN_ID) + 8 + len(LOCAL) + 2 * (1 + _TIME)
+"""Bytes of the ids, flags and times of a span that has no parent."""
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -67,9 +81,7 @@ class DecisionSpans:
         self._outcomes: dict[tuple[object, ...], _Outcome] = {}
         self._callers: dict[tuple[str | None, ...], bytes] = {}
         self._targets: dict[tuple[str, str, str, str], _Target] = {}
-        self._remembered: Final[Remembered[int, tuple[Identity, bytes, bytes]]] = Remembered()
-        self._identities: Final[dict[int, tuple[Identity, bytes, bytes]]] = self._remembered.known
-        self._connections: Final[list[_Connection | None]] = [None] * _PLACES
+        self._surroundings: Final[list[_Surroundings | None]] = [None] * _PLACES
         self._decision_id = _heads("extauthz.decision_id")
         self._path = _heads("url.path", _SHORT_PATH)
         self._request_id = _heads("extauthz.request_id")
@@ -81,22 +93,38 @@ class DecisionSpans:
     @property
     def kept(self) -> int:
         """Fragments that are kept now."""
-        kept = len(self._outcomes) + len(self._callers) + len(self._targets)
-        return kept + len(self._identities)
+        around = sum([known is not None for known in self._surroundings])
+        return len(self._outcomes) + len(self._callers) + len(self._targets) + around
 
-    def encoded(self, record: Brief, trace_id: bytes, span_id: bytes, parent: Parent | None, tracestate: str) -> bytes:
-        """The content of the `Span` of a decision."""
+    def put(
+        self,
+        pieces: list[bytes],
+        record: Brief,
+        trace_id: bytes,
+        span_id: bytes,
+        parent: Parent | None,
+        tracestate: str,
+    ) -> None:
+        """Put the `Span` of a decision behind these pieces, with its tag and length."""
         try:
-            return self._quickly(record, trace_id, span_id, parent, tracestate)
+            self._put_quickly(pieces, record, trace_id, span_id, parent, tracestate)
         except (UnicodeEncodeError, IndexError):  # a text that is no Unicode, or a long one
-            return encoded(model_of(record.whole(), trace_id, span_id, parent, tracestate))
+            pieces.append(framed(SPAN, encoded(model_of(record.whole(), trace_id, span_id, parent, tracestate))))
 
-    def _quickly(self, record: Brief, trace_id: bytes, span_id: bytes, parent: Parent | None, tracestate: str) -> bytes:
-        """As `encoded`.
+    def _put_quickly(
+        self,
+        pieces: list[bytes],
+        record: Brief,
+        trace_id: bytes,
+        span_id: bytes,
+        parent: Parent | None,
+        tracestate: str,
+    ) -> None:
+        """As `put`.
 
         Raises:
-            UnicodeEncodeError: a text is no Unicode.
-            IndexError: it is long.
+            UnicodeEncodeError: a text is no Unicode. Nothing was put.
+            IndexError: it is long. Nothing was put.
         """
         reasoning, beside = record.reasoning, record.beside
         id_, path, given = record.decision_id.encode(), record.path.encode(), record.id.encode()
@@ -105,23 +133,9 @@ class DecisionSpans:
         if target is None or not target.is_of(record):
             target = self._target(record)
             outcome.target = target if target.is_short else None
-        before, behind = self._caller(record.identity)
-        pieces = [
-            TRACE_ID,
-            trace_id,
-            SPAN_ID,
-            span_id,
-        ]
-        if parent is None:
-            pieces.append(LOCAL)
-        else:
-            pieces += [PARENT, parent.span_id, REMOTE]
-        pieces += [
-            _times(STARTED, record.started_ns, ENDED, record.ended_ns)
-            if not beside.waits
-            else times(started_of(record.whole()), ended_of(record.whole())),
-            outcome.fragment,
-            before,
+        around = self._around(record.source, record.identity)
+        behind = b"%b%b%b%b%b%b%b%b%b%b" % (  # compiled, that is the cheapest way to put bytes together
+            around.caller,
             target.fragment,
             self._decision_id[len(id_)],
             id_,
@@ -129,16 +143,42 @@ class DecisionSpans:
             path,
             self._request_id[len(given)] if given else b"",
             given,
-            self._connection(record.source),
-            behind,
-        ]
-        if reasoning.may_rest or reasoning.risk or beside.detail is not None:
-            pieces.append(attributes(rare(record.whole())))
-        if tracestate:
-            pieces.append(state(tracestate))
-        if reasoning.may_rest:
-            pieces.append(links(links_of(reasoning.decision)))
-        return b"".join(pieces)
+            around.ends,
+            self._rare(record, tracestate)
+            if reasoning.may_rest or reasoning.risk or beside.detail is not None or tracestate
+            else b"",
+        )
+        started, ended = record.started_ns, record.ended_ns
+        if beside.waits:
+            started, ended = started_of(record.whole()), ended_of(record.whole())
+        tag, above, flags = b"", b"", _local_started
+        if parent is not None:
+            tag, above, flags = _parent, parent.span_id, _remote_started
+        fragment = outcome.fragment
+        length = _EVER + len(tag) + len(above) + len(fragment) + len(behind)
+        pieces.append(
+            b"%b%b%b%b%b%b%b%b%b%b%b%b"
+            % (
+                _FRAMES[length] if length < _FRAMED else SPAN + varint(length),
+                _trace_id,
+                trace_id,
+                _span_id,
+                span_id,
+                tag,
+                above,
+                flags,
+                started.to_bytes(_TIME, "little"),
+                _ended,
+                ended.to_bytes(_TIME, "little"),
+                fragment,
+            )
+        )
+        pieces.append(behind)
+
+    def _rare(self, record: Brief, tracestate: str) -> bytes:
+        """What few spans have, behind all else."""
+        whole = record.whole()
+        return attributes(rare(whole)) + state(tracestate) + links(links_of(whole.decision))
 
     def _outcome(self, reasoning: Reasoning) -> "_Outcome":
         """Name, kind, status, and what was decided. The results of rules are the same ones whenever they come out the
@@ -158,23 +198,27 @@ class DecisionSpans:
             reasoning.span = known
         return known
 
-    def _caller(self, identity: Identity | None) -> tuple[bytes, bytes]:
-        """Who called, and from where, as two parts."""
-        if identity is None:
-            return b"", b""
-        known = self._identities.get(id(identity))
-        return (known[1], known[2]) if known is not None else self._new_caller(identity)
+    def _around(self, source: Peer, identity: Identity | None) -> "_Surroundings":
+        """Who called, and from where."""
+        # By the sum: both are often made one right after the other, at a distance that recurs, which is all that is left
+        # of them in an exclusive or.
+        place = (id(source) + id(identity)) % _PLACES
+        known = self._surroundings[place]
+        if known is not None and known.source is source and known.identity is identity:
+            return known
+        caller, ends, held, comes_again = b"", self._connection(source), len(source.certificate), True
+        if identity is not None:
+            user, client = identity.user, identity.client_ip.encode()
+            caller = self._named(identity.workload, user)
+            ends = b"%b%b%b" % (ends, self._client[len(client)], client) if client else ends
+            held += 0 if user is None else weight_of(user)
+            comes_again = not identity.credentials  # who brings a token comes as somebody new
+        known = _Surroundings(source, identity, caller, ends)
+        if comes_again and held + len(caller) + len(ends) <= _LONGEST:
+            self._surroundings[place] = known
+        return known
 
-    def _new_caller(self, identity: Identity) -> tuple[bytes, bytes]:
-        client = identity.client_ip.encode()
-        before, behind = self._named(identity), self._client[len(client)] + client if client else b""
-        if not identity.credentials:  # others come again as the very same
-            size = len(before) + len(behind) + weight_of(identity.user)
-            self._remembered.put(id(identity), (identity, before, behind), size)
-        return before, behind
-
-    def _named(self, identity: Identity) -> bytes:
-        workload, user = identity.workload, identity.user
+    def _named(self, workload: Workload | None, user: User | None) -> bytes:
         if workload is not None and user is None:
             id_ = workload.id.encode()
             if len(id_) < _SHORT:
@@ -188,21 +232,8 @@ class DecisionSpans:
 
     def _connection(self, source: Peer) -> bytes:
         """The other end of the connection."""
-        place = id(source) % _PLACES
-        known = self._connections[place]
-        if known is not None and known.source is source:
-            return known.fragment
         address, port = source.ip.encode(), source.port
-        fragment = b"".join(
-            [
-                self._peer[len(address)] if address else b"",
-                address,
-                self._port(port) if port else b"",
-            ]
-        )
-        if len(source.certificate) <= _LONGEST:
-            self._connections[place] = _Connection(source, fragment)
-        return fragment
+        return b"%b%b%b" % (self._peer[len(address)] if address else b"", address, self._port(port) if port else b"")
 
     def _target(self, record: Brief) -> "_Target":
         key = (record.method, record.scheme, record.host, record.authority)
@@ -217,16 +248,20 @@ class DecisionSpans:
             return attributes({"network.peer.port": port})
         low, middle, high = port & 127, port >> 7 & 127, port >> 14
         if high:
-            return self._ports[2] + bytes([low | 128, middle | 128, high])
-        return self._ports[1] + bytes([low | 128, middle]) if middle else self._ports[0] + bytes([low])
+            return self._ports[2] + (low | 128 | (middle | 128) << 8 | high << 16).to_bytes(3, "little")
+        if middle:
+            return self._ports[1] + (low | 128 | middle << 8).to_bytes(2, "little")
+        return self._ports[0] + low.to_bytes(1, "little")
 
 
-class _Connection:
-    """What spans say of the other end of a connection."""
+class _Surroundings:
+    """A caller at a connection, by the very objects: what spans say of the caller, and of both other ends."""
 
-    def __init__(self, source: Peer, fragment: bytes) -> None:
+    def __init__(self, source: Peer, identity: Identity | None, caller: bytes, ends: bytes) -> None:
         self.source: Final = source
-        self.fragment: Final = fragment
+        self.identity: Final = identity
+        self.caller: Final = caller
+        self.ends: Final = ends
 
 
 class _Target:

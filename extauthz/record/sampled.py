@@ -1,17 +1,17 @@
 """What a sampler says of a span that is to be exported."""
 
-from typing import Final
-
-import msgspec
+from typing import Final, final
 
 from extauthz.record.span_attributes import Attributes
 
 
-class Sampled(msgspec.Struct, frozen=True):
+@final
+class Sampled:
     """A span that is to be exported: what the sampler adds to it, and its `tracestate`."""
 
-    state: str
-    attributes: Attributes
+    def __init__(self, state: str, attributes: Attributes) -> None:
+        self.state: Final = state
+        self.attributes: Final = attributes
 
 
 PLAIN: Final = Sampled("", {})

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Final
 
-import msgspec
 import structlog
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
@@ -18,15 +17,14 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFl
 from extauthz.errors import ConfigurationError
 from extauthz.record.brief import Decided, in_full
 from extauthz.record.decision_spans import SPAN_NAME
+from extauthz.record.parent import Parent
 from extauthz.record.sampled import PLAIN, Sampled
 from extauthz.record.span_attributes import Attributes, attributes_of
-from extauthz.record.trace_context import Parent
 
 _VARIABLE: Final = "OTEL_TRACES_SAMPLER"
 _GROUP: Final = "opentelemetry_traces_sampler"
 _BY_FLAG: Final = frozenset({"always_on", "always_off", "parentbased_always_on", "parentbased_always_off"})
 _BY_TRACE: Final = frozenset({"traceidratio", "parentbased_traceidratio"})
-_SOME_PARENT: Final = Parent(bytes(15) + b"\x01", bytes(7) + b"\x01", sampled=False)
 
 _log = structlog.get_logger(__name__)
 
@@ -42,30 +40,30 @@ class Sampling:
         """
         name = environ.get(_VARIABLE, "").strip().lower() or "parentbased_always_on"
         self._sampler = _sampler(name, environ)
-        self._by_trace = name in _BY_TRACE
-        self._by_flag = (
-            {flag: self._asked(_of_flag(flag), 1) for flag in (None, False, True)} if name in _BY_FLAG else None
-        )
         self._contexts = {flag: _context(_of_flag(flag)) for flag in (None, False, True)}
+        self._by_trace: Final = name in _BY_TRACE
+        self._by_flag: Final = name in _BY_FLAG
+        self._wants_roots: Final = self._by_flag and self._asked(None, 1)
+        self._wants_unrecorded: Final = self._by_flag and self._asked(False, 1)
+        self._wants_recorded: Final = self._by_flag and self._asked(True, 1)
 
     def choose(self, record: Decided, trace_id: bytes, parent: Parent | None) -> Sampled | None:
         """How the span of this decision is exported, `None` if it is not."""
-        flag = None if parent is None else parent.sampled
-        if self._by_flag is not None:
-            wanted = self._by_flag[flag]
+        if self._by_flag:
+            if parent is None:
+                wanted = self._wants_roots
+            else:
+                wanted = self._wants_recorded if parent.sampled else self._wants_unrecorded
         elif self._by_trace:
-            asked = self._sampler.should_sample(
-                self._contexts[flag], int.from_bytes(trace_id), SPAN_NAME, SpanKind.SERVER
-            )
-            wanted = asked.decision is Decision.RECORD_AND_SAMPLE
+            wanted = self._asked(None if parent is None else parent.sampled, int.from_bytes(trace_id))
         else:
             return self._told(record, trace_id, parent)
         if not wanted:
             return None
         return PLAIN if parent is None or not parent.state else Sampled(state_of(parent), {})
 
-    def _asked(self, parent: Parent | None, trace_id: int) -> bool:
-        result = self._sampler.should_sample(_context(parent), trace_id, SPAN_NAME, SpanKind.SERVER)
+    def _asked(self, flag: bool | None, trace_id: int) -> bool:
+        result = self._sampler.should_sample(self._contexts[flag], trace_id, SPAN_NAME, SpanKind.SERVER)
         return result.decision is Decision.RECORD_AND_SAMPLE
 
     def _told(self, record: Decided, trace_id: bytes, parent: Parent | None) -> Sampled | None:
@@ -105,7 +103,7 @@ def _sampler(name: str, environ: Mapping[str, str]) -> Sampler:
 
 
 def _of_flag(flag: bool | None) -> Parent | None:
-    return None if flag is None else msgspec.structs.replace(_SOME_PARENT, sampled=flag)
+    return None if flag is None else Parent(bytes(15) + b"\x01", bytes(7) + b"\x01", flag)
 
 
 def _context(parent: Parent | None) -> Context:

@@ -4,18 +4,18 @@ The rule kept here: both tell the same, within the limits that the variables of 
 """
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 from opentelemetry.sdk.trace import ReadableSpan
 
 from extauthz.record.brief import Brief, Decided, Reasoning, in_full
 from extauthz.record.decision_spans import DecisionSpans, model_of
-from extauthz.record.otlp import SPAN, encoded, varint
+from extauthz.record.otlp import SPAN, encoded, framed
 from extauthz.record.outlet import Outlet, Parcel
+from extauthz.record.parent import Parent
 from extauthz.record.sampled import Sampled
 from extauthz.record.span_model import Limits, SpanModel
-from extauthz.record.trace_context import Parent
 from extauthz.values.decisions import Allow
 
 _TOGETHER: Final = 64
@@ -27,27 +27,25 @@ _READABLE: Final = 4_096
 """Bytes that a span as the SDK has it is counted for."""
 
 
-_FRAMED: Final = 2_048
-_FRAMES: Final = tuple(SPAN + varint(length) for length in range(_FRAMED))
-"""What stands in front of a span of so many bytes."""
-
-
-class Form(Protocol):
+class Form:
     """Takes spans, and ships what it has taken. Belongs to one thread."""
 
     def add_decision(
         self, record: Decided, trace_id: bytes, span_id: bytes, parent: Parent | None, sampled: Sampled
     ) -> None:
         """Take the span of a decision."""
+        raise NotImplementedError
 
     def add(self, model: SpanModel) -> None:
         """Take any other span."""
+        raise NotImplementedError
 
     def ship(self) -> None:
         """Hand over what was taken."""
+        raise NotImplementedError
 
 
-class OtlpForm:
+class OtlpForm(Form):
     """Spans as bytes, each with its tag and length."""
 
     def __init__(self, outlet: Outlet[bytes], limits: Limits, *, most: int) -> None:
@@ -65,13 +63,15 @@ class OtlpForm:
     ) -> None:
         """Take the span of a decision: quickly, unless limits may cut it or a sampler has added something."""
         if isinstance(record, Brief) and not sampled.attributes and self._fits(record.reasoning):
-            self._put(self._decisions.encoded(record, trace_id, span_id, parent, sampled.state))
+            self._decisions.put(self._pieces, record, trace_id, span_id, parent, sampled.state)
+            self._counted()
         else:
             self.add(model_with(record, trace_id, span_id, parent, sampled))
 
     def add(self, model: SpanModel) -> None:
         """Take any other span."""
-        self._put(encoded(self._limits.applied(model)))
+        self._pieces.append(framed(SPAN, encoded(self._limits.applied(model))))
+        self._counted()
 
     def ship(self) -> None:
         """Hand over what was taken."""
@@ -90,16 +90,13 @@ class OtlpForm:
             return True
         return len(decision.grants) <= self._links
 
-    def _put(self, span: bytes) -> None:
-        length = len(span)
-        self._pieces.append(_FRAMES[length] if length < _FRAMED else SPAN + varint(length))
-        self._pieces.append(span)
+    def _counted(self) -> None:
         self._count += 1
         if self._count >= self._most:
             self.ship()
 
 
-class ReadableForm:
+class ReadableForm(Form):
     """Spans as the SDK has them."""
 
     def __init__(

@@ -23,7 +23,7 @@ from extauthz.record.span_attributes import life_attributes
 from extauthz.record.span_forms import Form
 from extauthz.record.span_model import CLIENT, INTERNAL, SpanModel
 from extauthz.record.trace_context import Propagation
-from extauthz.record.usual_traces import parent_of
+from extauthz.record.usual_traces import UsualParents
 from extauthz.values.decisions import Allow
 from extauthz.values.request import RequestView
 from extauthz.values.span_ids import SpanIds
@@ -31,10 +31,35 @@ from extauthz.values.span_ids import SpanIds
 _STORIES: Final = ("challenge.", "factor.", "grant.", "approval.")
 """What the kinds of events begin with that go on with what a decision began."""
 
+_ID: Final = 8
+"""Bytes of the id of a span."""
+_TOGETHER: Final = 32 * _ID
+"""Bytes of ids that are drawn in one go."""
+_NO_ID: Final = bytes(_ID)
 _Allow: Final = Allow
-_random: Final = random.getrandbits
 
 _log = structlog.get_logger(__name__)
+
+
+class DrawnIds:
+    """Ids of spans as the SDK's own generator draws them, from the same numbers, but several in one go. Belongs to one
+    thread. `draw` makes so many bytes."""
+
+    def __init__(self, draw: Callable[[int], bytes]) -> None:
+        self._draw: Final = draw
+        self._drawn = b""
+        self._used = 0
+
+    def new(self) -> bytes:
+        """The next one."""
+        id_ = _NO_ID
+        while id_ == _NO_ID:
+            used = self._used
+            if used == len(self._drawn):
+                self._drawn, used = self._draw(_TOGETHER), 0
+            self._used = used + _ID
+            id_ = self._drawn[used : used + _ID]
+        return id_
 
 
 class Spans:
@@ -55,7 +80,8 @@ class Spans:
         self._is_w3c = propagation.is_w3c
         self._sampling = sampling
         self._generator = generator
-        self._is_random = type(generator) is RandomIdGenerator
+        self._drawn: Final = DrawnIds(random.randbytes) if type(generator) is RandomIdGenerator else None
+        self._parents: Final = UsualParents()
         self._counts = counts
         self._close = close
 
@@ -75,7 +101,7 @@ class Spans:
         """Make the spans of these."""
         for record in batch:
             try:
-                if not isinstance(record, LifeRecord):
+                if isinstance(record, Brief) or not isinstance(record, LifeRecord):
                     self._decision(record)
                 elif record.kind.startswith(_STORIES):
                     self._event(record)
@@ -93,7 +119,7 @@ class Spans:
         if isinstance(record, Brief):
             beside, decision = record.beside, record.reasoning.decision
             given, trace, waits = beside.span, beside.trace, beside.waits
-            parent = parent_of(record) if self._is_w3c and not trace else None
+            parent = self._parents.of_record(record) if self._is_w3c and not trace else None
             if parent is None:
                 parent = self._propagation.parent(trace, record.view())
         else:
@@ -113,14 +139,14 @@ class Spans:
         span_id = self._new_span_id() if given is None else given.span_id.to_bytes(8)
         for form in self._forms:
             form.add_decision(record, trace_id, span_id, parent, sampled)
-        for wait in waits:
-            self._wait(wait, trace_id, span_id, sampled.state)
+        if waits:
+            for wait in waits:
+                self._wait(wait, trace_id, span_id, sampled.state)
 
     def _new_span_id(self) -> bytes:
         """That of a span that nobody knows yet."""
-        if self._is_random and (number := _random(64)):  # as that of the SDK does
-            return number.to_bytes(8)
-        return self._generator.generate_span_id().to_bytes(8)
+        drawn = self._drawn
+        return drawn.new() if drawn is not None else self._generator.generate_span_id().to_bytes(_ID)
 
     def _wait(self, wait: Wait, trace_id: bytes, above: bytes, state: str) -> None:
         self._add(

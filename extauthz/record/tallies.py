@@ -12,8 +12,8 @@ from typing import Final, TypeVar, get_args
 
 from extauthz.record.decision import DECISION_NAMES, Trace, Wait, WaitName
 from extauthz.record.life import LifeKind, LifeRecord
+from extauthz.record.parent import Parent
 from extauthz.record.tallied import DecisionTimes, Exemplar, Tallied, WaitTimes
-from extauthz.record.trace_context import Parent
 from extauthz.values.decisions import Allow, Decision, Factor, RuleResult
 from extauthz.values.histogram import PEOPLE, WAITS, Histogram
 from extauthz.values.request import RequestView

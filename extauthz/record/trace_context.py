@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-import msgspec
 import structlog
 
 from extauthz.record.decision import Trace
+from extauthz.record.parent import Parent
 from extauthz.values.request import RequestView
 
 DEFAULT: Final = "tracecontext,baggage"
@@ -41,15 +41,6 @@ _log = structlog.get_logger(__name__)
 
 Header = Callable[[str], str | None]
 """The only value of the header with this lower-case name."""
-
-
-class Parent(msgspec.Struct, frozen=True, gc=False):
-    """A span elsewhere: 16 and 8 bytes, whether it is recorded, and the text of its `tracestate`."""
-
-    trace_id: bytes
-    span_id: bytes
-    sampled: bool
-    state: str = ""
 
 
 def w3c(header: Header) -> Parent | None:

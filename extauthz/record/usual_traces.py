@@ -4,10 +4,11 @@ The rule kept here: what is found is what `trace_context` finds in the same head
 nothing is.
 """
 
+from binascii import a2b_hex
 from typing import Final
 
 from extauthz.record.brief import Brief
-from extauthz.record.trace_context import Parent
+from extauthz.record.parent import Parent
 from extauthz.values.headers import Headers, OneLineEach
 from extauthz.values.native import i64
 
@@ -25,10 +26,10 @@ _NINE: Final = 0x39
 _A: Final = 0x61
 _F: Final = 0x66
 _ODD: Final = frozenset("13579bdf")
-_unhex: Final = bytes.fromhex
+_unhex: Final = a2b_hex
 # Found without a look-up where this is compiled.
-_Parent: Final = Parent
 _OneLineEach: Final = OneLineEach
+_NOWHERE: Final = -1
 
 
 def usual(text: str) -> bytes:
@@ -57,25 +58,37 @@ def trace_of(said: bytes) -> bytes:
     return said[_TRACE:_TRACE_END]
 
 
-def parent_of(record: Brief) -> Parent | None:
-    """The `usual_parent` of a record, whose headers somebody else may have read already."""
-    return _parent_in(record.traceparent) if record.traceparent else usual_parent(record.headers)
+class UsualParents:
+    """Reads the parent in the only `traceparent` of requests without `tracestate` (W3C Trace Context section 3.2).
+    Belongs to one thread.
 
+    Where it stands is worked out once for requests with the same names of headers, which share them.
+    """
 
-def usual_parent(headers: Headers) -> Parent | None:
-    """The parent in the only `traceparent` of a request without `tracestate` (W3C Trace Context section 3.2)."""
-    if type(headers) is not _OneLineEach:
-        return None
-    places = headers.places
-    place = places.get("traceparent")
-    if place is None or "tracestate" in places:
-        return None
-    text = headers.line(place)
-    return _parent_in(text) if len(usual(text)) else None
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+        self._place = _NOWHERE
+
+    def of_record(self, record: Brief) -> Parent | None:
+        """The parent of a record, whose headers somebody else may have read already."""
+        return _parent_in(record.traceparent) if record.traceparent else self.of(record.headers)
+
+    def of(self, headers: Headers) -> Parent | None:
+        """The parent of a request with these headers."""
+        if type(headers) is not _OneLineEach:
+            return None
+        places = headers.places
+        if places is not self._places:
+            self._places = places
+            self._place = _NOWHERE if "tracestate" in places else places.get("traceparent", _NOWHERE)
+        if self._place == _NOWHERE:
+            return None
+        text = headers.line(self._place)
+        return _parent_in(text) if len(usual(text)) else None
 
 
 def _parent_in(text: str) -> Parent:
-    return _Parent(_unhex(text[_TRACE:_TRACE_END]), _unhex(text[_SPAN:_SPAN_END]), text[_SIZE - 1] in _ODD)
+    return Parent(_unhex(text[_TRACE:_TRACE_END]), _unhex(text[_SPAN:_SPAN_END]), text[_SIZE - 1] in _ODD)
 
 
 def _is_id(text: bytes, at: i64, end: i64) -> bool:

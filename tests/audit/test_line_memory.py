@@ -284,7 +284,11 @@ def test_what_a_request_is_to_is_kept_only_while_it_is_short(scheme: str, is_kep
     assert record.request.http is not None
     brief = brief_of(replace(record, request=replace(record.request, http=replace(record.request.http, scheme=scheme))))
     line, span = LineEncoder(Keep()), DecisionSpans()
-    told = [(line.encode(brief), span.encoded(brief, bytes(16), bytes(8), None, "")) for _ in range(2)]
+    told = [line.encode(brief) for _ in range(2)]
     assert told[0] == told[1]
+    pieces: list[list[bytes]] = [[], []]
+    for one in pieces:
+        span.put(one, brief, bytes(16), bytes(8), None, "")
+    assert pieces[0] == pieces[1]
     noted: Any = brief.reasoning.line, brief.reasoning.span
     assert [one.target is not None for one in noted] == [is_kept, is_kept]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from extauthz.record.keeping import Record
@@ -19,7 +19,9 @@ from extauthz.record.spans import Spans
 from extauthz.record.trace_context import DEFAULT, Propagation
 
 
-def spans_of(records: Sequence[Record], environ: Mapping[str, str] | None = None) -> tuple[ReadableSpan, ...]:
+def spans_of(
+    records: Sequence[Record], environ: Mapping[str, str] | None = None, generator: IdGenerator | None = None
+) -> tuple[ReadableSpan, ...]:
     """What the keeper makes of the records, with these variables. Those that the SDK reads itself must be set, too."""
     variables = environ or {}
     exporter = InMemorySpanExporter()
@@ -29,7 +31,7 @@ def spans_of(records: Sequence[Record], environ: Mapping[str, str] | None = None
         [ReadableForm(outlet, limits(), make, most=512)],
         propagation=Propagation(variables.get("OTEL_PROPAGATORS", DEFAULT)),
         sampling=Sampling(variables),
-        generator=RandomIdGenerator(),
+        generator=generator or RandomIdGenerator(),
         counts=lambda: outlet.counts,
         close=outlet.close,
     )

@@ -11,26 +11,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from record.making_records import NOW_NS, allowed, decision_records, life_records, of_requests, span_ids, texts
 
 from extauthz.record import fragments
+from extauthz.record.brief import Brief
 from extauthz.record.decision import DecisionRecord
 from extauthz.record.decision_spans import DecisionSpans, model_of
 from extauthz.record.life import LifeRecord
 from extauthz.record.otlp import SPAN, Envelope, encoded, framed, varint
 from extauthz.record.outlet import Outlet, Parcel
+from extauthz.record.parent import Parent
 from extauthz.record.sampled import Sampled
 from extauthz.record.span_attributes import Attributes, Value, life_attributes
 from extauthz.record.span_exporters import readable
 from extauthz.record.span_forms import OtlpForm
 from extauthz.record.span_model import CLIENT, INTERNAL, SERVER, Limits, SpanModel
-from extauthz.record.trace_context import Parent
 from extauthz.values.assessment import Assessment
 from extauthz.values.decisions import RuleResult
-from extauthz.values.identity import Identity, User, Workload
+from extauthz.values.identity import Credential, Identity, Subject, User, Workload
 from extauthz.values.request import Peer
 from extauthz.values.span_ids import SpanIds
 
@@ -65,6 +66,31 @@ def told_by_opentelemetry(model: SpanModel) -> Span:
     return span
 
 
+def quickly(
+    quick: DecisionSpans,
+    brief: Brief,
+    trace_id: bytes = bytes(16),
+    span_id: bytes = bytes(8),
+    parent: Parent | None = None,
+    state: str = "",
+) -> bytes:
+    """What is put behind other spans."""
+    pieces = [b"others"]
+    quick.put(pieces, brief, trace_id, span_id, parent, state)
+    return b"".join(pieces).removeprefix(b"others")
+
+
+def slowly(
+    record: DecisionRecord,
+    trace_id: bytes = bytes(16),
+    span_id: bytes = bytes(8),
+    parent: Parent | None = None,
+    state: str = "",
+) -> bytes:
+    """What the general way makes of the same."""
+    return framed(SPAN, encoded(model_of(record, trace_id, span_id, parent, state)))
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(of_requests, min_size=1, max_size=4), trace_ids, ids, parents, states)
 def test_the_quick_way_writes_the_very_bytes_of_the_long_way(
@@ -74,8 +100,20 @@ def test_the_quick_way_writes_the_very_bytes_of_the_long_way(
     reasoning = reasoning_of(records[0])
     briefs = [*(brief_of(record) for record in records), *(brief_of(record, reasoning) for record in records)]
     for brief in [*briefs, *briefs]:  # the second time from what was kept
-        whole = encoded(model_of(brief.whole(), trace_id, span_id, parent, state))
-        assert quick.encoded(brief, trace_id, span_id, parent, state) == whole
+        whole = slowly(brief.whole(), trace_id, span_id, parent, state)
+        assert quickly(quick, brief, trace_id, span_id, parent, state) == whole
+
+
+@given(st.integers(0, 70_000), st.integers(0, 70_000), st.integers(0, 2**64 - 1), st.none() | st.integers(0, 2**64 - 1))
+def test_every_port_length_and_time_is_written_as_in_the_long_way(
+    port: int, length: int, started: int, ended: int | None
+) -> None:
+    base = allowed()
+    assert base.request is not None
+    assert base.request.http is not None
+    asked = replace(base.request, source=Peer(ip="::1", port=port), http=replace(base.request.http, path="/" * length))
+    record = replace(base, request=asked, started_ns=started, ended_ns=started if ended is None else ended)
+    assert quickly(DecisionSpans(), brief_of(record)) == slowly(record)
 
 
 @settings(max_examples=100, deadline=None)
@@ -180,8 +218,7 @@ def test_callers_and_connections_are_not_taken_for_others(sources: int, callers:
         for source in peers:
             record = replace(base, request=replace(base.request, source=source), identity=identity)
             for _ in range(2):
-                made = quick.encoded(brief_of(record), bytes(16), bytes(8), None, "")
-                assert made == encoded(model_of(record, bytes(16), bytes(8), None, ""))
+                assert quickly(quick, brief_of(record)) == slowly(record)
 
 
 def test_what_is_large_and_not_told_is_not_held() -> None:
@@ -194,7 +231,7 @@ def test_what_is_large_and_not_told_is_not_held() -> None:
             source = Peer(ip="203.0.113.9", certificate=f"{number:08d}" * 5_000)
             identity = Identity(user=User(sub="u", iss="i", claims={"masked": f"{number:08d}" * 5_000}))
             record = replace(base, request=replace(base.request, source=source), identity=identity)
-            quick.encoded(brief_of(record), bytes(16), bytes(8), None, "")
+            quickly(quick, brief_of(record))
         gc.collect()
         assert tracemalloc.get_traced_memory()[0] < 4_000_000  # 400 of them would be 32 million
     finally:
@@ -206,16 +243,43 @@ def test_what_is_kept_of_callers_is_bounded() -> None:
     sizes = set()
     for number in range(6_000):
         results = (RuleResult(rule=f"p/{number}", effect="allow", mode="enforce", result="error"),)
-        quick.encoded(brief_of(allowed(number, rules=results)), bytes(16), bytes(8), None, "")
+        quickly(quick, brief_of(allowed(number, rules=results, identity=Identity(client_ip=f"{number}"))))
         sizes.add(quick.kept)
-    assert max(sizes) <= 1_024 * 3 + 8_192 + fragments.MOST
+    assert max(sizes) <= 1_024 * 3 + 509
     assert quick.kept < 6_000
+
+
+@pytest.mark.parametrize(
+    ("certificate", "claims", "credentials"),
+    [
+        ("c" * 5_000, {}, ()),
+        ("", {"masked": "m" * 5_000}, ()),
+        ("", {}, (Credential(subjects=(Subject("i", "u"),), digest="468ed3"),)),
+    ],
+)
+def test_who_is_large_or_comes_once_is_not_held(
+    certificate: str, claims: dict[str, str], credentials: tuple[Credential, ...]
+) -> None:
+    """A certificate and claims are not in the span; a new token may come with each request."""
+    kept, base = [], allowed()
+    assert base.request is not None
+    for source, identity in (
+        (Peer(ip="203.0.113.9"), Identity(user=User(sub="u", iss="i"))),
+        (
+            Peer(ip="203.0.113.9", certificate=certificate),
+            Identity(user=User(sub="u", iss="i", claims=claims), credentials=credentials),
+        ),
+    ):
+        quick, record = DecisionSpans(), replace(base, request=replace(base.request, source=source), identity=identity)
+        assert quickly(quick, brief_of(record)) == slowly(record)
+        kept.append(quick.kept)
+    assert kept[1] == kept[0] - 1
 
 
 @given(texts)
 def test_a_text_of_any_length_is_one_attribute(text: str) -> None:
     record = allowed(1, decision_id=text)
-    span = Span.FromString(DecisionSpans().encoded(brief_of(record), bytes(16), bytes(8), None, ""))
+    (span,) = ScopeSpans.FromString(quickly(DecisionSpans(), brief_of(record))).spans
     (value,) = (one.value.string_value for one in span.attributes if one.key == "extauthz.decision_id")
     assert value == speakable(text)
 

@@ -13,8 +13,8 @@ from record.making_records import allowed
 from record.span_making import spans_of
 
 from extauthz.errors import ConfigurationError
+from extauthz.record.parent import Parent
 from extauthz.record.sampling import Sampling
-from extauthz.record.trace_context import Parent
 from extauthz.values.decisions import Challenge, Deny, Hold
 
 KNOWN = (

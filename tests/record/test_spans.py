@@ -8,6 +8,7 @@ import pytest
 from changing import replace
 from hypothesis import given as given_any
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import SpanKind, StatusCode
 from record.making_records import NOW_NS, allowed, span_ids
 from record.span_making import span_of, spans_of
@@ -16,6 +17,7 @@ from extauthz.errors import ConfigurationError
 from extauthz.record.decision import DecisionRecord, Trace, Wait
 from extauthz.record.life import LifeRecord
 from extauthz.record.otel_sdk import limits, resource_of
+from extauthz.record.spans import DrawnIds
 from extauthz.record.tracing import open_tracing
 from extauthz.values.assessment import Assessment, Heard
 from extauthz.values.decisions import Allow, Challenge, Deny, RuleResult
@@ -347,6 +349,25 @@ def test_an_event_is_linked_to_the_decisions_that_it_belongs_to() -> None:
         "extauthz.user.issuer": "https://idp.example",
         "user.id": "u1",
     }
+
+
+def test_a_generator_of_ids_that_a_package_brings_is_asked_for_each() -> None:
+    class Counting(RandomIdGenerator):
+        last = 0
+
+        def generate_span_id(self) -> int:
+            self.last += 1
+            return self.last
+
+    records = [allowed(number) for number in range(3)]
+    assert [one.context.span_id for one in spans_of(records, generator=Counting())] == [1, 2, 3]
+
+
+def test_ids_that_are_drawn_together_are_what_was_drawn_but_for_none() -> None:
+    drawn = [bytes(512), bytes(range(256)), bytes(255) + b"\x01"]
+    ids = DrawnIds(lambda size: drawn.pop(0)[:size] if drawn else b"\x02" * size)
+    wanted = [bytes(range(at, at + 8)) for at in range(0, 256, 8)]
+    assert [ids.new() for _ in range(34)] == [*wanted, bytes(7) + b"\x01", b"\x02" * 8]
 
 
 def test_what_is_no_part_of_a_story_leaves_no_span() -> None:

@@ -10,9 +10,10 @@ from opentelemetry.trace import TraceState, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from record.making_records import allowed
 
+from extauthz.record.parent import Parent
 from extauthz.record.sampling import state_of
-from extauthz.record.trace_context import USUAL, Parent, Propagation, b3, w3c
-from extauthz.record.usual_traces import usual_parent
+from extauthz.record.trace_context import USUAL, Propagation, b3, w3c
+from extauthz.record.usual_traces import UsualParents
 from extauthz.values.headers import Headers, OneLineEach
 from extauthz.values.request import HttpRequest, RequestView
 
@@ -196,19 +197,39 @@ def http_with(headers: Headers) -> HttpRequest:
 
 
 usual = st.builds("00-{}-{}-{}".format, *[st.text(HEX + "0", min_size=size, max_size=size) for size in (32, 16, 2)])
+hardly_usual = st.builds(
+    lambda text, at, odd: text[:at] + odd + text[at + 1 :],
+    usual,
+    st.integers(0, 54),
+    st.sampled_from(["A", "F", "g", " ", "-", "_", "\t", "\u0661", "\u0130", "0", "", "00"]),
+)
 
 
 @settings(max_examples=500)
-@given(usual | traceparents, st.none() | st.sampled_from(["", "a=b", "no state"]), st.booleans())
+@given(usual | hardly_usual | traceparents, st.none() | st.sampled_from(["", "a=b", "no state"]), st.booleans())
 def test_the_usual_parent_is_the_one_that_is_read_from_the_headers(text: str, state: str | None, twice: bool) -> None:
     sent = {"accept": "*/*", "traceparent": text} | ({} if state is None else {"tracestate": state})
     each = OneLineEach({name: place for place, name in enumerate(sent)}, tuple(sent.values()), ())
     headers = {name: (line, line) for name, line in sent.items()} if twice else each
     view = RequestView(http=http_with(headers))
-    found, read = usual_parent(headers), Propagation().parent((), view)
+    found, read = UsualParents().of(headers), Propagation().parent((), view)
     assert found is None or (found == read and state is None and not twice)
     assert found is not None or twice or state is not None or USUAL(text) is None
-    assert usual_parent({}) is None
+    assert UsualParents().of({}) is None
+
+
+@given(st.lists(st.tuples(st.sampled_from(["traceparent", "a", "tracestate"]), st.booleans()), max_size=6))
+def test_where_the_last_headers_had_it_says_nothing_of_other_names(sent: list[tuple[str, bool]]) -> None:
+    reader = UsualParents()
+    shared: dict[tuple[str, bool], dict[str, int]] = {}
+    for number, (name, first) in enumerate([*sent, *sent]):
+        names = dict.fromkeys([name, "traceparent"] if first else ["traceparent", name])
+        places = shared.setdefault((name, first), {one: place for place, one in enumerate(names)})
+        text = f"00-{TRACE}-{number + 1:016x}-01"
+        headers = OneLineEach(places, tuple(text if one == "traceparent" else "" for one in names), ())
+        expected = None if name == "tracestate" else parent(span=f"{number + 1:016x}")
+        assert reader.of(headers) == expected
+        assert reader.of(OneLineEach({"b": 0}, (text,), ())) is None
 
 
 def test_headers_are_read_in_the_usual_way_where_no_other_format_is_wanted() -> None:
