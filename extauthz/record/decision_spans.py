@@ -200,8 +200,8 @@ class DecisionSpans:
 
     def _around(self, source: Peer, identity: Identity | None) -> "_Surroundings":
         """Who called, and from where."""
-        # By the sum: both are often made one right after the other, at a distance that recurs, which is all that is left
-        # of them in an exclusive or.
+        # By the sum: both are often made one right after the other, at a distance that recurs. That is all that an
+        # exclusive or would leave of them.
         place = (id(source) + id(identity)) % _PLACES
         known = self._surroundings[place]
         if known is not None and known.source is source and known.identity is identity:

@@ -12,8 +12,9 @@ import hatch_build
 import hatch_training
 
 WITH_STEPS = {module for module in hatch_build.compiled_modules(ROOT) if "def " in (ROOT / module).read_text()}
-UNTRAINED = {"extauthz/record/journal.py", "extauthz/transport/early_messages.py"}
-"""What other threads than the one that is trained do: that of the journal, and gRPC's own."""
+UNTRAINED = {"extauthz/record/journal.py", "extauthz/record/sampled.py", "extauthz/transport/early_messages.py"}
+"""What other threads than the one that is trained do, that of the journal, and gRPC's own; and what makes nothing
+but at its import, unless a trace has a state."""
 LOOK = """
 import sys
 import hatch_training
