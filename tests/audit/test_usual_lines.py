@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from extauthz.record.line_commons import Outcome
 from extauthz.record.line_encoder import LineEncoder
 from extauthz.record.masking import HEADERS, Keep
-from extauthz.record.usual_traces import parent_of, usual_parent
+from extauthz.record.usual_traces import UsualParents
 from extauthz.values.common import Common
 from extauthz.values.request import HttpRequest, RequestView
 
@@ -53,7 +53,7 @@ def test_however_many_headers_vary_the_line_is_the_same(
             record = replace(decision(), request=asking(replace(base, id=id_, headers=sent)))
             brief = brief_of(record)
             assert fast(brief, encoder) == general(record, keep)
-            assert parent_of(brief) == usual_parent(sent), "whoever comes next reads what was read"
+            assert UsualParents().of_record(brief) == UsualParents().of(sent), "whoever comes next reads what was read"
             assert brief.traceparent in ("", sent.lines[sent.places["traceparent"]] if "traceparent" in names else "")
 
 
