@@ -90,20 +90,20 @@ class HeaderShape:
         before = zip(self._steady, self._usual, strict=True)
         return HeaderShape(self.places, {place: line for place, line in before if lines[place] == line}, self.keep)
 
-    def few(self, lines: tuple[str, ...], *, is_traced: bool) -> tuple[str, str, str]:
+    def few(self, headers: OneLineEach, *, is_traced: bool) -> tuple[str, str, str]:
         """The first and the second that belong between the pieces, `""` for none; and what of them is still to be
         looked at, which a `traceparent` is not if it `is_traced`, as usual."""
-        first = lines[self._first] if self._first != _NONE else ""
-        second = lines[self._second] if self._second != _NONE else ""
+        first = headers.line(self._first) if self._first != _NONE else ""
+        second = headers.line(self._second) if self._second != _NONE else ""
         if is_traced and self.is_trace_first:
             return first, second, second
         if is_traced and self.is_trace_second:
             return first, second, first
         return first, second, f"{first}{second}"
 
-    def many(self, lines: tuple[str, ...]) -> list[str]:
+    def many(self, headers: OneLineEach) -> list[str]:
         """All that belong between the pieces; they are still to be looked at."""
-        return [lines[place] for place in self._varying]
+        return [headers.line(place) for place in self._varying]
 
     def joined(self, values: list[str]) -> bytes:
         """What stands behind `before` and before `behind`, of many, which are plain and no longer than is allowed."""

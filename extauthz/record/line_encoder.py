@@ -104,16 +104,16 @@ class LineEncoder:
         first = second = b""  # the headers that vary, of which there are two at most in what is usual
         is_plain = False
         if type(headers) is _OneLineEach:
-            shape, lines = self._shapes.of(headers), headers.lines
+            shape = self._shapes.of(headers)
             before, between, behind = shape.before, shape.between, shape.behind
-            traced_by, trace, traceparent = self._traced(record, shape, lines)
+            traced_by, trace, traceparent = self._traced(record, shape, headers)
             is_traced = len(traceparent) > 0
             if shape.are_many:
-                values = shape.many(lines)
+                values = shape.many(headers)
                 is_plain = self._is_plain("".join([decision_id, id_, path, *values])) and not _is_long(values)
                 first = shape.joined(values) if is_plain else b""
             else:
-                one, other, doubted = shape.few(lines, is_traced=is_traced)
+                one, other, doubted = shape.few(headers, is_traced=is_traced)
                 is_plain = self._is_plain(f"{decision_id}{id_}{path}{doubted}") and (
                     len(one) <= LONGEST and len(other) <= LONGEST
                 )
@@ -201,7 +201,7 @@ class LineEncoder:
         exact: i64 = nanos
         return self._came_said, _ONES[exact // 1_000_000], _THREE[exact // 1_000 % 1_000], _THREE[exact % 1_000], b"]"
 
-    def _traced(self, record: Brief, shape: HeaderShape, lines: tuple[str, ...]) -> tuple[bytes, bytes, bytes]:
+    def _traced(self, record: Brief, shape: HeaderShape, headers: OneLineEach) -> tuple[bytes, bytes, bytes]:
         """The trace and the span, behind the id of the decision and without the quotes at either end; in two pieces.
         And the `traceparent`, if it is as usual and tells the trace."""
         beside = record.beside
@@ -209,7 +209,7 @@ class LineEncoder:
             return traced(record.whole()).encode(), b"", b""
         if shape.trace == NO_TRACE:
             return b"", b"", b""
-        text = lines[shape.trace]
+        text = headers.line(shape.trace)
         said = usual(text)
         if len(said) == 0:
             return traced(record.whole()).encode(), b"", b""
@@ -281,7 +281,7 @@ class LineEncoder:
     def _around(self, record: Brief) -> bytes:
         """Both ends of the connection, what was told of the route and of the request there, and who called."""
         source, identity, metadata = record.source, record.identity, record.metadata
-        place = (id(source) ^ id(identity)) % _PLACES
+        place = (id(source) + id(identity)) % _PLACES
         known = self._surroundings[place]
         if known is not None and not metadata and known.is_of(record):
             return known.said
