@@ -5,9 +5,9 @@ signature is verified again whenever it is read; and `NAME.json`, the version an
 is replaced whole, the archive first, so that what is remembered is always there to start from.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from extauthz.errors import ConfigurationError, failure_of
@@ -24,8 +24,7 @@ class Accepted(BaseModel):
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(msgspec.Struct, frozen=True):
     """An archive and its signature as they came; nothing is known of them yet."""
 
     archive: bytes

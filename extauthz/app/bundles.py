@@ -7,10 +7,10 @@ and is remembered as accepted only after the whole set that it belongs to was co
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -39,8 +39,7 @@ LONGEST_BACKOFF = 600.0
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """A bundle that may be used, and what it came from."""
 
     bundle: Bundle

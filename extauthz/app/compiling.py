@@ -11,10 +11,11 @@ import subprocess
 import sys
 import threading
 import traceback
-from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import cast
+
+import msgspec
 
 from extauthz import __version__
 from extauthz.app import portable
@@ -39,8 +40,7 @@ class CompilingFailed(ExtauthzError):
     """The compiling process ended without a verdict."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
+class Sources(msgspec.Struct, frozen=True, kw_only=True):
     """What policies are compiled from; the arguments of `policy.load.load`."""
 
     paths: tuple[Path, ...]

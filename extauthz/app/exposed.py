@@ -7,10 +7,10 @@ what to do. A Secret of Kubernetes that is mounted for the server's group is tol
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args
 
+import msgspec
 import structlog
 from pydantic import BaseModel
 
@@ -26,8 +26,7 @@ _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
+class Named(msgspec.Struct, frozen=True, kw_only=True):
     """A file or folder that the configuration names under this key."""
 
     setting: str

@@ -14,6 +14,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+import msgspec
+
 if TYPE_CHECKING:  # it carries settings and reads none: whoever is told of them imports them
     from extauthz.settings import Settings
 
@@ -35,56 +37,47 @@ class Assignment:
     number: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(msgspec.Struct, frozen=True):
     """Answer calls as soon as policies of this revision are in force."""
 
     revision: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(msgspec.Struct, frozen=True):
     """Answer what is on its way, and end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reload:
+class Reload(msgspec.Struct, frozen=True):
     """Read the files again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """Say that you are there: the link itself answers, on the server's event loop."""
 
 
-@dataclass(frozen=True, slots=True)
-class Alive:
+class Alive(msgspec.Struct, frozen=True):
     """The event loop of the server still turns."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """The server can't serve; `message` says why, for a person."""
 
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class InForce:
+class InForce(msgspec.Struct, frozen=True):
     """Policies of this revision are in force, or will be once the server may begin."""
 
     revision: str
 
 
-@dataclass(frozen=True, slots=True)
-class Serving:
+class Serving(msgspec.Struct, frozen=True):
     """The server answers calls at this address."""
 
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
+class Stopped(msgspec.Struct, frozen=True):
     """All is closed and written."""
 
 

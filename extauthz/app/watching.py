@@ -8,9 +8,9 @@ editor's temporary file is none; and a file that is missing while it is replaced
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from watchfiles import awatch
 
 from extauthz.app.pace import Pace
@@ -29,8 +29,7 @@ _STEP_MS = 100
 Fingerprint = tuple[tuple[object, ...], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
+class Watched(msgspec.Struct, frozen=True, kw_only=True):
     """What decides: `policies` are files and folders, `files` are files."""
 
     policies: tuple[Path, ...]

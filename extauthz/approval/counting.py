@@ -5,14 +5,14 @@ they log in; a vote in the place of somebody takes the votes of both. No request
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from extauthz.approval.terms import Terms
 from extauthz.values.approvals import Approver, Matter, Proof, Requesters, Vote
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
     """How many persons have approved, and how many have denied."""
 
     approve: int

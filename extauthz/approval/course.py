@@ -6,9 +6,9 @@ is; and its own time never runs backwards, whatever clock it is looked at by. Ev
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, assert_never
 
+import msgspec
 from msgspec.structs import replace
 
 from extauthz.approval.counting import has_voted, is_proven, tally
@@ -37,8 +37,7 @@ LONGEST_REASON: Final = 2_000
 """Characters of what somebody gives as a reason."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operator:
+class Operator(msgspec.Struct, frozen=True, kw_only=True):
     """Whoever runs the server, by the name that they go by there."""
 
     name: str
@@ -48,8 +47,7 @@ By = Approver | Subject | Operator
 """Who ends something: a person at the approvers' doors, the caller of a request, or the operator."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The approval as it is now, and what has happened to it, in this order.
 
     `grant` is what it leaves. `takes_back` is whether the grant that it has left is to be forgotten. `refusal` is why

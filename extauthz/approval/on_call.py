@@ -5,7 +5,6 @@ given their turn away: the right is still theirs, and the delegate uses it in th
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import msgspec
 
@@ -13,8 +12,7 @@ from extauthz.values.approvals import ON_CALL, Absence, Approver
 from extauthz.values.windows import Window
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shift:
+class Shift(msgspec.Struct, frozen=True, kw_only=True):
     """Those who are on call, as persons, while the window is open."""
 
     window: Window
@@ -25,8 +23,7 @@ Schedules = Mapping[str, tuple[Shift, ...]]
 """Shifts by the name of their schedule."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Right:
+class Right(msgspec.Struct, frozen=True, kw_only=True):
     """The right to answer: of `holder`, with all groups of this moment; `own` is whether by their own hand."""
 
     holder: Approver

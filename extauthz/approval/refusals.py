@@ -1,7 +1,8 @@
 """Why what somebody wants of an approval does not happen, in one word each, the same at every door."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 RefusalWord = Literal[
     "not-found",
@@ -29,8 +30,7 @@ again and again at the same moment; try once more.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """With `needs-factor`, any one of `factors` (`amr` values) within the last `max_age` seconds would do."""
 
     word: RefusalWord

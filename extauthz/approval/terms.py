@@ -7,6 +7,8 @@ not asked.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import msgspec
+
 from extauthz.values.approvals import Approver, Matter
 from extauthz.values.identity import Subject
 
@@ -14,8 +16,7 @@ Condition = Callable[[Approver, Matter], bool]
 """Whether the rule takes this approver for what is asked; it never raises, what errs is a no."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Circle:
+class Circle(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """People who are asked: who is in one of `groups` or is listed by `sub`, and fits `when`.
 
     With neither groups nor subjects it is whoever fits `when`. Subjects are those of the approvers' issuer.
@@ -35,8 +36,7 @@ class Circle:
         return self.when is None or self.when(approver, matter)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Step:
+class Step(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The circle that is asked, too, once an approval has waited for `after` seconds."""
 
     after: float

@@ -8,9 +8,10 @@ nothing can fail no error is caught. Every Python node carries the number of its
 import ast
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import CodeType
 from typing import Any, Final
+
+import msgspec
 
 from extauthz.cel import pyast as py
 from extauthz.cel import tree
@@ -41,8 +42,7 @@ TOO_DEEP: Final = (RecursionError, MemoryError, SyntaxError)
 """What Python's own compiler raises for code that is nested too deeply for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(msgspec.Struct, frozen=True):
     """The code of a function `evaluate(bindings)`, the Python objects that it names and its subexpressions' places.
 
     `reads` are the lines that read a variable, by name, `keys` those that look up a key which the source itself holds.

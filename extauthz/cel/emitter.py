@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from extauthz.cel import pyast as py
 from extauthz.cel.access import boolean
 from extauthz.cel.errors import Span
@@ -17,8 +19,7 @@ _T = TypeVar("_T")
 _PYTHON_CONSTANTS: Final = frozenset({str, bytes, bool, int, float, type(None)})
 
 
-@dataclass(slots=True)
-class Part:
+class Part(msgspec.Struct):
     """A subexpression emitted on its own: statements, then the value; `fails` if it may raise."""
 
     body: list[ast.stmt]

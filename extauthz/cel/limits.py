@@ -3,11 +3,10 @@
 Every bound that an expression or an input could run past is a field of `Limits`; no other module holds one.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of one compiled program; exceeding one of the first group is a `CompileError`, else an `EvalError`.
 
     A source that is longer than `source_length` is refused before it is read any further.

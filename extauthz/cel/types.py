@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
+import msgspec
+
 
 @dataclass(frozen=True, slots=True)
 class SimpleType:
@@ -19,16 +21,14 @@ class SimpleType:
         return simple_type, (self.name,)
 
 
-@dataclass(frozen=True, slots=True)
-class ListType:
+class ListType(msgspec.Struct, frozen=True):
     element: "CelType"
 
     def __str__(self) -> str:
         return f"list({self.element})"
 
 
-@dataclass(frozen=True, slots=True)
-class MapType:
+class MapType(msgspec.Struct, frozen=True):
     key: "CelType"
     value: "CelType"
 
@@ -36,16 +36,14 @@ class MapType:
         return f"map({self.key}, {self.value})"
 
 
-@dataclass(frozen=True, slots=True)
-class OptionalType:
+class OptionalType(msgspec.Struct, frozen=True):
     element: "CelType"
 
     def __str__(self) -> str:
         return f"optional_type({self.element})"
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(msgspec.Struct, frozen=True):
     """A field of a structure; an `optional` one holds `cel.UNSET` while it is not set."""
 
     type: "CelType"
@@ -87,8 +85,7 @@ def _struct_type(name: str, fields: Mapping[str, Field], entries: bool) -> Struc
     return StructType(name, fields, entries=entries)
 
 
-@dataclass(frozen=True, slots=True)
-class TypeParam:
+class TypeParam(msgspec.Struct, frozen=True):
     """A type parameter of an overload: `A` in `size(list(A))`."""
 
     name: str
@@ -97,8 +94,7 @@ class TypeParam:
         return self.name
 
 
-@dataclass(frozen=True, slots=True)
-class TypeVar:
+class TypeVar(msgspec.Struct, frozen=True):
     """A type not yet known while checking: the elements of `[]`."""
 
     number: int

@@ -8,10 +8,11 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Final
 
+import msgspec
 import structlog
 
 from extauthz.errors import ExtauthzError
@@ -33,8 +34,7 @@ _Key = tuple[Subject, str]
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActivityCounts:
+class ActivityCounts(msgspec.Struct, frozen=True, kw_only=True):
     """How many sessions wait to be written, and since the start: how many were `written`, how often a writing `failed`,
     how many requests were `forgotten` because there was no room to remember their session.
     """
@@ -45,8 +45,7 @@ class ActivityCounts:
     forgotten: int
 
 
-@dataclass(slots=True, kw_only=True)
-class _Seen:
+class _Seen(msgspec.Struct, kw_only=True):
     """A session as this process saw it: active from `began` to `active`, of which the store knows until `written`."""
 
     began: float

@@ -5,9 +5,9 @@ looks. Each server has one, and the version of an approval makes sure that what 
 """
 
 import asyncio
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import structlog
 
 from extauthz.approval import course
@@ -22,8 +22,7 @@ MOST_AT_ONCE: Final = 100
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clerk:
+class Clerk(msgspec.Struct, frozen=True, kw_only=True):
     """Works on `approvals`."""
 
     approvals: Approvals

@@ -6,9 +6,9 @@ which rights, is worked out here from the login, never taken from a form. Terms 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal, assert_never
 
+import msgspec
 from msgspec.structs import replace
 
 from extauthz.approval import course
@@ -41,8 +41,7 @@ Step = Callable[[Approval, Terms | None, float], Outcome]
 """What is to become of an approval by these terms at a moment (seconds since the epoch)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokenGlass:
+class BrokenGlass(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody says who goes through without an answer: as the decision offers it, why, and what they proved."""
 
     offer: BreakGlassOffer
@@ -50,23 +49,20 @@ class BrokenGlass:
     proof: Proof
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
     """It waits for an answer."""
 
     approval: Approval
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Granted:
+class Granted(msgspec.Struct, frozen=True, kw_only=True):
     """There is a grant in the store: decide again with a new look-up. If that is not enough by the rule of the moment,
     ask `despite` this approval's id."""
 
     approval: Approval
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
     """It is denied, until `until` (seconds since the epoch), or can't be asked; `refusal` is why a glass stays whole.
 
     `overloaded`: this subject has asked for enough already.
@@ -81,8 +77,7 @@ class Refused:
 Asked = Pending | Granted | Refused
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Approvals:
+class Approvals(msgspec.Struct, frozen=True, kw_only=True):
     """`terms_of(rule, now)` are the terms of a rule in force, `None` if there is none. `clock` gives seconds since the
     epoch, `entropy(n)` n random bytes. An approval is kept for `keep` seconds after it is over; a subject may have
     `most_open` pending ones. `revocations` is `None` where nobody can revoke anything. Everything that is asynchronous

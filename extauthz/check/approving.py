@@ -7,9 +7,9 @@ together or for nothing, and only after the proof that it was broken by was used
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, assert_never
 
+import msgspec
 import structlog
 from msgspec.structs import replace
 
@@ -46,8 +46,7 @@ _ENDED: Final[Mapping[State, Reason]] = {
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
     """The decision that is told. `holder_secret` is that of a holder cookie which goes with it, for a browser that has
     none: what it waits for is good for that browser alone."""
 
@@ -55,16 +54,14 @@ class Settled:
     holder_secret: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Again:
+class Again(msgspec.Struct, frozen=True, kw_only=True):
     """Something was given: decide again with a new look-up. If that is still not enough, it does not count by the rules
     of the moment, and what is asked for anew is so `despite` these, by rule."""
 
     despite: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(msgspec.Struct, frozen=True, kw_only=True):
     """A Check that is decided to need approvals: `case` with its `request` and `identity`, and the `evaluation` that
     has come to `hold`. Whatever has happened to approvals after `mark` may not be known to it. `despite` as `Again`."""
 

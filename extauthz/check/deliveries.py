@@ -8,9 +8,9 @@ by another one. A receiver that is down is asked by one letter at a time, and le
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final, Protocol, assert_never
 
+import msgspec
 import structlog
 
 from extauthz.approval.telling.attempts import Delivered, Failed, Outcome, Patience, delay, pause
@@ -44,8 +44,7 @@ class Sender(Protocol):
         """Try once, at `now` in seconds since the epoch."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Addressee:
+class Addressee(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody who is told: by `sender`, of which an attempt takes no more than `seconds`, with `patience`."""
 
     sender: Sender
@@ -53,8 +52,7 @@ class Addressee:
     patience: Patience
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryStanding:
+class DeliveryStanding(msgspec.Struct, frozen=True, kw_only=True):
     """How it stands with an addressee: what became of the attempts of this process since its start, and how many
     letters of it the store had (`None`: not known), when they were counted last.
 

@@ -5,9 +5,9 @@ listed; it is known no more when it was revoked, or after `lifetime`. Whoever sh
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from extauthz.check.revocation_feed import RevocationFeed
@@ -32,8 +32,7 @@ _UNKNOWN: Final[Mapping[str, Any]] = {"known": False}
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Devices:
+class Devices(msgspec.Struct, frozen=True, kw_only=True):
     """`entropy(n)` gives n random bytes; `revocations` is `None` where nobody can revoke anything."""
 
     keys: KeyRing

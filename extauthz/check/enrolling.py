@@ -6,8 +6,9 @@ the case, in the same transaction that makes the change, so that two links make 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Literal, assert_never
+
+import msgspec
 
 from extauthz.check.proof.proving import issued_since
 from extauthz.check.seating import USER_VERIFICATION, Seated, Seating, keys_of, link_of
@@ -42,8 +43,7 @@ there (any more). `last`: the last app or key does not go. `too-many`: there are
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Enrolling:
+class Enrolling(msgspec.Struct, frozen=True, kw_only=True):
     """The changes. What is asynchronous raises `StateUnavailable`."""
 
     seating: Seating

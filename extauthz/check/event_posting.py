@@ -8,9 +8,9 @@ logged.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import structlog
 
 from extauthz.errors import StateUnavailable
@@ -35,8 +35,7 @@ _LOG_EVERY: Final = 10.0
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PostingCounts:
+class PostingCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Letters to one addressee: put into the store and dropped since the start, and waiting for the store."""
 
     put: int

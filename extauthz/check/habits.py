@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
+import msgspec
 import structlog
 
 from extauthz.errors import ExtauthzError
@@ -30,8 +31,7 @@ MOST: Final = 20_000
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HabitCounts:
+class HabitCounts(msgspec.Struct, frozen=True, kw_only=True):
     """How many requests' traces wait to be written, and since the start: how many were `written`, how many `lost` with
     a writing that failed, how many `forgotten` because there was no room.
     """

@@ -8,7 +8,6 @@ everybody else's; and whoever finds no place is answered at once, and asks again
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -36,8 +35,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     began_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HoldCounts:
+class HoldCounts(msgspec.Struct, frozen=True, kw_only=True):
     """How many calls are `held` now, and since the start: how many were `woken` by news, how many waited until their
     time was `over`, and how many were `refused` a place."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+import msgspec
 import structlog
 
 from extauthz.errors import ExtauthzError, RevocationsStale, StateUnavailable
@@ -42,8 +43,7 @@ elapsed: Final = partial(time.clock_gettime, _CLOCK)
 """Seconds on a clock that nobody sets."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeedStanding:
+class FeedStanding(msgspec.Struct, frozen=True, kw_only=True):
     """How it stands with the revocations; times are seconds since the epoch.
 
     At `confirmed_at` they were last known to be what the store has, `None` before the first time. Since `failing_since`

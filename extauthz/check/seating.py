@@ -4,8 +4,9 @@ The rules: a link seats one browser; and what somebody proves here serves here a
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Literal, assert_never
+
+import msgspec
 
 from extauthz.check.proof.proving import LockedOut, issued_since, revoked
 from extauthz.check.proof.telling import tell_locked, tell_proven
@@ -39,8 +40,7 @@ USER_VERIFICATION: Final[UserVerification] = "preferred"
 """How strictly keys are asked for here: an old one without a PIN may be set up, and rules say where it is enough."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seated:
+class Seated(msgspec.Struct, frozen=True, kw_only=True):
     """A browser at the page: its invitation, its seat, and the confirmed factors of the subject, oldest first."""
 
     invitation: Invitation
@@ -84,8 +84,7 @@ Proof = Seat | Literal["wrong-code", "code-used", "used", "gone"]
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seating:
+class Seating(msgspec.Struct, frozen=True, kw_only=True):
     """`clock()` is seconds since the epoch, `entropy(n)` n random bytes. What is asynchronous raises
     `StateUnavailable`.
     """

@@ -6,9 +6,9 @@ The rule: a store that must not be used as it is set up ends a start; later it i
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import structlog
 
 from extauthz.errors import ConfigurationError, ExtauthzError, StateUnavailable
@@ -25,8 +25,7 @@ _FIRST_PAUSE: Final = 0.05
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreStanding:
+class StoreStanding(msgspec.Struct, frozen=True, kw_only=True):
     """How it stands: `reached` if it could be written to at some time since the start.
 
     Since `failing_since` (seconds since the epoch) it can't, because of `error`; both are `None` while all is well.

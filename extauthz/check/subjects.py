@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from math import inf, isinf
 from typing import Any, Final
 
+import msgspec
+
 from extauthz.check.revocation_telling import tell_revoked
 from extauthz.errors import ExtauthzError
 from extauthz.identity import spiffe
@@ -93,16 +95,14 @@ class Naming:
         return issuer is not None and issuer not in self.issuers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unblocked:
+class Unblocked(msgspec.Struct, frozen=True, kw_only=True):
     """Of whom the block was ended, if there was one."""
 
     subject: Subject
     was_blocked: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ByHand:
+class ByHand(msgspec.Struct, frozen=True, kw_only=True):
     """What operators do; `clock` gives seconds since the epoch, `by` is what records call whoever does it.
 
     Every method raises `NobodyNamed`, `SubjectsRefused` for what can't be meant, and `StateUnavailable`.

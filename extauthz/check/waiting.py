@@ -5,9 +5,9 @@ time; and a glass is broken by a proof that was given for it, of the same browse
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
 
+import msgspec
 import structlog
 
 from extauthz.approval import course
@@ -33,8 +33,7 @@ MOST_REASONS: Final = 5
 _WORST_FIRST: tuple[State, ...] = ("denied", "cancelled", "expired", "pending", "approved")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
     """One approval as who waits for it sees it: `given` of `wanted` persons have approved.
 
     `against` is why it was denied or cancelled, as far as anybody has said: text of others, but not who they are.
@@ -46,8 +45,7 @@ class Shown:
     against: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """How all of them stand together: given when each is, over as soon as one is."""
 
     state: State
@@ -68,8 +66,7 @@ Unbroken = Literal["no-reason", "not-proven", "refused"]
 """Why a glass is whole: nobody said why, nobody has proven who they are for it, or it can't be broken (any more)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """What the waiting page asks. Everything that is asynchronous raises `StateUnavailable`."""
 
     approvals: Approvals

@@ -7,8 +7,9 @@ one for each line, and what makes no sense is told in a line.
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from extauthz.errors import ExtauthzError
 
@@ -27,8 +28,7 @@ class NotDone(ExtauthzError):
     """The API was not reached, or has refused; the message says what to do."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What was answered from `url`."""
 
     url: str

@@ -9,11 +9,11 @@ import ssl
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlsplit
 
+import msgspec
 import typer
 
 from extauthz.cli.approval_answers import Answer, NotDone, events, whole
@@ -50,8 +50,7 @@ TokenFile = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Api:
+class Api(msgspec.Struct, frozen=True, kw_only=True):
     """The API at `url`, asked with `token`."""
 
     url: str

@@ -5,10 +5,10 @@ only the parts are there that they name.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+import msgspec
 import typer
 
 from extauthz.check.holding_config import AT_ONCE
@@ -44,8 +44,7 @@ _LISTENED: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The options of the command, as they are given; `None` and nothing are those that are not. Addresses are texts
     that `parse_address` takes."""
 

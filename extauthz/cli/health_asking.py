@@ -10,9 +10,10 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
+
+import msgspec
 
 from extauthz.errors import ExtauthzError, failure_of
 from extauthz.files import open_file
@@ -37,8 +38,7 @@ class _Failed(Exception):
     """As `NotAsked`, without the address."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pinned:
+class Pinned(msgspec.Struct, frozen=True, kw_only=True):
     """The certificate that the server must show, and its key, in PEM; and what we show for ourselves, a certificate and
     its key, if not these."""
 

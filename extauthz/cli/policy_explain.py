@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+import msgspec
 import typer
 from msgspec.structs import replace
 from rich.console import Console
@@ -251,8 +252,7 @@ def _load(paths: list[Path], declared: Declared) -> tuple[PolicySet, Sources]:
     return policies, Sources(documents)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Configured:
+class _Configured(msgspec.Struct, frozen=True, kw_only=True):
     """What a configuration says of requests: who is who, what policies may read, how requests are read, and what is
     known of addresses."""
 

@@ -1,10 +1,10 @@
 """`extauthz policy test`: run the cases of `kind: PolicyTest` documents, and say what they leave untried."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -30,8 +30,7 @@ _POLL_MS: Final = 200
 Output = Literal["text", "json", "junit"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(msgspec.Struct, frozen=True, kw_only=True):
     """A run of all cases."""
 
     outcomes: tuple[Outcome, ...]

@@ -2,14 +2,14 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 _TCP: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):([0-9]{1,5})")
 
 
-@dataclass(frozen=True, slots=True)
-class Tcp:
+class Tcp(msgspec.Struct, frozen=True):
     """A host, by name or address, and a port."""
 
     host: str
@@ -30,8 +30,7 @@ class Tcp:
         return not self.is_name and ipaddress.ip_address(self.host).is_unspecified
 
 
-@dataclass(frozen=True, slots=True)
-class Pipe:
+class Pipe(msgspec.Struct, frozen=True):
     """A Unix socket; an abstract one begins with `@`."""
 
     path: str

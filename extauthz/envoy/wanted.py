@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Generic, Literal, TypeVar
 
+import msgspec
+
 from extauthz.envoy.addresses import Address, Pipe, Tcp
 from extauthz.envoy.marks import MARK
 
@@ -28,8 +30,7 @@ class Own(Generic[T]):
         return text[0].upper() + text[1:] if self.said else MARK + text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerTls:
+class ServerTls(msgspec.Struct, frozen=True, kw_only=True):
     """The certificate that clients see, in files, and who signs theirs; `trust_domains` are those that are let in."""
 
     certificate: Own[str]
@@ -38,8 +39,7 @@ class ServerTls:
     trust_domains: Own[tuple[str, ...]] = Own(())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallingTls:
+class CallingTls(msgspec.Struct, frozen=True, kw_only=True):
     """TLS to extauthz: who signs its certificate and by which of its names it is known; and a certificate of Envoy's
     own, where extauthz lets nobody else in."""
 
@@ -49,8 +49,7 @@ class CallingTls:
     key: Own[str] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class Server(msgspec.Struct, frozen=True, kw_only=True):
     """extauthz: where it answers Checks, one address for each worker, and shows its pages."""
 
     checks: tuple[Own[Address], ...]
@@ -62,8 +61,7 @@ class Server:
     """Namespaces of other filters that it is told."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
     """Paths below which calls wait for an approval, for so many seconds at most, and so many at a time."""
 
     paths: Own[tuple[str, ...]] = Own(("/held",))
@@ -87,8 +85,7 @@ class Asking:
     hold: Hold | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What is told of requests: in an access log (`stdout`, or a file) and in spans, which go to `collector`."""
 
     name: str
@@ -97,16 +94,14 @@ class Seen:
     sampling: float = 100.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TcpGuard:
+class TcpGuard(msgspec.Struct, frozen=True, kw_only=True):
     """A listener for connections that carry no HTTP, and where they lead."""
 
     listen: Own[Address]
     service: Own[Address]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proxy:
+class Proxy(msgspec.Struct, frozen=True, kw_only=True):
     """A gateway or a sidecar, whole."""
 
     kind: Literal["gateway", "sidecar"]
@@ -125,8 +120,7 @@ class Proxy:
     tcp: TcpGuard | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApproversFront:
+class ApproversFront(msgspec.Struct, frozen=True, kw_only=True):
     """A listener with TLS before the approvers' pages."""
 
     admin: Own[Address] | None

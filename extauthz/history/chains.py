@@ -117,8 +117,7 @@ class Stretch:
         return [(self.seq, self.hash), *self.heads]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownHead:
+class KnownHead(msgspec.Struct, frozen=True, kw_only=True):
     """The end of a chain as the store knows it: `file` is where it was written, `at` is when it was told of, in seconds
     since the epoch."""
 

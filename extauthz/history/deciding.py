@@ -5,7 +5,7 @@ comes out the same for all counts as decided. Rules that are as they were have t
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from typing import Final
 
@@ -43,8 +43,7 @@ _WORKED: Final[Mapping[Effect, frozenset[DecisionName]]] = {
 """By effect, the decisions that come after its terms are worked out (design section 3, steps 4 to 6)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Undecidable:
+class Undecidable(msgspec.Struct, frozen=True):
     """The record holds too little; `missing` names what it would take."""
 
     missing: tuple[str, ...]

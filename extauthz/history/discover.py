@@ -8,6 +8,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from extauthz.history.reading import Unreadable
 from extauthz.history.recorded import is_decidable, segments_of
 from extauthz.history.routes import Path, routes
@@ -38,8 +40,7 @@ class Seen:
     denied: Counter[Caller] = field(default_factory=Counter)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Requests of one kind: what was seen on all paths that its template covers; `example` is one of them."""
 
     host: str
@@ -65,8 +66,7 @@ class Route:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Excess:
+class Excess(msgspec.Struct, frozen=True):
     """An allow rule whose `workloads` name this one, which never used it."""
 
     workload: str

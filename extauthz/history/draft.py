@@ -7,10 +7,10 @@ every test that is written passes. It is a draft: who reads it decides what of i
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
+import msgspec
 import yaml
 
 from extauthz.history.discover import CRITICAL, Caller, Route, Traffic
@@ -29,8 +29,7 @@ _SOMEBODY: Final = {"sub": "somebody"}
 Plain = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Drafted:
+class Drafted(msgspec.Struct, frozen=True):
     """A policy, its tests (`None` if nothing can be tested), and denials that it would let through."""
 
     name: str

@@ -34,8 +34,7 @@ class Unreadable:
     torn: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(msgspec.Struct, frozen=True):
     """One line of the file: what it holds, and its length in bytes, with that of what is left out around it."""
 
     content: DecisionLine | Unreadable

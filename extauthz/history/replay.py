@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
+
 from extauthz.history.deciding import Redecider, Undecidable
 from extauthz.history.reading import Unreadable
 from extauthz.history.recorded import Recorded, instant, is_decidable
@@ -171,8 +173,7 @@ class Replay:
                 self.tally.signals.setdefault(f"{model}/{signal}", Counter())[who] += 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Demand:
+class _Demand(msgspec.Struct, frozen=True, kw_only=True):
     """One proof that is asked for: how long it serves (seconds), and whether for one request alone."""
 
     rule: str

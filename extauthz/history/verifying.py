@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
+
 from extauthz.errors import ExtauthzError, failure_of
 from extauthz.files import open_file
 from extauthz.history.chains import (
@@ -44,8 +46,7 @@ class Writer:
     stopped: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it. `count` is how many mistakes there are; of very many, `mistakes` are the first ones."""
 
     files: int

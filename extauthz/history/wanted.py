@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import Final, Literal
 
+import msgspec
+
 from extauthz.history.reading import parse, time_in
 from extauthz.record.audit_line import DecisionLine
 from extauthz.record.decision import DecisionName
@@ -26,8 +28,7 @@ WantedDecision = Literal[DecisionName, "blocked"]
 """A decision, or any but `allow`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What a record must be; what is `None` or empty says nothing.
 
     `since` (with it) and `until` (without it) are times as lines have them. `subject` is a user's `sub` or a workload's

@@ -6,10 +6,10 @@ certificate of some other kind. Whether somebody holds its key, and who signed i
 
 import re
 from base64 import b64decode
-from dataclasses import dataclass
 from hashlib import sha256
 from urllib.parse import unquote
 
+import msgspec
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -24,8 +24,7 @@ class NoCertificate(Exception):
     """This is no certificate that can be read; the message says why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Validity:
+class Validity(msgspec.Struct, frozen=True, kw_only=True):
     """When a certificate counts: seconds since the epoch, both included (RFC 5280 section 4.1.2.5)."""
 
     starts: float
@@ -36,8 +35,7 @@ class Validity:
         return self.starts <= now <= self.ends
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leaf:
+class Leaf(msgspec.Struct, frozen=True, kw_only=True):
     """What a certificate says of its holder.
 
     `name` is its URI name if it has exactly one, else empty; `fingerprint` the SHA-256 over its DER in lower-case hex.

@@ -30,8 +30,7 @@ _ROUNDING = 0.001
 _NOTHING: Final[frozenset[str]] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Validity:
+class Validity(msgspec.Struct, frozen=True, kw_only=True):
     """When a token counts, in seconds since the epoch; `leeway` is how far its issuer's clock may run ahead."""
 
     expires: float

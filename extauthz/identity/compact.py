@@ -7,10 +7,11 @@ strings that another reader would take otherwise: no token. The limits hold befo
 import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from dataclasses import dataclass
 from hashlib import sha256
 from math import isfinite
 from typing import Any, NoReturn
+
+import msgspec
 
 from extauthz.values.quoting import given
 
@@ -25,8 +26,7 @@ class Unreadable(Exception):
     """This text is no token or no JSON object that has one reading; the message says why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompactToken:
+class CompactToken(msgspec.Struct, frozen=True, kw_only=True):
     """The parts of a token: two JSON objects, and what `signature` is to be checked over."""
 
     header: dict[str, Any]

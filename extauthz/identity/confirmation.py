@@ -6,16 +6,16 @@ The rule: a bound token never counts as a bearer token. A binding that can't be 
 import re
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from extauthz.errors import InvalidCredential
 
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Confirmation:
+class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
     """What must be there beside the token; empty is nothing.
 
     `certificate` is the SHA-256 in lower-case hex of the client's certificate (RFC 8705 section 3.1), `key` the

@@ -8,10 +8,11 @@ import json
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import IPv6Address
 from typing import Any, Final
+
+import msgspec
 
 from extauthz.errors import ConfigurationError, InvalidCredential, MalformedRequest
 from extauthz.identity.compact import CompactToken, Unreadable, take_apart
@@ -56,8 +57,7 @@ _UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
 _DEFAULT_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
+class Proof(msgspec.Struct, frozen=True, kw_only=True):
     """A proof that holds, if it was not used before.
 
     `key` is the thumbprint of the key (RFC 7638), `id` what tells this proof from every other, `expires_at` in seconds

@@ -6,8 +6,9 @@ beyond the token's own end. A token is shown to nobody but the issuer of its sou
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from extauthz.errors import InvalidCredential, IssuerUnavailable
 from extauthz.identity.claims import VerifiedToken, verified
@@ -27,8 +28,7 @@ TokenKey = tuple[str, bytes]
 """A place, and the SHA-256 of the token that was found there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Remembered:
+class _Remembered(msgspec.Struct, frozen=True, kw_only=True):
     """An answer that counts from `since`, not until `until`: a token, or why there is none."""
 
     outcome: VerifiedToken | str

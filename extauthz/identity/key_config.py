@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
 
+import msgspec
 from pydantic import AfterValidator, Field, model_validator
 
 from extauthz.identity.discovery import DiscoveryKind, metadata_url
@@ -19,8 +20,7 @@ from extauthz.values.url import fetch_url
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyFile:
+class KeyFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file, relative to the configuration."""
 
     path: Path
@@ -38,8 +38,7 @@ class KeyAddress:
     token: Path | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiscoveredKeys:
+class DiscoveredKeys(msgspec.Struct, frozen=True, kw_only=True):
     """The URL that the issuer's own metadata, at `metadata_url`, names; `ca` as in `KeyAddress`."""
 
     issuer: str
@@ -47,8 +46,7 @@ class DiscoveredKeys:
     ca: Path | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkloadApi:
+class WorkloadApi(msgspec.Struct, frozen=True, kw_only=True):
     """The SPIFFE Workload API behind the Unix socket `socket`, which hands out the keys of `trust_domain`."""
 
     socket: Path
@@ -59,8 +57,7 @@ KeyPlace = KeyFile | KeyAddress | DiscoveredKeys | WorkloadApi
 """A closed union of where keys can be."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeySource:
+class KeySource(msgspec.Struct, frozen=True, kw_only=True):
     """One publisher of keys: where they are and what is taken of them.
 
     `name` is that of a source of users, or the SPIFFE ID of a trust domain: `FetchKeys` and `Resolver.with_keys` go by

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
+import msgspec
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchKeys:
@@ -38,8 +40,7 @@ class ReviewToken:
     token: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UseProof:
+class UseProof(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a proof of possession (RFC 9449) is used for the first time; asked when all else holds.
 
     `id` tells it from every other proof, and from `expires_at` on, in seconds since the epoch, it is too old anyway.
@@ -54,20 +55,17 @@ Lookup = FetchKeys | Introspect | ReviewToken | UseProof
 """A closed union of the questions."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class Done(msgspec.Struct, frozen=True, kw_only=True):
     """It was done; the answer has no content."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreachable:
+class Unreachable(msgspec.Struct, frozen=True, kw_only=True):
     """Nobody answered, or not in a way that can be understood; `detail` is for the record."""
 
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Introspected:
+class Introspected(msgspec.Struct, frozen=True, kw_only=True):
     """What the issuer said: the members of its response, of which `active` is there and a boolean.
 
     `asked_at` is when it was asked, in seconds since the epoch.
@@ -77,8 +75,7 @@ class Introspected:
     asked_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reviewed:
+class Reviewed(msgspec.Struct, frozen=True, kw_only=True):
     """What the API server said: whether it knows the token, whose it is, and whom it is for."""
 
     authenticated: bool
@@ -86,8 +83,7 @@ class Reviewed:
     audiences: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsedBefore:
+class UsedBefore(msgspec.Struct, frozen=True, kw_only=True):
     """A proof was used by another request."""
 
 
@@ -96,8 +92,7 @@ Answers = Mapping[Lookup, Answer]
 NO_ANSWERS: Final[Answers] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Awaiting:
+class Awaiting(msgspec.Struct, frozen=True, kw_only=True):
     """The caller is not known before these are answered; they do not depend on each other."""
 
     lookups: tuple[Lookup, ...]

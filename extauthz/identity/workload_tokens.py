@@ -7,10 +7,11 @@ looked at on every request, and nobody's word is taken for longer than they gave
 
 from collections.abc import Collection, Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass
 from hashlib import sha256
 from math import inf
 from typing import Any, Final, Self
+
+import msgspec
 
 from extauthz.errors import (
     ConfigurationError,
@@ -52,8 +53,7 @@ _SVID_TYPES: Final = frozenset({"jwt", "jose"})
 _ACCOUNT_TYPES: Final = frozenset({"jwt"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Presented:
+class Presented(msgspec.Struct, frozen=True, kw_only=True):
     """What the tokens of a request prove; `workload` is `None` without any.
 
     `credentials` are those tokens. `lookups` are what must be known before. `takes_bearer` is whether the bearer
@@ -66,8 +66,7 @@ class Presented:
     takes_bearer: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
     """A token that holds: whose it is, when it counts, by whose keys; since and until when nobody is asked again."""
 
     workload: Workload
@@ -78,8 +77,7 @@ class Verified:
     until: float = inf
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected:
+class Rejected(msgspec.Struct, frozen=True, kw_only=True):
     """A token that the API server does not know, from when until when it is not asked again."""
 
     since: float

@@ -5,9 +5,10 @@ The rule: what comes back is what the publisher said, or an error. Whether it is
 
 import asyncio
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, assert_never
+
+import msgspec
 
 from extauthz.errors import ConfigurationError
 from extauthz.identity.discovery import endpoint
@@ -22,8 +23,7 @@ _NOT_KEPT: Final = re.compile(r"(?:^|,)[ \t]*no-(?:store|cache)[ \t]*(?:,|=|$)",
 _ACCEPT: Final = {"accept": "application/jwk-set+json, application/json"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
+class Published(msgspec.Struct, frozen=True, kw_only=True):
     """A document as it was published at `url`.
 
     `etag` names this state of it (RFC 9110 section 8.8.3). `max_age` is for how many seconds the publisher says that

@@ -8,11 +8,11 @@ provider has signed, or a reason why there are none.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import urlencode
 
+import msgspec
 import structlog
 
 from extauthz.errors import ConfigurationError, InvalidCredential, IssuerUnavailable
@@ -41,8 +41,7 @@ Known = TypeVar("Known")
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Metadata:
+class _Metadata(msgspec.Struct, frozen=True, kw_only=True):
     """What a provider publishes of itself."""
 
     provider: Provider

@@ -4,9 +4,10 @@ The rule: a client of HTTP is imported for who is asked something, with the firs
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
+
+import msgspec
 
 from extauthz.errors import ConfigurationError, ExtauthzError, failure_of
 from extauthz.files import open_file
@@ -24,16 +25,14 @@ class TooLong(OutOfReach):
     """The answer was longer than it may be."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnCertificate:
+class OwnCertificate(msgspec.Struct, frozen=True, kw_only=True):
     """The files of the certificate that this server shows of itself, with its chain, and of its key; both in PEM."""
 
     certificate: Path
     key: Path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """What came back, whatever its status. `headers` are found in any case."""
 
     status: int

@@ -7,8 +7,9 @@ question is known before anybody is asked.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+import msgspec
 
 from extauthz import cel
 from extauthz.policy.context import NAMES, RequestScope
@@ -45,8 +46,7 @@ class Question(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class AttributeSource:
+class AttributeSource(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One source: its `name`, what it is asked (`ask`), and the types of the `fields` that it tells."""
 
     name: str

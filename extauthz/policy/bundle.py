@@ -16,9 +16,9 @@ import re
 import tarfile
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
+import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -72,8 +72,7 @@ class _Manifest(BaseModel):
     created: Annotated[str, AfterValidator(_moment)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bundle:
+class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     """A bundle whose signature was good. `created` is RFC 3339, `sha256` the archive's in hex; `files` are unpacked."""
 
     name: str

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+import msgspec
+
 from extauthz import cel
 from extauthz.cel import tree
 from extauthz.policy.policy_set import PolicySet
@@ -34,8 +36,7 @@ class Way(NamedTuple):
     outcome: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+class Count(msgspec.Struct, frozen=True):
     """How many of how many are covered both ways."""
 
     covered: int
@@ -47,8 +48,7 @@ class Count:
         return 100.0 * self.covered / self.total if self.total else 100.0
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(msgspec.Struct, frozen=True):
     """A way that no case has taken: where, in whose text, and in words."""
 
     owner: str

@@ -7,6 +7,8 @@ ever: so that is an error when it is loaded.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import msgspec
+
 from extauthz import cel
 from extauthz.cel import errors as cel_errors
 from extauthz.cel import tree
@@ -28,8 +30,7 @@ class Issuers:
         return next(iter(self.of_users)) if len(self.of_users) == 1 else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Declared:
+class Declared(msgspec.Struct, frozen=True, kw_only=True):
     """`headers` are the lower-case names of the request headers that Envoy sends, `None` also if it sends all.
 
     `attributes` is the type of the name `attributes`, with the sources that are asked. `geo` are the fields of `geo`

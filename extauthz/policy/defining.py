@@ -5,8 +5,9 @@ Pure. The rule kept here: the order of documents, and of what stands in them, me
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from extauthz import cel
 from extauthz.cel import tree
@@ -50,8 +51,7 @@ def define(
     return collected.known(compiled, complete)
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+class _Source(msgspec.Struct, frozen=True):
     """A function as it stands in a document; its name has the prefix."""
 
     name: str

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from extauthz import cel
 from extauthz.cel import tree
 from extauthz.cel.kinds import kind_of
@@ -22,8 +24,7 @@ MAX_CALLS: Final = 1_000
 """Calls of functions that one expression may come to, those within functions included."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(msgspec.Struct, frozen=True):
     """What one call of a function may cost: how many calls it comes to, and whether it visits a list."""
 
     calls: int

@@ -6,15 +6,15 @@ form, so that matching is a look-up.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
+
+import msgspec
 
 _LABELS = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*")
 _PORT = re.compile(r":[0-9]{1,5}$")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class HostPattern:
+class HostPattern(msgspec.Struct, frozen=True, order=True):
     """`name` in canonical form; `deeper` if it stands for every host below `name`, at any depth."""
 
     name: str

@@ -6,8 +6,9 @@ no escapes, and nothing stands between the parts but what the grammar allows.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from extauthz.cel import EvalError
 
@@ -17,8 +18,7 @@ _PARAMETER: Final = re.compile(rf'[ \t]*;[ \t]*({_WORD})=(?:({_WORD})|"([^"\\\x0
 _REST: Final = re.compile(r"[ \t;]*\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class MediaType:
+class MediaType(msgspec.Struct, frozen=True):
     """`name` and the names of `parameters` are in lower case."""
 
     name: str

@@ -5,8 +5,9 @@ mismatch; a property test holds the two readings against each other.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from extauthz import cel
 from extauthz.policy.plain import shown
@@ -19,8 +20,7 @@ from extauthz.values.request import HttpRequest, RequestView
 MatchField = Literal["host", "method", "path", "workload", "tcp", "expired"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mismatch:
+class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
     """One match field that does not fit: what the rule wants, any one of them, and what the request has.
 
     `got` is `None` where it has none: no workload, a check without HTTP.
@@ -41,8 +41,7 @@ class Mismatch:
                 return f"{got} where {_any_of(self.wanted)} is wanted"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Other:
+class Other(msgspec.Struct, frozen=True, kw_only=True):
     """A rule that is no candidate, and why. `near` orders them: how far it is from being one."""
 
     rule: Rule

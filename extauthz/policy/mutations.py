@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import msgspec
+
 from extauthz.policy.plain import Json, header_lines, header_value, json_value, parameter_value
 from extauthz.policy.rules import NOTHING, AllowTerms, Programs
 from extauthz.values.decisions import NO_MUTATIONS, Mutations
@@ -17,8 +19,7 @@ from extauthz.values.request import EMPTY
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
+class Conflict(msgspec.Struct, frozen=True):
     """Two rules that change one thing differently; `rule` is the alphabetically first of those in any conflict."""
 
     rule: str

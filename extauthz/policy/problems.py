@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, Union, get_args, get_origin
 
+import msgspec
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -96,8 +97,7 @@ def problems_of(error: ValidationError, model: type[BaseModel], document: Placed
     return [fault.problem for fault in faults_of(error, model, document)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """One of pydantic's errors, and what is told of it.
 
     `path` is pydantic's: it may hold the names of union members, and `[key]` behind a key that is meant itself; for a

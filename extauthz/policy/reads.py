@@ -9,6 +9,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import msgspec
+
 from extauthz import cel
 from extauthz.cel import errors as cel_errors
 from extauthz.cel import tree
@@ -35,8 +37,7 @@ _LOOKUPS: Final[Mapping[str, Lookup]] = {
 _NUMBERS: Final = (cel.INT, cel.UINT, cel.DOUBLE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Ask:
+class Ask(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A call of `rate`, `seen` or `baseline`: what works out its arguments.
 
     `meaning` is the call as it is written, with the variables that it reads, if it means the same in every rule of the

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
+
 from extauthz.approval.terms import Terms
 from extauthz.cel import Program
 from extauthz.policy.comparisons import Comparison, comparison_of
@@ -72,8 +74,7 @@ NOTHING = AllowTerms()
 """The terms of an allow that changes nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class DenyTerms:
+class DenyTerms(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """How a deny answers: with `answer`, and what these make of the request beside it or in its place."""
 
     answer: Deny

@@ -1,14 +1,14 @@
 """Where rules and variables are written: from `policy/rule` to a place in a file."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from extauthz.policy.problems import Path
 from extauthz.policy.yaml_source import Document
 
 
-@dataclass(frozen=True, slots=True)
-class SourcePlace:
+class SourcePlace(msgspec.Struct, frozen=True):
     """A place in a file; line and column count from 1."""
 
     file: str

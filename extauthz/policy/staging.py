@@ -4,11 +4,12 @@ The rule kept here: who is in stays in. A subject's place between 0 and 1 depend
 and on nothing else, so that a larger share only adds subjects, on every replica alike; each rule draws its own.
 """
 
-from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import sha256
 from math import ceil
 from typing import Final
+
+import msgspec
 
 from extauthz.policy.workloads import WorkloadPattern
 from extauthz.values.decisions import Mode
@@ -27,8 +28,7 @@ def place(rule: str, subject: Subject) -> int:
     return int.from_bytes(sha256(f"{rule}\n{subject.key}".encode("utf-8", "surrogatepass")).digest()[:8])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Staged:
+class Staged(msgspec.Struct, frozen=True, kw_only=True):
     """For whom a rule is obeyed: any one of a share of all subjects, subjects by ID, by issuer and ID, workloads."""
 
     share: int

@@ -8,14 +8,14 @@ refused when it is loaded.
 """
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 _CAPTURE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]{0,63})(=\*\*)?\}")
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(msgspec.Struct, frozen=True):
     """A template in parts.
 
     `segments` holds a literal, or `None` for one segment that is not empty; `names` the captures by position; `tail`

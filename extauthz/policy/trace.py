@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
+import msgspec
+
 from extauthz import cel
 from extauthz.cel import tree
 from extauthz.policy.context import PARAMS, VARIABLES, RequestScope, VariableScope
@@ -54,16 +56,14 @@ class Traced:
             yield from part.walk()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuleTrace:
+class RuleTrace(msgspec.Struct, frozen=True, kw_only=True):
     """The condition of a candidate, `None` if it has none, and the variables that were read for it, by name."""
 
     condition: Traced | None
     variables: Mapping[str, Traced]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelTrace:
+class ModelTrace(msgspec.Struct, frozen=True, kw_only=True):
     """The conditions of the signals of a risk model, and the variables that were read for them, by name."""
 
     signals: Mapping[str, Traced]

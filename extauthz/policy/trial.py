@@ -85,8 +85,7 @@ class Outcome:
     risk_traces: Mapping[str, ModelTrace] = field(default_factory=empty)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ruling:
+class _Ruling(msgspec.Struct, frozen=True, kw_only=True):
     """What was decided, and what it was decided of; `request` is `None` where it was refused."""
 
     evaluation: Evaluation
@@ -308,8 +307,7 @@ def _request(case: Case, now: float) -> RequestView:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Message:
+class _Message(msgspec.Struct, frozen=True):
     """The message that a case gives: no bytes stand for it, and no descriptor."""
 
     content: Mapping[str, Any]

@@ -1,14 +1,13 @@
 """SPIFFE ID patterns: `*` for one segment, a final `**` for zero or more (design section 3, `workloads`)."""
 
-from dataclasses import dataclass
+import msgspec
 
 from extauthz.identity import spiffe
 
 _SCHEME = "spiffe://"
 
 
-@dataclass(frozen=True, slots=True)
-class WorkloadPattern:
+class WorkloadPattern(msgspec.Struct, frozen=True):
     """A pattern in parts: `segments` begins with the trust domain, `None` stands for any one segment; `tail` is
     whether any number of segments may follow."""
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+import msgspec
+
 from extauthz.policy.problems import Path
 
 ELEMENT: Final = -1
@@ -34,20 +36,17 @@ class Node:
     lost: frozenset[str | int] = NOTHING_LOST
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(msgspec.Struct, frozen=True):
     """Lose a value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Supply:
+class Supply(msgspec.Struct, frozen=True):
     """Lose a value, and let another one stand in for it."""
 
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Rename:
+class Rename(msgspec.Struct, frozen=True):
     """Take a key for another one, which was meant."""
 
     key: str

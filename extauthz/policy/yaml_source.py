@@ -9,10 +9,10 @@ is refused hides nothing: it is lost, and the rest is read.
 import bisect
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
+import msgspec
 import yaml
 
 from extauthz.policy.problems import Path, PolicyErrors, Problem
@@ -169,8 +169,7 @@ class Document:
         return node
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stream:
+class Stream(msgspec.Struct, frozen=True, kw_only=True):
     """What a YAML text holds: its documents, empty ones left out, and what is wrong with it, theirs included.
 
     `whole` is whether no document is missing: none can be read behind what is not YAML at all.

@@ -10,7 +10,6 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -56,8 +55,7 @@ CHECKPOINT_EVERY: Final = 60.0
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditCounts:
+class AuditCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Records since the start: waiting for room on the disk, in the file, and lost."""
 
     waiting: int

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
+import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -35,8 +36,7 @@ _LONGEST_SIGNATURE: Final = 192
 _SIGNATURE: Final = re.compile(rb',"signature":"([A-Za-z0-9_-]{86})"\}' + _PLACE + rb"\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """The end of a writer's chain: the number of its last line, 0 before there is one, and the hash of it, in hex."""
 
     writer: str
@@ -44,8 +44,7 @@ class Head:
     hash: str
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(msgspec.Struct, frozen=True):
     """What a line says of its place in a chain; `body` are the bytes that its hash takes in behind the hash before."""
 
     body: bytes

@@ -5,9 +5,9 @@ nothing, whatever goes wrong.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Protocol
 
+import msgspec
 import structlog
 
 from extauthz.record.decision import WallClock
@@ -40,8 +40,7 @@ class Taker(Protocol):
         """Take one record."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chronicle:
+class Chronicle(msgspec.Struct, frozen=True, kw_only=True):
     """`recorder` is `None` where nobody wants records, `tallies` where nothing is counted; `clock` gives nanoseconds
     since the epoch."""
 

@@ -9,6 +9,8 @@ Pure: the time is an argument, in seconds that only go on.
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from extauthz.record.event_types import EventKind, Happening
 from extauthz.values.rate import Rate
 
@@ -30,8 +32,7 @@ class Folded:
     example: str
 
 
-@dataclass(slots=True)
-class _Window:
+class _Window(msgspec.Struct):
     ends_at: float
     passed: int = 0
     folded: int = 0

@@ -7,7 +7,6 @@ Pure: records come in, and nothing is looked up.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, Literal, Self, get_args
 
 import msgspec
@@ -91,8 +90,7 @@ def kinds_like(pattern: str) -> frozenset[EventKind]:
     raise ValueError(f"no event is called `{pattern}`; {meant}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody wants to be told of: these kinds, of `rules`, of those of `policies`, or, where both are `None`, of
     all and of what has no rule."""
 

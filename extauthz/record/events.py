@@ -5,9 +5,9 @@ and nothing else; and what is told by a count is told when its time is over, at 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 
+import msgspec
 import structlog
 
 from extauthz.record.event_folding import Folded, Folding
@@ -20,8 +20,7 @@ from extauthz.values.rate import Rate
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
+class Listener(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody who is told under the name `sink` of what the `selection` takes, as often as `rate` says."""
 
     sink: str

@@ -6,8 +6,9 @@ what goes wrong in it changes none; only a record that a rule requires is waited
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from extauthz.record.brief import Decided
 from extauthz.record.life import LifeRecord
@@ -63,8 +64,7 @@ class Ledger(Keeper, Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalCounts:
+class JournalCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Records that wait for their keepers, and those that were dropped since the start because too many did."""
 
     waiting: int

@@ -8,8 +8,9 @@ that they mention and lose what they quote of the request; they tell the two apa
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, assert_never
+
+import msgspec
 
 from extauthz.cel import EvalError
 from extauthz.policy.body_views import pairs
@@ -92,8 +93,7 @@ _QUERY_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]-]{0,31}")
 _BARE_NAME: Final = re.compile(r"[A-Za-z_-]{1,32}")
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
+class Keep(msgspec.Struct, frozen=True):
     """The names whose values are recorded in the clear, defaults included; headers in lower case."""
 
     headers: frozenset[str] = HEADERS

@@ -9,7 +9,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar, assert_never
 
 import msgspec
@@ -70,8 +69,7 @@ class Parcel(msgspec.Struct, Generic[P], frozen=True):
     content: P
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batching:
+class Batching(msgspec.Struct, frozen=True, kw_only=True):
     """When spans are sent: `most` together, `delay` seconds after the first of them, with `patience` seconds for the
     whole. At most `queue` spans and `size` bytes wait."""
 
@@ -82,8 +80,7 @@ class Batching:
     size: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpanCounts:
+class SpanCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Spans that wait, with their bytes; and since the start those that arrived, and those that were dropped."""
 
     waiting: int

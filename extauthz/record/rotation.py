@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -48,8 +47,7 @@ class _RemovedLine(msgspec.Struct):
     details: _Removed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rotation:
+class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     """When a file is rotated, by bytes and seconds, and what is kept, by seconds and files; `None` sets no limit."""
 
     size: int | None = None
@@ -83,8 +81,7 @@ class Rotation:
         return Surplus(removed, [file for at, file in files if (at, file) not in ours and file not in gone])
 
 
-@dataclass(frozen=True, slots=True)
-class Surplus:
+class Surplus(msgspec.Struct, frozen=True):
     """Files to be removed, the oldest first, each if its last line is of before that moment, in seconds since the
     epoch, whenever that was if it is `None`; and those that are not what they are called, which are not counted."""
 
@@ -143,8 +140,7 @@ def rotated_at(name: str) -> float | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Ends:
+class Ends(msgspec.Struct, frozen=True):
     """Where chains end with a file that is removed: each writer's last line in it, and those that were before it of
     writers that are not in it. Of `ended` nothing follows. `last` is the newest time in it, in seconds since the
     epoch."""

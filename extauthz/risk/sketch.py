@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from math import ceil, exp, isfinite, log, tanh
 from typing import Final
 
+import msgspec
+
 FINEST: Final = 0.01
 """The part of a number by which its estimate is off while no buckets were joined."""
 MOST_BUCKETS: Final = 256
@@ -34,8 +36,7 @@ _FADED: Final = 1 / 256
 """A bucket of less weight than this is forgotten: a number has faded from it after eight half-lives."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quantiles:
+class Quantiles(msgspec.Struct, frozen=True, kw_only=True):
     """How much was usual: of `count` numbers, old ones counting less, half were at most `p50`, and so on.
 
     Without any number all but the count are `None`.

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from math import asin, cos, isfinite, radians, sin, sqrt
 from typing import Any, Final
 
+import msgspec
+
 EARTH_RADIUS_KM: Final = 6371.0088
 """The mean radius (2a + b)/3 of the WGS 84 ellipsoid."""
 SHORTEST: Final = 1.0
@@ -35,8 +37,7 @@ class Place:
             raise ValueError("no radius")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Travel:
+class Travel(msgspec.Struct, frozen=True, kw_only=True):
     """From one place to another: `distance_km` at least, at `speed_kmh`, in `since` seconds, which are never less than
     none."""
 

@@ -8,8 +8,9 @@ sealed: nobody reads or changes them, and no other text of ours passes for one.
 import hmac
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from extauthz.stepup.keys import SEAL_NONCE_BYTES, KeyRing, SealBroken
 from extauthz.stepup.oidc import Departure, FlowSecrets, Provider, check_flow, check_methods, location
@@ -33,8 +34,7 @@ _LINK_PLACE: Final = ("extauthz approver link",)
 _MAX_LENGTH: Final = 16_384
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Begun:
+class Begun(msgspec.Struct, frozen=True, kw_only=True):
     """A login that was begun: `nonce_hash` from `hash_nonce`, `then` a path of ours, `expires_at` in epoch seconds."""
 
     nonce_hash: str
@@ -46,8 +46,7 @@ class Begun:
         return nonce is not None and hmac.compare_digest(hash_nonce(nonce), self.nonce_hash)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApproverLink:
+class ApproverLink(msgspec.Struct, frozen=True, kw_only=True):
     """What an administrator's link says: who logs in with it, and the groups that they count by.
 
     Times in seconds since the epoch: when it was made, and until when it can be used.

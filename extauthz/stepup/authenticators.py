@@ -4,9 +4,10 @@ The rule: nothing of the library that ceremonies rest on is needed to read and w
 """
 
 import json
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Self
+
+import msgspec
 
 from extauthz.stepup.webauthn_answer import Ceremony, NotVerified, decode, encode, json_object
 
@@ -16,8 +17,7 @@ TRANSPORTS: Final = ("usb", "nfc", "ble", "smart-card", "internal", "cable", "hy
 """The ways to reach an authenticator that are known (Web Authentication section 5.8.4)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Authenticator:
+class Authenticator(msgspec.Struct, frozen=True, kw_only=True):
     """What a store keeps of a registered credential; nothing of it is secret.
 
     `public_key` is a COSE key (RFC 9052 section 7). `user_handle` is the same random text for all authenticators of a
@@ -58,8 +58,7 @@ class Authenticator:
                 raise NotVerified("malformed", "a stored authenticator")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownAuthenticator:
+class KnownAuthenticator(msgspec.Struct, frozen=True, kw_only=True):
     """An authenticator of the subject: the id of its factor, and the highest signature counter that was burned."""
 
     factor: str
@@ -67,8 +66,7 @@ class KnownAuthenticator:
     mark: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registered:
+class Registered(msgspec.Struct, frozen=True, kw_only=True):
     """A new authenticator. `mark` is the signature counter that it starts from."""
 
     authenticator: Authenticator
@@ -76,8 +74,7 @@ class Registered:
     user_verified: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asserted:
+class Asserted(msgspec.Struct, frozen=True, kw_only=True):
     """A good assertion by the authenticator that is the factor `factor`.
 
     `mark` is the signature counter that is to be burned, `None` for an authenticator that does not count: then the

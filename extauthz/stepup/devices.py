@@ -18,6 +18,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -36,8 +37,7 @@ _FORM: Final = "d1"
 _SHAPE: Final = re.compile(r"d1\.([A-Za-z0-9]{1,64})\.([A-Za-z0-9_-]+)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proven:
+class Proven(msgspec.Struct, frozen=True, kw_only=True):
     """That a subject has met challenges on a device: first and last when, in whole seconds since the epoch."""
 
     first: int

@@ -15,6 +15,8 @@ from hashlib import sha256
 from typing import Final, Literal
 from urllib.parse import urlencode
 
+import msgspec
+
 from extauthz.stepup.cookies import read_cookie
 from extauthz.stepup.keys import SEAL_NONCE_BYTES, Key, KeyRing, SealBroken
 from extauthz.stepup.return_path import PAGES
@@ -44,8 +46,7 @@ Grounds = Literal["administrator", "provider", "session"]
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invitation:
+class Invitation(msgspec.Struct, frozen=True, kw_only=True):
     """What a link says. Times in seconds since the epoch: when it was made, and until when it can be begun with.
 
     `tokens` are those that the challenge rested on which led here, `session` is theirs, `return_path` where it came

@@ -11,6 +11,8 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 from typing import Final
 
+import msgspec
+
 from extauthz.values.identity import Subject
 
 HOUR: Final = 3600.0
@@ -60,8 +62,7 @@ class Limit:
         return self.free - 1 + pauses
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
     """What a store keeps of a limiter: until when it is locked, when it is empty if nothing comes; in epoch seconds."""
 
     locked_until: float = 0.0

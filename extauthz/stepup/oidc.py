@@ -13,6 +13,8 @@ from hashlib import sha256
 from typing import Any, Final, Literal
 from urllib.parse import urlencode, urlsplit
 
+import msgspec
+
 from extauthz.errors import ExtauthzError
 from extauthz.stepup.keys import Key, KeyRing
 from extauthz.stepup.return_path import PAGES
@@ -74,24 +76,21 @@ class Provider:
         return self.acr.get(acr, (acr,))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Departure:
+class Departure(msgspec.Struct, frozen=True, kw_only=True):
     """Where the browser is sent."""
 
     location: str
     state: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Return:
+class Return(msgspec.Struct, frozen=True, kw_only=True):
     """What a browser came back with."""
 
     code: str
     state: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Authenticated:
+class Authenticated(msgspec.Struct, frozen=True, kw_only=True):
     """What an ID token proves: these demands, by an authentication at `auth_time`, in seconds since the epoch.
 
     For a ticket of an enrolment it proves none: only that its subject has logged in since.

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Final, Literal
 
+import msgspec
+
 from extauthz.errors import ExtauthzError
 from extauthz.stepup.keys import Key, KeyRing
 from extauthz.values.decisions import ChallengeDemand
@@ -40,8 +42,7 @@ class InvalidTicket(ExtauthzError):
     """This text is no ticket of ours, or it was changed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Action:
+class Action(msgspec.Struct, frozen=True, kw_only=True):
     """What is about to happen, for people: method, authority and path of the request that was challenged."""
 
     method: str

@@ -6,9 +6,10 @@ no change, unless a Redis loses a message; so who waits looks once more when the
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
+
+import msgspec
 
 from extauthz.values.approvals import Absence, Approval, State
 from extauthz.values.grants import Grant
@@ -41,8 +42,7 @@ class Opened(Enum):
     REVOKED = "revoked"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
     """How it went, and the approval that has the key now, or denies it; `None` if there is none."""
 
     how: Opened
@@ -63,8 +63,7 @@ class Replaced(Enum):
     REVOKED = "revoked"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovalQuery:
+class ApprovalQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which approvals are meant; `None` is any. `unreviewed`: only broken glass that nobody has looked at."""
 
     states: frozenset[State] | None = None
@@ -82,16 +81,14 @@ class ApprovalQuery:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovalPage:
+class ApprovalPage(msgspec.Struct, frozen=True, kw_only=True):
     """Some approvals, and where those go on that are older: `next`, a store's own word, empty if there are none."""
 
     approvals: tuple[Approval, ...]
     next: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class News:
+class News(msgspec.Struct, frozen=True, kw_only=True):
     """These approvals have changed; `everything`: perhaps others, too, so look at all that you wait for."""
 
     ids: frozenset[str] = frozenset()

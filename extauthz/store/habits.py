@@ -6,8 +6,9 @@ and is forgotten in time. A key is kept by its digest, whatever its length.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
+
+import msgspec
 
 from extauthz.risk.sketch import EMPTY_SKETCH, Quantiles, Sketch
 from extauthz.store.key_digest import digest
@@ -46,8 +47,7 @@ class Raised(NamedTuple):
     at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Habit:
+class Habit(msgspec.Struct, frozen=True, kw_only=True):
     """What one request of `subject` at `at` (seconds since the epoch) leaves behind: all but `raised` are of those that
     were allowed.
     """
@@ -92,8 +92,7 @@ def quantiles_of(sketch: Sketch | None, now: float) -> Quantiles:
     return sketch.quantiles(now=now)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
+class Left(msgspec.Struct, frozen=True, kw_only=True):
     """What several requests of one subject leave behind together, by the digests that stores know it by.
 
     `seen` is when each key came last, `numbers` are those of each baseline with when they came, `raised` is when which

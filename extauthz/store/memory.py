@@ -4,8 +4,10 @@ The rule: no method waits while it holds the lock, so each is atomic, from any t
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
+
+import msgspec
 
 from extauthz.identity.revocations import Revocation, RevocationKey
 from extauthz.identity.signals.facts import Signal
@@ -47,15 +49,13 @@ from extauthz.values.grants import Grant, SessionTimes
 from extauthz.values.identity import Subject
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _UsedProof:
+class _UsedProof(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     at: float
     expires_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Session:
+class _Session(msgspec.Struct, frozen=True, kw_only=True):
     times: SessionTimes
     until: float
 

@@ -1,9 +1,10 @@
 """Approvals and absences in the memory of one process. Whoever calls holds the lock of the store."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from math import inf
 from typing import TypeVar
+
+import msgspec
 
 from extauthz.store.approval_rows import (
     HAS_A_PLACE,
@@ -22,8 +23,7 @@ from extauthz.values.identity import Subject
 _K = TypeVar("_K")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kept:
+class _Kept(msgspec.Struct, frozen=True, kw_only=True):
     approval: Approval
     until: float
 

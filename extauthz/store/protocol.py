@@ -11,6 +11,8 @@ from enum import Enum
 from math import inf
 from typing import Final, Literal, Protocol
 
+import msgspec
+
 from extauthz.identity.revocations import Revocation
 from extauthz.stepup.enrolment import LONGEST_INVITATION
 from extauthz.stepup.lockout import Limit
@@ -67,8 +69,7 @@ class EnrolledFactor:
         return self.confirmed and self.kind in AUTHENTICATORS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpentTicket:
+class SpentTicket(msgspec.Struct, frozen=True, kw_only=True):
     """A ticket (of a challenge, of an enrolment) that is good once and is burned along.
 
     It is one subject's; whether the same id may be burned again by another is up to the store.
@@ -103,8 +104,7 @@ class Presence:
 Burn = Advance | UseUp | Presence
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Redemption:
+class Redemption(msgspec.Struct, frozen=True, kw_only=True):
     """A proof of `subject` that was found right: what it burns, what it leaves, and the limiters that get the try back.
 
     `burn` is `None` for a proof that was given elsewhere; then the ticket alone makes it good once. The grants are the
@@ -153,8 +153,7 @@ class Redeemed(Enum):
     FACTOR_GONE = "factor-gone"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
     """What a change of factors rests on; a store looks at it in the same step that makes the change.
 
     `factor` is one of the subject's, by id, that is confirmed and still there; empty for a first one: then none of
@@ -179,8 +178,7 @@ class Ground:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Enrolment:
+class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
     """New factors of `subject`, which come all together, under ids that are new.
 
     All its factors of the kinds in `replaces` go, and those of the new kinds that were never confirmed. Without a
@@ -228,8 +226,7 @@ class Found:
     answers: Mapping[Question, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Consumed:
+class Consumed(msgspec.Struct, frozen=True, kw_only=True):
     """How using up went: all that was asked for is `done`, or nothing is. True if it is.
 
     `used` are the ids of those that have lost a use by it: not those that the same Check has used before, or that are
@@ -243,8 +240,7 @@ class Consumed:
         return self.done
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class Tried(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a try: the seconds to `wait` if it must not be made, else the limiters that have counted it.
 
     They are none if the limiter knows the holder, whose own tally has counted it. `locks` are the seconds for which
@@ -256,8 +252,7 @@ class Tried:
     locks: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Activity:
+class Activity(msgspec.Struct, frozen=True, kw_only=True):
     """A session of `subject` was active at `at`; it is remembered until `until`, when it can't go on any more."""
 
     subject: Subject
@@ -266,8 +261,7 @@ class Activity:
     until: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """Which grants are meant: those with this subject, session and rule; `None` is any."""
 
     subject: Subject | None = None

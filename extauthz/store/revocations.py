@@ -6,8 +6,9 @@ not know the mark, because it was replaced, restored or has forgotten so much, g
 without what it missed.
 """
 
-from dataclasses import dataclass
 from typing import Final, Protocol
+
+import msgspec
 
 from extauthz.identity.revocations import Revocation, RevocationKey
 from extauthz.identity.signals.facts import Signal
@@ -17,16 +18,14 @@ REMEMBERED_CHANGES: Final = 10_000
 """How many changes a store tells one by one; who has missed more gets everything."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Revoked:
+class Revoked(msgspec.Struct, frozen=True, kw_only=True):
     """What is in force now, and how many grants that were still good went with it."""
 
     revocation: Revocation
     grants: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """What has changed, up to `mark`, which is the store's own word for where it is.
 
     `whole`: `put` and `signals` are everything there is, and what is not in them is there no more. Something may be

@@ -4,17 +4,17 @@ The rules: what one token says is done once. A call that raises may have done a 
 it; that a token was received is remembered last. What is newer than a token stays, whatever comes late.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
+
+import msgspec
 
 from extauthz.identity.revocations import Revocation
 from extauthz.identity.signals.facts import Signal
 from extauthz.values.identity import Subject
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """By what a token is known that was received: `id` is its own, `digest` that of what it says. It is remembered
     until `until` (seconds since the epoch), and CLOCK_SKEW longer."""
 
@@ -23,8 +23,7 @@ class Receipt:
     until: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be done: revoke, take signals, and forget all grants of the subjects in `voids`.
 
     Without a `receipt` it comes from no token, and is done whenever it is asked for.

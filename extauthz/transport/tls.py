@@ -6,11 +6,11 @@ certificate was given to decide.
 
 import ssl
 from contextlib import ExitStack
-from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 from pydantic import AfterValidator, Field
 
 from extauthz.errors import ConfigurationError, failure_of
@@ -44,8 +44,7 @@ class TlsSettings(Block):
     """Who may call. Without it anybody who reaches the address may ask, over TLS."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
+class Tls(msgspec.Struct, frozen=True, kw_only=True):
     """As `TlsSettings`, with paths that start from nowhere else. Without `authorities` there are no `names`.
 
     `setting` is the key of extauthz.yaml that messages name.

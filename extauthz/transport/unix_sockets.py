@@ -12,9 +12,10 @@ import socket
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from extauthz.errors import ConfigurationError, failure_of
 from extauthz.transport import ports
@@ -27,8 +28,7 @@ _LINKS: Final = 40
 _UNIX: Final = "unix:"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sockets:
+class Sockets(msgspec.Struct, frozen=True, kw_only=True):
     """How sockets are made: their `mode`, and whether others may write in the folder that they are in."""
 
     mode: int

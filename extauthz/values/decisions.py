@@ -60,8 +60,7 @@ class ChallengeDemand:
     show: Mapping[str, str] = field(default_factory=empty)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakGlassOffer:
+class BreakGlassOffer(msgspec.Struct, frozen=True, kw_only=True):
     """How this caller may go through without an approval, with a reason: after a fresh proof of `demand`.
 
     `by` is the caller, with the groups of their token. `proof` is the grant of that proof, once it was given; it is
@@ -196,8 +195,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     views: Mapping[str, Any] = EMPTY
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChallengeOffer:
+class ChallengeOffer(msgspec.Struct, frozen=True, kw_only=True):
     """What a challenged caller is given: the address of the page with its ticket, and the cookies that go with it.
 
     `location` is a path on the request's own origin, `cookies` are whole `Set-Cookie` values. `id` is what records call
@@ -209,8 +207,7 @@ class ChallengeOffer:
     cookies: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HoldOffer:
+class HoldOffer(msgspec.Struct, frozen=True, kw_only=True):
     """What who waits is given: the address of the approval, and cookies that go with it.
 
     `location` is a path on the request's own origin: the waiting page, and what an API asks about.

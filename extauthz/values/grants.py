@@ -45,8 +45,7 @@ class SessionTimes:
     last_seen: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionAges:
+class SessionAges(msgspec.Struct, frozen=True, kw_only=True):
     """How old a session is and for how long it was idle, in seconds at the time of the decision; `None` is unknown."""
 
     age: float | None = None

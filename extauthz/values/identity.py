@@ -100,8 +100,7 @@ class User:
         return Subject(self.iss, self.sub)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credential:
+class Credential(msgspec.Struct, frozen=True, kw_only=True):
     """A token that an identity rests on, by everything that it can be revoked by.
 
     `subjects` are whom it is about: its user or workload first, then the actors. `issued_at` is in seconds since the

@@ -7,6 +7,8 @@ keeps it and never looks into it.
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import msgspec
+
 EventKind = Literal[
     "opened", "voted", "escalated", "approved", "denied", "expired", "cancelled", "broken-glass", "reviewed", "revoked"
 ]
@@ -25,8 +27,7 @@ EVENT_KINDS: Final[tuple[EventKind, ...]] = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Letter:
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """Tells of the `event` (its id) that happened at `at`, in seconds since the epoch, and what `kind` of event it is:
     an `EventKind` of the `approval` (its id), or, where that is empty, one of the event stream.
 
@@ -45,8 +46,7 @@ class Letter:
     content: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A letter that nobody else sends for a while; `attempt` counts how often it was claimed, this time included."""
 
     letter: Letter

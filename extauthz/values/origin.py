@@ -3,12 +3,12 @@
 The rule kept here: it says which decision it was and nothing of what was decided, so it may be kept with anything.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """`decision_id` is the decision's, `span` that of its span as a `traceparent` writes it (W3C Trace Context section
     3.2); each is empty where there is none."""
 

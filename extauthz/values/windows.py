@@ -8,10 +8,11 @@ there, whatever a window says of it.
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 DAY: Final = 24 * 60
 """Minutes of a day by the clock."""
@@ -45,8 +46,7 @@ def minute_of(text: str) -> int:
     return DAY if match["hours"] is None else int(match["hours"]) * 60 + int(match["minutes"])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class Span(msgspec.Struct, frozen=True, kw_only=True):
     """Hours on some days of the week, of which 0 is Monday.
 
     `begin` and `end` are minutes of the day, the last of them not in it. One that does not end later than it begins
@@ -66,8 +66,7 @@ class Span:
         return today - _ONE_DAY if minute < self.end else None
 
 
-@dataclass(frozen=True, slots=True)
-class Holidays:
+class Holidays(msgspec.Struct, frozen=True):
     """Days on which nothing begins: dates, and days of any year as month and day."""
 
     dates: frozenset[date] = frozenset()
@@ -94,8 +93,7 @@ class Holidays:
         return cls(frozenset().union(*(one.dates for one in lists)), frozenset().union(*(one.yearly for one in lists)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class Window(msgspec.Struct, frozen=True, kw_only=True):
     """Spans by the clock of one zone; those that would begin on a holiday do not take place."""
 
     zone: tzinfo

@@ -4,10 +4,11 @@ The rule: only a form that this page has sent proves anything, and the page says
 it offers how.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final, assert_never
 
+import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -48,8 +49,7 @@ _KEY_FAILURES: Final = {
 _KEY_UNUSABLE: Final = "What your browser sent can't be used. Nothing was confirmed. Try again."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Problem:
+class _Problem(msgspec.Struct, frozen=True, kw_only=True):
     """What went wrong with the last try, said beside the form of its factor. `retry_after` in seconds."""
 
     factor: Factor
@@ -58,8 +58,7 @@ class _Problem:
     retry_after: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChallengePage:
+class ChallengePage(msgspec.Struct, frozen=True, kw_only=True):
     """The page under CHALLENGE_PATH."""
 
     gate: Gate

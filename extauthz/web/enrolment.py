@@ -7,9 +7,10 @@ seat is `web.enrolment_entry`'s to say, what may be done from it `check.enrollin
 import hmac
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, assert_never
 
+import msgspec
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
@@ -47,8 +48,7 @@ _KEY_ERRORS: Final[dict[WebauthnFailure, str]] = {
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnrolmentPages:
+class EnrolmentPages(msgspec.Struct, frozen=True, kw_only=True):
     """The page, in all its states."""
 
     gate: Gate

@@ -5,9 +5,10 @@ browser that took it goes on. Whoever comes from a challenge is that browser, bu
 without a factor it leads no further than to the provider, and only who has logged in there anew gets a first one.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import urlsplit
 
+import msgspec
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
@@ -35,8 +36,7 @@ from extauthz.web.offers import Means
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """The ways to a seat."""
 
     gate: Gate

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+import msgspec
 import segno
 from markupsafe import Markup
 from starlette.responses import RedirectResponse, Response
@@ -55,8 +56,7 @@ def free_name(name: str, at: Seated) -> str:
     return next(free for free in (name, *numbered) if free not in taken)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnrolmentForms:
+class EnrolmentForms(msgspec.Struct, frozen=True, kw_only=True):
     """The states."""
 
     seating: Seating

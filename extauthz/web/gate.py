@@ -5,8 +5,8 @@ expired, and for nobody who was blocked or signed out meanwhile.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+import msgspec
 import structlog
 from starlette.requests import Request
 
@@ -31,8 +31,7 @@ class TurnedAway(Exception):
         self.ticket = ticket
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
     """`clock()` is seconds since the epoch; `revocations` is `None` where nobody can revoke anything."""
 
     keys: KeyRing

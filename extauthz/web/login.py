@@ -5,10 +5,11 @@ The rule: who comes back is let in by the same gate as who opens the page, and a
 which takes a while.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final, assert_never
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -26,8 +27,7 @@ from extauthz.web.proofs import Proofs, Unproven
 _TOO_WEAK: Final = frozenset({"not-fresh", "wrong-acr", "wrong-amr"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Login:
+class Login(msgspec.Struct, frozen=True, kw_only=True):
     """The two requests that a browser makes of us on its way to a provider and back."""
 
     gate: Gate

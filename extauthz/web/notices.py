@@ -1,11 +1,11 @@
 """What the pages say when there is nothing to fill in: one table, a status, a title and what to do now."""
 
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """A page without a form. `again`: it offers to start anew where the challenge began."""
 
     status: int

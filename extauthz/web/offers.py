@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+import msgspec
+
 from extauthz.check.proof.webauthn import options_for, user_verification_for
 from extauthz.lookup.oidc import OidcClient
 from extauthz.stepup.relying_party import RelyingParty
@@ -21,8 +23,7 @@ from extauthz.web.gate import TurnedAway
 _ORDER: tuple[Factor, ...] = ("webauthn", "totp", "oidc", "recovery")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """One way. `demands` are what it confirms; `partial`: others are left, which are asked for afterwards.
 
     `options` is what a script gives to the browser, as JSON; `verifies` whether the browser will ask for a PIN or a

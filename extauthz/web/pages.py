@@ -5,9 +5,9 @@ these requests before; whatever goes wrong ends in a page of ours that tells not
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -130,8 +130,7 @@ def create_app(
     return app
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rest:
+class _Rest(msgspec.Struct, frozen=True, kw_only=True):
     pages: Pages
 
     async def done(self, _: Request) -> Response:

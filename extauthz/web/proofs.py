@@ -5,9 +5,9 @@ is the cookie by which its device is known from then on.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import structlog
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -37,8 +37,7 @@ Unproven = NotProven | Unverified | LockedOut | TicketUsed
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proofs:
+class Proofs(msgspec.Struct, frozen=True, kw_only=True):
     """`clock()` is seconds since the epoch, `entropy(n)` n random bytes."""
 
     store: Store

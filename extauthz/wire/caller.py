@@ -6,11 +6,11 @@ accept, and callers of a protocol that has errors of its own get one of these.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache, lru_cache
 from typing import Final, NamedTuple, assert_never
 
+import msgspec
 from google.protobuf.message import DecodeError
 
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
@@ -75,8 +75,7 @@ _FOR_PEOPLE: Final = (Form.PAGE, Form.PROBLEM, Form.TEXT)
 _FOR_PROGRAMS: Final = (Form.PROBLEM, Form.TEXT, Form.PAGE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reader:
+class Reader(msgspec.Struct, frozen=True, kw_only=True):
     """Who reads the answer, and what they can read; `calls` are those that an answer in JSON-RPC is about."""
 
     caller: Caller

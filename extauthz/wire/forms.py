@@ -26,8 +26,7 @@ _NO_BODY: Final = frozenset({204, 205, 304})
 _OK: Final = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """An HTTP response of ours. A name occurs once, but for `set-cookie`; `fixed` are those that are alike in many."""
 
     status: int
@@ -42,8 +41,7 @@ class Refusal:
         return Refusal(status=self.status, fixed=fixed, headers=(*own, *given.items()), body=self.body)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Body:
+class Body(msgspec.Struct, frozen=True, kw_only=True):
     """A rule's own body, for those who read any; `content_type` is what it is."""
 
     text: str

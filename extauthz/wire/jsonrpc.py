@@ -6,8 +6,9 @@ The rule: a body is such a request only if it can be read in one way, and an err
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 CONTENT_TYPE: Final = "application/json"
 # Of the codes that a server may define (section 5.1). What happened is in `data.reason`.
@@ -25,8 +26,7 @@ _NAME: Final = b'"jsonrpc"'
 Id = str | int | float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calls:
+class Calls(msgspec.Struct, frozen=True, kw_only=True):
     """What a body asks for: the ids of its calls, without notifications; `batch` is whether they came in a list."""
 
     ids: tuple[Id, ...]

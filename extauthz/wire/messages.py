@@ -5,9 +5,9 @@ truncated one and bytes behind the message are errors (gRPC over HTTP/2, "Length
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError, Message
@@ -24,8 +24,7 @@ LARGEST: Final = 524_288
 _PREFIX: Final = 5  # a flag and the length
 
 
-@dataclass(frozen=True, slots=True)
-class _Method:
+class _Method(msgspec.Struct, frozen=True):
     takes: type[Message]
     streams: bool
 

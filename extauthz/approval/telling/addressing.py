@@ -26,8 +26,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     approval: Approval
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Audience:
+class Audience(msgspec.Struct, frozen=True, kw_only=True):
     """Whom a rule asks at the moment: members of `groups`, `subjects` of the approvers' issuer, and `persons` who are
     on call for it.
     """

@@ -4,9 +4,10 @@ The rule: no answer makes it try more often than its own pace, and none lets it 
 and can be sent again.
 """
 
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final
+
+import msgspec
 
 _FIRST: Final = 5.0
 _LONGEST: Final = 2 * 3600.0
@@ -18,13 +19,11 @@ _GONE: Final = 410
 _NOT_NOW: Final = frozenset({408, 425, 429})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivered:
+class Delivered(msgspec.Struct, frozen=True, kw_only=True):
     """It was taken."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True, kw_only=True):
     """It was not, for this reason, which is for the operator.
 
     `wait` are the seconds that the receiver has asked to be left alone. `is_down`: others will fare no better now.
@@ -41,8 +40,7 @@ class Failed:
 Outcome = Delivered | Failed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
     """A letter is given up after `attempts`, or if its event is older than `max_age` seconds after one."""
 
     attempts: int

@@ -5,9 +5,10 @@ for it says what he likes; and an IPv4 address inside of an IPv6 one is that IPv
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
+
+import msgspec
 
 Address = IPv4Address | IPv6Address
 Networks = tuple[IPv4Network | IPv6Network, ...]
@@ -27,8 +28,7 @@ _NOT_OUTSIDE: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reach:
+class Reach(msgspec.Struct, frozen=True, kw_only=True):
     """Addresses of the internet, and those in `networks`."""
 
     networks: Networks = ()

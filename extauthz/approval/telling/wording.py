@@ -5,8 +5,9 @@ by `shown`: one line of visible characters of bounded length, which no program t
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from extauthz.approval.telling.addressing import Notice
 from extauthz.values.approvals import Approval, Approver, Picture, Vote
@@ -39,8 +40,7 @@ _GOOD_FOR: Final[Mapping[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wording:
+class Wording(msgspec.Struct, frozen=True, kw_only=True):
     """`rule` is the name of the rule; `facts` are labels with their values, all of them plain; `link` is the page, and
     `opens` are the words for it. Without a rule, or a page, they are empty."""
 

@@ -6,9 +6,10 @@ was shown.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from math import inf
 from typing import Literal, TypeVar, assert_never
+
+import msgspec
 
 from extauthz.errors import StateUnavailable, SubjectBlocked, TokenRevoked
 from extauthz.stepup.factors import proven_amr
@@ -34,16 +35,14 @@ from extauthz.values.identity import Credential, Subject
 GRANT_ID_BYTES = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proven:
+class Proven(msgspec.Struct, frozen=True, kw_only=True):
     """It was right; these grants are in the store."""
 
     grants: tuple[Grant, ...]
     reason: Literal["proven"] = "proven"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotProven:
+class NotProven(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing was proven.
 
     `wrong-code`: it is none of the subject's codes. `code-used`: it was right and was used before; another one will do.
@@ -55,23 +54,20 @@ class NotProven:
     locks: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unverified:
+class Unverified(msgspec.Struct, frozen=True, kw_only=True):
     """What a browser or a provider brought proves nothing, for this reason."""
 
     reason: WebauthnFailure | OidcFailure
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockedOut:
+class LockedOut(msgspec.Struct, frozen=True, kw_only=True):
     """Too many wrong codes; ask again after `retry_after` seconds. The code was not looked at."""
 
     retry_after: float
     reason: Literal["locked-out"] = "locked-out"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TicketUsed:
+class TicketUsed(msgspec.Struct, frozen=True, kw_only=True):
     """The ticket has served its one challenge."""
 
     reason: Literal["ticket-used"] = "ticket-used"
@@ -84,8 +80,7 @@ ProofOutcome = CodeOutcome | Unverified
 _Failed = TypeVar("_Failed", NotProven, Unverified, NotProven | Unverified)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proving:
+class Proving(msgspec.Struct, frozen=True, kw_only=True):
     """A proof that is being given: by `subject` in `session`, for what `demands` ask, tied to `holder`.
 
     `credentials` are the tokens that the identity rests on: what was revoked of them leaves no grant. `address` is the

@@ -3,8 +3,9 @@
 The rule: it is told when the store has it, by whoever has given it there; a code is never in it.
 """
 
-from dataclasses import dataclass
 from typing import assert_never
+
+import msgspec
 
 from extauthz.check.proof.proving import LockedOut, NotProven, ProofOutcome, Proven, TicketUsed, Unverified
 from extauthz.record.chronicle import REQUESTER, Chronicle, approver
@@ -15,8 +16,7 @@ from extauthz.values.identity import Subject
 from extauthz.values.origin import NO_ORIGIN, Origin
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody tries to prove: `subject` by a `factor`, for a `challenge` (its public id, `None` for a code that
     came along with a request or a vote), which was opened at `since` by the decision that is its `origin`."""
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import msgspec
+
 from extauthz.envoy.validate.call_rules import QUICK
 from extauthz.envoy.validate.connection_rules import ESCAPED_SLASHES, FORWARDING
 from extauthz.envoy.validate.findings import Hit, rule
@@ -39,8 +41,7 @@ class Configured:
     has_pages: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(msgspec.Struct, frozen=True):
     """Both sides."""
 
     envoy: Everything

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from extauthz.envoy.validate.findings import Hit
 from extauthz.envoy.validate.resources import Resources
@@ -15,8 +16,7 @@ _HOLDING = frozenset({"composite", "filter_chain"})
 """Filters that hold others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(msgspec.Struct, frozen=True):
     """A filter: by which name routes know it, what it is (`ext_authz`, `lua`), its entry, and its settings."""
 
     name: str

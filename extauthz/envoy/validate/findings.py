@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeAlias, TypeVar
 
+import msgspec
+
 from extauthz.envoy.validate.spots import Spot
 
 Severity = Literal["error", "warning"]
@@ -16,8 +18,7 @@ Hit: TypeAlias = "tuple[Spot, str]"
 _Part = TypeVar("_Part")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong: `rule` is the id of the table, `line` is 1-based, `path` leads through the file.
 
     `means` says what goes wrong because of it, `do` what to do.

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
+import msgspec
+
 from extauthz.envoy.validate.filters import EXT_AUTHZ, Filter, filter_of, type_of
 from extauthz.envoy.validate.resources import Resources
 from extauthz.envoy.validate.sockets import addresses, places, tls_of
@@ -193,8 +195,7 @@ class Tcp:
         return frozenset(name for name in named if name)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A `grpc_service` by which extauthz is asked. `apart` says that a route has it, and not the filter."""
 
     spot: Spot

@@ -6,9 +6,10 @@ The rule: whoever asks for what is not there gets an empty spot, placed where it
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+
+import msgspec
 
 from extauthz.envoy.validate.reading import Node, UnreadableEnvoy
 
@@ -24,8 +25,7 @@ def _camel(name: str) -> str:
     return _UNDERSCORED.sub(lambda found: found[1].upper(), name)
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(msgspec.Struct, frozen=True):
     """A place in a file, with the value that stands there, if any; names and numbers, `steps`, lead there."""
 
     file: str

@@ -5,8 +5,9 @@ the token. What is malformed ends it, too; what names nobody here is told apart,
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from extauthz.identity import spiffe
 from extauthz.identity.signals.config import Scope
@@ -22,16 +23,14 @@ _MEMBERS: Final = ("application", "device", "group", "org_unit", "session", "ten
 Identifier = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionName:
+class SessionName(msgspec.Struct, frozen=True, kw_only=True):
     """A session by its `sid`; `issuer` is `None` where only its user can tell whose it is."""
 
     issuer: str | None
     sid: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenName:
+class TokenName(msgspec.Struct, frozen=True, kw_only=True):
     """A token by its `jti`."""
 
     issuer: str

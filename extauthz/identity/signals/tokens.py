@@ -6,9 +6,10 @@ is refused, and so is one that says nothing of when it was made, or is too old t
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Literal
+
+import msgspec
 
 from extauthz.errors import ExtauthzError, InvalidCredential
 from extauthz.identity.claims import LAST_SECOND, audiences
@@ -38,8 +39,7 @@ class TokenRefused(ExtauthzError):
         self.code: Refusal = code
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventToken:
+class EventToken(msgspec.Struct, frozen=True, kw_only=True):
     """What a verified token says. Times are seconds since the epoch.
 
     `subject` is `sub_id`, `None` if that is not in it; `occurred_at` is when the events occurred, if they don't say it

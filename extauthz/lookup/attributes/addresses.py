@@ -7,9 +7,10 @@ segment stands in none.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Self
 from urllib.parse import quote
+
+import msgspec
 
 from extauthz.values.url import fetch_url
 
@@ -24,8 +25,7 @@ class NoPlace(ValueError):
     """What is asked can't stand where the URL has its place; the message names it, and holds none of it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UrlTemplate:
+class UrlTemplate(msgspec.Struct, frozen=True, kw_only=True):
     """A URL with places by name; `path_places` are in its path, the others in its query."""
 
     text: str

@@ -7,16 +7,16 @@ unused goes first, as soon as there are too many or they are too large together.
 import sys
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Final
+
+import msgspec
 
 OVERHEAD: Final = 512
 """Bytes that are reckoned for an answer besides what it says and its question: its place in this memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
+class _Kept(msgspec.Struct, frozen=True):
     attributes: Mapping[str, Any]
     until: float
     size: int

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -53,8 +52,7 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     denied: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceStanding:
+class SourceStanding(msgspec.Struct, frozen=True, kw_only=True):
     """How it stands with a source: how often each thing came of a request, whether it is not asked now, and how long it
     took when it was."""
 

@@ -3,8 +3,9 @@
 The names are part of the interface: comments in policies and code scanning know them, so none is ever renamed.
 """
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+import msgspec
 
 from extauthz.policy import models
 from extauthz.policy.problems import Path, Problem
@@ -138,8 +139,7 @@ KINDS: Final[dict[str, Kind]] = {
 """All kinds by name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Related:
+class Related(msgspec.Struct, frozen=True, kw_only=True):
     """Another place that a warning speaks of."""
 
     file: str
@@ -148,8 +148,7 @@ class Related:
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One warning. `kind` is a key of `KINDS`, `rule` the `policy/rule`, empty where there is none.
 
     `topic` tells two warnings of one kind at one rule apart, whatever moves in the file.
@@ -175,8 +174,7 @@ class Finding:
         return worded.picture()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Subject:
+class Subject(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A rule as it is looked at: compiled, as written with the hosts of its policy, and where it stands."""
 
     rule: Rule

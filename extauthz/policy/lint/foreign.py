@@ -4,7 +4,8 @@ Only what the configuration lists is compared: without `trust_domains` any is kn
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from extauthz.cel import Program, tree
 from extauthz.policy import hosts
@@ -21,8 +22,7 @@ _SCHEME = "spiffe://"
 _TRUST_DOMAIN = field_of("workload", "trust_domain")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Configured:
+class Configured(msgspec.Struct, frozen=True, kw_only=True):
     """What the configuration lists; `None` where it lists nothing. `factors` are those that can be proven under it,
     `touch_every` is how often, in seconds, the activity of a session is written. `is_answered` is whether approvers can
     answer at all, `approver_factors` are those that they can prove, `schedules` are those by which somebody is on

@@ -8,7 +8,8 @@ rule kept here: nothing is accepted without a name that is known and a reason, a
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from extauthz.policy.lint.findings import KINDS, Finding, Subject
 from extauthz.policy.problems import did_you_mean
@@ -18,8 +19,7 @@ _IGNORE = re.compile(r"ignore\[(?P<names>[a-z, -]+)\]\s+(?P<reason>\S.*)")
 _NEVER = frozenset({"bad-ignore", "unused-ignore"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Ignore:
+class _Ignore(msgspec.Struct, frozen=True):
     """One name of one comment."""
 
     name: str

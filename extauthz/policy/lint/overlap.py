@@ -5,8 +5,9 @@ The rule kept here: both answers are exact for every request that `index` can be
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
+
+import msgspec
 
 from extauthz.policy import hosts
 from extauthz.policy.hosts import HostPattern
@@ -28,8 +29,7 @@ class Segmented(Protocol):
     def tail(self) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Segments:
+class Segments(msgspec.Struct, frozen=True):
     """The plainest pattern of segments."""
 
     segments: tuple[str | None, ...]

@@ -1,15 +1,15 @@
 """Rules that the configuration wants somebody to be told of, and that there are not: nobody would ever be told."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from extauthz.policy.lint.findings import Finding
 from extauthz.policy.problems import Problem, closest
 from extauthz.policy.rule_patterns import covers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Told(msgspec.Struct, frozen=True, kw_only=True):
     """A pattern of rules that somebody is told of, and where it is written."""
 
     pattern: str
