@@ -66,10 +66,11 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         validate_default=False,
+        defer_build=True,  # a worker is given its settings ready made, and reads none
     )
 
     _base: Path = PrivateAttr(default_factory=Path)
-    listen: ListenSettings = ListenSettings()
+    listen: ListenSettings = Field(default_factory=ListenSettings)
     """The addresses of the server. All are of this machine alone by default."""
     policies: tuple[Path, ...] = Field(default=(), min_length=1)
     """Files and folders of policies, read recursively. They or `bundles` must be there."""
@@ -78,7 +79,7 @@ class Settings(BaseSettings):
     bundle_cache: Path = Path("bundles")
     """The folder that remembers the last accepted bundles. Put it on a volume that outlives the server, or an older
     bundle may be taken after a restart."""
-    reload: ReloadSettings = ReloadSettings()
+    reload: ReloadSettings = Field(default_factory=ReloadSettings)
     """When files are read again."""
     store: str = Field(default="sqlite:///extauthz.db", repr=False)  # with a password, maybe
     """Where proofs, approvals and revocations are: `sqlite:///PATH` for one machine, `redis://…` for several, `memory:`
@@ -86,37 +87,37 @@ class Settings(BaseSettings):
     keys: SecretFile = Path("keys.json")
     """The file with the keys that sign and seal what is in the store and in records. It is made on the first start, but
     not for a Redis; without a backup of it all proofs and secrets are lost."""
-    revocations: RevocationSettings = RevocationSettings()
+    revocations: RevocationSettings = Field(default_factory=RevocationSettings)
     """What happens when the store is silent about revocations."""
-    sessions: SessionSettings = SessionSettings()
+    sessions: SessionSettings = Field(default_factory=SessionSettings)
     """How the activity of sessions is remembered."""
-    signals: SignalSettings = SignalSettings()
+    signals: SignalSettings = Field(default_factory=SignalSettings)
     """Who may say that sessions have ended and users or devices are at risk."""
-    admin: AdminSettings = AdminSettings()
+    admin: AdminSettings = Field(default_factory=AdminSettings)
     """Who may use the API for subjects."""
-    identity: IdentitySettings = IdentitySettings()
+    identity: IdentitySettings = Field(default_factory=IdentitySettings)
     """Who workloads and users are, and what proves it."""
-    client: ClientSettings = ClientSettings()
+    client: ClientSettings = Field(default_factory=ClientSettings)
     """How the client's address is found."""
-    stepup: StepUpSettings = StepUpSettings()
+    stepup: StepUpSettings = Field(default_factory=StepUpSettings)
     """The factors that need more than a user and a code."""
-    approvals: ApprovalsSettings = ApprovalsSettings()
+    approvals: ApprovalsSettings = Field(default_factory=ApprovalsSettings)
     """Who approves, how they come, and how they are told."""
-    devices: DeviceSettings = DeviceSettings()
+    devices: DeviceSettings = Field(default_factory=DeviceSettings)
     """By what a device is known."""
-    paths: PathSettings = PathSettings()
+    paths: PathSettings = Field(default_factory=PathSettings)
     """Which paths are let in that could be read in two ways."""
-    request: RequestSettings = RequestSettings()
+    request: RequestSettings = Field(default_factory=RequestSettings)
     """What Envoy sends of a request."""
     audit: AuditSettings | None = None
     """Where decisions are recorded. Without it nothing is."""
     decisions: DecisionsSettings | None = None
     """The page on which operators find decisions. It needs `audit` and `approvals.url`."""
-    events: EventsSettings = EventsSettings()
+    events: EventsSettings = Field(default_factory=EventsSettings)
     """Who is told of denials, challenges, holds and what comes of them."""
-    logs: LogSettings = LogSettings()
+    logs: LogSettings = Field(default_factory=LogSettings)
     """What the server says of itself."""
-    geo: GeoSettings = GeoSettings()
+    geo: GeoSettings = Field(default_factory=GeoSettings)
     """Databases of addresses, for `geo` in conditions."""
     addresses: AddressFiles = {}
     """Files with lists of addresses and networks, one a line, by the name that `listed("NAME", …)` uses. They are read

@@ -53,10 +53,15 @@ class _Generator(BlockSchema):
         told["properties"] = {key: field for key, field in told["properties"].items() if key not in foreign}
         return told
 
+    def get_default_value(self, schema: WithDefaultSchema) -> Any:  # noqa: ANN401 - the signature is pydantic's
+        """Also one that is made when it is needed."""
+        make: Any = schema.get("default_factory")
+        return super().get_default_value(schema) if make is None else make()
+
     def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
         """A default as a file would write it; none where that would be nothing."""
         told = super().default_schema(schema)
-        default = self._as_written(schema.get("default"), told.pop("default", None))
+        default = self._as_written(self.get_default_value(schema), told.pop("default", None))
         return told if default in (None, [], "") else {**told, "default": default}
 
     def _as_written(self, value: object, encoded: object) -> object:
