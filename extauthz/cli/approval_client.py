@@ -17,7 +17,7 @@ import msgspec
 import typer
 
 from extauthz.cli.approval_answers import Answer, NotDone, events, whole
-from extauthz.cli.policy_trace import printable
+from extauthz.cli.printable import printable
 from extauthz.cli.this_machine import is_here
 from extauthz.errors import failure_of
 from extauthz.files import open_file

@@ -13,7 +13,7 @@ import typer
 from extauthz.cli import approval_shapes
 from extauthz.cli.approval_answers import NotDone
 from extauthz.cli.approval_client import Api, path_of
-from extauthz.cli.policy_trace import printable
+from extauthz.cli.printable import printable
 from extauthz.store.approvals import ApprovalQuery
 from extauthz.store.protocol import Store
 from extauthz.values.approvals import Approval

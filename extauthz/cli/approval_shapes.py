@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from extauthz.cli.approval_answers import NotDone
-from extauthz.cli.policy_trace import printable
+from extauthz.cli.printable import printable
 
 
 class _SubjectProperties(msgspec.Struct):

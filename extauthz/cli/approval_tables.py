@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from extauthz.cli.policy_trace import printable
+from extauthz.cli.printable import printable
 
 _STYLES: Final = {
     "pending": "magenta",

@@ -20,9 +20,10 @@ from extauthz.cli.approval_client import Api, Ca, TokenFile, Url, path_of
 from extauthz.cli.approval_ids import asked_for, checked, kept
 from extauthz.cli.approval_tables import line, picture, table
 from extauthz.cli.approver_link import link
+from extauthz.cli.config_option import DEFAULT_CONFIG, Config
 from extauthz.cli.policy_options import make_console, print_json
-from extauthz.cli.policy_trace import printable
-from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, Issuer, anybody_of, with_store
+from extauthz.cli.printable import printable
+from extauthz.cli.state import Format, Issuer, anybody_of, with_store
 from extauthz.settings import Settings
 from extauthz.store.approvals import ApprovalQuery
 from extauthz.store.protocol import Store

@@ -13,7 +13,8 @@ import typer
 
 from extauthz.app.wiring import load_keys
 from extauthz.approval.persons import person_named
-from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, link_seconds
+from extauthz.cli.config_option import DEFAULT_CONFIG, Config
+from extauthz.cli.state import Format, link_seconds
 from extauthz.errors import ExtauthzError
 from extauthz.settings import Settings, load_settings
 from extauthz.stepup.approver_login import LINK_PATH, LONGEST_LINK, make_link

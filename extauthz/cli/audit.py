@@ -1,67 +1,26 @@
-"""`extauthz audit`: records tailed, found, exported, and proven.
-
-The rule kept here: a group of its own for each command, and what they share beside them.
-"""
-
-import time
-from itertools import islice
-from pathlib import Path
-from typing import Annotated, Final
+"""`extauthz audit`: records tailed, found, exported, and proven. Each command has a module of its own."""
 
 import typer
 
-from extauthz.cli.audit_export import export
-from extauthz.cli.audit_find import find
-from extauthz.cli.audit_lines import show
-from extauthz.cli.audit_options import require_records
-from extauthz.cli.audit_schema import schema
-from extauthz.cli.audit_verify import verify
-from extauthz.cli.audit_wanted import AuditConfig, audit_of, picking
-from extauthz.cli.policy_options import FormatOption
-from extauthz.history.tail import Tail
-from extauthz.history.wanted import Sieve, Wanted
+from extauthz.cli.on_demand import command, on_demand
 
-POLL: Final = 0.25
-"""Seconds between two looks at a file that is followed."""
-
-app = typer.Typer(name="audit", no_args_is_help=True, help="Records of decisions, and of what happened beside them.")
-app.command(short_help="Find records: when, who, what, why.")(find)
-app.command(short_help="Prove that nobody touched the records.")(verify)
-app.command(short_help="Write records as a table: Parquet, CSV, JSON Lines.")(export)
-app.command("schema", short_help="Print the JSON Schema of the lines.")(schema)
+app = typer.Typer(
+    name="audit",
+    no_args_is_help=True,
+    cls=on_demand(
+        {
+            "find": command("audit_find", "find", short_help="Find records: when, who, what, why."),
+            "verify": command("audit_verify", "verify", short_help="Prove that nobody touched the records."),
+            "export": command(
+                "audit_export", "export", short_help="Write records as a table: Parquet, CSV, JSON Lines."
+            ),
+            "schema": command("audit_schema", "schema", short_help="Print the JSON Schema of the lines."),
+            "tail": command("audit_tail", "tail", short_help="Show the last records, and follow new ones."),
+        }
+    ),
+)
 
 
-@app.command(short_help="Show the last records, and follow new ones.")
-@picking
-def tail(
-    file: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="FILE",
-            help="The audit file; that of the configuration without it.",
-            dir_okay=False,
-            show_default=False,
-        ),
-    ] = None,
-    config: AuditConfig = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last records.")] = 10,
-    follow: Annotated[
-        bool,
-        typer.Option("--follow", "-f", help="Go on with those that are made, also after a rotation, until Ctrl-C."),
-    ] = False,
-    *,
-    wanted: Wanted,
-    output: FormatOption = "text",
-) -> None:
-    """Show the last records: when, what, by which rule, why, on which request, of which user and workload."""
-    sieve = Sieve(wanted)
-    file = file or audit_of(config)
-    with Tail(file) as tailed:
-        newest = list(islice(sieve.sift(tailed.last()), lines))
-        if lines and not newest and not follow:
-            require_records(file, records=sieve.records, malformed=sieve.broken)
-            typer.echo("no record is like that", err=True)
-        show(reversed(newest), sieve, output)
-        while follow:
-            time.sleep(POLL)
-            show(sieve.sift(tailed.appended()), sieve, output)
+@app.callback()
+def _group() -> None:
+    """Records of decisions, and of what happened beside them."""

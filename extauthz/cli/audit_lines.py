@@ -12,7 +12,7 @@ from rich.text import Text
 
 from extauthz.cli.audit_options import broken_lines
 from extauthz.cli.policy_options import COLOURS, Format, make_console, seen
-from extauthz.cli.policy_trace import printable
+from extauthz.cli.printable import printable
 from extauthz.history.wanted import Record, Sieve, subjects
 from extauthz.record.audit_line import DecisionLine
 from extauthz.record.life_lines import LifeLine

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
@@ -12,8 +12,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from extauthz.errors import ExtauthzError, failure_of
 from extauthz.history.reading import Read, no_records
-from extauthz.policy.declared import NOTHING_DECLARED, Declared
 from extauthz.values.counting import counted
+
+if TYPE_CHECKING:
+    from extauthz.policy.declared import Declared
 
 STEP: Final = 500
 """Records between two looks at the progress bar."""
@@ -28,11 +30,13 @@ ConfigOption = Annotated[
 ]
 
 
-def declared_by(config: Path | None) -> Declared:
+def declared_by(config: Path | None) -> "Declared":
     """What the configuration says that policies may read."""
+    # Imported here: other commands need neither policies nor settings.
+    from extauthz.policy.declared import NOTHING_DECLARED
+
     if config is None:
         return NOTHING_DECLARED
-    # Imported here: the other commands of this group need no settings.
     from extauthz.settings import load_settings
 
     return load_settings(config).declared

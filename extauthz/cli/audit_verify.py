@@ -4,22 +4,24 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from extauthz.cli.audit_options import bar_over
 from extauthz.cli.audit_wanted import AuditConfig, Files, files_of
 from extauthz.cli.policy_options import FormatOption, print_json
-from extauthz.cli.policy_trace import printable
+from extauthz.cli.printable import printable
 from extauthz.errors import ExtauthzError, failure_of
 from extauthz.files import open_file
 from extauthz.history.chains import Finding, KnownHead
 from extauthz.history.verifying import Verified, Verifying
 from extauthz.record.audit_keys import by_id, parse_public_keys, public_keys
-from extauthz.settings import Settings
-from extauthz.store.protocol import Store
 from extauthz.values.counting import counted
+
+if TYPE_CHECKING:
+    from extauthz.settings import Settings
+    from extauthz.store.protocol import Store
 
 
 def verify(
@@ -92,7 +94,7 @@ def _heads(config: Path) -> list[KnownHead]:
 
     require_store(load_settings(config))  # one that is made now knows nothing, and hides that the true one is gone
 
-    async def known(_: Settings, store: Store) -> list[KnownHead]:
+    async def known(_: "Settings", store: "Store") -> list[KnownHead]:
         return [
             KnownHead(writer=one.writer, seq=one.seq, hash=one.hash, file=one.file, at=one.at)
             for one in await store.audit_heads(now=time.time())

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, get_args
 
 import typer
 
-from extauthz.cli.state import DEFAULT_CONFIG
+from extauthz.cli.config_option import DEFAULT_CONFIG
 from extauthz.errors import ConfigurationError
 from extauthz.history.audit_files import each_once, written_by
 from extauthz.history.wanted import DECISIONS, Wanted, WantedDecision

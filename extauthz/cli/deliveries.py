@@ -11,9 +11,10 @@ import typer
 
 from extauthz.approval.telling.config import MAIL
 from extauthz.cli.approval_ids import all_checked, meant
+from extauthz.cli.config_option import DEFAULT_CONFIG, Config
 from extauthz.cli.policy_options import print_json
-from extauthz.cli.policy_trace import printable
-from extauthz.cli.state import DEFAULT_CONFIG, Config, Format, row, with_store
+from extauthz.cli.printable import printable
+from extauthz.cli.state import Format, row, with_store
 from extauthz.errors import ExtauthzError
 from extauthz.settings import Settings
 from extauthz.store.protocol import Store

@@ -9,19 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from extauthz.check.revocation_telling import tell_revoked
+from extauthz.cli.config_option import DEFAULT_CONFIG, Config
 from extauthz.cli.policy_options import print_json
-from extauthz.cli.policy_trace import printable
-from extauthz.cli.state import (
-    DEFAULT_CONFIG,
-    Config,
-    Format,
-    Issuer,
-    anybody_of,
-    called,
-    changing_store,
-    row,
-    with_store,
-)
+from extauthz.cli.printable import printable
+from extauthz.cli.state import Format, Issuer, anybody_of, called, changing_store, row, with_store
 from extauthz.identity.revocations import Revocation, Revocations
 from extauthz.record.chronicle import COMMAND, Chronicle
 from extauthz.settings import Settings

@@ -17,7 +17,7 @@ from extauthz.cli.audit_options import (
     with_progress,
 )
 from extauthz.cli.policy_options import FormatOption, make_console, print_json
-from extauthz.cli.policy_trace import no_markup
+from extauthz.cli.printable import no_markup
 from extauthz.errors import ExtauthzError, failure_of
 from extauthz.history.discover import CRITICAL, Excess, Route, Traffic
 from extauthz.history.draft import Drafted, draft

@@ -225,7 +225,7 @@ def _tell(lines: "Sequence[Line]", output: str) -> None:
     from rich.markup import escape
 
     from extauthz.cli.policy_options import make_console, print_json
-    from extauthz.cli.policy_trace import printable
+    from extauthz.cli.printable import printable
     from extauthz.values.counting import counted
 
     problems = sum(one.verdict == "problem" for one in lines)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from extauthz.cli.policy_options import FormatOption, print_json
-from extauthz.cli.policy_trace import printable
+from extauthz.cli.printable import printable
 from extauthz.envoy.validate.configured_rules import Configured
 from extauthz.envoy.validate.findings import Finding
 from extauthz.envoy.validate.reading import UnreadableEnvoy, read

@@ -20,18 +20,8 @@ import segno
 import typer
 
 from extauthz.app.wiring import load_keys
-from extauthz.cli.state import (
-    DEFAULT_CONFIG,
-    Config,
-    Format,
-    Issuer,
-    called,
-    changing_store,
-    link_seconds,
-    row,
-    subject_of,
-    with_store,
-)
+from extauthz.cli.config_option import DEFAULT_CONFIG, Config
+from extauthz.cli.state import Format, Issuer, called, changing_store, link_seconds, row, subject_of, with_store
 from extauthz.errors import ExtauthzError
 from extauthz.record.chronicle import COMMAND, SILENT, Chronicle
 from extauthz.record.life import Detail, LifeKind

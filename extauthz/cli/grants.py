@@ -9,18 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from extauthz.cli.config_option import DEFAULT_CONFIG, Config
 from extauthz.cli.policy_options import print_json
-from extauthz.cli.state import (
-    DEFAULT_CONFIG,
-    Config,
-    Format,
-    Issuer,
-    anybody_of,
-    changing_store,
-    issuer_of,
-    row,
-    with_store,
-)
+from extauthz.cli.state import Format, Issuer, anybody_of, changing_store, issuer_of, row, with_store
 from extauthz.identity.holders import session_of_sid
 from extauthz.record.chronicle import COMMAND, Chronicle
 from extauthz.record.session_hash import session_hash

@@ -13,9 +13,10 @@ import typer
 from extauthz.app.command_records import command_records
 from extauthz.app.key_file import add_key, make_keys, read_keys, remove_keys
 from extauthz.app.key_following import tell_changed
+from extauthz.cli.config_option import DEFAULT_CONFIG, Config
 from extauthz.cli.keys_audit import audit
 from extauthz.cli.policy_options import FormatOption, print_json
-from extauthz.cli.state import DEFAULT_CONFIG, Config, changing_store
+from extauthz.cli.state import changing_store
 from extauthz.record.chronicle import COMMAND, Chronicle
 from extauthz.settings import Settings, load_settings
 from extauthz.stepup.keys import Key, idle_keys

@@ -21,6 +21,7 @@ from extauthz.approval.persons import Persons
 from extauthz.check.refusals import refusal
 from extauthz.cli import policy_trace
 from extauthz.cli.policy_options import COLOURS, FormatOption, make_console, policies_of, print_json, read_text
+from extauthz.cli.printable import printable
 from extauthz.errors import ExtauthzError, Refused
 from extauthz.history.deciding import Redecider, Undecidable
 from extauthz.history.reading import find
@@ -390,4 +391,4 @@ def _print_decision(console: Console, one: Explanation) -> None:
 
 def _print_detail(console: Console, detail: str | None) -> None:
     if detail is not None:
-        console.print(Text(policy_trace.printable(detail), "red"))
+        console.print(Text(printable(detail), "red"))

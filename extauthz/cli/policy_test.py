@@ -14,6 +14,7 @@ from rich.table import Column, Table
 from extauthz.cli import policy_trace
 from extauthz.cli.policy_junit import junit
 from extauthz.cli.policy_options import COLOURS, PathsArgument, make_console, print_json
+from extauthz.cli.printable import printable
 from extauthz.errors import ExtauthzError
 from extauthz.policy.cases import read_cases
 from extauthz.policy.coverage import Count, Coverage, Gap
@@ -147,7 +148,7 @@ def _print(report: Report) -> None:
     for number, outcome in enumerate(failed):
         # One line each, uncut: editors and terminals make links of places.
         for difference in outcome.differences:
-            typer.echo(policy_trace.printable(f"{outcome.place}: {outcome.suite}: {outcome.case}: {difference}"))
+            typer.echo(printable(f"{outcome.place}: {outcome.suite}: {outcome.case}: {difference}"))
         if number == 0:
             _print_reasons(console, outcome, report)
     _print_coverage(report)
@@ -172,7 +173,7 @@ def _print_coverage(report: Report) -> None:
     coverage = report.coverage
     gaps = coverage.gaps(report.sources)
     for gap in gaps[:GAPS]:
-        typer.echo(policy_trace.printable(_gap(gap)))
+        typer.echo(printable(_gap(gap)))
     if len(gaps) > GAPS:
         typer.echo(f"… and {len(gaps) - GAPS} more; `--format json` lists all")
     parts = [f"{count.covered} of {count.total} {what}" for what, count in _counts(coverage) if count.total]
@@ -190,7 +191,7 @@ def _gap(gap: Gap) -> str:
 
 
 def _name(outcome: Outcome) -> str:
-    return escape(policy_trace.printable(f"{outcome.suite}: {outcome.case}"))
+    return escape(printable(f"{outcome.suite}: {outcome.case}"))
 
 
 def _watch(paths: list[Path], once: Callable[[], bool]) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
-from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 from rich.tree import Tree
@@ -16,6 +15,7 @@ from rich.tree import Tree
 from extauthz import cel
 from extauthz.cel import tree
 from extauthz.cli.policy_options import UNBOUNDED
+from extauthz.cli.printable import printable
 from extauthz.policy.mismatch import Other
 from extauthz.policy.trace import ModelTrace, RuleTrace, Traced, told
 from extauthz.values.assessment import Assessment
@@ -163,16 +163,6 @@ def cut(text: str, longest: int) -> str:
     """The text on one line, at most so many characters."""
     line = printable(" ".join(text.split()))
     return line if len(line) <= longest else line[: longest - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """The text without what a terminal would obey."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def no_markup(text: str) -> str:
-    """The text in the markup of a console: nothing in it is obeyed."""
-    return escape(printable(text))
 
 
 def plain_text(shown: RenderableType) -> str:

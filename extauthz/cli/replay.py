@@ -18,7 +18,7 @@ from extauthz.cli.audit_options import (
     with_progress,
 )
 from extauthz.cli.policy_options import COLOURS, FormatOption, make_console, print_json
-from extauthz.cli.policy_trace import no_markup
+from extauthz.cli.printable import no_markup
 from extauthz.history.reading import read
 from extauthz.history.replay import Change, Replay, Tally, unchanged_rules
 from extauthz.policy.load import load, read_documents

@@ -12,7 +12,7 @@ import typer
 from extauthz.app.command_records import command_records
 from extauthz.app.wiring import open_configured_store
 from extauthz.check.subjects import Naming, NoName
-from extauthz.cli.policy_trace import printable
+from extauthz.cli.printable import printable
 from extauthz.errors import ConfigurationError, StateUnavailable
 from extauthz.record.chronicle import Chronicle
 from extauthz.settings import Settings, load_settings
@@ -24,12 +24,8 @@ from extauthz.values.identity import Subject
 _T = TypeVar("_T")
 
 Format = Annotated[Literal["text", "json"], typer.Option("--format", help="For people or for programs.")]
-Config = Annotated[
-    Path, typer.Option("--config", help="The configuration file.", envvar="EXTAUTHZ_CONFIG", dir_okay=False)
-]
 Issuer = Annotated[str | None, typer.Option("--issuer", help="Whose user it is; needed if there are several issuers.")]
 
-DEFAULT_CONFIG = Path("extauthz.yaml")
 _PATIENCE = 10.0
 """Seconds that a Redis has for one call: whoever blocks somebody from far away waits longer than Envoy does."""
 

@@ -13,20 +13,10 @@ from typing import Annotated, Literal, TypeVar
 import typer
 
 from extauthz.check.subjects import ByHand, NoName, SubjectsRefused, described, described_signal
+from extauthz.cli.config_option import DEFAULT_CONFIG, Config
 from extauthz.cli.policy_options import print_json
-from extauthz.cli.policy_trace import printable
-from extauthz.cli.state import (
-    DEFAULT_CONFIG,
-    Config,
-    Format,
-    Issuer,
-    called,
-    changing_store,
-    naming,
-    note_actors,
-    row,
-    with_store,
-)
+from extauthz.cli.printable import printable
+from extauthz.cli.state import Format, Issuer, called, changing_store, naming, note_actors, row, with_store
 from extauthz.identity.revocations import Revocation
 from extauthz.record.chronicle import Chronicle
 from extauthz.settings import Settings

@@ -75,10 +75,31 @@ def test_a_server_in_an_envoy_imports_nothing_of_the_other_transport(folder: Pat
     assert found.isdisjoint({*LIBRARIES, "rich.console", "grpc", "extauthz.transport.grpcio"})
 
 
+def imported_by(*arguments: str) -> set[str]:
+    """Everything that a command imports until its end."""
+    command = [sys.executable, "-X", "importtime", "-m", "extauthz", *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    return {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines() if line.startswith("import time:")}
+
+
 def test_the_version_is_told_without_any_other_command() -> None:
-    ran = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "extauthz", "--version"], capture_output=True, text=True, check=True
-    )
-    found = {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()}
+    found = imported_by("--version")
     assert "extauthz.cli.serve" in found
     assert found.isdisjoint({*LIBRARIES, *COMMANDS, "grpc", "extauthz.policy.load", "extauthz.app.server"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needed", "of_others"),
+    [
+        (("policy", "schema"), "extauthz.policy.schema", {"extauthz.policy.lint.run", "extauthz.history.replay"}),
+        (("audit", "schema"), "extauthz.record.audit_schema", {"extauthz.history.tail", "extauthz.history.verifying"}),
+        (("audit", "verify", "--help"), "extauthz.history.verifying", {"extauthz.cel", "extauthz.store.protocol"}),
+    ],
+    ids=("policy", "audit", "audit of files"),
+)
+def test_a_command_imports_nothing_of_those_beside_it(
+    arguments: tuple[str, ...], needed: str, of_others: set[str]
+) -> None:
+    found = imported_by(*arguments)
+    assert needed in found
+    assert found.isdisjoint({*of_others, *LIBRARIES, "extauthz.settings"})
