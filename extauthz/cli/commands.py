@@ -1,39 +1,39 @@
 """All commands of `extauthz`, gathered.
 
-The rule kept here: a group of commands is imported when it is asked for. The server starts with none of the others.
+The rule kept here: what is not the server is imported when it is asked for. The server starts with none of it.
 """
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from extauthz import __version__
-from extauthz.cli.doctor import doctor
-from extauthz.cli.health import health
 from extauthz.cli.interrupts import Importing
-from extauthz.cli.on_demand import group, on_demand
-from extauthz.cli.quickstart.command import quickstart
+from extauthz.cli.on_demand import command, group, on_demand
 from extauthz.cli.revision import revision
 from extauthz.cli.serve import serve
 
-_GROUPS = (
+_GROUPS: Final = (
     *("policy", "factors", "devices", "subjects", "grants", "approvals"),
     *("keys", "bundle", "audit", "envoy", "config"),
 )
 """The modules beside this one whose `app` is a group of that name."""
+_ELSEWHERE: Final = {
+    "health": command("health", "health", short_help="Ask a running server whether it serves."),
+    "doctor": command("doctor", "doctor", short_help="Tell what is wrong with a running deployment."),
+    "quickstart": command("quickstart.command", "quickstart", short_help="Try it: Envoy, a service and extauthz here."),
+    **dict.fromkeys(_GROUPS, group),
+}
 
 app = typer.Typer(
     name="extauthz",
-    cls=on_demand(dict.fromkeys(_GROUPS, group)),
+    cls=on_demand(_ELSEWHERE),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # the boxes say `<bool>` after every flag, as if it took a value
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 app.command(short_help="Answer Envoy's checks.")(serve)
-app.command(short_help="Ask a running server whether it serves.")(health)
-app.command(short_help="Tell what is wrong with a running deployment.")(doctor)
-app.command(short_help="Try it: Envoy, a service and extauthz here.")(quickstart)
 
 
 def _print_version(wanted: bool) -> None:

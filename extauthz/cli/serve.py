@@ -1,6 +1,5 @@
 """`extauthz serve`: the server."""
 
-import asyncio
 import os
 from enum import StrEnum
 from pathlib import Path
@@ -60,6 +59,8 @@ def serve(
 def _serve_here(config: Path) -> None:
     # The server's imports take longer than all of the other commands'.
     with Importing():
+        import asyncio
+
         from extauthz.app.orders import Signals
         from extauthz.app.server import run
         from extauthz.lookup.names import NamesApart
@@ -84,6 +85,8 @@ def _serve_here(config: Path) -> None:
 
 def _serve_by_workers(config: Path, transport: TransportName, workers: int) -> None:
     with Importing():
+        import asyncio
+
         from extauthz.app.addresses import require_shareable, settings_of
         from extauthz.app.envoy_launch import envoy_worker
         from extauthz.app.parent import Plan, watch

@@ -245,5 +245,5 @@ def test_with_an_address_neither_settings_nor_grpc_are_imported(tmp_path: Path) 
     )
     assert asked.returncode == 1
     imported = {line.rpartition("|")[2].strip() for line in asked.stderr.splitlines() if line.startswith("import time")}
-    assert "extauthz.cli.health" in imported
+    assert "extauthz.cli.health_asking" in imported
     assert imported.isdisjoint({"grpc", "pydantic_settings", "yaml", "extauthz.settings", "extauthz.policy.models"})
