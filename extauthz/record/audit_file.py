@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import structlog
 from msgspec.structs import replace
 

@@ -1,6 +1,5 @@
 """Whose child a span is: by W3C Trace Context as OpenTelemetry's own propagator has it, and by B3."""
 
-
 import pytest
 from changing import replace
 from hypothesis import given, settings
