@@ -4,6 +4,7 @@ For each number that it reads it decides that many Checks and prints the number.
 many and ends, for counters that take a whole process.
 """
 
+import gc
 import os
 import sys
 import time
@@ -12,6 +13,7 @@ from concurrent.futures import Future
 
 from bench.harness import traffic
 from extauthz._pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from extauthz.app.pace import NEW
 from extauthz.check.checker import Checker
 from extauthz.check.surroundings import Ruling, Surroundings
 from extauthz.identity.config import ClientSettings, IdentitySettings
@@ -79,6 +81,9 @@ def main() -> None:
     answer = start(request)
     assert isinstance(answer, bytes)
     assert CheckResponse.FromString(answer).status.code == 0
+    gc.collect()
+    gc.freeze()  # as a server does, or a search of all there is would fall among the decisions or behind them by chance
+    gc.set_threshold(NEW)
     if len(sys.argv) > 1:
         decide(int(sys.argv[1]))
         return
