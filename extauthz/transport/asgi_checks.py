@@ -160,7 +160,7 @@ class Check:
             self._awaited = asyncio.get_running_loop().create_future()
             if self._over:
                 self._awaited.set_result(None)
-        return self._awaited.__await__()
+        yield from self._awaited
 
 
 def _now(sent: Awaitable[None]) -> None:

@@ -42,6 +42,10 @@ class OneLineEach:
         self._lines: Final = lines
         self._differing: Final = differing
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """It travels with all of its lines."""
+        return OneLineEach, (self.places, self.lines, self.foldable, self.common)
+
     @property
     def lines(self) -> tuple[str, ...]:
         """All of them, in the order of their places."""
