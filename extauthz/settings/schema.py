@@ -54,9 +54,10 @@ class _Generator(BlockSchema):
         return told
 
     def get_default_value(self, schema: WithDefaultSchema) -> Any:  # noqa: ANN401 - the signature is pydantic's
-        """Also one that is made when it is needed."""
+        """Also a block that is made when it is needed."""
         make: Any = schema.get("default_factory")
-        return super().get_default_value(schema) if make is None else make()
+        made = None if make is None else make()
+        return made if isinstance(made, BaseModel) else super().get_default_value(schema)
 
     def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
         """A default as a file would write it; none where that would be nothing."""

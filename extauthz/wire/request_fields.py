@@ -165,10 +165,12 @@ class Connection:
         for pattern in self.headers.patterns:
             headers = pattern.headers_in(content, start, end)
             if headers is not None:
+                # First, for a Check that is none is told before what its path is.
+                id_ = content[id_at:id_end].decode()
                 raw_path = content[path_at:mark].decode()
                 path, segments = targets.canonical(raw_path, method, alike.host, accept)
                 return HttpRequest(
-                    content[id_at:id_end].decode(),
+                    id_,
                     method,
                     alike.scheme,
                     alike.canonical_host,

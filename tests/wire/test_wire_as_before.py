@@ -215,3 +215,16 @@ def test_headers_of_which_few_are_given_are_the_mapping_that_all_of_them_are(
             assert headers[name] == (line,)
         with pytest.raises(KeyError):
             headers["y"]
+
+
+@pytest.mark.parametrize("path", ["/plain", "/v1//a", "/a;b"])
+def test_a_check_that_is_none_is_told_before_its_path_is(path: str) -> None:
+    def asked(given: str) -> bytes:
+        return check_request(id="AA", host="one.example", path=given, raw_headers=True, source_port=41_811)
+
+    odd = asked(path).replace(b"\x02AA", b"\x02\xff\xff")
+    decode(asked("/before"), STRICT)
+    decode(asked("/before/again"), STRICT)
+    with pytest.raises(MalformedRequest) as refused:
+        decode(odd, STRICT)
+    assert refused.value.reason == "malformed-check"
