@@ -280,6 +280,7 @@ def test_sources_that_change_meanwhile_are_not_taken_for_what_was_compiled(check
         time.sleep(0.01)
     (checkout / "extauthz" / "one.py").write_text("def one() -> int:\n    return 3\n")
     said, _ = process.communicate()
-    assert (process.returncode, said.count("\n")) == (1, 2)
+    assert process.returncode == 1
+    # Before it may stand that it could not be trained, by what was changed just then.
     assert said.endswith("its sources were changed meanwhile; run it again\n")
     assert left(checkout) == []
